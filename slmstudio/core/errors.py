@@ -1,0 +1,95 @@
+"""What a person sees when something is wrong: what happened, why, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with an input.
+
+    Attributes:
+        message: a sentence that says what is wrong.
+        line: 1-based line in the file, when there is one.
+        column: 1-based column in that line, when known.
+        field: the configuration field or the JSON key concerned.
+    """
+
+    message: str
+    line: int | None = None
+    column: int | None = None
+    field: str | None = None
+
+    def __str__(self) -> str:
+        if self.line is None:
+            return f"{self.field}: {self.message}" if self.field else self.message
+        where = f"line {self.line}" + (f", column {self.column}" if self.column else "")
+        return f"{where}: {self.message}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class UserError(Exception):
+    """An error that a person can mend.
+
+    Args:
+        what: what happened, with the file, line or field named.
+        why: the reason, as far as it is known.
+        remedy: what to do next.
+        problems: every single problem of the input, when there are several.
+    """
+
+    def __init__(self, what: str, why: str = "", remedy: str = "", problems: tuple[Problem, ...] | list[Problem] = ()):
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.remedy = remedy
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        lines = [" ".join(part for part in (self.what, self.why, self.remedy) if part)]
+        lines += [f"  {problem}" for problem in self.problems]
+        return "\n".join(lines)
+
+    def __reduce__(self) -> Any:
+        return (type(self), (self.what, self.why, self.remedy, self.problems))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "what": self.what,
+            "why": self.why,
+            "remedy": self.remedy,
+            "problems": [problem.to_dict() for problem in self.problems],
+        }
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> UserError:
+        problems = [Problem(**problem) for problem in state.get("problems", [])]
+        return cls(state["what"], state.get("why", ""), state.get("remedy", ""), problems)
+
+
+def from_os_error(error: OSError, doing: str) -> UserError:
+    """Turn an operating-system error into a sentence with a remedy.
+
+    Args:
+        error: what the system raised.
+        doing: what was being tried, as in "write the checkpoint".
+    """
+    import errno
+
+    path = f" ({error.filename})" if error.filename else ""
+    what = f"Could not {doing}{path}."
+    if error.errno == errno.ENOSPC or getattr(error, "winerror", None) == 112:
+        return UserError(what, "The disk is full.", "Free some space and try again.")
+    if error.errno == errno.EROFS:
+        return UserError(what, "The disk is read-only.", "Choose a folder on a disk that can be written to.")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return UserError(what, "Permission was refused.", "Choose another folder, or change its permissions.")
+    if error.errno == errno.ENOENT:
+        return UserError(what, "It does not exist.", "Check the path; it may have been moved or deleted.")
+    if error.errno == errno.EISDIR:
+        return UserError(what, "It is a folder, not a file.", "Choose a file.")
+    return UserError(what, f"The system says: {error.strerror or error}.", "Check the disk and the path.")

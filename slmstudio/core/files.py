@@ -1,0 +1,134 @@
+"""Writing files so that they are complete or absent, and reading JSON lines that are still being written."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut. Windows has no such call and needs none."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write `content` beside `path`, flush it to the disk, and rename it into place.
+
+    Raises:
+        OSError: nothing was changed at `path`, and the partial file is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+    fsync_folder(path.parent)
+
+
+def without_non_finite(value: Any) -> Any:
+    """NaN and Inf are no JSON: they travel as null plus a flag, `non_finite`, naming the keys.
+
+    >>> without_non_finite({"loss": float("nan"), "step": 3})
+    {'loss': None, 'step': 3, 'non_finite': {'loss': 'nan'}}
+    """
+    if isinstance(value, dict):
+        flags = {k: str(v) for k, v in value.items() if isinstance(v, float) and not math.isfinite(v)}
+        clean = {k: None if k in flags else without_non_finite(v) for k, v in value.items()}
+        return {**clean, "non_finite": flags} if flags else clean
+    if isinstance(value, (list, tuple)):
+        return [None if isinstance(v, float) and not math.isfinite(v) else without_non_finite(v) for v in value]
+    return value
+
+
+def dump_line(value: dict[str, Any]) -> bytes:
+    """One JSON object as one UTF-8 line."""
+    return json.dumps(without_non_finite(value), ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n"
+
+
+def dump_pretty(value: Any) -> str:
+    """JSON for a file that people read."""
+    return json.dumps(without_non_finite(value), ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+
+
+def append_line(path: Path, value: dict[str, Any]) -> None:
+    """Append one JSON object in a single write, so that two writers never mix their bytes.
+
+    A line that a power cut left unfinished is closed first, so that only that line is lost.
+    """
+    with open(path, "ab+") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            unfinished = file.read(1) != b"\n"
+        else:
+            unfinished = False
+        file.write((b"\n" if unfinished else b"") + dump_line(value))
+
+
+class LineReader:
+    """Reads the JSON objects that were appended to a file since the last call.
+
+    Half a line stays unread until its end is there. A line that is no JSON object is counted in
+    `damaged` and passed over: one lost line must not hide the rest of a run.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.damaged = 0
+        self._offset = 0
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except FileNotFoundError:
+            return
+        end = data.rfind(b"\n") + 1
+        self._offset += end
+        for line in data[:end].splitlines():
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except ValueError:
+                self.damaged += 1
+                continue
+            if isinstance(value, dict):
+                yield value
+            else:
+                self.damaged += 1
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object from a file, or None where the file is missing or is no JSON object."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,69 @@
+"""The machine in few words, for the header and the status bar."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from slmstudio.core.hardware.machine import Machine
+from slmstudio.core.hardware.nvml import GpuReading
+from slmstudio.core.words import format_bytes
+
+NO_GPU = "no NVIDIA GPU"
+
+
+def short_gpu_name(name: str) -> str:
+    """A card's name as its owner says it.
+
+    >>> short_gpu_name("NVIDIA GeForce RTX 3060"), short_gpu_name("NVIDIA H100 80GB HBM3")
+    ('RTX 3060', 'H100')
+    """
+    name = re.sub(r"^(NVIDIA|Tesla|Quadro)\s+", "", name.strip())
+    return re.sub(r"^GeForce\s+|\s+GPU$|[\s-]\d+GB\b(\s+HBM\w*)?", "", name)
+
+
+def gpu_chip(machine: Machine) -> str:
+    """The NVIDIA cards: "RTX 3060 · 12 GB", "2 × RTX 4090 · 24 GB", or "no NVIDIA GPU".
+
+    The memory is a round number, as on the box: the driver keeps some of it for itself.
+    """
+    cards = [short_gpu_name(gpu.name) + (f" · {round(gpu.memory_total / 1024**3)} GB" if gpu.memory_total else "")
+             for gpu in machine.gpus]
+    kinds = Counter(cards).items()
+    return ", ".join(card if number == 1 else f"{number} × {card}" for card, number in kinds) or NO_GPU
+
+
+def cpu_chip(machine: Machine) -> str:
+    """Processor and memory: "Intel Core i5-10400 · 6 cores · 15.9 GB"."""
+    cores = f"{machine.physical_cores} {'core' if machine.physical_cores == 1 else 'cores'}"
+    return f"{machine.cpu_name} · {cores} · {format_bytes(machine.ram_total)}"
+
+
+def memory_of(used: int, total: int) -> str:
+    """How much of a memory is taken: "8.2 of 12 GB", or "512 MB of 12 GB"."""
+    taken, whole = format_bytes(used), format_bytes(total)
+    number, unit = taken.split(" ")
+    return f"{number} of {whole}" if whole.endswith(f" {unit}") else f"{taken} of {whole}"
+
+
+def memory_left(free: int, total: int) -> str:
+    """How much of a memory is left: "11.2 GB of 12 free"."""
+    left, whole = format_bytes(free), format_bytes(total)
+    unit = left.split(" ")[1]
+    return f"{left} of {whole.removesuffix(f' {unit}')} free"
+
+
+def sensors(reading: GpuReading | None) -> str:
+    """What the card reports now: "78 °C · 8.2 of 12 GB · 168 W"; what it does not report is left out."""
+    if reading is None:
+        return NO_GPU
+    if reading.lost:
+        return f"{short_gpu_name(reading.name)} does not answer"
+    parts = []
+    if reading.temperature_c is not None:
+        parts.append(f"{reading.temperature_c} °C")
+    if reading.memory_used is not None and reading.memory_total is not None:
+        parts.append(memory_of(reading.memory_used, reading.memory_total))
+    if reading.power_w is not None:
+        parts.append(f"{reading.power_w:.0f} W")
+    return " · ".join(parts) or f"{short_gpu_name(reading.name)} reports nothing"

@@ -1,0 +1,60 @@
+"""Watches the GPU's heat and says when to warn."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+ASSUMED_SLOWDOWN_C = 88
+"""For cards that do not report their slowdown temperature: the lowest "maximum GPU temperature" in NVIDIA's data sheets
+of the GeForce RTX 20 to 40 cards, which range from 88 to 93 °C. So such a card warns at 83 °C."""
+
+
+class HeatWatch:
+    """Warns when the GPU comes within `margin` °C of slowing itself down, once, until it has cooled again.
+
+    Attributes:
+        slowdown_c: where the card slows itself down; `ASSUMED_SLOWDOWN_C` while it does not say.
+        reported: whether the card said so.
+        warning: whether it is too hot now.
+    """
+
+    HYSTERESIS = 3
+
+    def __init__(self, slowdown_c: int | None = None, margin: int = 5):
+        self.slowdown_c = ASSUMED_SLOWDOWN_C if slowdown_c is None else slowdown_c
+        self.reported = slowdown_c is not None
+        self.margin = margin
+        self.warning = False
+
+    @property
+    def warn_c(self) -> int:
+        """A warning begins at this temperature, and ends `HYSTERESIS` °C below it."""
+        return self.slowdown_c - self.margin
+
+    def update(self, temperature_c: int | None, slowdown_c: int | None = None) -> Literal["warn", "clear"] | None:
+        """Take a new reading and say what changed; None when nothing did.
+
+        Args:
+            temperature_c: None (the card does not say) changes nothing.
+            slowdown_c: the card's newest word on it; newer cards report a distance that moves by some degrees.
+        """
+        if slowdown_c is not None:
+            self.slowdown_c, self.reported = slowdown_c, True
+        if temperature_c is None:
+            return None
+        if not self.warning and temperature_c >= self.warn_c:
+            self.warning = True
+            return "warn"
+        if self.warning and temperature_c <= self.warn_c - self.HYSTERESIS:
+            self.warning = False
+            return "clear"
+        return None
+
+    def sentence(self, temperature_c: int) -> str:
+        """The warning for a person: what, why, and what to do."""
+        if self.reported:
+            limit = f"it slows itself down at {self.slowdown_c} °C"
+        else:
+            limit = f"it does not report its limit; most cards slow down between {ASSUMED_SLOWDOWN_C} and 93 °C"
+        return (f"GPU at {temperature_c} °C; {limit}. Training goes on, perhaps slower. Give it air: free the vents, "
+                "speed up the fans, lower the power limit, or pause the run.")

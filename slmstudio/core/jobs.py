@@ -1,0 +1,278 @@
+"""A job is a folder and a process: start it, attach to it, command it, and learn how it ended.
+
+The folder holds everything; the process may be anybody's child. So a window that crashed and was
+opened again knows as much as the one that started the job.
+
+    request.json    what is to be done, as `{"kind": ..., ...}` (a training run calls it run.json)
+    process.json    who is doing it: pid, creation time, and the machine's state at the start
+    events.jsonl    everything that happened, append-only
+    commands.jsonl  what the user asked of it, append-only
+    outcome.json    how it ended, written once
+    worker.log      what the process printed
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files
+from slmstudio.core.errors import UserError
+
+PROTOCOL = 1
+REQUEST, RUN, PROCESS, EVENTS, COMMANDS, OUTCOME, LOG = (
+    "request.json", "run.json", "process.json", "events.jsonl", "commands.jsonl", "outcome.json", "worker.log")
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        state: "finished", "stopped" (by the user, its work kept), "cancelled" (by the user, nothing
+            kept), "failed" (it said why) or "crashed" (the process went away without a word).
+        error: `UserError.to_dict()` for a failed or crashed job.
+        details: the traceback of a defect, for "copy details".
+        result: what the job produced, by its kind.
+    """
+
+    state: str
+    error: dict[str, Any] | None = None
+    details: str = ""
+    result: dict[str, Any] = field(default_factory=dict)
+
+    def was_successful(self) -> bool:
+        return self.state in ("finished", "stopped")
+
+    def user_error(self) -> UserError:
+        return UserError.from_dict(self.error) if self.error else UserError(f"The job {self.state}.")
+
+
+class Job:
+    """A job folder, and whichever process works on it."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def create(cls, folder: Path, kind: str, **arguments: Any) -> Job:
+        """Make the folder of a new job. Arguments must be JSON values."""
+        folder.mkdir(parents=True, exist_ok=True)
+        request = {"protocol": PROTOCOL, "kind": kind, **arguments}
+        files.write_atomically(folder / REQUEST, files.dump_pretty(request))
+        return cls(folder)
+
+    def request(self) -> dict[str, Any]:
+        value = files.read_json(self.folder / RUN) or files.read_json(self.folder / REQUEST)
+        if value is None:
+            raise UserError(f"{self.folder} is no job.", "It has no readable request.json or run.json.",
+                            "Choose a run folder that SLM Studio made.")
+        return value
+
+    def start(self) -> None:
+        """Start a detached worker process; it outlives this one.
+
+        Raises:
+            UserError: a worker is at work on this folder already, or none can be started.
+        """
+        if self.is_alive():
+            raise UserError(f"{self.folder.name} is running already.", "Another process works on it.",
+                            "Watch it in the Training tab, or stop it first.")
+        (self.folder / OUTCOME).unlink(missing_ok=True)
+        (self.folder / PROCESS).unlink(missing_ok=True)
+        try:
+            with open(self.folder / LOG, "ab") as log:
+                self._process = subprocess.Popen(
+                    [*worker_command(), str(self.folder)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    cwd=self.folder, env=worker_environment(), **_detached())
+        except OSError as error:
+            raise UserError("The worker could not be started.", f"The system says: {error}.",
+                            "Run the set-up again: python3 packaging/bootstrap.py setup") from error
+        write_process_file(self.folder, self._process.pid)
+
+    def is_alive(self) -> bool:
+        """Whether the process that process.json names still runs: same pid, same creation time."""
+        if self._process is not None and self._process.poll() is not None:
+            return False
+        state = files.read_json(self.folder / PROCESS)
+        return state is not None and _is_running(state)
+
+    def send(self, command: str, **arguments: Any) -> None:
+        """Append a command; the worker reads it at the next step boundary."""
+        files.append_line(self.folder / COMMANDS, {
+            "protocol": PROTOCOL, "time": time.time(), "command": command, **arguments})
+
+    def outcome(self) -> Outcome | None:
+        """How the job ended; None while it runs and before it was started."""
+        state = files.read_json(self.folder / OUTCOME)
+        if state is not None:
+            known = {key: state.get(key) for key in ("state", "error", "details", "result")}
+            return Outcome(known["state"] or "failed", known["error"], known["details"] or "", known["result"] or {})
+        if not (self.folder / PROCESS).exists() or self.is_alive():
+            return None
+        # The outcome may have been written between the two looks.
+        if (self.folder / OUTCOME).exists():
+            return self.outcome()
+        return Outcome("crashed", self._cause_of_death().to_dict(), details=self.log_tail())
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """All events so far, from the first."""
+        return files.LineReader(self.folder / EVENTS).read()
+
+    def follow(self, poll_seconds: float = POLL_SECONDS) -> Iterator[dict[str, Any]]:
+        """Events from the first, then as they come, until the job has ended."""
+        reader = files.LineReader(self.folder / EVENTS)
+        while True:
+            ended = self.outcome() is not None
+            yield from reader.read()
+            if ended:
+                return
+            time.sleep(poll_seconds)
+
+    def wait(self, on_event: Callable[[dict[str, Any]], None] = lambda event: None) -> Outcome:
+        """Follow the job to its end."""
+        for event in self.follow():
+            on_event(event)
+        outcome = self.outcome()
+        assert outcome is not None
+        return outcome
+
+    def stop(self, grace_seconds: float = 30.0) -> None:
+        """Ask it to stop, wait, then end the whole process tree. Blocks; call it off the UI thread."""
+        self.send("stop")
+        deadline = time.monotonic() + grace_seconds
+        while self.is_alive() and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process tree at once: SIGTERM, three seconds, SIGKILL."""
+        import psutil
+
+        state = files.read_json(self.folder / PROCESS)
+        if state is None or not _is_running(state):
+            return
+        with contextlib.suppress(psutil.NoSuchProcess):
+            parent = psutil.Process(state["pid"])
+            tree = [*parent.children(recursive=True), parent]
+            for process in tree:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.terminate()
+            _, alive = psutil.wait_procs(tree, timeout=3)
+            for process in alive:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(alive, timeout=3)
+        if self._process is not None:
+            self._process.wait(timeout=5)
+
+    def log_tail(self, characters: int = 4000) -> str:
+        """The end of what the process printed."""
+        try:
+            with open(self.folder / LOG, "rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - characters))
+                return file.read().decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+
+    def _cause_of_death(self) -> UserError:
+        state = files.read_json(self.folder / PROCESS) or {}
+        code = self._process.poll() if self._process is not None else None
+        remedy = "What was saved is kept. Resume goes on from the last checkpoint."
+        if state.get("boot_id") != boot_id():
+            return UserError("The machine was restarted while this ran.", "A power cut or a reboot ended it.", remedy)
+        if _oom_kills() > state.get("oom_kills", 0):
+            return UserError("The system ended the worker because memory ran out.",
+                             "More memory was needed than the machine has.",
+                             remedy + " Close other programs, or lower the micro-batch size or the sequence length.")
+        if code is not None and code < 0:
+            import signal
+
+            name = signal.Signals(-code).name
+            why = {"SIGKILL": "Somebody, or the system for want of memory, killed the process (SIGKILL).",
+                   "SIGSEGV": "A library crashed (SIGSEGV).", "SIGTERM": "It was asked to end (SIGTERM)."}
+            return UserError("The worker process ended unexpectedly.", why.get(name, f"Signal {name} ended it."), remedy)
+        why = f"It ended with exit status {code}." if code is not None else "It was killed, or a library in it crashed."
+        return UserError("The worker process ended unexpectedly.", why, remedy)
+
+
+def write_outcome(folder: Path, outcome: Outcome) -> None:
+    """Write outcome.json, once, complete or absent."""
+    files.write_atomically(folder / OUTCOME, files.dump_pretty({
+        "protocol": PROTOCOL, "time": time.time(), **asdict(outcome)}))
+
+
+def write_process_file(folder: Path, pid: int) -> None:
+    """Say who works on the folder. Written by the starter and by the worker itself, with equal content."""
+    import psutil
+
+    try:
+        created = psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        created = 0.0
+    files.write_atomically(folder / PROCESS, files.dump_pretty({
+        "pid": pid, "create_time": created, "boot_id": boot_id(), "oom_kills": _oom_kills()}))
+
+
+def worker_command() -> list[str]:
+    """How a worker is started; `SLMSTUDIO_WORKER` puts another program in its place, as a JSON list."""
+    override = os.environ.get("SLMSTUDIO_WORKER")
+    command: list[str] = json.loads(override) if override else [sys.executable, "-m", "slmstudio.worker"]
+    return command
+
+
+def worker_environment() -> dict[str, str]:
+    """The environment of a worker: offline, silent, and able to find this package from any folder."""
+    package_root = str(Path(__file__).resolve().parent.parent.parent)
+    search = [package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(search)), "PYTHONUNBUFFERED": "1",
+            "PYTHONUTF8": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def _detached() -> dict[str, Any]:
+    if os.name == "nt":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}  # type: ignore[attr-defined]
+    return {"start_new_session": True}
+
+
+def _is_running(state: dict[str, Any]) -> bool:
+    import psutil
+
+    try:
+        process = psutil.Process(state["pid"])
+        same = abs(process.create_time() - state["create_time"]) < 1.0
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def boot_id() -> str:
+    """Names this start of the machine: it changes with every boot."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        import psutil
+
+        return str(round(psutil.boot_time() / 60))
+
+
+def _oom_kills() -> int:
+    """How many processes the Linux kernel has killed for want of memory since boot; 0 elsewhere."""
+    try:
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    except OSError:
+        pass
+    return 0

@@ -1,0 +1,74 @@
+"""Numbers as people read them: bytes, durations and counts, each with its unit.
+
+Every size in the program is written by one rule, so that figures can be compared with each other: powers of 1024, with
+the units' everyday names. So a 12 GB card reads "12 GB", as its vendor prints it, and a file shows what Windows shows.
+"""
+
+from __future__ import annotations
+
+import math
+
+_COUNT_UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
+
+
+def format_bytes(size: float) -> str:
+    """A size in bytes, in units of 1024: GB and TB with one decimal, MB and KB with one below 10.
+
+    >>> format_bytes(12 * 1024**3), format_bytes(9.1 * 1024**3), format_bytes(98 * 1024**2), format_bytes(0)
+    ('12 GB', '9.1 GB', '98 MB', '0 bytes')
+    """
+    sign, size = ("−" if size < 0 else ""), abs(size)
+    if round(size) < 1024:
+        return f"{sign}{round(size)} {'byte' if round(size) == 1 else 'bytes'}"
+    for power, unit in enumerate(("KB", "MB", "GB"), start=1):
+        value = size / 1024**power
+        value = round(value, 1 if value < 10 or (unit == "GB" and value < 100) else 0)
+        if value < 1024:
+            return f"{sign}{_plain(value)} {unit}"
+    return f"{sign}{_plain(round(size / 1024**4, 1))} TB"
+
+
+def format_duration(seconds: float) -> str:
+    """A length of time in the two units that matter. Seconds are left out from ten minutes on.
+
+    >>> [format_duration(s) for s in (0.42, 12, 95, 3480, 6540, 7200, 100_000)]
+    ['0.4 s', '12 s', '1 min 35 s', '58 min', '1 h 49 min', '2 h', '1 d 4 h']
+
+    Not a number, or without end: "unknown", as for the time left of something that stands still.
+    """
+    if not math.isfinite(seconds):
+        return "unknown"
+    seconds = max(0.0, seconds)
+    if round(seconds, 1) < 1:
+        return f"{_plain(round(seconds, 1))} s"
+    if (whole := round(seconds)) < 60:
+        return f"{whole} s"
+    if whole < 600:
+        return _two_units(whole, 60, "min", "s")
+    if (minutes := round(seconds / 60)) < 24 * 60:
+        return _two_units(minutes, 60, "h", "min")
+    return _two_units(round(seconds / 3600), 24, "d", "h")
+
+
+def format_count(count: float) -> str:
+    """How many: exact below 10,000, else three digits and K, M, B (10⁹) or T.
+
+    >>> [format_count(n) for n in (0, 7473, 151_936, 134_515_008, 1_540_000_000, 8_000_000_000)]
+    ['0', '7,473', '152 K', '135 M', '1.54 B', '8 B']
+    """
+    if abs(count) < 10_000 and round(abs(count)) < 10_000:
+        return f"{round(count):,}".replace("-", "−")
+    value = float(f"{count:.3g}")
+    size, unit = next((size, unit) for size, unit in _COUNT_UNITS if abs(value) >= size)
+    return f"{value / size:.4g} {unit}".replace("-", "−")
+
+
+def _two_units(count: int, size: int, upper: str, lower: str) -> str:
+    """`count` of the lower unit, `size` of which make one of the upper; a unit that is zero is left out."""
+    high, low = divmod(count, size)
+    return " ".join(f"{number} {unit}" for number, unit in ((high, upper), (low, lower)) if number)
+
+
+def _plain(value: float) -> str:
+    """Without the ".0"."""
+    return f"{value:.1f}".removesuffix(".0")
