@@ -1,0 +1,148 @@
+"""Reads one JSON value strictly, and says in plain words what is wrong and where."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn
+
+SURROGATE_BYTES = re.compile(rb"\xed[\xa0-\xbf]")
+TEXT_OR_CONSTANT = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|(-?Infinity|NaN)', re.DOTALL)
+FOREIGN_WORDS = {"True": "true", "False": "false", "None": "null", "undefined": "null", "nan": "null", "inf": "null"}
+
+
+class NotJson(Exception):
+    """A text is no JSON value.
+
+    Attributes:
+        reason: what is wrong, as a sentence.
+        line: 1-based line within the text.
+        column: 1-based column in that line, in characters (in bytes where the text is no valid UTF-8);
+            None where the fault has no single place.
+        key: the JSON key concerned, when there is one.
+    """
+
+    def __init__(self, reason: str, line: int = 1, column: int | None = None, key: str | None = None):
+        super().__init__(reason)
+        self.reason, self.line, self.column, self.key = reason, line, column, key
+
+
+def parse(data: bytes) -> Any:
+    """The value in `data`. Numbers come as floats: no row needs them, and huge ones must not take time.
+
+    Raises:
+        NotJson: no valid UTF-8, no valid JSON, NaN or Infinity, a key that occurs twice, or too deep nesting.
+    """
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _bad_bytes(data, error.start) from error
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise NotJson(_reason(error), error.lineno, error.colno) from error
+    except _Constant as error:
+        raise _bad_constant(text) from error
+    except RecursionError as error:
+        raise NotJson("the brackets are nested too deeply.") from error
+
+
+def printable(name: str) -> str:
+    """A key or a word from the file, fit to be shown: short, without control characters and half characters."""
+    return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff]", "\ufffd", name if len(name) <= 40 else name[:39] + "…")
+
+
+class _Constant(Exception):
+    """NaN or Infinity was met."""
+
+
+def _refuse_constant(_name: str) -> NoReturn:
+    raise _Constant
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON parsers keep the last of two values with one key: the other would be lost in silence."""
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = printable(next(key for key in value if keys.count(key) > 1))
+        raise NotJson(f'the key "{twice}" occurs twice; only one of the two values could be kept.', key=twice)
+    return value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_refuse_constant, parse_int=float)
+
+
+def _bad_bytes(data: bytes, at: int) -> NotJson:
+    line_begin = data.rfind(b"\n", 0, at) + 1
+    line = data.count(b"\n", 0, at) + 1
+    if SURROGATE_BYTES.match(data, at):
+        reason = "half of a character stands here (a surrogate without its partner)."
+    else:
+        reason = (f"this is no valid UTF-8 text: byte 0x{data[at]:02X} does not belong here (the column counts bytes). "
+                  "Save the file as UTF-8.")
+    return NotJson(reason, line, at - line_begin + 1)
+
+
+def _bad_constant(text: str) -> NotJson:
+    found = next(match for match in TEXT_OR_CONSTANT.finditer(text) if match.group(1))
+    at = found.start()
+    return NotJson(f"{found.group(1)} is no JSON value; write null, or leave the key out.",
+                   text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
+
+
+def _reason(error: json.JSONDecodeError) -> str:
+    rest = error.doc[error.pos:error.pos + 12]
+    kind = error.msg
+    if kind.startswith("Unterminated string"):
+        return "the text that begins here has no closing quotation mark."
+    if kind.startswith("Invalid control character"):
+        return _control_character(rest[:1])
+    if kind.startswith("Invalid \\escape"):
+        return r"a backslash in a text must be written twice (\\)."
+    if kind.startswith("Invalid \\u"):
+        return r"\u must be followed by four hexadecimal digits."
+    if kind.startswith("Unexpected UTF-8 BOM"):
+        return "a byte order mark stands here, where no text may be."
+    if kind.startswith("Extra data"):
+        return ("a second row begins on the same line; each row needs a line of its own." if rest[:1] in "{["
+                else "there is more text after the end of the row.")
+    if not rest.strip():
+        return "the row ends too early: a value, a closing quotation mark or a closing bracket is missing."
+    if rest[0] in "'‘’":
+        return "single quotes are used; JSON needs double quotes (\")."
+    if rest[0] in "“”„":
+        return "curly quotes are used; JSON needs straight double quotes (\")."
+    if kind.startswith("Expecting ':'"):
+        return "a colon is missing after the key."
+    if kind.startswith("Expecting ','"):
+        return "a comma or a closing bracket is missing, or a quotation mark inside the text is not written as \\\"."
+    if rest[0] in "}]" and _last_before(error) == ",":
+        return "there is a comma too many before the closing bracket."
+    if kind.startswith("Illegal trailing comma"):
+        return "there is a comma too many before the closing bracket."
+    if kind.startswith("Expecting property name"):
+        return "a key in double quotes is missing here."
+    return _no_value(rest)
+
+
+def _last_before(error: json.JSONDecodeError) -> str:
+    return error.doc[max(0, error.pos - 200):error.pos].rstrip()[-1:]
+
+
+def _control_character(found: str) -> str:
+    name, instead = {"\t": ("a tab", r"\t"), "\n": ("a line break", r"\n"), "\r": ("a carriage return", r"\r"),
+                     "\0": ("a NUL byte", "")}.get(found, (f"a control character (U+{ord(found or ' '):04X})", ""))
+    return f"{name} stands inside a text; " + (f"write it as {instead}." if instead else "remove it.")
+
+
+def _no_value(rest: str) -> str:
+    word = re.match(r"\w+", rest)
+    instead = FOREIGN_WORDS.get(word.group()) if word else None
+    if word and instead:
+        return f"{word.group()} is no JSON value; write {instead}."
+    if rest[0] == "\0":
+        return "NUL bytes stand here; the file is damaged at this place."
+    if rest[0] in ",:}]":
+        return "a value is missing here."
+    return "this is no JSON; a value begins with {, [, a double quote or a digit, or is true, false or null."

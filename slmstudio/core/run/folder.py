@@ -1,0 +1,142 @@
+"""A run is a folder: the only store of what was asked, what happened, and what came out."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files, jobs, paths
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.history import RunHistory
+
+CHECKPOINTS, ADAPTER, MODEL, EXPORTS = "checkpoints", "adapter", "model", "exports"
+
+
+def create(config: RunConfig, parent: Path | None = None) -> jobs.Job:
+    """Make a new run folder, `2026-11-24-name-7f3a`, holding run.json.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    from slmstudio.core.errors import from_os_error
+
+    parent = parent or paths.runs_dir()
+    folder = parent / f"{time.strftime('%Y-%m-%d')}-{slug(config.name)}-{secrets.token_hex(2)}"
+    try:
+        folder.mkdir(parents=True)
+        files.write_atomically(
+            folder / jobs.RUN,
+            files.dump_pretty({"protocol": jobs.PROTOCOL, **config.to_dict(), "created": time.time()}),
+        )
+    except OSError as error:
+        raise from_os_error(error, "make the run folder") from error
+    return jobs.Job(folder)
+
+
+def slug(name: str) -> str:
+    """A folder name that every file system takes; letters of any script stay."""
+    text = unicodedata.normalize("NFC", name).strip().lower()
+    kept = "".join(c if unicodedata.category(c)[0] in "LMN" or c == "." else "-" for c in text)
+    return re.sub(r"-{2,}", "-", kept).strip("-.")[:60] or "run"
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What the list of runs shows of one folder.
+
+    Attributes:
+        state: "new", "running", "paused", or an outcome's state.
+        train_loss: mean of the last logged steps; eval losses before and at the end.
+        seconds: of work, from first event to last; the time between a crash and the Resume is none.
+        result: outcome.json's result.
+    """
+
+    folder: Path
+    config: RunConfig
+    created: float
+    state: str
+    error: dict[str, Any] | None
+    train_loss: float | None
+    eval_loss_before: float | None
+    eval_loss_after: float | None
+    steps: int
+    total_steps: int | None
+    seconds: float
+    result: dict[str, Any]
+
+    @property
+    def resumable(self) -> bool:
+        """Whether Resume can go on: it ended early and was not finished."""
+        return self.state in ("crashed", "failed", "stopped", "new") and (
+            self.total_steps is None or self.steps < self.total_steps
+        )
+
+    def exports(self) -> list[Path]:
+        """Finished GGUF files, newest first."""
+        found = (self.folder / EXPORTS).glob("*.gguf")
+        return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def summarise(folder: Path) -> RunSummary:
+    """Read one run folder.
+
+    Raises:
+        UserError: its run.json cannot be used.
+    """
+    job = jobs.Job(folder)
+    state = job.request()
+    config = RunConfig.from_dict(state)
+    history = RunHistory()
+    for event in job.events():
+        history.add(event)
+    outcome = job.outcome()
+    if outcome is not None:
+        status = outcome.state
+    elif history.last_time is None and not job.is_alive():
+        status = "new"
+    else:
+        status = "paused" if history.paused else "running"
+    evaluations = history.series["eval_loss"]
+    return RunSummary(
+        folder,
+        config,
+        state.get("created") or folder.stat().st_mtime,
+        status,
+        outcome.error if outcome else None,
+        history.series["train_loss"].last(),
+        evaluations.y[0] if evaluations else None,
+        evaluations.last(),
+        history.step,
+        history.total_steps or None,
+        history.seconds,
+        outcome.result if outcome else {},
+    )
+
+
+def all_runs(parent: Path | None = None) -> Iterator[RunSummary]:
+    """All runs, newest first. Folders that are no runs are passed over."""
+    from slmstudio.core.errors import UserError
+
+    parent = parent or paths.runs_dir()
+    if not parent.is_dir():
+        return
+    folders = [f for f in parent.iterdir() if (f / jobs.RUN).is_file()]
+    for folder in sorted(folders, key=lambda f: (f / jobs.RUN).stat().st_mtime, reverse=True):
+        try:
+            yield summarise(folder)
+        except UserError:
+            continue
+
+
+def result_folder(folder: Path) -> Path | None:
+    """The adapter or the model that a run left, or None."""
+    for name in (ADAPTER, MODEL):
+        if (folder / name).is_dir():
+            return folder / name
+    return None

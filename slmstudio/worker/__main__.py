@@ -1,0 +1,105 @@
+"""`python -m slmstudio.worker JOB_FOLDER` does one job; `--interactive KIND` talks over stdin and stdout.
+
+The environment is set before anything heavy is imported: offline, no telemetry.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import jobs
+from slmstudio.core.errors import UserError, from_os_error
+
+KINDS = {
+    "train": "slmstudio.worker.train",
+    "import": "slmstudio.worker.import_model",
+    "export": "slmstudio.worker.export",
+    "parity": "slmstudio.worker.parity",
+    "evaluate": "slmstudio.worker.evaluate",
+}
+"""Kind of job: the module whose `run(job)` does it and returns the outcome's `result`."""
+
+
+def main(arguments: list[str]) -> int:
+    os.environ.update({key: value for key, value in jobs.worker_environment().items() if key != "PYTHONPATH"})
+    faulthandler.enable()
+    if len(arguments) == 2 and arguments[0] == "--interactive":
+        from slmstudio.worker import interactive
+
+        return interactive.main(arguments[1])
+    if len(arguments) != 1:
+        print(__doc__, file=sys.stderr)
+        return 2
+    return run_job(Path(arguments[0]))
+
+
+def run_job(folder: Path) -> int:
+    """Do the job of `folder`; its outcome is written whatever happens. Returns the exit status."""
+    import filelock
+
+    lock = filelock.FileLock(folder / "worker.lock")
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        print(f"another worker is at work on {folder}", file=sys.stderr)
+        return 3
+    jobs.write_process_file(folder, os.getpid())
+    _be_nice()
+    from slmstudio.worker.context import JobContext
+
+    job = JobContext(folder, jobs.Job(folder).request())
+    job.emit("job_started", pid=os.getpid(), kind=job.request["kind"])
+    outcome = _outcome_of(job)
+    job.emit("job_ended", state=outcome.state)
+    jobs.write_outcome(folder, outcome)
+    return 0 if outcome.was_successful() else 1
+
+
+def _outcome_of(job: Any) -> jobs.Outcome:
+    from slmstudio.worker.context import Cancelled
+
+    try:
+        module = importlib.import_module(KINDS[job.request["kind"]])
+        result = module.run(job)
+        return jobs.Outcome(result.pop("state", "finished"), result=result)
+    except Cancelled:
+        return jobs.Outcome("cancelled")
+    except UserError as error:
+        return jobs.Outcome("failed", error.to_dict())
+    except OSError as error:
+        return jobs.Outcome("failed", from_os_error(error, "go on").to_dict(), traceback.format_exc())
+    except MemoryError:
+        return jobs.Outcome("failed", OUT_OF_MEMORY.to_dict(), traceback.format_exc())
+    except Exception as error:
+        traceback.print_exc()
+        defect = UserError(
+            "Something went wrong in SLM Studio itself.",
+            f"{type(error).__name__}: {error}",
+            "Copy the details and report them. What was saved is kept.",
+        )
+        return jobs.Outcome("failed", defect.to_dict(), traceback.format_exc())
+
+
+OUT_OF_MEMORY = UserError(
+    "Memory ran out.",
+    "The run needs more than the machine has free.",
+    "Close other programs, or lower the micro-batch size or the sequence length, then Resume.",
+)
+
+
+def _be_nice() -> None:
+    """Give way to the window and to the person's other programs."""
+    import psutil
+
+    process = psutil.Process()
+    process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else 10)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

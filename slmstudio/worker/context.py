@@ -1,0 +1,84 @@
+"""What a job may use: its request, its events, and the user's commands."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from slmstudio.core import files, jobs
+
+
+class Cancelled(Exception):
+    """The user cancelled the job; nothing of it is to be kept."""
+
+
+class JobContext:
+    """One job, seen from inside its process."""
+
+    def __init__(self, folder: Path, request: dict[str, Any]):
+        self.folder = folder
+        self.request = request
+        self._commands = files.LineReader(folder / jobs.COMMANDS)
+        self._cancelled = False
+        self._pending: list[dict[str, Any]] = []
+        self._last_progress = 0.0
+        # Commands of an earlier life of this folder are history; those sent while this process started count.
+        self._born = psutil.Process().create_time()
+
+    def emit(self, type: str, **fields: Any) -> None:
+        """Append one event. A full disk must not end a run: the event is lost, the run goes on."""
+        event = {"protocol": jobs.PROTOCOL, "time": round(time.time(), 3), "type": type, **fields}
+        try:
+            files.append_line(self.folder / jobs.EVENTS, event)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            with contextlib.suppress(OSError):
+                print(f"event lost, the disk is full: {type}", flush=True)
+
+    def log(self, message: str, level: str = "info") -> None:
+        self.emit("log", level=level, message=message)
+
+    def warn(self, code: str, message: str) -> None:
+        """A warning in words; `code` names its kind for programs."""
+        self.emit("warning", code=code, message=message)
+
+    def phase(self, phase: str, detail: str = "") -> None:
+        """Say what the job is doing now."""
+        self.emit("phase", phase=phase, detail=detail)
+
+    def progress(self, done: float, total: float, unit: str, phase: str) -> None:
+        """Say how far it is; at most ten times a second, and always at the end."""
+        now = time.monotonic()
+        if done >= total or now - self._last_progress >= 0.1:
+            self._last_progress = now
+            self.emit("progress", phase=phase, done=done, total=total, unit=unit)
+
+    def commands(self) -> list[dict[str, Any]]:
+        """Commands that came since the last call."""
+        self._receive()
+        found, self._pending = self._pending, []
+        return found
+
+    def cancelled(self) -> bool:
+        """Whether the user asked this job to end. Cheap; call it often. Other commands stay for `commands`."""
+        self._receive()
+        return self._cancelled
+
+    def _receive(self) -> None:
+        found = [command for command in self._commands.read() if command.get("time", 0.0) >= self._born]
+        self._pending += found
+        self._cancelled = self._cancelled or any(command.get("command") in ("stop", "cancel") for command in found)
+
+    def check_cancelled(self) -> None:
+        """
+        Raises:
+            Cancelled: the user asked this job to end.
+        """
+        if self.cancelled():
+            raise Cancelled

@@ -1,0 +1,64 @@
+"""Cross entropy of a language-model head that touches the logits once.
+
+The head of a small model is most of its arithmetic: 49,152 logits a position in SmolLM2. Autograd keeps
+the logits, their log-softmax and their gradient; here each chunk's gradient is formed in place during the
+forward pass and only the small products are kept. Method: "Cut Your Losses in Large-Vocabulary Language
+Models" (arXiv 2411.09009) and Liger Kernel's fused linear cross entropy (arXiv 2410.10989).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+CHUNK_ELEMENTS = 32 * 1024 * 1024
+"""Logits held at once: 128 MB in fp32."""
+
+
+class _HeadLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        needs_hidden, needs_weight = ctx.needs_input_grad[:2]
+        loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        grad_hidden = torch.empty_like(hidden) if needs_hidden else None
+        grad_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if needs_weight else None
+        rows = max(1, CHUNK_ELEMENTS // weight.shape[0])
+        for start in range(0, hidden.shape[0], rows):
+            part, wanted = hidden[start : start + rows], targets[start : start + rows, None]
+            logits = (part @ weight.T).float()
+            normalizer = torch.logsumexp(logits, dim=1, keepdim=True)
+            loss += (normalizer - logits.gather(1, wanted)).sum()
+            if not (needs_hidden or needs_weight):
+                continue
+            gradient = logits.sub_(normalizer).exp_()  # softmax, in the logits' memory
+            gradient.scatter_add_(1, wanted, gradient.new_full(wanted.shape, -1.0))
+            gradient = gradient.to(weight.dtype)
+            if grad_hidden is not None:
+                grad_hidden[start : start + rows] = gradient @ weight
+            if grad_weight is not None:
+                grad_weight += (gradient.T @ part).float()
+        ctx.save_for_backward(grad_hidden, grad_weight)
+        ctx.weight_dtype = weight.dtype
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:
+        grad_hidden, grad_weight = ctx.saved_tensors
+        scaled_hidden = None if grad_hidden is None else grad_hidden * grad_output.to(grad_hidden.dtype)
+        scaled_weight = None if grad_weight is None else (grad_weight * grad_output).to(ctx.weight_dtype)
+        return scaled_hidden, scaled_weight, None
+
+
+def head_loss(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Sum over positions of the cross entropy of `hidden @ weight.T` against `targets`, in fp32.
+
+    Args:
+        hidden: [positions, hidden size], the states before the head, learned positions only.
+        weight: [vocabulary, hidden size].
+        targets: [positions], token ids.
+
+    Returns:
+        A scalar, differentiable once with respect to `hidden` and `weight`.
+    """
+    return _HeadLoss.apply(hidden, weight, targets)  # type: ignore[no-any-return]

@@ -1,0 +1,81 @@
+"""A configuration survives its file, and everything wrong with it is said at once."""
+
+import json
+
+import pytest
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.run import config as run_config
+from slmstudio.core.run.config import RunConfig, convert, field_help
+
+
+def minimal(**changes):
+    return RunConfig(name="trial", model="/m", train_file="/t.jsonl", **changes)
+
+
+def test_round_trip_through_a_file(tmp_path):
+    config = minimal(target_modules=["q_proj", "v_proj"], max_steps=7, reasons={"max_steps": "why"})
+    file = tmp_path / "run.json"
+    file.write_text(json.dumps(config.to_dict()))
+    assert run_config.load(file) == config
+
+
+def test_every_field_has_a_sentence():
+    names = set(RunConfig.__dataclass_fields__) - {"reasons"}
+    assert set(field_help()) == names
+    assert all(text.endswith(".") for text in field_help().values())
+
+
+def test_all_problems_at_once():
+    config = minimal(learning_rate=-1, lora_rank=0, method="magic", max_length=1)
+    assert {problem.field for problem in config.problems()} == {"learning_rate", "lora_rank", "method", "max_length"}
+
+
+def test_problems_name_value_and_limit():
+    (problem,) = minimal(epochs=0).problems()
+    assert "0" in problem.message and "10,000" in problem.message
+
+
+def test_wrong_types_and_missing_fields_are_collected():
+    with pytest.raises(UserError) as caught:
+        RunConfig.from_dict({"name": "x", "lora_rank": "many", "learning_rate": True})
+    assert {problem.field for problem in caught.value.problems} == {"model", "train_file", "lora_rank", "learning_rate"}
+
+
+def test_a_newer_format_is_refused_in_a_sentence():
+    with pytest.raises(UserError, match="newer SLM Studio"):
+        RunConfig.from_dict({"format": 99, "name": "x", "model": "m", "train_file": "t"})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("learning_rate", "1e-4", 1e-4),
+        ("max_steps", "none", None),
+        ("max_steps", "12", 12),
+        ("lora_rank", "8", 8),
+        ("gradient_checkpointing", "true", True),
+        ("target_modules", "q_proj,v_proj", ["q_proj", "v_proj"]),
+        ("target_modules", "all-linear", "all-linear"),
+        ("eval_file", "null", None),
+    ],
+)
+def test_typed_text_becomes_a_value(name, text, value):
+    assert convert(name, text) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lora_rank", "8.5"),
+        ("lora_rank", 8.5),
+        ("lora_rank", None),
+        ("gradient_checkpointing", "maybe"),
+        ("method", 3),
+        ("learning_rate", "fast"),
+        ("learning_rate", None),
+    ],
+)
+def test_unfit_values_are_refused(name, value):
+    with pytest.raises(ValueError, match="must"):
+        convert(name, value)
