@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+
+@pytest.fixture
+def studio_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty place for runs, models and settings, for this process and its children."""
+    monkeypatch.setenv("SLMSTUDIO_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real model folder that trains in a second."""
+    import tiny_model
+
+    return tiny_model.build(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def rows_file(tmp_path: Path) -> Path:
+    """Eight rows in two scripts."""
+    import tiny_model
+
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in tiny_model.ROWS), encoding="utf-8")
+    return file
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +61,12 @@ def fake_nvml(fake_nvml_library: Path, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("LD_LIBRARY_PATH", fake.env["LD_LIBRARY_PATH"])
     monkeypatch.setenv("FAKE_NVML_STATE", fake.env["FAKE_NVML_STATE"])
     return fake
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """Real datasets, vocabularies and templates that lie beside the checkout on some machines."""
+    folder = Path(__file__).resolve().parent.parent.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("the shared test material is not on this machine")
+    return folder

@@ -29,7 +29,14 @@ from slmstudio.core.errors import UserError
 
 PROTOCOL = 1
 REQUEST, RUN, PROCESS, EVENTS, COMMANDS, OUTCOME, LOG = (
-    "request.json", "run.json", "process.json", "events.jsonl", "commands.jsonl", "outcome.json", "worker.log")
+    "request.json",
+    "run.json",
+    "process.json",
+    "events.jsonl",
+    "commands.jsonl",
+    "outcome.json",
+    "worker.log",
+)
 POLL_SECONDS = 0.1
 
 
@@ -75,8 +82,11 @@ class Job:
     def request(self) -> dict[str, Any]:
         value = files.read_json(self.folder / RUN) or files.read_json(self.folder / REQUEST)
         if value is None:
-            raise UserError(f"{self.folder} is no job.", "It has no readable request.json or run.json.",
-                            "Choose a run folder that SLM Studio made.")
+            raise UserError(
+                f"{self.folder} is no job.",
+                "It has no readable request.json or run.json.",
+                "Choose a run folder that SLM Studio made.",
+            )
         return value
 
     def start(self) -> None:
@@ -86,18 +96,30 @@ class Job:
             UserError: a worker is at work on this folder already, or none can be started.
         """
         if self.is_alive():
-            raise UserError(f"{self.folder.name} is running already.", "Another process works on it.",
-                            "Watch it in the Training tab, or stop it first.")
+            raise UserError(
+                f"{self.folder.name} is running already.",
+                "Another process works on it.",
+                "Watch it in the Training tab, or stop it first.",
+            )
         (self.folder / OUTCOME).unlink(missing_ok=True)
         (self.folder / PROCESS).unlink(missing_ok=True)
         try:
             with open(self.folder / LOG, "ab") as log:
                 self._process = subprocess.Popen(
-                    [*worker_command(), str(self.folder)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                    cwd=self.folder, env=worker_environment(), **_detached())
+                    [*worker_command(), str(self.folder)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self.folder,
+                    env=worker_environment(),
+                    **_detached(),
+                )
         except OSError as error:
-            raise UserError("The worker could not be started.", f"The system says: {error}.",
-                            "Run the set-up again: python3 packaging/bootstrap.py setup") from error
+            raise UserError(
+                "The worker could not be started.",
+                f"The system says: {error}.",
+                "Run the set-up again: python3 packaging/bootstrap.py setup",
+            ) from error
         write_process_file(self.folder, self._process.pid)
 
     def is_alive(self) -> bool:
@@ -109,8 +131,9 @@ class Job:
 
     def send(self, command: str, **arguments: Any) -> None:
         """Append a command; the worker reads it at the next step boundary."""
-        files.append_line(self.folder / COMMANDS, {
-            "protocol": PROTOCOL, "time": time.time(), "command": command, **arguments})
+        files.append_line(
+            self.folder / COMMANDS, {"protocol": PROTOCOL, "time": time.time(), "command": command, **arguments}
+        )
 
     def outcome(self) -> Outcome | None:
         """How the job ended; None while it runs and before it was started."""
@@ -192,24 +215,32 @@ class Job:
         if state.get("boot_id") != boot_id():
             return UserError("The machine was restarted while this ran.", "A power cut or a reboot ended it.", remedy)
         if _oom_kills() > state.get("oom_kills", 0):
-            return UserError("The system ended the worker because memory ran out.",
-                             "More memory was needed than the machine has.",
-                             remedy + " Close other programs, or lower the micro-batch size or the sequence length.")
+            return UserError(
+                "The system ended the worker because memory ran out.",
+                "More memory was needed than the machine has.",
+                remedy + " Close other programs, or lower the micro-batch size or the sequence length.",
+            )
         if code is not None and code < 0:
             import signal
 
             name = signal.Signals(-code).name
-            why = {"SIGKILL": "Somebody, or the system for want of memory, killed the process (SIGKILL).",
-                   "SIGSEGV": "A library crashed (SIGSEGV).", "SIGTERM": "It was asked to end (SIGTERM)."}
-            return UserError("The worker process ended unexpectedly.", why.get(name, f"Signal {name} ended it."), remedy)
+            causes = {
+                "SIGKILL": "Somebody, or the system for want of memory, killed the process (SIGKILL).",
+                "SIGSEGV": "A library crashed (SIGSEGV).",
+                "SIGTERM": "It was asked to end (SIGTERM).",
+            }
+            return UserError(
+                "The worker process ended unexpectedly.", causes.get(name, f"Signal {name} ended it."), remedy
+            )
         why = f"It ended with exit status {code}." if code is not None else "It was killed, or a library in it crashed."
         return UserError("The worker process ended unexpectedly.", why, remedy)
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> None:
     """Write outcome.json, once, complete or absent."""
-    files.write_atomically(folder / OUTCOME, files.dump_pretty({
-        "protocol": PROTOCOL, "time": time.time(), **asdict(outcome)}))
+    files.write_atomically(
+        folder / OUTCOME, files.dump_pretty({"protocol": PROTOCOL, "time": time.time(), **asdict(outcome)})
+    )
 
 
 def write_process_file(folder: Path, pid: int) -> None:
@@ -220,8 +251,10 @@ def write_process_file(folder: Path, pid: int) -> None:
         created = psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
         created = 0.0
-    files.write_atomically(folder / PROCESS, files.dump_pretty({
-        "pid": pid, "create_time": created, "boot_id": boot_id(), "oom_kills": _oom_kills()}))
+    files.write_atomically(
+        folder / PROCESS,
+        files.dump_pretty({"pid": pid, "create_time": created, "boot_id": boot_id(), "oom_kills": _oom_kills()}),
+    )
 
 
 def worker_command() -> list[str]:
@@ -235,9 +268,22 @@ def worker_environment() -> dict[str, str]:
     """The environment of a worker: offline, silent, and able to find this package from any folder."""
     package_root = str(Path(__file__).resolve().parent.parent.parent)
     search = [package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(search)), "PYTHONUNBUFFERED": "1",
-            "PYTHONUTF8": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "TOKENIZERS_PARALLELISM": "false"}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(search)),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONUTF8": "1",
+        # Threads that wait must not spin: on a machine that does other work too, spinning costs most of the speed.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "0",
+        "KMP_BLOCKTIME": "0",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DO_NOT_TRACK": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
 
 
 def _detached() -> dict[str, Any]:
@@ -252,7 +298,7 @@ def _is_running(state: dict[str, Any]) -> bool:
     try:
         process = psutil.Process(state["pid"])
         same = abs(process.create_time() - state["create_time"]) < 1.0
-        return same and process.status() != psutil.STATUS_ZOMBIE
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

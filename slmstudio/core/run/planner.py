@@ -18,10 +18,32 @@ from slmstudio.core.run.config import ALIASES, RunConfig, convert, field_help
 
 SAMPLED_ROWS = 2000
 """Rows that are tokenized to learn the lengths; more add no knowledge that a plan needs."""
+EVALUATIONS = 4
 LONG_CPU = 1024
 LONG_GPU = 4096
 PHYSICAL_SHARE = 0.9
 """Share of the free memory that a plan may fill."""
+
+
+DEFAULT_REASONS = {
+    "eval_file": "No test file was chosen, so rows are split off.",
+    "eval_fraction": "Enough rows to see overfitting, most rows left to learn.",
+    "split_seed": "Any number does; the same number gives the same split.",
+    "max_steps": "The number of epochs decides.",
+    "max_grad_norm": "A batch with an odd row cannot throw the weights off.",
+    "optimizer": "AdamW, the standard for language models.",
+    "lora_rank": "Not used by full fine-tuning.",
+    "lora_alpha": "Not used by full fine-tuning.",
+    "target_modules": "Not used by full fine-tuning.",
+    "lora_dropout": "Few epochs do not need dropout; raise it when eval loss turns upwards.",
+    "attention": "PyTorch's own fused attention, on every device.",
+    "completion_only_loss": "The model learns to answer, not to ask.",
+    "group_by_length": "Rows of like length go together, so that little work is spent on padding.",
+    "keep_checkpoints": "The newest two, and the best one always.",
+    "seed": "Any number does; the same number repeats the run.",
+    "threads": "The GPU does the work.",
+}
+"""Fields that are the same for everybody, and why."""
 
 
 @dataclass(frozen=True)
@@ -127,9 +149,19 @@ class _Proposal:
         self.learning()
         self.memory()
         self.intervals()
-        for name, value in self.chosen.items():
-            self.set(name, value, "")
+        self.defaults()
         return RunConfig(**self.values, reasons=self.reasons)
+
+    def defaults(self) -> None:
+        """What does not depend on data, model or machine."""
+        for name, reason in DEFAULT_REASONS.items():
+            if name not in self.values or name in self.chosen:
+                self.set(name, RunConfig.__dataclass_fields__[name].default, reason)
+        for name in ("model", "train_file"):
+            if name in self.chosen:
+                self.set(name, None, "")
+            else:
+                self.reasons[name] = "What you chose."
 
     def device(self) -> None:
         machine = self.request.machine
@@ -248,8 +280,8 @@ class _Proposal:
         effective = self.values["micro_batch_size"] * self.values["gradient_accumulation_steps"]
         per_epoch = math.ceil(self.rows / effective)
         total = self.chosen.get("max_steps") or max(1, math.ceil(self.values["epochs"] * per_epoch))
-        every = max(1, math.ceil(total / 5))
-        self.set("eval_steps", every, f"Five evaluations in {total:,} steps, and one before the first.")
+        every = max(1, math.ceil(total / EVALUATIONS))
+        self.set("eval_steps", every, f"{EVALUATIONS} evaluations in {total:,} steps, and one before the first.")
         self.set(
             "save_steps",
             max(1, min(every, 200)),

@@ -1,0 +1,310 @@
+"""The terminal: one command per capability. It parses, calls core, and prints; nothing else.
+
+Progress goes to stderr. With --json the last line of stdout is one JSON object. Exit status: 0 done,
+1 failed, 2 the user has to change something.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from slmstudio.cli_progress import Follower, print_error, print_json, print_table
+from slmstudio.core import jobs
+from slmstudio.core.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Fine-tune a small language model on your own machine, on your own data, offline.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Read and check datasets.")
+app.add_typer(data_app, name="data")
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command and return its exit status."""
+    as_json = "--json" in arguments
+    try:
+        return int(app(arguments, standalone_mode=False) or 0)
+    except UserError as error:
+        print_error(error, as_json)
+        return 2
+    except typer.TyperException as error:
+        show = getattr(error, "show", None)  # usage errors print themselves, with a hint
+        show() if show else print(error, file=sys.stderr)
+        return 2
+    except (typer.Abort, KeyboardInterrupt):
+        print("Cancelled.", file=sys.stderr)
+        return 1
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        print_error(
+            UserError(
+                "Something went wrong in SLM Studio itself.",
+                f"{type(error).__name__}: {error}",
+                "Please report the lines above.",
+            ),
+            as_json,
+        )
+        return 1
+
+
+@app.command()
+def quickstart(out: Annotated[Path, typer.Option(help="Folder for the run.")], as_json: Json = False) -> int:
+    """Tune the starter model on the sample data, score it, export it, prove the export, and ask it something."""
+    from slmstudio.core import quickstart as flow
+
+    with Follower() as follower:
+        result = flow.run(out, follower.on_event)
+    if as_json:
+        print_json(result)
+        return 0
+    parity = result["parity"]
+    print_table(
+        "Your first tuned model",
+        [
+            ("Steps", str(result["steps"])),
+            ("Eval loss", f"{result['eval_loss_before']:.3f} → {result['eval_loss_after']:.3f}"),
+            ("chrF++ on held-out rows", f"{result['chrf_before']:.1f} → {result['chrf_after']:.1f}"),
+            ("Export", result["gguf"]),
+            (
+                "Export equals what was trained",
+                f"{'yes' if parity['passed'] else 'NO'}: NMSE {parity['nmse']:.1e}, top-1 {parity['top1']:.1%}",
+            ),
+            ("Question", result["question"]),
+            ("Answer", result["reply"]),
+            ("Time", f"{result['seconds']['total']:.0f} s"),
+        ],
+    )
+    print(f"\nGo on: slmstudio chat {result['gguf']}")
+    return 0
+
+
+@data_app.command("check")
+def data_check(file: Annotated[Path, typer.Argument(help="JSONL file.")], as_json: Json = False) -> int:
+    """Read a dataset and name every problem in it, with its line. Exit status 2 when there is one."""
+    from slmstudio.core.data import reader
+
+    with Follower() as follower:
+        dataset = reader.read_dataset(file, progress=follower.on_bytes)
+    if as_json:
+        print_json(
+            {
+                "file": str(file),
+                "records": len(dataset.records),
+                "layout": dataset.layout,
+                "encoding": dataset.encoding,
+                "sha256": dataset.sha256,
+                "bytes": dataset.bytes,
+                "problems": [problem.to_dict() for problem in dataset.problems],
+            }
+        )
+    else:
+        print(f"{file}: {len(dataset.records):,} rows, {dataset.layout}, {dataset.encoding}")
+        for problem in dataset.problems:
+            print(f"  {problem}")
+        print(f"{len(dataset.problems)} problems" if dataset.problems else "No problems.")
+    return 2 if dataset.problems else 0
+
+
+@app.command()
+def plan(
+    model: Annotated[str, typer.Option(help='Folder of the base model, or "starter".')],
+    data: Annotated[Path, typer.Option(help="JSONL file with the rows to learn.")],
+    out: Annotated[Path, typer.Option(help="Where to write the run configuration.")],
+    test: Annotated[Path | None, typer.Option(help="JSONL file with rows that are never learned.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Propose a whole run configuration, with a reason for each value, and write it to a file."""
+    from slmstudio.core import files, quickstart
+    from slmstudio.core.data import reader
+    from slmstudio.core.errors import from_os_error
+    from slmstudio.core.hardware.machine import read_machine
+    from slmstudio.core.model import facts
+    from slmstudio.core.run import planner
+
+    overrides = planner.parse_settings(set_ or [])
+    with Follower() as follower:
+        model_facts = (
+            quickstart.prepare_starter(lambda event: follower.on_event("model", event))
+            if model == "starter"
+            else facts.read_model(Path(model).absolute())
+        )
+        dataset = reader.read_dataset(data.absolute(), progress=follower.on_bytes)
+    config = planner.plan(
+        planner.PlanRequest(dataset, model_facts, read_machine(), test.absolute() if test else None, overrides)
+    )
+    try:
+        files.write_atomically(out, files.dump_pretty(config.to_dict()))
+    except OSError as error:
+        raise from_os_error(error, f"write {out}") from error
+    state = config.to_dict()
+    if as_json:
+        print_json(
+            {
+                "out": str(out),
+                "config": state,
+                "reasons": config.reasons,
+                "problems": [problem.to_dict() for problem in dataset.problems],
+            }
+        )
+        return 0
+    print_table(
+        f"Plan: {config.name}",
+        [
+            (name, str(state[name]), config.reasons.get(name, ""))
+            for name in state
+            if name not in ("reasons", "format", "kind")
+        ],
+    )
+    print(f"\nGo on: slmstudio train {out}")
+    return 0
+
+
+@app.command()
+def train(
+    run: Annotated[Path, typer.Argument(help="A run configuration, or a run folder to go on with.")],
+    out: Annotated[Path | None, typer.Option(help="Folder in which the run folder is made.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Train as a run configuration says; given a run folder, go on from its last checkpoint. Ctrl-C stops and saves."""
+    from slmstudio.core.run import config as run_config
+    from slmstudio.core.run import folder
+
+    config = run_config.load(run)
+    if run.is_dir():
+        job = jobs.Job(run.absolute())
+    else:
+        config.check()
+        job = folder.create(config, out.absolute() if out else None)
+    job.start()
+    print(f"Run folder: {job.folder}", file=sys.stderr)
+    with Follower() as follower:
+        outcome = follower.follow(job, "train")
+    return _report_outcome(outcome, as_json, {"run_dir": str(job.folder)})
+
+
+@app.command()
+def runs(
+    as_json: Json = False, folder_: Annotated[Path | None, typer.Option("--folder", help="Where runs are.")] = None
+) -> int:
+    """List all runs, newest first."""
+    from slmstudio.core import words
+    from slmstudio.core.run import folder
+
+    found = list(folder.all_runs(folder_))
+    if as_json:
+        print_json(
+            {
+                "runs": [
+                    {
+                        "run_dir": str(run.folder),
+                        "name": run.config.name,
+                        "state": run.state,
+                        "steps": run.steps,
+                        "train_loss": run.train_loss,
+                        "eval_loss_before": run.eval_loss_before,
+                        "eval_loss_after": run.eval_loss_after,
+                        "seconds": run.seconds,
+                        "model": run.config.model,
+                        "method": run.config.method,
+                        "exports": [str(path) for path in run.exports()],
+                        "error": run.error,
+                    }
+                    for run in found
+                ]
+            }
+        )
+        return 0
+    if not found:
+        print("No runs yet. Start with: slmstudio quickstart --out my-first-run")
+        return 0
+    print_table(
+        "Runs",
+        [
+            (
+                run.folder.name,
+                run.state,
+                f"{run.eval_loss_after:.3f}" if run.eval_loss_after else "–",
+                words.format_duration(run.seconds),
+            )
+            for run in found
+        ],
+        ("Run", "Outcome", "Eval loss", "Time"),
+    )
+    return 0
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    types: Annotated[
+        list[str] | None, typer.Option("--type", help="F16, Q8_0 or Q4_K_M; may be given several times.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Merge a finished run's adapter, export it to GGUF, and prove that the export equals what was trained."""
+    import time
+
+    from slmstudio.core.export.types import quant_type
+
+    wanted = [quant_type(name).name for name in types or ["Q4_K_M"]]
+    jobs.Job(run).request()
+    job = jobs.Job.create(
+        run.absolute() / "jobs" / f"export-{time.strftime('%Y%m%d-%H%M%S')}",
+        "export",
+        run=str(run.absolute()),
+        types=wanted,
+    )
+    job.start()
+    with Follower() as follower:
+        outcome = follower.follow(job, "export")
+    return _report_outcome(outcome, as_json, {"run_dir": str(run)})
+
+
+@app.command()
+def chat(
+    gguf: Annotated[Path, typer.Argument(help="GGUF file.")],
+    prompt: Annotated[
+        str | None, typer.Option(help="Ask once and print the answer; without it, a conversation.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
+    temperature: Annotated[float, typer.Option(min=0.0, max=2.0)] = 0.3,
+    top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 0.9,
+    max_tokens: Annotated[int, typer.Option(min=1)] = 512,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    as_json: Json = False,
+) -> int:
+    """Talk to a model in a GGUF file."""
+    from slmstudio.cli_chat import converse
+
+    options = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "seed": seed}
+    result = converse(gguf, prompt, system, options, quiet=as_json)
+    if as_json:
+        print_json(result)
+    return 0
+
+
+def _report_outcome(outcome: jobs.Outcome, as_json: bool, extra: dict[str, Any]) -> int:
+    """Print how a job ended; 0 when it did its work, else 1."""
+    if not outcome.was_successful():
+        print_error(outcome.user_error(), as_json=False)
+    if as_json:
+        print_json({**extra, "outcome": outcome.state, **outcome.result, "error": outcome.error})
+    elif outcome.was_successful():
+        rows = [
+            (key, json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value))
+            for key, value in {**extra, **outcome.result}.items()
+        ]
+        print_table(f"Outcome: {outcome.state}", rows)
+    return 0 if outcome.was_successful() else 1

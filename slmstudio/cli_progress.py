@@ -1,0 +1,123 @@
+"""What the terminal shows while a job runs, and how results and errors are printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from slmstudio.core import files, jobs
+from slmstudio.core.errors import UserError
+
+
+class Follower:
+    """A progress bar on stderr that is fed with a job's events."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._plain = not console.is_terminal
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=self._plain,
+        )
+        self._task = self._progress.add_task("", total=None, detail="", visible=False)
+        self._total_steps = 0
+        self._said = ""
+
+    def __enter__(self) -> Follower:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def follow(self, job: jobs.Job, phase: str) -> jobs.Outcome:
+        """Follow to the end. Ctrl-C asks the job to stop; a second one ends it."""
+        asked = False
+        while True:
+            try:
+                return job.wait(lambda event: self.on_event(phase, event))
+            except KeyboardInterrupt:
+                if asked:
+                    job.kill()
+                else:
+                    self._say("Stopping: the step is finished and saved. Ctrl-C again ends it at once.")
+                    job.send("stop")
+                    asked = True
+
+    def on_bytes(self, done: int, total: int) -> None:
+        self._show("reading", done, total, "")
+
+    def on_event(self, phase: str, event: dict[str, Any]) -> None:
+        """Show one event of a job."""
+        kind = event.get("type")
+        if kind == "phase":
+            self._show(event["phase"], 0, None, event.get("detail", ""))
+            self._say(" ".join(filter(None, (f"{phase}:", event["phase"], event.get("detail", "")))))
+        elif kind == "progress":
+            self._show(event["phase"], event["done"], event["total"], "")
+        elif kind == "plan":
+            self._total_steps = event["total_steps"]
+        elif kind == "step":
+            loss = event["train_loss"]
+            detail = f"loss {loss:.3f}" if loss is not None else "loss is not a number"
+            self._show(
+                "training",
+                event["global_step"],
+                self._total_steps,
+                f"{detail} · {event['tokens_per_second']:.0f} tokens/s",
+            )
+            if event["global_step"] % 10 == 0 or event["global_step"] == self._total_steps:
+                self._say(f"step {event['global_step']}/{self._total_steps} {detail}")
+        elif kind == "eval":
+            self._say(f"step {event['global_step']}: eval loss {event['eval_loss']:.4f}", always=True)
+        elif kind == "warning":
+            self._say("warning: " + event["message"], always=True)
+
+    def _show(self, description: str, done: float, total: float | None, detail: str) -> None:
+        self._progress.update(
+            self._task, description=description, completed=done, total=total, detail=detail, visible=True
+        )
+
+    def _say(self, line: str, always: bool = False) -> None:
+        """A line of its own; on a terminal only what the bar does not show."""
+        if line == self._said:
+            return
+        self._said = line
+        if self._plain:
+            print(line, file=sys.stderr, flush=True)
+        elif always:
+            self._progress.console.print(line, markup=False)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One JSON object on one line, the last one of stdout."""
+    print(json.dumps(files.without_non_finite(value), ensure_ascii=False), flush=True)
+
+
+def print_error(error: UserError, as_json: bool) -> None:
+    """The sentences of an error on stderr; with --json also the object on stdout."""
+    print(f"error: {error}", file=sys.stderr)
+    if as_json:
+        print_json({"error": error.to_dict()})
+
+
+def print_table(title: str, rows: list[Any], headers: tuple[str, ...] | None = None) -> None:
+    table = Table(title=title, show_header=headers is not None, title_justify="left")
+    for i in range(len(rows[0])):
+        table.add_column(headers[i] if headers else "", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(markup=False).print(table)

@@ -1,0 +1,119 @@
+"""Quantization types: what each one is, and how large a file it makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+BITS_PER_WEIGHT = {"F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K": 6.5625, "Q5_1": 6.0, "Q5_K": 5.5, "Q5_0": 5.5,
+                   "Q4_K": 4.5, "Q4_0": 4.5, "IQ4_NL": 4.5, "IQ4_XS": 4.25, "Q3_K": 3.4375, "Q2_K": 2.625}
+"""Size of llama.cpp's block formats: bytes of a block times eight, divided by its weights (ggml-common.h)."""
+
+FALLBACK = {"Q6_K": "Q8_0", "Q5_K": "Q5_1", "Q4_K": "Q5_0", "Q3_K": "Q4_0", "Q2_K": "Q4_0", "IQ4_XS": "IQ4_NL"}
+"""What llama.cpp uses instead where a row is no multiple of 256 weights (tensor_type_fallback in llama-quant.cpp)."""
+
+ROW_MULTIPLE = 256
+METADATA_BYTES_PER_TOKEN = 48
+"""Tokens, merges and scores in the file's header: 36 to 60 bytes a token in Llama 3, Qwen2 and SmolLM2."""
+
+
+class Shape(Protocol):
+    """What an estimate needs to know of a model; `core.model.facts.ModelFacts` has it."""
+
+    @property
+    def parameters(self) -> int: ...
+    @property
+    def vocabulary_size(self) -> int: ...
+    @property
+    def layers(self) -> int: ...
+    @property
+    def hidden_size(self) -> int: ...
+    @property
+    def intermediate_size(self) -> int: ...
+    @property
+    def tied_embeddings(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class QuantType:
+    """One choice in the export dialogue.
+
+    Attributes:
+        name: llama.cpp's name.
+        ftype: llama.cpp's `llama_ftype`.
+        bits_per_weight: of an 8B model, embeddings included (Llama 3.1 8B, llama.cpp tools/quantize/README.md).
+        description: one sentence that says when to take it.
+        block: the block format of most weights.
+        down: the block format of `down_share` of the feed-forward down projections.
+        head: the block format of the output layer; tied embeddings share it.
+    """
+
+    name: str
+    ftype: int
+    bits_per_weight: float
+    description: str
+    block: str
+    down: str
+    down_share: float
+    head: str
+
+    @property
+    def quantized(self) -> bool:
+        """Whether weights are rounded to fewer than 16 bits."""
+        return self.bits_per_weight < 16
+
+    def falls_back(self, row: int) -> bool:
+        """Whether rows of `row` weights do not fit this type's blocks."""
+        return self.block in FALLBACK and row % ROW_MULTIPLE != 0
+
+    def estimate_bytes(self, model: Shape) -> int:
+        """Size of the file for a model, within about 5 %."""
+        embeddings = model.vocabulary_size * model.hidden_size
+        down = model.layers * model.hidden_size * model.intermediate_size
+        heads = 1 if model.tied_embeddings else 2
+        rest = max(0, model.parameters - heads * embeddings - down)
+        hidden, wide = model.hidden_size, model.intermediate_size
+        bits = rest * _bits(self.block, hidden) + embeddings * _bits(self.head, hidden)
+        bits += (heads - 1) * embeddings * _bits(self.block, hidden)
+        bits += down * (self.down_share * _bits(self.down, wide) + (1 - self.down_share) * _bits(self.block, wide))
+        return int(bits / 8) + METADATA_BYTES_PER_TOKEN * model.vocabulary_size
+
+
+def _bits(block: str, row: int) -> float:
+    return BITS_PER_WEIGHT[FALLBACK.get(block, block) if row % ROW_MULTIPLE else block]
+
+
+QUANT_TYPES: tuple[QuantType, ...] = (
+    QuantType("F16", 1, 16.0, "Nothing lost: every weight in 16 bits. The reference, and the source of the others.",
+              "F16", "F16", 1, "F16"),
+    QuantType("BF16", 32, 16.0, "The weights exactly as trained in bf16; slower than F16 on most processors.",
+              "BF16", "BF16", 1, "BF16"),
+    QuantType("Q8_0", 7, 8.5, "Half of F16 and practically the same answers. Right where memory allows it.",
+              "Q8_0", "Q8_0", 1, "Q8_0"),
+    QuantType("Q6_K", 18, 6.56, "Very close to F16 at two fifths of its size.", "Q6_K", "Q6_K", 1, "Q6_K"),
+    QuantType("Q5_K_M", 17, 5.70, "Small loss, a third of F16.", "Q5_K", "Q6_K", 0.5, "Q6_K"),
+    QuantType("Q4_K_M", 15, 4.89, "The usual choice for laptops: under a third of F16, a small loss.",
+              "Q4_K", "Q6_K", 0.5, "Q6_K"),
+    QuantType("IQ4_XS", 30, 4.46, "A little smaller than Q4_K_M and nearly as good; slower on old processors.",
+              "IQ4_XS", "Q5_K", 0.125, "Q6_K"),
+    QuantType("Q3_K_M", 12, 4.00, "A quarter of F16, with a loss you can notice. For large models on small machines.",
+              "Q3_K", "Q4_K", 1, "Q6_K"),
+    QuantType("Q2_K", 10, 3.16, "The smallest, with a clear loss. Only where nothing else fits.",
+              "Q2_K", "Q3_K", 1, "Q6_K"),
+)
+DEFAULT_TYPES = ("F16", "Q8_0", "Q4_K_M")
+
+
+def quant_type(name: str) -> QuantType:
+    """The type of that name, in any case.
+
+    Raises:
+        UserError: there is none.
+    """
+    from slmstudio.core.errors import UserError
+
+    for candidate in QUANT_TYPES:
+        if candidate.name == name.upper():
+            return candidate
+    known = ", ".join(candidate.name for candidate in QUANT_TYPES)
+    raise UserError(f"{name} is no quantization type.", "", f"Choose from {known}.")

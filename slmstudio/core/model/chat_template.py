@@ -1,0 +1,166 @@
+"""A model's chat template: the jinja source that turns messages into the text a model was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.model.weights import printable, read_json_object
+
+SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+"""The special tokens that transformers hands to a template."""
+_CHOOSE = "Choose a model with another chat template."
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """A chat template and the special tokens it may use.
+
+    Attributes:
+        source: jinja text.
+        special_tokens: by name, as in {"bos_token": "<s>"}.
+    """
+
+    source: str
+    special_tokens: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_folder(cls, folder: Path | str) -> ChatTemplate:
+        """Read a model folder's template, and see that jinja can read it.
+
+        Raises:
+            UserError: there is none, or it is broken.
+        """
+        folder = Path(folder)
+        source = find_template(folder)
+        if source is None:
+            raise UserError(f"{folder.name} has no chat template.", "Neither chat_template.jinja nor "
+                            "tokenizer_config.json holds one; models that were never taught to chat have none.",
+                            "Choose the instruct version of the model.")
+        template = cls(source, special_tokens(folder))
+        template.check()
+        return template
+
+    def check(self) -> None:
+        """See that jinja can read the template.
+
+        Raises:
+            UserError: it cannot.
+        """
+        from slmstudio.core.model import sandbox
+
+        try:
+            sandbox.compiled(self.source)
+        except Exception as error:  # jinja's own errors, and what Python's compiler says of absurd nesting
+            raise _broken(error) from error
+
+    def render(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = False) -> str:
+        """The text of a conversation, equal to transformers' `apply_chat_template(tokenize=False)`.
+
+        Args:
+            messages: {"role": ..., "content": ...}, in order.
+            add_generation_prompt: end with what comes before an answer.
+
+        Raises:
+            UserError: the template refuses the conversation, is broken, runs too long or makes too much text.
+        """
+        from slmstudio.core.model import sandbox
+
+        # As transformers does: copies, without keys that hold nothing.
+        chat = [{key: value for key, value in message.items() if value is not None} for message in messages]
+        size = sum(len(value) for message in chat for value in message.values() if isinstance(value, str))
+        variables = {**self.special_tokens, "messages": chat, "tools": None, "documents": None,
+                     "add_generation_prompt": add_generation_prompt}
+        try:
+            return sandbox.render(self.source, variables, size)
+        except sandbox.Refusal as error:
+            raise self._refusal(messages, printable(str(error), 300)) from error
+        except Exception as error:  # a template is foreign code: it may fail in any way
+            raise _broken(error) from error
+
+    def _refusal(self, messages: Sequence[Mapping[str, Any]], said: str) -> UserError:
+        """Say what the template does not take; the system message, where it takes the rest."""
+        rest = [message for message in messages if message.get("role") != "system"]
+        if rest and len(rest) < len(messages):
+            try:
+                self.render(rest)
+            except UserError:
+                pass
+            else:
+                return UserError(f"The chat template refuses system messages: {said}",
+                                 "The model was trained without them.",
+                                 "Remove the system messages, or put their text into the first user message.")
+        return UserError(f"The chat template refuses this conversation: {said}",
+                         "The model was trained on another order of roles.",
+                         "Let user and assistant take turns, the user first, or choose another model.")
+
+
+def _broken(error: Exception) -> UserError:
+    """Say in a sentence why a template was stopped or does not work."""
+    import jinja2
+
+    from slmstudio.core.model import sandbox
+
+    said = printable(str(error).rstrip("."), 300)
+    if isinstance(error, sandbox.LimitReached):
+        return UserError("The chat template was stopped.", f"For this conversation {said}.", _CHOOSE)
+    if isinstance(error, jinja2.exceptions.SecurityError):
+        return UserError("The chat template was stopped.", f"It does what no chat template needs: {said}.", _CHOOSE)
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        return UserError(f"The chat template is broken at line {error.lineno}.", f"{said}.", _CHOOSE)
+    kind = type(error).__name__
+    return UserError("The chat template does not work.", f"{kind}: {said}." if said else f"{kind}.", _CHOOSE)
+
+
+def find_template(folder: Path) -> str | None:
+    """The template of a model folder, as transformers 5 looks for it; None where there is none.
+
+    A file chat_template.jinja comes before tokenizer_config.json's `chat_template`, which is a text, or a list of named
+    ones of which "default" is taken.
+
+    Raises:
+        UserError: the file that should hold it cannot be read, or none of several is the default.
+    """
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        try:
+            with open(file, encoding="utf-8") as opened:  # universal newlines, as transformers reads it
+                return opened.read(2_000_000)
+        except OSError as error:
+            raise from_os_error(error, "read chat_template.jinja") from error
+        except UnicodeDecodeError as error:
+            raise UserError("chat_template.jinja is no UTF-8 text.", "", _CHOOSE) from error
+    value = _tokenizer_config(folder).get("chat_template")
+    if value is None or isinstance(value, str):
+        return value
+    entries = value if isinstance(value, list) else []
+    default = next((entry.get("template") for entry in entries
+                    if isinstance(entry, dict) and entry.get("name") == "default"), None)
+    if not isinstance(default, str):
+        raise UserError("tokenizer_config.json has several chat templates, and none is the default.", "", _CHOOSE)
+    return default
+
+
+def special_tokens(folder: Path) -> dict[str, str]:
+    """The special tokens that transformers 5 gives a template, by name.
+
+    tokenizer_config.json says them; special_tokens_map.json overrules it in folders without an `added_tokens_decoder`.
+
+    Raises:
+        UserError: one of the two files is there and cannot be read.
+    """
+    config = _tokenizer_config(folder)
+    found = {name: config[name] for name in SPECIAL if name in config}
+    legacy = folder / "special_tokens_map.json"
+    if "added_tokens_decoder" not in config and legacy.is_file():
+        found.update({name: value for name, value in read_json_object(legacy).items() if name in SPECIAL})
+    contents = ((name, value.get("content") if isinstance(value, dict) else value) for name, value in found.items())
+    return {name: content for name, content in contents if isinstance(content, str)}
+
+
+def _tokenizer_config(folder: Path) -> dict[str, Any]:
+    path = folder / "tokenizer_config.json"
+    return read_json_object(path) if path.is_file() else {}

@@ -1,0 +1,311 @@
+"""What a model folder is: read from config.json and the headers of its weight files, without loading anything."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.errors import Problem, UserError, from_os_error
+from slmstudio.core.model import weights as weight_files
+from slmstudio.core.model.chat_template import find_template
+from slmstudio.core.model.families import LABELS, family_label, why_no_language_model
+from slmstudio.core.model.weights import Tensor, Weights, printable, read_json_object
+
+CONTEXT_IF_UNKNOWN = 2048
+_SIZES = {
+    "hidden_size": ("hidden_size", "n_embd", "d_model"),
+    "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
+    "heads": ("num_attention_heads", "n_head", "n_heads"),
+    "kv_heads": ("num_key_value_heads", "num_kv_heads"),
+    "intermediate_size": ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"),
+    "head_dim": ("head_dim",),
+    "vocabulary_size": ("vocab_size",),
+    "context_length": ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length", "seq_length",
+                       "max_seq_len"),
+}
+"""A model's sizes, and the names under which families write them in config.json."""
+_DEFAULTS = {
+    # Gemma 3's files leave out what equals the default of transformers' Gemma3TextConfig.
+    "gemma3_text": {"heads": 8, "kv_heads": 4, "head_dim": 256, "vocabulary_size": 262_208, "context_length": 131_072},
+}
+_LICENCES = {
+    "apache-2.0": "Apache-2.0", "mit": "MIT", "gemma": "Gemma", "llama2": "Llama 2", "llama3": "Llama 3",
+    "llama3.1": "Llama 3.1", "llama3.2": "Llama 3.2", "llama3.3": "Llama 3.3", "bsd-3-clause": "BSD-3-Clause",
+    "apache license": "Apache-2.0", "mit license": "MIT", "the mit license": "MIT",
+}
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """A base model that can be trained.
+
+    Attributes:
+        path: its folder.
+        name: the folder's name, or the hub's name when the folder is one of the hub's cache.
+        family: what people call it: Llama, Qwen2, Phi-3 ...
+        architecture: the class that config.json names.
+        parameters: counted from the weight files; a head tied to the embeddings counts once.
+        context_length: tokens; 2,048 where the folder does not say.
+        vocabulary_size: rows of the embedding table.
+        layers, hidden_size, intermediate_size, heads, kv_heads, head_dim: of the decoder.
+        tied_embeddings: whether the head shares the embeddings' weights.
+        dtype: number format that holds most of the weights: bf16, fp16, fp32, nf4, int8 ...
+        licence: as the model names it; None where it does not.
+        disk_bytes: size of the weight files.
+        has_chat_template: whether the folder brings one.
+        quantization: "bitsandbytes 4-bit" or "bitsandbytes 8-bit"; None for plain weights.
+        model_type: config.json's name of the architecture.
+    """
+
+    path: Path
+    name: str
+    family: str
+    architecture: str
+    parameters: int
+    context_length: int
+    vocabulary_size: int
+    layers: int
+    hidden_size: int
+    intermediate_size: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    tied_embeddings: bool
+    dtype: str
+    licence: str | None
+    disk_bytes: int
+    has_chat_template: bool
+    quantization: str | None
+    model_type: str
+
+
+def read_model(folder: Path | str) -> ModelFacts:
+    """Read what a model folder is, and check that it is whole.
+
+    Raises:
+        UserError: it is no folder of a trainable model, or something is missing or damaged; `problems` names
+            everything that is wrong, when it is more than one thing.
+    """
+    folder = Path(folder)
+    name = model_name(folder)
+    try:
+        _refuse_other_things(folder, name)
+        problems: list[Problem] = []
+        config = _read_config(folder, problems)
+        found = weight_files.read_weights(folder, problems)
+        _check_tokenizer(folder, problems)
+        template = _has_template(folder, problems)
+        facts = _facts(folder, name, config, found, template, problems) if config and found else None
+    except OSError as error:
+        raise from_os_error(error, "read the model folder") from error
+    if facts is None or problems:
+        what, remedy = f"{name} cannot be used as a base model.", "Download the model again, or choose another folder."
+        if len(problems) == 1:
+            raise UserError(what, problems[0].message, remedy)
+        raise UserError(what, f"{len(problems)} things are wrong with the folder.", remedy, problems)
+    return facts
+
+
+def model_name(folder: Path) -> str:
+    """The name people know: in the hub's cache, models--ORG--NAME/snapshots/HASH, that is NAME."""
+    cache = folder.parent.parent.name if folder.parent.name == "snapshots" else ""
+    return printable(cache.split("--")[-1] if cache.startswith("models--") else folder.absolute().name or str(folder))
+
+
+def _refuse_other_things(folder: Path, name: str) -> None:
+    """Say what was chosen when it is something else than a folder of a base model."""
+    choose = "Choose the folder that holds config.json and model.safetensors."
+    if not folder.exists():
+        raise UserError(f"{folder} does not exist.", "It may have been moved or deleted.",
+                        "Choose the model's folder again.")
+    if folder.is_file():
+        with open(folder, "rb") as file:
+            is_gguf = file.read(4) == b"GGUF"
+        if is_gguf:
+            raise UserError(f"{name} is a GGUF file.", "A base model is a folder with safetensors weights.",
+                            "Import the GGUF file as a base model, or choose the folder it was made from.")
+        raise UserError(f"{name} is a file.", "A base model is a folder.", choose)
+    present = {path.name for path in folder.iterdir()}
+    if "adapter_config.json" in present and not {weight_files.SINGLE, weight_files.INDEX} & present:
+        raise UserError(f"{name} is an adapter, not a base model.", _whose_adapter(folder),
+                        "Choose the base model's folder. The adapter is used with it in Results and Chat.")
+    ggufs = sorted(printable(file) for file in present if file.lower().endswith(".gguf"))
+    if "config.json" not in present and ggufs:
+        raise UserError(f"{name} holds a GGUF file ({ggufs[0]}), not a base model.", "GGUF is for running a model.",
+                        "Import the GGUF file as a base model, or choose the folder it was made from.")
+    if "config.json" not in present and "snapshots" in present:
+        raise UserError(f"{name} is the hub cache's folder around the model.", "The model lies deeper.",
+                        "Choose the folder inside its `snapshots` folder.")
+
+
+def _whose_adapter(folder: Path) -> str:
+    try:
+        base = read_json_object(folder / "adapter_config.json").get("base_model_name_or_path")
+    except UserError:
+        base = None
+    known = isinstance(base, str) and base
+    return f"It was trained on {printable(str(base), 200)}." if known else "It changes a base model."
+
+
+def _read_config(folder: Path, problems: list[Problem]) -> dict[str, Any] | None:
+    """config.json with the text model's part on top, or None and the reasons."""
+    if not (folder / "config.json").is_file():
+        problems.append(Problem("config.json is missing, so the architecture is unknown."))
+        return None
+    try:
+        config = read_json_object(folder / "config.json")
+    except UserError as error:
+        problems.append(Problem(f"{error.what} {error.why}".strip()))
+        return None
+    if why := why_no_language_model(config):
+        problems.append(Problem(why, field="model_type"))
+        return None
+    text = config.get("text_config")
+    # Models that also see or hear keep the language model's sizes one level deeper.
+    if not isinstance(text, dict):
+        return config
+    kind = text.get("model_type")
+    return {**config, **text, "architectures": config.get("architectures"),
+            "model_type": kind if isinstance(kind, str) else config["model_type"]}
+
+
+def _check_tokenizer(folder: Path, problems: list[Problem]) -> None:
+    """tokenizer.json must be there and look whole. Reading it takes half a second, so only its ends are looked at."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        others = [name for name in ("tokenizer.model", "tekken.json", "vocab.json", "merges.txt", "spiece.model")
+                  if (folder / name).is_file()]
+        problems.append(Problem(
+            f"tokenizer.json is missing. There is {' and '.join(others)}, which must be converted to it first: "
+            "transformers' AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes it." if others else
+            "There is no tokenizer: neither tokenizer.json nor tokenizer.model (which would need conversion)."))
+        return
+    with open(path, "rb") as file:
+        head = file.read(64)
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 64))
+        tail = file.read()
+    if not head.lstrip().startswith(b"{"):
+        problems.append(Problem(f"tokenizer.json is {weight_files.what_is(head) or 'no JSON object'}."))
+    elif not tail.rstrip().endswith(b"}"):
+        problems.append(Problem("tokenizer.json is truncated: its end is missing."))
+
+
+def _has_template(folder: Path, problems: list[Problem]) -> bool:
+    try:
+        return find_template(folder) is not None
+    except UserError as error:
+        problems.append(Problem(f"{error.what} {error.why}".strip()))
+        return False
+
+
+def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, template: bool,
+           problems: list[Problem]) -> ModelFacts | None:
+    """Put the facts together; what does not fit goes to `problems`."""
+    model_type: str = config["model_type"]
+    quantization = _quantization(config, problems)
+    embedding = None if quantization else found.embedding()
+    sizes = _sizes(folder, config, model_type, embedding)
+    missing = [key for key in ("hidden_size", "layers", "heads", "vocabulary_size") if not sizes.get(key)]
+    if missing:
+        problems += [Problem("config.json does not say it, or says something impossible.", field=_SIZES[key][0])
+                     for key in missing]
+        return None
+    hidden = sizes["hidden_size"]
+    # OPT alone, of the families with a label, has embeddings of another width than its layers.
+    if embedding and hidden != embedding.shape[1] and model_type in LABELS and model_type != "opt":
+        problems.append(Problem(f"config.json and the weights do not belong together: hidden size {hidden:,} against "
+                                f"{embedding.shape[1]:,}.", field="hidden_size"))
+    held = found.layers()
+    if held is not None and held < sizes["layers"]:
+        problems.append(Problem(f"config.json promises {sizes['layers']} layers, the weights hold {held}.",
+                                field="num_hidden_layers"))
+    tie = config.get("tie_word_embeddings")
+    tied = tie if isinstance(tie, bool) else found.head() is None
+    architectures = config.get("architectures")
+    named = [item for item in architectures if isinstance(item, str)] if isinstance(architectures, list) else []
+    architecture = named[0] if named else model_type
+    return ModelFacts(
+        path=folder, name=name, family=family_label(model_type, name), architecture=printable(architecture),
+        parameters=found.parameters(tied), context_length=sizes["context_length"],
+        vocabulary_size=sizes["vocabulary_size"], layers=sizes["layers"], hidden_size=hidden,
+        intermediate_size=sizes.get("intermediate_size") or 4 * hidden, heads=sizes["heads"],
+        kv_heads=sizes.get("kv_heads") or sizes["heads"],
+        head_dim=sizes.get("head_dim") or max(1, hidden // sizes["heads"]),
+        tied_embeddings=tied, dtype=found.dtype(), licence=read_licence(folder, config), disk_bytes=found.disk_bytes,
+        has_chat_template=template, quantization=quantization, model_type=model_type)
+
+
+def _sizes(folder: Path, config: dict[str, Any], model_type: str, embedding: Tensor | None) -> dict[str, int]:
+    """The sizes that can be known, from config.json, the family's defaults, the weights and the tokenizer."""
+    def sane(value: Any) -> bool:
+        return type(value) is int and 0 < value < 2**40
+
+    sizes = dict(_DEFAULTS.get(model_type, {}))
+    for key, names in _SIZES.items():
+        value = next((config[name] for name in names if sane(config.get(name))), None)
+        if value is not None:
+            sizes[key] = value
+    if embedding:
+        sizes.setdefault("vocabulary_size", embedding.shape[0])
+        sizes.setdefault("hidden_size", embedding.shape[1])
+    if "context_length" not in sizes:
+        limit = _tokenizer_config(folder).get("model_max_length")
+        sizes["context_length"] = limit if type(limit) is int and 0 < limit <= 10_000_000 else CONTEXT_IF_UNKNOWN
+    return sizes
+
+
+def _tokenizer_config(folder: Path) -> dict[str, Any]:
+    path = folder / "tokenizer_config.json"
+    try:
+        return read_json_object(path) if path.is_file() else {}
+    except UserError:
+        return {}  # `_has_template` has reported it.
+
+
+def _quantization(config: dict[str, Any], problems: list[Problem]) -> str | None:
+    """How the weights are packed. Only bitsandbytes' packing can be trained on; others are refused."""
+    settings = config.get("quantization_config")
+    if not isinstance(settings, dict):
+        return None
+    method = settings.get("quant_method")
+    if method == "bitsandbytes" or settings.get("load_in_4bit") or settings.get("load_in_8bit"):
+        return f"bitsandbytes {4 if settings.get('load_in_4bit') else 8}-bit"
+    by = f"with {printable(method)}" if isinstance(method, str) else "in a way that is not named"
+    problems.append(Problem(f"The weights are quantized {by}, which cannot be trained on. "
+                            "Choose the model's original, unquantized version.", field="quantization_config"))
+    return None
+
+
+def read_licence(folder: Path, config: dict[str, Any]) -> str | None:
+    """The licence's name: from README.md's front matter, else the LICENSE file's first line, else config.json."""
+    front = _front_matter(folder / "README.md")
+    named = front.get("license_name") if front.get("license") in (None, "other", "unknown") else front.get("license")
+    if not named:
+        named = next((line for name in ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "COPYING")
+                      if (line := _first_line(folder / name))), None)
+    if not named and isinstance(config.get("license"), str):
+        named = config["license"]
+    return _LICENCES.get(named.lower(), printable(named)) if named else None
+
+
+def _start_of(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            return file.read(65_536).decode("utf-8", "replace")
+    except OSError:
+        return ""  # A licence that cannot be read is a licence that is not known.
+
+
+def _first_line(path: Path) -> str:
+    return next((line.strip(" #*=-\t\r") for line in _start_of(path).split("\n") if line.strip(" #*=-\t\r")), "")
+
+
+def _front_matter(path: Path) -> dict[str, str]:
+    """The plain `key: value` lines of the YAML block that model cards begin with."""
+    match = re.match(r"\ufeff?---[ \t]*\r?\n(.*?)\n---[ \t]*\r?(?:\n|$)", _start_of(path), re.DOTALL)
+    lines = match[1].splitlines() if match else []
+    pairs = (re.match(r"([A-Za-z_]+):[ \t]*(.+?)[ \t]*$", line) for line in lines)
+    return {pair[1]: pair[2].strip("'\"") for pair in pairs if pair}

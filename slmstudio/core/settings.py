@@ -1,0 +1,102 @@
+"""What the program remembers between two starts."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files, paths
+from slmstudio.core.errors import UserError, from_os_error
+
+VERSION = 1
+THEMES = ("system", "light", "dark")
+
+
+@dataclass
+class Settings:
+    """The settings file, typed.
+
+    Attributes:
+        theme: "system", "light" or "dark".
+        last_tab: the tab that was open last.
+        geometry: the window's place and size, as Qt saves it, in base64.
+        model_folders: base models outside the library that were opened once, newest first.
+        unknown: keys of a newer version, kept so that going back and forth loses nothing.
+    """
+
+    theme: str = "system"
+    last_tab: str = "data"
+    geometry: str = ""
+    model_folders: list[str] = field(default_factory=list)
+    unknown: dict[str, Any] = field(default_factory=dict)
+
+    def remember_model(self, folder: Path) -> None:
+        """Put `folder` first among the remembered base models. The list keeps the newest twenty."""
+        name = str(folder)
+        self.model_folders = [name, *(other for other in self.model_folders if other != name)][:20]
+
+    def forget_model(self, folder: Path) -> None:
+        self.model_folders = [other for other in self.model_folders if other != str(folder)]
+
+    def to_dict(self) -> dict[str, Any]:
+        known = asdict(self)
+        return {**known.pop("unknown"), "version": VERSION, **known}
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> Settings:
+        """Read what fits; a value of the wrong type falls back to its default, and the log says so."""
+        settings = cls()
+        known = {f.name for f in fields(cls)} - {"unknown"}
+        for name in known & state.keys():
+            if _fits(name, state[name], getattr(settings, name)):
+                setattr(settings, name, state[name])
+            else:
+                logging.getLogger(__name__).warning("Setting %s has no use for the value %r.", name, state[name])
+        settings.unknown = {key: value for key, value in state.items() if key not in known | {"version"}}
+        return settings
+
+    def save(self) -> None:
+        """Write the settings file, whole or not at all.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        try:
+            files.write_atomically(paths.settings_file(), files.dump_pretty(self.to_dict()))
+        except OSError as error:
+            raise from_os_error(error, "save the settings") from error
+
+
+def _fits(name: str, value: Any, default: Any) -> bool:
+    if name == "theme":
+        return value in THEMES
+    if isinstance(default, list):
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return isinstance(value, type(default))
+
+
+def load() -> tuple[Settings, UserError | None]:
+    """The settings, and what a person should know when the file could not be used.
+
+    A damaged file is kept beside the new one, never thrown away.
+    """
+    path = paths.settings_file()
+    try:
+        present = path.exists() and path.stat().st_size > 0
+        state = files.read_json(path)
+    except OSError as error:
+        return Settings(), from_os_error(error, "read the settings")
+    if state is not None:
+        return Settings.from_dict(state), None
+    if not present:
+        return Settings(), None
+    aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+    try:
+        path.replace(aside)
+    except OSError as error:
+        return Settings(), from_os_error(error, "put the damaged settings aside")
+    return Settings(), UserError("The settings could not be read, so the program starts with its own.",
+                                 "The file holds no JSON object.", f"The old file is kept as {aside.name}.")

@@ -1,0 +1,88 @@
+"""Applies a PEFT adapter to base weights one tensor at a time, so that no merged model is ever in memory or on disk."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from slmstudio.core.errors import UserError
+
+PREFIX = "base_model.model."
+LORA_A, LORA_B, MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
+_UNKNOWN_HERE = (
+    "alpha_pattern", "layer_replication", "trainable_token_indices", "alora_invocation_tokens", "use_qalora")
+
+
+class Adapter:
+    """A LoRA adapter as PEFT writes it: adapter_config.json and adapter_model.safetensors.
+
+    W' = W + scale · B A, with scale = alpha / r, or alpha / sqrt(r) for rank-stabilised LoRA (Kalajdzievski 2023).
+    DoRA (Liu et al. 2024) scales each row of W' to its learned magnitude. Layers that were trained whole
+    (`modules_to_save`) replace the base's.
+
+    Attributes:
+        targets: names of the base tensors that this adapter changes or replaces.
+
+    Raises:
+        UserError: it is no LoRA adapter, or uses what is not known here.
+    """
+
+    def __init__(self, folder: Path):
+        self.name = folder.name
+        self._config = _read_config(folder)
+        with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
+            tensors = {name.removeprefix(PREFIX): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        self._lora: dict[str, dict[str, torch.Tensor]] = {}
+        self._replaced: dict[str, torch.Tensor] = {}
+        for name, tensor in tensors.items():
+            for ending in (LORA_A, LORA_B, MAGNITUDE):
+                if name.endswith(ending):
+                    self._lora.setdefault(name.removesuffix(ending) + ".weight", {})[ending] = tensor.float()
+                    break
+            else:
+                if ".lora_" in name:
+                    raise UserError("The adapter cannot be merged.", f"{name} is of a kind that is not known here.",
+                                    "Train with LoRA on linear layers.")
+                self._replaced[name] = tensor.float()
+        self.targets = frozenset(self._lora) | frozenset(self._replaced)
+
+    def apply(self, name: str, weight: torch.Tensor) -> torch.Tensor:
+        """The merged tensor in float32; `weight` itself in float32 where the adapter leaves it alone."""
+        if name in self._replaced:
+            return self._replaced[name]
+        if name not in self._lora:
+            return weight.float()
+        parts = self._lora[name]
+        rank = parts[LORA_A].shape[0]
+        alpha = self._config["lora_alpha"]
+        scale = alpha / math.sqrt(rank) if self._config.get("use_rslora") else alpha / rank
+        update = parts[LORA_B] @ parts[LORA_A]
+        merged = weight.float() + scale * (update.T if self._config.get("fan_in_fan_out") else update)
+        if MAGNITUDE in parts:
+            merged *= (parts[MAGNITUDE] / torch.linalg.norm(merged, dim=1))[:, None]
+        return merged
+
+    def replacement(self, name: str) -> torch.Tensor | None:
+        """A tensor that was trained whole; the base may not even have it, as with a head untied from the embeddings."""
+        return self._replaced.get(name)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"The adapter {folder} cannot be read.", f"adapter_config.json: {error}.",
+                        "Choose a run that has finished, or resume it.") from error
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise UserError(f"The adapter {folder} cannot be read.", "adapter_model.safetensors is missing.",
+                        "Choose a run that has finished, or resume it.")
+    unknown = [name for name in _UNKNOWN_HERE if config.get(name)]
+    if config.get("peft_type") != "LORA" or unknown:
+        why = f"It uses {', '.join(unknown)}." if unknown else f"It is a {config.get('peft_type')} adapter."
+        raise UserError("The adapter cannot be merged.", why, "Only plain LoRA, rank-stabilised LoRA and DoRA can.")
+    return config

@@ -1,0 +1,83 @@
+"""A worker's own child processes: for C code that cannot be interrupted, and for the converter's separate packages."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files
+from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.worker.context import JobContext
+
+POLL_SECONDS = 0.1
+
+
+def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path],
+        poll: Callable[[dict[str, Any]], None]) -> None:
+    """Run `module` with `request` in a process of its own; Cancel ends it at once.
+
+    Args:
+        search: folders that go first on the child's PYTHONPATH.
+        poll: called ten times a second with what the child has reported so far.
+
+    Raises:
+        UserError: what the child says, or that it crashed.
+        Cancelled: the user asked for it; the child is gone.
+    """
+    request_file = job.folder / f"{module.rsplit('.', 1)[-1]}.request.json"
+    report_file = request_file.with_suffix(".report")
+    report_file.unlink(missing_ok=True)
+    files.write_atomically(request_file, files.dump_pretty({**request, "report": str(report_file)}))
+    paths = [*map(str, search), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    # -P: the current folder must not come before the packages.
+    process = subprocess.Popen([sys.executable, "-P", "-m", module, str(request_file)], stdin=subprocess.DEVNULL,
+                               env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
+    try:
+        while True:
+            try:
+                code = process.wait(POLL_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                job.check_cancelled()
+                poll(files.read_json(report_file) or {})
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    report = files.read_json(report_file) or {}
+    if error := report.get("error"):
+        raise UserError.from_dict(error)
+    if code != 0:
+        raise UserError(f"A step of the export ended unexpectedly: {module.rsplit('.', 1)[-1]}.",
+                        f"It ended with exit status {code}. " + report.get("defect", ""),
+                        "Look into worker.log in the job's folder.")
+
+
+def serve(request_file: Path, work: Callable[[dict[str, Any], Callable[..., None]], None]) -> int:
+    """The child's side: do `work(request, report)`, and say how it went. Returns the exit status."""
+    request = files.read_json(request_file)
+    assert request is not None
+    report_file, known = Path(request["report"]), {}
+
+    def report(**fields: Any) -> None:
+        known.update(fields)
+        files.write_atomically(report_file, files.dump_pretty(known))
+
+    try:
+        work(request, report)
+    except UserError as error:
+        report(error=error.to_dict())
+        return 1
+    except OSError as error:
+        report(error=from_os_error(error, "write the GGUF file").to_dict())
+        return 1
+    except Exception as error:
+        traceback.print_exc()
+        report(defect=f"{type(error).__name__}: {error}")
+        return 1
+    return 0

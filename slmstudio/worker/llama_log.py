@@ -1,0 +1,40 @@
+"""llama.cpp talks through one callback: its warnings and errors go to stderr, that is the job's worker.log."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections import deque
+from typing import Any
+
+RECENT: deque[str] = deque(maxlen=20)
+"""The latest warnings and errors, oldest first: llama.cpp's Python calls raise without the reason."""
+
+_WARN, _ERROR, _CONTINUED = 3, 4, 5  # ggml.h
+_callback: Any = None
+
+
+def install() -> None:
+    """Send llama.cpp's messages to stderr and `RECENT`; call before loading a model. It imports llama_cpp."""
+    global _callback
+    import llama_cpp
+
+    last_level = 0
+
+    @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
+    def receive(level: int, text: bytes, _user_data: Any) -> None:
+        nonlocal last_level
+        last_level = last_level if level == _CONTINUED else level
+        if last_level in (_WARN, _ERROR):
+            message = text.decode("utf-8", "replace")
+            sys.stderr.write(message)
+            if message.strip():
+                RECENT.append(message.strip())
+
+    _callback = receive  # llama.cpp keeps only the pointer
+    llama_cpp.llama_log_set(receive, ctypes.c_void_p(0))
+
+
+def last_error() -> str:
+    """What llama.cpp last complained about, or an empty text."""
+    return RECENT[-1] if RECENT else ""

@@ -1,0 +1,72 @@
+"""A loaded GGUF's vocabulary and chat template, used as in training: special tokens as such, and never two BOS."""
+
+from __future__ import annotations
+
+import ctypes
+import unicodedata
+from typing import Any
+
+from slmstudio.core.model.chat_template import ChatTemplate
+
+NORMALIZER_KEY = "slmstudio.tokenizer.normalizer"
+"""Our own key in a GGUF: llama.cpp has none for it. Written by the export where the tokenizer normalizes text."""
+
+
+class LlamaVocab:
+    """Wraps a `llama_cpp.Llama`.
+
+    Attributes:
+        template: the GGUF's own chat template, or None.
+        is_sentencepiece: whether text starts with a space that belongs to no word.
+        normalizer: the Unicode form that the model was trained on, "NFC" for instance; None for text as it comes.
+    """
+
+    def __init__(self, model: Any):
+        import llama_cpp
+
+        self._api, self._model = llama_cpp, model
+        self._vocab = llama_cpp.llama_model_get_vocab(model.model)
+        self.normalizer: str | None = model.metadata.get(NORMALIZER_KEY)
+        self.is_sentencepiece = llama_cpp.llama_vocab_type(self._vocab) == llama_cpp.LLAMA_VOCAB_TYPE_SPM
+        source = model.metadata.get("tokenizer.chat_template")
+        self.template = ChatTemplate(source, self._special_tokens()) if source else None
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a rendered conversation: what looks like a special token is one, and nothing is added."""
+        return self._tokenize(text, add_bos=False)
+
+    def served(self, text: str) -> list[int]:
+        """Ids as llama-server makes them: the tokenizer adds BOS where the file says so, the template's own is cut."""
+        bos = self._text(self._api.llama_vocab_bos(self._vocab))
+        if self._api.llama_vocab_get_add_bos(self._vocab) and bos:
+            text = text.removeprefix(bos)
+        return self._tokenize(text, add_bos=True)
+
+    def _tokenize(self, text: str, add_bos: bool) -> list[int]:
+        text = unicodedata.normalize(self.normalizer, text) if self.normalizer else text  # type: ignore[arg-type]
+        return list(self._model.tokenize(text.encode("utf-8"), add_bos=add_bos, special=True))
+
+    def ends(self, token: int) -> bool:
+        """Whether generation stops at this token."""
+        return bool(self._api.llama_vocab_is_eog(self._vocab, token))
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that a token stands for; nothing for special tokens. A character may need several tokens."""
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = self._api.llama_token_to_piece(self._vocab, token, buffer, size, 0, False)
+            if length >= 0:
+                return buffer.raw[:length]
+            size = -length
+
+    def _special_tokens(self) -> dict[str, str]:
+        ids = {"bos_token": self._api.llama_vocab_bos(self._vocab), "eos_token": self._api.llama_vocab_eos(self._vocab),
+               "pad_token": self._api.llama_vocab_pad(self._vocab),
+               "unk_token": int(self._model.metadata.get("tokenizer.ggml.unknown_token_id", -1))}
+        return {name: text for name, token in ids.items() if (text := self._text(token))}
+
+    def _text(self, token: int) -> str:
+        if token < 0:
+            return ""
+        return str(self._api.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace"))

@@ -1,0 +1,94 @@
+"""The terminal, run as a person runs it: a process, its exit status, stdout and stderr."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def slmstudio(studio_home):
+    def call(*arguments: object, status: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "slmstudio", *map(str, arguments)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=110,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == status, done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return call
+
+
+def last_json(done: subprocess.CompletedProcess[str]) -> dict:
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_data_check_counts_rows(slmstudio, rows_file):
+    result = last_json(slmstudio("data", "check", rows_file, "--json"))
+    assert result["records"] == 8 and result["problems"] == []
+
+
+def test_data_check_names_all_problems(slmstudio, rows_file):
+    with open(rows_file, "a", encoding="utf-8") as file:
+        file.write('{"instruction": "no answer"}\n{"instruction": "x", "output": "y",}\n')
+    result = last_json(slmstudio("data", "check", rows_file, "--json", status=2))
+    assert result["records"] == 8
+    assert [problem["line"] for problem in result["problems"]] == [9, 10]
+
+
+def test_a_missing_file_is_one_sentence(slmstudio, tmp_path):
+    done = slmstudio("data", "check", tmp_path / "absent.jsonl", "--json", status=2)
+    assert "absent.jsonl" in last_json(done)["error"]["what"]
+    assert done.stderr.startswith("error: ")
+
+
+def test_plan_then_train_then_runs(slmstudio, rows_file, tiny_model, tmp_path, studio_home):
+    run_json = tmp_path / "run.json"
+    plan = last_json(
+        slmstudio("plan", "--model", tiny_model, "--data", rows_file, "--out", run_json, "--set", "max_steps=2",
+                  "--set", "device=cpu", "--json")
+    )
+    assert plan["config"]["max_steps"] == 2
+    assert plan["reasons"]["max_steps"] == "You set this."
+    reasoned = {"method", "learning_rate", "max_length", "micro_batch_size", "precision", "eval_steps", "lora_rank"}
+    assert reasoned <= plan["reasons"].keys()
+
+    result = last_json(slmstudio("train", run_json, "--json"))
+    assert result["outcome"] == "finished" and result["steps"] == 2
+    assert result["train_loss_first"] > 0 and result["eval_loss_after"] > 0
+    assert Path(result["run_dir"]).parent == studio_home / "runs"
+
+    listed = last_json(slmstudio("runs", "--json"))["runs"]
+    assert [(run["state"], run["steps"]) for run in listed] == [("finished", 2)]
+
+
+def test_all_wrong_settings_at_once(slmstudio, rows_file, tiny_model, tmp_path):
+    done = slmstudio("plan", "--model", tiny_model, "--data", rows_file, "--out", tmp_path / "run.json", "--set",
+                     "lora_rank=many", "--set", "colour=red", "--json", status=2)
+    fields = {problem["field"] for problem in last_json(done)["error"]["problems"]}
+    assert fields == {"lora_rank", "colour"}
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_training_with_missing_files_is_refused_before_a_run_exists(slmstudio, tmp_path, studio_home):
+    run_json = tmp_path / "run.json"
+    run_json.write_text(json.dumps({"name": "x", "model": "/nowhere", "train_file": "/nothing", "lora_rank": 0}))
+    done = slmstudio("train", run_json, "--json", status=2)
+    fields = {problem["field"] for problem in last_json(done)["error"]["problems"]}
+    assert fields == {"model", "train_file", "lora_rank"}
+    assert not (studio_home / "runs").exists()
+
+
+def test_unknown_command(slmstudio):
+    assert "No such command" in slmstudio("fly", status=2).stderr

@@ -1,0 +1,175 @@
+"""A run becomes GGUF files: complete or absent, with the right vocabulary, template and end of turn."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import pytest
+from worker import gguf_models as models
+
+from slmstudio.core import files
+from slmstudio.core.errors import UserError
+from slmstudio.core.export.types import QUANT_TYPES, quant_type
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+BYTE_LEVEL = ("qwen2", "llama3")
+
+
+def metadata(path) -> dict[str, str]:
+    import llama_cpp
+
+    model = llama_cpp.Llama(str(path), vocab_only=True, verbose=False)
+    found = dict(model.metadata)
+    model.close()
+    return found
+
+
+def export(run, job_folder, *types: str, **request):
+    from slmstudio.worker import export
+
+    return export.run(models.context(job_folder, run=str(run), types=list(types), **request))
+
+
+@pytest.fixture(scope="module")
+def tiny_run(tmp_path_factory):
+    return models.run_folder(models.tiny(), tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def tiny_export(tiny_run, tmp_path_factory):
+    return export(tiny_run, tmp_path_factory.mktemp("job"), "Q4_K_M", "F16", "Q8_0")
+
+
+def test_makes_every_type_and_proves_it(tiny_run, tiny_export) -> None:
+    made = {file["type"]: file for file in tiny_export["files"]}
+    assert list(made) == ["F16", "Q8_0", "Q4_K_M"]
+    assert sorted(path.name for path in (tiny_run / "exports").iterdir()) == sorted(
+        f"pune-helpdesk-{name}{ending}" for name in made for ending in (".gguf", ".parity.json"))
+    for file in made.values():
+        path = tiny_run / "exports" / f"pune-helpdesk-{file['type']}.gguf"
+        assert (file["path"], file["bytes"], file["sha256"]) == (str(path), path.stat().st_size, files.sha256_of(path))
+        assert files.read_json(path.with_suffix(".parity.json")) == file["parity"]
+        assert file["parity"]["passed"], file["parity"]["failures"]
+    assert made["F16"]["parity"]["nmse"] < 1e-4 and made["F16"]["parity"]["top1"] >= 0.99
+    assert made["F16"]["parity"]["prompts"] >= 50 and made["F16"]["parity"]["user_prompts"] == 3
+    assert tiny_export["notes"] == []
+
+
+def test_its_vocabulary_and_template_are_the_bases(tiny_export) -> None:
+    for file in tiny_export["files"]:
+        found = metadata(file["path"])
+        assert found["tokenizer.ggml.pre"] == "smollm"
+        assert found["tokenizer.chat_template"] == (models.tiny() / "chat_template.jinja").read_text(encoding="utf-8")
+        assert found["tokenizer.ggml.eos_token_id"] == found["tokenizer.ggml.eot_token_id"] == "2"
+        assert found["general.name"] == "pune-helpdesk"
+
+
+def test_sizes_are_estimated_well(tiny_export) -> None:
+    from slmstudio.core.model.facts import read_model
+
+    facts = read_model(models.tiny())
+    for file in tiny_export["files"]:
+        assert quant_type(file["type"]).estimate_bytes(facts) == pytest.approx(file["bytes"], rel=0.05)
+
+
+def test_cancel_leaves_no_file_and_older_ones_alone(tiny_run, tmp_path) -> None:
+    from slmstudio.core.jobs import Job
+
+    older = tmp_path / "out" / "pune-helpdesk-F16.gguf"
+    older.parent.mkdir()
+    older.write_bytes(b"older")
+    for phase in ("converting", "quantizing"):
+        job = Job.create(tmp_path / phase, "export", run=str(tiny_run), types=["F16", "Q8_0"], out=str(older.parent))
+        job.start()
+        outcome = job.wait(lambda event, job=job, phase=phase: (
+            job.send("cancel") if event["type"] == "phase" and event["phase"] == phase else None))
+        assert outcome.state == "cancelled", outcome
+        assert [path.name for path in older.parent.iterdir()] == [older.name]
+        assert older.read_bytes() == b"older"
+
+
+def test_a_full_disk_is_found_before_the_work(tiny_run, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(UserError, match="too little room") as caught:
+        export(tiny_run, tmp_path / "job", "F16", out=str(tmp_path / "out"))
+    assert "1000 bytes are free" in caught.value.why.replace(",", "")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_says_what_cannot_be_exported(tiny_run, tmp_path, monkeypatch) -> None:
+    with pytest.raises(UserError, match="no quantization type"):
+        export(tiny_run, tmp_path / "job", "Q4_WRONG")
+    unfinished = tmp_path / "run"
+    unfinished.mkdir()
+    shutil.copy(tiny_run / "run.json", unfinished)
+    with pytest.raises(UserError, match="nothing to export yet"):
+        export(unfinished, tmp_path / "job", "F16")
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    with pytest.raises(UserError, match="converter is not installed"):
+        export(tiny_run, tmp_path / "job", "F16")
+
+
+def test_an_adapter_of_another_base_is_refused(tiny_run, tmp_path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("exports"))
+    weights = run / "adapter" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes().replace(b"layers.1.", b"layers.9."))
+    with pytest.raises(UserError, match="does not belong to this base"):
+        export(run, tmp_path / "job", "F16", out=str(tmp_path / "out"))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_starter_says_which_rows_fall_back(tmp_path) -> None:
+    """576 is no multiple of 256. Also: a model folder without a run can be exported, and comes back as it was."""
+    from slmstudio.core.model.facts import read_model
+
+    result = export(models.starter(), tmp_path / "job", "Q4_K_M", "F16", out=str(tmp_path / "out"))
+    assert "576" in result["notes"][0] and "Q5_0 for Q4_K" in result["notes"][0]
+    wide, small = result["files"]
+    assert wide["parity"]["passed"] and wide["parity"]["nmse"] < 1e-4 and wide["parity"]["top1"] >= 0.99
+    assert small["parity"]["passed"], small["parity"]["failures"]
+    facts = read_model(models.starter())
+    assert quant_type("Q4_K_M").estimate_bytes(facts) == pytest.approx(small["bytes"], rel=0.05)
+    theirs, ours = metadata(models.starter_gguf()), metadata(wide["path"])
+    for key in ("tokenizer.ggml.pre", "tokenizer.chat_template", "tokenizer.ggml.eos_token_id", "llama.rope.freq_base",
+                "llama.context_length", "tokenizer.ggml.add_bos_token", "general.license"):
+        assert ours[key] == theirs[key]
+
+
+@pytest.mark.parametrize("family", ["qwen2", "llama3", "phi3", "mistral"])
+def test_families_become_equal_files(shared_dir, tmp_path, family: str) -> None:
+    run = models.run_folder(models.families(shared_dir) / family, tmp_path)
+    [file] = export(run, tmp_path / "job", "F16")["files"]
+    assert file["parity"]["passed"], file["parity"]["failures"]
+    assert file["parity"]["nmse"] < 1e-4
+
+
+def test_phi3_without_sentencepiece_file(shared_dir, tmp_path) -> None:
+    """transformers 5 saves none, so a fully tuned Phi-3 has none."""
+    base = tmp_path / "phi3"
+    shutil.copytree(models.families(shared_dir) / "phi3", base)
+    (base / "tokenizer.model").unlink()
+    [file] = export(base, tmp_path / "job", "F16", out=str(tmp_path / "out"))["files"]
+    assert file["parity"]["passed"], file["parity"]["failures"]
+
+
+def test_llama_with_the_original_space_in_front(shared_dir, tmp_path) -> None:
+    """As in TinyLlama's own tokenizer.json: every stretch of text gets a space in front."""
+    base = tmp_path / "tinyllama"
+    shutil.copytree(models.families(shared_dir) / "tinyllama", base)
+    state = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
+    phi3 = json.loads((models.families(shared_dir) / "phi3" / "tokenizer.json").read_text(encoding="utf-8"))
+    state["normalizer"], state["pre_tokenizer"] = phi3["normalizer"], None
+    (base / "tokenizer.json").write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
+    [file] = export(base, tmp_path / "job", "F16", out=str(tmp_path / "out"))["files"]
+    assert file["parity"]["passed"], file["parity"]["failures"]
+
+
+def test_the_table_of_types_is_llama_cpps() -> None:
+    import llama_cpp
+
+    for kind in QUANT_TYPES:
+        assert kind.ftype == getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{kind.name}")
+    assert quant_type("q4_k_m").name == "Q4_K_M"
