@@ -168,6 +168,7 @@ class Job:
             on_event(event)
         outcome = self.outcome()
         assert outcome is not None
+        self._reap()
         return outcome
 
     def stop(self, grace_seconds: float = 30.0) -> None:
@@ -208,9 +209,17 @@ class Job:
         except FileNotFoundError:
             return ""
 
+    def _reap(self) -> int | None:
+        """The exit status of a worker that this process started and that is gone; None when it is not known."""
+        if self._process is None:
+            return None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(timeout=1)
+        return None
+
     def _cause_of_death(self) -> UserError:
         state = files.read_json(self.folder / PROCESS) or {}
-        code = self._process.poll() if self._process is not None else None
+        code = self._reap()
         remedy = "What was saved is kept. Resume goes on from the last checkpoint."
         if state.get("boot_id") != boot_id():
             return UserError("The machine was restarted while this ran.", "A power cut or a reboot ended it.", remedy)

@@ -20,6 +20,7 @@ from slmstudio.core.model import facts
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
+from slmstudio.worker import fast_lora
 from slmstudio.worker.context import JobContext
 from slmstudio.worker.control import Control
 from slmstudio.worker.sensors import Sensors
@@ -81,6 +82,8 @@ def set_up(job: JobContext, config: RunConfig) -> tuple[StudioTrainer, Control]:
         by_length=config.group_by_length,
     )
     control.trainer = trainer
+    if config.method == "lora":
+        fast_lora.apply(trainer.model)
     for noisy in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(noisy)
     parameters = list(trainer.model.parameters())

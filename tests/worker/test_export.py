@@ -167,6 +167,23 @@ def test_llama_with_the_original_space_in_front(shared_dir, tmp_path) -> None:
     assert file["parity"]["passed"], file["parity"]["failures"]
 
 
+def test_a_vocabulary_that_the_converter_never_saw(tmp_path) -> None:
+    """The converter knows vocabularies by a hash; the pre-tokenizer's spelling decides where it does not."""
+    import tiny_model
+
+    base = tmp_path / "tiny"
+    tiny_model.build(base)
+    [file] = export(base, tmp_path / "job", "F16", out=str(tmp_path / "out"))["files"]
+    assert metadata(file["path"])["tokenizer.ggml.pre"] == "gpt-2"
+    assert file["parity"]["passed"], file["parity"]["failures"]
+
+    tokenizer = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer["pre_tokenizer"]["add_prefix_space"] = True
+    (base / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    with pytest.raises(UserError, match="cannot become a GGUF"):
+        export(base, tmp_path / "job", "F16", out=str(tmp_path / "other"))
+
+
 def test_the_table_of_types_is_llama_cpps() -> None:
     import llama_cpp
 

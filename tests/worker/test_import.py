@@ -36,7 +36,8 @@ def test_its_tokenizer_splits_digits_and_equals_llama_cpp() -> None:
 
     model = llama_cpp.Llama(str(models.starter_gguf()), vocab_only=True, verbose=False)
     plain, theirs = load_tokenizer(models.starter()), AutoTokenizer.from_pretrained(models.starter())
-    for encode in (lambda text: plain.encode(text, add_special_tokens=False).ids, lambda text: theirs(text)["input_ids"]):
+    for encode in (lambda text: plain.encode(text, add_special_tokens=False).ids,
+                   lambda text: theirs(text)["input_ids"]):
         assert len(encode("2024")) == 4
         assert not probes.differing([*probes.PROBES, "<|im_start|>user\nहाँ 12<|im_end|>\n"], encode,
                                     lambda text: model.tokenize(text.encode(), add_bos=False, special=True))

@@ -210,7 +210,7 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
     sizes = _sizes(folder, config, model_type, embedding)
     missing = [key for key in ("hidden_size", "layers", "heads", "vocabulary_size") if not sizes.get(key)]
     if missing:
-        problems += [Problem("config.json does not say it, or says something impossible.", field=_SIZES[key][0])
+        problems += [Problem(f"config.json gives no possible value for {_SIZES[key][0]}.", field=_SIZES[key][0])
                      for key in missing]
         return None
     hidden = sizes["hidden_size"]

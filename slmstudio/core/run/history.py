@@ -125,7 +125,7 @@ class RunHistory:
     @property
     def total_steps(self) -> int:
         """Steps of the whole run; 0 before the plan is known."""
-        return int(self.plan.get("total_steps") or 0)
+        return int(_number(self.plan, "total_steps") or 0)
 
     @property
     def seconds(self) -> float:
@@ -141,12 +141,14 @@ class RunHistory:
     def add(self, event: dict[str, Any]) -> None:
         """Take one event. Unknown types, and fields of an unexpected kind, are passed over."""
         kind = event.get("type")
+        if not isinstance(kind, str):
+            return
         time = _number(event, "time")
         if time is not None:
             if kind == "job_started" or self._attempt_began is None:
                 self._seconds_before, self._attempt_began = self.seconds, time
             self.last_time = time
-        handler = _HANDLERS.get(kind) if isinstance(kind, str) else None
+        handler = _HANDLERS.get(kind)
         if handler is not None:
             handler(self, event)
         if kind in TOLD:

@@ -1,0 +1,119 @@
+"""Events become curves and figures, whatever order and shape they come in."""
+
+from __future__ import annotations
+
+import json
+import math
+from array import array
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slmstudio.core import files, jobs
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.history import RunHistory, Series, Smoother
+
+
+def fold(*events: dict) -> RunHistory:
+    history = RunHistory()
+    for event in events:
+        history.add(event)
+    return history
+
+
+def step(number: int, loss: float | None = 1.0, time: float = 0.0, **fields) -> dict:
+    return {"type": "step", "time": time or float(number), "global_step": number, "train_loss": loss, **fields}
+
+
+def test_curves_and_figures():
+    history = fold(
+        {"type": "job_started", "time": 10.0},
+        {"type": "plan", "time": 11.0, "total_steps": 40},
+        {"type": "eval", "time": 12.0, "global_step": 0, "eval_loss": 2.0},
+        step(1, 1.9, 13.0, epoch=0.1, learning_rate=1e-4, seconds_left=60.0),
+        step(2, 1.8, 14.0, epoch=0.2, learning_rate=2e-4, seconds_left=59.0),
+        {"type": "eval", "time": 15.0, "global_step": 2, "eval_loss": 1.5},
+    )
+    assert list(history.series["train_loss"].x) == [1, 2]
+    assert list(history.series["learning_rate"].y) == [1e-4, 2e-4]
+    assert list(history.series["eval_loss"].y) == [2.0, 1.5]
+    assert (history.step, history.total_steps, history.epoch, history.seconds_left) == (2, 40, 0.2, 59.0)
+    assert history.seconds == 5.0 and history.stepping and history.best_eval_loss == 1.5
+    assert [event.get("best") for event in history.told if event["type"] == "eval"] == [False, True]
+
+
+def test_a_loss_that_is_no_number_leaves_a_gap_and_not_a_lie():
+    history = fold(step(1, 1.0), json.loads(files.dump_line(step(2, math.nan))), step(3, 0.9))
+    values = history.series["train_loss"].y
+    assert math.isnan(values[1]) and history.series["train_loss"].last() == 0.9
+
+
+def test_a_resumed_attempt_takes_back_what_the_earlier_one_did_behind_its_checkpoint():
+    before = [step(n, 2.0) for n in range(1, 6)] + [{"type": "eval", "time": 5.5, "global_step": 5, "eval_loss": 1.0}]
+    after = [{"type": "job_started", "time": 1000.0}, step(4, 1.0, 1001.0), step(5, 1.0, 1002.0)]
+    history = fold({"type": "job_started", "time": 0.0}, *before, *after)
+    assert list(history.series["train_loss"].x) == [1, 2, 3, 4, 5]
+    assert list(history.series["train_loss"].y) == [2, 2, 2, 1, 1]
+    assert not history.series["eval_loss"] and history.takes_back == 1
+    assert history.seconds == 5.5 + 2, "the time between the crash and the Resume is no work"
+
+
+def test_readings_of_a_gpu_and_of_none():
+    gpu = {"temperature_c": 78, "slowdown_c": 88, "power_w": None, "memory_used": 8, "memory_total": 12}
+    history = fold({"type": "job_started", "time": 0.0},
+                   {"type": "sensors", "time": 3.0, "gpu": gpu, "process_memory": 5, "cpu_percent": 10.0},
+                   {"type": "sensors", "time": 4.0, "gpu": None, "process_memory": 6})
+    assert list(history.series["temperature_c"].x) == [3.0] and not history.series["power_w"]
+    assert list(history.series["process_memory"].y) == [5, 6]
+    assert history.limits == {"slowdown_c": 88, "memory_total": 12}
+    assert fold({"type": "sensors_unavailable", "reason": "none here"}).sensors_missing == "none here"
+
+
+def test_phases_until_the_first_step():
+    history = fold({"type": "phase", "phase": "reading data", "detail": "a.jsonl"}, {"type": "phase", "phase": "tokenizing"},
+                   {"type": "progress", "phase": "tokenizing", "done": 30, "total": 300, "unit": "rows"})
+    assert history.phases == ["reading data", "tokenizing"]
+    assert (history.done, history.total, history.unit) == (30, 300, "rows") and not history.stepping
+
+
+@given(st.lists(st.dictionaries(
+    st.sampled_from(["type", "time", "global_step", "train_loss", "eval_loss", "gpu", "done", "total_steps"]),
+    st.one_of(st.none(), st.booleans(), st.text(max_size=5), st.integers(-5, 5), st.floats(), st.lists(st.none()),
+              st.sampled_from(["step", "eval", "sensors", "plan", "progress", "job_started", "paused"]),
+              st.dictionaries(st.sampled_from(["temperature_c"]), st.text())))))
+def test_no_event_breaks_it(events):
+    history = fold(*events)
+    for series in history.series.values():
+        assert list(series.x) == sorted(series.x) and len(series.x) == len(series.y)
+    assert history.seconds >= 0
+
+
+def test_smoothing_starts_at_the_first_value_and_passes_gaps():
+    smoother = Smoother(0.9)
+    values = array("d", [2.0, math.nan, 2.0])
+    assert list(smoother.extend(values)) == pytest.approx([2.0, 2.0, 2.0])
+    values.append(1.0)
+    #  0.9^3·… worked by hand: weights 0.1·0.9², 0.1·0.9, 0.1 over 1 - 0.9³
+    assert smoother.extend(values)[3] == pytest.approx((0.1 * (0.81 * 2 + 0.9 * 2 + 1)) / (1 - 0.729))
+    assert list(Smoother(0.0).extend(array("d", [3.0, 1.0]))) == [3.0, 1.0]
+    with pytest.raises(ValueError, match=r"below 1"):
+        Smoother(1.0)
+
+
+def test_series_keep_rising():
+    series = Series()
+    for x in (1, 2, 3, 2):
+        series.add(x, 10 * x)
+    assert list(series.x) == [1, 2] and list(series.y) == [10, 20]
+
+
+def test_a_damaged_run_is_still_summarised(tmp_path):
+    job = folder.create(RunConfig(name="n", model="m", train_file="t"), tmp_path)
+    with open(job.folder / jobs.EVENTS, "wb") as file:
+        file.write(b'{"type": "job_started", "time": "noon"}\n\xff\xfe\n')
+        file.write(files.dump_line(step(1, 1.5, 10.0)) + files.dump_line(step(2, 1.25, 12.0)))
+    jobs.write_outcome(job.folder, jobs.Outcome("finished"))
+    (run,) = folder.all_runs(tmp_path)
+    assert (run.steps, run.train_loss, run.state, run.seconds) == (2, 1.25, "finished", 2.0)

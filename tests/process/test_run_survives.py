@@ -1,0 +1,132 @@
+"""A real worker on a tiny model: killed, stopped, out of disk, asked twice. Nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from slmstudio.core import files, jobs
+from slmstudio.core.errors import UserError
+from slmstudio.core.run import checkpoints, folder
+from slmstudio.core.run.config import RunConfig
+
+SETTINGS = {"micro_batch_size": 2, "gradient_accumulation_steps": 1, "max_length": 128, "eval_fraction": 0.25,
+            "eval_steps": 1000, "save_steps": 5, "device": "cpu", "threads": 1}
+
+
+@pytest.fixture
+def start(tmp_path, tiny_model, rows_file):
+    """Start a run; whatever is left of it is ended with the test."""
+    started: list[jobs.Job] = []
+
+    def call(parent: Path = tmp_path / "runs", **changes) -> jobs.Job:
+        config = RunConfig(name="trial", model=str(tiny_model), train_file=str(rows_file), **{**SETTINGS, **changes})
+        job = folder.create(config, parent)
+        job.start()
+        started.append(job)
+        return job
+
+    yield call
+    for job in started:
+        job.kill()
+
+
+def wait_for(job: jobs.Job, kind: str, seconds: float = 90, **fields) -> dict:
+    """The first event of that kind with those values; fails when the job ends without it."""
+    deadline = time.monotonic() + seconds
+    for event in job.follow():
+        if event["type"] == kind and all(event.get(key) == value for key, value in fields.items()):
+            return event
+        assert time.monotonic() < deadline, f"no {kind} in time"
+    pytest.fail(f"no {kind}: {job.outcome()}\n{job.log_tail()}")
+
+
+def test_a_killed_worker_is_a_crashed_run_that_resumes(start):
+    job = start(max_steps=200)
+    wait_for(job, "step", global_step=12)
+    os.kill(files.read_json(job.folder / jobs.PROCESS)["pid"], signal.SIGKILL)
+    killed = time.monotonic()
+    while job.outcome() is None:
+        assert time.monotonic() - killed < 2
+    assert job.outcome().state == "crashed"
+    assert "SIGKILL" in job.outcome().error["why"]
+    assert folder.summarise(job.folder).resumable
+
+    job.start()
+    assert wait_for(job, "resumed_from")["global_step"] >= 10
+    job.send("stop")
+    assert job.wait().state == "stopped"
+    assert (job.folder / "adapter" / "adapter_model.safetensors").is_file()
+
+
+def test_stop_saves(start):
+    job = start(max_steps=5000, save_steps=5000)
+    wait_for(job, "step", global_step=3)
+    job.send("stop")
+    outcome = job.wait()
+    assert outcome.state == "stopped" and outcome.was_successful()
+    last = checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS)[-1]
+    assert last.global_step == outcome.result["steps"]
+    assert checkpoints.damage(last.path) is None
+
+
+def test_a_second_worker_on_the_same_run_is_refused(start):
+    job = start(max_steps=5000)
+    wait_for(job, "step")
+    with pytest.raises(UserError, match="running already"):
+        jobs.Job(job.folder).start()
+    assert job.is_alive()
+
+
+def test_a_full_disk_pauses_and_space_resumes(start, tmp_path):
+    """A checkpoint that does not fit is told once; the run waits, goes on by itself, and ends well."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small file system cannot be mounted here: " + mounted.stderr.decode().strip())
+    try:
+        ballast = disk / "ballast"
+        job = start(disk, max_steps=6, save_steps=4)
+        wait_for(job, "plan")
+        with contextlib.suppress(OSError):
+            ballast.write_bytes(b"\0" * (shutil.disk_usage(disk).free - 150_000))
+        warning = wait_for(job, "warning", code="disk_full")
+        assert "disk is full" in warning["message"] and "goes on by itself" in warning["message"]
+        assert checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS) == []
+        assert job.is_alive()
+        ballast.unlink()
+        assert job.wait().state == "finished"
+        assert checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS)[-1].global_step == 6
+    finally:
+        job.kill()
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_model_folder_that_vanished_fails_in_a_sentence(tmp_path, rows_file):
+    config = RunConfig(name="trial", model=str(tmp_path / "gone"), train_file=str(rows_file), **SETTINGS)
+    job = folder.create(config, tmp_path / "runs")
+    job.start()
+    outcome = job.wait()
+    assert outcome.state == "failed" and "gone" in outcome.error["what"] and not outcome.details
+
+
+def test_a_read_only_disk_is_said(tmp_path, tiny_model, rows_file):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("a read-only file system cannot be mounted here")
+    try:
+        config = RunConfig(name="trial", model=str(tiny_model), train_file=str(rows_file), **SETTINGS)
+        with pytest.raises(UserError) as caught:
+            folder.create(config, disk)
+        assert "read-only" in caught.value.why
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
