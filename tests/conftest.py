@@ -70,3 +70,15 @@ def shared_dir() -> Path:
     if not folder.is_dir():
         pytest.skip("the shared test material is not on this machine")
     return folder
+
+
+@pytest.fixture
+def play(monkeypatch: pytest.MonkeyPatch):
+    """`play("start steps:5 die")`: the next worker is the fake one of tests/process, and does this."""
+    fake = Path(__file__).parent / "process" / "fake_worker.py"
+
+    def choose(words: str) -> None:
+        monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([sys.executable, str(fake)]))
+        monkeypatch.setenv("FAKE_WORKER", words)
+
+    return choose

@@ -233,7 +233,9 @@ def _check_size(value: str | list[Any] | tuple[Any, ...], times: int, more: int 
 
 def _checked(value: Any) -> Any:
     """Count what is written out. A list may hold one long text a thousand times."""
-    _BUDGET.get().write(_text_size(value))
+    size = _text_size(value)
+    _check_length(size)
+    _BUDGET.get().write(size)
     return value
 
 

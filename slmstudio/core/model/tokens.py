@@ -16,8 +16,8 @@ from slmstudio.core.model.weights import printable, read_json_object
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-_SENTINEL = "\ue000answer\ue000"
-"""Stands for an answer's text where only what surrounds it matters: private-use characters, in nobody's words."""
+_SENTINEL = "\ue000\ue001\ue000"
+"""Stands for an answer where only what surrounds it matters: private-use characters, which no template changes."""
 
 
 class Encoder(Protocol):

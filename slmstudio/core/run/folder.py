@@ -134,6 +134,16 @@ def all_runs(parent: Path | None = None) -> Iterator[RunSummary]:
             continue
 
 
+def running(parent: Path | None = None) -> jobs.Job | None:
+    """The run that a worker is at work on; the newest, when there are several."""
+    parent = parent or paths.runs_dir()
+    if not parent.is_dir():
+        return None
+    found = [f for f in parent.iterdir() if (f / jobs.RUN).is_file() and (f / jobs.PROCESS).is_file()]
+    newest_first = sorted(found, key=lambda f: (f / jobs.PROCESS).stat().st_mtime, reverse=True)
+    return next((job for job in map(jobs.Job, newest_first) if job.is_alive()), None)
+
+
 def result_folder(folder: Path) -> Path | None:
     """The adapter or the model that a run left, or None."""
     for name in (ADAPTER, MODEL):

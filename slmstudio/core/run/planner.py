@@ -204,14 +204,12 @@ class _Proposal:
                 "all-linear",
                 "Every linear layer gets an adapter; attention alone learns less (arXiv 2305.14314, section 4).",
             )
-        small = model.parameters < 500_000_000
-        rate = (5e-4 if small else 2e-4) if method == "lora" else (5e-5 if small else 1e-5)
+        sizes = ((200e6, 2e-3, 1e-4), (500e6, 1e-3, 5e-5), (2e9, 3e-4, 2e-5), (math.inf, 2e-4, 1e-5))
+        lora_rate, full_rate = next((lora, full) for limit, lora, full in sizes if model.parameters < limit)
         what = "an adapter" if method == "lora" else "all weights"
-        self.set(
-            "learning_rate",
-            rate,
-            f"Usual for {what} of a model with {words.format_count(model.parameters)} parameters.",
-        )
+        count = words.format_count(model.parameters)
+        self.set("learning_rate", lora_rate if method == "lora" else full_rate,
+                 f"Suits {what} of a model with {count} parameters; larger models take smaller steps.")
 
     def lengths_and_batch(self) -> None:
         longest, rows = self.lengths[-1], len(self.request.dataset.records)
@@ -225,7 +223,7 @@ class _Proposal:
             if not cut
             else f"Cuts {cut:.1%} of the rows; the longest has {longest:,} tokens.",
         )
-        batch = 8 if rows < 2_000 else 16 if rows < 20_000 else 32
+        batch = 4 if rows < 500 else 8 if rows < 2_000 else 16 if rows < 20_000 else 32
         self.batch = batch
         mean = sum(min(n, length) for n in self.lengths) / len(self.lengths)
         self.values["micro_batch_size"] = max(1, min(batch, int((2048 if self.gpu is None else 8192) // max(mean, 1))))

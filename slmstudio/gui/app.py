@@ -1,0 +1,133 @@
+"""Starts the window and ends it: logging, unhandled errors, the machine's state after the first paint."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QMessageLogContext, QObject, QtMsgType, Signal, qInstallMessageHandler
+from PySide6.QtWidgets import QApplication
+
+from slmstudio.core import paths, settings
+from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.gui import tasks, theme
+from slmstudio.gui.main_window import MainWindow
+from slmstudio.gui.session import Session
+
+if TYPE_CHECKING:
+    from slmstudio.core.jobs import Job
+
+LOG_LIMIT = 2_000_000
+UI_TURN_SECONDS = 0.0005
+"""How long a thread at work may keep the interpreter while the UI thread waits for it; a paint waits many times."""
+_log = logging.getLogger("slmstudio")
+_QT_LEVELS = {QtMsgType.QtDebugMsg: logging.DEBUG, QtMsgType.QtInfoMsg: logging.INFO,
+              QtMsgType.QtWarningMsg: logging.WARNING, QtMsgType.QtCriticalMsg: logging.ERROR,
+              QtMsgType.QtFatalMsg: logging.CRITICAL}
+
+
+class _Defects(QObject):
+    """Carries an unhandled exception of any thread to the window."""
+
+    raised = Signal(object)
+
+
+def main(quit_after_paint: bool = False) -> int:
+    """Open the window and stay until it is closed.
+
+    Args:
+        quit_after_paint: quit once everything was painted: how the start is measured and checked.
+
+    Returns:
+        the exit status.
+    """
+    sys.setswitchinterval(UI_TURN_SECONDS)
+    app = QApplication.instance() or QApplication(["slmstudio"])
+    assert isinstance(app, QApplication)
+    app.setApplicationName("slmstudio")
+    app.setApplicationDisplayName("SLM Studio")
+    app.setDesktopFileName("slmstudio")
+    log_trouble = _start_logging()
+    chosen, trouble = settings.load()
+    theme.apply(app, chosen.theme)
+    session = Session(chosen)
+    window = MainWindow(session)
+    _catch_defects(window)
+    for error in (log_trouble, trouble):
+        if error is not None:
+            window.show_error(error)
+    if quit_after_paint:
+        window.painted.connect(app.quit)
+    else:
+        window.painted.connect(lambda: _after_paint(app, session, window))
+    # Ctrl+C in the terminal ends the window at once. Runs are processes of their own and go on.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    window.show()
+    status = app.exec()
+    tasks.shut_down()
+    return status
+
+
+def _after_paint(app: QApplication, session: Session, window: MainWindow) -> None:
+    """What the user need not wait for."""
+    from PySide6.QtGui import QIcon
+
+    from slmstudio.core.run import folder
+    from slmstudio.gui.sensors import Sensors
+
+    app.setWindowIcon(QIcon(str(paths.resources() / "icons" / "slmstudio.svg")))
+    Sensors(session, window.header, window.status, window)
+
+    def attach(job: Job | None) -> None:
+        if job is not None and session.run is None:
+            window.page("training")  # it follows what the session starts, whichever tab is open
+            session.start_run(job)
+
+    tasks.run_task(window, lambda task: folder.running(), attach, window.show_error)
+
+
+def _start_logging() -> UserError | None:
+    """Log to the program's log file. Returns what a person should know when that cannot be done."""
+    path = paths.log_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size > LOG_LIMIT:
+            path.replace(path.with_name(path.name + ".1"))
+        handler: logging.Handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+        trouble = None
+    except OSError as error:
+        handler = logging.StreamHandler()
+        trouble = from_os_error(error, "write the log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    qInstallMessageHandler(_log_qt)
+    return trouble
+
+
+def _log_qt(kind: QtMsgType, context: QMessageLogContext, message: str) -> None:
+    logging.getLogger("qt").log(_QT_LEVELS.get(kind, logging.WARNING), "%s", message)
+
+
+def _catch_defects(window: MainWindow) -> None:
+    """An unhandled exception is logged and shown; the program goes on."""
+    defects = _Defects(window)
+    defects.raised.connect(window.show_error)
+
+    def hook(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt) or not isinstance(error, Exception):
+            sys.__excepthook__(kind, error or kind(), trace)
+            return
+        _log.critical("An unhandled error.", exc_info=(kind, error, trace))
+        defects.raised.emit(error)
+
+    def thread_hook(args: Any) -> None:
+        hook(args.exc_type, args.exc_value, args.exc_traceback)
+
+    sys.excepthook = hook
+    threading.excepthook = thread_hook

@@ -1,0 +1,176 @@
+"""The window: a header with tabs, the page that is open, and the status bar."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from PySide6.QtCore import QByteArray, Qt, QTimer, Signal
+from PySide6.QtGui import QCloseEvent, QKeySequence, QPaintEvent
+from PySide6.QtWidgets import QMainWindow, QStackedWidget, QVBoxLayout, QWidget
+
+from slmstudio.core.errors import UserError
+from slmstudio.gui.session import TABS, Session
+from slmstudio.gui.status_bar import StatusBar
+from slmstudio.gui.widgets.banner import ErrorBanner
+from slmstudio.gui.widgets.header import Header
+from slmstudio.gui.widgets.keys import add_key
+
+if TYPE_CHECKING:
+    from slmstudio.gui.training_tab import TrainingTab
+
+_log = logging.getLogger(__name__)
+
+
+class MainWindow(QMainWindow):
+    """The one window of the program.
+
+    Signals:
+        painted: everything was painted for the first time.
+    """
+
+    painted = Signal()
+
+    def __init__(self, session: Session):
+        super().__init__()
+        self._session = session
+        self._was_painted = False
+        self._pages: dict[str, QWidget] = {}
+        self.setWindowTitle("SLM Studio")
+        self.setAcceptDrops(False)
+        self.header = Header([self.tr("Data"), self.tr("Model"), self.tr("Training"), self.tr("Results"),
+                              self.tr("Chat")])
+        self.header.tab_chosen.connect(self._show_tab)
+        self.header.settings_wanted.connect(self.open_settings)
+        self.header.network.setToolTip(self._network_tooltip())
+        self.banner = ErrorBanner()
+        self.banner.setObjectName("window_banner")
+        self._stack = QStackedWidget()
+        self._lay_out(StatusBar(session))
+        self._add_shortcuts()
+        session.go_to.connect(self.go_to)
+        session.done_changed.connect(self._show_done)
+        session.machine_changed.connect(self._show_machine)
+        session.settings_changed.connect(self._save_settings)
+        self._restore()
+
+    def _lay_out(self, status: StatusBar) -> None:
+        page = QWidget()
+        page.setObjectName("page")
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.header)
+        column.addWidget(self.banner)
+        column.addWidget(self._stack, 1)
+        column.addWidget(status)
+        self.status = status
+        self.setCentralWidget(page)
+
+    def _add_shortcuts(self) -> None:
+        for number, tab in enumerate(TABS, 1):
+            add_key(self, f"Ctrl+{number}", partial(self.go_to, tab))
+        add_key(self, QKeySequence.StandardKey.Open, self._open_something)
+        add_key(self, "Ctrl+,", self.open_settings)
+        add_key(self, QKeySequence.StandardKey.Quit, self.close)
+
+    def page(self, tab: str) -> QWidget:
+        """The page of a tab; it is made when it is first asked for."""
+        if tab not in self._pages:
+            module = importlib.import_module(f"slmstudio.gui.{tab}_tab")
+            page = getattr(module, f"{tab.capitalize()}Tab")(self._session)
+            self._pages[tab] = page
+            self._stack.addWidget(page)
+        return self._pages[tab]
+
+    def go_to(self, tab: str) -> None:
+        """Open a tab, one of TABS."""
+        if self.header.tabs.currentIndex() == TABS.index(tab):
+            self._show_tab(TABS.index(tab))
+        self.header.tabs.setCurrentIndex(TABS.index(tab))
+
+    def show_error(self, error: Exception) -> None:
+        """Show what belongs to no tab: a defect, or trouble with the program's own files."""
+        self.banner.show_error(error)
+
+    def open_settings(self) -> None:
+        from slmstudio.gui.settings_dialog import SettingsDialog
+
+        dialog = SettingsDialog(self._session, self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.open()
+
+    def _show_tab(self, index: int) -> None:
+        self._session.settings.last_tab = TABS[index]
+        if self._was_painted or TABS[index] == TABS[0]:
+            self._stack.setCurrentWidget(self.page(TABS[index]))
+
+    def _open_something(self) -> None:
+        """Ctrl+O: the open tab chooses files where it can, else the Data tab does."""
+        choose = getattr(self._stack.currentWidget(), "choose_files", None)
+        if choose is None:
+            self.go_to("data")
+            choose = self.page("data").choose_files  # type: ignore[attr-defined]
+        choose()
+
+    def _show_done(self) -> None:
+        for index, tab in enumerate(TABS):
+            self.header.set_done(index, tab in self._session.done)
+
+    def _show_machine(self) -> None:
+        from slmstudio.core.hardware import describe
+
+        machine = self._session.machine
+        assert machine is not None
+        tooltip = self.tr("{machine}\n{reason}").format(machine=describe.cpu_chip(machine), reason=machine.gpu_reason)
+        self.header.device.set(describe.gpu_chip(machine), tooltip=tooltip.strip())
+        self.header.device.show()
+
+    def _network_tooltip(self) -> str:
+        return self.tr(
+            "Works offline. Training, export and chat run with the model hub's offline switches on and its telemetry "
+            "off, and this window opens no connection.\n"
+            "Not enforced yet: the system does not stop a process from using the network. "
+            "To be certain, unplug the cable or block the program in your firewall.")
+
+    def _restore(self) -> None:
+        self.resize(1280, 720)
+        self.setMinimumSize(900, 480)
+        geometry = self._session.settings.geometry
+        if geometry and not self.restoreGeometry(QByteArray.fromBase64(geometry.encode("ascii", "ignore"))):
+            _log.warning("The window's remembered place could not be restored.")
+        tab = self._session.settings.last_tab
+        self.go_to(tab if tab in TABS else TABS[0])
+
+    def _save_settings(self) -> None:
+        try:
+            self._session.settings.save()
+        except UserError as error:
+            self.show_error(error)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if not self._was_painted:
+            self._was_painted = True
+            # The children paint in the same pass, after this; the queue runs when all is on the screen.
+            QTimer.singleShot(0, self._after_first_paint)
+
+    def _after_first_paint(self) -> None:
+        self.painted.emit()
+        # The tab that was open last may need a plotting library: it comes once the window is there.
+        QTimer.singleShot(0, lambda: self._show_tab(self.header.tabs.currentIndex()))
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        training = self._pages.get("training")
+        if training is not None and not cast("TrainingTab", training).confirm_close():
+            event.ignore()
+            return
+        self._session.settings.geometry = base64.b64encode(self.saveGeometry().data()).decode()
+        try:
+            self._session.settings.save()
+        except UserError as error:
+            _log.warning("%s", error)
+        super().closeEvent(event)

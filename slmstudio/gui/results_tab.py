@@ -1,0 +1,241 @@
+"""Results: all runs, their curves, what came out of each, and what to do with it."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QFileSystemWatcher, QTimer, QUrl
+from PySide6.QtGui import QDesktopServices, QShowEvent
+from PySide6.QtWidgets import QHBoxLayout, QMessageBox, QStackedWidget, QVBoxLayout, QWidget
+
+from slmstudio.core import paths
+from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.jobs import Job
+from slmstudio.core.run import folder as run_folder
+from slmstudio.core.run.folder import RunSummary
+from slmstudio.core.run.history import RunHistory
+from slmstudio.gui import theme
+from slmstudio.gui.export_panel import running_export
+from slmstudio.gui.exports_table import Export, read_exports
+from slmstudio.gui.run_details import RunDetails
+from slmstudio.gui.run_words import differences
+from slmstudio.gui.runs_table import RunsTable
+from slmstudio.gui.session import Session
+from slmstudio.gui.tasks import Task, run_task
+from slmstudio.gui.widgets import Card, EmptyState, ErrorBanner, PrimaryButton, text_label
+
+if TYPE_CHECKING:
+    from slmstudio.gui.compare_plot import ComparePlot
+    from slmstudio.gui.run_plots import RunPlots
+
+LOOK_AGAIN_MS = 500
+DETAILS_WIDTH = 500
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    run: RunSummary
+    exports: list[Export]
+    histories: list[RunHistory]
+    exporting: Job | None
+
+
+class ResultsTab(QWidget):
+    """Reads the run folders whenever they may have changed; they are the only store."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._session = session
+        self._shown_run: Path | None = None
+        self._reading: Task | None = None
+        self._loading: Task | None = None
+        self._plots: RunPlots | None = None
+        self._compare: ComparePlot | None = None
+        self.banner = ErrorBanner()
+        self.banner.setObjectName("results_banner")
+        self.table = RunsTable()
+        self.table.chosen.connect(self._load)
+        self.details = RunDetails(session)
+        self.details.setFixedWidth(DETAILS_WIDTH)
+        self._lay_out()
+        self._connect()
+
+    def _lay_out(self) -> None:
+        runs = Card(self.tr("Runs"))
+        runs.body.addWidget(self.table, 2)
+        self.hint = text_label("", "small", wrap=True)
+        self.hint.setObjectName("compare_hint")
+        runs.body.addWidget(self.hint)
+        self._plot_pages = QStackedWidget()
+        self._plot_pages.addWidget(QWidget())
+        runs.body.addWidget(self._plot_pages, 3)
+        page = QWidget()
+        row = QHBoxLayout(page)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.CARD_GAP)
+        row.addWidget(runs, 1)
+        row.addWidget(self.details)
+        to_training = PrimaryButton(self.tr("Go to Training"), self.tr("Plan and start a run."))
+        to_training.setObjectName("to_training")
+        to_training.clicked.connect(lambda: self._session.go_to.emit("training"))
+        empty = EmptyState(self.tr("No runs yet"), self.tr(
+            "Every run you start appears here with its losses, its curves and its exports."), [to_training])
+        empty.setAcceptDrops(False)
+        self._pages = QStackedWidget()
+        for each in (QWidget(), EmptyState.centred(empty), page):
+            self._pages.addWidget(each)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
+        column.setSpacing(theme.CARD_GAP)
+        column.addWidget(self.banner)
+        column.addWidget(self._pages, 1)
+
+    def _connect(self) -> None:
+        self._watcher = QFileSystemWatcher(self)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(LOOK_AGAIN_MS)
+        self._timer.timeout.connect(self.refresh)
+        self._watcher.directoryChanged.connect(lambda: self._timer.start())
+        self._session.run_changed.connect(self._timer.start)
+        details = self.details
+        details.resume.connect(self._resume)
+        details.chat.connect(lambda path: self._session.open_chat([path]))
+        details.open_folder.connect(lambda run: QDesktopServices.openUrl(QUrl.fromLocalFile(str(run.folder))))
+        details.delete.connect(self._ask_to_delete)
+        details.exported.connect(self._timer.start)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.refresh()
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Read all runs again, unless the tab is not seen: then it does so when it is."""
+        if not self.isVisible() or self._reading is not None:
+            return
+        parent = paths.runs_dir()
+        if parent.is_dir() and not self._watcher.directories():
+            self._watcher.addPath(str(parent))
+        self._reading = run_task(self, lambda task: list(run_folder.all_runs(parent)), self._show_runs, self._not_read)
+
+    def _not_read(self, error: Exception) -> None:
+        self._reading = None
+        self.banner.show_error(error)
+
+    def _show_runs(self, runs: list[RunSummary]) -> None:
+        self._reading = None
+        self._pages.setCurrentIndex(2 if runs else 1)
+        wanted = self._session.run.folder if self._session.run is not None else None
+        select = wanted if wanted != self._shown_run else None
+        self._shown_run = wanted
+        self._session.mark_done("results", any(run.state in ("finished", "stopped") for run in runs))
+        self.table.set_runs(runs, select)
+
+    def _load(self, runs: list[RunSummary]) -> None:
+        """Read the curves and the exports of the selected runs."""
+        if not runs:
+            return
+        if self._loading is not None:
+            self._loading.cancel()
+        self._loading = run_task(self, lambda task: _load(runs, task), lambda loaded: self._show(runs, loaded),
+                                 self.banner.show_error)
+
+    def _show(self, runs: list[RunSummary], loaded: _Loaded) -> None:
+        self._loading = None
+        self.details.show_run(loaded.run, loaded.exports)
+        if loaded.exporting is not None and not self.details.export.is_running():
+            self.details.open_export()
+            self.details.export.follow(loaded.run, loaded.exporting)
+        if len(runs) == 1:
+            self._show_plots(loaded.histories[0])
+            self.hint.setText(self.tr("Ctrl and a click on a second run compares the two."))
+        else:
+            self._show_comparison(runs, loaded.histories)
+
+    def _show_plots(self, history: RunHistory) -> None:
+        if self._plots is None:
+            from slmstudio.gui.run_plots import RunPlots  # pyqtgraph is loaded when a run is first shown
+
+            self._plots = RunPlots()
+            self._plot_pages.addWidget(self._plots)
+        self._plots.show_history(history)
+        self._plot_pages.setCurrentWidget(self._plots)
+
+    def _show_comparison(self, runs: list[RunSummary], histories: list[RunHistory]) -> None:
+        if self._compare is None:
+            from slmstudio.gui.compare_plot import ComparePlot
+
+            self._compare = ComparePlot()
+            self._plot_pages.addWidget(self._compare)
+        self._compare.show_runs([run.config.name for run in runs], histories)
+        self._plot_pages.setCurrentWidget(self._compare)
+        unlike = differences(runs[0].config.to_dict(), runs[1].config.to_dict()) if len(runs) == 2 else ""
+        self.hint.setText(self.tr("Differs in: {fields}").format(fields=unlike) if unlike else
+                          self.tr("{count} runs compared by their eval loss.").format(count=len(runs)))
+
+    # -- doing -----------------------------------------------------------------------------------------------
+
+    def _resume(self, run: RunSummary) -> None:
+        """Start the worker on the run's folder again, and watch it in the Training tab."""
+        job = Job(run.folder)
+
+        def started(_: None) -> None:
+            self._session.start_run(job)
+            self._session.go_to.emit("training")
+
+        run_task(self, lambda task: job.start(), started, self.banner.show_error)
+
+    def _ask_to_delete(self, run: RunSummary) -> None:
+        box = QMessageBox(self)
+        box.setIcon(QMessageBox.Icon.Question)
+        box.setWindowTitle(self.tr("Delete a run"))
+        box.setText(self.tr("Move “{name}” to the trash?").format(name=run.config.name))
+        box.setInformativeText(self.tr("Its checkpoints, its result and its exports go with it."))
+        box.setStandardButtons(QMessageBox.StandardButton.Cancel)
+        yes = box.addButton(self.tr("Move to trash"), QMessageBox.ButtonRole.DestructiveRole)
+        yes.setObjectName("confirm_delete")
+        box.setDefaultButton(QMessageBox.StandardButton.Cancel)
+        box.finished.connect(lambda: self.delete(run) if box.clickedButton() is yes else None)
+        box.open()
+
+    def delete(self, run: RunSummary) -> None:
+        """Move a run to the trash; one that is at work is refused."""
+        self.banner.clear()
+        run_task(self, lambda task: _to_trash(run), lambda _: self._session.run_changed.emit(), self.banner.show_error)
+
+
+def _load(runs: list[RunSummary], task: Task) -> _Loaded:
+    importlib.import_module("slmstudio.gui.compare_plot")  # the plotting library takes a while to load
+    histories = []
+    for run in runs:
+        history = RunHistory()
+        for event in Job(run.folder).events():
+            history.add(event)
+        histories.append(history)
+        if task.cancelled():
+            break
+    return _Loaded(runs[0], read_exports(runs[0]), histories, running_export(runs[0].folder))
+
+
+def _to_trash(run: RunSummary) -> None:
+    """
+    Raises:
+        UserError: the run or an export of it is at work, or the system has no trash for that disk.
+    """
+    from send2trash import TrashPermissionError, send2trash
+
+    if Job(run.folder).is_alive() or running_export(run.folder) is not None:
+        raise UserError(f"{run.config.name} is at work and cannot be deleted.", "A worker writes into its folder.",
+                        "Stop it first, in the Training tab.")
+    try:
+        send2trash(str(run.folder))
+    except TrashPermissionError as error:
+        raise UserError(f"{run.config.name} could not be moved to the trash.", f"This disk has none: {error}.",
+                        f"Delete the folder yourself: {run.folder}") from error
+    except OSError as error:
+        raise from_os_error(error, "move the run to the trash") from error

@@ -1,0 +1,222 @@
+"""One finished run: what it learned, how, and its exports."""
+
+from __future__ import annotations
+
+import math
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+
+from slmstudio.core import words
+from slmstudio.core.errors import UserError
+from slmstudio.core.run.folder import RunSummary, result_folder
+from slmstudio.gui import theme
+from slmstudio.gui.export_panel import ExportPanel
+from slmstudio.gui.exports_table import Export, ExportsTable
+from slmstudio.gui.run_words import method_text, outcome_chip, steps_text
+from slmstudio.gui.session import Session
+from slmstudio.gui.widgets import Card, Chip, ElidedLabel, ErrorBanner, PrimaryButton, SecondaryButton, text_label
+
+
+class RunDetails(Card):
+    """The card at the right of the Results tab.
+
+    Signals:
+        resume(RunSummary), chat(Path), open_folder(RunSummary), delete(RunSummary): a button was pressed.
+        exported: files were made.
+    """
+
+    resume = Signal(object)
+    chat = Signal(object)
+    open_folder = Signal(object)
+    delete = Signal(object)
+    exported = Signal()
+
+    def __init__(self, session: Session, parent: QWidget | None = None):
+        super().__init__(" ", parent=parent)
+        self._run: RunSummary | None = None
+        self.chip = Chip()
+        self.header.insertWidget(1, self.chip)
+        self._folder = SecondaryButton(self.tr("Open folder"), self.tr("Show the run's files."), "small")
+        self._delete = SecondaryButton(self.tr("Delete…"), self.tr("Move the run and its exports to the trash."), "small")
+        self._folder.setObjectName("open_folder")
+        self._delete.setObjectName("delete_run")
+        self._folder.clicked.connect(lambda: self.open_folder.emit(self._run))
+        self._delete.clicked.connect(lambda: self.delete.emit(self._run))
+        self.header.addWidget(self._folder)
+        self.header.addWidget(self._delete)
+        self.banner = ErrorBanner()
+        self.banner.setObjectName("details_banner")
+        self.export = ExportPanel(session)
+        self.export.hide()
+        self.export.closed.connect(self.export.hide)
+        self.export.closed.connect(self._show_buttons)
+        self.export.finished.connect(self.exported)
+        self.exports = ExportsTable()
+        self.no_exports = text_label(self.tr(
+            "No file yet. Export makes a GGUF file, which Chat, Ollama and llama.cpp can open."), "small", wrap=True)
+        self._make_page()
+
+    def _make_page(self) -> None:
+        page = QWidget()
+        page.setProperty("plain", True)
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, theme.SPACE_S, 0)
+        column.setSpacing(theme.SPACE_M)
+        column.addWidget(self.banner)
+        column.addWidget(text_label(self.tr("What it learned"), "section"))
+        self._scores = _Grid(3)
+        column.addLayout(self._scores)
+        self._advice = text_label("", "small", wrap=True)
+        column.addWidget(self._advice)
+        column.addWidget(text_label(self.tr("How"), "section"))
+        self._facts = _Grid(1)
+        column.addLayout(self._facts)
+        column.addWidget(text_label(self.tr("Exports"), "section"))
+        column.addWidget(self.exports)
+        column.addWidget(self.no_exports)
+        column.addWidget(self.export)
+        column.addStretch(1)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(page)
+        self.body.addWidget(area, 1)
+        self.resume_button = SecondaryButton(self.tr("Resume"), self.tr("Go on from the newest checkpoint."))
+        self.export_button = SecondaryButton(self.tr("Export…"), "")
+        self.chat_button = PrimaryButton(self.tr("Chat"), "")
+        self.resume_button.clicked.connect(lambda: self.resume.emit(self._run))
+        self.export_button.clicked.connect(self.open_export)
+        self.chat_button.clicked.connect(self._chat)
+        row = QHBoxLayout()
+        row.setSpacing(theme.SPACE_S)
+        row.addWidget(self.resume_button)
+        row.addStretch(1)
+        for name, button in (("results_resume", self.resume_button), ("results_export", self.export_button),
+                             ("results_chat", self.chat_button)):
+            button.setObjectName(name)
+            if button is not self.resume_button:
+                row.addWidget(button)
+        self.body.addLayout(row)
+
+    def show_run(self, run: RunSummary, exports: list[Export]) -> None:
+        """Show a run and its finished files."""
+        if self._run is not None and self._run.folder != run.folder:
+            self.export.setVisible(self.export.is_running())
+        self._run = run
+        self.title.setText(run.config.name)
+        self.chip.set(*outcome_chip(run.state))
+        if run.error and run.state in ("failed", "crashed"):
+            self.banner.show_error(UserError.from_dict(run.error))
+        else:
+            self.banner.clear()
+        self._show_scores(run)
+        self._show_facts(run)
+        self.exports.set_exports(exports)
+        self.exports.setVisible(bool(exports))
+        self._show_buttons()
+
+    def _show_scores(self, run: RunSummary) -> None:
+        before, after = run.eval_loss_before, run.eval_loss_after
+        first, last = run.result.get("train_loss_first"), run.result.get("train_loss_last") or run.train_loss
+        self._scores.set_rows([
+            ("", self.tr("Eval loss"), self.tr("Perplexity"), self.tr("Train loss")),
+            (self.tr("Before"), _number(before), _perplexity(before), _number(first)),
+            (self.tr("After"), _number(after), _perplexity(after), _number(last)),
+        ], strong_row=2)
+        self._advice.setText(self._judge(before, after))
+        self._advice.setVisible(bool(self._advice.text()))
+
+    def _judge(self, before: float | None, after: float | None) -> str:
+        if before is None or after is None or not math.isfinite(before):
+            return ""
+        if after < before:
+            return self.tr("On rows it never learned, the right next token became {factor} times as likely.").format(
+                factor=f"{math.exp(before - after):.2g}")
+        return self.tr("On rows it never learned it did not get better. Fewer epochs, a lower learning rate or more "
+                       "rows may help.")
+
+    def _show_facts(self, run: RunSummary) -> None:
+        config, total = run.config, run.total_steps
+        steps = steps_text(run.steps) if not total or total == run.steps else self.tr("{done} of {all} steps").format(
+            done=f"{run.steps:,}", all=f"{total:,}")
+        self._facts.set_rows([
+            (self.tr("Data"), config.train_file), (self.tr("Base model"), config.model),
+            (self.tr("Method"), method_text(config)),
+            (self.tr("Length"), self.tr("{steps}, {time}").format(steps=steps, time=words.format_duration(run.seconds))),
+            (self.tr("Batch"), self.tr("{micro} × {accumulated} accumulated = {rows} rows a step").format(
+                micro=config.micro_batch_size, accumulated=config.gradient_accumulation_steps,
+                rows=config.effective_batch_size)),
+        ])
+
+    def _show_buttons(self) -> None:
+        run = self._run
+        if run is None:
+            return
+        made = result_folder(run.folder) is not None
+        exports = bool(self.exports.exports.exports)
+        self.no_exports.setVisible(not exports and self.export.isHidden())
+        self.resume_button.setVisible(run.resumable)
+        self.export_button.setVisible(self.export.isHidden())
+        self.export_button.setEnabled(made)
+        self.export_button.setToolTip(
+            self.tr("Make GGUF files of the result, in the quantization types that you choose.") if made else
+            self.tr("There is nothing to export: the run has left no adapter or model yet."))
+        self.chat_button.setEnabled(exports)
+        self.chat_button.setToolTip(self.tr("Talk to the file that is marked above.") if exports else
+                                    self.tr("Export the result first: Chat opens its GGUF file."))
+
+    def open_export(self) -> None:
+        """Offer the types below the exports."""
+        if self._run is not None:
+            self.export.show_run(self._run)
+            self.export.show()
+            self._show_buttons()
+
+    def _chat(self) -> None:
+        chosen = self.exports.selected()
+        if chosen is not None:
+            self.chat.emit(chosen.path)
+
+
+class _Grid(QGridLayout):
+    """A few rows of figures or sentences that line up.
+
+    Args:
+        columns: beside the first; one column takes text, several take figures.
+    """
+
+    def __init__(self, columns: int):
+        super().__init__()
+        self._columns = columns
+        self.setHorizontalSpacing(theme.SPACE_L)
+        self.setVerticalSpacing(theme.SPACE_XS)
+        for column in range(1, columns + 1):
+            self.setColumnStretch(column, 1)
+
+    def set_rows(self, rows: list[tuple[str, ...]], strong_row: int = -1) -> None:
+        while (item := self.takeAt(0)) is not None:
+            if (widget := item.widget()) is not None:
+                widget.deleteLater()
+                widget.hide()
+        for number, row in enumerate(rows):
+            for column, text in enumerate(row):
+                figures = self._columns > 1
+                head = column == 0 or (figures and number == 0)
+                role = "small" if head and number != strong_row else "strong" if number == strong_row else "body"
+                label = text_label(text, role) if head or figures else ElidedLabel(text, role)
+                if figures and column:
+                    label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                self.addWidget(label, number, column)
+
+
+def _number(value: float | None) -> str:
+    return "—" if value is None or not math.isfinite(value) else f"{value:.2f}"
+
+
+def _perplexity(loss: float | None) -> str:
+    """exp(loss): among how many equally likely tokens the model would have to choose."""
+    return "—" if loss is None or not loss < 50 else f"{math.exp(loss):,.1f}"
+
+

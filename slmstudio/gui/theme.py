@@ -1,0 +1,174 @@
+"""Colours, sizes and fonts of the window: the one place that knows them.
+
+Widgets name a colour ("accent", "muted"); this module knows its value in the scheme that is on. Style
+rules stand in resources/styles/studio.qss, where `$name` is replaced by the value of a token.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtGui import QColor, QFont, QIcon, QPainter, QPalette, QPixmap
+from PySide6.QtWidgets import QApplication, QWidget
+
+from slmstudio.core import paths
+
+LIGHT = {
+    "ground": "#f5f6f8", "card": "#ffffff", "line": "#e2e5ea", "edge": "#c3c9d3", "ink": "#1b1f27",
+    "muted": "#596275", "faint": "#737c8c", "accent": "#2f5bea", "accent_hover": "#2149cf", "accent_ground": "#e9eefd",
+    "on_accent": "#ffffff", "ok": "#156b3f", "ok_ground": "#e3f5eb", "warn": "#8f4a00", "warn_ground": "#fdf0dc",
+    "bad": "#b3261e", "bad_ground": "#fbe6e4", "train": "#2f5bea", "eval": "#e07b00", "extra": "#7a5af8",
+    "teal": "#0e9384", "pink": "#c4467b", "olive": "#74802a", "grey": "#98a2b3", "field": "#ffffff", "hover": "#eef0f4",
+}
+DARK = {
+    "ground": "#15181e", "card": "#1d2129", "line": "#2d333d", "edge": "#475060", "ink": "#e8ebf0",
+    "muted": "#a3adbb", "faint": "#8a94a3", "accent": "#7c9bff", "accent_hover": "#9bb3ff", "accent_ground": "#25304e",
+    "on_accent": "#10131a", "ok": "#5ecb93", "ok_ground": "#193326", "warn": "#f0b15c", "warn_ground": "#3a2c17",
+    "bad": "#ff8a80", "bad_ground": "#40211f", "train": "#7c9bff", "eval": "#f0a34a", "extra": "#a48afb",
+    "teal": "#2fbfae", "pink": "#f08bb4", "olive": "#b5c45a", "grey": "#7d8696", "field": "#171a20", "hover": "#252a33",
+}
+
+# Sizes in device-independent pixels.
+HEADER_HEIGHT, STATUS_HEIGHT = 48, 28
+PAGE_MARGIN, CARD_GAP, CARD_PADDING = 12, 12, 14
+SPACE_XS, SPACE_S, SPACE_M, SPACE_L = 4, 8, 10, 16
+RADIUS, RADIUS_SMALL = 8, 6
+TEXT_SIZE, SMALL_SIZE, TITLE_SIZE = 13, 12, 20
+FONT_FAMILIES = ["Noto Sans", "Noto Sans Devanagari"]
+
+
+class Theme(QObject):
+    """The colour scheme that is on.
+
+    Signals:
+        changed: the colours are different now; whoever painted with them paints again.
+    """
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dark = False
+        self._icons: dict[tuple[str, str], QIcon] = {}
+
+    @property
+    def tokens(self) -> dict[str, str]:
+        return DARK if self.dark else LIGHT
+
+    def set_dark(self, dark: bool) -> None:
+        if dark == self.dark:
+            return
+        self.dark = dark
+        self._icons.clear()
+        app = cast("QApplication | None", QApplication.instance())
+        if app is not None:
+            _dress(app)
+        self.changed.emit()
+
+    def icon(self, name: str, colour_name: str = "muted") -> QIcon:
+        """A drawing of resources/icons in a colour of the theme."""
+        key = (name, colour_name)
+        if key not in self._icons:
+            self._icons[key] = QIcon(_draw(name, self.tokens[colour_name]))
+        return self._icons[key]
+
+
+THEME = Theme()
+
+
+def colour(name: str) -> QColor:
+    """The colour that a token has in the scheme that is on."""
+    return QColor(THEME.tokens[name])
+
+
+def icon(name: str, colour_name: str = "muted") -> QIcon:
+    """A drawing of resources/icons in a colour of the theme. Take it again at `THEME.changed`."""
+    return THEME.icon(name, colour_name)
+
+
+def apply(app: QApplication, scheme: str = "system") -> None:
+    """Give the program its look, and keep it in step with the system.
+
+    Args:
+        scheme: "system", "light" or "dark".
+    """
+    hints = app.styleHints()
+    if app.property("slm_theme") is None:
+        app.setProperty("slm_theme", True)
+        app.setStyle("Fusion")
+        app.setFont(base_font())
+        hints.colorSchemeChanged.connect(lambda now: THEME.set_dark(now == Qt.ColorScheme.Dark))
+        THEME.dark = scheme == "dark" or (scheme == "system" and hints.colorScheme() == Qt.ColorScheme.Dark)
+        _dress(app)
+    if scheme == "system":
+        hints.unsetColorScheme()
+        THEME.set_dark(hints.colorScheme() == Qt.ColorScheme.Dark)
+    else:
+        wanted = Qt.ColorScheme.Dark if scheme == "dark" else Qt.ColorScheme.Light
+        if hints.colorScheme() != wanted:
+            hints.setColorScheme(wanted)
+        # A platform without schemes of its own (offscreen, a bare X server) says nothing back.
+        THEME.set_dark(scheme == "dark")
+
+
+def base_font(size: int = TEXT_SIZE, bold: bool = False) -> QFont:
+    """The window's font. Scripts that its families lack come from the system."""
+    font = QFont(FONT_FAMILIES)
+    font.setPixelSize(size)
+    if bold:
+        font.setWeight(QFont.Weight.DemiBold)
+    return font
+
+
+def restyle(widget: QWidget) -> None:
+    """Apply the style sheet again after a property that it looks at has changed."""
+    style = widget.style()
+    style.unpolish(widget)
+    style.polish(widget)
+
+
+def stylesheet(tokens: dict[str, str]) -> str:
+    """The style sheet with the tokens' values in it."""
+    from string import Template
+
+    text = (paths.resources() / "styles" / "studio.qss").read_text(encoding="utf-8")
+    icons = (paths.resources() / "icons").as_posix()
+    scheme = "dark" if tokens is DARK else "light"
+    return Template(text).substitute(tokens, icons=icons, scheme=scheme)
+
+
+def _dress(app: QApplication) -> None:
+    app.setPalette(_palette(THEME.tokens))
+    app.setStyleSheet(stylesheet(THEME.tokens))
+
+
+def _palette(tokens: dict[str, str]) -> QPalette:
+    palette = QPalette()
+    role = QPalette.ColorRole
+    for name, roles in {
+        "ground": (role.Window, role.AlternateBase), "card": (role.Button, role.ToolTipBase), "field": (role.Base,),
+        "ink": (role.WindowText, role.Text, role.ButtonText, role.ToolTipText, role.BrightText),
+        "accent": (role.Highlight, role.Link, role.Accent), "on_accent": (role.HighlightedText,),
+        "muted": (role.PlaceholderText,), "line": (role.Mid, role.Midlight), "edge": (role.Dark,),
+    }.items():
+        for each in roles:
+            palette.setColor(each, QColor(tokens[name]))
+    for each in (role.WindowText, role.Text, role.ButtonText):
+        palette.setColor(QPalette.ColorGroup.Disabled, each, QColor(tokens["faint"]))
+    return palette
+
+
+def _draw(name: str, value: str) -> QPixmap:
+    """Render an SVG whose strokes are `currentColor`, at four times the usual size for sharp screens."""
+    from PySide6.QtCore import QByteArray
+    from PySide6.QtSvg import QSvgRenderer
+
+    text = (paths.resources() / "icons" / f"{name}.svg").read_text(encoding="utf-8")
+    renderer = QSvgRenderer(QByteArray(text.replace("currentColor", value).encode()))
+    pixmap = QPixmap(64, 64)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    renderer.render(painter)
+    painter.end()
+    return pixmap

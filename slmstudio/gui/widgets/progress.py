@@ -1,0 +1,76 @@
+"""How far a piece of work is, in one line."""
+
+from __future__ import annotations
+
+import time
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QWidget
+
+from slmstudio.core import words
+from slmstudio.gui import theme
+from slmstudio.gui.widgets.buttons import SecondaryButton
+from slmstudio.gui.widgets.labels import ElidedLabel
+
+
+class ProgressStrip(QWidget):
+    """A bar, a sentence with the time left, and Cancel.
+
+    Signals:
+        cancelled: the user pressed Cancel.
+    """
+
+    cancelled = Signal()
+
+    def __init__(self, parent: QWidget | None = None, *, cancellable: bool = True):
+        super().__init__(parent)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.SPACE_S)
+        self.label = ElidedLabel("", "small")
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setAccessibleName(self.tr("Progress"))
+        self.detail = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
+        self.cancel = SecondaryButton(self.tr("Cancel"), self.tr("End this work. Nothing is changed."), "small")
+        self.cancel.setObjectName("cancel")
+        self.cancel.clicked.connect(self.cancelled)
+        row.addWidget(self.label)
+        row.addWidget(self.bar, 1)
+        row.addWidget(self.detail)
+        row.addWidget(self.cancel)
+        self.cancel.setVisible(cancellable)
+        self.start("")
+
+    def start(self, text: str) -> None:
+        """Begin a piece of work whose length is not known yet."""
+        self._started = time.monotonic()
+        self.label.setText(text)
+        self.label.setVisible(bool(text))
+        self.detail.setText("")
+        self.detail.hide()
+        self.bar.setRange(0, 0)
+
+    def set_progress(self, done: int, total: int, text: str | None = None) -> None:
+        """Show `done` of `total`, and the time left once it can be told.
+
+        Args:
+            text: replaces the percentage and the time left.
+        """
+        if total <= 0:
+            self.bar.setRange(0, 0)
+        else:
+            self.bar.setRange(0, 1000)
+            self.bar.setValue(int(1000 * min(done, total) / total))
+        self.detail.setText(self._time_left(done, total) if text is None else text)
+        self.detail.setVisible(bool(self.detail.text()))
+
+    def _time_left(self, done: int, total: int) -> str:
+        if total <= 0:
+            return ""
+        percent = self.tr("{percent} %").format(percent=int(100 * min(done, total) / total))
+        gone = time.monotonic() - self._started
+        if gone < 2 or done <= 0 or done >= total:
+            return percent
+        left = words.format_duration(gone * (total - done) / done)
+        return self.tr("{percent} · {duration} left").format(percent=percent, duration=left)

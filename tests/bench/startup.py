@@ -1,0 +1,77 @@
+"""How long the window takes to its first paint, against a bare Qt window: whole processes, by the clock on the wall.
+
+    python tests/bench/startup.py [--runs 5] [--json]
+
+Exit status 1 when the ratio of the medians is above the budget.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+BUDGET = 2.5
+ROOT = Path(__file__).resolve().parents[2]
+BARE = """
+import sys
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QApplication, QMainWindow, QTabWidget
+
+class Window(QMainWindow):
+    def paintEvent(self, event):
+        super().paintEvent(event)
+        QTimer.singleShot(0, app.quit)
+
+app = QApplication([])
+window = Window()
+window.setCentralWidget(QTabWidget())
+window.resize(1280, 720)
+window.show()
+sys.exit(app.exec())
+"""
+OURS = "import sys; from slmstudio.gui.app import main; sys.exit(main(quit_after_paint=True))"
+
+
+def seconds(program: str, environment: dict[str, str]) -> float:
+    """Run one process to its end."""
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - begun
+
+
+def measure(runs: int) -> dict[str, float]:
+    """Medians in seconds. The two take turns, so that both meet the same machine; the first of each is not counted."""
+    times: dict[str, list[float]] = {"bare": [], "ours": []}
+    with tempfile.TemporaryDirectory() as home:
+        environment = {**os.environ, "SLMSTUDIO_HOME": home}
+        if not (environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY") or os.name == "nt"):
+            environment.setdefault("QT_QPA_PLATFORM", "offscreen")
+        for _ in range(runs + 1):
+            times["bare"].append(seconds(BARE, environment))
+            times["ours"].append(seconds(OURS, environment))
+    bare, ours = (statistics.median(times[name][1:]) for name in ("bare", "ours"))
+    return {"bare_s": round(bare, 3), "ours_s": round(ours, 3), "ratio": round(ours / bare, 2), "budget": BUDGET}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    result = measure(options.runs)
+    if options.json:
+        print(json.dumps(result))
+    else:
+        print("bare window {bare_s:.3f} s, ours {ours_s:.3f} s, ratio {ratio:.2f} (at most {budget})".format(**result))
+    return 0 if result["ratio"] <= BUDGET else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

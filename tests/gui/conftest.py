@@ -1,0 +1,79 @@
+"""What the tests of the window share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSpinBox,
+    QApplication,
+    QLineEdit,
+    QTabBar,
+    QWidget,
+)
+
+from slmstudio.core.settings import Settings
+from slmstudio.gui import tasks, theme
+from slmstudio.gui.session import Session
+
+
+@pytest.fixture
+def session(studio_home: Path, qapp: QApplication) -> Iterator[Session]:
+    """A fresh session with settings of its own, in the light theme. Work that is left over ends before the next."""
+    theme.apply(qapp, "light")
+    yield Session(Settings())
+    assert tasks.shut_down(10_000), "a task did not end"
+
+
+@pytest.fixture
+def write_rows(tmp_path: Path) -> Callable[..., Path]:
+    """`write_rows("a.jsonl", [{"instruction": ..., "output": ...}, "{broken"])`: text is written as it is."""
+
+    def write(name: str, rows: list[dict[str, object] | str]) -> Path:
+        file = tmp_path / name
+        lines = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows]
+        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return file
+
+    return write
+
+
+@pytest.fixture
+def unexplained() -> Callable[[QWidget], list[str]]:
+    """`unexplained(tab)`: its controls that have no name for a screen reader, or no tooltip."""
+
+    def look(root: QWidget) -> list[str]:
+        controls = [*root.findChildren(QAbstractButton), *root.findChildren(QAbstractSpinBox),
+                    *root.findChildren(QLineEdit)]
+        inner = (QAbstractSpinBox, QAbstractItemView, QLineEdit, QTabBar)  # what Qt itself puts into its controls
+        own = [c for c in controls if not c.objectName().startswith("qt_") and not isinstance(c.parent(), inner)]
+        # A tooltip may be the parent's: Qt asks upwards.
+        return [f"{type(c).__name__} {c.objectName() or c.accessibleName()}" for c in own
+                if not (c.toolTip() or c.parentWidget().toolTip())
+                or not (c.accessibleName() or getattr(c, "text", str)())]
+
+    return look
+
+
+@pytest.fixture
+def drop() -> Callable[..., None]:
+    """`drop(widget, [path, ...])`: let files go over a widget, as the window system would tell it."""
+
+    def let_go(widget: QWidget, files: list[Path]) -> None:
+        mime = QMimeData()
+        mime.setUrls([QUrl.fromLocalFile(str(file)) for file in files])
+        place, action, buttons = QPointF(widget.rect().center()), Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton
+        none = Qt.KeyboardModifier.NoModifier
+        entering = QDragEnterEvent(place, action, mime, buttons, none)
+        QApplication.sendEvent(widget, entering)
+        assert entering.isAccepted()
+        QApplication.sendEvent(widget, QDropEvent(place, action, mime, buttons, none))
+
+    return let_go

@@ -1,0 +1,224 @@
+"""The Results tab on run folders that a real child process has written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from PySide6.QtCore import QItemSelectionModel, Qt
+from PySide6.QtWidgets import QApplication, QCheckBox, QPushButton
+
+from slmstudio.core import files, jobs, paths
+from slmstudio.core.jobs import Job
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
+from slmstudio.gui.exports_table import PROOF, TOKENS
+from slmstudio.gui.results_tab import ResultsTab
+from slmstudio.gui.runs_table import EVAL_LOSS, OUTCOME
+
+
+@pytest.fixture
+def finished_run(studio_home, play, tiny_model):
+    """`finished_run("name", "start ...")`: a run that has ended."""
+
+    def make(name: str, words: str = "start gpu load plan:60 steps:60 finish", **fields) -> Job:
+        play(words)
+        job = folder.create(RunConfig(name=name, model=str(tiny_model), train_file="rows.jsonl", **fields))
+        job.start()
+        job.wait()
+        return job
+
+    return make
+
+
+@pytest.fixture
+def tab(qtbot, session, studio_home):
+    made = ResultsTab(session)
+    qtbot.addWidget(made)
+    made.resize(1280, 640)
+    yield made
+    if made.details.export._thread is not None:
+        made.details.export._thread.end_now()
+        made.details.export._thread.wait()
+
+
+def show(qtbot, tab, runs: int) -> None:
+    tab.show()
+    tab.refresh()
+    qtbot.waitUntil(lambda: len(tab.table._model.runs) == runs and tab._loading is None and tab.details._run is not None,
+                    timeout=10_000)
+
+
+def press(qtbot, tab, name: str) -> None:
+    qtbot.mouseClick(tab.findChild(QPushButton, name), Qt.MouseButton.LeftButton)
+
+
+def choose(tab, *names: str) -> None:
+    tab.table.select({run.folder for run in tab.table._model.runs if run.config.name in names})
+    tab.table.chosen.emit(tab.table.selected())
+
+
+def test_no_runs_leads_to_training(qtbot, tab, session):
+    gone: list[str] = []
+    session.go_to.connect(gone.append)
+    tab.show()
+    qtbot.waitUntil(lambda: tab.findChild(QPushButton, "to_training").isVisible(), timeout=5000)
+    press(qtbot, tab, "to_training")
+    assert gone == ["training"]
+
+
+def test_runs_with_their_losses_and_outcomes(qtbot, tab, finished_run):
+    finished_run("old, crashed", "start load plan:60 steps:30 die")
+    finished_run("हेल्पडेस्क")
+    show(qtbot, tab, 2)
+    model = tab.table.model()
+    cells = {model.index(row, 0).data(): [model.index(row, c).data() for c in (EVAL_LOSS, OUTCOME)] for row in range(2)}
+    assert cells == {"हेल्पडेस्क": ["1.55", "finished"], "old, crashed": ["1.80", "crashed"]}
+    assert tab.details.title.text() == "हेल्पडेस्क", "the newest is selected"
+    assert tab.findChild(QPushButton, "results_resume").isHidden()
+    qtbot.waitUntil(lambda: tab._plots is not None and len(tab._plots.loss._curves["raw"].x) == 60, timeout=5000)
+
+
+def test_a_crashed_run_names_its_cause_and_resumes_in_training(qtbot, tab, finished_run, session, play):
+    job = finished_run("crashed", "start load plan:60 steps:55 die")
+    show(qtbot, tab, 1)
+    assert tab.details.banner.isVisible() and "unexpectedly" in tab.details.banner._what.text()
+    gone, started = [], []
+    session.go_to.connect(gone.append)
+    session.run_started.connect(started.append)
+    play("start load plan:60 steps:60 finish")
+    press(qtbot, tab, "results_resume")
+    qtbot.waitUntil(lambda: bool(started), timeout=5000)
+    assert gone == ["training"] and started[0].folder == job.folder
+    started[0].wait()
+    tab.refresh()
+    qtbot.waitUntil(lambda: tab.table._model.runs[0].state == "finished", timeout=5000)
+
+
+def test_sorting_by_loss(qtbot, tab, finished_run):
+    finished_run("long", "start plan:100 steps:100 finish")
+    finished_run("short", "start plan:20 steps:20 finish")
+    show(qtbot, tab, 2)
+    tab.table.sortByColumn(EVAL_LOSS, Qt.SortOrder.AscendingOrder)
+    assert [tab.table.model().index(row, 0).data() for row in range(2)] == ["long", "short"]
+    tab.table.sortByColumn(EVAL_LOSS, Qt.SortOrder.DescendingOrder)
+    assert [tab.table.model().index(row, 0).data() for row in range(2)] == ["short", "long"]
+
+
+def test_two_runs_are_compared(qtbot, tab, finished_run):
+    finished_run("r4", lora_rank=4)
+    finished_run("r16")
+    show(qtbot, tab, 2)
+    selection = tab.table.selectionModel()
+    for row in range(2):
+        selection.select(tab.table.model().index(row, 0),
+                         QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows)
+    qtbot.waitUntil(lambda: tab._compare is not None and tab._compare.isVisible(), timeout=5000)
+    assert "Rank 16 / 4" in tab.hint.text() or "Rank 4 / 16" in tab.hint.text()
+    assert len(tab._compare.plot._curves) == 2
+
+
+def test_export_with_its_proof_and_chat(qtbot, tab, finished_run, session, play):
+    job = finished_run("helpdesk")
+    show(qtbot, tab, 1)
+    assert not tab.findChild(QPushButton, "results_chat").isEnabled()
+    press(qtbot, tab, "results_export")
+    box = tab.findChild(QCheckBox, "type_Q4_K_M")
+    qtbot.waitUntil(lambda: "·" in box.text(), timeout=5000)
+    assert box.text().startswith("Q4_K_M · ") and tab.findChild(QCheckBox, "type_Q8_0").isChecked()
+    qtbot.mouseClick(box, Qt.MouseButton.LeftButton)
+    box.setChecked(True)
+    play("start export")
+    press(qtbot, tab, "export_start")
+    qtbot.waitUntil(lambda: len(tab.details.exports.exports.exports) == 2, timeout=15_000)
+    model = tab.details.exports.exports
+    assert [model.index(row, 0).data() for row in range(2)] == ["Q4_K_M", "Q8_0"]  # by size: the fake's
+    assert model.index(0, TOKENS).data() == "60 of 60" and model.index(0, PROOF).data() == "proven"
+    (made,) = (job.folder / "jobs").iterdir()
+    assert Job(made).request()["types"] == ["Q8_0", "Q4_K_M"] and Job(made).request()["kind"] == "export"
+    asked: list = []
+    session.chat_requested.connect(asked.append)
+    press(qtbot, tab, "results_chat")
+    assert asked[0][0].suffix == ".gguf" and session.job is None
+
+
+def test_an_export_is_cancelled_and_leaves_the_offer(qtbot, tab, finished_run, play):
+    finished_run("helpdesk")
+    show(qtbot, tab, 1)
+    press(qtbot, tab, "results_export")
+    play("start wait:cancel cancelled")
+    press(qtbot, tab, "export_start")
+    panel = tab.details.export
+    qtbot.waitUntil(panel.is_running, timeout=5000)
+    qtbot.waitUntil(lambda: panel._history.phase == "starting", timeout=10_000)
+    qtbot.mouseClick(panel.strip.cancel, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not panel.is_running(), timeout=10_000)
+    assert panel.isVisible() and tab.findChild(QPushButton, "export_start").isVisible()
+    assert not panel.banner.isVisible()
+
+
+def test_a_failed_export_says_why(qtbot, tab, finished_run, play):
+    finished_run("helpdesk")
+    show(qtbot, tab, 1)
+    press(qtbot, tab, "results_export")
+    play("start error")
+    press(qtbot, tab, "export_start")
+    qtbot.waitUntil(tab.details.export.banner.isVisible, timeout=10_000)
+    assert "Memory ran out" in tab.details.export.banner._what.text()
+
+
+def test_an_export_at_work_is_found_again(qtbot, tab, finished_run, play):
+    job = finished_run("helpdesk")
+    play("start wait:cancel cancelled")
+    export = Job.create(job.folder / "jobs" / "export-1", "export", run=str(job.folder), types=["F16"])
+    export.start()
+    show(qtbot, tab, 1)
+    qtbot.waitUntil(tab.details.export.is_running, timeout=5000)
+    assert tab.details.export.isVisible()
+
+
+def test_a_missing_base_model_is_said_before_the_export(qtbot, tab, finished_run, tmp_path):
+    job = finished_run("helpdesk")
+    state = files.read_json(job.folder / jobs.RUN)
+    files.write_atomically(job.folder / jobs.RUN, files.dump_pretty({**state, "model": str(tmp_path / "gone")}))
+    show(qtbot, tab, 1)
+    press(qtbot, tab, "results_export")
+    qtbot.waitUntil(tab.details.export.banner.isVisible, timeout=5000)
+    assert "not where it was" in tab.details.export.banner._what.text()
+
+
+def test_delete_moves_to_the_trash(qtbot, tab, finished_run, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "trash-home"))
+    kept, gone = finished_run("kept"), finished_run("gone")
+    show(qtbot, tab, 2)
+    press(qtbot, tab, "delete_run")
+    box = QApplication.activeModalWidget()
+    assert "gone" in box.text()
+    box.findChild(QPushButton, "confirm_delete").click()
+    qtbot.waitUntil(lambda: len(tab.table._model.runs) == 1, timeout=10_000)
+    assert kept.folder.exists() and not gone.folder.exists()
+    qtbot.waitUntil(lambda: tab.details.title.text() == "kept", timeout=5000)
+
+
+def test_a_run_at_work_is_not_deleted(qtbot, tab, studio_home, play):
+    play("start plan:100000 steps:100000@2")
+    job = folder.create(RunConfig(name="busy", model="m", train_file="t"))
+    job.start()
+    try:
+        show(qtbot, tab, 1)
+        tab.delete(tab.table._model.runs[0])
+        qtbot.waitUntil(tab.banner.isVisible, timeout=5000)
+        assert "at work" in tab.banner._what.text() and job.folder.exists()
+    finally:
+        job.kill()
+
+
+def test_a_run_that_appears_on_the_disk_appears_here(qtbot, tab, finished_run, tmp_path):
+    first = finished_run("first")
+    show(qtbot, tab, 1)
+    copy = tmp_path / "copied"
+    shutil.copytree(first.folder, copy)
+    os.replace(copy, paths.runs_dir() / "2026-01-01-copied-0000")
+    qtbot.waitUntil(lambda: len(tab.table._model.runs) == 2, timeout=5000)
+    assert tab.details.title.text() == "first", "the selection stays"

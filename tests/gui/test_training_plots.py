@@ -1,0 +1,173 @@
+"""The plots: all points kept, few redraws, plain numbers, and words where there is nothing."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPointF, Qt
+
+from slmstudio.core.run.history import RunHistory
+from slmstudio.gui import theme
+from slmstudio.gui.plot_axis import NumberAxis, even_ticks, log_ticks, plain, rate
+from slmstudio.gui.plots import Plot
+from slmstudio.gui.run_plots import RunPlots
+from slmstudio.gui.throttle import REDRAWS_A_SECOND, Throttle
+
+
+def history(steps: int, gpu: bool = True) -> RunHistory:
+    made = RunHistory()
+    made.add({"type": "job_started", "time": 0.0})
+    for step in range(1, steps + 1):
+        made.add({"type": "step", "time": float(step), "global_step": step, "train_loss": 1 + 1 / step,
+                  "learning_rate": 1e-4, "grad_norm": 1.0, "tokens_per_second": 3400.0})
+        reading = {"temperature_c": 70, "slowdown_c": 88, "power_w": 160, "power_limit_w": 200,
+                   "memory_used": 8 * 1024**3, "memory_total": 12 * 1024**3}
+        made.add({"type": "sensors", "time": float(step), "gpu": reading if gpu else None, "process_memory": 10**9})
+        if step % 10 == 0:
+            made.add({"type": "eval", "time": float(step), "global_step": step, "eval_loss": 1.5 - step / 1000})
+    return made
+
+
+@pytest.fixture
+def plots(qtbot, qapp):
+    theme.apply(qapp, "light")
+    widget = RunPlots()
+    qtbot.addWidget(widget)
+    widget.resize(700, 600)
+    with qtbot.waitExposed(widget):
+        widget.show()
+    qtbot.waitUntil(lambda: len(widget.small) == 8, timeout=5000)
+    return widget
+
+
+def shown(plot: Plot, name: str = "value") -> int:
+    return len(plot._curves[name].x)
+
+
+def test_every_point_is_kept(qtbot, plots):
+    plots.show_history(history(3000))
+    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == 3000)
+    assert shown(plots.loss, "eval") == 300 and shown(plots.small["learning_rate"]) == 3000
+    assert plots.loss.train_chip.isVisible() and "train 1.00" in plots.loss.train_chip.text()
+
+
+def test_limits_are_drawn_in_and_named(qtbot, plots):
+    plots.show_history(history(50))
+    qtbot.waitUntil(lambda: plots.small["temperature_c"].limit.isVisible())
+    assert plots.small["temperature_c"].limit.text() == "limit 88 °C"
+    assert plots.small["temperature_c"].value.text() == "70 °C"
+    assert plots.small["memory_used"].limit.text() == "of 12 GB"
+    low, high = plots.small["temperature_c"]._box.viewRange()[1]
+    assert low < 70 and high >= 88, "the limit must be in sight"
+
+
+def test_without_a_gpu_a_sentence_stands_there(qtbot, plots):
+    plots.show_history(history(50, gpu=False))
+    plots.set_note("No NVIDIA GPU in this machine.")
+    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == 50)
+    assert plots.note.isVisible() and not plots.small["temperature_c"].isVisible()
+    assert plots.small["process_memory"].isVisible()
+
+
+def test_before_the_first_step_it_says_so(qtbot, plots):
+    plots.show_history(RunHistory())
+    qtbot.wait(0)
+    assert plots.loss.empty.isVisible() and "first step" in plots.loss.empty.text()
+
+
+def test_reading_a_place(qtbot, plots):
+    plots.show_history(history(100))
+    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == 100)
+    plots.loss.read_at(QPointF(plots.loss.canvas.width() / 2, 40))
+    text = plots.loss.readout()
+    assert "step 5" in text or "step 4" in text
+    assert "train 1.02" in text and "eval 1.4" in text
+
+
+def test_smoothing_and_log_scale(qtbot, plots):
+    plots.show_history(history(100))
+    qtbot.waitUntil(lambda: shown(plots.loss, "smooth") == 100)
+    plots.loss.weight.setValue(0)
+    qtbot.waitUntil(lambda: bool(np.array_equal(plots.loss._curves["smooth"].y, plots.loss._curves["raw"].y)))
+    plots.loss.log.setChecked(True)
+    assert plots.loss.left.logMode
+    qtbot.wait(1)  # painting with a logarithmic axis must not warn
+    plots.grab()
+
+
+def test_a_gap_where_the_loss_was_no_number(qtbot, plots):
+    made = history(20)
+    made.add({"type": "step", "time": 21.0, "global_step": 21, "train_loss": None})
+    plots.show_history(made)
+    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == 21)
+    assert math.isnan(plots.loss._curves["raw"].y[-1])
+    plots.loss.read_at(QPointF(plots.loss.canvas.width() - 20, 40))
+    assert "not a number" in plots.loss.readout()
+    plots.grab()
+
+
+def test_colours_follow_the_theme(qtbot, qapp, plots):
+    plots.show_history(history(20))
+    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == 20)
+    theme.apply(qapp, "dark")
+    assert plots.loss.canvas.backgroundBrush().color().name() == theme.DARK["card"]
+    assert plots.loss._curves["eval"].item.opts["pen"].color().name() == theme.DARK["eval"]
+    theme.apply(qapp, "light")
+    assert plots.loss.canvas.backgroundBrush().color().name() == theme.LIGHT["card"]
+
+
+def test_the_throttle_draws_the_last_request_and_few_between(qtbot, qapp):
+    drawn: list[int] = []
+    state = {"value": 0}
+    throttle = Throttle(lambda: drawn.append(state["value"]), qapp)
+    for value in range(1, 101):
+        state["value"] = value
+        throttle.request()
+        qtbot.wait(2)
+    qtbot.waitUntil(lambda: bool(drawn) and drawn[-1] == 100)
+    assert 2 <= len(drawn) <= REDRAWS_A_SECOND
+
+
+def test_plots_that_nobody_sees_are_not_drawn(qtbot, plots):
+    plots.hide()
+    plots.show_history(history(10))
+    qtbot.wait(120)
+    assert shown(plots.loss, "raw") == 0
+    plots.show()
+    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == 10)
+
+
+def test_the_wheel_scrolls_the_page_and_zooms_only_with_ctrl(qtbot, plots):
+    plots.show_history(history(100))
+    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == 100)
+    assert not plots.loss._box.mouseEnabled()[1]
+    assert plots.focusPolicy() != Qt.FocusPolicy.NoFocus
+
+
+@pytest.mark.parametrize(("low", "high", "count", "ticks"), [
+    (0.9, 2.2, 5, [1.0, 1.5, 2.0]), (0, 484, 5, [0, 100, 200, 300, 400]), (0, 3800, 2, [0, 2000]),
+    (0, 2e-4, 3, [0, 1e-4, 2e-4]), (5, 5, 3, [5]),
+])
+def test_round_ticks(low, high, count, ticks):
+    assert even_ticks(low, high, count)[1] == pytest.approx(ticks)
+
+
+def test_ticks_of_a_logarithmic_axis():
+    assert log_ticks(0.9, 2.3, 4) == pytest.approx([1.0, 1.5, 2.0])
+    assert log_ticks(0.001, 100, 5) == pytest.approx([1e-2, 1e0, 1e2]) or len(log_ticks(0.001, 100, 5)) >= 2
+
+
+@pytest.mark.parametrize(("form", "value", "spacing", "text"), [
+    (plain, 2000, 500, "2,000"), (plain, 1.5, 0.25, "1.50"), (plain, -0.0, 1, "0"), (plain, -3, 1, "−3"),
+    (rate, 2e-4, 1e-4, "2e-4"), (rate, 1.5e-5, 5e-6, "1.5e-5"), (rate, 0, 1e-4, "0"),
+])
+def test_numbers_on_axes(form, value, spacing, text):
+    assert form(value, spacing) == text
+
+
+def test_the_unit_stands_behind_the_last_tick_with_room(qapp):
+    axis = NumberAxis("bottom", unit="steps")
+    [(spacing, values)] = axis.tickValues(0, 500, 600)
+    assert axis.tickStrings(values, 1, spacing)[-2:] == ["400 steps", ""]
