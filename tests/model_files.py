@@ -107,3 +107,16 @@ def small_gguf() -> bytes:
                  "llama.block_count": 1, "tokenizer.ggml.tokens": ["<s>", "</s>", "नमस्ते"], "tokenizer.ggml.bos_token_id": 0,
                  "tokenizer.ggml.eos_token_id": 1, "tokenizer.chat_template": CHATML},
                 {"token_embd.weight": (8, (32, 8), 8 * 34), "output_norm.weight": (0, (32,), 128)})
+
+
+def learned_texts(encoded: Any) -> list[str]:
+    """The runs of learned tokens of an `Encoded`, as text."""
+    runs: list[list[int]] = []
+    before = False
+    for (start, end), learned in zip(encoded.offsets, encoded.learned, strict=True):
+        if learned and not before:
+            runs.append([start, end])
+        elif learned:
+            runs[-1][1] = end
+        before = learned
+    return [encoded.text[start:end] for start, end in runs]

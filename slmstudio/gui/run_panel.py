@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal
@@ -13,6 +15,7 @@ from slmstudio.core.jobs import Outcome
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui import theme
 from slmstudio.gui.run_words import outcome_chip, phase_text, steps_text
+from slmstudio.gui.tasks import run_task
 from slmstudio.gui.widgets import Card, Chip, ErrorBanner, PrimaryButton, SecondaryButton, text_label
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ class RunPanel(Card):
         self.chip.hide()
         self.header.insertWidget(1, self.chip)
         self.plots: RunPlots | None = None
+        self._history, self._note, self._loading = RunHistory(), "", False
         self._details = ""
         self._stopping = self._live = False
         self._make_buttons()
@@ -154,23 +158,34 @@ class RunPanel(Card):
 
     def show_history(self, history: RunHistory) -> None:
         """Plot this history from now on."""
-        self._make_plots().show_history(history)
+        self._history = history
+        if self.plots is not None:
+            self.plots.show_history(history)
+        elif not self._loading:
+            self._loading = True
+            run_task(self, lambda task: importlib.import_module("slmstudio.gui.run_plots"), self._make_plots,
+                     self.banner.show_error)
 
-    def _make_plots(self) -> RunPlots:
-        if self.plots is None:
-            from slmstudio.gui.run_plots import RunPlots  # pyqtgraph is loaded when a run is first shown
+    def _make_plots(self, module: ModuleType) -> None:
+        """The plotting library is there; it was loaded off the UI thread, when a run was first shown."""
+        self.plots = module.RunPlots()
+        self._pages.addWidget(self.plots)
+        self.plots.set_note(self._note)
+        self.show_history(self._history)
+        self.update_from(self._history)
 
-            self.plots = RunPlots()
-            self._pages.addWidget(self.plots)
-        return self.plots
+    def set_note(self, note: str) -> None:
+        """Said below the plots, as why there is no temperature."""
+        self._note = note
+        if self.plots is not None:
+            self.plots.set_note(note)
 
     def update_from(self, history: RunHistory) -> None:
         """The history has more to show."""
-        plots = self._make_plots()
-        begun = history.stepping or history.step > 0
-        if begun:
-            plots.refresh()
-        self._pages.setCurrentWidget(plots if begun else self._waiting)
+        begun = self.plots is not None and history.step > 0
+        if self.plots is not None:
+            self.plots.refresh()
+        self._pages.setCurrentWidget(self.plots if begun else self._waiting)
         if self._live:
             self._show_state(history)
         if history.stepping or not self._live:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Slot
-from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QMessageBox, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core import words
@@ -94,12 +92,6 @@ class TrainingTab(QWidget):
         run.resume_run.connect(self._resume_run)
         run.export_wanted.connect(self._open_results)
         run.chat_wanted.connect(self._open_chat)
-
-    def showEvent(self, event: QShowEvent) -> None:
-        super().showEvent(event)
-        # The plotting library takes a while to load; by the time a run starts it is there.
-        run_task(self, lambda task: importlib.import_module("slmstudio.gui.run_plots"), lambda module: None,
-                 self.banner.show_error)
 
     # -- what is chosen --------------------------------------------------------------------------------------
 
@@ -232,8 +224,7 @@ class TrainingTab(QWidget):
 
     def _show_news(self) -> None:
         self.run.update_from(self._history)
-        if self.run.plots is not None:
-            self.run.plots.set_note(self._gpu_note())
+        self.run.set_note(self._gpu_note())
         self.feed.update_from(self._history)
         self._show_status()
 

@@ -13,6 +13,7 @@ import numpy as np
 from slmstudio.core import files
 from slmstudio.core.data.reader import Record, read_dataset
 from slmstudio.core.errors import UserError
+from slmstudio.core.words import format_bytes
 from slmstudio.worker import probes
 from slmstudio.worker.context import JobContext
 
@@ -21,6 +22,7 @@ ROW_TOKENS = 96
 MAX_POSITIONS, MIN_POSITIONS = 448, 96
 MAX_LOGIT_BYTES = 256 * 2**20
 MAX_OPERATIONS = 2e12
+MEMORY_FACTOR = 1.2
 USER_PROMPTS = 40
 HEAD_BYTES = 4 * 2**20
 """The proof takes its rows from the first part of a dataset; a large one is not read whole."""
@@ -115,10 +117,16 @@ def _own_rows(job: JobContext, datasets: tuple[Path, ...]) -> list[Record]:
 
 
 def _forward(job: JobContext, source: Any, rows: list[list[int]]) -> list[Row]:
-    """Logits of as many rows as time and memory allow, two at least."""
+    """Logits of as many rows as time and memory allow: two at least, or none where the model itself does not fit."""
+    import psutil
     import torch
     from transformers import AutoModelForCausalLM
 
+    weights = sum(file.stat().st_size for file in source.base.glob("*.safetensors"))
+    if weights * MEMORY_FACTOR > psutil.virtual_memory().available:
+        need = format_bytes(weights * MEMORY_FACTOR)
+        job.warn("parity_memory", f"Too little memory is free to compare the logits: {need} are needed.")
+        return []
     model = AutoModelForCausalLM.from_pretrained(
         source.base, dtype="auto", use_safetensors=True, trust_remote_code=False, local_files_only=True)
     parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -59,6 +59,7 @@ def test_limits_are_drawn_in_and_named(qtbot, plots):
     assert plots.small["temperature_c"].limit.text() == "limit 88 °C"
     assert plots.small["temperature_c"].value.text() == "70 °C"
     assert plots.small["memory_used"].limit.text() == "of 12 GB"
+    plots.grab()
     low, high = plots.small["temperature_c"]._box.viewRange()[1]
     assert low < 70 and high >= 88, "the limit must be in sight"
 

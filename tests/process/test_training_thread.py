@@ -1,0 +1,240 @@
+"""The thread that follows a run, with a real child process that behaves as badly as one can."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from slmstudio.core import files, jobs
+from slmstudio.core.jobs import Job
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.history import RunHistory
+from slmstudio.gui.training_thread import TrainingThread
+
+
+class Listener:
+    """Keeps what a thread said, in its order."""
+
+    def __init__(self, thread):
+        self.said: list[tuple[str, object]] = []
+        self.batch_times: list[float] = []
+        thread.events.connect(self._take)
+        thread.caught_up.connect(lambda history: self.said.append(("caught_up", history)))
+        thread.ended.connect(lambda outcome: self.said.append(("ended", outcome)))
+        thread.failed.connect(lambda error: self.said.append(("failed", error)))
+
+    def _take(self, events):
+        self.batch_times.append(time.monotonic())
+        self.said += [("event", event) for event in events]
+
+    def events(self, type=None):
+        return [value for kind, value in self.said if kind == "event" and type in (None, value.get("type"))]
+
+    def of(self, kind):
+        return [value for each, value in self.said if each == kind]
+
+
+@pytest.fixture
+def job(tmp_path):
+    return folder.create(RunConfig(name="हेल्पडेस्क", model="m", train_file="t.jsonl"), tmp_path)
+
+
+@pytest.fixture
+def follow(qtbot, job):
+    threads = []
+
+    def begin(job=job, **options):
+        thread = TrainingThread(job, **{"start_worker": True, **options})
+        threads.append(thread)
+        listener = Listener(thread)
+        thread.start()
+        return thread, listener
+
+    yield begin
+    for thread in threads:
+        thread.detach()
+        thread.job.kill()
+
+
+def ended(qtbot, listener, timeout=10_000):
+    qtbot.waitUntil(lambda: bool(listener.of("ended")), timeout=timeout)
+    return listener.of("ended")[0]
+
+
+def test_a_run_from_start_to_end(qtbot, follow, play):
+    play("start load plan:40 steps:40 finish")
+    _, listener = follow()
+    outcome = ended(qtbot, listener)
+    assert outcome.state == "finished"
+    assert [event["global_step"] for event in listener.events("step")] == list(range(1, 41))
+    kinds = [kind for kind, _ in listener.said]
+    assert kinds[-1] == "ended" and kinds.count("ended") == 1 and kinds.count("caught_up") == 1
+    assert not listener.of("failed")
+    assert listener.said[-2][1]["type"] == "job_ended"
+
+
+def test_pause_checkpoint_resume_stop(qtbot, follow, play, job):
+    play("start plan:100000 steps:100000@1")
+    thread, listener = follow()
+    qtbot.waitUntil(lambda: len(listener.events("step")) > 5, timeout=10_000)
+    thread.pause()
+    qtbot.waitUntil(lambda: bool(listener.events("paused")), timeout=5000)
+    thread.resume()
+    qtbot.waitUntil(lambda: bool(listener.events("resumed")), timeout=5000)
+    thread.checkpoint()
+    qtbot.waitUntil(lambda: any(e["reason"] == "requested" for e in listener.events("checkpoint_saved")),
+                    timeout=5000)
+    thread.stop()
+    assert ended(qtbot, listener).state == "stopped"
+    sent = [command["command"] for command in files.LineReader(job.folder / jobs.COMMANDS).read()]
+    assert sent == ["pause", "resume", "checkpoint", "stop"]
+
+
+def test_a_killed_worker_is_noticed_within_two_seconds(qtbot, follow, play, job):
+    play("start plan:100000 steps:100000@1")
+    _, listener = follow()
+    qtbot.waitUntil(lambda: len(listener.events("step")) > 5, timeout=10_000)
+    os.kill(files.read_json(job.folder / jobs.PROCESS)["pid"], signal.SIGKILL)
+    killed = time.monotonic()
+    outcome = ended(qtbot, listener)
+    assert time.monotonic() - killed < 2
+    assert outcome.state == "crashed"
+    assert "SIGKILL" in outcome.user_error().why
+
+
+@pytest.mark.parametrize(("words", "state", "text"), [
+    ("start steps:3 die", "crashed", "SIGKILL"),
+    ("start steps:3 crash", "crashed", "exit status 1"),
+    ("silent", "crashed", "exit status 0"),
+    ("start steps:3 error", "failed", "micro-batch"),
+])
+def test_bad_ends_are_named(qtbot, follow, play, words, state, text):
+    play(words)
+    _, listener = follow()
+    outcome = ended(qtbot, listener)
+    assert outcome.state == state
+    assert text in str(outcome.user_error())
+
+
+def test_the_traceback_of_a_crash_is_kept_for_copy_details(qtbot, follow, play):
+    play("start crash")
+    _, listener = follow()
+    assert "RuntimeError: a defect" in ended(qtbot, listener).details
+
+
+def test_garbage_and_half_lines_hide_nothing(qtbot, follow, play, job):
+    play("start plan:20 steps:10 garbage half wait:checkpoint rest steps:10 finish")
+    thread, listener = follow()
+    qtbot.waitUntil(lambda: len(listener.events("step")) == 10, timeout=10_000)
+    assert not listener.events("log"), "half an event was taken for one"
+    thread.checkpoint()
+    assert ended(qtbot, listener).state == "finished"
+    assert [event["message"] for event in listener.events("log")] == ["पूरी पंक्ति"]
+    assert len(listener.events("step")) == 20
+    assert len(listener.events("later_version")) == 1
+    history = RunHistory()
+    for event in listener.events():
+        history.add(event)
+    assert history.step == 20
+
+
+def test_a_worker_that_ignores_stop_is_ended(qtbot, follow, play, job):
+    play("start steps:3 hang")
+    thread, listener = follow(grace_seconds=0.3)
+    qtbot.waitUntil(lambda: bool(listener.events("log")), timeout=10_000)
+    thread.stop()
+    outcome = ended(qtbot, listener)
+    assert outcome.state == "failed"
+    assert "Resume" in outcome.user_error().remedy
+    assert not job.is_alive()
+
+
+def test_end_now_does_not_wait_for_the_grace_period(qtbot, follow, play, job):
+    play("start steps:3 hang")
+    thread, listener = follow(grace_seconds=3600)
+    qtbot.waitUntil(lambda: bool(listener.events("log")), timeout=10_000)
+    thread.end_now()
+    ended(qtbot, listener)
+    assert not job.is_alive()
+
+
+def test_stop_pressed_before_the_worker_listens_is_not_lost(qtbot, follow, play):
+    play("start plan:100000 steps:100000@1")
+    thread, listener = follow()
+    thread.stop()
+    assert ended(qtbot, listener).state == "stopped"
+
+
+def test_a_second_window_is_told_and_follows(qtbot, follow, play, job):
+    play("start plan:100000 steps:100000@1")
+    _, heard = follow()
+    qtbot.waitUntil(lambda: len(heard.events("step")) > 5, timeout=10_000)
+    second, also_heard = follow(Job(job.folder))
+    qtbot.waitUntil(lambda: len(also_heard.events("step")) > 5, timeout=10_000)
+    assert "running already" in str(also_heard.of("failed")[0])
+    second.stop()
+    assert ended(qtbot, heard).state == ended(qtbot, also_heard).state == "stopped"
+
+
+def test_detach_leaves_the_worker_and_attach_replays_everything(qtbot, follow, play, job):
+    play("start plan:100000 steps:100000@1")
+    thread, listener = follow()
+    qtbot.waitUntil(lambda: len(listener.events("step")) > 5, timeout=10_000)
+    thread.detach()
+    assert thread.isFinished() and job.is_alive() and not listener.of("ended")
+    again, heard = follow(Job(job.folder), start_worker=False)
+    qtbot.waitUntil(lambda: len(heard.events("step")) > len(listener.events("step")) + 5, timeout=10_000)
+    again.stop()
+    assert ended(qtbot, heard).state == "stopped"
+    steps = [event["global_step"] for event in heard.events("step")]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def test_resume_goes_on_in_the_same_folder(qtbot, follow, play, job):
+    play("start plan:60 steps:55 die")
+    _, listener = follow()
+    assert ended(qtbot, listener).state == "crashed"
+    play("start plan:60 steps:60 finish")
+    _, heard = follow(Job(job.folder))
+    assert ended(qtbot, heard).state == "finished"
+    history = RunHistory()
+    for event in heard.events():
+        history.add(event)
+    assert list(history.series["train_loss"].x) == list(range(1, 61))
+    assert history.takes_back == 1
+
+
+def test_a_worker_that_cannot_be_started_is_said(qtbot, follow, job, monkeypatch):
+    monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([str(job.folder / "nowhere")]))
+    thread, listener = follow()
+    qtbot.waitUntil(lambda: bool(listener.of("failed")), timeout=5000)
+    assert "could not be started" in str(listener.of("failed")[0])
+    assert not listener.of("ended")
+    qtbot.waitUntil(thread.isFinished, timeout=5000)
+
+
+def test_a_run_folder_that_vanishes_is_said(qtbot, follow, tmp_path):
+    _, listener = follow(Job(tmp_path / "gone"), start_worker=False)
+    qtbot.waitUntil(lambda: bool(listener.of("failed")), timeout=5000)
+    assert "folder is gone" in str(listener.of("failed")[0])
+
+
+def test_a_hundred_thousand_events_are_replayed_in_few_signals(qtbot, follow, job):
+    with open(job.folder / jobs.EVENTS, "wb") as file:
+        for step in range(1, 100_001):
+            file.write(files.dump_line({"protocol": 1, "time": float(step), "type": "step", "global_step": step,
+                                        "train_loss": 2.0, "learning_rate": 1e-4, "grad_norm": 1.0,
+                                        "tokens_per_second": 1000.0, "seconds_left": 3.0}))
+    jobs.write_process_file(job.folder, 2**22 + 1)
+    jobs.write_outcome(job.folder, jobs.Outcome("finished"))
+    _, listener = follow(start_worker=False)
+    ended(qtbot, listener)
+    assert len(listener.events("step")) == 100_000
+    assert len(listener.of("caught_up")[0].series["train_loss"]) == 100_000
+    gaps = [later - earlier for earlier, later in zip(listener.batch_times, listener.batch_times[1:], strict=False)]
+    assert len(gaps) < 60 and sum(gaps) / len(gaps) >= 0.045
