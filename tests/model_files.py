@@ -1,4 +1,4 @@
-"""Model folders and GGUF files of a few kilobytes, written byte by byte: no torch, and every mistake can be built in."""
+"""Model folders and GGUF files of a few kilobytes, written byte by byte: without torch, and with any mistake."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ CONFIG = {
     "max_position_embeddings": 128, "tie_word_embeddings": True,
 }
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<s>", "</s>", "<|user|>", "<|assistant|>", "<|end|>",
-           "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<start_of_turn>", "<end_of_turn>")
+           "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<start_of_turn>",
+           "<end_of_turn>")
 
 
 def llama_tensors(hidden: int = 8, inner: int = 16, layers: int = 2, heads: int = 2, kv_heads: int = 1,
@@ -51,7 +52,8 @@ def tokenizer_json() -> str:
     """A byte-level BPE without merges: every byte is a token, and the chat markers are tokens of their own."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-    tokenizer = Tokenizer(models.BPE({letter: i for i, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, []))
+    tokenizer = Tokenizer(models.BPE({letter: i for i,
+                                      letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
@@ -63,7 +65,8 @@ def write_model(folder: Path, config: dict[str, Any] | None = None, weights: byt
     """A whole model folder of about 10 KB; `config` changes or adds keys, a value None takes one away."""
     folder.mkdir(parents=True, exist_ok=True)
     merged = {**CONFIG, **(config or {})}
-    (folder / "config.json").write_text(json.dumps({k: v for k, v in merged.items() if v is not None}), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps({k: v for k, v in merged.items() if v is not None}),
+                                        encoding="utf-8")
     (folder / "model.safetensors").write_bytes(safetensors(llama_tensors()) if weights is None else weights)
     (folder / "tokenizer.json").write_text(tokenizer_json(), encoding="utf-8")
     tokens = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "tokenizer_class": "PreTrainedTokenizerFast"}
@@ -103,8 +106,10 @@ def gguf(metadata: dict[str, Any], tensors: dict[str, tuple[int, tuple[int, ...]
 
 def small_gguf() -> bytes:
     """A GGUF file with a vocabulary, a template and two tensors of 288 values together."""
-    return gguf({"general.architecture": "llama", "general.name": "Small", "general.file_type": 7, "llama.context_length": 512,
-                 "llama.block_count": 1, "tokenizer.ggml.tokens": ["<s>", "</s>", "नमस्ते"], "tokenizer.ggml.bos_token_id": 0,
+    return gguf({"general.architecture": "llama", "general.name": "Small", "general.file_type": 7,
+                 "llama.context_length": 512,
+                 "llama.block_count": 1, "tokenizer.ggml.tokens": ["<s>", "</s>", "नमस्ते"],
+                 "tokenizer.ggml.bos_token_id": 0,
                  "tokenizer.ggml.eos_token_id": 1, "tokenizer.chat_template": CHATML},
                 {"token_embd.weight": (8, (32, 8), 8 * 34), "output_norm.weight": (0, (32,), 128)})
 

@@ -21,6 +21,9 @@ from slmstudio.gui.session import Session
 if TYPE_CHECKING:
     from slmstudio.core.jobs import Job
 
+if TYPE_CHECKING:
+    from slmstudio.core.jobs import Job
+
 LOG_LIMIT = 2_000_000
 UI_TURN_SECONDS = 0.0005
 """How long a thread at work may keep the interpreter while the UI thread waits for it; a paint waits many times."""
@@ -81,6 +84,19 @@ def _after_paint(app: QApplication, session: Session, window: MainWindow) -> Non
 
     app.setWindowIcon(QIcon(str(paths.resources() / "icons" / "slmstudio.svg")))
     Sensors(session, window.header, window.status, window)
+    look_for_runs(session, window)
+
+
+def look_for_runs(session: Session, window: MainWindow) -> None:
+    """Follow a run that went on without the window, or say that one was cut off."""
+    from slmstudio.core.run import folder
+
+    def found(job: Job | None) -> None:
+        if job is not None and session.run is None:
+            session.start_run(job)
+            session.go_to.emit("training")
+
+    tasks.run_task(window, lambda task: folder.wanting_attention(), found, window.show_error)
 
     def attach(job: Job | None) -> None:
         if job is not None and session.run is None:

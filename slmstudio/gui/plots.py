@@ -148,9 +148,10 @@ class Plot(QWidget):
             dots: mark every point.
         """
         item = pg.PlotDataItem(connect="finite", antialias=True)
+        self.canvas.addItem(item)  # which gives it the plot's own settings, so ours come after
         item.setDownsampling(auto=True, method="peak")
         item.setClipToView(True)
-        self.canvas.addItem(item)
+        item.opts["autoDownsampleFactor"] = 1.0  # a low and a high for each pixel: what a screen can show
         nothing = np.empty(0)
         self._curves[name] = Curve(item, label, colour, width, alpha, dots, form or self._value_form, nothing, nothing)
         self._paint_curve(self._curves[name])

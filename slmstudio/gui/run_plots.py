@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -23,14 +24,18 @@ OVER_STEPS = ("tokens_per_second", "learning_rate", "grad_norm")
 OF_THE_GPU = ("temperature_c", "power_w", "memory_used")
 LOSS_HEIGHT, SMALL_HEIGHT = 210, 118
 WIDE = 900
+REST = 3.0
+"""Times as long as a round of drawing took, nothing is drawn."""
 
 
 class RunPlots(QScrollArea):
     """Loss above, the small plots below; they scroll where there is little room.
 
     Attributes:
-        small: the plots below, by their field of `RunHistory.series`. They are made one after the other, each in a
-            turn of the event loop, so that the window never stands still for all of them.
+        small: the plots below, by their field of `RunHistory.series`.
+
+    Plots are made and drawn one after the other, each in a turn of the event loop of its own, so that the window never
+    stands still for all of them; and drawing takes no more than a quarter of the time.
     """
 
     def __init__(self, parent: QWidget | None = None):
@@ -38,7 +43,7 @@ class RunPlots(QScrollArea):
         self._history = RunHistory()
         self._stale = False
         self._clock_unit = 60.0
-        self._throttle = Throttle(self._draw, self)
+        self._throttle = Throttle(self._begin_drawing, self)
         self._page = QWidget()
         self._page.setProperty("plain", True)
         self.setWidget(self._page)
@@ -47,9 +52,11 @@ class RunPlots(QScrollArea):
         self.loss.changed.connect(self.refresh)
         self.small: dict[str, Plot] = {}
         self._to_make = self._recipes()
-        self._maker = QTimer(self)
-        self._maker.timeout.connect(self._make_next)
-        self._maker.start(0)
+        self._to_draw: list[str] = []
+        self._spent = 0.0
+        self._turn = QTimer(self)
+        self._turn.timeout.connect(self._next)
+        self._turn.start(0)
         self.note = text_label("", "small", wrap=True)
         self.note.setObjectName("no_gpu_note")
         self.note.hide()
@@ -73,7 +80,22 @@ class RunPlots(QScrollArea):
             "cpu_percent": {"title": self.tr("Processor, % of one core"), **whole(" %")},
         }
 
-    def _make_next(self) -> None:
+    def _next(self) -> None:
+        """Make or draw one plot."""
+        if self._to_make:
+            self._make_one()
+        elif self._to_draw:
+            began = time.perf_counter()
+            self._draw(self._to_draw.pop(0))
+            self._spent += time.perf_counter() - began
+        else:
+            self._turn.stop()
+            self._throttle.rest(REST * self._spent)
+            self._spent = 0.0
+            if self._stale:
+                self._throttle.request()
+
+    def _make_one(self) -> None:
         name = next(iter(self._to_make))
         options = {"floor": 0.0, "x_unit": self.tr("steps"), "x_form": self._at_step, **self._to_make.pop(name)}
         if name not in OVER_STEPS:
@@ -83,8 +105,6 @@ class RunPlots(QScrollArea):
         plot.setMinimumHeight(SMALL_HEIGHT)
         plot.setObjectName(f"plot_{name}")
         plot.hide()
-        if not self._to_make:
-            self._maker.stop()
         self.refresh()
 
     def _at_step(self, x: float) -> str:
@@ -132,28 +152,40 @@ class RunPlots(QScrollArea):
         super().resizeEvent(event)
         self._arrange()
 
-    def _draw(self) -> None:
+    def _begin_drawing(self) -> None:
+        if self._turn.isActive():
+            return  # not done with the last round; the next one begins when it is
         self._stale = False
-        self.loss.show_losses(self._history)
+        self._arrange()
+        self._set_clock()
+        self._to_draw = ["loss", *(name for name in self._arranged[1])]
+        self._turn.start(0)
+
+    def _set_clock(self) -> None:
+        """Seconds, minutes or hours below the curves over time."""
         series = self._history.series
         longest = max((series[name].x[-1] for name in ("temperature_c", "process_memory") if series[name]), default=0.0)
         unit, self._clock_unit = ((self.tr("h"), 3600.0) if longest >= 3 * 3600 else
                                   (self.tr("min"), 60.0) if longest >= 3 * 60 else (self.tr("s"), 1.0))
-        for name, plot in self.small.items():
-            over_steps = name in OVER_STEPS
-            x_scale, y_scale = 1.0 if over_steps else self._clock_unit, GB if "memory" in name else 1.0
-            if not over_steps:
-                plot.bottom.unit = unit
-            plot.set_data("value", np.array(series[name].x) / x_scale, np.array(series[name].y) / y_scale)
-            last = series[name].last()
-            plot.set_value("" if last is None else plot.write(last / y_scale))
-        self._draw_limits()
-        self._arrange()
+        for name in self.small.keys() - set(OVER_STEPS):
+            self.small[name].bottom.unit = unit
 
-    def _draw_limits(self) -> None:
+    def _draw(self, name: str) -> None:
+        if name == "loss":
+            self.loss.show_losses(self._history)
+            return
+        series, plot = self._history.series[name], self.small[name]
+        x_scale, y_scale = 1.0 if name in OVER_STEPS else self._clock_unit, GB if "memory" in name else 1.0
+        plot.set_data("value", np.array(series.x) / x_scale, np.array(series.y) / y_scale)
+        last = series.last()
+        plot.set_value("" if last is None else plot.write(last / y_scale))
+        if name in OF_THE_GPU:
+            self._draw_limit(name)
+
+    def _draw_limit(self, name: str) -> None:
         limits = self._history.limits
-        slowdown, power, memory = (limits.get(name) for name in ("slowdown_c", "power_limit_w", "memory_total"))
-        drawn = {
+        slowdown, power, memory = (limits.get(limit) for limit in ("slowdown_c", "power_limit_w", "memory_total"))
+        value, text, tooltip = {
             "temperature_c": (slowdown, self.tr("limit {limit} °C").format(limit=f"{slowdown or 0:.0f}"),
                               self.tr("At this temperature the GPU slows itself down to protect itself.")),
             "power_w": (power, self.tr("limit {limit} W").format(limit=f"{power or 0:.0f}"),
@@ -161,9 +193,8 @@ class RunPlots(QScrollArea):
             "memory_used": (None if memory is None else memory / GB,
                             self.tr("of {size}").format(size=words.format_bytes(memory or 0)),
                             self.tr("All the memory of the GPU. A run that needs more ends with an error.")),
-        }
-        for name in drawn.keys() & self.small.keys():
-            self.small[name].set_limit(*drawn[name])
+        }[name]
+        self.small[name].set_limit(value, text, tooltip)
 
     def _arrange(self) -> None:
         """Put the plots that have something to say into two columns, or three where there is room."""

@@ -16,16 +16,19 @@ class Throttle(QObject):
     def __init__(self, act: Callable[[], None], parent: QObject):
         super().__init__(parent)
         self._act = act
-        self._last = 0.0
+        self._not_before = 0.0
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._run)
 
     def request(self) -> None:
         if not self._timer.isActive():
-            wait = self._last + 1 / REDRAWS_A_SECOND - time.monotonic()
-            self._timer.start(max(0, round(wait * 1000)))
+            self._timer.start(max(0, round((self._not_before - time.monotonic()) * 1000)))
+
+    def rest(self, seconds: float) -> None:
+        """Do not run again for so long: what is dear to draw is drawn more seldom."""
+        self._not_before = max(self._not_before, time.monotonic() + seconds)
 
     def _run(self) -> None:
-        self._last = time.monotonic()
+        self._not_before = time.monotonic() + 1 / REDRAWS_A_SECOND
         self._act()

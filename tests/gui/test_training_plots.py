@@ -48,9 +48,19 @@ def shown(plot: Plot, name: str = "value") -> int:
 
 def test_every_point_is_kept(qtbot, plots):
     plots.show_history(history(3000))
-    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == 3000)
-    assert shown(plots.loss, "eval") == 300 and shown(plots.small["learning_rate"]) == 3000
+    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == shown(plots.small["learning_rate"]) == 3000)
+    assert shown(plots.loss, "eval") == 300
     assert plots.loss.train_chip.isVisible() and "train 1.00" in plots.loss.train_chip.text()
+
+
+def test_a_screen_full_of_points_is_painted_and_peaks_stay(qtbot, plots):
+    made = history(30_000)
+    made.add({"type": "step", "time": 30_001.0, "global_step": 30_001, "train_loss": 9.0})
+    plots.show_history(made)
+    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == 30_001)
+    plots.grab()
+    _, painted = plots.loss._curves["raw"].item.curve.getData()
+    assert len(painted) < 6 * plots.width() and painted.max() == 9.0
 
 
 def test_limits_are_drawn_in_and_named(qtbot, plots):
@@ -68,6 +78,7 @@ def test_without_a_gpu_a_sentence_stands_there(qtbot, plots):
     plots.show_history(history(50, gpu=False))
     plots.set_note("No NVIDIA GPU in this machine.")
     qtbot.waitUntil(lambda: shown(plots.loss, "raw") == 50)
+    qtbot.waitUntil(plots.small["process_memory"].isVisible)
     assert plots.note.isVisible() and not plots.small["temperature_c"].isVisible()
     assert plots.small["process_memory"].isVisible()
 

@@ -53,7 +53,8 @@ def assert_same_texts(template: ChatTemplate, theirs: Any, source: str | None = 
     for chat in CHATS:
         for prompt in (False, True):
             try:
-                expected = theirs.apply_chat_template(chat, tokenize=False, add_generation_prompt=prompt, chat_template=source)
+                expected = theirs.apply_chat_template(chat, tokenize=False, add_generation_prompt=prompt,
+                                                      chat_template=source)
             except Exception as error:  # whatever the template does in jinja
                 with pytest.raises(UserError) as caught:
                     template.render(chat, add_generation_prompt=prompt)
@@ -85,14 +86,17 @@ def test_special_tokens_that_only_the_configuration_names(tmp_path: Path) -> Non
     "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}",
     "{% set ns = namespace(last=-1) %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}"
     "{% endif %}{% endfor %}{{ ns.last ~ ':' ~ messages[ns.last].content }}",
-    "{%- macro turn(m, last=false) -%}\n  <{{ m.role }}>{{ m.content | trim }}{{ '!' if last else '' }}\n{%- endmacro -%}\n"
-    "{%- for m in messages %}\n    {{- turn(m, loop.last) }}\n{%- else %}\n  none\n{%- endfor %}\n",
-    "{{ messages | tojson }}{{ messages | tojson(indent=4) }}{{ messages | selectattr('role', 'equalto', 'user') | list }}",
-    "{% for m in messages if m.role != 'system' %}{% if loop.index > 1 %}{% break %}{% endif %}{{ loop.length }}{% endfor %}",
-    "{{ tools is none }}{{ documents is defined }}{{ bos_token is defined }}{{ nothing | default('x') }}{{ dict(a=[1]) }}",
-    "{% for m in messages %}{{ (loop.index0 % 2) * 3 + 2 ** 2 }}{{ m.content.split(' ')[0] }}{{ '%s|%03d' % (m.role, 7) }}"
-    "{{ '{:>9}'.format(m.role) }}{{ m.role.replace('u', 'U').title().center(11, '*') }}{% endfor %}",
-    "{% set parts = [] %}{% for m in messages %}{% set parts = parts + [m.content] %}{% endfor %}{{ parts | join('-') }}",
+    "{%- macro turn(m, last=false) -%}\n  <{{ m.role }}>{{ m.content | trim }}{{ '!' if last else '' }}\n"
+    "{%- endmacro -%}\n{%- for m in messages %}\n    {{- turn(m, loop.last) }}\n{%- else %}\n  none\n{%- endfor %}\n",
+    "{{ messages | tojson }}{{ messages | tojson(indent=4) }}",
+    "{{ messages | selectattr('role', 'equalto', 'user') | list }}",
+    "{% for m in messages if m.role != 'system' %}{% if loop.index > 1 %}{% break %}{% endif %}{{ loop.length }}"
+    "{% endfor %}",
+    "{{ tools is none }}{{ documents is defined }}{{ bos_token is defined }}"
+    "{{ nothing | default('x') }}{{ dict(a=[1]) }}",
+    "{% for m in messages %}{{ (loop.index0 % 2) * 3 + 2 ** 2 }}{{ m.content.split(' ')[0] }}"
+    "{{ '%s|%03d' % (m.role, 7) }}{{ '{:>9}'.format(m.role) }}{{ m.role.replace('u', 'U').title().center(11, '*') }}{% endfor %}",
+    "{% set parts = [] %}{% for m in messages %}{% set parts = parts + [m.content] %}{% endfor %}{{ parts | join }}",
     "{% set text %}  {{ messages[0].content }}\n{% endset %}{{ text | indent(2, true) | upper }}{{ text | length }}",
     "{% for k, v in messages[0].items() %}{{ k }}={{ v | replace('a', 'b') }};{% endfor %}{{ messages[-1]['role'] }}",
     "{% filter upper %}a{{ messages[0].role }}{% endfilter %}{% call(x) [].count(1) %}{% endcall %}",

@@ -144,6 +144,15 @@ def running(parent: Path | None = None) -> jobs.Job | None:
     return next((job for job in map(jobs.Job, newest_first) if job.is_alive()), None)
 
 
+def wanting_attention(parent: Path | None = None) -> jobs.Job | None:
+    """What the next start has to tell of: the run at work, else the newest run if it was cut off."""
+    at_work = running(parent)
+    if at_work is not None:
+        return at_work
+    newest = next(all_runs(parent), None)
+    return jobs.Job(newest.folder) if newest is not None and newest.state == "crashed" else None
+
+
 def result_folder(folder: Path) -> Path | None:
     """The adapter or the model that a run left, or None."""
     for name in (ADAPTER, MODEL):

@@ -39,7 +39,8 @@ def test_where_a_template_is_found(tmp_path: Path) -> None:
     assert find_template(tmp_path) == "अपना\n"
 
 
-@pytest.mark.parametrize("value", [[{"name": "tool_use", "template": "x"}], [], {"default": "x"}, 3, [["default", "x"]]])
+@pytest.mark.parametrize("value", [[{"name": "tool_use", "template": "x"}], [], {"default": "x"}, 3, [["default",
+    "x"]]])
 def test_several_templates_without_a_default(tmp_path: Path, value: Any) -> None:
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": value}))
     with pytest.raises(UserError, match="none is the default"):
@@ -79,7 +80,8 @@ def test_special_tokens(tmp_path: Path) -> None:
     ("{% generation %}{{ messages[1].content }}{% endgeneration %}!", "Hello!"),
     ("{% macro f(a) %}[{{ a }}]{% endmacro %}{{ f('x') ~ 1 ~ none }}", "[x]1None"),
     ("{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}", "2"),
-    ("{{ dict(a=1).a }}{{ 'a,b'.split(',') | join('+') }}{{ 'x' * 3 }}{{ '%s-%s' % ('a', 'b') }}{{ 2 ** 3 }}", "1a+bxxxa-b8"),
+    ("{{ dict(a=1).a }}{{ 'a,b'.split(',') | join('+') }}{{ 'x' * 3 }}{{ '%s-%s' % ('a', 'b') }}{{ 2 ** 3 }}",
+     "1a+bxxxa-b8"),
     ("{{ 'abc' | replace('b', 'B') }}{{ 'abc'.replace('c', 'C') }}{{ '{}'.format('z') }}{{ 'a\nb' | indent(2) }}",
      "aBcabCza\n  b"),
     ("{% set x %}{{ messages[1].content }}{% endset %}{{ x | upper }}", "HELLO"),
@@ -122,7 +124,7 @@ GROW = "{{% set ns = namespace(x='12345678') %}}{{% for i in range(60) %}}{}{{% 
 
 @pytest.mark.parametrize("source", [
     "{% for a in range(100000) %}{{ 'x' * 1000 }}{% endfor %}",
-    "{% for a in range(100000) %}{% for b in range(1000) %}text that is written again and again{% endfor %}{% endfor %}",
+    "{% for a in range(100000) %}{% for b in range(1000) %}text that comes again and again{% endfor %}{% endfor %}",
     "{{ 'a' * 10 ** 10 }}", "{{ 10 ** 10 * 'a' }}", "{{ 10 ** 10 ** 10 }}", "{{ [0] * 10 ** 9 }}",
     "{{ 'a' | center(10000000000) }}", "{{ 'a'.ljust(10000000000) }}", "{{ '%10000000000d' % 1 }}",
     "{{ '%10000000000d' | format(1) }}", "{{ '%*d' | format(1000000000, 1) }}", "{{ '{:1000000000}'.format('a') }}",
@@ -153,8 +155,10 @@ def test_running_without_end(source: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("source", [
     "{% macro f(n) %}{{ f(n) }}{% endmacro %}{{ f(1) }}", "{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}",
-    "{{ 1 / 0 }}", "{{ nothing.x }}", "{{ messages[9].x }}", "{{ 'a' + 1 }}", "{% include 'x' %}", "{% import 'os' as x %}",
-    "{{ " + "(" * 5000 + ")" * 5000 + " }}", "{% if 1 %}" * 200 + "{% endif %}" * 200, "{{ " + "+".join("1" * 20000) + " }}",
+    "{{ 1 / 0 }}", "{{ nothing.x }}", "{{ messages[9].x }}", "{{ 'a' + 1 }}", "{% include 'x' %}",
+    "{% import 'os' as x %}",
+    "{{ " + "(" * 5000 + ")" * 5000 + " }}", "{% if 1 %}" * 200 + "{% endif %}" * 200,
+    "{{ " + "+".join("1" * 20000) + " }}",
     "{{ range(10 ** 9) | list }}", "{{ raise_exception() }}", "{{ x | no_such_filter }}", "{{", "x" * 1_000_001])
 def test_templates_that_do_not_work(source: str) -> None:
     assert "chat template" in failure(source)
@@ -171,8 +175,10 @@ def test_one_rendering_does_not_spend_anothers_budget() -> None:
     assert all(len(template.render(CHAT)) == 1_000_000 for _ in range(20))
 
 
-PIECES = st.sampled_from(["{{", "}}", "{%", "%}", " for ", " in ", "messages", "if", "endif", "endfor", " x ", "'a'", "*", "+",
-                          "9", "~", "|", "join", "(", ")", "[", "]", "range", "set ", "=", "{#", "#}", "macro", ".", "role"])
+PIECES = st.sampled_from(["{{", "}}", "{%", "%}", " for ", " in ", "messages", "if", "endif", "endfor", " x ", "'a'",
+                          "*", "+",
+                          "9", "~", "|", "join", "(", ")", "[", "]", "range", "set ", "=", "{#", "#}", "macro", ".",
+                          "role"])
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -76,7 +76,8 @@ def test_other_packings_cannot_be_trained_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "model_type", "family"), [
     ("SmolLM2-360M", "llama", "SmolLM"), ("TinyLlama_v1.1", "llama", "TinyLlama"), ("Llama-3.2-1B", "llama", "Llama"),
     ("Qwen2.5-1.5B", "qwen2", "Qwen2"), ("Qwen3-0.6B", "qwen3", "Qwen3"), ("phi-3.5-mini", "phi3", "Phi-3"),
-    ("Mistral-7B-v0.3", "mistral", "Mistral"), ("gemma-2-2b-it", "gemma2", "Gemma 2"), ("apertus", "apertus", "apertus")])
+    ("Mistral-7B-v0.3", "mistral", "Mistral"), ("gemma-2-2b-it", "gemma2", "Gemma 2"),
+    ("apertus", "apertus", "apertus")])
 def test_family_labels(tmp_path: Path, name: str, model_type: str, family: str) -> None:
     assert read_model(model_files.write_model(tmp_path / name, {"model_type": model_type})).family == family
 
@@ -138,7 +139,8 @@ def test_a_truncated_file_says_how_much_is_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("data", "words"), [
     (b"", "is empty"), (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n", "git lfs pull"),
-    (b"<!DOCTYPE html><html>", "web page"), (b"PK\x03\x04" + bytes(50), "zip archive"), (b"GGUF" + bytes(50), "GGUF file"),
+    (b"<!DOCTYPE html><html>", "web page"), (b"PK\x03\x04" + bytes(50), "zip archive"),
+    (b"GGUF" + bytes(50), "GGUF file"),
     (b"\x80\x02}q\x00.", "pickle"), (bytes(100), "no safetensors file"),
     (struct.pack("<Q", 200_000_000) + b"{", "no safetensors file"), (struct.pack("<Q", 2) + b"{]", "no JSON"),
     (model_files.safetensors({"a": ("F32", (2,))}) + b"x", "1 bytes follow"),
@@ -222,7 +224,8 @@ def test_the_hub_cache(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("file", "text", "licence"), [
     ("README.md", "---\nlanguage:\n- hi\nlicense: apache-2.0\n---\n# Model\nlicense: mit\n", "Apache-2.0"),
     ("README.md", "---\r\nlicense: 'other'\r\nlicense_name: sarvam\r\n---\r\n", "sarvam"),
-    ("README.md", "---\nlicense: llama3.2\n---\n", "Llama 3.2"), ("README.md", "# No front matter\nlicense: mit\n", None),
+    ("README.md", "---\nlicense: llama3.2\n---\n", "Llama 3.2"),
+    ("README.md", "# No front matter\nlicense: mit\n", None),
     ("LICENSE", "\n   Apache License\n  Version 2.0\n", "Apache-2.0"),
     ("LICENSE", "MIT License\n\nCopyright", "MIT"), ("LICENSE.txt", "# Gemma Terms of Use\n", "Gemma Terms of Use")])
 def test_licences(tmp_path: Path, file: str, text: str, licence: str | None) -> None:
@@ -234,7 +237,8 @@ def test_licences(tmp_path: Path, file: str, text: str, licence: str | None) -> 
 def test_a_seeing_models_language_part(tmp_path: Path) -> None:
     text = {**model_files.CONFIG, "model_type": "gemma3_text", "num_attention_heads": None, "vocab_size": None}
     config = dict.fromkeys(model_files.CONFIG) | {
-        "architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3", "vision_config": {"hidden_size": 1152},
+        "architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3",
+        "vision_config": {"hidden_size": 1152},
         "text_config": {key: value for key, value in text.items() if value is not None}}
     facts = read_model(model_files.write_model(tmp_path / "m", config))
     assert (facts.family, facts.heads, facts.vocabulary_size, facts.layers) == ("Gemma 3", 8, 262_208, 2)
@@ -254,7 +258,8 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st
 
 
 @FUZZ
-@given(st.dictionaries(st.sampled_from([*model_files.CONFIG, "text_config", "auto_map", "quantization_config", "license",
+@given(st.dictionaries(st.sampled_from([*model_files.CONFIG, "text_config", "auto_map", "quantization_config",
+                                        "license",
                                         "head_dim", "n_embd"]), JSON, max_size=6))
 def test_any_values_in_config(tmp_path: Path, config: dict[str, Any]) -> None:
     folder = model_files.write_model(tmp_path / "m")

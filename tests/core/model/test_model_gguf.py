@@ -49,7 +49,8 @@ def test_the_facts(tmp_path: Path) -> None:
 
 def test_a_file_that_does_not_name_its_type(tmp_path: Path) -> None:
     path = tmp_path / "x.gguf"
-    path.write_bytes(model_files.gguf({"general.architecture": "llama"}, {"a": (1, (64, 64), 8192), "b": (0, (32,), 128)}))
+    path.write_bytes(model_files.gguf({"general.architecture": "llama"},
+                                      {"a": (1, (64, 64), 8192), "b": (0, (32,), 128)}))
     facts = read_gguf(path)
     assert (facts.quantization, facts.name, facts.context_length, facts.chat_template) == ("F16", "x", 0, None)
 
@@ -71,7 +72,8 @@ def test_real_vocabularies_are_no_models(shared_dir: Path) -> None:
 @pytest.mark.parametrize(("data", "words"), [
     (b"", "empty"), (b"GG", "does not begin"), (b"PK\x03\x04", "zip"), (b"lmgg" + bytes(40), "old GGML"),
     (b"GGUF", "truncated"), (b"GGUF" + struct.pack("<I", 4) + bytes(40), "GGUF version is 4"),
-    (b"GGUF" + struct.pack("<I", 1) + bytes(40), "version 1"), (b"GGUF" + struct.pack(">I", 3) + bytes(40), "big-endian"),
+    (b"GGUF" + struct.pack("<I", 1) + bytes(40), "version 1"),
+    (b"GGUF" + struct.pack(">I", 3) + bytes(40), "big-endian"),
     (model_files.gguf({"general.architecture": "llama"}, {}), "no weights"),
     (model_files.gguf({"general.architecture": "llama", "tokenizer.ggml.tokens": ["a"]}, {}), "only a vocabulary"),
     (model_files.gguf({"general.architecture": "clip"}, ONE_TENSOR), "no language model"),

@@ -19,7 +19,8 @@ GB = 2**30
 def model(parameters: int, layers: int, hidden: int, inner: int, heads: int, kv_heads: int, vocabulary: int,
           model_type: str = "llama") -> ModelFacts:
     return ModelFacts(path=Path("m"), name="m", family="", architecture="", parameters=parameters, context_length=8192,
-                      vocabulary_size=vocabulary, layers=layers, hidden_size=hidden, intermediate_size=inner, heads=heads,
+                      vocabulary_size=vocabulary, layers=layers, hidden_size=hidden, intermediate_size=inner,
+                      heads=heads,
                       kv_heads=kv_heads, head_dim=hidden // heads, tied_embeddings=False, dtype="bf16", licence=None,
                       disk_bytes=2 * parameters, has_chat_template=True, quantization=None, model_type=model_type)
 
@@ -59,7 +60,8 @@ def test_weights_gradients_and_moments() -> None:
 
 def test_the_starter_model_as_measured() -> None:
     """Peaks of whole training steps on the CPU, in MB, Python and libraries included."""
-    for changes, measured in (({"precision": "fp32"}, 3010), ({"precision": "fp32", "gradient_checkpointing": True}, 1684),
+    for changes, measured in (({"precision": "fp32"}, 3010),
+                              ({"precision": "fp32", "gradient_checkpointing": True}, 1684),
                               ({"precision": "bf16"}, 2437), ({"precision": "fp32", "method": "full"}, 4183),
                               ({"precision": "bf16", "method": "full"}, 3843),
                               ({"precision": "fp32", "method": "full", "gradient_checkpointing": True}, 2972),
@@ -98,7 +100,8 @@ def test_every_lever_pulls_its_way(facts: ModelFacts, more: dict[str, object], l
         assert greater.total > smaller.total and greater.low > smaller.low and greater.high > smaller.high
 
 
-@given(st.integers(8, 100_000), st.integers(1, 64), st.sampled_from(["lora", "full"]), st.sampled_from(["fp32", "bf16"]),
+@given(st.integers(8, 100_000), st.integers(1, 64), st.sampled_from(["lora", "full"]),
+       st.sampled_from(["fp32", "bf16"]),
        st.booleans())
 def test_more_tokens_never_need_less(length: int, batch: int, method: str, precision: str, checkpointing: bool) -> None:
     def found(length: int, batch: int) -> MemoryEstimate:

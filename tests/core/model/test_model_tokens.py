@@ -22,8 +22,8 @@ TEMPLATES = {
     "qwen2": model_files.CHATML,
     "phi3": "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}{% endfor %}"
             "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ '<|endoftext|>' }}{% endif %}",
-    "llama3": "{{ '<|begin_of_text|>' }}{% for m in messages %}{{ '<|start_header_id|>' + m.role + '<|end_header_id|>\n\n'"
-              " + m.content | trim + '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}"
+    "llama3": "{{ '<|begin_of_text|>' }}{% for m in messages %}{{ '<|start_header_id|>' + m.role"
+              " + '<|end_header_id|>\n\n' + m.content | trim + '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}"
               "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}",
     "mistral": "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' + m.content + ' [/INST]' }}"
                "{% elif m.role == 'assistant' %}{{ ' ' + m.content + eos_token }}{% else %}"
@@ -31,8 +31,8 @@ TEMPLATES = {
     "zephyr": "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + eos_token + '\n' }}{% endfor %}"
               "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}",
     "gemma": "{{ bos_token }}{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}"
-             "{% endif %}{% for m in messages %}{{ '<start_of_turn>' + ('model' if m.role == 'assistant' else m.role) + '\n'"
-             " + m.content | trim + '<end_of_turn>\n' }}{% endfor %}{% if add_generation_prompt %}"
+             "{% endif %}{% for m in messages %}{{ '<start_of_turn>' + ('model' if m.role == 'assistant' else m.role)"
+             " + '\n' + m.content | trim + '<end_of_turn>\n' }}{% endfor %}{% if add_generation_prompt %}"
              "{{ '<start_of_turn>model\n' }}{% endif %}",
 }
 ENDS = {"qwen2": "<|im_end|>", "phi3": "<|end|>", "llama3": "<|eot_id|>", "mistral": "</s>", "zephyr": "</s>",
@@ -76,7 +76,8 @@ def test_templates_that_take_no_system_message_say_so(tokenizer: Any, family: st
 
 
 @pytest.mark.parametrize("family", TEMPLATES)
-@pytest.mark.parametrize("answer", ["", " ", "\n\nlate start", "ends with space \n", "<|im_end|>", "x" + "<|end|>", "assistant"])
+@pytest.mark.parametrize("answer", ["", " ", "\n\nlate start", "ends with space \n", "<|im_end|>", "x" + "<|end|>",
+                                    "assistant"])
 def test_awkward_answers(tokenizer: Any, family: str, answer: str) -> None:
     template = ChatTemplate(TEMPLATES[family], TOKENS)
     encoded = encode(chat("q", answer), tokenizer, template)
@@ -116,8 +117,8 @@ def test_templates_that_render_the_last_answer_in_another_way(tokenizer: Any) ->
 
 
 def test_templates_whose_beginning_changes_fall_back_to_the_last_answer(tokenizer: Any) -> None:
-    source = "{{ messages | length }} turns\n{% for m in messages %}{{ m.role + ': ' + m.content | upper + '</s>\n' }}" \
-             "{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+    source = "{{ messages | length }} turns\n{% for m in messages %}" \
+             "{{ m.role + ': ' + m.content | upper + '</s>\n' }}{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
     encoded = encode(chat("a", "first", "b", "SECOND"), tokenizer, ChatTemplate(source))
     assert model_files.learned_texts(encoded) == ["SECOND</s>"]
     with pytest.raises(UserError, match="Switch completion-only loss off"):
@@ -127,7 +128,8 @@ def test_templates_whose_beginning_changes_fall_back_to_the_last_answer(tokenize
 def test_templates_without_an_end_of_turn(tokenizer: Any) -> None:
     source = "{% for m in messages %}{{ '### ' + m.role + '\n' + m.content + '\n\n' }}{% endfor %}" \
              "{% if add_generation_prompt %}{{ '### assistant\n' }}{% endif %}"
-    assert model_files.learned_texts(encode(chat("a", "b", "c", "d"), tokenizer, ChatTemplate(source))) == ["b\n\n", "d\n\n"]
+    assert model_files.learned_texts(encode(chat("a", "b", "c", "d"), tokenizer, ChatTemplate(source))) == ["b\n\n",
+        "d\n\n"]
 
 
 def test_templates_that_ignore_the_generation_prompt_learn_the_header_too(tokenizer: Any) -> None:
@@ -181,7 +183,7 @@ def test_damaged_tokenizers(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(UserError, match="tokenizer of m cannot be used"):
         load_tokenizer(folder)
     (folder / "tokenizer.json").unlink()
-    with pytest.raises(UserError, match="has no tokenizer.json"):
+    with pytest.raises(UserError, match=r"has no tokenizer\.json"):
         load_tokenizer(folder)
 
 

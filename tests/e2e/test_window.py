@@ -1,0 +1,100 @@
+"""The real window, a real worker and the starter model, from a dropped file to a reply."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent
+from PySide6.QtWidgets import QApplication, QCheckBox, QLineEdit, QPlainTextEdit, QPushButton, QWidget
+
+from slmstudio.core.run import folder
+from slmstudio.core.settings import Settings
+from slmstudio.gui import tasks, theme
+from slmstudio.gui.main_window import MainWindow
+from slmstudio.gui.session import Session
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+MINUTES = 60_000
+
+
+@pytest.fixture
+def window(qtbot, qapp, starter_home):
+    theme.apply(qapp, "light")
+    made = MainWindow(Session(Settings()))
+    qtbot.addWidget(made)
+    made.resize(1280, 720)
+    with qtbot.waitSignal(made.painted, timeout=10_000):
+        made.show()
+    yield made
+    training = made.page("training")
+    if training._job is not None:
+        training._job.kill()
+    training.detach()
+    made.page("chat").close_workers()
+    assert tasks.shut_down(10_000)
+
+
+def press(qtbot, window: QWidget, name: str) -> None:
+    """Click the button once it is there and can be pressed."""
+    def usable() -> QPushButton | None:
+        return next((b for b in window.findChildren(QPushButton, name) if b.isVisible() and b.isEnabled()), None)
+
+    qtbot.waitUntil(lambda: usable() is not None, timeout=2 * MINUTES)
+    qtbot.mouseClick(usable(), Qt.MouseButton.LeftButton)
+
+
+def drop(widget: QWidget, file: Path) -> None:
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(file))])
+    QApplication.sendEvent(widget, QDropEvent(
+        QPointF(widget.rect().center()), Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier))
+
+
+def type_into(qtbot, window: QWidget, field: str, text: str) -> None:
+    editor = window.findChild(QLineEdit, f"field_{field}")
+    editor.clear()
+    qtbot.keyClicks(editor, text)
+    qtbot.keyClick(editor, Qt.Key.Key_Tab)
+
+
+def test_from_a_dropped_file_to_a_reply(qtbot, window, small_dataset):
+    drop(window.page("data"), small_dataset)
+    press(qtbot, window, "data_use")
+    press(qtbot, window, "model_use")
+
+    training = window.page("training")
+    qtbot.waitUntil(lambda: training.planning.config is not None, timeout=MINUTES)
+    type_into(qtbot, window, "epochs", "1")
+    qtbot.waitUntil(lambda: training.planning.config is not None and training.planning.config.epochs == 1, timeout=MINUTES)
+    press(qtbot, window, "start")
+    qtbot.waitUntil(lambda: training._history.step >= 1, timeout=4 * MINUTES)
+    press(qtbot, window, "pause")
+    qtbot.waitUntil(lambda: training._history.paused, timeout=2 * MINUTES)
+    press(qtbot, window, "resume")
+    qtbot.waitUntil(lambda: training._job.outcome() is not None, timeout=6 * MINUTES)
+    assert training._job.outcome().state == "finished", training._job.log_tail()
+    run = training._job.folder
+
+    window.go_to("results")
+    press(qtbot, window, "results_export")
+    for box in window.findChildren(QCheckBox):
+        if box.objectName().startswith("type_"):
+            box.setChecked(box.objectName() == "type_Q8_0")
+    press(qtbot, window, "export_start")
+    qtbot.waitUntil(lambda: bool(folder.summarise(run).exports()), timeout=5 * MINUTES)
+
+    press(qtbot, window, "results_chat")
+    chat = window.page("chat")
+    question = chat.findChild(QPlainTextEdit, "chat_input")
+    question.setPlainText("What is the emergency number?")
+    press(qtbot, window, "chat_send")
+    qtbot.waitUntil(lambda: any(turn["role"] == "assistant" and turn["content"].strip() for turn in replies(chat)),
+                    timeout=3 * MINUTES)
+
+
+def replies(chat) -> list[dict[str, str]]:
+    """What stands in the conversation."""
+    return [turn for lane in chat.transcript().lanes for turn in lane.turns]

@@ -1,0 +1,80 @@
+"""The window is killed during training: the run goes on, and a new window shows all of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.settings import Settings
+from slmstudio.gui import app, tasks
+from slmstudio.gui.main_window import MainWindow
+from slmstudio.gui.session import Session
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+WINDOW = """
+import sys
+from pathlib import Path
+from PySide6.QtWidgets import QApplication
+from slmstudio.core.jobs import Job
+from slmstudio.core.settings import Settings
+from slmstudio.gui.main_window import MainWindow
+from slmstudio.gui.session import Session
+
+app = QApplication([])
+window = MainWindow(Session(Settings()))
+window.show()
+window.page("training").follow(Job(Path(sys.argv[1])), start_worker=True)
+window.go_to("training")
+app.exec()
+"""
+
+
+@pytest.fixture
+def job(studio_home, tiny_model, rows_file):
+    config = RunConfig(name="trial", model=str(tiny_model), train_file=str(rows_file), max_steps=100_000,
+                       eval_fraction=0.25, eval_steps=10**6, save_steps=10**6, device="cpu", threads=1)
+    made = folder.create(config)
+    yield made
+    made.kill()
+
+
+def steps(job) -> list[int]:
+    return [event["global_step"] for event in job.events() if event["type"] == "step"]
+
+
+def test_the_run_goes_on_and_a_new_window_shows_all_its_points(qtbot, job):
+    window = subprocess.Popen([sys.executable, "-c", WINDOW, str(job.folder)], cwd=ROOT)
+    try:
+        deadline = time.monotonic() + 90
+        while len(steps(job)) < 20:
+            assert time.monotonic() < deadline and job.outcome() is None, job.log_tail()
+            time.sleep(0.1)
+        os.kill(window.pid, signal.SIGKILL)
+    finally:
+        window.kill()
+        window.wait()
+    before = len(steps(job))
+    qtbot.waitUntil(lambda: len(steps(job)) > before + 5, timeout=20_000)
+    assert job.is_alive()
+
+    session = Session(Settings())
+    again = MainWindow(session)
+    qtbot.addWidget(again)
+    with qtbot.waitSignal(again.painted, timeout=10_000):
+        again.show()
+    there = steps(job)
+    app.look_for_runs(session, again)
+    training = again.page("training")
+    qtbot.waitUntil(lambda: training._history.step >= there[-1], timeout=3_000)
+    assert list(training._history.series["train_loss"].x)[:len(there)] == there
+    assert session.run.folder == job.folder
+    training.detach()
+    assert tasks.shut_down(10_000)
