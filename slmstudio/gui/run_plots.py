@@ -153,8 +153,8 @@ class RunPlots(QScrollArea):
         self._arrange()
 
     def _begin_drawing(self) -> None:
-        if self._turn.isActive():
-            return  # not done with the last round; the next one begins when it is
+        if self._turn.isActive() or not self.isVisible():
+            return  # the next round begins when this one is done, or when somebody looks
         self._stale = False
         self._arrange()
         self._set_clock()

@@ -11,6 +11,7 @@ import torch
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.model.memory import adapter_parameters, estimate
 from slmstudio.core.run.config import RunConfig
+from slmstudio.worker import fast_lora
 
 ROWS, LENGTH = 2, 192
 SIZES = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 3, "num_attention_heads": 4,
@@ -29,6 +30,7 @@ def build(family: str, method: str, precision: str, checkpointing: bool) -> Any:
     model = model.to(torch.bfloat16 if precision == "bf16" else torch.float32)
     if method == "lora":
         model = get_peft_model(model, LoraConfig(r=8, target_modules="all-linear"))
+        assert fast_lora.apply(model)
     if checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         if method == "lora":

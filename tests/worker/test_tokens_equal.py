@@ -95,7 +95,8 @@ def test_special_tokens_that_only_the_configuration_names(tmp_path: Path) -> Non
     "{{ tools is none }}{{ documents is defined }}{{ bos_token is defined }}"
     "{{ nothing | default('x') }}{{ dict(a=[1]) }}",
     "{% for m in messages %}{{ (loop.index0 % 2) * 3 + 2 ** 2 }}{{ m.content.split(' ')[0] }}"
-    "{{ '%s|%03d' % (m.role, 7) }}{{ '{:>9}'.format(m.role) }}{{ m.role.replace('u', 'U').title().center(11, '*') }}{% endfor %}",
+    "{{ '%s|%03d' % (m.role, 7) }}{{ '{:>9}'.format(m.role) }}"
+    "{{ m.role.replace('u', 'U').title().center(11, '*') }}{% endfor %}",
     "{% set parts = [] %}{% for m in messages %}{% set parts = parts + [m.content] %}{% endfor %}{{ parts | join }}",
     "{% set text %}  {{ messages[0].content }}\n{% endset %}{{ text | indent(2, true) | upper }}{{ text | length }}",
     "{% for k, v in messages[0].items() %}{{ k }}={{ v | replace('a', 'b') }};{% endfor %}{{ messages[-1]['role'] }}",

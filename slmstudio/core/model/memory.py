@@ -3,7 +3,7 @@
 The formulas count the tensors that PyTorch keeps, layer by layer, for decoders of Llama's shape as transformers 5 runs
 them. They were compared with what autograd really saves (Llama, Qwen2, Phi-3; fp32 and bf16; with and without
 checkpointing), which a test repeats, and with the peak of whole training steps of SmolLM2-135M on the CPU, which lay
-between 0.92 and 1.2 times the sum. Mixture-of-experts, state-space and seeing models are only roughly right.
+between 0.89 and 1.15 times the sum. Mixture-of-experts, state-space and seeing models are only roughly right.
 """
 
 from __future__ import annotations
@@ -151,8 +151,9 @@ def _layer_bytes(facts: ModelFacts, config: RunConfig, compute: int) -> int:
     Kept are: queries, keys, values (repeated to all heads) and the attention's output; the gate, its activation, the
     other branch and their product; the normed inputs of attention and MLP; the residuals before both norms in fp32;
     the attention mask in the compute format (SDPA turns the boolean mask into numbers in each layer). Eager attention
-    keeps the probabilities of all heads besides. A frozen layer does not keep its input, but its adapter does: in fp32,
-    as PEFT casts it, one copy for each target. Learning norms keep their input before the scaling.
+    keeps the probabilities of all heads besides. Learning norms keep their input before the scaling. LoRA's layers keep
+    what the base's would keep and their projection to rank r (worker/fast_lora.py); with dropout or on a quantized base
+    PEFT's own layers run, which cast the input of each target to fp32.
     """
     hidden, inner, attention = facts.hidden_size, facts.intermediate_size, facts.heads * facts.head_dim
     size = 4 * attention * compute + 2 * hidden * 4
@@ -160,13 +161,13 @@ def _layer_bytes(facts: ModelFacts, config: RunConfig, compute: int) -> int:
         size += config.max_length * compute
     if config.attention == "eager":
         size += facts.heads * config.max_length * (4 + (compute if compute == 2 else 0))
+    size += 4 * inner * compute + 2 * hidden * compute
     if config.method == "full":
-        return size + 4 * inner * compute + 2 * hidden * compute + 2 * hidden * 4
+        return size + 2 * hidden * 4
     inputs = [inputs for inputs, _ in _targets(facts, config)]
     size += 4 * config.lora_rank * len(inputs)
-    size += 4 * inner * 4 + 2 * hidden * 4 if compute == 4 else 3 * inner * compute + 4 * sum(inputs)
-    if config.lora_dropout:
-        size += sum(inputs) * 5  # the dropped input in fp32, and which of it was dropped
+    if config.lora_dropout or facts.quantization:
+        size += sum(inputs) * 5  # the input in fp32, and which of it was dropped
     return size
 
 

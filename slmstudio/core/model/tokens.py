@@ -137,7 +137,7 @@ def encode(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder, template: 
     return Encoded(ids, learned, offsets, text)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)  # it keeps the tokenizers alive, which are large
 def added_tokens(tokenizer: Encoder) -> tuple[str, ...]:
     """The tokens that are taken whole from a text, longest first. Empty where the tokenizer does not say."""
     read = getattr(tokenizer, "get_added_tokens_decoder", dict)

@@ -60,13 +60,14 @@ def test_weights_gradients_and_moments() -> None:
 
 def test_the_starter_model_as_measured() -> None:
     """Peaks of whole training steps on the CPU, in MB, Python and libraries included."""
-    for changes, measured in (({"precision": "fp32"}, 3010),
-                              ({"precision": "fp32", "gradient_checkpointing": True}, 1684),
-                              ({"precision": "bf16"}, 2437), ({"precision": "fp32", "method": "full"}, 4183),
+    for changes, measured in (({"precision": "fp32"}, 2918),
+                              ({"precision": "fp32", "gradient_checkpointing": True}, 1579),
+                              ({"precision": "bf16"}, 1979), ({"precision": "fp32", "method": "full"}, 4183),
                               ({"precision": "bf16", "method": "full"}, 3843),
                               ({"precision": "fp32", "method": "full", "gradient_checkpointing": True}, 2972),
-                              ({"precision": "fp32", "micro_batch_size": 1, "max_length": 1024}, 3114),
-                              ({"precision": "fp32", "max_length": 64}, 1602)):
+                              ({"precision": "fp32", "micro_batch_size": 1, "max_length": 1024}, 3010),
+                              ({"precision": "fp32", "max_length": 64}, 1592),
+                              ({"precision": "bf16", "gradient_checkpointing": True}, 1217)):
         found = estimate(SMOLLM, config(**{"max_length": 256, **changes}), "cpu")
         assert found.low <= measured * 2**20 <= found.high, (changes, found.low // 2**20, found.high // 2**20)
 

@@ -23,8 +23,8 @@ TEMPLATES = {
     "phi3": "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}{% endfor %}"
             "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ '<|endoftext|>' }}{% endif %}",
     "llama3": "{{ '<|begin_of_text|>' }}{% for m in messages %}{{ '<|start_header_id|>' + m.role"
-              " + '<|end_header_id|>\n\n' + m.content | trim + '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}"
-              "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}",
+              " + '<|end_header_id|>\n\n' + m.content | trim + '<|eot_id|>' }}{% endfor %}"
+              "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}",
     "mistral": "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' + m.content + ' [/INST]' }}"
                "{% elif m.role == 'assistant' %}{{ ' ' + m.content + eos_token }}{% else %}"
                "{{ raise_exception('only user and assistant') }}{% endif %}{% endfor %}",
@@ -118,7 +118,8 @@ def test_templates_that_render_the_last_answer_in_another_way(tokenizer: Any) ->
 
 def test_templates_whose_beginning_changes_fall_back_to_the_last_answer(tokenizer: Any) -> None:
     source = "{{ messages | length }} turns\n{% for m in messages %}" \
-             "{{ m.role + ': ' + m.content | upper + '</s>\n' }}{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+             "{{ m.role + ': ' + m.content | upper + '</s>\n' }}{% endfor %}" \
+             "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
     encoded = encode(chat("a", "first", "b", "SECOND"), tokenizer, ChatTemplate(source))
     assert model_files.learned_texts(encoded) == ["SECOND</s>"]
     with pytest.raises(UserError, match="Switch completion-only loss off"):
