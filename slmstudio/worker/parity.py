@@ -103,6 +103,8 @@ def _compare_logits(job: JobContext, reference: Reference, model: Any) -> dict[s
 
     NMSE = Σ(a - b)² / Σ a² over all positions and the whole vocabulary, where each position's mean is taken off first:
     softmax does not see it, and a large common offset would hide differences. None where no row was measured.
+    The first choices are compared where an answer is predicted. Before it the text is given: what the model would have
+    put there is never used, is often a near tie, and a fixed system prompt repeats the same tie in every row.
     """
     error = power = 0.0
     equal = positions = 0
@@ -112,8 +114,8 @@ def _compare_logits(job: JobContext, reference: Reference, model: Any) -> dict[s
         model.eval(row.ids)
         theirs = model.scores[:len(row.ids)]
         ours = row.logits[:, :theirs.shape[1]]
-        equal += int((ours.argmax(1) == theirs.argmax(1)).sum())
-        positions += len(row.ids)
+        equal += int((ours.argmax(1) == theirs.argmax(1))[row.answer:].sum())
+        positions += len(row.ids) - row.answer
         ours = ours - ours.mean(1, keepdims=True)
         theirs = theirs - theirs.mean(1, keepdims=True)
         error += float(np.square(ours - theirs, dtype=np.float64).sum())

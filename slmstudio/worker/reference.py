@@ -18,8 +18,8 @@ from slmstudio.worker import probes
 from slmstudio.worker.context import JobContext
 
 Messages = list[dict[str, str]]
-ROW_TOKENS = 96
-MAX_POSITIONS, MIN_POSITIONS = 448, 96
+ROW_TOKENS = 192
+MAX_POSITIONS, MIN_POSITIONS = 1024, 96
 MAX_LOGIT_BYTES = 256 * 2**20
 MAX_OPERATIONS = 2e12
 MEMORY_FACTOR = 1.2
@@ -45,9 +45,16 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Row:
-    """A whole conversation: ids, and logits of the next token at every position, float32 (tokens, vocabulary)."""
+    """A whole conversation.
+
+    Attributes:
+        ids: its tokens.
+        answer: the first position that predicts a token of the last answer; what comes before is given, never predicted.
+        logits: of the next token at every position, float32 (tokens, vocabulary).
+    """
 
     ids: list[int]
+    answer: int
     logits: np.ndarray[Any, np.dtype[np.float32]]
 
 
@@ -94,8 +101,16 @@ def measure(job: JobContext, source: Any) -> Reference:
     asked = [[{"role": "user", "content": probe}] for probe in probes.PROBES]
     asked += [row[:-1] for row in own[:USER_PROMPTS]]
     prompts = [Prompt(messages, text, ids_of(text)) for messages in asked if (text := text_of(messages, True))]
-    texts = [text_of(messages, False) for messages in (*CONVERSATIONS, *own)]
-    rows = _forward(job, source, [ids_of(text)[:ROW_TOKENS] for text in texts if text])
+
+    def row_of(messages: Messages) -> tuple[list[int], int] | None:
+        text, prompt = text_of(messages, False), text_of(messages[:-1], True)
+        if not text:
+            return None
+        ids = ids_of(text)[:ROW_TOKENS]
+        begins = len(ids_of(prompt)) - 1 if prompt and text.startswith(prompt) else 0
+        return (ids, begins) if begins < len(ids) - 1 else None
+
+    rows = _forward(job, source, [row for row in map(row_of, (*CONVERSATIONS, *own)) if row])
     end = vocabulary.end_of_turn()
     return Reference(prompts, rows, vocabulary.special[end] if end else None, tokenizer.bos_token_id,
                      len(prompts) - len(probes.PROBES))
@@ -116,7 +131,7 @@ def _own_rows(job: JobContext, datasets: tuple[Path, ...]) -> list[Record]:
     return []
 
 
-def _forward(job: JobContext, source: Any, rows: list[list[int]]) -> list[Row]:
+def _forward(job: JobContext, source: Any, rows: list[tuple[list[int], int]]) -> list[Row]:
     """Logits of as many rows as time and memory allow: two at least, or none where the model itself does not fit."""
     import psutil
     import torch
@@ -138,11 +153,11 @@ def _forward(job: JobContext, source: Any, rows: list[list[int]]) -> list[Row]:
     limit = min(MAX_POSITIONS, MAX_LOGIT_BYTES // (4 * model.config.vocab_size), int(MAX_OPERATIONS / (2 * parameters)))
     done: list[Row] = []
     with torch.inference_mode(), _in_float32(model):
-        for ids in rows:
+        for ids, answer in rows:
             job.check_cancelled()
             if sum(len(row.ids) for row in done) + len(ids) > max(limit, MIN_POSITIONS) and len(done) >= 2:
                 break
-            done.append(Row(ids, model(torch.tensor([ids]), use_cache=False).logits[0].float().numpy()))
+            done.append(Row(ids, answer, model(torch.tensor([ids]), use_cache=False).logits[0].float().numpy()))
             job.progress(sum(len(row.ids) for row in done), limit, "tokens", "checking")
     return done
 
