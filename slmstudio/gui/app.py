@@ -79,7 +79,6 @@ def _after_paint(app: QApplication, session: Session, window: MainWindow) -> Non
     """What the user need not wait for."""
     from PySide6.QtGui import QIcon
 
-    from slmstudio.core.run import folder
     from slmstudio.gui.sensors import Sensors
 
     app.setWindowIcon(QIcon(str(paths.resources() / "icons" / "slmstudio.svg")))
@@ -89,21 +88,14 @@ def _after_paint(app: QApplication, session: Session, window: MainWindow) -> Non
 
 def look_for_runs(session: Session, window: MainWindow) -> None:
     """Follow a run that went on without the window, or say that one was cut off."""
-    from slmstudio.core.run import folder
+    from slmstudio.core.run.folder import wanting_attention
 
     def found(job: Job | None) -> None:
         if job is not None and session.run is None:
             session.start_run(job)
             session.go_to.emit("training")
 
-    tasks.run_task(window, lambda task: folder.wanting_attention(), found, window.show_error)
-
-    def attach(job: Job | None) -> None:
-        if job is not None and session.run is None:
-            window.page("training")  # it follows what the session starts, whichever tab is open
-            session.start_run(job)
-
-    tasks.run_task(window, lambda task: folder.running(), attach, window.show_error)
+    tasks.run_task(window, lambda task: wanting_attention(), found, window.show_error)
 
 
 def _start_logging() -> UserError | None:

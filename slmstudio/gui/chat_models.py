@@ -38,7 +38,9 @@ class ModelChoice(QComboBox):
     def __init__(self, name: str, parent: QWidget | None = None):
         super().__init__(parent)
         self.setAccessibleName(name)
-        self.setToolTip(self.tr("The model to talk to: an export of a run, or any GGUF file. Files can be dropped here."))
+        self.setToolTip(
+            self.tr("The model to talk to: an export of a run, or any GGUF file. Files can be dropped here.")
+        )
         self.setPlaceholderText(self.tr("Choose a model…"))
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(22)

@@ -50,7 +50,9 @@ class ChatPane(QFrame):
         self.figures.setObjectName("chat_figures")
         self.banner = ErrorBanner()
         self.banner.setObjectName("chat_banner")
-        self.again = SecondaryButton(self.tr("Start again"), self.tr("Start the worker again and load the model."), "small")
+        self.again = SecondaryButton(
+            self.tr("Start again"), self.tr("Start the worker again and load the model."), "small"
+        )
         self.again.setObjectName("start_again")
         self.again.clicked.connect(self.reload)
         self.again.hide()

@@ -92,9 +92,18 @@ class ChatSettings(Card):
         self.max_tokens = SliderRow(self.tr("Max tokens"), self.tr(
             "An answer ends here at the latest. Raise it when answers are cut off."),
             1, 128, 16, 32, lambda value: f"{value:,.0f}")
-        self.context = SliderRow(self.tr("Context, tokens"), self.tr(
-            "How much of the conversation the model sees. Longer takes more memory; changing it loads the model again."),
-            0, len(CONTEXTS) - 1, 0, 1, self._context_text)
+        self.context = SliderRow(
+            self.tr("Context, tokens"),
+            self.tr(
+                "How much of the conversation the model sees. Longer takes more memory; "
+                "changing it loads the model again."
+            ),
+            0,
+            len(CONTEXTS) - 1,
+            0,
+            1,
+            self._context_text,
+        )
         self.context.slider.sliderReleased.connect(self.context_changed)
         self.seed = QLineEdit()
         self._lay_out()

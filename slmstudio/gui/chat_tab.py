@@ -87,7 +87,9 @@ class ChatTab(QWidget):
         self.chats.setObjectName("chats")
         self.chats.itemClicked.connect(lambda item: self._open(self.chats.value()))
         self.chats.itemActivated.connect(lambda item: self._open(self.chats.value()))
-        self._no_chats = text_label(self.tr("Conversations are kept on this machine and appear here."), "small", wrap=True)
+        self._no_chats = text_label(
+            self.tr("Conversations are kept on this machine and appear here."), "small", wrap=True
+        )
         card.body.addWidget(self._no_chats)
         card.body.addWidget(self.chats, 1)
         return card

@@ -65,7 +65,9 @@ class ExportsModel(QAbstractTableModel):
         if orientation != Qt.Orientation.Horizontal:
             return None
         if role == Qt.ItemDataRole.DisplayRole:
-            return (self.tr("Type"), self.tr("Size"), self.tr("Tokens equal"), self.tr("Top-1"), self.tr("Proof"))[section]
+            return (self.tr("Type"), self.tr("Size"), self.tr("Tokens equal"), self.tr("Top-1"), self.tr("Proof"))[
+                section
+            ]
         if role == Qt.ItemDataRole.ToolTipRole:
             return {
                 TOKENS: self.tr("Test prompts that the file turns into exactly the tokens the run was trained on."),

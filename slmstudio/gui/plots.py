@@ -20,6 +20,7 @@ from slmstudio.gui.plot_axis import Form, NumberAxis, plain
 from slmstudio.gui.widgets import text_label
 
 AXIS_WIDTH, CANVAS_HEIGHT = 46, 90
+X_PADDING = 0.02
 
 
 @dataclass
@@ -60,7 +61,7 @@ class Box(pg.ViewBox):  # type: ignore[misc]
     """A view that leaves room for half the height of its outermost ticks' numbers."""
 
     def suggestPadding(self, axis: int) -> float:
-        return 0.02 if axis == self.XAxis else min(0.25, theme.SPACE_M / max(1.0, self.height()))
+        return X_PADDING if axis == self.XAxis else min(0.25, theme.SPACE_M / max(1.0, self.height()))
 
 
 class Plot(QWidget):
@@ -83,6 +84,7 @@ class Plot(QWidget):
         self._value_form, self._floor, self._x_form = value_form, floor, x_form
         self._curves: dict[str, Curve] = {}
         self._limit: float | None = None
+        self._following = True
         self.title = text_label(title, "section")
         self.value = text_label("", "strong")
         self.empty = text_label(empty, "small", wrap=True)
@@ -96,7 +98,9 @@ class Plot(QWidget):
         self.header.addWidget(self.value)
         self.bottom = NumberAxis("bottom", unit=x_unit, whole=True)
         self.left = NumberAxis("left", form)
-        self.canvas = Canvas(viewBox=Box(enableMenu=False), enableMenu=False, axisItems={"bottom": self.bottom, "left": self.left})
+        self.canvas = Canvas(
+            viewBox=Box(enableMenu=False), enableMenu=False, axisItems={"bottom": self.bottom, "left": self.left}
+        )
         self.canvas.setAccessibleName(title)
         self._build()
         self._paint()
@@ -119,6 +123,10 @@ class Plot(QWidget):
         item.hideButtons()
         self._box = item.getViewBox()
         self._box.setMouseEnabled(x=True, y=False)
+        # The x range is set from all points, not found by pyqtgraph from those it paints: fewer would make
+        # a smaller range, that range other points, and so on without end.
+        self._box.disableAutoRange(self._box.XAxis)
+        self._box.sigRangeChangedManually.connect(self._stop_following)
         self._frame = pg.PlotCurveItem(pen=None)  # keeps floor and limit in sight
         self._limit_line = pg.PlotCurveItem()
         self._rule = pg.InfiniteLine(angle=90, movable=False)
@@ -168,6 +176,8 @@ class Plot(QWidget):
         curve.item.setData(x, y)
         self._show_axes(any(len(each.x) for each in self._curves.values()))
         self._place_limits()
+        if self._following:
+            self._show_all_x()
 
     def set_value(self, text: str) -> None:
         """The figure of the moment, at the title's right."""
@@ -193,7 +203,22 @@ class Plot(QWidget):
 
     def show_all(self) -> None:
         """Zoom out until every point is seen, and follow the newest again."""
-        self._box.enableAutoRange()
+        self._following = True
+        self._box.enableAutoRange(self._box.YAxis)
+        self._show_all_x()
+
+    def _show_all_x(self) -> None:
+        if (ends := self._ends()) is not None:
+            first, last = ends
+            self._box.setXRange(first, last if last > first else first + 1, padding=X_PADDING)
+
+    def _stop_following(self) -> None:
+        self._following = False
+
+    def _ends(self) -> tuple[float, float] | None:
+        """The first and the last x of all curves."""
+        ends = [end for curve in self._curves.values() if len(curve.x) for end in (curve.x[0], curve.x[-1])]
+        return (min(ends), max(ends)) if ends else None
 
     def _show_axes(self, on: bool) -> None:
         self.empty.setVisible(not on)
@@ -202,13 +227,13 @@ class Plot(QWidget):
         self.left.setGrid(255 if on else False)
 
     def _place_limits(self) -> None:
-        ends = [end for curve in self._curves.values() if len(curve.x) for end in (curve.x[0], curve.x[-1])]
-        shown = bool(ends) and self._limit is not None
+        ends = self._ends()
+        shown = ends is not None and self._limit is not None
         self.limit.setVisible(shown)
         self._limit_line.setVisible(shown)
-        if not ends:
+        if ends is None:
             return
-        first, last = min(ends), max(ends)
+        first, last = ends
         heights = [value for value in (self._floor, self._limit) if value is not None]
         self._frame.setData([first] * len(heights), heights)
         if self._limit is not None:
@@ -264,7 +289,8 @@ class Plot(QWidget):
             rows.append(f'<span style="color:{theme.colour(curve.colour).name()}">●</span> {curve.label} {text}{where}')
         self._rule.setPos(x)
         self._rule.show()
-        self._show_readout("<br>".join(rows), self.canvas.mapFromScene(self._box.mapViewToScene(QPointF(x, point.y()))).x())
+        place = self.canvas.mapFromScene(self._box.mapViewToScene(QPointF(x, point.y())))
+        self._show_readout("<br>".join(rows), place.x())
 
     def readout(self) -> str:
         """What the read-out says, as rich text; "" while the pointer is elsewhere."""

@@ -38,7 +38,9 @@ class RunDetails(Card):
         self.chip = Chip()
         self.header.insertWidget(1, self.chip)
         self._folder = SecondaryButton(self.tr("Open folder"), self.tr("Show the run's files."), "small")
-        self._delete = SecondaryButton(self.tr("Delete…"), self.tr("Move the run and its exports to the trash."), "small")
+        self._delete = SecondaryButton(
+            self.tr("Delete…"), self.tr("Move the run and its exports to the trash."), "small"
+        )
         self._folder.setObjectName("open_folder")
         self._delete.setObjectName("delete_run")
         self._folder.clicked.connect(lambda: self.open_folder.emit(self._run))
@@ -141,14 +143,25 @@ class RunDetails(Card):
         config, total = run.config, run.total_steps
         steps = steps_text(run.steps) if not total or total == run.steps else self.tr("{done} of {all} steps").format(
             done=f"{run.steps:,}", all=f"{total:,}")
-        self._facts.set_rows([
-            (self.tr("Data"), config.train_file), (self.tr("Base model"), config.model),
-            (self.tr("Method"), method_text(config)),
-            (self.tr("Length"), self.tr("{steps}, {time}").format(steps=steps, time=words.format_duration(run.seconds))),
-            (self.tr("Batch"), self.tr("{micro} × {accumulated} accumulated = {rows} rows a step").format(
-                micro=config.micro_batch_size, accumulated=config.gradient_accumulation_steps,
-                rows=config.effective_batch_size)),
-        ])
+        self._facts.set_rows(
+            [
+                (self.tr("Data"), config.train_file),
+                (self.tr("Base model"), config.model),
+                (self.tr("Method"), method_text(config)),
+                (
+                    self.tr("Length"),
+                    self.tr("{steps}, {time}").format(steps=steps, time=words.format_duration(run.seconds)),
+                ),
+                (
+                    self.tr("Batch"),
+                    self.tr("{micro} × {accumulated} accumulated = {rows} rows a step").format(
+                        micro=config.micro_batch_size,
+                        accumulated=config.gradient_accumulation_steps,
+                        rows=config.effective_batch_size,
+                    ),
+                ),
+            ]
+        )
 
     def _show_buttons(self) -> None:
         run = self._run

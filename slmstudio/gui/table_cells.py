@@ -46,7 +46,9 @@ class CellDelegate(QStyledItemDelegate):
             self._paint_chip(painter, inner, text, str(chip))
         elif detail:
             half = inner.height() // 2
-            self._paint_text(painter, QRect(inner.left(), inner.top(), inner.width(), half), text, theme.TEXT_SIZE, "ink", True)
+            self._paint_text(
+                painter, QRect(inner.left(), inner.top(), inner.width(), half), text, theme.TEXT_SIZE, "ink", True
+            )
             lower = QRect(inner.left(), inner.top() + half, inner.width(), inner.height() - half)
             self._paint_text(painter, lower, str(detail), theme.SMALL_SIZE, "muted", False)
         else:

@@ -126,8 +126,9 @@ class TrainingTab(QWidget):
             return self.tr("Measuring the rows with the model's tokenizer …")
         how = self.tr("an adapter of rank {rank} learns").format(rank=config.lora_rank) \
             if config.method == "lora" else self.tr("every weight learns")
-        return self.tr("{rows} rows, {steps}: {how}.\nPress Start training; it goes on when you close the window.").format(
-            rows=f"{rows:,}", steps=steps_text(total_steps(config, rows)), how=how)
+        return self.tr(
+            "{rows} rows, {steps}: {how}.\nPress Start training; it goes on when you close the window."
+        ).format(rows=f"{rows:,}", steps=steps_text(total_steps(config, rows)), how=how)
 
     # -- a run -----------------------------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ class Row:
 
     Attributes:
         ids: its tokens.
-        answer: the first position that predicts a token of the last answer; what comes before is given, never predicted.
+        answer: the first position that predicts a token of the last answer; what comes before is given.
         logits: of the next token at every position, float32 (tokens, vocabulary).
     """
 

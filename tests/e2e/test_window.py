@@ -38,6 +38,7 @@ def window(qtbot, qapp, starter_home):
 
 def press(qtbot, window: QWidget, name: str) -> None:
     """Click the button once it is there and can be pressed."""
+
     def usable() -> QPushButton | None:
         return next((b for b in window.findChildren(QPushButton, name) if b.isVisible() and b.isEnabled()), None)
 
@@ -48,9 +49,16 @@ def press(qtbot, window: QWidget, name: str) -> None:
 def drop(widget: QWidget, file: Path) -> None:
     mime = QMimeData()
     mime.setUrls([QUrl.fromLocalFile(str(file))])
-    QApplication.sendEvent(widget, QDropEvent(
-        QPointF(widget.rect().center()), Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton,
-        Qt.KeyboardModifier.NoModifier))
+    QApplication.sendEvent(
+        widget,
+        QDropEvent(
+            QPointF(widget.rect().center()),
+            Qt.DropAction.CopyAction,
+            mime,
+            Qt.MouseButton.LeftButton,
+            Qt.KeyboardModifier.NoModifier,
+        ),
+    )
 
 
 def type_into(qtbot, window: QWidget, field: str, text: str) -> None:
@@ -68,7 +76,9 @@ def test_from_a_dropped_file_to_a_reply(qtbot, window, small_dataset):
     training = window.page("training")
     qtbot.waitUntil(lambda: training.planning.config is not None, timeout=MINUTES)
     type_into(qtbot, window, "epochs", "1")
-    qtbot.waitUntil(lambda: training.planning.config is not None and training.planning.config.epochs == 1, timeout=MINUTES)
+    qtbot.waitUntil(
+        lambda: training.planning.config is not None and training.planning.config.epochs == 1, timeout=MINUTES
+    )
     press(qtbot, window, "start")
     qtbot.waitUntil(lambda: training._history.step >= 1, timeout=4 * MINUTES)
     press(qtbot, window, "pause")
@@ -91,8 +101,10 @@ def test_from_a_dropped_file_to_a_reply(qtbot, window, small_dataset):
     question = chat.findChild(QPlainTextEdit, "chat_input")
     question.setPlainText("What is the emergency number?")
     press(qtbot, window, "chat_send")
-    qtbot.waitUntil(lambda: any(turn["role"] == "assistant" and turn["content"].strip() for turn in replies(chat)),
-                    timeout=3 * MINUTES)
+    qtbot.waitUntil(
+        lambda: any(turn["role"] == "assistant" and turn["content"].strip() for turn in replies(chat)),
+        timeout=3 * MINUTES,
+    )
 
 
 def replies(chat) -> list[dict[str, str]]:

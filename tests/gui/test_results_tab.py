@@ -46,8 +46,10 @@ def tab(qtbot, session, studio_home):
 def show(qtbot, tab, runs: int) -> None:
     tab.show()
     tab.refresh()
-    qtbot.waitUntil(lambda: len(tab.table._model.runs) == runs and tab._loading is None and tab.details._run is not None,
-                    timeout=10_000)
+    qtbot.waitUntil(
+        lambda: len(tab.table._model.runs) == runs and tab._loading is None and tab.details._run is not None,
+        timeout=10_000,
+    )
 
 
 def press(qtbot, tab, name: str) -> None:

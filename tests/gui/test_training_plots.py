@@ -54,10 +54,10 @@ def test_every_point_is_kept(qtbot, plots):
 
 
 def test_a_screen_full_of_points_is_painted_and_peaks_stay(qtbot, plots):
-    made = history(30_000)
-    made.add({"type": "step", "time": 30_001.0, "global_step": 30_001, "train_loss": 9.0})
+    made = history(20_000)
+    made.series["train_loss"].y[12_345] = 9.0
     plots.show_history(made)
-    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == 30_001)
+    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == 20_000)
     plots.grab()
     _, painted = plots.loss._curves["raw"].item.curve.getData()
     assert len(painted) < 6 * plots.width() and painted.max() == 9.0
@@ -65,7 +65,7 @@ def test_a_screen_full_of_points_is_painted_and_peaks_stay(qtbot, plots):
 
 def test_limits_are_drawn_in_and_named(qtbot, plots):
     plots.show_history(history(50))
-    qtbot.waitUntil(lambda: plots.small["temperature_c"].limit.isVisible())
+    qtbot.waitUntil(lambda: plots.small["temperature_c"].limit.isVisible() and plots.small["memory_used"].limit.text())
     assert plots.small["temperature_c"].limit.text() == "limit 88 °C"
     assert plots.small["temperature_c"].value.text() == "70 °C"
     assert plots.small["memory_used"].limit.text() == "of 12 GB"
@@ -118,6 +118,32 @@ def test_a_gap_where_the_loss_was_no_number(qtbot, plots):
     plots.loss.read_at(QPointF(plots.loss.canvas.width() - 20, 40))
     assert "not a number" in plots.loss.readout()
     plots.grab()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 1201, 2999, 3333])
+def test_painting_comes_to_an_end_at_any_length_and_width(qtbot, qapp, plots, steps):
+    plots.show_history(history(steps))
+    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == steps)
+    for width in range(560, 760, 13):
+        plots.resize(width, 600)
+        qapp.processEvents()  # would not return if each painting asked for another
+
+
+def test_zooming_stops_following_and_a_double_click_follows_again(qtbot, plots):
+    plots.show_history(history(100))
+    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == 100)
+    box = plots.loss._box
+    box.setXRange(10, 20)
+    box.sigRangeChangedManually.emit([True, False])
+    plots.show_history(plots._history)
+    assert box.viewRange()[0][1] > 90, "another run is shown whole"
+    box.setXRange(10, 20, padding=0)
+    box.sigRangeChangedManually.emit([True, False])
+    plots.refresh()
+    qtbot.wait(100)
+    assert box.viewRange()[0] == [10, 20]
+    qtbot.mouseDClick(plots.loss.canvas.viewport(), Qt.MouseButton.LeftButton)
+    assert box.viewRange()[0][1] > 90
 
 
 def test_colours_follow_the_theme(qtbot, qapp, plots):

@@ -50,7 +50,9 @@ def planned(qtbot, tab, session, tiny_model, rows_file):
 @pytest.fixture
 def run(studio_home):
     """`run()`: a run folder, as Start makes it."""
-    return lambda name="helpdesk": folder.create(RunConfig(name=name, model="models/Qwen2.5-1.5B", train_file="t.jsonl"))
+    return lambda name="helpdesk": folder.create(
+        RunConfig(name=name, model="models/Qwen2.5-1.5B", train_file="t.jsonl")
+    )
 
 
 def button(tab, name: str) -> QPushButton:
@@ -230,7 +232,7 @@ def test_attach_to_a_run_that_is_at_work(qtbot, tab, run, play, session):
     job.start()
     tab.attach_running()
     wait_for_steps(qtbot, tab)
-    assert session.run.folder == job.folder and list(tab._history.series["train_loss"].x)[0] == 1
+    assert session.run.folder == job.folder and next(iter(tab._history.series["train_loss"].x)) == 1
     assert tab.plan.start.isHidden() and tab.plan.rows["name"].editor.isReadOnly()
 
 
@@ -296,7 +298,8 @@ def test_closing_without_a_run_asks_nothing(tab):
 def test_the_log_is_filtered_and_copied(qtbot, tab, run, play):
     play("start load plan:4 steps:4 finish")
     job = run()
-    files.append_line(job.folder / jobs.EVENTS, {"type": "warning", "time": 5.0, "code": "hot", "message": "warm: ऊष्मा"})
+    warning = {"type": "warning", "time": 5.0, "code": "hot", "message": "warm: ऊष्मा"}
+    files.append_line(job.folder / jobs.EVENTS, warning)
     tab.follow(job, start_worker=True)
     qtbot.waitUntil(lambda: chip(tab) == "finished", timeout=10_000)
     assert tab.feed.log.rowCount() == 2

@@ -231,7 +231,8 @@ class Play:
 
 def chat() -> int:
     """Speak the chat protocol. The prompt's first word says what to do: "die", "garbage", "long", or anything."""
-    out, lines = sys.stdout.buffer, open(0, "rb", buffering=0)  # unbuffered, so that select() sees what is there
+    # Unbuffered, so that select() sees what is there; open as long as the process lives.
+    out, lines = sys.stdout.buffer, open(0, "rb", buffering=0)  # noqa: SIM115
 
     def say(**message: Any) -> None:
         out.write(json.dumps({"protocol": 1, **message}, ensure_ascii=False).encode() + b"\n")

@@ -188,7 +188,7 @@ class RunHistory:
                 self.series[name].add(step, math.nan if value is None else value)
 
     def _take_back(self, step: float) -> None:
-        """A resumed attempt learns again from `step` on: what the earlier one did from there is no part of the result."""
+        """A resumed attempt learns again from `step` on: what the earlier one did from there does not count."""
         for name in (*STEP_FIELDS, "eval_loss"):
             self.series[name].cut(step)
         self.takes_back += 1

@@ -72,8 +72,11 @@ def test_readings_of_a_gpu_and_of_none():
 
 
 def test_phases_until_the_first_step():
-    history = fold({"type": "phase", "phase": "reading data", "detail": "a.jsonl"}, {"type": "phase", "phase": "tokenizing"},
-                   {"type": "progress", "phase": "tokenizing", "done": 30, "total": 300, "unit": "rows"})
+    history = fold(
+        {"type": "phase", "phase": "reading data", "detail": "a.jsonl"},
+        {"type": "phase", "phase": "tokenizing"},
+        {"type": "progress", "phase": "tokenizing", "done": 30, "total": 300, "unit": "rows"},
+    )
     assert history.phases == ["reading data", "tokenizing"]
     assert (history.done, history.total, history.unit) == (30, 300, "rows") and not history.stepping
 
