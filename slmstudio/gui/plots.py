@@ -268,6 +268,7 @@ class Plot(QWidget):
             self._readout.hide()
         elif event.type() == QEvent.Type.MouseButtonDblClick:
             self.show_all()
+            return True
         elif event.type() == QEvent.Type.Resize:
             self.empty.setGeometry(self.canvas.rect().adjusted(theme.SPACE_L, 0, -theme.SPACE_L, 0))
         return super().eventFilter(watched, event)

@@ -88,6 +88,8 @@ class RunDetails(Card):
         self.resume_button = SecondaryButton(self.tr("Resume"), self.tr("Go on from the newest checkpoint."))
         self.export_button = SecondaryButton(self.tr("Export…"), "")
         self.chat_button = PrimaryButton(self.tr("Chat"), "")
+        for button in (self.resume_button, self.export_button, self.chat_button):
+            button.setEnabled(False)  # until a run is shown
         self.resume_button.clicked.connect(lambda: self.resume.emit(self._run))
         self.export_button.clicked.connect(self.open_export)
         self.chat_button.clicked.connect(self._chat)
@@ -171,6 +173,7 @@ class RunDetails(Card):
         exports = bool(self.exports.exports.exports)
         self.no_exports.setVisible(not exports and self.export.isHidden())
         self.resume_button.setVisible(run.resumable)
+        self.resume_button.setEnabled(run.resumable)
         self.export_button.setVisible(self.export.isHidden())
         self.export_button.setEnabled(made)
         self.export_button.setToolTip(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Slot
-from PySide6.QtWidgets import QHBoxLayout, QMessageBox, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core import words
 from slmstudio.core.errors import UserError
@@ -16,7 +16,7 @@ from slmstudio.core.jobs import Job, Outcome
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
-from slmstudio.gui import theme
+from slmstudio.gui import close_question, theme
 from slmstudio.gui.plan_panel import PlanPanel, total_steps
 from slmstudio.gui.planning import Planning
 from slmstudio.gui.run_feed import RunFeed
@@ -159,15 +159,6 @@ class TrainingTab(QWidget):
         """A run was started elsewhere, as from Results or by Resume there."""
         if self._job is None or job.folder != self._job.folder or not self.is_running():
             self.follow(job)
-
-    def attach_running(self) -> None:
-        """Look for a run that is at work, as after the window was closed, and follow it."""
-        def found(job: Job | None) -> None:
-            if job is not None and not self.is_running():
-                self.follow(job)
-                self._session.start_run(job)
-
-        run_task(self, lambda task: folder.running(), found, self.banner.show_error)
 
     def follow(self, job: Job, *, start_worker: bool = False) -> None:
         """Show a run from its first event, and go on with it.
@@ -312,45 +303,19 @@ class TrainingTab(QWidget):
         if self._job is not None:
             self.run.set_has_export(bool(_exports(self._job)))
 
-    # -- closing ---------------------------------------------------------------------------------------------
-
     def confirm_close(self) -> bool:
         """Ask what becomes of the run when the window closes. False: do not close."""
-        if not self.is_running():
-            self.detach()
-            return True
-        box, answers = self.close_question()
-        box.exec()
-        answer = answers.get(box.clickedButton(), "cancel")
-        if answer == "cancel" or self._thread is None:
-            return answer != "cancel"
-        if answer == "pause":
-            self._thread.checkpoint()
-            self._thread.pause()
-        elif answer == "stop":
-            self._thread.stop()
+        if self._thread is not None and self.is_running():
+            answer = close_question.ask(self, self._run_config.name if self._run_config else "")
+            if answer == "cancel":
+                return False
+            if answer == "pause":
+                self._thread.checkpoint()
+                self._thread.pause()
+            elif answer == "stop":
+                self._thread.stop()
         self.detach()
         return True
-
-    def close_question(self) -> tuple[QMessageBox, dict[Any, str]]:
-        """The question, and what each of its buttons means."""
-        box = QMessageBox(self)
-        box.setIcon(QMessageBox.Icon.Question)
-        box.setWindowTitle(self.tr("A run is at work"))
-        name = self._run_config.name if self._run_config else ""
-        box.setText(self.tr("“{name}” is still training.").format(name=name))
-        box.setInformativeText(self.tr(
-            "It can go on without the window: open SLM Studio again and it is shown where it is. "
-            "Paused, it keeps its memory but computes nothing."))
-        role = QMessageBox.ButtonRole
-        keep = box.addButton(self.tr("Keep training"), role.AcceptRole)
-        answers = {keep: "keep", box.addButton(self.tr("Pause and save"), role.AcceptRole): "pause",
-                   box.addButton(self.tr("Stop and keep"), role.DestructiveRole): "stop",
-                   box.addButton(QMessageBox.StandardButton.Cancel): "cancel"}
-        for button, answer in answers.items():
-            button.setObjectName(f"close_{answer}")
-        box.setDefaultButton(keep)
-        return box, answers
 
 
 def _exports(job: Job) -> list[Path]:

@@ -65,7 +65,7 @@ def main() -> None:
         state["expected"] = time.perf_counter() + PERIOD_MS / 1000
         if now - state["begin"] > options.seconds:
             timer.stop()
-            app.quit()
+            app.exit()  # quit() would close the window first, which asks what becomes of the run
 
     timer = QTimer()
     timer.setTimerType(Qt.TimerType.PreciseTimer)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
-from PySide6.QtGui import QDropEvent
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QApplication, QCheckBox, QLineEdit, QPlainTextEdit, QPushButton, QWidget
 
 from slmstudio.core.run import folder
@@ -47,25 +47,22 @@ def press(qtbot, window: QWidget, name: str) -> None:
 
 
 def drop(widget: QWidget, file: Path) -> None:
+    """Let a file go over the widget, as the window system would tell it."""
     mime = QMimeData()
     mime.setUrls([QUrl.fromLocalFile(str(file))])
-    QApplication.sendEvent(
-        widget,
-        QDropEvent(
-            QPointF(widget.rect().center()),
-            Qt.DropAction.CopyAction,
-            mime,
-            Qt.MouseButton.LeftButton,
-            Qt.KeyboardModifier.NoModifier,
-        ),
-    )
+    place, action = QPointF(widget.rect().center()), Qt.DropAction.CopyAction
+    buttons, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    entering = QDragEnterEvent(place, action, mime, buttons, keys)
+    QApplication.sendEvent(widget, entering)
+    assert entering.isAccepted()
+    QApplication.sendEvent(widget, QDropEvent(place, action, mime, buttons, keys))
 
 
 def type_into(qtbot, window: QWidget, field: str, text: str) -> None:
     editor = window.findChild(QLineEdit, f"field_{field}")
-    editor.clear()
+    editor.selectAll()
     qtbot.keyClicks(editor, text)
-    qtbot.keyClick(editor, Qt.Key.Key_Tab)
+    qtbot.keyClick(editor, Qt.Key.Key_Return)
 
 
 def test_from_a_dropped_file_to_a_reply(qtbot, window, small_dataset):
@@ -83,7 +80,7 @@ def test_from_a_dropped_file_to_a_reply(qtbot, window, small_dataset):
     qtbot.waitUntil(lambda: training._history.step >= 1, timeout=4 * MINUTES)
     press(qtbot, window, "pause")
     qtbot.waitUntil(lambda: training._history.paused, timeout=2 * MINUTES)
-    press(qtbot, window, "resume")
+    press(qtbot, window, "pause")  # it says Resume now
     qtbot.waitUntil(lambda: training._job.outcome() is not None, timeout=6 * MINUTES)
     assert training._job.outcome().state == "finished", training._job.log_tail()
     run = training._job.folder

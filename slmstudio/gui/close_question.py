@@ -1,0 +1,36 @@
+"""What becomes of a run when the window closes."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QCoreApplication
+from PySide6.QtWidgets import QMessageBox, QWidget
+
+
+def ask(parent: QWidget, name: str) -> str:
+    """Ask, and wait for the answer.
+
+    Args:
+        name: of the run that is at work.
+
+    Returns:
+        "keep" (it goes on without the window), "pause", "stop" or "cancel" (do not close).
+    """
+    def tr(text: str) -> str:
+        return QCoreApplication.translate("CloseQuestion", text)
+
+    box = QMessageBox(parent)
+    box.setIcon(QMessageBox.Icon.Question)
+    box.setWindowTitle(tr("A run is at work"))
+    box.setText(tr("“{name}” is still training.").format(name=name))
+    box.setInformativeText(tr("It can go on without the window: open SLM Studio again and it is shown where it is. "
+                              "Paused, it keeps its memory but computes nothing."))
+    role = QMessageBox.ButtonRole
+    keep = box.addButton(tr("Keep training"), role.AcceptRole)
+    answers = {keep: "keep", box.addButton(tr("Pause and save"), role.AcceptRole): "pause",
+               box.addButton(tr("Stop and keep"), role.DestructiveRole): "stop",
+               box.addButton(QMessageBox.StandardButton.Cancel): "cancel"}
+    for button, answer in answers.items():
+        button.setObjectName(f"close_{answer}")
+    box.setDefaultButton(keep)
+    box.exec()
+    return next((answer for button, answer in answers.items() if button is box.clickedButton()), "cancel")
