@@ -37,6 +37,7 @@ REQUEST, RUN, PROCESS, EVENTS, COMMANDS, OUTCOME, LOG = (
     "outcome.json",
     "worker.log",
 )
+START_LOCK = "start.lock"
 POLL_SECONDS = 0.1
 
 
@@ -95,31 +96,38 @@ class Job:
         Raises:
             UserError: a worker is at work on this folder already, or none can be started.
         """
-        if self.is_alive():
-            raise UserError(
-                f"{self.folder.name} is running already.",
-                "Another process works on it.",
-                "Watch it in the Training tab, or stop it first.",
-            )
-        (self.folder / OUTCOME).unlink(missing_ok=True)
-        (self.folder / PROCESS).unlink(missing_ok=True)
+        import filelock
+
         try:
-            with open(self.folder / LOG, "ab") as log:
-                self._process = subprocess.Popen(
-                    [*worker_command(), str(self.folder)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd=self.folder,
-                    env=worker_environment(),
-                    **_detached(),
-                )
+            # Two windows may press Start at once: the one that comes second must see the first one's worker.
+            with filelock.FileLock(self.folder / START_LOCK):
+                if self.is_alive():
+                    raise UserError(
+                        f"{self.folder.name} is running already.",
+                        "Another process works on it.",
+                        "Watch it in the Training tab, or stop it first.",
+                    )
+                self._spawn()
         except OSError as error:
             raise UserError(
                 "The worker could not be started.",
                 f"The system says: {error}.",
-                "Run the set-up again: python3 packaging/bootstrap.py setup",
+                "Check the disk. If that is well, run the set-up again: python3 packaging/bootstrap.py setup",
             ) from error
+
+    def _spawn(self) -> None:
+        (self.folder / OUTCOME).unlink(missing_ok=True)
+        (self.folder / PROCESS).unlink(missing_ok=True)
+        with open(self.folder / LOG, "ab") as log:
+            self._process = subprocess.Popen(
+                [*worker_command(), str(self.folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env=worker_environment(),
+                **_detached(),
+            )
         write_process_file(self.folder, self._process.pid)
 
     def is_alive(self) -> bool:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,23 @@ def test_a_read_only_disk_is_said(tmp_path, tiny_model, rows_file):
         assert "read-only" in caught.value.why
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_two_windows_that_start_at_once_start_one_worker(tmp_path, tiny_model, rows_file):
+    config = RunConfig(name="trial", model=str(tiny_model), train_file=str(rows_file), max_steps=5000, **SETTINGS)
+    job = folder.create(config, tmp_path / "runs")
+
+    def press_start(_: int) -> bool:
+        try:
+            jobs.Job(job.folder).start()
+        except UserError:
+            return False
+        return True
+
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert sum(pool.map(press_start, range(4))) == 1
+        wait_for(job, "step")
+        assert job.is_alive() and job.outcome() is None
+    finally:
+        job.kill()

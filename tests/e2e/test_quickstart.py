@@ -1,0 +1,38 @@
+"""The quickstart as a newcomer runs it: the starter model learns, is exported, and the export is proven."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+def test_a_first_run_learns_and_its_export_equals_it(starter_home, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "slmstudio", "quickstart", "--out", str(tmp_path / "first"), "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    result = json.loads(done.stdout.splitlines()[-1])
+    print(json.dumps(result, ensure_ascii=False, indent=1))
+
+    assert result["eval_loss_after"] <= 0.75 * result["eval_loss_before"]
+    assert result["chrf_after"] > result["chrf_before"]
+    assert result["train_loss_last"] < result["train_loss_first"]
+    parity = result["parity"]
+    assert parity["token_ids_equal"] and parity["prompts"] >= 50
+    assert parity["nmse"] < 1e-4 and parity["top1"] >= 0.99
+    assert Path(result["gguf"]).stat().st_size == result["gguf_bytes"]
+    assert result["reply"]
+    run = Path(result["run_dir"])
+    assert {"run.json", "events.jsonl", "outcome.json", "adapter", "checkpoints", "exports"} <= {
+        path.name for path in run.iterdir()
+    }
