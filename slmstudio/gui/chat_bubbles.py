@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWi
 
 from slmstudio.gui import theme
 from slmstudio.gui.throttle import Throttle
-from slmstudio.gui.widgets import text_label
+from slmstudio.gui.widgets import breakable, text_label
 
 SHARE_OF_WIDTH = 0.92
 CURSOR = "▍"
@@ -36,7 +36,7 @@ class ChatBubble(QFrame):
 
     def show_text(self) -> None:
         """Draw the message as it is now."""
-        text = self.content + CURSOR if self.writing else self.content
+        text = breakable(self.content + CURSOR if self.writing else self.content)
         self.label.setText(text if self.role == "user" else _hard_breaks(text))
         self._fit()
 

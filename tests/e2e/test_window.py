@@ -52,7 +52,7 @@ def drop(widget: QWidget, file: Path) -> None:
     mime.setUrls([QUrl.fromLocalFile(str(file))])
     place, action = QPointF(widget.rect().center()), Qt.DropAction.CopyAction
     buttons, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-    entering = QDragEnterEvent(place, action, mime, buttons, keys)
+    entering = QDragEnterEvent(place.toPoint(), action, mime, buttons, keys)
     QApplication.sendEvent(widget, entering)
     assert entering.isAccepted()
     QApplication.sendEvent(widget, QDropEvent(place, action, mime, buttons, keys))

@@ -71,7 +71,7 @@ def drop() -> Callable[..., None]:
         mime.setUrls([QUrl.fromLocalFile(str(file)) for file in files])
         place, action, buttons = QPointF(widget.rect().center()), Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton
         none = Qt.KeyboardModifier.NoModifier
-        entering = QDragEnterEvent(place, action, mime, buttons, none)
+        entering = QDragEnterEvent(place.toPoint(), action, mime, buttons, none)
         QApplication.sendEvent(widget, entering)
         assert entering.isAccepted()
         QApplication.sendEvent(widget, QDropEvent(place, action, mime, buttons, none))

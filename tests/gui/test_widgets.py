@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,14 @@ def test_a_card_holds_heading_actions_and_body(qtbot):
     assert card.title.text() == "Datasets"
     assert card.isAncestorOf(action) and card.isAncestorOf(child)
     assert isinstance(card.body, QVBoxLayout)
+
+
+def test_a_run_that_is_too_long_for_a_line_gets_places_to_break():
+    from slmstudio.gui.widgets import breakable
+
+    run = "आपृचा" * 40
+    broken = breakable(run)
+    assert broken.replace("\u200b", "") == run and max(map(len, broken.split("\u200b"))) < 20
+    assert all(not unicodedata.category(piece[0]).startswith("M") for piece in broken.split("\u200b"))
+    address = "https://example.org/" + "a" * 100
+    assert breakable(f"see {address} and text") == f"see {address} and text"

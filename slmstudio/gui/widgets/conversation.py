@@ -9,7 +9,7 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.gui import theme
-from slmstudio.gui.widgets.labels import text_label
+from slmstudio.gui.widgets.labels import breakable, text_label
 
 SHARE_OF_WIDTH = 0.92
 SHOWN_CHARACTERS = 20_000
@@ -26,7 +26,7 @@ class Bubble(QFrame):
         column.setContentsMargins(12, 8, 12, 8)
         column.setSpacing(2)
         self._caption = text_label(caption, "small")
-        self.text = text_label(text, wrap=True)
+        self.text = text_label(breakable(text), wrap=True)
         self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse
                                           | Qt.TextInteractionFlag.TextSelectableByKeyboard)
         self.text.setAccessibleName(caption or role)

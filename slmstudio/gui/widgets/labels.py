@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
 from slmstudio.gui.theme import restyle
+
+_LONG_RUN = re.compile(r"\S{60,}")
+_PIECE = 12
+"""Characters between two places to break."""
 
 
 def text_label(text: str = "", role: str = "body", *, wrap: bool = False, parent: QWidget | None = None) -> QLabel:
@@ -21,6 +28,27 @@ def text_label(text: str = "", role: str = "body", *, wrap: bool = False, parent
     label.setWordWrap(wrap)
     label.setTextFormat(Qt.TextFormat.PlainText)
     return label
+
+
+def breakable(text: str) -> str:
+    """`text` with places to break in runs that are too long for a line, which a label would cut off.
+
+    A model that repeats itself writes them. Addresses stay whole, so that they can be copied.
+    """
+    return _LONG_RUN.sub(lambda run: run[0] if "/" in run[0] else _broken(run[0]), text)
+
+
+def _broken(run: str) -> str:
+    out, since = [], 0
+    for before, letter in zip(" " + run, run, strict=False):
+        # A mark belongs to the letter before it, and a virama (class 9) joins the one behind it.
+        joined = unicodedata.category(letter).startswith("M") or unicodedata.combining(before) == 9
+        if since >= _PIECE and not joined:
+            out.append("\u200b")
+            since = 0
+        out.append(letter)
+        since += 1
+    return "".join(out)
 
 
 def counted(count: int, one: str, many: str) -> str:
