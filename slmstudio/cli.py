@@ -15,7 +15,7 @@ import typer
 
 from slmstudio.cli_progress import Follower, print_error, print_json, print_table
 from slmstudio.core import jobs
-from slmstudio.core.errors import UserError
+from slmstudio.core.errors import Problem, UserError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -94,8 +94,16 @@ def data_check(file: Annotated[Path, typer.Argument(help="JSONL file.")], as_jso
     """Read a dataset and name every problem in it, with its line. Exit status 2 when there is one."""
     from slmstudio.core.data import reader
 
-    with Follower() as follower:
-        dataset = reader.read_dataset(file, progress=follower.on_bytes)
+    try:
+        with Follower() as follower:
+            dataset = reader.read_dataset(file, progress=follower.on_bytes)
+    except UserError as error:
+        print_error(error, as_json=False)
+        if as_json:
+            problems = error.problems or [Problem(" ".join(filter(None, (error.what, error.why))))]
+            print_json({"file": str(file), "records": 0, "problems": [problem.to_dict() for problem in problems],
+                        "error": error.to_dict()})
+        return 2
     if as_json:
         print_json(
             {
