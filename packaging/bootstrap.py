@@ -23,6 +23,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
 SCRIPTS = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin")
 PYTHON = os.path.join(SCRIPTS, "python.exe" if os.name == "nt" else "python")
+FIRST_RUN = "my-first-run"  # in the current folder
 STAMPS = os.path.join(VENV, "bootstrap.json")
 
 
@@ -149,11 +150,12 @@ def has_screen() -> bool:
 
 
 def open_window() -> int:
-    """Become the window's process; on Windows, wait for it."""
-    if not has_screen():
-        print(how_to_open())
-        return 0
+    """Become the window's process, or without a screen the quickstart's; on Windows, wait for it."""
     command = [PYTHON, "-P", "-m", "slmstudio"]  # -P: nothing in the current folder may stand in for a package
+    if not has_screen():
+        print("There is no screen here, so no window opens. The quickstart runs instead, in the folder " + FIRST_RUN)
+        sys.stdout.flush()
+        command += ["quickstart", "--out", FIRST_RUN]
     if os.name == "nt":
         import subprocess
 
