@@ -39,6 +39,8 @@ def main(arguments: list[str]) -> int:
     except typer.TyperException as error:
         show = getattr(error, "show", None)  # usage errors print themselves, with a hint
         show() if show else print(error, file=sys.stderr)
+        if as_json:
+            print_json({"error": UserError(str(error), "", "See --help.").to_dict()})
         return 2
     except (typer.Abort, KeyboardInterrupt):
         print("Cancelled.", file=sys.stderr)
@@ -121,6 +123,8 @@ def data_check(file: Annotated[Path, typer.Argument(help="JSONL file.")], as_jso
         for problem in dataset.problems:
             print(f"  {problem}")
         print(f"{len(dataset.problems)} problems" if dataset.problems else "No problems.")
+    if dataset.problems:
+        print(f"error: {file}: {len(dataset.problems)} rows cannot be used.", file=sys.stderr)
     return 2 if dataset.problems else 0
 
 
@@ -156,6 +160,8 @@ def plan(
         files.write_atomically(out, files.dump_pretty(config.to_dict()))
     except OSError as error:
         raise from_os_error(error, f"write {out}") from error
+    for problem in dataset.problems:
+        print(f"warning: {data}: {problem}; this row is left out.", file=sys.stderr)
     state = config.to_dict()
     if as_json:
         print_json(
@@ -191,7 +197,10 @@ def train(
 
     config = run_config.load(run)
     if run.is_dir():
-        job = jobs.Job(run.absolute())
+        job = jobs.Job(run)
+        ended = job.outcome()
+        if ended is not None and ended.state == "finished":
+            raise UserError(f"{run.name} is finished already.", "", f"Export it: slmstudio export {run}")
     else:
         config.check()
         job = folder.create(config, out.absolute() if out else None)

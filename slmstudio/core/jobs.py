@@ -62,14 +62,18 @@ class Outcome:
         return self.state in ("finished", "stopped")
 
     def user_error(self) -> UserError:
-        return UserError.from_dict(self.error) if self.error else UserError(f"The job {self.state}.")
+        return (
+            UserError.from_dict(self.error)
+            if self.error
+            else UserError(f"The job was {self.state} before anything was saved.")
+        )
 
 
 class Job:
     """A job folder, and whichever process works on it."""
 
     def __init__(self, folder: Path):
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()  # the worker starts in a folder of its own
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -151,8 +155,8 @@ class Job:
             return Outcome(known["state"] or "failed", known["error"], known["details"] or "", known["result"] or {})
         if not (self.folder / PROCESS).exists() or self.is_alive():
             return None
-        # The outcome may have been written between the two looks.
-        if (self.folder / OUTCOME).exists():
+        # The outcome may have been written between the two looks; a damaged one counts as none.
+        if files.read_json(self.folder / OUTCOME) is not None:
             return self.outcome()
         return Outcome("crashed", self._cause_of_death().to_dict(), details=self.log_tail())
 

@@ -37,6 +37,7 @@ def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]
     Raises:
         UserError: a phase failed; what was made before it is kept.
     """
+    out = out.absolute()
     seconds: dict[str, float] = {}
     started = time.monotonic()
 

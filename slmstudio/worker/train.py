@@ -41,6 +41,10 @@ def run(job: JobContext) -> dict[str, Any]:
         raise UserError(
             "The run configuration cannot be used.", "Some values are out of range.", "Correct them.", problems
         )
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "There is no NVIDIA GPU here to train on.", "The run asks for device cuda.", "Set device to auto or cpu."
+        )
     if config.threads:
         torch.set_num_threads(config.threads)
     with contextlib.closing(Sensors(job)):
@@ -220,5 +224,5 @@ def losses(job: JobContext) -> dict[str, float | None]:
         "train_loss_first": steps.get(first),
         "train_loss_last": steps.get(last),
         "eval_loss_before": evals[min(evals)] if evals else None,
-        "eval_loss_after": evals[max(evals)] if evals else None,
+        "eval_loss_after": evals[max(evals)] if len(evals) > 1 else None,  # a run stopped early has only the first
     }

@@ -9,6 +9,7 @@ from typing import Any
 import datasets
 import torch
 
+from slmstudio.core import files
 from slmstudio.core.data import reader, split
 from slmstudio.core.errors import UserError
 from slmstudio.core.model import tokens
@@ -45,7 +46,13 @@ def read_rows(config: RunConfig, job: JobContext) -> tuple[list[reader.Record], 
 
     train = load(config.train_file).records
     if config.eval_file:
-        return train, load(config.eval_file).records
+        held_out = load(config.eval_file).records
+        learned = {files.dump_line({"messages": row.messages}) for row in train}
+        seen = sum(files.dump_line({"messages": row.messages}) in learned for row in held_out)
+        if seen:
+            job.warn("test_rows_learned", f"{seen} of {len(held_out)} test rows are among the rows to learn: eval loss "
+                                          "will look better than it is.")
+        return train, held_out
     return split.split(train, config.eval_fraction, config.split_seed)
 
 

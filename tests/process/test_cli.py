@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 @pytest.fixture
 def slmstudio(studio_home):
-    def call(*arguments: object, status: int = 0) -> subprocess.CompletedProcess[str]:
+    def call(*arguments: object, status: int = 0, where: Path = ROOT) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "-m", "slmstudio", *map(str, arguments)],
-            cwd=ROOT,
+            cwd=where,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             timeout=110,
@@ -92,3 +94,16 @@ def test_training_with_missing_files_is_refused_before_a_run_exists(slmstudio, t
 
 def test_unknown_command(slmstudio):
     assert "No such command" in slmstudio("fly", status=2).stderr
+
+
+def test_paths_below_the_current_folder_work(slmstudio, rows_file, tiny_model, tmp_path, monkeypatch):
+    """Workers start in folders of their own, so each path a person types must be made whole first."""
+    monkeypatch.chdir(tmp_path)
+    slmstudio("plan", "--model", os.path.relpath(tiny_model), "--data", rows_file.name, "--out", "run.json", "--set",
+              "max_steps=1", "--set", "device=cpu", "--json", where=tmp_path)
+    result = last_json(slmstudio("train", "run.json", "--out", "here", "--json", where=tmp_path))
+    assert result["outcome"] == "finished"
+    assert Path(result["run_dir"]).parent == tmp_path / "here"
+    run = os.path.relpath(result["run_dir"], tmp_path)
+    exported = last_json(slmstudio("export", run, "--type", "F16", "--json", where=tmp_path))
+    assert Path(exported["files"][0]["path"]).is_file()

@@ -200,3 +200,16 @@ def test_rows_too_long_are_cut_and_said(make_job, rows_file):
     job = make_job(max_steps=1)
     train.run(job)
     assert any(event["code"] == "rows_cut" for event in events(job, "warning"))
+
+
+def test_test_rows_that_are_learned_are_said(make_job, rows_file):
+    job = make_job(max_steps=1, eval_file=str(rows_file))
+    train.run(job)
+    assert "8 of 8" in next(e["message"] for e in events(job, "warning") if e["code"] == "test_rows_learned")
+
+
+def test_a_gpu_that_is_not_there_is_refused(make_job):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(UserError, match="no NVIDIA GPU"):
+        train.run(make_job(device="cuda"))

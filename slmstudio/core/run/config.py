@@ -165,6 +165,9 @@ class RunConfig:
         Raises:
             UserError: a newer format, a missing field, or a value of the wrong type: all at once.
         """
+        if not isinstance(state.get("format", FORMAT), int):
+            raise UserError("The run configuration cannot be used.", "Its format is no whole number.",
+                            "Let `slmstudio plan` write the file.")
         if state.get("format", FORMAT) > FORMAT:
             raise UserError(
                 "This run was made by a newer SLM Studio.",
@@ -180,6 +183,9 @@ class RunConfig:
             except ValueError as error:
                 problems.append(Problem(str(error), field=name))
         if problems:
+            wrong = {problem.field for problem in problems}
+            filled = dict.fromkeys(("name", "model", "train_file"), "x") | values
+            problems += [problem for problem in cls(**filled).problems() if problem.field not in wrong]
             raise UserError(
                 "The run configuration cannot be used.",
                 "Some fields are missing or wrong.",
@@ -294,4 +300,11 @@ def load(path: Path) -> RunConfig:
             "It is not a JSON object.",
             "Write one with `slmstudio plan --model M --data FILE --out RUN.json`.",
         )
-    return RunConfig.from_dict(state)
+    config = RunConfig.from_dict(state)
+    unknown = state.keys() - RunConfig.__dataclass_fields__.keys() - {"format", "kind", "protocol", "created"}
+    if unknown or state.get("kind", "train") != "train":
+        problems = [Problem("is no field of a run; it may be misspelt.", field=name) for name in sorted(unknown)]
+        if state.get("kind", "train") != "train":
+            problems.append(Problem(f"{state['kind']!r} is not allowed; it must be 'train'.", field="kind"))
+        raise UserError(f"{path} cannot be used.", "", "Correct these fields.", problems + config.problems())
+    return config

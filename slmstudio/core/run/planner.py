@@ -169,6 +169,10 @@ class _Proposal:
         device = self.set(
             "device", "auto", f"{gpu.name} is used." if gpu else "No NVIDIA GPU here, so the processor trains."
         )
+        if device == "cuda" and gpu is None:
+            raise UserError(
+                "There is no NVIDIA GPU here to train on.", machine.gpu_reason, "Set device to auto or cpu."
+            )
         self.gpu = gpu if device != "cpu" else None
         if self.gpu is None:
             cores = machine.physical_cores
@@ -279,7 +283,7 @@ class _Proposal:
         per_epoch = math.ceil(self.rows / effective)
         total = self.chosen.get("max_steps") or max(1, math.ceil(self.values["epochs"] * per_epoch))
         every = max(1, math.ceil(total / EVALUATIONS))
-        self.set("eval_steps", every, f"{EVALUATIONS} evaluations in {total:,} steps, and one before the first.")
+        self.set("eval_steps", every, f"{math.ceil(total / every)} evaluations in {total:,} steps, one more before.")
         self.set(
             "save_steps",
             max(1, min(every, 200)),

@@ -79,3 +79,22 @@ def test_typed_text_becomes_a_value(name, text, value):
 def test_unfit_values_are_refused(name, value):
     with pytest.raises(ValueError, match="must"):
         convert(name, value)
+
+
+def test_misspelt_fields_in_a_file_are_refused_with_all_else_that_is_wrong(tmp_path):
+    file = tmp_path / "run.json"
+    file.write_text(json.dumps({**minimal().to_dict(), "learing_rate": 1, "kind": "dance", "lora_rank": 0}))
+    with pytest.raises(UserError) as caught:
+        run_config.load(file)
+    assert {problem.field for problem in caught.value.problems} == {"learing_rate", "kind", "lora_rank"}
+
+
+def test_a_wrong_type_does_not_hide_a_value_out_of_range():
+    with pytest.raises(UserError) as caught:
+        RunConfig.from_dict({"name": "x", "model": "m", "train_file": "t", "lora_rank": "many", "epochs": 0})
+    assert {problem.field for problem in caught.value.problems} == {"lora_rank", "epochs"}
+
+
+def test_a_format_that_is_no_number_is_refused():
+    with pytest.raises(UserError, match="cannot be used"):
+        RunConfig.from_dict({"format": "1", "name": "x", "model": "m", "train_file": "t"})
