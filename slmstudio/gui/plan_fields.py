@@ -8,15 +8,12 @@ from PySide6.QtCore import QCoreApplication, Qt, Signal
 from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
-from slmstudio.core.run import config as run_config
+from slmstudio.core.run import limits
 from slmstudio.core.run.config import RunConfig
 from slmstudio.gui import theme
 from slmstudio.gui.widgets import ElidedLabel, IconButton, text_label
 
-CHOICES = {
-    "method": run_config.METHODS, "precision": run_config.PRECISIONS, "lr_scheduler": run_config.SCHEDULERS,
-    "optimizer": run_config.OPTIMIZERS, "device": run_config.DEVICES, "attention": run_config.ATTENTION,
-}
+CHOICES = limits.CHOICES
 FIXED = ("model", "train_file", "eval_file")
 """Decided in the tabs before; the plan only shows them."""
 SIMPLE = ("name", "method", "lora_rank", "epochs", "max_length", "micro_batch_size", "gradient_accumulation_steps",

@@ -8,14 +8,9 @@ from typing import Any, get_type_hints
 
 from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.run import limits, values
 
 FORMAT = 1
-METHODS = ("lora", "full")
-PRECISIONS = ("fp32", "bf16", "fp16")
-SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")
-OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "adafactor", "sgd")
-DEVICES = ("auto", "cpu", "cuda")
-ATTENTION = ("sdpa", "eager", "flash_attention_2")
 
 
 @dataclass
@@ -29,7 +24,12 @@ class RunConfig:
         eval_file: JSONL with rows that are never learned; None splits them off `train_file`.
         eval_fraction: share of `train_file` split off for evaluation when there is no `eval_file`.
         split_seed: seed of that split.
-        method: "lora" (an adapter learns, the base is frozen) or "full" (every weight learns).
+        objective: what is learned: "sft" (answers), "text" (continued pretraining on plain text), or which answers are
+            better: "dpo" and "orpo" (from pairs), "kto" (from single answers marked good or bad).
+        method: "lora" (an adapter learns, the base is frozen), "qlora" (the same on a base held in 4 bits, NF4),
+            "full" (every weight learns) or "scratch" (a new, small model of the base's architecture and tokenizer).
+        start_from: folder of an earlier run, or of its adapter or model, whose weights this run goes on from.
+        scratch_size: parameters of a model trained from scratch, about.
         epochs: passes over the training rows; ignored when `max_steps` is set.
         max_steps: optimizer updates; None means: as many as `epochs` takes.
         max_length: sequence length in tokens; longer rows are cut at the end.
@@ -41,18 +41,30 @@ class RunConfig:
         weight_decay: AdamW's decoupled weight decay.
         max_grad_norm: gradients are clipped to this norm.
         optimizer: name in transformers' `optim`.
+        beta: how strongly preference tuning holds on to what the model said before; for ORPO the odds ratio's weight.
+        neftune_noise_alpha: noise on the embeddings while learning answers (NEFTune); 0 is none, 5 is usual.
         lora_rank: rank of the adapter's matrices.
         lora_alpha: the adapter's update is scaled by alpha / rank.
         lora_dropout: dropout before the adapter's first matrix.
         target_modules: layers that get an adapter; "all-linear" is every linear layer but the head.
+        use_dora: learn the magnitude of each weight row apart from its direction (DoRA): better at low ranks, slower.
+        use_rslora: scale the adapter by alpha / sqrt(rank) (rank-stabilised LoRA), so that high ranks learn as fast.
         precision: number format of the weights that are held in memory.
         attention: attention implementation.
         gradient_checkpointing: recompute activations in the backward pass: less memory, about a fifth slower.
         completion_only_loss: learn the assistant's words only, not the questions.
         group_by_length: batch rows of like length together, so that little is padding.
+        packing: lay the rows of a micro-batch end to end instead of padding them; each attends to itself only.
+        use_liger_kernel: Liger's fused kernels for norms and the loss; NVIDIA GPUs only.
+        torch_compile: let PyTorch compile the model: minutes at the start, faster steps; needs a C++ compiler.
         eval_steps: optimizer updates between evaluations.
         save_steps: optimizer updates between checkpoints.
         keep_checkpoints: how many of the newest checkpoints are kept; the best one always is.
+        early_stopping_patience: evaluations without a better eval loss before the run ends by itself; 0 is never.
+        use_best_checkpoint: keep the weights with the lowest eval loss, not the last ones, as the result.
+        sample_prompts: questions answered at each evaluation, so that one sees it learn; empty takes evaluation rows.
+        sample_max_tokens: length of these answers; 0 asks none.
+        tensorboard: write the curves as TensorBoard files too, into the run's folder.
         seed: of weights, order and dropout.
         device: "auto" takes the GPU when there is one.
         threads: CPU threads of the worker; 0 leaves it to torch.
@@ -64,7 +76,10 @@ class RunConfig:
     eval_file: str | None = None
     eval_fraction: float = 0.1
     split_seed: int = 0
+    objective: str = "sft"
     method: str = "lora"
+    start_from: str | None = None
+    scratch_size: str = "30M"
     epochs: float = 3.0
     max_steps: int | None = None
     max_length: int = 1024
@@ -76,22 +91,44 @@ class RunConfig:
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     optimizer: str = "adamw_torch"
+    beta: float = 0.1
+    neftune_noise_alpha: float = 0.0
     lora_rank: int = 16
     lora_alpha: int = 32
     lora_dropout: float = 0.0
     target_modules: str | list[str] = "all-linear"
+    use_dora: bool = False
+    use_rslora: bool = False
     precision: str = "fp32"
     attention: str = "sdpa"
     gradient_checkpointing: bool = False
     completion_only_loss: bool = True
     group_by_length: bool = True
+    packing: bool = False
+    use_liger_kernel: bool = False
+    torch_compile: bool = False
     eval_steps: int = 20
     save_steps: int = 20
     keep_checkpoints: int = 2
+    early_stopping_patience: int = 0
+    use_best_checkpoint: bool = True
+    sample_prompts: list[str] = field(default_factory=list)
+    sample_max_tokens: int = 48
+    tensorboard: bool = False
     seed: int = 42
     device: str = "auto"
     threads: int = 0
     reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def has_adapter(self) -> bool:
+        """Whether an adapter learns and the base stays as it is."""
+        return self.method in ("lora", "qlora")
+
+    @property
+    def is_preference(self) -> bool:
+        """Whether it learns which answers are better, rather than the answers."""
+        return self.objective in limits.PREFERENCES
 
     @property
     def effective_batch_size(self) -> int:
@@ -100,46 +137,7 @@ class RunConfig:
 
     def problems(self) -> list[Problem]:
         """Everything wrong with the values, without touching a file. Empty when all is well."""
-        found: list[Problem] = []
-
-        def need(name: str, ok: bool, limit: str) -> None:
-            if not ok:
-                found.append(Problem(f"{getattr(self, name)!r} is not allowed; it must be {limit}.", field=name))
-
-        for name in ("name", "model", "train_file"):
-            need(name, bool(str(getattr(self, name)).strip()), "filled in")
-        for name, allowed in (
-            ("method", METHODS),
-            ("precision", PRECISIONS),
-            ("lr_scheduler", SCHEDULERS),
-            ("optimizer", OPTIMIZERS),
-            ("device", DEVICES),
-            ("attention", ATTENTION),
-        ):
-            need(name, getattr(self, name) in allowed, "one of " + ", ".join(allowed))
-        for name, low, high in (
-            ("max_length", 8, 1_048_576),
-            ("micro_batch_size", 1, 4096),
-            ("gradient_accumulation_steps", 1, 4096),
-            ("lora_rank", 1, 4096),
-            ("lora_alpha", 1, 65536),
-            ("eval_steps", 1, 10**9),
-            ("save_steps", 1, 10**9),
-            ("keep_checkpoints", 1, 10**6),
-            ("threads", 0, 1024),
-            ("seed", 0, 2**32 - 1),
-            ("split_seed", 0, 2**32 - 1),
-        ):
-            need(name, low <= getattr(self, name) <= high, f"from {low:,} to {high:,}")
-        need("max_steps", self.max_steps is None or self.max_steps >= 1, "at least 1, or empty")
-        need("epochs", 0 < self.epochs <= 10_000, "above 0 and at most 10,000")
-        need("learning_rate", 0 < self.learning_rate <= 1, "above 0 and at most 1")
-        need("eval_fraction", 0 <= self.eval_fraction <= 0.5, "from 0 to 0.5")
-        need("warmup_fraction", 0 <= self.warmup_fraction < 1, "from 0 to below 1")
-        need("weight_decay", 0 <= self.weight_decay <= 1, "from 0 to 1")
-        need("max_grad_norm", self.max_grad_norm > 0, "above 0")
-        need("lora_dropout", 0 <= self.lora_dropout < 1, "from 0 to below 1")
-        return found
+        return limits.problems(self)
 
     def check(self) -> None:
         """Look at the values and at the files they name, before anything is loaded.
@@ -148,7 +146,7 @@ class RunConfig:
             UserError: naming every problem.
         """
         found = self.problems()
-        for name in ("model", "train_file", "eval_file"):
+        for name in ("model", "train_file", "eval_file", "start_from"):
             path = getattr(self, name)
             if path and not Path(path).exists():
                 found.append(Problem(f"{path} does not exist.", field=name))
@@ -195,76 +193,13 @@ class RunConfig:
         return cls(**values)
 
 
-ALIASES = {
-    "per_device_train_batch_size": "micro_batch_size",
-    "num_train_epochs": "epochs",
-    "max_seq_length": "max_length",
-    "lr": "learning_rate",
-    "lr_scheduler_type": "lr_scheduler",
-    "warmup_ratio": "warmup_fraction",
-    "optim": "optimizer",
-    "attn_implementation": "attention",
-    "rank": "lora_rank",
-    "alpha": "lora_alpha",
-}
-"""Names that other trainers use for the same thing, accepted by `--set`."""
-
-
 def convert(name: str, value: Any) -> Any:
     """Make `value` (a JSON value, or text that a person typed) fit the field `name`.
 
     Raises:
         ValueError: with a sentence, when it does not fit.
     """
-    hint = str(get_type_hints(RunConfig)[name])
-    if value is None or (isinstance(value, str) and value.strip().lower() in ("none", "null", "")):
-        if "None" in hint:
-            return None
-        if not isinstance(value, str) or "str" not in hint:
-            raise ValueError("must not be empty.")
-    try:
-        if "dict" in hint:
-            return dict(value)
-        if "bool" in hint:
-            return _to_bool(value)
-        if "int" in hint and "str" not in hint:
-            if isinstance(value, bool) or (isinstance(value, float) and value != int(value)):
-                raise ValueError
-            return int(value)
-        if "float" in hint:
-            if isinstance(value, bool):
-                raise ValueError
-            return float(value)
-        if "list" in hint:
-            if isinstance(value, list):
-                return [str(item) for item in value]
-            return [part.strip() for part in value.split(",")] if "," in value else str(value)
-        if not isinstance(value, str):
-            raise ValueError
-        return value
-    except (ValueError, TypeError, OverflowError) as error:
-        wanted = next(
-            word
-            for key, word in (
-                ("bool", "true or false"),
-                ("int", "a whole number"),
-                ("float", "a number"),
-                ("str", "text"),
-                ("dict", "an object"),
-            )
-            if key in hint
-        )
-        raise ValueError(f"{value!r} is not allowed; it must be {wanted}.") from error
-
-
-def _to_bool(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.strip().lower() in ("true", "yes", "on", "1"):
-        return True
-    if isinstance(value, str) and value.strip().lower() in ("false", "no", "off", "0"):
-        return False
-    raise ValueError
+    return values.convert(str(get_type_hints(RunConfig)[name]), value, prose=name == "sample_prompts")
 
 
 def field_help() -> dict[str, str]:

@@ -14,7 +14,8 @@ from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.model import memory, tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
-from slmstudio.core.run.config import ALIASES, RunConfig, convert, field_help
+from slmstudio.core.run.config import RunConfig, convert, field_help
+from slmstudio.core.run.values import ALIASES, METHOD_WORDS
 
 SAMPLED_ROWS = 2000
 """Rows that are tokenized to learn the lengths; more add no knowledge that a plan needs."""
@@ -104,6 +105,9 @@ def overrides(raw: dict[str, Any]) -> dict[str, Any]:
         name = ALIASES.get(given, given)
         if name not in known:
             problems.append(Problem("is no field of a run. Fields: " + ", ".join(known), field=given))
+            continue
+        if name == "method" and str(value).strip().lower() in METHOD_WORDS:
+            chosen |= METHOD_WORDS[str(value).strip().lower()]
             continue
         try:
             chosen[name] = convert(name, value)
