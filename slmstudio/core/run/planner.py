@@ -100,7 +100,8 @@ def overrides(raw: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: unknown names and wrong values, all at once.
     """
-    known, chosen, problems = field_help(), {}, []
+    chosen: dict[str, Any] = {}
+    known, problems = field_help(), []
     for given, value in raw.items():
         name = ALIASES.get(given, given)
         if name not in known:
