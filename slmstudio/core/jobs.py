@@ -38,6 +38,8 @@ REQUEST, RUN, PROCESS, EVENTS, COMMANDS, OUTCOME, LOG = (
     "worker.log",
 )
 START_LOCK = "start.lock"
+MEMORY_KILL = "out_of_memory_kill"
+"""Type of the event that a new start of a job begins with when the system had killed the one before for its memory."""
 POLL_SECONDS = 0.1
 
 
@@ -120,6 +122,9 @@ class Job:
             ) from error
 
     def _spawn(self) -> None:
+        if self._died_of_memory():
+            files.append_line(self.folder / EVENTS,
+                              {"protocol": PROTOCOL, "time": round(time.time(), 3), "type": MEMORY_KILL})
         (self.folder / OUTCOME).unlink(missing_ok=True)
         (self.folder / PROCESS).unlink(missing_ok=True)
         with open(self.folder / LOG, "ab") as log:
@@ -130,7 +135,7 @@ class Job:
                 stderr=log,
                 cwd=self.folder,
                 env=worker_environment(),
-                **_detached(),
+                **detached(),
             )
         write_process_file(self.folder, self._process.pid)
 
@@ -229,6 +234,12 @@ class Job:
             return self._process.wait(timeout=1)
         return None
 
+    def _died_of_memory(self) -> bool:
+        """Whether the last process is gone without an outcome and the kernel has killed for memory since it began."""
+        state = files.read_json(self.folder / PROCESS) or {}
+        return (state.get("boot_id") == boot_id() and files.read_json(self.folder / OUTCOME) is None
+                and _oom_kills() > state.get("oom_kills", 0))
+
     def _cause_of_death(self) -> UserError:
         state = files.read_json(self.folder / PROCESS) or {}
         code = self._reap()
@@ -307,7 +318,8 @@ def worker_environment() -> dict[str, str]:
     }
 
 
-def _detached() -> dict[str, Any]:
+def detached() -> dict[str, Any]:
+    """What `Popen` needs so that a process outlives the one that starts it."""
     if os.name == "nt":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}  # type: ignore[attr-defined]
     return {"start_new_session": True}

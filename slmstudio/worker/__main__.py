@@ -5,6 +5,7 @@ The environment is set before anything heavy is imported: offline, no telemetry.
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import importlib
 import os
@@ -56,18 +57,40 @@ def run_job(folder: Path) -> int:
     job = JobContext(folder, jobs.Job(folder).request())
     job.emit("job_started", pid=os.getpid(), kind=job.request["kind"])
     outcome = _outcome_of(job)
-    job.emit("job_ended", state=outcome.state)
-    jobs.write_outcome(folder, outcome)
+    if outcome is None:
+        from slmstudio.worker import recover
+
+        lock.release()
+        recover.start_anew(job)
+        return 0
+    _write_outcome(job, outcome)
     return 0 if outcome.was_successful() else 1
 
 
-def _outcome_of(job: Any) -> jobs.Outcome:
-    from slmstudio.worker.context import Cancelled
+def _write_outcome(job: Any, outcome: jobs.Outcome) -> None:
+    """The last word must not be lost to a full disk: wait for the few bytes it takes."""
+    import time
+
+    job.emit("job_ended", state=outcome.state)
+    while True:
+        try:
+            return jobs.write_outcome(job.folder, outcome)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            time.sleep(1.0)
+
+
+def _outcome_of(job: Any) -> jobs.Outcome | None:
+    """How the job ended; None when a fresh process must go on with it."""
+    from slmstudio.worker.context import Cancelled, StartAnew
 
     try:
         module = importlib.import_module(KINDS[job.request["kind"]])
         result = module.run(job)
-        return jobs.Outcome(result.pop("state", "finished"), result=result)
+        return jobs.Outcome(result.pop("state", "finished"), result.pop("error", None), result=result)
+    except StartAnew:
+        return None
     except Cancelled:
         return jobs.Outcome("cancelled")
     except UserError as error:
@@ -78,6 +101,8 @@ def _outcome_of(job: Any) -> jobs.Outcome:
         return jobs.Outcome("failed", OUT_OF_MEMORY.to_dict(), traceback.format_exc())
     except Exception as error:
         traceback.print_exc()
+        if _gpu_is_gone(error):
+            return jobs.Outcome("failed", GPU_GONE.to_dict(), traceback.format_exc())
         defect = UserError(
             "Something went wrong in SLM Studio itself.",
             f"{type(error).__name__}: {error}",
@@ -91,6 +116,22 @@ OUT_OF_MEMORY = UserError(
     "The run needs more than the machine has free.",
     "Close other programs, or lower the micro-batch size or the sequence length, then Resume.",
 )
+
+
+GPU_GONE = UserError(
+    "The GPU stopped working in the middle.",
+    "Its driver reports an error that no program can go on after: the card fell off the bus, was reset, or a kernel "
+    "crashed.",
+    "What was saved is kept. If it happens again, look at heat, power supply and driver; Resume goes on from the last "
+    "checkpoint.",
+)
+
+
+def _gpu_is_gone(error: Exception) -> bool:
+    """Whether it is CUDA's own error (memory aside, which is handled before)."""
+    import torch
+
+    return isinstance(error, torch.AcceleratorError)
 
 
 def _be_nice() -> None:

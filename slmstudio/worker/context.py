@@ -17,6 +17,10 @@ class Cancelled(Exception):
     """The user cancelled the job; nothing of it is to be kept."""
 
 
+class StartAnew(Exception):
+    """This process must end and a fresh one go on with the same job: its memory cannot be trusted any more."""
+
+
 class JobContext:
     """One job, seen from inside its process."""
 

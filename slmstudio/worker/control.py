@@ -3,181 +3,232 @@
 from __future__ import annotations
 
 import math
-import shutil
+import statistics
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from transformers import TrainerCallback
 
-from slmstudio.core.errors import from_os_error
-from slmstudio.core.run import checkpoints
+from slmstudio.core.hardware.spill import SpillWatch, can_spill
+from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.words import format_bytes
+from slmstudio.core.run.overfitting import EvalWatch
+from slmstudio.worker.awake import Awake
 from slmstudio.worker.context import JobContext
-from slmstudio.worker.trainer import StudioTrainer
+from slmstudio.worker.preference import METRICS
+from slmstudio.worker.samples import Samples
+from slmstudio.worker.saving import Saver
+from slmstudio.worker.sensors import Sensors
+from slmstudio.worker.tensorboard import TensorBoardLog
 
 POLL_SECONDS = 0.1
 RECENT_STEPS = 20
 
 
 class Control(TrainerCallback):  # type: ignore[misc]
-    """Evaluates, saves, pauses and stops; tells what happens.
+    """Evaluates, samples, saves, pauses, changes and stops; tells what happens.
 
     Attributes:
         stopped: the user asked to stop.
-        first_loss, last_loss: of the first and the newest step.
-        first_eval, last_eval: eval loss at the start and newest.
+        freed: the user asked to pause and to free the memory.
+        early: the run ended by its patience.
+        watch: the evaluations so far.
+        last_loss: of the newest step.
     """
 
-    def __init__(self, job: JobContext, config: RunConfig, total_steps: int):
-        self.job, self.config, self.total_steps = job, config, total_steps
-        self.trainer: StudioTrainer  # set right after the trainer is made; the two need each other
-        self.stopped = False
-        self.first_loss: float | None = None
+    def __init__(self, job: JobContext, config: RunConfig, trainer: Any, steps_per_epoch: int, samples: Samples,
+                 sensors: Sensors):
+        self.job, self.config, self.trainer, self.samples, self.sensors = job, config, trainer, samples, sensors
+        self.steps_per_epoch = steps_per_epoch
+        self.saver = Saver(job, config.keep_checkpoints, trainer)
+        self.watch = EvalWatch(config.early_stopping_patience)
+        self.stopped = self.freed = self.early = False
         self.last_loss: float | None = None
-        self.first_eval: float | None = None
-        self.last_eval: float | None = None
-        self._saved_step = -1
+        self._awake = Awake(job)
+        self._spill = SpillWatch() if can_spill() else None
+        self._board = TensorBoardLog(job.folder / "tensorboard") if config.tensorboard else None
         self._evaluated_step = -1
-        self._step_started = 0.0
+        self._started, self._asleep = 0.0, 0.0
         self._durations: list[float] = []
-        self._values: dict[str, Any] = {}
+        self._changes: list[dict[str, Any]] = []
+
+    def replay(self, evaluations: Iterable[tuple[int, float]], schedule: list[dict[str, Any]], step: int) -> None:
+        """Know again, at `step`, what an earlier life of this run knew.
+
+        Args:
+            evaluations: (step, eval loss) in their order.
+            schedule: changes of learning rate and length; those after `step` are made again when it comes to them.
+        """
+        for at, loss in evaluations:
+            if at <= step:
+                self.watch.update(at, loss)
+                self.watch.turned()
+                self._evaluated_step = at
+        self._changes = [change for change in schedule if change["global_step"] > step]
+        for change in schedule:
+            if change["global_step"] <= step:
+                self.trainer.total_steps = change["total_steps"]
+                self.trainer.learning_rate = change["learning_rate"] or self.trainer.learning_rate
 
     # -- what the trainer calls ---------------------------------------------------------------
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._saved_step = state.global_step if state.global_step else -1
+        self.saver.saved_step = state.global_step if state.global_step else -1
+        self._awake.on()
         if state.global_step == 0:
             self._evaluate(state)
         self.job.phase("training")
-        self._step_started = time.monotonic()
+        if state.global_step >= self.trainer.total_steps:
+            control.should_training_stop = True
+        self._start_clock()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
         """Called once a step, after the optimizer, with what the step measured."""
         if "loss" not in logs:
             return
-        seconds = time.monotonic() - self._step_started
+        asleep = self.sensors.suspended_seconds - self._asleep
+        seconds = max(1e-6, time.monotonic() - self._started - asleep)
         self._durations = [*self._durations[1 - RECENT_STEPS :], seconds]
         count = self.trainer.take_tokens()
         self.last_loss = logs["loss"]
-        self.first_loss = self.last_loss if self.first_loss is None else self.first_loss
-        per_step = sum(self._durations) / len(self._durations)
+        # The median: one step in which the machine slept says nothing about those to come.
+        left = statistics.median(self._durations) * (self.trainer.total_steps - state.global_step)
+        values = {
+            "train_loss": logs["loss"],
+            "learning_rate": logs.get("learning_rate"),
+            "grad_norm": _number(logs.get("grad_norm")),
+            "tokens_per_second": round(count / seconds, 1),
+            **{ours: logs[theirs] for theirs, ours in METRICS.items() if theirs in logs},
+        }
         self.job.emit(
-            "step",
-            global_step=state.global_step,
-            epoch=round(state.epoch or 0.0, 4),
-            train_loss=logs["loss"],
-            learning_rate=logs.get("learning_rate"),
-            grad_norm=_number(logs.get("grad_norm")),
-            tokens=count,
-            step_seconds=round(seconds, 4),
-            tokens_per_second=round(count / seconds, 1),
-            seconds_left=round(per_step * (self.total_steps - state.global_step), 1),
-        )
+            "step", global_step=state.global_step, epoch=round(state.epoch or 0.0, 4), **values, tokens=count,
+            step_seconds=round(seconds, 4), seconds_left=round(left, 1))
+        if self._board:
+            self._board.add(state.global_step, values)
+        self._look_for_spill(seconds, count)
         self._after_step(state, control)
-        self._step_started = time.monotonic()
+        self._start_clock()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._evaluated_step != state.global_step and not self.stopped:
+        if not (self.stopped or self.freed) and self._evaluated_step != state.global_step:
             self._evaluate(state)
-        if self._saved_step != state.global_step:
-            self.save(state, "stop" if self.stopped else "end")
+        self.saver.checkpoint("stop" if self.stopped else "free" if self.freed else "end")
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what outlives a run that ended in the middle."""
+        self._awake.off()
+        if self._board:
+            self._board.close()
+            self._board = None
+
+    def _start_clock(self) -> None:
+        self._started, self._asleep = time.monotonic(), self.sensors.suspended_seconds
 
     # -- what happens between two steps -------------------------------------------------------
 
     def _after_step(self, state: Any, control: Any) -> None:
         step = state.global_step
-        if step % self.config.eval_steps == 0 and step < self.total_steps:
+        for change in [each for each in self._changes if each["global_step"] == step]:
+            self.trainer.change_schedule(change["total_steps"], change["learning_rate"] or self.trainer.learning_rate)
+        if step % self.config.eval_steps == 0 and step < self.trainer.total_steps:
             self._evaluate(state)
-        if step % self.config.save_steps == 0 and step < self.total_steps:
-            self.save(state, "interval")
-        paused = False
+        if step % self.config.save_steps == 0 and step < self.trainer.total_steps:
+            self._save("interval")
+        if message := self.watch.wants_to_stop():
+            self.early = True
+            self.job.emit("early_stop", global_step=step, best_step=self.watch.best_step, message=message)
+        self._obey(state)
+        if self.stopped or self.freed or self.early or step >= self.trainer.total_steps:
+            control.should_training_stop = True
+
+    def _obey(self, state: Any) -> None:
+        """Do what the user asked for; while paused, wait for more."""
+        paused, step = False, state.global_step
         while True:
             for command in self.job.commands():
                 name = command.get("command")
                 if name == "checkpoint":
-                    self.save(state, "requested")
-                elif name == "pause" and not paused:
-                    paused = True
-                    self.job.emit("paused", global_step=step)
-                elif name == "resume" and paused:
-                    paused = False
-                    self.job.emit("resumed", global_step=step)
+                    self._save("requested")
+                elif name == "sample":
+                    self._sample(state)
+                elif name == "change":
+                    self._change(command, step)
                 elif name in ("stop", "cancel"):
-                    self.stopped = control.should_training_stop = True
-            if not paused or self.stopped:
+                    self.stopped = True
+                elif name == "free":
+                    self.freed = True
+                elif name in ("pause", "resume") and paused != (name == "pause"):
+                    paused = name == "pause"
+                    self.job.emit("paused" if paused else "resumed", global_step=step)
+                    # A paused run lets the machine sleep.
+                    self._awake.off() if paused else self._awake.on()
+            if not paused or self.stopped or self.freed:
                 return
             time.sleep(POLL_SECONDS)
 
+    def _save(self, reason: str) -> None:
+        if not self.saver.checkpoint(reason):
+            self.stopped = True
+
     def _evaluate(self, state: Any) -> None:
         if self.trainer.eval_dataset is None:
+            self._sample(state)
             return
         self.job.phase("evaluating")
-        started = time.monotonic()
-        loss = self.trainer.evaluate()["eval_loss"]
-        self.last_eval, self._evaluated_step = loss, state.global_step
-        self.first_eval = loss if self.first_eval is None else self.first_eval
-        self.job.emit(
-            "eval", global_step=state.global_step, eval_loss=loss, seconds=round(time.monotonic() - started, 2)
-        )
+        started, step = time.monotonic(), state.global_step
+        metrics = self.trainer.evaluate()
+        loss, self._evaluated_step = metrics["eval_loss"], step
+        self.trainer.eval_loss_of_step = (step, loss)
+        figures = {ours: metrics[f"eval_{theirs}"] for theirs, ours in METRICS.items() if f"eval_{theirs}" in metrics}
+        self.job.emit("eval", global_step=step, eval_loss=loss, seconds=round(time.monotonic() - started, 2), **figures)
+        if self._board:
+            self._board.add(step, {"eval_loss": loss, **{f"eval_{name}": value for name, value in figures.items()}})
+        best = self.watch.update(step, loss)
+        if message := self.watch.turned():
+            self.job.emit("overfitting", global_step=self.watch.best_step, eval_loss=self.watch.best_loss,
+                          message=message)
+        self._sample(state)
+        if best and step and self.config.use_best_checkpoint:
+            self._save("end" if step >= self.trainer.total_steps else
+                       "interval" if step % self.config.save_steps == 0 else "best")
         self.job.phase("training")
 
-    def save(self, state: Any, reason: str) -> None:
-        """Save a checkpoint; when the disk is full, wait for space or for the user, and lose nothing."""
-        if self._saved_step == state.global_step:
+    def _sample(self, state: Any) -> None:
+        if self.samples:
+            self.job.phase("sampling")
+            self.job.emit("sample", global_step=state.global_step, **self.samples.take(self.trainer.model))
+            self.job.phase("training")
+
+    def _change(self, command: dict[str, Any], step: int) -> None:
+        """Another learning rate or length, kept for every later start of the run."""
+        total, rate, asked = self.trainer.total_steps, command.get("learning_rate"), dict(command)
+        if command.get("max_steps") is not None:
+            total = int(command["max_steps"])
+        elif command.get("epochs") is not None:
+            total = math.ceil(float(command["epochs"]) * self.steps_per_epoch)
+        reason = ("" if total > step else f"Step {step:,} is made already; Stop ends the run now.")
+        if rate is not None and not 0 < float(rate) <= 1:
+            reason = f"{rate!r} is no learning rate; it must be above 0 and at most 1."
+        try:
+            if not reason:
+                adjust.record_schedule(self.job.folder, step, None if rate is None else float(rate), total)
+        except OSError as error:
+            reason = f"It cannot be kept: {error.strerror}."
+        if reason:
+            self.job.warn("change_refused", f"The change was not made. {reason}")
             return
-        told = False
-        while True:
-            try:
-                self.trainer._save_checkpoint(self.trainer.model, None)
-            except Exception as error:
-                # safetensors and torch wrap the system's error, so the disk itself is asked.
-                if not self._disk_is_full(error):
-                    raise
-                if not told:
-                    self._tell_disk_full(state)
-                    told = True
-                if not self._wait_for_space():
-                    return
-                continue
-            if told:
-                self.job.emit("resumed", global_step=state.global_step)
-            self._saved_step = state.global_step
-            path = self.trainer.checkpoint_parent / checkpoints.folder_name(state.global_step)
-            self.job.emit("checkpoint_saved", global_step=state.global_step, path=str(path), reason=reason)
-            checkpoints.rotate(self.trainer.checkpoint_parent, self.config.keep_checkpoints)
-            return
+        self.trainer.change_schedule(total, self.trainer.learning_rate if rate is None else float(rate))
+        asked = {key: value for key, value in asked.items() if key in ("learning_rate", "max_steps", "epochs")}
+        self.job.emit("changed", global_step=step, learning_rate=self.trainer.learning_rate, total_steps=total,
+                      asked=asked)
 
-    def _bytes_needed(self) -> int:
-        trainable = sum(p.numel() * p.element_size() for p in self.trainer.model.parameters() if p.requires_grad)
-        return 3 * trainable + 2**20  # weights and AdamW's two moments
-
-    def _disk_is_full(self, error: Exception) -> bool:
-        full = isinstance(error, OSError) and error.errno == 28
-        return full or shutil.disk_usage(self.trainer.checkpoint_parent).free < self._bytes_needed()
-
-    def _tell_disk_full(self, state: Any) -> None:
-        error = from_os_error(OSError(28, "No space left on device"), "save a checkpoint")
-        needed = format_bytes(self._bytes_needed())
-        self.job.warn(
-            "disk_full",
-            f"{error.what} {error.why} About {needed} are needed. Training waits and goes on by itself "
-            "when there is space; Stop ends it with the last checkpoint kept.",
-        )
-        self.job.emit("paused", global_step=state.global_step, reason="disk_full")
-
-    def _wait_for_space(self) -> bool:
-        """Whether to try again: True when there is space or the user says Resume, False on Stop."""
-        while True:
-            for command in self.job.commands():
-                if command.get("command") == "resume":
-                    return True
-                if command.get("command") in ("stop", "cancel"):
-                    self.stopped = True
-                    return False
-            if shutil.disk_usage(self.trainer.checkpoint_parent).free > 1.2 * self._bytes_needed():
-                return True
-            time.sleep(1.0)
+    def _look_for_spill(self, seconds: float, tokens: int) -> None:
+        gpu = self.sensors.newest or {}
+        if self._spill and (message := self._spill.update(
+                seconds, tokens, gpu.get("memory_used"), gpu.get("memory_total"))):
+            self.job.warn("memory_spill", message)
 
 
 def _number(value: Any) -> float | None:

@@ -17,7 +17,7 @@ from slmstudio.core import files
 from slmstudio.core.data import reader
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.worker.context import JobContext
-from slmstudio.worker.train import DTYPES, load_tokenizer
+from slmstudio.worker.methods import DTYPES, load_tokenizer
 
 BATCH_ROWS = 48
 

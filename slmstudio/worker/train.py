@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import math
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast, set_seed
+from transformers import set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import SFTConfig
 
-from slmstudio.core import files, jobs
+from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.model import facts
 from slmstudio.core.model.chat_template import ChatTemplate
-from slmstudio.core.run import checkpoints, folder
+from slmstudio.core.run import adjust, checkpoints, folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.worker import fast_lora
+from slmstudio.worker import fast_lora, methods, preference, recover
+from slmstudio.worker.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.context import JobContext
 from slmstudio.worker.control import Control
+from slmstudio.worker.exact import ENDLESS
+from slmstudio.worker.preference_data import encode_preferences
+from slmstudio.worker.result import save_result
+from slmstudio.worker.samples import Samples
 from slmstudio.worker.sensors import Sensors
 from slmstudio.worker.trainer import StudioTrainer
 from slmstudio.worker.training_data import encode_rows, read_rows
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def run(job: JobContext) -> dict[str, Any]:
@@ -35,150 +36,151 @@ def run(job: JobContext) -> dict[str, Any]:
 
     Returns:
         The outcome's result: losses, steps, and where the adapter or model lies.
+
+    Raises:
+        UserError: the configuration, the data or the model cannot be used, or a step came to no number.
+        StartAnew: memory ran out, and a fresh process shall go on with less.
     """
-    config = RunConfig.from_dict(job.request)
+    config = adjust.apply(RunConfig.from_dict(job.request), job.folder)
     if problems := config.problems():
         raise UserError(
             "The run configuration cannot be used.", "Some values are out of range.", "Correct them.", problems
         )
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            "There is no NVIDIA GPU here to train on.", "The run asks for device cuda.", "Set device to auto or cpu."
-        )
+    methods.check(config)
     if config.threads:
         torch.set_num_threads(config.threads)
-    with contextlib.closing(Sensors(job)):
-        trainer, control = set_up(job, config)
-        resume_from = find_checkpoint(job)
-        trainer.train(resume_from_checkpoint=resume_from)
-        if control.stopped and control.last_loss is None and resume_from is None:
-            return {"state": "cancelled"}
-        return save_result(job, config, trainer, control)
+    if recover.killed_for_memory(job):
+        return recover.pull_lever(job, config)
+    try:
+        with contextlib.closing(Sensors(job)) as sensors:
+            return _train(job, config, sensors)
+    except Exception as error:
+        if not recover.ran_out(error):
+            raise
+        job.log(f"{type(error).__name__}: {error}", "warning")
+        return recover.pull_lever(job, config)
 
 
-def set_up(job: JobContext, config: RunConfig) -> tuple[StudioTrainer, Control]:
+def _train(job: JobContext, config: RunConfig, sensors: Sensors) -> dict[str, Any]:
+    trainer, control = set_up(job, config, sensors)
+    resume_from = find_checkpoint(job)
+    if resume_from is not None:
+        control.replay(_evaluations(job), adjust.load(job.folder)["schedule"], resume_from.global_step)
+    try:
+        trainer.train(resume_from_checkpoint=str(resume_from.path) if resume_from else None)
+    finally:
+        control.close()
+    if control.freed:
+        return {"state": "paused", "steps": trainer.state.global_step, "total_steps": trainer.total_steps}
+    if control.stopped and control.last_loss is None and resume_from is None:
+        return {"state": "cancelled"}
+    return save_result(job, config, trainer, control)
+
+
+def set_up(job: JobContext, config: RunConfig, sensors: Sensors) -> tuple[Any, Control]:
     """Everything that is needed before the first step; each part says what it is doing."""
     set_seed(config.seed)
     model_folder = Path(config.model)
     facts.read_model(model_folder)  # refuses pickles and damaged files in a sentence, before torch sees them
     job.phase("reading data", Path(config.train_file).name)
     train_rows, eval_rows = read_rows(config, job)
-    tokenizer = load_tokenizer(model_folder)
+    tokenizer = methods.load_tokenizer(model_folder)
     template = ChatTemplate.from_folder(model_folder)
     job.phase("tokenizing")
-    train_data = encode_rows(train_rows, tokenizer, template, config, job, "tokenizing")
-    eval_data = encode_rows(eval_rows, tokenizer, template, config, job, "tokenizing") if eval_rows else None
+    encode = encode_preferences if config.is_preference else encode_rows
+    train_data = encode(train_rows, tokenizer, template, config, job, "tokenizing")
+    eval_data = encode(eval_rows, tokenizer, template, config, job, "tokenizing") if eval_rows else None
     job.check_cancelled()
     job.phase("loading model", model_folder.name)
-    model = load_model(config)
     per_epoch = math.ceil(math.ceil(len(train_data) / config.micro_batch_size) / config.gradient_accumulation_steps)
     total_steps = config.max_steps or max(1, math.ceil(config.epochs * per_epoch))
-    control = Control(job, config, total_steps)
-    trainer = StudioTrainer(
-        model=model,
-        args=trainer_arguments(job, config, total_steps),
-        train_dataset=train_data,
-        eval_dataset=eval_data,
-        processing_class=tokenizer,
-        peft_config=lora_config(config) if config.method == "lora" else None,
-        callbacks=[control],
-        checkpoint_parent=job.folder / folder.CHECKPOINTS,
-        by_length=config.group_by_length,
-    )
-    control.trainer = trainer
-    if config.method == "lora":
+    trainer = make_trainer(job, config, tokenizer, train_data, eval_data)
+    lengths = train_data["length"] if config.is_preference else [len(ids) for ids in train_data["input_ids"]]
+    trainer.prepare(config, job.folder / folder.CHECKPOINTS, list(lengths), total_steps)
+    samples = Samples(config, tokenizer, template, eval_rows)
+    control = Control(job, config, trainer, per_epoch, samples, sensors)
+    trainer.add_callback(control)
+    tell_plan(job, trainer, per_epoch, len(train_data), len(eval_data) if eval_data is not None else 0)
+    return trainer, control
+
+
+def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data: Any, eval_data: Any) -> Any:
+    """The trainer of the run's objective, with the model of the run's method."""
+    model, adapter = methods.build(config)
+    if config.is_preference:
+        kind, arguments_kind = preference.trainer_class(config)
+        arguments = arguments_kind(**shared_arguments(job, config), **preference.arguments(config))
+        options: dict[str, Any] = {}
+    else:
+        kind = StudioTrainer
+        arguments = SFTConfig(
+            **shared_arguments(job, config), max_length=None, packing=False,
+            dataset_kwargs={"skip_prepare_dataset": True})
+        options = {"data_collator": PackedCollator() if config.packing else PaddedCollator(tokenizer.pad_token_id)}
+    trainer = kind(
+        model=model, args=arguments, train_dataset=train_data, eval_dataset=eval_data, processing_class=tokenizer,
+        peft_config=adapter, **options)
+    if config.is_preference:
+        trainer.data_collator = preference.WithRows(trainer.data_collator)
+    if config.method == "qlora":
+        methods.adapters_in_fp32(trainer.model)
+    if config.has_adapter:
         fast_lora.apply(trainer.model)
     for noisy in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(noisy)
+    return trainer
+
+
+def tell_plan(job: JobContext, trainer: Any, per_epoch: int, train_rows: int, eval_rows: int) -> None:
     parameters = list(trainer.model.parameters())
     job.emit(
         "plan",
-        total_steps=total_steps,
+        total_steps=trainer.total_steps,
         steps_per_epoch=per_epoch,
-        train_rows=len(train_data),
-        eval_rows=len(eval_data) if eval_data is not None else 0,
-        tokens_per_epoch=sum(len(ids) for ids in train_data["input_ids"]),
+        train_rows=train_rows,
+        eval_rows=eval_rows,
+        tokens_per_epoch=sum(trainer.lengths),
         parameters=sum(p.numel() for p in parameters),
         trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
         device=str(trainer.args.device),
     )
-    return trainer, control
 
 
-def load_tokenizer(model_folder: Path) -> PreTrainedTokenizerFast:
-    """The base model's own tokenizer; padding is given a token if it has none.
-
-    Not by AutoTokenizer: for some classes transformers 5 puts a normalizer and a pre-tokenizer of its own in the
-    place of those in tokenizer.json, and other token ids are the result.
-    """
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(model_folder, local_files_only=True)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-def load_model(config: RunConfig) -> PreTrainedModel:
-    """The base model in memory, in the run's precision.
-
-    LoRA keeps the frozen base in `precision` and the adapter in fp32. Full fine-tuning keeps fp32 weights
-    and computes in `precision`: updates smaller than a bf16 weight can hold would be lost.
-    """
-    held = DTYPES[config.precision] if config.method == "lora" else torch.float32
-    return AutoModelForCausalLM.from_pretrained(
-        config.model,
-        dtype=held,
-        attn_implementation=config.attention,
-        use_safetensors=True,
-        trust_remote_code=False,
-        local_files_only=True,
-    )
-
-
-def lora_config(config: RunConfig) -> LoraConfig:
-    return LoraConfig(
-        r=config.lora_rank,
-        lora_alpha=config.lora_alpha,
-        lora_dropout=config.lora_dropout,
-        target_modules=config.target_modules,
-        task_type="CAUSAL_LM",
-    )
+def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
+    """Our configuration in the words of every trainer. Saving and evaluating is left to `Control`."""
+    autocast = not config.has_adapter
+    return {
+        "output_dir": str(job.folder / "trainer"),
+        "max_steps": ENDLESS,
+        "per_device_train_batch_size": config.micro_batch_size,
+        "per_device_eval_batch_size": config.micro_batch_size,
+        "gradient_accumulation_steps": config.gradient_accumulation_steps,
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": config.lr_scheduler,
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.max_grad_norm,
+        "optim": config.optimizer,
+        "neftune_noise_alpha": config.neftune_noise_alpha or None,
+        "bf16": autocast and config.precision == "bf16",
+        "fp16": config.precision == "fp16",
+        "gradient_checkpointing": config.gradient_checkpointing,
+        "use_liger_kernel": config.use_liger_kernel,
+        "torch_compile": config.torch_compile,
+        "use_cpu": config.device == "cpu",
+        "seed": config.seed,
+        "data_seed": config.seed,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "no",
+        "eval_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": config.device != "cpu" and torch.cuda.is_available(),
+    }
 
 
-def trainer_arguments(job: JobContext, config: RunConfig, total_steps: int) -> SFTConfig:
-    """Our configuration in the trainer's words. Saving and evaluating is left to `Control`."""
-    autocast = config.method != "lora"
-    return SFTConfig(
-        output_dir=str(job.folder / "trainer"),
-        max_steps=total_steps,
-        max_length=None,
-        per_device_train_batch_size=config.micro_batch_size,
-        per_device_eval_batch_size=config.micro_batch_size,
-        gradient_accumulation_steps=config.gradient_accumulation_steps,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type=config.lr_scheduler,
-        warmup_steps=math.ceil(config.warmup_fraction * total_steps),
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        optim=config.optimizer,
-        bf16=autocast and config.precision == "bf16",
-        fp16=config.precision == "fp16",
-        gradient_checkpointing=config.gradient_checkpointing,
-        use_cpu=config.device == "cpu",
-        seed=config.seed,
-        data_seed=config.seed,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_strategy="no",
-        eval_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        packing=False,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        dataloader_pin_memory=config.device != "cpu" and torch.cuda.is_available(),
-    )
-
-
-def find_checkpoint(job: JobContext) -> str | None:
+def find_checkpoint(job: JobContext) -> checkpoints.Checkpoint | None:
     """The newest checkpoint that is proven whole; damaged ones are named and passed over."""
 
     def tell(checkpoint: checkpoints.Checkpoint, reason: str) -> None:
@@ -187,42 +189,13 @@ def find_checkpoint(job: JobContext) -> str | None:
         )
 
     found = checkpoints.newest_good(job.folder / folder.CHECKPOINTS, tell)
-    if found is None:
-        return None
-    job.emit("resumed_from", global_step=found.global_step, path=str(found.path))
-    return str(found.path)
+    if found is not None:
+        job.emit("resumed_from", global_step=found.global_step, path=str(found.path))
+    return found
 
 
-def save_result(job: JobContext, config: RunConfig, trainer: StudioTrainer, control: Control) -> dict[str, Any]:
-    """Write the adapter or the model, complete or absent, and sum up."""
-    job.phase("saving")
-    name = folder.ADAPTER if config.method == "lora" else folder.MODEL
-    partial, final = job.folder / f".{name}.partial", job.folder / name
-    shutil.rmtree(partial, ignore_errors=True)
-    if trainer.accelerator.is_main_process:
-        trainer.save_model(str(partial))
-        checkpoints.seal(partial, trainer.state.global_step, control.last_eval)
-        shutil.rmtree(final, ignore_errors=True)
-        partial.rename(final)
-        files.fsync_folder(job.folder)
-        shutil.rmtree(job.folder / "trainer", ignore_errors=True)
-    return {
-        "state": "stopped" if control.stopped else "finished",
-        "steps": trainer.state.global_step,
-        "total_steps": control.total_steps,
-        **losses(job),
-        name: str(final),
-    }
-
-
-def losses(job: JobContext) -> dict[str, float | None]:
-    """First and last losses of the whole run, earlier lives of it included: the events know them."""
-    steps = {e["global_step"]: e["train_loss"] for e in jobs.Job(job.folder).events() if e["type"] == "step"}
-    evals = {e["global_step"]: e["eval_loss"] for e in jobs.Job(job.folder).events() if e["type"] == "eval"}
-    first, last = (min(steps), max(steps)) if steps else (None, None)
-    return {
-        "train_loss_first": steps.get(first),
-        "train_loss_last": steps.get(last),
-        "eval_loss_before": evals[min(evals)] if evals else None,
-        "eval_loss_after": evals[max(evals)] if len(evals) > 1 else None,  # a run stopped early has only the first
-    }
+def _evaluations(job: JobContext) -> list[tuple[int, float]]:
+    """Evaluations of earlier lives, the last word on each step."""
+    found = {e["global_step"]: e["eval_loss"] for e in jobs.Job(job.folder).events()
+             if e["type"] == "eval" and e.get("eval_loss") is not None}
+    return sorted(found.items())

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import torch
 
 from slmstudio.core import files
 from slmstudio.core.data import reader, split
@@ -15,10 +14,8 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run.config import RunConfig
+from slmstudio.worker.batches import IGNORED
 from slmstudio.worker.context import Cancelled, JobContext
-
-IGNORED = -100
-"""Label of a position that is not learned."""
 
 
 def read_rows(config: RunConfig, job: JobContext) -> tuple[list[reader.Record], list[reader.Record]]:
@@ -65,69 +62,67 @@ def encode_rows(
         tokenizer: a transformers tokenizer; its backend does the work.
 
     Returns:
-        Columns `input_ids` and `labels`, lists of equal length up to `config.max_length`.
+        Columns `input_ids` and `labels`, lists of equal length up to `config.max_length`, and `row`, the row's line.
+
+    Raises:
+        UserError: no row is left.
+        Cancelled: the user asked to end.
     """
-    input_ids, labels, cut, empty = [], [], 0, 0
+    columns: dict[str, list[Any]] = {"input_ids": [], "labels": [], "row": []}
+    cut = empty = 0
+    for row in told(rows, job, phase):
+        parts = list(_pieces(row, tokenizer, template, config))
+        cut += row.text is None and len(parts[0][0]) > config.max_length
+        for ids, learned in parts:
+            ids, learned = ids[: config.max_length], learned[: config.max_length]
+            if not any(learned[1:]):
+                empty += 1
+                continue
+            columns["input_ids"].append(ids)
+            columns["labels"].append([t if wanted else IGNORED for t, wanted in zip(ids, learned, strict=True)])
+            columns["row"].append(row.line)
+    tell_losses(job, config, len(rows), cut, empty, bool(columns["row"]))
+    return datasets.Dataset.from_dict(columns)
+
+
+def told(rows: list[reader.Record], job: JobContext, phase: str) -> Iterator[reader.Record]:
+    """The rows one by one, with progress, and with an ear for Cancel."""
     for done, row in enumerate(rows, 1):
-        encoded = tokens.encode(
-            list(row.messages), tokenizer.backend_tokenizer, template, completion_only=config.completion_only_loss
-        )
-        cut += len(encoded.ids) > config.max_length
-        ids, learned = encoded.ids[: config.max_length], encoded.learned[: config.max_length]
-        if any(learned[1:]):
-            input_ids.append(ids)
-            labels.append([token if wanted else IGNORED for token, wanted in zip(ids, learned, strict=True)])
-        else:
-            empty += 1
+        yield row
         if done % 200 == 0:
             job.check_cancelled()
             job.progress(done, len(rows), "rows", phase)
-    if cut:
-        job.warn(
-            "rows_cut", f"{cut} of {len(rows)} rows are longer than {config.max_length} tokens and were cut at the end."
-        )
-    if empty:
-        job.warn(
-            "rows_without_answer",
-            f"{empty} of {len(rows)} rows have no answer within {config.max_length} tokens and were left out.",
-        )
-    if not input_ids:
-        raise UserError(
-            "No row is left to learn from.",
-            f"No answer begins within {config.max_length} tokens.",
-            "Raise the sequence length.",
-        )
-    return datasets.Dataset.from_dict({"input_ids": input_ids, "labels": labels})
 
 
-class BatchOrder(torch.utils.data.Sampler[int]):
-    """The order of the rows in each epoch: decided by seed and epoch alone, so that a resumed run repeats it.
+def _pieces(row: reader.Record, tokenizer: Any, template: ChatTemplate,
+            config: RunConfig) -> Iterator[tuple[list[int], list[bool]]]:
+    """A conversation is one piece, whole. A text is as many as its length takes, with nothing lost between them."""
+    backend = tokenizer.backend_tokenizer
+    if row.text is None:
+        whole = config.objective == "text" or not config.completion_only_loss
+        encoded = tokens.encode(list(row.messages), backend, template, completion_only=not whole)
+        yield encoded.ids, encoded.learned
+        return
+    ids = backend.encode(row.text, add_special_tokens=True).ids
+    if tokenizer.eos_token_id is not None and ids[-1:] != [tokenizer.eos_token_id]:
+        ids = [*ids, tokenizer.eos_token_id]
+    for start in range(0, len(ids), config.max_length):
+        part = ids[start : start + config.max_length]
+        yield part, [True] * len(part)
 
-    With `by_length`, rows are shuffled, then sorted by length within pools of 50 batches, and the batches
-    are shuffled: little padding, still random.
+
+def tell_losses(job: JobContext, config: RunConfig, rows: int, cut: int, empty: int, any_left: bool) -> None:
+    """Warn of rows that were cut or left out.
+
+    Raises:
+        UserError: none is left.
     """
-
-    def __init__(self, lengths: list[int], batch_size: int, seed: int, by_length: bool):
-        self.lengths, self.batch_size, self.seed, self.by_length = lengths, batch_size, seed, by_length
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(len(self.lengths), generator=generator).tolist()
-        if not self.by_length:
-            return iter(order)
-        pool = self.batch_size * 50
-        batches = []
-        for start in range(0, len(order), pool):
-            rows = sorted(order[start : start + pool], key=lambda row: -self.lengths[row])
-            batches += [rows[i : i + self.batch_size] for i in range(0, len(rows), self.batch_size)]
-        full = [batch for batch in batches if len(batch) == self.batch_size]
-        rest = [batch for batch in batches if len(batch) < self.batch_size]
-        shuffled = [full[i] for i in torch.randperm(len(full), generator=generator).tolist()]
-        return iter([row for batch in shuffled + rest for row in batch])
+    if cut:
+        job.warn("rows_cut",
+                 f"{cut} of {rows} rows are longer than {config.max_length} tokens and were cut at the end.")
+    if empty:
+        job.warn("rows_without_answer",
+                 f"{empty} of {rows} rows have no answer within {config.max_length} tokens and were left out.")
+    if not any_left:
+        raise UserError("No row is left to learn from.", f"No answer begins within {config.max_length} tokens.",
+                        "Raise the sequence length.")

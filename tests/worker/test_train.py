@@ -13,7 +13,7 @@ from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.worker import train
+from slmstudio.worker import methods, train
 from slmstudio.worker.context import Cancelled, JobContext
 
 
@@ -89,15 +89,16 @@ def test_loss_and_steps_equal_a_plain_loop(make_job, tiny_model):
     )
     train.run(job)
     config = RunConfig.from_dict(job.request)
-    model = train.load_model(config)
-    tokenizer = train.load_tokenizer(tiny_model)
+    model = methods.load_base(config, config.attention)
+    tokenizer = methods.load_tokenizer(tiny_model)
     from slmstudio.core.model.chat_template import ChatTemplate
-    from slmstudio.worker.training_data import BatchOrder, encode_rows, read_rows
+    from slmstudio.worker.batches import BatchOrder
+    from slmstudio.worker.training_data import encode_rows, read_rows
 
     rows, _ = read_rows(config, job)
     data = encode_rows(rows, tokenizer, ChatTemplate.from_folder(tiny_model), config, job, "tokenizing")
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0, eps=1e-8)
-    sampler = BatchOrder([len(ids) for ids in data["input_ids"]], 2, config.seed, False)
+    sampler = BatchOrder([len(ids) for ids in data["input_ids"]], 2, 2, config.seed, False)
     order, wanted, epoch = [], [], 0
     while len(order) < 16:
         sampler.set_epoch(epoch)
@@ -165,7 +166,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(make_job):
     found = checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS)
     weights = found[-1].path / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-5])
-    assert train.find_checkpoint(job) == str(found[-2].path)
+    assert train.find_checkpoint(job) == found[-2]
     assert found[-1].path.name in events(job, "warning")[-1]["message"]
 
 

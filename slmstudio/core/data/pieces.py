@@ -1,4 +1,4 @@
-"""Cuts the text of a dataset into rows, in bounded memory: lines of JSONL, or the elements of a JSON array."""
+"""Cuts the text of a dataset into rows, in bounded memory: lines of JSONL, elements of a JSON array, or paragraphs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Piece(NamedTuple):
     """The text of one row.
 
     Attributes:
-        text: the bytes of one JSON value, not checked yet.
+        text: the bytes of one JSON value or paragraph, not checked yet.
         line: 1-based line where it begins.
         column: 1-based column, in characters, where it begins.
         trouble: why there is no text to read, in words; empty when there is.
@@ -61,35 +61,59 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
-def _too_long(size: int) -> str:
-    return f"the row is longer than {ROW_LIMIT >> 20} MB (it has {size:,} bytes), so it was not read."
+def _too_long(size: int, what: str = "row") -> str:
+    return f"the {what} is longer than {ROW_LIMIT >> 20} MB (it has {size:,} bytes), so it was not read."
+
+
+def paragraphs(chunks: Iterator[bytes]) -> Iterator[Piece]:
+    """Stretches of text between blank lines, without the line end of their last line."""
+    text = bytearray()
+    begin, size = 0, 0  # of the paragraph: its first line, and all its bytes, also those that were dropped
+    for line, number, line_size in chain(_split(chunks), [(b"", 0, 0)]):
+        line = line.removeprefix(BOM).removesuffix(b"\r")
+        if line_size > ROW_LIMIT or (line and not line.isspace()):
+            begin = begin or number
+            size += line_size + 1
+            text += line + b"\n"
+            if size > ROW_LIMIT + 1:
+                text.clear()
+        elif begin:
+            too_long = size > ROW_LIMIT + 1
+            yield Piece(bytes(text[:-1]), begin, trouble=_too_long(size - 1, "paragraph") if too_long else "")
+            text.clear()
+            begin, size = 0, 0
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[Piece]:
+    for line, number, size in _split(chunks):
+        if size > ROW_LIMIT:
+            yield Piece(b"", number, trouble=_too_long(size))
+            continue
+        text = line.removeprefix(BOM)  # files that were joined together carry one in the middle
+        if text and not text.isspace():
+            yield Piece(text, number)
+
+
+def _split(chunks: Iterator[bytes]) -> Iterator[tuple[bytes, int, int]]:
+    """Each line, its number and its bytes; a line longer than `ROW_LIMIT` comes without its text."""
     number = 1
     pending = b""
     overlong = 0  # bytes already dropped of a line that is too long
     for chunk in chunks:
         parts = chunk.split(b"\n")
         for part in parts[:-1]:
-            piece = _line(pending + part if pending else part, number, overlong)
+            yield _line(pending + part if pending else part, number, overlong)
             pending, overlong = b"", 0
             number += 1
-            if piece is not None:
-                yield piece
         pending += parts[-1]
         if overlong or len(pending) > ROW_LIMIT:
             overlong, pending = overlong + len(pending), b""
-    piece = _line(pending, number, overlong)
-    if piece is not None:
-        yield piece
+    yield _line(pending, number, overlong)
 
 
-def _line(text: bytes, number: int, overlong: int) -> Piece | None:
-    if overlong + len(text) > ROW_LIMIT:
-        return Piece(b"", number, trouble=_too_long(overlong + len(text)))
-    text = text.removeprefix(BOM)  # files that were joined together carry one in the middle
-    return Piece(text, number) if text and not text.isspace() else None
+def _line(text: bytes, number: int, overlong: int) -> tuple[bytes, int, int]:
+    size = overlong + len(text)
+    return text if size <= ROW_LIMIT else b"", number, size
 
 
 BEGIN = re.compile(rb"[^\s,]")

@@ -1,18 +1,27 @@
-"""What a row must hold: its messages, or everything that is wrong with it."""
+"""What a row must hold: one of several sets of columns, or everything that is wrong with it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
+from slmstudio.core.data import answers
+from slmstudio.core.data.conversations import (
+    Findings,
+    Messages,
+    check_turns,
+    keys_beside,
+    kind_of,
+    list_of_messages,
+    text_of,
+)
 from slmstudio.core.data.strict_json import printable
 
-Messages: TypeAlias = tuple[dict[str, str], ...]
-
-ROLES = ("system", "user", "assistant")
-COLUMNS = frozenset({"instruction", "input", "output", "messages"})
-MESSAGE_KEYS = frozenset({"role", "content"})
-NEEDED = 'a row needs "instruction" and "output", or "messages"'
+NEEDED = ('a row needs "instruction" and "output", or "messages", or "prompt" and "completion" (and "label"), or '
+          '"question" and "answer", or "prompt", "chosen" and "rejected", or "text"')
+PARTNERS = {"chosen": "rejected", "rejected": "chosen", "instruction": "output", "output": "instruction",
+            "question": "answer", "answer": "question", "completion": "prompt", "prompt": "completion"}
 SHOWN_COLUMNS = 12
 
 
@@ -23,7 +32,7 @@ class RowError(Exception):
         findings: (key concerned, sentence) for everything that is wrong.
     """
 
-    def __init__(self, findings: list[tuple[str, str]]):
+    def __init__(self, findings: Findings):
         super().__init__(findings)
         self.findings = findings
 
@@ -42,9 +51,8 @@ class ColumnsMissing(Exception):
     @property
     def missing(self) -> str | None:
         """The one column that would make the row complete."""
-        if "instruction" in self.columns or "output" in self.columns:
-            return "output" if "instruction" in self.columns else "instruction"
-        return None
+        return next((partner for name, partner in PARTNERS.items()
+                     if name in self.columns and partner not in self.columns), None)
 
     def sentence(self) -> str:
         """Names what is there and what is needed."""
@@ -58,8 +66,26 @@ class ColumnsMissing(Exception):
         return (f'"{self.missing}" is missing; ' if self.missing else "") + f"{there}; {NEEDED}."
 
 
-def read_row(value: Any) -> tuple[str, Messages]:
-    """The layout ("instruction" or "messages") and the messages of one parsed row.
+class Row(NamedTuple):
+    """What one row says; see `reader.Record`.
+
+    Attributes:
+        layout: any but "mixed".
+        unused: names of the columns that nothing was made of.
+    """
+
+    layout: str
+    messages: Messages
+    rejected: str | None = None
+    desirable: bool | None = None
+    text: str | None = None
+    unused: frozenset[str] | set[str] = frozenset()
+
+
+def read_row(value: Any) -> Row:
+    """What one parsed row says.
+
+    Of several sets of columns, the first in `_READERS` counts; columns that are null do not, where others are filled.
 
     Raises:
         RowError: everything that is wrong with it.
@@ -67,115 +93,81 @@ def read_row(value: Any) -> tuple[str, Messages]:
     """
     if not isinstance(value, dict):
         raise RowError([("", f'the row is {kind_of(value)}; it must be an object, {{"instruction": …, "output": …}}.')])
-    if value.get("messages") is not None:
-        return "messages", _from_messages(value["messages"])
-    if "instruction" in value and "output" in value:
-        return "instruction", _from_instruction(value)
-    raise ColumnsMissing(tuple(value))
-
-
-def unused_keys(value: dict[str, Any], layout: str) -> set[str]:
-    """Keys of a usable row that nothing is made of; those of its messages as "messages.KEY"."""
-    unused = value.keys() - (COLUMNS - {"messages"} if layout == "instruction" else {"messages"})
-    if layout == "messages":
-        for message in value["messages"]:
-            if len(message) > len(MESSAGE_KEYS):
-                unused |= {f"messages.{key}" for key in message.keys() - MESSAGE_KEYS}
-    return unused
-
-
-def kind_of(value: Any) -> str:
-    """What a JSON value is, in words."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true or false"
-    return {float: "a number", int: "a number", str: "a text", list: "a list", dict: "an object"}[type(value)]
-
-
-def _from_instruction(row: dict[str, Any]) -> Messages:
-    findings: list[tuple[str, str]] = []
-    instruction = _text(row, "instruction", '"instruction"', findings)
-    output = _text(row, "output", '"output"', findings)
-    context = _text(row, "input", '"input"', findings, may_be_blank=True) if row.get("input") is not None else ""
-    if findings:
-        raise RowError(findings)
-    question = f"{instruction}\n\n{context}" if context.strip() else instruction
-    return {"role": "user", "content": question}, {"role": "assistant", "content": output}
-
-
-def _from_messages(messages: Any) -> Messages:
-    if not isinstance(messages, list):
-        raise RowError([("messages", f'"messages" is {kind_of(messages)}; it must be a list.')])
-    if not messages:
-        raise RowError([("messages", '"messages" is an empty list.')])
-    findings: list[tuple[str, str]] = []
-    for number, message in enumerate(messages, start=1):
-        _check_message(number, message, findings)
-    if not findings:
-        _check_turns([message["role"] for message in messages], findings)
-    if findings:
-        raise RowError(findings)
-    return tuple({"role": message["role"], "content": message["content"]} for message in messages)
-
-
-def _check_message(number: int, message: Any, findings: list[tuple[str, str]]) -> None:
-    if not isinstance(message, dict):
-        findings.append((
-            "messages", f'message {number} is {kind_of(message)}; it must be {{"role": …, "content": …}}.'))
-        return
-    role = message.get("role")
-    if "role" not in message:
-        findings.append(("role", f'message {number} has no "role"; it must be system, user or assistant.'))
-    elif role not in ROLES:
-        named = f'"{printable(role)}"' if isinstance(role, str) else kind_of(role)
-        findings.append(("role", f"message {number} has the role {named}; it must be system, user or assistant."))
-    # A blank system message is common and harmless; a blank question or answer teaches nonsense.
-    _text(message, "content", f'"content" of message {number}', findings, may_be_blank=role == "system")
-
-
-def _check_turns(roles: list[str], findings: list[tuple[str, str]]) -> None:
-    """System first or not at all; then user and assistant in turns; an assistant message last."""
-    def complain(sentence: str) -> None:
-        findings.append(("messages", sentence))
-
-    if "assistant" not in roles:
-        complain("there is no assistant message, so there is nothing to learn.")
-    elif roles[-1] != "assistant":
-        complain(f"the last message is from the {roles[-1]}; a row must end with the assistant's answer.")
-    for number, role in enumerate(roles[1:], start=2):
-        if role == "system":
-            complain(f"message {number} is a system message; only the first message may be one.")
-        elif role == roles[number - 2]:
-            complain(f"messages {number - 1} and {number} are both from the {role}; "
-                     "user and assistant must take turns.")
-    opening = next((role for role in roles if role != "system"), "")
-    if opening == "assistant":
-        complain("the conversation begins with the assistant; a user message must come first.")
-
-
-def _text(holder: Mapping[str, Any], key: str, name: str, findings: list[tuple[str, str]],
-          may_be_blank: bool = False) -> str:
-    """The text under `key`; what is wrong with it goes to `findings`."""
-    value = holder.get(key)
-    if key not in holder:
-        findings.append((key, f"{name} is missing."))
-    elif not isinstance(value, str):
-        hint = "; put it in double quotes" if isinstance(value, (bool, int, float)) else ""
-        findings.append((key, f"{name} is {kind_of(value)}; it must be text{hint}."))
-    elif not may_be_blank and (not value or value.isspace()):
-        findings.append((key, f"{name} is empty."))
-    elif not _is_whole(value):
-        findings.append((key, f"{name} holds half of a character (such as \\ud83d without its partner)."))
+    here = _complete(tuple(value))
+    for columns in here:
+        if value[columns[0]] is not None or value[columns[-1]] is not None:
+            break
     else:
-        return value
-    return ""
+        # Null messages are a column that a table has for other rows.
+        columns = next((columns for columns in here if columns != ("messages",)), ())
+    if not columns:
+        raise ColumnsMissing(tuple(value))
+    if columns == ("text",) and (other := next((name for name in PARTNERS if value.get(name) is not None), "")):
+        raise RowError([("text", f'the row has "text" beside "{other}"; plain text has no such column.')])
+    if columns == ("prompt", "completion") and value.get("question") is not None and value.get("answer") is not None:
+        raise RowError([("", 'the row has "prompt" and "completion" beside "question" and "answer"; keep one pair.')])
+    findings: Findings = []
+    row, used = _READERS[columns](value, findings)
+    if findings:
+        raise RowError(findings)
+    return row._replace(unused=unused) if (unused := keys_beside(value, used)) else row
 
 
-def _is_whole(text: str) -> bool:
-    """Whether the text has no lone surrogates: JSON's escapes can write them, UTF-8 cannot."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+@lru_cache(maxsize=64)  # the rows of a file have the same columns, or few different ones
+def _complete(names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """The sets of columns that are wholly among `names`."""
+    return tuple(columns for columns in _READERS if set(columns) <= set(names))
+
+
+_Read = tuple[Row, tuple[str, ...]]
+"""The row and the columns it was read from."""
+
+
+def _preference(value: Mapping[str, Any], findings: Findings) -> _Read:
+    prompt = answers.asked(value, findings)
+    messages, rejected = answers.preference(value, prompt, findings)
+    return Row("preference", tuple(messages), rejected=rejected), ("chosen", "rejected", *_columns(prompt))
+
+
+def _messages(value: Mapping[str, Any], findings: Findings) -> _Read:
+    messages = list_of_messages(value["messages"], "messages", findings)
+    if not findings:
+        check_turns(messages, "messages", findings)
+    return Row("messages", tuple(messages)), ("messages",)
+
+
+def _completion(value: Mapping[str, Any], findings: Findings) -> _Read:
+    prompt = answers.asked(value, findings, ("prompt",))
+    messages = tuple(answers.answered(value, "completion", prompt, findings))
+    columns = ("completion", *_columns(prompt))
+    if "label" in value:
+        return Row("labelled", messages, desirable=answers.is_good(value, findings)), ("label", *columns)
+    plain = isinstance(value["prompt"], str) and isinstance(value["completion"], str)
+    return Row("instruction" if plain else "messages", messages), columns
+
+
+def _pair(question: str, answer: str, value: Mapping[str, Any], findings: Findings) -> _Read:
+    prompt = answers.asked(value, findings, (question,))
+    content = text_of(value, answer, findings)
+    if prompt is None:
+        return Row("instruction", ()), ()
+    messages = (*prompt.system, *prompt.turns, {"role": "assistant", "content": content})
+    return Row("instruction", messages), (answer, *prompt.columns)
+
+
+def _columns(prompt: answers.Asked | None) -> tuple[str, ...]:
+    return prompt.columns if prompt is not None else ()
+
+
+def _text(value: Mapping[str, Any], findings: Findings) -> _Read:
+    return Row("text", (), text=text_of(value, "text", findings)), ("text",)
+
+
+_READERS: dict[tuple[str, ...], Callable[[Mapping[str, Any], Findings], _Read]] = {
+    ("chosen", "rejected"): _preference,
+    ("messages",): _messages,
+    ("instruction", "output"): partial(_pair, "instruction", "output"),
+    ("prompt", "completion"): _completion,
+    ("question", "answer"): partial(_pair, "question", "answer"),
+    ("text",): _text,
+}

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from slmstudio.core.data.reader import Record
+from slmstudio.core.data.record import Record
 
 
 def split(records: Sequence[Record], eval_fraction: float, seed: int) -> tuple[list[Record], list[Record]]:

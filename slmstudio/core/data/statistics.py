@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slmstudio.core.data.reader import Record
+from slmstudio.core.data.record import Record
 
 SAMPLE_CHARACTERS = 5_000_000
 OTHER = "Other"
@@ -34,12 +34,12 @@ class Statistics:
 
     Attributes:
         rows: records.
-        messages: in all rows together.
-        characters: Unicode code points in all messages.
+        messages: in all rows together; rejected answers and plain text are none.
+        characters: Unicode code points in all messages, rejected answers and plain text.
         longest_characters: of the row with the most.
         longest_line: where that row begins in the file; 0 when there are no rows.
-        duplicate_prompts: rows whose prompt stands in an earlier row, character for character.
-        duplicate_rows: rows that stand in an earlier row as a whole; each is among `duplicate_prompts` too.
+        duplicate_prompts: rows whose prompt stands in an earlier row, character for character; plain text has none.
+        duplicate_rows: rows that stand in an earlier row as a whole.
         scripts: share of each script, largest first; see `script_shares`.
     """
 
@@ -55,16 +55,18 @@ class Statistics:
 
 def statistics(records: Sequence[Record]) -> Statistics:
     """Count everything that the Data tab shows of `records`."""
-    lengths = [sum(len(message["content"]) for message in record.messages) for record in records]
+    lengths = [sum(map(len, record.contents)) for record in records]
     longest = max(range(len(records)), key=lengths.__getitem__, default=None)
-    whole = {tuple((message["role"], message["content"]) for message in record.messages) for record in records}
+    # The prompt tells whether a system message is first; after it, the roles take turns.
+    whole = {(record.prompt, record.contents, record.desirable) for record in records}
+    asking = [record.prompt for record in records if record.text is None]
     return Statistics(
         rows=len(records),
         messages=sum(len(record.messages) for record in records),
         characters=sum(lengths),
         longest_characters=0 if longest is None else lengths[longest],
         longest_line=0 if longest is None else records[longest].line,
-        duplicate_prompts=len(records) - len({record.prompt for record in records}),
+        duplicate_prompts=len(asking) - len(set(asking)),
         duplicate_rows=len(records) - len(whole),
         scripts=script_shares(records),
     )
@@ -77,11 +79,11 @@ def script_shares(records: Sequence[Record]) -> dict[str, float]:
     Indian scripts share it. Letters of scripts not in `BLOCKS` are "Other". Where there are more than about
     5 million characters, every k-th row is counted, so that the answer takes well under a second.
     """
-    characters = sum(len(message["content"]) for record in records for message in record.messages)
+    characters = sum(len(content) for record in records for content in record.contents)
     counts: Counter[str] = Counter()
     for record in records[::1 + characters // SAMPLE_CHARACTERS]:
-        for message in record.messages:
-            counts.update(message["content"])
+        for content in record.contents:
+            counts.update(content)
     scripts: Counter[str] = Counter()
     for character, count in counts.items():
         script = script_of(character)

@@ -33,10 +33,7 @@ def parse(data: bytes) -> Any:
     Raises:
         NotJson: no valid UTF-8, no valid JSON, NaN or Infinity, a key that occurs twice, or too deep nesting.
     """
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise _bad_bytes(data, error.start) from error
+    text = decode(data)
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -45,6 +42,18 @@ def parse(data: bytes) -> Any:
         raise _bad_constant(text) from error
     except RecursionError as error:
         raise NotJson("the brackets are nested too deeply.") from error
+
+
+def decode(data: bytes) -> str:
+    """The text in `data`.
+
+    Raises:
+        NotJson: no valid UTF-8.
+    """
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _bad_bytes(data, error.start) from error
 
 
 def printable(name: str) -> str:

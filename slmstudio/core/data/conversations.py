@@ -1,0 +1,134 @@
+"""Messages as rows hold them: the same shape for all, or everything that is wrong with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from slmstudio.core.data.strict_json import printable
+
+Message: TypeAlias = dict[str, str]
+Messages: TypeAlias = tuple[Message, ...]
+Findings: TypeAlias = list[tuple[str, str]]
+"""(key concerned, sentence) for everything that is wrong with a row."""
+
+ROLES = ("system", "user", "assistant")
+MESSAGE_KEYS = frozenset({"role", "content"})
+SPEAKERS = {"Human": "user", "Assistant": "assistant"}
+TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):")
+
+
+def kind_of(value: Any) -> str:
+    """What a JSON value is, in words."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    return {float: "a number", int: "a number", str: "a text", list: "a list", dict: "an object"}[type(value)]
+
+
+def list_of_messages(value: Any, column: str, findings: Findings) -> list[Message]:
+    """The messages in `column`, each checked alone; what is wrong with them goes to `findings`."""
+    if not isinstance(value, list):
+        wanted = "a list" if column == "messages" else "text or a list of messages"
+        findings.append((column, f'"{column}" is {kind_of(value)}; it must be {wanted}.'))
+        return []
+    if not value:
+        findings.append((column, f'"{column}" is an empty list.'))
+        return []
+    before = len(findings)
+    place = "" if column == "messages" else f' of "{column}"'
+    for number, message in enumerate(value, start=1):
+        _check_message(f"message {number}{place}", message, column, findings)
+    return [] if len(findings) > before else [{key: message[key] for key in ("role", "content")} for message in value]
+
+
+def _check_message(name: str, message: Any, column: str, findings: Findings) -> None:
+    if not isinstance(message, dict):
+        findings.append((column, f'{name} is {kind_of(message)}; it must be {{"role": …, "content": …}}.'))
+        return
+    role = message.get("role")
+    if "role" not in message:
+        findings.append(("role", f'{name} has no "role"; it must be system, user or assistant.'))
+    elif role not in ROLES:
+        named = f'"{printable(role)}"' if isinstance(role, str) else kind_of(role)
+        findings.append(("role", f"{name} has the role {named}; it must be system, user or assistant."))
+    # A blank system message is common and harmless; a blank question or answer teaches nonsense.
+    text_of(message, "content", findings, f'"content" of {name}', may_be_blank=role == "system")
+
+
+def check_turns(messages: Sequence[Message], column: str, findings: Findings) -> None:
+    """System first or not at all; then user and assistant in turns; an assistant message last."""
+    roles = [message["role"] for message in messages]
+    introduction = "" if column == "messages" else f'with "{column}": '
+
+    def complain(sentence: str) -> None:
+        findings.append((column, introduction + sentence))
+
+    if "assistant" not in roles:
+        complain("there is no assistant message, so there is nothing to learn.")
+    elif roles[-1] != "assistant":
+        complain(f"the last message is from the {roles[-1]}; a row must end with the assistant's answer.")
+    for number, role in enumerate(roles[1:], start=2):
+        if role == "system":
+            complain(f"message {number} is a system message; only the first message may be one.")
+        elif role == roles[number - 2]:
+            complain(f"messages {number - 1} and {number} are both from the {role}; "
+                     "user and assistant must take turns.")
+    opening = next((role for role in roles if role != "system"), "")
+    if opening == "assistant":
+        complain("the conversation begins with the assistant; a user message must come first.")
+
+
+def transcript(text: str) -> list[Message]:
+    """The messages of a conversation written as one text, as in "\\n\\nHuman: Hi\\n\\nAssistant: Hello".
+
+    So the files of Anthropic's HH-RLHF are, https://huggingface.co/datasets/Anthropic/hh-rlhf. Empty for other text.
+    """
+    before, *parts = TURN.split(text.lstrip("\n"))
+    if before or not parts:
+        return []
+    return [{"role": SPEAKERS[speaker], "content": content.strip()}
+            for speaker, content in zip(parts[::2], parts[1::2], strict=True)]
+
+
+def text_of(holder: Mapping[str, Any], key: str, findings: Findings, name: str = "",
+            may_be_blank: bool = False) -> str:
+    """The text under `key`; what is wrong with it goes to `findings`, under `name` instead of the key."""
+    name = name or f'"{key}"'
+    value = holder.get(key)
+    if key not in holder:
+        findings.append((key, f"{name} is missing."))
+    elif not isinstance(value, str):
+        hint = "; put it in double quotes" if isinstance(value, (bool, int, float)) else ""
+        findings.append((key, f"{name} is {kind_of(value)}; it must be text{hint}."))
+    elif not may_be_blank and (not value or value.isspace()):
+        findings.append((key, f"{name} is empty."))
+    elif not _is_whole(value):
+        findings.append((key, f"{name} holds half of a character (such as \\ud83d without its partner)."))
+    else:
+        return value
+    return ""
+
+
+def keys_beside(value: Mapping[str, Any], used: Iterable[str]) -> set[str]:
+    """Keys of a usable row that nothing is made of; those of the messages in COLUMN as "COLUMN.KEY"."""
+    unused = set(value).difference(used)
+    for column in used:
+        messages = value.get(column)
+        if not isinstance(messages, list):
+            continue
+        for message in messages:
+            if len(message) > len(MESSAGE_KEYS):
+                unused |= {f"{column}.{key}" for key in message.keys() - MESSAGE_KEYS}
+    return unused
+
+
+def _is_whole(text: str) -> bool:
+    """Whether the text has no lone surrogates: JSON's escapes can write them, UTF-8 cannot."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

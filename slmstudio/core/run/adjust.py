@@ -1,0 +1,103 @@
+"""What a run changes about itself on the way: less memory after running out of it, and what the user asked for.
+
+run.json stays as it was written. adjustments.json beside it holds the values that came later, so that every later
+start of the run, on whatever machine, goes on with them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files
+from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.run.config import RunConfig, convert
+
+FILE = "adjustments.json"
+SHORTEST = 128
+"""No length below this is proposed when memory runs out: too little of a row would be left."""
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """`{"values": {field: value}, "schedule": [{"global_step", "learning_rate", "total_steps"}]}`, or empty.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    if not (folder / FILE).exists():
+        return {"values": {}, "schedule": []}
+    state = files.read_json(folder / FILE)
+    if state is None:
+        raise UserError(f"{folder / FILE} is damaged.", "It is not a JSON object.",
+                        "Remove it: the run then goes on with the values of run.json.")
+    return {"values": dict(state.get("values") or {}), "schedule": list(state.get("schedule") or [])}
+
+
+def apply(config: RunConfig, folder: Path) -> RunConfig:
+    """The configuration with the values that came later."""
+    return replace(config, **load(folder)["values"])
+
+
+def record(folder: Path, values: dict[str, Any]) -> None:
+    """Keep values for all later starts.
+
+    Raises:
+        OSError: the disk is full or gone.
+    """
+    state = load(folder)
+    state["values"] |= values
+    files.write_atomically(folder / FILE, files.dump_pretty(state))
+
+
+def record_schedule(folder: Path, global_step: int, learning_rate: float | None, total_steps: int) -> None:
+    """Keep a change of the learning rate or of the length, which holds from `global_step` on.
+
+    Raises:
+        OSError: the disk is full or gone.
+    """
+    state = load(folder)
+    state["schedule"].append(
+        {"global_step": global_step, "learning_rate": learning_rate, "total_steps": total_steps})
+    files.write_atomically(folder / FILE, files.dump_pretty(state))
+
+
+def consent(folder: Path, values: dict[str, Any]) -> None:
+    """The user agrees to other values, as to a shorter length when nothing else saves memory.
+
+    Raises:
+        UserError: a value does not fit its field; all of them at once.
+    """
+    problems, fitting = [], {}
+    for name, value in values.items():
+        try:
+            fitting[name] = convert(name, value)
+        except (KeyError, ValueError) as error:
+            problems.append(Problem("is no field of a run." if isinstance(error, KeyError) else str(error), field=name))
+    if not problems:
+        config = apply(RunConfig.from_dict(files.read_json(folder / "run.json") or {}), folder)
+        problems = replace(config, **fitting).problems()
+    if problems:
+        raise UserError("These values cannot be used.", "", "Correct them.", problems)
+    record(folder, fitting)
+
+
+def next_lever(config: RunConfig) -> dict[str, Any] | None:
+    """What to change when memory ran out, the effective batch staying as it is; None when only the length is left.
+
+    First fewer rows at once (and more of them accumulated), then activations that are computed twice.
+    """
+    micro, least = config.micro_batch_size, 2 if config.objective == "kto" else 1
+    total = config.effective_batch_size
+    smaller = next((n for n in range(micro // 2, least - 1, -1) if total % n == 0), None)
+    if smaller is not None:
+        return {"micro_batch_size": smaller, "gradient_accumulation_steps": total // smaller}
+    if not config.gradient_checkpointing:
+        return {"gradient_checkpointing": True}
+    return None
+
+
+def shorter(config: RunConfig) -> int | None:
+    """The length to ask the user for when no lever is left: half, in whole 64s; None when that is too short."""
+    length = max(64, config.max_length // 2 // 64 * 64)
+    return length if SHORTEST <= length < config.max_length else None

@@ -1,0 +1,105 @@
+"""Which rows go together, and how a micro-batch is laid out: padded, or packed end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+IGNORED = -100
+"""Label of a position that is not learned."""
+
+POOL = 50
+"""Effective batches that are sorted by length together."""
+
+
+class BatchOrder(torch.utils.data.Sampler[int]):
+    """The order of the rows in each epoch: decided by seed and epoch alone, so that a resumed run repeats it.
+
+    Which rows an optimizer update sees depends on the effective batch (`micro_batch * accumulation`) only: halving the
+    micro-batch and doubling the accumulation changes nothing but memory. With `by_length`, the shuffled rows are sorted
+    by length within pools of 50 effective batches, and the effective batches are shuffled: little padding, still
+    random. Inside an effective batch the longest rows come first, so that micro-batches (consecutive slices) hold like
+    lengths. A short last group stays last.
+
+    Args:
+        lengths: tokens of each row.
+        micro_batch: rows in one forward pass.
+        accumulation: micro-batches in one optimizer update.
+    """
+
+    def __init__(self, lengths: list[int], micro_batch: int, accumulation: int, seed: int, by_length: bool):
+        self.lengths, self.seed, self.by_length = lengths, seed, by_length
+        self.effective_batch = micro_batch * accumulation
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        if not self.by_length:
+            return iter(order)
+        size, batches = self.effective_batch, []
+        for start in range(0, len(order), size * POOL):
+            rows = sorted(order[start : start + size * POOL], key=lambda row: -self.lengths[row])
+            batches += [rows[i : i + size] for i in range(0, len(rows), size)]
+        full = [batch for batch in batches if len(batch) == size]
+        rest = [batch for batch in batches if len(batch) < size]
+        shuffled = [full[i] for i in torch.randperm(len(full), generator=generator).tolist()]
+        return iter([row for batch in shuffled + rest for row in batch])
+
+
+class PaddedCollator:
+    """Rows below one another, filled up at the end to the longest.
+
+    Returns:
+        `input_ids`, `labels`, `attention_mask`: [rows, longest]; `rows`: [rows], the dataset's `row` column.
+    """
+
+    def __init__(self, pad_token_id: int):
+        self.pad_token_id = pad_token_id
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        shape = (len(examples), max(len(example["input_ids"]) for example in examples))
+        input_ids, labels = torch.full(shape, self.pad_token_id), torch.full(shape, IGNORED)
+        attention_mask = torch.zeros(shape, dtype=torch.long)
+        for i, example in enumerate(examples):
+            length = len(example["input_ids"])
+            input_ids[i, :length] = torch.tensor(example["input_ids"])
+            labels[i, :length] = torch.tensor(_learnable(example["labels"]))
+            attention_mask[i, :length] = 1
+        return {"input_ids": input_ids, "labels": labels, "attention_mask": attention_mask, **_rows(examples)}
+
+
+class PackedCollator:
+    """Rows laid end to end as one, without padding; packed.py keeps their attention apart.
+
+    Returns:
+        `input_ids`, `labels`, `position_ids` (from 0 in each row): [1, tokens]; `row_lengths`: a list of whole numbers;
+        `rows`: [rows], the dataset's `row` column.
+    """
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        lengths = [len(example["input_ids"]) for example in examples]
+        return {
+            "input_ids": torch.tensor([[token for example in examples for token in example["input_ids"]]]),
+            "labels": torch.tensor([[label for example in examples for label in _learnable(example["labels"])]]),
+            "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
+            "row_lengths": lengths,
+            **_rows(examples),
+        }
+
+
+def _learnable(labels: list[int]) -> list[int]:
+    """A row's first token has nothing before it that could foretell it."""
+    return [IGNORED, *labels[1:]]
+
+
+def _rows(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    return {"rows": torch.tensor([example["row"] for example in examples])} if "row" in examples[0] else {}

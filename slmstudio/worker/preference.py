@@ -1,0 +1,71 @@
+"""Preference tuning by TRL: DPO and ORPO learn from pairs of answers, KTO from single ones marked good or bad."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from trl import DPOConfig, DPOTrainer
+from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+from trl.trainer.kto_config import KTOConfig
+from trl.trainer.kto_trainer import KTOTrainer
+
+from slmstudio.core.run.config import RunConfig
+from slmstudio.worker.exact import Exact
+
+METRICS = {"rewards/accuracies": "reward_accuracy", "rewards/margins": "reward_margin"}
+"""TRL's figures and our names: how often the better answer has the higher reward, and by how much."""
+
+
+class StudioDPO(Exact, DPOTrainer):  # type: ignore[misc]
+    """DPO (Rafailov et al. 2023, arXiv 2305.18290)."""
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        return dataset  # tokenized already, by preference_data.py
+
+
+class StudioORPO(Exact, ORPOTrainer):  # type: ignore[misc]
+    """ORPO (Hong et al. 2024, arXiv 2403.07691): answers and preference in one loss, without a reference model."""
+
+    def tokenize_row(self, feature: Any, model: Any = None) -> Any:
+        return feature  # tokenized already, by preference_data.py
+
+    def count_tokens(self, inputs: dict[str, Any]) -> torch.Tensor:
+        return inputs["chosen_attention_mask"].sum() + inputs["rejected_attention_mask"].sum()
+
+
+class StudioKTO(Exact, KTOTrainer):  # type: ignore[misc]
+    """KTO (Ethayarajh et al. 2024, arXiv 2402.01306).
+
+    Its estimate of the KL divergence pairs each question with the answer of the row before it in the dataset, so rows
+    keep their order within a micro-batch: they are shuffled once, when the dataset is made.
+    """
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        return dataset  # tokenized already, by preference_data.py
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return torch.utils.data.SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+
+
+def trainer_class(config: RunConfig) -> tuple[type, type]:
+    """The trainer of an objective, and the class of its arguments."""
+    return {"dpo": (StudioDPO, DPOConfig), "orpo": (StudioORPO, ORPOConfig), "kto": (StudioKTO, KTOConfig)}[
+        config.objective]
+
+
+def arguments(config: RunConfig) -> dict[str, Any]:
+    """What the trainer is told beside the arguments that all trainers share."""
+    return {"beta": config.beta, "max_length": config.max_length}
+
+
+class WithRows:
+    """TRL's collator, and the rows' lines beside it, which a NaN is told by."""
+
+    def __init__(self, collator: Any):
+        self._collator = collator
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        kept = ("row", "length")
+        batch: dict[str, Any] = self._collator([{k: v for k, v in each.items() if k not in kept} for each in examples])
+        return {**batch, "rows": torch.tensor([each["row"] for each in examples])}

@@ -1,0 +1,74 @@
+"""The loss of a micro-batch, padded or packed, summed over the learned positions.
+
+The decoder runs, and the head sees the learned positions only (head_loss.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from slmstudio.worker.batches import IGNORED
+from slmstudio.worker.head_loss import head_loss
+
+SCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
+"""Configuration keys of models whose logits are more than a matrix product; TRL's own loss serves them."""
+
+
+def is_direct(causal_lm: Any, processes: int = 1) -> bool:
+    """Whether `summed_loss` may call the decoder by itself.
+
+    Not with several processes: a wrapped (distributed) model must be called through its wrapper. Not where logits are
+    more than a matrix product.
+    """
+    return processes == 1 and not any(getattr(causal_lm.config, key, None) for key in SCALED_LOGITS)
+
+
+def summed_loss(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sum of the cross entropy over the learned positions, and their number.
+
+    Args:
+        causal_lm: the model without PEFT's wrapper.
+        inputs: a micro-batch of batches.py, padded or packed.
+    """
+    positions, targets, weight = _learned(causal_lm, inputs)
+    return head_loss(positions, weight, targets), torch.tensor(len(targets), device=targets.device)
+
+
+def per_row_losses(causal_lm: Any, inputs: dict[str, Any]) -> list[float]:
+    """Mean loss of each row of a micro-batch, in its order: to name the row that spoils a step.
+
+    A row without a learned position has NaN.
+    """
+    with torch.no_grad():
+        positions, targets, weight = _learned(causal_lm, inputs)
+        losses, start = [], 0
+        for count in _learned_per_row(inputs):
+            part = slice(start, start + count)
+            losses.append((head_loss(positions[part], weight, targets[part]) / count).item() if count else float("nan"))
+            start += count
+    return losses
+
+
+def token_count(inputs: dict[str, Any]) -> torch.Tensor:
+    """Non-padding tokens of a micro-batch."""
+    if "attention_mask" in inputs:
+        return inputs["attention_mask"].sum()  # type: ignore[no-any-return]
+    return torch.tensor(inputs["input_ids"].numel(), device=inputs["input_ids"].device)
+
+
+def _learned(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Hidden states before the head at the learned positions, the tokens to foretell there, and the head's weight."""
+    layout = {name: inputs[name] for name in ("attention_mask", "position_ids", "row_lengths") if name in inputs}
+    hidden = causal_lm.get_decoder()(input_ids=inputs["input_ids"], use_cache=False, **layout).last_hidden_state
+    weight, targets = causal_lm.get_output_embeddings().weight, inputs["labels"][:, 1:]
+    learned = targets != IGNORED
+    return hidden[:, :-1][learned].to(weight.dtype), targets[learned], weight
+
+
+def _learned_per_row(inputs: dict[str, Any]) -> list[int]:
+    learned = inputs["labels"] != IGNORED
+    if "row_lengths" not in inputs:
+        return learned[:, 1:].sum(1).tolist()  # type: ignore[no-any-return]
+    return [int(part.sum()) for part in learned[0].split(inputs["row_lengths"])]
