@@ -52,6 +52,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         self._started, self._asleep = 0.0, 0.0
         self._durations: list[float] = []
         self._changes: list[dict[str, Any]] = []
+        self._changed_before = False
 
     def replay(self, evaluations: Iterable[tuple[int, float]], schedule: list[dict[str, Any]], step: int) -> None:
         """Know again, at `step`, what an earlier life of this run knew.
@@ -70,12 +71,15 @@ class Control(TrainerCallback):  # type: ignore[misc]
             if change["global_step"] <= step:
                 self.trainer.total_steps = change["total_steps"]
                 self.trainer.learning_rate = change["learning_rate"] or self.trainer.learning_rate
+                self._changed_before = True
 
     # -- what the trainer calls ---------------------------------------------------------------
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.saver.saved_step = state.global_step if state.global_step else -1
         self._awake.on()
+        if self._changed_before:  # the checkpoint may be of the moment before the change
+            self.trainer.change_schedule(self.trainer.total_steps, self.trainer.learning_rate)
         if state.global_step == 0:
             self._evaluate(state)
         self.job.phase("training")

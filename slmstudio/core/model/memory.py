@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from slmstudio.core.model.facts import ModelFacts
+from slmstudio.core.run import scratch
 from slmstudio.core.run.config import RunConfig
 
 MB = 2**20
@@ -69,14 +70,20 @@ def estimate(facts: ModelFacts, config: RunConfig, device: str) -> MemoryEstimat
         config: the run; `micro_batch_size * max_length` tokens are in memory at once.
         device: "cuda" or "cpu".
     """
-    lora = config.method == "lora"
+    if config.method == "scratch":
+        facts = scratch.facts_of(facts, config.scratch_size)
+    lora = config.has_adapter
     compute = 4 if config.precision == "fp32" else 2
     adapter = adapter_parameters(facts, config) if lora else 0
     learning = adapter or facts.parameters
     if facts.quantization:
         weights = facts.disk_bytes  # bitsandbytes keeps in memory what it keeps on disk
+    elif config.method == "qlora":
+        weights = four_bit_bytes(facts, compute)
     else:
         weights = facts.parameters * (compute if lora else 4 + (2 if compute == 2 else 0))
+    if config.objective in ("dpo", "kto") and not lora:
+        weights += 4 * facts.parameters  # the reference model, which stays as the base was
     gradients, optimizer = 4 * learning, _optimizer_bytes(facts, config, learning)
     activations, logits = _activation_bytes(facts, config, compute), _logit_bytes(facts, config, compute)
     before = weights + 4 * adapter + gradients + optimizer
@@ -88,6 +95,14 @@ def estimate(facts: ModelFacts, config: RunConfig, device: str) -> MemoryEstimat
         weights=weights, adapter=4 * adapter, gradients=gradients, optimizer=optimizer, activations=activations,
         logits=logits, overhead=likely, low=int(_LOW * (before + activations + logits)) + least,
         high=int(_HIGH * (before + max(activations + logits, step))) + most, trainable_parameters=learning)
+
+
+def four_bit_bytes(facts: ModelFacts, compute: int) -> int:
+    """A base in NF4 with double quantization: 4 bits a weight of the linear layers, and 0.127 bits for the constants of
+    each 64 weights (Dettmers et al. 2023, arXiv 2305.14314, section 3). Embeddings, head and norms stay as they are."""
+    linear = facts.layers * sum(inputs * outputs for inputs, outputs in linear_layers(facts).values())
+    linear = min(linear, facts.parameters)
+    return int(linear * 4.127 / 8) + (facts.parameters - linear) * compute
 
 
 def linear_layers(facts: ModelFacts) -> dict[str, tuple[int, int]]:
@@ -122,10 +137,12 @@ def _targets(facts: ModelFacts, config: RunConfig) -> Iterable[tuple[int, int]]:
 def _optimizer_bytes(facts: ModelFacts, config: RunConfig, learning: int) -> int:
     """AdamW keeps two moments in fp32 (Loshchilov & Hutter 2017, arXiv 1711.05101); Adafactor a row and a column of
     each matrix (Shazeer & Stern 2018, arXiv 1804.04235); SGD without momentum nothing."""
-    if config.optimizer.startswith("adamw"):
+    if config.optimizer in ("adamw_8bit", "paged_adamw_8bit"):
+        return 2 * learning + learning // 128  # and a constant for each block of 256 (Dettmers 2021, arXiv 2110.02861)
+    if "adamw" in config.optimizer:
         return 8 * learning
     if config.optimizer == "adafactor":
-        narrow = config.lora_rank if config.method == "lora" else facts.hidden_size
+        narrow = config.lora_rank if config.has_adapter else facts.hidden_size
         return 4 * (2 * learning // narrow)
     return 0
 
@@ -137,12 +154,17 @@ def _activation_bytes(facts: ModelFacts, config: RunConfig, compute: int) -> int
     layers. With checkpointing each layer keeps its input only (the residual, in the weights' format; fp32 in full
     fine-tuning), and one layer at a time is whole.
     """
-    tokens = config.micro_batch_size * config.max_length
+    tokens = config.micro_batch_size * config.max_length * sequences(config)
     layer = _layer_bytes(facts, config, compute) * tokens
     if not config.gradient_checkpointing:
         return facts.layers * layer
-    residual = compute if config.method == "lora" else 4
+    residual = compute if config.has_adapter else 4
     return facts.layers * tokens * facts.hidden_size * residual + layer
+
+
+def sequences(config: RunConfig) -> int:
+    """Sequences that one row of the micro-batch makes: the better and the worse answer go together."""
+    return 2 if config.objective in ("dpo", "orpo") else 1
 
 
 def _layer_bytes(facts: ModelFacts, config: RunConfig, compute: int) -> int:
@@ -157,16 +179,16 @@ def _layer_bytes(facts: ModelFacts, config: RunConfig, compute: int) -> int:
     """
     hidden, inner, attention = facts.hidden_size, facts.intermediate_size, facts.heads * facts.head_dim
     size = 4 * attention * compute + 2 * hidden * 4
-    if config.attention != "flash_attention_2":
+    if config.attention != "flash_attention_2" and not config.packing:
         size += config.max_length * compute
     if config.attention == "eager":
         size += facts.heads * config.max_length * (4 + (compute if compute == 2 else 0))
     size += 4 * inner * compute + 2 * hidden * compute
-    if config.method == "full":
+    if not config.has_adapter:
         return size + 2 * hidden * 4
     inputs = [inputs for inputs, _ in _targets(facts, config)]
     size += 4 * config.lora_rank * len(inputs)
-    if config.lora_dropout or facts.quantization:
+    if config.lora_dropout or config.use_dora or config.method == "qlora" or facts.quantization:
         size += sum(inputs) * 5  # the input in fp32, and which of it was dropped
     return size
 
@@ -174,6 +196,9 @@ def _layer_bytes(facts: ModelFacts, config: RunConfig, compute: int) -> int:
 def _logit_bytes(facts: ModelFacts, config: RunConfig, compute: int) -> int:
     """The head's loss works through the positions in chunks, of which it holds the product, its fp32 copy, the
     exponentials and the gradient; full fine-tuning adds up the head's gradient in fp32 and scales it."""
-    scores = min(config.micro_batch_size * config.max_length * facts.vocabulary_size, HEAD_CHUNK)
+    tokens = config.micro_batch_size * config.max_length * sequences(config)
+    if config.is_preference:  # TRL's loss holds the scores of all answers' tokens and their logarithms, in fp32
+        return tokens * facts.vocabulary_size * (compute + 8)
+    scores = min(tokens * facts.vocabulary_size, HEAD_CHUNK)
     chunk = scores * (8 if compute == 4 else 2 + 4 + 4 + 2)
-    return chunk + (8 * facts.vocabulary_size * facts.hidden_size if config.method == "full" else 0)
+    return chunk + (8 * facts.vocabulary_size * facts.hidden_size if not config.has_adapter else 0)

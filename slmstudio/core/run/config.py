@@ -202,6 +202,11 @@ def convert(name: str, value: Any) -> Any:
     return values.convert(str(get_type_hints(RunConfig)[name]), value, prose=name == "sample_prompts")
 
 
+def default_of(name: str) -> Any:
+    """The value that a field has when nobody decides it."""
+    return getattr(RunConfig(name="x", model="x", train_file="x"), name)
+
+
 def field_help() -> dict[str, str]:
     """One sentence a field, taken from the docstring above: the window's tooltips and the terminal's help."""
     import inspect
