@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from slmstudio import cli_runs
 from slmstudio.cli_progress import Follower, print_error, print_json, print_table
 from slmstudio.core import jobs
 from slmstudio.core.errors import Problem, UserError
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Read and check datasets.")
 app.add_typer(data_app, name="data")
+app.add_typer(cli_runs.app)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
 
@@ -189,24 +191,33 @@ def plan(
 def train(
     run: Annotated[Path, typer.Argument(help="A run configuration, or a run folder to go on with.")],
     out: Annotated[Path | None, typer.Option(help="Folder in which the run folder is made.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
     as_json: Json = False,
 ) -> int:
     """Train as a run configuration says; given a run folder, go on from its last checkpoint. Ctrl-C stops and saves."""
-    from slmstudio.core.run import config as run_config
-    from slmstudio.core.run import folder
+    import time
+    from dataclasses import replace
 
-    config = run_config.load(run)
+    from slmstudio.core.run import adjust, folder, planner
+    from slmstudio.core.run import config as run_config
+
+    config, changed = run_config.load(run), planner.overrides(dict(planner.parse_settings(set_ or [])))
     if run.is_dir():
         job = jobs.Job(run)
         ended = job.outcome()
         if ended is not None and ended.state == "finished":
-            raise UserError(f"{run.name} is finished already.", "", f"Export it: slmstudio export {run}")
+            raise UserError(f"{run.name} is finished already.", "",
+                            f"Export it: slmstudio export {run}. Or learn more: slmstudio continue {run}")
+        if changed:
+            adjust.consent(job.folder, changed)
     else:
+        config = replace(config, **changed)
         config.check()
         job = folder.create(config, out.absolute() if out else None)
+    since = time.time()
     job.start()
     print(f"Run folder: {job.folder}", file=sys.stderr)
-    with Follower() as follower:
+    with Follower(since) as follower:
         outcome = follower.follow(job, "train")
     return _report_outcome(outcome, as_json, {"run_dir": str(job.folder)})
 
@@ -220,6 +231,8 @@ def runs(
     from slmstudio.core.run import folder
 
     found = list(folder.all_runs(folder_))
+    for path, reason in folder.unreadable(folder_):
+        print(f"warning: {path.name} cannot be shown. {reason}", file=sys.stderr)
     if as_json:
         print_json(
             {

@@ -16,9 +16,14 @@ from slmstudio.core.errors import UserError
 
 
 class Follower:
-    """A progress bar on stderr that is fed with a job's events."""
+    """A progress bar on stderr that is fed with a job's events.
 
-    def __init__(self) -> None:
+    Args:
+        since: events from before this time (seconds since 1970) are of an earlier life of the job, and are not told.
+    """
+
+    def __init__(self, since: float = 0.0) -> None:
+        self._since = since
         console = Console(stderr=True)
         self._plain = not console.is_terminal
         self._progress = Progress(
@@ -63,6 +68,8 @@ class Follower:
     def on_event(self, phase: str, event: dict[str, Any]) -> None:
         """Show one event of a job."""
         kind = event.get("type")
+        if event.get("time", self._since) < self._since:
+            return
         if kind == "phase":
             self._show(event["phase"], 0, None, event.get("detail", ""))
             self._say(" ".join(filter(None, (f"{phase}:", event["phase"], event.get("detail", "")))))
@@ -85,6 +92,16 @@ class Follower:
             self._say(f"step {event['global_step']}: eval loss {event['eval_loss']:.4f}", always=True)
         elif kind == "warning":
             self._say("warning: " + event["message"], always=True)
+        elif kind == "sample":
+            for sample in event["samples"]:
+                self._say(f"step {event['global_step']}: {_short(sample['prompt'])} → {_short(sample['answer'])}", True)
+        elif kind in ("overfitting", "early_stop", "best_used", "adjusted"):
+            self._say(event["message"], always=True)
+        elif kind == "changed":
+            self._total_steps = event["total_steps"]
+            self._say(f"changed: learning rate {event['learning_rate']:g}, {event['total_steps']:,} steps", always=True)
+        elif kind == "suspended":
+            self._say(f"the machine slept for {event['seconds']:.0f} s", always=True)
 
     def _show(self, description: str, done: float, total: float | None, detail: str) -> None:
         self._progress.update(
@@ -100,6 +117,11 @@ class Follower:
             print(line, file=sys.stderr, flush=True)
         elif always:
             self._progress.console.print(line, markup=False)
+
+
+def _short(text: str, most: int = 70) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def print_json(value: dict[str, Any]) -> None:

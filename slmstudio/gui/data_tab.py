@@ -83,9 +83,9 @@ class DataTab(QWidget):
         sample.setObjectName("data_sample")
         sample.clicked.connect(self.open_sample)
         state = EmptyState(self.tr("What should the model learn?"),
-                           self.tr("Drop a file with questions and answers, or conversations. It stays on this "
-                                   "machine."),
-                           (choose, sample), self.tr("JSONL or a JSON list · instruction and output, or messages"))
+                           self.tr("Drop a file with questions and answers, conversations, better and worse answers, "
+                                   "or plain text. It stays on this machine."),
+                           (choose, sample), self.tr("JSONL or a JSON list · text (.txt, .md)"))
         state.dropped.connect(self.open_files)
         state.column.addWidget(self._strips[1])
         self._buttons = (choose, sample)
@@ -118,7 +118,7 @@ class DataTab(QWidget):
     def _dialog(self, title: str, several: bool) -> QFileDialog:
         dialog = QFileDialog(self, title)
         dialog.setFileMode(QFileDialog.FileMode.ExistingFiles if several else QFileDialog.FileMode.ExistingFile)
-        dialog.setNameFilters([self.tr("Datasets (*.jsonl *.json *.ndjson)"), self.tr("All files (*)")])
+        dialog.setNameFilters([self.tr("Datasets (*.jsonl *.json *.ndjson *.txt *.md)"), self.tr("All files (*)")])
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.open()
         return dialog
@@ -153,11 +153,25 @@ class DataTab(QWidget):
         assert wanted is not None
         dataset, eval_dataset = answer
         if wanted.eval_for is not None:
-            self.workspace().set_eval_dataset(wanted.eval_for, dataset)
+            self._use_for_evaluation(wanted.eval_for, dataset)
         else:
             self.workspace().add(DataEntry(dataset, eval_dataset))
             self._pages.setCurrentWidget(self.workspace())
         self._read_next()
+
+    def _use_for_evaluation(self, entry: DataEntry, dataset: Dataset) -> None:
+        from slmstudio.core.data import layouts
+
+        if layouts.kind(dataset.layout) == layouts.kind(entry.dataset.layout):
+            self.workspace().set_eval_dataset(entry, dataset)
+            return
+        self._keep_eval(entry)
+        self._errors.append(UserError(
+            self.tr("{name} cannot evaluate {data}.").format(name=dataset.path.name, data=entry.dataset.path.name),
+            self.tr("Their rows are of different kinds. {name}: {theirs} {data}: {own}").format(
+                name=dataset.path.name, theirs=layouts.sentence(dataset.layout),
+                data=entry.dataset.path.name, own=layouts.sentence(entry.dataset.layout)),
+            self.tr("Choose a file with rows of the same kind.")))
 
     def _was_not_read(self, error: Exception) -> None:
         wanted, self._reading, self._task = self._reading, None, None

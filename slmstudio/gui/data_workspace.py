@@ -11,6 +11,7 @@ from PySide6.QtGui import QKeySequence, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from slmstudio.core import words
+from slmstudio.core.data import layouts
 from slmstudio.gui import theme
 from slmstudio.gui.session import Session
 from slmstudio.gui.tasks import run_task
@@ -82,7 +83,7 @@ class DataWorkspace(QWidget):
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.list.customContextMenuRequested.connect(self._list_menu)
         add_key(self.list, QKeySequence.StandardKey.Delete, self.remove_current, inside=True)
-        drop = DropArea(self.tr("Drop files here\nJSONL"))
+        drop = DropArea(self.tr("Drop files here\nJSONL, text"))
         drop.setObjectName("data_drop")
         drop.dropped.connect(self.dropped)
         card.body.addWidget(self.list, 1)
@@ -140,6 +141,8 @@ class DataWorkspace(QWidget):
         """Put a dataset on the list and show it. A file that is on it already is replaced, its split kept."""
         for known in self.entries:
             if known.dataset.path == entry.dataset.path:
+                if layouts.kind(known.dataset.layout) != layouts.kind(entry.dataset.layout):
+                    known.eval_dataset = None  # its rows are of the kind that the file had
                 known.dataset = entry.dataset
                 known.eval_dataset = entry.eval_dataset or known.eval_dataset
                 if self._session.dataset is not None and self._session.dataset.path == entry.dataset.path:

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, StoppingCriteria, StoppingCriteri
 
 from slmstudio.core import files
 from slmstudio.core.data import reader
+from slmstudio.core.errors import UserError
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.worker.context import JobContext
 from slmstudio.worker.methods import DTYPES, load_tokenizer
@@ -29,7 +30,11 @@ def run(job: JobContext) -> dict[str, Any]:
     """
     request = job.request
     model_folder = Path(request["model"])
-    rows = reader.read_dataset(Path(request["test"])).records[: request.get("limit") or None]
+    rows = [row for row in reader.read_dataset(Path(request["test"])).records if row.messages]
+    rows = rows[: request.get("limit") or None]
+    if not rows:
+        raise UserError("There is nothing to answer.", "The file holds plain text, which has no questions.",
+                        "Choose a file with questions and answers.")
     tokenizer = load_tokenizer(model_folder)
     tokenizer.padding_side = "left"
     template = ChatTemplate.from_folder(model_folder)

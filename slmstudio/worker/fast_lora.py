@@ -45,13 +45,14 @@ def apply(model: torch.nn.Module) -> int:
 
     Layers with dropout, DoRA, a quantized or learning base, or several adapters keep PEFT's own.
     """
-    layers = [module for module in model.modules() if type(module) is LoraLinear and _is_plain(module)]
+    layers = [module for module in model.modules() if type(module) is LoraLinear and is_plain(module)]
     for layer in layers:
         layer.forward = _forward_of(layer)  # type: ignore[method-assign]
     return len(layers)
 
 
-def _is_plain(layer: LoraLinear) -> bool:
+def is_plain(layer: LoraLinear) -> bool:
+    """Whether a LoRA layer is nothing but W x + s B A x on a frozen base."""
     if len(layer.active_adapters) != 1:
         return False
     name = layer.active_adapters[0]

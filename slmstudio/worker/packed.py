@@ -23,13 +23,46 @@ def _attention(module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, 
     """transformers' attention interface: [1, heads, tokens, head size] in, [1, tokens, heads, head size] out."""
     if row_lengths is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
-    groups = query.shape[1] // key.shape[1]
-    parts = []
-    for q, k, v in zip(*(x.split(row_lengths, dim=2) for x in (query, key, value)), strict=True):
-        out = torch.nn.functional.scaled_dot_product_attention(
-            q, k, v, dropout_p=dropout, scale=scaling, is_causal=True, enable_gqa=groups > 1)
-        parts.append(out.transpose(1, 2))
-    return torch.cat(parts, dim=1), None
+    return _PerRow.apply(query, key, value, row_lengths, scaling), None
+
+
+class _PerRow(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, lengths: list[int],
+                scaling: float | None) -> torch.Tensor:
+        groups = q.shape[1] // k.shape[1]
+        out = torch.empty(1, q.shape[2], q.shape[1], q.shape[3], dtype=q.dtype)
+        k2, v2 = repeat_kv(k, groups), repeat_kv(v, groups)
+        norms, start = [], 0
+        for length in lengths:
+            part = slice(start, start + length)
+            o, n = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+                q[:, :, part], k2[:, :, part], v2[:, :, part], 0.0, True, attn_mask=None, scale=scaling)
+            out[:, part] = o.transpose(1, 2)
+            norms.append(n)
+            start += length
+        ctx.save_for_backward(q, k, v, out, *norms)
+        ctx.lengths, ctx.scaling = lengths, scaling
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
+        q, k, v, out, *norms = ctx.saved_tensors
+        groups = q.shape[1] // k.shape[1]
+        k2, v2 = repeat_kv(k, groups), repeat_kv(v, groups)
+        grad, out = grad.transpose(1, 2), out.transpose(1, 2)
+        dq, dk, dv = (torch.empty_like(x.transpose(1, 2)).transpose(1, 2) for x in (q, k, v))
+        start = 0
+        for length, n in zip(ctx.lengths, norms, strict=True):
+            part = slice(start, start + length)
+            a, b, c = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+                grad[:, :, part], q[:, :, part], k2[:, :, part], v2[:, :, part], out[:, :, part], n, 0.0, True,
+                attn_mask=None, scale=ctx.scaling)
+            dq[:, :, part] = a
+            dk[:, :, part] = b.view(1, k.shape[1], groups, length, -1).sum(2)
+            dv[:, :, part] = c.view(1, k.shape[1], groups, length, -1).sum(2)
+            start += length
+        return dq, dk, dv, None, None
 
 
 def _mask(*args: Any, **kwargs: Any) -> torch.Tensor | None:

@@ -86,7 +86,7 @@ def measure(job: JobContext, source: Any) -> Reference:
 
     tokenizer = PreTrainedTokenizerFast.from_pretrained(source.base, local_files_only=True)
     vocabulary = Vocabulary.of(source.base)
-    own = [list(record.messages) for record in _own_rows(job, source.rows)]
+    own = [_messages_of(record) for record in _own_rows(job, source.rows)]
 
     def text_of(messages: Messages, prompt: bool) -> str | None:
         if vocabulary.template is None:
@@ -114,6 +114,14 @@ def measure(job: JobContext, source: Any) -> Reference:
     end = vocabulary.end_of_turn()
     return Reference(prompts, rows, vocabulary.special[end] if end else None, tokenizer.bos_token_id,
                      len(prompts) - len(probes.PROBES))
+
+
+def _messages_of(record: Record) -> Messages:
+    """The row as a conversation; of plain text the first half asks and the second answers, so that it is probed too."""
+    if record.text is None:
+        return list(record.messages)
+    half = len(record.text) // 2
+    return [{"role": "user", "content": record.text[:half]}, {"role": "assistant", "content": record.text[half:]}]
 
 
 def _own_rows(job: JobContext, datasets: tuple[Path, ...]) -> list[Record]:

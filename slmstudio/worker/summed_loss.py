@@ -61,10 +61,15 @@ def token_count(inputs: dict[str, Any]) -> torch.Tensor:
 def _learned(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Hidden states before the head at the learned positions, the tokens to foretell there, and the head's weight."""
     layout = {name: inputs[name] for name in ("attention_mask", "position_ids", "row_lengths") if name in inputs}
-    hidden = causal_lm.get_decoder()(input_ids=inputs["input_ids"], use_cache=False, **layout).last_hidden_state
-    weight, targets = causal_lm.get_output_embeddings().weight, inputs["labels"][:, 1:]
-    learned = targets != IGNORED
-    return hidden[:, :-1][learned].to(weight.dtype), targets[learned], weight
+    decoder, weight = causal_lm.get_decoder(), causal_lm.get_output_embeddings().weight
+    learned = torch.nn.functional.pad(inputs["labels"][:, 1:] != IGNORED, (0, 1)).flatten().nonzero()[:, 0]
+    targets = inputs["labels"].flatten()[learned + 1]
+    selects = getattr(getattr(decoder, "layers", [None])[-1], "selects_positions", False)
+    if selects:  # the last layer leaves out what nothing is foretold from (fast_layers.py)
+        layout["selected"] = learned
+    hidden = decoder(input_ids=inputs["input_ids"], use_cache=False, **layout).last_hidden_state
+    positions = hidden[0] if selects else hidden.flatten(0, 1)[learned]
+    return positions.to(weight.dtype), targets, weight
 
 
 def _learned_per_row(inputs: dict[str, Any]) -> list[int]:

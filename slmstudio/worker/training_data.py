@@ -8,8 +8,7 @@ from typing import Any
 
 import datasets
 
-from slmstudio.core import files
-from slmstudio.core.data import reader, split
+from slmstudio.core.data import layouts, reader, split
 from slmstudio.core.errors import UserError
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
@@ -41,11 +40,17 @@ def read_rows(config: RunConfig, job: JobContext) -> tuple[list[reader.Record], 
             )
         return dataset
 
-    train = load(config.train_file).records
+    whole = load(config.train_file)
+    train = whole.records
     if config.eval_file:
-        held_out = load(config.eval_file).records
-        learned = {files.dump_line({"messages": row.messages}) for row in train}
-        seen = sum(files.dump_line({"messages": row.messages}) in learned for row in held_out)
+        evaluated = load(config.eval_file)
+        held_out = evaluated.records
+        if layouts.kind(evaluated.layout) != layouts.kind(whole.layout):
+            raise UserError(f"{evaluated.path.name} cannot evaluate what {whole.path.name} teaches.",
+                            f"{layouts.sentence(whole.layout)} Of the other file: {layouts.sentence(evaluated.layout)}",
+                            "Choose evaluation rows of the same kind, or let them be split off.")
+        learned = {(row.prompt, row.contents, row.desirable) for row in train}
+        seen = sum((row.prompt, row.contents, row.desirable) in learned for row in held_out)
         if seen:
             job.warn("test_rows_learned", f"{seen} of {len(held_out)} test rows are among the rows to learn: eval loss "
                                           "will look better than it is.")

@@ -221,6 +221,29 @@ def test_a_bad_evaluation_file_is_told_and_changes_nothing(qtbot, opened: DataTa
     assert opened.findChild(QRadioButton, "split_off").isChecked()
 
 
+def test_evaluation_rows_are_of_the_same_kind(qtbot, opened: DataTab, tmp_path: Path):
+    file = tmp_path / "story.txt"
+    file.write_text("Once upon a time.\n\nThe end.", encoding="utf-8")
+    press(qtbot, opened, "split_own", QRadioButton)
+    dialog = opened.findChild(QFileDialog)
+    with qtbot.waitSignal(opened.idle):
+        dialog.fileSelected.emit(str(file))
+        dialog.accept()
+    assert opened.banner._what.text() == "story.txt cannot evaluate rows.jsonl."
+    assert "plain text" in opened.banner.error.why
+    assert opened.findChild(QRadioButton, "split_off").isChecked()
+    assert opened.workspace().entry.eval_dataset is None
+
+
+def test_a_file_that_changed_its_kind_loses_its_evaluation_rows(qtbot, opened: DataTab, write_rows):
+    entry = opened.workspace().entry
+    opened.workspace().set_eval_dataset(entry, entry.dataset)
+    with qtbot.waitSignal(opened.idle):
+        opened.open_files([write_rows("rows.jsonl", [{"text": "Once upon a time."}, {"text": "The end."}])])
+    assert opened.workspace().entry.dataset.layout == "text"
+    assert opened.workspace().entry.eval_dataset is None
+
+
 def test_every_control_has_a_name_and_a_tooltip(opened: DataTab, unexplained):
     assert unexplained(opened) == []
 

@@ -85,7 +85,8 @@ def answered(row: Mapping[str, Any], column: str, prompt: Asked | None, findings
     elif isinstance(value, str):
         written = [{"role": "assistant", "content": text_of(row, column, findings)}]
         if alone and len(findings) == before:
-            findings.append((column, f'what is asked is missing: "{column}" is no whole conversation, and no "prompt" asks.'))
+            findings.append((column, f'what is asked is missing: there is no question in a "prompt", '
+                                     f'and "{column}" is no whole conversation.'))
     else:
         findings.append((column, f'"{column}" is {kind_of(value)}; it must be text or a list of messages.'))
     if len(findings) > before or prompt is None:

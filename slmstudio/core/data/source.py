@@ -13,7 +13,7 @@ from slmstudio.core.errors import UserError, from_os_error
 
 CHUNK_BYTES = 1 << 20
 SNIFF_BYTES = 4096
-CHOOSE = "Choose a JSONL text file: one JSON object a line."
+CHOOSE = "Choose a JSONL file (one JSON object a line) or a text file (.txt, .md)."
 UNPACK = "Unpack it and choose the JSONL file in it."
 AS_JSONL = "Save the data as JSONL (one JSON object a line) and open that file."
 IN_MODEL_TAB = "Open it in the Model tab; here a JSONL file with rows is needed."

@@ -51,7 +51,9 @@ class RunSummary:
     """What the list of runs shows of one folder.
 
     Attributes:
-        state: "new", "running", "paused", or an outcome's state.
+        state: "new", "running", "paused", or an outcome's state, of which "paused" is one too: saved, and ended to free
+            the memory.
+        at_work: whether a process has it.
         train_loss: mean of the last logged steps; eval losses before and at the end.
         seconds: of work, from first event to last; the time between a crash and the Resume is none.
         result: outcome.json's result.
@@ -69,11 +71,12 @@ class RunSummary:
     total_steps: int | None
     seconds: float
     result: dict[str, Any]
+    at_work: bool
 
     @property
     def resumable(self) -> bool:
         """Whether Resume can go on: it ended early and was not finished."""
-        return self.state in ("crashed", "failed", "stopped", "new") and (
+        return self.state in ("crashed", "failed", "stopped", "paused", "new") and not self.at_work and (
             self.total_steps is None or self.steps < self.total_steps
         )
 
@@ -103,6 +106,7 @@ def summarise(folder: Path) -> RunSummary:
     else:
         status = "paused" if history.paused else "running"
     evaluations = history.series["eval_loss"]
+    result = outcome.result if outcome else {}
     return RunSummary(
         folder,
         config,
@@ -111,11 +115,12 @@ def summarise(folder: Path) -> RunSummary:
         outcome.error if outcome else None,
         history.series["train_loss"].last(),
         evaluations.y[0] if evaluations else None,
-        evaluations.last(),
+        result.get("eval_loss_after") or evaluations.last(),
         history.step,
         history.total_steps or None,
         history.seconds,
-        outcome.result if outcome else {},
+        result,
+        outcome is None and status != "new",
     )
 
 
@@ -132,6 +137,21 @@ def all_runs(parent: Path | None = None) -> Iterator[RunSummary]:
             yield summarise(folder)
         except UserError:
             continue
+
+
+def unreadable(parent: Path | None = None) -> list[tuple[Path, str]]:
+    """Run folders that `all_runs` passes over, each with the reason."""
+    from slmstudio.core.errors import UserError
+
+    found = []
+    parent = parent or paths.runs_dir()
+    for path in sorted(parent.iterdir()) if parent.is_dir() else ():
+        if (path / jobs.RUN).is_file():
+            try:
+                RunConfig.from_dict(jobs.Job(path).request())
+            except UserError as error:
+                found.append((path, str(error).splitlines()[0]))
+    return found
 
 
 def running(parent: Path | None = None) -> jobs.Job | None:

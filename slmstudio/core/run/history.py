@@ -5,82 +5,19 @@ The Training tab, old runs in Results and the terminal read the same history, so
 
 from __future__ import annotations
 
-import bisect
 import math
-from array import array
 from typing import Any
+
+from slmstudio.core.run.curves import Series
 
 STEP_FIELDS = ("train_loss", "learning_rate", "grad_norm", "tokens_per_second")
 GPU_FIELDS = ("temperature_c", "power_w", "memory_used")
 LIMIT_FIELDS = ("slowdown_c", "power_limit_w", "memory_total")
 TOLD = frozenset(
-    {"job_started", "plan", "resumed_from", "checkpoint_saved", "paused", "resumed", "warning", "job_ended"}
+    {"job_started", "plan", "resumed_from", "checkpoint_saved", "paused", "resumed", "warning", "job_ended", "changed",
+     "adjusted", "overfitting", "suspended", "sleep_prevented", "early_stop", "best_used"}
 )
 """Types of events that a person wants to read as a line, beside the evaluations."""
-
-
-class Series:
-    """Points of one curve with rising x.
-
-    Attributes:
-        x: steps, or seconds of work.
-        y: values in the unit of the field; NaN where the worker measured a number that is none.
-    """
-
-    __slots__ = ("x", "y")
-
-    def __init__(self) -> None:
-        self.x, self.y = array("d"), array("d")
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def add(self, x: float, y: float) -> None:
-        """Append a point. Points at or after `x` are of an earlier attempt, and go."""
-        if self.x and x <= self.x[-1]:
-            self.cut(x)
-        self.x.append(x)
-        self.y.append(y)
-
-    def cut(self, x: float) -> None:
-        """Drop the points at `x` and after."""
-        index = bisect.bisect_left(self.x, x)
-        del self.x[index:]
-        del self.y[index:]
-
-    def last(self) -> float | None:
-        """The newest value that is a number."""
-        return next((value for value in reversed(self.y) if math.isfinite(value)), None)
-
-
-class Smoother:
-    """Exponential moving average without the pull towards zero at the start.
-
-    m ← w·m + (1 − w)·x, shown as m / (1 − wⁿ): the debiased form of Adam (Kingma & Ba 2015, section 3).
-    NaN leaves the average as it was.
-    """
-
-    def __init__(self, weight: float):
-        if not 0 <= weight < 1:
-            raise ValueError(f"the weight must be from 0 to below 1, not {weight}")
-        self.weight = weight
-        self.values = array("d")
-        self._mean, self._debias = 0.0, 1.0
-
-    def extend(self, values: array[float]) -> array[float]:
-        """Take the values that came since the last call, and return all averages.
-
-        Args:
-            values: all values so far; those of the last call are still the same.
-        """
-        weight, mean, debias, out = self.weight, self._mean, self._debias, self.values
-        for value in values[len(out) :]:
-            if math.isfinite(value):
-                mean = weight * mean + (1 - weight) * value
-                debias *= weight
-            out.append(mean / (1 - debias) if debias < 1 else value)
-        self._mean, self._debias = mean, debias
-        return out
 
 
 class RunHistory:
@@ -100,6 +37,13 @@ class RunHistory:
         step, epoch, seconds_left: of the newest step.
         stepping: whether this attempt has made a step.
         sensors_missing: why there is no GPU reading, or "".
+        samples: `sample` events with rising `global_step`: what the model answered to the fixed prompts.
+        overfit_step: where eval loss was lowest before it began to rise; None while it falls, or falls again.
+        changes: `changed` events: what was decided anew while it learned.
+        adjustments: `adjusted` events: what the worker lowered because memory ran out.
+        suspended_seconds: how long the machine slept or the process stood still; no part of `seconds`.
+        change_refused: why the newest change was not made, or "".
+        used_step: the step whose weights are the result, once the worker has chosen the best ones.
         takes_back: counts how often an attempt went back behind an earlier one, which ends what was derived.
     """
 
@@ -118,25 +62,40 @@ class RunHistory:
         self.paused = self.stepping = False
         self.sensors_missing = ""
         self.takes_back = 0
+        self.samples: list[dict[str, Any]] = []
+        self.overfit_step: int | None = None
+        self.changes: list[dict[str, Any]] = []
+        self.adjustments: list[dict[str, Any]] = []
+        self.change_refused = ""
+        self.suspended_seconds = 0.0
+        self.used_step: int | None = None
         self.last_time: float | None = None
+        self._total_steps = 0
         self._seconds_before = 0.0
+        self._suspended_now = 0.0
         self._attempt_began: float | None = None
 
     @property
     def total_steps(self) -> int:
-        """Steps of the whole run; 0 before the plan is known."""
-        return int(_number(self.plan, "total_steps") or 0)
+        """Steps of the whole run, as planned or as changed since; 0 before the plan is known."""
+        return self._total_steps
 
     @property
     def seconds(self) -> float:
-        """Seconds of work so far; the time between a crash and the Resume is none."""
+        """Seconds of work so far; the time between a crash and the Resume is none, nor is that of a machine asleep."""
         if self._attempt_began is None or self.last_time is None:
             return self._seconds_before
-        return self._seconds_before + max(0.0, self.last_time - self._attempt_began)
+        return self._seconds_before + max(0.0, self.last_time - self._attempt_began - self._suspended_now)
 
     @property
     def best_eval_loss(self) -> float | None:
         return min(filter(math.isfinite, self.series["eval_loss"].y), default=None)
+
+    @property
+    def best_step(self) -> int | None:
+        """The first step with the lowest eval loss; None before an evaluation."""
+        losses, best = self.series["eval_loss"], self.best_eval_loss
+        return None if best is None else int(losses.x[losses.y.index(best)])
 
     def add(self, event: dict[str, Any]) -> None:
         """Take one event. Unknown types, and fields of an unexpected kind, are passed over."""
@@ -146,7 +105,7 @@ class RunHistory:
         time = _number(event, "time")
         if time is not None:
             if kind == "job_started" or self._attempt_began is None:
-                self._seconds_before, self._attempt_began = self.seconds, time
+                self._seconds_before, self._attempt_began, self._suspended_now = self.seconds, time, 0.0
             self.last_time = time
         handler = _HANDLERS.get(kind)
         if handler is not None:
@@ -159,9 +118,11 @@ class RunHistory:
         self.phases = []
         self.paused = self.stepping = False
         self.seconds_left = None
+        self.change_refused = ""
 
     def _plan(self, event: dict[str, Any]) -> None:
         self.plan = event
+        self._total_steps = int(_number(event, "total_steps") or 0)
 
     def _phase(self, event: dict[str, Any]) -> None:
         self.phase, self.detail = str(event.get("phase", "")), str(event.get("detail") or "")
@@ -191,6 +152,9 @@ class RunHistory:
         """A resumed attempt learns again from `step` on: what the earlier one did from there does not count."""
         for name in (*STEP_FIELDS, "eval_loss"):
             self.series[name].cut(step)
+        self._cut_samples(step)
+        if self.overfit_step is not None and self.overfit_step >= step:
+            self.overfit_step = None
         self.takes_back += 1
 
     def _eval(self, event: dict[str, Any]) -> None:
@@ -200,6 +164,41 @@ class RunHistory:
         best = self.best_eval_loss
         self.series["eval_loss"].add(step, math.nan if loss is None else loss)
         self.told.append({**event, "best": loss is not None and best is not None and loss < best})
+        if loss is not None and best is not None and loss < best:
+            self.overfit_step = None  # it got better after all
+
+    def _overfitting(self, event: dict[str, Any]) -> None:
+        step = _number(event, "global_step")
+        self.overfit_step = None if step is None else int(step)
+
+    def _sample(self, event: dict[str, Any]) -> None:
+        step = _number(event, "global_step")
+        if step is None or not isinstance(event.get("samples"), list):
+            return
+        self._cut_samples(step)
+        self.samples.append({**event, "samples": [each for each in event["samples"] if isinstance(each, dict)]})
+
+    def _cut_samples(self, step: float) -> None:
+        """Answers of an earlier attempt at `step` and after do not count."""
+        while self.samples and self.samples[-1]["global_step"] >= step:
+            self.samples.pop()
+
+    def _changed(self, event: dict[str, Any]) -> None:
+        self.changes.append(event)
+        self.change_refused = ""
+        self._total_steps = int(_number(event, "total_steps") or self._total_steps)
+
+    def _adjusted(self, event: dict[str, Any]) -> None:
+        self.adjustments.append(event)
+
+    def _suspended(self, event: dict[str, Any]) -> None:
+        seconds = max(0.0, _number(event, "seconds") or 0.0)
+        self.suspended_seconds += seconds
+        self._suspended_now += seconds
+
+    def _best_used(self, event: dict[str, Any]) -> None:
+        step = _number(event, "global_step")
+        self.used_step = None if step is None else int(step)
 
     def _sensors(self, event: dict[str, Any]) -> None:
         gpu = event.get("gpu")
@@ -224,6 +223,8 @@ class RunHistory:
 
     def _log(self, event: dict[str, Any]) -> None:
         self.log.append(event)
+        if event.get("code") == "change_refused":
+            self.change_refused = str(event.get("message") or "")
 
     def _end(self, event: dict[str, Any]) -> None:
         self.paused = False
@@ -243,6 +244,12 @@ _HANDLERS = {
     "log": RunHistory._log,
     "warning": RunHistory._log,
     "job_ended": RunHistory._end,
+    "overfitting": RunHistory._overfitting,
+    "sample": RunHistory._sample,
+    "changed": RunHistory._changed,
+    "adjusted": RunHistory._adjusted,
+    "suspended": RunHistory._suspended,
+    "best_used": RunHistory._best_used,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QRect, Qt, QTimer
 from PySide6.QtGui import QResizeEvent
@@ -10,6 +10,9 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWi
 
 from slmstudio.gui import theme
 from slmstudio.gui.widgets.labels import breakable, text_label
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.record import Record
 
 SHARE_OF_WIDTH = 0.92
 SHOWN_CHARACTERS = 20_000
@@ -44,7 +47,7 @@ class Bubble(QFrame):
 
 
 class ConversationView(QScrollArea):
-    """The messages of one row, top to bottom."""
+    """The messages of one row, top to bottom; or its text."""
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
@@ -56,21 +59,21 @@ class ConversationView(QScrollArea):
         self._later = QTimer(self, interval=0, singleShot=True)
         self._later.timeout.connect(self._fit)
 
-    def show_messages(self, messages: Sequence[dict[str, str]]) -> None:
-        """Show these messages, each with "role" and "content"."""
+    def show_record(self, record: Record | None) -> None:
+        """Show this row, or nothing."""
         page = QWidget()
         page.setProperty("plain", True)
         column = QVBoxLayout(page)
         column.setContentsMargins(*[theme.CARD_PADDING] * 4)
         column.setSpacing(theme.SPACE_M)
         self._bubbles = []
-        for message in messages:
-            bubble = Bubble(message["role"], self._cut(message["content"]), self._caption(message["role"]))
+        for role, caption, text in self._said(record) if record is not None else ():
+            bubble = Bubble(role, self._cut(text), caption)
             row = QHBoxLayout()
-            if message["role"] == "user":
+            if role == "user":
                 row.addStretch(1)
             row.addWidget(bubble)
-            if message["role"] != "user":
+            if role != "user":
                 row.addStretch(1)
             column.addLayout(row)
             self._bubbles.append(bubble)
@@ -78,8 +81,19 @@ class ConversationView(QScrollArea):
         self.setWidget(page)
         self._fit()
 
-    def _caption(self, role: str) -> str:
-        return {"user": self.tr("user"), "assistant": self.tr("assistant"), "system": self.tr("system")}.get(role, role)
+    def _said(self, record: Record) -> list[tuple[str, str, str]]:
+        """What the row says: role, caption and text of each part."""
+        if record.text is not None:
+            return [("assistant", self.tr("text"), record.text)]
+        names = {"user": self.tr("user"), "assistant": self.tr("assistant"), "system": self.tr("system")}
+        said = [(message["role"], names[message["role"]], message["content"]) for message in record.messages]
+        role, _, answer = said[-1]
+        if record.rejected is not None:
+            said[-1:] = [(role, self.tr("chosen answer"), answer), (role, self.tr("rejected answer"), record.rejected)]
+        elif record.desirable is not None:
+            mark = self.tr("assistant · a good answer") if record.desirable else self.tr("assistant · a bad answer")
+            said[-1] = (role, mark, answer)
+        return said
 
     def _cut(self, text: str) -> str:
         if len(text) <= SHOWN_CHARACTERS:

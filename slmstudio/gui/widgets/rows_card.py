@@ -18,7 +18,7 @@ from slmstudio.gui.widgets.card import Card
 from slmstudio.gui.widgets.conversation import ConversationView
 from slmstudio.gui.widgets.keys import add_key
 from slmstudio.gui.widgets.labels import ElidedLabel, text_label
-from slmstudio.gui.widgets.rows_table import TURNS, RowsTable, matching_rows
+from slmstudio.gui.widgets.rows_table import RowsTable, matching_rows
 from slmstudio.gui.widgets.token_preview import TokenPreview
 
 if TYPE_CHECKING:
@@ -128,9 +128,10 @@ class RowsCard(Card):
         self._dataset = dataset
         self.title.setText(dataset.name)
         layout = {"instruction": self.tr("instruction rows"), "messages": self.tr("conversations"),
-                  "mixed": self.tr("instruction rows and conversations")}.get(dataset.layout, dataset.layout)
+                  "mixed": self.tr("instruction rows and conversations"), "preference": self.tr("preference pairs"),
+                  "labelled": self.tr("good and bad answers"), "text": self.tr("plain text")}[dataset.layout]
         self.facts.setText(" · ".join((layout, dataset.encoding)))
-        self.table.setColumnHidden(TURNS, dataset.layout == "instruction")
+        self.table.show_columns(dataset.layout)
         self.search.clear()
         self._later.stop()
         self._show_matches(range(len(dataset.records)))
@@ -196,13 +197,13 @@ class RowsCard(Card):
             button.setEnabled(ok)
         if self._dataset is None or not count:
             self.place.setText(self.tr("no row has this text"))
-            self.conversation.show_messages(())
+            self.conversation.show_record(None)
             return
         record = self._dataset.records[self._matches[self._position]]
         pattern = self.tr("match {row} of {count}") if self.search.text().strip() else self.tr("row {row} of {count}")
         self.place.setText(pattern.format(row=f"{self._position + 1:,}", count=f"{count:,}"))
         self.place.setToolTip(self.tr("line {line} of the file").format(line=f"{record.line:,}"))
         if self.mode.current() == CONVERSATION:
-            self.conversation.show_messages(record.messages)
+            self.conversation.show_record(record)
         elif self.mode.current() == TOKENS:
-            self.tokens.show_messages(record.messages)
+            self.tokens.show_record(record)

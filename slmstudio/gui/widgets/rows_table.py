@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _Index = QModelIndex | QPersistentModelIndex
 _ROOT = QModelIndex()
 SHOWN_CHARACTERS = 300
-LINE, TURNS, QUESTION, ANSWER = range(4)
+LINE, TURNS, QUESTION, ANSWER, BESIDE = range(5)
 
 
 def folded(text: str) -> str:
@@ -24,13 +24,13 @@ def folded(text: str) -> str:
 
 
 def matching_rows(records: Sequence[Record], needle: str, cancelled: Callable[[], bool]) -> list[int]:
-    """Indices of the records in whose messages `needle` occurs. Takes about 0.2 s for 100,000 rows."""
+    """Indices of the records in whose texts `needle` occurs. Takes about 0.2 s for 100,000 rows."""
     wanted = folded(needle)
     found = []
     for index, record in enumerate(records):
         if index % 1000 == 0 and cancelled():
             break
-        if any(wanted in folded(message["content"]) for message in record.messages):
+        if any(wanted in folded(content) for content in record.contents):
             found.append(index)
     return found
 
@@ -47,11 +47,21 @@ class RowsModel(QAbstractTableModel):
         super().__init__(parent)
         self._records: Sequence[Record] = ()
         self._rows: Sequence[int] = ()
-        self._titles = {LINE: self.tr("Line"), TURNS: self.tr("Turns"), QUESTION: self.tr("Question"),
-                        ANSWER: self.tr("Answer")}
+        self._titles: dict[int, str] = {}
         self._tips = {LINE: self.tr("Line of the file, counted from 1"), TURNS: self.tr("Messages in this row"),
                       QUESTION: self.tr("The first thing the user says"),
-                      ANSWER: self.tr("The last thing the assistant says: what is learned")}
+                      ANSWER: self.tr("The last thing the assistant says: what is learned"),
+                      BESIDE: self.tr("What the file says of the answer before")}
+        self.name_columns("instruction")
+
+    def name_columns(self, layout: str) -> None:
+        """Name the columns for rows of this layout."""
+        self._titles = {
+            LINE: self.tr("Line"), TURNS: self.tr("Turns"),
+            QUESTION: self.tr("Text") if layout == "text" else self.tr("Question"),
+            ANSWER: self.tr("Chosen answer") if layout == "preference" else self.tr("Answer"),
+            BESIDE: self.tr("Rejected answer") if layout == "preference" else self.tr("Mark")}
+        self.headerDataChanged.emit(Qt.Orientation.Horizontal, LINE, BESIDE)
 
     def show_rows(self, records: Sequence[Record], rows: Sequence[int]) -> None:
         """Show these rows, given by their index in `records`."""
@@ -86,11 +96,19 @@ class RowsModel(QAbstractTableModel):
             return f"{record.line:,}" if role == Qt.ItemDataRole.DisplayRole else None
         if index.column() == TURNS:
             return str(len(record.messages)) if role == Qt.ItemDataRole.DisplayRole else None
-        text = last_of(record, "assistant") if index.column() == ANSWER else next(
-            (m["content"] for m in record.messages if m["role"] == "user"), "")
+        text = self._text(record, index.column())
         if role == Qt.ItemDataRole.ToolTipRole:
             return text if len(text) <= 2000 else text[:2000] + " …"
         return " ".join(text[:SHOWN_CHARACTERS].split())
+
+    def _text(self, record: Record, column: int) -> str:
+        if column == ANSWER:
+            return last_of(record, "assistant")
+        if column == QUESTION:
+            return record.text or next((m["content"] for m in record.messages if m["role"] == "user"), "")
+        if record.desirable is not None:
+            return self.tr("good") if record.desirable else self.tr("bad")
+        return record.rejected or ""
 
 
 class RowsTable(QTableView):
@@ -116,8 +134,20 @@ class RowsTable(QTableView):
         for column, width in ((LINE, 68), (TURNS, 56)):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
             header.resizeSection(column, width)
-        for column in (QUESTION, ANSWER):
+        for column in (QUESTION, ANSWER, BESIDE):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
+
+    def show_columns(self, layout: str) -> None:
+        """Show the columns that rows of this layout fill."""
+        self.rows.name_columns(layout)
+        self.setColumnHidden(TURNS, layout in ("instruction", "text"))
+        self.setColumnHidden(ANSWER, layout == "text")
+        self.setColumnHidden(BESIDE, layout not in ("preference", "labelled"))
+        narrow = layout == "labelled"
+        mode = QHeaderView.ResizeMode.Fixed if narrow else QHeaderView.ResizeMode.Stretch
+        self.horizontalHeader().setSectionResizeMode(BESIDE, mode)
+        if narrow:
+            self.horizontalHeader().resizeSection(BESIDE, 68)
 
 
 def _alignment(column: int) -> int:

@@ -74,6 +74,10 @@ class StatisticsStrip(QWidget):
             lines.append(plural(
                 counted.duplicate_prompts, self.tr("1 row asks what an earlier row asks"),
                 self.tr("{count} rows ask what an earlier row asks")))
+        elif counted.duplicate_rows:
+            lines.append(plural(
+                counted.duplicate_rows, self.tr("1 row is the same as an earlier row"),
+                self.tr("{count} rows are the same as an earlier row")))
         if self._dataset is not None and self._dataset.unused:
             lines.append(self.tr("Not used: {columns}").format(columns=", ".join(self._dataset.unused)))
         self.figures.setText("\n".join(lines))

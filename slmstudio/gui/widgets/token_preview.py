@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +18,12 @@ from slmstudio.gui.widgets.token_view import Piece, TokenView, pieces
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from slmstudio.core.data.record import Record
     from slmstudio.core.model.chat_template import ChatTemplate
     from slmstudio.core.model.facts import ModelFacts
+    from slmstudio.core.model.tokens import Encoded
+
+    _Loaded = tuple[Path, Tokenizer, ChatTemplate | None]
 
 
 class TokenPreview(QWidget):
@@ -36,8 +39,8 @@ class TokenPreview(QWidget):
         super().__init__(parent)
         self._model: Path | None = None
         self._name = ""
-        self._loaded: tuple[Path, Tokenizer, ChatTemplate] | None = None
-        self._messages: Sequence[dict[str, str]] = ()
+        self._loaded: _Loaded | None = None
+        self._record: Record | None = None
         self._task: Task | None = None
         self.view = TokenView()
         self.view.setObjectName("token_view")
@@ -79,9 +82,9 @@ class TokenPreview(QWidget):
         self._stack.setCurrentIndex(0 if self._model is None else 1)
         self._encode()
 
-    def show_messages(self, messages: Sequence[dict[str, str]]) -> None:
-        """Show these messages. The work is done when the widget is on screen."""
-        self._messages = messages
+    def show_record(self, record: Record) -> None:
+        """Show this row; of a preference pair, the chosen answer. The work is done when the widget is on screen."""
+        self._record = record
         self._encode()
 
     def showEvent(self, event: object) -> None:
@@ -90,12 +93,12 @@ class TokenPreview(QWidget):
     def _encode(self) -> None:
         if self._task is not None:
             self._task.cancel()
-        if self._model is None or not self._messages or not self.isVisible():
+        if self._model is None or self._record is None or not self.isVisible():
             return
-        folder, messages, loaded = self._model, list(self._messages), self._loaded
-        self._task = run_task(self, lambda task: _encode(folder, messages, loaded), self._show, self._failed)
+        folder, record, loaded = self._model, self._record, self._loaded
+        self._task = run_task(self, lambda task: _encode(folder, record, loaded), self._show, self._failed)
 
-    def _show(self, answer: tuple[tuple[Path, Tokenizer, ChatTemplate], list[Piece], int, int, float]) -> None:
+    def _show(self, answer: tuple[_Loaded, list[Piece], int, int, float]) -> None:
         self._loaded, shown, tokens, learned, per_word = answer
         self.banner.clear()
         self.view.show_pieces(shown)
@@ -109,16 +112,36 @@ class TokenPreview(QWidget):
         self.banner.show_error(error)
 
 
-def _encode(folder: Path, messages: list[dict[str, str]], loaded: tuple[Path, Tokenizer, ChatTemplate] | None
-            ) -> tuple[tuple[Path, Tokenizer, ChatTemplate], list[Piece], int, int, float]:
+def _encode(folder: Path, record: Record, loaded: _Loaded | None) -> tuple[_Loaded, list[Piece], int, int, float]:
     """Runs in a thread: the tokenizer, the pieces, tokens, learned tokens, tokens a word."""
     from slmstudio.core.model.chat_template import ChatTemplate
     from slmstudio.core.model.tokens import encode, load_tokenizer
 
     if loaded is None or loaded[0] != folder:
-        loaded = folder, load_tokenizer(folder), ChatTemplate.from_folder(folder)
+        loaded = folder, load_tokenizer(folder), None
     _, tokenizer, template = loaded
-    encoded = encode(messages, tokenizer, template)
+    if record.text is not None:  # needs no template, so that models without one can learn it
+        encoded = _encode_text(record.text, tokenizer, folder)
+    else:
+        template = template or ChatTemplate.from_folder(folder)
+        encoded = encode(list(record.messages), tokenizer, template)
     special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
-    words = sum(len(message["content"].split()) for message in messages)
-    return loaded, pieces(encoded, special), len(encoded.ids), sum(encoded.learned), len(encoded.ids) / max(1, words)
+    words = len((record.text or "").split()) + sum(len(message["content"].split()) for message in record.messages)
+    return ((folder, tokenizer, template), pieces(encoded, special), len(encoded.ids), sum(encoded.learned),
+            len(encoded.ids) / max(1, words))
+
+
+def _encode_text(text: str, tokenizer: Tokenizer, folder: Path) -> Encoded:
+    """Plain text and the token that ends it, all learned."""
+    from slmstudio.core.model.chat_template import special_tokens
+    from slmstudio.core.model.tokens import Encoded
+
+    encoding = tokenizer.encode(text, add_special_tokens=False)
+    ids, offsets = list(encoding.ids), list(encoding.offsets)
+    end = special_tokens(folder).get("eos_token", "")
+    number = tokenizer.token_to_id(end)
+    if number is not None:
+        ids.append(number)
+        offsets.append((len(text), len(text) + len(end)))
+        text += end
+    return Encoded(ids, [True] * len(ids), offsets, text)

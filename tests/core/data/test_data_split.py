@@ -79,6 +79,18 @@ def test_a_prompt_is_the_system_message_and_the_first_question():
     assert longer.prompt == record("q").prompt
 
 
+def test_rows_of_every_kind_are_split_by_what_is_asked():
+    text = [Record((), line, text=str(line % 5)) for line in range(1, 11)]
+    train, evaluation = split(text, 0.2, 0)
+    assert (len(train), len(evaluation)) == (8, 2)
+    assert len({each.text for each in evaluation}) == 1
+    messages = record("q").messages
+    pairs = [Record(messages, line, rejected=str(line)) for line in (1, 2)]
+    marked = [Record(messages, line, desirable=line == 1) for line in (1, 2)]
+    assert split(pairs, 0.5, 0) == (pairs, [])
+    assert split(marked, 0.5, 0) == (marked, [])
+
+
 def test_real_data_splits_cleanly(shared_dir):
     records = read_dataset(shared_dir / "data" / "xquad_hi_instructions.jsonl").records
     train, evaluation = split(records, 0.1, 0)

@@ -49,6 +49,20 @@ def test_figures():
     assert statistics([]) == Statistics(0, 0, 0, 0, 0, 0, 0, {})
 
 
+def test_figures_of_other_kinds():
+    messages = record("ab", "cd").messages
+    pairs = [Record(messages, 1, rejected="क"), Record(messages, 2, rejected="ख"), Record(messages, 3, rejected="ख")]
+    assert statistics(pairs) == Statistics(
+        rows=3, messages=6, characters=15, longest_characters=5, longest_line=1, duplicate_prompts=2, duplicate_rows=1,
+        scripts={"Latin": 0.8, "Devanagari": 0.2})
+    marked = [Record(messages, 1, desirable=True), Record(messages, 2, desirable=False)]
+    assert (statistics(marked).duplicate_prompts, statistics(marked).duplicate_rows) == (1, 0)
+    text = [Record((), 1, text="one"), Record((), 2, text="three"), Record((), 3, text="one")]
+    assert statistics(text) == Statistics(
+        rows=3, messages=0, characters=11, longest_characters=5, longest_line=2, duplicate_prompts=0, duplicate_rows=1,
+        scripts={"Latin": 1.0})
+
+
 def test_a_large_dataset_is_sampled_evenly(monkeypatch):
     monkeypatch.setattr(module, "SAMPLE_CHARACTERS", 1000)
     shares = script_shares([record("अ" * 7, "b" * 3)] * 1000)

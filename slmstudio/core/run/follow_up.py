@@ -1,0 +1,139 @@
+"""A run that goes on from a finished one: for more epochs, or on other data, from its adapter or model."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import jobs
+from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.run import adjust, checkpoints, folder, planner
+from slmstudio.core.run.config import RunConfig
+
+FIXED = {
+    "model": "the weights that are gone on from belong to the earlier run's base",
+    "method": "the earlier run's result is of that method",
+    "lora_rank": "the adapter has that rank; another rank needs a new adapter",
+    "lora_alpha": "the adapter was learned with that scale",
+    "target_modules": "the adapter lies on those layers",
+    "use_dora": "the adapter is of that kind",
+    "use_rslora": "the adapter was learned with that scale",
+    "scratch_size": "the model has that size",
+    "start_from": "it is the earlier run's result",
+}
+"""Fields that the earlier run's result decides, and why."""
+SLOWER = 0.5
+"""The proposed learning rate, as a share of the earlier one."""
+KEPT = "As in the earlier run"
+
+
+def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path | str | None = None,
+              eval_file: Path | str | None = None, overrides: dict[str, Any] | None = None) -> RunConfig:
+    """A configuration that goes on from what `run_folder` learned, with a sentence in `reasons` for each value.
+
+    Args:
+        run_folder: a run that is finished, or was stopped and kept.
+        epochs: passes over the rows; None keeps the earlier number.
+        train_file: rows to learn; None learns the earlier ones again.
+        eval_file: rows to evaluate; None keeps the earlier file, or splits rows off.
+        overrides: fields that the user decided, as in `planner.plan`.
+
+    Raises:
+        UserError: the run is not finished, its result is gone or damaged, a file does not exist, or a value cannot be
+            used: all at once.
+    """
+    run_folder = Path(run_folder).absolute()
+    earlier = adjust.apply(RunConfig.from_dict(jobs.Job(run_folder).request()), run_folder)
+    problems = _troubles(run_folder, earlier)
+    given = {"epochs": epochs, "train_file": train_file, "eval_file": eval_file}
+    asked = {name: value for name, value in given.items() if value is not None} | (overrides or {})
+    chosen: dict[str, Any] = {}
+    for name, value in asked.items():
+        try:
+            chosen |= planner.overrides({name: str(value) if isinstance(value, Path) else value})
+        except UserError as error:
+            problems += error.problems
+    problems += _fixed(chosen, _method(earlier), earlier)
+    config = _configuration(run_folder, earlier, chosen)
+    problems += config.problems()
+    for name in ("model", "train_file", "eval_file"):
+        path = getattr(config, name)
+        if path and not Path(path).exists():
+            problems.append(Problem(f"{path} does not exist.", field=name))
+    if problems:
+        raise UserError(f"{earlier.name} cannot be continued like this.", "", "Correct these points.", problems)
+    return config
+
+
+def _troubles(run_folder: Path, earlier: RunConfig) -> list[Problem]:
+    """What is wrong with the earlier run itself."""
+    job = jobs.Job(run_folder)
+    ended = job.outcome()
+    if ended is None or not ended.was_successful():
+        state = ended.state if ended else "at work" if job.is_alive() else "not started"
+        return [Problem(f"The run is {state}, not finished; go on with it first: slmstudio train {run_folder}")]
+    name = folder.ADAPTER if earlier.has_adapter else folder.MODEL
+    result = run_folder / name
+    if not result.is_dir():
+        return [Problem(f"Its {name} is gone from {run_folder}; it was moved or deleted.", field="start_from")]
+    damage = checkpoints.damage(result)
+    return [Problem(f"Its {name} is damaged: {damage}.", field="start_from")] if damage else []
+
+
+def _method(earlier: RunConfig) -> str:
+    """What begins with nothing the first time is full fine-tuning the second time."""
+    return "full" if earlier.method == "scratch" else earlier.method
+
+
+def _fixed(chosen: dict[str, Any], method: str, earlier: RunConfig) -> list[Problem]:
+    """Values that would not fit the earlier run's result; chosen ones that equal it are none."""
+    problems = []
+    for name, why in FIXED.items():
+        kept = method if name == "method" else getattr(earlier, name)
+        value = chosen.get(name, kept)
+        same = Path(value).absolute() == Path(kept).absolute() if name == "model" else value == kept
+        if not same:
+            problems.append(Problem(f"{value!r} is not allowed; it must stay {kept!r}: {why}.", field=name))
+    return problems
+
+
+def _configuration(run_folder: Path, earlier: RunConfig, chosen: dict[str, Any]) -> RunConfig:
+    rate = float(f"{earlier.learning_rate * SLOWER:.2g}")
+    values: dict[str, Any] = {
+        "name": _next_name(earlier.name), "start_from": str(run_folder), "method": _method(earlier),
+        "learning_rate": rate,
+    }
+    reasons = {f.name: _kept(earlier.reasons.get(f.name, "")) for f in fields(RunConfig) if f.name != "reasons"}
+    reasons |= {
+        "name": f"It follows {earlier.name}.",
+        "start_from": f"The weights that {earlier.name} learned.",
+        "learning_rate": f"Half of the earlier run's {earlier.learning_rate:g}: the weights have learned already, and "
+                         "large steps would undo it.",
+    }
+    if earlier.method == "scratch":
+        reasons["method"] = "The model that began with nothing is there now, and all of its weights learn on."
+    if "epochs" in chosen and "max_steps" not in chosen:
+        values["max_steps"], reasons["max_steps"] = None, "The number of epochs decides."
+    if "train_file" in chosen and earlier.eval_file and "eval_file" not in chosen:
+        reasons["eval_file"] = "The earlier run's evaluation rows, so that its eval losses compare with these."
+    for name in ("train_file", "eval_file"):
+        if chosen.get(name):
+            chosen = {**chosen, name: str(Path(chosen[name]).absolute())}
+    chosen = {name: value for name, value in chosen.items() if name not in FIXED}
+    return replace(earlier, **(values | chosen), reasons=reasons | dict.fromkeys(chosen, "You set this."))
+
+
+def _kept(reason: str) -> str:
+    """Why a value is kept, with the earlier reason, said once however many runs follow one another."""
+    reason = reason.removeprefix(KEPT).removeprefix(": ").removeprefix(".")
+    if not reason or reason == "You set this.":
+        return f"{KEPT}."
+    return f"{KEPT}: {reason}"
+
+
+def _next_name(name: str) -> str:
+    """`helpdesk` → `helpdesk-2` → `helpdesk-3`."""
+    match = re.fullmatch(r"(.*)-([1-9]\d{0,3})", name)
+    return f"{match[1]}-{int(match[2]) + 1}" if match else f"{name}-2"

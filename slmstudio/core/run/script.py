@@ -1,0 +1,254 @@
+"""A run as a script of its own: PyTorch, transformers, PEFT and TRL, no SLM Studio, and the same losses.
+
+The script is put together from parts in resources/script, each a plain Python file; what a part names and does not
+define are constants, which stand at the script's top with their reasons. Beside the script lie the run's rows.
+"""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files, paths
+from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.model import facts
+from slmstudio.core.run import adjust, folder, scratch
+from slmstudio.core.run import config as run_config
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.script_rows import ScriptRows, script_rows
+
+LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets")
+WIDTH = 110
+
+PATHS = ("model", "start_from", "train_file", "eval_file")
+STUDIO_ONLY = ("name", "eval_fraction", "split_seed", "save_steps", "keep_checkpoints", "early_stopping_patience",
+               "use_best_checkpoint", "sample_prompts", "sample_max_tokens", "tensorboard")
+"""Fields that change no loss: the split is made already, and the rest is what the studio does beside the training."""
+OF_THE_BASE_ALONE = ("rope_scaling", "rope_parameters", "layer_types", "max_window_layers")
+"""Values of config.json that belong to the base's depth and context; a new small model has the defaults."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """What was written.
+
+    Attributes:
+        path: the script.
+        train_file, eval_file: its rows, beside it; the second is empty where the run has no evaluation rows.
+        rows_are_ids: whether the rows are token ids, because the script's own encoding would differ from the run's.
+    """
+
+    path: Path
+    train_file: Path
+    eval_file: Path
+    rows_are_ids: bool = False
+
+
+def write_script(run: Path | RunConfig, out: Path) -> Script:
+    """Write a script that trains as `run` does, and beside it `NAME.train.jsonl` and `NAME.eval.jsonl`.
+
+    Args:
+        run: a run folder, a run configuration's file, or a configuration.
+        out: where the script goes; an existing one is written over.
+
+    Raises:
+        UserError: the run, its model or its data cannot be used, or the script cannot be written.
+    """
+    out, notes = Path(out), []
+    if isinstance(run, RunConfig):
+        config = run
+    else:
+        config = run_config.load(run)
+        if run.is_dir():
+            config = adjust.apply(config, run)
+            if adjust.load(run)["schedule"]:
+                notes.append("The learning rate or the length was changed while the run was under way; the script "
+                             "trains as it was planned.")
+    config.check()
+    written = Script(out, out.with_suffix(".train.jsonl"), out.with_suffix(".eval.jsonl"))
+    _spare_the_users_files(config, written)
+    model = facts.read_model(Path(config.model))
+    rows = script_rows(config)
+    written = replace(written, rows_are_ids=rows.layout == "ids")
+    text = _text(config, model, rows, written, notes)
+    try:
+        files.write_atomically(written.train_file, b"".join(map(files.dump_line, rows.train)))
+        files.write_atomically(written.eval_file, b"".join(map(files.dump_line, rows.evaluation)))
+        files.write_atomically(out, text)
+    except OSError as error:
+        raise from_os_error(error, f"write {out.name}") from error
+    return written
+
+
+def _spare_the_users_files(config: RunConfig, written: Script) -> None:
+    """
+    Raises:
+        UserError: a file that would be written is one of those that the run reads.
+    """
+    read = {Path(name).resolve() for name in (config.train_file, config.eval_file) if name}
+    for path in (written.path, written.train_file, written.eval_file):
+        if path.resolve() in read:
+            raise UserError(f"{path.name} would be written over.", "The run learns or evaluates its rows.",
+                            "Choose another name, or another folder, for the script.")
+
+
+def _text(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, script: Script, notes: list[str]) -> str:
+    imports: dict[str, set[str]] = {"pathlib": {"Path"}, "torch": {""}}
+    bodies = [_body(name, imports) for name in _parts(config, rows)]
+    constants = _constants(config, model, rows, script)
+    head = "\n".join([_head(config, rows, script, notes), _imports(imports), "", *constants])
+    return "\n\n\n".join([head, *bodies]) + "\n"
+
+
+def _parts(config: RunConfig, rows: ScriptRows) -> list[str]:
+    """Names of the files in resources/script, in their order."""
+    base = {"lora": "base_frozen", "qlora": "base_4bit", "full": "base_full", "scratch": "base_scratch"}[config.method]
+    adapter = "adapter_none" if not config.has_adapter else "adapter_earlier" if config.start_from else "adapter_new"
+    train = f"train_{config.objective}" if config.is_preference else "train_sft"
+    return [f"rows_{rows.layout}", base, adapter, train, "main"]
+
+
+def _body(part: str, imports: dict[str, set[str]]) -> str:
+    """A part's text without its imports, which are added to `imports`: module to names, "" for the module itself."""
+    path = paths.resources() / "script" / f"{part}.py"
+    text = path.read_text(encoding="utf-8")
+    end = 0
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                imports.setdefault(alias.name, set()).add("")
+        elif isinstance(node, ast.ImportFrom):
+            imports.setdefault(str(node.module), set()).update(alias.name for alias in node.names)
+        else:
+            break
+        end = node.end_lineno or 0
+    return "\n".join(text.splitlines()[end:]).strip("\n")
+
+
+def _imports(found: dict[str, set[str]]) -> str:
+    """Import lines: the standard library, a gap, the others."""
+    groups: tuple[list[str], list[str]] = ([], [])
+    for module, names in sorted(found.items()):
+        group = groups[module.split(".")[0] not in ("json", "math", "pathlib")]
+        if "" in names:
+            group.append(f"import {module}")
+        if listed := sorted(names - {""}):
+            line = f"from {module} import {', '.join(listed)}"
+            group.append(line if len(line) <= 120 else
+                         f"from {module} import (\n" + "".join(f"    {name},\n" for name in listed) + ")")
+    return "\n\n".join("\n".join(sorted(group, key=lambda line: line.startswith("from"))) for group in groups)
+
+
+def _head(config: RunConfig, rows: ScriptRows, script: Script, notes: list[str]) -> str:
+    """The script's first lines: what it is and how it is run."""
+    versions = " ".join(f"{name}=={_version(name)}" for name in LIBRARIES if _version(name))
+    extra = " bitsandbytes" if config.method == "qlora" or "8bit" in config.optimizer or "paged" in config.optimizer \
+        else ""
+    said = [
+        "Trains as the run named below did, with the usual libraries alone:",
+        f"    pip install {versions}{extra}",
+        f"    python {_one_line(script.path.name)}",
+        "In fp32 it prints the run's own losses; in bf16 and fp16 they agree as far as rounding lets them."
+        if not config.is_preference else
+        "The data, the model and every value are the run's; rows are drawn in TRL's own order.",
+        f"It reads {_one_line(script.train_file.name)} and {_one_line(script.eval_file.name)}, which lie beside it.",
+        *notes,
+    ]
+    if rows.layout == "ids":
+        said.append("These hold token ids and labels, not messages: this model's chat template writes earlier messages "
+                    "in another way once others follow, and the studio's encoding is too long to be repeated here.")
+    if config.use_best_checkpoint or config.early_stopping_patience:
+        said.append("The run keeps the weights of its best evaluation, or may end early; the script makes every step "
+                    "and keeps the last weights.")
+    if config.packing:
+        said.append("The run packs its rows, which is faster; the script pads them, and the losses are the same.")
+    lines = []
+    for paragraph in said:
+        indent = "    " if paragraph.startswith("    ") else ""
+        lines += textwrap.wrap(paragraph.strip(), WIDTH, initial_indent=f"# {indent}", subsequent_indent=f"# {indent}",
+                               break_on_hyphens=False, break_long_words=False)
+    return "\n".join(lines) + "\n"
+
+
+def _version(library: str) -> str:
+    try:
+        return metadata.version(library).split("+")[0]
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _constants(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, script: Script) -> list[str]:
+    """Every value of the configuration as a named constant below its reason."""
+    help_of, state = run_config.field_help(), config.to_dict()
+
+    def constant(name: str, value: Any, comment: str) -> str:
+        said = _one_line(comment)
+        lines = textwrap.wrap(f"# {said[:1].upper()}{said[1:]}", WIDTH, subsequent_indent="# ")
+        return "\n".join([*lines, f"{name} = {_literal(value)}"])
+
+    def of(field: str) -> str:
+        return constant(field.upper(), state[field], config.reasons.get(field) or help_of[field])
+
+    weights = _start_weights(config)
+    lines = [
+        "HERE = Path(__file__).resolve().parent",
+        "# The rows to learn, as the run split them off.",
+        f"TRAIN_FILE = HERE / {script.train_file.name!r}",
+        "# The rows that are only evaluated.",
+        f"EVAL_FILE = HERE / {script.eval_file.name!r}",
+        "# Where the result goes.",
+        f"OUTPUT = HERE / {script.path.stem + '-result'!r}",
+        constant("MODEL", str(Path(config.model).absolute()), help_of["model"]),
+        constant("START_FROM", str(weights) if weights else None, help_of["start_from"]),
+        'DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}',
+        "",
+    ]
+    if config.method == "scratch":
+        lines += [constant("SIZES", scratch.sizes(config.scratch_size, model.vocabulary_size),
+                           f"What makes a model of about {config.scratch_size} parameters."),
+                  constant("OF_THE_BASE_ALONE", OF_THE_BASE_ALONE,
+                           "Values that belong to the base's depth and context; a small model has the defaults.")]
+    if rows.layout == "messages":
+        lines.append(constant("AFTER_ANSWER", rows.after_answer, "What the chat template writes after the token that "
+                                                                 "ends an answer; it is not learned."))
+    told = [name for name in help_of if name not in (*PATHS, *STUDIO_ONLY, "reasons")]
+    lines += [of(name) for name in told]
+    lines += ["", "# What changes no loss; the studio does it, this script does not, or it was done before."]
+    lines += [of(name) for name in STUDIO_ONLY]
+    lines += [constant(f"ORIGINAL_{name.upper()}", state[name], config.reasons.get(name) or help_of[name])
+              for name in ("train_file", "eval_file")]
+    return lines
+
+
+def _literal(value: Any) -> str:
+    """A value as Python text; a list of texts has one a line."""
+    if isinstance(value, list) and value:
+        return "[\n" + "".join(f"    {item!r},\n" for item in value) + "]"
+    return repr(value)
+
+
+def _start_weights(config: RunConfig) -> Path | None:
+    """The folder with the adapter or the model that the run goes on from.
+
+    Raises:
+        UserError: there is none.
+    """
+    if config.start_from is None:
+        return None
+    given = Path(config.start_from).absolute()
+    wanted, file = (folder.ADAPTER, "adapter_config.json") if config.has_adapter else (folder.MODEL, "config.json")
+    found = next((path for path in (given / wanted, given) if (path / file).is_file()), None)
+    if found is None:
+        raise UserError(f"There is nothing to go on from in {given}.",
+                        f"The method {config.method} goes on from a finished run of the same kind.",
+                        "Choose another run, or the method of that run.")
+    return found
+
+
+def _one_line(text: str) -> str:
+    """Text as it may stand in a comment: no line break of any kind ends it."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -1,0 +1,121 @@
+"""The rows of a run as its script reads them: in their own words where the script's encoding gives the run's tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.data import reader, split
+from slmstudio.core.errors import UserError
+from slmstudio.core.model import tokens
+from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.run.config import RunConfig
+
+IGNORED = -100
+"""Label of a position that is not learned."""
+
+
+@dataclass(frozen=True)
+class ScriptRows:
+    """Rows to write, one JSON object each.
+
+    Attributes:
+        layout: "messages" and "text" have the key of that name; "ids" has `input_ids` and `labels`; "answers" is TRL's
+            layout of preference rows.
+        after_answer: what the template writes after the token that ends the last answer.
+    """
+
+    layout: str
+    train: list[dict[str, Any]]
+    evaluation: list[dict[str, Any]]
+    after_answer: str = ""
+
+
+def script_rows(config: RunConfig) -> ScriptRows:
+    """Read, split and encode as the run does, and choose the layout.
+
+    Raises:
+        UserError: a file or the model's tokenizer or template cannot be used.
+    """
+    train = reader.read_dataset(Path(config.train_file)).records
+    if config.eval_file:
+        held_out = reader.read_dataset(Path(config.eval_file)).records
+    else:
+        train, held_out = split.split(train, config.eval_fraction, config.split_seed)
+    if config.is_preference:
+        return ScriptRows("answers", [_answers(row, config.objective) for row in train],
+                          [_answers(row, config.objective) for row in held_out])
+    if all(row.text is not None for row in (*train, *held_out)):
+        return ScriptRows("text", [{"text": row.text} for row in train], [{"text": row.text} for row in held_out])
+    return _Encoding(config).choose(train, held_out)
+
+
+def _answers(row: reader.Record, objective: str) -> dict[str, Any]:
+    """A row in TRL's conversational layout: `prompt` with the answers to compare, or one answer and its label.
+
+    Raises:
+        UserError: the row does not say which answer is better.
+    """
+    prompt, answer = list(row.messages[:-1]), list(row.messages[-1:])
+    if objective == "kto" and row.desirable is not None:
+        return {"prompt": prompt, "completion": answer, "label": row.desirable}
+    if objective != "kto" and row.rejected is not None:
+        return {"prompt": prompt, "chosen": answer, "rejected": [{"role": "assistant", "content": row.rejected}]}
+    wanted = "answers marked good or bad" if objective == "kto" else "pairs of answers"
+    raise UserError(f"Line {row.line} cannot be learned with {objective}.", f"The objective needs {wanted}.",
+                    "Choose another dataset, or the objective sft.")
+
+
+class _Encoding:
+    """Encodes each row as the run does and as the script would."""
+
+    def __init__(self, config: RunConfig):
+        self.config = config
+        self.template = ChatTemplate.from_folder(config.model)
+        self.tokenizer = tokens.load_tokenizer(config.model)
+        self.learn_all = config.objective == "text" or not config.completion_only_loss
+        self.after_answer: str | None = None
+
+    def choose(self, train: list[reader.Record], held_out: list[reader.Record]) -> ScriptRows:
+        """Messages where the script's encoding equals the run's on every row, else token ids."""
+        if all(row.text is None and self.by_run(row) == self.by_script(row) for row in (*train, *held_out)):
+            return ScriptRows("messages", [{"messages": list(row.messages)} for row in train],
+                              [{"messages": list(row.messages)} for row in held_out], self.after_answer or "")
+        return ScriptRows("ids", list(self._learnable(train)), list(self._learnable(held_out)))
+
+    def by_run(self, row: reader.Record) -> tuple[list[int], list[int]]:
+        """Token ids and labels as the run has them."""
+        encoded = tokens.encode(list(row.messages), self.tokenizer, self.template, completion_only=not self.learn_all)
+        length = self.config.max_length
+        labels = [token if wanted else IGNORED for token, wanted in zip(encoded.ids, encoded.learned, strict=True)]
+        return encoded.ids[:length], labels[:length]
+
+    def by_script(self, row: reader.Record) -> tuple[list[int], list[int]] | None:
+        """The same by resources/script/rows_messages.py; None where the template refuses what it asks for."""
+        messages, length = list(row.messages), self.config.max_length
+        try:
+            text = self.template.render(messages)
+            if self.after_answer is None:
+                spans = tokens.answer_spans(messages, self.template, text, tokens.added_tokens(self.tokenizer))
+                self.after_answer = text[spans[-1][1]:]
+            spans = []
+            for index, message in enumerate(messages):
+                if message["role"] == "assistant":
+                    before = self.template.render(messages[:index], add_generation_prompt=True)
+                    up_to = self.template.render(messages[: index + 1])
+                    spans.append((len(before), len(up_to) - len(self.after_answer)))
+        except UserError:
+            return None
+        encoding = self.tokenizer.encode(text, add_special_tokens=False)
+        labels = [token if self.learn_all or any(begin <= start < end for begin, end in spans) else IGNORED
+                  for token, (start, _) in zip(encoding.ids, encoding.offsets, strict=True)]
+        return encoding.ids[:length], labels[:length]
+
+    def _learnable(self, rows: list[reader.Record]) -> Iterator[dict[str, Any]]:
+        """Rows that have something to learn, as the run keeps them."""
+        for row in rows:
+            ids, labels = self.by_run(row)
+            if any(label != IGNORED for label in labels[1:]):
+                yield {"input_ids": ids, "labels": labels}
