@@ -139,9 +139,13 @@ def queue_run(as_json: Json = False) -> int:
 
     ended: list[dict[str, Any]] = []
     with _interruptions() as pressed:
-        while not pressed and (job := _next_job()) is not None:
+        while not pressed:
+            since = time.time()
+            job = _next_job()
+            if job is None:
+                break
             print(f"Run folder: {job.folder}", file=sys.stderr)
-            with Follower() as follower:
+            with Follower(since) as follower:
                 outcome = follower.follow(job, "train")
             ended.append(_told(job, outcome))
             if outcome.state == "paused":

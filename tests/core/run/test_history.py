@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from slmstudio.core import files, jobs
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.history import RunHistory, Series, Smoother
+from slmstudio.core.run.curves import Series, Smoother
+from slmstudio.core.run.history import RunHistory
 
 
 def fold(*events: dict) -> RunHistory:
@@ -82,9 +83,11 @@ def test_phases_until_the_first_step():
 
 
 @given(st.lists(st.dictionaries(
-    st.sampled_from(["type", "time", "global_step", "train_loss", "eval_loss", "gpu", "done", "total_steps"]),
+    st.sampled_from(["type", "time", "global_step", "train_loss", "eval_loss", "gpu", "done", "total_steps", "samples",
+                      "seconds"]),
     st.one_of(st.none(), st.booleans(), st.text(max_size=5), st.integers(-5, 5), st.floats(), st.lists(st.none()),
-              st.sampled_from(["step", "eval", "sensors", "plan", "progress", "job_started", "paused"]),
+              st.sampled_from(["step", "eval", "sensors", "plan", "progress", "job_started", "paused", "sample",
+                               "changed", "suspended", "overfitting", "adjusted", "best_used"]),
               st.dictionaries(st.sampled_from(["temperature_c"]), st.text())))))
 def test_no_event_breaks_it(events):
     history = fold(*events)
@@ -120,3 +123,59 @@ def test_a_damaged_run_is_still_summarised(tmp_path):
     jobs.write_outcome(job.folder, jobs.Outcome("finished"))
     (run,) = folder.all_runs(tmp_path)
     assert (run.steps, run.train_loss, run.state, run.seconds) == (2, 1.25, "finished", 2.0)
+
+
+def test_samples_are_kept_by_step_and_a_resumed_attempt_takes_the_later_ones_back():
+    def sample(step, answer):
+        return {"type": "sample", "global_step": step, "samples": [{"prompt": "p", "answer": answer}, "odd"]}
+
+    history = fold(sample(0, "a"), step(1), sample(1, "b"), sample(1, "asked for"), step(2), sample(2, "c"),
+                   {"type": "sample", "global_step": 3, "samples": None})
+    assert [(s["global_step"], s["samples"][0]["answer"]) for s in history.samples] == [
+        (0, "a"), (1, "asked for"), (2, "c")]
+    assert all(len(s["samples"]) == 1 for s in history.samples)
+    history.add({"type": "job_started", "time": 100.0})
+    history.add(step(2, time=101.0))
+    assert [s["global_step"] for s in history.samples] == [0, 1]
+
+
+def test_overfitting_is_marked_until_it_gets_better_after_all():
+    def evaluated(number, loss):
+        return {"type": "eval", "global_step": number, "eval_loss": loss}
+
+    turned = {"type": "overfitting", "global_step": 10, "eval_loss": 1.0, "message": ""}
+    history = fold(evaluated(5, 1.2), evaluated(10, 1.0), evaluated(15, 1.3), turned)
+    assert (history.overfit_step, history.best_step) == (10, 10)
+    history.add(evaluated(20, 0.9))
+    assert (history.overfit_step, history.best_step) == (None, 20)
+    assert fold().best_step is None
+
+
+def test_the_length_follows_the_changes_and_the_plan():
+    history = fold({"type": "plan", "total_steps": 100}, step(1),
+                   {"type": "changed", "global_step": 1, "learning_rate": 1e-4, "total_steps": 40, "asked": {}})
+    assert history.total_steps == 40 and len(history.changes) == 1
+    history.add({"type": "warning", "code": "change_refused", "message": "No."})
+    assert history.change_refused == "No."
+    history.add({"type": "changed", "global_step": 2, "total_steps": None})
+    assert history.total_steps == 40 and not history.change_refused
+    history.add({"type": "plan", "total_steps": 60})
+    assert history.total_steps == 60
+
+
+def test_the_time_asleep_is_no_work():
+    history = fold({"type": "job_started", "time": 0.0}, step(1, time=10.0),
+                   {"type": "suspended", "time": 3610.0, "seconds": 3600.0},
+                   {"type": "sensors", "time": 3612.0, "process_memory": 5}, step(2, time=3620.0))
+    assert history.seconds == 20.0 and history.suspended_seconds == 3600.0
+    assert list(history.series["process_memory"].x) == [12.0]
+    history.add({"type": "job_started", "time": 5000.0})
+    history.add(step(3, time=5010.0))
+    assert history.seconds == 30.0, "what was slept before counts in no later attempt"
+
+
+def test_adjustments_and_the_weights_that_are_the_result():
+    history = fold({"type": "adjusted", "reason": "out_of_memory", "changes": {"micro_batch_size": 2}},
+                   {"type": "best_used", "global_step": 40, "eval_loss": 1.0})
+    assert history.adjustments[0]["changes"] == {"micro_batch_size": 2} and history.used_step == 40
+    assert [event["type"] for event in history.told] == ["adjusted", "best_used"]

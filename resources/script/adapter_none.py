@@ -1,0 +1,3 @@
+def load_model():
+    """The model; there is no adapter."""
+    return load_base(), None

@@ -1,0 +1,101 @@
+import math
+
+import torch
+from transformers import PreTrainedTokenizerFast, TrainerCallback, set_seed
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+
+class Report(TrainerCallback):
+    """Prints the losses, a line a step, and evaluates before the first step, in between and after the last."""
+
+    trainer = None
+    evaluated = -1
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.evaluate(state)
+
+    def on_log(self, args, state, control, logs, **kwargs):
+        if "loss" not in logs:
+            return
+        print(f"step {state.global_step}/{state.max_steps} loss {logs['loss']:.8f} "
+              f"learning_rate {logs['learning_rate']:.3e}", flush=True)
+        if state.global_step % EVAL_STEPS == 0 and state.global_step < state.max_steps:
+            self.evaluate(state)
+
+    def on_train_end(self, args, state, control, **kwargs):
+        if self.evaluated != state.global_step:
+            self.evaluate(state)
+
+    def evaluate(self, state):
+        if self.trainer.eval_dataset is not None:
+            self.evaluated = state.global_step
+            loss = self.trainer.evaluate()["eval_loss"]
+            print(f"step {state.global_step}/{state.max_steps} eval_loss {loss:.8f}", flush=True)
+
+
+def main():
+    if THREADS:
+        torch.set_num_threads(THREADS)
+    set_seed(SEED)
+    # Not by AutoTokenizer, which puts parts of its own in the place of some models' own.
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(MODEL, local_files_only=True)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    train_rows = load_rows(TRAIN_FILE, tokenizer)
+    eval_rows = load_rows(EVAL_FILE, tokenizer) if EVAL_FILE.stat().st_size else None
+    model, adapter = load_model()
+    updates = math.ceil(math.ceil(len(train_rows) / MICRO_BATCH_SIZE) / GRADIENT_ACCUMULATION_STEPS)
+    total_steps = MAX_STEPS or max(1, math.ceil(EPOCHS * updates))
+    has_adapter = METHOD in ("lora", "qlora")
+    common = dict(
+        output_dir=str(OUTPUT / "trainer"),
+        max_steps=total_steps,
+        per_device_train_batch_size=MICRO_BATCH_SIZE,
+        per_device_eval_batch_size=MICRO_BATCH_SIZE,
+        gradient_accumulation_steps=GRADIENT_ACCUMULATION_STEPS,
+        learning_rate=LEARNING_RATE,
+        lr_scheduler_type=LR_SCHEDULER,
+        warmup_steps=math.ceil(WARMUP_FRACTION * total_steps),
+        weight_decay=WEIGHT_DECAY,
+        max_grad_norm=MAX_GRAD_NORM,
+        optim=OPTIMIZER,
+        bf16=PRECISION == "bf16" and not has_adapter,
+        fp16=PRECISION == "fp16",
+        gradient_checkpointing=GRADIENT_CHECKPOINTING,
+        neftune_noise_alpha=NEFTUNE_NOISE_ALPHA or None,
+        use_liger_kernel=USE_LIGER_KERNEL,
+        torch_compile=TORCH_COMPILE,
+        use_cpu=DEVICE == "cpu",
+        seed=SEED,
+        data_seed=SEED,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        eval_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+    report = Report()
+    trainer = make_trainer(
+        common,
+        model=model,
+        train_dataset=train_rows,
+        eval_dataset=eval_rows,
+        processing_class=tokenizer,
+        peft_config=adapter,
+        callbacks=[report],
+    )
+    report.trainer = trainer
+    for noisy in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(noisy)
+    if has_adapter:
+        for weight in trainer.model.parameters():
+            if weight.requires_grad:
+                weight.data = weight.data.float()  # bf16 cannot hold the small updates at the end
+    trainer.train()
+    trainer.save_model(str(OUTPUT))
+    print(f"saved in {OUTPUT}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""Runs that are killed while they learn and while they save, as tests/process/kill_trial.py does it in larger numbers."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork are of POSIX systems")
+
+
+@pytest.mark.timeout(500)
+def test_twenty_kills_lose_nothing(tmp_path, studio_home):
+    from process import kill_trial
+
+    report = kill_trial.run_trial(tmp_path, training=10, saving=10, seed=1)
+    assert report.faults == []
+    assert report.identical and report.kills == {"training": 10, "saving": 10}
+    assert report.most_redone <= kill_trial.SAVE_STEPS
+
+
+def test_a_stopped_process_goes_on_as_if_nothing_had_been(tmp_path, studio_home):
+    from process import kill_trial
+
+    found = kill_trial.suspend_trial(tmp_path, seconds=8.0)
+    assert found["identical"]
+    assert 6.0 <= found["told_seconds"] <= 9.0
+    # The pause counts for no step, and so not for the time that is left.
+    assert found["longest_step_seconds"] < 6.0
