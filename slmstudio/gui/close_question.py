@@ -6,14 +6,15 @@ from PySide6.QtCore import QCoreApplication
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 
-def ask(parent: QWidget, name: str) -> str:
+def ask(parent: QWidget, name: str, waiting: bool = False) -> str:
     """Ask, and wait for the answer.
 
     Args:
         name: of the run that is at work.
+        waiting: others wait in the queue.
 
     Returns:
-        "keep" (it goes on without the window), "pause", "stop" or "cancel" (do not close).
+        "keep" (it goes on without the window), "pause" (save, and free the memory), "stop" or "cancel" (do not close).
     """
     def tr(text: str) -> str:
         return QCoreApplication.translate("CloseQuestion", text)
@@ -22,11 +23,14 @@ def ask(parent: QWidget, name: str) -> str:
     box.setIcon(QMessageBox.Icon.Question)
     box.setWindowTitle(tr("A run is at work"))
     box.setText(tr("“{name}” is still training.").format(name=name))
-    box.setInformativeText(tr("It can go on without the window: open SLM Studio again and it is shown where it is. "
-                              "Paused, it keeps its memory but computes nothing."))
+    sentences = [tr("It can go on without the window: open SLM Studio again and it is shown where it is."),
+                 tr("Paused, it saves a checkpoint and frees its memory; Resume goes on from there.")]
+    if waiting:
+        sentences.append(tr("The runs in the queue wait until the window is open again."))
+    box.setInformativeText(" ".join(sentences))
     role = QMessageBox.ButtonRole
     keep = box.addButton(tr("Keep training"), role.AcceptRole)
-    answers = {keep: "keep", box.addButton(tr("Pause and save"), role.AcceptRole): "pause",
+    answers = {keep: "keep", box.addButton(tr("Pause and free memory"), role.AcceptRole): "pause",
                box.addButton(tr("Stop and keep"), role.DestructiveRole): "stop",
                box.addButton(QMessageBox.StandardButton.Cancel): "cancel"}
     for button, answer in answers.items():

@@ -6,9 +6,12 @@ import numpy as np
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QSlider, QWidget
 
-from slmstudio.core.run.history import RunHistory, Smoother
+from slmstudio.core.run.curves import Smoother
+from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.legend import LegendChip
+from slmstudio.gui.plot_marks import Mark, PlotMarks
 from slmstudio.gui.plots import Plot
+from slmstudio.gui.run_words import change_text
 from slmstudio.gui.widgets import text_label
 
 SMOOTHING = 0.9
@@ -31,6 +34,7 @@ class LossPlot(Plot):
         self.add_curve("raw", "train", label=self.tr("train"), width=1, alpha=0.35)
         self.add_curve("smooth", "train", label=self.tr("train, smoothed"))
         self.add_curve("eval", "eval", label=self.tr("eval"), dots=True)
+        self.marks = PlotMarks(self.canvas.getPlotItem())
         self._smoother = Smoother(SMOOTHING)
         self._takes_back = 0
         self.train_chip, self.eval_chip = LegendChip("train"), LegendChip("eval")
@@ -74,7 +78,17 @@ class LossPlot(Plot):
         self.set_data("raw", x, np.array(train.y))
         self.set_data("smooth", x, np.array(smooth))
         self.set_data("eval", np.array(evaluated.x), np.array(evaluated.y))
+        self.marks.show(self._marks(history))
         for chip, text, loss in ((self.train_chip, self.tr("train {loss}"), smooth[-1] if smooth else None),
                                  (self.eval_chip, self.tr("eval {loss}"), evaluated.last())):
             chip.setVisible(loss is not None)
             chip.show_text("" if loss is None else text.format(loss=f"{loss:.2f}"))
+
+    def _marks(self, history: RunHistory) -> list[Mark]:
+        """Where something was changed by hand, and where eval loss turned upwards."""
+        marks = [Mark(float(step), change_text(event), "muted") for event in history.changes
+                 if isinstance(step := event.get("global_step"), int) and step <= history.step]
+        if history.overfit_step is not None:
+            text = self.tr("lowest eval loss, step {step}").format(step=f"{history.overfit_step:,}")
+            marks.append(Mark(float(history.overfit_step), text, "warn"))
+        return marks

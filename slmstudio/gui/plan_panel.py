@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
@@ -11,31 +12,36 @@ from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 from slmstudio.core.errors import UserError
 from slmstudio.core.run.config import RunConfig, field_help
 from slmstudio.gui import plan_fields, theme
-from slmstudio.gui.plan_fields import FieldRow
+from slmstudio.gui.field_row import FieldRow
+from slmstudio.gui.plan_buttons import PlanButtons
 from slmstudio.gui.run_words import steps_text
-from slmstudio.gui.widgets import Card, PrimaryButton, SegmentedControl, text_label
+from slmstudio.gui.widgets import Card, SegmentedControl, text_label
 
 WIDTH = 270
 
 
 class PlanPanel(Card):
-    """Shows a run configuration, takes the person's changes, and starts.
+    """Shows a run configuration, and takes the person's changes.
+
+    Attributes:
+        overrides: what the person decided, by field.
+        config: what is shown.
+        buttons: what to do with it.
 
     Signals:
         changed: `overrides` is different now; plan again.
-        start_wanted: Start was pressed.
     """
 
     changed = Signal()
-    start_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(self.tr("Plan"), parent=parent)
         self.overrides: dict[str, Any] = {}
         self.config: RunConfig | None = None
-        self._editable = True
+        self.editable = True
         self.rows: dict[str, FieldRow] = {}
-        self._headings: list[QWidget] = []
+        self._objectives: tuple[str, ...] = ()
+        self._headings: dict[QWidget, tuple[str, ...]] = {}
         self.setFixedWidth(WIDTH)
         self._mode = SegmentedControl([self.tr("Simple"), self.tr("Expert")], tooltips=[
             self.tr("The fields that matter most."), self.tr("Every field of the run.")])
@@ -43,15 +49,10 @@ class PlanPanel(Card):
         self._mode.setAccessibleName(self.tr("How much of the plan is shown"))
         self._mode.changed.connect(self._show_rows)
         self.header.addWidget(self._mode)
-        self.note = text_label("", "small", wrap=True)
-        self.note.setObjectName("plan_note")
-        self.start = PrimaryButton(self.tr("Start training"), self.tr(
-            "Make the run's folder and start. The run goes on when this window is closed."))
-        self.start.setObjectName("start")
-        self.start.clicked.connect(self.start_wanted)
+        self.buttons = PlanButtons()
+        self.start = self.buttons.start
         self.body.addWidget(self._make_form(), 1)
-        self.body.addWidget(self.note)
-        self.body.addWidget(self.start)
+        self.body.addWidget(self.buttons)
         self._show_rows()
 
     def _make_form(self) -> QWidget:
@@ -61,11 +62,11 @@ class PlanPanel(Card):
         self._form.setContentsMargins(0, 0, theme.SPACE_M, 0)
         self._form.setSpacing(theme.SPACE_M)
         help_texts = field_help()
+        shared = set(plan_fields.PAIRS.values())
         for heading, names in plan_fields.groups().items():
             title = text_label(heading, "section")
-            self._headings.append(title)
+            self._headings[title] = names
             self._form.addWidget(title)
-            shared = set(plan_fields.PAIRS.values())
             for name in names:
                 self.rows[name] = FieldRow(name, help_texts[name], page)
                 self.rows[name].edited.connect(self._edit)
@@ -103,12 +104,20 @@ class PlanPanel(Card):
         expert = self._mode.current() == 1
         for heading in self._headings:
             heading.setVisible(expert)
-        adapter = self.config is None or self.config.method == "lora"
         for name, row in self.rows.items():
-            of_adapter = name.startswith("lora_") or name == "target_modules"
-            shown = (expert or name in plan_fields.SIMPLE) and (adapter or not of_adapter)
+            shown = ((expert or self._is_simple(name)) and (
+                self.config is None or plan_fields.applies(name, self.config))) or bool(row.problem.text())
             row.setVisible(shown)
             row.reason.setVisible(shown and bool(row.reason.text()) and not row.problem.text())
+
+    def _is_simple(self, name: str) -> bool:
+        return name in plan_fields.SIMPLE and (name != "objective" or len(self._objectives) > 1)
+
+    def set_objectives(self, objectives: Sequence[str]) -> None:
+        """Offer what the data can teach; where that is one thing only, there is nothing to choose."""
+        if tuple(objectives) != self._objectives:
+            self._objectives = tuple(objectives)
+            self.rows["objective"].set_choices(self._objectives)
 
     def show_config(self, config: RunConfig, train_rows: int | None = None) -> None:
         """Show a configuration.
@@ -118,15 +127,16 @@ class PlanPanel(Card):
         """
         self.config = config
         for name, row in self.rows.items():
-            changed = name in self.overrides and self._editable
+            changed = name in self.overrides and self.editable
             reason = self.tr("You set this.") if changed else config.reasons.get(name, "")
-            row.show_value(getattr(config, name), reason, changed)
+            row.show_config(config, reason, changed)
         if train_rows:
             steps = steps_text(total_steps(config, train_rows)) + "."
             row = self.rows["epochs"]
             row.reason.setText(f"{row.reason.text()} {steps}".strip())
         batch = self.rows["gradient_accumulation_steps"]
         batch.reason.setText(self.tr("= {rows} rows a step").format(rows=config.effective_batch_size))
+        self.buttons.code.setEnabled(True)
         self._show_rows()
 
     def show_problems(self, error: UserError) -> bool:
@@ -140,27 +150,33 @@ class PlanPanel(Card):
                 whole = False
                 continue
             row.show_problem(problem.message)
-            if row.isHidden():
-                self._mode.set_current(1)
-        self.start.setEnabled(False)
+        self._show_rows()
+        self.buttons.set_ready(False)
         return whole
 
-    def set_editable(self, on: bool, note: str = "") -> None:
-        """Let the person change things, or only look; `note` says why."""
-        self._editable = on
+    def set_editable(self, on: bool) -> None:
+        """Let the person change things, or only look."""
+        self.editable = on
         for row in self.rows.values():
             row.set_editable(on)
-        self.start.setVisible(on)
-        self.note.setText(note)
-        self.note.setVisible(bool(note))
 
     def _edit(self, name: str, value: Any) -> None:
-        self.overrides[name] = value
+        if name != "method":
+            self.overrides[name] = value
+        elif value in plan_fields.VARIANTS:
+            self._forget_method()
+            self.overrides |= plan_fields.VARIANTS[value]
         self.changed.emit()
 
     def _reset(self, name: str) -> None:
         self.overrides.pop(name, None)
+        if name == "method":
+            self._forget_method()
         self.changed.emit()
+
+    def _forget_method(self) -> None:
+        for name in ("method", *plan_fields.VARIANT_FLAGS):
+            self.overrides.pop(name, None)
 
 
 def total_steps(config: RunConfig, train_rows: int) -> int:

@@ -1,4 +1,4 @@
-"""What happened in a run: the few events worth a line, and the log."""
+"""What happened in a run: the few events worth a line, or the log."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing import Any
 
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtGui import QAction, QGuiApplication, QKeySequence
-from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QListView, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QListView, QWidget
 
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui import theme
-from slmstudio.gui.run_words import event_text
-from slmstudio.gui.widgets import Card, IconButton, SegmentedControl, text_label
+from slmstudio.gui.run_words import event_text, is_alarming
+from slmstudio.gui.widgets import Card, IconButton, SecondaryButton, SegmentedControl, text_label
 
 LEVELS = {"debug": 0, "info": 1, "warning": 2, "error": 3, "critical": 3}
-WIDTH = 270
 Index = QModelIndex | QPersistentModelIndex
 NO_PARENT = QModelIndex()
 
@@ -42,7 +41,7 @@ class FeedModel(QAbstractListModel):
         """Add what came since the last call."""
         fresh = [(event, event_text(event)) for event in told[self._taken:]]
         self._taken = len(told)
-        lines = [(f"{clock(event.get('time'))}  {text}", event.get("type") == "warning")
+        lines = [(f"{clock(event.get('time'))}  {text}", is_alarming(event))
                  for event, text in fresh if text]
         if lines:
             self.beginInsertRows(QModelIndex(), 0, len(lines) - 1)
@@ -119,12 +118,17 @@ def _level(event: dict[str, Any]) -> int:
 
 
 class RunFeed(Card):
-    """The right column: events above, log below."""
+    """What happened, or the log: one of the two."""
 
     def __init__(self, parent: QWidget | None = None):
-        super().__init__(self.tr("Events"), parent=parent)
-        self.setFixedWidth(WIDTH)
+        super().__init__(" ", parent=parent)
+        self.title.hide()
         self.feed, self.log = FeedModel(self), LogModel(self)
+        self.mode = SegmentedControl([self.tr("Events"), self.tr("Log")], tooltips=[
+            self.tr("Evaluations, checkpoints, changes and warnings of the run."), self.tr("Every line it logged.")])
+        self.mode.setObjectName("feed_mode")
+        self.mode.setAccessibleName(self.tr("Events or log"))
+        self.header.insertWidget(0, self.mode)
         self._nothing = text_label(
             self.tr("Evaluations, checkpoints and warnings of the run appear here."), "small", wrap=True)
         self.feed_view = self._make_view(self.feed, self.tr("Events of the run"), "feed")
@@ -133,10 +137,12 @@ class RunFeed(Card):
         self.log_view.setUniformItemSizes(True)
         self.log_view.setTextElideMode(Qt.TextElideMode.ElideRight)
         self._add_copy()
+        self._add_switches()
         self.body.addWidget(self._nothing)
-        self.body.addWidget(self.feed_view, 3)
-        self.body.addLayout(self._log_head())
-        self.body.addWidget(self.log_view, 2)
+        self.body.addWidget(self.feed_view, 1)
+        self.body.addWidget(self.log_view, 1)
+        self.mode.changed.connect(self._show_mode)
+        self._show_mode()
         theme.THEME.changed.connect(self._repaint)
 
     def _make_view(self, model: QAbstractListModel, name: str, object_name: str) -> QListView:
@@ -152,22 +158,23 @@ class RunFeed(Card):
         view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         return view
 
-    def _log_head(self) -> QHBoxLayout:
-        self.level = SegmentedControl([self.tr("All"), self.tr("Warnings")], tooltips=[
-            self.tr("Every line of the log."), self.tr("Only warnings and errors.")])
-        self.level.setObjectName("log_level")
-        self.level.setAccessibleName(self.tr("Which lines of the log are shown"))
-        self.level.changed.connect(lambda index: self.log.set_level((0, LEVELS["warning"])[index]))
-        copy = IconButton("copy", self.tr("Copy the selected lines of the log, or all of them"))
-        copy.setObjectName("copy_log")
-        copy.clicked.connect(self.copy_log)
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_S)
-        row.addWidget(text_label(self.tr("Log"), "section"))
-        row.addStretch(1)
-        row.addWidget(self.level)
-        row.addWidget(copy)
-        return row
+    def _add_switches(self) -> None:
+        self.warnings = SecondaryButton(self.tr("Warnings"), self.tr("Show only warnings and errors."), "small")
+        self.warnings.setObjectName("log_warnings")
+        self.warnings.setCheckable(True)
+        self.warnings.toggled.connect(lambda on: self.log.set_level(LEVELS["warning"] if on else 0))
+        self._copy = IconButton("copy", self.tr("Copy the selected lines of the log, or all of them"))
+        self._copy.setObjectName("copy_log")
+        self._copy.clicked.connect(self.copy_log)
+        self.header.addWidget(self.warnings)
+        self.header.addWidget(self._copy)
+
+    def _show_mode(self) -> None:
+        log = self.mode.current() == 1
+        for widget in (self.log_view, self.warnings, self._copy):
+            widget.setVisible(log)
+        self.feed_view.setVisible(not log)
+        self._nothing.setVisible(not log and not self.feed.rowCount())
 
     def _add_copy(self) -> None:
         action = QAction(self.tr("Copy"), self.log_view)
@@ -185,14 +192,14 @@ class RunFeed(Card):
         """Another run is shown from now on."""
         self.feed.clear()
         self.log.clear()
-        self._nothing.show()
+        self._show_mode()
 
     def update_from(self, history: RunHistory) -> None:
         bar = self.log_view.verticalScrollBar()
         at_end = bar.value() >= bar.maximum() - 2
         self.feed.take(history.told)
         self.log.take(history.log)
-        self._nothing.setVisible(not self.feed.rowCount())
+        self._nothing.setVisible(self.mode.current() == 0 and not self.feed.rowCount())
         if at_end:
             self.log_view.scrollToBottom()
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import importlib
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QStackedWidget, QWidget
 
 from slmstudio.core import words
 from slmstudio.core.jobs import Outcome
+from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui import theme
-from slmstudio.gui.run_words import outcome_chip, phase_text, steps_text
+from slmstudio.gui.change_editor import ChangeEditor
+from slmstudio.gui.run_controls import RunControls
+from slmstudio.gui.run_end import RunEnd
+from slmstudio.gui.run_words import adjusted_text, outcome_chip, phase_text
 from slmstudio.gui.tasks import run_task
-from slmstudio.gui.widgets import Card, Chip, ErrorBanner, PrimaryButton, SecondaryButton, text_label
+from slmstudio.gui.widgets import Card, Chip, ErrorBanner, SecondaryButton, text_label
 
 if TYPE_CHECKING:
     from slmstudio.gui.run_plots import RunPlots
@@ -25,20 +28,16 @@ if TYPE_CHECKING:
 class RunPanel(Card):
     """Title, state, buttons, progress, and one of: nothing yet, the phases before the first step, the plots.
 
+    Attributes:
+        controls: what can be done while it works.
+        end_row: what came out, and what to do next.
+        change: the editor of a run at work.
+
     Signals:
-        pause, resume, checkpoint, stop, end_now: a button was pressed.
-        resume_run: go on with a run that ended early, in its folder.
-        export_wanted, chat_wanted: what to do with the result.
+        change_wanted: the person wants to change the run; `change.open` shows the fields.
     """
 
-    pause = Signal()
-    resume = Signal()
-    checkpoint = Signal()
-    stop = Signal()
-    end_now = Signal()
-    resume_run = Signal()
-    export_wanted = Signal()
-    chat_wanted = Signal()
+    change_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(" ", parent=parent)
@@ -49,46 +48,25 @@ class RunPanel(Card):
         self.header.insertWidget(1, self.chip)
         self.plots: RunPlots | None = None
         self._history, self._note, self._loading = RunHistory(), "", False
-        self._details = ""
-        self._stopping = self._live = False
-        self._make_buttons()
+        self._live = False
+        self.controls, self.end_row, self.change = RunControls(), RunEnd(), ChangeEditor()
+        for signal in (self.controls.stop, self.controls.free):
+            signal.connect(lambda: self._show_state(self._history))
+        self.header.addWidget(self.controls)
         self.banner = ErrorBanner()
         self.banner.setObjectName("run_banner")
-        self.body.addWidget(self.banner)
-        self.body.addWidget(self._make_end_row())
-        self.body.addWidget(self._make_progress())
+        self.remark = text_label("", "small", wrap=True)
+        self.remark.setObjectName("run_remark")
+        self.remark.setProperty("tone", "warn")
+        self.remark.hide()
         self._pages = QStackedWidget()
         self._waiting = text_label("", "muted", wrap=True)
         self._waiting.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._waiting.setObjectName("run_waiting")
         self._pages.addWidget(self._waiting)
+        for widget in (self.banner, self.end_row, self._make_progress(), self.change, self.remark):
+            self.body.addWidget(widget)
         self.body.addWidget(self._pages, 1)
-
-    def _make_buttons(self) -> None:
-        self.pause_button = SecondaryButton(self.tr("Pause"), self.tr(
-            "Stop computing after this step and keep everything in memory, to use the machine for something else."))
-        self.checkpoint_button = SecondaryButton(self.tr("Checkpoint now"), self.tr(
-            "Save a checkpoint after this step, from which the run can go on after a power cut."))
-        self.stop_button = SecondaryButton(self.tr("Stop and keep"), self.tr(
-            "Finish this step, save, and end the run. What it has learned is kept."), "danger")
-        self.end_button = SecondaryButton(self.tr("End now"), self.tr(
-            "Do not wait for the step: end the process. What came after the last checkpoint is lost."), "danger")
-        for name, button in (("pause", self.pause_button), ("checkpoint", self.checkpoint_button),
-                             ("stop", self.stop_button), ("end_now", self.end_button)):
-            button.setObjectName(name)
-            button.hide()
-            self.header.addWidget(button)
-        self.pause_button.clicked.connect(lambda: (self.resume if self._paused else self.pause).emit())
-        self.checkpoint_button.clicked.connect(self.checkpoint)
-        self.stop_button.clicked.connect(self._stop)
-        self.end_button.clicked.connect(self.end_now)
-        self._paused = False
-        self._dress_buttons()
-        theme.THEME.changed.connect(self._dress_buttons)
-
-    def _dress_buttons(self) -> None:
-        self.pause_button.setIcon(theme.icon("play" if self._paused else "pause", "ink"))
-        self.stop_button.setIcon(theme.icon("stop", "bad"))
 
     def _make_progress(self) -> QWidget:
         self._progress = QWidget()
@@ -102,43 +80,25 @@ class RunPanel(Card):
         self.count.setObjectName("run_count")
         self.clock = text_label("", "small")
         self.clock.setObjectName("run_clock")
+        self.change_button = SecondaryButton(self.tr("Change…"), self.tr(
+            "Change the learning rate or the length of the run while it learns."), "small")
+        self.change_button.setObjectName("change")
+        self.change_button.clicked.connect(self._toggle_change)
         row.addWidget(self.bar, 1)
-        row.addWidget(self.count)
-        row.addWidget(self.clock)
+        for widget in (self.count, self.clock, self.change_button):
+            row.addWidget(widget)
         self._progress.hide()
         return self._progress
 
-    def _make_end_row(self) -> QWidget:
-        """What came out, and what to do next; below an error: Resume."""
-        self._end = QWidget()
-        row = QHBoxLayout(self._end)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.SPACE_S)
-        column = QVBoxLayout()
-        column.setSpacing(2)
-        self.result = text_label("", "strong", wrap=True)
-        self.result.setObjectName("run_result")
-        self.result_note = text_label("", "small", wrap=True)
-        column.addWidget(self.result)
-        column.addWidget(self.result_note)
-        row.addLayout(column, 1)
-        self.copy_button = SecondaryButton(self.tr("Copy details"), self.tr(
-            "Copy what the worker printed last, for a bug report."))
-        self.resume_button = PrimaryButton(self.tr("Resume"), self.tr(
-            "Go on from the newest checkpoint, in the same run."))
-        self.chat_button = SecondaryButton(self.tr("Chat"), "")
-        self.export_button = PrimaryButton(self.tr("Export…"), self.tr(
-            "Make a GGUF file of the result, to chat with it and to use it in other programs."))
-        for name, button in (("copy_details", self.copy_button), ("resume_run", self.resume_button),
-                             ("chat", self.chat_button), ("export", self.export_button)):
-            button.setObjectName(name)
-            row.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
-        self.copy_button.clicked.connect(lambda: QGuiApplication.clipboard().setText(self._details))
-        self.resume_button.clicked.connect(self.resume_run)
-        self.chat_button.clicked.connect(self.chat_wanted)
-        self.export_button.clicked.connect(self.export_wanted)
-        self._end.hide()
-        return self._end
+    def _toggle_change(self) -> None:
+        if self.change.isHidden():
+            self.change_wanted.emit()
+        else:
+            self.change.hide()
+
+    def open_change(self, config: RunConfig) -> None:
+        """Let the person change the run; `config` is what holds now."""
+        self.change.open(config, self._history)
 
     def show_waiting(self, title: str, text: str) -> None:
         """No run: say what pressing Start will do."""
@@ -150,8 +110,10 @@ class RunPanel(Card):
         """Show a run from now on; its events come with `update_from`."""
         self.title.setText(title)
         self.banner.clear()
-        self._end.hide()
-        self._live, self._stopping = True, False
+        self.end_row.hide()
+        self.change.hide()
+        self._live = True
+        self.controls.begin()
         self._progress.show()
         self.show_history(history)
         self.update_from(history)
@@ -188,34 +150,40 @@ class RunPanel(Card):
         self._pages.setCurrentWidget(self.plots if begun else self._waiting)
         if self._live:
             self._show_state(history)
+            self.change.set_step(history.step)
         if history.stepping or not self._live:
             self._show_steps(history)
         else:
             self._show_phase(history)
+        self.change_button.setVisible(self._live and history.stepping)
+        self._show_remark(history)
 
     def _show_state(self, history: RunHistory) -> None:
-        self._paused = history.paused
-        if self._stopping:
-            self.chip.set(self.tr("stopping"), "warn")
+        if self.controls.stopping or self.controls.freeing:
+            self.chip.set(self.tr("stopping") if self.controls.stopping else self.tr("pausing"), "warn")
         elif history.paused:
             self.chip.set(self.tr("paused"), "warn")
         elif history.stepping:
-            self.chip.set(self.tr("evaluating") if history.phase == "evaluating" else self.tr("running"), "accent")
+            doing = {"evaluating": self.tr("evaluating"), "sampling": self.tr("sampling")}
+            self.chip.set(doing.get(history.phase, self.tr("running")), "accent")
         else:
             self.chip.set(self.tr("starting"), "accent")
         self.chip.show()
-        self.pause_button.setText(self.tr("Go on") if history.paused else self.tr("Pause"))
-        self._dress_buttons()
-        for button in (self.pause_button, self.checkpoint_button):
-            button.setVisible(not self._stopping)
-            button.setEnabled(history.stepping)
-        self.stop_button.setVisible(not self._stopping)
-        self.end_button.setVisible(self._stopping)
+        self.controls.show_state(paused=history.paused, stepping=history.stepping)
+
+    def _show_remark(self, history: RunHistory) -> None:
+        """What the run lowered by itself, and why a change was not made."""
+        parts = [adjusted_text(event) for event in history.adjustments[-1:]]
+        if history.change_refused and self._live:
+            parts.append(history.change_refused)
+        text = " ".join(part[:1].upper() + part[1:] + ("" if part.endswith(".") else ".") for part in parts)
+        self.remark.setText(text)
+        self.remark.setVisible(bool(text))
 
     def _show_steps(self, history: RunHistory) -> None:
         total = history.total_steps
         self.bar.setRange(0, 1000 if total else 0)
-        self.bar.setValue(round(1000 * history.step / total) if total else 0)
+        self.bar.setValue(min(1000, round(1000 * history.step / total)) if total else 0)
         self.count.setText(f"{history.step:,} / {total:,}" if total else f"{history.step:,}")
         parts = [self.tr("epoch {epoch}").format(epoch=f"{history.epoch:.1f}"),
                  self.tr("{time} gone").format(time=words.format_duration(history.seconds))]
@@ -234,63 +202,14 @@ class RunPanel(Card):
         now = f"{text}: {history.detail}" if history.detail else f"{text} …"
         self._waiting.setText("\n".join([*lines, now]))
 
-    def _stop(self) -> None:
-        self._stopping = True
-        self.chip.set(self.tr("stopping"), "warn")
-        for button in (self.pause_button, self.checkpoint_button, self.stop_button):
-            button.hide()
-        self.end_button.show()
-        self.stop.emit()
-
     def end(self, outcome: Outcome, history: RunHistory, resumable: bool, has_export: bool) -> None:
         """Show how the run ended."""
-        self._live = self._stopping = False
-        for button in (self.pause_button, self.checkpoint_button, self.stop_button, self.end_button):
-            button.hide()
+        self._live = False
+        self.controls.hide()
+        self.change.hide()
         self.chip.set(*outcome_chip(outcome.state))
         self.chip.show()
         self.update_from(history)
-        if not outcome.was_successful() and outcome.state != "cancelled":
+        if not outcome.was_successful() and outcome.state not in ("cancelled", "paused"):
             self.banner.show_error(outcome.user_error())
-        self._details = "\n".join(part for part in (str(outcome.user_error()), outcome.details) if part)
-        done = outcome.was_successful()
-        self.result.setText(self._result_text(outcome.result, history))
-        self.result.setVisible(done)
-        self.result_note.setText(self._result_note(outcome, history, resumable))
-        self.copy_button.setVisible(not done and bool(outcome.details))
-        self.resume_button.setVisible(resumable)
-        self.export_button.setVisible(done)
-        self.chat_button.setVisible(done)
-        self.set_has_export(has_export)
-        self._end.show()
-
-    def set_has_export(self, on: bool) -> None:
-        """Chat needs a GGUF file of the run."""
-        self.chat_button.setEnabled(on)
-        self.chat_button.setToolTip(self.tr("Talk to the exported model.") if on else
-                                    self.tr("Export the result first: Chat opens its GGUF file."))
-
-    def _result_text(self, result: dict[str, Any], history: RunHistory) -> str:
-        series = history.series
-        before = result.get("eval_loss_before") or (series["eval_loss"].y[0] if series["eval_loss"] else None)
-        after = result.get("eval_loss_after") or series["eval_loss"].last()
-        if before is not None and after is not None:
-            return self.tr("Eval loss {before} → {after}").format(before=f"{before:.2f}", after=f"{after:.2f}")
-        first, last = result.get("train_loss_first"), result.get("train_loss_last")
-        if first is not None and last is not None:
-            return self.tr("Train loss {before} → {after}").format(before=f"{first:.2f}", after=f"{last:.2f}")
-        return self.tr("The result is saved.")
-
-    def _result_note(self, outcome: Outcome, history: RunHistory, resumable: bool) -> str:
-        result = outcome.result
-        took = steps_text(history.step) + " · " + words.format_duration(history.seconds)
-        if outcome.was_successful():
-            first, last = result.get("train_loss_first"), result.get("train_loss_last")
-            if first is not None and last is not None:
-                text = self.tr("train loss {before} → {after}")
-                took += " · " + text.format(before=f"{first:.2f}", after=f"{last:.2f}")
-            return took + ". " + self.tr("Lower is better; on rows it never learned, what counts is the eval loss.")
-        if resumable and history.step:
-            text = self.tr("It got to step {step}. Resume goes on from the newest checkpoint.")
-            return text.format(step=f"{history.step:,}")
-        return self.tr("Nothing was kept.") if outcome.state == "cancelled" else ""
+        self.end_row.show_outcome(outcome, history, resumable, has_export)

@@ -1,31 +1,34 @@
-"""Training: the plan on the left, the run in the middle, what happened on the right."""
+"""Training: the plan on the left, the run in the middle, its answers and what happened on the right."""
 
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Slot
-from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtGui import QShowEvent
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
-from slmstudio.core import words
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware import describe
 from slmstudio.core.jobs import Job, Outcome
-from slmstudio.core.run import folder
+from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
-from slmstudio.gui import close_question, theme
+from slmstudio.gui import close_question, run_status, theme
+from slmstudio.gui.next_run import NextRun
 from slmstudio.gui.plan_panel import PlanPanel, total_steps
 from slmstudio.gui.planning import Planning
+from slmstudio.gui.run_changes import as_it_is
 from slmstudio.gui.run_feed import RunFeed
 from slmstudio.gui.run_panel import RunPanel
-from slmstudio.gui.run_words import steps_text
-from slmstudio.gui.session import JobStatus, Session
-from slmstudio.gui.tasks import run_task
+from slmstudio.gui.run_queue import QueueCard, wait_until_gone
+from slmstudio.gui.run_words import promise
+from slmstudio.gui.session import Session
+from slmstudio.gui.tasks import Task, run_task
+from slmstudio.gui.training_pages import TrainingPages
 from slmstudio.gui.training_thread import TrainingThread
-from slmstudio.gui.widgets import EmptyState, ErrorBanner, PrimaryButton, SecondaryButton
+from slmstudio.gui.watch_panel import WatchPanel
+from slmstudio.gui.widgets import ErrorBanner
 
 
 class TrainingTab(QWidget):
@@ -38,14 +41,14 @@ class TrainingTab(QWidget):
         self._thread: TrainingThread | None = None
         self._history = RunHistory()
         self._run_config: RunConfig | None = None
-        self._caught_up = False
+        self._caught_up = self._planning_next = False
         self.banner = ErrorBanner()
         self.banner.setObjectName("training_banner")
-        self.plan, self.run, self.feed = PlanPanel(), RunPanel(), RunFeed()
+        self.plan, self.run, self.watch, self.feed = PlanPanel(), RunPanel(), WatchPanel(), RunFeed()
         self.planning = Planning(session, self.plan, self)
-        self._pages = QStackedWidget()
-        self._pages.addWidget(self._make_empty())
-        self._pages.addWidget(self._make_page())
+        self.next = NextRun(session, self.plan, self.planning, self)
+        self.queue_card = QueueCard(self.next.queue)
+        self._pages = TrainingPages(session, [self.plan, self.queue_card], self.run, [self.watch, self.feed])
         column = QVBoxLayout(self)
         column.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
         column.setSpacing(theme.CARD_GAP)
@@ -56,79 +59,91 @@ class TrainingTab(QWidget):
         if session.run is not None:
             self.follow(session.run)
 
-    def _make_empty(self) -> QWidget:
-        self._to_data = PrimaryButton(self.tr("Choose data…"), self.tr("Go to the Data tab."))
-        self._to_data.setObjectName("to_data")
-        self._to_data.clicked.connect(lambda: self._session.go_to.emit("data"))
-        self._to_model = SecondaryButton(self.tr("Choose a base model…"), self.tr("Go to the Model tab."))
-        self._to_model.setObjectName("to_model")
-        self._to_model.clicked.connect(lambda: self._session.go_to.emit("model"))
-        self._empty = EmptyState(self.tr("What shall it learn, and which model?"), "", [self._to_data, self._to_model])
-        self._empty.setAcceptDrops(False)
-        return EmptyState.centred(self._empty)
-
-    def _make_page(self) -> QWidget:
-        page = QWidget()
-        row = QHBoxLayout(page)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.CARD_GAP)
-        row.addWidget(self.plan)
-        row.addWidget(self.run, 1)
-        row.addWidget(self.feed)
-        return page
-
     def _connect(self) -> None:
-        session, run = self._session, self.run
+        session, end, coming = self._session, self.run.end_row, self.next
         session.dataset_changed.connect(self._show_choice)
         session.model_changed.connect(self._show_choice)
         session.run_started.connect(self._run_started)
         session.run_changed.connect(self._look_for_export)
         self.planning.planned.connect(self._show_choice)
         self.planning.failed.connect(self.banner.show_error)
-        self.plan.start_wanted.connect(self.start)
-        for signal, name in ((run.pause, "pause"), (run.resume, "resume"), (run.checkpoint, "checkpoint"),
-                             (run.stop, "stop"), (run.end_now, "end_now")):
+        self._connect_run()
+        for signal, slot in (
+                (end.resume_run, self._resume_run), (end.consent, self._resume_run), (end.chat_wanted, self._open_chat),
+                (end.export_wanted, self._to_results), (end.more_data, self._go_on_with_more),
+                (coming.made, self._start_made), (coming.turn, self._turn_has_come), (coming.begun, self.banner.clear),
+                (coming.failed, self._not_done), (coming.planning_on, self._plan_goes_on),
+                (coming.queue.changed, self._show_choice), (self.plan.buttons.other_wanted, self._plan_other),
+                (self.plan.buttons.code_wanted, self._save_code),
+                (self.queue_card.start_wanted, coming.queue.start_next)):
+            signal.connect(slot)
+
+    def _connect_run(self) -> None:
+        controls = self.run.controls
+        for signal, name in ((controls.pause, "pause"), (controls.resume, "resume"), (controls.free, "free"),
+                             (controls.checkpoint, "checkpoint"), (controls.stop, "stop"),
+                             (controls.end_now, "end_now"), (self.watch.sample_wanted, "sample")):
             signal.connect(partial(self._command, name))
-        run.resume_run.connect(self._resume_run)
-        run.export_wanted.connect(self._open_results)
-        run.chat_wanted.connect(self._open_chat)
+        self.run.change_wanted.connect(lambda: self.run.open_change(self._now()))
+        self.run.change.apply_wanted.connect(lambda values: self._thread and self._thread.change(values))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.next.queue.refresh()
 
     # -- what is chosen --------------------------------------------------------------------------------------
 
     def _show_choice(self) -> None:
         """Show the page that fits: what to choose first, what Start would do, or the run."""
-        session = self._session
-        ready = session.dataset is not None and session.model is not None
-        self._pages.setCurrentIndex(1 if ready or self._job is not None else 0)
-        if not ready:
-            self._to_data.setVisible(session.dataset is None)
-            self._to_model.setVisible(session.model is None)
-            self._empty.text.setText(
-                self.tr("Choose the data and a base model first. Then a plan with its reasons stands here.")
-                if session.dataset is None and session.model is None else
-                self.tr("Choose the data to learn first.") if session.dataset is None else
-                self.tr("Choose a base model first."))
-        if self.is_running():
+        ready = self._pages.show_choice(self._job is not None)
+        running, buttons = self.is_running(), self.plan.buttons
+        self.queue_card.set_running(running)
+        self._planning_next = self._planning_next and running and ready
+        if running and not self._planning_next:
+            self.plan.set_editable(False)
+            self.plan.show_config(self._now())
+            buttons.show_run(self.tr("The plan of the run beside it. Change… changes it while it learns."),
+                             can_plan=ready)
             return
+        self.plan.set_editable(ready)
         if ready:
-            self.plan.set_editable(True)
             self.planning.refresh()
+            buttons.show_plan(running=running, going_on=self._going_on(), queueing=self.next.queue.waits())
         else:
-            self.plan.set_editable(False, self.tr("Choose data and a base model to plan another run."))
+            buttons.show_run(self.tr("Choose data and a base model to plan another run."), can_plan=False)
         if self._job is None:
             self.run.show_waiting(self.tr("Ready to train") if self.planning.config else self.tr("Planning"),
                                   self._promise())
 
     def _promise(self) -> str:
-        """What pressing Start will do, in a sentence."""
         config, rows = self.planning.config, self.planning.train_rows
         if config is None or rows is None:
             return self.tr("Measuring the rows with the model's tokenizer …")
-        how = self.tr("an adapter of rank {rank} learns").format(rank=config.lora_rank) \
-            if config.method == "lora" else self.tr("every weight learns")
-        return self.tr(
-            "{rows} rows, {steps}: {how}.\nPress Start training; it goes on when you close the window."
-        ).format(rows=f"{rows:,}", steps=steps_text(total_steps(config, rows)), how=how)
+        return promise(config, rows, total_steps(config, rows))
+
+    def _plan_other(self) -> None:
+        """Show the plan of the next run instead of this one's, or go back; or plan from the base model again."""
+        if self.is_running():
+            self._planning_next = not self._planning_next
+        else:
+            self.planning.go_on_from(None)
+        self._show_choice()
+
+    def _going_on(self) -> str:
+        return self.planning.after.name if self.planning.after is not None else ""
+
+    def _plan_goes_on(self) -> None:
+        self.run.end_row.set_busy(False)
+        self._show_choice()
+
+    def _go_on_with_more(self) -> None:
+        if self._job is not None:
+            self.run.end_row.set_busy(True)
+            self.next.go_on_from(self._job.folder)
+
+    def _save_code(self) -> None:
+        of_run = self._job is not None and not self.plan.editable
+        self.next.save_code(self._job.folder if of_run and self._job is not None else None)
 
     # -- a run -----------------------------------------------------------------------------------------------
 
@@ -136,22 +151,17 @@ class TrainingTab(QWidget):
         """Whether a run is being followed that has not ended."""
         return self._thread is not None and self._thread.isRunning()
 
-    def start(self) -> None:
-        """Make the run's folder and start the worker on it."""
-        config = self.planning.config
-        if config is None or self.is_running():
-            return
-        self.banner.clear()
-        self.plan.start.setEnabled(False)
-        run_task(self, lambda task: folder.create(config), self._start_made, self._start_failed)
-
     def _start_made(self, job: Job) -> None:
-        self.plan.start.setEnabled(True)
-        self.follow(job, start_worker=True)
-        self._session.start_run(job)
+        if not self.is_running():
+            self.follow(job, start_worker=True)
+            self._session.start_run(job)
 
-    def _start_failed(self, error: Exception) -> None:
-        self.plan.start.setEnabled(True)
+    def _turn_has_come(self, job: Job) -> None:
+        if not self.is_running():
+            self._session.start_run(job)  # which is followed then
+
+    def _not_done(self, error: Exception) -> None:
+        self.run.end_row.set_busy(False)
         self.banner.show_error(error)
 
     @Slot(object)
@@ -173,19 +183,18 @@ class TrainingTab(QWidget):
             self.banner.show_error(error)
             return
         self._job, self._history, self._caught_up = job, RunHistory(), False
-        self._pages.setCurrentIndex(1)
-        self.banner.clear()
+        self._planning_next = False
+        self.run.end_row.set_busy(False)
         self.feed.clear()
-        self.plan.show_config(self._run_config)
-        self.plan.set_editable(False, self.tr("The plan of the run beside it. It cannot change while the run lasts."))
-        self.run.begin(self._title(), self._history)
+        self.run.begin(run_status.title(self._run_config), self._history)
         self._thread = thread = TrainingThread(job, start_worker=start_worker)
         thread.events.connect(self._take)
         thread.caught_up.connect(self._catch_up)
         thread.ended.connect(self._ended)
         thread.failed.connect(self._failed)
         thread.start()
-        self._show_status()
+        self._show_choice()
+        self._show_news()
 
     def detach(self) -> None:
         """Follow no more; the run goes on."""
@@ -194,10 +203,10 @@ class TrainingTab(QWidget):
             self._thread = None
             self._session.set_job(None)
 
-    def _title(self) -> str:
+    def _now(self) -> RunConfig:
+        """The run's configuration, with what was changed since it began."""
         assert self._run_config is not None
-        name, model = self._run_config.name, Path(self._run_config.model).name
-        return name if model in name else self.tr("{name} on {model}").format(name=name, model=model)
+        return as_it_is(self._run_config, self._history)
 
     @Slot(list)
     def _take(self, events: list[dict[str, Any]]) -> None:
@@ -215,57 +224,31 @@ class TrainingTab(QWidget):
             self._show_news()
 
     def _show_news(self) -> None:
-        self.run.update_from(self._history)
-        self.run.set_note(self._gpu_note())
-        self.feed.update_from(self._history)
-        self._show_status()
-
-    def _gpu_note(self) -> str:
-        """Why there is no temperature, when there is none."""
-        if not self._history.sensors_missing:
-            return ""
-        machine = self._session.machine
-        if machine is not None and machine.gpus:
-            return self._history.sensors_missing
-        return self.tr("No NVIDIA GPU in this machine: temperature and power are not measured.")
-
-    def _show_status(self) -> None:
-        history, config = self._history, self._run_config
-        if config is None or not self.is_running():
-            return
-        text = self.tr("paused") if history.paused else "" if history.stepping else self.tr("starting")
-        self._session.set_job(JobStatus(
-            self.tr("Training {name}").format(name=config.name), history.step, history.total_steps,
-            history.seconds_left, text, self._figures()))
-
-    def _figures(self) -> str:
-        """The GPU's memory and power, or the worker's memory, for the status bar."""
-        series, total = self._history.series, self._history.limits.get("memory_total")
-        parts = []
-        used, power, own = (series[name].last() for name in ("memory_used", "power_w", "process_memory"))
-        if used is not None and total is not None:
-            parts.append(describe.memory_of(int(used), int(total)))
-        elif own is not None:
-            parts.append(self.tr("worker uses {memory}").format(memory=words.format_bytes(own)))
-        if power is not None:
-            parts.append(self.tr("{watts} W").format(watts=f"{power:.0f}"))
-        return " · ".join(parts)
+        history = self._history
+        self.run.update_from(history)
+        self.run.set_note(run_status.gpu_note(history, self._session))
+        self.feed.update_from(history)
+        if self._run_config is not None:
+            self.watch.update_from(history, self._run_config, self.is_running())
+            if self.is_running():
+                self._session.set_job(run_status.job_status(self._run_config.name, history))
+                if not self.plan.editable and self.plan.config != self._now():
+                    self.plan.show_config(self._now())
 
     @Slot(object)
     def _ended(self, outcome: Outcome) -> None:
-        if self.sender() is not self._thread or self._job is None:
+        if self.sender() is not self._thread or self._job is None or self._run_config is None:
             return
         self._thread = None
-        history = self._history
-        total = history.total_steps
-        resumable = outcome.state in ("crashed", "failed", "stopped") and (not total or history.step < total)
-        self.run.end(outcome, history, resumable, bool(_exports(self._job)))
-        self.feed.update_from(history)
+        self.run.end(outcome, self._history, run_status.is_resumable(outcome, self._history),
+                     bool(run_status.exports(self._job.folder)))
         self._session.set_job(None)
         if outcome.was_successful():
             self._session.mark_done("training")
         self._session.run_changed.emit()
+        self._show_news()
         self._show_choice()
+        self.next.after_end(self._job, self._run_config.name, outcome)
 
     @Slot(object)
     def _failed(self, error: Exception) -> None:
@@ -285,38 +268,52 @@ class TrainingTab(QWidget):
         if self._thread is not None:
             getattr(self._thread, name)()
 
-    def _resume_run(self) -> None:
-        if self._job is not None:
-            job = Job(self._job.folder)
+    def _resume_run(self, values: dict[str, Any] | None = None) -> None:
+        """Go on with the run that ended early.
+
+        Args:
+            values: other values than planned, which the worker asked the person for.
+        """
+        if self._job is None:
+            return
+        ended = self._job
+
+        def prepare(task: Task) -> Job:
+            wait_until_gone(ended, task)
+            if values:
+                adjust.consent(ended.folder, values)
+            return Job(ended.folder)
+
+        def go_on(job: Job) -> None:
             self.follow(job, start_worker=True)
             self._session.start_run(job)
 
-    def _open_results(self) -> None:
+        self.banner.clear()
+        self.run.end_row.set_busy(True)
+        run_task(self, prepare, go_on, self._not_done)
+
+    def _to_results(self) -> None:
         self._session.run = self._job
         self._session.go_to.emit("results")
 
     def _open_chat(self) -> None:
         if self._job is not None:
-            self._session.open_chat(_exports(self._job)[:1])
+            self._session.open_chat(run_status.exports(self._job.folder)[:1])
 
     def _look_for_export(self) -> None:
         if self._job is not None:
-            self.run.set_has_export(bool(_exports(self._job)))
+            self.run.end_row.set_has_export(bool(run_status.exports(self._job.folder)))
 
     def confirm_close(self) -> bool:
         """Ask what becomes of the run when the window closes. False: do not close."""
         if self._thread is not None and self.is_running():
-            answer = close_question.ask(self, self._run_config.name if self._run_config else "")
+            name = self._run_config.name if self._run_config else ""
+            answer = close_question.ask(self, name, self.next.queue.waits())
             if answer == "cancel":
                 return False
             if answer == "pause":
-                self._thread.checkpoint()
-                self._thread.pause()
+                self._thread.free()
             elif answer == "stop":
                 self._thread.stop()
         self.detach()
         return True
-
-
-def _exports(job: Job) -> list[Path]:
-    return sorted((job.folder / folder.EXPORTS).glob("*.gguf"), key=lambda path: path.stat().st_mtime, reverse=True)

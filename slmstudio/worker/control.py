@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 import time
@@ -23,6 +24,7 @@ from slmstudio.worker.sensors import Sensors
 from slmstudio.worker.tensorboard import TensorBoardLog
 
 POLL_SECONDS = 0.1
+BOARD = "tensorboard"
 RECENT_STEPS = 20
 
 
@@ -47,7 +49,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         self.last_loss: float | None = None
         self._awake = Awake(job)
         self._spill = SpillWatch() if can_spill() else None
-        self._board = TensorBoardLog(job.folder / "tensorboard") if config.tensorboard else None
+        self._board = TensorBoardLog(job.folder / BOARD) if config.tensorboard else None
         self._evaluated_step = -1
         self._started, self._asleep = 0.0, 0.0
         self._durations: list[float] = []
@@ -66,6 +68,8 @@ class Control(TrainerCallback):  # type: ignore[misc]
                 self.watch.update(at, loss)
                 self.watch.turned()
                 self._evaluated_step = at
+        if self._board:
+            self._board = TensorBoardLog(self.job.folder / BOARD, after_step=step)
         self._changes = [change for change in schedule if change["global_step"] > step]
         for change in schedule:
             if change["global_step"] <= step:
@@ -108,8 +112,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         self.job.emit(
             "step", global_step=state.global_step, epoch=round(state.epoch or 0.0, 4), **values, tokens=count,
             step_seconds=round(seconds, 4), seconds_left=round(left, 1))
-        if self._board:
-            self._board.add(state.global_step, values)
+        self._draw(state.global_step, values)
         self._look_for_spill(seconds, count)
         self._after_step(state, control)
         self._start_clock()
@@ -123,9 +126,20 @@ class Control(TrainerCallback):  # type: ignore[misc]
     def close(self) -> None:
         """Let go of what outlives a run that ended in the middle."""
         self._awake.off()
-        if self._board:
-            self._board.close()
+        board, self._board = self._board, None
+        if board:
+            with contextlib.suppress(OSError):  # events.jsonl has it all
+                board.close()
+
+    def _draw(self, step: int, values: dict[str, Any]) -> None:
+        """For TensorBoard too, as long as its files can be written."""
+        try:
+            if self._board:
+                self._board.add(step, values)
+        except OSError as error:
             self._board = None
+            self.job.warn("tensorboard_stopped", f"TensorBoard's files cannot be written any more: {error.strerror}. The "
+                                                 "run goes on, and its own curves are complete.")
 
     def _start_clock(self) -> None:
         self._started, self._asleep = time.monotonic(), self.sensors.suspended_seconds
@@ -187,8 +201,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         self.trainer.eval_loss_of_step = (step, loss)
         figures = {ours: metrics[f"eval_{theirs}"] for theirs, ours in METRICS.items() if f"eval_{theirs}" in metrics}
         self.job.emit("eval", global_step=step, eval_loss=loss, seconds=round(time.monotonic() - started, 2), **figures)
-        if self._board:
-            self._board.add(step, {"eval_loss": loss, **{f"eval_{name}": value for name, value in figures.items()}})
+        self._draw(step, {"eval_loss": loss, **{f"eval_{name}": value for name, value in figures.items()}})
         best = self.watch.update(step, loss)
         if message := self.watch.turned():
             self.job.emit("overfitting", global_step=self.watch.best_step, eval_loss=self.watch.best_loss,

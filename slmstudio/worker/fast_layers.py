@@ -211,7 +211,7 @@ def _make_fast(layer: Any) -> bool:
     dropouts = [module.p for module in layer.modules() if isinstance(module, torch.nn.Dropout)]
     norms = (layer.input_layernorm.weight, layer.post_attention_layernorm.weight)
     activation = getattr(mlp, "act_fn", None) or mlp.activation_fn
-    if (any(dropouts) or any(weight.requires_grad for weight in norms) or layer.hidden_size % 1
+    if (any(dropouts) or any(weight.requires_grad for weight in norms) 
             or type(activation).__name__ not in ("SiLU", "SiLUActivation")
             or not all(JoinedLinear.covers(group) for group in groups.values())):
         return False
@@ -245,6 +245,8 @@ class _Layer:
             selected: indices of the tokens that matter in the last layer; the others are left out of its result,
                 [1, selected, size].
         """
+        if not getattr(self.layer, "selects_positions", False):
+            selected = None
         if not self.usable(hidden_states, cache) or position_embeddings is None:
             out = self.stock(hidden_states, attention_mask=attention_mask, cache=cache,
                              position_embeddings=position_embeddings, **kwargs)

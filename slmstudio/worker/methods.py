@@ -99,9 +99,22 @@ def load_base(config: RunConfig, attention: str, instead: Path | None = None) ->
             bnb_4bit_compute_dtype=held)
         on_gpu = config.device != "cpu" and torch.cuda.is_available()
         options["device_map"] = {"": torch.cuda.current_device() if on_gpu else "cpu"}
-    return AutoModelForCausalLM.from_pretrained(
+    model = AutoModelForCausalLM.from_pretrained(
         instead or config.model, dtype=held, attn_implementation=attention, use_safetensors=True,
         trust_remote_code=False, local_files_only=True, **options)
+    _keep_trainable(model)
+    return model
+
+
+def _keep_trainable(model: PreTrainedModel) -> None:
+    """Forbid bitsandbytes to repack 4-bit weights for inference, which it does on the CPU at the first evaluation.
+
+    Its layer stays repacked afterwards, and the repacked product has no gradient: training would go on, and everything
+    below each layer would learn from the adapter's part alone (bitsandbytes 0.50, nn/modules.py, Linear4bit.forward).
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def new_model(config: RunConfig, attention: str) -> PreTrainedModel:

@@ -8,67 +8,20 @@ import signal
 import time
 
 import pytest
+import training_window
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QApplication, QComboBox, QLineEdit, QPushButton, QToolButton
+from PySide6.QtWidgets import QApplication, QLineEdit, QPushButton, QToolButton
+from training_window import ENDLESS, button, chip, choose, press, wait_for_steps
 
 from slmstudio.core import files, jobs, paths
-from slmstudio.core.data import reader
 from slmstudio.core.jobs import Job
 from slmstudio.core.model import facts
-from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig, field_help
 from slmstudio.gui.plan_panel import total_steps
 from slmstudio.gui.training_tab import TrainingTab
 
-ENDLESS = "start no_gpu load plan:100000 steps:100000@2"
-
-
-@pytest.fixture
-def tab(qtbot, session, studio_home):
-    made = TrainingTab(session)
-    qtbot.addWidget(made)
-    made.resize(1280, 640)
-    with qtbot.waitExposed(made):
-        made.show()
-    yield made
-    job = made._job
-    made.detach()
-    if job is not None:
-        job.kill()
-
-
-@pytest.fixture
-def planned(qtbot, tab, session, tiny_model, rows_file):
-    """The tab with a plan for a tiny model."""
-    session.set_model(facts.read_model(tiny_model))
-    session.set_dataset(reader.read_dataset(rows_file))
-    qtbot.waitUntil(lambda: tab.planning.config is not None, timeout=20_000)
-    return tab
-
-
-@pytest.fixture
-def run(studio_home):
-    """`run()`: a run folder, as Start makes it."""
-    return lambda name="helpdesk": folder.create(
-        RunConfig(name=name, model="models/Qwen2.5-1.5B", train_file="t.jsonl")
-    )
-
-
-def button(tab, name: str) -> QPushButton:
-    return tab.findChild(QPushButton, name)
-
-
-def press(qtbot, tab, name: str) -> None:
-    qtbot.mouseClick(button(tab, name), Qt.MouseButton.LeftButton)
-
-
-def chip(tab) -> str:
-    return tab.run.chip.text()
-
-
-def wait_for_steps(qtbot, tab, count: int = 5) -> None:
-    qtbot.waitUntil(lambda: tab._history.step >= count, timeout=10_000)
+tab, planned, run = training_window.tab, training_window.planned, training_window.run
 
 
 def test_empty_says_what_to_choose_first_and_leads_there(qtbot, tab, session, tiny_model):
@@ -77,7 +30,7 @@ def test_empty_says_what_to_choose_first_and_leads_there(qtbot, tab, session, ti
     assert button(tab, "to_data").isVisible() and button(tab, "to_model").isVisible()
     press(qtbot, tab, "to_data")
     session.set_model(facts.read_model(tiny_model))
-    assert not button(tab, "to_model").isVisible() and "data" in tab._empty.text.text()
+    assert not button(tab, "to_model").isVisible() and "data" in tab._pages._empty.text.text()
     assert gone == ["data"]
 
 
@@ -126,9 +79,7 @@ def test_all_problems_are_shown_at_their_fields(qtbot, planned):
 
 
 def test_full_fine_tuning_hides_the_adapters_fields(qtbot, planned):
-    box = planned.plan.findChild(QComboBox, "field_method")
-    box.setCurrentIndex(box.findData("full"))
-    box.activated.emit(box.currentIndex())
+    choose(planned, "method", "full")
     qtbot.waitUntil(lambda: planned.planning.config.method == "full", timeout=10_000)
     assert not planned.plan.rows["lora_rank"].isVisible()
 
@@ -141,7 +92,7 @@ def test_start_makes_a_run_folder_and_follows_it_to_the_end(qtbot, planned, sess
     qtbot.waitUntil(lambda: chip(planned) == "finished", timeout=15_000)
     assert started[0].folder.parent == paths.runs_dir()
     assert RunConfig.from_dict(started[0].request()) == planned.planning.config
-    assert planned.run.result.text() == "Eval loss 1.96 → 1.08"
+    assert planned.run.end_row.result.text() == "Eval loss 1.96 → 1.66"
     assert button(planned, "export").isVisible() and not button(planned, "chat").isEnabled()
     assert button(planned, "start").isVisible(), "the next run can be planned"
     assert "training" in session.done and session.job is None
@@ -265,7 +216,7 @@ def answer_soon(name: str) -> None:
 
 
 @pytest.mark.parametrize(("answer", "commands", "alive"), [
-    ("keep", [], True), ("pause", ["checkpoint", "pause"], True), ("stop", ["stop"], False)])
+    ("keep", [], True), ("pause", ["free"], False), ("stop", ["stop"], False)])
 def test_closing_while_it_trains(qtbot, tab, run, play, answer, commands, alive):
     play(ENDLESS)
     job = run()
@@ -278,7 +229,7 @@ def test_closing_while_it_trains(qtbot, tab, run, play, answer, commands, alive)
     assert sent == commands
     if not alive:
         qtbot.waitUntil(lambda: not job.is_alive(), timeout=5000)
-        assert Job(job.folder).outcome().state == "stopped"
+        assert Job(job.folder).outcome().state == {"stop": "stopped", "pause": "paused"}[answer]
     assert job.is_alive() == alive
 
 
@@ -303,7 +254,8 @@ def test_the_log_is_filtered_and_copied(qtbot, tab, run, play):
     tab.follow(job, start_worker=True)
     qtbot.waitUntil(lambda: chip(tab) == "finished", timeout=10_000)
     assert tab.feed.log.rowCount() == 2
-    tab.feed.level.set_current(1)
+    tab.feed.mode.set_current(1)
+    tab.feed.warnings.click()
     assert tab.feed.log.rowCount() == 1
     qtbot.mouseClick(tab.feed.findChild(QToolButton, "copy_log"), Qt.MouseButton.LeftButton)
     assert QGuiApplication.clipboard().text().endswith("warm: ऊष्मा")

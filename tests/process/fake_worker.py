@@ -16,11 +16,17 @@ with the same functions as the real worker, and it needs no torch.
     finish      an outcome "finished"                    cancelled   an outcome "cancelled"
     export      files as an export job makes them
     loss:KEY    the steps lose their number, as NaN      silent      no word, exit status 0
+    overfit:N   eval loss rises from step N on           early       the run ends by its patience
+    adjusted    memory ran out and the batch was halved  asleep:S    the machine slept S seconds
+    sleepless   the machine may fall asleep              spill       memory spills over
+    best:N      the weights of step N are the result     consent:N   failed; N tokens would do
+    event:JSON  an event as it is written, without spaces
+
+At each evaluation it answers two questions, and it obeys sample, free and change like the real one.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import random
@@ -32,8 +38,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
+import fake_chat
+
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
+from slmstudio.core.run import checkpoints
 
 EVAL_EVERY, SAVE_EVERY = 20, 50
 POLL = 0.01
@@ -45,7 +54,8 @@ class Play:
         self.job = jobs.Job(folder)
         self.step = self._newest_checkpoint()
         self.total = 40
-        self.gpu = self.stopping = self.not_a_number = False
+        self.gpu = self.stopping = self.freeing = self.not_a_number = False
+        self.rate, self.turns_at, self.best = 2e-4, 0, 0
         self.commands = files.LineReader(folder / jobs.COMMANDS)
         self.random = random.Random(7)
         for _ in self.commands.read():
@@ -73,6 +83,9 @@ class Play:
             status = getattr(self, f"do_{name}")(*([argument] if argument else []))
             if isinstance(status, int):
                 return status
+            if self.freeing:
+                self.end("paused")
+                return 0
             if self.stopping:
                 self.end("stopped", result=self._result())
                 return 0
@@ -110,7 +123,7 @@ class Play:
             self._evaluate()
         for _ in range(int(count)):
             self._obey()
-            if self.stopping or self.step >= self.total:
+            if self.stopping or self.freeing or self.step >= self.total:
                 return
             self._learn()
             time.sleep(float(milliseconds or 0) / 1000)
@@ -118,7 +131,7 @@ class Play:
     def _learn(self) -> None:
         self.step += 1
         loss = 1.0 + 1.1 * math.exp(-self.step / 120) + self.random.gauss(0, 0.05)
-        rate = 2e-4 * min(1.0, self.step / max(1, self.total * 0.03)) * 0.5 * (
+        rate = self.rate * min(1.0, self.step / max(1, self.total * 0.03)) * 0.5 * (
             1 + math.cos(math.pi * self.step / self.total))
         self.emit("step", global_step=self.step, epoch=self.step * 3 / self.total,
                   train_loss=math.nan if self.not_a_number else loss, learning_rate=rate,
@@ -130,8 +143,25 @@ class Play:
         if self.step % SAVE_EVERY == 0:
             self._save("interval")
 
+    def _eval_loss(self, step: int) -> float:
+        beyond = max(0, step - self.turns_at) if self.turns_at else 0
+        return 1.06 + 0.9 * math.exp(-(step - beyond) / 100) + 0.002 * beyond
+
     def _evaluate(self) -> None:
-        self.emit("eval", global_step=self.step, eval_loss=1.06 + 0.9 * math.exp(-self.step / 100))
+        self.emit("eval", global_step=self.step, eval_loss=self._eval_loss(self.step))
+        if self.turns_at and self.step == self.turns_at + EVAL_EVERY:
+            self.emit("overfitting", global_step=self.turns_at, eval_loss=self._eval_loss(self.turns_at),
+                      message="Eval loss rises.")
+        self._sample()
+
+    def _sample(self) -> None:
+        early = "I am sorry, I cannot help with that."
+        late = "आवेदन के 7 कार्य दिवसों के भीतर प्रमाण पत्र जारी किया जाता है।"
+        self.emit("sample", global_step=self.step, seconds=0.4, samples=[
+            {"prompt": "जन्म प्रमाण पत्र कितने दिन में मिलता है?", "answer": early if self.step < 40 else late,
+             "reference": "आवेदन के 7 कार्य दिवसों के भीतर।"},
+            {"prompt": "Which number do I call in an emergency?", "reference": None,
+             "answer": early if self.step < 60 else f"Call **112**. It is free. (step {self.step})"}])
 
     def _sense(self) -> None:
         heat = 50 + 26 * (1 - math.exp(-self.step / 60)) + self.random.gauss(0, 0.6)
@@ -144,21 +174,44 @@ class Play:
         self.emit("checkpoint_saved", global_step=self.step, path=f"checkpoints/step-{self.step:06d}", reason=reason)
 
     def _obey(self) -> None:
-        for command in [each["command"] for each in self.commands.read()]:
+        for each in list(self.commands.read()):
+            command = each["command"]
             if command == "checkpoint":
                 self._save("requested")
+            elif command == "sample":
+                self._sample()
+            elif command == "change":
+                self._change(each)
+            elif command == "free":
+                self._free()
             elif command in ("stop", "cancel"):
                 self._save("stop")
                 self.stopping = True
             elif command == "pause":
                 self.emit("paused", global_step=self.step)
-                self._wait_for("resume", "stop")
-                self.emit("resumed", global_step=self.step)
+                self._wait_for("resume", "stop", "free")
+                if not self.freeing:
+                    self.emit("resumed", global_step=self.step)
+
+    def _free(self) -> None:
+        self._save("free")
+        self.freeing = True
+
+    def _change(self, command: dict[str, Any]) -> None:
+        asked = {key: command[key] for key in ("learning_rate", "max_steps", "epochs") if key in command}
+        total = int(command.get("max_steps") or command.get("epochs", 0) * 100 or self.total)
+        if total <= self.step:
+            self.emit("warning", code="change_refused", message="The change was not made. It is too short.")
+            return
+        self.total, self.rate = total, command.get("learning_rate", self.rate)
+        self.emit("changed", global_step=self.step, learning_rate=self.rate, total_steps=total, asked=asked)
 
     def _wait_for(self, *names: str) -> None:
         while True:
             for command in self.commands.read():
                 self.stopping = self.stopping or command["command"] in ("stop", "cancel")
+                if command["command"] == "free":
+                    self._free()
                 if command["command"] in names:
                     return
             time.sleep(POLL)
@@ -197,9 +250,45 @@ class Play:
                                            "Lower the micro-batch size from 4 to 2.").to_dict(), details="Traceback …")
         return 1
 
+    def do_overfit(self, step: str) -> None:
+        self.turns_at = int(step)
+
+    def do_early(self) -> None:
+        self.emit("early_stop", global_step=self.step, best_step=self.turns_at, message="No better eval loss.")
+
+    def do_best(self, step: str) -> None:
+        self.best = int(step)
+        self.emit("best_used", global_step=self.best, eval_loss=self._eval_loss(self.best),
+                  message="The best weights are the result.")
+
+    def do_adjusted(self) -> None:
+        self.emit("adjusted", reason="out_of_memory", message="Memory ran out.",
+                  changes={"micro_batch_size": 2, "gradient_accumulation_steps": 8},
+                  was={"micro_batch_size": 4, "gradient_accumulation_steps": 4})
+
+    def do_asleep(self, seconds: str) -> None:
+        self.emit("suspended", seconds=float(seconds))
+
+    def do_sleepless(self) -> None:
+        self.emit("sleep_prevented", on=False, reason="no power service answers")
+
+    def do_spill(self) -> None:
+        self.emit("warning", code="memory_spill", message="The GPU's memory is full and spills into main memory.")
+
+    def do_event(self, text: str) -> None:
+        self.raw(text.encode() + b"\n")
+
+    def do_consent(self, length: str) -> int:
+        self.end("failed", error=UserError(
+            "Memory ran out, and nothing is left to lower but the sequence length.",
+            "One row of 1,024 tokens does not fit.", f"Go on with {length} tokens, or use a smaller model.").to_dict(),
+            result={"consent": {"max_length": int(length)}})
+        return 1
+
     def do_finish(self) -> int:
         self._save("end")
         (self.folder / "adapter").mkdir(exist_ok=True)
+        checkpoints.seal(self.folder / "adapter", self.step)
         self.end("finished", result=self._result())
         return 0
 
@@ -226,67 +315,13 @@ class Play:
 
     def _result(self) -> dict[str, Any]:
         return {"steps": self.step, "train_loss_first": 2.08, "train_loss_last": 1.02, "eval_loss_before": 1.96,
-                "eval_loss_after": 1.08, "adapter": str(self.folder / "adapter")}
-
-
-def chat() -> int:
-    """Speak the chat protocol. The prompt's first word says what to do: "die", "garbage", "long", or anything."""
-    # Unbuffered, so that select() sees what is there; open as long as the process lives.
-    out, lines = sys.stdout.buffer, open(0, "rb", buffering=0)  # noqa: SIM115
-
-    def say(**message: Any) -> None:
-        out.write(json.dumps({"protocol": 1, **message}, ensure_ascii=False).encode() + b"\n")
-        out.flush()
-
-    for line in lines:
-        message = json.loads(line)
-        command = message["command"]
-        if command == "close":
-            return 0
-        if command == "load":
-            if not Path(message["path"]).exists():
-                say(type="error", error=UserError(f"{message['path']} does not exist.", "It was moved.",
-                                                  "Choose another model.").to_dict())
-            else:
-                say(type="loaded", context_length=message.get("context_length") or 2048, chat_template=True)
-        elif command == "count":
-            say(type="count", tokens=sum(len(each["content"].split()) for each in message["messages"]))
-        elif command == "generate":
-            _generate(message, say, lines)
-        elif command == "stop":
-            say(type="stopped", id=message["id"])
-    return 0
-
-
-def _generate(message: dict[str, Any], say: Any, lines: Any) -> None:
-    import select
-
-    prompt = message["messages"][-1]["content"]
-    if prompt.startswith("die"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    words = ["**नमस्ते**", " दुनिया,", " you", " asked:", f" {prompt}"]
-    if prompt.startswith("long"):
-        words = [f" word{i}" for i in range(100_000)]
-    reason, count = "stop", 0
-    for word in words:
-        if select.select([lines], [], [], 0.001)[0]:
-            order = json.loads(lines.readline())
-            if order["command"] == "close":
-                sys.exit(0)
-            reason = "stopped"
-            break
-        if count == message.get("max_tokens"):
-            reason = "length"
-            break
-        count += 1
-        say(type="token", id=message["id"], text=word)
-    say(type="done", id=message["id"], reason=reason, prompt_tokens=12, completion_tokens=count,
-        seconds_to_first_token=0.21, tokens_per_second=41.0, context_length=2048, dropped_messages=0)
+                "eval_loss_after": self._eval_loss(self.best or self.step // EVAL_EVERY * EVAL_EVERY),
+                "used_step": self.best or self.step, "adapter": str(self.folder / "adapter")}
 
 
 def main(arguments: list[str]) -> int:
     if arguments[0] == "--interactive":
-        return chat()
+        return fake_chat.chat()
     return Play(Path(arguments[0])).perform(os.environ.get("FAKE_WORKER", "start load plan:40 steps:40 finish").split())
 
 

@@ -13,7 +13,7 @@ from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.worker import methods, train
+from slmstudio.worker import control, methods, train
 from slmstudio.worker.context import JobContext
 
 LINEAR = 7
@@ -85,6 +85,16 @@ def test_qlora_holds_the_base_in_four_bits(make_job):
     linear = [module for module in model.modules() if isinstance(module, bitsandbytes.nn.Linear4bit)]
     assert len(linear) == 2 * LINEAR and adapter is not None
     assert all(module.weight.quant_type == "nf4" and module.weight.compress_statistics for module in linear)
+
+
+def test_evaluating_and_sampling_change_nothing_of_what_qlora_learns(make_job, monkeypatch):
+    """bitsandbytes repacks weights on the CPU when it evaluates; the gradient must not be lost by it."""
+    watched, silent = (make_job(method="qlora", precision="bf16", eval_steps=1, sample_max_tokens=8) for _ in range(2))
+    train.run(watched)
+    monkeypatch.setattr(control.Control, "_evaluate", lambda self, state: None)
+    train.run(silent)
+    steps = [[(event["train_loss"], event["grad_norm"]) for event in events(job, "step")] for job in (watched, silent)]
+    assert steps[0] == steps[1]
 
 
 def test_full_fine_tuning_changes_every_weight(make_job, tiny_model):

@@ -165,12 +165,12 @@ def running(parent: Path | None = None) -> jobs.Job | None:
 
 
 def wanting_attention(parent: Path | None = None) -> jobs.Job | None:
-    """What the next start has to tell of: the run at work, else the newest run if it was cut off."""
+    """What the next start has to tell of: the run at work, else the newest run if it was cut off or paused."""
     at_work = running(parent)
     if at_work is not None:
         return at_work
     newest = next(all_runs(parent), None)
-    return jobs.Job(newest.folder) if newest is not None and newest.state == "crashed" else None
+    return jobs.Job(newest.folder) if newest is not None and newest.state in ("crashed", "paused") else None
 
 
 def result_folder(folder: Path) -> Path | None:

@@ -1,0 +1,49 @@
+"""What holds in a run now: its configuration, with what was changed since it began."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from PySide6.QtCore import QCoreApplication
+
+from slmstudio.core.run.config import RunConfig, convert
+from slmstudio.core.run.history import RunHistory
+
+
+def tr(text: str) -> str:
+    return QCoreApplication.translate("RunChanges", text)
+
+
+def as_it_is(config: RunConfig, history: RunHistory) -> RunConfig:
+    """The configuration with the run's adjustments and changes in it, and a reason for each."""
+    values: dict[str, Any] = {}
+    reasons = dict(config.reasons)
+
+    def take(name: str, value: Any, reason: str) -> None:
+        try:
+            values[name] = convert(name, value)
+            reasons[name] = reason
+        except (KeyError, ValueError):
+            pass  # of a version that knows another field
+
+    for event in history.adjustments:
+        changes = event.get("changes")
+        for name, value in (changes if isinstance(changes, dict) else {}).items():
+            take(name, value, tr("Lowered by itself, as memory ran out."))
+    for event in history.changes:
+        asked = event.get("asked")
+        asked = asked if isinstance(asked, dict) else {}
+        if "learning_rate" in asked:
+            take("learning_rate", event.get("learning_rate"), _by_hand(event))
+        if "epochs" in asked:
+            take("epochs", asked["epochs"], _by_hand(event))
+            values["max_steps"] = None
+        if "max_steps" in asked:
+            take("max_steps", asked["max_steps"], _by_hand(event))
+    return replace(config, **values, reasons=reasons)
+
+
+def _by_hand(event: dict[str, Any]) -> str:
+    step = event.get("global_step")
+    return tr("You changed this at step {step}.").format(step=f"{step:,}" if isinstance(step, int) else "?")
