@@ -41,6 +41,7 @@ START_LOCK = "start.lock"
 MEMORY_KILL = "out_of_memory_kill"
 """Type of the event that a new start of a job begins with when the system had killed the one before for its memory."""
 POLL_SECONDS = 0.1
+LEAVING_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Job:
         try:
             # Two windows may press Start at once: the one that comes second must see the first one's worker.
             with filelock.FileLock(self.folder / START_LOCK):
-                if self.is_alive():
+                if self.is_alive() and not self._is_leaving():
                     raise UserError(
                         f"{self.folder.name} is running already.",
                         "Another process works on it.",
@@ -120,6 +121,15 @@ class Job:
                 f"The system says: {error}.",
                 "Check the disk. If that is well, run the set-up again: python3 packaging/bootstrap.py setup",
             ) from error
+
+    def _is_leaving(self) -> bool:
+        """Whether the process has written its outcome; then wait until it is gone, which takes PyTorch a moment."""
+        deadline = time.monotonic() + LEAVING_SECONDS
+        while (self.folder / OUTCOME).exists() and time.monotonic() < deadline:
+            if not self.is_alive():
+                return True
+            time.sleep(POLL_SECONDS)
+        return False
 
     def _spawn(self) -> None:
         if self._died_of_memory():
@@ -141,10 +151,13 @@ class Job:
 
     def is_alive(self) -> bool:
         """Whether the process that process.json names still runs: same pid, same creation time."""
-        if self._process is not None and self._process.poll() is not None:
-            return False
         state = files.read_json(self.folder / PROCESS)
-        return state is not None and _is_running(state)
+        if state is None:
+            return False
+        # Asking its exit status lets the system forget a child that has ended. Its successor may have another pid.
+        if self._process is not None and self._process.poll() is not None and state["pid"] == self._process.pid:
+            return False
+        return _is_running(state)
 
     def send(self, command: str, **arguments: Any) -> None:
         """Append a command; the worker reads it at the next step boundary."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pyqtgraph as pg
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QObject, Qt
 
 from slmstudio.gui import theme
 
@@ -28,10 +28,11 @@ class Mark:
     colour: str
 
 
-class PlotMarks:
-    """Keeps the lines of one plot in step with a list of marks."""
+class PlotMarks(QObject):
+    """Keeps the lines of one plot in step with a list of marks; ends with the plot."""
 
     def __init__(self, plot: pg.PlotItem):
+        super().__init__(plot)
         self._plot = plot
         self.marks: tuple[Mark, ...] = ()
         self._lines: list[pg.InfiniteLine] = []

@@ -104,10 +104,11 @@ class ErrorBanner(QFrame):
         self._why.setText(why)
         self._why.setVisible(bool(why))
         self._copy.setVisible(defect)
+        problems = [problem for problem in problems if problem.message not in why]  # one alone may stand there already
         self._model.set_problems(tuple(problems))
         self._toggle.setText(counted(len(problems), self.tr("1 problem"), self.tr("{count} problems")))
         self._toggle.setVisible(len(problems) > 1)
-        self._list.setVisible(1 < len(problems) <= OPEN_UP_TO)
+        self._list.setVisible(0 < len(problems) <= OPEN_UP_TO)
         self._list.setFixedHeight(min(140, 26 * len(problems) + 4))
         self.setAccessibleName(what)
         self.setAccessibleDescription(why)

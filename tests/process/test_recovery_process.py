@@ -1,0 +1,75 @@
+"""Real workers that run out of memory, lose the GPU, or are watched while they replace themselves."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from slmstudio.core import files, jobs
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
+
+
+@pytest.fixture
+def job(tmp_path, tiny_model, rows_file, studio_home, monkeypatch):
+    script = Path(__file__).parent / "starved_worker.py"
+    monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([sys.executable, str(script)]))
+    config = RunConfig(
+        name="starved", model=str(tiny_model), train_file=str(rows_file), max_steps=6, micro_batch_size=4,
+        gradient_accumulation_steps=1, max_length=128, eval_fraction=0.25, eval_steps=2, save_steps=2, device="cpu",
+        threads=1, sample_max_tokens=0)
+    return folder.create(config, tmp_path / "runs")
+
+
+def follow(job) -> tuple[jobs.Outcome, set[int]]:
+    """Wait for the end as a window does; all pids that were ever named."""
+    pids: set[int] = set()
+
+    def look(event) -> None:
+        pids.add((files.read_json(job.folder / jobs.PROCESS) or {}).get("pid", 0))
+        if event["type"] == "adjusted":
+            assert job.outcome() is None  # never a moment in which the run looks dead
+
+    return job.wait(look), pids
+
+
+@pytest.mark.parametrize("handover", [False, True], ids=["exec", "as on Windows"])
+def test_out_of_memory_restarts_by_itself(job, monkeypatch, handover):
+    monkeypatch.setenv("STARVED_ROWS", "1")
+    if handover:
+        monkeypatch.setenv("STARVED_HANDOVER", "1")
+    job.start()
+    outcome, pids = follow(job)
+    assert outcome.state == "finished", outcome
+    events = list(job.events())
+    adjusted = [event["changes"]["micro_batch_size"] for event in events if event["type"] == "adjusted"]
+    assert adjusted == [2, 1]
+    assert [event["global_step"] for event in events if event["type"] == "resumed_from"] == [2, 2]
+    assert sorted({event["global_step"] for event in events if event["type"] == "step"}) == [1, 2, 3, 4, 5, 6]
+    assert len(pids - {0}) == (3 if handover else 1)
+
+
+def test_no_lever_left_asks_for_consent(job, monkeypatch):
+    monkeypatch.setenv("STARVED_ROWS", "0")
+    state = json.loads((job.folder / jobs.RUN).read_text())
+    state["max_length"] = 512
+    files.write_atomically(job.folder / jobs.RUN, files.dump_pretty(state))
+    job.start()
+    outcome, _ = follow(job)
+    assert outcome.state == "failed" and outcome.result["consent"] == {"max_length": 256}
+    assert outcome.error["what"] == "Memory ran out."
+
+
+def test_a_lost_gpu_is_named(job, monkeypatch):
+    monkeypatch.setenv("STARVED_GPU", "1")
+    job.start()
+    outcome, _ = follow(job)
+    assert outcome.state == "failed" and "GPU stopped working" in outcome.error["what"]
+    assert "unspecified launch failure" in outcome.details
+    monkeypatch.delenv("STARVED_GPU")
+    again = jobs.Job(job.folder)
+    again.start()
+    assert again.wait().state == "finished"
