@@ -1,21 +1,24 @@
 """Kills a training run again and again, while it learns and while it saves, and proves that nothing is lost.
 
-    python tests/process/kill_trial.py [--training 50] [--saving 50] [--suspend 60] [--keep FOLDER]
+    python tests/process/kill_trial.py [--training 50] [--saving 50] [--suspend 60] [--full-disk 12] [--keep FOLDER]
 
 A tiny model learns with dropout, accumulation and packed rows. Its worker gets SIGKILL at random moments and is started
 again, until it is through. Then its losses and its weights must be bit for bit those of a run that nobody touched, and
-no kill may have cost more than one save interval. `--suspend` stops one more run (SIGSTOP) for that many seconds.
+no kill may have cost more than one save interval. `--suspend` stops one more run (SIGSTOP) for that many seconds. `--full-disk` fills the disk at another write each time.
 Linux and macOS; workers are forked from a process that has PyTorch loaded, which makes a start cheap.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -72,12 +75,12 @@ class Trial:
         self._context.set_forkserver_preload(["slmstudio.worker.train", "slmstudio.worker.__main__"])
         os.environ.update({key: value for key, value in jobs.worker_environment().items() if key.startswith("HF_")})
 
-    def new_run(self) -> jobs.Job:
+    def new_run(self, where: Path | None = None) -> jobs.Job:
         config = RunConfig(
             name="kill-trial", model=str(self._model), train_file=str(self._rows), max_steps=STEPS, micro_batch_size=2,
             gradient_accumulation_steps=2, max_length=128, lora_rank=256, lora_dropout=0.1, packing=True, learning_rate=5e-3,
             eval_fraction=0.1, eval_steps=10, save_steps=SAVE_STEPS, sample_max_tokens=4, device="cpu", threads=1)
-        return folder.create(config, self.parent / "runs")
+        return folder.create(config, where or self.parent / "runs")
 
     def start(self, job: jobs.Job) -> Any:
         # As `Job.start` does; the worker itself signs process.json.
@@ -237,11 +240,60 @@ def suspend_trial(parent: Path, seconds: float, seed: int = 0) -> dict[str, Any]
     }
 
 
+def full_disk_trial(parent: Path, levels: int, seed: int = 0) -> dict[str, Any]:
+    """Fill a small disk so that it is full at another write of a run each time, free it, and compare with a run on a
+    disk with room. `levels` amounts of space are left, from none to a whole checkpoint.
+
+    Raises:
+        PermissionError: no small file system can be mounted here.
+    """
+    trial = Trial(parent, seed)
+    untouched = trial.new_run()
+    trial.finish(untouched)
+    size = sum(p.stat().st_size for p in (untouched.folder / folder.CHECKPOINTS / "step-000030").iterdir())
+    disk = parent / "disk"
+    disk.mkdir()
+    faults, told = [], 0
+    for level in range(levels):
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={8 * size}", "tmpfs", str(disk)],
+                          capture_output=True).returncode:
+            raise PermissionError("no small file system can be mounted here")
+        try:
+            job = trial.new_run(disk)
+            process = trial.start(job)
+            _fill_for_a_while(job, disk, size * level // max(1, levels - 1))
+            process.join()
+            told += any(e.get("code") == "disk_full" for e in job.events())
+            outcome = job.outcome()
+            if outcome is None or outcome.state != "finished":
+                faults.append(f"level {level}: {outcome}")
+            elif weights(job) != weights(untouched):
+                faults.append(f"level {level}: other weights")
+        finally:
+            subprocess.run(["umount", "-l", str(disk)], check=True)
+    return {"levels": levels, "told": told, "faults": faults}
+
+
+def _fill_for_a_while(job: jobs.Job, disk: Path, left: int) -> None:
+    """Once it learns, leave `left` bytes; when nothing has happened for a while, give all back."""
+    while not losses(job) and not (job.folder / jobs.OUTCOME).exists():
+        time.sleep(POLL)
+    with contextlib.suppress(OSError):
+        (disk / "ballast").write_bytes(b"\0" * max(0, shutil.disk_usage(disk).free - left))
+    quiet, before = 0, -1
+    while quiet < 40 and not (job.folder / jobs.OUTCOME).exists():
+        time.sleep(0.05)
+        now = steps_made(job)
+        quiet, before = (quiet + 1, now) if now == before else (0, now)
+    (disk / "ballast").unlink(missing_ok=True)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--training", type=int, default=50)
     parser.add_argument("--saving", type=int, default=50)
     parser.add_argument("--suspend", type=float, default=0.0)
+    parser.add_argument("--full-disk", type=int, default=0, help="how many amounts of space to leave; needs root")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="where the runs are kept; else they are removed")
     options = parser.parse_args(arguments)
@@ -257,6 +309,10 @@ def main(arguments: list[str] | None = None) -> int:
             found = suspend_trial(parent / "suspend", options.suspend, options.seed)
             print(json.dumps(found))
             fine = fine and found["identical"]
+        if options.full_disk:
+            full = full_disk_trial(parent / "full", options.full_disk, options.seed)
+            print(json.dumps(full))
+            fine = fine and not full["faults"]
     return 0 if fine else 1
 
 

@@ -27,3 +27,14 @@ def test_a_stopped_process_goes_on_as_if_nothing_had_been(tmp_path, studio_home)
     assert 6.0 <= found["told_seconds"] <= 9.0
     # The pause counts for no step, and so not for the time that is left.
     assert found["longest_step_seconds"] < 6.0
+
+
+@pytest.mark.timeout(400)
+def test_a_disk_that_is_full_at_any_write_costs_nothing(tmp_path, studio_home):
+    from process import kill_trial
+
+    try:
+        found = kill_trial.full_disk_trial(tmp_path, levels=4)
+    except PermissionError as error:
+        pytest.skip(str(error))
+    assert found["faults"] == []

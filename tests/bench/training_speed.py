@@ -1,0 +1,176 @@
+"""Training speed and memory on the processor: a run as the planner proposes it, against TRL's SFTTrainer as it comes.
+
+    python tests/bench/training_speed.py [--rows 48] [--rounds 2] [--json]
+
+The starter model learns the same rows (Hindi XQuAD and GSM8K, mixed lengths) by LoRA of the same rank on the same
+layers: once as a worker's job, once by `SFTTrainer(model=PATH, args=SFTConfig(...), peft_config=LoraConfig(...))` with
+the same tokens, labels, sequence length, batch and cores. Both sides are processes of their own and take turns; the
+first step of each process is not counted. The floor is what 4 N arithmetic steps a token (forwards, and backwards to
+the activations only, of N parameters) would take at the measured rate of large matrix products.
+Exit status 1 when a budget is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from slmstudio.core import quickstart  # noqa: E402
+from slmstudio.core.data import reader  # noqa: E402
+from slmstudio.core.hardware.machine import read_machine  # noqa: E402
+from slmstudio.core.model import facts, tokens  # noqa: E402
+from slmstudio.core.model.chat_template import ChatTemplate  # noqa: E402
+from slmstudio.core.run import folder, planner  # noqa: E402
+
+DATA = ROOT.parent / "shared" / "data"
+RATIO, MEMORY_RATIO = 2.0, 1.0
+LOSS_BUDGETS = {"fp32": 1e-5, "bf16": 1e-3}
+IGNORED = -100
+SIDES = Path(__file__).with_name("training_speed_sides.py")
+
+
+def write_rows(target: Path, count: int) -> None:
+    """`count` rows, half of each file, shuffled by a fixed seed."""
+    rows = []
+    for name, prompt, answer in (("xquad_hi_instructions.jsonl", "instruction", "output"),
+                                 ("gsm8k_train.jsonl", "question", "answer")):
+        lines = (DATA / name).read_text(encoding="utf-8").splitlines()
+        for line in random.Random(0).sample(lines, count // 2):
+            row = json.loads(line)
+            rows.append({"instruction": row[prompt], "input": row.get("input", ""), "output": row[answer]})
+    random.Random(1).shuffle(rows)
+    target.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def write_tokens(target: Path, config: Any) -> None:
+    """Tokens and labels of the rows for the stock side, by the function that the worker uses."""
+    model = Path(config.model)
+    tokenizer, template, rows = tokens.load_tokenizer(model), ChatTemplate.from_folder(model), []
+    for record in reader.read_dataset(Path(config.train_file)).records:
+        encoded = tokens.encode(list(record.messages), tokenizer, template, completion_only=True)
+        ids, learned = encoded.ids[: config.max_length], encoded.learned[: config.max_length]
+        if any(learned[1:]):
+            labels = [token if wanted else IGNORED for token, wanted in zip(ids, learned, strict=True)]
+            rows.append({"input_ids": ids, "labels": labels})
+    target.write_text(json.dumps(rows), encoding="utf-8")
+
+
+def child(*arguments: str) -> tuple[float, dict[str, Any]]:
+    """Run a side to its end: peak memory in bytes, and what it printed last."""
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complaints:
+        process = subprocess.Popen([sys.executable, *arguments], stdout=said, stderr=complaints, cwd=ROOT, text=True)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        complaints.seek(0)
+        if status:
+            raise SystemExit(f"{arguments}: exit status {process.returncode}\n{complaints.read()[-3000:]}")
+        lines = said.read().strip().splitlines()
+    return usage.ru_maxrss * 1024, json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
+
+
+def run_ours(config: Any, parent: Path) -> dict[str, float]:
+    """One job of the worker: tokens a second after its first step, and peak memory."""
+    job = folder.create(config, parent)
+    memory, _ = child("-m", "slmstudio.worker", str(job.folder))
+    outcome = job.outcome()
+    if outcome is None or not outcome.was_successful():
+        raise SystemExit(f"the run failed: {outcome}")
+    steps = [event for event in job.events() if event["type"] == "step"]
+    counted = steps[1:]
+    return {"tokens_per_second": sum(e["tokens"] for e in counted) / sum(e["step_seconds"] for e in counted),
+            "memory": memory, "tokens": sum(e["tokens"] for e in steps)}
+
+
+def run_stock(request: Path) -> dict[str, float]:
+    memory, result = child(str(SIDES), "stock", str(request))
+    return {**result, "memory": memory}
+
+
+def measure(rows: int, rounds: int, say: Any) -> dict[str, Any]:
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary)
+        write_rows(place / "rows.jsonl", rows)
+        model = quickstart.prepare_starter()
+        # What stock training does not do either: evaluations, samples, checkpoints on the way.
+        chosen = {"eval_fraction": 0, "sample_max_tokens": 0, "epochs": 1, "save_steps": 10**6, "eval_steps": 10**6}
+        config = planner.plan(planner.PlanRequest(
+            reader.read_dataset(place / "rows.jsonl"), model, read_machine(), overrides=chosen))
+        write_tokens(place / "tokens.json", config)
+        request = place / "request.json"
+        request.write_text(json.dumps({"config": config.to_dict(), "tokens": str(place / "tokens.json")}))
+        found: dict[str, list[dict[str, float]]] = {"stock": [], "ours": []}
+        for _ in range(rounds):
+            for name in found:
+                found[name].append(run_stock(request) if name == "stock" else run_ours(config, place / "runs"))
+                say("{:<5} {tokens_per_second:7.1f} tokens/s, peak {gb:.2f} GB".format(
+                    name, gb=found[name][-1]["memory"] / 1e9, **found[name][-1]))
+        _, parts = child(str(SIDES), "parts", str(request))
+        _, losses = child(str(SIDES), "losses", str(request))
+    return summarise(config, model, found, parts, losses, time.perf_counter() - begun)
+
+
+def summarise(config: Any, model: facts.ModelFacts, found: dict[str, list[dict[str, float]]], parts: dict[str, Any],
+              losses: dict[str, Any], seconds: float) -> dict[str, Any]:
+    speed = {name: statistics.median(side["tokens_per_second"] for side in sides) for name, sides in found.items()}
+    memory = {name: max(side["memory"] for side in sides) for name, sides in found.items()}
+    ratios = [ours["tokens_per_second"] / stock["tokens_per_second"]
+              for ours, stock in zip(found["ours"], found["stock"], strict=True)]
+    floor = parts["flops_per_second"] / (4 * model.parameters)
+    return {
+        "ratio": round(statistics.median(ratios), 2), "ratios": [round(ratio, 2) for ratio in ratios],
+        "memory_ratio": round(memory["ours"] / memory["stock"], 3), "floor_share": round(speed["ours"] / floor, 3),
+        "ours_tokens_per_second": round(speed["ours"], 1), "stock_tokens_per_second": round(speed["stock"], 1),
+        "floor_tokens_per_second": round(floor, 1), "precision": config.precision,
+        "matrix_gflops_per_second": round(parts["flops_per_second"] / 1e9, 1),
+        "ours_peak_gb": round(memory["ours"] / 1e9, 2), "stock_peak_gb": round(memory["stock"] / 1e9, 2),
+        "tokens": found["ours"][0]["tokens"], "stock_tokens": found["stock"][0]["tokens"],
+        "micro_batch_size": config.micro_batch_size, "packing": config.packing, "max_length": config.max_length,
+        "gradient_accumulation_steps": config.gradient_accumulation_steps, "lora_rank": config.lora_rank,
+        "parts": parts["parts"], "loss_differences": losses, "seconds": round(seconds, 1),
+    }
+
+
+def problems(result: dict[str, Any]) -> list[str]:
+    """What misses its budget, in words."""
+    missed = [f"{name} {value} misses {budget}" for name, value, budget, ok in (
+        ("ratio", result["ratio"], RATIO, result["ratio"] >= RATIO),
+        ("memory_ratio", result["memory_ratio"], MEMORY_RATIO, result["memory_ratio"] <= MEMORY_RATIO),
+        ("stock_tokens", result["stock_tokens"], result["tokens"], result["stock_tokens"] == result["tokens"]),
+    ) if not ok]
+    return missed + [f"loss_differences.{name} {result['loss_differences'][name]:.1e} misses {budget}"
+                     for name, budget in LOSS_BUDGETS.items() if result["loss_differences"][name] > budget]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=48)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    result = measure(options.rows, options.rounds, (lambda line: None) if options.json else print)
+    if options.json:
+        print(json.dumps(result))
+    else:
+        for name, value in result.items():
+            print(f"{name:<28} {value}")
+    missed = problems(result)
+    print("\n".join(missed), file=sys.stderr, end="\n" if missed else "")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
