@@ -34,6 +34,7 @@ class RunDetails(Card):
 
     def __init__(self, session: Session, parent: QWidget | None = None):
         super().__init__(" ", parent=parent)
+        self._session = session
         self._run: RunSummary | None = None
         self.chip = Chip()
         self.header.insertWidget(1, self.chip)
@@ -86,6 +87,10 @@ class RunDetails(Card):
         area.setWidget(page)
         self.body.addWidget(area, 1)
         self.resume_button = SecondaryButton(self.tr("Resume"), self.tr("Go on from the newest checkpoint."))
+        self.more_button = SecondaryButton(
+            self.tr("Learn more…"), self.tr("Plan a run that goes on from this one, with more data or epochs."))
+        self.more_button.setObjectName("results_more")
+        self.more_button.hide()
         self.export_button = SecondaryButton(self.tr("Export…"), "")
         self.chat_button = PrimaryButton(self.tr("Chat"), "")
         for button in (self.resume_button, self.export_button, self.chat_button):
@@ -95,7 +100,9 @@ class RunDetails(Card):
         self.chat_button.clicked.connect(self._chat)
         row = QHBoxLayout()
         row.setSpacing(theme.SPACE_S)
+        self.more_button.clicked.connect(self._learn_more)
         row.addWidget(self.resume_button)
+        row.addWidget(self.more_button)
         row.addStretch(1)
         for name, button in (("results_resume", self.resume_button), ("results_export", self.export_button),
                              ("results_chat", self.chat_button)):
@@ -165,6 +172,11 @@ class RunDetails(Card):
             ]
         )
 
+    def _learn_more(self) -> None:
+        if self._run is not None:
+            self._session.continue_wanted.emit(self._run.folder)
+            self._session.go_to.emit("training")
+
     def _show_buttons(self) -> None:
         run = self._run
         if run is None:
@@ -174,6 +186,7 @@ class RunDetails(Card):
         self.no_exports.setVisible(not exports and self.export.isHidden())
         self.resume_button.setVisible(run.resumable)
         self.resume_button.setEnabled(run.resumable)
+        self.more_button.setVisible(made and run.state == "finished")
         self.export_button.setVisible(self.export.isHidden())
         self.export_button.setEnabled(made)
         self.export_button.setToolTip(

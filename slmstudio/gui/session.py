@@ -49,6 +49,7 @@ class Session(QObject):
         run_changed: something about the runs on disk is different: Results reads them again.
         job_changed: `job` (a JobStatus or None) is different now.
         chat_requested(list[Path]): open these GGUF files in Chat, side by side when there are two.
+        continue_wanted(Path): plan a run that goes on from this finished one.
         go_to(str): show this tab, one of TABS.
         done_changed: `done` holds other tabs now.
         settings_changed: the user changed the settings.
@@ -61,6 +62,7 @@ class Session(QObject):
     run_changed = Signal()
     job_changed = Signal()
     chat_requested = Signal(object)
+    continue_wanted = Signal(object)
     go_to = Signal(str)
     done_changed = Signal()
     settings_changed = Signal()

@@ -65,6 +65,7 @@ class TrainingTab(QWidget):
         session.model_changed.connect(self._show_choice)
         session.run_started.connect(self._run_started)
         session.run_changed.connect(self._look_for_export)
+        session.continue_wanted.connect(coming.go_on_from)
         self.planning.planned.connect(self._show_choice)
         self.planning.failed.connect(self.banner.show_error)
         self._connect_run()

@@ -98,6 +98,16 @@ def test_a_crashed_run_names_its_cause_and_resumes_in_training(qtbot, tab, finis
     qtbot.waitUntil(lambda: tab.table._model.runs[0].state == "finished", timeout=5000)
 
 
+def test_a_finished_run_may_learn_more(qtbot, tab, finished_run, session):
+    job = finished_run("done", "start plan:20 steps:20 finish")
+    show(qtbot, tab, 1)
+    gone, wanted = [], []
+    session.go_to.connect(gone.append)
+    session.continue_wanted.connect(wanted.append)
+    press(qtbot, tab, "results_more")
+    assert gone == ["training"] and wanted == [job.folder]
+
+
 def test_sorting_by_loss(qtbot, tab, finished_run):
     finished_run("long", "start plan:100 steps:100 finish")
     finished_run("short", "start plan:20 steps:20 finish")
