@@ -138,8 +138,8 @@ class Control(TrainerCallback):  # type: ignore[misc]
                 self._board.add(step, values)
         except OSError as error:
             self._board = None
-            self.job.warn("tensorboard_stopped", f"TensorBoard's files cannot be written any more: {error.strerror}. The "
-                                                 "run goes on, and its own curves are complete.")
+            self.job.warn("tensorboard_stopped", f"TensorBoard's files cannot be written any more: {error.strerror}. "
+                                                 "The run goes on, and its own curves are complete.")
 
     def _start_clock(self) -> None:
         self._started, self._asleep = time.monotonic(), self.sensors.suspended_seconds

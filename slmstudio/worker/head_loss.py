@@ -8,6 +8,7 @@ Models" (arXiv 2411.09009) and Liger Kernel's fused linear cross entropy (arXiv 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -62,3 +63,55 @@ def head_loss(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor)
         A scalar, differentiable once with respect to `hidden` and `weight`.
     """
     return _HeadLoss.apply(hidden, weight, targets)  # type: ignore[no-any-return]
+
+
+class _TokenLogProbs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        found, normalizers = [], []
+        for part, wanted in _chunks(hidden, targets, weight):
+            logits = (part @ weight.T).float()
+            normalizers.append(torch.logsumexp(logits, dim=1, keepdim=True))
+            found.append((logits.gather(1, wanted) - normalizers[-1])[:, 0])
+        ctx.save_for_backward(
+            hidden, weight, targets, torch.cat(normalizers) if normalizers else hidden.new_zeros(0, 1))
+        return torch.cat(found) if found else hidden.new_zeros(0, dtype=torch.float32)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:
+        hidden, weight, targets, normalizer = ctx.saved_tensors
+        grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        grad_weight = torch.zeros(weight.shape, device=weight.device) if ctx.needs_input_grad[1] else None
+        start = 0
+        for part, wanted in _chunks(hidden, targets, weight):
+            rows = slice(start, start + part.shape[0])
+            gradient = (part @ weight.T).float().sub_(normalizer[rows]).exp_().neg_()
+            gradient.scatter_add_(1, wanted, gradient.new_ones(wanted.shape))
+            gradient = gradient.mul_(grad_output[rows, None]).to(weight.dtype)
+            if grad_hidden is not None:
+                grad_hidden[rows] = gradient @ weight
+            if grad_weight is not None:
+                grad_weight += (gradient.T @ part).float()
+            start += part.shape[0]
+        return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None
+
+
+def _chunks(hidden: torch.Tensor, targets: torch.Tensor,
+            weight: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    rows = max(1, CHUNK_ELEMENTS // weight.shape[0])
+    for start in range(0, hidden.shape[0], rows):
+        yield hidden[start : start + rows], targets[start : start + rows, None]
+
+
+def token_log_probs(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Logarithm of the probability of each target, in fp32: what preference tuning compares.
+
+    Args:
+        hidden: [positions, hidden size].
+        weight: [vocabulary, hidden size].
+        targets: [positions], token ids.
+
+    Returns:
+        [positions], differentiable once with respect to `hidden` and `weight`.
+    """
+    return _TokenLogProbs.apply(hidden, weight, targets)  # type: ignore[no-any-return]

@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from trl import DPOConfig, DPOTrainer
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+from trl.trainer import utils as trl_utils
 from trl.trainer.kto_config import KTOConfig
 from trl.trainer.kto_trainer import KTOTrainer
 
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.exact import Exact
+from slmstudio.worker.head_loss import token_log_probs
 
 METRICS = {"rewards/accuracies": "reward_accuracy", "rewards/margins": "reward_margin"}
 """TRL's figures and our names: how often the better answer has the higher reward, and by how much."""
@@ -46,6 +48,35 @@ class StudioKTO(Exact, KTOTrainer):  # type: ignore[misc]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return torch.utils.data.SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+
+
+class _LogProbs:
+    """In the place of TRL's chunked log-probabilities: without a GPU theirs takes minutes a step at 49,000 tokens of
+    vocabulary. Entropy and the like, which only TRL's own log shows, are zero."""
+
+    @staticmethod
+    def apply(hidden: torch.Tensor, weight: torch.Tensor, bias: Any, targets: torch.Tensor, *options: Any) -> Any:
+        temperature, _, softcap, scale = options[:4]
+        if bias is not None or temperature != 1.0 or softcap is not None or scale != 1.0:
+            return _STOCK.apply(hidden, weight, bias, targets, *options)
+        found = token_log_probs(hidden.to(weight.dtype), weight, targets)
+        nothing = torch.zeros_like(found)
+        return found, nothing, nothing, nothing, nothing.bool()
+
+
+_STOCK = trl_utils._ChunkedLogProbFunction
+
+
+def be_fast_on_the_cpu(on_cpu: bool) -> None:
+    """Let TRL's preference losses use our log-probabilities, of the answers' positions alone.
+
+    Both are private names of TRL 1.16, which is pinned; tests/worker/test_methods.py compares with the stock ones.
+    """
+    trl_utils._ChunkedLogProbFunction = _LogProbs if on_cpu else _STOCK
+    trl_utils._use_triton = (lambda device: True) if on_cpu else _STOCK_USE_TRITON
+
+
+_STOCK_USE_TRITON = trl_utils._use_triton
 
 
 def trainer_class(config: RunConfig) -> tuple[type, type]:

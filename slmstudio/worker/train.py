@@ -108,6 +108,7 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
     """The trainer of the run's objective, with the model of the run's method."""
     model, adapter = methods.build(config)
     if config.is_preference:
+        preference.be_fast_on_the_cpu(config.device == "cpu" or not torch.cuda.is_available())
         kind, arguments_kind = preference.trainer_class(config)
         arguments = arguments_kind(**shared_arguments(job, config), **preference.arguments(config))
         options: dict[str, Any] = {}

@@ -13,7 +13,7 @@ from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.worker import control, methods, train
+from slmstudio.worker import control, methods, preference, train
 from slmstudio.worker.context import JobContext
 
 LINEAR = 7
@@ -138,6 +138,18 @@ def test_preferences_are_learned(make_job, objective, method):
     assert len(steps) == 8 and all(step["tokens"] > 0 for step in steps)
     if objective != "kto":
         assert events(job, "eval")[-1]["reward_accuracy"] >= 0.5
+
+
+@pytest.mark.parametrize("objective", ["dpo", "kto"])
+def test_preference_losses_equal_trls_own(make_job, monkeypatch, objective):
+    ours, stock = (make_job(objective, micro_batch_size=3, max_steps=4) for _ in range(2))
+    train.run(ours)
+    monkeypatch.setattr(preference, "be_fast_on_the_cpu", lambda on_cpu: None)
+    monkeypatch.setattr(preference.trl_utils, "_ChunkedLogProbFunction", preference._STOCK)
+    monkeypatch.setattr(preference.trl_utils, "_use_triton", preference._STOCK_USE_TRITON)
+    train.run(stock)
+    losses = [[event["train_loss"] for event in events(job, "step")] for job in (ours, stock)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_dpo_learns_the_tokens_that_the_chat_sends(make_job, tiny_model):
