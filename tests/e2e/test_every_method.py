@@ -21,9 +21,9 @@ METHODS = {
     "full": {"learning_rate": 1e-4, "method": "full"},
     "continued pretraining": {"learning_rate": 1e-4, "method": "full", "objective": "text"},
     "scratch": {"learning_rate": 1e-3, "method": "scratch", "objective": "text", "scratch_size": "10M"},
-    "dpo": {"learning_rate": 5e-4, "objective": "dpo"},
-    "orpo": {"learning_rate": 1e-3, "objective": "orpo"},
-    "kto": {"learning_rate": 1e-3, "objective": "kto"},
+    "dpo": {"learning_rate": 1e-4, "objective": "dpo"},
+    "orpo": {"learning_rate": 5e-4, "objective": "orpo"},
+    "kto": {"learning_rate": 2e-4, "objective": "kto"},
 }
 
 
@@ -35,7 +35,7 @@ def starter(starter_models) -> Path:
 def rows_of(objective: str) -> list[dict]:
     """The shortest questions of the starter data; the worse answer is that of another question."""
     records = sorted(reader.read_dataset(paths.starter_train_file()).records, key=lambda r: sum(map(len, r.contents)))
-    pairs = [(record.messages[-2]["content"], record.messages[-1]["content"]) for record in records[:40]]
+    pairs = [(record.messages[-2]["content"], record.messages[-1]["content"]) for record in records[:24]]
     if objective in ("dpo", "orpo"):
         return [{"prompt": q, "chosen": a, "rejected": pairs[i - 7][1]} for i, (q, a) in enumerate(pairs)
                 if a != pairs[i - 7][1]]
@@ -59,7 +59,7 @@ def test_the_starter_model_learns(starter, tmp_path, name):
     file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows_of(objective)), "utf-8")
     config = RunConfig(
         name="every-method", model=str(starter), train_file=str(file), max_steps=STEPS, micro_batch_size=4,
-        gradient_accumulation_steps=1, max_length=128, warmup_fraction=0.0, lr_scheduler="constant", eval_fraction=0.2,
+        gradient_accumulation_steps=1, max_length=96, warmup_fraction=0.0, lr_scheduler="constant", eval_fraction=0.2,
         eval_steps=STEPS, save_steps=STEPS, sample_max_tokens=0, device="cpu", threads=2, precision="fp32" if objective in ("dpo", "orpo", "kto") else "bf16",
         packing=objective in ("sft", "text"), **settings)
     assert not config.problems()
