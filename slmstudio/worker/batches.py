@@ -59,22 +59,24 @@ class PaddedCollator:
     """Rows below one another, filled up at the end to the longest.
 
     Returns:
-        `input_ids`, `labels`, `attention_mask`: [rows, longest]; `rows`: [rows], the dataset's `row` column.
+        `input_ids`, `labels`, `attention_mask`: [rows, longest]; `row_lengths`: a list of whole numbers; `rows`:
+        [rows], the dataset's `row` column.
     """
 
     def __init__(self, pad_token_id: int):
         self.pad_token_id = pad_token_id
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        shape = (len(examples), max(len(example["input_ids"]) for example in examples))
+        lengths = [len(example["input_ids"]) for example in examples]
+        shape = (len(examples), max(lengths))
         input_ids, labels = torch.full(shape, self.pad_token_id), torch.full(shape, IGNORED)
         attention_mask = torch.zeros(shape, dtype=torch.long)
-        for i, example in enumerate(examples):
-            length = len(example["input_ids"])
+        for i, (example, length) in enumerate(zip(examples, lengths, strict=True)):
             input_ids[i, :length] = torch.tensor(example["input_ids"])
             labels[i, :length] = torch.tensor(_learnable(example["labels"]))
             attention_mask[i, :length] = 1
-        return {"input_ids": input_ids, "labels": labels, "attention_mask": attention_mask, **_rows(examples)}
+        return {"input_ids": input_ids, "labels": labels, "attention_mask": attention_mask, "row_lengths": lengths,
+                **_rows(examples)}
 
 
 class PackedCollator:

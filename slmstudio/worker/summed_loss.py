@@ -61,6 +61,9 @@ def token_count(inputs: dict[str, Any]) -> torch.Tensor:
 def _learned(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Hidden states before the head at the learned positions, the tokens to foretell there, and the head's weight."""
     layout = {name: inputs[name] for name in ("attention_mask", "position_ids", "row_lengths") if name in inputs}
+    if "row_lengths" in layout and "flash" in causal_lm.config._attn_implementation:
+        lengths = layout.pop("row_lengths")
+        layout |= _boundaries(lengths, inputs["input_ids"].device) if "position_ids" in layout else {}
     decoder, weight = causal_lm.get_decoder(), causal_lm.get_output_embeddings().weight
     learned = torch.nn.functional.pad(inputs["labels"][:, 1:] != IGNORED, (0, 1)).flatten().nonzero()[:, 0]
     targets = inputs["labels"].flatten()[learned + 1]
@@ -72,8 +75,15 @@ def _learned(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torc
     return positions.to(weight.dtype), targets, weight
 
 
+def _boundaries(lengths: list[int], device: torch.device) -> dict[str, Any]:
+    """Where rows begin and end, in the words of FlashAttention's functions for sequences of varying length."""
+    ends = torch.tensor([0, *lengths], dtype=torch.int32, device=device).cumsum(0, dtype=torch.int32)
+    longest = max(lengths)
+    return {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends, "max_length_q": longest, "max_length_k": longest}
+
+
 def _learned_per_row(inputs: dict[str, Any]) -> list[int]:
     learned = inputs["labels"] != IGNORED
-    if "row_lengths" not in inputs:
+    if "position_ids" not in inputs:
         return learned[:, 1:].sum(1).tolist()  # type: ignore[no-any-return]
     return [int(part.sum()) for part in learned[0].split(inputs["row_lengths"])]

@@ -18,7 +18,7 @@ from slmstudio.core.model import facts
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run import adjust, checkpoints, folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.worker import fast_lora, methods, preference, recover
+from slmstudio.worker import fast_layers, fast_lora, methods, packed, preference, recover
 from slmstudio.worker.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.context import JobContext
 from slmstudio.worker.control import Control
@@ -106,7 +106,9 @@ def set_up(job: JobContext, config: RunConfig, sensors: Sensors) -> tuple[Any, C
 
 def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data: Any, eval_data: Any) -> Any:
     """The trainer of the run's objective, with the model of the run's method."""
-    model, adapter = methods.build(config)
+    packed.register()
+    per_row = config.attention == "sdpa" and not config.is_preference
+    model, adapter = methods.build(config, packed.NAME if per_row else None)
     if config.is_preference:
         preference.be_fast_on_the_cpu(config.device == "cpu" or not torch.cuda.is_available())
         kind, arguments_kind = preference.trainer_class(config)
@@ -127,6 +129,7 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
         methods.adapters_in_fp32(trainer.model)
     if config.has_adapter:
         fast_lora.apply(trainer.model)
+        fast_layers.apply(trainer.model)
     for noisy in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(noisy)
     return trainer
