@@ -207,7 +207,7 @@ def train(
         ended = job.outcome()
         if ended is not None and ended.state == "finished":
             raise UserError(f"{run.name} is finished already.", "",
-                            f"Export it: slmstudio export {run}. Or learn more: slmstudio continue {run} --out MORE.json")
+                            f"Export it: slmstudio export {run}\nOr learn more: slmstudio continue {run} --out M.json")
         if changed:
             adjust.consent(job.folder, changed)
     else:

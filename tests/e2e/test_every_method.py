@@ -60,7 +60,8 @@ def test_the_starter_model_learns(starter, tmp_path, name):
     config = RunConfig(
         name="every-method", model=str(starter), train_file=str(file), max_steps=STEPS, micro_batch_size=4,
         gradient_accumulation_steps=1, max_length=96, warmup_fraction=0.0, lr_scheduler="constant", eval_fraction=0.2,
-        eval_steps=STEPS, save_steps=STEPS, sample_max_tokens=0, device="cpu", threads=2, precision="fp32" if objective in ("dpo", "orpo", "kto") else "bf16",
+        eval_steps=STEPS, save_steps=STEPS, sample_max_tokens=0, device="cpu", threads=2,
+        precision="fp32" if objective in ("dpo", "orpo", "kto") else "bf16",
         packing=objective in ("sft", "text"), **settings)
     assert not config.problems()
     job = folder.create(config, tmp_path / "runs")

@@ -4,7 +4,8 @@
 
 A tiny model learns with dropout, accumulation and packed rows. Its worker gets SIGKILL at random moments and is started
 again, until it is through. Then its losses and its weights must be bit for bit those of a run that nobody touched, and
-no kill may have cost more than one save interval. `--suspend` stops one more run (SIGSTOP) for that many seconds. `--full-disk` fills the disk at another write each time.
+no kill may have cost more than one save interval. `--suspend` stops one more run (SIGSTOP) for that many seconds.
+`--full-disk` fills the disk at another write each time.
 Linux and macOS; workers are forked from a process that has PyTorch loaded, which makes a start cheap.
 """
 
@@ -78,7 +79,8 @@ class Trial:
     def new_run(self, where: Path | None = None) -> jobs.Job:
         config = RunConfig(
             name="kill-trial", model=str(self._model), train_file=str(self._rows), max_steps=STEPS, micro_batch_size=2,
-            gradient_accumulation_steps=2, max_length=128, lora_rank=256, lora_dropout=0.1, packing=True, learning_rate=5e-3,
+            gradient_accumulation_steps=2, max_length=128, lora_rank=256, lora_dropout=0.1, packing=True,
+            learning_rate=5e-3,
             eval_fraction=0.1, eval_steps=10, save_steps=SAVE_STEPS, sample_max_tokens=4, device="cpu", threads=1)
         return folder.create(config, where or self.parent / "runs")
 
@@ -114,7 +116,7 @@ class Trial:
 def _work(folder_: Path) -> None:
     """In the forked process: what `python -m slmstudio.worker FOLDER` does."""
     os.setsid()
-    log = open(folder_ / jobs.LOG, "ab")  # noqa: SIM115: it is the process' own output from here on
+    log = open(folder_ / jobs.LOG, "ab")  # noqa: SIM115  it is the process' own output from here on
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
     from slmstudio.worker import __main__ as worker

@@ -1,4 +1,4 @@
-"""Runs that are killed while they learn and while they save, as tests/process/kill_trial.py does it in larger numbers."""
+"""Runs that are killed while they learn and while they save; kill_trial.py beside this does it in larger numbers."""
 
 from __future__ import annotations
 
