@@ -53,6 +53,9 @@ def _attention(module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, 
     window = sliding_window or query.shape[2]
     plain = query.device.type == "cpu" and not dropout and query.dtype in (torch.bfloat16, torch.float32)
     if row_lengths is not None and plain:
+        # Under autocast the rotated queries and keys are fp32 and the values bf16; PyTorch's own would cast them too.
+        if torch.is_autocast_enabled("cpu"):
+            query, key, value = (x.to(torch.get_autocast_dtype("cpu")) for x in (query, key, value))
         return _PerRow.apply(query, key, value, row_lengths, scaling, window), None
     if row_lengths is None or len(row_lengths) == query.shape[0]:
         if attention_mask is None and window < query.shape[2] == key.shape[2]:

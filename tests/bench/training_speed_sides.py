@@ -66,7 +66,7 @@ def stock(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def parts(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """One optimizer update of a real run under PyTorch's profiler."""
+    """Three optimizer updates of a real run, after its first, under PyTorch's profiler."""
     from transformers import TrainerCallback
 
     from slmstudio.worker import train
@@ -79,14 +79,14 @@ def parts(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, Any]:
                 profiler.start()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step == 2:
+            if state.global_step == 4:
                 profiler.stop()
                 control.should_training_stop = True
 
     profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
     torch.set_num_threads(config.threads or torch.get_num_threads())
     with tempfile.TemporaryDirectory() as parent:
-        config.max_steps = 3
+        config.max_steps = 5
         job = folder.create(config, Path(parent))
         context = JobContext(job.folder, job.request())
         sensors = Sensors(context)
