@@ -41,9 +41,11 @@ def read_rows(config: RunConfig, job: JobContext) -> tuple[list[reader.Record], 
         return dataset
 
     whole = load(config.train_file)
+    _tell_other_file(job, "train_file", whole)
     train = whole.records
     if config.eval_file:
         evaluated = load(config.eval_file)
+        _tell_other_file(job, "eval_file", evaluated)
         held_out = evaluated.records
         if layouts.kind(evaluated.layout) != layouts.kind(whole.layout):
             raise UserError(f"{evaluated.path.name} cannot evaluate what {whole.path.name} teaches.",
@@ -56,6 +58,14 @@ def read_rows(config: RunConfig, job: JobContext) -> tuple[list[reader.Record], 
                                           "will look better than it is.")
         return train, held_out
     return split.split(train, config.eval_fraction, config.split_seed)
+
+
+def _tell_other_file(job: JobContext, name: str, dataset: reader.Dataset) -> None:
+    """Say so when a file is no longer the one that the run was made with: a resumed run then sees other rows."""
+    known = (job.request.get("hashes") or {}).get(name)
+    if known is not None and known != dataset.sha256:
+        job.warn("data_changed", f"{dataset.path.name} was changed since this run was made, so it does not repeat it. "
+                                 "To learn from new rows, go on from the finished run instead.")
 
 
 def encode_rows(

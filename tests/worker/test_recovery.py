@@ -305,3 +305,11 @@ def test_adjustments_survive_as_a_file(make_job):
     (job.folder / adjust.FILE).write_text("[")
     with pytest.raises(UserError, match="damaged"):
         adjust.load(job.folder)
+
+
+def test_a_file_that_changed_is_said(make_job, rows_file):
+    job = make_job(max_steps=1)
+    with open(rows_file, "a", encoding="utf-8") as file:
+        file.write('{"instruction": "One more?", "output": "Yes."}\n')
+    train.run(job)
+    assert [event["code"] for event in events(job, "warning")] == ["data_changed"]

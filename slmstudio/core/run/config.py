@@ -11,6 +11,8 @@ from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.run import limits, values
 
 FORMAT = 1
+NOTES = frozenset({"format", "kind", "protocol", "created", "versions", "hashes"})
+"""What a run.json holds beside the fields: nothing that decides what a run does."""
 
 
 @dataclass
@@ -241,7 +243,7 @@ def load(path: Path) -> RunConfig:
             "Write one with `slmstudio plan --model M --data FILE --out RUN.json`.",
         )
     config = RunConfig.from_dict(state)
-    unknown = state.keys() - RunConfig.__dataclass_fields__.keys() - {"format", "kind", "protocol", "created"}
+    unknown = state.keys() - RunConfig.__dataclass_fields__.keys() - NOTES
     if unknown or state.get("kind", "train") != "train":
         problems = [Problem("is no field of a run; it may be misspelt.", field=name) for name in sorted(unknown)]
         if state.get("kind", "train") != "train":

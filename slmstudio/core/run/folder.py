@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import time
@@ -32,11 +33,37 @@ def create(config: RunConfig, parent: Path | None = None) -> jobs.Job:
         folder.mkdir(parents=True)
         files.write_atomically(
             folder / jobs.RUN,
-            files.dump_pretty({"protocol": jobs.PROTOCOL, **config.to_dict(), "created": time.time()}),
+            files.dump_pretty({"protocol": jobs.PROTOCOL, **config.to_dict(), "created": time.time(),
+                               "versions": versions(), "hashes": hashes(config)}),
         )
     except OSError as error:
         raise from_os_error(error, "make the run folder") from error
     return jobs.Job(folder)
+
+
+PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "tokenizers", "safetensors")
+"""Their versions stand in run.json: other ones may give other numbers."""
+
+
+def versions() -> dict[str, str]:
+    """Of this program, Python, and the packages that train."""
+    import platform
+    from importlib import metadata
+
+    from slmstudio import __version__
+
+    found = {"slmstudio": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def hashes(config: RunConfig) -> dict[str, str]:
+    """SHA-256 of the files that a run learns from, and of the base model's configuration and tokenizer, by name."""
+    wanted = {name: Path(path) for name in ("train_file", "eval_file") if (path := getattr(config, name))}
+    wanted |= {name: Path(config.model) / name for name in ("config.json", "tokenizer.json")}
+    return {name: files.sha256_of(path) for name, path in wanted.items() if path.is_file()}
 
 
 def slug(name: str) -> str:

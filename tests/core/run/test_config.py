@@ -98,3 +98,18 @@ def test_a_wrong_type_does_not_hide_a_value_out_of_range():
 def test_a_format_that_is_no_number_is_refused():
     with pytest.raises(UserError, match="cannot be used"):
         RunConfig.from_dict({"format": "1", "name": "x", "model": "m", "train_file": "t"})
+
+
+def test_a_run_folder_says_with_what_it_was_made(tmp_path, rows_file, tiny_model):
+    import hashlib
+    import json
+
+    from slmstudio.core.run import config as run_config
+    from slmstudio.core.run import folder
+
+    job = folder.create(RunConfig(name="x", model=str(tiny_model), train_file=str(rows_file)), tmp_path / "runs")
+    state = json.loads((job.folder / "run.json").read_text())
+    assert {"slmstudio", "python", "torch", "transformers", "trl"} <= state["versions"].keys()
+    assert state["hashes"]["train_file"] == hashlib.sha256(rows_file.read_bytes()).hexdigest()
+    assert {"config.json", "tokenizer.json"} <= state["hashes"].keys()
+    assert run_config.load(job.folder / "run.json").train_file == str(rows_file)  # it repeats a run elsewhere
