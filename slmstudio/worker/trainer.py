@@ -27,7 +27,8 @@ class StudioTrainer(Exact, SFTTrainer):  # type: ignore[misc]
         The head sees the learned positions only; see head_loss.py.
         """
         if not self._direct or return_outputs:
-            known = {name: value for name, value in inputs.items() if name != "rows"}
+            unknown = ("rows",) if "position_ids" in inputs else ("rows", "row_lengths")
+            known = {name: value for name, value in inputs.items() if name not in unknown}
             return super().compute_loss(model, known, return_outputs, num_items_in_batch)
         loss, count = self._summed_loss(inputs)
         return loss / (count if num_items_in_batch is None else num_items_in_batch)

@@ -50,7 +50,6 @@ DEFAULT_REASONS = {
     "target_modules": "Not used by full fine-tuning.",
     "lora_dropout": "Few epochs do not need dropout; raise it when eval loss turns upwards.",
     "completion_only_loss": "The model learns to answer, not to ask.",
-    "group_by_length": "Rows of like length go together, so that little work is spent on padding.",
     "keep_checkpoints": "The newest two, and the best one always.",
     "seed": "Any number does; the same number repeats the run.",
     "threads": "The GPU does the work.",
@@ -255,6 +254,10 @@ class Proposal:
                  "Pairs of answers are compared side by side." if preference else
                  "Eager attention cannot keep rows apart." if eager else
                  "No work is spent on padding, and no row sees another.")
+        packed = self.values["packing"]
+        self.set("group_by_length", not packed,
+                 "Packed rows have no padding, so they may come in any order." if packed else
+                 "Rows of like length go together, so that little work is spent on padding.")
         liger = self.gpu is not None and importlib.util.find_spec("liger_kernel") is not None
         self.set("use_liger_kernel", liger, "Installed: less memory and faster norms." if liger else
                  "Not installed." if self.gpu else "Only for NVIDIA GPUs.")
