@@ -35,6 +35,11 @@ def chats_dir() -> Path:
     return home() / "chats"
 
 
+def votes_file() -> Path:
+    """Votes of blind comparisons, one JSON object a line."""
+    return home() / "votes.jsonl"
+
+
 def cache_dir() -> Path:
     """Rebuildable files, and the folders of short jobs."""
     return home() / "cache"
