@@ -24,6 +24,7 @@ class Settings:
         last_tab: the tab that was open last.
         geometry: the window's place and size, as Qt saves it, in base64.
         model_folders: base models outside the library that were opened once, newest first.
+        correction_file, preference_file, test_file: where Chat added a row last, or "".
         unknown: keys of a newer version, kept so that going back and forth loses nothing.
     """
 
@@ -31,6 +32,9 @@ class Settings:
     last_tab: str = "data"
     geometry: str = ""
     model_folders: list[str] = field(default_factory=list)
+    correction_file: str = ""
+    preference_file: str = ""
+    test_file: str = ""
     unknown: dict[str, Any] = field(default_factory=dict)
 
     def remember_model(self, folder: Path) -> None:
