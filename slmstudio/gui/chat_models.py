@@ -19,7 +19,7 @@ def known_models() -> list[tuple[str, Path]]:
 
     parent = paths.runs_dir()
     runs = [each for each in parent.iterdir() if (each / jobs.RUN).is_file()] if parent.is_dir() else []
-    files = [path for run in runs for path in (run / run_folder.EXPORTS).glob("*.gguf")]
+    files = [path for run in runs for path in run_folder.exported(run)]
     newest = sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)
     found = [(path.stem, path) for path in newest]
     starter = library.starter_gguf()

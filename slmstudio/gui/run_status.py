@@ -9,7 +9,6 @@ from PySide6.QtCore import QCoreApplication
 from slmstudio.core import words
 from slmstudio.core.hardware import describe
 from slmstudio.core.jobs import Outcome
-from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.session import JobStatus, Session
@@ -29,11 +28,6 @@ def is_resumable(outcome: Outcome, history: RunHistory) -> bool:
     """Whether Resume can go on with a run that ended so."""
     total = history.total_steps
     return outcome.state in ("crashed", "failed", "stopped", "paused") and (not total or history.step < total)
-
-
-def exports(run: Path) -> list[Path]:
-    """GGUF files of a run, the newest first."""
-    return sorted((run / folder.EXPORTS).glob("*.gguf"), key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 def job_status(name: str, history: RunHistory) -> JobStatus:

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import Job, Outcome
 from slmstudio.core.run import adjust
+from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui import close_question, run_status, theme
@@ -242,7 +243,7 @@ class TrainingTab(QWidget):
             return
         self._thread = None
         self.run.end(outcome, self._history, run_status.is_resumable(outcome, self._history),
-                     bool(run_status.exports(self._job.folder)))
+                     bool(run_folder.exported(self._job.folder)))
         self._session.set_job(None)
         if outcome.was_successful():
             self._session.mark_done("training")
@@ -299,11 +300,11 @@ class TrainingTab(QWidget):
 
     def _open_chat(self) -> None:
         if self._job is not None:
-            self._session.open_chat(run_status.exports(self._job.folder)[:1])
+            self._session.open_chat(run_folder.exported(self._job.folder)[:1])
 
     def _look_for_export(self) -> None:
         if self._job is not None:
-            self.run.end_row.set_has_export(bool(run_status.exports(self._job.folder)))
+            self.run.end_row.set_has_export(bool(run_folder.exported(self._job.folder)))
 
     def confirm_close(self) -> bool:
         """Ask what becomes of the run when the window closes. False: do not close."""

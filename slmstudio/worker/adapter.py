@@ -57,15 +57,50 @@ class Adapter:
             return self._replaced[name]
         if name not in self._lora:
             return weight.float()
+        return self.rows(name, weight, 0, weight.shape[0])
+
+    def rows(self, name: str, weight: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+        """Rows of a merged tensor that LoRA changes, float32; every row is merged by itself.
+
+        Args:
+            weight: the base's rows from `start` to `stop`.
+        """
         parts = self._lora[name]
-        rank = parts[LORA_A].shape[0]
-        alpha = self._config["lora_alpha"]
-        scale = alpha / math.sqrt(rank) if self._config.get("use_rslora") else alpha / rank
-        update = parts[LORA_B] @ parts[LORA_A]
-        merged = weight.float() + scale * (update.T if self._config.get("fan_in_fan_out") else update)
+        if self._config.get("fan_in_fan_out"):
+            update = parts[LORA_A][:, start:stop].T @ parts[LORA_B].T
+        else:
+            update = parts[LORA_B][start:stop] @ parts[LORA_A]
+        merged = weight.float() + self.scale(name) * update
         if MAGNITUDE in parts:
-            merged *= (parts[MAGNITUDE] / torch.linalg.norm(merged, dim=1))[:, None]
+            merged *= (parts[MAGNITUDE][start:stop] / torch.linalg.norm(merged, dim=1))[:, None]
         return merged
+
+    def scale(self, name: str) -> float:
+        """What B · A is multiplied by in this tensor."""
+        rank = self._lora[name][LORA_A].shape[0]
+        alpha = float(self._config["lora_alpha"])
+        return alpha / math.sqrt(rank) if self._config.get("use_rslora") else alpha / rank
+
+    def low_rank(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """Name: A (rank, in) and B (out, rank) of every tensor that LoRA changes, float32.
+
+        Raises:
+            UserError: the adapter does more than add B · A.
+        """
+        if self._replaced or any(MAGNITUDE in parts for parts in self._lora.values()):
+            what = "trained whole layers" if self._replaced else "is a DoRA adapter"
+            raise UserError("This adapter cannot become a GGUF LoRA.",
+                            f"It {what}; a GGUF LoRA only adds products of two small matrices.",
+                            "Export a whole model, for instance as Q8_0.")
+        return {name: (parts[LORA_A], parts[LORA_B]) for name, parts in self._lora.items()}
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name: shape that the base's tensor must have."""
+        found = {name: tuple(tensor.shape) for name, tensor in self._replaced.items()}
+        for name, parts in self._lora.items():
+            shape = (parts[LORA_B].shape[0], parts[LORA_A].shape[1])
+            found[name] = shape[::-1] if self._config.get("fan_in_fan_out") else shape
+        return found
 
     def replacement(self, name: str) -> torch.Tensor | None:
         """A tensor that was trained whole; the base may not even have it, as with a head untied from the embeddings."""

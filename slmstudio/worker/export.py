@@ -1,6 +1,7 @@
-"""Makes GGUF files of a finished run: base and adapter in one pass, then the quantization types, then the proof.
+"""Turns a finished run into files: GGUF of any type in one pass, each with its proof; also folders for other programs.
 
-Request: {"kind": "export", "run": run folder or model folder, "types": ["F16", "Q8_0", ...], "out": folder, optional}.
+Request: {"kind": "export", "run": run folder or model folder, "types": ["F16", "Q4_K_M", "MERGED", ...],
+"out": folder, optional, "importance": whether the user's own rows weigh the columns, optional}.
 """
 
 from __future__ import annotations
@@ -13,106 +14,84 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, jobs, paths
+from slmstudio.core import files, paths
 from slmstudio.core.errors import UserError
-from slmstudio.core.export.types import DEFAULT_TYPES, QuantType, quant_type
-from slmstudio.core.model.facts import read_model
+from slmstudio.core.export.types import (
+    ADAPTER,
+    DEFAULT_TYPES,
+    FALLBACK,
+    LORA,
+    MERGED,
+    OTHER_FORMATS,
+    ROW_MULTIPLE,
+    OtherFormat,
+    QuantType,
+    choose,
+)
+from slmstudio.core.model.facts import ModelFacts, read_model
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.words import format_bytes
 from slmstudio.worker import child
 from slmstudio.worker.context import Cancelled, JobContext
+from slmstudio.worker.export_source import Source, in_full_precision
 
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent.parent
 SPARE_BYTES = 64 * 2**20
 
 
-@dataclass(frozen=True)
-class Source:
-    """What is exported: a base model with an adapter, or a model that stands alone.
-
-    Attributes:
-        name: of the files, and inside them.
-        rows: dataset files with the user's own rows, for the proof.
-    """
-
-    name: str
-    base: Path
-    adapter: Path | None
-    folder: Path
-    rows: tuple[Path, ...] = ()
-
-    @classmethod
-    def of(cls, folder: Path) -> Source:
-        """Look into a run folder or a model folder.
-
-        Raises:
-            UserError: there is nothing to export in it.
-        """
-        if not (folder / jobs.RUN).is_file():
-            return cls(run_folder.slug(folder.name), folder, None, folder)
-        config = run_folder.summarise(folder).config
-        result = run_folder.result_folder(folder)
-        if result is None:
-            raise UserError(f"{folder.name} has nothing to export yet.",
-                            "The run has left neither an adapter nor a model.", "Let it finish, or resume it.")
-        rows = tuple(Path(path) for path in (config.eval_file, config.train_file) if path)
-        name = run_folder.slug(config.name)
-        if result.name == run_folder.MODEL:
-            return cls(name, result, None, folder, rows)
-        return cls(name, Path(config.model), result, folder, rows)
-
-
 @dataclass
 class _Made:
-    """A complete file that still has its hidden name."""
+    """A complete file or folder that still has its hidden name."""
 
     partial: Path
     target: Path
-    type: QuantType
-    parity: dict[str, Any]
+    type: str
+    parity: dict[str, Any] | None = None
 
 
 def run(job: JobContext) -> dict[str, Any]:
     """
     Returns:
-        `{"files": [{"path", "type", "bytes", "sha256", "parity"}], "notes": [sentence, ...]}`.
+        `{"files": [{"path", "type", "bytes", "sha256", "parity"}], "notes": [sentence, ...]}`; folders and a GGUF LoRA
+        have no sha256 and no parity.
 
     Raises:
         UserError: nothing to export, an unknown architecture, or too little room on the disk.
         Cancelled: no file is left, and older ones stay as they were.
     """
-    from slmstudio.worker import parity
-    from slmstudio.worker.reference import measure
-
+    types, others = choose(job.request.get("types") or DEFAULT_TYPES)
     source = Source.of(Path(job.request["run"]))
-    types = sorted({quant_type(name) for name in job.request.get("types") or DEFAULT_TYPES},
-                   key=lambda kind: -kind.bits_per_weight)
-    out = Path(job.request.get("out") or source.folder / run_folder.EXPORTS)
     facts = read_model(source.base)
-    if facts.quantization:
-        raise UserError(f"{facts.name} cannot become a GGUF file.", f"Its weights are packed ({facts.quantization}).",
-                        "Use the same model with plain bf16 or fp16 weights as the base.")
+    source, note = in_full_precision(source, facts)
+    _check_formats(source, others)
+    out = Path(job.request.get("out") or source.folder / run_folder.EXPORTS)
     out.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(out)
-    _check_space(out, facts, types)
+    _check_space(out, source, facts, types, others)
     with _published(out) as made:
-        reference = None
-        for kind, partial in _make_all(job, source, out, types):
-            job.phase("checking", f"{kind.name} against what was trained")
-            reference = reference or measure(job, source)
-            verdict = parity.compare(job, reference, partial, kind)
-            made.append(_Made(partial, out / f"{source.name}-{kind.name}.gguf", kind, verdict))
-        notes = _notes(facts, types, made[0].parity["normalizer"])
+        for other in others:
+            made.append(_make_other(job, source, out, other))
+        if types:
+            made += _make_types(job, source, out, types)
+            _prove(job, source, made)
+    proofs = [entry.parity for entry in made if entry.parity]
     for entry in made:
-        if not entry.parity["passed"]:
+        if entry.parity and not entry.parity["passed"]:
             job.warn("parity", f"{entry.target.name}: {entry.parity['verdict']}")
-    return {"files": [{"path": str(entry.target), "type": entry.type.name, "bytes": entry.target.stat().st_size,
-                       "sha256": entry.parity["sha256"], "parity": entry.parity} for entry in made], "notes": notes}
+    notes = [note] if note else []
+    return {"files": [_report(entry) for entry in made],
+            "notes": notes + _notes(facts, types, proofs[0]["normalizer"] if proofs else None)}
+
+
+def _report(made: _Made) -> dict[str, Any]:
+    parts = [path for path in made.target.rglob("*") if path.is_file()] if made.target.is_dir() else [made.target]
+    return {"path": str(made.target), "type": made.type, "bytes": sum(path.stat().st_size for path in parts),
+            "sha256": made.parity["sha256"] if made.parity else None, "parity": made.parity}
 
 
 @contextlib.contextmanager
 def _published(out: Path) -> Iterator[list[_Made]]:
-    """Files get their names at the end: all of them, or those that were done before an error, or none on Cancel."""
+    """Files get their names at the end: all of them, or those that were proven before an error, or none on Cancel."""
     made: list[_Made] = []
     try:
         yield made
@@ -121,60 +100,111 @@ def _published(out: Path) -> Iterator[list[_Made]]:
         raise
     finally:
         for entry in made:
-            with open(entry.partial, "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(entry.partial, entry.target)
-            files.write_atomically(entry.target.with_suffix(".parity.json"), files.dump_pretty(entry.parity))
+            if entry.parity or entry.type in (other.name for other in OTHER_FORMATS):
+                _publish(entry)
         for leftover in out.glob(f".*.{os.getpid()}.partial"):
-            leftover.unlink()
+            _remove(leftover)
         files.fsync_folder(out)
 
 
-def _make_all(job: JobContext, source: Source, out: Path, types: list[QuantType]) -> Iterator[tuple[QuantType, Path]]:
-    """Make one file after the other, under hidden names. The first is F16 (or BF16); the others are made of it."""
-    wide = {kind.name for kind in types if not kind.quantized} or {"F16"}
-    sources: dict[str, Path] = {}
-    for name in sorted(wide):
-        partial = sources[name] = _partial(out, source, name)
-        job.phase("converting", f"{source.base.name} to {name}")
-        _convert(job, source, partial, name)
-        if any(kind.name == name for kind in types):
-            yield quant_type(name), partial
-    whole = sources.get("F16") or sources["BF16"]
-    for kind in types:
-        if kind.quantized:
-            job.phase("quantizing", kind.name)
-            partial = _partial(out, source, kind.name)
-            expected = kind.estimate_bytes(read_model(source.base))
-            child.run(job, "slmstudio.worker.gguf_quantize",
-                      {"source": str(whole), "target": str(partial), "ftype": kind.ftype}, [PACKAGE_ROOT],
-                      _file_progress(job, partial, "quantizing", lambda _, expected=expected: expected))
-            yield kind, partial
+def _publish(entry: _Made) -> None:
+    for path in [entry.partial] if entry.partial.is_file() else sorted(entry.partial.rglob("*")):
+        if path.is_file():
+            with open(path, "rb+") as file:
+                os.fsync(file.fileno())
+    if entry.target.is_dir():
+        older = entry.partial.with_name(f".older{entry.partial.name}")
+        os.replace(entry.target, older)
+        os.replace(entry.partial, entry.target)
+        shutil.rmtree(older)
+    else:
+        os.replace(entry.partial, entry.target)
+    if entry.parity:
+        files.write_atomically(entry.target.with_suffix(".parity.json"), files.dump_pretty(entry.parity))
 
 
-def _convert(job: JobContext, source: Source, target: Path, name: str) -> None:
+def _make_types(job: JobContext, source: Source, out: Path, types: list[QuantType]) -> list[_Made]:
+    """All GGUF files in one pass over the weights, under hidden names."""
+    made = [_Made(_partial(out, source, kind.name), out / f"{source.name}-{kind.name}.gguf", kind.name)
+            for kind in types]
+    job.phase("converting", f"{source.base.name} to {', '.join(kind.name for kind in types)}")
+    request = {"base": str(source.base), "adapter": str(source.adapter) if source.adapter else None,
+               "name": source.name, "targets": [{"path": str(entry.partial), "ftype": kind.ftype}
+                                                for entry, kind in zip(made, types, strict=True)]}
+    _run_converter(job, "slmstudio.worker.gguf_convert", request, [entry.partial for entry in made])
+    return made
+
+
+def _prove(job: JobContext, source: Source, made: list[_Made]) -> None:
+    """Hold every GGUF file against what was trained."""
+    from slmstudio.worker import parity
+    from slmstudio.worker.reference import measure
+
+    kinds = {kind.name: kind for kind in choose(entry.type for entry in made)[0]}
+    job.phase("checking", "what was trained")
+    reference = measure(job, source)
+    for entry in made:
+        if entry.type in kinds:
+            job.phase("checking", f"{entry.type} against what was trained")
+            entry.parity = parity.compare(job, reference, entry.partial, kinds[entry.type])
+
+
+def _make_other(job: JobContext, source: Source, out: Path, other: OtherFormat) -> _Made:
+    partial, target = _partial(out, source, other.name), out / f"{source.name}{other.ending}"
+    if other is LORA:
+        job.phase("converting", "the adapter")
+        _run_converter(job, "slmstudio.worker.gguf_lora", {
+            "base": str(source.base), "adapter": str(source.adapter), "name": source.name, "target": str(partial)},
+            [partial])
+    elif other is ADAPTER:
+        assert source.adapter is not None
+        shutil.copytree(source.adapter, partial)
+    else:
+        _merge(job, source, partial)
+    return _Made(partial, target, other.name)
+
+
+def _merge(job: JobContext, source: Source, partial: Path) -> None:
+    from slmstudio.worker import merged_folder
+    from slmstudio.worker.merged_weights import MergedWeights
+
+    job.phase("merging", f"{source.base.name} and its adapter" if source.adapter else source.base.name)
+
+    def progress(done: int, total: int) -> None:
+        job.check_cancelled()
+        job.progress(done, total, "bytes", "merging")
+
+    partial.mkdir()
+    merged_folder.write(source.base, MergedWeights(source.base, source.adapter), partial, progress)
+
+
+def _run_converter(job: JobContext, module: str, request: dict[str, Any], targets: list[Path]) -> None:
     converter = paths.converter_dir()
     if not (converter / "conversion").is_dir():
         raise UserError("The GGUF converter is not installed.", f"{converter} does not hold it.",
                         "Run the set-up again: python3 packaging/bootstrap.py setup")
-    request = {"base": str(source.base), "adapter": str(source.adapter) if source.adapter else None,
-               "target": str(target), "ftype": name.lower(), "name": source.name}
-    child.run(job, "slmstudio.worker.gguf_convert", request, [converter, PACKAGE_ROOT],
-              _file_progress(job, target, "converting", lambda report: report.get("total_bytes", 0)))
+    child.run(job, module, request, [converter, PACKAGE_ROOT], _file_progress(job, targets))
 
 
-def _file_progress(job: JobContext, target: Path, phase: str,
-                   total: Callable[[dict[str, Any]], int]) -> Callable[[dict[str, Any]], None]:
-    """Progress of a child that writes `target`: how much of it is there."""
+def _file_progress(job: JobContext, targets: list[Path]) -> Callable[[dict[str, Any]], None]:
+    """Progress of a child that writes `targets`: how much of them is there."""
     def poll(report: dict[str, Any]) -> None:
-        if (expected := total(report)) and target.exists():
-            job.progress(min(target.stat().st_size, expected), expected, "bytes", phase)
+        if total := report.get("total_bytes", 0):
+            done = sum(target.stat().st_size for target in targets if target.exists())
+            job.progress(min(done, total), total, "bytes", "converting")
 
     return poll
 
 
 def _partial(out: Path, source: Source, type_name: str) -> Path:
     return out / f".{source.name}-{type_name}.{os.getpid()}.partial"
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _remove_leftovers(out: Path) -> None:
@@ -184,25 +214,37 @@ def _remove_leftovers(out: Path) -> None:
     for leftover in out.glob(".*.partial"):
         owner = leftover.name.split(".")[-2]
         if owner.isdigit() and not psutil.pid_exists(int(owner)):
-            leftover.unlink()
+            _remove(leftover)
 
 
-def _check_space(out: Path, facts: Any, types: list[QuantType]) -> None:
-    """The sizes of all types, and F16 on the way even where it is not asked for."""
-    wanted = {kind.name: kind.estimate_bytes(facts) for kind in types}
-    if all(kind.quantized for kind in types):
-        wanted["F16"] = quant_type("F16").estimate_bytes(facts)
-    need, have = sum(wanted.values()) + SPARE_BYTES, shutil.disk_usage(out).free
+def _check_formats(source: Source, others: list[OtherFormat]) -> None:
+    for other in others:
+        if other.needs_adapter and source.adapter is None:
+            raise UserError(f"{source.folder.name} has no adapter to export by itself.",
+                            "Its weights were trained whole.", "Choose a GGUF type, or MERGED.")
+
+
+def _check_space(out: Path, source: Source, facts: ModelFacts, types: list[QuantType],
+                 others: list[OtherFormat]) -> None:
+    """The sizes of all that is asked for: nothing is made on the way."""
+    need = SPARE_BYTES + sum(kind.estimate_bytes(facts) for kind in types)
+    if MERGED in others:
+        need += facts.parameters * 2 if facts.quantization else facts.disk_bytes
+    if source.adapter is not None:
+        need += sum(other.needs_adapter for other in others) * _size(source.adapter)
+    have = shutil.disk_usage(out).free
     if have < need:
         raise UserError("The disk has too little room for the export.",
                         f"It takes {format_bytes(need)}; {format_bytes(have)} are free in {out}.",
                         "Free some space, choose fewer types, or another folder.")
 
 
-def _notes(facts: Any, types: list[QuantType], normalizer: str | None) -> list[str]:
-    """What a person should know of the files that is no fault."""
-    from slmstudio.core.export.types import FALLBACK, ROW_MULTIPLE
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
+
+def _notes(facts: ModelFacts, types: list[QuantType], normalizer: str | None) -> list[str]:
+    """What a person should know of the files that is no fault."""
     notes = []
     if normalizer:
         notes.append(f"The model learned text in Unicode form {normalizer}. Chat here keeps to it; other llama.cpp "

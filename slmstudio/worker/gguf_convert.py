@@ -1,115 +1,128 @@
-"""Child process of the export: base model, with or without an adapter, into one GGUF file, tensor by tensor.
+"""Child process of the export: base model and adapter into GGUF files of several types, in one pass over the weights.
 
 `python -P -m slmstudio.worker.gguf_convert REQUEST.json`, with the converter's folder first on PYTHONPATH. The request
-holds base, adapter (or null), target, ftype ("f16" or "bf16") and name; the report goes to REQUEST's "report" path.
+holds base, adapter (or null), name and targets, a list of {"path", "ftype"}; the report goes to its "report" path.
+No merged model is on the disk or in memory: rows are read, merged, turned into every type, written and forgotten.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import tempfile
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from slmstudio.core.errors import UserError
-from slmstudio.worker import child
+from slmstudio.worker import child, ggml_blocks, gguf_source, gguf_types
+from slmstudio.worker.base_weights import Array
+from slmstudio.worker.gguf_source import GgufSource
+
+MOST_THREADS = 8
 
 
 def convert(request: dict[str, Any], report: Callable[..., None]) -> None:
-    """Write the GGUF; `report(total_bytes=n)` comes before the first byte is written."""
-    import gguf
+    """Write all files; `report(total_bytes=n)` comes before the first byte of a tensor is written."""
     import torch
-    import transformers
-    from conversion import LazyTorchTensor, ModelBase, get_model_architecture, get_model_class
-    from conversion.base import ModelType
 
-    from slmstudio.worker import gguf_vocabulary
-    from slmstudio.worker.adapter import Adapter
-
-    base = Path(request["base"])
-    # The converter asks AutoTokenizer, which gives some models other pre-tokenizers than their tokenizer.json has.
-    transformers.AutoTokenizer = transformers.PreTrainedTokenizerFast
-    if request["adapter"]:
-        _stream_through(Adapter(Path(request["adapter"])), ModelBase, LazyTorchTensor)
-    vocabulary = gguf_vocabulary.Vocabulary.of(base)
-    _know_more_pre_tokenizers(vocabulary.state)
-    ftype = {"f16": gguf.LlamaFileType.MOSTLY_F16, "bf16": gguf.LlamaFileType.MOSTLY_BF16}[request["ftype"]]
-    architecture = get_model_architecture(ModelBase.load_hparams(base, False), ModelType.TEXT)
+    torch.set_num_threads(1)  # the threads here work side by side, each on its own rows
+    source = gguf_source.read(Path(request["base"]), Path(request["adapter"]) if request["adapter"] else None,
+                              request["name"])
+    importance = _importance(request.get("importance"))
+    with tempfile.TemporaryDirectory(dir=Path(request["targets"][0]["path"]).parent, prefix=".types-") as folder:
+        types = [gguf_types.tensor_types(source, target["ftype"], Path(folder)) for target in request["targets"]]
+    files = [_GgufFile(Path(target["path"]), source, target["ftype"], kinds, importance)
+             for target, kinds in zip(request["targets"], types, strict=True)]
+    report(total_bytes=sum(file.total_bytes for file in files))
     try:
-        model_class = get_model_class(architecture)
-    except NotImplementedError as error:
-        raise UserError("This model cannot become a GGUF file.", f"llama.cpp's converter does not know {architecture}.",
-                        "Serve the Hugging Face folder instead, or choose another base model.") from error
-    if architecture.startswith("Phi3") and not vocabulary.has_sentencepiece:
-        _read_tokenizer_json(model_class, vocabulary.state["model"])
-    with torch.inference_mode():
-        model = model_class(base, ftype, Path(request["target"]), model_name=vocabulary.model_name(request["name"]))
-        model.prepare_tensors()
-        model.prepare_metadata(vocab_only=False)
-        values = model.gguf_writer.kv_data[0]
-        values.update(vocabulary.corrections(values, gguf))
-        tensors = [info for shard in model.gguf_writer.tensors for info in shard.values()]
-        report(total_bytes=sum(info.nbytes for info in tensors))
-        model.gguf_writer.write_header_to_file(path=model.fname_out)
-        model.gguf_writer.write_kv_data_to_file()
-        model.gguf_writer.write_tensors_to_file(progress=False)
-        model.gguf_writer.close()
+        _write_all(source, files)
+    finally:
+        for file in files:
+            file.close()
 
 
-def _stream_through(adapter: Any, model_base: Any, lazy: Any) -> None:
-    """Let every tensor that the converter reads pass through the adapter, when its turn to be written comes."""
-    import torch
-
-    original = model_base.index_tensors
-
-    def index_tensors(self: Any, remote_hf_model_id: str | None = None) -> dict[str, Callable[[], Any]]:
-        tensors: dict[str, Callable[[], Any]] = original(self, remote_hf_model_id)
-        for name in adapter.targets - tensors.keys():
-            if (whole := adapter.replacement(name)) is None:
-                raise UserError("The adapter does not belong to this base model.", f"The base has no {name}.",
-                                "Choose the base model that the adapter was trained on.")
-            tensors[name] = lambda whole=whole: lazy.from_eager(whole)
-        return {name: merged(name, load) if name in adapter.targets else load for name, load in tensors.items()}
-
-    def merged(name: str, load: Callable[[], Any]) -> Callable[[], Any]:
-        def later() -> Any:
-            weight = load()
-            meta = lazy.meta_with_dtype_and_shape(torch.float32, tuple(weight.shape))
-            return lazy(meta=meta, args=(weight,), func=lambda eager: adapter.apply(name, eager))
-
-        return later
-
-    model_base.index_tensors = index_tensors
+def _write_all(source: GgufSource, files: list[_GgufFile]) -> None:
+    threads = min(os.cpu_count() or 1, MOST_THREADS)
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[list[bytearray]]] = deque()
+        for tensor in source.tensors:
+            for chunk in tensor.chunks(source.weights):
+                waiting.append(pool.submit(_turn, chunk, tensor.name, files))
+                if len(waiting) > threads:  # a bound on the memory
+                    _write(waiting.popleft(), files)
+            while waiting:
+                _write(waiting.popleft(), files)
+            for file in files:
+                file.pad()
 
 
-def _read_tokenizer_json(model_class: Any, tokenizer_model: dict[str, Any]) -> None:
-    """The converter wants Phi-3's tokenizer.model, which transformers 5 no longer writes; tokenizer.json has it all."""
-    plain = "_set_vocab_llama_hf" if tokenizer_model.get("byte_fallback") else "_set_vocab_gpt2"
-    model_class.set_vocab = getattr(model_class, plain)
+def _turn(chunk: Callable[[], Array], name: str, files: list[_GgufFile]) -> list[bytearray]:
+    rows = chunk()
+    done: dict[int, bytearray] = {}  # types share formats
+    for file in files:
+        kind = file.types[name]
+        if kind not in done:
+            done[kind] = ggml_blocks.quantize(kind, rows, file.importance.get(name))
+    return [done[file.types[name]] for file in files]
 
 
-def _know_more_pre_tokenizers(tokenizer_state: dict[str, Any]) -> None:
-    """The converter knows pre-tokenizers by a hash of one encoded text, so a changed vocabulary is unknown to it.
+def _write(future: Future[list[bytearray]], files: list[_GgufFile]) -> None:
+    for file, data in zip(files, future.result(), strict=True):
+        file.out.write(data)
 
-    Where it gives up, the pre-tokenizer's own spelling decides.
+
+class _GgufFile:
+    """One file that is being written: header and key-value pairs at once, then tensor after tensor.
+
+    Attributes:
+        types: GGUF name: ggml type.
+        importance: GGUF name: mean squares of the inputs; empty where none were measured.
+        total_bytes: of all its tensors.
     """
-    from conversion import TextModel
 
-    from slmstudio.worker.pre_tokenizers import name_of
+    def __init__(self, path: Path, source: GgufSource, ftype: int, types: dict[str, int],
+                 importance: dict[str, Array]):
+        import gguf
 
-    original = TextModel.get_vocab_base_pre
+        kinds = gguf.GGUFValueType
+        self.types, self.importance = types, importance
+        self._writer = gguf.GGUFWriter(path, source.architecture)
+        self._writer.kv_data[0] = {**source.values, "general.file_type": gguf.GGUFValue(ftype, kinds.UINT32)}
+        self.total_bytes = 0
+        for tensor in source.tensors:
+            size = tensor.row_count * ggml_blocks.row_bytes(types[tensor.name], tensor.width)
+            self._writer.add_tensor_info(tensor.name, tensor.shape, _float32(), size,
+                                         gguf.GGMLQuantizationType(types[tensor.name]))
+            self.total_bytes += size
+        self._writer.write_header_to_file(path=path)
+        self._writer.write_kv_data_to_file()
+        self._writer.write_ti_data_to_file()
+        self.out: BinaryIO = self._writer.fout[0]
+        self.pad()
 
-    def get_vocab_base_pre(self: Any, tokenizer: Any) -> str:
-        try:
-            return str(original(self, tokenizer))
-        except NotImplementedError:
-            if name := name_of(tokenizer_state["pre_tokenizer"]):
-                return name
-        raise UserError("This model cannot become a GGUF file.", "llama.cpp has no equal of its pre-tokenizer, so it "
-                        "would cut text differently than in training.", "Serve the Hugging Face folder instead.")
+    def pad(self) -> None:
+        """Fill up to where the next tensor may begin."""
+        self._writer.write_padding(self.out, self.out.tell())
 
-    TextModel.get_vocab_base_pre = get_vocab_base_pre
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _float32() -> Any:
+    import numpy as np
+
+    return np.dtype(np.float32)
+
+
+def _importance(path: str | None) -> dict[str, Array]:
+    if path is None:
+        return {}
+    from safetensors.numpy import load_file
+
+    return dict(load_file(path))
 
 
 def main(request_file: str) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-BITS_PER_WEIGHT = {"F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K": 6.5625, "Q5_1": 6.0, "Q5_K": 5.5, "Q5_0": 5.5,
+from slmstudio.core.errors import UserError
+
+BITS_PER_WEIGHT = {"F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K": 6.5625, "Q5_1": 6.0, "Q5_K": 5.5, "Q5_0": 5.5,
                    "Q4_K": 4.5, "Q4_0": 4.5, "IQ4_NL": 4.5, "IQ4_XS": 4.25, "Q3_K": 3.4375, "Q2_K": 2.625}
 """Size of llama.cpp's block formats: bytes of a block times eight, divided by its weights (ggml-common.h)."""
 
@@ -84,6 +87,8 @@ def _bits(block: str, row: int) -> float:
 
 
 QUANT_TYPES: tuple[QuantType, ...] = (
+    QuantType("F32", 0, 32.0, "Every weight in 32 bits: twice F16 for a difference that nobody sees. For research.",
+              "F32", "F32", 1, "F32"),
     QuantType("F16", 1, 16.0, "Nothing lost: every weight in 16 bits. The reference, and the source of the others.",
               "F16", "F16", 1, "F16"),
     QuantType("BF16", 32, 16.0, "The weights exactly as trained in bf16; slower than F16 on most processors.",
@@ -104,16 +109,54 @@ QUANT_TYPES: tuple[QuantType, ...] = (
 DEFAULT_TYPES = ("F16", "Q8_0", "Q4_K_M")
 
 
+@dataclass(frozen=True)
+class OtherFormat:
+    """What a run can become besides a GGUF of the whole model.
+
+    Attributes:
+        ending: of its name in the exports folder, behind the run's name.
+        needs_adapter: a run that trained every weight has none.
+    """
+
+    name: str
+    ending: str
+    description: str
+    needs_adapter: bool
+
+
+MERGED = OtherFormat("MERGED", "-merged", "A Hugging Face folder with the adapter merged in, for vLLM and further "
+                     "training.", False)
+ADAPTER = OtherFormat("ADAPTER", "-adapter", "The adapter alone, a few megabytes, for vLLM and PEFT on top of the base.",
+                      True)
+LORA = OtherFormat("LORA", "-lora.gguf", "The adapter alone for llama.cpp and Ollama; in Chat its strength can be "
+                   "changed.", True)
+OTHER_FORMATS = (MERGED, ADAPTER, LORA)
+
+
 def quant_type(name: str) -> QuantType:
     """The type of that name, in any case.
 
     Raises:
         UserError: there is none.
     """
-    from slmstudio.core.errors import UserError
-
     for candidate in QUANT_TYPES:
         if candidate.name == name.upper():
             return candidate
     known = ", ".join(candidate.name for candidate in QUANT_TYPES)
     raise UserError(f"{name} is no quantization type.", "", f"Choose from {known}.")
+
+
+def choose(names: Iterable[str]) -> tuple[list[QuantType], list[OtherFormat]]:
+    """The types, largest first, and the other formats of these names, each once.
+
+    Raises:
+        UserError: some are neither; all of them are named.
+    """
+    wanted = dict.fromkeys(name.upper() for name in names)
+    types = [kind for kind in QUANT_TYPES if kind.name in wanted]
+    others = [kind for kind in OTHER_FORMATS if kind.name in wanted]
+    known = {kind.name for kind in (*QUANT_TYPES, *OTHER_FORMATS)}
+    if unknown := [name for name in wanted if name not in known]:
+        what = f"{', '.join(unknown)} {'is no quantization type' if len(unknown) == 1 else 'are no quantization types'}."
+        raise UserError(what, "", f"Choose from {', '.join(sorted(known))}.")
+    return sorted(types, key=lambda kind: -kind.bits_per_weight), others

@@ -46,10 +46,16 @@ _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One tensor of a file: its number format (safetensors' name) and its shape."""
+    """One tensor of a file.
+
+    Attributes:
+        dtype: its number format, safetensors' name.
+        offset: of its first byte in the file; known where it was read from one.
+    """
 
     dtype: str
     shape: tuple[int, ...]
+    offset: int = 0
 
     @property
     def values(self) -> int:
@@ -194,14 +200,14 @@ def read_header(path: Path) -> dict[str, Tensor]:
     header.pop("__metadata__", None)
     tensors, ends = {}, []
     for name, entry in header.items():
-        tensors[name], begin, end = _tensor(path.name, name, entry)
+        tensors[name], begin, end = _tensor(path.name, name, entry, 8 + length)
         ends.append((begin, end))
     _check_extents(path.name, sorted(ends), size - 8 - length, 8 + length)
     return tensors
 
 
-def _tensor(file: str, name: str, entry: Any) -> tuple[Tensor, int, int]:
-    """Read one entry of a header: the tensor, and where its bytes begin and end."""
+def _tensor(file: str, name: str, entry: Any, data_start: int) -> tuple[Tensor, int, int]:
+    """Read one entry of a header: the tensor, and where its bytes begin and end behind `data_start`."""
     damaged = UserError(f"{file} is damaged: the header's entry for {printable(name)} is wrong.")
     if not isinstance(entry, dict):
         raise damaged
@@ -210,7 +216,7 @@ def _tensor(file: str, name: str, entry: Any) -> tuple[Tensor, int, int]:
         raise UserError(f"{file} uses the number format {printable(dtype)}, which this program does not know.")
     if not (isinstance(dtype, str) and _are_sizes(shape, 16) and _are_sizes(extent, 2) and len(extent) == 2):
         raise damaged
-    tensor = Tensor(dtype, tuple(shape))
+    tensor = Tensor(dtype, tuple(shape), data_start + extent[0])
     if extent[1] - extent[0] != tensor.bytes:
         raise damaged
     return tensor, extent[0], extent[1]

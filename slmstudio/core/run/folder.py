@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs, paths
+from slmstudio.core.export.types import LORA
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 
@@ -108,9 +109,14 @@ class RunSummary:
         )
 
     def exports(self) -> list[Path]:
-        """Finished GGUF files, newest first."""
-        found = (self.folder / EXPORTS).glob("*.gguf")
-        return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+        """Finished GGUF files of the whole model, newest first."""
+        return exported(self.folder)
+
+
+def exported(folder: Path) -> list[Path]:
+    """A run's finished GGUF files of the whole model, newest first. A GGUF LoRA is none."""
+    found = [path for path in (folder / EXPORTS).glob("*.gguf") if not path.name.endswith(LORA.ending)]
+    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 def summarise(folder: Path) -> RunSummary:
