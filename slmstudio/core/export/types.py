@@ -8,8 +8,8 @@ from typing import Protocol
 
 from slmstudio.core.errors import UserError
 
-BITS_PER_WEIGHT = {"F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K": 6.5625, "Q5_1": 6.0, "Q5_K": 5.5, "Q5_0": 5.5,
-                   "Q4_K": 4.5, "Q4_0": 4.5, "IQ4_NL": 4.5, "IQ4_XS": 4.25, "Q3_K": 3.4375, "Q2_K": 2.625}
+BITS_PER_WEIGHT = {"F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K": 6.5625, "Q5_1": 6.0, "Q5_K": 5.5,
+                   "Q5_0": 5.5, "Q4_K": 4.5, "Q4_0": 4.5, "IQ4_NL": 4.5, "IQ4_XS": 4.25, "Q3_K": 3.4375, "Q2_K": 2.625}
 """Size of llama.cpp's block formats: bytes of a block times eight, divided by its weights (ggml-common.h)."""
 
 FALLBACK = {"Q6_K": "Q8_0", "Q5_K": "Q5_1", "Q4_K": "Q5_0", "Q3_K": "Q4_0", "Q2_K": "Q4_0", "IQ4_XS": "IQ4_NL"}
@@ -126,8 +126,8 @@ class OtherFormat:
 
 MERGED = OtherFormat("MERGED", "-merged", "A Hugging Face folder with the adapter merged in, for vLLM and further "
                      "training.", False)
-ADAPTER = OtherFormat("ADAPTER", "-adapter", "The adapter alone, a few megabytes, for vLLM and PEFT on top of the base.",
-                      True)
+ADAPTER = OtherFormat("ADAPTER", "-adapter", "The adapter alone, a few megabytes, for vLLM and PEFT on top of the "
+                      "base.", True)
 LORA = OtherFormat("LORA", "-lora.gguf", "The adapter alone for llama.cpp and Ollama; in Chat its strength can be "
                    "changed.", True)
 OTHER_FORMATS = (MERGED, ADAPTER, LORA)
@@ -157,6 +157,6 @@ def choose(names: Iterable[str]) -> tuple[list[QuantType], list[OtherFormat]]:
     others = [kind for kind in OTHER_FORMATS if kind.name in wanted]
     known = {kind.name for kind in (*QUANT_TYPES, *OTHER_FORMATS)}
     if unknown := [name for name in wanted if name not in known]:
-        what = f"{', '.join(unknown)} {'is no quantization type' if len(unknown) == 1 else 'are no quantization types'}."
-        raise UserError(what, "", f"Choose from {', '.join(sorted(known))}.")
+        are = "is no quantization type" if len(unknown) == 1 else "are no quantization types"
+        raise UserError(f"{', '.join(unknown)} {are}.", "", f"Choose from {', '.join(sorted(known))}.")
     return sorted(types, key=lambda kind: -kind.bits_per_weight), others
