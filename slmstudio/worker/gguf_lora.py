@@ -37,17 +37,21 @@ def convert(request: dict[str, Any], report: Callable[..., None]) -> None:
     writer.add_name(request["name"])
     alpha = float(max(a.shape[0] for a, _ in low_rank.values()))
     writer.add_float32("adapter.lora.alpha", alpha)
-    total = 0
+    arrays = []
     for name, (a, b) in sorted(low_rank.items()):
         new_name, changed = source.modify(name, b * (adapter.scale(name) * a.shape[0] / alpha))
         for ending, tensor in ((".lora_a", a), (".lora_b", changed)):
-            array = np.ascontiguousarray(tensor.float().numpy())
-            writer.add_tensor(new_name + ending, array)
-            total += array.nbytes
-    report(total_bytes=total)
+            arrays.append(array := np.ascontiguousarray(tensor.float().numpy()))
+            writer.add_tensor_info(new_name + ending, array.shape, array.dtype, array.nbytes)
+    report(total_bytes=sum(array.nbytes for array in arrays))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
+    writer.write_ti_data_to_file()
+    out = writer.fout[0]
+    for array in arrays:
+        writer.write_padding(out, out.tell())
+        out.write(array.tobytes())  # numpy's tofile would not say why it failed
+    writer.write_padding(out, out.tell())
     writer.close()
 
 
