@@ -1,38 +1,16 @@
-"""What a GGUF file is, read from its header: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
-
-A header may be many megabytes of vocabulary. It is walked through once, in pieces; strings and numbers that matter are
-kept, arrays are passed over, and nothing is believed before it is checked against the file's size.
-"""
+"""What a model in a GGUF file is, read from its header."""
 
 from __future__ import annotations
 
 import math
-import os
-import struct
-from collections import Counter
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.model.weights import printable, truncated, what_is
+from slmstudio.core.errors import UserError
+from slmstudio.core.model.gguf_header import DOWNLOAD, Damaged, Header, read_header
+from slmstudio.core.model.weights import printable
 
-VERSION = 3
-"""The newest version that is read; 2 has the same layout."""
-MAX_TEXT = 16 * 2**20
-"""No name and no chat template is longer, in bytes."""
-TENSOR_TYPES = {
-    0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22),
-    7: ("Q5_1", 32, 24), 8: ("Q8_0", 32, 34), 9: ("Q8_1", 32, 40), 10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110),
-    12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176), 14: ("Q6_K", 256, 210), 15: ("Q8_K", 256, 292),
-    16: ("IQ2_XXS", 256, 66), 17: ("IQ2_XS", 256, 74), 18: ("IQ3_XXS", 256, 98), 19: ("IQ1_S", 256, 50),
-    20: ("IQ4_NL", 32, 18), 21: ("IQ3_S", 256, 110), 22: ("IQ2_S", 256, 82), 23: ("IQ4_XS", 256, 136),
-    24: ("I8", 1, 1), 25: ("I16", 1, 2), 26: ("I32", 1, 4), 27: ("I64", 1, 8), 28: ("F64", 1, 8),
-    29: ("IQ1_M", 256, 56), 30: ("BF16", 1, 2), 34: ("TQ1_0", 256, 54), 35: ("TQ2_0", 256, 66), 39: ("MXFP4", 32, 17),
-    40: ("NVFP4", 64, 36), 41: ("Q1_0", 128, 18),
-}
-"""Name, values in a block and bytes of a block, by ggml's number of the type."""
 FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
     13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS",
@@ -41,9 +19,6 @@ FILE_TYPES = {
     40: "Q1_0",
 }
 """Quantization type of a file, by llama.cpp's `general.file_type`."""
-_SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
-_STRING, _ARRAY = 8, 9
-_DOWNLOAD = "Download or make the file again."
 
 
 @dataclass(frozen=True)
@@ -88,156 +63,8 @@ def read_gguf(path: Path | str) -> GgufFacts:
     """
     path = Path(path)
     name = printable(path.name)
-    if path.exists() and not path.is_file():
-        raise UserError(f"{name} is no file.", "A GGUF model is one file.", "Choose the file that ends in .gguf.")
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            reader = _Reader(file, size)
-            tensors = _read_preamble(reader, name)
-            values, lengths = _read_metadata(reader)
-            _refuse_other_kinds(values, lengths, tensors, name)
-            parameters, bytes_by_type, end = _read_tensors(reader, tensors, _alignment(values))
-    except _Damaged as error:
-        raise UserError(f"{name} is damaged.", f"{error}.", _DOWNLOAD) from error
-    except _Unknown as error:
-        raise UserError(f"{name} is newer than this program.", f"{error}.", "Update SLM Studio.") from error
-    except _Short as error:
-        raise UserError(f"{name} is truncated.", "It ends inside its header.", _DOWNLOAD) from error
-    except OSError as error:
-        raise from_os_error(error, "read the GGUF file") from error
-    if end > size:
-        raise UserError(f"{name} is {truncated(size, end)}.", "Its end is missing.", _DOWNLOAD)
-    return _facts(path, size, values, lengths, parameters, bytes_by_type)
-
-
-class _Damaged(Exception):
-    """The header contradicts itself."""
-
-
-class _Unknown(Exception):
-    """The header uses something that came after this program."""
-
-
-class _Short(Exception):
-    """The file ends where the header still goes on."""
-
-
-class _Reader:
-    """Reads little-endian values from a file, a megabyte at a time, never beyond its end."""
-
-    def __init__(self, file: BinaryIO, size: int):
-        self._file, self._size = file, size
-        self._buffer, self._at, self._start = b"", 0, 0
-
-    @property
-    def position(self) -> int:
-        return self._start + self._at
-
-    @property
-    def left(self) -> int:
-        return self._size - self.position
-
-    def take(self, count: int) -> bytes:
-        """The next `count` bytes."""
-        if self._at + count > len(self._buffer):
-            self._fill(count)
-        self._at += count
-        return self._buffer[self._at - count:self._at]
-
-    def peek(self, count: int) -> bytes:
-        """The next bytes, at most `count`, without going on."""
-        found = self.take(min(count, self.left))
-        self._at -= len(found)
-        return found
-
-    def skip(self, count: int) -> None:
-        if count > self.left:
-            raise _Short
-        if self._at + count <= len(self._buffer):
-            self._at += count
-        else:
-            self._start, self._buffer, self._at = self.position + count, b"", 0
-            self._file.seek(self._start)
-
-    def _fill(self, count: int) -> None:
-        if count > self.left:
-            raise _Short
-        rest = self._buffer[self._at:]
-        self._start, self._at = self.position, 0
-        self._buffer = rest + self._file.read(max(count, 2**20) - len(rest))
-        if len(self._buffer) < count:  # the file was cut while it was read
-            raise _Short
-
-    def number(self, layout: str) -> Any:
-        return struct.unpack(layout, self.take(struct.calcsize(layout)))[0]
-
-    def count(self, item_bytes: int, limit: int = 2**40) -> int:
-        """A count of items that take at least `item_bytes` each; `limit` is far above what any model has."""
-        count: int = self.number("<Q")
-        if count > limit or count * item_bytes > self.left:
-            # A cut file promises a little more than it holds; a wrong byte makes the promise absurd.
-            raise _Short if count <= limit else _Damaged("A length in its header is absurd")
-        return count
-
-    def text(self) -> str:
-        return self.take(self.count(1, MAX_TEXT)).decode("utf-8", "replace")
-
-
-def _read_preamble(reader: _Reader, name: str) -> int:
-    """Magic, version and counts; returns the number of tensors and leaves the reader at the number of metadata keys."""
-    head = reader.peek(64)
-    if head[:4] != b"GGUF":
-        if head[:8] in (b"ggjt\x03\0\0\0", b"tjgg\x03\0\0\0") or head[:4] in (b"lmgg", b"fmgg", b"tjgg"):
-            raise UserError(f"{name} is an old GGML file.", "GGUF replaced that format in 2023.", "Choose a GGUF file.")
-        raise UserError(f"{name} is no GGUF file.", f"It is {what_is(head)}." if what_is(head) else
-                        "It does not begin with the letters GGUF.", "Choose a file that ends in .gguf.")
-    reader.skip(4)
-    version = reader.number("<I")
-    if version & 0xFFFF == 0 and version:
-        raise UserError(f"{name} is a GGUF file for big-endian machines.", "",
-                        "Choose the little-endian version of the model.")
-    if version > VERSION:
-        raise _Unknown(f"Its GGUF version is {version}; this program reads up to {VERSION}")
-    if version < 2:
-        raise UserError(f"{name} is GGUF version {version}, which is too old.", "llama.cpp reads version 2 and later.",
-                        "Choose a newer GGUF file of the model.")
-    return reader.count(24, 10**6)  # a tensor's entry takes at least its lengths, its type and its offset
-
-
-def _read_metadata(reader: _Reader) -> tuple[dict[str, Any], dict[str, int]]:
-    """All scalars and texts by key, and the lengths of all arrays."""
-    values: dict[str, Any] = {}
-    lengths: dict[str, int] = {}
-    # The number of keys comes right after the number of tensors, whose entries follow the keys.
-    for _ in range(reader.count(13, 10**5)):
-        key = reader.text()
-        kind = reader.number("<I")
-        if kind == _ARRAY:
-            lengths[key] = _skip_array(reader)
-        elif kind == _STRING:
-            values[key] = reader.text()
-        elif kind in _SCALARS:
-            values[key] = reader.number(_SCALARS[kind])
-        else:
-            raise _Unknown(f"The value of {printable(key)} is of kind {kind}, which is not known here")
-    return values, lengths
-
-
-def _skip_array(reader: _Reader) -> int:
-    kind = reader.number("<I")
-    if kind in _SCALARS:
-        width = struct.calcsize(_SCALARS[kind])
-        count = reader.count(width)
-        reader.skip(count * width)
-        return count
-    if kind != _STRING:
-        raise _Damaged(f"An array in its header is of kind {kind}")
-    count = reader.count(8, 2**24)
-    unpack = struct.Struct("<Q").unpack
-    for _ in range(count):
-        reader.skip(unpack(reader.take(8))[0])
-    return count
+    return _facts(path, read_header(path, lambda values, lengths, tensors: _refuse_other_kinds(
+        values, lengths, tensors, name)))
 
 
 def _refuse_other_kinds(values: dict[str, Any], lengths: dict[str, int], tensors: int, name: str) -> None:
@@ -254,55 +81,17 @@ def _refuse_other_kinds(values: dict[str, Any], lengths: dict[str, int], tensors
         if "tokenizer.ggml.tokens" in lengths:
             raise UserError(f"{name} holds only a vocabulary.", "There are no weights in it.",
                             "Choose the model's GGUF file.")
-        raise UserError(f"{name} holds no weights.", "Its list of tensors is empty.", _DOWNLOAD)
+        raise UserError(f"{name} holds no weights.", "Its list of tensors is empty.", DOWNLOAD)
     if not isinstance(values.get("general.architecture"), str):
-        raise _Damaged("Its header does not name the architecture")
+        raise Damaged("Its header does not name the architecture")
     number, parts = values.get("split.no", 0), values.get("split.count", 1)
     if isinstance(number, int) and number > 0:
         raise UserError(f"{name} is part {number + 1} of {parts} of a model.", "",
                         "Choose the first part; the others must lie beside it.")
 
 
-def _alignment(values: dict[str, Any]) -> int:
-    alignment = values.get("general.alignment", 32)
-    if type(alignment) is not int or alignment <= 0 or alignment & (alignment - 1) or alignment > 2**20:
-        raise _Damaged("Its alignment is no power of two")
-    return alignment
-
-
-def _read_tensors(reader: _Reader, count: int, alignment: int) -> tuple[int, Counter[str], int]:
-    """Walk through the tensors' entries.
-
-    Returns:
-        the number of values, bytes by tensor type, and where the last tensor ends in the file.
-    """
-    values, sizes, extents = 0, Counter[str](), []
-    for _ in range(count):
-        name = printable(reader.text())
-        dimensions = reader.number("<I")
-        if dimensions > 8:
-            raise _Damaged(f"The tensor {name} has {dimensions} dimensions")
-        shape = [reader.number("<Q") for _ in range(dimensions)]
-        kind, offset = reader.number("<I"), reader.number("<Q")
-        if kind not in TENSOR_TYPES:
-            raise _Unknown(f"The tensor {name} is of type {kind}, which is not known here")
-        label, block, block_bytes = TENSOR_TYPES[kind]
-        number = math.prod(shape)
-        if number > 2**48 or offset > 2**56 or offset % alignment or (shape and shape[0] % block):
-            raise _Damaged(f"The entry of the tensor {name} is impossible")
-        size = number // block * block_bytes
-        values += number
-        sizes[label] += size
-        extents.append((offset, offset + size))
-    start = -(-reader.position // alignment) * alignment
-    extents.sort()
-    if any(end > begin for (_, end), (begin, _) in pairwise(extents)):
-        raise _Damaged("Its tensors overlap")
-    return values, sizes, start + max((end for _, end in extents), default=0)
-
-
-def _facts(path: Path, size: int, values: dict[str, Any], lengths: dict[str, int], parameters: int,
-           bytes_by_type: Counter[str]) -> GgufFacts:
+def _facts(path: Path, header: Header) -> GgufFacts:
+    values, lengths = header.values, header.lengths
     architecture = values["general.architecture"]
 
     def number(key: str) -> int | None:
@@ -318,9 +107,11 @@ def _facts(path: Path, size: int, values: dict[str, Any], lengths: dict[str, int
     template = text("tokenizer.chat_template")
     return GgufFacts(
         path=path, name=printable(text("general.name") or path.stem), architecture=printable(architecture),
-        parameters=parameters, context_length=number(f"{architecture}.context_length") or 0,
+        parameters=sum(map(math.prod, header.shapes.values())),
+        context_length=number(f"{architecture}.context_length") or 0,
         vocabulary_size=lengths.get("tokenizer.ggml.tokens") or number(f"{architecture}.vocab_size") or 0,
         layers=number(f"{architecture}.block_count") or 0,
-        quantization=FILE_TYPES.get(file_type if file_type is not None else -1) or bytes_by_type.most_common(1)[0][0],
-        file_bytes=size, chat_template=template, bos_token_id=number("tokenizer.ggml.bos_token_id"),
+        quantization=(FILE_TYPES.get(file_type if file_type is not None else -1)
+                      or header.bytes_by_type.most_common(1)[0][0]),
+        file_bytes=header.file_bytes, chat_template=template, bos_token_id=number("tokenizer.ggml.bos_token_id"),
         eos_token_id=number("tokenizer.ggml.eos_token_id"), parts=parts)

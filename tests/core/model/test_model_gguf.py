@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.model import gguf
+from slmstudio.core.model import gguf, gguf_header
 from slmstudio.core.model.gguf import read_gguf
 
 FUZZ = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -145,6 +145,6 @@ def test_absurd_counts_end_at_once(tmp_path: Path) -> None:
 def test_the_tables_are_those_of_the_gguf_package() -> None:
     constants = pytest.importorskip("gguf.constants")
     types = {kind.value: (kind.name, *size) for kind, size in constants.GGML_QUANT_SIZES.items()}
-    assert types == {key: gguf.TENSOR_TYPES[key] for key in types}
+    assert types == {key: gguf_header.TENSOR_TYPES[key] for key in types}
     named = {kind.value: kind.name.split("_", 1)[1] for kind in constants.LlamaFileType if kind.name != "GUESSED"}
     assert named == {key: gguf.FILE_TYPES[key] for key in named}

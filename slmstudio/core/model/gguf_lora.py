@@ -1,0 +1,134 @@
+"""What a LoRA adapter in a GGUF file changes, and which models it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.model.gguf_header import DOWNLOAD, Damaged, Header, read_header
+from slmstudio.core.model.weights import printable
+
+_A, _B = ".lora_a", ".lora_b"
+_RIGHT_BASE = "Load the base model that the adapter was trained on, and no model that it is merged into already."
+
+
+@dataclass(frozen=True)
+class LoraFacts:
+    """An adapter in one GGUF file.
+
+    Attributes:
+        path: the file.
+        name: as the file says, else its stem.
+        architecture: llama.cpp's name of the base model's.
+        alpha: what the update is multiplied with, over the rank; 0 where the file does not say.
+        rank: the largest of all its pairs.
+        shapes: inputs and outputs of the weights that it changes, by the weight's name.
+        file_bytes: size of the file.
+    """
+
+    path: Path
+    name: str
+    architecture: str
+    alpha: float
+    rank: int
+    shapes: dict[str, tuple[int, int]]
+    file_bytes: int
+
+
+def read_lora(path: Path | str) -> LoraFacts:
+    """Read the header of a GGUF LoRA.
+
+    Raises:
+        UserError: no GGUF file, damaged, truncated, or something else than a LoRA adapter.
+    """
+    path = Path(path)
+    name = printable(path.name)
+
+    def check(values: dict[str, Any], lengths: dict[str, int], tensors: int) -> None:
+        if values.get("general.type") != "adapter" or values.get("adapter.type") != "lora":
+            raise UserError(f"{name} is no LoRA adapter.", "Its header says that it is something else.",
+                            "Choose the adapter's GGUF file; Results exports one.")
+        if not isinstance(values.get("general.architecture"), str) or not tensors:
+            raise Damaged("Its header does not say what it changes")
+
+    header = read_header(path, check)
+    try:
+        shapes, rank = _pairs(header.shapes)
+    except Damaged as error:
+        raise UserError(f"{name} is damaged.", f"{error}.", DOWNLOAD) from error
+    alpha = header.values.get("adapter.lora.alpha")
+    title = header.values.get("general.name")
+    return LoraFacts(path, printable(title if isinstance(title, str) and title else path.stem),
+                     printable(header.values["general.architecture"]),
+                     float(alpha) if isinstance(alpha, (int, float)) else 0.0, rank, shapes, header.file_bytes)
+
+
+def _pairs(tensors: dict[str, tuple[int, ...]]) -> tuple[dict[str, tuple[int, int]], int]:
+    """The changed weights' shapes, and the largest rank: A has inputs × rank values, B rank × outputs."""
+    shapes: dict[str, tuple[int, int]] = {}
+    rank = 0
+    for tensor, a in tensors.items():
+        name = tensor.removesuffix(_A)
+        b = tensors.get(name + _B)
+        if name == tensor and not tensor.endswith(_B):
+            raise Damaged(f"The tensor {printable(tensor)} is no part of a LoRA adapter")
+        if name == tensor:
+            continue
+        if b is None or len(a) < 2 or len(b) < 2:
+            raise Damaged(f"The change of {printable(name)} is not whole")
+        # llama.cpp wants the two of the embedding the other way round.
+        shape, ranks = ((b[1], a[1]), (a[0], b[0])) if name == "token_embd.weight" else ((a[0], b[1]), (a[1], b[0]))
+        if ranks[0] != ranks[1]:
+            raise Damaged(f"The two parts of {printable(name)} have different ranks")
+        shapes[name] = shape
+        rank = max(rank, ranks[0])
+    if any(tensor.endswith(_B) and tensor.removesuffix(_B) not in shapes for tensor in tensors):
+        raise Damaged("Some of its changes are not whole")
+    return shapes, rank
+
+
+def check_fits(lora: LoraFacts, base: Path) -> None:
+    """
+    Raises:
+        UserError: the base model has another architecture or other shapes, or cannot be read.
+    """
+    _check_fits(lora, read_header(base, lambda *_: None), printable(base.name))
+
+
+def _check_fits(lora: LoraFacts, base: Header, name: str) -> None:
+    what = f"The adapter {printable(lora.path.name)} does not fit {name}."
+    architecture = base.values.get("general.architecture")
+    if architecture != lora.architecture:
+        raise UserError(what, f"It was trained on a {lora.architecture} model; this one is "
+                        f"{printable(str(architecture))}.", _RIGHT_BASE)
+    if base.values.get("split.count", 1) not in (0, 1):  # the other tensors are in other files; llama.cpp checks them
+        return
+    for tensor, (inputs, outputs) in lora.shapes.items():
+        shape = base.shapes.get(tensor)
+        if shape is None:
+            raise UserError(what, f"It changes {printable(tensor)}, which the model does not have.", _RIGHT_BASE)
+        if shape[:2] != (inputs, outputs):
+            its = " × ".join(f"{size:,}" for size in shape)
+            raise UserError(what, f"{printable(tensor)} has {its} values in the model, and {inputs:,} × {outputs:,} in "
+                            "the adapter.", _RIGHT_BASE)
+
+
+def fitting(base: Path, candidates: Iterable[Path]) -> list[LoraFacts]:
+    """The adapters among `candidates` that fit a model. Files that are none, or fit others, are passed over.
+
+    Raises:
+        UserError: the model cannot be read.
+    """
+    header = read_header(base, lambda *_: None)
+    found = []
+    for path in candidates:
+        try:
+            lora = read_lora(path)
+            _check_fits(lora, header, base.name)
+        except UserError:
+            continue
+        found.append(lora)
+    return found
