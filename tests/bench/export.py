@@ -2,10 +2,11 @@
 
     python tests/bench/export.py [--json] [--layers N] [--keep FOLDER]
 
-A model of Qwen2 1.5B's shape with random weights, and a LoRA adapter of rank 16 on all linear layers, are built first.
-By hand: PEFT merges and saves, llama.cpp's converter writes F16, llama_model_quantize makes Q4_K_M of it; nothing
-proves the result. Ours: `slmstudio export RUN --type Q4_K_M --json`, the proof included. Sampled every 50 ms: the disk
-that the files take (blocks, the inputs left out) and the resident memory of all processes of a side together.
+A model of Qwen2 1.5B's shape with its own vocabulary and random weights, and a LoRA adapter of rank 16 on all linear
+layers, are built first. By hand: PEFT merges and saves, llama.cpp's converter writes F16, llama_model_quantize makes
+Q4_K_M of it; nothing proves the result. Ours: `slmstudio export RUN --type Q4_K_M --json`, the proof included. Sampled
+every 50 ms: the disk that the files take (blocks, the inputs left out) and the resident memory of all processes of a
+side together.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import time
 from pathlib import Path
 
 import psutil
+import torch
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MARK = "SLMSTUDIO_BENCH_SIDE"
@@ -106,7 +108,6 @@ def run(side: str, *command: str, env: dict[str, str] | None = None) -> str:
 
 def build(folder: Path, layers: int) -> tuple[Path, Path]:
     """The base model and the run."""
-    import torch
     from safetensors.torch import save_file
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -123,16 +124,22 @@ def build(folder: Path, layers: int) -> tuple[Path, Path]:
     with torch.device("meta"):
         shapes = {name: tuple(weight.shape) for name, weight in Qwen2ForCausalLM(config).state_dict().items()}
     torch.manual_seed(0)
-    save_file({name: (torch.randn(shape) * 0.02 if len(shape) > 1 or name.endswith("bias") else torch.ones(shape))
-               .bfloat16() for name, shape in shapes.items() if name != "lm_head.weight"},
+    save_file({name: weight(name, shape) for name, shape in shapes.items() if name != "lm_head.weight"},
               base / "model.safetensors", metadata={"format": "pt"})
+    tokenizer = gguf_models.families(ROOT.parent / "shared") / "qwen2"
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        shutil.copy(gguf_models.starter() / name, base / name)
+        shutil.copy(tokenizer / name, base / name)
     return base, make_run(folder, base, shapes)
 
 
+def weight(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+    """Random; embeddings large enough that the first choice is no tie among 151,936 tokens."""
+    if len(shape) == 1 and not name.endswith("bias"):
+        return torch.ones(shape).bfloat16()
+    return (torch.randn(shape) * (0.1 if "embed" in name else 0.02)).bfloat16()
+
+
 def make_run(folder: Path, base: Path, shapes: dict[str, tuple[int, ...]]) -> Path:
-    import torch
     from safetensors.torch import save_file
 
     from slmstudio.core.run import folder as run_folder
