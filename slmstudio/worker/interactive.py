@@ -22,7 +22,7 @@ from typing import Any, Protocol  # noqa: E402
 from slmstudio.core import files, jobs  # noqa: E402
 from slmstudio.core.errors import UserError  # noqa: E402
 
-KINDS = {"chat": "slmstudio.worker.chat"}
+KINDS = {"chat": "slmstudio.worker.chat", "serve": "slmstudio.worker.serve"}
 """Kind of worker: the module whose `create(emit)` makes its `Service`."""
 
 

@@ -1,0 +1,129 @@
+"""Ollama: a Modelfile with the template and the stop tokens written out, and `ollama create`."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from slmstudio.core import files
+from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.export import quoting, turns
+from slmstudio.core.export.gguf_tokens import GgufTokens, read_tokens
+
+POLL_SECONDS = 0.2
+_FIRST_TOKEN = re.compile(r"\s*(<[^<>\s]+>|\[[A-Z/_]+\])")
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def model_name(gguf: Path) -> str:
+    """A name that Ollama takes, with the quantization type as its tag: pune-helpdesk:q4_k_m."""
+    stem, _, kind = gguf.stem.lower().rpartition("-")
+    tagged = bool(stem) and re.fullmatch(r"(i?q\d\w*|b?f16|f32)", kind) is not None
+    name, tag = (stem, kind) if tagged else (gguf.stem.lower(), "latest")
+    plain = re.sub(r"[^a-z0-9_.]+", "-", name).strip("-._")[:60]
+    return f"{plain or 'my-model'}:{tag}"
+
+
+def modelfile(gguf: Path, context: int, system: str = "") -> tuple[str, tuple[str, ...]]:
+    """
+    Args:
+        context: tokens that Ollama keeps of a conversation.
+        system: system message for conversations that bring none.
+
+    Returns:
+        The Modelfile, and sentences about what is different in Ollama.
+
+    Raises:
+        UserError: the chat template cannot be written in Ollama's language, or the path not in a Modelfile.
+    """
+    tokens = read_tokens(gguf)
+    if tokens.template is None:
+        raise UserError(f"{gguf.name} has no chat template.", "Nobody can know how it was taught to chat.",
+                        "Export an instruct model.")
+    found = turns.take_apart(tokens.template)
+    notes = [*found.notes, *_bos_notes(found, tokens)]
+    if tokens.adds_bos:
+        found = found.without_bos(tokens.bos)
+    path = str(gguf.absolute())
+    if not path.isprintable() or path.startswith('"'):
+        raise UserError(f"The path of {gguf.name} cannot be written in a Modelfile.", "It holds signs that Ollama "
+                        "drops when it reads one, as joiners in Indian scripts.", "Rename the run, or copy the file.")
+    lines = [f"FROM {path}", f'TEMPLATE """{found.go_template()}"""']
+    lines += [f'PARAMETER stop "{end}"' for end in stop_texts(found, tokens)]
+    lines.append(f"PARAMETER num_ctx {context}")
+    if system:
+        if '"""' in system:
+            raise UserError("The system message cannot be written in a Modelfile.", 'It holds """.', "Leave it out.")
+        lines.append(f'SYSTEM """{system}"""')
+    if tokens.normalizer:
+        notes.append(f"The model learned text in Unicode form {tokens.normalizer}; Ollama does not convert to it.")
+    return "\n".join(lines) + "\n", tuple(notes)
+
+
+def stop_texts(found: turns.Turns, tokens: GgufTokens) -> tuple[str, ...]:
+    """What ends a turn: the token that the template puts behind an answer, and those that the file names."""
+    behind = _FIRST_TOKEN.match(found.between)
+    texts = [behind[1]] if behind else []
+    return tuple(text for text in dict.fromkeys([*texts, *tokens.ends]) if text and '"' not in text)
+
+
+def _bos_notes(found: turns.Turns, tokens: GgufTokens) -> list[str]:
+    if tokens.adds_bos and tokens.bos and not found.opening.startswith(tokens.bos):
+        return [f"Ollama puts {tokens.bos} first, which the chat template does not."]
+    return []
+
+
+def program() -> str | None:
+    """Where Ollama is installed; None where it is not."""
+    return shutil.which("ollama")
+
+
+def create_command(name: str, file: Path) -> str:
+    return quoting.command(["ollama", "create", name, "-f", str(file)])
+
+
+def modelfile_path(gguf: Path) -> Path:
+    return gguf.with_suffix(".Modelfile")
+
+
+def create(gguf: Path, name: str, text: str, cancelled: Callable[[], bool] = lambda: False) -> str:
+    """Write the Modelfile beside the GGUF file and run `ollama create`, which copies the model into Ollama's store.
+
+    Returns:
+        The command with which one talks to it.
+
+    Raises:
+        UserError: Ollama is not there, says no, or was cancelled.
+    """
+    ollama = program()
+    if ollama is None:
+        raise UserError("Ollama is not installed.", "There is no program `ollama` on the PATH.",
+                        "Install it, or copy the Modelfile to where it is.")
+    file = modelfile_path(gguf)
+    try:
+        files.write_atomically(file, text)
+        process = subprocess.Popen([ollama, "create", name, "-f", str(file)], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    except OSError as error:
+        raise from_os_error(error, "run ollama create") from error
+    said = _wait(process, cancelled)
+    if process.returncode != 0:
+        lines = [line.strip() for line in _COLOURS.sub("", said).splitlines() if line.strip()]
+        raise UserError(f"Ollama did not take {name}.", f"It says: {lines[-1] if lines else 'nothing'}",
+                        "See that Ollama is at work (ollama serve), then try again.")
+    return quoting.command(["ollama", "run", name])
+
+
+def _wait(process: subprocess.Popen[bytes], cancelled: Callable[[], bool]) -> str:
+    """What the process said until its end."""
+    while True:
+        try:
+            return process.communicate(timeout=POLL_SECONDS)[0].decode("utf-8", "replace")
+        except subprocess.TimeoutExpired:
+            if cancelled():
+                process.kill()
+                process.communicate()
+                raise UserError("Ollama was stopped.", "You cancelled it.", "Press the button again.") from None

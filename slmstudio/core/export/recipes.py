@@ -1,0 +1,178 @@
+"""What to type to use a finished export in other programs: Ollama, vLLM, llama.cpp's server, LM Studio."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files
+from slmstudio.core.errors import UserError
+from slmstudio.core.export import lm_studio, ollama, quoting
+from slmstudio.core.export.types import ADAPTER, LORA, MERGED
+from slmstudio.core.model.gguf import read_gguf
+from slmstudio.core.run import folder as run_folder
+from slmstudio.core.run.folder import RunSummary
+
+CONTEXT = 4096
+"""Tokens of a conversation, where the model was trained for as many: the cache of an 8B model is half a gigabyte."""
+LLAMA_SERVER_PORT = 8080
+VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""vLLM's choices for --max-lora-rank."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to use an export in one program.
+
+    Attributes:
+        program: "ollama", "vllm", "llama.cpp" or "lm-studio".
+        text: what is copied into a terminal or a file; empty where it cannot be done.
+        command: what then starts it, where `text` is a file; empty otherwise.
+        notes: sentences about it.
+        problem: why it cannot be done.
+    """
+
+    program: str
+    text: str = ""
+    command: str = ""
+    notes: tuple[str, ...] = ()
+    problem: UserError | None = None
+
+
+@dataclass(frozen=True)
+class Export:
+    """A GGUF file, and what else its run has left.
+
+    Attributes:
+        name: what programs call the model.
+        context: tokens of a conversation.
+        merged: Hugging Face folder with the adapter merged in.
+        adapter, base: the adapter alone, and the folder of the model that it changes.
+        lora: the adapter as a GGUF file.
+    """
+
+    gguf: Path
+    name: str
+    context: int
+    merged: Path | None = None
+    adapter: Path | None = None
+    base: Path | None = None
+    lora: Path | None = None
+
+
+def find(gguf: Path, run: RunSummary | None = None) -> Export:
+    """Look for what lies around a GGUF file.
+
+    Raises:
+        UserError: it is no complete GGUF file.
+    """
+    facts = read_gguf(gguf)
+    context = min(CONTEXT, facts.context_length or CONTEXT)
+    if run is None:
+        return Export(gguf, gguf.stem, context)
+    name = run_folder.slug(run.config.name)
+    exports = run.folder / run_folder.EXPORTS
+    merged, alone, lora = (exports / f"{name}{kind.ending}" for kind in (MERGED, ADAPTER, LORA))
+    left = run_folder.result_folder(run.folder)
+    adapter = alone if alone.is_dir() else left if left is not None and left.name == run_folder.ADAPTER else None
+    whole = merged if merged.is_dir() else left if left is not None and left.name == run_folder.MODEL else None
+    return Export(gguf, name, context, whole, adapter, Path(run.config.model) if adapter else None,
+                  lora if lora.is_file() else None)
+
+
+def recipes(export: Export, system: str = os.name) -> list[Recipe]:
+    """One recipe for each program; what cannot be done says why.
+
+    Args:
+        system: "nt" is Windows; commands are quoted for its shells.
+    """
+    return [_try("ollama", lambda: _ollama(export, system)), _try("vllm", lambda: _vllm(export)),
+            _try("llama.cpp", lambda: _llama_server(export, system)), _try("lm-studio", lambda: _lm_studio(export))]
+
+
+def _try(program: str, make: Any) -> Recipe:
+    try:
+        recipe: Recipe = make()
+        return recipe
+    except UserError as error:
+        return Recipe(program, problem=error)
+
+
+def _ollama(export: Export, system: str) -> Recipe:
+    text, notes = ollama.modelfile(export.gguf, export.context)
+    command = quoting.command(["ollama", "create", ollama.model_name(export.gguf), "-f",
+                               str(ollama.modelfile_path(export.gguf))], system)
+    return Recipe("ollama", text, command, notes)
+
+
+def _llama_server(export: Export, system: str) -> Recipe:
+    key_file = "llama-server.key"
+    make_key = 'python3 -c "import secrets; print(secrets.token_urlsafe(32))" > ' + key_file
+    serve = ["llama-server", "-m", str(export.gguf), "-c", str(export.context), "--host", "127.0.0.1", "--port",
+             str(LLAMA_SERVER_PORT), "--jinja", "--api-key-file", key_file]
+    first = make_key.replace("python3", "python") if system == "nt" else f"(umask 077; {make_key})"
+    notes = ["The first line makes a key; clients send it as a Bearer token."]
+    if export.lora is not None:
+        notes.append("The adapter alone, for a llama-server that serves the base model: "
+                     + quoting.command(["--lora", str(export.lora)], system))
+    return Recipe("llama.cpp", f"{first}\n{quoting.command(serve, system)}", notes=tuple(notes))
+
+
+def _vllm(export: Export) -> Recipe:
+    if export.merged is not None:
+        words = [str(export.merged), "--served-model-name", export.name]
+        template, notes = export.merged / "chat_template.jinja", []
+    elif export.adapter is not None and export.base is not None:
+        words = [str(export.base), "--enable-lora", "--lora-modules", _lora_module(export.name, export.adapter),
+                 "--max-lora-rank", str(_rank(export.adapter))]
+        template, notes = export.base / "chat_template.jinja", ["Clients ask for the model by the adapter's name."]
+        if not export.base.is_dir():
+            notes.append("The base model is not where it was when the run was made.")
+    else:
+        raise UserError("vLLM needs safetensors.", "It serves GGUF files only as an experiment, slowly.",
+                        f"Export the run as {MERGED.name} or {ADAPTER.name} too.")
+    words += ["--max-model-len", str(export.context), "--host", "127.0.0.1"]
+    if template.is_file():
+        words += ["--chat-template", str(template)]
+    if os.name == "nt":
+        notes.append("vLLM runs on Linux: use WSL2, where drive C: is /mnt/c.")
+    # vLLM has no Windows build, so its command is always one for a POSIX shell.
+    return Recipe("vllm", quoting.command(["vllm", "serve", *words], "posix"), notes=tuple(notes))
+
+
+def _lora_module(name: str, adapter: Path) -> str:
+    """NAME=PATH, or JSON where the path would be cut at its own sign."""
+    if "=" in str(adapter) or "=" in name:
+        return json.dumps({"name": name, "path": str(adapter)}, ensure_ascii=False)
+    return f"{name}={adapter}"
+
+
+def _rank(adapter: Path) -> int:
+    """
+    Raises:
+        UserError: vLLM cannot serve such an adapter.
+    """
+    config = files.read_json(adapter / "adapter_config.json")
+    if config is None:
+        raise UserError("The adapter cannot be read.", f"{adapter} has no readable adapter_config.json.",
+                        f"Export the run as {MERGED.name}.")
+    for field, what in (("use_dora", "DoRA"), ("modules_to_save", "whole layers beside the adapter")):
+        if config.get(field):
+            raise UserError("vLLM cannot serve this adapter alone.", f"It uses {what}.",
+                            f"Export the run as {MERGED.name}: then it is a plain model.")
+    pattern = config.get("rank_pattern")
+    ranks = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]
+    rank = max((rank for rank in ranks if isinstance(rank, int)), default=0)
+    fitting = next((choice for choice in VLLM_RANKS if choice >= rank), None)
+    if fitting is None:
+        raise UserError("vLLM cannot serve this adapter alone.", f"Its rank is {rank}; vLLM goes up to "
+                        f"{VLLM_RANKS[-1]}.", f"Export the run as {MERGED.name}.")
+    return fitting
+
+
+def _lm_studio(export: Export) -> Recipe:
+    return Recipe("lm-studio", str(lm_studio.target(export.gguf)), notes=(
+        "LM Studio shows the file under My Models. Where both folders lie on one disk it takes no room of its own.",))

@@ -1,0 +1,175 @@
+"""What stands between the messages: a chat template taken apart, and written again in Ollama's language.
+
+A jinja template is a program, but nearly all of them do the same: a fixed text before and behind each message. Those
+texts are found by rendering conversations whose messages are markers. Then other conversations are rendered both ways;
+a template that is not understood is said to be so, never approximated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.model.chat_template import ChatTemplate
+
+_S, *_MARKS = (f"mark{letter}qz" for letter in "sabcdefg")
+_WORDS = ("What is the fee?", "शुल्क ₹1,500 है।\n\n1. `form.pdf`", "And {{ then }}?", "<b>7 days</b>", "ठीक है", "Yes.",
+          "Thanks!")
+_SYSTEM = "You are a clerk.\nAnswer in Hindi."
+
+
+@dataclass(frozen=True)
+class Turns:
+    """The fixed texts of a template, for conversations in which user and assistant take turns.
+
+    Attributes:
+        opening: before the first user message where there is no system message.
+        system_before, system_after: around the system message, up to the first user message; None where the template
+            takes no system message.
+        to_assistant: behind a user message that was answered.
+        between: behind an answer, up to the next user message.
+        generation: behind the last user message, up to the answer that is to be written.
+        notes: what is lost or different, in sentences.
+    """
+
+    opening: str
+    system_before: str | None
+    system_after: str
+    to_assistant: str
+    between: str
+    generation: str
+    notes: tuple[str, ...] = ()
+
+    def render(self, messages: Sequence[dict[str, str]]) -> str:
+        """The prompt of a conversation that ends with a user message."""
+        system = "".join(message["content"] for message in messages if message["role"] == "system")
+        turns = [message["content"] for message in messages if message["role"] != "system"]
+        begun = f"{self.system_before}{system}{self.system_after}" if system else self.opening
+        for number, text in enumerate(turns[:-1]):
+            begun += text + (self.between if number % 2 else self.to_assistant)
+        return begun + turns[-1] + self.generation
+
+    def without_bos(self, bos: str) -> Turns:
+        """As for a program that puts the BOS token first by itself."""
+        before = self.system_before.removeprefix(bos) if self.system_before is not None else None
+        return replace(self, opening=self.opening.removeprefix(bos), system_before=before)
+
+    def go_template(self) -> str:
+        """The same in Go's template language, as Ollama runs it: `.Messages`, of which equal roles in a row are put
+        together, and `.System`, which holds the system messages."""
+        begin = _literal(self.opening)
+        if self.system_before is not None:
+            begin = (f"{{{{ if $.System }}}}{_literal(self.system_before)}{{{{ $.System }}}}"
+                     f"{_literal(self.system_after)}{{{{ else }}}}{begin}{{{{ end }}}}")
+        return "\n".join((
+            "{{- $first := true }}",
+            "{{- range $i, $message := .Messages }}",
+            '{{- if eq .Role "user" }}',
+            f"{{{{- if $first }}}}{begin}{{{{ $first = false }}}}{{{{ else }}}}{_literal(self.between)}{{{{ end }}}}",
+            "{{- .Content }}",
+            f"{{{{- if eq (len (slice $.Messages $i)) 1 }}}}{_literal(self.generation)}{{{{ else }}}}"
+            f"{_literal(self.to_assistant)}{{{{ end }}}}",
+            '{{- else if eq .Role "assistant" }}{{ .Content }}',
+            "{{- end }}",
+            "{{- end }}",
+        ))
+
+
+def take_apart(template: ChatTemplate) -> Turns:
+    """Find the fixed texts of a template.
+
+    Raises:
+        UserError: it does not write a conversation as fixed texts around the messages; `why` says where.
+    """
+    found = _parts(template, _conversation(_MARKS[:5]))
+    opening, to_assistant, between, again, between_again, generation = found
+    if (to_assistant, between) != (again, between_again):
+        raise _refuse("It writes the same role differently in different places.")
+    single = _parts(template, _conversation(_MARKS[:1]))
+    if single != [opening, generation]:
+        raise _refuse("It writes the first message differently when it is the only one.")
+    notes = _notes(template)
+    before: str | None = None
+    after = ""
+    if not _takes_system(template):
+        notes.append("The template takes no system message; Ollama leaves it out.")
+    else:
+        before, after, *rest = _parts(template, _conversation(_MARKS[:3], _S))
+        if rest != [to_assistant, between, generation]:
+            raise _refuse("It writes the other messages differently when there is a system message.")
+    turns = Turns(opening, before, after, to_assistant, between, generation, tuple(notes))
+    _prove(template, turns)
+    return turns
+
+
+_UNLIKE = "The chat template cannot be written in Ollama's language."
+
+
+def _refuse(why: str) -> UserError:
+    return UserError(_UNLIKE, why, "Use llama-server or the built-in server: they run the template itself.")
+
+
+def _conversation(texts: Sequence[str], system: str = "") -> list[dict[str, str]]:
+    turns = [{"role": "assistant" if number % 2 else "user", "content": text} for number, text in enumerate(texts)]
+    return [{"role": "system", "content": system}, *turns] if system else turns
+
+
+def _takes_system(template: ChatTemplate) -> bool:
+    """Some refuse it, as Gemma's does; some pass over it."""
+    try:
+        return _S in template.render(_conversation(_MARKS[:1], _S), add_generation_prompt=True)
+    except UserError:
+        return False
+
+
+def _parts(template: ChatTemplate, messages: list[dict[str, str]]) -> list[str]:
+    """The texts before, between and behind the markers."""
+    text = template.render(messages, add_generation_prompt=True)
+    parts = []
+    for message in messages:
+        before, mark, text = text.partition(message["content"])
+        if not mark or message["content"] in text:
+            raise _refuse(f"It does not write {message['role']} messages once each, in their order.")
+        parts.append(before)
+    return [*parts, text]
+
+
+def _prove(template: ChatTemplate, turns: Turns) -> None:
+    """Hold the parts against the template on conversations of other lengths and with other texts."""
+    systems = ["", _SYSTEM] if turns.system_before is not None else [""]
+    for system in systems:
+        for length in (1, 3, 5, 7):
+            messages = _conversation(_WORDS[:length], system)
+            if turns.render(messages) != template.render(messages, add_generation_prompt=True):
+                raise _refuse("What it writes depends on the text or the number of the messages.")
+
+
+def _notes(template: ChatTemplate) -> list[str]:
+    notes = []
+    padded, plain = _conversation([f"  {_MARKS[0]} "]), _conversation(_MARKS[:1])
+    if template.render(padded, add_generation_prompt=True) == template.render(plain, add_generation_prompt=True):
+        notes.append("The template cuts spaces around messages; Ollama does not.")
+    thinking = _conversation(["a", f"<think>{_MARKS[0]}</think>b", "c"])
+    if _MARKS[0] not in template.render(thinking, add_generation_prompt=True):
+        notes.append("The template forgets the reasoning of earlier answers; Ollama keeps it.")
+    if "strftime_now" in template.source:
+        notes.append("The template writes today's date; here it stays the date of today.")
+    if "tools" in template.source:
+        notes.append("Tool calls are left out.")
+    return notes
+
+
+def _literal(text: str) -> str:
+    """An action that writes a text. Go's interpreted strings know JSON's escapes; what Ollama's reader of Modelfiles
+    would drop, as it does with letters that cannot be seen, is escaped."""
+    if not text:
+        return ""
+    escaped = "".join(letter if letter.isprintable() else _escape(letter)
+                      for letter in json.dumps(text, ensure_ascii=False))
+    return "{{ " + escaped + " }}"
+
+
+def _escape(letter: str) -> str:
+    return f"\\u{ord(letter):04x}" if ord(letter) < 0x10000 else f"\\U{ord(letter):08x}"

@@ -1,0 +1,177 @@
+"""The built-in server, seen from outside: its address, its key, and how other programs talk to it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import json
+import os
+import secrets
+import socket
+from pathlib import Path
+
+from slmstudio.core import files, paths
+from slmstudio.core.errors import UserError, from_os_error
+
+LOOPBACK = "127.0.0.1"
+DEFAULT_PORT = 8765
+PORTS_TRIED = 50
+KEY_VARIABLE = "SLMSTUDIO_API_KEY"
+_SERVICE, _ACCOUNT = "slmstudio", "server key"
+
+
+class PortInUse(UserError):
+    """Another program listens at the port.
+
+    Attributes:
+        free_port: one that is free, or None.
+    """
+
+    free_port: int | None = None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_host(host: str, allow_network: bool) -> None:
+    """
+    Raises:
+        UserError: other machines could reach `host`, and nobody has allowed that.
+    """
+    if not is_loopback(host) and not allow_network:
+        raise UserError(f"{host} can be reached from other machines.", "The server listens on this machine alone "
+                        "unless you say otherwise: whoever has the key could use the model, and the connection is "
+                        "not encrypted.", f"Leave the host at {LOOPBACK}, or add --allow-network.")
+
+
+def free_port(host: str, first: int) -> int | None:
+    """The first port from `first` on that nobody listens at; None where fifty in a row are taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in range(first, min(first + PORTS_TRIED, 65536)):
+        with socket.socket(family) as trial, contextlib.suppress(OSError):
+            trial.bind((host, port))
+            return port
+    return None
+
+
+def bind_error(error: OSError, host: str, port: int, free: int | None) -> UserError:
+    """Why the server cannot listen there, in words."""
+    if error.errno == errno.EADDRINUSE:
+        refusal = PortInUse(f"Port {port} is in use.", "Another program listens there.",
+                            f"Port {free} is free: take that one." if free else "Choose another port.")
+        refusal.free_port = free
+        return refusal
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return UserError(f"Port {port} may not be used.", "Ports below 1024 belong to the system.",
+                         f"Choose a port from 1024 on, {DEFAULT_PORT} for instance.")
+    return UserError(f"The server cannot listen at {host}, port {port}.",
+                     f"The system says: {error.strerror or error}.", f"Use {LOOPBACK}.")
+
+
+def url(host: str, port: int) -> str:
+    """The base URL that clients are given."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+
+
+def server_key(new: bool = False) -> str:
+    """The key that clients must send: made once, and kept in the system's keyring, or in a file that only its owner
+    can read where there is no keyring. May take a moment, or ask for the keyring's password.
+
+    Args:
+        new: make another one; programs with the old one are refused from the next start of the server on.
+
+    Raises:
+        UserError: it can be kept nowhere.
+    """
+    known = None if new else _from_keyring() or _from_file()
+    if known:
+        return known
+    key = "slm-" + secrets.token_urlsafe(32)
+    if _into_keyring(key):
+        _key_file().unlink(missing_ok=True)
+        return key
+    try:
+        _write_private(_key_file(), key)
+    except OSError as error:
+        raise from_os_error(error, "keep the server's key") from error
+    return key
+
+
+def _key_file() -> Path:
+    return paths.home() / "server.key"
+
+
+def _from_file() -> str | None:
+    try:
+        return _key_file().read_text("utf-8").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Nobody else can read it at any moment: it is born with its permissions."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    files.fsync_folder(path.parent)
+
+
+def _from_keyring() -> str | None:
+    try:
+        import keyring
+
+        return keyring.get_password(_SERVICE, _ACCOUNT)
+    except Exception:  # no keyring, a locked one, or one that is broken in its own way: the file is there
+        return None
+
+
+def _into_keyring(key: str) -> bool:
+    try:
+        import keyring
+
+        keyring.set_password(_SERVICE, _ACCOUNT, key)
+        return keyring.get_password(_SERVICE, _ACCOUNT) == key
+    except Exception:  # as above
+        return False
+
+
+def curl_snippet(base_url: str, key: str, model: str) -> str:
+    """A command for a POSIX shell that asks one question."""
+    from slmstudio.core.export.quoting import posix
+
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello!"}]}, ensure_ascii=False)
+    return (f"export {KEY_VARIABLE}={posix(key)}\n"
+            f"curl {posix(base_url + '/chat/completions')} \\\n"
+            f'  -H "Authorization: Bearer ${KEY_VARIABLE}" \\\n'
+            f"  -H 'Content-Type: application/json' \\\n"
+            f"  -d {posix(body)}")
+
+
+def python_snippet(base_url: str, key: str, model: str) -> str:
+    """A program for the `openai` package that streams one answer."""
+    return (f"# pip install openai\n"
+            f"from openai import OpenAI\n\n"
+            f"client = OpenAI(base_url={base_url!r}, api_key={key!r})\n"
+            f"answer = client.chat.completions.create(\n"
+            f"    model={model!r},\n"
+            f'    messages=[{{"role": "user", "content": "Hello!"}}],\n'
+            f"    stream=True,\n"
+            f")\n"
+            f"for chunk in answer:\n"
+            f'    print(chunk.choices[0].delta.content or "", end="", flush=True)')
