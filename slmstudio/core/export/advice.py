@@ -1,0 +1,97 @@
+"""Which quantization type suits a machine: what a file needs while it is used, and a proposal with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from slmstudio.core.export.types import QUANT_TYPES, QuantType, Shape
+from slmstudio.core.words import format_bytes
+
+GB = 10**9
+CHAT_CONTEXT = 4096
+_BATCH = 512  # llama.cpp reads a prompt in parts of so many tokens
+_CACHE_BYTES = 2  # the cache of keys and values is F16
+PROCESSOR_BANDWIDTH = 20 * GB
+"""Bytes a second that a laptop's processor reads from memory; each token reads the whole file once."""
+FLUENT = 10.0
+"""Tokens a second at which an answer comes as fast as one reads."""
+USUAL = "Q4_K_M"
+
+
+class ChatShape(Shape, Protocol):
+    """What the memory of a chat depends on; `core.model.facts.ModelFacts` has it."""
+
+    @property
+    def kv_heads(self) -> int: ...
+    @property
+    def head_dim(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """A machine on which the file is to be used.
+
+    Attributes:
+        key: for programs.
+        name: for people.
+        budget: bytes that a model may take; the rest is the system's and other programs'.
+        on_processor: whether the processor does the work, so that the file's size decides the speed.
+    """
+
+    key: str
+    name: str
+    budget: int
+    on_processor: bool
+
+
+TARGETS = (
+    Target("laptop-8", "8 GB laptop, CPU", 6 * GB, True),
+    Target("laptop-16", "16 GB laptop, CPU", 11 * GB, True),
+    Target("gpu-8", "GPU with 8 GB", 7 * GB, False),
+    Target("gpu-12", "GPU with 12 GB", 11 * GB, False),
+    Target("gpu-24", "GPU with 24 GB", 22 * GB, False),
+)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Attributes:
+        type: None where nothing fits.
+        reason: one sentence.
+    """
+
+    type: QuantType | None
+    reason: str
+
+
+def memory_bytes(kind: QuantType, model: ChatShape, context: int = CHAT_CONTEXT) -> int:
+    """What llama.cpp takes for a chat: the file, keys and values of `context` tokens, and the buffer for a batch's
+    logits (its "CPU compute buffer": 512 tokens, the whole vocabulary, 4 bytes)."""
+    cache = 2 * model.layers * model.kv_heads * model.head_dim * _CACHE_BYTES * context
+    return kind.estimate_bytes(model) + cache + _BATCH * model.vocabulary_size * 4
+
+
+def propose(model: ChatShape, target: Target) -> Proposal:
+    """The type to take for a machine: the best that fits; on a processor the best that is fluent too."""
+    ladder = [kind for kind in QUANT_TYPES if kind.quantized]
+    fitting = [kind for kind in ladder if memory_bytes(kind, model) <= target.budget]
+    if not fitting:
+        smallest = ladder[-1]
+        return Proposal(None, f"Even {smallest.name} needs {format_bytes(memory_bytes(smallest, model))}; about "
+                        f"{format_bytes(target.budget)} are free for a model there.")
+    best = fitting[0]
+    if target.on_processor:
+        best = next((kind for kind in fitting if _speed(kind, model) >= FLUENT or kind.name == USUAL), fitting[0])
+    need = format_bytes(memory_bytes(best, model))
+    why = f"{best.name} needs about {need} of the {format_bytes(target.budget)} that are free for a model"
+    if best is not fitting[0]:
+        return Proposal(best, f"{why}; larger types fit too, but would answer more slowly than one reads.")
+    larger = ladder[:ladder.index(best)]
+    rest = f"; {larger[-1].name} would not fit." if larger else ", and loses next to nothing."
+    return Proposal(best, why + rest)
+
+
+def _speed(kind: QuantType, model: ChatShape) -> float:
+    """Tokens a second on a laptop's processor, at most: memory bandwidth by file size."""
+    return PROCESSOR_BANDWIDTH / kind.estimate_bytes(model)

@@ -1,0 +1,53 @@
+"""What a file needs on a machine, and which type is proposed for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from slmstudio.core.export import advice
+from slmstudio.core.export.types import QUANT_TYPES, quant_type
+
+
+@dataclass(frozen=True)
+class Shape:
+    parameters: int
+    vocabulary_size: int
+    layers: int
+    hidden_size: int
+    intermediate_size: int
+    kv_heads: int
+    head_dim: int
+    tied_embeddings: bool = False
+
+
+LLAMA3_8B = Shape(8_030_000_000, 128256, 32, 4096, 14336, 8, 128)
+QWEN2_1B5 = Shape(1_544_000_000, 151936, 28, 1536, 8960, 2, 128, True)
+SMOL_135M = Shape(134_500_000, 49152, 30, 576, 1536, 3, 64, True)
+FALCON_40B = Shape(40_000_000_000, 65024, 60, 8192, 32768, 8, 128)
+TARGETS = {target.key: target for target in advice.TARGETS}
+
+
+@pytest.mark.parametrize("model, target, expected", [
+    (LLAMA3_8B, "laptop-16", "Q4_K_M"), (LLAMA3_8B, "gpu-24", "Q8_0"), (LLAMA3_8B, "gpu-12", "Q8_0"),
+    (LLAMA3_8B, "gpu-8", "Q5_K_M"), (LLAMA3_8B, "laptop-8", "Q4_K_M"), (QWEN2_1B5, "laptop-8", "Q8_0"),
+    (SMOL_135M, "laptop-8", "Q8_0")])
+def test_proposes(model, target: str, expected: str) -> None:
+    proposal = advice.propose(model, TARGETS[target])
+    assert proposal.type is not None and proposal.type.name == expected, proposal
+    assert advice.memory_bytes(proposal.type, model) <= TARGETS[target].budget
+    assert proposal.reason.startswith(expected) and proposal.reason.endswith(".")
+
+
+def test_says_when_nothing_fits() -> None:
+    proposal = advice.propose(FALCON_40B, TARGETS["gpu-8"])
+    assert proposal.type is None and "Even Q2_K" in proposal.reason
+
+
+def test_memory_grows_with_bits_and_context() -> None:
+    needs = [advice.memory_bytes(kind, LLAMA3_8B) for kind in QUANT_TYPES]
+    assert needs == sorted(needs, reverse=True)
+    small = quant_type("Q4_K_M")
+    more = advice.memory_bytes(small, LLAMA3_8B, 8192) - advice.memory_bytes(small, LLAMA3_8B, 4096)
+    assert more == 2 * 32 * 8 * 128 * 2 * 4096  # llama.cpp prints 512 MiB for 4,096 tokens
