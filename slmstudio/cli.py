@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio import cli_runs, cli_serve
+from slmstudio import cli_chat, cli_runs, cli_serve
 from slmstudio.cli_progress import Follower, print_error, print_json, print_table
 from slmstudio.core import jobs
 from slmstudio.core.errors import Problem, UserError
@@ -27,6 +27,7 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Read and check datasets.")
 app.add_typer(data_app, name="data")
 app.add_typer(cli_runs.app)
+app.add_typer(cli_chat.app)
 app.add_typer(cli_serve.app)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
@@ -301,29 +302,6 @@ def export(
     with Follower() as follower:
         outcome = follower.follow(job, "export")
     return _report_outcome(outcome, as_json, {"run_dir": str(run)})
-
-
-@app.command()
-def chat(
-    gguf: Annotated[Path, typer.Argument(help="GGUF file.")],
-    prompt: Annotated[
-        str | None, typer.Option(help="Ask once and print the answer; without it, a conversation.")
-    ] = None,
-    system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
-    temperature: Annotated[float, typer.Option(min=0.0, max=2.0)] = 0.3,
-    top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 0.9,
-    max_tokens: Annotated[int, typer.Option(min=1)] = 512,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    as_json: Json = False,
-) -> int:
-    """Talk to a model in a GGUF file."""
-    from slmstudio.cli_chat import converse
-
-    options = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "seed": seed}
-    result = converse(gguf, prompt, system, options, quiet=as_json)
-    if as_json:
-        print_json(result)
-    return 0
 
 
 def _report_outcome(outcome: jobs.Outcome, as_json: bool, extra: dict[str, Any]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -109,6 +110,8 @@ class InteractiveWorker:
                 code = self._process.wait(1)
         if code == -9:
             why = "It was killed, perhaps for want of memory."
+        elif code is not None and code == -getattr(signal, "SIGBUS", 0):
+            why = "A file that it was reading, most likely the model, was cut short or its disk went away."
         elif code is not None and code < 0:
             why = f"Signal {-code} ended it: a library crashed, or somebody ended it."
         else:

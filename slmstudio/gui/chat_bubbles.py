@@ -2,42 +2,140 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QRect, Qt
-from PySide6.QtGui import QResizeEvent
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from PySide6.QtCore import QRect, Qt, QTimer, Signal
+from PySide6.QtGui import QGuiApplication, QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
+from slmstudio.core.chat.conversation import Message
+from slmstudio.core.chat.markdown import Stream
 from slmstudio.gui import theme
+from slmstudio.gui.chat_markdown import MarkdownView
 from slmstudio.gui.throttle import Throttle
-from slmstudio.gui.widgets import breakable, text_label
+from slmstudio.gui.widgets import IconButton, breakable, text_label
 
 SHARE_OF_WIDTH = 0.92
 CURSOR = "▍"
 PADDING = 12
+REST = 4
+"""Drawing an answer may take one part in so many of the window's time."""
 
 
-class ChatBubble(QFrame):
-    """One message. Questions are shown as typed, answers as Markdown."""
+@dataclass(frozen=True)
+class Action:
+    """A button below messages.
 
-    def __init__(self, role: str, text: str, who: str, parent: QWidget | None = None):
+    Attributes:
+        name: what `ChatBubbles.acted` says when it is pressed.
+        role: below whose messages it stands, "user" or "assistant"; "" for both.
+    """
+
+    name: str
+    icon: str
+    tooltip: str
+    role: str = ""
+
+
+class ChatBubble(QWidget):
+    """One message with what can be done to it. Questions are shown as typed, answers as Markdown.
+
+    Signals:
+        acted(str): the name of the button that was pressed, or "previous" or "next" for another branch.
+
+    Attributes:
+        message: what is shown; None while it is being written.
+        content: its text.
+    """
+
+    acted = Signal(str)
+
+    def __init__(self, role: str, who: str, actions: list[Action], parent: QWidget | None = None):
         super().__init__(parent)
-        self.setProperty("bubble", role)
-        self.role, self.content = role, text
-        self.writing = False
+        self.role, self.content = role, ""
+        self.message: Message | None = None
+        self._writing = False
+        self._actions = actions
         self._room = 0
-        self.label = text_label(wrap=True)
-        self.label.setTextFormat(Qt.TextFormat.PlainText if role == "user" else Qt.TextFormat.MarkdownText)
+        self._stream = Stream(breakable)
+        self.frame = QFrame()
+        self.frame.setProperty("bubble", role)
+        self.frame.setAccessibleName(who)
+        inner = QVBoxLayout(self.frame)
+        inner.setContentsMargins(PADDING, theme.SPACE_S, PADDING, theme.SPACE_S)
+        self.label, self.view = text_label(wrap=True), MarkdownView()
         self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse
                                            | Qt.TextInteractionFlag.TextSelectableByKeyboard)
-        self.label.setAccessibleName(who)
+        inner.addWidget(self.label if role == "user" else self.view)
+        (self.view if role == "user" else self.label).setParent(self)
+        (self.view if role == "user" else self.label).hide()
         column = QVBoxLayout(self)
-        column.setContentsMargins(PADDING, theme.SPACE_S, PADDING, theme.SPACE_S)
-        column.addWidget(self.label)
-        self.show_text()
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        side = Qt.AlignmentFlag.AlignRight if role == "user" else Qt.AlignmentFlag.AlignLeft
+        column.addWidget(self.frame, 0, side)
+        column.addLayout(self._make_foot())
 
-    def show_text(self) -> None:
-        """Draw the message as it is now."""
-        text = breakable(self.content + CURSOR if self.writing else self.content)
-        self.label.setText(text if self.role == "user" else _hard_breaks(text))
+    def _make_foot(self) -> QHBoxLayout:
+        self.figures = text_label("", "small")
+        self.figures.setObjectName("answer_figures")
+        self.branch = text_label("", "small")
+        self.branch.setObjectName("branch")
+        self.steps = [IconButton("chevron-left", self.tr("Show the earlier version")),
+                      IconButton("chevron-right", self.tr("Show the later version"))]
+        for step, name in zip(self.steps, ("previous", "next"), strict=True):
+            step.setObjectName(f"{name}_branch")
+            step.clicked.connect(partial(self.acted.emit, name))
+        self.buttons = [self._make_button(action) for action in self._actions if action.role in ("", self.role)]
+        foot = QHBoxLayout()
+        foot.setSpacing(2)
+        if self.role == "user":
+            foot.addStretch(1)
+        for widget in (self.steps[0], self.branch, self.steps[1], *self.buttons, self.figures):
+            foot.addWidget(widget)
+        if self.role != "user":
+            foot.addStretch(1)
+        self.set_branches(1, 1)
+        self._show_buttons(False)
+        return foot
+
+    def _make_button(self, action: Action) -> IconButton:
+        button = IconButton(action.icon, action.tooltip)
+        button.setObjectName(f"{action.name}_message")
+        button.clicked.connect(partial(self.acted.emit, action.name))
+        return button
+
+    def show_message(self, message: Message, number: int, count: int, figures: str) -> None:
+        """Show a message, which is version `number` of `count` in its place."""
+        self.message = message
+        self._show_buttons(True)
+        self.set_branches(number, count)
+        self.figures.setText(figures)
+        if self._writing and self.content.strip() == message.content:
+            self._draw(self._stream.add(self.content[self._stream.length:]))  # only its end is new
+        elif self._writing or message.content != self.content:
+            self._stream = Stream(breakable)
+            self.content = message.content
+            self._draw(self._stream.add(self.content))
+        self.content, self._writing = message.content, False
+
+    def write(self, text: str) -> None:
+        """More text; `draw_writing` shows it."""
+        self.content += text
+
+    def draw_writing(self) -> None:
+        """Show what was written by now. Only the end of it is read and laid out."""
+        self._writing = True
+        self._draw(self._stream.add(self.content[self._stream.length:]), CURSOR)
+
+    def _draw(self, kept: int, cursor: str = "") -> None:
+        if self.role == "user":
+            self.label.setText(breakable(self.content))
+        else:
+            self.view.show_pieces(self._stream.pieces(cursor), kept)
         self._fit()
 
     def fit(self, available: int) -> None:
@@ -48,14 +146,44 @@ class ChatBubble(QFrame):
     def _fit(self) -> None:
         if not self._room:
             return
+        if self.role != "user":
+            self.view.fit(min(self._room, self.view.wanted_width()))
+            return
         bounds = self.label.fontMetrics().boundingRect(
             QRect(0, 0, self._room, 1 << 22), int(Qt.TextFlag.TextWordWrap), self.label.text())
-        wide = bounds.width() + 2 * theme.SPACE_S >= self._room or "\n" in self.content.strip()
-        self.label.setFixedWidth(self._room if wide and self.role != "user" else min(self._room, bounds.width() + 4))
+        self.label.setFixedWidth(min(self._room, bounds.width() + 4))
+
+    def set_branches(self, number: int, count: int) -> None:
+        """Say which of several versions is shown."""
+        self.branch.setText(f"{number}/{count}")
+        self.branch.setAccessibleName(self.tr("Version {number} of {count}").format(number=number, count=count))
+        for widget in (*self.steps, self.branch):
+            widget.setVisible(count > 1)
+        self.steps[0].setEnabled(number > 1)
+        self.steps[1].setEnabled(number < count)
+
+    def _show_buttons(self, on: bool) -> None:
+        for button in self.buttons:
+            button.setVisible(on)
+
+    def set_dropped(self, dropped: bool) -> None:
+        """Dim it: the model does not see it any more."""
+        if bool(self.frame.property("dropped")) == dropped:
+            return
+        self.frame.setProperty("dropped", dropped)
+        for widget in (self.frame, *self.frame.findChildren(QWidget)):
+            theme.restyle(widget)
+        self.frame.setToolTip(self.tr("The context is full; the model does not see this any more.") if dropped else "")
 
 
 class ChatBubbles(QScrollArea):
-    """Messages, top to bottom; it stays at the end while the reader is there."""
+    """Messages, top to bottom; it stays at the end while the reader is there.
+
+    Signals:
+        acted(str, Message): a button below a message was pressed; see `Action`. Copying is done here.
+    """
+
+    acted = Signal(str, object)
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
@@ -63,9 +191,16 @@ class ChatBubbles(QScrollArea):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setAccessibleName(self.tr("Conversation"))
         self.bubbles: list[ChatBubble] = []
+        self.actions_below = [
+            Action("copy", "copy", self.tr("Copy the whole message")),
+            Action("edit", "edit", self.tr("Ask something else here; both versions are kept"), "user"),
+            Action("again", "again", self.tr("Answer again; both answers are kept"), "assistant")]
         self._at_end = True
         self._writing: ChatBubble | None = None
         self._throttle = Throttle(self._draw_writing, self)
+        # The width changes many times in one resize; laying out once at its end is enough.
+        self._later = QTimer(self, interval=0, singleShot=True)
+        self._later.timeout.connect(self._fit_all)
         page = QWidget()
         page.setProperty("plain", True)
         self._column = QVBoxLayout(page)
@@ -73,63 +208,107 @@ class ChatBubbles(QScrollArea):
         self._column.setSpacing(theme.SPACE_M)
         self._column.addStretch(1)
         self.setWidget(page)
+        self.dropped_line = text_label(self.tr("▲ not seen by the model any more"), "small")
+        self.dropped_line.setObjectName("dropped_line")
+        self.dropped_line.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.dropped_line.setToolTip(self.tr("The context is full. Load the model with a longer one, or begin a new "
+                                             "conversation, when the answers need what was said above."))
+        self.dropped_line.setParent(page)
+        self.dropped_line.hide()
         bar = self.verticalScrollBar()
         bar.valueChanged.connect(self._note_place)
         bar.rangeChanged.connect(self._keep_end)
 
-    def add(self, role: str, text: str) -> ChatBubble:
-        """Append a message."""
-        bubble = ChatBubble(role, text, self.tr("You") if role == "user" else self.tr("Model"))
-        row = QHBoxLayout()
-        if role == "user":
-            row.addStretch(1)
-        row.addWidget(bubble, 0, Qt.AlignmentFlag.AlignTop)
-        if role != "user":
-            row.addStretch(1)
-        self._column.insertLayout(self._column.count() - 1, row)
+    def add_action(self, action: Action) -> None:
+        """Put one more button below the messages that come from now on."""
+        self.actions_below.append(action)
+
+    def show_path(self, path: list[Message], versions: Callable[[Message], list[Message]],
+                  figures: Callable[[Message], str]) -> None:
+        """Show these messages; those that stand there already stay as they are.
+
+        Args:
+            versions: all versions of a message, itself included.
+            figures: what stands below a message.
+        """
+        self._writing = None
+        same = 0
+        for bubble, message in zip(self.bubbles, path, strict=False):
+            if bubble.message is not message:
+                break
+            same += 1
+        while len(self.bubbles) > same:
+            self._remove_last()
+        for number, message in enumerate(path):
+            bubble = self.bubbles[number] if number < same else self._add(message.role)
+            all_versions = versions(message)
+            bubble.show_message(message, all_versions.index(message) + 1, len(all_versions), figures(message))
+
+    def _add(self, role: str) -> ChatBubble:
+        bubble = ChatBubble(role, self.tr("You") if role == "user" else self.tr("Model"), self.actions_below)
+        bubble.acted.connect(lambda name: self._act(name, bubble))
+        self._column.insertWidget(self._column.count() - 1, bubble)
         self.bubbles.append(bubble)
         bubble.fit(self._available())
         self._at_end = True
         return bubble
 
+    def _act(self, name: str, bubble: ChatBubble) -> None:
+        if name == "copy":
+            QGuiApplication.clipboard().setText(bubble.content)
+        elif bubble.message is not None:
+            self.acted.emit(name, bubble.message)
+
     def begin_answer(self) -> None:
         """An answer that is being written."""
-        self._writing = self.add("assistant", "")
-        self._writing.writing = True
-        self._writing.show_text()
+        self._writing = self._add("assistant")
+        self._writing.draw_writing()
 
     def write(self, text: str) -> None:
         """More of the answer. Drawn at most twenty times a second."""
         if self._writing is not None:
-            self._writing.content += text
+            self._writing.write(text)
             self._throttle.request()
 
     def end_answer(self) -> str:
-        """The answer is complete. Returns its text."""
+        """Nothing is written any more; the bubble goes, and `show_path` shows the message. Returns its text."""
         if self._writing is None:
             return ""
         bubble, self._writing = self._writing, None
-        bubble.writing = False
-        bubble.content = bubble.content.strip()
-        bubble.show_text()
-        return bubble.content
+        return bubble.content.strip()
 
-    def remove_last(self) -> None:
-        """Take the last message away."""
+    def keep_writing_as(self, message: Message) -> None:
+        """The bubble that was written is this message now."""
+        bubble = self.bubbles[-1]
+        if bubble.message is None:
+            bubble.message = message
+
+    def set_dropped(self, count: int) -> None:
+        """Mark the first `count` messages as no longer seen by the model."""
+        for number, bubble in enumerate(self.bubbles):
+            bubble.set_dropped(number < count)
+        self._column.removeWidget(self.dropped_line)
+        if 0 < count < len(self.bubbles):
+            self._column.insertWidget(count, self.dropped_line)
+        self.dropped_line.setVisible(0 < count < len(self.bubbles))
+
+    def _remove_last(self) -> None:
         bubble = self.bubbles.pop()
-        row = self._column.takeAt(len(self.bubbles))
+        self._column.removeWidget(bubble)
         bubble.hide()
         bubble.deleteLater()
-        if row is not None and row.layout() is not None:
-            row.layout().deleteLater()
 
     def clear(self) -> None:
         self._writing = None
         while self.bubbles:
-            self.remove_last()
+            self._remove_last()
+        self.set_dropped(0)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
+        self._later.start()
+
+    def _fit_all(self) -> None:
         for bubble in self.bubbles:
             bubble.fit(self._available())
 
@@ -138,7 +317,9 @@ class ChatBubbles(QScrollArea):
 
     def _draw_writing(self) -> None:
         if self._writing is not None:
-            self._writing.show_text()
+            begun = time.monotonic()
+            self._writing.draw_writing()
+            self._throttle.rest((REST - 1) * (time.monotonic() - begun))
 
     def _note_place(self, value: int) -> None:
         self._at_end = value >= self.verticalScrollBar().maximum() - theme.SPACE_L
@@ -146,13 +327,3 @@ class ChatBubbles(QScrollArea):
     def _keep_end(self, _: int, maximum: int) -> None:
         if self._at_end:
             self.verticalScrollBar().setValue(maximum)
-
-
-def _hard_breaks(text: str) -> str:
-    """Markdown joins lines; people's answers mean their line ends. Code between fences stays as it is."""
-    lines, fenced = [], False
-    for line in text.split("\n"):
-        if line.lstrip().startswith("```"):
-            fenced = not fenced
-        lines.append(line if fenced or not line.strip() else line + "  ")
-    return "\n".join(lines)

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
+from slmstudio.core.chat.conversation import Lane, Message
 from slmstudio.core.errors import UserError
 from slmstudio.gui import theme
 from slmstudio.gui.chat_bubbles import ChatBubbles
 from slmstudio.gui.chat_thread import ChatThread
-from slmstudio.gui.transcript import Lane
+from slmstudio.gui.chat_words import figures_text
 from slmstudio.gui.widgets import ElidedLabel, ErrorBanner, SecondaryButton, text_label
+
+KEPT_FIGURES = ("reason", "tokens_per_second", "seconds_to_first_token", "prompt_tokens", "completion_tokens",
+                "dropped_messages")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an answer is drawn with.
+
+    Attributes:
+        system: the system prompt, or "".
+        options: the fields of a "generate" command.
+        instead_of: the message whose place the new one takes; it is shown again when no word of an answer comes.
+    """
+
+    system: str
+    options: dict[str, Any]
+    instead_of: Message | None = None
 
 
 class ChatPane(QFrame):
@@ -21,10 +41,16 @@ class ChatPane(QFrame):
 
     Signals:
         state_changed: it loads, is ready, answers, or has failed.
-        answered: an answer is complete; `lane` holds it.
-        counted(tokens): how many tokens the asked-about conversation has.
+        answered: an answer is complete, its figures are known, or another branch is shown; `lane` holds it.
+        counted(tokens): how many tokens of the context the asked-about conversation takes.
         used(tokens, context_length): how full the context is after an answer.
         unanswered(question): no word of an answer came; the question was taken back.
+        acted(str, Message): a button below a message was pressed that is not the pane's own; see `chat_bubbles.Action`.
+
+    Attributes:
+        lane: the model and the conversation with it.
+        bubbles: the messages on the screen.
+        state: one of "empty", "loading", "ready", "waiting" for its turn to answer, "answering", "failed".
     """
 
     state_changed = Signal()
@@ -32,6 +58,7 @@ class ChatPane(QFrame):
     counted = Signal(int)
     used = Signal(int, int)
     unanswered = Signal(str)
+    acted = Signal(str, object)
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
@@ -39,15 +66,17 @@ class ChatPane(QFrame):
         self.lane = Lane("")
         self.state = "empty"
         self.context_length = 0
+        self.completion = False
         self._thread: ChatThread | None = None
         self._answer_id = 0
+        self._answer: Message | None = None
         self._load: dict[str, Any] = {}
-        self._last_request: dict[str, Any] = {}
+        self.request: Request | None = None
         self._lay_out()
 
     def _lay_out(self) -> None:
-        self.figures = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
-        self.figures.setObjectName("chat_figures")
+        self.line = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
+        self.line.setObjectName("chat_model_line")
         self.banner = ErrorBanner()
         self.banner.setObjectName("chat_banner")
         self.again = SecondaryButton(
@@ -59,24 +88,19 @@ class ChatPane(QFrame):
         self.waiting = text_label("", "muted", wrap=True)
         self.waiting.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.bubbles = ChatBubbles()
+        self.bubbles.acted.connect(self._act)
         self._pages = QStackedWidget()
         self._pages.addWidget(self.waiting)
         self._pages.addWidget(self.bubbles)
-        self.regenerate_button = SecondaryButton(self.tr("Answer again"), self.tr(
-            "Throw the last answer away and draw another. With a seed set, it is the same."), "small")
-        self.regenerate_button.setObjectName("regenerate")
-        self.regenerate_button.clicked.connect(self.regenerate)
-        foot = QHBoxLayout()
-        foot.addWidget(self.regenerate_button)
-        foot.addWidget(self.again)
-        foot.addStretch(1)
+        head = QHBoxLayout()
+        head.addWidget(self.line, 1)
+        head.addWidget(self.again)
         column = QVBoxLayout(self)
         column.setContentsMargins(*[theme.SPACE_M] * 4)
         column.setSpacing(theme.SPACE_S)
-        column.addWidget(self.figures)
+        column.addLayout(head)
         column.addWidget(self.banner)
         column.addWidget(self._pages, 1)
-        column.addLayout(foot)
         self._set_state("empty")
 
     # -- the model -------------------------------------------------------------------------------------------
@@ -93,9 +117,9 @@ class ChatPane(QFrame):
             self._thread.died.connect(self._died)
             self._thread.start()
         self.waiting.setText(self.tr("Loading {name} …").format(name=path.stem))
-        self.figures.setText(path.stem)
+        self.line.setText(path.stem)
         self._set_state("loading")
-        self._thread.send("load", **self._load)
+        self.send("load", **self._load)
 
     def reload(self) -> None:
         """Start a new worker with the same model."""
@@ -111,81 +135,104 @@ class ChatPane(QFrame):
             self._thread = None
         self._set_state("empty")
 
+    def send(self, command: str, **fields: Any) -> None:
+        """Tell the worker something, if there is one."""
+        if self._thread is not None:
+            self._thread.send(command, **fields)
+
     @property
     def name(self) -> str:
         return Path(self.lane.model).stem
 
     # -- the conversation ------------------------------------------------------------------------------------
 
-    def ask(self, question: str, system: str, options: dict[str, Any]) -> None:
-        """Put a question; `answer` lets the model begin."""
-        self.lane.turns.append({"role": "user", "content": question})
-        self.bubbles.add("user", question)
-        self._last_request = {"system": system, "options": options}
+    def ask(self, question: str, system: str, options: dict[str, Any], instead_of: Message | None = None) -> None:
+        """Put a question; `answer` lets the model begin.
+
+        Args:
+            instead_of: an earlier question that it is another version of.
+        """
+        self.request = Request(system, options, instead_of)
+        if instead_of is not None:
+            self.lane.tree.rewind(instead_of)
+        self.lane.tree.add("user", question)
+        self._show_messages()
+        self._set_state("waiting")
+
+    def regenerate(self, answer: Message, system: str, options: dict[str, Any]) -> None:
+        """Let the model answer the same question once more, with another seed; both answers are kept."""
+        if self.state != "ready":
+            return
+        seed = options.get("seed")
+        if seed is not None:
+            options = {**options, "seed": (seed + len(self.lane.tree.siblings(answer))) % 2**31}
+        self.request = Request(system, options, answer)
+        self.lane.tree.rewind(answer)
+        self._show_messages()
         self._set_state("waiting")
 
     def answer(self) -> None:
         """Answer the question that waits."""
-        if self.state == "waiting":
-            self._generate()
-
-    def regenerate(self) -> None:
-        """Draw the last answer anew."""
-        if self.state == "ready" and self._last_request and self.lane.turns[-1]["role"] == "assistant":
-            self.lane.turns.pop()
-            self.bubbles.remove_last()
-            seed = self._last_request["options"].get("seed")
-            options = {**self._last_request["options"], "seed": None if seed is None else (seed + 1) % 2**31}
-            self._last_request = {**self._last_request, "options": options}
-            self._generate()
-
-    def _generate(self) -> None:
-        assert self._thread is not None
+        if self.state != "waiting" or self.request is None:
+            return
         self.banner.clear()
         self.bubbles.begin_answer()
-        self._pages.setCurrentWidget(self.bubbles)
         self._answer_id += 1
+        self._answer = None
         self._set_state("answering")
-        self._thread.send("generate", id=self._answer_id, messages=self.messages(self._last_request["system"]),
-                          **self._last_request["options"])
+        self.send("generate", id=self._answer_id, messages=self.messages(self.request.system),
+                  completion=self.completion, **self.request.options)
 
     def messages(self, system: str, draft: str = "") -> list[dict[str, str]]:
         """The conversation as the worker wants it, with `draft` as its next question."""
-        turns = [{"role": turn["role"], "content": turn["content"]} for turn in self.lane.turns]
+        turns = [{"role": turn.role, "content": turn.content} for turn in self.lane.turns]
         start = [{"role": "system", "content": system}] if system else []
         return [*start, *turns, *([{"role": "user", "content": draft}] if draft else [])]
 
     def stop(self) -> None:
         """End the answer now. What comes late is not shown."""
         if self.state == "waiting":
-            self._take_question_back()
+            self._take_back()
             self._set_state("ready")
-        elif self.state == "answering" and self._thread is not None:
-            self._thread.send("stop", id=self._answer_id)
+        elif self.state == "answering":
+            self.send("stop", id=self._answer_id)
             self._finish({"reason": "stopped"})
 
-    def count(self, system: str, draft: str) -> None:
-        """Ask how many tokens the conversation would have; the answer comes with `counted`."""
+    def count(self, system: str, draft: str, max_tokens: int | None) -> None:
+        """Ask how much of the context the conversation would take; the answer comes with `counted`."""
         messages = self.messages(system, draft)
-        if self.state == "ready" and self._thread is not None and messages:
-            self._thread.send("count", messages=messages)
+        if self.state == "ready" and messages:
+            self.send("count", messages=messages, max_tokens=max_tokens, completion=self.completion)
 
     def show_lane(self, lane: Lane) -> None:
         """Show a conversation that was saved."""
-        self.lane = Lane(lane.model, [dict(turn) for turn in lane.turns])
+        self.stop()
+        self.lane = lane
         self.bubbles.clear()
-        for turn in self.lane.turns:
-            self.bubbles.add(turn["role"], turn["content"])
-        self._pages.setCurrentWidget(self.bubbles if self.lane.turns else self.waiting)
+        self._show_messages()
+        self._set_state(self.state)
+
+    def show_version(self, message: Message) -> None:
+        """Show the branch that this message is in."""
+        self.lane.tree.show(message)
+        self._show_messages()
+        self.answered.emit()
 
     def clear(self) -> None:
         """Begin a new conversation with the same model."""
-        self.stop()
-        self.lane = Lane(self.lane.model)
-        self.bubbles.clear()
-        self._last_request = {}
-        self.figures.setText(self.name)
-        self._set_state(self.state)
+        self.show_lane(Lane(self.lane.model))
+
+    def _act(self, name: str, message: Message) -> None:
+        step = {"previous": -1, "next": 1}.get(name)
+        if step is None:
+            self.acted.emit(name, message)
+        elif self.state not in ("waiting", "answering"):
+            versions = self.lane.tree.siblings(message)
+            self.show_version(versions[(versions.index(message) + step) % len(versions)])
+
+    def _show_messages(self) -> None:
+        self.bubbles.show_path(self.lane.turns, self.lane.tree.siblings, lambda each: figures_text(each.figures))
+        self._pages.setCurrentWidget(self.bubbles if self.lane.turns else self.waiting)
 
     # -- what the worker says --------------------------------------------------------------------------------
 
@@ -200,14 +247,21 @@ class ChatPane(QFrame):
             if self.state == "answering":
                 self._finish(message)
             else:
-                self._show_figures(message)  # it was stopped, and shown so at once
+                self._late_figures(message)  # it was stopped, and shown so at once
         elif kind == "loaded":
-            self.context_length = int(message.get("context_length") or 0)
-            self._set_state("ready")
+            self._loaded(message)
         elif kind == "count":
-            self.counted.emit(int(message.get("tokens") or 0))
+            self.bubbles.set_dropped(int(message.get("dropped_messages") or 0))
+            self.counted.emit(int(message.get("prompt_tokens") or message.get("tokens") or 0))
         elif kind == "error":
             self._fail(message)
+
+    def _loaded(self, message: dict[str, Any]) -> None:
+        self.context_length = int(message.get("context_length") or 0)
+        self.completion = message.get("chat_template") is False
+        device = str(message.get("device") or "").rstrip(".")
+        self.line.setText(" · ".join(part for part in (self.name, device) if part))
+        self._set_state("ready")
 
     def _fail(self, message: dict[str, Any]) -> None:
         if "id" in message and message["id"] != self._answer_id:
@@ -219,47 +273,46 @@ class ChatPane(QFrame):
         elif self.state == "loading":
             self._set_state("failed")
 
+    def _finish(self, done: dict[str, Any]) -> None:
+        self._end_answer({key: done[key] for key in KEPT_FIGURES if done.get(key) is not None})
+        self._show_use(done)
+        self._set_state("ready")
+        self.answered.emit()
+
+    def _late_figures(self, done: dict[str, Any]) -> None:
+        if self._answer is not None:
+            self._answer.figures.update({key: done[key] for key in KEPT_FIGURES if done.get(key) is not None})
+            self._show_messages()
+            self.answered.emit()
+        self._show_use(done)
+
+    def _show_use(self, done: dict[str, Any]) -> None:
+        if done.get("prompt_tokens") is not None:
+            self.bubbles.set_dropped(int(done.get("dropped_messages") or 0))
+            self.used.emit(int(done["prompt_tokens"]) + int(done.get("completion_tokens") or 0),
+                           int(done.get("context_length") or self.context_length))
+
     def _end_answer(self, figures: dict[str, Any]) -> None:
         """Keep the answer, or what there is of it. Without a word of it the question goes too: two questions in a
         row are no conversation that a model knows."""
         text = self.bubbles.end_answer()
-        if text:
-            self.lane.turns.append({"role": "assistant", "content": text, "figures": figures})
+        if not text:
+            self._take_back()
             return
-        self.bubbles.remove_last()
-        self._take_question_back()
+        self._answer = self.lane.tree.add("assistant", text, figures)
+        self.bubbles.keep_writing_as(self._answer)
+        self._show_messages()
 
-    def _take_question_back(self) -> None:
-        self.bubbles.remove_last()
-        self.unanswered.emit(self.lane.turns.pop()["content"])
-
-    def _finish(self, done: dict[str, Any]) -> None:
-        known = {key: done[key] for key in ("reason", "tokens_per_second", "seconds_to_first_token", "prompt_tokens",
-                                            "completion_tokens") if done.get(key) is not None}
-        self._end_answer(known)
-        self._show_figures(done)
-        self._set_state("ready")
-        self.answered.emit()
-
-    def _show_figures(self, done: dict[str, Any]) -> None:
-        self.figures.setText(self._figures_text(done))
-        if done.get("prompt_tokens") is not None:
-            self.used.emit(int(done["prompt_tokens"]) + int(done.get("completion_tokens") or 0),
-                           int(done.get("context_length") or self.context_length))
-
-    def _figures_text(self, done: dict[str, Any]) -> str:
-        parts = [self.name]
-        if done.get("tokens_per_second") is not None:
-            parts.append(self.tr("{speed} tokens/s").format(speed=f"{done['tokens_per_second']:.0f}"))
-        if done.get("seconds_to_first_token") is not None:
-            parts.append(self.tr("first token {time} s").format(time=f"{done['seconds_to_first_token']:.1f}"))
-        if done.get("reason") == "length":
-            parts.append(self.tr("cut at max tokens"))
-        elif done.get("reason") == "stopped":
-            parts.append(self.tr("stopped"))
-        if done.get("dropped_messages"):
-            parts.append(self.tr("{count} oldest messages no longer fit").format(count=done["dropped_messages"]))
-        return " · ".join(parts)
+    def _take_back(self) -> None:
+        """No answer came: show what was there before the question."""
+        before = self.request.instead_of if self.request is not None else None
+        if before is None or before.role == "user":
+            question = self.lane.turns[-1]
+            self.lane.tree.remove(question)
+            self.unanswered.emit(question.content)
+        if before is not None:
+            self.lane.tree.show(before)
+        self._show_messages()
 
     @Slot(object)
     def _died(self, error: Exception) -> None:
@@ -270,23 +323,22 @@ class ChatPane(QFrame):
         if self.state == "answering":
             self._end_answer({})
         elif self.state == "waiting":
-            self._take_question_back()
+            self._take_back()
         self._set_state("failed")
 
     def _set_state(self, state: str) -> None:
-        """One of "empty", "loading", "ready", "waiting" for its turn to answer, "answering", "failed"."""
         self.state = state
         if state == "empty":
             self.waiting.setText(self.tr(
                 "Choose a model above, or drop a GGUF file here. A run gets one when you export it in Results."))
-        elif state == "ready" and not self.lane.turns:
+        elif state == "ready" and self.completion:
+            self.waiting.setText(self.tr(
+                "{name} has no chat template, so nobody can know how it was taught to chat. It goes on with your text "
+                "instead of answering it.").format(name=self.name))
+        elif state == "ready":
             self.waiting.setText(self.tr("{name} is ready. Ask it something.").format(name=self.name))
-        elif state == "waiting":
-            self.figures.setText(self.tr("{name} · answers next").format(name=self.name))
-        elif state == "failed" and not self.lane.turns:
+        elif state == "failed":
             self.waiting.setText("")
         self._pages.setCurrentWidget(self.bubbles if self.lane.turns else self.waiting)
         self.again.setVisible(state == "failed")
-        answered = bool(self.lane.turns) and self.lane.turns[-1]["role"] == "assistant"
-        self.regenerate_button.setVisible(state == "ready" and answered and bool(self._last_request))
         self.state_changed.emit()

@@ -5,27 +5,25 @@ from __future__ import annotations
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
-from slmstudio.core import paths
+from slmstudio.core.chat import sampling, store
+from slmstudio.core.chat.conversation import Conversation, Lane, Message
 from slmstudio.core.errors import UserError
-from slmstudio.gui import theme, transcript
+from slmstudio.gui import theme
 from slmstudio.gui.chat_input import ChatInput
+from slmstudio.gui.chat_list import ChatList
 from slmstudio.gui.chat_models import ModelChoice, known_models
 from slmstudio.gui.chat_pane import ChatPane
 from slmstudio.gui.chat_settings import ChatSettings
-from slmstudio.gui.run_words import when
 from slmstudio.gui.session import Session
 from slmstudio.gui.tasks import run_task
-from slmstudio.gui.transcript import Lane, Transcript
-from slmstudio.gui.widgets import Card, ErrorBanner, IconButton, SecondaryButton, text_label
+from slmstudio.gui.widgets import Card, ErrorBanner, SecondaryButton, text_label
 from slmstudio.gui.widgets.areas import local_paths
-from slmstudio.gui.widgets.two_line import TwoLineList
-
-CHATS_WIDTH = 190
 
 
 class ChatTab(QWidget):
@@ -35,13 +33,14 @@ class ChatTab(QWidget):
         super().__init__(parent)
         self.setAcceptDrops(True)
         self._session = session
-        self._created = time.time()
+        self._now = Conversation(time.time(), {}, [])
         self._file: Path | None = None
+        self._edited: Message | None = None
         self.banner = ErrorBanner()
         self.banner.setObjectName("chat_tab_banner")
         self.panes = [ChatPane(), ChatPane()]
         self.choices = [ModelChoice(self.tr("Model")), ModelChoice(self.tr("Second model"))]
-        self.settings, self.input = ChatSettings(), ChatInput()
+        self.settings, self.input, self.saved = ChatSettings(), ChatInput(), ChatList()
         self._make_header()
         self._lay_out()
         self._connect()
@@ -59,40 +58,23 @@ class ChatTab(QWidget):
             widget.setObjectName(name)
 
     def _lay_out(self) -> None:
-        middle = Card(self.tr("Chat"), actions=[self.compare, self.save])
-        middle.header.insertWidget(1, self.choices[0])
-        middle.header.insertWidget(2, self._against)
-        middle.header.insertWidget(3, self.choices[1])
-        lanes = QHBoxLayout()
-        lanes.setSpacing(theme.SPACE_S)
+        self.middle = Card(self.tr("Chat"), actions=[self.compare, self.save])
+        self.middle.header.insertWidget(1, self.choices[0])
+        self.middle.header.insertWidget(2, self._against)
+        self.middle.header.insertWidget(3, self.choices[1])
+        self.lanes = QHBoxLayout()
+        self.lanes.setSpacing(theme.SPACE_S)
         for pane in self.panes:
-            lanes.addWidget(pane, 1)
-        middle.body.addWidget(self.banner)
-        middle.body.addLayout(lanes, 1)
-        middle.body.addWidget(self.input)
+            self.lanes.addWidget(pane, 1)
+        self.middle.body.addWidget(self.banner)
+        self.middle.body.addLayout(self.lanes, 1)
+        self.middle.body.addWidget(self.input)
         row = QHBoxLayout(self)
         row.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
         row.setSpacing(theme.CARD_GAP)
-        row.addWidget(self._make_chats())
-        row.addWidget(middle, 1)
+        row.addWidget(self.saved)
+        row.addWidget(self.middle, 1)
         row.addWidget(self.settings)
-
-    def _make_chats(self) -> Card:
-        new = IconButton("plus", self.tr("Begin a new conversation with the same models"))
-        new.setObjectName("new_chat")
-        new.clicked.connect(self.new_chat)
-        card = Card(self.tr("Chats"), actions=[new])
-        card.setFixedWidth(CHATS_WIDTH)
-        self.chats = TwoLineList(self.tr("Saved conversations"))
-        self.chats.setObjectName("chats")
-        self.chats.itemClicked.connect(lambda item: self._open(self.chats.value()))
-        self.chats.itemActivated.connect(lambda item: self._open(self.chats.value()))
-        self._no_chats = text_label(
-            self.tr("Conversations are kept on this machine and appear here."), "small", wrap=True
-        )
-        card.body.addWidget(self._no_chats)
-        card.body.addWidget(self.chats, 1)
-        return card
 
     def _connect(self) -> None:
         for number, (pane, choice) in enumerate(zip(self.panes, self.choices, strict=True)):
@@ -100,16 +82,24 @@ class ChatTab(QWidget):
             pane.state_changed.connect(self._show_state)
             pane.answered.connect(self._answered)
             pane.unanswered.connect(self.input.put_back)
+            pane.acted.connect(partial(self._act, pane))
         first = self.panes[0]
         first.counted.connect(lambda tokens: self.input.set_used(tokens, first.context_length))
         first.used.connect(self.input.set_used)
         self.input.sent.connect(self._ask)
         self.input.stopped.connect(self._stop)
         self.input.drafted.connect(self._count)
+        self.input.recalled.connect(self._edit_last)
+        self.input.edit_cancelled.connect(lambda: self._edit(None))
         self.settings.context_changed.connect(self._load_again)
-        self.settings.system_changed.connect(self.input.editor.textChanged)
+        self.settings.system_changed.connect(self.input.recount)
         self.compare.toggled.connect(self._compare)
         self.save.clicked.connect(self._choose_file)
+        self.saved.new_wanted.connect(self.new_chat)
+        self.saved.opened.connect(self._open)
+        self.saved.failed.connect(self.banner.show_error)
+        self.saved.renamed.connect(self._renamed)
+        self.saved.deleted.connect(self._deleted)
         self._session.chat_requested.connect(self.open_models)
         app = QCoreApplication.instance()
         if app is not None:
@@ -120,7 +110,7 @@ class ChatTab(QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         run_task(self, lambda task: known_models(), self._offer, self.banner.show_error)
-        self._read_chats()
+        self.saved.read()
 
     def _offer(self, models: list[tuple[str, Path]]) -> None:
         for choice in self.choices:
@@ -174,11 +164,45 @@ class ChatTab(QWidget):
 
     # -- talking ---------------------------------------------------------------------------------------------
 
+    def _options(self) -> dict[str, Any] | None:
+        """How to answer; None when the settings are wrong, which the banner says then."""
+        options = self.settings.options()
+        try:
+            sampling.parse(options)
+        except UserError as error:
+            self.banner.show_error(error)
+            return None
+        return options
+
     def _ask(self, question: str) -> None:
-        options, system = self.settings.options(), self._system()
+        options = self._options()
+        if options is None:
+            self.input.put_back(question)
+            return
+        edited = self._edited
+        self._edit(None)
         self._start_level()
         for pane in self._shown():
-            pane.ask(question, system, options)
+            pane.ask(question, self._system(), options, same_place(pane, edited))
+
+    def _act(self, pane: ChatPane, name: str, message: Message) -> None:
+        """A button below a message was pressed."""
+        if name == "edit":
+            self._edit(message)
+        elif name == "again":
+            options = self._options()
+            if options is not None:
+                pane.regenerate(message, self._system(), options)
+
+    def _edit_last(self) -> None:
+        questions = [turn for turn in self.panes[0].lane.turns if turn.role == "user"]
+        if questions:
+            self._edit(questions[-1])
+
+    def _edit(self, question: Message | None) -> None:
+        """Take an earlier question into the editor; None leaves it."""
+        self._edited = question
+        self.input.set_editing(question is not None, question.content if question is not None else "")
 
     def _let_next_answer(self) -> None:
         """One after the other: two models that share the processor are slower together, and neither's speed is true."""
@@ -202,7 +226,7 @@ class ChatTab(QWidget):
             pane.stop()
 
     def _count(self, draft: str) -> None:
-        self.panes[0].count(self._system(), draft)
+        self.panes[0].count(self._system(), draft, self.settings.max_tokens())
 
     def _show_state(self) -> None:
         self._let_next_answer()
@@ -215,67 +239,74 @@ class ChatTab(QWidget):
     def new_chat(self) -> None:
         """Begin anew with the same models; what was said is saved already."""
         self._forget()
-        self.chats.setCurrentRow(-1)
+        self.saved.select(None)
         self.input.editor.setFocus()
 
     def _forget(self) -> None:
+        self._edit(None)
         for pane in self.panes:
             pane.clear()
-        self._created, self._file = time.time(), None
+        self._now, self._file = Conversation(time.time(), {}, []), None
         self.input.set_used(0, 0)
         self._show_state()
 
     def _answered(self) -> None:
+        self.input.recount()
         if not {pane.state for pane in self._shown()} & {"answering", "waiting"}:
             self._save()
 
-    def transcript(self) -> Transcript:
+    def conversation(self) -> Conversation:
         """The conversation as it is now."""
-        lanes = [Lane(pane.lane.model, list(pane.lane.turns)) for pane in self._shown()]
-        return Transcript(self._created, self.settings.to_dict(), lanes)
+        self._now.settings = self.settings.to_dict()
+        self._now.lanes = [pane.lane for pane in self._shown()]
+        return self._now
 
     def _save(self) -> None:
-        """Keep the conversation among the chats, off the UI thread."""
-        now = self.transcript()
-        if not now.title:
+        """Keep the conversation among the saved ones, off the UI thread."""
+        now = self.conversation()
+        if not any(lane.tree for lane in now.lanes):
             return
-        if self._file is None:
-            stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(self._created))
-            self._file = paths.chats_dir() / f"{stamp}-{int(self._created * 1000) % 1000:03d}.json"
+        self._file = self._file or store.new_file(now.created)
         file, text = self._file, now.to_json()
-        run_task(self, lambda task: transcript.write(file, text), lambda _: self._read_chats(), self.banner.show_error)
+        run_task(self, lambda task: store.write(file, text), lambda _: self._kept(file), self.banner.show_error)
 
-    def _read_chats(self) -> None:
-        run_task(self, lambda task: transcript.all_transcripts(paths.chats_dir()), self._show_chats,
-                 self.banner.show_error)
+    def _kept(self, file: Path) -> None:
+        if file == self._file:
+            self.saved.select(file)
+        self.saved.read()
 
-    def _show_chats(self, found: list[tuple[Path, Transcript]]) -> None:
-        self._no_chats.setVisible(not found)
-        self.chats.clear()
-        for path, each in found:
-            self.chats.add(each.title or self.tr("Untitled"), when(each.created), path)
-        if self._file is not None:
-            self.chats.select_value(self._file)
+    def _renamed(self, path: Path, name: str) -> None:
+        if path == self._file:
+            self._now.name = name
 
-    def _open(self, path: object) -> None:
-        if not isinstance(path, Path) or path == self._file:
+    def _deleted(self, path: Path) -> None:
+        if path == self._file:
+            self.new_chat()
+
+    def _open(self, path: Path) -> None:
+        if path == self._file:
             return
         try:
-            found = Transcript.read(path)
+            found = Conversation.read(path)
         except UserError as error:
             self.banner.show_error(error)
             return
         self._stop()
-        self._created, self._file = found.created, path
+        self._edit(None)
+        self._now, self._file = found, path
         self.settings.from_dict(found.settings)
         self._set_compared(len(found.lanes) > 1)
-        for number, lane in enumerate(found.lanes[:2]):
-            pane = self.panes[number]
-            loaded = pane.lane.model == lane.model and pane.state == "ready"
-            pane.show_lane(lane)
-            if not loaded:
-                self._load(number, Path(lane.model))
+        for pane, lane in zip(self.panes, found.lanes, strict=False):
+            self._show_lane(pane, lane)
+        self.saved.select(path)
         self._show_state()
+        self.input.recount()
+
+    def _show_lane(self, pane: ChatPane, lane: Lane) -> None:
+        loaded = pane.lane.model == lane.model and pane.state == "ready"
+        pane.show_lane(lane)
+        if not loaded:
+            self._load(self.panes.index(pane), Path(lane.model))
 
     def _choose_file(self) -> None:
         dialog = QFileDialog(self, self.tr("Save the conversation"), "", self.tr("Conversation (*.json)"))
@@ -287,8 +318,8 @@ class ChatTab(QWidget):
 
     def save_as(self, path: Path) -> None:
         """Write the conversation as JSON, and as Markdown beside it."""
-        now = self.transcript()
-        run_task(self, lambda task: transcript.save(now, path), lambda _: self._saved(path), self.banner.show_error)
+        now = self.conversation()
+        run_task(self, lambda task: store.save(now, path), lambda _: self._saved(path), self.banner.show_error)
 
     def _saved(self, path: Path) -> None:
         self.input.note.setText(self.tr("saved as {json} and {markdown}").format(
@@ -307,3 +338,13 @@ class ChatTab(QWidget):
             self._load(0, files[0])
         elif files:
             self.open_models(files)
+
+
+def same_place(pane: ChatPane, edited: Message | None) -> Message | None:
+    """The question of this pane that an edited one stands for: another model was asked the same in the same place."""
+    if edited is None:
+        return None
+    turns = pane.lane.turns
+    if any(turn is edited for turn in turns):
+        return edited
+    return next((turn for turn in turns if turn.role == "user" and turn.content == edited.content), None)

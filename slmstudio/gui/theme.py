@@ -51,6 +51,7 @@ class Theme(QObject):
         super().__init__()
         self.dark = False
         self._icons: dict[tuple[str, str], QIcon] = {}
+        self._rich_text = ""
 
     @property
     def tokens(self) -> dict[str, str]:
@@ -61,6 +62,7 @@ class Theme(QObject):
             return
         self.dark = dark
         self._icons.clear()
+        self._rich_text = ""
         app = cast("QApplication | None", QApplication.instance())
         if app is not None:
             _dress(app)
@@ -72,6 +74,14 @@ class Theme(QObject):
         if key not in self._icons:
             self._icons[key] = QIcon(_draw(name, self.tokens[colour_name]))
         return self._icons[key]
+
+    def rich_text_style(self) -> str:
+        if not self._rich_text:
+            from string import Template
+
+            text = (paths.resources() / "styles" / "markdown.css").read_text(encoding="utf-8")
+            self._rich_text = f"<style>{Template(text).substitute(self.tokens)}</style>"
+        return self._rich_text
 
 
 THEME = Theme()
@@ -136,6 +146,11 @@ def stylesheet(tokens: dict[str, str]) -> str:
     icons = (paths.resources() / "icons").as_posix()
     scheme = "dark" if tokens is DARK else "light"
     return Template(text).substitute(tokens, icons=icons, scheme=scheme)
+
+
+def rich_text_style() -> str:
+    """The style of rich text in labels, to be put before it, in the colours that are on."""
+    return THEME.rich_text_style()
 
 
 def _dress(app: QApplication) -> None:

@@ -5,55 +5,61 @@ The commands and messages are those of `ChatService.handle`.
 
 from __future__ import annotations
 
-import codecs
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core.chat import gpu_layers, sampling
+from slmstudio.core.chat.gpu_layers import GpuLayers
+from slmstudio.core.chat.sampling import Sampling
 from slmstudio.core.errors import UserError
+from slmstudio.core.hardware.machine import read_gpus
 from slmstudio.core.model.gguf import read_gguf
-from slmstudio.worker import llama_log
-from slmstudio.worker.llama_vocab import LlamaVocab
+from slmstudio.core.run import folder as run_folder
+from slmstudio.worker.chat_model import ChatModel
+from slmstudio.worker.chat_text import StopStrings, Text
 
 DEFAULT_CONTEXT = 4096
 """Tokens, where neither the user nor the model sets less: the cache of an 8B model then takes half a gigabyte."""
 MIN_REPLY_SHARE = 8
 """At least one part in so many of the context is kept free for the answer."""
-BATCH_TOKENS = 512
+EMIT_SECONDS = 0.02
+"""Text that is drawn faster than this goes out together."""
 
 
 class ChatService:
-    """One model at a time, and one answer at a time."""
+    """One model at a time, and one answer at a time.
+
+    Attributes:
+        model: what is loaded, or None.
+    """
 
     def __init__(self, emit: Callable[..., None]):
         self._emit = emit
-        self._model: Any = None
-        self._vocab: LlamaVocab | None = None
-        self._context_length = 0
+        self.model: ChatModel | None = None
         self._current: Any = None
         self._stopped: set[Any] = set()
         self._closing = False
+        self._commands = {"load": self._load, "generate": self._generate, "count": self._count,
+                          "unload": self._unload_loudly}
 
     def handle(self, message: dict[str, Any]) -> None:
-        """load {path, context_length, gpu_layers} → loaded; generate {id, messages, temperature, top_p, max_tokens,
-        seed} → token*, done; count {messages} → count; unload → unloaded.
+        """load {path, context_length, gpu_layers} → loaded; unload → unloaded;
+        generate {id, messages, completion, and the fields of Sampling} → token*, done;
+        count {messages, max_tokens, completion} → count.
+
+        `gpu_layers` None chooses by free memory. `completion` goes on with the messages' bare text, for a model without
+        a chat template.
 
         Raises:
             UserError: the model cannot be loaded, or the conversation not be answered.
         """
-        command = message.get("command")
-        if command == "load":
-            self._load(message)
-        elif command == "generate":
-            self._generate(message)
-        elif command == "count":
-            self._emit("count", tokens=len(self._encode(message["messages"], prompt=True)))
-        elif command == "unload":
-            self._unload()
-            self._emit("unloaded")
-        else:
-            raise UserError(f"The chat worker does not know the command {command!r}.")
+        command = self._commands.get(str(message.get("command")))
+        if command is None:
+            raise UserError(f"The chat worker does not know the command {message.get('command')!r}.")
+        command(message)
 
     def interrupt(self, message: dict[str, Any]) -> bool:
         """"stop" marks one answer, running or still waiting; ids must not be used twice. "close" ends all of them."""
@@ -67,172 +73,174 @@ class ChatService:
         path = Path(message["path"])
         facts = read_gguf(path)
         self._unload()
-        llama_log.install()
-        llama_log.RECENT.clear()
-        import llama_cpp
-        import psutil
-
         wanted = message.get("context_length") or DEFAULT_CONTEXT
         length = min(wanted, facts.context_length or wanted)
-        layers = message.get("gpu_layers")
-        if layers is None:
-            layers = -1 if llama_cpp.llama_supports_gpu_offload() else 0
         started = time.monotonic()
-        try:
-            self._model = llama_cpp.Llama(
-                str(path), n_ctx=length, n_batch=min(BATCH_TOKENS, length), n_gpu_layers=layers,
-                n_threads=psutil.cpu_count(logical=False) or 1, verbose=False)
-        except (ValueError, RuntimeError) as error:
-            raise UserError(f"{path.name} cannot be loaded.", f"llama.cpp says: {llama_log.last_error() or error}",
-                            "Choose another GGUF file, a shorter context, or export the run again.") from error
-        self._vocab = LlamaVocab(self._model)
-        self._context_length = length
+        self.model, offload = _load_model(path, length, message.get("gpu_layers"))
         self._emit("loaded", path=str(path), name=facts.name, context_length=length,
-                   trained_context_length=facts.context_length, quantization=facts.quantization, gpu_layers=layers,
-                   chat_template=self._vocab.template is not None, seconds=round(time.monotonic() - started, 3))
+                   trained_context_length=facts.context_length, quantization=facts.quantization,
+                   gpu_layers=offload.layers, all_layers=offload.all_layers, device=offload.reason,
+                   chat_template=self.model.vocab.template is not None, seconds=round(time.monotonic() - started, 3))
 
     def _unload(self) -> None:
-        if self._model is not None:
-            self._model.close()
-        self._model = self._vocab = None
+        model, self.model = self.model, None
+        if model is not None:
+            model.close()
+
+    def _unload_loudly(self, _: dict[str, Any]) -> None:
+        self._unload()
+        self._emit("unloaded")
+
+    def _loaded(self) -> ChatModel:
+        if self.model is None:
+            raise UserError("No model is loaded.", "", "Choose a model first.")
+        return self.model
+
+    def _count(self, message: dict[str, Any]) -> None:
+        model, messages = self._loaded(), message["messages"]
+        completion = bool(message.get("completion"))
+        whole = len(_encode(model, messages, completion))
+        try:
+            prompt, dropped = _fit(model, messages, message.get("max_tokens"), completion)
+            fitted: int | None = len(prompt)
+        except UserError:
+            fitted, dropped = None, 0  # not even the last message fits, which the answer will say
+        self._emit("count", tokens=whole, prompt_tokens=fitted, dropped_messages=dropped,
+                   context_length=model.context_length)
 
     def _generate(self, message: dict[str, Any]) -> None:
         self._current = message.get("id")
+        try:
+            self._answer(self._loaded(), message, sampling.parse(message))
+        finally:
+            self._stopped.discard(self._current)
+
+    def _answer(self, model: ChatModel, message: dict[str, Any], settings: Sampling) -> None:
         started = time.monotonic()
-        prompt, dropped = self._fit(message["messages"], message.get("max_tokens") or self._context_length)
-        room = self._context_length - len(prompt)
-        limit = min(message.get("max_tokens") or room, room)
+        prompt, dropped = _fit(model, message["messages"], settings.max_tokens, bool(message.get("completion")))
+        room = model.context_length - len(prompt)
+        out = _Outlet(lambda text: self._emit("token", id=self._current, text=text), settings.stop,
+                      model.vocab.is_sentencepiece)
+        cached = model.read(prompt, self._is_stopped)
         first = 0.0
         count, reason = 0, "length"
-        text = Text(strip_space=bool(self._vocab and self._vocab.is_sentencepiece))
-        try:
-            cached = self._read_prompt(prompt)
-            for token in self._draw(prompt, message):
+        with closing(model.draw(settings)) as tokens:
+            while count < min(settings.max_tokens or room, room):
+                if self._is_stopped():
+                    reason = "stopped"
+                    break
+                token = next(tokens)
                 first = first or time.monotonic()
-                assert self._vocab is not None
-                if self._vocab.ends(token):
+                if model.vocab.ends(token):
                     reason = "stop"
                     break
                 count += 1
-                if ready := text.add(self._vocab.piece(token)):
-                    self._emit("token", id=self._current, text=ready)
-                if count >= limit:
+                if out.add(model.vocab.piece(token)):
+                    reason = "stop_string"
                     break
-            else:
-                reason = "stopped"
-        finally:
-            self._stopped.discard(self._current)
-        if rest := text.end():
-            self._emit("token", id=self._current, text=rest)
         spent = time.monotonic() - first if first else 0.0
+        out.end(cut=reason == "stop_string")
         self._emit("done", id=self._current, reason=reason, prompt_tokens=len(prompt), cached_tokens=cached,
                    completion_tokens=count,
                    seconds_to_first_token=round(first - started, 3) if first else None,
                    tokens_per_second=round((count - 1) / spent, 1) if count > 1 and spent > 0 else None,
-                   context_length=self._context_length, dropped_messages=dropped)
-
-    def _draw(self, prompt: list[int], message: dict[str, Any]) -> Iterator[int]:
-        """Tokens as they are drawn, until a stop."""
-        seed = message.get("seed")
-        self._model.set_seed(time.time_ns() % 2**32 if seed is None else seed)
-        if self._is_stopped():
-            return
-        for token in self._model.generate(prompt, temp=float(message.get("temperature", 0.7)),
-                                          top_p=float(message.get("top_p", 0.95))):
-            if self._is_stopped():
-                return
-            yield token
-
-    def _read_prompt(self, prompt: list[int]) -> int:
-        """Let the model read all of the prompt but its last token; returns how many it remembered from the last turn.
-
-        A stop ends it in the middle of a batch: llama.cpp asks before every operation. It is asked nothing more while
-        tokens are drawn, where that would cost a tenth of the speed.
-        """
-        import llama_cpp
-
-        model = self._model
-        same = 0
-        for old, new in zip(model.input_ids[:model.n_tokens].tolist(), prompt[:-1], strict=False):
-            if old != new:
-                break
-            same += 1
-        if same < model.n_tokens:
-            if model._ctx.kv_cache_seq_rm(-1, same, -1):
-                model.n_tokens = same
-            else:  # a recurrent model cannot forget only the end
-                model.reset()
-                same = 0
-        asked = llama_cpp.ggml_abort_callback(lambda _: self._is_stopped())
-        llama_cpp.llama_set_abort_callback(model.ctx, asked, None)
-        try:
-            model.eval(prompt[same:-1])
-        except RuntimeError:
-            if not self._is_stopped():
-                raise
-        finally:
-            llama_cpp.llama_set_abort_callback(model.ctx, llama_cpp.ggml_abort_callback(), None)
-        return same
+                   context_length=model.context_length, dropped_messages=dropped)
 
     def _is_stopped(self) -> bool:
         return self._closing or self._current in self._stopped
 
-    def _fit(self, messages: list[dict[str, str]], max_tokens: int) -> tuple[list[int], int]:
-        """The prompt, and how many of the oldest messages were left out so that it fits. A system message always stays.
 
-        Raises:
-            UserError: not even the last message fits.
+class _Outlet:
+    """Lets an answer's text out, whole characters only and nothing of a stop string."""
+
+    def __init__(self, emit: Callable[[str], None], stops: tuple[str, ...], strip_space: bool):
+        self._emit, self._text, self._stops = emit, Text(strip_space), StopStrings(stops)
+        self._waiting, self._not_before = "", 0.0
+
+    def add(self, piece: bytes) -> bool:
+        """One token's bytes. Returns whether a stop string was found."""
+        shown, found = self._stops.add(self._text.add(piece))
+        self._waiting += shown
+        now = time.monotonic()
+        if self._waiting and now >= self._not_before:
+            self._emit(self._waiting)
+            self._waiting, self._not_before = "", now + EMIT_SECONDS
+        return found
+
+    def end(self, cut: bool) -> None:
+        """Nothing follows.
+
+        Args:
+            cut: a stop string was found, and what may be left of it is not let out.
         """
-        room = self._context_length - max(1, min(max_tokens, self._context_length // MIN_REPLY_SHARE))
-        system = [message for message in messages[:1] if message["role"] == "system"]
-        turns = messages[len(system):]
-        dropped = 0
-        while True:
-            prompt = self._encode([*system, *turns], prompt=True)
-            if len(prompt) <= room:
-                return prompt, dropped
-            # The next user message is where a shorter conversation can begin.
-            following = next((i for i in range(1, len(turns)) if turns[i]["role"] == "user"), None)
-            if following is None:
-                raise UserError("The message is too long for the context.",
-                                f"It takes {len(prompt)} tokens; {room} of {self._context_length} are free for it.",
-                                "Shorten it, or load the model with a longer context.")
-            turns = turns[following:]
-            dropped += following
-
-    def _encode(self, messages: list[dict[str, str]], prompt: bool) -> list[int]:
-        if self._vocab is None:
-            raise UserError("No model is loaded.", "", "Choose a model first.")
-        if self._vocab.template is None:
-            raise UserError("This model has no chat template.", "The GGUF file stores none, so nobody can know how it "
-                            "was taught to chat.", "Choose an instruct model, or one that was exported here.")
-        return self._vocab.encode(self._vocab.template.render(messages, add_generation_prompt=prompt))
+        if not cut:
+            shown, found = self._stops.add(self._text.end())
+            self._waiting += shown + ("" if found else self._stops.end())
+        if self._waiting:
+            self._emit(self._waiting)
 
 
-class Text:
-    """Puts characters together from tokens' bytes: a character may need several tokens.
+def _load_model(path: Path, context_length: int, layers: int | None) -> tuple[ChatModel, GpuLayers]:
+    """Load a model onto the card as far as it fits, or onto the processor where the card refuses after all."""
+    import llama_cpp
 
-    Args:
-        strip_space: take off one space at the start, which sentencepiece puts before the first word.
+    supported = llama_cpp.llama_supports_gpu_offload()
+    shape = gpu_layers.read_shape(path)
+    offload = (gpu_layers.choose(shape, context_length, read_gpus()[0], supported=supported,
+                                 training=run_folder.running() is not None) if layers is None
+               else GpuLayers(layers if supported else 0, shape.layers + 1, ""))
+    try:
+        return ChatModel(path, context_length, offload.layers), offload
+    except UserError:
+        if offload.layers == 0:
+            raise
+        return ChatModel(path, context_length, 0), GpuLayers(0, offload.all_layers, "On the processor: the card "
+                                                             "refused the model, whose memory was taken meanwhile.")
+
+
+def _fit(model: ChatModel, messages: list[dict[str, str]], max_tokens: int | None,
+         completion: bool) -> tuple[list[int], int]:
+    """The prompt, and how many of the oldest messages were left out so that it fits. A system message always stays.
+
+    Raises:
+        UserError: not even the last message fits.
     """
+    length = model.context_length
+    room = length - max(1, min(max_tokens or length, length // MIN_REPLY_SHARE))
+    system = [message for message in messages[:1] if message["role"] == "system"]
+    turns = messages[len(system):]
+    # A shorter conversation can begin at each of the user's messages.
+    starts = [0, *(number for number in range(1, len(turns)) if turns[number]["role"] == "user")]
+    low, high = 0, len(starts) - 1
+    found: list[int] = []
+    while low <= high:
+        middle = (low + high) // 2 if found or low else 0  # most often all of it fits
+        prompt = _encode(model, [*system, *turns[starts[middle]:]], completion)
+        if len(prompt) <= room:
+            found, dropped, high = prompt, starts[middle], middle - 1
+        else:
+            low = middle + 1
+    if not found:
+        raise UserError("The message is too long for the context.",
+                        f"It takes {len(prompt)} tokens; {room} of {length} are free for it.",
+                        "Shorten it, or load the model with a longer context.")
+    return found, dropped
 
-    def __init__(self, strip_space: bool):
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._strip_space = strip_space
 
-    def add(self, piece: bytes) -> str:
-        """The characters that are complete by now."""
-        return self._stripped(self._decoder.decode(piece))
-
-    def end(self) -> str:
-        """What is left over: half a character becomes U+FFFD."""
-        return self._stripped(self._decoder.decode(b"", final=True))
-
-    def _stripped(self, text: str) -> str:
-        if self._strip_space and text:
-            self._strip_space = False
-            return text.removeprefix(" ")
-        return text
+def _encode(model: ChatModel, messages: list[dict[str, str]], completion: bool) -> list[int]:
+    if completion:
+        text = "".join(message["content"] for message in messages)
+        if not text:
+            raise UserError("There is nothing to go on with.", "The text is empty.", "Write its beginning.")
+        return model.vocab.served(text)
+    if model.vocab.template is None:
+        raise UserError("This model has no chat template.", "The GGUF file stores none, so nobody can know how it "
+                        "was taught to chat.", "Choose an instruct model, or one that was exported here.")
+    tokens = model.vocab.encode(model.vocab.template.render(messages, add_generation_prompt=True))
+    if not tokens:
+        raise UserError("The chat template makes no text of this conversation.", "The model would read nothing.",
+                        "Choose a model with another chat template.")
+    return tokens
 
 
 def create(emit: Callable[..., None]) -> ChatService:

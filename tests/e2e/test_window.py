@@ -99,11 +99,11 @@ def test_from_a_dropped_file_to_a_reply(qtbot, window, small_dataset):
     question.setPlainText("What is the emergency number?")
     press(qtbot, window, "chat_send")
     qtbot.waitUntil(
-        lambda: any(turn["role"] == "assistant" and turn["content"].strip() for turn in replies(chat)),
+        lambda: any(turn.role == "assistant" and turn.content.strip() for turn in replies(chat)),
         timeout=3 * MINUTES,
     )
 
 
-def replies(chat) -> list[dict[str, str]]:
+def replies(chat):
     """What stands in the conversation."""
-    return [turn for lane in chat.transcript().lanes for turn in lane.turns]
+    return [turn for lane in chat.conversation().lanes for turn in lane.turns]

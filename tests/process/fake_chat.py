@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ from slmstudio.core.errors import UserError
 
 
 def chat() -> int:
-    """Speak the chat protocol. The prompt's first word says what to do: "die", "garbage", "long", or anything."""
+    """Speak the chat protocol. The prompt's first word says what to do: "die", "garbage", "markdown", "long", or
+    anything."""
     # Unbuffered, so that select() sees what is there; open as long as the process lives.
     out, lines = sys.stdout.buffer, open(0, "rb", buffering=0)  # noqa: SIM115
 
@@ -31,17 +33,19 @@ def chat() -> int:
                 say(type="error", error=UserError(f"{message['path']} does not exist.", "It was moved.",
                                                   "Choose another model.").to_dict())
             else:
-                say(type="loaded", context_length=message.get("context_length") or 2048, chat_template=True)
+                say(type="loaded", context_length=message.get("context_length") or 2048, gpu_layers=0,
+                    chat_template="no_template" not in message["path"], device="On the RTX 3060: needs about 1.2 GB.")
         elif command == "count":
-            say(type="count", tokens=sum(len(each["content"].split()) for each in message["messages"]))
+            words = " ".join(each["content"] for each in message["messages"])
+            say(type="count", tokens=len(words.split()), dropped_messages=_dropped(words))
         elif command == "generate":
-            _generate(message, say, lines)
+            _generate(message, say, lines, out)
         elif command == "stop":
             say(type="stopped", id=message["id"])
     return 0
 
 
-def _generate(message: dict[str, Any], say: Any, lines: Any) -> None:
+def _generate(message: dict[str, Any], say: Any, lines: Any, out: Any) -> None:
     import select
 
     prompt = message["messages"][-1]["content"]
@@ -50,6 +54,11 @@ def _generate(message: dict[str, Any], say: Any, lines: Any) -> None:
     words = ["**नमस्ते**", " दुनिया,", " you", " asked:", f" {prompt}"]
     if prompt.startswith("long"):
         words = [f" word{i}" for i in range(100_000)]
+    if prompt.startswith("markdown"):
+        words = ["See [this](https://example.org) <script>x</script>\n\n| a | b |\n|---|---|\n| १ | 2 |\n\n",
+                 "```python\nprint('नमस्ते')\nx =", " 1\n```\n"]
+    if prompt.startswith("garbage"):
+        out.write(b"\xff\x00 garbage\n[1, 2]\nnull\n")
     reason, count = "stop", 0
     for word in words:
         if select.select([lines], [], [], 0.001)[0]:
@@ -64,4 +73,11 @@ def _generate(message: dict[str, Any], say: Any, lines: Any) -> None:
         count += 1
         say(type="token", id=message["id"], text=word)
     say(type="done", id=message["id"], reason=reason, prompt_tokens=12, completion_tokens=count,
-        seconds_to_first_token=0.21, tokens_per_second=41.0, context_length=2048, dropped_messages=0)
+        seconds_to_first_token=0.21, tokens_per_second=41.0, context_length=2048,
+        dropped_messages=_dropped(prompt))
+
+
+def _dropped(text: str) -> int:
+    """"dropped:4" in what was said: so many messages do not fit."""
+    found = re.search(r"dropped:(\d+)", text)
+    return int(found[1]) if found else 0

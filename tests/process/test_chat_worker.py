@@ -72,7 +72,7 @@ def test_answers_in_pieces_and_says_how_fast(chat) -> None:
     texts, done = chat.generate(QUESTION, max_tokens=20)
     assert "New Delhi" in "".join(texts) and len(texts) > 1
     assert (done["type"], done["reason"], done["id"]) == ("done", "stop", chat.generated)
-    assert done["completion_tokens"] == len(texts) and done["dropped_messages"] == 0
+    assert len(texts) <= done["completion_tokens"] < 20 and done["dropped_messages"] == 0
     assert done["seconds_to_first_token"] > 0 and done["tokens_per_second"] > 0
 
 
@@ -194,7 +194,7 @@ def test_what_libraries_print_never_reaches_the_channel() -> None:
 
 
 def test_characters_of_several_tokens_come_whole() -> None:
-    from slmstudio.worker.chat import Text
+    from slmstudio.worker.chat_text import Text
 
     sent = " नमस्ते 👍🏽!"
     for strip, expected in ((False, sent), (True, sent[1:])):

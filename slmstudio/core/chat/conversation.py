@@ -1,0 +1,225 @@
+"""A conversation: for each model a tree of messages, of which one branch is shown.
+
+An edited question and another answer to the same question are branches; none is thrown away.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files
+from slmstudio.core.errors import UserError, from_os_error
+
+FORMAT = 2
+"""Format 1 had no branches; it is read too."""
+TITLE_CHARACTERS = 60
+ROLES = ("user", "assistant")
+
+
+@dataclass
+class Message:
+    """One thing that was said.
+
+    Attributes:
+        id: its number in the tree; a message has a larger one than the message before it.
+        parent: the message before it; None for the first.
+        role: "user" or "assistant".
+        figures: of an answer: its speed, why it ended, and what else is known of it.
+    """
+
+    id: int
+    parent: int | None
+    role: str
+    content: str
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+class Tree:
+    """Messages and their branches. `path` is the branch that is shown, and that a model reads."""
+
+    def __init__(self) -> None:
+        self._messages: dict[int, Message] = {}
+        self._shown: dict[int | None, int] = {}  # by message: which of those that follow it is shown
+
+    def __bool__(self) -> bool:
+        return bool(self._messages)
+
+    def path(self) -> list[Message]:
+        """The messages that are shown, the first one first."""
+        found: list[Message] = []
+        at: int | None = None
+        while (at := self._shown.get(at)) is not None:
+            found.append(self._messages[at])
+        return found
+
+    def add(self, role: str, content: str, figures: dict[str, Any] | None = None) -> Message:
+        """Say something after what is shown."""
+        path = self.path()
+        message = Message(max(self._messages, default=0) + 1, path[-1].id if path else None, role, content,
+                          figures or {})
+        self._messages[message.id] = message
+        self._shown[message.parent] = message.id
+        return message
+
+    def rewind(self, message: Message) -> None:
+        """Show nothing from `message` on: what is added next becomes its sibling."""
+        self._shown.pop(message.parent, None)
+
+    def siblings(self, message: Message) -> list[Message]:
+        """What was said in this place, itself included, oldest first."""
+        return [each for each in self._messages.values() if each.parent == message.parent]
+
+    def show(self, message: Message) -> None:
+        """Show the branch with `message`, and below it what was shown there last."""
+        at: int | None = message.id
+        while at is not None:
+            parent = self._messages[at].parent
+            self._shown[parent] = at
+            at = parent
+
+    def remove(self, message: Message) -> None:
+        """Take a message away with all that follows it; its newest sibling is shown."""
+        gone = {message.id}
+        for each in self._messages.values():  # parents come before their children
+            if each.parent in gone:
+                gone.add(each.id)
+        self._messages = {number: each for number, each in self._messages.items() if number not in gone}
+        self._shown = {parent: child for parent, child in self._shown.items() if child not in gone}
+        rest = self.siblings(message)
+        if rest:
+            self._shown[message.parent] = rest[-1].id
+
+    def messages(self) -> Iterator[Message]:
+        """All messages of all branches, in the order in which they were said."""
+        return iter(self._messages.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"messages": [asdict(each) for each in self._messages.values()], "shown": sorted(self._shown.values())}
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> Tree:
+        """
+        Raises:
+            ValueError, KeyError, TypeError: the state is damaged.
+        """
+        tree = cls()
+        if "turns" in state:  # format 1
+            for turn in state["turns"]:
+                tree._take(Message(len(tree._messages) + 1, len(tree._messages) or None, turn["role"],
+                                   turn["content"], dict(turn.get("figures") or {})))
+            tree._shown = {each.parent: each.id for each in tree._messages.values()}
+            return tree
+        for each in state["messages"]:
+            tree._take(Message(each["id"], each["parent"], each["role"], each["content"],
+                               dict(each.get("figures") or {})))
+        for number in state["shown"]:
+            tree._shown[tree._messages[number].parent] = number
+        return tree
+
+    def _take(self, message: Message) -> None:
+        if message.role not in ROLES or not isinstance(message.content, str):
+            raise ValueError("a message has no text")
+        if type(message.id) is not int or message.id <= max(self._messages, default=0):
+            raise ValueError("the messages are out of order")
+        if message.parent is not None and message.parent not in self._messages:
+            raise ValueError("a message follows none")
+        self._messages[message.id] = message
+
+
+@dataclass
+class Lane:
+    """One model's side of a conversation.
+
+    Attributes:
+        model: the GGUF file's path.
+    """
+
+    model: str
+    tree: Tree = field(default_factory=Tree)
+
+    @property
+    def turns(self) -> list[Message]:
+        """The branch that is shown."""
+        return self.tree.path()
+
+
+@dataclass
+class Conversation:
+    """A conversation with one model, or with several that were asked the same.
+
+    Attributes:
+        created: seconds since 1970.
+        settings: system prompt and sampling at the last question.
+        name: what the person called it; "" for the first question.
+        extra: what else stands in the file, of a newer version or another part of the program; it is kept.
+    """
+
+    created: float
+    settings: dict[str, Any]
+    lanes: list[Lane]
+    name: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The name, or the first question, cut to a line."""
+        first = next((turn.content for lane in self.lanes for turn in lane.turns if turn.role == "user"), "")
+        line = " ".join((self.name or first).split())
+        return line if len(line) <= TITLE_CHARACTERS else line[:TITLE_CHARACTERS - 1] + "…"
+
+    def mentions(self, words: str) -> bool:
+        """Whether the title or anything that was said, in any branch, has these words. Letters' case is ignored."""
+        wanted = words.casefold()
+        said = chain([self.title], (each.content for lane in self.lanes for each in lane.tree.messages()))
+        return any(wanted in text.casefold() for text in said)
+
+    def to_json(self) -> str:
+        lanes = [{"model": lane.model, **lane.tree.to_dict()} for lane in self.lanes]
+        return files.dump_pretty({**self.extra, "format": FORMAT, "title": self.title, "name": self.name,
+                                  "created": self.created, "settings": self.settings, "lanes": lanes})
+
+    @classmethod
+    def read(cls, path: Path) -> Conversation:
+        """
+        Raises:
+            UserError: the file is missing, is no conversation, or was written by a newer version.
+        """
+        try:
+            state = json.loads(path.read_bytes())
+            if isinstance(state.get("format"), int) and state["format"] > FORMAT:
+                raise UserError(f"{path.name} was written by a newer version.", "", "Update SLM Studio.")
+            lanes = [Lane(str(lane["model"]), Tree.from_dict(lane)) for lane in state["lanes"]]
+            known = ("format", "title", "name", "created", "settings", "lanes")
+            extra = {key: value for key, value in state.items() if key not in known}
+            return cls(float(state["created"]), dict(state["settings"]), lanes, str(state.get("name") or ""), extra)
+        except OSError as error:
+            raise from_os_error(error, "open the conversation") from error
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+            raise UserError(f"{path.name} is no conversation.", f"It cannot be read: {_said(error)}.",
+                            "Choose a file that Chat has saved.") from error
+
+    def to_markdown(self) -> str:
+        """What is shown, to read. Models that were asked the same stand together below each question."""
+        names = [Path(lane.model).stem for lane in self.lanes]
+        lines = [f"# {self.title}", "", time.strftime("%Y-%m-%d %H:%M", time.localtime(self.created)), ""]
+        lines += [f"- {key}: {value}" for key, value in {"model": ", ".join(names), **self.settings}.items() if value]
+        asked = [[turn.content for turn in lane.turns if turn.role == "user"] for lane in self.lanes]
+        together = all(questions == asked[0] for questions in asked)
+        said = [[(name, number > 0, turn) for turn in lane.turns]
+                for number, (name, lane) in enumerate(zip(names, self.lanes, strict=True))]
+        order = (each for row in zip_longest(*said) for each in row if each) if together else chain.from_iterable(said)
+        for name, second, turn in order:
+            if turn.role == "user" and second and together:
+                continue
+            lines += ["", f"## {'You' if turn.role == 'user' else name}", "", turn.content.strip()]
+        return "\n".join(lines) + "\n"
+
+
+def _said(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")

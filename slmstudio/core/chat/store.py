@@ -1,0 +1,89 @@
+"""The saved conversations: one JSON file each, in one folder."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from slmstudio.core import files, paths
+from slmstudio.core.chat.conversation import Conversation
+from slmstudio.core.errors import UserError, from_os_error
+
+
+def new_file(created: float) -> Path:
+    """Where a conversation that began then is kept."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
+    return paths.chats_dir() / f"{stamp}-{int(created * 1000) % 1000:03d}.json"
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        files.write_atomically(path, text)
+    except OSError as error:
+        raise from_os_error(error, "save the conversation") from error
+
+
+def save(conversation: Conversation, path: Path) -> None:
+    """Write NAME.json, and NAME.md beside it.
+
+    Raises:
+        UserError: one of them cannot be written.
+    """
+    write(path.with_suffix(".json"), conversation.to_json())
+    write(path.with_suffix(".md"), conversation.to_markdown())
+
+
+def read_all(folder: Path) -> tuple[list[tuple[Path, Conversation]], list[tuple[Path, UserError]]]:
+    """The saved conversations, newest first, and the files that cannot be read, with the reason."""
+    found: list[tuple[Path, Conversation]] = []
+    damaged: list[tuple[Path, UserError]] = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append((path, Conversation.read(path)))
+        except UserError as error:
+            damaged.append((path, error))
+    return sorted(found, key=lambda each: -each[1].created), damaged
+
+
+def rename(path: Path, name: str) -> None:
+    """Give a saved conversation a name; an empty one gives it back its first question.
+
+    Raises:
+        UserError: it cannot be read or written.
+    """
+    conversation = Conversation.read(path)
+    conversation.name = " ".join(name.split())
+    write(path, conversation.to_json())
+
+
+def delete(path: Path) -> bytes:
+    """Put a file into the system's trash. Returns what was in it, for `put_back`.
+
+    Raises:
+        UserError: it cannot be read or moved.
+    """
+    import send2trash
+
+    try:
+        content = path.read_bytes()
+        send2trash.send2trash(path)
+    except OSError as error:
+        raise from_os_error(error, "move the conversation to the trash") from error
+    return content
+
+
+def put_back(path: Path, content: bytes) -> None:
+    """Undo `delete`.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        files.write_atomically(path, content)
+    except OSError as error:
+        raise from_os_error(error, "put the conversation back") from error

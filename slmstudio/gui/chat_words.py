@@ -1,0 +1,24 @@
+"""An answer's figures in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import QCoreApplication
+
+
+def tr(text: str) -> str:
+    return QCoreApplication.translate("ChatWords", text)
+
+
+def figures_text(figures: dict[str, Any]) -> str:
+    """How fast an answer came and why it ended: "41 tokens/s · first token 0.2 s · stopped"."""
+    parts = []
+    if figures.get("tokens_per_second") is not None:
+        parts.append(tr("{speed} tokens/s").format(speed=f"{figures['tokens_per_second']:.0f}"))
+    if figures.get("seconds_to_first_token") is not None:
+        parts.append(tr("first token {time} s").format(time=f"{figures['seconds_to_first_token']:.1f}"))
+    reasons = {"length": tr("cut at max tokens"), "stopped": tr("stopped"), "stop_string": tr("ended by a stop string")}
+    if figures.get("reason") in reasons:
+        parts.append(reasons[figures["reason"]])
+    return " · ".join(parts)
