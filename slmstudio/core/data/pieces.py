@@ -39,10 +39,10 @@ def cut(chunks: Iterator[bytes]) -> Iterator[Piece]:
     """
     first = next(chunks, b"")
     everything = chain([first], chunks)
-    return _lines(everything) if _is_lines(first) else _elements(everything)
+    return _lines(everything) if is_lines(first) else _elements(everything)
 
 
-def _is_lines(first: bytes) -> bool:
+def is_lines(first: bytes) -> bool:
     """Whether the first chunk of the text has a row on each line."""
     text = first.lstrip()
     if text.startswith(b"["):

@@ -1,0 +1,418 @@
+"""Adding one row to a dataset: the old rows stay, the new one reads back, and it can be taken back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from slmstudio.core.data.append import Twin, append, find_twin, undo
+from slmstudio.core.data.new_row import NewRow
+from slmstudio.core.data.reader import read_dataset
+from slmstudio.core.errors import UserError
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40).filter(lambda text: text.strip())
+ENCODINGS = {"utf-8": b"", "utf-8-sig": b"\xef\xbb\xbf", "utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}
+FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def said(*texts: str, system: str = "") -> tuple[dict[str, str], ...]:
+    turns = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
+    return (*([{"role": "system", "content": system}] if system else []), *turns)
+
+
+NEW = NewRow(said("राशन कार्ड?", "तहसील कार्यालय।"))
+PAIR = NewRow(said("राशन कार्ड?", "तहसील कार्यालय।"), rejected="पता नहीं।")
+ROWS: dict[str, dict[str, Any]] = {
+    "messages": {"messages": list(said("Hi", "Hello", system="Be kind."))},
+    "instruction": {"instruction": "Hi", "output": "Hello"},
+    "instruction and input": {"id": 3, "instruction": "Hi", "input": "", "output": "Hello"},
+    "system": {"system": "Be kind.", "instruction": "Hi", "output": "Hello"},
+    "question": {"question": "Hi", "answer": "Hello"},
+    "prompt": {"prompt": "Hi", "completion": "Hello"},
+    "prompt messages": {"prompt": list(said("Hi")), "completion": [{"role": "assistant", "content": "Hello"}]},
+}
+PAIRS: dict[str, dict[str, Any]] = {
+    "texts": {"prompt": "Hi", "chosen": "Hello", "rejected": "No"},
+    "answers are messages": {"prompt": "Hi", "chosen": [{"role": "assistant", "content": "Hello"}],
+                             "rejected": [{"role": "assistant", "content": "No"}]},
+    "all messages": {"prompt": list(said("Hi")), "chosen": [{"role": "assistant", "content": "Hello"}],
+                     "rejected": [{"role": "assistant", "content": "No"}]},
+    "whole conversations": {"chosen": list(said("Hi", "Hello")), "rejected": list(said("Hi", "No"))},
+    "transcripts": {"chosen": "\n\nHuman: Hi\n\nAssistant: Hello", "rejected": "\n\nHuman: Hi\n\nAssistant: No"},
+    "question": {"question": "Hi", "chosen": "Hello", "rejected": "No"},
+    "instruction": {"instruction": "Hi", "input": "", "chosen": "Hello", "rejected": "No"},
+}
+
+
+def last(path: Path) -> dict[str, Any]:
+    """The last row of a JSONL file as it stands there."""
+    found: dict[str, Any] = json.loads(path.read_text("utf-8").splitlines()[-1])
+    return found
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+# -- any row, any file ---------------------------------------------------------------------------------------
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> tuple[dict[str, str], ...]:
+    turns = draw(st.sampled_from([2, 2, 4, 6]))
+    return said(*(draw(TEXT) for _ in range(turns)), system=draw(st.sampled_from(["", "आप सहायक हैं।"])))
+
+
+@st.composite
+def files(draw: st.DrawFn) -> tuple[bytes, bool]:
+    """A file's bytes, and whether it holds preference pairs."""
+    pairs = draw(st.booleans())
+    pool = list((PAIRS if pairs else ROWS).values())
+    rows = draw(st.lists(st.sampled_from(pool), max_size=5))
+    form = draw(st.sampled_from(["lines", "list", "pretty list", "lines of a list", "pretty objects"]))
+    newline = draw(st.sampled_from(["\n", "\r\n"]))
+    if form == "lines":
+        text = "\n".join(json.dumps(row, ensure_ascii=draw(st.booleans())) for row in rows)
+    elif form == "list":
+        text = json.dumps(rows)
+    elif form == "pretty list":
+        text = json.dumps(rows, ensure_ascii=False, indent=draw(st.sampled_from([1, 2, 4, "\t"])))
+    elif form == "lines of a list":
+        text = "[\n" + ",\n".join(map(json.dumps, rows)) + "\n]"
+    else:
+        text = "\n".join(json.dumps(row, indent=2) for row in rows)
+    text += draw(st.sampled_from(["", "\n", "\n\n", " \n"]))
+    encoding = draw(st.sampled_from(list(ENCODINGS)))
+    body = text.replace("\n", newline).encode(encoding.removesuffix("-sig"))
+    return (ENCODINGS[encoding] if body else b"") + body, pairs
+
+
+@FUZZ
+@given(files(), conversations(), TEXT, st.sampled_from([".jsonl", ".json", ".txt"]))
+def test_the_old_rows_and_the_new_one_are_read_back(tmp_path_factory, file, messages, rejected, suffix) -> None:
+    content, pairs = file
+    path = tmp_path_factory.mktemp("append") / f"rows{suffix}"
+    path.write_bytes(content)
+    row = NewRow(messages, rejected if pairs else None)
+    try:
+        before = read_dataset(path).records
+    except UserError:
+        before = []
+    if messages[-1]["content"].strip() == rejected.strip() and pairs:
+        return
+    if suffix == ".txt" and not any(record.messages for record in before):  # brackets are plain text there
+        with pytest.raises(UserError):
+            append(path, row)
+        assert path.read_bytes() == content
+        return
+    added = append(path, row)
+    after = read_dataset(path)
+    assert after.problems == [] and after.records[:-1] == before
+    assert (after.records[-1].messages, after.records[-1].rejected) == (messages, row.rejected)
+    assert (added.rows, added.line) == (len(before) + 1, after.records[-1].line)
+    if content.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")):
+        assert path.read_bytes()[:2] == content[:2], "the encoding stays"
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    with pytest.raises(UserError, match="is in rows"):
+        append(path, row)
+    undo(added)
+    assert path.read_bytes() == content
+
+
+@FUZZ
+@given(st.binary(max_size=300), st.sampled_from(sorted(ROWS)))
+def test_damage_is_never_made_worse(tmp_path_factory, junk: bytes, name: str) -> None:
+    """Whatever stands before and behind: the file is as it was, or has the row, and the same problems as before."""
+    folder = tmp_path_factory.mktemp("damage")
+    good = json.dumps(ROWS[name]).encode() + b"\n"
+    for number, content in enumerate((good + junk, junk + b"\n" + good, b"[" + good + junk + b"]", b"[" + good)):
+        path = folder / f"{number}.jsonl"
+        path.write_bytes(content)
+        try:
+            before = read_dataset(path)
+            append(path, NEW)
+        except UserError:
+            assert path.read_bytes() == content
+            continue
+        after = read_dataset(path)
+        assert after.records[:-1] == before.records and after.problems == before.problems
+        assert after.records[-1].messages == NEW.messages
+
+
+# -- layouts -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_row_has_the_columns_of_the_others(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "rows.jsonl", [ROWS[name]])
+    append(path, NEW)
+    added, like = last(path), ROWS[name]
+    assert set(added) == set(like) - {"id"}
+    assert {key: type(value) for key, value in added.items()} == {key: type(like[key]) for key in added}
+    assert list(added) == [key for key in like if key in added]
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_pair_has_the_columns_of_the_others(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "pairs.jsonl", [PAIRS[name]])
+    append(path, PAIR)
+    added, like = last(path), PAIRS[name]
+    assert {key: type(value) for key, value in added.items()} == {key: type(value) for key, value in like.items()}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_longer_conversation_and_a_system_message_find_a_way(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "rows.jsonl", [ROWS[name]])
+    for messages in (said("a", "b", "c", "d", system="Kind."), said("e", "f", system="Kind.")):
+        append(path, NewRow(messages))
+        assert read_dataset(path).records[-1].messages == messages
+
+
+def test_a_text_that_looks_like_a_transcript_stays_one_text(tmp_path: Path) -> None:
+    path = write(tmp_path / "pairs.jsonl", [PAIRS["transcripts"]])
+    row = NewRow(said("Hi", "Say\n\nHuman: Hello"), rejected="No")
+    append(path, row)
+    assert read_dataset(path).records[-1].messages == row.messages
+
+
+def test_a_new_file_is_made_and_unmade(tmp_path: Path) -> None:
+    for name, begins in (("new/rows.jsonl", '{"messages"'), ("new/rows.json", "[\n{")):
+        added = append(tmp_path / name, NEW)
+        assert added.created and (tmp_path / name).read_text("utf-8").startswith(begins)
+        assert read_dataset(tmp_path / name).records[0].messages == NEW.messages
+        undo(added)
+        assert not (tmp_path / name).exists()
+    with pytest.raises(UserError, match="cannot be made"):
+        append(tmp_path / "rows.csv", NEW)
+
+
+def test_tags_are_columns_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "test.jsonl"
+    append(path, NewRow(NEW.messages, tags={"category": "ration card", "language": "hi"}))
+    append(path, NewRow(said("Hi", "Hello"), tags={"category": "", "language": " "}))
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert (rows[0]["category"], rows[0]["language"]) == ("ration card", "hi")
+    assert list(rows[1]) == ["messages"]
+    assert len(read_dataset(path).records) == 2
+
+
+def test_pretty_lists_stay_pretty(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    rows = [ROWS["instruction"], {"instruction": "a", "output": "b"}]
+    path.write_text(json.dumps(rows, indent=2) + "\n")
+    append(path, NewRow(said("c", "d")))
+    assert path.read_text() == json.dumps([*rows, {"instruction": "c", "output": "d"}], indent=2) + "\n"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    append(path, NewRow(said("e", "f")))
+    assert b"\n" not in path.read_bytes().replace(b"\r\n", b"")
+
+
+def test_line_ends_stay_as_they_are(tmp_path: Path) -> None:
+    line = json.dumps(ROWS["instruction"]).encode()
+    for end in (b"\r\n", b"\n", b"\r"):
+        path = tmp_path / "rows.jsonl"
+        path.write_bytes(line + end + line.replace(b"Hi", b"Hey") + end)
+        append(path, NEW)
+        assert path.read_bytes().count(end) == 3 and path.read_bytes().endswith(end)
+        assert path.read_bytes().replace(end, b"").count(b"\r") == path.read_bytes().replace(end, b"").count(b"\n") == 0
+
+
+# -- what is refused -----------------------------------------------------------------------------------------
+
+
+def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
+    chat = write(tmp_path / "chat.jsonl", [ROWS["messages"]])
+    pairs = write(tmp_path / "pairs.jsonl", [PAIRS["texts"]])
+    labelled = write(tmp_path / "labelled.jsonl", [{**ROWS["prompt"], "label": True}])
+    text = tmp_path / "text.txt"
+    text.write_text("Plain text.\n")
+    for path, row, words in ((chat, PAIR, "preference pair among conversations"),
+                             (pairs, NEW, "conversation among preference pairs"),
+                             (labelled, NEW, "answers marked"), (text, NEW, "plain text")):
+        before = path.read_bytes()
+        with pytest.raises(UserError, match=f"does not fit into {path.name}") as caught:
+            append(path, row)
+        assert words in caught.value.why and path.read_bytes() == before
+
+
+@pytest.mark.parametrize("row", [
+    NewRow(said("Hi", "  ")), NewRow(said(" ", "Hello")), NewRow(said("Hi")), NewRow(()),
+    NewRow(said("Hi", "same"), rejected="same"), NewRow(said("Hi", "Hello"), rejected=""), NewRow(said("\ud83d", "x"))])
+def test_incomplete_rows_are_refused_before_anything_is_touched(tmp_path: Path, row: NewRow) -> None:
+    with pytest.raises(UserError, match="cannot be added") as caught:
+        append(tmp_path / "rows.jsonl", row)
+    assert caught.value.why and not list(tmp_path.iterdir())
+
+
+def test_the_same_row_is_refused_and_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [ROWS["question"], ROWS["prompt messages"] | {"prompt": list(said("a"))}])
+    with pytest.raises(UserError, match="already") as caught:
+        append(path, NewRow(said(" Hi", "Hello ")))
+    assert "Line 1" in caught.value.why
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    for name, content in (("a.jsonl", b"\x00\x01\x02"), ("b.jsonl", b"{broken\n"), ("c.csv", b"q,a\n1,2\n"),
+                          ("d.jsonl", b"PK\x03\x04zip")):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(UserError):
+            append(path, NEW)
+        assert path.read_bytes() == content
+    with pytest.raises(UserError, match="is a folder"):
+        append(tmp_path, NEW)
+
+
+def test_a_row_without_its_end_does_not_swallow_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(ROWS["instruction"]) + '\n{"instruction": "half')
+    append(path, NEW)
+    found = read_dataset(path)
+    assert len(found.records) == 2 and len(found.problems) == 1
+
+
+# -- the file is whole at every moment -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(small_disk: Path) -> None:
+    path = write(small_disk / "rows.jsonl", [{"instruction": "x" * 150_000, "output": "y"}])
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="add the row to rows") as caught:
+        append(path, NEW)
+    assert "disk is full" in caught.value.why
+    assert path.read_bytes() == before and [each.name for each in small_disk.iterdir()] == ["rows.jsonl"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_permissions_and_links_stay(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [ROWS["messages"]])
+    path.chmod(0o640)
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(path)
+    append(link, NEW)
+    assert link.is_symlink() and len(read_dataset(path).records) == 2
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_kill_at_any_moment_leaves_whole_rows(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [ROWS["messages"]])
+    code = ("import sys; from pathlib import Path\n"
+            "from slmstudio.core.data.append import append\nfrom slmstudio.core.data.new_row import NewRow\n"
+            "for n in range(10_000):\n"
+            "    append(Path(sys.argv[1]), NewRow(({'role': 'user', 'content': f'{n}' * 3000},\n"
+            "                                      {'role': 'assistant', 'content': 'b'})))\n"
+            "    print(n, flush=True)\n")
+    child = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE,
+                             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])})
+    assert child.stdout is not None
+    for _ in range(12):
+        child.stdout.readline()
+    child.send_signal(signal.SIGKILL)
+    told = 12 + len(child.stdout.read().splitlines())
+    child.wait()
+    found = read_dataset(path)
+    assert found.problems == [] and told + 1 <= len(found.records) <= told + 2
+
+
+def test_several_writers_lose_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [ROWS["messages"]])
+    errors: list[Exception] = []
+
+    def add(number: int) -> None:
+        try:
+            append(path, NewRow(said(f"question {number}", "answer")))
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert {row.prompt[-1] for row in read_dataset(path).records} == {"Hi"} | {f"question {n}" for n in range(8)}
+
+
+def test_a_file_that_changes_meanwhile_keeps_what_came(tmp_path: Path) -> None:
+    """Another program appends between our reading and our writing: we begin again."""
+    path = write(tmp_path / "rows.jsonl", [ROWS["messages"]])
+    late = {"instruction": "Late", "output": "Row"}
+    calls = 0
+
+    def meanwhile() -> bool:
+        nonlocal calls
+        calls += 1
+        if calls == 3:  # the second look at the file has begun
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(late) + "\n")
+        return False
+
+    try:
+        append(path, NEW, cancelled=meanwhile)
+    except UserError as error:
+        assert "changed while it was read" in error.what
+        append(path, NEW)
+    assert [row.prompt[-1] for row in read_dataset(path).records] == ["Hi", "Late", "राशन कार्ड?"]
+
+
+def test_undo_only_while_the_row_is_the_last_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [ROWS["messages"]])
+    added = append(path, NEW)
+    later = append(path, NewRow(said("later", "row")))
+    with pytest.raises(UserError, match="cannot be taken back") as caught:
+        undo(added)
+    assert caught.value.remedy and len(read_dataset(path).records) == 3
+    undo(later)
+    undo(added)
+    assert len(read_dataset(path).records) == 1
+    with pytest.raises(UserError, match="cannot be taken back"):
+        undo(added)
+    path.unlink()
+    with pytest.raises(UserError, match="take the row back"):
+        undo(added)
+
+
+def test_cancelled(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [ROWS["messages"]])
+    with pytest.raises(UserError, match="cancelled"):
+        append(path, NEW, cancelled=lambda: True)
+    assert len(read_dataset(path).records) == 1
+
+
+# -- rows of the training data in a test set -----------------------------------------------------------------
+
+
+def test_twins_in_the_training_data(tmp_path: Path) -> None:
+    path = write(tmp_path / "train.jsonl", [
+        {"messages": list(said("Hi", "Other", "And?", "More"))},
+        {"system": "Kind.", "question": "Hi", "answer": "Hello"}, {"question": "Hi ", "answer": " Hello"}])
+    assert find_twin(path, NewRow(said("Hi", "Hello"))) == Twin(3, True)
+    assert find_twin(path, NewRow(said("Hi", "Third"))) == Twin(1, False)
+    assert find_twin(path, NewRow(said("Hi", "Other", "And?", "Less"))) == Twin(1, False)
+    assert find_twin(path, NewRow(said("Hello", "Hi"))) is None
+    with pytest.raises(UserError):
+        find_twin(tmp_path / "gone.jsonl", NEW)
