@@ -1,0 +1,188 @@
+"""Votes of blind comparisons, kept append-only: one JSON object a line, with all that is needed to judge it again."""
+
+from __future__ import annotations
+
+import functools
+import random
+import secrets
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files, paths
+from slmstudio.core.errors import from_os_error
+
+FORMAT = 1
+MOST_ANSWERS = 4
+BEST, ALL_GOOD, ALL_BAD = "best", "all good", "all bad"
+
+
+@dataclass(frozen=True)
+class VotedModel:
+    """What gave an answer. Two are the same where the file's bytes, the adapter's bytes and its strength are.
+
+    Attributes:
+        name: as people know it.
+        path: the GGUF file.
+        bytes: its size.
+        sha256: of its bytes, in hexadecimal.
+        adapter_sha256: of the GGUF LoRA on it, or "".
+        strength: the adapter's, 1 for as trained; 0 without one.
+    """
+
+    name: str
+    path: str
+    bytes: int
+    sha256: str
+    adapter_sha256: str = ""
+    strength: float = 0.0
+
+    @property
+    def identity(self) -> tuple[str, str, float]:
+        return self.sha256, self.adapter_sha256, self.strength
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One of the answers that were compared.
+
+    Attributes:
+        messages: the conversation that it answers; after the first question each model has a conversation of its own.
+        text: the answer.
+    """
+
+    model: VotedModel
+    messages: tuple[dict[str, str], ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One judgement.
+
+    Attributes:
+        time: seconds since 1970.
+        answers: two to four, in the order of the lanes, not in that in which they were shown.
+        seed: what `shuffled` was given.
+        order: the lane that stood in each place, from the left.
+        verdict: `BEST`, `ALL_GOOD` or `ALL_BAD`.
+        best: of `BEST`, which of `answers`.
+        blind: whether the names were hidden.
+        settings: temperature and the like.
+    """
+
+    time: float
+    answers: tuple[Answer, ...]
+    seed: int
+    order: tuple[int, ...]
+    verdict: str
+    best: int | None
+    blind: bool
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"format": FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> Vote:
+        """
+        Raises:
+            ValueError, KeyError, TypeError: it is no vote.
+        """
+        answers = tuple(_answer(each) for each in state["answers"])
+        vote = cls(float(state["time"]), answers, int(state["seed"]), tuple(map(int, state["order"])),
+                   state["verdict"], state["best"], bool(state["blind"]), dict(state["settings"]))
+        if not 2 <= len(answers) <= MOST_ANSWERS or sorted(vote.order) != list(range(len(answers))):
+            raise ValueError("the answers and their order do not belong together")
+        if vote.verdict not in (BEST, ALL_GOOD, ALL_BAD):
+            raise ValueError(f"there is no verdict {vote.verdict!r}")
+        if (type(vote.best) is int and 0 <= vote.best < len(answers)) is not (vote.verdict == BEST):
+            raise ValueError("the best answer is none of those that were compared")
+        return vote
+
+
+def _answer(state: dict[str, Any]) -> Answer:
+    model = state["model"]
+    messages = tuple({"role": _text(each["role"]), "content": _text(each["content"])} for each in state["messages"])
+    return Answer(VotedModel(_text(model["name"]), _text(model["path"]), int(model["bytes"]), _text(model["sha256"]),
+                             _text(model["adapter_sha256"]), float(model["strength"])), messages, _text(state["text"]))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+# -- the order in which answers stand ------------------------------------------------------------------------
+
+
+def new_seed() -> int:
+    """A seed for the next question's order, which nobody can foresee."""
+    return secrets.randbelow(2**31)
+
+
+def shuffled(count: int, seed: int) -> tuple[int, ...]:
+    """The lane for each place: every order is equally likely, and the seed tells which it was."""
+    order = list(range(count))
+    random.Random(seed).shuffle(order)
+    return tuple(order)
+
+
+# -- the file ------------------------------------------------------------------------------------------------
+
+
+def voted_model(path: Path, adapter: Path | None = None, strength: float = 0.0) -> VotedModel:
+    """Who answers, with the checksums that prove it. Reads the whole files, once for each state of theirs.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    try:
+        state = path.stat()
+        digest = _digest(path, state.st_size, state.st_mtime_ns)
+        if adapter is None or strength == 0:
+            return VotedModel(path.stem, str(path), state.st_size, digest)
+        its = adapter.stat()
+        return VotedModel(f"{path.stem} + {adapter.stem} {strength:.0%}", str(path), state.st_size, digest,
+                          _digest(adapter, its.st_size, its.st_mtime_ns), strength)
+    except OSError as error:
+        raise from_os_error(error, "read the model that is compared") from error
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(path: Path, size: int, changed: int) -> str:
+    return files.sha256_of(path)
+
+
+def add(vote: Vote, path: Path | None = None) -> None:
+    """Append a vote to the user's votes, or to the file `path`. A kill can lose the last one, no other.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    path = path or paths.votes_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.append_line(path, vote.to_dict())
+    except OSError as error:
+        raise from_os_error(error, "keep the vote") from error
+
+
+def read(path: Path | None = None) -> tuple[list[Vote], int]:
+    """All votes, oldest first, and how many lines are none, as one that a power cut has damaged.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    lines = files.LineReader(path or paths.votes_file())
+    votes, damaged = [], 0
+    try:
+        for state in lines.read():
+            try:
+                votes.append(Vote.from_dict(state))
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+                damaged += 1
+    except OSError as error:
+        raise from_os_error(error, "read the votes") from error
+    return votes, damaged + lines.damaged
