@@ -18,6 +18,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_gpus
 from slmstudio.core.model.gguf import read_gguf
 from slmstudio.core.run import folder as run_folder
+from slmstudio.worker.chat_adapter import ChatAdapter
 from slmstudio.worker.chat_model import ChatModel
 from slmstudio.worker.chat_text import StopStrings, Text
 
@@ -39,16 +40,18 @@ class ChatService:
     def __init__(self, emit: Callable[..., None]):
         self._emit = emit
         self.model: ChatModel | None = None
+        self._adapter: ChatAdapter | None = None
         self._current: Any = None
         self._stopped: set[Any] = set()
         self._closing = False
         self._commands = {"load": self._load, "generate": self._generate, "count": self._count,
-                          "unload": self._unload_loudly}
+                          "unload": self._unload_loudly, "adapter": self._set_adapter}
 
     def handle(self, message: dict[str, Any]) -> None:
         """load {path, context_length, gpu_layers} → loaded; unload → unloaded;
         generate {id, messages, completion, and the fields of Sampling} → token*, done;
-        count {messages, max_tokens, completion} → count.
+        count {messages, max_tokens, completion} → count;
+        adapter {path, scale} → adapter: a GGUF LoRA on the model, at a strength from 0 to 2; path null takes it off.
 
         `gpu_layers` None chooses by free memory. `completion` goes on with the messages' bare text, for a model without
         a chat template.
@@ -77,19 +80,28 @@ class ChatService:
         length = min(wanted, facts.context_length or wanted)
         started = time.monotonic()
         self.model, offload = _load_model(path, length, message.get("gpu_layers"))
+        self._adapter = ChatAdapter(self.model, path)
         self._emit("loaded", path=str(path), name=facts.name, context_length=length,
                    trained_context_length=facts.context_length, quantization=facts.quantization,
                    gpu_layers=offload.layers, all_layers=offload.all_layers, device=offload.reason,
                    chat_template=self.model.vocab.template is not None, seconds=round(time.monotonic() - started, 3))
 
     def _unload(self) -> None:
-        model, self.model = self.model, None
+        model, self.model, self._adapter = self.model, None, None
         if model is not None:
             model.close()
 
     def _unload_loudly(self, _: dict[str, Any]) -> None:
         self._unload()
         self._emit("unloaded")
+
+    def _set_adapter(self, message: dict[str, Any]) -> None:
+        self._loaded()
+        assert self._adapter is not None
+        try:
+            self._adapter.set(message.get("path"), message.get("scale", 1.0))
+        finally:
+            self._emit("adapter", **self._adapter.state())
 
     def _loaded(self) -> ChatModel:
         if self.model is None:

