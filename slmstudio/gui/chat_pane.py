@@ -46,11 +46,13 @@ class ChatPane(QFrame):
         used(tokens, context_length): how full the context is after an answer.
         unanswered(question): no word of an answer came; the question was taken back.
         acted(str, Message): a button below a message was pressed that is not the pane's own; see `chat_bubbles.Action`.
+        adapter_changed: the worker has put an adapter on, taken it off, changed its strength, or refused to.
 
     Attributes:
         lane: the model and the conversation with it.
         bubbles: the messages on the screen.
         state: one of "empty", "loading", "ready", "waiting" for its turn to answer, "answering", "failed".
+        adapter, strength: the GGUF LoRA that is on the model, and how much of it: 1 as trained.
     """
 
     state_changed = Signal()
@@ -59,6 +61,7 @@ class ChatPane(QFrame):
     used = Signal(int, int)
     unanswered = Signal(str)
     acted = Signal(str, object)
+    adapter_changed = Signal()
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
@@ -66,7 +69,9 @@ class ChatPane(QFrame):
         self.lane = Lane("")
         self.state = "empty"
         self.context_length = 0
-        self.completion = False
+        self.completion = self._masked = False
+        self.adapter: Path | None = None
+        self.strength = 0.0
         self._thread: ChatThread | None = None
         self._answer_id = 0
         self._answer: Message | None = None
@@ -109,6 +114,7 @@ class ChatPane(QFrame):
         """Load another model; the conversation stays, and the model reads it with the next question."""
         self.stop()
         self.lane.model = str(path)
+        self.adapter, self.strength = None, 0.0
         self._load = {"path": str(path), "context_length": context_length, "gpu_layers": None}
         self.banner.clear()
         if self._thread is None:
@@ -139,6 +145,17 @@ class ChatPane(QFrame):
         """Tell the worker something, if there is one."""
         if self._thread is not None:
             self._thread.send(command, **fields)
+
+    def set_adapter(self, path: Path | None, strength: float) -> None:
+        """Put an adapter on the model, or take it off; it is in force from the next answer on."""
+        self.send("adapter", path=None if path is None else str(path), scale=strength)
+
+    def set_masked(self, on: bool) -> None:
+        """Hide what would tell which model this is: its name and its speed."""
+        self._masked = on
+        self.line.setVisible(not on)
+        if self.state not in ("waiting", "answering"):
+            self._show_messages()
 
     @property
     def name(self) -> str:
@@ -231,7 +248,8 @@ class ChatPane(QFrame):
             self.show_version(versions[(versions.index(message) + step) % len(versions)])
 
     def _show_messages(self) -> None:
-        self.bubbles.show_path(self.lane.turns, self.lane.tree.siblings, lambda each: figures_text(each.figures))
+        self.bubbles.show_path(self.lane.turns, self.lane.tree.siblings,
+                               lambda each: "" if self._masked else figures_text(each.figures))
         self._pages.setCurrentWidget(self.bubbles if self.lane.turns else self.waiting)
 
     # -- what the worker says --------------------------------------------------------------------------------
@@ -250,6 +268,10 @@ class ChatPane(QFrame):
                 self._late_figures(message)  # it was stopped, and shown so at once
         elif kind == "loaded":
             self._loaded(message)
+        elif kind == "adapter":
+            self.adapter = Path(message["path"]) if message.get("path") else None
+            self.strength = float(message.get("scale") or 0)
+            self.adapter_changed.emit()
         elif kind == "count":
             self.bubbles.set_dropped(int(message.get("dropped_messages") or 0))
             self.counted.emit(int(message.get("prompt_tokens") or message.get("tokens") or 0))

@@ -176,6 +176,7 @@ class ChatSettings(Card):
             layout.setContentsMargins(0, 0, 0, 0)
             layout.setSpacing(theme.SPACE_M)
         column.setContentsMargins(0, 0, theme.SPACE_S, 0)
+        self._column = column
         for widget in (text_label(self.tr("System prompt"), "small"), self.system, self.rows["temperature"],
                        self.rows["top_p"], self.rows["max_tokens"], self.context, self.more, self._seldom):
             column.addWidget(widget)
@@ -192,6 +193,10 @@ class ChatSettings(Card):
         area.setWidget(page)
         area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.body.addWidget(area, 1)
+
+    def add_section(self, widget: QWidget) -> None:
+        """Put further settings above those that are changed more seldom."""
+        self._column.insertWidget(self._column.indexOf(self.more), widget)
 
     def _context_text(self, value: float) -> str:
         tokens = CONTEXTS[round(value)]

@@ -35,6 +35,8 @@ def chat() -> int:
             else:
                 say(type="loaded", context_length=message.get("context_length") or 2048, gpu_layers=0,
                     chat_template="no_template" not in message["path"], device="On the RTX 3060: needs about 1.2 GB.")
+        elif command == "adapter":
+            say(type="adapter", path=message["path"], scale=message["scale"])
         elif command == "count":
             words = " ".join(each["content"] for each in message["messages"])
             say(type="count", tokens=len(words.split()), dropped_messages=_dropped(words))
