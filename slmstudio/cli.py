@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio import cli_chat, cli_runs, cli_serve
+from slmstudio import cli_chat, cli_exports, cli_runs, cli_serve
 from slmstudio.cli_progress import Follower, print_error, print_json, print_table
 from slmstudio.core import jobs
 from slmstudio.core.errors import Problem, UserError
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Read and check datasets.")
 app.add_typer(data_app, name="data")
+app.add_typer(cli_exports.app)
 app.add_typer(cli_runs.app)
 app.add_typer(cli_chat.app)
 app.add_typer(cli_serve.app)

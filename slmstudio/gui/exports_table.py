@@ -70,7 +70,7 @@ class ExportsModel(QAbstractTableModel):
             ]
         if role == Qt.ItemDataRole.ToolTipRole:
             return {
-                TOKENS: self.tr("Test prompts that the file turns into exactly the tokens the run was trained on."),
+                TOKENS: self.tr("Texts that the file turns into exactly the tokens the run was trained on."),
                 TOP1: self.tr("How often the file's first choice for the next token is the fine-tuned model's."),
                 PROOF: self.tr("Whether the file answers as the model that was trained."),
             }.get(section)
@@ -99,9 +99,10 @@ class ExportsModel(QAbstractTableModel):
             return export.type
         if column == SIZE:
             return words.format_bytes(export.bytes)
-        if column == TOKENS and isinstance(parity.get("prompts"), int):
+        texts = parity.get("texts") or parity.get("prompts")
+        if column == TOKENS and isinstance(texts, int):
             differ = parity.get("token_ids_differ") or 0
-            return self.tr("{equal} of {all}").format(equal=parity["prompts"] - differ, all=parity["prompts"])
+            return self.tr("{equal} of {all}").format(equal=f"{texts - differ:,}", all=f"{texts:,}")
         if column == TOP1 and isinstance(parity.get("top1"), (int, float)):
             return f"{100 * parity['top1']:.1f} %"
         if column == PROOF and parity:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core import words
@@ -13,7 +13,9 @@ from slmstudio.core.run.folder import RunSummary, result_folder
 from slmstudio.gui import theme
 from slmstudio.gui.export_panel import ExportPanel
 from slmstudio.gui.exports_table import Export, ExportsTable
+from slmstudio.gui.parity_table import ParityTable
 from slmstudio.gui.run_words import method_text, outcome_chip, steps_text
+from slmstudio.gui.serve_panel import ServePanel
 from slmstudio.gui.session import Session
 from slmstudio.gui.widgets import Card, Chip, ElidedLabel, ErrorBanner, PrimaryButton, SecondaryButton, text_label
 
@@ -55,7 +57,14 @@ class RunDetails(Card):
         self.export.closed.connect(self.export.hide)
         self.export.closed.connect(self._show_buttons)
         self.export.finished.connect(self.exported)
+        self.serve = ServePanel(session)
+        self.serve.hide()
+        self.serve.closed.connect(self.serve.hide)
+        self.serve.closed.connect(self._show_buttons)
         self.exports = ExportsTable()
+        self.exports.selectionModel().selectionChanged.connect(self._show_served)
+        self.parity = ParityTable()
+        self.exports.selectionModel().selectionChanged.connect(self._show_parity)
         self.no_exports = text_label(self.tr(
             "No file yet. Export makes a GGUF file, which Chat, Ollama and llama.cpp can open."), "small", wrap=True)
         self._make_page()
@@ -77,10 +86,12 @@ class RunDetails(Card):
         column.addLayout(self._facts)
         column.addWidget(text_label(self.tr("Exports"), "section"))
         column.addWidget(self.exports)
+        column.addWidget(self.parity)
         column.addWidget(self.no_exports)
         column.addWidget(self.export)
+        column.addWidget(self.serve)
         column.addStretch(1)
-        area = QScrollArea()
+        self._area = area = QScrollArea()
         area.setWidgetResizable(True)
         area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -91,6 +102,9 @@ class RunDetails(Card):
             self.tr("Learn more…"), self.tr("Plan a run that goes on from this one, with more data or epochs."))
         self.more_button.setObjectName("results_more")
         self.more_button.hide()
+        self.serve_button = SecondaryButton(self.tr("Use elsewhere…"), "")
+        self.serve_button.setObjectName("results_serve")
+        self.serve_button.clicked.connect(self.open_serve)
         self.export_button = SecondaryButton(self.tr("Export…"), "")
         self.chat_button = PrimaryButton(self.tr("Chat"), "")
         for button in (self.resume_button, self.export_button, self.chat_button):
@@ -103,6 +117,7 @@ class RunDetails(Card):
         self.more_button.clicked.connect(self._learn_more)
         row.addWidget(self.resume_button)
         row.addWidget(self.more_button)
+        row.addWidget(self.serve_button)
         row.addStretch(1)
         for name, button in (("results_resume", self.resume_button), ("results_export", self.export_button),
                              ("results_chat", self.chat_button)):
@@ -126,7 +141,12 @@ class RunDetails(Card):
         self._show_facts(run)
         self.exports.set_exports(exports)
         self.exports.setVisible(bool(exports))
+        self._show_parity()
         self._show_buttons()
+
+    def _show_parity(self) -> None:
+        chosen = self.exports.selected()
+        self.parity.show_parity(chosen.parity if chosen else {})
 
     def _show_scores(self, run: RunSummary) -> None:
         before, after = run.eval_loss_before, run.eval_loss_after
@@ -192,6 +212,14 @@ class RunDetails(Card):
         self.export_button.setToolTip(
             self.tr("Make GGUF files of the result, in the quantization types that you choose.") if made else
             self.tr("There is nothing to export: the run has left no adapter or model yet."))
+        self.serve_button.setVisible(self.serve.isHidden())
+        self.serve_button.setEnabled(exports)
+        self.serve_button.setToolTip(self.tr("Serve the marked file to other programs, or use it in Ollama, vLLM, "
+                                             "llama.cpp or LM Studio.") if exports else
+                                     self.tr("Export the result first."))
+        if not exports and not self.serve.server.is_busy():
+            self.serve.hide()
+        self._show_served()
         self.chat_button.setEnabled(exports)
         self.chat_button.setToolTip(self.tr("Talk to the file that is marked above.") if exports else
                                     self.tr("Export the result first: Chat opens its GGUF file."))
@@ -202,6 +230,16 @@ class RunDetails(Card):
             self.export.show_run(self._run)
             self.export.show()
             self._show_buttons()
+
+    def open_serve(self) -> None:
+        """Show how to use the marked file elsewhere."""
+        self.serve.show()
+        self._show_buttons()
+        QTimer.singleShot(0, lambda: self._area.ensureWidgetVisible(self.serve))
+
+    def _show_served(self) -> None:
+        if not self.serve.isHidden():
+            self.serve.show_export(self._run, self.exports.selected())
 
     def _chat(self) -> None:
         chosen = self.exports.selected()

@@ -14,7 +14,9 @@ from slmstudio.core.model.tokens import load_tokenizer
 from slmstudio.worker.llama_vocab import NORMALIZER_KEY
 
 _MARK = "zxqanswerqxz"
-_CONTROL = 3
+_NORMAL, _CONTROL = 1, 3
+_MARKER = re.compile(r"[▁_]?(<[^<>]+>|\[[^\[\]]+\])")
+"""Words that look like llama.cpp's own names for special tokens."""
 _PHI3 = re.compile(r"phi-?3", re.IGNORECASE)
 
 
@@ -45,6 +47,27 @@ class Vocabulary:
     def special(self) -> dict[str, int]:
         """Text of every special token: its id."""
         return {token["content"]: token["id"] for token in self.state["added_tokens"] if token["special"]}
+
+    @property
+    def added(self) -> list[str]:
+        """Tokens that are found in a text before it is cut, those first that are no special ones."""
+        tokens = sorted(self.state["added_tokens"], key=lambda token: (token["special"], token["id"]))
+        return [token["content"] for token in tokens]
+
+    def lead(self) -> str:
+        """What llama.cpp's rendering must begin with, because this tokenizer puts it in front of a text by itself.
+
+        A space, where the tokenizer has one at the very start of a text and the template begins with words. llama.cpp
+        puts its own behind every special token too, or nowhere. Behind a special token neither puts one.
+        """
+        text = self._rendered()
+        if text is None or self._metaspace() != "first" or any(text.startswith(token) for token in self.special):
+            return ""
+        return " "
+
+    def boundary(self) -> str:
+        """What may stand in front of a text so that it is tokenized as in the middle of a conversation."""
+        return self.end_of_turn() or ""
 
     def normalizer(self) -> str | None:
         """The Unicode form into which the tokenizer brings text, as Qwen's does; None for none."""
@@ -83,7 +106,7 @@ class Vocabulary:
             changed[key] = gguf.GGUFValue(value=value, type=kind)
 
         if self.template is not None:
-            put("tokenizer.chat_template", self.template.source, kinds.STRING)
+            put("tokenizer.chat_template", self._template_lead() + self.template.source, kinds.STRING)
             if (end := self.end_of_turn()) is not None:
                 put("tokenizer.ggml.eot_token_id", self.special[end], kinds.UINT32)
                 if "eos_token" not in self.template.source:  # else the template would render another text
@@ -92,6 +115,8 @@ class Vocabulary:
                 put("tokenizer.ggml.add_bos_token", False, kinds.BOOL)
         if (form := self.normalizer()) is not None:
             put(NORMALIZER_KEY, form, kinds.STRING)
+        if values["tokenizer.ggml.model"].value == "gpt2":
+            put("tokenizer.ggml.tokens", self._without_false_markers(values), kinds.ARRAY)
         if values["tokenizer.ggml.model"].value == "llama":
             put("tokenizer.ggml.add_space_prefix", self._space_prefix(), kinds.BOOL)
             if not self.has_sentencepiece:
@@ -117,10 +142,36 @@ class Vocabulary:
         """Whether text gets a space in front, as llama.cpp can do it: at the start and behind every special token."""
         if any(normalizer.get("type") == "Prepend" for normalizer in self._normalizers()):
             return True
+        # "first" is a space at the very start only: without a template, a text has no special token to speak of.
+        return self._metaspace() == "always" or (self._metaspace() == "first" and self.template is None)
+
+    def _metaspace(self) -> str | None:
+        """Where the tokenizer itself puts a space in front: "always", "first" or "never"; None for no such step."""
         steps = [self.state["pre_tokenizer"] or {}]
         steps += steps[0].get("pretokenizers", [])
-        # "first" is a space at the very start, where a conversation has a special token, or one space at most to lose.
-        return any(step.get("type") == "Metaspace" and step.get("prepend_scheme") == "always" for step in steps)
+        return next((str(step.get("prepend_scheme")) for step in steps if step.get("type") == "Metaspace"), None)
+
+    def _template_lead(self) -> str:
+        return "{{ '" + self.lead() + "' }}" if self.lead() else ""
+
+    def _without_false_markers(self, values: dict[str, Any]) -> list[Any]:
+        """The tokens, with a space behind those that llama.cpp would take for special ones by their looks.
+
+        Qwen's vocabulary has an ordinary token "</s>" that its pre-tokenizer never lets come about. llama.cpp overrides
+        its type, cuts texts at it and would end answers there.
+        """
+        tokens, types = list(values["tokenizer.ggml.tokens"].value), values["tokenizer.ggml.token_type"].value
+        suspects = [(token_id, text) for token_id, text in enumerate(tokens) if int(types[token_id]) == _NORMAL
+                    and isinstance(text, str) and _MARKER.fullmatch(text)]
+        if suspects:
+            from tokenizers import Tokenizer
+
+            known, tokenizer = set(tokens), Tokenizer.from_str(json.dumps(self.state))
+            for token_id, text in suspects:
+                other = f"{text}Ġ"  # a space, in the alphabet of byte-level vocabularies
+                if tokenizer.encode(text, add_special_tokens=False).ids != [token_id] and other not in known:
+                    tokens[token_id] = other
+        return tokens
 
     def _normalizers(self) -> list[dict[str, Any]]:
         outer: dict[str, Any] = self.state["normalizer"] or {}

@@ -37,7 +37,7 @@ class LlamaVocab:
 
     def served(self, text: str) -> list[int]:
         """Ids as llama-server makes them: the tokenizer adds BOS where the file says so, the template's own is cut."""
-        bos = self._text(self._api.llama_vocab_bos(self._vocab))
+        bos = self.text(self._api.llama_vocab_bos(self._vocab))
         if self._api.llama_vocab_get_add_bos(self._vocab) and bos:
             text = text.removeprefix(bos)
         return self._tokenize(text, add_bos=True)
@@ -49,6 +49,11 @@ class LlamaVocab:
     def ends(self, token: int) -> bool:
         """Whether generation stops at this token."""
         return bool(self._api.llama_vocab_is_eog(self._vocab, token))
+
+    def named_ends(self) -> set[int]:
+        """Tokens that end a text or a turn, as the file says; where it says nothing, as llama.cpp knows their names."""
+        ids = (self._api.llama_vocab_eos(self._vocab), self._api.llama_vocab_eot(self._vocab))
+        return {token for token in ids if token >= 0}
 
     def piece(self, token: int) -> bytes:
         """The bytes that a token stands for; nothing for special tokens. A character may need several tokens."""
@@ -64,9 +69,10 @@ class LlamaVocab:
         ids = {"bos_token": self._api.llama_vocab_bos(self._vocab), "eos_token": self._api.llama_vocab_eos(self._vocab),
                "pad_token": self._api.llama_vocab_pad(self._vocab),
                "unk_token": int(self._model.metadata.get("tokenizer.ggml.unknown_token_id", -1))}
-        return {name: text for name, token in ids.items() if (text := self._text(token))}
+        return {name: text for name, token in ids.items() if (text := self.text(token))}
 
-    def _text(self, token: int) -> str:
+    def text(self, token: int) -> str:
+        """How the vocabulary writes a token; nothing for none."""
         if token < 0:
             return ""
         return str(self._api.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace"))

@@ -1,13 +1,18 @@
 """How text is cut before byte-pair merges: llama.cpp's name for it, and the same thing as tokenizer.json has it.
 
 A GGUF names its pre-tokenizer (`tokenizer.ggml.pre`), a Hugging Face folder spells it out. Both directions need one
-table: the import writes the spelling, the export looks the name up where the converter does not know the vocabulary.
+table: the import writes the spelling, the export looks for the one that cuts alike where the converter does not know
+the vocabulary.
 The expressions are those of llama.cpp's src/llama-vocab.cpp, which quotes the models' own tokenizer.json.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
+
+from slmstudio.worker import probes
 
 _LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
            r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
@@ -45,6 +50,35 @@ IGNORE_MERGES = {"llama-bpe", "llama3", "llama-v3"}
 """Vocabularies in which a whole word that is a token is taken as it is, whatever the merges say."""
 
 
-def name_of(pre_tokenizer: dict[str, Any] | None) -> str | None:
-    """llama.cpp's name for a `pre_tokenizer` of tokenizer.json; None where the table has no equal one."""
-    return next((name for name, spelling in PRE_TOKENIZERS.items() if spelling == pre_tokenizer), None)
+def name_of(pre_tokenizer: dict[str, Any] | None, ignore_merges: bool = False) -> str | None:
+    """llama.cpp's name for a `pre_tokenizer` of tokenizer.json; None where none of the table's cuts as it does.
+
+    Spellings differ, so what counts is the cut: the first candidate that cuts every text of `probes.strings()` at the
+    same places. An equal spelling needs no trial.
+
+    Args:
+        ignore_merges: of the model, in tokenizer.json: candidates that treat whole words alike come first.
+    """
+    candidates = sorted(PRE_TOKENIZERS, key=lambda name: (name in IGNORE_MERGES) != ignore_merges)
+    for name in candidates:
+        if PRE_TOKENIZERS[name] == pre_tokenizer:
+            return name
+    if pre_tokenizer is None:
+        return None
+    texts = probes.strings()
+    wanted = _cut(pre_tokenizer)
+    expected = [wanted(text) for text in texts]
+    for name in candidates:
+        found = _cut(PRE_TOKENIZERS[name])
+        if all(found(text) == pieces for text, pieces in zip(texts, expected, strict=True)):
+            return name
+    return None
+
+
+def _cut(pre_tokenizer: dict[str, Any]) -> Callable[[str], list[str]]:
+    from tokenizers import Tokenizer
+    from tokenizers.models import BPE
+
+    state = {**json.loads(Tokenizer(BPE()).to_str()), "pre_tokenizer": pre_tokenizer}
+    cutter = Tokenizer.from_str(json.dumps(state)).pre_tokenizer
+    return lambda text: [piece for piece, _ in cutter.pre_tokenize_str(text)]

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Callable, Sequence
 
+from slmstudio.core import paths
+
+MOST_ADDED = 64
 PROBES: tuple[str, ...] = (
     "Hello world", "  two spaces first", "trailing spaces  ", "a  b   c    d",
     "tabs\t\tand\n\nlines\r\n\n\n end", "I'll, WE'RE, she's, don't, y'all'd've", "2024-11-24 07:05",
@@ -31,3 +36,21 @@ PROBES: tuple[str, ...] = (
 def differing(texts: Sequence[str], one: Callable[[str], list[int]], other: Callable[[str], list[int]]) -> list[str]:
     """The texts that `one` and `other` turn into different token ids."""
     return [text for text in texts if one(text) != other(text)]
+
+
+@functools.cache
+def strings() -> tuple[str, ...]:
+    """The fixed texts of resources/parity/strings.jsonl: more than a thousand, of many scripts, all different."""
+    with open(paths.resources() / "parity" / "strings.jsonl", encoding="utf-8") as file:
+        return tuple(json.loads(line) for line in file)
+
+
+def around(tokens: Sequence[str]) -> list[str]:
+    """Texts with tokens that were added to a vocabulary: alone, inside words, beside spaces, and one behind another."""
+    step = max(1, -(-len(tokens) // MOST_ADDED))
+    found = []
+    for number, token in enumerate(tokens[::step]):
+        following = tokens[(number * step + 1) % len(tokens)]
+        found += [token, f"a{token}b", f"one {token} two", f"\n{token}\n", f"नमस्ते{token}दुनिया", f"{token}{following}",
+                  f"{token} {following}.", f"{token[:-1]} {token.upper()}"]
+    return found

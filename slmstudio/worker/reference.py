@@ -2,60 +2,70 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slmstudio.core import files
-from slmstudio.core.data.reader import Record, read_dataset
-from slmstudio.core.errors import UserError
-from slmstudio.core.words import format_bytes
 from slmstudio.worker import probes
+from slmstudio.worker.base_weights import Array
 from slmstudio.worker.context import JobContext
+from slmstudio.worker.gguf_vocabulary import Vocabulary
+from slmstudio.worker.reference_rows import Messages, Prompt, Renderer, Span, chosen, conversations, own_rows
 
-Messages = list[dict[str, str]]
-ROW_TOKENS = 192
-MAX_POSITIONS, MIN_POSITIONS = 1024, 96
-MAX_LOGIT_BYTES = 256 * 2**20
-MAX_OPERATIONS = 2e12
-MEMORY_FACTOR = 1.2
-USER_PROMPTS = 40
-HEAD_BYTES = 4 * 2**20
-"""The proof takes its rows from the first part of a dataset; a large one is not read whole."""
-CONVERSATIONS: tuple[Messages, ...] = (
-    [{"role": "user", "content": "My order 4521 has not arrived. What can I do?"},
-     {"role": "assistant", "content": "I am sorry. Please share your phone number and I will check order 4521."}],
-    [{"role": "user", "content": "मेरा पासपोर्ट कब तक आएगा? आवेदन 12 मार्च को किया था।"},
-     {"role": "assistant", "content": "सामान्य आवेदन में 30 दिन लगते हैं, इसलिए 11 अप्रैल तक आ जाना चाहिए।"}],
-)
+if TYPE_CHECKING:
+    from slmstudio.worker.streamed_model import StreamedModel
 
-
-@dataclass(frozen=True)
-class Prompt:
-    """A conversation up to the assistant's turn: its text and ids as training makes them."""
-
-    messages: Messages
-    text: str
-    ids: list[int]
+MAX_POSITIONS = 1024
+MAX_LOGIT_BYTES = 128 * 2**20
+MAX_OPERATIONS = 1.6e12
+"""About 20 s on two cores. It bounds the tokens that are computed, within `TOKENS`."""
+TOKENS = (384, 2048)
+USER_PROMPTS, USER_ROWS = 40, 200
+LAYER_ROWS, LAYER_INPUTS = 64, 8
 
 
 @dataclass(frozen=True)
 class Row:
-    """A whole conversation.
+    """A conversation that was run.
 
     Attributes:
         ids: its tokens.
-        answer: the first position that predicts a token of the last answer; what comes before is given.
-        logits: of the next token at every position, float32 (tokens, vocabulary).
+        answer: the first position that predicts a token of the last answer.
+        own: whether it is the user's row.
+        logits: of the next token at every position from `answer` to the last but one, float32 (positions, vocabulary).
     """
 
     ids: list[int]
     answer: int
-    logits: np.ndarray[Any, np.dtype[np.float32]]
+    own: bool
+    logits: Array
+
+
+@dataclass(frozen=True)
+class Table:
+    """The embeddings or the head as trained: `rows(start, stop)` gives them in float32."""
+
+    shape: tuple[int, ...]
+    rows: Callable[[int, int], Array]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a linear layer makes of `layer_inputs(width)`, in some of its rows.
+
+    Attributes:
+        rows: numbers of the output values that were kept.
+        base: float32 (inputs, rows), by the base's weights alone; `tuned`: with what was learned. Without the bias.
+    """
+
+    width: int
+    height: int
+    rows: list[int]
+    base: Array
+    tuned: Array
 
 
 @dataclass(frozen=True)
@@ -63,141 +73,122 @@ class Reference:
     """Everything a GGUF is compared with.
 
     Attributes:
+        prompts: the fixed texts and the user's prompts, each in the chat template.
+        texts: the fixed texts as they are, behind a token that cannot be part of a word: text and ids.
         end_of_turn: id of the token behind an assistant's words; None where the template writes none.
+        ends: ids at which generation may stop: special tokens.
         bos: id of the beginning-of-sequence token; None where there is none.
         user_rows: how many of the prompts are the user's own.
+        rows: with their logits; empty where the model could not be run.
+        tables: by the GGUF's name of the tensor.
+        layers: by the base's name of the weight.
+        settings: numbers of the architecture, by the GGUF's key without the architecture's name.
     """
 
     prompts: list[Prompt]
-    rows: list[Row]
+    texts: list[tuple[str, list[int]]]
     end_of_turn: int | None
+    ends: frozenset[int]
     bos: int | None
     user_rows: int
+    rows: list[Row] = field(default_factory=list)
+    tables: dict[str, Table] = field(default_factory=dict)
+    layers: dict[str, Layer] = field(default_factory=dict)
+    settings: dict[str, float] = field(default_factory=dict)
 
 
 def measure(job: JobContext, source: Any) -> Reference:
     """Render, tokenize and run the fine-tuned model of an `export.Source`, base and adapter unmerged.
 
     PEFT applies the adapter here, the export's own code in the GGUF, so that a fault in either shows.
+
+    Raises:
+        UserError: the base model or the adapter cannot be read, or do not belong together.
     """
-    from transformers import PreTrainedTokenizerFast
+    from slmstudio.worker.streamed_model import NotStreamable, StreamedModel
 
-    from slmstudio.worker.gguf_vocabulary import Vocabulary
-
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(source.base, local_files_only=True)
     vocabulary = Vocabulary.of(source.base)
-    own = [_messages_of(record) for record in _own_rows(job, source.rows)]
-
-    def text_of(messages: Messages, prompt: bool) -> str | None:
-        if vocabulary.template is None:
-            return "\n".join(message["content"] for message in messages)
-        with contextlib.suppress(Exception):  # templates refuse what they do not know, by an error of their own
-            return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt))
-        return None
-
-    def ids_of(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    asked = [[{"role": "user", "content": probe}] for probe in probes.PROBES]
-    asked += [row[:-1] for row in own[:USER_PROMPTS]]
-    prompts = [Prompt(messages, text, ids_of(text)) for messages in asked if (text := text_of(messages, True))]
-
-    def row_of(messages: Messages) -> tuple[list[int], int] | None:
-        text, prompt = text_of(messages, False), text_of(messages[:-1], True)
-        if not text:
-            return None
-        ids = ids_of(text)[:ROW_TOKENS]
-        begins = len(ids_of(prompt)) - 1 if prompt and text.startswith(prompt) else 0
-        return (ids, begins) if begins < len(ids) - 1 else None
-
-    rows = _forward(job, source, [row for row in map(row_of, (*CONVERSATIONS, *own)) if row])
-    end = vocabulary.end_of_turn()
-    return Reference(prompts, rows, vocabulary.special[end] if end else None, tokenizer.bos_token_id,
-                     len(prompts) - len(probes.PROBES))
-
-
-def _messages_of(record: Record) -> Messages:
-    """The row as a conversation; of plain text the first half asks and the second answers, so that it is probed too."""
-    if record.text is None:
-        return list(record.messages)
-    half = len(record.text) // 2
-    return [{"role": "user", "content": record.text[:half]}, {"role": "assistant", "content": record.text[half:]}]
-
-
-def _own_rows(job: JobContext, datasets: tuple[Path, ...]) -> list[Record]:
-    """Rows of the first dataset that can be read, the held-out one before the learned one."""
-    for path in datasets:
-        try:
-            head = path
-            if path.stat().st_size > HEAD_BYTES:
-                head = job.folder / f"rows{path.suffix}"
-                with open(path, "rb") as file:
-                    files.write_atomically(head, file.read(HEAD_BYTES).rpartition(b"\n")[0] + b"\n")
-            return read_dataset(head).records
-        except (UserError, OSError) as error:
-            job.log(f"no rows for the proof from {path.name}: {error}")
-    return []
-
-
-def _forward(job: JobContext, source: Any, rows: list[tuple[list[int], int]]) -> list[Row]:
-    """Logits of as many rows as time and memory allow: two at least, or none where the model itself does not fit."""
-    import psutil
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    weights = sum(file.stat().st_size for file in source.base.glob("*.safetensors"))
-    if weights * MEMORY_FACTOR > psutil.virtual_memory().available:
-        need = format_bytes(weights * MEMORY_FACTOR)
-        job.warn("parity_memory", f"Too little memory is free to compare the logits: {need} are needed.")
-        return []
-    model = AutoModelForCausalLM.from_pretrained(
-        source.base, dtype="auto", use_safetensors=True, trust_remote_code=False, local_files_only=True)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    if source.adapter is not None:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, source.adapter, local_files_only=True)
-    model.eval()
-    limit = min(MAX_POSITIONS, MAX_LOGIT_BYTES // (4 * model.config.vocab_size), int(MAX_OPERATIONS / (2 * parameters)))
-    done: list[Row] = []
-    with torch.inference_mode(), _in_float32(model):
-        for ids, answer in rows:
-            job.check_cancelled()
-            if sum(len(row.ids) for row in done) + len(ids) > max(limit, MIN_POSITIONS) and len(done) >= 2:
-                break
-            done.append(Row(ids, answer, model(torch.tensor([ids]), use_cache=False).logits[0].float().numpy()))
-            job.progress(sum(len(row.ids) for row in done), limit, "tokens", "checking")
-    return done
-
-
-@contextlib.contextmanager
-def _in_float32(model: Any) -> Iterator[None]:
-    """Compute in float32 while the weights stay as they lie on disk: one layer at a time is widened.
-
-    So an 8B model needs its 16 GB of bf16, most of it mapped from the file, and not 32 GB.
-    """
-    import torch
-
-    layers = next(module for module in model.modules() if isinstance(module, torch.nn.ModuleList) and len(module) > 0)
-    inside = {id(parameter) for parameter in layers.parameters()}
-    for parameter in model.parameters():
-        if id(parameter) not in inside:
-            parameter.data = parameter.data.float()
-    narrow: dict[int, list[torch.Tensor]] = {}
-
-    def widen(layer: torch.nn.Module, *_: Any) -> None:
-        narrow[id(layer)] = [parameter.data for parameter in layer.parameters()]
-        for parameter in layer.parameters():
-            parameter.data = parameter.data.float()
-
-    def restore(layer: torch.nn.Module, *_: Any) -> None:
-        for parameter, data in zip(layer.parameters(), narrow.pop(id(layer)), strict=True):
-            parameter.data = data
-
-    hooks = [hook for layer in layers for hook in (layer.register_forward_pre_hook(widen),
-                                                   layer.register_forward_hook(restore))]
+    renderer = Renderer(source.base, vocabulary)
+    own = own_rows(job, source)
+    known = _tokens(renderer, vocabulary, own)
+    job.check_cancelled()
     try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+        model = StreamedModel(source.base, source.adapter)
+    except NotStreamable as error:
+        job.warn("parity_logits", f"The answers are not compared, only the tokens: {error}.")
+        return known
+    conversations_ = chain(((row, True) for row in own[:USER_ROWS]), ((row, False) for row in conversations()))
+    spans = (renderer.span(messages, is_own) for messages, is_own in conversations_)
+    return replace(known, **_run(job, model, chosen(filter(None, spans), *_limits(model))))
+
+
+def _tokens(renderer: Renderer, vocabulary: Vocabulary, own: list[Messages]) -> Reference:
+    fixed = (*probes.strings(), *probes.around(vocabulary.added))
+    prompts = [renderer.prompt([{"role": "user", "content": text}]) for text in fixed]
+    asked = list(filter(None, (renderer.prompt(row[:-1]) for row in own[:USER_PROMPTS])))
+    in_front = vocabulary.boundary()
+    texts = [(in_front + text, renderer.ids(in_front + text)) for text in fixed]
+    ends = frozenset(vocabulary.special.values())
+    return Reference([*filter(None, prompts), *asked], texts, renderer.end_of_turn, ends,
+                     renderer.tokenizer.bos_token_id, len(asked))
+
+
+def _limits(model: StreamedModel) -> tuple[int, int]:
+    """How many tokens are run at most, and at how many positions the logits are kept."""
+    vocabulary = model.table(head=True)[0][0]
+    operations = 2 * max(1, model.layer_parameters)
+    most = int(MAX_OPERATIONS / operations)
+    return min(max(most, TOKENS[0]), TOKENS[1]), min(MAX_POSITIONS, MAX_LOGIT_BYTES // (4 * vocabulary))
+
+
+def _run(job: JobContext, model: StreamedModel, spans: list[Span]) -> dict[str, Any]:
+    """The fields of a `Reference` for which the model must work."""
+    layers: dict[str, Layer] = {}
+
+    def look(name: str, outer: Any, inner: Any) -> None:
+        job.check_cancelled()
+        layers[name] = _layer(outer, inner)
+        job.progress(len(layers), model.linear_layers, "layers", "checking")
+
+    places = [(number, at) for number, span in enumerate(spans) for at in span.positions]
+    logits = model.logits([span.ids for span in spans], places, look)
+    rows, begin = [], 0
+    for span in spans:
+        end = begin + len(span.positions)
+        rows.append(Row(span.ids, span.answer, span.own, logits[begin:end]))
+        begin = end
+    tables = {"token_embd.weight": Table(*model.table(head=False))}
+    if not model.tied:
+        tables["output.weight"] = Table(*model.table(head=True))
+    return {"rows": rows, "layers": layers, "tables": tables, "settings": _settings(model.config)}
+
+
+def layer_inputs(width: int) -> Array:
+    """The same random inputs for every layer of that width: float32 (inputs, width)."""
+    return np.random.default_rng(width).standard_normal((LAYER_INPUTS, width), np.float32)
+
+
+def _layer(outer: Any, inner: Any) -> Layer:
+    """Ask PEFT's layer, and the base's inside it, for their answers."""
+    import torch
+
+    height, width = inner.weight.shape
+    rows = np.unique(np.linspace(0, height - 1, LAYER_ROWS).astype(int))
+    inputs = torch.from_numpy(layer_inputs(width))
+    bias = 0 if inner.bias is None else inner.bias
+    base, tuned = ((module.forward(inputs) - bias)[:, rows].numpy() for module in (inner, outer))
+    return Layer(width, height, rows.tolist(), base, tuned)
+
+
+def _settings(config: Any) -> dict[str, float]:
+    """Numbers that a GGUF repeats, where this architecture has them."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    found = {
+        "block_count": getattr(config, "num_hidden_layers", None),
+        "embedding_length": getattr(config, "hidden_size", None),
+        "attention.head_count": getattr(config, "num_attention_heads", None),
+        "attention.head_count_kv": getattr(config, "num_key_value_heads", None),
+        "attention.layer_norm_rms_epsilon": getattr(config, "rms_norm_eps", None),
+        "rope.freq_base": rope.get("rope_theta") or getattr(config, "rope_theta", None),
+    }
+    return {key: float(value) for key, value in found.items() if isinstance(value, (int, float))}

@@ -88,13 +88,13 @@ def _families(shared: Path) -> Path:
     return out
 
 
-def adapter_on(base: Path, folder: Path, **settings: Any) -> Path:
+def adapter_on(base: Path, folder: Path, seed: int = 1, **settings: Any) -> Path:
     """A LoRA adapter with random weights, written by PEFT."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     model = get_peft_model(model, LoraConfig(**{"r": 4, "lora_alpha": 8, "target_modules": "all-linear",
                                                 "task_type": "CAUSAL_LM", **settings}))
@@ -117,3 +117,32 @@ def run_folder(base: Path, parent: Path, **settings: Any) -> Path:
     job = folder.create(RunConfig(name="Pune helpdesk", model=str(base), train_file=str(rows)), parent)
     adapter_on(base, job.folder / folder.ADAPTER, **settings)
     return job.folder
+
+
+def with_values(source: Path, target: Path, **values: Any) -> Path:
+    """A copy of a GGUF file with other key-value pairs; dots in a key are written as two underscores."""
+    import gguf
+    from gguf.scripts.gguf_new_metadata import MetadataDetails, copy_with_new_metadata
+
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(target, reader.fields["general.architecture"].contents())
+    changed = {key.replace("__", "."): value for key, value in values.items()}
+    kinds = {str: gguf.GGUFValueType.STRING, bool: gguf.GGUFValueType.BOOL, int: gguf.GGUFValueType.UINT32,
+             float: gguf.GGUFValueType.FLOAT32}
+    copy_with_new_metadata(reader, writer, {key: MetadataDetails(kinds[type(value)], value)
+                                            for key, value in changed.items()}, [])
+    return target
+
+
+def with_swapped_rows(source: Path, target: Path, name: str, first: int, second: int) -> Path:
+    """A copy of a GGUF file in which two rows of a tensor have changed places."""
+    import gguf
+
+    tensor = next(tensor for tensor in gguf.GGUFReader(source).tensors if tensor.name == name)
+    rows = tensor.shape[-1]
+    size = int(tensor.n_bytes) // int(rows)
+    data = bytearray(source.read_bytes())
+    one, other = (slice(at, at + size) for at in (int(tensor.data_offset) + row * size for row in (first, second)))
+    data[one], data[other] = data[other], data[one]
+    target.write_bytes(data)
+    return target

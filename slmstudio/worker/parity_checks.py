@@ -1,0 +1,128 @@
+"""What a proof says: one line a check, each with its figure, its limit, and what to do when it fails."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from slmstudio.core.export.types import QuantType
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the table.
+
+    Attributes:
+        name: "tokens", "prompt", "bos", "stop", "settings", "embeddings", "layers", "adapter", "nmse", "top1", "kl" or
+            "perplexity".
+        passed: None where it was not measured.
+        figure: what was found, as people read it.
+        limit: what is right, as people read it.
+        remedy: a sentence or two when it failed: what is wrong and what to do; empty otherwise.
+    """
+
+    name: str
+    passed: bool | None
+    figure: str
+    limit: str
+    remedy: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Largest NMSE, least share of equal first choices, largest KL divergence (nats) and change of perplexity."""
+
+    nmse: float
+    top1: float
+    kl: float
+    perplexity: float
+
+
+LIMITS = ((16.0, Limits(1e-4, 0.99, 1e-3, 0.01)), (8.0, Limits(0.02, 0.90, 0.05, 0.05)),
+          (0.0, Limits(0.5, 0.50, 1.0, 1.0)))
+"""From so many bits a weight. Below 16 a loss is expected and shown; those limits only catch broken files."""
+EXPORT = "Export it again; if that fails too, please report it."
+OTHER_RUN = "Choose the run that this file was made of, or export it again."
+
+
+def limits_of(kind: QuantType | None) -> Limits:
+    bits = kind.bits_per_weight if kind else 0.0
+    return next(limits for least, limits in LIMITS if bits >= least)
+
+
+def token_checks(found: dict[str, Any]) -> list[Check]:
+    """From `parity_tokens.compare` and `compare_end`."""
+    differ, other, stop = found["token_ids_differ"], found["prompts_differ"], found["stop_figure"]
+    example = f", for instance {found['token_ids_example'][0]!r}" if differ else ""
+    return [
+        _check("tokens", not differ, _share(differ, found["texts"]), "all",
+               f"{_share(differ, found['texts'], wrong=True)} texts get other tokens than in training{example}. Do not "
+               "serve this file: use the merged folder, and please report the model's name."),
+        _check("prompt", not other, _share(other, found["prompts"]), "all",
+               "The stored chat template renders conversations differently than in training. Export the file again "
+               "instead of changing its template."),
+        _check("bos", found["one_bos"], "as in training" if found["one_bos"] else "differs", "as in training",
+               "Servers would put a beginning-of-sequence token where training had none, leave it out, or double it. "
+               "Export the file again."),
+        _check("stop", found["stops_at_end_of_turn"], stop, "ends",
+               f"Generation would not stop where it should: {stop}. Export the file again."),
+    ]
+
+
+def weight_checks(found: dict[str, Any]) -> list[Check]:
+    """From `parity_weights.compare`."""
+    settings, tokens, layers = ", ".join(found["settings_differ"]), found["tokens_wrong"], found["layers_wrong"]
+    strength = found["adapter_strength"]
+    checks = [_check("settings", not settings, settings or "equal", "equal",
+                     f"The file was written with other settings than the model has: {settings}. {EXPORT}")]
+    if count := found["tokens_compared"]:
+        checks.append(_check("embeddings", not tokens, _share(tokens, count), "all",
+                             f"The embeddings of {_share(tokens, count, wrong=True)} tokens are not the model's, for "
+                             f"instance of {found['tokens_wrong_example']!r}. {EXPORT}"))
+    if count := found["layers_compared"]:
+        example = layers[0] if layers else ""
+        checks.append(_check("layers", not layers, _share(len(layers), count), "all",
+                             f"{_share(len(layers), count, wrong=True)} layers hold other weights than the model, for "
+                             f"instance {example}. {OTHER_RUN}"))
+    if strength is not None:
+        checks.append(_check("adapter", 0.9 <= strength <= 1.1, f"{strength:.0%}", "90 % to 110 %",
+                             f"What was learned is in the file by {strength:.0%}: it was made of another adapter, "
+                             f"or of none. {OTHER_RUN}"))
+    return checks
+
+
+def answer_checks(found: dict[str, Any], kind: QuantType | None) -> list[Check]:
+    """From `parity_answers.compare`."""
+    if not found["positions"]:
+        return [Check(name, None, "not measured", "") for name in ("nmse", "top1", "kl", "perplexity")]
+    limits = limits_of(kind)
+    advice = EXPORT if kind is None or kind.bits_per_weight >= 16 else f"{EXPORT} Or choose a type with more bits."
+    near = found["near_ties"]
+    top1 = f"{found['top1']:.1%}" + (f", {near} near ties" if near else "")
+    before, after = found["perplexity_reference"], found["perplexity"]
+    change = f"{before:,.2f} → {after:,.2f} ({found['perplexity_change']:+.2%})"
+
+    def figure(name: str, passed: bool, text: str, limit: str, sentence: str) -> Check:
+        return _check(name, passed, text, limit, f"{sentence}: {text}, and right is {limit}. {advice}")
+
+    return [  # NaN passes none of them
+        figure("nmse", found["nmse"] < limits.nmse, f"{found['nmse']:.1e}", f"under {limits.nmse:g}",
+               "The logits differ"),
+        figure("top1", found["top1"] + near / found["positions"] >= limits.top1, top1, f"at least {limits.top1:.0%}",
+               "Too few of the first choices are the same"),
+        figure("kl", found["kl"] < limits.kl, f"{found['kl']:.1e} nats", f"under {limits.kl:g} nats",
+               "The probabilities of the next token differ"),
+        figure("perplexity", found["perplexity_change"] < limits.perplexity, change, f"under {limits.perplexity:+.0%}",
+               "The right answers became less likely"),
+    ]
+
+
+def _check(name: str, passed: bool, figure: str, limit: str, remedy: str) -> Check:
+    return Check(name, passed, figure, limit, "" if passed else remedy)
+
+
+def _share(differ: int, count: int, wrong: bool = False) -> str:
+    return f"{differ if wrong else count - differ:,} of {count:,}"

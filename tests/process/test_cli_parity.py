@@ -1,0 +1,71 @@
+"""`slmstudio parity RUN GGUF`: a table or JSON, the result beside the file, and an exit status that scripts can use."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from worker import gguf_models as models
+
+from slmstudio.core import files
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> tuple[Path, Path]:
+    """A run and a file of it."""
+    from slmstudio.worker import export
+
+    run = models.run_folder(models.tiny(), tmp_path_factory.mktemp("runs"))
+    [file] = export.run(models.context(tmp_path_factory.mktemp("job"), run=str(run), types=["F16"]))["files"]
+    return run, Path(file["path"])
+
+
+@pytest.fixture
+def parity(studio_home):
+    def call(*arguments: object, status: int) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run([sys.executable, "-m", "slmstudio", "parity", *map(str, arguments)], cwd=ROOT,
+                              env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=200,
+                              stdin=subprocess.DEVNULL)
+        assert done.returncode == status, done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return call
+
+
+def test_a_sound_file(parity, exported) -> None:
+    run, gguf = exported
+    stored = gguf.with_suffix(".parity.json")
+    stored.unlink()
+    done = parity(run, gguf, "--json", status=0)
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["passed"] and {"name", "passed", "figure", "limit", "remedy"} == set(result["checks"][0])
+    assert files.read_json(stored) == {key: result[key] for key in result if key not in ("gguf", "run")}
+    table = parity(run, gguf, status=0).stdout
+    assert "Token ids equal" in table and "passed" in table and "FAILED" not in table
+
+
+def test_a_file_of_another_run(parity, exported, tmp_path) -> None:
+    other = models.run_folder(models.tiny(), tmp_path / "runs")
+    models.adapter_on(models.tiny(), other / "adapter", seed=2)
+    done = parity(other, exported[1], status=1)
+    assert "FAILED" in done.stdout and "another adapter" in done.stderr
+    marked = files.read_json(exported[1].with_suffix(".parity.json"))
+    assert marked is not None and marked["passed"] is False and exported[1].is_file()
+
+
+def test_what_cannot_be_proven_is_said(parity, exported, tmp_path) -> None:
+    run, gguf = exported
+    assert "does not exist" in parity(run, tmp_path / "absent.gguf", status=2).stderr
+    half = tmp_path / "half.gguf"
+    half.write_bytes(gguf.read_bytes()[:2_000_000])
+    done = parity(run, half, "--json", status=1)
+    assert "truncated" in json.loads(done.stdout.splitlines()[-1])["error"]["what"]
+    assert not half.with_suffix(".parity.json").exists()

@@ -1,0 +1,75 @@
+"""The reference is the model that transformers and PEFT load whole, though only one layer of it is ever in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from worker import gguf_models as models
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+ROWS = [[5, 9, 300, 4, 77, 12, 8], [44, 3], [200] * 11 + [7, 250, 31]]
+PLACES = [(0, 2), (0, 5), (1, 0), (2, 13), (2, 0)]
+
+
+def whole_model_logits(base, adapter):
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    if adapter is not None:
+        model = PeftModel.from_pretrained(model, adapter)
+    model.eval().float()
+    with torch.inference_mode():
+        every = [model(torch.tensor([row])).logits[0].numpy() for row in ROWS]
+    return np.stack([every[row][at] for row, at in PLACES])
+
+
+def streamed_logits(base, adapter):
+    from slmstudio.worker.streamed_model import StreamedModel
+
+    return StreamedModel(base, adapter).logits(ROWS, PLACES)
+
+
+@pytest.mark.parametrize("settings", [
+    None, {}, {"use_dora": True}, {"use_rslora": True, "r": 8}, {"modules_to_save": ["embed_tokens"]},
+    {"modules_to_save": ["lm_head"]}, {"target_modules": ["q_proj", "v_proj", "lm_head"]},
+    {"use_dora": True, "target_modules": ["down_proj", "lm_head"]}],
+    ids=lambda settings: "none" if settings is None else "-".join(settings) or "lora")
+def test_equal_to_the_whole_model(settings, tmp_path) -> None:
+    base = models.tiny()
+    adapter = None if settings is None else models.adapter_on(base, tmp_path / "adapter", **settings)
+    expected, found = whole_model_logits(base, adapter), streamed_logits(base, adapter)
+    assert found.shape == (5, 49152) and found.dtype == np.float32
+    assert np.abs(found - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("family", ["qwen2", "phi3", "llama3"])
+def test_families_are_equal(shared_dir, tmp_path, family) -> None:
+    base = models.families(shared_dir) / family
+    adapter = models.adapter_on(base, tmp_path / "adapter")
+    assert np.abs(streamed_logits(base, adapter) - whole_model_logits(base, adapter)).max() < 1e-4
+
+
+def test_tables_are_what_was_trained(tmp_path) -> None:
+    from slmstudio.worker.streamed_model import StreamedModel
+
+    base = models.tiny()
+    plain = StreamedModel(base, None)
+    shape, rows = plain.table(head=True)
+    assert plain.tied and shape == (49152, 256)
+    assert np.array_equal(rows(7, 9), plain.table(head=False)[1](7, 9))
+    adapter = models.adapter_on(base, tmp_path / "adapter", modules_to_save=["embed_tokens"])
+    trained = StreamedModel(base, adapter)
+    assert not trained.tied
+    assert np.abs(trained.table(head=False)[1](7, 9) - rows(7, 9)).max() > 0.01
+    assert np.array_equal(trained.table(head=True)[1](7, 9), rows(7, 9))
+
+
+def test_an_adapter_of_another_model_is_refused(shared_dir, tmp_path) -> None:
+    from slmstudio.core.errors import UserError
+    from slmstudio.worker.streamed_model import StreamedModel
+
+    adapter = models.adapter_on(models.families(shared_dir) / "phi3", tmp_path / "adapter")
+    with pytest.raises(UserError, match="does not belong to this base"):
+        StreamedModel(models.tiny(), adapter)
