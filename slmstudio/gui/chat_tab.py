@@ -1,4 +1,4 @@
-"""Chat: talk to an exported model, or put the same question to two side by side."""
+"""Chat: talk to an exported model, or put the same question to several side by side."""
 
 from __future__ import annotations
 
@@ -15,14 +15,22 @@ from slmstudio.core.chat import sampling, store
 from slmstudio.core.chat.conversation import Conversation, Lane, Message
 from slmstudio.core.errors import UserError
 from slmstudio.gui import theme
+from slmstudio.gui.chat_adapter import AdapterStrength
+from slmstudio.gui.chat_bubbles import Action
+from slmstudio.gui.chat_compare import Comparison, room_text
 from slmstudio.gui.chat_input import ChatInput
+from slmstudio.gui.chat_lanes import ChatLane, ChatLanes
 from slmstudio.gui.chat_list import ChatList
 from slmstudio.gui.chat_models import ModelChoice, known_models
 from slmstudio.gui.chat_pane import ChatPane
 from slmstudio.gui.chat_settings import ChatSettings
+from slmstudio.gui.chat_votes import VoteBar
+from slmstudio.gui.compare_buttons import CompareButtons
+from slmstudio.gui.correct_panel import CorrectPanel
 from slmstudio.gui.session import Session
 from slmstudio.gui.tasks import run_task
-from slmstudio.gui.widgets import Card, ErrorBanner, SecondaryButton, text_label
+from slmstudio.gui.votes_dialog import show_votes
+from slmstudio.gui.widgets import Card, ErrorBanner, SecondaryButton
 from slmstudio.gui.widgets.areas import local_paths
 
 
@@ -38,37 +46,37 @@ class ChatTab(QWidget):
         self._edited: Message | None = None
         self.banner = ErrorBanner()
         self.banner.setObjectName("chat_tab_banner")
-        self.panes = [ChatPane(), ChatPane()]
-        self.choices = [ModelChoice(self.tr("Model")), ModelChoice(self.tr("Second model"))]
+        self.lanes, self.votes = ChatLanes(), VoteBar()
+        self.comparison = Comparison(self.lanes, self.votes, self)
         self.settings, self.input, self.saved = ChatSettings(), ChatInput(), ChatList()
+        self.correct = CorrectPanel(session)
+        self._models: list[tuple[str, Path]] = []
         self._make_header()
         self._lay_out()
         self._connect()
-        self._set_compared(False)
+        self._set_count(1)
+
+    @property
+    def panes(self) -> list[ChatPane]:
+        """Of all lanes that were ever shown."""
+        return [lane.pane for lane in self.lanes.lanes]
+
+    @property
+    def choices(self) -> list[ModelChoice]:
+        return [lane.choice for lane in self.lanes.lanes]
 
     def _make_header(self) -> None:
-        self.compare = SecondaryButton(self.tr("Side by side"), self.tr(
-            "Put each question to two models, as to the base and to what you trained."), "small")
-        self.compare.setCheckable(True)
+        self.compare = CompareButtons()
         self.save = SecondaryButton(self.tr("Save…"), self.tr(
             "Save the conversation as JSON, to open it again, and as Markdown, to read it."), "small")
-        self._against = text_label(self.tr("against"), "small")
-        for name, widget in (("chat_model", self.choices[0]), ("chat_second_model", self.choices[1]),
-                             ("compare", self.compare), ("save_chat", self.save)):
-            widget.setObjectName(name)
+        self.save.setObjectName("save_chat")
 
     def _lay_out(self) -> None:
         self.middle = Card(self.tr("Chat"), actions=[self.compare, self.save])
-        self.middle.header.insertWidget(1, self.choices[0])
-        self.middle.header.insertWidget(2, self._against)
-        self.middle.header.insertWidget(3, self.choices[1])
-        self.lanes = QHBoxLayout()
-        self.lanes.setSpacing(theme.SPACE_S)
-        for pane in self.panes:
-            self.lanes.addWidget(pane, 1)
         self.middle.body.addWidget(self.banner)
-        self.middle.body.addLayout(self.lanes, 1)
-        self.middle.body.addWidget(self.input)
+        self.middle.body.addWidget(self.lanes, 1)
+        for widget in (self.votes, self.correct, self.input):
+            self.middle.body.addWidget(widget)
         row = QHBoxLayout(self)
         row.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
         row.setSpacing(theme.CARD_GAP)
@@ -77,12 +85,12 @@ class ChatTab(QWidget):
         row.addWidget(self.settings)
 
     def _connect(self) -> None:
-        for number, (pane, choice) in enumerate(zip(self.panes, self.choices, strict=True)):
-            choice.chosen.connect(partial(self._load, number))
-            pane.state_changed.connect(self._show_state)
-            pane.answered.connect(self._answered)
-            pane.unanswered.connect(self.input.put_back)
-            pane.acted.connect(partial(self._act, pane))
+        for lane in self.lanes.lanes:
+            self._connect_lane(lane)
+        self.lanes.made.connect(self._connect_lane)
+        self.comparison.failed.connect(self.banner.show_error)
+        self.votes.list_wanted.connect(partial(show_votes, self))
+        self.correct.closed.connect(self.input.show)
         first = self.panes[0]
         first.counted.connect(lambda tokens: self.input.set_used(tokens, first.context_length))
         first.used.connect(self.input.set_used)
@@ -93,7 +101,8 @@ class ChatTab(QWidget):
         self.input.edit_cancelled.connect(lambda: self._edit(None))
         self.settings.context_changed.connect(self._load_again)
         self.settings.system_changed.connect(self.input.recount)
-        self.compare.toggled.connect(self._compare)
+        self.compare.count_wanted.connect(self._compare)
+        self.compare.blind_changed.connect(self.comparison.set_blind)
         self.save.clicked.connect(self._choose_file)
         self.saved.new_wanted.connect(self.new_chat)
         self.saved.opened.connect(self._open)
@@ -105,6 +114,19 @@ class ChatTab(QWidget):
         if app is not None:
             app.aboutToQuit.connect(self.close_workers)
 
+    def _connect_lane(self, lane: ChatLane) -> None:
+        pane = lane.pane
+        lane.choice.set_models(self._models)
+        lane.choice.chosen.connect(partial(self._load, self.lanes.lanes.index(lane)))
+        pane.state_changed.connect(self._show_state)
+        pane.answered.connect(self._answered)
+        pane.unanswered.connect(self.input.put_back)
+        pane.acted.connect(partial(self._act, pane))
+        pane.bubbles.add_action(Action("correct", "correct", self.tr("Correct this answer, for the next training"),
+                                       "assistant"))
+        pane.bubbles.add_action(Action("test", "flask", self.tr("Add the question to a test set"), "assistant"))
+        self.settings.add_section(AdapterStrength(pane))
+
     # -- models ----------------------------------------------------------------------------------------------
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -113,14 +135,15 @@ class ChatTab(QWidget):
         self.saved.read()
 
     def _offer(self, models: list[tuple[str, Path]]) -> None:
+        self._models = models
         for choice in self.choices:
             choice.set_models(models)
 
     def open_models(self, models: list[Path]) -> None:
-        """Load one model, or two side by side, for a new conversation."""
+        """Load one model, or up to four side by side, for a new conversation."""
         self.new_chat()
-        self._set_compared(len(models) > 1)
-        for number, path in enumerate(models[:2]):
+        self._set_count(len(models))
+        for number, path in enumerate(models[:self.lanes.count]):
             self._load(number, path)
 
     def choose_files(self) -> None:
@@ -136,26 +159,34 @@ class ChatTab(QWidget):
             if pane.lane.model:
                 pane.load(Path(pane.lane.model), self.settings.context_length())
 
-    def _compare(self, on: bool) -> None:
-        """Show the second model, or leave it; the base it was trained from is the first guess."""
-        self._set_compared(on)
-        second = self.panes[1]
-        if not on:
-            second.close_worker()
-        elif second.state in ("empty", "failed"):
-            others = [path for path in self.choices[1].models() if str(path) != self.panes[0].lane.model]
-            guess = Path(second.lane.model) if second.lane.model else others[-1] if others else None
-            if guess is not None:
-                self._load(1, guess)
+    def _compare(self, count: int) -> None:
+        """Show so many models, or leave those beyond; the base they were trained from is the first guess."""
+        self._set_count(count)
+        for pane in self.panes[count:]:
+            pane.close_worker()
+        for number, pane in enumerate(self._shown()):
+            if pane.state in ("empty", "failed") and number > 0:
+                guess = Path(pane.lane.model) if pane.lane.model else self.lanes.guess()
+                if guess is not None:
+                    self._load(number, guess)
+        self._tell_room()
 
-    def _set_compared(self, on: bool) -> None:
-        self.compare.setChecked(on)
-        for widget in (self.panes[1], self.choices[1], self._against):
-            widget.setVisible(on)
+    def _set_count(self, count: int) -> None:
+        self.comparison.end()
+        self.lanes.set_count(count)
+        self.compare.show_count(self.lanes.count)
+        if self.lanes.count == 1:
+            self.middle.header.insertWidget(1, self.choices[0])
         self._show_state()
 
+    def _tell_room(self) -> None:
+        """Say whether the models fit into memory together."""
+        models, length = self.lanes.models(), self.settings.context_length()
+        if len(models) > 1:
+            run_task(self, lambda task: room_text(models, length), self.input.note.setText, lambda error: None)
+
     def _shown(self) -> list[ChatPane]:
-        return self.panes if self.compare.isChecked() else self.panes[:1]
+        return self.lanes.panes()
 
     def close_workers(self) -> None:
         """End the workers; the program ends or the tab goes."""
@@ -181,13 +212,23 @@ class ChatTab(QWidget):
             return
         edited = self._edited
         self._edit(None)
+        if self.comparison.blind:
+            self._save()
+            self._forget()
+            self.comparison.begin()
+            edited = None
         self._start_level()
         for pane in self._shown():
             pane.ask(question, self._system(), options, same_place(pane, edited))
 
     def _act(self, pane: ChatPane, name: str, message: Message) -> None:
         """A button below a message was pressed."""
-        if name == "edit":
+        if self.comparison.masked:
+            return  # another answer now would not be the one that is voted on
+        if name in ("correct", "test"):
+            self.input.hide()
+            self.correct.open_for(pane, self._system(), message, test=name == "test")
+        elif name == "edit":
             self._edit(message)
         elif name == "again":
             options = self._options()
@@ -206,7 +247,7 @@ class ChatTab(QWidget):
 
     def _let_next_answer(self) -> None:
         """One after the other: two models that share the processor are slower together, and neither's speed is true."""
-        shown = self._shown()
+        shown = self.lanes.in_order()
         if not any(pane.state == "answering" for pane in shown):
             waiting = next((pane for pane in shown if pane.state == "waiting"), None)
             if waiting is not None:
@@ -222,7 +263,7 @@ class ChatTab(QWidget):
         return self.settings.system.toPlainText().strip()
 
     def _stop(self) -> None:
-        for pane in reversed(self.panes):  # the one that waits first, so that it does not begin now
+        for pane in reversed(self.lanes.in_order()):  # the one that waits first, so that it does not begin now
             pane.stop()
 
     def _count(self, draft: str) -> None:
@@ -233,6 +274,7 @@ class ChatTab(QWidget):
         states = {pane.state for pane in self._shown()}
         self.input.set_state(ready=states == {"ready"}, answering=bool(states & {"answering", "waiting"}))
         self.save.setEnabled(any(pane.lane.turns for pane in self._shown()))
+        self.comparison.check()
 
     # -- conversations ---------------------------------------------------------------------------------------
 
@@ -244,6 +286,8 @@ class ChatTab(QWidget):
 
     def _forget(self) -> None:
         self._edit(None)
+        self.comparison.end()
+        self.correct.close_panel()
         for pane in self.panes:
             pane.clear()
         self._now, self._file = Conversation(time.time(), {}, []), None
@@ -295,7 +339,8 @@ class ChatTab(QWidget):
         self._edit(None)
         self._now, self._file = found, path
         self.settings.from_dict(found.settings)
-        self._set_compared(len(found.lanes) > 1)
+        self._set_count(len(found.lanes))
+        self.correct.close_panel()
         for pane, lane in zip(self.panes, found.lanes, strict=False):
             self._show_lane(pane, lane)
         self.saved.select(path)

@@ -273,7 +273,7 @@ def test_side_by_side_begins_anew_for_both(qtbot, tab, first, models):
     ready(qtbot, *tab.panes)
     assert said(first)[0] == "after" and len(said(first)) == len(said(tab.panes[1])) == 2
     press(qtbot, tab, "compare")
-    assert tab.panes[1].isHidden() and tab.panes[1]._thread is None
+    assert not tab.panes[1].isVisible() and tab.panes[1]._thread is None
 
 
 def test_garbage_on_the_channel_is_passed_over(qtbot, tab, first):

@@ -1,0 +1,136 @@
+"""How much of an adapter is put on the model: a slider for each model that an adapter fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSlider, QSpinBox, QVBoxLayout, QWidget
+
+from slmstudio.core.errors import UserError
+from slmstudio.gui import theme
+from slmstudio.gui.chat_pane import ChatPane
+from slmstudio.gui.tasks import run_task
+from slmstudio.gui.widgets import ElidedLabel, number_field, text_label
+
+if TYPE_CHECKING:
+    from slmstudio.core.model.gguf_lora import LoraFacts
+
+MOST_PERCENT = 150
+SETTLE_MS = 150
+"""The worker is told when the slider has stood still for so long: each change makes it read the conversation anew."""
+
+
+class AdapterStrength(QWidget):
+    """The adapter of one model. It is there only while the model has one that fits."""
+
+    def __init__(self, pane: ChatPane, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._pane = pane
+        self._model = ""
+        self.loras: list[LoraFacts] = []
+        self.name = ElidedLabel("", "small")
+        self.adapter, self.slider, self.percent = QComboBox(), QSlider(Qt.Orientation.Horizontal), QSpinBox()
+        self._timer = QTimer(self, interval=SETTLE_MS, singleShot=True)
+        self._timer.timeout.connect(self._tell)
+        self._make()
+        self._lay_out()
+        pane.state_changed.connect(self._look)
+        pane.adapter_changed.connect(self._show_state)
+        self.hide()
+
+    def _make(self) -> None:
+        tooltip = self.tr("How much of what was trained is put on the model: 0 % is the base as it was, 100 % what was "
+                          "trained, more exaggerates it. Lower it when answers sound too much like the training data.")
+        self.adapter.setAccessibleName(self.tr("Adapter"))
+        self.adapter.setToolTip(self.tr("The exported adapter (GGUF LoRA) that is put on the model."))
+        self.adapter.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.adapter.setMinimumContentsLength(12)
+        self.slider.setRange(0, MOST_PERCENT)
+        self.slider.setPageStep(10)
+        self.percent.setRange(0, MOST_PERCENT)
+        self.percent.setSingleStep(5)
+        self.percent.setSuffix(" %")
+        self.percent.setKeyboardTracking(False)
+        for widget, name in ((self.slider, "adapter_strength"), (self.percent, "adapter_percent")):
+            widget.setObjectName(name)
+            widget.setToolTip(tooltip)
+            widget.setAccessibleName(self.tr("Adapter strength"))
+        self.adapter.setObjectName("adapter")
+        self.slider.valueChanged.connect(self._moved)
+        self.percent.valueChanged.connect(self.slider.setValue)
+        self.adapter.activated.connect(lambda _: self._timer.start())
+
+    def _lay_out(self) -> None:
+        head = QHBoxLayout()
+        head.addWidget(text_label(self.tr("Adapter strength"), "small"), 1)
+        head.addWidget(number_field(self.percent))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_XS)
+        column.addLayout(head)
+        column.addWidget(self.slider)
+        column.addWidget(self.name)
+        column.addWidget(self.adapter)
+
+    # -- which adapters --------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Another model was loaded: which adapters fit it?"""
+        model = self._pane.lane.model if self._pane.state not in ("empty", "loading", "failed") else ""
+        if model == self._model:
+            return
+        self._model = model
+        self.offer([])
+        if model:
+            run_task(self, lambda task: _adapters(Path(model)),
+                     lambda found: self.offer(found) if model == self._model else None, lambda error: None)
+
+    def offer(self, loras: list[LoraFacts]) -> None:
+        """Show these adapters, of which none is on."""
+        self.loras = loras
+        self.adapter.clear()
+        for lora in loras:
+            self.adapter.addItem(lora.path.stem, str(lora.path))
+            self.adapter.setItemData(self.adapter.count() - 1, str(lora.path), Qt.ItemDataRole.ToolTipRole)
+        self.adapter.setVisible(len(loras) > 1)
+        self.name.setVisible(len(loras) == 1)
+        if loras:
+            self.name.setText(loras[0].path.stem)
+        self._set_percent(0)
+        self.setVisible(bool(loras))
+
+    # -- how much --------------------------------------------------------------------------------------------
+
+    def _moved(self, percent: int) -> None:
+        self._set_percent(percent)
+        self._timer.start()
+
+    def _set_percent(self, percent: int) -> None:
+        for widget in (self.slider, self.percent):
+            widget.blockSignals(True)
+            widget.setValue(percent)
+            widget.blockSignals(False)
+
+    def _tell(self) -> None:
+        if self.loras:
+            self._pane.set_adapter(Path(self.adapter.currentData()), self.slider.value() / 100)
+
+    def _show_state(self) -> None:
+        """What the worker says is on; it may have refused what was wanted."""
+        if self._timer.isActive():
+            return
+        at = self.adapter.findData(str(self._pane.adapter)) if self._pane.adapter is not None else -1
+        if at >= 0:
+            self.adapter.setCurrentIndex(at)
+        self._set_percent(round(100 * self._pane.strength))
+
+
+def _adapters(model: Path) -> list[LoraFacts]:
+    from slmstudio.core.chat.origin import adapters
+
+    try:
+        return adapters(model)
+    except UserError:
+        return []  # the pane says what is wrong with the model

@@ -1,0 +1,289 @@
+"""Makes a row of an answer: what it should have been, for training; or what a test expects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLineEdit, QPlainTextEdit, QWidget
+
+from slmstudio.core.chat.conversation import Message
+from slmstudio.core.errors import UserError
+from slmstudio.gui import theme
+from slmstudio.gui.chat_pane import ChatPane
+from slmstudio.gui.row_target import RowTarget, known_files
+from slmstudio.gui.session import Session
+from slmstudio.gui.tasks import Task, run_task
+from slmstudio.gui.widgets import (
+    Card,
+    ElidedLabel,
+    ErrorBanner,
+    IconButton,
+    PrimaryButton,
+    SecondaryButton,
+    counted,
+    text_label,
+)
+
+if TYPE_CHECKING:
+    from slmstudio.core.chat.corrections import Learned
+    from slmstudio.core.data.append import Added
+    from slmstudio.core.data.new_row import NewRow
+
+EDITOR_HEIGHT = 92
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer of a conversation.
+
+    Attributes:
+        messages: all before it, the system message too; the last is the question.
+        text: the answer.
+        models: the GGUF files that gave it, the adapter's too.
+    """
+
+    messages: tuple[dict[str, str], ...]
+    text: str
+    models: tuple[Path, ...]
+
+
+class CorrectPanel(Card):
+    """Shown below the conversation while an answer is corrected, or made a test.
+
+    Signals:
+        closed: it is no longer needed.
+        stored: rows were added, or taken back.
+    """
+
+    closed = Signal()
+    stored = Signal()
+
+    def __init__(self, session: Session, parent: QWidget | None = None):
+        self._close = IconButton("close", self.tr("Close without adding anything (Esc)"))
+        super().__init__(self.tr("Correct this answer"), actions=[self._close], parent=parent)
+        self._session = session
+        self._answered = Answered((), "", ())
+        self._test = self._confirmed = False
+        self._added: list[Added] = []
+        self._make()
+        self._lay_out()
+        self._connect()
+        self.hide()
+
+    def _make(self) -> None:
+        self.question = ElidedLabel("", "muted", Qt.TextElideMode.ElideRight)
+        self.answer = QPlainTextEdit()
+        self.answer.setAccessibleName(self.tr("The answer as it should be"))
+        self.answer.setToolTip(self.tr("Write the answer as it should have been."))
+        self.answer.setFixedHeight(EDITOR_HEIGHT)
+        self.answer.setTabChangesFocus(True)
+        self.as_row = QCheckBox(self.tr("Learn it, as a row of"))
+        self.as_row.setToolTip(self.tr("The conversation up to here with your answer, for the next training."))
+        self.as_pair = QCheckBox(self.tr("Prefer it, as a pair of"))
+        self.as_pair.setToolTip(self.tr("Your answer as the better one and the model's as the worse one, for training "
+                                        "on preferences."))
+        self.row_file = RowTarget(self.tr("Dataset for rows"), self.tr("The dataset that the row is added to."),
+                                  "corrections.jsonl")
+        self.pair_file = RowTarget(self.tr("Dataset for pairs"), self.tr("The dataset that the pair is added to."),
+                                   "preferences.jsonl")
+        self.test_file = RowTarget(self.tr("Test set"), self.tr("The test set that the question is added to, with your "
+                                                                "answer as the one that is expected."), "tests.jsonl")
+        self.category, self.language = QLineEdit(), QLineEdit()
+        for field, name, hint in ((self.category, self.tr("Category"), self.tr("Category, may be empty")),
+                                  (self.language, self.tr("Language"), self.tr("Language, may be empty"))):
+            field.setAccessibleName(name)
+            field.setPlaceholderText(hint)
+            field.setToolTip(self.tr("Kept with the row, so that results can be told apart by it."))
+        self.note = text_label("", "small", wrap=True)
+        self.banner = ErrorBanner()
+        self.add = PrimaryButton(self.tr("Add"), self.tr("Add it to the chosen files."))
+        self.undo = SecondaryButton(self.tr("Undo"), self.tr("Take the added rows out of the files again."))
+        for name, widget in (("correct_answer", self.answer), ("correct_row", self.as_row),
+                             ("correct_pair", self.as_pair), ("correct_add", self.add), ("correct_undo", self.undo),
+                             ("correct_close", self._close), ("correct_note", self.note),
+                             ("correct_banner", self.banner)):
+            widget.setObjectName(name)
+
+    def _lay_out(self) -> None:
+        self._grid = QGridLayout()
+        self._grid.setHorizontalSpacing(theme.SPACE_S)
+        self._grid.setVerticalSpacing(theme.SPACE_XS)
+        self._test_label = text_label(self.tr("Test set"))
+        for row, (name, target) in enumerate(((self.as_row, self.row_file), (self.as_pair, self.pair_file),
+                                              (self._test_label, self.test_file))):
+            self._grid.addWidget(name, row, 0)
+            self._grid.addWidget(target, row, 1)
+        self._grid.addWidget(self.category, 2, 2)
+        self._grid.addWidget(self.language, 2, 3)
+        self._grid.setColumnStretch(4, 1)
+        foot = QHBoxLayout()
+        foot.setSpacing(theme.SPACE_S)
+        foot.addWidget(self.note, 1)
+        foot.addWidget(self.undo)
+        foot.addWidget(self.add)
+        self.body.setSpacing(theme.SPACE_S)
+        self.body.addWidget(self.question)
+        self.body.addWidget(self.answer)
+        self.body.addLayout(self._grid)
+        self.body.addWidget(self.banner)
+        self.body.addLayout(foot)
+
+    def _connect(self) -> None:
+        self._close.clicked.connect(self.close_panel)
+        self.add.clicked.connect(self.store)
+        self.undo.clicked.connect(self.take_back)
+        self.answer.textChanged.connect(self._show_state)
+        for box in (self.as_row, self.as_pair):
+            box.toggled.connect(self._show_state)
+        for target, name in ((self.row_file, "correction_file"), (self.pair_file, "preference_file"),
+                             (self.test_file, "test_file")):
+            target.chosen.connect(lambda path, name=name: self._remember(name, path))
+
+    # -- opening and closing ---------------------------------------------------------------------------------
+
+    def open_for(self, pane: ChatPane, system: str, answer: Message, *, test: bool) -> None:
+        """Let the person correct an answer of this pane, or put its question into a test set."""
+        turns = pane.lane.turns
+        before = pane.messages(system)[:-len(turns[turns.index(answer):])]
+        models = [Path(pane.lane.model), *([pane.adapter] if pane.adapter is not None else [])]
+        self.open(Answered(tuple(before), answer.content, tuple(models)), test=test)
+
+    def open(self, answered: Answered, *, test: bool) -> None:
+        """As `open_for`, wherever the answer comes from."""
+        self.title.setText(self.tr("Add to a test set") if test else self.tr("Correct this answer"))
+        self._answered, self._test, self._confirmed, self._added = answered, test, False, []
+        for widget in (self.as_row, self.row_file, self.as_pair, self.pair_file):
+            widget.setVisible(not test)
+        for widget in (self._test_label, self.test_file, self.category, self.language):
+            widget.setVisible(test)
+        before = sum(message["role"] == "user" for message in answered.messages) - 1
+        text = " ".join(answered.messages[-1]["content"].split())
+        earlier = counted(before, self.tr("after 1 earlier question"), self.tr("after {count} earlier questions"))
+        self.question.setText(f"{text} · {earlier}" if before > 0 else text)
+        self.answer.setPlainText(answered.text)
+        self.as_row.setChecked(True)
+        self.as_pair.setChecked(False)
+        self.banner.clear()
+        self.note.setText("")
+        settings = self._session.settings
+        last = {self.row_file: settings.correction_file, self.pair_file: settings.preference_file,
+                self.test_file: settings.test_file}
+        known = known_files()
+        for target, file in last.items():
+            target.offer(file, known)
+        self._show_state()
+        self.show()
+        self.answer.setFocus()
+
+    def close_panel(self) -> None:
+        self.hide()
+        self.closed.emit()
+
+    def keyPressEvent(self, event: Any) -> None:
+        if event.key() == Qt.Key.Key_Escape:
+            self.close_panel()
+        else:
+            super().keyPressEvent(event)
+
+    def _remember(self, name: str, path: Path) -> None:
+        setattr(self._session.settings, name, str(path))
+        self._confirmed = False
+        try:
+            self._session.settings.save()
+        except UserError as error:
+            self.banner.show_error(error)
+
+    def _show_state(self) -> None:
+        """What can be pressed now."""
+        text = self.answer.toPlainText().strip()
+        changed = text != self._answered.text.strip()
+        self.as_pair.setEnabled(changed)
+        if not changed:
+            self.as_pair.setChecked(False)
+        wanted = self._test or self.as_row.isChecked() or self.as_pair.isChecked()
+        self.add.setVisible(not self._added)
+        self.add.setEnabled(bool(text) and wanted)
+        self.add.setText(self.tr("Add all the same") if self._confirmed else self.tr("Add"))
+        self.undo.setVisible(bool(self._added))
+        self.answer.setReadOnly(bool(self._added))
+
+    # -- adding and taking back ------------------------------------------------------------------------------
+
+    def rows(self) -> list[tuple[Path, NewRow]]:
+        """What will be added, and where."""
+        from slmstudio.core.data.new_row import NewRow
+
+        better = {"role": "assistant", "content": self.answer.toPlainText().strip()}
+        messages = (*self._answered.messages, better)
+        if self._test:
+            tags = {"category": self.category.text().strip(), "language": self.language.text().strip()}
+            return [(self.test_file.path(), NewRow(messages, tags=tags))]
+        wanted = [(self.row_file.path(), NewRow(messages))] if self.as_row.isChecked() else []
+        if self.as_pair.isChecked():
+            wanted.append((self.pair_file.path(), NewRow(messages, rejected=self._answered.text.strip())))
+        return wanted
+
+    def store(self) -> None:
+        """Add the rows, all or none. A test that was learned already must be asked for twice."""
+        from slmstudio.core.chat import corrections
+
+        wanted = self.rows()
+        learned = self._answered.models if self._test and not self._confirmed else ()
+        self.banner.clear()
+        self.note.setText(self.tr("Adding …"))
+        self.add.setEnabled(False)
+
+        def work(task: Task) -> tuple[Learned | None, str, list[Added]]:
+            found, hindered = corrections.learned_by(learned, wanted[0][1], task.cancelled)
+            return found, hindered, [] if found else corrections.add_all(wanted, task.cancelled)
+
+        run_task(self, work, self._stored, self._failed)
+
+    def _stored(self, result: tuple[Learned | None, str, list[Added]]) -> None:
+        found, hindered, self._added = result
+        self._confirmed = found is not None
+        names = [self.tr("{file} has {rows} now").format(file=each.path.name, rows=counted(
+            each.rows, self.tr("1 row"), self.tr("{count} rows"))) for each in self._added]
+        if hindered:
+            names.append(self.tr("Not compared with what the model has learned: {why}").format(why=hindered))
+        self.note.setText(self._warning(found) if found else " · ".join(names))
+        self._show_state()
+        if self._added:
+            targets = {"test_file": self.test_file} if self._test else {
+                "correction_file": self.row_file, "preference_file": self.pair_file}
+            for name, target in targets.items():
+                self._remember(name, target.path())
+            self.stored.emit()
+
+    def _warning(self, found: Learned) -> str:
+        text = (self.tr("The model has learned this very row, line {line} of {file}: a test of it says nothing about "
+                        "new questions.") if found.same_answer else
+                self.tr("The model has learned this question, line {line} of {file}, with another answer."))
+        return text.format(line=f"{found.line:,}", file=found.file.name)
+
+    def take_back(self) -> None:
+        """Undo."""
+        from slmstudio.core.chat import corrections
+
+        added = self._added
+        self.undo.setEnabled(False)
+        run_task(self, lambda task: corrections.undo_all(added), lambda _: self._taken_back(), self._not_taken_back)
+
+    def _taken_back(self) -> None:
+        self._added = []
+        self.note.setText(self.tr("Taken back."))
+        self.undo.setEnabled(True)
+        self._show_state()
+        self.stored.emit()
+
+    def _not_taken_back(self, error: Exception) -> None:
+        self.undo.setEnabled(True)
+        self.banner.show_error(error)
+
+    def _failed(self, error: Exception) -> None:
+        self.note.setText("")
+        self._show_state()
+        self.banner.show_error(error)
