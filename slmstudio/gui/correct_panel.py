@@ -91,6 +91,8 @@ class CorrectPanel(Card):
                                    "preferences.jsonl")
         self.test_file = RowTarget(self.tr("Test set"), self.tr("The test set that the question is added to, with your "
                                                                 "answer as the one that is expected."), "tests.jsonl")
+        self._targets = {"correction_file": self.row_file, "preference_file": self.pair_file,
+                         "test_file": self.test_file}
         self.category, self.language = QLineEdit(), QLineEdit()
         for field, name, hint in ((self.category, self.tr("Category"), self.tr("Category, may be empty")),
                                   (self.language, self.tr("Language"), self.tr("Language, may be empty"))):
@@ -138,8 +140,7 @@ class CorrectPanel(Card):
         self.answer.textChanged.connect(self._show_state)
         for box in (self.as_row, self.as_pair):
             box.toggled.connect(self._show_state)
-        for target, name in ((self.row_file, "correction_file"), (self.pair_file, "preference_file"),
-                             (self.test_file, "test_file")):
+        for name, target in self._targets.items():
             target.chosen.connect(lambda path, name=name: self._remember(name, path))
 
     # -- opening and closing ---------------------------------------------------------------------------------
@@ -168,12 +169,9 @@ class CorrectPanel(Card):
         self.as_pair.setChecked(False)
         self.banner.clear()
         self.note.setText("")
-        settings = self._session.settings
-        last = {self.row_file: settings.correction_file, self.pair_file: settings.preference_file,
-                self.test_file: settings.test_file}
         known = known_files()
-        for target, file in last.items():
-            target.offer(file, known)
+        for name, target in self._targets.items():
+            target.offer(getattr(self._session.settings, name), known)
         self._show_state()
         self.show()
         self.answer.setFocus()
@@ -251,11 +249,11 @@ class CorrectPanel(Card):
             names.append(self.tr("Not compared with what the model has learned: {why}").format(why=hindered))
         self.note.setText(self._warning(found) if found else " · ".join(names))
         self._show_state()
-        if self._added:
-            targets = {"test_file": self.test_file} if self._test else {
-                "correction_file": self.row_file, "preference_file": self.pair_file}
-            for name, target in targets.items():
+        used = {each.path for each in self._added}
+        for name, target in self._targets.items():
+            if target.path().resolve() in used:
                 self._remember(name, target.path())
+        if used:
             self.stored.emit()
 
     def _warning(self, found: Learned) -> str:

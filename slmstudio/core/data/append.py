@@ -64,7 +64,7 @@ class Twin:
 
     Attributes:
         line: where it begins, from 1.
-        same_answer: whether it says the same in all.
+        same_answer: whether it is answered the same too.
     """
 
     line: int
@@ -141,14 +141,14 @@ def undo(added: Added) -> None:
 
 
 def find_twin(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | None = None) -> Twin | None:
-    """The row of the dataset at `path` that asks the same: one that says the same in all, else the first.
+    """The row of the dataset at `path` that asks the same: one that is answered the same too, else the first.
 
     Raises:
         UserError: the dataset cannot be read.
     """
     found = None
     for record in read_dataset(path, cancelled=cancelled).records:
-        if row.equals(record):
+        if row.answers_like(record):
             return Twin(record.line, True)
         if found is None and row.asks_like(record):
             found = Twin(record.line, False)

@@ -45,6 +45,11 @@ class NewRow:
         mine = _turns(self.messages[:-1])
         return bool(mine) and mine == _turns(record.messages)[:len(mine)]
 
+    def answers_like(self, record: Record) -> bool:
+        """Whether a row of a file asks the same and is answered the same."""
+        mine = _turns(self.messages)
+        return mine == _turns(record.messages)[:len(mine)]
+
 
 def _said(messages: Messages) -> list[tuple[str, str]]:
     return [(message["role"], message["content"].strip()) for message in messages]

@@ -410,7 +410,7 @@ def test_twins_in_the_training_data(tmp_path: Path) -> None:
     path = write(tmp_path / "train.jsonl", [
         {"messages": list(said("Hi", "Other", "And?", "More"))},
         {"system": "Kind.", "question": "Hi", "answer": "Hello"}, {"question": "Hi ", "answer": " Hello"}])
-    assert find_twin(path, NewRow(said("Hi", "Hello"))) == Twin(3, True)
+    assert find_twin(path, NewRow(said("Hi", "Hello"))) == Twin(2, True), "the system message makes no difference"
     assert find_twin(path, NewRow(said("Hi", "Third"))) == Twin(1, False)
     assert find_twin(path, NewRow(said("Hi", "Other", "And?", "Less"))) == Twin(1, False)
     assert find_twin(path, NewRow(said("Hello", "Hi"))) is None
