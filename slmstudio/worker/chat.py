@@ -18,6 +18,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_gpus
 from slmstudio.core.model.gguf import read_gguf
 from slmstudio.core.run import folder as run_folder
+from slmstudio.worker import llama_log
 from slmstudio.worker.chat_adapter import ChatAdapter
 from slmstudio.worker.chat_model import ChatModel
 from slmstudio.worker.chat_text import StopStrings, Text
@@ -133,6 +134,7 @@ class ChatService:
         room = model.context_length - len(prompt)
         out = _Outlet(lambda text: self._emit("token", id=self._current, text=text), settings.stop,
                       model.vocab.is_sentencepiece)
+        model.share_processor(busy=run_folder.running() is not None)
         cached = model.read(prompt, self._is_stopped)
         first = 0.0
         count, reason = 0, "length"
@@ -194,6 +196,7 @@ class _Outlet:
 
 def _load_model(path: Path, context_length: int, layers: int | None) -> tuple[ChatModel, GpuLayers]:
     """Load a model onto the card as far as it fits, or onto the processor where the card refuses after all."""
+    llama_log.install()
     import llama_cpp
 
     supported = llama_cpp.llama_supports_gpu_offload()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections import deque
 from typing import Any
@@ -17,8 +18,7 @@ _callback: Any = None
 def install() -> None:
     """Send llama.cpp's messages to stderr and `RECENT`; call before loading a model. It imports llama_cpp."""
     global _callback
-    import llama_cpp
-
+    llama_cpp = _import()
     last_level = 0
 
     @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
@@ -33,6 +33,23 @@ def install() -> None:
 
     _callback = receive  # llama.cpp keeps only the pointer
     llama_cpp.llama_log_set(receive, ctypes.c_void_p(0))
+
+
+def _import() -> Any:
+    """llama_cpp, with an OpenMP whose threads wait for each other actively.
+
+    Workers are started with the opposite (core/jobs.py), which suits PyTorch on a busy machine. llama.cpp's threads
+    meet after every operation, some hundred times a token; sleeping there took two thirds of the speed. OpenMP reads
+    its settings once, when it is loaded; what this process starts later gets them as they were.
+    """
+    kept = {name: os.environ.pop(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ}
+    # Where llama.cpp gives up, it would first start a debugger to print where it was; that can take long.
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+    try:
+        import llama_cpp
+    finally:
+        os.environ.update(kept)
+    return llama_cpp
 
 
 def last_error() -> str:
