@@ -107,7 +107,7 @@ class RunDetails(Card):
         self.serve_button.clicked.connect(self.open_serve)
         self.export_button = SecondaryButton(self.tr("Export…"), "")
         self.chat_button = PrimaryButton(self.tr("Chat"), "")
-        for button in (self.resume_button, self.export_button, self.chat_button):
+        for button in (self.resume_button, self.serve_button, self.export_button, self.chat_button):
             button.setEnabled(False)  # until a run is shown
         self.resume_button.clicked.connect(lambda: self.resume.emit(self._run))
         self.export_button.clicked.connect(self.open_export)

@@ -48,6 +48,7 @@ class Session(QObject):
         run_started(Job): a training run was started, by the Training tab or elsewhere.
         run_changed: something about the runs on disk is different: Results reads them again.
         job_changed: `job` (a JobStatus or None) is different now.
+        server_changed: `server` is different now.
         chat_requested(list[Path]): open these GGUF files in Chat, side by side when there are two.
         continue_wanted(Path): plan a run that goes on from this finished one.
         go_to(str): show this tab, one of TABS.
@@ -61,6 +62,7 @@ class Session(QObject):
     run_started = Signal(object)
     run_changed = Signal()
     job_changed = Signal()
+    server_changed = Signal()
     chat_requested = Signal(object)
     continue_wanted = Signal(object)
     go_to = Signal(str)
@@ -78,6 +80,7 @@ class Session(QObject):
         self.machine: Machine | None = None
         self.run: Job | None = None
         self.job: JobStatus | None = None
+        self.server = ""
         self.done: set[str] = set()
 
     def set_dataset(self, dataset: Dataset | None, eval_dataset: Dataset | None = None, eval_fraction: float = 0.1,
@@ -114,6 +117,12 @@ class Session(QObject):
         if status != self.job:
             self.job = status
             self.job_changed.emit()
+
+    def set_server(self, server: str) -> None:
+        """Say which model is served, and where; empty when none is."""
+        if server != self.server:
+            self.server = server
+            self.server_changed.emit()
 
     def open_chat(self, models: list[Path]) -> None:
         """Show the Chat tab with these GGUF files."""

@@ -35,18 +35,24 @@ class StatusBar(QFrame):
         self.memory.setToolTip(self.tr("Memory that is free for training now. Close other programs to have more."))
         self.right = text_label("", "small")
         self.right.setObjectName("status_right")
+        self.server = text_label("", "small")
+        self.server.setObjectName("status_server")
+        self.server.setToolTip(self.tr("The server that other programs can talk to. Stop it in the Results tab."))
         row = QHBoxLayout(self)
         row.setContentsMargins(theme.SPACE_L, 0, theme.SPACE_L, 0)
         row.setSpacing(theme.SPACE_L)
         for widget in (self.job, self.bar, self.progress, self._dot, self.memory):
             row.addWidget(widget)
         row.addStretch(1)
+        row.addWidget(self.server)
         row.addWidget(self.right)
         self._timer = QTimer(self)
         self._timer.setInterval(MEMORY_EVERY_MS)
         self._timer.timeout.connect(self._look_at_memory)
         session.job_changed.connect(self._show_job)
         session.machine_changed.connect(self._show_machine)
+        session.server_changed.connect(self._show_server)
+        self._show_server()
         self._show_job()
         self._show_machine()
 
@@ -70,6 +76,10 @@ class StatusBar(QFrame):
         self.bar.setRange(0, 1000 if job.total else 0)
         self.bar.setValue(round(1000 * job.done / job.total) if job.total else 0)
         self.progress.setText(job.text or self._progress_text())
+
+    def _show_server(self) -> None:
+        self.server.setText(self.tr("Serving {server}").format(server=self._session.server))
+        self.server.setVisible(bool(self._session.server))
 
     def _progress_text(self) -> str:
         job = self._session.job

@@ -118,7 +118,7 @@ def _llama_server(export: Export, system: str) -> Recipe:
     if export.lora is not None:
         notes.append("The adapter alone, for a llama-server that serves the base model: "
                      + quoting.command(["--lora", str(export.lora)], system))
-    return Recipe("llama.cpp", f"{first}\n{quoting.command(serve, system)}", notes=tuple(notes))
+    return Recipe("llama.cpp", f"{first}\n\n{quoting.command(serve, system)}", notes=tuple(notes))
 
 
 def _vllm(export: Export) -> Recipe:

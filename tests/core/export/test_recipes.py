@@ -325,7 +325,7 @@ def test_llama_server_is_started_with_a_key_that_only_its_owner_reads(run, tmp_p
     found = run("राशन कार्ड")
     (found.folder / folder.EXPORTS / "राशन-कार्ड-lora.gguf").write_bytes(b"GGUF")
     recipe = by_program(found)["llama.cpp"]
-    key, command = recipe.text.splitlines()
+    key, _, command = recipe.text.splitlines()
     assert shlex.split(command) == ["llama-server", "-m", str(found.exports()[0]), "-c", "2048", "--host", "127.0.0.1",
                                     "--port", "8080", "--jinja", "--api-key-file", "llama-server.key"]
     subprocess.run(["/bin/sh", "-c", key], cwd=tmp_path, check=True)
