@@ -84,14 +84,15 @@ class Comparison(QObject):
         turns = [pane.lane.turns for pane in panes]
         if not any(turns):
             self.end()  # stopped before any word came
-        elif all(each and each[-1].role == "assistant" for each in turns):
+        elif all(each and each[-1].role == "assistant" and each[-1].figures.get("reason") != "stopped"
+                 for each in turns):
             self._asked = True
             for lane in self._lanes.shown():
                 lane.hold("")
             self._bar.ask(len(panes))
         else:
             self._reveal()
-            self._bar.say(self.tr("Not every model has answered, so there is nothing to vote on."))
+            self._bar.say(self.tr("Not every model has answered to the end, so there is nothing to vote on."))
 
     def vote(self, verdict: str, place: int | None) -> None:
         """Keep a vote: the verdict, and of `BEST` the place that is better."""

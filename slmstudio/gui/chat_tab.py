@@ -218,7 +218,7 @@ class ChatTab(QWidget):
             self.comparison.begin()
             edited = None
         self._start_level()
-        for pane in self._shown():
+        for pane in self.lanes.in_order():  # the first one begins at once
             pane.ask(question, self._system(), options, same_place(pane, edited))
 
     def _act(self, pane: ChatPane, name: str, message: Message) -> None:
