@@ -7,26 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Signal, Slot
-from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
-from slmstudio.core import jobs, words
+from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
-from slmstudio.core.export.types import QUANT_TYPES, QuantType
 from slmstudio.core.jobs import Job, Outcome
+from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui import theme
+from slmstudio.gui.export_choice import ExportChoice
 from slmstudio.gui.job_thread import JobThread
 from slmstudio.gui.run_words import phase_text
 from slmstudio.gui.session import JobStatus, Session
 from slmstudio.gui.tasks import run_task
-from slmstudio.gui.widgets import ErrorBanner, PrimaryButton, ProgressStrip, SecondaryButton, text_label
+from slmstudio.gui.widgets import ErrorBanner, PrimaryButton, ProgressStrip, SecondaryButton
 
 if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
-
-OFFERED = ("F16", "Q8_0", "Q4_K_M")
-MARKED = ("Q8_0",)
 
 
 class ExportPanel(QFrame):
@@ -49,22 +47,17 @@ class ExportPanel(QFrame):
         self._thread: JobThread | None = None
         self._history = RunHistory()
         self.banner = ErrorBanner()
-        self.note = text_label("", "small", wrap=True)
+        self.choice = ExportChoice()
+        self.choice.changed.connect(self._show_choice)
+        session.machine_changed.connect(lambda: self.choice.set_machine(session.machine))
+        self.choice.set_machine(session.machine)
         self.strip = ProgressStrip()
         self.strip.setObjectName("export_progress")
         self.strip.cancel.setToolTip(self.tr("End the export. No file is left of it; older files stay."))
         self.strip.cancelled.connect(self.cancel)
         self.strip.hide()
-        self.boxes = {name: self._make_box(name) for name in OFFERED}
         self._lay_out()
-
-    def _make_box(self, name: str) -> QCheckBox:
-        box = QCheckBox(name)
-        box.setObjectName(f"type_{name}")
-        box.setToolTip(_type(name).description)
-        box.setChecked(name in MARKED)
-        box.toggled.connect(self._show_choice)
-        return box
+        self._show_choice()
 
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)
@@ -75,13 +68,7 @@ class ExportPanel(QFrame):
         inner = QVBoxLayout(self._choice)
         inner.setContentsMargins(0, 0, 0, 0)
         inner.setSpacing(theme.SPACE_S)
-        for name, box in self.boxes.items():
-            row = QHBoxLayout()
-            row.addWidget(box)
-            row.addWidget(text_label(_type(name).description, "small", wrap=True), 1)
-            box.setMinimumWidth(150)
-            inner.addLayout(row)
-        inner.addWidget(self.note)
+        inner.addWidget(self.choice)
         buttons = QHBoxLayout()
         buttons.addStretch(1)
         close = SecondaryButton(self.tr("Not now"), self.tr("Close without exporting."))
@@ -107,33 +94,25 @@ class ExportPanel(QFrame):
         self._run = run
         if not self.is_running():
             self.banner.clear()
-        for name, box in self.boxes.items():
-            box.setText(name)
-        self.note.setText("")
+        self.choice.clear()
         run_task(self, lambda task: _facts(run), lambda facts: self._show_sizes(run, facts), self._no_sizes)
 
     def _show_sizes(self, run: RunSummary, facts: ModelFacts) -> None:
         if self._run is not run:
             return
-        for name, box in self.boxes.items():
-            box.setText(f"{name} · {words.format_bytes(_type(name).estimate_bytes(facts))}")
-        if any(_type(name).falls_back(facts.hidden_size) for name in self.boxes):
-            self.note.setText(self.tr(
-                "This model's rows of {size} weights do not fit the blocks of Q4_K_M, so that most of them are stored "
-                "in a larger type.").format(size=facts.hidden_size))
-        self.note.setVisible(bool(self.note.text()))
+        self.choice.show_facts(facts, run_folder.has_adapter(run.folder))
 
     def _no_sizes(self, error: Exception) -> None:
         """Without the base model nothing can be exported: say so before the person tries."""
         self.banner.show_error(error)
 
     def _show_choice(self) -> None:
-        self.button.setEnabled(any(box.isChecked() for box in self.boxes.values()))
+        self.button.setEnabled(bool(self.choice.names()))
 
     def start(self) -> None:
         """Make the job and start its worker."""
         run = self._run
-        types = [name for name, box in self.boxes.items() if box.isChecked()]
+        types = self.choice.names()
         if run is None or self.is_running() or not types:
             return
         self.banner.clear()
@@ -199,10 +178,6 @@ class ExportPanel(QFrame):
         self._thread = None
         self.strip.hide()
         self._choice.show()
-
-
-def _type(name: str) -> QuantType:
-    return next(kind for kind in QUANT_TYPES if kind.name == name)
 
 
 def _facts(run: RunSummary) -> ModelFacts:

@@ -31,7 +31,7 @@ from slmstudio.core.export.types import (
 from slmstudio.core.model.facts import ModelFacts, read_model
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.words import format_bytes
-from slmstudio.worker import child
+from slmstudio.worker import child, importance
 from slmstudio.worker.context import Cancelled, JobContext
 from slmstudio.worker.export_source import Source, in_full_precision
 
@@ -127,12 +127,23 @@ def _make_types(job: JobContext, source: Source, out: Path, types: list[QuantTyp
     """All GGUF files in one pass over the weights, under hidden names."""
     made = [_Made(_partial(out, source, kind.name), out / f"{source.name}-{kind.name}.gguf", kind.name)
             for kind in types]
+    weights = _weigh(job, source, types)
     job.phase("converting", f"{source.base.name} to {', '.join(kind.name for kind in types)}")
+    targets = [{"path": str(entry.partial), "ftype": kind.ftype, "weighted": importance.is_weighted(kind)}
+               for entry, kind in zip(made, types, strict=True)]
     request = {"base": str(source.base), "adapter": str(source.adapter) if source.adapter else None,
-               "name": source.name, "targets": [{"path": str(entry.partial), "ftype": kind.ftype}
-                                                for entry, kind in zip(made, types, strict=True)]}
+               "name": source.name, "importance": weights, "targets": targets}
     _run_converter(job, "slmstudio.worker.gguf_convert", request, [entry.partial for entry in made])
     return made
+
+
+def _weigh(job: JobContext, source: Source, types: list[QuantType]) -> str | None:
+    """The file of the importance matrix, where a type gains by it and there are rows to measure it on."""
+    if not importance.wanted(types) or not job.request.get("importance", True):
+        return None
+    job.phase("weighing", "which weights the learned rows use")
+    target = job.folder / "importance.safetensors"
+    return str(target) if importance.measure(job, source, target) else None
 
 
 def _prove(job: JobContext, source: Source, made: list[_Made]) -> None:

@@ -1,7 +1,8 @@
 """Child process of the export: base model and adapter into GGUF files of several types, in one pass over the weights.
 
 `python -P -m slmstudio.worker.gguf_convert REQUEST.json`, with the converter's folder first on PYTHONPATH. The request
-holds base, adapter (or null), name and targets, a list of {"path", "ftype"}; the report goes to its "report" path.
+holds base, adapter (or null), name, importance (a file of `worker.importance`, or null) and targets, a list of
+{"path", "ftype", "weighted"}; the report goes to its "report" path.
 No merged model is on the disk or in memory: rows are read, merged, turned into every type, written and forgotten.
 """
 
@@ -31,10 +32,10 @@ def convert(request: dict[str, Any], report: Callable[..., None]) -> None:
     torch.set_num_threads(1)  # the threads here work side by side, each on its own rows
     source = gguf_source.read(Path(request["base"]), Path(request["adapter"]) if request["adapter"] else None,
                               request["name"])
-    importance = _importance(request.get("importance"))
+    importance = _importance(request["importance"], source)
     with tempfile.TemporaryDirectory(dir=Path(request["targets"][0]["path"]).parent, prefix=".types-") as folder:
         types = [gguf_types.tensor_types(source, target["ftype"], Path(folder)) for target in request["targets"]]
-    files = [_GgufFile(Path(target["path"]), source, target["ftype"], kinds, importance)
+    files = [_GgufFile(Path(target["path"]), source, target["ftype"], kinds, importance if target["weighted"] else {})
              for target, kinds in zip(request["targets"], types, strict=True)]
     report(total_bytes=sum(file.total_bytes for file in files))
     try:
@@ -61,12 +62,14 @@ def _write_all(source: GgufSource, files: list[_GgufFile]) -> None:
 
 def _turn(chunk: Callable[[], Array], name: str, files: list[_GgufFile]) -> list[bytearray]:
     rows = chunk()
-    done: dict[int, bytearray] = {}  # types share formats
+    done: dict[tuple[int, bool], bytearray] = {}  # types share formats
+    parts = []
     for file in files:
-        kind = file.types[name]
-        if kind not in done:
-            done[kind] = ggml_blocks.quantize(kind, rows, file.importance.get(name))
-    return [done[file.types[name]] for file in files]
+        key = (file.types[name], name in file.importance)
+        if key not in done:
+            done[key] = ggml_blocks.quantize(file.types[name], rows, file.importance.get(name))
+        parts.append(done[key])
+    return parts
 
 
 def _write(future: Future[list[bytearray]], files: list[_GgufFile]) -> None:
@@ -91,6 +94,9 @@ class _GgufFile:
         self.types, self.importance = types, importance
         self._writer = gguf.GGUFWriter(path, source.architecture)
         self._writer.kv_data[0] = {**source.values, "general.file_type": gguf.GGUFValue(ftype, kinds.UINT32)}
+        if importance:
+            self._writer.add_string("quantize.imatrix.dataset", "the rows that were learned")
+            self._writer.add_uint32("quantize.imatrix.entries_count", len(importance))
         self.total_bytes = 0
         for tensor in source.tensors:
             size = tensor.row_count * ggml_blocks.row_bytes(types[tensor.name], tensor.width)
@@ -117,12 +123,15 @@ def _float32() -> Any:
     return np.dtype(np.float32)
 
 
-def _importance(path: str | None) -> dict[str, Array]:
+def _importance(path: str | None, source: GgufSource) -> dict[str, Array]:
+    """GGUF name: mean squares of the inputs. Where the converter rearranges rows, columns stay where they are."""
     if path is None:
         return {}
     from safetensors.numpy import load_file
 
-    return dict(load_file(path))
+    found = load_file(path)
+    return {tensor.name: found[tensor.origin] for tensor in source.tensors
+            if tensor.origin in found and found[tensor.origin].shape == (tensor.width,)}
 
 
 def main(request_file: str) -> int:

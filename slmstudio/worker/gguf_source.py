@@ -25,12 +25,14 @@ class GgufTensor:
     Attributes:
         shape: rows first, as in torch.
         plain: the base tensor's name where its rows are taken as they are; None where the converter rearranges them.
+        origin: the base tensor that it is made of; None where the converter made it up.
         load: the whole tensor, where it is not plain; it can be asked for once.
     """
 
     name: str
     shape: tuple[int, ...]
     plain: str | None
+    origin: str | None
     load: Callable[[], Array] = field(repr=False)
 
     @property
@@ -89,7 +91,7 @@ def read(base: Path, adapter: Path | None, name: str) -> GgufSource:
     vocabulary = gguf_vocabulary.Vocabulary.of(base)
     _know_more_pre_tokenizers(vocabulary.state)
     model_class = _model_class(base, vocabulary)
-    plain = _through(model_class, weights)
+    plain, origins = _through(model_class, weights)
     with torch.inference_mode():
         model = model_class(base, gguf.LlamaFileType.ALL_F32, Path("none"), model_name=vocabulary.model_name(name))
         model.hparams.pop("quantization_config", None)  # the weights come unpacked
@@ -97,7 +99,8 @@ def read(base: Path, adapter: Path | None, name: str) -> GgufSource:
         model.prepare_metadata(vocab_only=False)
     values = dict(model.gguf_writer.kv_data[0])
     values.update(vocabulary.corrections(values, gguf))
-    tensors = [GgufTensor(key, tuple(info.shape), plain.get(key), _loader(info.tensor))
+    tensors = [GgufTensor(key, tuple(info.shape), plain.get(key), origins.get(key),
+                          _loader(info.tensor))
                for shard in model.gguf_writer.tensors for key, info in shard.items()]
     return GgufSource(model.gguf_writer.arch, values, tensors, weights, _modifier(model))
 
@@ -119,16 +122,18 @@ def _model_class(base: Path, vocabulary: Any) -> Any:
     return model_class
 
 
-def _through(model_class: Any, weights: MergedWeights) -> dict[str, str]:
+def _through(model_class: Any, weights: MergedWeights) -> tuple[dict[str, str], dict[str, str]]:
     """Let every tensor that the converter reads come from `weights`, when its turn to be written comes.
 
     Returns:
-        GGUF name: base name of the tensors that the converter passes on as they are. Filled while it works.
+        GGUF name: base name, of the tensors that the converter passes on as they are, and of all of them. Filled while
+        it works.
     """
     import torch
     from conversion import LazyTorchTensor
 
     plain: dict[str, str] = {}
+    origins: dict[str, str] = {}
     original = model_class.modify_tensors
 
     def lazy(name: str) -> Any:
@@ -142,14 +147,17 @@ def _through(model_class: Any, weights: MergedWeights) -> dict[str, str]:
         return dict(item for item in found if item is not None)
 
     def modify_tensors(self: Any, data_torch: Any, name: str, bid: int | None) -> Iterable[tuple[str, Any]]:
+        base_name = getattr(data_torch, "base_name", None)
         for new_name, tensor in original(self, data_torch, name, bid):
-            if tensor is data_torch and (base_name := getattr(tensor, "base_name", None)) is not None:
-                plain[new_name] = base_name
+            if base_name is not None:
+                origins[new_name] = base_name
+                if tensor is data_torch:
+                    plain[new_name] = base_name
             yield new_name, tensor
 
     model_class.index_tensors = index_tensors
     model_class.modify_tensors = modify_tensors
-    return plain
+    return plain, origins
 
 
 def _loader(tensor: Any) -> Callable[[], Array]:

@@ -136,9 +136,12 @@ def test_export_with_its_proof_and_chat(qtbot, tab, finished_run, session, play)
     show(qtbot, tab, 1)
     assert not tab.findChild(QPushButton, "results_chat").isEnabled()
     press(qtbot, tab, "results_export")
+    start = tab.findChild(QPushButton, "export_start")
+    qtbot.waitUntil(start.isEnabled, timeout=5000)  # the sizes are known, and the proposal is marked
+    choice = tab.details.export.choice
+    assert choice.names() == ["Q8_0"] and "·" in choice._figures["Q4_K_M"].text()
+    assert choice.reason.text().startswith("Q8_0 needs about ")
     box = tab.findChild(QCheckBox, "type_Q4_K_M")
-    qtbot.waitUntil(lambda: "·" in box.text(), timeout=5000)
-    assert box.text().startswith("Q4_K_M · ") and tab.findChild(QCheckBox, "type_Q8_0").isChecked()
     qtbot.mouseClick(box, Qt.MouseButton.LeftButton)
     box.setChecked(True)
     play("start export")
@@ -155,10 +158,32 @@ def test_export_with_its_proof_and_chat(qtbot, tab, finished_run, session, play)
     assert asked[0][0].suffix == ".gguf" and session.job is None
 
 
+def test_every_type_and_format_can_be_chosen(qtbot, tab, finished_run):
+    """A few are shown at first; the adapter's formats only where there is one."""
+    from slmstudio.core.export.types import OTHER_FORMATS, QUANT_TYPES
+
+    run = finished_run("helpdesk").folder
+    (run / "adapter").rename(run / "model")
+    show(qtbot, tab, 1)
+    press(qtbot, tab, "results_export")
+    qtbot.waitUntil(tab.findChild(QPushButton, "export_start").isEnabled, timeout=5000)
+    choice = tab.details.export.choice
+    shown = [name for name, box in choice.boxes.items() if not box.isHidden()]
+    assert shown == ["F16", "Q8_0", "Q4_K_M"]
+    press(qtbot, tab, "export_all_types")
+    assert [name for name, box in choice.boxes.items() if not box.isHidden()] == [
+        kind.name for kind in (*QUANT_TYPES, *OTHER_FORMATS)]
+    assert choice.boxes["MERGED"].isEnabled() and not choice.boxes["LORA"].isEnabled()
+    for index in range(choice.target.count()):
+        choice.target.setCurrentIndex(index)
+        assert [name for name, chip in choice._chips.items() if not chip.isHidden()] == ["Q8_0"]  # it is tiny
+
+
 def test_an_export_is_cancelled_and_leaves_the_offer(qtbot, tab, finished_run, play):
     finished_run("helpdesk")
     show(qtbot, tab, 1)
     press(qtbot, tab, "results_export")
+    qtbot.waitUntil(tab.findChild(QPushButton, "export_start").isEnabled, timeout=5000)
     play("start wait:cancel cancelled")
     press(qtbot, tab, "export_start")
     panel = tab.details.export
@@ -174,6 +199,7 @@ def test_a_failed_export_says_why(qtbot, tab, finished_run, play):
     finished_run("helpdesk")
     show(qtbot, tab, 1)
     press(qtbot, tab, "results_export")
+    qtbot.waitUntil(tab.findChild(QPushButton, "export_start").isEnabled, timeout=5000)
     play("start error")
     press(qtbot, tab, "export_start")
     qtbot.waitUntil(tab.details.export.banner.isVisible, timeout=10_000)

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 from worker import gguf_models as models
 
+from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.export.types import QUANT_TYPES
 
@@ -224,3 +225,51 @@ def test_an_adapter_of_other_shapes_is_refused(tmp_path) -> None:
 
     with pytest.raises(UserError, match="does not belong to this base"):
         export.run(models.context(tmp_path / "job", run=str(run), types=["Q8_0"]))
+
+
+def test_the_importance_matrix_helps_where_bits_are_few(tmp_path) -> None:
+    """Q2_K of the starter, weighed by its own rows and not: the weighed one is nearer to what was trained."""
+    from slmstudio.worker import export
+
+    run = models.run_folder(models.starter(), tmp_path / "runs")
+    rows = tmp_path / "runs" / "rows.jsonl"
+    rows.write_bytes(paths.starter_train_file().read_bytes())
+    nmse = {}
+    for weighed in (True, False):
+        result = export.run(models.context(tmp_path / f"job-{weighed}", run=str(run), types=["Q2_K"],
+                                           importance=weighed, out=str(tmp_path / f"out-{weighed}")))
+        nmse[weighed] = result["files"][0]["parity"]["nmse"]
+    assert nmse[True] < nmse[False]
+    assert any(event["type"] == "phase" and event["phase"] == "weighing"
+               for event in models.events(tmp_path / "job-True"))
+    made = tmp_path / "out-True" / "pune-helpdesk-Q2_K.gguf"
+    assert b"quantize.imatrix.entries_count" in made.read_bytes()[:20_000_000]
+
+
+def test_importance_is_the_mean_square_of_each_input(tmp_path) -> None:
+    import torch
+    from peft import PeftModel
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    from slmstudio.worker import importance
+    from slmstudio.worker.export_source import Source
+
+    run = models.run_folder(models.tiny(), tmp_path / "runs")
+    job = models.context(tmp_path / "job")
+    source = Source.of(run)
+    tokens = importance.measure(job, source, tmp_path / "importance.safetensors")
+    found = load_file(tmp_path / "importance.safetensors")
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(models.tiny(), dtype=torch.float32),
+                                      run / "adapter")
+    inputs = {}
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear) and name.endswith("base_layer"):
+            key = name.removeprefix("base_model.model.").removesuffix(".base_layer") + ".weight"
+            module.register_forward_pre_hook(lambda _, given, key=key: inputs.__setitem__(key, given[0]))
+    [block] = importance._blocks(job, source, importance.MOST_TOKENS)
+    with torch.inference_mode():
+        model(torch.tensor([block]))
+    assert tokens == len(block) > 50 and found.keys() == inputs.keys()
+    for key, given in inputs.items():
+        torch.testing.assert_close(found[key], given[0].square().mean(0), rtol=1e-3, atol=1e-6)

@@ -155,8 +155,8 @@ def choose(names: Iterable[str]) -> tuple[list[QuantType], list[OtherFormat]]:
     wanted = dict.fromkeys(name.upper() for name in names)
     types = [kind for kind in QUANT_TYPES if kind.name in wanted]
     others = [kind for kind in OTHER_FORMATS if kind.name in wanted]
-    known = {kind.name for kind in (*QUANT_TYPES, *OTHER_FORMATS)}
+    known = [kind.name for kind in QUANT_TYPES] + [kind.name for kind in OTHER_FORMATS]
     if unknown := [name for name in wanted if name not in known]:
         are = "is no quantization type" if len(unknown) == 1 else "are no quantization types"
-        raise UserError(f"{', '.join(unknown)} {are}.", "", f"Choose from {', '.join(sorted(known))}.")
+        raise UserError(f"{', '.join(unknown)} {are}.", "", f"Choose from {', '.join(known)}.")
     return sorted(types, key=lambda kind: -kind.bits_per_weight), others

@@ -113,6 +113,12 @@ class RunSummary:
         return exported(self.folder)
 
 
+def has_adapter(folder: Path) -> bool:
+    """Whether the run's result is an adapter on its base model."""
+    found = result_folder(folder)
+    return found is not None and found.name == ADAPTER
+
+
 def exported(folder: Path) -> list[Path]:
     """A run's finished GGUF files of the whole model, newest first. A GGUF LoRA is none."""
     found = [path for path in (folder / EXPORTS).glob("*.gguf") if not path.name.endswith(LORA.ending)]
