@@ -95,9 +95,9 @@ class AdapterStrength(QWidget):
             self.adapter.addItem(lora.path.stem, str(lora.path))
             self.adapter.setItemData(self.adapter.count() - 1, str(lora.path), Qt.ItemDataRole.ToolTipRole)
         self.adapter.setVisible(len(loras) > 1)
-        self.name.setVisible(len(loras) == 1)
         if loras:
-            self.name.setText(loras[0].path.stem)
+            text = self.tr("{adapter} on {model}") if len(loras) == 1 else self.tr("on {model}")
+            self.name.setText(text.format(adapter=loras[0].path.stem, model=self._pane.name))
         self._set_percent(0)
         self.setVisible(bool(loras))
 

@@ -16,7 +16,7 @@ from slmstudio.core.chat.markdown import Stream
 from slmstudio.gui import theme
 from slmstudio.gui.chat_markdown import MarkdownView
 from slmstudio.gui.throttle import Throttle
-from slmstudio.gui.widgets import IconButton, breakable, text_label
+from slmstudio.gui.widgets import ElidedLabel, IconButton, breakable, text_label
 
 SHARE_OF_WIDTH = 0.92
 CURSOR = "▍"
@@ -80,7 +80,7 @@ class ChatBubble(QWidget):
         column.addLayout(self._make_foot())
 
     def _make_foot(self) -> QHBoxLayout:
-        self.figures = text_label("", "small")
+        self.figures = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
         self.figures.setObjectName("answer_figures")
         self.branch = text_label("", "small")
         self.branch.setObjectName("branch")

@@ -47,6 +47,7 @@ class Comparison(QObject):
         bar.voted.connect(self.vote)
 
     def set_blind(self, on: bool) -> None:
+        """Whether names are hidden from the next question on."""
         self.blind = on
         self.end()
 
@@ -61,6 +62,7 @@ class Comparison(QObject):
             lane = self._lanes.lanes[number]
             lane.mask(place_name(place, count))
             lane.hold(self.tr("All answers appear together, when the last one is complete."))
+        self._bar.say(self.tr("Nobody sees yet who answers, or how fast."))
         models = [_model(pane) for pane in self._lanes.panes()]
         # Reading the whole files takes a while for large ones; the votes will need their checksums.
         run_task(self, lambda task: [votes.voted_model(*each) for each in models], lambda _: None, self.failed.emit)
@@ -68,7 +70,10 @@ class Comparison(QObject):
     def end(self) -> None:
         """Show who is who, without a vote."""
         self._reveal()
-        self._bar.hide()
+        if self.blind:
+            self._bar.say(self.tr("Ask something. The answers come without names, and you vote for the better one."))
+        else:
+            self._bar.hide()
         self._lanes.set_order(tuple(range(self._lanes.count)))
 
     def _reveal(self) -> None:
@@ -128,12 +133,14 @@ class Comparison(QObject):
 
 
 def standings(vote: Vote, tallies: list[Tally]) -> list[str]:
-    """How the pairs of models that this vote was about stand now, a line each."""
+    """How the models that this vote was about stand now."""
     identities = {each.model.identity for each in vote.answers}
     best = None if vote.best is None else vote.answers[vote.best].model.identity
     about = [each for each in tallies if {each.first.identity, each.second.identity} <= identities
              and (best is None or best in (each.first.identity, each.second.identity))]
-    return [f"{score_text(each)}. {verdict_text(each)}" for each in about[:3]]
+    if len(vote.answers) > 2:  # what each pair says stands in the list of all votes
+        return ["    ".join(score_text(each) for each in about[:3])] if about else []
+    return [f"{score_text(each)}. {verdict_text(each)}" for each in about]
 
 
 def room_text(models: list[Path], context_length: int | None) -> str:

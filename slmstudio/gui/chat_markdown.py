@@ -41,6 +41,7 @@ class TextBlock(QLabel):
     def fit(self, width: int) -> None:
         # A fixed size spares the layout from asking every text for its height whenever one of them grows.
         self.setFixedWidth(width)
+        self.setMinimumHeight(0)  # else it would stay as high as it had to be when it was narrow
         self.setFixedHeight(max(1, self.heightForWidth(width)))
 
     def _show_address(self, address: str) -> None:

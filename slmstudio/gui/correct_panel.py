@@ -94,11 +94,10 @@ class CorrectPanel(Card):
         self._targets = {"correction_file": self.row_file, "preference_file": self.pair_file,
                          "test_file": self.test_file}
         self.category, self.language = QLineEdit(), QLineEdit()
-        for field, name, hint in ((self.category, self.tr("Category"), self.tr("Category, may be empty")),
-                                  (self.language, self.tr("Language"), self.tr("Language, may be empty"))):
+        for field, name in ((self.category, self.tr("Category")), (self.language, self.tr("Language"))):
             field.setAccessibleName(name)
-            field.setPlaceholderText(hint)
-            field.setToolTip(self.tr("Kept with the row, so that results can be told apart by it."))
+            field.setPlaceholderText(name)
+            field.setToolTip(self.tr("Kept with the row, so that results can be told apart by it. It may be empty."))
         self.note = text_label("", "small", wrap=True)
         self.banner = ErrorBanner()
         self.add = PrimaryButton(self.tr("Add"), self.tr("Add it to the chosen files."))
@@ -253,6 +252,7 @@ class CorrectPanel(Card):
         for name, target in self._targets.items():
             if target.path().resolve() in used:
                 self._remember(name, target.path())
+                target.offer(str(target.path()), known_files())
         if used:
             self.stored.emit()
 
