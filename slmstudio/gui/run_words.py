@@ -65,7 +65,7 @@ def phase_text(phase: str) -> str:
         "tokenizing": tr("Tokenizing"), "loading model": tr("Loading the base model"), "training": tr("Training"),
         "evaluating": tr("Evaluating"), "sampling": tr("Asking the fixed questions"),
         "saving": tr("Saving the result"), "converting": tr("Converting"),
-        "quantizing": tr("Quantizing"), "checking": tr("Checking"),
+        "merging": tr("Merging"), "weighing": tr("Weighing"), "checking": tr("Checking"),
     }.get(phase, phase[:1].upper() + phase[1:].replace("_", " "))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -58,8 +60,16 @@ def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path
                         "Look into worker.log in the job's folder.")
 
 
+def _end_with(parent: int) -> None:
+    """A worker that was killed cannot end its children, and theirs is work that nobody waits for."""
+    while os.getppid() == parent:
+        time.sleep(POLL_SECONDS)
+    os._exit(1)
+
+
 def serve(request_file: Path, work: Callable[[dict[str, Any], Callable[..., None]], None]) -> int:
     """The child's side: do `work(request, report)`, and say how it went. Returns the exit status."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     request = files.read_json(request_file)
     assert request is not None
     report_file, known = Path(request["report"]), {}

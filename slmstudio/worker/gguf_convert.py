@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,8 +32,8 @@ def convert(request: dict[str, Any], report: Callable[..., None]) -> None:
     source = gguf_source.read(Path(request["base"]), Path(request["adapter"]) if request["adapter"] else None,
                               request["name"])
     importance = _importance(request["importance"], source)
-    with tempfile.TemporaryDirectory(dir=Path(request["targets"][0]["path"]).parent, prefix=".types-") as folder:
-        types = [gguf_types.tensor_types(source, target["ftype"], Path(folder)) for target in request["targets"]]
+    folder = Path(request["report"]).parent
+    types = [gguf_types.tensor_types(source, target["ftype"], folder) for target in request["targets"]]
     files = [_GgufFile(Path(target["path"]), source, target["ftype"], kinds, importance if target["weighted"] else {})
              for target, kinds in zip(request["targets"], types, strict=True)]
     report(total_bytes=sum(file.total_bytes for file in files))

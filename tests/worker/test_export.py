@@ -80,14 +80,29 @@ def test_cancel_leaves_no_file_and_older_ones_alone(tiny_run, tmp_path) -> None:
     older = tmp_path / "out" / "pune-helpdesk-F16.gguf"
     older.parent.mkdir()
     older.write_bytes(b"older")
-    for phase in ("converting", "quantizing"):
-        job = Job.create(tmp_path / phase, "export", run=str(tiny_run), types=["F16", "Q8_0"], out=str(older.parent))
+    types = ["F16", "Q8_0", "Q2_K", "MERGED", "LORA", "ADAPTER"]
+    for phase in ("merging", "weighing", "converting", "checking"):
+        job = Job.create(tmp_path / phase, "export", run=str(tiny_run), types=types, out=str(older.parent))
         job.start()
         outcome = job.wait(lambda event, job=job, phase=phase: (
             job.send("cancel") if event["type"] == "phase" and event["phase"] == phase else None))
         assert outcome.state == "cancelled", outcome
-        assert [path.name for path in older.parent.iterdir()] == [older.name]
+        assert [path.name for path in older.parent.iterdir()] == [older.name], phase
         assert older.read_bytes() == b"older"
+
+
+def test_what_a_killed_export_left_is_removed_by_the_next(tiny_run, tmp_path) -> None:
+    from slmstudio.core.jobs import Job
+
+    out = tmp_path / "out"
+    job = Job.create(tmp_path / "killed", "export", run=str(tiny_run), types=["F16", "MERGED"], out=str(out))
+    job.start()
+    outcome = job.wait(lambda event: job.kill() if event["type"] == "progress" and event["phase"] == "converting"
+                       else None)
+    assert outcome.state == "crashed"
+    assert all(path.name.startswith(".") for path in out.iterdir()) and list(out.iterdir())
+    export(tiny_run, tmp_path / "next", "Q8_0", out=str(out))
+    assert sorted(path.name for path in out.iterdir()) == ["pune-helpdesk-Q8_0.gguf", "pune-helpdesk-Q8_0.parity.json"]
 
 
 def test_a_full_disk_is_found_before_the_work(tiny_run, tmp_path, monkeypatch) -> None:
@@ -188,5 +203,6 @@ def test_the_table_of_types_is_llama_cpps() -> None:
     import llama_cpp
 
     for kind in QUANT_TYPES:
-        assert kind.ftype == getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{kind.name}")
+        prefix = "LLAMA_FTYPE_ALL" if kind.name == "F32" else "LLAMA_FTYPE_MOSTLY"
+        assert kind.ftype == getattr(llama_cpp, f"{prefix}_{kind.name}")
     assert quant_type("q4_k_m").name == "Q4_K_M"
