@@ -223,6 +223,18 @@ def test_a_dead_worker_is_said_and_started_again(qtbot, tab, first):
     assert len(said(first)) == 4 and not first.banner.isVisible()
 
 
+def test_what_a_killed_worker_had_said_is_kept(qtbot, tab, first):
+    ask(qtbot, tab, "half of it")
+    qtbot.waitUntil(lambda: first.state == "failed", timeout=10_000)
+    assert said(first) == ["half of it", "**नमस्ते** दुनिया, you"] and first.banner.isVisible()
+    assert tab.findChild(QPushButton, "start_again").isVisible()
+    press(qtbot, tab, "start_again")
+    ready(qtbot, first)
+    ask(qtbot, tab, "go on")
+    ready(qtbot, first)
+    assert len(said(first)) == 4
+
+
 def test_a_model_that_cannot_be_loaded(qtbot, tab, session, tmp_path):
     session.chat_requested.emit([tmp_path / "gone.gguf"])
     pane = tab.panes[0]

@@ -14,8 +14,8 @@ from slmstudio.core.errors import UserError
 
 
 def chat() -> int:
-    """Speak the chat protocol. The prompt's first word says what to do: "die", "garbage", "markdown", "long", or
-    anything."""
+    """Speak the chat protocol. The prompt's first word says what to do: "die", "half", "garbage", "markdown",
+    "long", or anything."""
     # Unbuffered, so that select() sees what is there; open as long as the process lives.
     out, lines = sys.stdout.buffer, open(0, "rb", buffering=0)  # noqa: SIM115
 
@@ -72,6 +72,8 @@ def _generate(message: dict[str, Any], say: Any, lines: Any, out: Any) -> None:
         if count == message.get("max_tokens"):
             reason = "length"
             break
+        if count == 3 and prompt.startswith("half"):
+            os.kill(os.getpid(), signal.SIGKILL)
         count += 1
         say(type="token", id=message["id"], text=word)
     say(type="done", id=message["id"], reason=reason, prompt_tokens=12, completion_tokens=count,

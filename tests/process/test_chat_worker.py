@@ -88,6 +88,52 @@ def test_the_next_turn_computes_only_what_is_new(chat) -> None:
     assert second["cached_tokens"] >= first["prompt_tokens"]
 
 
+def test_nothing_of_a_stop_string_is_ever_shown(chat) -> None:
+    whole = "".join(chat.generate(QUESTION, max_tokens=20)[0])
+    stop = "al of Ind"
+    assert stop in whole, "it spans tokens"
+    texts, done = chat.generate(QUESTION, max_tokens=20, stop=["xyz", stop])
+    assert done["reason"] == "stop_string" and "".join(texts) == whole[:whole.index(stop)]
+    texts, done = chat.generate(QUESTION, max_tokens=20, stop=["Delhi is", "New Delhi!"])
+    assert done["reason"] == "stop" and "".join(texts) == whole, "what was held back is shown at the end"
+
+
+def test_every_setting_reaches_the_sampler(chat) -> None:
+    greedy = "".join(chat.generate(QUESTION, max_tokens=20)[0])
+    wild = {"temperature": 2.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "max_tokens": 20}
+    assert "".join(chat.generate(QUESTION, seed=1, **wild)[0]) != greedy
+    for narrow in ({"top_k": 1}, {"top_p": 0.0}, {"min_p": 1.0}):
+        assert "".join(chat.generate(QUESTION, seed=1, **{**wild, **narrow})[0]) == greedy
+    story = [{"role": "user", "content": "Tell a long story about a river."}]
+    plain, punished = ("".join(chat.generate(story, repeat_penalty=penalty, max_tokens=60)[0]) for penalty in (1, 2))
+    assert len(set(punished.split())) / len(punished.split()) > len(set(plain.split())) / len(plain.split())
+
+
+def test_wrong_settings_are_named_all_at_once(chat) -> None:
+    _, error = chat.generate(QUESTION, temperature=9, top_p="x", stop=[""])
+    assert error["id"] == chat.generated
+    assert [each["field"] for each in error["error"]["problems"]] == ["temperature", "top_p", "stop"]
+
+
+def test_what_will_be_dropped_is_counted_before_it_is_asked(chat) -> None:
+    turns = [{"role": role, "content": f"{number} two three four five six seven eight"}
+             for number in range(20) for role in ("user", "assistant")]
+    _, count = chat.ask("count", messages=[*turns, *QUESTION], max_tokens=6)
+    _, done = chat.generate([*turns, *QUESTION])
+    assert count["tokens"] > count["prompt_tokens"] == done["prompt_tokens"]
+    assert count["dropped_messages"] == done["dropped_messages"] > 0
+    _, short = chat.ask("count", messages=QUESTION)
+    assert short["tokens"] == short["prompt_tokens"] and short["dropped_messages"] == 0
+    _, long = chat.ask("count", messages=[{"role": "user", "content": "word " * 400}])
+    assert long["tokens"] > 256 and long["prompt_tokens"] is None
+
+
+def test_it_says_where_it_runs(chat, gguf) -> None:
+    _, loaded = chat.ask("load", path=str(gguf), context_length=256)
+    assert loaded["all_layers"] == 31
+    assert loaded["gpu_layers"] > 0 or loaded["device"].startswith("On the processor: ")
+
+
 def test_stop_ends_the_answer_at_once(chat) -> None:
     chat.generated += 1
     story = [{"role": "user", "content": "Tell a long story about a river."}]
@@ -204,3 +250,13 @@ def test_characters_of_several_tokens_come_whole() -> None:
         assert "\ufffd" not in "".join(pieces)
     text = Text(strip_space=False)
     assert text.add("न".encode()[:2]) == "" and text.end() == "\ufffd"
+
+
+def test_stop_strings_that_nearly_come() -> None:
+    from slmstudio.worker.chat_text import StopStrings
+
+    stops = StopStrings(["###", "aab"])
+    assert stops.add("x#") == ("x", False) and stops.add("#y") == ("##y", False)
+    assert stops.add("aaa") == ("a", False) and stops.add("b!") == ("", True)
+    stops = StopStrings(["###"])
+    assert stops.add("end##") == ("end", False) and stops.end() == "##" and stops.end() == ""
