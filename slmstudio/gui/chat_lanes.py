@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core.chat.votes import MOST_ANSWERS
 from slmstudio.gui import theme
+from slmstudio.gui.chat_bubbles import Action
 from slmstudio.gui.chat_models import ModelChoice
 from slmstudio.gui.chat_pane import ChatPane
 from slmstudio.gui.widgets import text_label
@@ -24,6 +25,9 @@ class ChatLane(QWidget):
     def __init__(self, name: str, parent: QWidget | None = None):
         super().__init__(parent)
         self.choice, self.pane = ModelChoice(name), ChatPane()
+        for name, icon, tooltip in (("correct", "correct", self.tr("Correct this answer, for the next training")),
+                                    ("test", "flask", self.tr("Add the question to a test set"))):
+            self.pane.bubbles.add_action(Action(name, icon, tooltip, "assistant"))
         self.mask_name = text_label("", "heading")
         self.mask_name.setObjectName("mask_name")
         self._waiting = text_label("", "muted", wrap=True)

@@ -16,7 +16,6 @@ from slmstudio.core.chat.conversation import Conversation, Lane, Message
 from slmstudio.core.errors import UserError
 from slmstudio.gui import theme
 from slmstudio.gui.chat_adapter import AdapterStrength
-from slmstudio.gui.chat_bubbles import Action
 from slmstudio.gui.chat_compare import Comparison, room_text
 from slmstudio.gui.chat_input import ChatInput
 from slmstudio.gui.chat_lanes import ChatLane, ChatLanes
@@ -122,9 +121,6 @@ class ChatTab(QWidget):
         pane.answered.connect(self._answered)
         pane.unanswered.connect(self.input.put_back)
         pane.acted.connect(partial(self._act, pane))
-        pane.bubbles.add_action(Action("correct", "correct", self.tr("Correct this answer, for the next training"),
-                                       "assistant"))
-        pane.bubbles.add_action(Action("test", "flask", self.tr("Add the question to a test set"), "assistant"))
         self.settings.add_section(AdapterStrength(pane))
 
     # -- models ----------------------------------------------------------------------------------------------
@@ -153,6 +149,7 @@ class ChatTab(QWidget):
     def _load(self, number: int, path: Path) -> None:
         self.choices[number].set_current(path)
         self.panes[number].load(path, self.settings.context_length())
+        self._tell_room()
 
     def _load_again(self) -> None:
         for pane in self._shown():
@@ -169,7 +166,6 @@ class ChatTab(QWidget):
                 guess = Path(pane.lane.model) if pane.lane.model else self.lanes.guess()
                 if guess is not None:
                     self._load(number, guess)
-        self._tell_room()
 
     def _set_count(self, count: int) -> None:
         self.comparison.end()

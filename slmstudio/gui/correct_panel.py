@@ -145,8 +145,13 @@ class CorrectPanel(Card):
     # -- opening and closing ---------------------------------------------------------------------------------
 
     def open_for(self, pane: ChatPane, system: str, answer: Message, *, test: bool) -> None:
-        """Let the person correct an answer of this pane, or put its question into a test set."""
+        """Let the person correct an answer of this pane, or put its question into a test set.
+
+        Args:
+            system: the system prompt of a conversation that was opened, and not gone on with yet.
+        """
         turns = pane.lane.turns
+        system = pane.request.system if pane.request is not None else system
         before = pane.messages(system)[:-len(turns[turns.index(answer):])]
         models = [Path(pane.lane.model), *([pane.adapter] if pane.adapter is not None else [])]
         self.open(Answered(tuple(before), answer.content, tuple(models)), test=test)

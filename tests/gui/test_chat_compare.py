@@ -264,6 +264,23 @@ def test_every_control_is_explained(qtbot, tab, session, models, unexplained):
     assert unexplained(tab) == []
 
 
+def test_buttons_below_an_answer_open_the_panel(qtbot, tab, session, models):
+    start(qtbot, tab, session, models[:1])
+    tab.settings.system.setPlainText("Be kind.")
+    ask(qtbot, tab, "hello")
+    ready(qtbot, tab)
+    tab.settings.system.setPlainText("Be rude.")
+    press(qtbot, tab, "correct_message", QToolButton)
+    assert tab.correct.isVisible() and tab.correct.title.text() == "Correct this answer"
+    assert tab.correct.rows()[0][1].messages[0] == {"role": "system", "content": "Be kind."}, "what it was asked with"
+    press(qtbot, tab, "test_message", QToolButton)
+    assert tab.correct.title.text() == "Add to a test set"
+    press(qtbot, tab, "correct_add")
+    qtbot.waitUntil(lambda: "tests.jsonl has 1 row now" in tab.correct.note.text(), timeout=5000)
+    tab.new_chat()
+    assert not tab.correct.isVisible() and tab.input.isVisible()
+
+
 # -- words and the list --------------------------------------------------------------------------------------
 
 
