@@ -18,9 +18,11 @@ from PySide6.QtWidgets import (
     QTabBar,
     QWidget,
 )
+from pytestqt.qtbot import QtBot
 
 from slmstudio.core.settings import Settings
 from slmstudio.gui import tasks, theme
+from slmstudio.gui.chat_tab import ChatTab
 from slmstudio.gui.session import Session
 
 
@@ -77,3 +79,19 @@ def drop() -> Callable[..., None]:
         QApplication.sendEvent(widget, QDropEvent(place, action, mime, buttons, none))
 
     return let_go
+
+
+@pytest.fixture
+def chat_tab(qtbot: QtBot, session: Session, play: Callable[[str], None]) -> Iterator[ChatTab]:
+    """The Chat tab on the screen. Its workers are fake ones, and gone at the end."""
+    play("")
+    made = ChatTab(session)
+    qtbot.addWidget(made)
+    made.resize(1280, 640)
+    with qtbot.waitExposed(made):
+        made.show()
+    yield made
+    threads = [pane._thread for pane in made.panes if pane._thread is not None]
+    for thread in threads:
+        thread.close()
+    assert all(thread.wait(10_000) for thread in threads)

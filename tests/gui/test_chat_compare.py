@@ -33,18 +33,8 @@ def models(tmp_path) -> list[Path]:
 
 
 @pytest.fixture
-def tab(qtbot, session, studio_home, play):
-    play("")
-    made = ChatTab(session)
-    qtbot.addWidget(made)
-    made.resize(1280, 640)
-    with qtbot.waitExposed(made):
-        made.show()
-    yield made
-    threads = [pane._thread for pane in made.panes if pane._thread is not None]
-    for thread in threads:
-        thread.close()
-    assert all(thread.wait(10_000) for thread in threads)
+def tab(chat_tab: ChatTab) -> ChatTab:
+    return chat_tab
 
 
 def ready(qtbot, tab) -> None:
