@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ class AdapterStrength(QWidget):
     def __init__(self, pane: ChatPane, parent: QWidget | None = None):
         super().__init__(parent)
         self._pane = pane
-        self._model = ""
+        self._model, self._loaded = "", False
         self.loras: list[LoraFacts] = []
         self.name = ElidedLabel("", "small")
         self.adapter, self.slider, self.percent = QComboBox(), QSlider(Qt.Orientation.Horizontal), QSpinBox()
@@ -77,15 +78,27 @@ class AdapterStrength(QWidget):
     # -- which adapters --------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Another model was loaded: which adapters fit it?"""
-        model = self._pane.lane.model if self._pane.state not in ("empty", "loading", "failed") else ""
-        if model == self._model:
+        """A model was loaded: which adapters fit it?"""
+        loaded = self._pane.state not in ("empty", "loading", "failed")
+        if loaded == self._loaded:
             return
+        self._loaded = loaded
+        self.setVisible(False)
+        if loaded:
+            model = self._pane.lane.model
+            run_task(self, lambda task: _adapters(Path(model)), partial(self._found, model), lambda error: None)
+
+    def _found(self, model: str, loras: list[LoraFacts]) -> None:
+        if not self._loaded or model != self._pane.lane.model:
+            return  # another one was loaded meanwhile
+        before = (self.adapter.currentData(), self.slider.value()) if model == self._model else (None, 0)
         self._model = model
-        self.offer([])
-        if model:
-            run_task(self, lambda task: _adapters(Path(model)),
-                     lambda found: self.offer(found) if model == self._model else None, lambda error: None)
+        self.offer(loras)
+        at = self.adapter.findData(before[0])
+        if at >= 0 and before[1]:  # the same model with another context length keeps its adapter
+            self.adapter.setCurrentIndex(at)
+            self._set_percent(before[1])
+            self._tell()
 
     def offer(self, loras: list[LoraFacts]) -> None:
         """Show these adapters, of which none is on."""

@@ -96,13 +96,15 @@ class ChatLanes(QWidget):
             self.made.emit(lane)
 
     def set_count(self, count: int) -> None:
-        """Show so many, in their usual order."""
+        """Show so many, in their usual order; the models of the others leave the memory."""
         count = max(1, min(count, MOST_ANSWERS))
         self._grow(count)
         changed, self.count = count != self.count, count
         self.set_order(tuple(range(count)))
         for number, lane in enumerate(self.lanes):
             lane.setVisible(number < count)
+            if number >= count:
+                lane.pane.close_worker()
             if number > 0 or count > 1:
                 lane.column.insertWidget(0, lane.choice)
         if changed:
@@ -131,8 +133,49 @@ class ChatLanes(QWidget):
         """The GGUF files that are chosen in the lanes that are shown."""
         return [Path(pane.lane.model) for pane in self.panes() if pane.lane.model]
 
-    def guess(self) -> Path | None:
+    # -- models ----------------------------------------------------------------------------------------------
+
+    def load(self, number: int, path: Path, context_length: int | None) -> None:
+        """Load a model into a lane."""
+        self.lanes[number].choice.set_current(path)
+        self.lanes[number].pane.load(path, context_length)
+
+    def load_again(self, context_length: int | None) -> None:
+        """Load all models anew, for another context length."""
+        for pane in self.panes():
+            if pane.lane.model:
+                pane.load(Path(pane.lane.model), context_length)
+
+    def fill(self, context_length: int | None) -> None:
+        """Load a model into every further lane that has none: what it had before, or a guess."""
+        for number, pane in enumerate(self.panes()):
+            if number > 0 and pane.state in ("empty", "failed"):
+                path = Path(pane.lane.model) if pane.lane.model else self._guess()
+                if path is not None:
+                    self.load(number, path, context_length)
+
+    def _guess(self) -> Path | None:
         """A model that no shown lane has, the last in the list: that is the base, where there is one."""
         taken = set(self.models())
         others = [path for path in self.lanes[0].choice.models() if path not in taken]
         return others[-1] if others else None
+
+    def close_workers(self) -> None:
+        """End all workers; the program ends or the tab goes."""
+        for lane in self.lanes:
+            lane.pane.close_worker()
+
+    # -- answers ---------------------------------------------------------------------------------------------
+
+    def let_next_answer(self) -> None:
+        """One after the other: models that share the processor are slower together, and no speed is true then."""
+        panes = self.in_order()
+        if not any(pane.state == "answering" for pane in panes):
+            waiting = next((pane for pane in panes if pane.state == "waiting"), None)
+            if waiting is not None:
+                waiting.answer()
+
+    def stop(self) -> None:
+        """End all answers, those that wait first, so that they do not begin now."""
+        for pane in reversed(self.in_order()):
+            pane.stop()

@@ -296,7 +296,8 @@ class ChatPane(QFrame):
             self._set_state("failed")
 
     def _finish(self, done: dict[str, Any]) -> None:
-        self._end_answer({key: done[key] for key in KEPT_FIGURES if done.get(key) is not None})
+        adapter = {"adapter": str(self.adapter), "strength": self.strength} if self.adapter and self.strength else {}
+        self._end_answer({key: done[key] for key in KEPT_FIGURES if done.get(key) is not None} | adapter)
         self._show_use(done)
         self._set_state("ready")
         self.answered.emit()

@@ -94,11 +94,12 @@ class ChatTab(QWidget):
         first.counted.connect(lambda tokens: self.input.set_used(tokens, first.context_length))
         first.used.connect(self.input.set_used)
         self.input.sent.connect(self._ask)
-        self.input.stopped.connect(self._stop)
+        self.input.stopped.connect(self.lanes.stop)
         self.input.drafted.connect(self._count)
         self.input.recalled.connect(self._edit_last)
         self.input.edit_cancelled.connect(lambda: self._edit(None))
-        self.settings.context_changed.connect(self._load_again)
+        self.settings.context_changed.connect(
+            lambda: self.lanes.load_again(self.settings.context_length()))
         self.settings.system_changed.connect(self.input.recount)
         self.compare.count_wanted.connect(self._compare)
         self.compare.blind_changed.connect(self.comparison.set_blind)
@@ -111,7 +112,7 @@ class ChatTab(QWidget):
         self._session.chat_requested.connect(self.open_models)
         app = QCoreApplication.instance()
         if app is not None:
-            app.aboutToQuit.connect(self.close_workers)
+            app.aboutToQuit.connect(self.lanes.close_workers)
 
     def _connect_lane(self, lane: ChatLane) -> None:
         pane = lane.pane
@@ -147,25 +148,14 @@ class ChatTab(QWidget):
         self.choices[0].choose_file()
 
     def _load(self, number: int, path: Path) -> None:
-        self.choices[number].set_current(path)
-        self.panes[number].load(path, self.settings.context_length())
+        self.lanes.load(number, path, self.settings.context_length())
         self._tell_room()
 
-    def _load_again(self) -> None:
-        for pane in self._shown():
-            if pane.lane.model:
-                pane.load(Path(pane.lane.model), self.settings.context_length())
-
     def _compare(self, count: int) -> None:
-        """Show so many models, or leave those beyond; the base they were trained from is the first guess."""
+        """Ask so many models; the base they were trained from is the first guess."""
         self._set_count(count)
-        for pane in self.panes[count:]:
-            pane.close_worker()
-        for number, pane in enumerate(self._shown()):
-            if pane.state in ("empty", "failed") and number > 0:
-                guess = Path(pane.lane.model) if pane.lane.model else self.lanes.guess()
-                if guess is not None:
-                    self._load(number, guess)
+        self.lanes.fill(self.settings.context_length())
+        self._tell_room()
 
     def _set_count(self, count: int) -> None:
         self.comparison.end()
@@ -183,11 +173,6 @@ class ChatTab(QWidget):
 
     def _shown(self) -> list[ChatPane]:
         return self.lanes.panes()
-
-    def close_workers(self) -> None:
-        """End the workers; the program ends or the tab goes."""
-        for pane in self.panes:
-            pane.close_worker()
 
     # -- talking ---------------------------------------------------------------------------------------------
 
@@ -241,14 +226,6 @@ class ChatTab(QWidget):
         self._edited = question
         self.input.set_editing(question is not None, question.content if question is not None else "")
 
-    def _let_next_answer(self) -> None:
-        """One after the other: two models that share the processor are slower together, and neither's speed is true."""
-        shown = self.lanes.in_order()
-        if not any(pane.state == "answering" for pane in shown):
-            waiting = next((pane for pane in shown if pane.state == "waiting"), None)
-            if waiting is not None:
-                waiting.answer()
-
     def _start_level(self) -> None:
         """A model that joins later has heard nothing, so both begin anew."""
         if len({bool(pane.lane.turns) for pane in self._shown()}) == 2:
@@ -258,15 +235,11 @@ class ChatTab(QWidget):
     def _system(self) -> str:
         return self.settings.system.toPlainText().strip()
 
-    def _stop(self) -> None:
-        for pane in reversed(self.lanes.in_order()):  # the one that waits first, so that it does not begin now
-            pane.stop()
-
     def _count(self, draft: str) -> None:
         self.panes[0].count(self._system(), draft, self.settings.max_tokens())
 
     def _show_state(self) -> None:
-        self._let_next_answer()
+        self.lanes.let_next_answer()
         states = {pane.state for pane in self._shown()}
         self.input.set_state(ready=states == {"ready"}, answering=bool(states & {"answering", "waiting"}))
         self.save.setEnabled(any(pane.lane.turns for pane in self._shown()))
@@ -331,7 +304,7 @@ class ChatTab(QWidget):
         except UserError as error:
             self.banner.show_error(error)
             return
-        self._stop()
+        self.lanes.stop()
         self._edit(None)
         self._now, self._file = found, path
         self.settings.from_dict(found.settings)

@@ -21,4 +21,6 @@ def figures_text(figures: dict[str, Any]) -> str:
     reasons = {"length": tr("cut at max tokens"), "stopped": tr("stopped"), "stop_string": tr("ended by a stop string")}
     if figures.get("reason") in reasons:
         parts.append(reasons[figures["reason"]])
+    if figures.get("strength"):
+        parts.append(tr("adapter {percent} %").format(percent=round(100 * figures["strength"])))
     return " · ".join(parts)

@@ -32,7 +32,7 @@ def window(qtbot, qapp, starter_home):
     if training._job is not None:
         training._job.kill()
     training.detach()
-    made.page("chat").close_workers()
+    made.page("chat").lanes.close_workers()
     assert tasks.shut_down(10_000)
 
 

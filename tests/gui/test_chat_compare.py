@@ -365,6 +365,14 @@ def test_the_strength_is_offered_only_where_an_adapter_fits(qtbot, tab, session,
     qtbot.waitUntil(lambda: (pane.adapter, pane.strength) == (lora, 0.75), timeout=5000)
     tab.findChild(QSpinBox, "adapter_percent").setValue(150)
     qtbot.waitUntil(lambda: pane.strength == 1.5, timeout=5000)
+    ask(qtbot, tab, "hello")
+    ready(qtbot, tab)
+    assert pane.lane.turns[1].figures["strength"] == 1.5
+    assert pane.bubbles.bubbles[1].figures.text().endswith("adapter 150 %")
+    tab.settings.context_changed.emit()
+    assert pane.strength == 0
+    qtbot.waitUntil(lambda: (pane.adapter, pane.strength) == (lora, 1.5), timeout=5000)
+    assert strength.slider.value() == 150 and strength.isVisible()
     session.chat_requested.emit(models[:1])
     ready(qtbot, tab)
     qtbot.waitUntil(lambda: not strength.isVisible(), timeout=5000)
