@@ -278,33 +278,6 @@ def runs(
     return 0
 
 
-@app.command()
-def export(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
-    types: Annotated[
-        list[str] | None, typer.Option("--type", help="F16, Q8_0 or Q4_K_M; may be given several times.")
-    ] = None,
-    as_json: Json = False,
-) -> int:
-    """Merge a finished run's adapter, export it to GGUF, and prove that the export equals what was trained."""
-    import time
-
-    from slmstudio.core.export.types import quant_type
-
-    wanted = [quant_type(name).name for name in types or ["Q4_K_M"]]
-    jobs.Job(run).request()
-    job = jobs.Job.create(
-        run.absolute() / "jobs" / f"export-{time.strftime('%Y%m%d-%H%M%S')}",
-        "export",
-        run=str(run.absolute()),
-        types=wanted,
-    )
-    job.start()
-    with Follower() as follower:
-        outcome = follower.follow(job, "export")
-    return _report_outcome(outcome, as_json, {"run_dir": str(run)})
-
-
 def _report_outcome(outcome: jobs.Outcome, as_json: bool, extra: dict[str, Any]) -> int:
     """Print how a job ended; 0 when it did its work, else 1."""
     if not outcome.was_successful():

@@ -1,4 +1,4 @@
-"""The proof of an exported file in the terminal."""
+"""Exports and their proofs in the terminal."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import typer
 from slmstudio.cli_progress import Follower, print_error, print_json, print_table
 from slmstudio.core import jobs, paths
 from slmstudio.core.errors import UserError
+from slmstudio.core.export.types import choose
+from slmstudio.core.words import format_bytes
 
 app = typer.Typer()
 LABELS = {
@@ -31,11 +33,64 @@ LABELS = {
 """Name of a check in NAME.parity.json: what a person reads."""
 
 
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder, or model folder.")],
+    types: Annotated[
+        list[str] | None,
+        typer.Option("--type", help="F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, IQ4_XS, Q3_K_M or Q2_K; MERGED, a "
+                     "folder for vLLM; ADAPTER; LORA, the adapter as GGUF. May be given several times."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the files; by default exports in the run.")] = None,
+    importance: Annotated[
+        bool, typer.Option(help="Let the learned rows weigh the columns of types below Q4_K_M.")
+    ] = True,
+    as_json: Json = False,
+) -> int:
+    """Turn a finished run into files in one pass, and prove each GGUF against what was trained.
+
+    Exit status 1 when a proof fails: the file is kept, and its .parity.json says what is wrong.
+    """
+    chosen, others = choose(types or ["Q4_K_M"])
+    if not run.is_dir():
+        raise UserError(f"{run} is no folder.", "", "Give a run folder; slmstudio runs lists them.")
+    outcome = _work(run, "export", types=[kind.name for kind in (*chosen, *others)],
+                    out=str(out.absolute()) if out else None, importance=importance)
+    if not outcome.was_successful():
+        print_error(outcome.user_error(), as_json=False)
+    made = outcome.result.get("files", [])
+    failures = [f"{Path(file['path']).name}: {text}" for file in made if file["parity"]
+                for text in file["parity"]["failures"]]
+    if as_json:
+        print_json({"run_dir": str(run), "outcome": outcome.state, **outcome.result, "error": outcome.error})
+    elif made:
+        columns = ("File", "Size", "Tokens equal", "Top-1", "NMSE", "Proof")
+        print_table("Exports", [_row(file) for file in made], columns)
+        for note in outcome.result["notes"]:
+            print(note)
+    for failure in failures:
+        print(f"error: {failure}", file=sys.stderr)
+    return 0 if outcome.was_successful() and not failures else 1
+
+
+def _row(file: dict[str, Any]) -> tuple[str, ...]:
+    size = format_bytes(file["bytes"])
+    if not (proof := file["parity"]):
+        return file["path"], size, "–", "–", "–", "–"
+    measured = proof["positions"] > 0
+    return (file["path"], size, "yes" if proof["token_ids_equal"] else "NO",
+            f"{proof['top1']:.1%}" if measured else "–", f"{proof['nmse']:.1e}" if measured else "–",
+            "passed" if proof["passed"] else "FAILED")
+
+
 @app.command()
 def parity(
     run: Annotated[Path, typer.Argument(help="Run folder, or model folder, that the file was made of.")],
     gguf: Annotated[Path, typer.Argument(help="GGUF file.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Prove that a GGUF file answers as the model that was trained. Exit status 1 when it does not.
 
@@ -44,12 +99,7 @@ def parity(
     for path in (run, gguf):
         if not path.exists():
             raise UserError(f"{path} does not exist.", "", "Check the path.")
-    place = run.absolute() / "jobs" if (run / jobs.RUN).is_file() else paths.cache_dir() / "jobs"
-    job = jobs.Job.create(place / time.strftime("parity-%Y%m%d-%H%M%S"), "parity", run=str(run.absolute()),
-                          gguf=str(gguf.absolute()))
-    job.start()
-    with Follower() as follower:
-        outcome = follower.follow(job, "parity")
+    outcome = _work(run, "parity", gguf=str(gguf.absolute()))
     if not outcome.was_successful():
         print_error(outcome.user_error(), as_json)
         return 1
@@ -61,6 +111,16 @@ def parity(
     for failure in result["failures"]:
         print(f"error: {failure}", file=sys.stderr)
     return 0 if result["passed"] else 1
+
+
+def _work(run: Path, kind: str, **request: Any) -> jobs.Outcome:
+    """Start a job of a run, or of a model folder, and follow it to its end."""
+    place = run.absolute() / "jobs" if (run / jobs.RUN).is_file() else paths.cache_dir() / "jobs"
+    folder = place / time.strftime(f"{kind}-%Y%m%d-%H%M%S")
+    job = jobs.Job.create(folder, kind, run=str(run.absolute()), **request)
+    job.start()
+    with Follower() as follower:
+        return follower.follow(job, kind)
 
 
 def print_checks(title: str, parity: dict[str, Any]) -> None:

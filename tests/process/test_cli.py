@@ -107,3 +107,8 @@ def test_paths_below_the_current_folder_work(slmstudio, rows_file, tiny_model, t
     run = os.path.relpath(result["run_dir"], tmp_path)
     exported = last_json(slmstudio("export", run, "--type", "F16", "--json", where=tmp_path))
     assert Path(exported["files"][0]["path"]).is_file()
+    assert exported["files"][0]["parity"]["passed"]
+    shown = slmstudio("export", run, "--type", "q8_0", "--type", "lora", "--out", "elsewhere", where=tmp_path)
+    assert "passed" in shown.stdout
+    assert sorted(path.suffix for path in (tmp_path / "elsewhere").iterdir()) == [".gguf", ".gguf", ".json"]
+    assert "no folder" in slmstudio("export", "nowhere", status=2, where=tmp_path).stderr
