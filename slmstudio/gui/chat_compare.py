@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,7 @@ class Comparison(QObject):
         """Keep a vote: the verdict, and of `BEST` the place that is better."""
         panes, order = self._lanes.panes(), self._lanes.order
         best = order[place] if verdict == BEST and place is not None else None
-        answers = [(_model(pane), _asked(pane), pane.lane.turns[-1].content) for pane in panes]
+        answers = [(_answered_by(pane), _asked(pane), pane.lane.turns[-1].content) for pane in panes]
         settings = dict(panes[0].request.options) if panes[0].request is not None else {}
         seed = self.seed
 
@@ -116,19 +117,22 @@ class Comparison(QObject):
             votes.add(vote)
             return vote, tally.tallies(votes.read()[0])
 
-        run_task(self, keep, self._kept, self._not_kept)
+        run_task(self, keep, self._kept, partial(self._not_kept, seed))
 
     def _kept(self, result: tuple[Vote, list[Tally]]) -> None:
         vote, tallies = result
+        self.voted.emit()
+        if not self.masked or vote.seed != self.seed:
+            return  # the next question was asked meanwhile, whose names stay hidden
         self._reveal()
         count = len(vote.answers)
         who = [self.tr("{place}: {model}").format(place=place_name(place, count), model=vote.answers[number].model.name)
                for place, number in enumerate(vote.order)]
         self._bar.say("\n".join([" · ".join(who), *standings(vote, tallies)]))
-        self.voted.emit()
 
-    def _not_kept(self, error: Exception) -> None:
-        self._bar.set_enabled(True)
+    def _not_kept(self, seed: int, error: Exception) -> None:
+        if seed == self.seed:
+            self._bar.set_enabled(True)
         self.failed.emit(error)
 
 
@@ -157,8 +161,15 @@ def room_text(models: list[Path], context_length: int | None) -> str:
 
 
 def _model(pane: ChatPane) -> tuple[Path, Path | None, float]:
-    """The model of a pane, its adapter, and how strong that is."""
+    """The model of a pane, its adapter, and how strong that is now."""
     return Path(pane.lane.model), pane.adapter, pane.strength
+
+
+def _answered_by(pane: ChatPane) -> tuple[Path, Path | None, float]:
+    """The same, as it was when the last answer was given; the slider may have been moved since."""
+    figures = pane.lane.turns[-1].figures
+    adapter = figures.get("adapter")
+    return Path(pane.lane.model), Path(adapter) if adapter else None, float(figures.get("strength") or 0)
 
 
 def _asked(pane: ChatPane) -> tuple[dict[str, Any], ...]:

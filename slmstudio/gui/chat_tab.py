@@ -148,6 +148,7 @@ class ChatTab(QWidget):
         self.choices[0].choose_file()
 
     def _load(self, number: int, path: Path) -> None:
+        self.comparison.end()
         self.lanes.load(number, path, self.settings.context_length())
         self._tell_room()
 

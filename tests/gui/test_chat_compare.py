@@ -235,6 +235,28 @@ def test_another_answer_is_not_drawn_while_names_are_hidden(qtbot, tab, session,
     assert tab.input.isVisible()
 
 
+def test_a_late_vote_does_not_tell_the_names_of_the_next_question(qtbot, tab, session, models):
+    start(qtbot, tab, session, models[:2], blind=True)
+    ask(qtbot, tab, "hello")
+    vote(qtbot, tab, "vote_0")
+    ask(qtbot, tab, "again")
+    qtbot.waitUntil(lambda: tab.findChild(QPushButton, "vote_bad") is not None, timeout=15_000)
+    tab.comparison._kept((votes.read()[0][0], []))
+    assert tab.comparison.masked and not any(lane.choice.isVisible() for lane in tab.lanes.shown())
+    vote(qtbot, tab, "vote_bad")
+    assert [each.verdict for each in votes.read()[0]] == [BEST, ALL_BAD]
+
+
+def test_another_model_ends_the_comparison(qtbot, tab, session, models, drop):
+    start(qtbot, tab, session, models[:2], blind=True)
+    ask(qtbot, tab, "hello")
+    qtbot.waitUntil(lambda: tab.findChild(QPushButton, "vote_0") is not None, timeout=15_000)
+    drop(tab, [models[2]])
+    ready(qtbot, tab)
+    assert not tab.comparison.masked and not any(
+        button.isVisible() for button in tab.findChildren(QPushButton, "vote_0"))
+
+
 def test_leaving_blind_shows_the_names(qtbot, tab, session, models):
     start(qtbot, tab, session, models[:2], blind=True)
     ask(qtbot, tab, "hello")
@@ -377,6 +399,23 @@ def test_the_strength_is_offered_only_where_an_adapter_fits(qtbot, tab, session,
     ready(qtbot, tab)
     qtbot.waitUntil(lambda: not strength.isVisible(), timeout=5000)
     assert pane.adapter is None and pane.strength == 0
+
+
+def test_a_vote_is_for_the_strength_that_answered(qtbot, tab, session, models, with_adapter):
+    base, _ = with_adapter
+    start(qtbot, tab, session, [base, models[1]], blind=True)
+    strength = tab.findChildren(AdapterStrength)[0]
+    qtbot.waitUntil(strength.isVisible, timeout=5000)
+    strength.slider.setValue(100)
+    qtbot.waitUntil(lambda: tab.panes[0].strength == 1.0, timeout=5000)
+    ask(qtbot, tab, "hello")
+    qtbot.waitUntil(lambda: tab.findChild(QPushButton, "vote_0") is not None, timeout=15_000)
+    strength.slider.setValue(50)
+    qtbot.waitUntil(lambda: tab.panes[0].strength == 0.5, timeout=5000)
+    vote(qtbot, tab, "vote_good")
+    [kept], _ = votes.read()
+    assert kept.answers[0].model.name == "base + helpdesk-lora 100%" and kept.answers[0].model.strength == 1.0
+    assert len(kept.answers[0].model.adapter_sha256) == 64 and kept.answers[1].model.adapter_sha256 == ""
 
 
 def test_the_slider_shows_what_the_worker_says(qtbot, tab, session, with_adapter):
