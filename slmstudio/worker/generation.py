@@ -18,6 +18,7 @@ class Sampling:
         temperature: 0 takes the likeliest token always.
         stop: the answer ends before any of these texts.
         max_tokens: at least 1; the room in the context bounds it too.
+        json: the answer is one JSON object, or the beginning of one where it ends for its length.
     """
 
     max_tokens: int
@@ -29,6 +30,7 @@ class Sampling:
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
     stop: tuple[str, ...] = ()
+    json: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ import uvicorn
 from slmstudio.core import serving
 from slmstudio.core.chat import gpu_layers
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware.machine import read_machine
+from slmstudio.core.hardware.machine import read_gpus
 from slmstudio.core.model.gguf import read_gguf
+from slmstudio.core.run import folder as run_folder
 from slmstudio.worker.serve_engine import Engine
 from slmstudio.worker.serve_http import Api
 
@@ -77,7 +78,7 @@ class ServeService:
             length = min(wanted, facts.context_length or wanted)
             shape = gpu_layers.read_shape(path)
             slots = message.get("parallel") or _slots(gpu_layers.cache_bytes(shape, length))
-            self._engine = Engine(path, length, slots, _gpu_layers(shape, length * slots, message.get("gpu_layers")))
+            self._engine = _load(path, length, slots, shape, message.get("gpu_layers"))
         except BaseException:
             listener.close()
             raise
@@ -171,13 +172,20 @@ def _slots(cache_bytes: int) -> int:
     return max(1, min(MAX_SLOTS, psutil.virtual_memory().available // CACHE_SHARE // max(1, cache_bytes)))
 
 
-def _gpu_layers(shape: gpu_layers.Shape, tokens: int, wanted: int | None) -> int:
+def _load(path: Path, context_length: int, slots: int, shape: gpu_layers.Shape, layers: int | None) -> Engine:
+    """Load a model onto the card as far as it fits, or onto the processor where the card refuses after all."""
     import llama_cpp
 
-    if wanted is not None:
-        return wanted
-    return gpu_layers.choose(shape, tokens, read_machine().gpus, training=False,
-                             supported=bool(llama_cpp.llama_supports_gpu_offload())).layers
+    if layers is None:
+        layers = gpu_layers.choose(shape, context_length * slots, read_gpus()[0],
+                                   supported=bool(llama_cpp.llama_supports_gpu_offload()),
+                                   training=run_folder.running() is not None).layers
+    try:
+        return Engine(path, context_length, slots, layers)
+    except UserError:
+        if layers == 0:
+            raise
+        return Engine(path, context_length, slots, 0)
 
 
 def create(emit: Callable[..., None]) -> ServeService:

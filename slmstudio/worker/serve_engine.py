@@ -80,10 +80,13 @@ class Engine:
         llama_log.install()
         llama_log.RECENT.clear()
         import llama_cpp
+        from llama_cpp.llama_grammar import JSON_GBNF
 
         self._api = llama_cpp
         self._model = _load(path, gpu_layers)
         self.vocab = LlamaVocab(self._model)
+        self._vocabulary = llama_cpp.llama_model_get_vocab(self._model.model)
+        self._json_grammar = JSON_GBNF.encode()
         self.slots = slots
         self._ctx = self._make_context(path, context_length)
         self.context_length = min(context_length, int(llama_cpp.llama_n_ctx_seq(self._ctx)))
@@ -134,13 +137,19 @@ class Engine:
         parameters.n_ctx = context_length * self.slots
         parameters.n_batch = parameters.n_ubatch = BATCH_TOKENS
         parameters.n_seq_max = self.slots
-        parameters.n_threads = parameters.n_threads_batch = psutil.cpu_count(logical=False) or 1
+        parameters.n_threads = psutil.cpu_count(logical=False) or 1
+        parameters.n_threads_batch = psutil.cpu_count() or 1
         parameters.no_perf = True
         context = self._api.llama_init_from_model(self._model.model, parameters)
         if context is None:
             self._model.close()
             raise UserError(f"{path.name} cannot be loaded.", f"llama.cpp says: {llama_log.last_error()}",
                             "Choose a shorter context, or fewer answers at once.")
+        if self._api.llama_get_memory(context) is None or self._api.llama_model_has_encoder(self._model.model):
+            self._api.llama_free(context)
+            self._model.close()
+            raise UserError(f"{path.name} cannot answer.", "It is a model that reads text into numbers, as for search; "
+                            "it writes none.", "Choose a model that writes text.")
         return context
 
     # -- the engine's thread ---------------------------------------------------------------------------------
@@ -152,9 +161,10 @@ class Engine:
                     self._change.wait()
                 if self._closing:
                     break
-                self._drop_cancelled()
-                self._take_waiting()
             try:
+                with self._change:
+                    self._drop_cancelled()
+                    self._take_waiting()
                 self._step()
             except Exception:  # a defect must not leave everybody waiting
                 traceback.print_exc()
@@ -174,21 +184,24 @@ class Engine:
         while self._waiting and (free := [slot for slot in self._slots if slot.generation is None]):
             generation = self._waiting.popleft()
             slot = max(free, key=lambda each: (each.common(generation.prompt), -each.last_used))
+            slot.generation, slot.next_token = generation, None
             same = slot.common(generation.prompt)
             if same < len(slot.known) and not self._api.llama_memory_seq_rm(self._memory, slot.number, same, -1):
                 self._api.llama_memory_seq_rm(self._memory, slot.number, -1, -1)
                 same = 0  # a recurrent model cannot forget only the end
             slot.known = generation.prompt[:same]
             generation.cached = same
-            slot.generation, slot.next_token = generation, None
             slot.sampler = self._make_sampler(generation.sampling)
 
     def _make_sampler(self, sampling: Sampling) -> Any:
         api = self._api
         chain = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
         parts = []
+        if sampling.json:
+            # First, while all tokens are there: later ones could leave none that the grammar allows.
+            parts.append(api.llama_sampler_init_grammar(self._vocabulary, self._json_grammar, b"root"))
         if sampling.frequency_penalty or sampling.presence_penalty:
-            tokens = api.llama_vocab_n_tokens(api.llama_model_get_vocab(self._model.model))
+            tokens = api.llama_vocab_n_tokens(self._vocabulary)
             parts.append(api.llama_sampler_init_penalties(tokens, PENALTY_TOKENS, 1.0, sampling.frequency_penalty,
                                                           sampling.presence_penalty))
         if sampling.temperature <= 0:
@@ -267,7 +280,8 @@ class Engine:
         """Say the last word and free the slot; its cache stays for a prompt that begins the same way."""
         generation = slot.generation
         assert generation is not None
-        self._api.llama_sampler_free(slot.sampler)
+        if slot.sampler is not None:
+            self._api.llama_sampler_free(slot.sampler)
         slot.generation = slot.sampler = slot.next_token = None
         slot.last_used = time.monotonic()
         if reason in ("stop", "length"):

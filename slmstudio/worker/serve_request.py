@@ -7,6 +7,7 @@ refused; others that it does not know are passed over, as clients send many.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -127,9 +128,9 @@ class ChatRequest(Common):
 
     @field_validator("response_format")
     @classmethod
-    def _text_only(cls, value: ResponseFormat | None) -> ResponseFormat | None:
-        if value is not None and value.type != "text":
-            raise ValueError(f"{value.type!r} is not enforced here; ask for JSON in the message, and check the answer")
+    def _known_format(cls, value: ResponseFormat | None) -> ResponseFormat | None:
+        if value is not None and value.type not in ("text", "json_object"):
+            raise ValueError(f"{value.type!r} is not done here; 'text' and 'json_object' are")
         return value
 
     @field_validator("tools", "functions")
@@ -141,6 +142,10 @@ class ChatRequest(Common):
 
     def limit(self) -> int | None:
         return self.max_completion_tokens or self.max_tokens
+
+    def sampling(self, room: int) -> Sampling:
+        wants_json = self.response_format is not None and self.response_format.type == "json_object"
+        return replace(super().sampling(room), json=wants_json)
 
 
 class CompletionRequest(Common):

@@ -189,6 +189,17 @@ def test_stop_texts_end_the_answer_and_are_left_out(server, stream) -> None:
     assert (text, reason) == (whole[:whole.index(stop)], "stop")
 
 
+def test_an_answer_in_json_is_json(server) -> None:
+    finished = []
+    for seed in range(6):
+        answer = server.chat(max_tokens=80, temperature=1.0, seed=seed, response_format={"type": "json_object"})
+        text, reason = answer.choices[0].message.content, answer.choices[0].finish_reason
+        assert text.startswith("{"), "every answer, also one that ends for its length"
+        finished += [json.loads(text)] if reason == "stop" else []
+    assert finished and all(isinstance(each, dict) for each in finished)
+    assert not server.chat().choices[0].message.content.startswith("{"), "by itself it writes none"
+
+
 def test_the_model_ends_its_turn(server) -> None:
     answer = server.chat([{"role": "user", "content": "Say only: yes"}], max_tokens=200)
     assert answer.choices[0].finish_reason == "stop" and answer.usage.completion_tokens < 200
@@ -296,7 +307,7 @@ BAD = [
     ({"model": "m", "messages": QUESTION, "stop": [""]}, "invalid_value", "stop"),
     ({"model": "m", "messages": QUESTION, "tools": [{}]}, "invalid_value", "tools"),
     ({"model": "m", "messages": QUESTION, "logprobs": True}, "invalid_value", "logprobs"),
-    ({"model": "m", "messages": QUESTION, "response_format": {"type": "json_object"}}, "invalid_value", "json_object"),
+    ({"model": "m", "messages": QUESTION, "response_format": {"type": "json_schema"}}, "invalid_value", "json_schema"),
     ({"model": "m", "messages": [{"role": "tool", "content": "x"}]}, "invalid_value", "messages[0].role"),
     ({"model": "m", "messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "invalid_value",
      "messages[0]"),
