@@ -4,46 +4,22 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from slmstudio.core.errors import UserError
 from slmstudio.worker import llama_log
 from slmstudio.worker.base_weights import Array
-
-BATCH = 64
-"""Tokens that llama.cpp computes at a time. Its buffers hold that many logit vectors: 39 MB for 151,936 tokens."""
-
-
-def load(gguf: Path, context: int) -> Any:
-    """A `llama_cpp.Llama` for `LlamaLogits`, on the CPU.
-
-    Raises:
-        UserError: llama.cpp cannot load the file.
-    """
-    llama_log.install()
-    import llama_cpp
-    import psutil
-
-    threads = psutil.cpu_count(logical=False) or 1
-    try:
-        return llama_cpp.Llama(str(gguf), n_ctx=context, n_batch=BATCH, n_ubatch=BATCH, n_gpu_layers=0,
-                               n_threads=threads, n_threads_batch=threads, verbose=False)
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"{gguf.name} cannot be loaded.", f"llama.cpp says: {llama_log.last_error() or error}.",
-                        "Export it again.") from error
+from slmstudio.worker.llama_file import BATCH, LlamaFile
 
 
 class LlamaLogits:
-    """Runs token rows through a model that `load` has loaded."""
+    """Runs token rows through a loaded file."""
 
-    def __init__(self, model: Any):
+    def __init__(self, file: LlamaFile):
         import llama_cpp
 
-        self._api, self._context = llama_cpp, model.ctx
-        self._vocabulary = int(model.n_vocab())
+        self._api, self._context, self._vocabulary = llama_cpp, file.context, file.vocabulary_size
         self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
         self._done = 0
 

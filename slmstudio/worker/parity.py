@@ -10,10 +10,12 @@ from typing import Any
 
 from slmstudio.core import files
 from slmstudio.core.export.types import QUANT_TYPES, QuantType
-from slmstudio.worker import llama_logits, parity_answers, parity_checks, parity_tokens, parity_weights
+from slmstudio.worker import parity_answers, parity_checks, parity_tokens, parity_weights
 from slmstudio.worker.context import JobContext
+from slmstudio.worker.llama_file import LlamaFile
 from slmstudio.worker.llama_logits import LlamaLogits
 from slmstudio.worker.llama_vocab import LlamaVocab
+from slmstudio.worker.mapped_file import kept_small
 from slmstudio.worker.reference import Reference, measure
 
 
@@ -25,13 +27,18 @@ def run(job: JobContext) -> dict[str, Any]:
     Raises:
         UserError: the file cannot be loaded, or the run has left nothing to compare it with.
     """
+    from slmstudio.core.model.facts import read_model
     from slmstudio.core.model.gguf import read_gguf
-    from slmstudio.worker.export import Source
+    from slmstudio.worker.export_source import Source, in_full_precision
 
     gguf = Path(job.request["gguf"])
     read_gguf(gguf)  # says in words what is wrong with a file
+    source = Source.of(Path(job.request["run"]))
+    source, _ = in_full_precision(source, read_model(source.base))
+    job.phase("checking", "what was trained")
+    reference = measure(job, source)
     job.phase("checking", gguf.name)
-    result = compare(job, measure(job, Source.of(Path(job.request["run"]))), gguf, None)
+    result = compare(job, reference, gguf, None)
     files.write_atomically(gguf.with_suffix(".parity.json"), files.dump_pretty(result))
     return result
 
@@ -50,20 +57,20 @@ def compare(job: JobContext, reference: Reference, gguf: Path, kind: QuantType |
         UserError: the file cannot be loaded or run.
     """
     longest = max((len(row.ids) for row in reference.rows), default=1)
-    model = llama_logits.load(gguf, longest + parity_tokens.GENERATED_TOKENS)
-    logits = LlamaLogits(model)
+    file = LlamaFile(gguf, longest + parity_tokens.GENERATED_TOKENS)
+    logits = LlamaLogits(file)
     try:
-        vocab = LlamaVocab(model)
-        metadata = dict(model.metadata)
+        vocab = LlamaVocab(file)
         found = parity_tokens.compare(reference, vocab)
         job.check_cancelled()
-        found |= parity_answers.compare(job, reference, logits)
-        found |= parity_tokens.compare_end(reference, vocab, logits)
-        found |= parity_weights.compare(reference, gguf, metadata, vocab.text)
+        with kept_small(gguf):
+            found |= parity_answers.compare(job, reference, logits)
+            found |= parity_tokens.compare_end(reference, vocab, logits)
+        found |= parity_weights.compare(reference, gguf, file.metadata, vocab.text)
     finally:
         logits.close()
-        model.close()
-    ftype = int(metadata.get("general.file_type", -1))
+        file.close()
+    ftype = int(file.metadata.get("general.file_type", -1))
     kind = kind or next((known for known in QUANT_TYPES if known.ftype == ftype), None)
     checks = [*parity_checks.token_checks(found), *parity_checks.weight_checks(found),
               *parity_checks.answer_checks(found, kind)]

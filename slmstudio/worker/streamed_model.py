@@ -154,10 +154,12 @@ class StreamedModel:
 
     def _install(self) -> None:
         """Each module reads its weights before it works. DoRA asks for them one level further out."""
-        from peft.tuners.tuners_utils import BaseTunerLayer
+        outside = {}
+        if self._model is not self._plain:
+            from peft.tuners.tuners_utils import BaseTunerLayer
 
-        outside = {id(layer.get_base_layer()): layer for layer in self._model.modules()
-                   if isinstance(layer, BaseTunerLayer)}
+            outside = {id(layer.get_base_layer()): layer for layer in self._model.modules()
+                       if isinstance(layer, BaseTunerLayer)}
         for module, names in self._owned.items():
             outer = outside.get(id(module), module)
             if module is self._embedding and outer is module:

@@ -260,3 +260,24 @@ def test_a_run_that_appears_on_the_disk_appears_here(qtbot, tab, finished_run, t
     os.replace(copy, paths.runs_dir() / "2026-01-01-copied-0000")
     qtbot.waitUntil(lambda: len(tab.table._model.runs) == 2, timeout=5000)
     assert tab.details.title.text() == "first", "the selection stays"
+
+
+def test_the_proof_of_the_selected_export_is_a_table(qtbot, tab, finished_run):
+    job = finished_run("proven", "start plan:20 steps:20 finish")
+    exports = job.folder / folder.EXPORTS
+    exports.mkdir()
+    for kind, size, passed in (("F16", 2000, True), ("Q4_K_M", 1000, False)):
+        path = exports / f"proven-{kind}.gguf"
+        path.write_bytes(b"GGUF" + bytes(size))
+        remedy = "" if passed else "The logits differ. Export it again."
+        files.write_atomically(path.with_suffix(".parity.json"), files.dump_pretty(
+            {"passed": passed, "type": kind, "checks": [
+                {"name": "nmse", "passed": passed, "figure": kind, "limit": "under 0.0001", "remedy": remedy}]}))
+    show(qtbot, tab, 1)
+    shown = tab.details.parity
+    qtbot.waitUntil(lambda: shown.isVisible(), timeout=5000)
+    assert [shown.table.model().index(0, column).data() for column in range(4)] == [
+        "Error (NMSE)", "F16", "under 0.0001", "passed"], "the proven one is selected"
+    tab.details.exports.selectRow(1)
+    assert shown.table.model().index(0, 1).data() == "Q4_K_M"
+    assert shown.remedy.text() == "The logits differ. Export it again."

@@ -32,7 +32,7 @@ def made(run, tmp_path_factory) -> dict[str, Path]:
 def failed(run, tmp_path_factory):
     """`failed(path)`: names and remedies of the checks that a file fails."""
     from slmstudio.worker import parity
-    from slmstudio.worker.export import Source
+    from slmstudio.worker.export_source import Source
     from slmstudio.worker.reference import measure
 
     job = models.context(tmp_path_factory.mktemp("check"))
@@ -64,7 +64,8 @@ def test_an_ordinary_word_that_ends_answers_too(made, failed, tmp_path) -> None:
 
 
 def test_a_replaced_template(made, failed, tmp_path) -> None:
-    template = "{% for message in messages %}### {{ message.role }}:\n{{ message.content }}\n{% endfor %}### answer:\n"
+    template = ("{{ bos_token }}{% for message in messages %}### {{ message.role }}:\n{{ message.content }}\n"
+                "{% endfor %}### answer:\n")
     path = models.with_values(made["F16"], tmp_path / "template.gguf", tokenizer__chat_template=template)
     assert set(failed(path)) == {"prompt"}
 
@@ -99,12 +100,12 @@ def test_another_rope_base(made, failed, tmp_path) -> None:
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_an_adapter_of_another_run(made, failed, run, tmp_path, kind) -> None:
-    from slmstudio.worker import export
+    from slmstudio.worker.export_source import Source
     from slmstudio.worker.reference import measure
 
     other = models.run_folder(models.tiny(), tmp_path / "runs")
     models.adapter_on(models.tiny(), other / "adapter", seed=2)
-    reference = measure(models.context(tmp_path / "job"), export.Source.of(other))
+    reference = measure(models.context(tmp_path / "job"), Source.of(other))
     found = failed(made[kind], kind, reference)
     assert "adapter" in found and "another adapter" in found["adapter"]
     assert failed(made[kind], kind) == {}
