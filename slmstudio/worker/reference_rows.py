@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from slmstudio.worker.gguf_vocabulary import Vocabulary
 Messages = list[dict[str, str]]
 BEFORE, AFTER = 96, 96
 """Tokens of a long row that are kept in front of its last answer, and of the answer."""
+LEAST_POSITIONS = 100
+"""So that one of them is no more than a hundredth."""
 HEAD_BYTES = 4 * 2**20
 """The proof takes its rows from the first part of a dataset; a large one is not read whole."""
 
@@ -141,21 +143,23 @@ def _messages_of(record: Record) -> Messages:
     return [{"role": "user", "content": record.text[:half]}, {"role": "assistant", "content": record.text[half:]}]
 
 
-def chosen(spans: Iterator[Span], most_tokens: int, most_positions: int) -> list[Span]:
-    """The first of them, as far as they fit: rows run side by side, so that the longest counts for all of them."""
+def chosen(spans: Iterable[Span], most_tokens: int, most_positions: int) -> list[Span]:
+    """The first of them, as far as they fit: rows run side by side, so that the longest counts for all of them.
+
+    Until there are `LEAST_POSITIONS`, twice as many tokens are allowed.
+    """
     found: list[Span] = []
     longest = positions = 0
     for span in spans:
-        if found and (len(found) + 1) * longest > most_tokens:
+        room = most_tokens if positions >= LEAST_POSITIONS else 2 * most_tokens
+        if found and (len(found) + 1) * longest > room:
             break
         wide = max(longest, len(span.ids))
-        if found and (len(found) + 1) * wide > most_tokens:
+        if found and (len(found) + 1) * wide > room:
             continue
-        if positions + len(span.positions) > most_positions:
-            span = Span(span.ids[:span.answer + 1 + most_positions - positions], span.answer, span.own)
-        if span.positions:
-            found.append(span)
-            longest, positions = wide, positions + len(span.positions)
+        kept = Span(span.ids[:span.answer + 1 + most_positions - positions], span.answer, span.own)
+        found.append(kept)
+        longest, positions = max(longest, len(kept.ids)), positions + len(kept.positions)
         if positions >= most_positions:
             break
     return found

@@ -51,6 +51,37 @@ def test_families_are_equal(shared_dir, tmp_path, family) -> None:
     assert np.abs(streamed_logits(base, adapter) - whole_model_logits(base, adapter)).max() < 1e-4
 
 
+def test_rows_are_taken_in_order_until_there_are_enough_positions() -> None:
+    from slmstudio.worker.reference_rows import Span, chosen
+
+    def spans(*lengths: int, answer: int) -> list[Span]:
+        return [Span(list(range(length)), answer, True) for length in lengths]
+
+    short = spans(*[40] * 20, answer=29)  # 10 positions each
+    assert len(chosen(short, 200, 1000)) == 10, "100 positions are wanted, and twice the tokens allowed for them"
+    assert len(chosen(short, 600, 1000)) == 15
+    long = spans(190, 30, 190, 31, answer=9)
+    assert [len(span.ids) for span in chosen(long, 200, 1000)] == [190]
+    assert [len(span.positions) for span in chosen(long, 1000, 200)] == [180, 20]
+    assert [len(span.ids) for span in chosen(spans(30, 190, 31, answer=9), 120, 1000)] == [30, 31]
+
+
+def test_a_long_row_keeps_what_surrounds_its_answer() -> None:
+    from slmstudio.worker.gguf_vocabulary import Vocabulary
+    from slmstudio.worker.reference_rows import AFTER, BEFORE, Renderer
+
+    base = models.tiny()
+    renderer = Renderer(base, Vocabulary.of(base))
+    ask = [{"role": "user", "content": "word " * 500}, {"role": "assistant", "content": "reply " * 300}]
+    span = renderer.span(ask, own=True)
+    assert span is not None and len(span.ids) == BEFORE + 1 + AFTER and span.answer == BEFORE
+    decoded = renderer.tokenizer.decode([span.ids[position + 1] for position in span.positions])
+    assert decoded.startswith("reply reply") and span.ids[0] == renderer.tokenizer.bos_token_id
+    short = renderer.span([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes."}], own=False)
+    assert short is not None and short.ids[-1] == renderer.end_of_turn
+    assert renderer.tokenizer.decode([short.ids[position + 1] for position in short.positions]) == "Yes.<|im_end|>"
+
+
 def test_tables_are_what_was_trained(tmp_path) -> None:
     from slmstudio.worker.streamed_model import StreamedModel
 
