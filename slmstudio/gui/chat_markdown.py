@@ -30,6 +30,10 @@ class TextBlock(QLabel):
         self.linkActivated.connect(self.offer_link)
         self.set_content(content)
 
+    def hasHeightForWidth(self) -> bool:
+        # Its size is fixed by `fit`: a layout that asks every text for its height, whenever one of them grows, is slow.
+        return False
+
     def set_content(self, content: str) -> None:
         self.content = content
         self.dress()
@@ -76,7 +80,6 @@ class CodeBlock(QFrame):
         super().__init__()
         self.setProperty("code", True)
         self.content, self.language = "", ""
-        self._lines = 0
         self.name = text_label("", "small")
         self.copy = SecondaryButton(self.tr("Copy"), self.tr("Copy this code"), "small")
         self.copy.setObjectName("copy_code")
@@ -90,6 +93,7 @@ class CodeBlock(QFrame):
         self.text.setTextInteractionFlags(SELECTABLE)
         self.text.setTabChangesFocus(True)
         self.text.setAccessibleName(self.tr("Code"))
+        self.text.horizontalScrollBar().rangeChanged.connect(self._set_height)
         head = QHBoxLayout()
         head.addWidget(self.name)
         head.addStretch(1)
@@ -113,16 +117,21 @@ class CodeBlock(QFrame):
         elif content != self.content:
             self.text.setPlainText(content)
         self.content = content
-        if self.text.blockCount() != self._lines:
-            self._lines = self.text.blockCount()
-            # One line more, where a long line's scroll bar goes.
-            self.text.setFixedHeight(self.text.fontMetrics().lineSpacing() * (self._lines + 1) + theme.SPACE_S)
+        self._set_height()
+
+    def _set_height(self) -> None:
+        """As high as the code, with room for the scroll bar where a line is too long."""
+        bar = self.text.horizontalScrollBar()
+        lines = self.text.fontMetrics().lineSpacing() * self.text.blockCount()
+        margins = 2 * round(self.text.document().documentMargin()) + 2
+        self.text.setFixedHeight(lines + margins + (bar.sizeHint().height() if bar.maximum() > 0 else 0))
 
     def dress(self) -> None:
         """Colours come from the style sheet."""
 
     def fit(self, width: int) -> None:
         self.setFixedWidth(width)
+        self._set_height()
 
 
 class MarkdownView(QWidget):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SETTLED_CHARACTERS = 1500
 """An end that is longer than this is cut where a block, or an item of a list, begins."""
+_SIGNS = re.compile(r"[\n`*_\[\]<>\\~|!&#]|^\W|^\d")
+_BEFORE_WORD = re.compile(r" (?=[^\W\d_])")
 SCHEMES = ("https://", "http://", "mailto:")
 _PLAIN = {"strong_open": "<b>", "strong_close": "</b>", "em_open": "<i>", "em_close": "</i>", "s_open": "<s>",
           "s_close": "</s>", "hardbreak": "<br>", "softbreak": "<br>", "hr": "<hr>", "thead_open": "<thead>",
@@ -90,7 +92,7 @@ class Stream:
         tokens = _parser().parse(self._rest)
         starts = _starts(tokens, self._number)
         if len(starts) < 2:
-            return False
+            return self._cut_line()
         limit = _line_at(self._rest, SETTLED_CHARACTERS)
         # As much as possible below the limit, so that a text piece does not grow too long; but at least one block.
         line, number = max((start for start in starts[1:] if start[0] <= limit), default=starts[1])
@@ -99,6 +101,17 @@ class Stream:
             return False
         self._settled += _pieces(_parser().parse(self._rest[:at]), self._wrap, self._number)
         self._rest, self._number = self._rest[at:], number
+        return True
+
+
+    def _cut_line(self) -> bool:
+        """Cut one endless line of plain words, as a model writes that goes round in circles. Returns whether it could:
+        a sign in it may belong to another one far away."""
+        at = max((space.start() for space in _BEFORE_WORD.finditer(self._rest, 0, SETTLED_CHARACTERS)), default=-1)
+        if at < 0 or len(self._rest) < 2 * SETTLED_CHARACTERS or _SIGNS.search(self._rest[:at]):
+            return False
+        self._settled += _pieces(_parser().parse(self._rest[:at]), self._wrap, None)
+        self._rest = self._rest[at + 1:]
         return True
 
 

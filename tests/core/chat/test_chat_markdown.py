@@ -79,6 +79,15 @@ def test_numbers_go_on_where_a_long_list_is_cut() -> None:
     assert starts == firsts
 
 
+def test_an_endless_line_is_cut_where_nothing_is_open() -> None:
+    words = "word number and " * 1000
+    stream = Stream()
+    for at in range(0, len(words), 50):
+        stream.add(words[at:at + 50])
+    assert len(stream.pieces()) > 5 and plain(stream.pieces()).replace(" ", "") == words.replace(" ", "")
+    assert len(pieces("**bold " + words)) == 1 and len(pieces("**bold " + words + "**")) == 1
+
+
 def test_one_long_block_is_not_cut() -> None:
     code = "\n".join(f"line {n}" for n in range(1000))
     stream = Stream()
