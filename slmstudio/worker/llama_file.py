@@ -34,9 +34,11 @@ class LlamaFile:
         llama_cpp.llama_backend_init()
         parameters = llama_cpp.llama_model_default_params()
         parameters.n_gpu_layers, parameters.use_extra_bufts = 0, False
+        parameters.load_mode = llama_cpp.LLAMA_LOAD_MODE_MMAP
         self.model = llama_cpp.llama_model_load_from_file(str(gguf).encode(), parameters)
         settings = llama_cpp.llama_context_default_params()
         settings.n_ctx, settings.n_batch, settings.n_ubatch, settings.n_seq_max = context_length, BATCH, BATCH, 1
+        settings.op_offload = settings.offload_kqv = False  # the processor alone: a card may be busy with training
         settings.n_threads = settings.n_threads_batch = psutil.cpu_count(logical=False) or 1
         self.context = llama_cpp.llama_init_from_model(self.model, settings) if self.model else None
         if not self.context:

@@ -63,7 +63,7 @@ def test_every_family_passes_in_every_type(shared_dir, tmp_path, family) -> None
     assert proofs["F16"]["nmse"] < proofs["Q8_0"]["nmse"] < proofs["Q4_K_M"]["nmse"]
 
 
-def extended(folder: Path, *tokens: str, special: tuple[str, ...] = ()) -> Path:
+def extended(folder: Path, *tokens: object, special: tuple[str, ...] = ()) -> Path:
     """The tiny model with tokens added to its tokenizer and rows to its embeddings."""
     import torch
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
@@ -86,6 +86,17 @@ def test_an_extended_tokenizer(tmp_path) -> None:
     proof = export(base, tmp_path / "out", "F16")["F16"]
     assert proof["passed"], proof["failures"]
     assert proof["prompts"] > len(probes.strings()) + 7 * 7
+
+
+def test_an_added_token_that_llama_cpp_treats_otherwise_is_caught(tmp_path) -> None:
+    """It knows no token that counts as a whole word only. The file is kept, and marked."""
+    from tokenizers import AddedToken
+
+    base = extended(tmp_path / "base", AddedToken("cat", single_word=True))
+    proof = export(base, tmp_path / "out", "F16")["F16"]
+    [tokens] = [check for check in proof["checks"] if check["passed"] is False]
+    assert not proof["passed"] and tokens["name"] == "tokens" and "cat" in tokens["remedy"]
+    assert len(list((tmp_path / "out").glob("*.gguf"))) == 1
 
 
 def trained(folder: Path, pre_tokenizer, **model: object) -> Path:
