@@ -9,13 +9,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-TRIM_SECONDS = 0.1
+TRIM_SECONDS = 0.01
 _MADV_DONTNEED = 4  # sys/mman.h
 
 
 @contextlib.contextmanager
 def kept_small(path: Path) -> Iterator[None]:
-    """While it lasts, pages of `path` that this process has read go back to the system's cache ten times a second.
+    """While it lasts, pages of `path` that this process has read go back to the system's cache a hundred times a second.
 
     llama.cpp maps a model's file and reads all of it for every batch, so that the whole file counts as this process's
     memory. The pages are only read and shared with the system's cache: giving them back loses nothing, and reading
@@ -47,6 +47,8 @@ def _shared_mappings(path: Path) -> list[tuple[int, int]]:
     found = []
     with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
+            if " r--s " not in line:
+                continue
             place, permissions, _, _, _, *name = line.rstrip("\n").split(maxsplit=5)
             if permissions == "r--s" and name == [str(path)]:
                 start, end = (int(part, 16) for part in place.split("-"))

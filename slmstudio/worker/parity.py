@@ -56,21 +56,9 @@ def compare(job: JobContext, reference: Reference, gguf: Path, kind: QuantType |
     Raises:
         UserError: the file cannot be loaded or run.
     """
-    longest = max((len(row.ids) for row in reference.rows), default=1)
-    file = LlamaFile(gguf, longest + parity_tokens.GENERATED_TOKENS)
-    logits = LlamaLogits(file)
-    try:
-        vocab = LlamaVocab(file)
-        found = parity_tokens.compare(reference, vocab)
-        job.check_cancelled()
-        with kept_small(gguf):
-            found |= parity_answers.compare(job, reference, logits)
-            found |= parity_tokens.compare_end(reference, vocab, logits)
-        found |= parity_weights.compare(reference, gguf, file.metadata, vocab.text)
-    finally:
-        logits.close()
-        file.close()
-    ftype = int(file.metadata.get("general.file_type", -1))
+    with kept_small(gguf):
+        found, metadata = _compare(job, reference, gguf)
+    ftype = int(metadata.get("general.file_type", -1))
     kind = kind or next((known for known in QUANT_TYPES if known.ftype == ftype), None)
     checks = [*parity_checks.token_checks(found), *parity_checks.weight_checks(found),
               *parity_checks.answer_checks(found, kind)]
@@ -78,6 +66,24 @@ def compare(job: JobContext, reference: Reference, gguf: Path, kind: QuantType |
     return {"passed": not failures, "verdict": _verdict(found, failures), "failures": failures,
             "checks": [check.to_dict() for check in checks], **found,
             "type": kind.name if kind else f"file type {ftype}", "sha256": files.sha256_of(gguf)}
+
+
+def _compare(job: JobContext, reference: Reference, gguf: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The figures of all comparisons, and the file's key-value pairs."""
+    longest = max((len(row.ids) for row in reference.rows), default=1)
+    file = LlamaFile(gguf, longest + parity_tokens.GENERATED_TOKENS)
+    logits = LlamaLogits(file)
+    try:
+        vocab = LlamaVocab(file)
+        found = parity_tokens.compare(reference, vocab)
+        job.check_cancelled()
+        found |= parity_answers.compare(job, reference, logits)
+        found |= parity_tokens.compare_end(reference, vocab, logits)
+        found |= parity_weights.compare(reference, gguf, file.metadata, vocab.text)
+    finally:
+        logits.close()
+        file.close()
+    return found, file.metadata
 
 
 def _verdict(found: dict[str, Any], failures: list[str]) -> str:
