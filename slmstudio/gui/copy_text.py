@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QFontMetrics, QGuiApplication, QTextOption
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtGui import QFontMetrics, QGuiApplication, QResizeEvent, QTextOption
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
 
 from slmstudio.gui import theme
 from slmstudio.gui.widgets import IconButton, SecondaryButton, text_label
+
+
+class _Field(QPlainTextEdit):
+    """Says when its lines may break elsewhere, after they have.
+
+    Signals:
+        resized: its width is different now.
+    """
+
+    resized = Signal()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if event.size().width() != event.oldSize().width():
+            self.resized.emit()
 
 
 class CopyText(QFrame):
@@ -22,7 +37,7 @@ class CopyText(QFrame):
     def __init__(self, name: str, most_lines: int = 9, *, wrap: bool = False, parent: QWidget | None = None):
         super().__init__(parent)
         self._copied, self._most = "", most_lines
-        self.field = QPlainTextEdit()
+        self.field = _Field()
         self.field.setReadOnly(True)
         self.field.setAccessibleName(name)
         self.field.setToolTip(self.tr("Copy it, or mark a part of it."))
@@ -33,7 +48,8 @@ class CopyText(QFrame):
         else:
             self.field.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.field.setTabChangesFocus(True)
-        self.field.document().documentLayout().documentSizeChanged.connect(lambda: self._fit())
+        # Queued: the field must not change its height while it is being laid out.
+        self.field.resized.connect(self._fit, Qt.ConnectionType.QueuedConnection)
         self.copy = SecondaryButton(self.tr("Copy"), self.tr("Copy the whole text."), "small")
         self.copy.setAccessibleName(self.tr("Copy: {name}").format(name=name))
         self.copy.clicked.connect(self._copy)
@@ -61,6 +77,7 @@ class CopyText(QFrame):
             self._done.setText("")
         self._fit()
 
+    @Slot()
     def _fit(self) -> None:
         """As high as the text, up to the limit."""
         lines = min(self._most, max(1, round(self.field.document().size().height())))  # in lines, not in pixels

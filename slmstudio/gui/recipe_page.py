@@ -39,7 +39,8 @@ class RecipePage(QWidget):
         self.strip = ProgressStrip()
         self.strip.cancelled.connect(self._cancel)
         self.strip.hide()
-        self.done = text_label("", "strong", wrap=True)
+        self.done = text_label("", "small", wrap=True)
+        self.done.setProperty("tone", "ok")
         self.done.hide()
         self.column = QVBoxLayout(self)
         self.column.setContentsMargins(0, 0, 0, 0)
@@ -110,6 +111,10 @@ class OllamaPage(RecipePage):
         self.create = SecondaryButton(self.tr("Create in Ollama"), "", "small")
         self.create.setObjectName("ollama_create")
         self.create.clicked.connect(self._create)
+        self.save = SecondaryButton(self.tr("Save"), self.tr("Write the Modelfile beside the exported file."), "small")
+        self.save.setObjectName("ollama_save")
+        self.save.clicked.connect(self._save)
+        self.text.row.addWidget(self.save)
         self.text.row.addWidget(self.create)
 
     def _update(self) -> None:
@@ -117,13 +122,23 @@ class OllamaPage(RecipePage):
 
         installed = ollama.program() is not None
         fine = self.recipe is not None and self.recipe.problem is None
+        self.save.setEnabled(fine and not self.is_at_work())
         self.create.setEnabled(installed and fine and not self.is_at_work())
         self.create.setToolTip(self.tr("Let Ollama take the model into its own store.") if installed else
                                self.tr("Ollama is not installed on this machine."))
-        self.then.setText(self.tr("Ollama is not installed here. Save the text as Modelfile, then:"))
+        self.then.setText(self.tr("Ollama is not installed here. Once it is, and the Modelfile is saved:"))
         self.then.setVisible(fine and not installed)
         self.command.setVisible(fine and not installed)
         self.command.set_text(self.recipe.command if self.recipe is not None else "")
+
+    def _save(self) -> None:
+        from slmstudio.core.export import ollama
+
+        gguf, recipe = self._gguf, self.recipe
+        if gguf is None or recipe is None:
+            return
+        said = self.tr("Saved as {path}")
+        self.work(self.tr("Saving"), lambda task: said.format(path=ollama.save(gguf, recipe.text)))
 
     def _create(self) -> None:
         from slmstudio.core.export import ollama

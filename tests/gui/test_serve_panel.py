@@ -216,6 +216,10 @@ def test_recipes_for_the_marked_file(qtbot, panel) -> None:
         page = panel.recipe_pages[program]
         assert [each.isVisible() for each in panel.pages].count(True) == 1 and page.isVisible()
         assert all(word in page.text.field.toPlainText() for word in words)
+        field = page.text.field
+        if program != "ollama":  # the Modelfile is long; commands are seen whole, however they break
+            qtbot.waitUntil(lambda field=field: field.document().size().height() > 0
+                            and not field.verticalScrollBar().maximum(), timeout=5000)
         qtbot.mouseClick(page.text.copy, Qt.MouseButton.LeftButton)
         assert QGuiApplication.clipboard().text() == page.text.field.toPlainText()
 
@@ -228,6 +232,10 @@ def test_create_in_ollama(qtbot, panel, tmp_path, monkeypatch, code, words) -> N
     panel.choice.set_current(1)
     page._update()
     assert not page.create.isEnabled() and page.command.isVisible()
+    press(qtbot, panel, "ollama_save")
+    qtbot.waitUntil(page.done.isVisible, timeout=10_000)
+    saved = Path(page.command.field.toPlainText().split()[-1])
+    assert saved.read_text("utf-8") == page.text.field.toPlainText() and saved.name in page.done.text()
     (tmp_path / "bin").mkdir()
     script = tmp_path / "bin" / "ollama"
     script.write_text(f"#!{sys.executable}\nimport sys\nprint('Error: no room here')\n"

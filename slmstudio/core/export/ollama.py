@@ -81,12 +81,22 @@ def program() -> str | None:
     return shutil.which("ollama")
 
 
-def create_command(name: str, file: Path) -> str:
-    return quoting.command(["ollama", "create", name, "-f", str(file)])
-
-
 def modelfile_path(gguf: Path) -> Path:
     return gguf.with_suffix(".Modelfile")
+
+
+def save(gguf: Path, text: str) -> Path:
+    """Write the Modelfile beside the GGUF file.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    file = modelfile_path(gguf)
+    try:
+        files.write_atomically(file, text)
+    except OSError as error:
+        raise from_os_error(error, "write the Modelfile") from error
+    return file
 
 
 def create(gguf: Path, name: str, text: str, cancelled: Callable[[], bool] = lambda: False) -> str:
@@ -102,9 +112,8 @@ def create(gguf: Path, name: str, text: str, cancelled: Callable[[], bool] = lam
     if ollama is None:
         raise UserError("Ollama is not installed.", "There is no program `ollama` on the PATH.",
                         "Install it, or copy the Modelfile to where it is.")
-    file = modelfile_path(gguf)
+    file = save(gguf, text)
     try:
-        files.write_atomically(file, text)
         process = subprocess.Popen([ollama, "create", name, "-f", str(file)], stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except OSError as error:
