@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,9 +67,12 @@ def _interruptible() -> Iterator[None]:
 def _show(message: dict[str, Any], key: str, as_json: bool) -> None:
     url, model = message["url"], message["model"]
     if as_json:
-        print_json({"url": url, "api_key": key, "model": model, "pid": message["pid"], "port": message["port"],
-                    "context_length": message["context_length"], "parallel": message["parallel"]})
-        sys.stdout.flush()
+        # Whoever ends `pid` ends the worker too.
+        print_json({"url": url, "api_key": key, "model": model, "pid": os.getpid(), "worker_pid": message["pid"],
+                    **{name: message[name] for name in ("host", "port", "context_length", "parallel")}})
         return
+    if not serving.is_loopback(message["host"]):
+        print(f"Other machines reach it at http://{socket.gethostname()}:{message['port']}/v1. The connection is not "
+              "encrypted.\n")
     print(f"URL    {url}\nKey    {key}\nModel  {model}\n\n{serving.curl_snippet(url, key, model)}\n\n"
           f"{serving.python_snippet(url, key, model)}\n\nCtrl-C ends it.", flush=True)

@@ -493,7 +493,8 @@ class TestTerminal:
         assert client.chat.completions.create(model=said["model"], messages=QUESTION, max_tokens=2).choices
         assert said["api_key"] == (studio_home / "server.key").read_text().strip()
         assert said["api_key"] not in " ".join(psutil.Process(process.pid).cmdline())
-        worker = psutil.Process(said["pid"])
+        worker = psutil.Process(said["worker_pid"])
+        assert (said["pid"], said["host"]) == (process.pid, "127.0.0.1")
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
         assert (process.returncode, out, b"Stopped." in err) == (0, b"", True)
@@ -503,7 +504,7 @@ class TestTerminal:
     @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
     def test_the_server_ends_with_its_terminal(self, start, how) -> None:
         process, said = start("--json")
-        worker = psutil.Process(said["pid"])
+        worker = psutil.Process(said["worker_pid"])
         process.send_signal(how)
         process.wait(30)
         assert psutil.wait_procs([worker], timeout=30)[1] == []
