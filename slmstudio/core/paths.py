@@ -35,6 +35,11 @@ def chats_dir() -> Path:
     return home() / "chats"
 
 
+def evaluations_dir() -> Path:
+    """Evaluations of models that are no run's; those of a run lie in its own folder."""
+    return home() / "evaluations"
+
+
 def votes_file() -> Path:
     """Votes of blind comparisons, one JSON object a line."""
     return home() / "votes.jsonl"

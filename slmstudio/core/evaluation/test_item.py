@@ -1,0 +1,98 @@
+"""One item of a test set: what is asked, and what a good answer is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.data.conversations import Messages
+from slmstudio.core.errors import Problem
+
+KINDS = ("free", "choice", "number", "exact", "pattern")
+
+
+@dataclass(frozen=True, slots=True)
+class TestItem:
+    """One usable row of a test set.
+
+    Attributes:
+        id: its place in the test set, from 0.
+        line: 1-based line of the file where the row begins.
+        kind: "free" (any wording, near a reference), "choice" (one of `choices`), "number" (the last number counts),
+            "exact" (the reference, word for word) or "pattern" (a regular expression).
+        messages: up to and with the question, each {"role", "content"}; the last is the user's. They do not hold the
+            choices: how those are shown is the evaluation's business.
+        references: good answers, as the file writes them; of a "number" row the whole text, "#### 42" with it; of a
+            "choice" row the right choice's text; may be empty for a "pattern" row only.
+        choices: of a "choice" row, two or more different texts.
+        answer: of a "choice" row, the index of the right one, from 0.
+        pattern: of a "pattern" row, a regular expression that compiles; match it by `patterns.matches`.
+        category: a subject or another tag, when a column says one.
+        language: BCP 47 like "hi": from a column, or guessed by the script.
+        language_guessed: whether `language` comes from the script of the text and from no column.
+        trained_on: whether the model has learned this question; set by whoever knows the training rows.
+    """
+
+    id: int
+    line: int
+    kind: str
+    messages: Messages
+    references: tuple[str, ...] = ()
+    choices: tuple[str, ...] | None = None
+    answer: int | None = None
+    pattern: str | None = None
+    category: str | None = None
+    language: str | None = None
+    language_guessed: bool = False
+    trained_on: bool = False
+
+    __test__ = False  # no class of tests, whatever pytest thinks of its name
+
+    @property
+    def question(self) -> str:
+        """The last user message."""
+        return self.messages[-1]["content"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A line of items.jsonl."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> TestItem:
+        """Read a line of items.jsonl back; keys that this version does not know are ignored."""
+        values = {each.name: state[each.name] for each in fields(cls) if each.name in state}
+        for name in ("messages", "references", "choices"):
+            if values.get(name) is not None:
+                values[name] = tuple(values[name])
+        return cls(**values)
+
+
+@dataclass
+class TestSet:
+    """What a test file holds.
+
+    Attributes:
+        path: the file; a folder for an MMLU folder.
+        items: the usable rows, in the file's order.
+        problems: everything that is wrong with the other rows, by line; those rows are left out.
+        sha256: of the file's bytes, in hexadecimal.
+        kinds: how many items there are of each kind.
+        notes: sentences on how the file was understood, where that is not plain ("answers count from 1").
+    """
+
+    path: Path
+    items: list[TestItem]
+    problems: list[Problem]
+    sha256: str
+    kinds: Counter[str]
+    notes: tuple[str, ...] = ()
+
+    __test__ = False
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return self.path.stem
