@@ -1,0 +1,132 @@
+"""Items and answers of a job folder, brought together row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files, jobs
+from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.evaluation.metrics import METRICS, main_metric, needs_intl, row_counts, row_values
+
+ITEMS = "items.jsonl"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One item with what each model made of it.
+
+    Attributes:
+        id: its place in the test set, from 0.
+        line: of the test file, from 1.
+        answers: name of a model → its answer; a model that gave none is left out.
+        scores: name of a model → key of a metric → score of this row.
+        skipped: name of a model → why it gave no answer.
+    """
+
+    id: int
+    line: int | None
+    kind: str
+    messages: list[dict[str, str]]
+    references: list[str]
+    category: str | None
+    language: str | None
+    trained_on: bool
+    answers: dict[str, str] = field(default_factory=dict)
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def gain(self, of: str, with_: str, metric: str | None = None) -> float | None:
+        """How much better `of` did than `with_`, in the metric's unit; None where one of them has no score.
+
+        Args:
+            metric: without one, that by which rows of this kind are judged.
+        """
+        first, second = self.scores.get(of, {}), self.scores.get(with_, {})
+        key = metric or main_metric(first, [self.kind])
+        if key is None or key not in first or key not in second:
+            return None
+        gain = first[key] - second[key]
+        return gain if METRICS[key].higher_is_better else -gain
+
+
+class Rows:
+    """All items in the order of the test set, each with the models' answers: (item, one answer or None a model).
+
+    Answers are held in memory as read; of several to one item, as after a kill in the middle of a batch, the last
+    counts.
+
+    Attributes:
+        names: of the models; the first is what others are compared with.
+        request: of the job.
+        damaged: lines that could not be read, as one that a power cut has left.
+    """
+
+    def __init__(self, items: list[dict[str, Any]], answers: list[dict[int, dict[str, Any]]], names: list[str],
+                 request: dict[str, Any], damaged: int):
+        self._items, self._answers = items, answers
+        self.names, self.request, self.damaged = names, request, damaged
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Any], list[dict[str, Any] | None]]]:
+        for item in self._items:
+            yield item, [answers.get(item["id"]) for answers in self._answers]
+
+    def scored(self) -> list[Row]:
+        """Each row with its own scores."""
+        intl = any(map(needs_intl, self._items))
+        return [self._row(item, answers, intl) for item, answers in self]
+
+    def _row(self, item: Mapping[str, Any], answers: list[dict[str, Any] | None], intl: bool) -> Row:
+        row = Row(item["id"], item.get("line"), item.get("kind") or "free", item.get("messages") or [],
+                  item.get("references") or [], item.get("category"), item.get("language"),
+                  bool(item.get("trained_on")))
+        for name, answer, counts in zip(self.names, answers, row_counts(item, answers), strict=True):
+            if answer is None:
+                continue
+            if answer.get("skipped"):
+                row.skipped[name] = str(answer["skipped"])
+                continue
+            row.answers[name] = str(answer.get("answer") or "")
+            row.scores[name] = {key: value for key, value in row_values(counts) if intl or key != "bleu_intl"}
+        return row
+
+
+def read_rows(folder: Path) -> Rows:
+    """
+    Raises:
+        UserError: there are no items, or none was answered, or a file cannot be read.
+    """
+    request = files.read_json(folder / jobs.REQUEST) or {}
+    names = [str(model.get("name") or f"model {i}") for i, model in enumerate(request.get("models") or [])]
+    if not names:
+        names = [path.stem for path in sorted(folder.glob("answers-*.jsonl"))]
+    try:
+        items, damaged = _read(folder / ITEMS)
+        answers = []
+        for i in range(len(names)):
+            lines, lost = _read(folder / f"answers-{i}.jsonl")
+            answers.append(lines)
+            damaged += lost
+    except OSError as error:
+        raise from_os_error(error, "read the answers") from error
+    if not items or not any(answers):
+        what = "no test rows" if not items else "no answers"
+        raise UserError(f"There is nothing to score in {folder.name}.", f"The evaluation has {what} yet.",
+                        "Start it, or let it go on, and come back.")
+    return Rows(list(items.values()), answers, names, request, damaged)
+
+
+def _read(path: Path) -> tuple[dict[int, dict[str, Any]], int]:
+    """Lines by their id, in the order of the file, and how many are damaged."""
+    reader, found, lost = files.LineReader(path), {}, 0
+    for line in reader.read():
+        if isinstance(line.get("id"), int):
+            found[line["id"]] = line
+        else:
+            lost += 1
+    return found, lost + reader.damaged

@@ -1,0 +1,89 @@
+"""Answers and references in one form, whatever script, width, case or punctuation they were written in."""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+
+_GROUPED = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{2,3})*,\d{3}(?![\d,])")
+_APOSTROPHES = frozenset("'’‘ʼ`´")
+_SHAPELESS = ("Cf", "Cc")
+_MINUSES = frozenset("-−﹣－")
+
+
+def plain_digits(text: str) -> str:
+    """Digits of every script as 0 to 9, and the Arabic decimal and thousands signs as "." and ",".
+
+    >>> plain_digits("१२,३४,५६७ ٤٫٥ 2")
+    '12,34,567 4.5 2'
+    """
+    return text if text.isascii() else text.translate(_digits())
+
+
+@functools.cache
+def _digits() -> dict[int, str]:
+    """Every code point of the Unicode category Nd, which Python counts once and for all."""
+    found = {code: str(unicodedata.decimal(chr(code))) for code in range(128, 0x110000) if chr(code).isdecimal()}
+    return {**found, ord("٫"): ".", ord("٬"): ","}
+
+
+def normalised(text: str) -> str:
+    """What is left of `text` when only what it says counts.
+
+    Compatibility forms are one (NFKC: half and full width, ligatures, nukta letters in one or two code points), case
+    is folded, digits of every script are 0 to 9, thousands separators of any grouping and characters without a shape
+    (zero-width joiners, soft hyphens, marks of direction) are gone, apostrophes too; all other punctuation, the danda
+    as well, parts words as a space does. Kept are combining marks, symbols such as % and ₹, the point between two
+    digits and the minus before a number, which all say something.
+
+    >>> normalised("  “१२,३४,५६७ रुपये।” "), normalised("It's TWENTY-one."), normalised("-3.5 %")
+    ('1234567 रुपये', 'its twenty one', '-3.5 %')
+    """
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    text = plain_digits(text)
+    text = "".join(each for each in text if each.isspace() or unicodedata.category(each) not in _SHAPELESS)
+    text = _GROUPED.sub(lambda number: number[0].replace(",", ""), text)
+    kept = []
+    for i, each in enumerate(text):
+        before, after = text[i - 1 : i], text[i + 1 : i + 2]
+        if each in _APOSTROPHES:
+            continue
+        if each in _MINUSES and after.isdigit() and not before.isalnum():
+            kept.append("-")
+        elif each == "%" or (each == "." and before.isdigit() and after.isdigit()):
+            kept.append(each)
+        else:
+            kept.append(" " if unicodedata.category(each).startswith("P") else each)
+    return " ".join("".join(kept).split())
+
+
+def same_text(answer: str, reference: str) -> bool:
+    """Word for word, spaces around it aside; how code points compose (NFC) is nothing that people see."""
+    return unicodedata.normalize("NFC", answer.strip()) == unicodedata.normalize("NFC", reference.strip())
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in any script, folded: runs of letters, digits and their combining marks.
+
+    Scripts that write no spaces between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) give a word for each
+    letter with its marks. Of English, the words are those of `rouge_score` without its stemmer.
+
+    >>> words("क्या यह ठीक है? Yes, 100%"), words("東京へ")
+    (['क्या', 'यह', 'ठीक', 'है', 'yes', '100'], ['東', '京', 'へ'])
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return _word().findall(plain_digits(folded.translate(_JOINERS)))
+
+
+_JOINERS = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"))
+
+
+@functools.cache
+def _word() -> re.Pattern[str]:
+    import regex  # knows scripts and marks, which `re` does not; loaded only when something is scored
+
+    alone = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+    pattern: re.Pattern[str] = regex.compile(
+        rf"[[{alone}]&&\p{{L}}]\p{{M}}*|[[\p{{L}}\p{{N}}\p{{M}}]--[{alone}]]+|\p{{N}}+", regex.VERSION1)
+    return pattern
