@@ -69,7 +69,7 @@ def paragraphs(chunks: Iterator[bytes]) -> Iterator[Piece]:
     """Stretches of text between blank lines, without the line end of their last line."""
     text = bytearray()
     begin, size = 0, 0  # of the paragraph: its first line, and all its bytes, also those that were dropped
-    for line, number, line_size in chain(_split(chunks), [(b"", 0, 0)]):
+    for line, number, line_size in chain(numbered_lines(chunks), [(b"", 0, 0)]):
         line = line.removeprefix(BOM).removesuffix(b"\r")
         if line_size > ROW_LIMIT or (line and not line.isspace()):
             begin = begin or number
@@ -85,7 +85,7 @@ def paragraphs(chunks: Iterator[bytes]) -> Iterator[Piece]:
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[Piece]:
-    for line, number, size in _split(chunks):
+    for line, number, size in numbered_lines(chunks):
         if size > ROW_LIMIT:
             yield Piece(b"", number, trouble=_too_long(size))
             continue
@@ -94,7 +94,7 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[Piece]:
             yield Piece(text, number)
 
 
-def _split(chunks: Iterator[bytes]) -> Iterator[tuple[bytes, int, int]]:
+def numbered_lines(chunks: Iterator[bytes]) -> Iterator[tuple[bytes, int, int]]:
     """Each line, its number and its bytes; a line longer than `ROW_LIMIT` comes without its text."""
     number = 1
     pending = b""

@@ -1,0 +1,87 @@
+"""Regular expressions that come with a test set: checked before use, and never matched for longer than a moment.
+
+A pattern like `(a+)+$` can take years on forty letters. `re` cannot be interrupted; the `regex` package can.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from slmstudio.core.data.strict_json import printable
+
+if TYPE_CHECKING:
+    import regex
+
+LONGEST = 2000
+"""Characters of a pattern."""
+MOST_STEPS = 20_000
+"""Of a pattern whose counted repeats are written out: compiling more takes memory without end."""
+MATCH_SECONDS = 0.5
+"""Of one answer; a pattern that takes longer counts as not found, and is told."""
+
+
+_PARTS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(|\)|\{(\d*)(?:,(\d*))?\}|.", re.DOTALL)
+"""An escape, a set of characters, a bracket, a counted repeat, or any other character."""
+
+
+class BadPattern(ValueError):
+    """A pattern cannot be used; the message is a sentence that says why."""
+
+
+@lru_cache(maxsize=1024)
+def compiled(pattern: str) -> regex.Pattern[str]:
+    """The pattern, compiled in the `regex` package's compatible mode: what `re` understands means the same.
+
+    Raises:
+        BadPattern: it is empty, too long, or no regular expression.
+    """
+    import regex
+
+    if not pattern:
+        raise BadPattern("the pattern is empty; it would fit every answer.")
+    if len(pattern) > LONGEST:
+        raise BadPattern(f"the pattern has {len(pattern):,} characters; at most {LONGEST:,} are allowed.")
+    if _steps(pattern) > MOST_STEPS:
+        raise BadPattern("its counted repeats, such as {1000}, multiply to more than can be compiled.")
+    try:
+        found = regex.compile(pattern, flags=regex.VERSION0, cache_pattern=False)
+    except regex.error as error:
+        where = f" at character {error.pos + 1}" if error.pos is not None else ""
+        raise BadPattern(f"the pattern cannot be read: {printable(error.msg)}{where}.") from error
+    except (OverflowError, MemoryError, RecursionError, ValueError) as error:
+        raise BadPattern(f"the pattern cannot be read: {printable(str(error))}.") from error
+    return found
+
+
+def _steps(pattern: str) -> int:
+    """About how long the pattern is with its counted repeats written out."""
+    groups: list[int] = []
+    total, last = 0, 0  # of the group that is open: its steps so far, and those of its newest part
+    for part in _PARTS.finditer(pattern):
+        text = part.group()
+        if text == "(":
+            groups.append(total)
+            total, last = 0, 0
+        elif text == ")" and groups:
+            last, total = total, groups.pop() + total
+        elif text[0] == "{" and (part[1] or part[2]):
+            times = max(int(count[:9]) for count in part.groups() if count)
+            total += last * max(0, times - 1)
+            last *= times
+        else:
+            total, last = total + 1, 1
+    return total + sum(groups)
+
+
+def matches(pattern: str, answer: str) -> bool | None:
+    """Whether the pattern is found anywhere in the answer; None where looking took longer than `MATCH_SECONDS`.
+
+    Raises:
+        BadPattern: as `compiled`.
+    """
+    try:
+        return compiled(pattern).search(answer, timeout=MATCH_SECONDS) is not None
+    except TimeoutError:
+        return None

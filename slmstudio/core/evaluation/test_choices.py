@@ -1,0 +1,240 @@
+"""Multiple choice as files write it: the choices, and which one is right."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from slmstudio.core.data.conversations import Findings, kind_of
+from slmstudio.core.data.strict_json import printable
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+LISTS = ("choices", "options", "endings")
+LETTERED = ("{}", "option_{}", "option{}", "choice_{}", "choice{}", "op{}", "ending{}")
+"""Columns with a choice each, by letter (MMLU's A, B, C, D; MedMCQA's opa, opb ...)."""
+RIGHT = ("answer", "answerkey", "answer_key", "answer_idx", "answer_index", "correct", "correct_answer", "gold",
+         "target", "label", "cop")
+"""Columns that say which choice is right; several may, if they agree."""
+_SEVERAL = re.compile(r"\s*(?:[,;/&+]|\band\b)\s*", re.IGNORECASE)
+
+
+class Choice(NamedTuple):
+    """The choices of a row and what is said of the right one.
+
+    Attributes:
+        choices: different texts, two or more; fewer where something is wrong.
+        said: how the right one is named: "letter" (or by the choice's own label), "text", "index", or "either" where a
+            number may be the text of one choice and the index of another.
+        answer: its index from 0; of "index" and "either" the number that stands there, not checked against the choices.
+        by_text: of "either", the index of the choice with that text.
+        columns: the columns that this was read from.
+    """
+
+    choices: tuple[str, ...]
+    said: str
+    answer: int
+    by_text: int | None
+    columns: tuple[str, ...]
+
+
+def has_choices(row: Mapping[str, Any]) -> bool:
+    """Whether the row has columns with choices; `row` has its names in small letters."""
+    return any(row.get(name) is not None for name in LISTS) or bool(_lettered(row))
+
+
+def same(text: str) -> str:
+    """What two choices are compared by: "aa" and "AA" differ, as genotypes do; spaces and Unicode's forms do not."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def read_choice(row: Mapping[str, Any], findings: Findings, may_repeat: bool = False) -> Choice | None:
+    """The choices of a row; what is wrong with them goes to `findings`.
+
+    Args:
+        may_repeat: whether wrong choices may be equal: benchmarks of others are taken as they are.
+
+    Returns:
+        None where something is wrong.
+    """
+    before = len(findings)
+    name = next((name for name in LISTS if row.get(name) is not None), "")
+    columns: tuple[str, ...] = (name,)
+    if name:
+        texts, labels, flags = _from_list(row[name], name, findings)
+    else:
+        columns = _lettered(row)
+        texts, flags = [_text(row[column], column, findings) for column in columns], []
+        labels = [column[-1] for column in columns] if columns[0][-1:].isdigit() and len(columns) < 10 else []
+    if len(findings) > before:
+        return None
+    right = [column for column in RIGHT if row.get(column) is not None and column not in columns]
+    found = [_named(row[column], column, texts, labels, findings) for column in right]
+    if flags:
+        found += [("letter", index, None) for index, flag in enumerate(flags) if flag]
+    if not found:
+        findings.append(("answer", 'no column says which choice is right; it may be called "answer".'))
+    _check_choices(texts, name or "choices", findings)
+    known = [each for each in found if each is not None]
+    if len(findings) > before or not known:
+        return None
+    said, answer, by_text = _agreed(known, findings)
+    if said != "index" and said != "either":
+        _check_repeats(texts, answer, may_repeat, findings)
+    elif len(set(map(same, texts))) < len(texts) and not may_repeat:
+        _check_repeats(texts, -1, False, findings)
+    if len(findings) > before:
+        return None
+    return Choice(tuple(texts), said, answer, by_text, (*columns, *right))
+
+
+def _lettered(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Columns that hold a choice each. Empty ones at the end are those of rows with more choices."""
+    for form in LETTERED:
+        first = [form.format(letter.lower()) for letter in LETTERS]
+        for names in (first, [form.format(number) for number in range(1, 11)], [form.format(n) for n in range(10)]):
+            if form == "{}" and names is not first:
+                continue
+            here = list(names[: next((i for i, name in enumerate(names) if name not in row), len(names))])
+            while here and (row[here[-1]] is None or row[here[-1]] == ""):
+                here.pop()
+            if len(here) > 1:
+                return tuple(here)
+    return ()
+
+
+def _from_list(value: Any, name: str, findings: Findings) -> tuple[list[str], list[str], list[Any]]:
+    """Texts, labels and flags of the right ones, of all the forms that lists of choices have."""
+    if isinstance(value, str):
+        value = _as_json(value)
+    if isinstance(value, dict):
+        texts = next((value[key] for key in ("text", "texts", "choices") if isinstance(value.get(key), list)), None)
+        if texts is None:  # {"A": "one", "B": "two"}
+            return [_text(each, name, findings) for each in value.values()], [str(key) for key in value], []
+        labels, flags = value.get("label"), value.get("labels")
+        labels = [_label(each) for each in labels] if isinstance(labels, list) and len(labels) == len(texts) else []
+        flags = flags if isinstance(flags, list) and len(flags) == len(texts) else []
+        return [_text(each, name, findings) for each in texts], labels, flags
+    if isinstance(value, list) and value and all(isinstance(each, dict) and "text" in each for each in value):
+        labels = [_label(each["label"]) for each in value if each.get("label") is not None]
+        flags = [each.get("correct", each.get("is_correct", False)) for each in value]
+        texts = [_text(each["text"], name, findings) for each in value]
+        return texts, labels if len(labels) == len(texts) else [], flags if any(flags) else []
+    if isinstance(value, list):
+        return [_text(each, name, findings) for each in value], [], []
+    findings.append((name, f'"{name}" is {kind_of(value)}; it must be a list of texts.'))
+    return [], [], []
+
+
+def _as_json(text: str) -> Any:
+    """The list in a cell of a table, or the text itself."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return value if isinstance(value, (list, dict)) else text
+
+
+def _text(value: Any, name: str, findings: Findings) -> str:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return number_text(value)
+    if not isinstance(value, str) or not value.strip():
+        what = "empty" if isinstance(value, str) else kind_of(value)
+        findings.append((name, f'a choice in "{name}" is {what}; it must be text.'))
+        return ""
+    return value
+
+
+def number_text(value: float) -> str:
+    """A JSON number as it was written: 4.0 came from 4."""
+    return str(int(value)) if float(value).is_integer() and abs(value) < 2**53 else repr(value)
+
+
+def _label(value: Any) -> str:
+    return number_text(value) if isinstance(value, float) else str(value)
+
+
+_Named = tuple[str, int, int | None]
+"""`Choice.said`, `answer` and `by_text`."""
+
+
+def _named(value: Any, column: str, texts: list[str], labels: list[str], findings: Findings) -> _Named | None:
+    """Which choice a value names: by a label or letter, by its text, or by its index."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = _as_json(value)
+    if isinstance(value, list):
+        if len(value) == 1:
+            return _named(value[0], column, texts, labels, findings)
+        findings.append((column, f"{len(value)} choices are called right; exactly one must be." if value else
+                         "no choice is called right; exactly one must be."))
+        return None
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        findings.append((column, f'"{column}" is {kind_of(value)}; it must be a letter, an index or the text.'))
+        return None
+    text = value.strip() if isinstance(value, str) else number_text(value)
+    if text in labels:
+        return "letter", labels.index(text), None
+    of_text = [index for index, choice in enumerate(texts) if same(choice) == same(text)]
+    if len(of_text) > 1:
+        findings.append((column, f'two correct choices: "{printable(text)}" stands among them more than once.'))
+        return None
+    if re.fullmatch(r"-?\d{1,6}", text) and not labels:
+        if not of_text or of_text[0] == int(text):
+            return "index", int(text), None
+        return "either", int(text), of_text[0]
+    if of_text:
+        return "text", of_text[0], None
+    return _by_letter(text, column, texts, labels, findings)
+
+
+def _by_letter(text: str, column: str, texts: list[str], labels: list[str], findings: Findings) -> _Named | None:
+    """The choice that a letter names, as "B", "(b)" or "B." do."""
+    bare = text.strip("().: ").upper()
+    names = labels if labels and bare in map(str.upper, labels) else list(LETTERS[: len(texts)])
+    upper = [name.upper() for name in names]
+    if bare in upper:
+        return "letter", upper.index(bare), None
+    parts = [part.strip("().: ").upper() for part in _SEVERAL.split(text)]
+    if len(parts) == 1 and 1 < len(bare) <= len(upper) and len(set(bare)) == len(bare):
+        parts = list(bare)
+    if len(parts) > 1 and all(part in upper for part in parts):
+        findings.append((column, f"{len(parts)} choices are called right ({', '.join(parts)}); exactly one must be."))
+        return None
+    known = labels or names
+    outside = f" They are called {known[0]} to {known[-1]}." if known else ""
+    findings.append((column, f'the answer "{printable(text)}" is none of the {len(texts)} choices.{outside}'))
+    return None
+
+
+def _agreed(found: list[_Named], findings: Findings) -> _Named:
+    """What all columns say together: a text beside its letter is common."""
+    sure = [each for each in found if each[0] not in ("index", "either")]
+    # Beside a letter, an index is the same choice counted from 0 or from 1.
+    numbers = [each for each in found if each not in sure]
+    differ = len({answer for _, answer, _ in (sure or numbers)}) > 1 or (
+        bool(sure) and any(sure[0][1] not in (answer, answer - 1, by_text) for _, answer, by_text in numbers))
+    if differ:
+        findings.append(("answer", "two correct choices: the columns that say which one is right differ."))
+    return (sure or found)[0]
+
+
+def _check_choices(texts: list[str], name: str, findings: Findings) -> None:
+    if len(texts) < 2:
+        findings.append((name, f"there is {'one choice' if texts else 'no choice'}; two or more are needed."))
+    elif len(texts) > len(LETTERS):
+        findings.append((name, f"there are {len(texts):,} choices; at most {len(LETTERS)} can have a letter."))
+
+
+def _check_repeats(texts: list[str], answer: int, may_repeat: bool, findings: Findings) -> None:
+    seen: dict[str, int] = {}
+    for index, text in enumerate(map(same, texts)):
+        first = seen.setdefault(text, index)
+        if first == index:
+            continue
+        pair = f"choices {LETTERS[first]} and {LETTERS[index]} are the same"
+        if answer in (first, index):
+            findings.append(("choices", f"two correct choices: {pair}."))
+        elif not may_repeat:
+            findings.append(("choices", f"{pair}."))

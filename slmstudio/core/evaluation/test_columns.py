@@ -1,0 +1,105 @@
+"""The names of a table's columns: from its first row, or by what stands in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple
+
+from slmstudio.core.data.strict_json import printable
+from slmstudio.core.errors import Problem
+from slmstudio.core.evaluation import test_choices, test_row_kinds
+from slmstudio.core.evaluation.test_tables import TableRow
+
+WITH_NAMES = 'Begin the file with a line of column names, such as question,answer or question,A,B,C,D,answer.'
+_SURE = frozenset({"question", "prompt", "instruction", "query", "messages", "problem"})
+_KNOWN = frozenset({*test_row_kinds.QUESTIONS, *test_row_kinds.REFERENCES, *test_row_kinds.ANSWERS,
+                    *test_row_kinds.EXACT, *test_row_kinds.PATTERNS, *test_row_kinds.CATEGORIES,
+                    *test_row_kinds.LANGUAGES, *test_row_kinds.CONTEXTS, *test_choices.RIGHT, *test_choices.LISTS,
+                    "system", "id"})
+
+
+class NoColumns(Exception):
+    """A table without column names whose columns do not tell what they are.
+
+    Attributes:
+        why: a sentence.
+        remedy: another.
+    """
+
+    def __init__(self, why: str, remedy: str = WITH_NAMES):
+        super().__init__(why)
+        self.why, self.remedy = why, remedy
+
+
+class NamedRow(NamedTuple):
+    """A row of a table with names; see `TableRow`."""
+
+    columns: dict[str, str]
+    line: int
+    trouble: Problem | None = None
+
+
+def named_columns(rows: Iterator[TableRow]) -> Iterator[NamedRow]:
+    """Each row's cells under the names of their columns; blank cells of optional columns stay out.
+
+    Raises:
+        NoColumns: see there.
+    """
+    troubles, first = [], None
+    for row in rows:
+        if row.trouble is None:
+            first = row
+            break
+        troubles.append(NamedRow({}, row.line, row.trouble))
+    yield from troubles
+    if first is None:
+        return
+    header = is_header(first.cells)
+    names = [cell.strip() for cell in first.cells] if header else _names_by_look(first.cells)
+    if header:
+        _check_names(names)
+    for row in rows if header else chain([first], rows):
+        if row.trouble is None and len(row.cells) != len(names):
+            yield NamedRow({}, row.line, _wrong_number(row, len(names)))
+        else:
+            yield NamedRow(_columns(names, row.cells), row.line, row.trouble)
+
+
+def is_header(cells: list[str]) -> bool:
+    """Whether the first row holds names: one that means a question, or two that are known."""
+    small = [cell.strip().casefold() for cell in cells]
+    return bool(_SURE.intersection(small)) or len(_KNOWN.intersection(small)) > 1
+
+
+def _check_names(names: list[str]) -> None:
+    small = [name.casefold() for name in names if name]
+    twice = sorted({name for name in small if small.count(name) > 1})
+    if twice:
+        raise NoColumns(f'Two columns are called "{printable(twice[0])}".', "Give each column a name of its own.")
+
+
+def _names_by_look(cells: list[str]) -> list[str]:
+    """MMLU's own order, question, choices and a letter; or question and answer."""
+    letters = test_choices.LETTERS[: max(0, len(cells) - 2)]
+    last = cells[-1].strip()
+    if len(cells) >= 4 and ((last.upper() in letters and len(last) == 1) or re.fullmatch(r"\d", last)):
+        return ["question", *letters, "answer"]
+    if len(cells) == 2:
+        return ["question", "answer"]
+    if len(cells) == 1:
+        raise NoColumns("There is one column, and no reference beside it.",
+                        "Add a column with the right answers, and a first line with names: question,answer")
+    raise NoColumns(f"Its first line has {len(cells)} columns, none of which has a name that is known.")
+
+
+def _columns(names: list[str], cells: list[str]) -> dict[str, str]:
+    return {name: cell for name, cell in zip(names, cells, strict=False)
+            if name and (cell.strip() or name.casefold() in ("question", "answer"))}
+
+
+def _wrong_number(row: TableRow, wanted: int) -> Problem:
+    hint = ("a text with the separator in it must stand in quotation marks" if len(row.cells) > wanted else
+            "some are missing at the end")
+    return Problem(f"the row has {len(row.cells)} columns, the first one has {wanted}; {hint}.", row.line)
