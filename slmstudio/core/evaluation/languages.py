@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from functools import lru_cache
 
-SAMPLE = 400
+SAMPLE = 200
 """Characters that are looked at of each text."""
 LATIN = "und-Latn"
 """BCP 47 for "Latin letters, language not known"."""

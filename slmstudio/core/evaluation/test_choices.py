@@ -6,6 +6,8 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from slmstudio.core.data.conversations import Findings, kind_of
@@ -13,11 +15,15 @@ from slmstudio.core.data.strict_json import printable
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LISTS = ("choices", "options", "endings")
-LETTERED = ("{}", "option_{}", "option{}", "choice_{}", "choice{}", "op{}", "ending{}")
-"""Columns with a choice each, by letter (MMLU's A, B, C, D; MedMCQA's opa, opb ...)."""
 RIGHT = ("answer", "answerkey", "answer_key", "answer_idx", "answer_index", "correct", "correct_answer", "gold",
          "target", "label", "cop")
 """Columns that say which choice is right; several may, if they agree."""
+_SERIES = (tuple(LETTERS.lower()), *(
+    tuple(f"{word}{mark}" for mark in marks)
+    for word in ("option_", "option", "choice_", "choice", "op", "ending")
+    for marks in (LETTERS.lower(), range(1, 10), range(10))
+))
+"""Names of columns with a choice each: MMLU's A, B, C, D; MedMCQA's opa, opb ...; Winogrande's option1, option2."""
 _SEVERAL = re.compile(r"\s*(?:[,;/&+]|\band\b)\s*", re.IGNORECASE)
 
 
@@ -92,17 +98,20 @@ def read_choice(row: Mapping[str, Any], findings: Findings, may_repeat: bool = F
 
 def _lettered(row: Mapping[str, Any]) -> tuple[str, ...]:
     """Columns that hold a choice each. Empty ones at the end are those of rows with more choices."""
-    for form in LETTERED:
-        first = [form.format(letter.lower()) for letter in LETTERS]
-        for names in (first, [form.format(number) for number in range(1, 11)], [form.format(n) for n in range(10)]):
-            if form == "{}" and names is not first:
-                continue
-            here = list(names[: next((i for i, name in enumerate(names) if name not in row), len(names))])
-            while here and (row[here[-1]] is None or row[here[-1]] == ""):
-                here.pop()
-            if len(here) > 1:
-                return tuple(here)
+    for names in _runs(tuple(row)):
+        last = len(names)
+        while last and (row[names[last - 1]] is None or row[names[last - 1]] == ""):
+            last -= 1
+        if last > 1:
+            return names[:last]
     return ()
+
+
+@lru_cache(maxsize=64)  # the rows of a file have the same columns, or few different ones
+def _runs(columns: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Each of `_SERIES` as far as its names are among the columns."""
+    found = [tuple(takewhile(columns.__contains__, names)) for names in _SERIES]
+    return [names for names in found if len(names) > 1]
 
 
 def _from_list(value: Any, name: str, findings: Findings) -> tuple[list[str], list[str], list[Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.errors import Problem
 from slmstudio.core.evaluation import test_choices
+from slmstudio.core.evaluation.languages import LATIN
 from slmstudio.core.evaluation.test_item import TestItem
 from slmstudio.core.evaluation.test_row_kinds import Draft, is_number, read_test_row
 
@@ -44,7 +45,7 @@ class Drafts:
         Where no row is usable, the rows with the same fault are one problem.
         """
         counting = _Counting([draft.choice for draft, _ in self._drafts if draft.choice])
-        numbers = self._are_numbers()
+        numbers, english = self._are_numbers(), self._is_english()
         items: list[TestItem] = []
         for draft, line in self._drafts:
             answer = counting.answer(draft.choice) if draft.choice else None
@@ -54,8 +55,9 @@ class Drafts:
             kind = "number" if numbers and draft.kind == "free" and not draft.told else draft.kind
             choices = draft.choice.choices if draft.choice else None
             references = (choices[answer],) if choices and answer is not None else draft.references
+            language = "en" if english and draft.guessed and draft.language == LATIN else draft.language
             items.append(TestItem(len(items), line, kind, draft.messages, references, choices, answer, draft.pattern,
-                                  draft.category, draft.language, draft.guessed))
+                                  draft.category, language, draft.guessed))
         self.kinds = Counter(item.kind for item in items)
         self._drafts.clear()
         problems = sorted(self.problems, key=lambda problem: problem.line or 0)
@@ -64,6 +66,11 @@ class Drafts:
     def _are_numbers(self) -> bool:
         free = [draft for draft, _ in self._drafts if draft.kind == "free" and not draft.told]
         return bool(free) and sum(all(map(is_number, draft.references)) for draft in free) >= NUMBERS_SHARE * len(free)
+
+    def _is_english(self) -> bool:
+        """Whether most rows in Latin letters have English's little words: then those without are English too."""
+        latin = Counter(draft.language for draft, _ in self._drafts if draft.guessed)
+        return latin["en"] > 2 * latin[LATIN]
 
     def _complain(self, sentence: str, line: int, key: str) -> None:
         # 100,000 rows with one mistake share one sentence.
