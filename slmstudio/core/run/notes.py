@@ -1,0 +1,76 @@
+"""What a person wrote about a run: a note, and tags to find it by. Kept as RUN/notes.json."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from slmstudio.core import files
+from slmstudio.core.errors import from_os_error
+
+FILE = "notes.json"
+FORMAT = 1
+LONGEST_TAG = 40
+"""Characters; a longer one is a note."""
+
+
+@dataclass(frozen=True)
+class Notes:
+    """
+    Attributes:
+        text: the note, as it was typed.
+        tags: in the order in which they were typed, each once whatever its case.
+    """
+
+    text: str = ""
+    tags: tuple[str, ...] = ()
+
+    def has(self, tag: str) -> bool:
+        """Whether the run has this tag, whatever its case."""
+        return tag.casefold() in {own.casefold() for own in self.tags}
+
+
+def parse_tags(text: str) -> tuple[str, ...]:
+    """Tags as a person types them, between commas.
+
+    >>> parse_tags("best, हिन्दी,  Best , for the  demo")
+    ('best', 'हिन्दी', 'for the demo')
+    """
+    return _clean(re.split(r"[,;\n]", text))
+
+
+def read(run_folder: Path) -> Notes:
+    """The notes of a run. A file that is missing, or is none that this program wrote, says nothing."""
+    state = files.read_json(Path(run_folder) / FILE) or {}
+    text, tags = state.get("note"), state.get("tags")
+    words = [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
+    return Notes(text if isinstance(text, str) else "", _clean(words))
+
+
+def write(run_folder: Path, notes: Notes) -> None:
+    """Keep the notes, whole or not at all; empty ones take the file away.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    path = Path(run_folder) / FILE
+    try:
+        if notes == Notes():
+            path.unlink(missing_ok=True)
+            return
+        state = files.read_json(path) or {}  # what a newer version keeps there stays
+        files.write_atomically(path, files.dump_pretty(
+            {**state, "format": FORMAT, "note": notes.text, "tags": list(notes.tags)}))
+    except OSError as error:
+        raise from_os_error(error, "save the note") from error
+
+
+def _clean(tags: Iterable[str]) -> tuple[str, ...]:
+    kept: dict[str, str] = {}
+    for tag in tags:
+        shown = " ".join(tag.split())[:LONGEST_TAG].strip()
+        if shown:
+            kept.setdefault(shown.casefold(), shown)
+    return tuple(kept.values())
