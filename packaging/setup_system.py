@@ -62,14 +62,25 @@ def missing_tools(compiler: bool, with_tests: bool) -> dict[str, str]:
 
     Args:
         compiler: llama-cpp-python has to be compiled.
-        with_tests: the tests are to run: they compile a stand-in for NVML and open windows on a virtual screen.
+        with_tests: the tests are to run: they compile a stand-in for NVML, open windows on a virtual screen, and print
+            reports with a browser.
     """
     wanted: list[tuple[tuple[str, ...], str]] = []
     if compiler or with_tests:
         wanted += [(("cc", "gcc", "clang"), "gcc"), (("c++", "g++", "clang++"), "g++"), (("make", "ninja"), "make")]
     if with_tests:
-        wanted += [(("Xvfb",), "xvfb"), (("xauth",), "xauth")]
+        wanted += [(("Xvfb",), "xvfb"), (("xauth",), "xauth"), (("pdftotext",), "poppler-utils")]
+        if browser_is_a_package():
+            wanted += [(("chromium", "google-chrome", "microsoft-edge"), "chromium")]
     return {names[0]: package for names, package in wanted if not any(shutil.which(name) for name in names)}
+
+
+def browser_is_a_package() -> bool:
+    """Whether the system has Chromium as a package: Ubuntu has it as a snap only, and then its tests are skipped."""
+    try:
+        return "ID=ubuntu" not in Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
 
 
 def missing_venv() -> str:

@@ -12,27 +12,11 @@ import typer
 from slmstudio.cli_progress import Follower, print_error, print_json, print_table
 from slmstudio.core import jobs, paths
 from slmstudio.core.errors import UserError
+from slmstudio.core.export.check_names import LABELS
 from slmstudio.core.export.types import choose
 from slmstudio.core.words import format_bytes
 
 app = typer.Typer()
-LABELS = {
-    "tokens": "Token ids equal",
-    "prompt": "Prompt text equal",
-    "bos": "Beginning of sequence",
-    "stop": "Stops at the end of a turn",
-    "settings": "Settings of the architecture",
-    "embeddings": "Embeddings of all tokens",
-    "layers": "Weights of the layers",
-    "adapter": "What was learned",
-    "nmse": "Error of the logits (NMSE)",
-    "top1": "Same first choice (top-1)",
-    "kl": "KL divergence",
-    "perplexity": "Perplexity, model → file",
-}
-"""Name of a check in NAME.parity.json: what a person reads."""
-
-
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
 

@@ -14,6 +14,7 @@ from trl import SFTConfig
 
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
+from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model import facts
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run import adjust, checkpoints, folder
@@ -62,6 +63,7 @@ def run(job: JobContext) -> dict[str, Any]:
 
 
 def _train(job: JobContext, config: RunConfig, sensors: Sensors) -> dict[str, Any]:
+    tell_machine(job)
     trainer, control = set_up(job, config, sensors)
     resume_from = find_checkpoint(job)
     if resume_from is not None:
@@ -148,6 +150,14 @@ def tell_plan(job: JobContext, trainer: Any, per_epoch: int, train_rows: int, ev
         trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
         device=str(trainer.args.device),
     )
+
+
+def tell_machine(job: JobContext) -> None:
+    """What this start of the run is made on: a run may go on elsewhere."""
+    machine = read_machine()
+    job.emit("machine", system=machine.system, cpu=machine.cpu_name, cores=machine.physical_cores,
+             ram_total=machine.ram_total,
+             gpus=[{"name": gpu.name, "memory_total": gpu.memory_total} for gpu in machine.gpus])
 
 
 def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:

@@ -70,12 +70,13 @@ class TestSystem:
     def test_a_person_without_root_gets_one_line_for_everything(self, monkeypatch):
         monkeypatch.setattr(setup_system, "missing_libraries", lambda: {"libxcb-cursor.so.0": "libxcb-cursor0"})
         monkeypatch.setattr(setup_system, "has_indian_fonts", lambda: False)
+        monkeypatch.setattr(setup_system, "browser_is_a_package", lambda: True)
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
         monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/apt-get" if name == "apt-get" else None)
         with pytest.raises(setup_console.Stop) as stop:
             setup_system.check(None, compiler=True, venv=False, with_tests=True)
         assert str(stop.value).splitlines()[-1] == (
-            "  sudo apt install fonts-noto-core g++ gcc libxcb-cursor0 make xauth xvfb")
+            "  sudo apt install chromium fonts-noto-core g++ gcc libxcb-cursor0 make poppler-utils xauth xvfb")
         monkeypatch.setattr(shutil, "which", lambda name: None)
         with pytest.raises(setup_console.Stop, match=r"libxcb-cursor\.so\.0.*Install the packages of your system"):
             setup_system.check(None, compiler=False, venv=False, with_tests=False)

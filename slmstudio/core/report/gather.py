@@ -1,0 +1,178 @@
+"""All facts of a run folder, read once. Nothing here decides how they look."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files, jobs
+from slmstudio.core.errors import UserError
+from slmstudio.core.report.evaluations import Evaluation, read_evaluations
+from slmstudio.core.report.heat import Heat
+from slmstudio.core.report.timeline import Timeline
+from slmstudio.core.run import adjust, checkpoints, folder
+from slmstudio.core.run.history import RunHistory
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file below exports/.
+
+    Attributes:
+        parity: NAME.parity.json; empty when the file was never proven.
+    """
+
+    path: Path
+    bytes: int
+    parity: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """The base model, as far as its folder still says.
+
+    Attributes:
+        licence: its name; "" where nothing states it.
+        missing: why the folder could not be read, or "".
+        facts: (name, value), for people.
+    """
+
+    name: str
+    licence: str
+    missing: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass
+class Facts:
+    """What the files of a run say.
+
+    Attributes:
+        record: run.json. adjusted: values that came later and won over it.
+        steps, evals: the `step` and `eval` events that count, by rising step; what a resumed attempt made again is in
+            them once.
+        machines: `machine` events, each machine once. warnings: `warning` events.
+        outcome: outcome.json, or what is known of a run that died; empty while it has none.
+        result_files: (name, bytes, SHA-256 or None) of the adapter or model.
+        damaged: lines of events.jsonl that could not be read.
+    """
+
+    run: folder.RunSummary
+    record: dict[str, Any]
+    adjusted: dict[str, Any]
+    outcome: dict[str, Any]
+    base: BaseModel
+    result_files: list[tuple[str, int, str | None]]
+    exports: list[Export]
+    kept: list[checkpoints.Checkpoint]
+    evaluations: list[Evaluation]
+    history: RunHistory = field(default_factory=RunHistory)
+    timeline: Timeline = field(default_factory=Timeline)
+    heat: Heat = field(default_factory=Heat)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    evals: list[dict[str, Any]] = field(default_factory=list)
+    machines: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+    damaged: int = 0
+
+    def add(self, event: dict[str, Any]) -> None:
+        """Take one event."""
+        kind, best = event.get("type"), self.history.best_eval_loss
+        self.history.add(event)
+        loss = event.get("eval_loss")
+        is_best = kind == "eval" and isinstance(loss, int | float) and (best is None or loss < best)
+        self.timeline.add(event, self.history.seconds, is_best)
+        if kind == "job_started":
+            self.heat.new_attempt()
+        elif kind == "sensors":
+            self.heat.add(event)
+        elif kind in ("step", "eval"):
+            self._add_step(self.steps if kind == "step" else self.evals, event)
+        elif kind == "machine" and _same(event) not in map(_same, self.machines):
+            self.machines.append(event)
+        elif kind == "warning":
+            self.warnings.append(event)
+
+    def _add_step(self, known: list[dict[str, Any]], event: dict[str, Any]) -> None:
+        step = event.get("global_step")
+        if not isinstance(step, int | float) or isinstance(step, bool) or not math.isfinite(step):
+            return
+        for each in (self.steps, self.evals) if known is self.steps else (self.evals,):
+            while each and each[-1]["global_step"] >= step:
+                each.pop()
+        known.append(event)
+
+
+def gather(run: Path) -> Facts:
+    """Read a run folder.
+
+    Raises:
+        UserError: it is no run folder, or its run.json cannot be used.
+    """
+    if not (run / jobs.RUN).is_file():
+        raise UserError(f"{run} is no run folder.", "It has no run.json.", "slmstudio runs lists the run folders.")
+    summary = folder.summarise(run)
+    found = Facts(
+        summary, files.read_json(run / jobs.RUN) or {}, adjust.load(run)["values"], _outcome(run),
+        read_base(Path(summary.config.model)), _result_files(run), _exports(run),
+        checkpoints.all_checkpoints(run / folder.CHECKPOINTS), read_evaluations(run))
+    reader = files.LineReader(run / jobs.EVENTS)
+    for event in reader.read():
+        found.add(event)
+    found.damaged = reader.damaged
+    return found
+
+
+def _same(event: dict[str, Any]) -> dict[str, Any]:
+    """What tells machines apart: free memory is different at every look."""
+    return {name: event.get(name) for name in ("cpu", "cores", "ram_total", "gpus", "system")}
+
+
+def _outcome(run: Path) -> dict[str, Any]:
+    written = files.read_json(run / jobs.OUTCOME)
+    if written is not None:
+        return written
+    died = jobs.Job(run).outcome()
+    return {} if died is None else {"state": died.state, "error": died.error, "details": died.details}
+
+
+def read_base(path: Path) -> BaseModel:
+    """Name, licence and sizes of the base model; a folder that is gone is named as such."""
+    from slmstudio.core.model.facts import read_model
+    from slmstudio.core.words import format_bytes, format_count
+
+    try:
+        model = read_model(path)
+    except UserError as error:
+        return BaseModel(path.name, "", str(error).splitlines()[0])
+    return BaseModel(model.name, model.licence or "", facts=(
+        ("Family", model.family), ("Architecture", model.architecture),
+        ("Parameters", f"{format_count(model.parameters)} ({model.parameters:,})"),
+        ("Context length", f"{model.context_length:,} tokens"), ("Vocabulary", f"{model.vocabulary_size:,} tokens"),
+        ("Number format", model.dtype), ("Size of its weights", format_bytes(model.disk_bytes))))
+
+
+def _result_files(run: Path) -> list[tuple[str, int, str | None]]:
+    """The files of the adapter or model, with the hashes that its manifest holds."""
+    place = folder.result_folder(run)
+    if place is None:
+        return []
+    known = (files.read_json(place / checkpoints.MANIFEST) or {}).get("files") or {}
+    return [(f"{place.name}/{path.relative_to(place).as_posix()}", path.stat().st_size,
+             (known.get(path.relative_to(place).as_posix()) or {}).get("sha256"))
+            for path in sorted(place.rglob("*")) if path.is_file() and not path.name.startswith("manifest.")]
+
+
+def _exports(run: Path) -> list[Export]:
+    place = run / folder.EXPORTS
+    found = sorted(place.iterdir()) if place.is_dir() else []
+    return [Export(path, _size(path), files.read_json(path.with_suffix(".parity.json")) or {}) for path in found
+            if not path.name.startswith(".") and path.suffix != ".json"]
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    return sum(each.stat().st_size for each in path.rglob("*") if each.is_file()) if path.is_dir() \
+        else path.stat().st_size

@@ -1,0 +1,126 @@
+"""Heat and energy of a run, as far as a sensor said them; nothing is guessed."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from slmstudio.core.report.text import Table, exact
+from slmstudio.core.words import format_bytes
+
+LONGEST_GAP = 10.0
+"""Seconds between two readings above which the power between them is not known."""
+
+
+@dataclass
+class Range:
+    """Lowest, mean and highest of a reading."""
+
+    count: int = 0
+    low: float = math.inf
+    high: float = -math.inf
+    total: float = 0.0
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        self.low, self.high, self.total = min(self.low, value), max(self.high, value), self.total + value
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.count
+
+
+@dataclass
+class Heat:
+    """Takes `sensors` events in their order.
+
+    Attributes:
+        gpus: names of the cards that were read.
+        ranges: by field of a reading.
+        limits: slowdown_c, power_limit_w and memory_total, the newest ones.
+        slowed_by: readings in which something held the clock down, by what.
+        joules: energy of the card, or None while no power was read.
+        counted: whether the card's own counter said so; else power was summed up over time.
+    """
+
+    gpus: Counter[str] = field(default_factory=Counter)
+    ranges: dict[str, Range] = field(default_factory=dict)
+    limits: dict[str, float] = field(default_factory=dict)
+    slowed_by: Counter[str] = field(default_factory=Counter)
+    joules: float | None = None
+    counted: bool = False
+    _last: tuple[float, float] | None = None
+    _summed: float | None = None
+    _counter: float | None = None
+    _count: float | None = None
+
+    def new_attempt(self) -> None:
+        """Between two attempts nobody read the card."""
+        self._last = self._counter = None
+
+    def add(self, event: dict[str, Any]) -> None:
+        gpu = event.get("gpu")
+        reading: dict[str, Any] = gpu if isinstance(gpu, dict) else {}
+        for name in ("temperature_c", "power_w", "memory_used", "utilisation", "clock_mhz", "fan_percent"):
+            self._note(name, reading.get(name))
+        for name in ("process_memory", "cpu_percent"):
+            self._note(name, event.get(name))
+        if not reading:
+            return
+        self.gpus[str(reading.get("name") or "an NVIDIA GPU")] += 1
+        for name in ("slowdown_c", "power_limit_w", "memory_total"):
+            if (value := _finite(reading.get(name))) is not None:
+                self.limits[name] = value
+        for cause in reading.get("slowed_by") or ():
+            self.slowed_by[str(cause)] += 1
+        self._add_energy(_finite(event.get("time")), _finite(reading.get("power_w")), _finite(reading.get("energy_j")))
+
+    def _note(self, name: str, value: Any) -> None:
+        number = _finite(value)
+        if number is not None:
+            self.ranges.setdefault(name, Range()).add(number)
+
+    def _add_energy(self, time: float | None, power: float | None, counter: float | None) -> None:
+        """The card's own counter where it has one, else power over time by the trapezoidal rule."""
+        if counter is not None:
+            if self._counter is not None and counter >= self._counter:
+                self._count = (self._count or 0.0) + counter - self._counter
+            self._counter = counter
+        if time is not None and power is not None:
+            if self._last is not None and 0 < time - self._last[0] <= LONGEST_GAP:
+                self._summed = (self._summed or 0.0) + (power + self._last[1]) / 2 * (time - self._last[0])
+            self._last = time, power
+        self.counted = self._count is not None
+        self.joules = self._count if self.counted else self._summed
+
+    def table(self) -> Table:
+        """One line a reading: lowest, mean, highest, and its limit."""
+        rows = []
+        for name, label, unit, limit in _LINES:
+            found = self.ranges.get(name)
+            if found is None:
+                continue
+            cells = [_write(value, unit) for value in (found.low, found.mean, found.high)]
+            bound = self.limits.get(limit)
+            rows.append((label, *cells, None if bound is None else _write(bound, unit), exact(found.count)))
+        return Table(("Reading", "Lowest", "Mean", "Highest", "Limit", "Readings"), "lrrrrr", rows)
+
+
+_LINES = (
+    ("temperature_c", "GPU temperature", "°C", "slowdown_c"), ("power_w", "GPU power", "W", "power_limit_w"),
+    ("memory_used", "GPU memory, all programs", "B", "memory_total"), ("utilisation", "GPU busy", "%", ""),
+    ("clock_mhz", "GPU clock", "MHz", ""), ("fan_percent", "GPU fan", "%", ""),
+    ("process_memory", "Main memory of the worker", "B", ""),
+    ("cpu_percent", "Processor use of the worker (100 % is one core)", "%", ""),
+)
+
+
+def _write(value: float, unit: str) -> str:
+    return format_bytes(value) if unit == "B" else f"{value:,.0f} {unit}"
+
+
+def _finite(value: Any) -> float | None:
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if usable else None

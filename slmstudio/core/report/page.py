@@ -1,0 +1,175 @@
+"""The report as one HTML file that needs nothing else: styles and pictures stand in it, scripts and links do not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from slmstudio import __version__
+from slmstudio.core import files, paths
+from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.export.check_names import LABELS as CHECKS
+from slmstudio.core.report import evaluations as scores
+from slmstudio.core.report import sections, summary, timeline
+from slmstudio.core.report.gather import Export, Facts, gather
+from slmstudio.core.report.rows import Ranking, rank
+from slmstudio.core.report.text import Table, exact, moment, shortened, visible
+from slmstudio.core.run.history import RunHistory
+from slmstudio.core.words import format_bytes, format_duration
+
+FILE = "report.html"
+LONGEST_DETAILS = 4000
+
+
+def write_report(run: Path, out: Path | None = None) -> Path:
+    """Write the report of a run folder; `RUN/report.html` unless `out` says another place. A PDF by its ending.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: no run folder, a damaged run.json, no place to write, or, for a PDF, no browser to make it.
+    """
+    from slmstudio.core.report import pdf
+
+    out = out or run / FILE
+    suffix = out.suffix.lower()
+    if suffix not in (".html", ".htm", ".pdf"):
+        raise UserError(f"{out.name} cannot be written.", "A report is an HTML or a PDF file.",
+                        "End its name with .html or .pdf.")
+    html = render(gather(run))
+    if suffix == ".pdf":
+        pdf.write_pdf(html, out)
+        return out
+    try:
+        files.write_atomically(out, html)
+    except OSError as error:
+        raise from_os_error(error, "write the report") from error
+    return out
+
+
+def render(facts: Facts, now: float | None = None) -> str:
+    """The page.
+
+    Args:
+        now: seconds since 1970 that the page says it was made at; None is the present.
+    """
+    import time
+
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    place = paths.resources() / "report"
+    environment = Environment(
+        loader=FileSystemLoader(place), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: "–" if value is None else visible(value)
+        if isinstance(value, str) and not isinstance(value, Markup) else value)
+    style = Markup((place / "report.css").read_text(encoding="utf-8"))
+    return environment.get_template("report.html").render(
+        style=style, version=__version__, made=moment(time.time() if now is None else now), **context(facts))
+
+
+def context(facts: Facts) -> dict[str, Any]:
+    """Everything that the template shows, by name."""
+    from markupsafe import Markup
+
+    lines, lines_note = timeline.fitting(facts.timeline.lines)
+    steps, steps_note = sections.steps_table(facts)
+    said, left_out = sections.left_out(facts)
+    return {
+        "title": facts.run.config.name, "state": facts.run.state, "folder": facts.run.folder.name,
+        "sentences": summary.sentences(facts), "verdicts": summary.verdicts(facts), "tiles": summary.tiles(facts),
+        "not_checked": summary.not_checked(facts), "error": facts.run.error,
+        "details": shortened(str(facts.outcome.get("details") or ""), LONGEST_DETAILS),
+        "evaluations": _evaluations(facts), "unfinished": _unfinished(facts), "ranking": _ranking(facts),
+        "data": sections.data_table(facts), "left_out_said": said, "left_out": left_out, "base": facts.base,
+        "base_path": facts.run.config.model, "exports": [_export(export) for export in facts.exports],
+        "lines": [(None if line.time is None else moment(line.time), format_duration(line.work), line.text, line.tone)
+                  for line in lines], "lines_note": lines_note, "damaged": facts.damaged,
+        "suspended": facts.history.suspended_seconds and format_duration(facts.history.suspended_seconds),
+        "plots": [{**plot, "picture": Markup(plot["picture"])} for plot in sections.plots(facts)],
+        "step_figures": sections.step_figures(facts), "heat": _heat(facts),
+        "configuration": sections.configuration(facts), "machines": sections.machines(facts),
+        "machine_known": bool(facts.machines), "identity": sections.identity(facts),
+        "outcome": sections.outcome_table(facts), "plan": sections.plan_table(facts),
+        "evals": sections.evals_table(facts), "steps": steps, "steps_note": steps_note,
+        "kept": sections.checkpoints_table(facts), "files": sections.files_table(facts),
+        "samples": _samples(facts.history),
+    }
+
+
+def _evaluations(facts: Facts) -> list[dict[str, Any]]:
+    main, benchmarks = scores.newest(facts.evaluations)
+    found = []
+    for each in filter(None, (main, *benchmarks)):
+        test = each.scores.get("test") or {}
+        judge = each.scores.get("judge")
+        found.append({
+            "title": f"Benchmark: {each.benchmark}" if each.benchmark else "Test set", "when": moment(each.created),
+            "path": test.get("path") or "not noted", "sha256": test.get("sha256"), "rows": exact(test.get("rows")),
+            "kinds": ", ".join(f"{exact(count)} {kind}" for kind, count in (test.get("kinds") or {}).items()),
+            "trained_on": exact(test["trained_on"]) if test.get("trained_on") else None,
+            "scores": scores.score_table(each), "comparisons": scores.comparison_table(each),
+            "sentences": [each["sentence"] for each in each.comparisons if each.get("sentence")],
+            "groups": [table for table in (scores.group_table(each, "by_category", "Category"),
+                                           scores.group_table(each, "by_language", "Language")) if table],
+            "judge": json.dumps(judge, ensure_ascii=False, indent=1) if judge else "",
+        })
+    return found
+
+
+def _unfinished(facts: Facts) -> list[str]:
+    return [f"An evaluation ({each.benchmark or each.folder.name}) has no scores: it is {each.state}."
+            for each in facts.evaluations if not each.models]
+
+
+def _ranking(facts: Facts) -> Ranking | None:
+    """Best and worst rows of the newest evaluation on a test set."""
+    import importlib
+
+    main, _ = scores.newest(facts.evaluations)
+    if main is None:
+        return None
+    try:
+        rows = importlib.import_module("slmstudio.core.evaluation.scoring").row_scores(main.folder)
+    except (OSError, UserError) as error:
+        return Ranking("", [], [], f"The rows cannot be read: {error}")
+    return rank(main, rows)
+
+
+def _export(export: Export) -> dict[str, Any]:
+    parity = export.parity
+    signs = {True: "passed", False: "FAILED", None: "not measured"}
+    checks = [(CHECKS.get(str(check.get("name")), check.get("name")), check.get("figure"), check.get("limit"),
+               signs.get(check.get("passed"), "not measured"))
+              for check in parity.get("checks") or [] if isinstance(check, dict)]
+    return {
+        "name": export.path.name, "size": format_bytes(export.bytes), "bytes": exact(export.bytes),
+        "type": parity.get("type"), "sha256": parity.get("sha256"), "passed": parity.get("passed"),
+        "verdict": parity.get("verdict"), "failures": parity.get("failures") or [],
+        "checks": Table(("Check", "Found", "Right", "Result"), "wwwl", checks) if checks else None,
+    }
+
+
+def _heat(facts: Facts) -> dict[str, Any]:
+    heat = facts.heat
+    slowed = [f"{cause} in {exact(count)} readings" for cause, count in heat.slowed_by.most_common()]
+    energy = None if heat.joules is None else f"{heat.joules / 3600:,.2f} Wh ({heat.joules:,.0f} J)"
+    return {"gpus": ", ".join(heat.gpus), "missing": facts.history.sensors_missing, "energy": energy,
+            "counted": heat.counted, "slowed": "; ".join(slowed), "table": heat.table() if heat.ranges else None}
+
+
+def _samples(history: RunHistory) -> list[dict[str, Any]]:
+    """What it answered first and last to the fixed questions."""
+    chosen = [history.samples[0], history.samples[-1]] if len(history.samples) > 1 else history.samples
+    questions: dict[str, dict[str, Any]] = {}
+    for event in chosen:
+        for sample in event["samples"]:
+            entry = questions.setdefault(str(sample.get("prompt")), {"answers": [], "reference": ""})
+            entry["answers"].append((exact(event["global_step"]), shortened(str(sample.get("answer") or ""))))
+            entry["reference"] = shortened(str(sample.get("reference") or ""))
+    return [{"prompt": shortened(prompt), **entry} for prompt, entry in questions.items()]
+
+

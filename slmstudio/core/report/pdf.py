@@ -1,0 +1,117 @@
+"""HTML to PDF by the browser that is on the machine, which prints offline and with a profile of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from slmstudio.core import files, jobs
+from slmstudio.core.errors import UserError, from_os_error
+
+SECONDS = 90.0
+"""A browser that has not printed a page by then hangs."""
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge",
+         "microsoft-edge-stable", "msedge")
+_WINDOWS = ("Google/Chrome/Application/chrome.exe", "Microsoft/Edge/Application/msedge.exe",
+            "Chromium/Application/chrome.exe")
+_MAC = ("Google Chrome", "Chromium", "Microsoft Edge")
+OFFLINE = (
+    "--host-resolver-rules=MAP * ~NOTFOUND", "--disable-background-networking", "--disable-component-update",
+    "--disable-default-apps", "--disable-domain-reliability", "--disable-sync",
+    "--disable-client-side-phishing-detection", "--disable-extensions", "--metrics-recording-only", "--no-first-run",
+    "--no-default-browser-check", "--no-pings", "--disable-breakpad", "--disable-crash-reporter",
+)
+"""What keeps a browser from talking to anybody, whatever is in the page."""
+
+
+def browsers() -> list[str]:
+    """Programs on this machine that can print a page: Chromium, Chrome or Edge."""
+    found = [path for name in NAMES if (path := shutil.which(name))]
+    if sys.platform == "win32":
+        roots = [os.environ.get(name) for name in ("PROGRAMFILES", "PROGRAMFILES(X86)", "LOCALAPPDATA")]
+        found += [str(Path(root) / name) for root in roots if root for name in _WINDOWS]
+    elif sys.platform == "darwin":
+        found += [f"/Applications/{name}.app/Contents/MacOS/{name}" for name in _MAC]
+    return [path for path in dict.fromkeys(found) if Path(path).is_file()]
+
+
+def write_pdf(html: str, out: Path, seconds: float = SECONDS) -> None:
+    """Print a page into `out`, complete or not at all.
+
+    Raises:
+        UserError: no browser is there, none of them printed, or `out` cannot be written.
+    """
+    found = browsers()
+    if not found:
+        raise UserError("No PDF was made.", "Chromium, Chrome or Edge makes it, and none of them is on this machine.",
+                        "Write the report as HTML (a name that ends with .html), open it and print it, or install "
+                        "Chromium.")
+    said = ""
+    for browser in found:
+        data, said = _print(browser, html, seconds)
+        if data:
+            try:
+                return files.write_atomically(out, data)
+            except OSError as error:
+                raise from_os_error(error, "write the report") from error
+    raise UserError("No PDF was made.", f"{Path(found[-1]).name} did not print the page. {said}".strip(),
+                    "Write the report as HTML (a name that ends with .html), open it and print it.")
+
+
+def _print(browser: str, html: str, seconds: float) -> tuple[bytes, str]:
+    """The PDF's bytes, or none and the browser's last words."""
+    with tempfile.TemporaryDirectory(prefix="slmstudio-pdf-", dir=_place(browser), ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        page, printed = folder / "report.html", folder / "report.pdf"
+        page.write_text(html, encoding="utf-8")
+        command = [browser, "--headless=new", "--disable-gpu", *OFFLINE, f"--user-data-dir={folder / 'profile'}",
+                   "--no-pdf-header-footer", f"--print-to-pdf={printed}", page.as_uri()]
+        if sys.platform == "linux" and os.geteuid() == 0:
+            command.insert(1, "--no-sandbox")  # Chromium refuses to start as root with it
+        said = _run(command, folder, seconds)
+        data = printed.read_bytes() if printed.is_file() else b""
+        return (data if data.startswith(b"%PDF-") else b""), said
+
+
+def _run(command: list[str], folder: Path, seconds: float) -> str:
+    """Run to the end, or end the whole process tree after `seconds`. Returns the last line that it printed."""
+    log = folder / "log.txt"
+    try:
+        with open(log, "wb") as output:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder,
+                                       **jobs.detached())
+    except OSError as error:
+        return f"It cannot be started: {error.strerror}."
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        _end_tree(process)
+        return f"It did not end within {seconds:g} seconds."
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return f"It said: {lines[-1]}" if lines else ""
+
+
+def _end_tree(process: subprocess.Popen[bytes]) -> None:
+    import psutil
+
+    try:
+        parent = psutil.Process(process.pid)
+        tree = [*parent.children(recursive=True), parent]
+    except psutil.NoSuchProcess:
+        return
+    for each in tree:
+        try:
+            each.kill()
+        except psutil.NoSuchProcess:
+            continue
+    process.wait(timeout=5)
+
+
+def _place(browser: str) -> Path | None:
+    """Where its page and profile lie: a browser from a snap sees no other program's temporary folder."""
+    common = Path.home() / "snap" / Path(browser).name / "common"
+    return common if "/snap/" in browser and common.is_dir() else None

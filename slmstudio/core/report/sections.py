@@ -1,0 +1,237 @@
+"""The tables of the page: data, configuration, versions, curves, what came out, and every recorded figure."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.report import curves
+from slmstudio.core.report.gather import Facts
+from slmstudio.core.report.text import Table, exact, flat, moment
+from slmstudio.core.run.curves import Smoother
+from slmstudio.core.run.field_names import GROUPS, LABELS
+from slmstudio.core.words import format_bytes
+
+READ_AGAIN = 200 * 1024**2
+"""Bytes up to which a dataset is read once more, to name the rows that were left out."""
+MOST_PROBLEMS, MOST_STEPS = 20, 200
+SMOOTHED_FROM = 50
+DATA_WARNINGS = frozenset({"rows_left_out", "rows_cut", "rows_without_answer", "test_rows_learned", "data_changed"})
+
+
+def data_table(facts: Facts) -> Table:
+    config, hashes = facts.run.config, facts.record.get("hashes") or {}
+    plan = facts.history.plan
+    learned, held_out = exact(plan.get("train_rows")), exact(plan.get("eval_rows"))
+    rows: list[tuple[Any, ...]] = [("Learned", config.train_file, learned, hashes.get("train_file"))]
+    held = ("Held out", config.eval_file, held_out, hashes.get("eval_file")) if config.eval_file else \
+        ("Held out", f"split off {config.train_file}", held_out, hashes.get("train_file"))
+    return Table(("Used", "File", "Rows", "SHA-256 when the run was made"), "lmrm", [*rows, held])
+
+
+def left_out(facts: Facts) -> tuple[list[str], Table | None]:
+    """What the worker said about the rows, and the lines that could not be used, where the file is still the same."""
+    said = list(dict.fromkeys(str(event.get("message") or event.get("code")) for event in facts.warnings
+                              if event.get("code") in DATA_WARNINGS))
+    if not any(event.get("code") == "rows_left_out" for event in facts.warnings):
+        return said, None
+    rows: list[tuple[Any, ...]] = []
+    for name in ("train_file", "eval_file"):
+        path = getattr(facts.run.config, name)
+        rows += [(Path(path).name, exact(problem.line), problem.message)
+                 for problem in _problems(Path(path), (facts.record.get("hashes") or {}).get(name))] if path else []
+    if not rows:
+        return [*said, "Which rows these were is not told here: the file is gone, changed, or too large to read again."
+                ], None
+    if len(rows) > MOST_PROBLEMS:
+        said.append(f"The first {MOST_PROBLEMS} of {len(rows):,} problems:")
+    return said, Table(("File", "Line", "Why it was left out"), "wrw", rows[:MOST_PROBLEMS])
+
+
+def _problems(path: Path, sha256: str | None) -> list[Any]:
+    from slmstudio.core.data import reader
+
+    try:
+        if path.stat().st_size > READ_AGAIN:
+            return []
+        dataset = reader.read_dataset(path)
+    except (OSError, UserError):
+        return []
+    return dataset.problems if dataset.sha256 == sha256 else []
+
+
+def configuration(facts: Facts) -> list[tuple[str, list[tuple[str, str, str, Any]]]]:
+    """Every field of run.json below its heading: plain name, name in run.json, value, and the planner's reason."""
+    record = facts.record
+    reasons = record.get("reasons") if isinstance(record.get("reasons"), dict) else {}
+    notes = {"format", "kind", "protocol", "created", "versions", "hashes", "reasons"}
+    known = {name for names in GROUPS.values() for name in names}
+    groups = {**GROUPS, "Other": tuple(name for name in record if name not in known | notes)}
+    found = []
+    for title, names in groups.items():
+        rows = [(LABELS.get(name, name), name, _value(facts, name), (reasons or {}).get(name, ""))
+                for name in names if name in record]
+        if rows:
+            found.append((title, rows))
+    return found
+
+
+def _value(facts: Facts, name: str) -> str:
+    """A field's value; where another one won over it later, both."""
+    written = exact(facts.record[name])
+    text = "not set" if written is None or written == "" else written
+    if name in facts.adjusted and facts.adjusted[name] != facts.record[name]:
+        text += f" → {exact(facts.adjusted[name]) or 'not set'} (changed while it ran)"
+    return text
+
+
+def identity(facts: Facts) -> Table:
+    """What run.json holds beside the fields."""
+    record = facts.record
+    rows: list[tuple[Any, ...]] = [("Run folder", str(facts.run.folder))]
+    if isinstance(record.get("created"), int | float):
+        rows.append(("Made", moment(record["created"])))
+    rows += [(name.capitalize(), exact(record.get(name))) for name in ("format", "kind", "protocol") if name in record]
+    rows += [(f"SHA-256 of {name}", value) for name, value in flat(record.get("hashes") or {})]
+    return Table(("Record", "Value"), "lm", rows)
+
+
+def machines(facts: Facts) -> Table | None:
+    """Versions of the programs, and the machines that the run was on."""
+    rows: list[tuple[Any, ...]] = [(name, value) for name, value in (facts.record.get("versions") or {}).items()]
+    for machine in facts.machines:
+        rows += [("System", machine.get("system")), ("Processor", machine.get("cpu")),
+                 ("Cores", exact(machine.get("cores"))),
+                 ("Main memory", format_bytes(machine["ram_total"])
+                  if isinstance(machine.get("ram_total"), int | float) else None)]
+        cards = machine.get("gpus") or []
+        rows += [("GPU", f"{card.get('name')}" + (f", {format_bytes(card['memory_total'])}"
+                                                  if isinstance(card.get("memory_total"), int | float) else ""))
+                 for card in cards if isinstance(card, dict)] or [("GPU", "no NVIDIA GPU")]
+    return Table(("What", "Version or kind"), "lw", rows) if rows else None
+
+
+def plots(facts: Facts) -> list[dict[str, Any]]:
+    """Every curve that has points: title, picture (SVG), legend of (style, label), and whether it is wide."""
+    found = []
+    for number, plot in enumerate([_loss_plot(facts), *_step_plots(facts), *_time_plots(facts)]):
+        picture = curves.draw(plot, f"plot{number}")
+        if picture:
+            found.append({"title": plot.title, "picture": picture, "wide": plot.wide,
+                          "legend": [(curve.style, curve.label) for curve in plot.curves if len(curve.x)]})
+    return found
+
+
+def _loss_plot(facts: Facts) -> curves.Plot:
+    train, held_out = facts.history.series["train_loss"], facts.history.series["eval_loss"]
+    drawn = [curves.Curve("Train loss", "train", train.x, train.y)]
+    if len(train) >= SMOOTHED_FROM:
+        drawn = [curves.Curve("Train loss, each step", "faded", train.x, train.y),
+                 curves.Curve("Train loss, smoothed", "train", train.x, Smoother(0.9).extend(train.y))]
+    drawn.append(curves.Curve("Loss on held-out rows", "eval", held_out.x, held_out.y, dots=True))
+    used = facts.history.used_step
+    return curves.Plot("Loss, nats per token", "step", tuple(drawn), lambda value: f"{value:.3g}", wide=True,
+                       mark=None if used is None else (f"kept: step {used:,}", float(used)))
+
+
+def _step_plots(facts: Facts) -> list[curves.Plot]:
+    lines = (("learning_rate", "Learning rate", "extra", lambda value: f"{value:.3g}"),
+             ("grad_norm", "Gradient norm", "teal", lambda value: f"{value:.3g}"),
+             ("tokens_per_second", "Speed, tokens per second", "pink", lambda value: f"{value:,.0f}"))
+    series = facts.history.series
+    return [curves.Plot(title, "step", (curves.Curve(title, style, series[name].x, series[name].y),), form,
+                        from_zero=True) for name, title, style, form in lines]
+
+
+def _time_plots(facts: Facts) -> list[curves.Plot]:
+    found = []
+    for name, title, style, unit, limit, said in _SENSED:
+        series, bound = facts.history.series[name], facts.history.limits.get(limit)
+        found.append(curves.Plot(
+            title, "seconds of work",
+            (curves.Curve(title, style, series.x, [value / unit for value in series.y]),),
+            lambda value: f"{value:,.4g}", from_zero=name != "temperature_c",
+            limits=() if bound is None else ((said, bound / unit),)))
+    return found
+
+
+_SENSED = (("temperature_c", "GPU temperature, °C", "eval", 1, "slowdown_c", "slows down at"),
+           ("power_w", "GPU power, W", "extra", 1, "power_limit_w", "power limit"),
+           ("memory_used", "GPU memory, GB", "teal", 1024**3, "memory_total", "all there is:"),
+           ("process_memory", "Main memory of the worker, GB", "teal", 1024**3, "", ""))
+"""Field, title, style, size of the unit, field of the limit and what it is called."""
+
+
+def evals_table(facts: Facts) -> Table | None:
+    """Every evaluation while it learned, with all its figures."""
+    return _events_table(facts.evals, ("global_step", "eval_loss", "seconds"))
+
+
+def steps_table(facts: Facts) -> tuple[Table | None, str]:
+    """The steps with all their figures; of a long run some, evenly spread, and a sentence that says so."""
+    steps, note = facts.steps, ""
+    if len(steps) > MOST_STEPS:
+        last = len(steps) - 1
+        picked = sorted({round(index * last / (MOST_STEPS - 1)) for index in range(MOST_STEPS)})
+        note = f"{len(picked):,} of {len(steps):,} steps, evenly spread; events.jsonl has them all."
+        steps = [steps[index] for index in picked]
+    return _events_table(steps, ("global_step", "epoch", "train_loss", "learning_rate", "grad_norm",
+                                 "tokens_per_second", "tokens", "step_seconds")), note
+
+
+def _events_table(events: list[dict[str, Any]], first: tuple[str, ...]) -> Table | None:
+    dull = {"protocol", "time", "type", "seconds_left", "non_finite"}
+    names = dict.fromkeys(name for event in events for name, value in event.items()
+                          if name not in dull and (value is None or isinstance(value, int | float)))
+    order = [*(name for name in first if name in names), *(name for name in names if name not in first)]
+    rows = [tuple(_figure(event, name) for name in order) for event in events]
+    return Table(tuple(name.replace("_", " ") for name in order), "r" * len(order), rows) if rows else None
+
+
+def _figure(event: dict[str, Any], name: str) -> str | None:
+    flags = event.get("non_finite")
+    return str(flags[name]) if isinstance(flags, dict) and name in flags else exact(event.get(name))
+
+
+def step_figures(facts: Facts) -> Table | None:
+    """First, last, lowest, highest and mean of each curve over steps."""
+    rows = []
+    for name in ("train_loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second"):
+        series = facts.history.series[name]
+        points = [(y, x) for x, y in zip(series.x, series.y, strict=True) if math.isfinite(y)]
+        if points:
+            low, high = min(points), max(points)
+            rows.append((name.replace("_", " "), f"{points[0][0]:.4g}", f"{points[-1][0]:.4g}",
+                         f"{low[0]:.4g} at {low[1]:,.0f}", f"{high[0]:.4g} at {high[1]:,.0f}",
+                         f"{sum(y for y, _ in points) / len(points):.4g}", exact(len(points)),
+                         exact(len(series) - len(points))))
+    head = ("Figure", "First", "Last", "Lowest, at step", "Highest, at step", "Mean", "Points", "No number")
+    return Table(head, "lrrrrrrr", rows) if rows else None
+
+
+def outcome_table(facts: Facts) -> Table | None:
+    """Every value of outcome.json, the traceback apart."""
+    rows = [(name, "none" if value == "" else exact(value)) for name, value in flat(
+        {name: value for name, value in facts.outcome.items() if name not in ("details", "time")})]
+    if isinstance(facts.outcome.get("time"), int | float):
+        rows.insert(0, ("written", moment(facts.outcome["time"])))
+    return Table(("In outcome.json", "Value"), "mw", rows) if rows else None
+
+
+def plan_table(facts: Facts) -> Table | None:
+    """Every figure of the plan event."""
+    rows = [(name.replace("_", " "), exact(value)) for name, value in flat(facts.history.plan)
+            if name not in ("protocol", "time", "type")]
+    return Table(("As the worker counted", "Figure"), "lr", rows) if rows else None
+
+
+def files_table(facts: Facts) -> Table | None:
+    rows = [(name, format_bytes(size), digest) for name, size, digest in facts.result_files]
+    return Table(("File of the result", "Size", "SHA-256"), "mrm", rows) if rows else None
+
+
+def checkpoints_table(facts: Facts) -> Table | None:
+    rows = [(each.path.name, exact(each.global_step), exact(each.eval_loss)) for each in facts.kept]
+    return Table(("Checkpoint kept", "Step", "Eval loss"), "mrr", rows) if rows else None

@@ -1,0 +1,174 @@
+"""The first page: what was done and whether it is better, in sentences; and what nobody has checked."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from slmstudio.core import words
+from slmstudio.core.report.evaluations import METRICS, Evaluation, interval, newest
+from slmstudio.core.report.gather import Facts
+from slmstudio.core.report.text import exact, rounded
+from slmstudio.core.report.timeline import device_name
+from slmstudio.core.run.field_names import METHODS, OBJECTIVES
+
+MOST_VERDICTS = 6
+STATES = {
+    "finished": "The run finished", "stopped": "The run was stopped by the user and what it had learned was kept",
+    "paused": "The run is paused", "cancelled": "The run was cancelled and nothing was kept",
+    "failed": "The run failed", "crashed": "The run crashed: its process ended without a word",
+    "running": "The run is still going on", "new": "The run was never started",
+}
+NOT_EVALUATED = ("Not evaluated yet: nothing here says whether its answers are better than the base model's. "
+                 "The command slmstudio evaluate measures that.")
+
+
+def sentences(facts: Facts) -> list[str]:
+    """What was done, on what, and how it went."""
+    config, run = facts.run.config, facts.run
+    learned, held_out = facts.history.plan.get("train_rows"), facts.history.plan.get("eval_rows")
+    train, held = Path(config.train_file).name, Path(config.eval_file or config.train_file).name
+    rows = f"{exact(learned)} rows of {train}" if learned else f"the rows of {train}"
+    said = [f"{facts.base.name} was tuned by {METHODS.get(config.method, config.method)}. It learned "
+            f"{OBJECTIVES.get(config.objective, config.objective)}: {rows}.",
+            f"{exact(held_out)} rows of {held} were held out: they were never learned, only used to measure."
+            if held_out else "No rows are known to have been held out."]
+    steps = f"{run.steps:,} of {run.total_steps:,} steps" if run.total_steps else f"{run.steps:,} steps"
+    device = facts.history.plan.get("device")
+    where = f" on {device_name(device)}" if device else ""
+    said.append(f"{STATES.get(run.state, run.state)}: {steps} in {words.format_duration(run.seconds)} of work{where}."
+                + _troubles(facts))
+    if run.error:
+        said.append(f"What it said: {run.error.get('what', '')} {run.error.get('why', '')}".strip())
+    said += loss_sentences(facts)
+    said += export_sentences(facts)
+    return said
+
+
+def _troubles(facts: Facts) -> str:
+    line = facts.timeline
+    found = [(line.crashes, "its process ended without a word", "times"), (line.pauses, "it was paused", "times")]
+    parts = [f"{what} {'once' if count == 1 else f'{count} {unit}'}" for count, what, unit in found if count]
+    return f" On the way {' and '.join(parts)}." if parts else ""
+
+
+def loss_sentences(facts: Facts) -> list[str]:
+    before, after = facts.run.eval_loss_before, facts.run.eval_loss_after
+    used, steps = facts.history.used_step, facts.run.steps
+    said = []
+    if before is None or after is None or not (math.isfinite(before) and math.isfinite(after)):
+        said.append("The loss on held-out rows was not measured before and after.")
+    elif len(facts.evals) > 1:
+        way = "fell" if after < before else "rose" if after > before else "stayed"
+        change = f" ({(after - before) / before:+.0%})".replace("-", "−") if before > 0 else ""
+        said.append(f"The loss on held-out rows {way} from {rounded(before)} to {rounded(after)}{change}; lower is "
+                    "better.")
+    if used is not None and used != steps:
+        said.append(f"The result holds the weights of step {used:,}, where that loss was lowest, not of the last one.")
+    if facts.history.overfit_step is not None:
+        said.append(f"After step {facts.history.overfit_step:,} the loss on held-out rows rose again: the model had "
+                    "begun to learn its rows by heart.")
+    return said
+
+
+def export_sentences(facts: Facts) -> list[str]:
+    files = [export for export in facts.exports if export.path.is_file()]
+    if not files:
+        return []
+    failed = [export.path.name for export in files if export.parity.get("passed") is False]
+    passed = sum(export.parity.get("passed") is True for export in files)
+    which = "The exported file was" if passed == len(files) == 1 else \
+        f"{passed:,} of {len(files):,} exported files {'was' if passed == 1 else 'were'}"
+    text = f"{which} proven to answer as the model that was trained."
+    return [text + (f" NOT equal: {', '.join(failed)}." if failed else "")]
+
+
+def verdicts(facts: Facts) -> list[tuple[str, str]]:
+    """(tone, sentence) on whether it is better; one sentence when nobody looked."""
+    main, benchmarks = newest(facts.evaluations)
+    if main is None and not benchmarks:
+        return [("warn", NOT_EVALUATED)]
+    said = [verdict for each in filter(None, (main, *benchmarks)) for verdict in _of_evaluation(each)]
+    if main is None:
+        said.append(("warn", "No test set of one's own was evaluated, only benchmarks."))
+    return said
+
+
+def _of_evaluation(evaluation: Evaluation) -> list[tuple[str, str]]:
+    tones = {"better": "ok", "worse": "bad"}
+    what = evaluation.benchmark or Path(str((evaluation.scores.get("test") or {}).get("path") or "the test set")).name
+    if not evaluation.comparisons:
+        found = [f"{model.get('name')} {METRICS.get(name, name)} {interval((model.get('scores') or {}).get(name))}"
+                 for model in evaluation.models for name in evaluation.metrics[:1]]
+        return [("", f"{what}: {'; '.join(found)}. Nothing was compared.")]
+    pair = evaluation.pair
+    first = [each for each in evaluation.comparisons if (str(each.get("of")), str(each.get("with"))) == pair]
+    return [(tones.get(str(each.get("verdict")), ""), f"{what}: {each.get('sentence') or each.get('verdict')}")
+            for each in first[:MOST_VERDICTS]]
+
+
+def tiles(facts: Facts) -> list[tuple[str, str, str]]:
+    """(label, figure, small print) of the few figures that matter most."""
+    run = facts.run
+    before, after = run.eval_loss_before, run.eval_loss_after
+    found = []
+    if before is not None and after is not None and len(facts.evals) > 1:
+        found.append(("Loss on held-out rows", f"{rounded(before)} → {rounded(after)}",
+                      "before → after, lower is better"))
+    main, _ = newest(facts.evaluations)
+    if main and main.pair and main.main_metric:
+        of, base = main.pair
+        scores = [main.score(name, main.main_metric) for name in (base, of)]
+        if all(scores):
+            found.append((METRICS.get(main.main_metric, main.main_metric).rstrip(" ↓"),
+                          " → ".join(f"{score['value']:,.1f}" for score in scores if score), f"{base} → {of}"))
+    found.append(("Work", words.format_duration(run.seconds), f"{run.steps:,} steps"))
+    speed = [value for value in facts.history.series["tokens_per_second"].y if math.isfinite(value)]
+    if speed:
+        found.append(("Speed", f"{sum(speed) / len(speed):,.0f} tokens/s", "mean of all steps"))
+    if facts.heat.joules is not None:
+        found.append(("Energy of the GPU", f"{facts.heat.joules / 3600:,.1f} Wh",
+                      "the card's own counter" if facts.heat.counted else "power summed up over time"))
+    return found
+
+
+def not_checked(facts: Facts) -> list[str]:
+    """What this report cannot vouch for."""
+    main, benchmarks = newest(facts.evaluations)
+    open_points = []
+    if main is None:
+        open_points.append("Whether the answers are better than the base model's: no evaluation on a test set.")
+    else:
+        test = main.scores.get("test") or {}
+        if test.get("trained_on"):
+            open_points.append(f"How it does on rows it never saw, without doubt: {exact(test['trained_on'])} of "
+                               f"{exact(test.get('rows'))} test rows are among the rows that it learned.")
+        open_points += [f"How well it does by {name}: the test rows are not tagged." for key, name in
+                        (("by_category", "category"), ("by_language", "language"))
+                        if not any(model.get(key) for model in main.models)]
+        if not main.scores.get("judge"):
+            open_points.append("Whether a person would prefer the answers: scores compare them with reference answers; "
+                               "no judge read them.")
+    if not benchmarks:
+        open_points.append("Whether general knowledge was kept: no benchmark was run.")
+    open_points += _unproven(facts)
+    if not facts.base.licence:
+        open_points.append("The licence of the base model: it is not stated in its folder.")
+    open_points.append("The base model's weights: their hash is not recorded, those of config.json and tokenizer.json "
+                       "are." if facts.record.get("hashes") else "Which files were used: no hash is recorded.")
+    return [*open_points,
+            "Harmful, biased or untrue answers: no test of them was made.",
+            "Whether the rows hold personal data, and whether they may be used for training: nobody looked here."]
+
+
+def _unproven(facts: Facts) -> list[str]:
+    files = [export for export in facts.exports if export.path.is_file()]
+    if not files:
+        return ["Exports: there is none, so no file was compared with what was trained."]
+    open_points = [f"Whether {export.path.name} answers as the model that was trained: it has no proof beside it."
+                   for export in files if not export.parity]
+    for export in files:
+        names = [str(check.get("name")) for check in export.parity.get("checks") or [] if check.get("passed") is None]
+        if names:
+            open_points.append(f"{export.path.name}: {', '.join(names)} could not be measured.")
+    return open_points

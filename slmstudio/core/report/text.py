@@ -1,0 +1,101 @@
+"""Text of any origin, made safe to look at, and figures written without loss."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import unicodedata
+from dataclasses import dataclass
+from typing import Any
+
+LONGEST_TEXT, LONGEST_NAME = 1500, 400
+"""Characters of an answer, and of a name, that are shown."""
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Bidi controls that can make text look like another one. The marks that a script needs (LRM, RLM, ZWJ) stay."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page.
+
+    Attributes:
+        head: names of the columns.
+        align: one letter a column: "l" text, "r" figures, "m" fixed width (hashes, paths), "w" words of any length.
+        rows: cells; None shows as a dash.
+    """
+
+    head: tuple[str, ...]
+    align: str
+    rows: list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A text as the page shows it, and a sentence when it does not show all of it."""
+
+    text: str
+    note: str = ""
+
+
+def visible(text: str) -> str:
+    """`text` with what one cannot see written out: control characters, half characters, and bidi overrides.
+
+    >>> visible("a\\u202eb\\x00")
+    'a[U+202E]b[U+0000]'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(f"[U+{ord(c):04X}]" if _is_hidden(c) else c for c in text)
+
+
+def _is_hidden(character: str) -> bool:
+    return character in _TURNING or (character not in "\n\t" and unicodedata.category(character) in ("Cc", "Cs"))
+
+
+def shortened(text: str, limit: int = LONGEST_TEXT) -> Cut:
+    """At most `limit` characters of a text."""
+    if len(text) <= limit:
+        return Cut(text)
+    return Cut(text[:limit] + "…", f"Cut here: {limit:,} of {len(text):,} characters are shown.")
+
+
+def exact(value: Any) -> str | None:
+    """A JSON value as it is, with nothing rounded.
+
+    >>> exact(2e-4), exact(1024), exact(3.0), exact(True), exact(["a", "b"])
+    ('0.0002', '1,024', '3', 'yes', 'a, b')
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if math.isfinite(value) and value == int(value) and abs(value) < 1e15 else repr(value)
+    if isinstance(value, list):
+        return ", ".join(exact(each) or "not set" for each in value) or "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def rounded(value: float | None, digits: int = 3) -> str:
+    """A figure for a sentence."""
+    return "no number" if value is None or not math.isfinite(value) else f"{value:,.{digits}f}"
+
+
+def moment(seconds: float) -> str:
+    """A point in time with its zone: "2026-11-25 10:41:07 +0530"."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        return "unknown time"
+
+
+def flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
+    """All single values below a JSON value, each with its path of keys: [("parity.nmse", 1e-9)]."""
+    if isinstance(value, dict):
+        return [pair for key, each in value.items() for pair in flat(each, f"{name}.{key}" if name else str(key))]
+    if isinstance(value, list) and any(isinstance(each, (dict, list)) for each in value):
+        return [pair for number, each in enumerate(value) for pair in flat(each, f"{name}[{number}]")]
+    return [(name, value)]

@@ -1,0 +1,179 @@
+"""What happened in a run, as lines: told events, crashes between attempts, what the user or want of memory changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from slmstudio.core import jobs, words
+from slmstudio.core.report.text import exact, rounded
+from slmstudio.core.run.field_names import LABELS
+from slmstudio.core.run.history import TOLD
+
+MOST_LINES = 150
+_EVERYDAY = frozenset({"eval", "checkpoint_saved"})
+"""Events that a long run has hundreds of; the evaluations have a table of their own."""
+_REASONS = {"requested": "asked for by the user", "stop": "before stopping", "free": "before its memory was freed",
+            "best": "the best so far", "end": "at the end"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the timeline.
+
+    Attributes:
+        time: seconds since 1970, or None where the event has no time.
+        work: seconds of work at that moment.
+        tone: "warn" for what an approver should notice, "bad" for a failure, else "".
+        everyday: left out first when there are too many lines.
+    """
+
+    time: float | None
+    work: float
+    text: str
+    tone: str = ""
+    everyday: bool = False
+
+
+class Timeline:
+    """Takes a run's events in their order.
+
+    Attributes:
+        lines: what happened.
+        crashes: attempts that ended without a word.
+        pauses: how often it was paused.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+        self.crashes = self.pauses = 0
+        self._at_work = self._anew = False
+
+    def add(self, event: dict[str, Any], work: float, is_best: bool) -> None:
+        """
+        Args:
+            work: seconds of work so far.
+            is_best: whether an `eval` event is the best so far.
+        """
+        kind, moment = str(event.get("type")), event.get("time")
+        time = float(moment) if isinstance(moment, int | float) else None
+        if kind == "job_started" and self._at_work and not self._anew:
+            self.crashes += 1
+            self.lines.append(Line(None, work, "The worker before had ended without a word: it crashed, was killed, or "
+                                               "the machine went down", "bad"))
+        text = describe(event, is_best)
+        if text:
+            self.lines.append(Line(time, work, text, tone(event), kind in _EVERYDAY))
+        self._remember(kind)
+
+    def _remember(self, kind: str) -> None:
+        self.pauses += kind == "paused"
+        if kind == "job_started":
+            self._at_work, self._anew = True, False
+        elif kind == "job_ended":
+            self._at_work = False
+        elif kind in ("adjusted", jobs.MEMORY_KILL):
+            self._anew = True  # the next start is the program's own
+
+
+def fitting(lines: list[Line], most: int = MOST_LINES) -> tuple[list[Line], str]:
+    """The lines that fit into the page, and a sentence on what was left out."""
+    if len(lines) <= most:
+        return lines, ""
+    kept = [line for line in lines if not line.everyday]
+    note = f"{len(lines) - len(kept):,} evaluations and checkpoints are left out here; events.jsonl has them all."
+    if len(kept) > most:
+        half = most // 2
+        note = (f"{len(lines):,} lines are too many for a page: the first and the last {half} that are neither "
+                "evaluations nor checkpoints are shown; events.jsonl has them all.")
+        kept = [*kept[:half], *kept[-half:]]
+    return kept, note
+
+
+def describe(event: dict[str, Any], is_best: bool = False) -> str:
+    """An event as a line; "" for what needs none."""
+    kind = str(event.get("type"))
+    if kind not in TOLD and kind not in ("eval", jobs.MEMORY_KILL):
+        return ""
+    if kind == "eval":
+        loss = event.get("eval_loss")
+        return f"Eval loss {rounded(loss, 4)} at step {_step(event)}" + (", the best so far" if is_best else "")
+    if kind in _TEXTS:
+        return _TEXTS[kind](event)
+    return str(event.get("message") or event.get("code") or "").rstrip(".")
+
+
+def tone(event: dict[str, Any]) -> str:
+    kind = event.get("type")
+    if kind == jobs.MEMORY_KILL or (kind == "job_ended" and event.get("state") in ("failed", "crashed")):
+        return "bad"
+    asleep = kind == "sleep_prevented" and event.get("on") is False
+    return "warn" if asleep or kind in ("warning", "adjusted", "overfitting", "suspended", "changed") else ""
+
+
+def _step(event: dict[str, Any]) -> str:
+    return exact(event.get("global_step")) or "?"
+
+
+def _plan(event: dict[str, Any]) -> str:
+    return (f"{words.format_count(_number(event, 'trainable_parameters'))} of "
+            f"{words.format_count(_number(event, 'parameters'))} parameters learn, from "
+            f"{exact(event.get('train_rows')) or '?'} rows in {exact(event.get('total_steps')) or '?'} steps, on "
+            f"{device_name(event.get('device'))}")
+
+
+def device_name(device: Any) -> str:
+    """PyTorch's name of a device, for a person."""
+    return "the processor" if device == "cpu" else str(device or "a device that was not noted")
+
+
+def _number(event: dict[str, Any], name: str) -> float:
+    value = event.get(name)
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _saved(event: dict[str, Any]) -> str:
+    reason = _REASONS.get(str(event.get("reason")), "")
+    return f"Checkpoint saved at step {_step(event)}" + (f", {reason}" if reason else "")
+
+
+def _changed(event: dict[str, Any]) -> str:
+    return (f"Changed by the user at step {_step(event)}: learning rate {exact(event.get('learning_rate')) or '?'}, "
+            f"{exact(event.get('total_steps')) or '?'} steps in all")
+
+
+def _adjusted(event: dict[str, Any]) -> str:
+    changes, was = event.get("changes"), event.get("was")
+    before = was if isinstance(was, dict) else {}
+    named = ", ".join(f"{LABELS.get(name, name)} {exact(before.get(name)) or 'not set'} → {exact(value) or 'not set'}"
+                      for name, value in changes.items()) if isinstance(changes, dict) else ""
+    return (str(event.get("message") or "The run goes on with other values").rstrip(".")
+            + (f" ({named})" if named else ""))
+
+
+def _sleep(event: dict[str, Any]) -> str:
+    return f"The machine might have fallen asleep: {event.get('reason') or 'no reason given'}" \
+        if event.get("on") is False else ""
+
+
+def _suspended(event: dict[str, Any]) -> str:
+    return (f"Stood still for {words.format_duration(_number(event, 'seconds'))} "
+            f"({exact(event.get('seconds')) or '?'} s), as the machine slept; not counted as work")
+
+
+_TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "job_started": lambda event: "Worker started",
+    "plan": _plan,
+    "resumed_from": lambda event: f"Went on from the checkpoint of step {_step(event)}",
+    "checkpoint_saved": _saved,
+    "paused": lambda event: f"Paused at step {_step(event)}" + (
+        ", as the disk was full" if event.get("reason") == "disk_full" else ""),
+    "resumed": lambda event: f"Went on at step {_step(event)}",
+    "changed": _changed,
+    "adjusted": _adjusted,
+    "sleep_prevented": _sleep,
+    "suspended": _suspended,
+    "job_ended": lambda event: f"Ended: {event.get('state') or 'unknown'}",
+    jobs.MEMORY_KILL: lambda event: "The system had ended the worker because memory ran out",
+}

@@ -1,0 +1,110 @@
+"""Every figure of a run's files stands in its report."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from report_run import add_rows, finished, parity, scores
+
+from slmstudio.core import files, jobs
+from slmstudio.core.report.text import exact, flat, moment
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.field_names import GROUPS, LABELS, differences
+
+
+def missing(values: list[tuple[str, Any]], text: str) -> list[tuple[str, Any]]:
+    """Those of `values` that a reader does not find, each as a word of its own and nothing rounded."""
+    words = f" {text} "
+
+    def stands(value: Any) -> bool:
+        if value is None or value == "" or isinstance(value, bool):
+            return True
+        written = " ".join(str(exact(value)).split())
+        return any(f"{before}{written}{after}" in words for before in ' "(“' for after in ' ,.;)”"')
+
+    return [(name, value) for name, value in values if not stands(value)]
+
+
+def test_the_search_itself_can_fail():
+    assert missing([("rank", 24)], "Rank 240 and 1.24") == [("rank", 24)]
+    assert missing([("rank", 24), ("off", False), ("none", None)], "Rank 24") == []
+
+
+def test_every_value_of_run_json_and_outcome_json(tmp_path, page):
+    run = finished(tmp_path)
+    shown = page(run.folder).text
+    record = json.loads((run.folder / jobs.RUN).read_text())
+    assert len(flat(record)) > 50
+    assert missing([pair for pair in flat(record) if pair[0] != "created"], shown) == []
+    assert moment(record["created"]) in shown
+    outcome = json.loads((run.folder / jobs.OUTCOME).read_text())
+    assert missing([pair for pair in flat(outcome) if pair[0] != "time"], shown) == []
+    assert moment(outcome["time"]) in shown
+
+
+def test_fields_that_are_on_or_off_say_so(tmp_path, page):
+    shown = page(finished(tmp_path, packing=True, use_dora=False).folder).text
+    assert "Packing packing yes" in shown and "DoRA use_dora no" in shown
+
+
+def test_every_figure_of_the_events(tmp_path, page):
+    run = finished(tmp_path)
+    shown = page(run.folder).text
+    wanted = [(f"{event['type']} {name}", value) for event in jobs.Job(run.folder).events()
+              if event["type"] in ("step", "eval", "plan") for name, value in event.items()
+              if name not in ("protocol", "time", "type", "seconds_left")]
+    assert len(wanted) > 400
+    assert missing(wanted, shown) == []
+
+
+def test_scores_parity_and_heat(tmp_path, page):
+    run = finished(tmp_path)
+    run.export(parity=parity())
+    run.evaluate(scores=scores())
+    shown = page(run.folder).text
+    for words in ("52.4 (49.2 to 55.6)", "21.3 (18.1 to 24.5)", "1.270 (1.160 to 1.380)", "+31.1", "+27.9 to +34.2",
+                  "< 0.001", "88.5", "41.7", "better (52.4 against 21.3 chrF++, p < 0.001)",
+                  "3 of these rows are among the rows that it learned"):
+        assert words in shown, words
+    for words in ("3,874 of 3,874", "1.9e-02", "under 0.7", "12" * 32, "4,100 bytes", "not measured"):
+        assert words in shown, words
+    assert "70 °C 72 °C 74 °C 93 °C 5" in shown and "150 W 150 W 150 W 170 W" in shown
+    assert "Energy of the GPU: 0.17 Wh (600 J), power summed up over the time in which it was read" in shown
+    assert "Intel Core i5-10400" in shown and "NVIDIA GeForce RTX 3060, 12 GB" in shown
+
+
+def test_values_that_came_later_are_shown_beside_those_of_run_json(tmp_path, page):
+    run = finished(tmp_path, micro_batch_size=8)
+    files.write_atomically(run.folder / "adjustments.json", json.dumps({"values": {"micro_batch_size": 4}}))
+    assert "micro_batch_size 8 → 4 (changed while it ran)" in page(run.folder).text
+
+
+def test_a_field_of_another_version_is_shown_too(tmp_path, page):
+    run = finished(tmp_path)
+    run.record["colour_of_the_run"] = "blue"
+    files.write_atomically(run.folder / jobs.RUN, json.dumps(run.record))
+    assert "colour_of_the_run blue" in page(run.folder).text
+
+
+def test_rows_that_were_left_out_are_named_with_their_line(tmp_path, page):
+    run = finished(tmp_path)
+    run.tell("warning", code="rows_left_out", message="1 problems in rows.jsonl: those rows are left out.")
+    path = add_rows(run, ['{"instruction": "a", "output": "b"}', '{"instruction": "no answer"}'])
+    shown = page(run.folder).text
+    assert "1 problems in rows.jsonl" in shown and "rows.jsonl 2 " in shown
+    path.write_text('{"instruction": "other", "output": "rows"}\n')
+    assert "Which rows these were is not told here" in page(run.folder).text
+
+
+def test_every_field_of_a_run_has_a_name_and_a_place():
+    fields = set(RunConfig.__dataclass_fields__) - {"reasons"}
+    placed = [name for names in GROUPS.values() for name in names]
+    assert fields == set(LABELS) == set(placed) and len(placed) == len(set(placed))
+
+
+def test_only_fields_that_differ_and_matter():
+    first = {"name": "a", "threads": 2, "lora_rank": 16, "seed": 1, "train_file": "x"}
+    second = {"name": "b", "threads": 8, "lora_rank": 4, "seed": 1, "train_file": "x", "new_field": True}
+    assert differences([first, second, first]) == [("lora_rank", [16, 4, 16]), ("new_field", [None, True, None])]
+    assert differences([first]) == []
