@@ -37,9 +37,9 @@ class Comparison:
         scores = dict.fromkeys((model, metric) for run in self.runs for model, found in run["scores"].items()
                                for metric in found)
         for model, metric in scores:
-            name = evaluations.METRICS.get(metric, metric)
             found = [(run["scores"].get(model) or {}).get(metric) for run in self.runs]
-            lines.append((f"{name}, {model}", *(evaluations.interval(score) or "–" for score in found)))
+            name = f"{evaluations.metric_name(metric)}, {model}"
+            lines.append((name, *(evaluations.interval(score, metric) or "–" for score in found)))
         if any(run["scores"] for run in self.runs):
             lines.append(("Test set", *(str(run["test"] or "not evaluated") for run in self.runs)))
         return lines

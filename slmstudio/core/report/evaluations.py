@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs
-from slmstudio.core.report.text import Table, exact
+from slmstudio.core.evaluation.metrics import METRICS
+from slmstudio.core.report.text import Table, exact, finite
 
 SCORES = "scores.json"
-SHOWN_ROWS = 10
-METRICS = {
-    "loss": "Loss, nats per token ↓", "perplexity": "Perplexity ↓", "exact": "Exact match, %",
-    "normalised": "Match, normalised, %", "numeric": "Number right, %", "accuracy": "Accuracy, %",
-    "accuracy_norm": "Accuracy by length, %", "chrf": "chrF++", "bleu": "BLEU", "rouge_l": "ROUGE-L",
-}
-"""Scores by their key; an arrow down: lower is better."""
-LOWER_IS_BETTER = frozenset({"loss", "perplexity"})
 
 
 @dataclass(frozen=True)
@@ -54,9 +46,14 @@ class Evaluation:
         return [each for each in self.scores.get("comparisons") or [] if isinstance(each, dict)]
 
     @property
+    def main_comparisons(self) -> list[dict[str, Any]]:
+        """Those in the score that was chosen to judge by; all of them where none is marked."""
+        return [each for each in self.comparisons if each.get("main")] or self.comparisons
+
+    @property
     def pair(self) -> tuple[str, str] | None:
         """Names of the model in question and of the one it is held against; None with a single model."""
-        for each in self.comparisons:
+        for each in self.main_comparisons:
             return str(each.get("of")), str(each.get("with"))
         names = [str(model.get("name")) for model in self.models]
         return (names[1], names[0]) if len(names) > 1 else None
@@ -71,15 +68,21 @@ class Evaluation:
 
     @property
     def metrics(self) -> list[str]:
-        """All metrics that a model has, the known ones in their order."""
+        """All scores that a model has, the known ones in their order."""
         found = dict.fromkeys(name for model in self.models for name in model.get("scores") or {})
         return [*(name for name in METRICS if name in found), *(name for name in found if name not in METRICS)]
 
     @property
     def main_metric(self) -> str | None:
-        """The metric by which rows are ranked: the first one compared, else the last one there is."""
-        compared = [str(each.get("metric")) for each in self.comparisons]
-        return next(iter(compared), None) or next(reversed(self.metrics), None)
+        """The score to judge by: the one that is marked, else the first there is."""
+        compared = [str(each.get("metric")) for each in self.main_comparisons]
+        return next(iter([*compared, *self.metrics]), None)
+
+
+def metric_name(key: Any) -> str:
+    """A score as people read it; an arrow down: lower is better."""
+    known = METRICS.get(str(key))
+    return str(key) if known is None else known.name + ("" if known.higher_is_better else " ↓")
 
 
 def read_evaluations(run: Path) -> list[Evaluation]:
@@ -122,73 +125,84 @@ def newest(evaluations: list[Evaluation]) -> tuple[Evaluation | None, list[Evalu
 
 
 def score_table(evaluation: Evaluation) -> Table:
-    """A row a model: its scores with their 95 % intervals, rows, speed and length of answers."""
-    metrics = evaluation.metrics
-    rows = []
-    for model in evaluation.models:
-        speed = model.get("speed") or {}
-        scores = model.get("scores") or {}
-        rows.append((model.get("name"), *(interval(scores.get(name)) for name in metrics), exact(model.get("rows")),
-                     exact(model.get("skipped")), _one_digit(speed.get("tokens_per_second")),
-                     _one_digit(speed.get("answer_tokens"))))
-    head = ("Model", *(METRICS.get(name, name) for name in metrics), "Rows", "Skipped", "Tokens/s", "Tokens an answer")
-    return Table(head, "w" + "r" * (len(head) - 1), rows)
+    """A row a score, a column a model: scores with their 95 % intervals, rows, speed and length of answers."""
+    models = evaluation.models
+    rows: list[tuple[Any, ...]] = [
+        (metric_name(key), *(_stacked((model.get("scores") or {}).get(key), key) for model in models))
+        for key in evaluation.metrics]
+    speeds = [model.get("speed") or {} for model in models]
+    rows += [("Rows answered", *(exact(model.get("rows")) for model in models)),
+             ("Rows skipped", *(exact(model.get("skipped")) for model in models)),
+             ("Tokens a second", *(_one_digit(speed.get("tokens_per_second")) for speed in speeds)),
+             ("Tokens an answer, mean", *(_one_digit(speed.get("answer_tokens")) for speed in speeds)),
+             ("Answers cut at the limit", *(exact(speed.get("cut")) for speed in speeds))]
+    return Table(("Score", *(str(model.get("name")) for model in models)), "w" + "s" * len(models), rows)
 
 
 def group_table(evaluation: Evaluation, key: str, title: str) -> Table | None:
-    """Scores by "by_category" or "by_language"; None where the rows are not tagged."""
-    metrics = evaluation.metrics
-    rows = []
-    for name in dict.fromkeys(group for model in evaluation.models for group in model.get(key) or {}):
-        for model in evaluation.models:
-            scores = (model.get(key) or {}).get(name)
-            if isinstance(scores, dict):
-                count = next((each.get("rows") for each in scores.values() if isinstance(each, dict)), None)
-                rows.append((name, model.get("name"), *(interval(scores.get(each)) for each in metrics), exact(count)))
-    head = (title, "Model", *(METRICS.get(name, name) for name in metrics), "Rows")
-    return Table(head, "ww" + "r" * (len(head) - 2), rows) if rows else None
+    """By "by_category" or "by_language": the score to judge by, or where a group lacks it, the first it has.
+
+    None where the rows are not tagged.
+    """
+    models = evaluation.models
+    rows: list[tuple[Any, ...]] = []
+    for group in dict.fromkeys(group for model in models for group in model.get(key) or {}):
+        found = [(model.get(key) or {}).get(group) or {} for model in models]
+        present = [name for name in (evaluation.main_metric, *evaluation.metrics) if any(name in one for one in found)]
+        if present and present[0]:
+            metric = present[0]
+            count = next((one[metric].get("rows") for one in found if isinstance(one.get(metric), dict)), None)
+            rows.append((group, metric_name(metric), *(_stacked(one.get(metric), metric) for one in found),
+                         exact(count)))
+    names = [str(model.get("name")) for model in models]
+    return Table((title, "Score", *names, "Rows"), "ww" + "s" * len(names) + "r", rows) if rows else None
 
 
 def comparison_table(evaluation: Evaluation) -> Table | None:
     """Every comparison with its difference, interval, p value and verdict."""
     words = {"better": "better", "worse": "worse", "unknown": "not shown"}
-    rows = [(f"{each.get('of')} against {each.get('with')}", METRICS.get(str(each.get("metric")), each.get("metric")),
-             signed(each.get("difference")), _range(each), p_value(each.get("p")), exact(each.get("rows")),
-             exact(each.get("rows_needed")), words.get(str(each.get("verdict")), each.get("verdict")))
-            for each in evaluation.comparisons]
-    head = ("Compared", "Score", "Difference", "95 % interval", "p", "Rows", "Rows that would show it", "Verdict")
-    return Table(head, "wlrrrrrl", rows) if rows else None
+    rows = [(f"{each.get('of')} against {each.get('with')}",
+             metric_name(each.get("metric")) + (", the one to judge by" if each.get("main") else ""),
+             _difference(each), p_value(each.get("p")), exact(each.get("rows")), exact(each.get("rows_needed")),
+             words.get(str(each.get("verdict")), each.get("verdict"))) for each in evaluation.comparisons]
+    head = ("Compared", "Score", "Difference", "p", "Rows", "Rows that would show it", "Verdict")
+    return Table(head, "wwsrrrl", rows) if rows else None
 
 
-def interval(score: Any) -> str | None:
+def _stacked(score: Any, key: str) -> str | None:
+    """A score above its interval."""
+    written = interval(score, key)
+    return None if written is None else written.replace(" (", "\n").rstrip(")")
+
+
+def interval(score: Any, key: str) -> str | None:
     """ "52.4 (49.1 to 55.6)"; None where there is no such score."""
-    if not isinstance(score, dict) or not _is_number(score.get("value")):
+    if not isinstance(score, dict) or finite(score.get("value")) is None:
         return None
-    digits = 3 if max(abs(score["value"]), 0) < 10 else 1
-    text = f"{score['value']:,.{digits}f}"
-    if _is_number(score.get("low")) and _is_number(score.get("high")):
-        text += f" ({score['low']:,.{digits}f} to {score['high']:,.{digits}f})"
-    return text
+    value, low, high = (_written(score.get(name), key) for name in ("value", "low", "high"))
+    return f"{value} ({low} to {high})" if low and high else value
 
 
-def signed(value: Any) -> str | None:
-    return f"{value:+,.{3 if abs(value) < 1 else 1}f}".replace("-", "−") if _is_number(value) else None
+def _written(value: Any, key: str, sign: str = "") -> str | None:
+    """A score with as many digits as mean something: three of a loss, one of all others."""
+    if finite(value) is None:
+        return None
+    text = f"{value:{sign},.{3 if key == 'loss' else 1}f}"
+    return text.replace("-", "−")
 
 
 def p_value(value: Any) -> str | None:
-    if not _is_number(value):
+    if finite(value) is None:
         return None
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _range(each: dict[str, Any]) -> str | None:
-    low, high = signed(each.get("low")), signed(each.get("high"))
-    return f"{low} to {high}" if low and high else None
+def _difference(each: dict[str, Any]) -> str | None:
+    """A difference above its interval."""
+    metric = str(each.get("metric"))
+    value, low, high = (_written(each.get(name), metric, "+") for name in ("difference", "low", "high"))
+    return f"{value}\n{low} to {high}" if low and high else value
 
 
 def _one_digit(value: Any) -> str | None:
-    return f"{value:,.1f}" if _is_number(value) else None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return f"{value:,.1f}" if finite(value) is not None else None

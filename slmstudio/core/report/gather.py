@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,11 @@ from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.report.evaluations import Evaluation, read_evaluations
 from slmstudio.core.report.heat import Heat
+from slmstudio.core.report.text import finite
 from slmstudio.core.report.timeline import Timeline
-from slmstudio.core.run import adjust, checkpoints, folder
+from slmstudio.core.run import adjust, checkpoints, folder, notes
 from slmstudio.core.run.history import RunHistory
+from slmstudio.core.run.notes import Notes
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Facts:
             them once.
         machines: `machine` events, each machine once. warnings: `warning` events.
         outcome: outcome.json, or what is known of a run that died; empty while it has none.
+        notes: what a person wrote about it.
         result_files: (name, bytes, SHA-256 or None) of the adapter or model.
         damaged: lines of events.jsonl that could not be read.
     """
@@ -68,6 +70,7 @@ class Facts:
     exports: list[Export]
     kept: list[checkpoints.Checkpoint]
     evaluations: list[Evaluation]
+    notes: Notes
     history: RunHistory = field(default_factory=RunHistory)
     timeline: Timeline = field(default_factory=Timeline)
     heat: Heat = field(default_factory=Heat)
@@ -81,8 +84,8 @@ class Facts:
         """Take one event."""
         kind, best = event.get("type"), self.history.best_eval_loss
         self.history.add(event)
-        loss = event.get("eval_loss")
-        is_best = kind == "eval" and isinstance(loss, int | float) and (best is None or loss < best)
+        loss = finite(event.get("eval_loss"))
+        is_best = kind == "eval" and loss is not None and (best is None or loss < best)
         self.timeline.add(event, self.history.seconds, is_best)
         if kind == "job_started":
             self.heat.new_attempt()
@@ -96,8 +99,8 @@ class Facts:
             self.warnings.append(event)
 
     def _add_step(self, known: list[dict[str, Any]], event: dict[str, Any]) -> None:
-        step = event.get("global_step")
-        if not isinstance(step, int | float) or isinstance(step, bool) or not math.isfinite(step):
+        step = finite(event.get("global_step"))
+        if step is None:
             return
         for each in (self.steps, self.evals) if known is self.steps else (self.evals,):
             while each and each[-1]["global_step"] >= step:
@@ -117,7 +120,7 @@ def gather(run: Path) -> Facts:
     found = Facts(
         summary, files.read_json(run / jobs.RUN) or {}, adjust.load(run)["values"], _outcome(run),
         read_base(Path(summary.config.model)), _result_files(run), _exports(run),
-        checkpoints.all_checkpoints(run / folder.CHECKPOINTS), read_evaluations(run))
+        checkpoints.all_checkpoints(run / folder.CHECKPOINTS), read_evaluations(run), notes.read(run))
     reader = files.LineReader(run / jobs.EVENTS)
     for event in reader.read():
         found.add(event)

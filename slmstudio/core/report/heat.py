@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from slmstudio.core.report.text import Table, exact
+from slmstudio.core.report.text import Table, exact, finite
 from slmstudio.core.words import format_bytes
 
 LONGEST_GAP = 10.0
@@ -71,14 +71,14 @@ class Heat:
             return
         self.gpus[str(reading.get("name") or "an NVIDIA GPU")] += 1
         for name in ("slowdown_c", "power_limit_w", "memory_total"):
-            if (value := _finite(reading.get(name))) is not None:
+            if (value := finite(reading.get(name))) is not None:
                 self.limits[name] = value
         for cause in reading.get("slowed_by") or ():
             self.slowed_by[str(cause)] += 1
-        self._add_energy(_finite(event.get("time")), _finite(reading.get("power_w")), _finite(reading.get("energy_j")))
+        self._add_energy(finite(event.get("time")), finite(reading.get("power_w")), finite(reading.get("energy_j")))
 
     def _note(self, name: str, value: Any) -> None:
-        number = _finite(value)
+        number = finite(value)
         if number is not None:
             self.ranges.setdefault(name, Range()).add(number)
 
@@ -119,8 +119,3 @@ _LINES = (
 
 def _write(value: float, unit: str) -> str:
     return format_bytes(value) if unit == "B" else f"{value:,.0f} {unit}"
-
-
-def _finite(value: Any) -> float | None:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if usable else None

@@ -79,7 +79,7 @@ def context(facts: Facts) -> dict[str, Any]:
     steps, steps_note = sections.steps_table(facts)
     said, left_out = sections.left_out(facts)
     return {
-        "title": facts.run.config.name, "state": facts.run.state, "folder": facts.run.folder.name,
+        "notes": facts.notes, "title": facts.run.config.name, "state": facts.run.state, "folder": facts.run.folder.name,
         "sentences": summary.sentences(facts), "verdicts": summary.verdicts(facts), "tiles": summary.tiles(facts),
         "not_checked": summary.not_checked(facts), "error": facts.run.error,
         "details": shortened(str(facts.outcome.get("details") or ""), LONGEST_DETAILS),
@@ -112,7 +112,9 @@ def _evaluations(facts: Facts) -> list[dict[str, Any]]:
             "kinds": ", ".join(f"{exact(count)} {kind}" for kind, count in (test.get("kinds") or {}).items()),
             "trained_on": exact(test["trained_on"]) if test.get("trained_on") else None,
             "scores": scores.score_table(each), "comparisons": scores.comparison_table(each),
-            "sentences": [each["sentence"] for each in each.comparisons if each.get("sentence")],
+            "sentences": [f"{one.get('of')} against {one.get('with')}: {one['sentence']}"
+                          for one in each.main_comparisons if one.get("sentence")],
+            "remarks": each.scores.get("remarks") or [],
             "groups": [table for table in (scores.group_table(each, "by_category", "Category"),
                                            scores.group_table(each, "by_language", "Language")) if table],
             "judge": json.dumps(judge, ensure_ascii=False, indent=1) if judge else "",
@@ -121,22 +123,21 @@ def _evaluations(facts: Facts) -> list[dict[str, Any]]:
 
 
 def _unfinished(facts: Facts) -> list[str]:
-    return [f"An evaluation ({each.benchmark or each.folder.name}) has no scores: it is {each.state}."
+    return [f"The evaluation {each.benchmark or each.folder.name} has no scores yet; its state: {each.state}."
             for each in facts.evaluations if not each.models]
 
 
 def _ranking(facts: Facts) -> Ranking | None:
     """Best and worst rows of the newest evaluation on a test set."""
-    import importlib
+    from slmstudio.core.evaluation.scoring import row_scores
 
     main, _ = scores.newest(facts.evaluations)
     if main is None:
         return None
     try:
-        rows = importlib.import_module("slmstudio.core.evaluation.scoring").row_scores(main.folder)
-    except (OSError, UserError) as error:
-        return Ranking("", [], [], f"The rows cannot be read: {error}")
-    return rank(main, rows)
+        return rank(main, row_scores(main.folder))
+    except UserError as error:
+        return Ranking("", [], [], f"The rows cannot be read. {error}")
 
 
 def _export(export: Export) -> dict[str, Any]:

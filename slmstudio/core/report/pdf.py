@@ -20,8 +20,8 @@ _WINDOWS = ("Google/Chrome/Application/chrome.exe", "Microsoft/Edge/Application/
             "Chromium/Application/chrome.exe")
 _MAC = ("Google Chrome", "Chromium", "Microsoft Edge")
 OFFLINE = (
-    "--host-resolver-rules=MAP * ~NOTFOUND", "--disable-background-networking", "--disable-component-update",
-    "--disable-default-apps", "--disable-domain-reliability", "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND", "--no-proxy-server", "--disable-background-networking",
+    "--disable-component-update", "--disable-default-apps", "--disable-domain-reliability", "--disable-sync",
     "--disable-client-side-phishing-detection", "--disable-extensions", "--metrics-recording-only", "--no-first-run",
     "--no-default-browser-check", "--no-pings", "--disable-breakpad", "--disable-crash-reporter",
 )

@@ -9,7 +9,7 @@ from typing import Any
 from slmstudio.core.errors import UserError
 from slmstudio.core.report import curves
 from slmstudio.core.report.gather import Facts
-from slmstudio.core.report.text import Table, exact, flat, moment
+from slmstudio.core.report.text import Table, exact, finite, flat, moment
 from slmstudio.core.run.curves import Smoother
 from slmstudio.core.run.field_names import GROUPS, LABELS
 from slmstudio.core.words import format_bytes
@@ -57,7 +57,7 @@ def _problems(path: Path, sha256: str | None) -> list[Any]:
         if path.stat().st_size > READ_AGAIN:
             return []
         dataset = reader.read_dataset(path)
-    except (OSError, UserError):
+    except (OSError, ValueError, UserError):  # ValueError: a name that is no path, as with half a character
         return []
     return dataset.problems if dataset.sha256 == sha256 else []
 
@@ -103,14 +103,17 @@ def machines(facts: Facts) -> Table | None:
     rows: list[tuple[Any, ...]] = [(name, value) for name, value in (facts.record.get("versions") or {}).items()]
     for machine in facts.machines:
         rows += [("System", machine.get("system")), ("Processor", machine.get("cpu")),
-                 ("Cores", exact(machine.get("cores"))),
-                 ("Main memory", format_bytes(machine["ram_total"])
-                  if isinstance(machine.get("ram_total"), int | float) else None)]
-        cards = machine.get("gpus") or []
-        rows += [("GPU", f"{card.get('name')}" + (f", {format_bytes(card['memory_total'])}"
-                                                  if isinstance(card.get("memory_total"), int | float) else ""))
-                 for card in cards if isinstance(card, dict)] or [("GPU", "no NVIDIA GPU")]
+                 ("Cores", exact(machine.get("cores"))), ("Main memory", _size(machine.get("ram_total")))]
+        cards = machine.get("gpus")
+        rows += [("GPU", ", ".join(filter(None, (str(card.get("name")), _size(card.get("memory_total"))))))
+                 for card in (cards if isinstance(cards, list) else []) if isinstance(card, dict)
+                 ] or [("GPU", "no NVIDIA GPU")]
     return Table(("What", "Version or kind"), "lw", rows) if rows else None
+
+
+def _size(value: Any) -> str | None:
+    number = finite(value)
+    return None if number is None else format_bytes(number)
 
 
 def plots(facts: Facts) -> list[dict[str, Any]]:

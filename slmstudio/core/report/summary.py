@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from slmstudio.core import words
-from slmstudio.core.report.evaluations import METRICS, Evaluation, interval, newest
+from slmstudio.core.report.evaluations import Evaluation, interval, metric_name, newest
 from slmstudio.core.report.gather import Facts
 from slmstudio.core.report.text import exact, rounded
 from slmstudio.core.report.timeline import device_name
@@ -98,13 +98,12 @@ def _of_evaluation(evaluation: Evaluation) -> list[tuple[str, str]]:
     tones = {"better": "ok", "worse": "bad"}
     what = evaluation.benchmark or Path(str((evaluation.scores.get("test") or {}).get("path") or "the test set")).name
     if not evaluation.comparisons:
-        found = [f"{model.get('name')} {METRICS.get(name, name)} {interval((model.get('scores') or {}).get(name))}"
+        found = [f"{model.get('name')} {interval((model.get('scores') or {}).get(name), name)} {metric_name(name)}"
                  for model in evaluation.models for name in evaluation.metrics[:1]]
         return [("", f"{what}: {'; '.join(found)}. Nothing was compared.")]
-    pair = evaluation.pair
-    first = [each for each in evaluation.comparisons if (str(each.get("of")), str(each.get("with"))) == pair]
-    return [(tones.get(str(each.get("verdict")), ""), f"{what}: {each.get('sentence') or each.get('verdict')}")
-            for each in first[:MOST_VERDICTS]]
+    return [(tones.get(str(each.get("verdict")), ""),
+             f"{what}, {each.get('of')} against {each.get('with')}: {each.get('sentence') or each.get('verdict')}")
+            for each in evaluation.main_comparisons[:MOST_VERDICTS]]
 
 
 def tiles(facts: Facts) -> list[tuple[str, str, str]]:
@@ -120,7 +119,7 @@ def tiles(facts: Facts) -> list[tuple[str, str, str]]:
         of, base = main.pair
         scores = [main.score(name, main.main_metric) for name in (base, of)]
         if all(scores):
-            found.append((METRICS.get(main.main_metric, main.main_metric).rstrip(" ↓"),
+            found.append((metric_name(main.main_metric),
                           " → ".join(f"{score['value']:,.1f}" for score in scores if score), f"{base} → {of}"))
     found.append(("Work", words.format_duration(run.seconds), f"{run.steps:,} steps"))
     speed = [value for value in facts.history.series["tokens_per_second"].y if math.isfinite(value)]
@@ -154,8 +153,8 @@ def not_checked(facts: Facts) -> list[str]:
     open_points += _unproven(facts)
     if not facts.base.licence:
         open_points.append("The licence of the base model: it is not stated in its folder.")
-    open_points.append("The base model's weights: their hash is not recorded, those of config.json and tokenizer.json "
-                       "are." if facts.record.get("hashes") else "Which files were used: no hash is recorded.")
+    open_points.append("The base model's weights: only config.json and tokenizer.json have a recorded hash."
+                       if facts.record.get("hashes") else "Which files were used: no hash is recorded.")
     return [*open_points,
             "Harmful, biased or untrue answers: no test of them was made.",
             "Whether the rows hold personal data, and whether they may be used for training: nobody looked here."]

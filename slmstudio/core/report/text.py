@@ -79,9 +79,16 @@ def exact(value: Any) -> str | None:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def rounded(value: float | None, digits: int = 3) -> str:
+def finite(value: Any) -> float | None:
+    """A JSON value as a number; None where it is none."""
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if usable else None
+
+
+def rounded(value: Any, digits: int = 3) -> str:
     """A figure for a sentence."""
-    return "no number" if value is None or not math.isfinite(value) else f"{value:,.{digits}f}"
+    number = finite(value)
+    return "no number" if number is None else f"{number:,.{digits}f}"
 
 
 def moment(seconds: float) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slmstudio.core import jobs, words
-from slmstudio.core.report.text import exact, rounded
+from slmstudio.core.report.text import exact, finite, rounded
 from slmstudio.core.run.field_names import LABELS
 from slmstudio.core.run.history import TOLD
 
@@ -56,8 +56,7 @@ class Timeline:
             work: seconds of work so far.
             is_best: whether an `eval` event is the best so far.
         """
-        kind, moment = str(event.get("type")), event.get("time")
-        time = float(moment) if isinstance(moment, int | float) else None
+        kind, time = str(event.get("type")), finite(event.get("time"))
         if kind == "job_started" and self._at_work and not self._anew:
             self.crashes += 1
             self.lines.append(Line(None, work, "The worker before had ended without a word: it crashed, was killed, or "
@@ -129,8 +128,7 @@ def device_name(device: Any) -> str:
 
 
 def _number(event: dict[str, Any], name: str) -> float:
-    value = event.get(name)
-    return float(value) if isinstance(value, int | float) else 0.0
+    return finite(event.get(name)) or 0.0
 
 
 def _saved(event: dict[str, Any]) -> str:

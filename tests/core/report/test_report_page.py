@@ -1,0 +1,192 @@
+"""The page of runs that went well, badly, or not at all, and of runs whose names and rows are hostile."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from report_run import ReportRun, finished, parity, scores
+
+from slmstudio.core import files, jobs
+from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation.scoring import score
+from slmstudio.core.report.page import write_report
+
+SCRIPT = '<script>alert(1)</script><img src="https://example.org/x.png" onerror="alert(2)">'
+TURNED = "invoice\u202efdp.exe"
+
+
+def test_the_summary_stands_first_in_plain_sentences(tmp_path, page):
+    run = finished(tmp_path)
+    run.export(parity=parity())
+    run.evaluate(scores=scores())
+    text = page(run.folder).text
+    begin = text[: text.index("What was not checked")]
+    for words in ("Tiny-Instruct was tuned by LoRA: an adapter learned, the base model stayed as it was.",
+                  "It learned to answer as its rows do: 312 rows of rows.jsonl.",
+                  "48 rows of held_out.jsonl were held out: they were never learned",
+                  "The run finished: 60 of 60 steps", "fell from 2.520 to 1.251 (−50%); lower is better",
+                  "The exported file was proven to answer as the model that was trained.",
+                  "questions.jsonl, tuned against base: better (52.4 against 21.3 chrF++, p < 0.001)"):
+        assert words in begin, words
+
+
+def test_without_an_evaluation_it_says_so_and_guesses_nothing(tmp_path, page):
+    text = page(finished(tmp_path).folder).text
+    assert "Not evaluated yet: nothing here says whether its answers are better" in text
+    assert "Best and worst rows" not in text and "Nothing was exported." in text
+
+
+def test_what_was_not_checked_follows_from_what_was_done(tmp_path, page):
+    run = finished(tmp_path)
+    text = page(run.folder).text
+    assert "no evaluation on a test set" in text and "no benchmark was run" in text
+    assert "Exports: there is none" in text and "it is not stated in its folder" in text
+    run.export(parity=parity())
+    run.export("unproven")
+    run.evaluate(scores=scores())
+    run.evaluate("evaluate-mmlu", scores={**scores(), "created": 1.0}, benchmark={"name": "mmlu"})
+    text = page(run.folder).text
+    for gone in ("no evaluation on a test set", "no benchmark was run", "Exports: there is none"):
+        assert gone not in text
+    assert "Whether unproven.gguf answers as the model that was trained" in text
+    assert "helpdesk-Q4_K_M.gguf: kl could not be measured" in text and "Benchmark: mmlu" in text
+
+
+def test_a_crashed_run_names_its_cause(tmp_path, page):
+    run = ReportRun(tmp_path)
+    run.start()
+    run.learn(1, 7)
+    files.write_atomically(run.folder / jobs.PROCESS, json.dumps(
+        {"pid": 2**22 - 3, "create_time": 1.0, "boot_id": jobs.boot_id(), "oom_kills": 10**9}))
+    text = page(run.folder).text
+    assert "The run crashed: its process ended without a word: 7 of 60 steps" in text
+    assert "The worker process ended unexpectedly." in text and "There is no outcome" not in text
+
+
+def test_a_failed_run_shows_its_error_and_the_end_of_its_log(tmp_path, page):
+    run = ReportRun(tmp_path)
+    run.start()
+    run.tell("job_ended", state="failed")
+    error = UserError("Memory ran out.", "The card is full.", "Close other programs.").to_dict()
+    jobs.write_outcome(run.folder, jobs.Outcome("failed", error, "Traceback (most recent call last): boom"))
+    text = page(run.folder).text
+    assert "Memory ran out. The card is full. Close other programs." in text and "boom" in text
+    assert "No step was made, so there is no curve." in text
+
+
+def test_a_run_that_goes_on_and_one_that_never_began(tmp_path, page):
+    new = ReportRun(tmp_path / "new")
+    text = page(new.folder).text
+    assert "The run was never started: 0 steps" in text and "no worker was ever started" in text
+    assert "No rows are known to have been held out." in text and "do not say on which machine" in text
+    begun = ReportRun(tmp_path / "begun")
+    begun.start()
+    begun.learn(1, 3)
+    assert "The run is still going on: 3 of 60 steps" in page(begun.folder).text
+
+
+def test_losses_that_are_no_numbers_leave_gaps_and_are_named(tmp_path, page):
+    run = ReportRun(tmp_path)
+    run.start()
+    run.learn(1, 5)
+    run.tell("step", global_step=6, train_loss=float("nan"), learning_rate=1e-4, grad_norm=float("inf"))
+    run.tell("eval", global_step=6, eval_loss=float("nan"))
+    shown = page(run.folder)
+    assert re.search(r"6 – nan 0\.0001 inf", shown.text) and "Eval loss no number at step 6" in shown.text
+    assert not re.search(r'd="[^"]*nan', shown.html)
+
+
+def test_damaged_lines_are_counted(tmp_path, page):
+    run = finished(tmp_path)
+    with open(run.folder / jobs.EVENTS, "ab") as file:
+        file.write(b"\xff\xfe\n{half\n[1]\n")
+    assert "3 lines of events.jsonl are damaged" in page(run.folder).text
+
+
+def test_nothing_is_fetched_and_no_script_can_run(tmp_path, page):
+    shown = page(finished(tmp_path).folder)
+    assert shown.html.startswith("<!DOCTYPE html>") and 'lang="en"' in shown.html
+    policy = next(given["content"] for name, given in shown.tags if given.get("http-equiv"))
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    assert not re.search(r"https?:|//[a-z]|url\(|@import", shown.html)
+    assert not {"script", "link", "iframe", "img", "object", "embed", "base"} & {name for name, _ in shown.tags}
+    links = [given["href"] for name, given in shown.tags if name == "a"]
+    ids = {given["id"] for _, given in shown.tags if "id" in given}
+    assert links and all(link[0] == "#" and link[1:] in ids for link in links)
+    assert all(name[:2] != "on" for _, given in shown.tags for name in given)
+
+
+@pytest.mark.parametrize("hostile", [SCRIPT, TURNED, "\x00\x1b[31m", "{{ 7 * 6001 }}{% if %}", "</style>"])
+def test_hostile_text_stays_text(tmp_path, page, hostile):
+    run = finished(tmp_path, name=hostile, model=f"/models/{hostile}", train_file=f"/data/{hostile}.jsonl",
+                   sample_prompts=[hostile], reasons={"seed": hostile})
+    run.tell("warning", code="rows_cut", message=hostile)
+    run.tell("sample", global_step=60, samples=[{"prompt": hostile, "answer": hostile, "reference": hostile}])
+    place = run.evaluate(models=[{"name": "base"}, {"name": hostile}], test=hostile)
+    run.items(place, [(hostile, hostile, "a", hostile)])
+    score(place)
+    shown = page(run.folder)
+    shown.html.encode("utf-8")
+    assert not {"script", "img"} & {name for name, _ in shown.tags}
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\x00\x1b]", shown.html)
+    assert "42007" not in shown.text
+    assert {SCRIPT: "<script>alert(1)</script>", TURNED: "invoice[U+202E]fdp.exe",
+            "\x00\x1b[31m": "[U+0000][U+001B][31m"}.get(hostile, hostile) in shown.text
+
+
+def test_half_characters_do_not_break_the_page(tmp_path, page):
+    """JSON can hold half of a surrogate pair; UTF-8 cannot."""
+    run = finished(tmp_path, name="HALF", model="/models/HALF", train_file="/data/HALF")
+    run.tell("warning", code="rows_left_out", message="HALF")
+    for name in (jobs.RUN, jobs.EVENTS):
+        path = run.folder / name
+        path.write_text(path.read_text().replace("HALF", r"a\ud800b"))
+    shown = page(run.folder)
+    assert "/models/a[U+D800]b" in shown.text and shown.html.encode("utf-8")
+
+
+def test_text_of_any_script_stays_as_it_is(tmp_path, page):
+    name = "पुणे சென்னை কলকাতা क्\u200dष"
+    assert name in page(finished(tmp_path, name=name).folder).text
+
+
+def test_long_answers_are_cut_with_a_note(tmp_path, page):
+    run = finished(tmp_path)
+    place = run.evaluate(models=[{"name": "base"}, {"name": "tuned"}], test="x.jsonl")
+    run.items(place, [("Q", "right", "wrong", "y" * 1_000_000), ("Q2", "right", "wrong", "right")])
+    score(place)
+    shown = page(run.folder)
+    assert "Cut here: 1,500 of 1,000,000 characters are shown." in shown.text and len(shown.html) < 300_000
+
+
+def test_best_and_worst_rows(tmp_path, page):
+    run = finished(tmp_path)
+    place = run.evaluate(models=[{"name": "base"}, {"name": "tuned"}], test="x.jsonl")
+    good = "the office opens at ten"
+    run.items(place, [(f"question {n}", good, "zzz", good if n < 12 else "zzz") for n in range(13)]
+              + [(f"question {n}", good, good, "zzz") for n in range(13, 26)])
+    score(place)
+    text = page(run.folder).text
+    best, worst = text.index("10 best"), text.index("10 worst")
+    questions = [int(n) for n in re.findall(r"Question question (\d+)", text[best: text.index("What it learned from",
+                                                                                              worst)])]
+    assert len(questions) == 20
+    assert all(n < 12 for n in questions[:10]) and all(n >= 13 for n in questions[10:])
+    assert (f"line 1 · tax · hi +100.0 Question question 0 Reference {good} base · 0.0 chrF++ zzz "
+            f"tuned · 100.0 chrF++ {good}") in text
+
+
+def test_it_is_written_whole_into_the_run(tmp_path):
+    run = finished(tmp_path)
+    written = write_report(run.folder)
+    assert written == run.folder / "report.html" and written.read_text(encoding="utf-8").rstrip().endswith("</html>")
+    assert not list(run.folder.glob(".*partial*"))
+    with pytest.raises(UserError, match=r"report\.docx"):
+        write_report(run.folder, tmp_path / "report.docx")
+    with pytest.raises(UserError, match="no run folder"):
+        write_report(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="write the report"):
+        write_report(run.folder, tmp_path / "file" / "report.html")

@@ -1,0 +1,142 @@
+"""What happened is told in words; heat and energy only where something measured them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from report_run import ReportRun
+
+from slmstudio.core import jobs
+from slmstudio.core.report.gather import gather
+from slmstudio.core.report.heat import Heat
+from slmstudio.core.report.timeline import Line, fitting
+
+
+@pytest.fixture
+def run(tmp_path):
+    made = ReportRun(tmp_path)
+    made.start()
+    return made
+
+
+def told(run: ReportRun) -> list[tuple[str, str]]:
+    return [(line.tone, line.text) for line in gather(run.folder).timeline.lines]
+
+
+def test_pause_sleep_and_changes_by_hand(run):
+    run.learn(1, 2)
+    run.tell("paused", global_step=2)
+    run.tell("resumed", global_step=2)
+    run.tell("suspended", seconds=3600.5)
+    run.tell("changed", global_step=2, learning_rate=0.0001, total_steps=90)
+    run.tell("sleep_prevented", on=True)
+    run.tell("sleep_prevented", on=False, reason="no inhibitor")
+    run.tell("somebody_elses_event", text="x")
+    assert told(run)[2:] == [
+        ("", "Paused at step 2"), ("", "Went on at step 2"),
+        ("warn", "Stood still for 1 h (3600.5 s), as the machine slept; not counted as work"),
+        ("warn", "Changed by the user at step 2: learning rate 0.0001, 90 steps in all"),
+        ("warn", "The machine might have fallen asleep: no inhibitor")]
+
+
+def test_a_crash_between_two_starts_is_told_and_a_start_of_ones_own_is_not(run):
+    run.learn(1, 2)
+    run.tell("job_started")
+    run.tell("resumed_from", global_step=0)
+    run.tell("adjusted", reason="out_of_memory", changes={"micro_batch_size": 2}, was={"micro_batch_size": 4},
+             message="Memory ran out.")
+    run.tell("job_started")
+    run.tell(jobs.MEMORY_KILL)
+    run.tell("job_started")
+    facts = gather(run.folder)
+    assert facts.timeline.crashes == 1
+    assert told(run)[2:] == [
+        ("bad", "The worker before had ended without a word: it crashed, was killed, or the machine went down"),
+        ("", "Worker started"), ("", "Went on from the checkpoint of step 0"),
+        ("warn", "Memory ran out (Micro-batch, rows 4 → 2)"), ("", "Worker started"),
+        ("bad", "The system had ended the worker because memory ran out"), ("", "Worker started")]
+
+
+def test_what_a_resumed_attempt_did_again_counts_once(run):
+    run.learn(1, 25)
+    run.tell("job_started")
+    run.learn(18, 22)
+    facts = gather(run.folder)
+    assert [event["global_step"] for event in facts.steps] == list(range(1, 23))
+    assert [event["global_step"] for event in facts.evals] == [20]
+    assert facts.steps[-1]["time"] > facts.steps[0]["time"]
+
+
+def test_the_best_evaluation_is_marked(run):
+    for step, loss in ((0, 2.0), (10, 1.5), (20, 1.7), (30, None)):
+        run.tell("eval", global_step=step, eval_loss=loss)
+    assert [text for _, text in told(run)[2:]] == [
+        "Eval loss 2.0000 at step 0, the best so far", "Eval loss 1.5000 at step 10, the best so far",
+        "Eval loss 1.7000 at step 20", "Eval loss no number at step 30"]
+
+
+def test_events_of_odd_shapes_break_nothing(run, page):
+    for kind in ("eval", "step", "plan", "changed", "adjusted", "suspended", "checkpoint_saved", "sensors", "warning",
+                 "sample", "machine", "job_ended", "paused", "best_used", "overfitting", "early_stop"):
+        run.tell(kind)
+        run.tell(kind, global_step="x", seconds=[], changes=1, was=2, gpu=3, samples=4, eval_loss="low", message=None,
+                 gpus=5, train_rows="many", ram_total="much", total_steps=[])
+    assert "What happened" in page(run.folder).text
+
+
+def test_a_long_timeline_loses_its_everyday_lines_first():
+    lines = [Line(0, 0, f"checkpoint {n}", everyday=True) for n in range(500)] + [Line(0, 0, "warned", "warn")]
+    shown, note = fitting(lines)
+    assert [line.text for line in shown] == ["warned"] and note.startswith("500 evaluations and checkpoints")
+    shown, note = fitting([Line(0, 0, f"warned {n}") for n in range(1000)], most=100)
+    assert len(shown) == 100 and shown[-1].text == "warned 999" and "first and the last 50" in note
+    assert fitting(lines[:10]) == (lines[:10], "")
+
+
+def reading(time: float, **fields) -> dict:
+    return {"type": "sensors", "time": time, "gpu": {"name": "RTX", **fields}, "process_memory": 1024}
+
+
+class TestEnergy:
+    def test_power_over_time(self):
+        heat = Heat()
+        for time, watts in ((0, 100.0), (1, 200.0), (2, 200.0)):
+            heat.add(reading(time, power_w=watts))
+        assert heat.joules == 350.0 and not heat.counted
+
+    def test_the_cards_own_counter_wins(self):
+        heat = Heat()
+        for time, joules in ((0, 5000.0), (1, 5120.0), (2, 5200.0)):
+            heat.add(reading(time, power_w=50.0, energy_j=joules))
+        assert heat.joules == 200.0 and heat.counted
+
+    def test_gaps_and_new_attempts_are_not_filled(self):
+        heat = Heat()
+        heat.add(reading(0, power_w=100.0))
+        heat.add(reading(3600, power_w=100.0))
+        assert heat.joules is None
+        heat.new_attempt()
+        heat.add(reading(3601, power_w=100.0))
+        assert heat.joules is None
+        heat.add(reading(3602, power_w=100.0))
+        assert heat.joules == 100.0
+
+    def test_a_counter_that_starts_anew_loses_no_more_than_that_step(self):
+        heat = Heat()
+        for joules in (1000.0, 1100.0, 5.0, 25.0):
+            heat.add(reading(0, energy_j=joules))
+        assert heat.joules == 120.0
+
+    def test_nothing_is_invented(self, run, page):
+        run.tell("sensors_unavailable", reason="No NVIDIA driver was found on this machine.")
+        run.tell("sensors", gpu=None, process_memory=1024**3, cpu_percent=90.0)
+        text = page(run.folder).text
+        assert ("No NVIDIA GPU was read. No NVIDIA driver was found on this machine. So neither heat nor energy of a "
+                "GPU is known.") in text
+        assert not re.search(r"\d Wh", text) and "°C" not in text
+        assert "Main memory of the worker 1 GB 1 GB 1 GB" in text
+
+    def test_what_held_the_clock_down_is_told(self, run, page):
+        run.sense(3, slowed_by=["heat"])
+        assert "Something held the GPU's clock down: heat in 3 readings." in page(run.folder).text

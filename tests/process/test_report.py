@@ -1,0 +1,239 @@
+"""The report in a real browser and the terminal: nothing is fetched, no table row is cut by a page's end."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from report_run import BUSY, ReportRun, finished, parity, scores
+
+from slmstudio import cli
+from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation.scoring import score
+from slmstudio.core.report import pdf
+from slmstudio.core.report.page import write_report
+
+NO_PROXY, NO_NAMES = "--no-proxy-server", "--host-resolver-rules"
+needs_browser = pytest.mark.skipif(not pdf.browsers(), reason="needs Chromium, Chrome or Edge")
+needs_pdftotext = pytest.mark.skipif(shutil.which("pdftotext") is None, reason="needs pdftotext (poppler-utils)")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> ReportRun:
+    """A run with everything, and with rows in its tables that take several lines."""
+    reasons = dict.fromkeys(("seed", "optimizer", "lora_rank", "epochs", "packing", "device", "threads"), BUSY * 3)
+    made = finished(tmp_path, reasons=reasons)
+    for number in range(40):
+        made.tell("warning", code="gpu_hot", message=f"Warning {number}: {BUSY * (1 + number % 3)}")
+    made.export(parity=parity())
+    place = made.evaluate(models=[{"name": "base"}, {"name": "tuned"}], test="x.jsonl")
+    made.items(place, [(f"प्रश्न {n} question", "the right answer", "zzz", "the right " * 40) for n in range(30)])
+    score(place)
+    return made
+
+
+CALLS_HOME = re.compile(r"\b(google|googleapis|gstatic|gvt1|microsoft|msedge|bing)\.(com|net)\b")
+"""Chromium asks its maker's servers on its own account, whatever page is open."""
+
+
+class CountingProxy:
+    """A proxy that answers nobody; it only writes down who comes.
+
+    Attributes:
+        requests: first lines, those of the browser's own errands apart.
+        everything: with those too.
+    """
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.everything: list[str] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            with connection:
+                self.everything.append(connection.recv(4096).decode("latin-1").partition("\r")[0])
+
+    @property
+    def requests(self) -> list[str]:
+        return [request for request in self.everything if not CALLS_HOME.search(request)]
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def proxy():
+    made = CountingProxy()
+    yield made
+    made.close()
+
+
+def open_in_browser(page: Path, proxy: CountingProxy, shot: Path, *options: str) -> None:
+    """Open a page with everything it asks for going to the proxy, and take a picture of it."""
+    flags = [flag for flag in pdf.OFFLINE if flag != NO_PROXY and not flag.startswith(NO_NAMES)]
+    root = ["--no-sandbox"] if sys.platform == "linux" and os.geteuid() == 0 else []
+    subprocess.run([pdf.browsers()[0], *root, "--headless=new", "--disable-gpu", *flags, *options,
+                    f"--proxy-server={proxy.url}", "--proxy-bypass-list=<-loopback>",
+                    f"--user-data-dir={shot.parent / (shot.stem + '-profile')}", "--window-size=1280,900",
+                    f"--screenshot={shot}", page.as_uri()], check=True, capture_output=True, timeout=90)
+
+
+def corner(picture: Path) -> str:
+    from PySide6.QtGui import QImage
+
+    return QImage(str(picture)).pixelColor(3, 3).name()
+
+
+@needs_browser
+def test_it_opens_without_any_request_in_light_and_dark(run, tmp_path, proxy):
+    from slmstudio.gui import theme
+
+    page = write_report(run.folder)
+    html = page.read_text("utf-8")
+    assert not CALLS_HOME.search(html)
+    open_in_browser(page, proxy, tmp_path / "light.png")
+    open_in_browser(page, proxy, tmp_path / "dark.png", "--blink-settings=preferredColorScheme=0")
+    assert proxy.requests == []
+    assert (corner(tmp_path / "light.png"), corner(tmp_path / "dark.png")) == (
+        theme.LIGHT["ground"], theme.DARK["ground"])
+    # Even with references slipped in, its policy keeps it silent; without the policy, the proxy sees them.
+    leak = '<main><img src="http://pictures.example/x.png"><script src="http://scripts.example/x.js"></script>'
+    guarded, leaking = tmp_path / "guarded.html", tmp_path / "leaking.html"
+    guarded.write_text(html.replace("<main>", leak), "utf-8")
+    open_in_browser(guarded, proxy, tmp_path / "guarded.png")
+    assert proxy.requests == []
+    leaking.write_text(re.sub(r"<meta http-equiv[^>]*>", "", html).replace("<main>", leak), "utf-8")
+    open_in_browser(leaking, proxy, tmp_path / "leaking.png")
+    assert {"pictures.example", "scripts.example"} <= {request.split("/")[2] for request in proxy.requests}
+
+
+@needs_browser
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a browser takes the system's proxy")
+def test_printing_talks_to_nobody_not_even_on_the_browsers_own_errands(tmp_path, proxy, monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, proxy.url)
+    leaking = '<!DOCTYPE html><img src="http://pictures.example/x.png">'
+    pdf.write_pdf(leaking, tmp_path / "x.pdf")
+    assert proxy.everything == []
+    monkeypatch.setattr(pdf, "OFFLINE", tuple(f for f in pdf.OFFLINE if f != NO_PROXY and not f.startswith(NO_NAMES)))
+    pdf.write_pdf(leaking, tmp_path / "x.pdf")
+    assert any("pictures.example" in request for request in proxy.requests)
+
+
+class _Rows(HTMLParser):
+    """The cells of each row of each table, in plain letters without blanks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self._in_cell = False
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self._in_cell = True
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self._in_cell = False
+
+    def handle_data(self, data):
+        if self._in_cell:
+            self.rows[-1][-1] += data
+
+
+def letters(text: str) -> str:
+    """Only what every font and every PDF reader writes alike."""
+    return re.sub(r"[^A-Za-z0-9.,]", "", text)
+
+
+def cut_rows(html: str, printed: Path) -> list[list[str]]:
+    """The rows of tables that are not found whole on one page of a PDF."""
+    text = subprocess.run(["pdftotext", "-raw", "-enc", "UTF-8", printed, "-"], check=True, capture_output=True).stdout
+    pages = [letters(page) for page in text.decode("utf-8").split("\f")]
+    assert len(pages) > 5
+    reader = _Rows()
+    reader.feed(html)
+    rows = [[letters(cell) for cell in row] for row in reader.rows]
+    assert len(rows) > 150
+    return [row for row in rows if not any(all(cell in page for cell in row) for page in pages)]
+
+
+@needs_browser
+@needs_pdftotext
+def test_the_pdf_cuts_no_row_and_repeats_the_heads_of_tables(run, tmp_path):
+    printed = write_report(run.folder, tmp_path / "report.pdf")
+    html = write_report(run.folder).read_text("utf-8")
+    assert cut_rows(html, printed) == []
+    pages = subprocess.run(["pdftotext", "-layout", printed, "-"], check=True, capture_output=True,
+                           text=True).stdout.split("\f")
+    with_steps = [page for page in pages if len(re.findall(r"^ *\d+ +[\d.]+ +[\d.]+ +0\.000\d+ ", page, re.M)) > 3]
+    assert len(with_steps) > 1 and all(re.search(r"train\s+loss", page) for page in with_steps)
+    # The same page without its rule for rows: the search finds some that are cut.
+    careless = html.replace("break-inside: avoid", "break-inside: auto")
+    pdf.write_pdf(careless, tmp_path / "careless.pdf")
+    assert cut_rows(careless, tmp_path / "careless.pdf") != []
+
+
+@needs_browser
+def test_a_browser_that_hangs_or_fails_is_told_in_a_sentence(run, tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    browser = tmp_path / "bin" / "chromium"
+    monkeypatch.setattr(pdf, "browsers", lambda: [str(browser)])
+    for script, words in (("exec sleep 600", "did not end within 0.3 seconds"), ("echo no display >&2; exit 1",
+                                                                                 "It said: no display")):
+        browser.write_text(f"#!/bin/sh\n{script}\n")
+        browser.chmod(0o755)
+        with pytest.raises(UserError, match=words):
+            pdf.write_pdf("<p>", tmp_path / "x.pdf", seconds=0.3 if "sleep" in script else 30)
+        assert not (tmp_path / "x.pdf").exists()
+
+
+def test_without_a_browser_the_remedy_is_named(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if sys.platform != "linux":
+        monkeypatch.setattr(pdf, "browsers", lambda: [])
+    assert cli.main(["report", str(run.folder), "--out", str(tmp_path / "x.pdf"), "--json"]) == 2
+    said = capsys.readouterr()
+    assert "open it and print it" in said.err and '"No PDF was made."' in said.out
+    assert not (tmp_path / "x.pdf").exists()
+
+
+def test_the_terminal_writes_and_compares(run, tmp_path, capsys):
+    import json
+
+    assert cli.main(["report", str(run.folder), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert Path(told["out"]) == run.folder / "report.html" and told["bytes"] == Path(told["out"]).stat().st_size
+
+    other = finished(tmp_path / "other", lora_rank=8, lora_alpha=16)
+    other.evaluate(scores=scores())
+    assert cli.main(["compare", str(run.folder), str(other.folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    differing = {each["field"]: each["values"] for each in found["differences"]}
+    assert differing["lora_rank"] == [24, 8] and differing["lora_alpha"] == [48, 16] and "seed" not in differing
+    first, second = found["runs"]
+    assert first["eval_loss_after"] == 1.2512344666 and second["scores"]["tuned"]["chrf"]["value"] == 52.4
+    assert first["tokens_per_second"] == 3431.0 and first["steps"] == 60
+
+    assert cli.main(["compare", str(run.folder), str(other.folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "52.4 (49.2 to 55.6)" in shown and "Rank" in shown and "Seed" not in shown
+    assert cli.main(["compare", str(run.folder)]) == 2 and "two or more" in capsys.readouterr().err
+    assert cli.main(["compare", str(run.folder), str(tmp_path)]) == 2 and "no run folder" in capsys.readouterr().err
