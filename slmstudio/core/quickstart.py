@@ -68,9 +68,12 @@ def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]
         jobs.Job.create(
             job.folder / "jobs" / "evaluate",
             "evaluate",
-            model=config.model,
-            adapter=trained["adapter"],
+            models=[
+                {"name": "base", "model": config.model, "adapter": None, "gguf": None},
+                {"name": "tuned", "model": config.model, "adapter": trained["adapter"], "gguf": None},
+            ],
             test=str(paths.starter_test_file()),
+            train_file=config.train_file,
             max_new_tokens=MAX_NEW_TOKENS,
             precision=config.precision,
         ),
@@ -92,8 +95,9 @@ def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]
     return {
         "run_dir": str(job.folder),
         **{key: trained[key] for key in keys},
-        "chrf_before": scores["base"]["chrf"],
-        "chrf_after": scores["tuned"]["chrf"],
+        "chrf_before": scores["models"]["base"]["chrf"],
+        "chrf_after": scores["models"]["tuned"]["chrf"],
+        "verdict": scores["verdict"],
         "gguf": gguf["path"],
         "gguf_bytes": gguf["bytes"],
         "parity": gguf["parity"],

@@ -1,124 +1,161 @@
-"""Lets the base and the tuned model answer held-out rows, and scores the answers.
+"""Lets models answer a test set, and scores the answers; or runs a benchmark of the field.
 
-Request: {"kind": "evaluate", "model": base folder, "adapter": folder or null, "test": JSONL file,
-"limit": rows or null, "max_new_tokens": n, "precision": "fp32" | "bf16" | "fp16"}.
+The request and the files of the job folder:
+
+    {"kind": "evaluate", "test": file or null, "limit": rows or null, "seed": 0,
+     "benchmark": null or {"name", "data": folder, "limit": n per subject or null, "shots": n or null},
+     "models": [{"name", "model": folder, "adapter": folder or null, "gguf": file or null}, ...],
+     "train_file": file or null, "system": text or null, "max_new_tokens": n, "precision": "fp32" | "bf16" | "fp16",
+     "batch_size": rows or null, "judge": null or {"model": folder, "gguf": file, "rubric": text}}
+
+    items.jsonl       what is asked, in the order of the file; written once
+    answers-N.jsonl   what model N answered, a line an item, appended batch by batch: a killed evaluation goes on there
+    scores.json       at the end
 """
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import Any
 
-import sacrebleu
-import torch
-from transformers import AutoModelForCausalLM, StoppingCriteria, StoppingCriteriaList
-
 from slmstudio.core import files
-from slmstudio.core.data import reader
-from slmstudio.core.errors import UserError
-from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.evaluation import scoring
 from slmstudio.worker.context import JobContext
-from slmstudio.worker.methods import DTYPES, load_tokenizer
+from slmstudio.worker.evaluate_hand import Hand
+from slmstudio.worker.evaluate_items import read_items
+from slmstudio.worker.evaluate_models import Models
+from slmstudio.worker.evaluate_rows import Model, Row, batches, line_of, prepare, run_rows
 
-BATCH_ROWS = 48
+MAX_NEW_TOKENS = 256
 
 
 def run(job: JobContext) -> dict[str, Any]:
     """
     Returns:
-        `{"rows": n, "base": {"chrf": 0..100}, "tuned": {...}, "answers": path}`; answers.jsonl keeps every row.
+        {"rows": items of the test set, "scores": path of scores.json, "models": {name: {metric: value}},
+        "verdict": the sentence on the metric that counts, or None}.
+
+    Raises:
+        UserError: something in the request cannot be used, or nothing could be answered.
     """
-    request = job.request
-    model_folder = Path(request["model"])
-    rows = [row for row in reader.read_dataset(Path(request["test"])).records if row.messages]
-    rows = rows[: request.get("limit") or None]
-    if not rows:
-        raise UserError("There is nothing to answer.", "The file holds plain text, which has no questions.",
-                        "Choose a file with questions and answers.")
-    tokenizer = load_tokenizer(model_folder)
-    tokenizer.padding_side = "left"
-    template = ChatTemplate.from_folder(model_folder)
-    job.phase("loading model", model_folder.name)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = (
-        AutoModelForCausalLM.from_pretrained(
-            model_folder,
-            dtype=DTYPES[request.get("precision", "fp32")],
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-        )
-        .to(device)
-        .eval()
-    )
-    prompts = [template.render(list(row.messages[:-1]), add_generation_prompt=True) for row in rows]
-    references = [row.messages[-1]["content"] for row in rows]
-    answers: dict[str, list[str]] = {}
-    for name in ("base", "tuned") if request.get("adapter") else ("base",):
-        if name == "tuned":
-            model = merged(model, Path(request["adapter"]))
-        job.phase(f"answering: {name}")
-        answers[name] = generate(job, model, tokenizer, prompts, request.get("max_new_tokens", 96), name)
-    with open(job.folder / "answers.jsonl", "wb") as file:
-        for i, row in enumerate(rows):
-            file.write(
-                files.dump_line(
-                    {
-                        "messages": list(row.messages[:-1]),
-                        "reference": references[i],
-                        **{name: given[i] for name, given in answers.items()},
-                    }
-                )
-            )
-    scores = {name: {"chrf": chrf(given, references)} for name, given in answers.items()}
-    return {"rows": len(rows), **scores, "answers": str(job.folder / "answers.jsonl")}
+    models = Models(job)
+    scores: dict[str, Any] = {}
+    try:
+        items = []
+        if job.request.get("test"):
+            items = read_items(job)
+            _answer(job, models, items)
+            if job.request.get("judge"):
+                from slmstudio.worker import judge
+
+                judge.run(job, models, items)
+            job.phase("scoring")
+            scores = scoring.score(job.folder, lambda done, total: job.check_cancelled())
+        if job.request.get("benchmark"):
+            from slmstudio.worker import benchmark
+
+            scores = benchmark.run(job, models)
+    finally:
+        models.close()
+    return {"rows": len(items), "scores": str(job.folder / scoring.SCORES), **_summary(scores)}
 
 
-def merged(model: Any, adapter: Path) -> Any:
-    from peft import PeftModel
-
-    return PeftModel.from_pretrained(model, adapter, local_files_only=True).merge_and_unload()
-
-
-def chrf(answers: list[str], references: list[str]) -> float:
-    """chrF++ of the whole set, 0 to 100 (Popović 2017, word n-grams up to 2), by sacrebleu."""
-    return float(sacrebleu.corpus_chrf(answers, [references], word_order=2).score)
+def _summary(scores: dict[str, Any]) -> dict[str, Any]:
+    values = {model["name"]: {key: score["value"] for key, score in model["scores"].items()}
+              for model in scores["models"]}
+    main = next((each["sentence"] for each in scores["comparisons"] if each.get("main")), None)
+    return {"models": values, "verdict": main}
 
 
-class _Watch(StoppingCriteria):  # type: ignore[misc]
-    """Shows progress a token at a time and lets Cancel through."""
+def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
+    """Let every model answer every item that it has not answered yet."""
+    specs = job.request["models"]
+    kept = [_Answers(job.folder / f"answers-{number}.jsonl") for number in range(len(specs))]
+    ids = {item["id"] for item in items}
+    hand = Hand(job, len(items) * len(specs), float(len(items) * len(specs)))
+    try:
+        for spec, answers in zip(specs, kept, strict=True):
+            if ids <= answers.ids:
+                hand.skip(len(items), float(len(items)))
+                continue
+            job.phase("loading model", spec["name"])
+            model = models.open(spec)
+            job.check_cancelled()
+            _answer_all(job, model, spec["name"], items, answers, hand)
+    finally:
+        hand.close()
 
-    def __init__(self, job: JobContext, start: int, done: int, total: int, name: str):
-        self.job, self.start, self.done, self.total, self.name = job, start, done, total, name
 
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
-        self.job.check_cancelled()
-        self.job.progress(self.done + input_ids.shape[1] - self.start, self.total, "tokens", f"answering: {self.name}")
-        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
+def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, Any]], answers: _Answers,
+                hand: Hand) -> None:
+    phase = f"answering: {name}"
+    job.phase(phase)
+    most = job.request.get("max_new_tokens") or MAX_NEW_TOKENS
+    rows = []
+    for item in items:
+        job.check_cancelled()
+        rows.append(prepare(item, model, most))
+    asked = [row for row in rows if not row.skipped]
+    share = len(rows) / max(1, sum(row.length for row in asked))  # so that work counts in answers
+    if left_out := [row for row in rows if row.skipped and row.item["id"] not in answers.ids]:
+        job.warn("rows_skipped", f"{name}: {len(left_out):,} of {len(rows):,} rows cannot be asked. "
+                                 f"Line {left_out[0].item['line']}: {left_out[0].skipped}")
+        answers.write([line_of(row, [], model, 0.0) for row in left_out])
+    hand.skip(len(rows) - len(asked), 0.0)
+    for batch in batches(asked, model, job.request.get("batch_size")):
+        work = share * sum(row.length for row in batch)
+        if all(row.item["id"] in answers.ids for row in batch):
+            hand.skip(len(batch), work)
+            continue
+        started = time.monotonic()
+        replies = run_rows(batch, model, lambda part, batch=batch, work=work: hand.gate(
+            part, len(batch), work, phase))
+        seconds = (time.monotonic() - started) / len(batch)
+        lines = [line_of(row, reply, model, seconds) for row, reply in zip(batch, replies, strict=True)]
+        answers.write(lines)
+        _tell_broken(job, name, batch, lines)
+        hand.add(len(batch), work, phase)
 
 
-@torch.inference_mode()
-def generate(
-    job: JobContext, model: Any, tokenizer: Any, prompts: list[str], max_new_tokens: int, name: str
-) -> list[str]:
-    """Greedy answers, batched with prompts of like length together, in the order of `prompts`."""
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    answers = [""] * len(prompts)
-    batches = [order[i : i + BATCH_ROWS] for i in range(0, len(order), BATCH_ROWS)]
-    for number, rows in enumerate(batches):
-        inputs = tokenizer([prompts[i] for i in rows], return_tensors="pt", padding=True, add_special_tokens=False).to(
-            model.device
-        )
-        start = inputs["input_ids"].shape[1]
-        watch = _Watch(job, start, number * max_new_tokens, len(batches) * max_new_tokens, name)
-        output = model.generate(
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            pad_token_id=tokenizer.pad_token_id,
-            stopping_criteria=StoppingCriteriaList([watch]),
-        )
-        for i, text in zip(rows, tokenizer.batch_decode(output[:, start:], skip_special_tokens=True), strict=True):
-            answers[i] = text.strip()
-    return answers
+def _tell_broken(job: JobContext, name: str, batch: list[Row], lines: list[dict[str, Any]]) -> None:
+    for row, line in zip(batch, lines, strict=True):
+        if line["skipped"]:
+            job.warn("row_skipped", f"{name}, line {row.item['line']}: {line['skipped']}")
+
+
+class _Answers:
+    """The answers of one model: what is there, and what is added.
+
+    Attributes:
+        ids: of the items that are answered.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        _cut_half_line(path)
+        self.ids = {line["id"] for line in files.LineReader(path).read() if "id" in line}
+
+    def write(self, lines: list[dict[str, Any]]) -> None:
+        """Append a batch and see it on the disk before the next one begins.
+
+        Raises:
+            OSError: the disk is full, for instance; the evaluation can go on later from the batches before.
+        """
+        with open(self._path, "ab") as file:
+            file.write(b"".join(map(files.dump_line, lines)))
+            file.flush()
+            os.fsync(file.fileno())
+        self.ids |= {line["id"] for line in lines}
+
+
+def _cut_half_line(path: Path) -> None:
+    """A kill may leave half a line at the end; its batch is computed again."""
+    if not path.exists():
+        return
+    with open(path, "rb+") as file:
+        data = file.read()
+        end = data.rfind(b"\n") + 1
+        if end < len(data):
+            file.truncate(end)
