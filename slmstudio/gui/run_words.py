@@ -10,6 +10,7 @@ from typing import Any
 from PySide6.QtCore import QCoreApplication
 
 from slmstudio.core import words
+from slmstudio.core.run import field_names
 from slmstudio.core.run.config import RunConfig
 from slmstudio.gui.plan_fields import groups, label, variant_label, write
 
@@ -191,9 +192,8 @@ _WORDS: dict[str, Callable[[dict[str, Any], str], str]] = {
 
 def differences(first: dict[str, Any], second: dict[str, Any]) -> str:
     """In which fields two configurations differ: "Rank 16 / 4, Alpha 32 / 8"."""
-    left_out = {"name", "reasons", "threads"}
-    return ", ".join(f"{label(key)} {_short(first[key])} / {_short(second[key])}" for key in first
-                     if key in second and key not in left_out and first[key] != second[key])
+    return ", ".join(f"{label(key)} {_short(one)} / {_short(other)}"
+                     for key, (one, other) in field_names.differences([first, second]) if key in first.keys() & second)
 
 
 def _short(value: Any) -> str:

@@ -165,8 +165,8 @@ def comparison_table(evaluation: Evaluation) -> Table | None:
              metric_name(each.get("metric")) + (", the one to judge by" if each.get("main") else ""),
              _difference(each), p_value(each.get("p")), exact(each.get("rows")), exact(each.get("rows_needed")),
              words.get(str(each.get("verdict")), each.get("verdict"))) for each in evaluation.comparisons]
-    head = ("Compared", "Score", "Difference", "p", "Rows", "Rows that would show it", "Verdict")
-    return Table(head, "wwsrrrl", rows) if rows else None
+    head = ("Compared", "Score", "Difference", "p", "Rows", "Rows needed", "Verdict")
+    return Table(head, "wwsnrrl", rows) if rows else None
 
 
 def _stacked(score: Any, key: str) -> str | None:

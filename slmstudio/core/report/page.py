@@ -80,7 +80,8 @@ def context(facts: Facts) -> dict[str, Any]:
     said, left_out = sections.left_out(facts)
     return {
         "notes": facts.notes, "title": facts.run.config.name, "state": facts.run.state, "folder": facts.run.folder.name,
-        "sentences": summary.sentences(facts), "verdicts": summary.verdicts(facts), "tiles": summary.tiles(facts),
+        "alarms": summary.alarms(facts), "sentences": summary.sentences(facts),
+        "verdicts": summary.verdicts(facts), "tiles": summary.tiles(facts),
         "not_checked": summary.not_checked(facts), "error": facts.run.error,
         "details": shortened(str(facts.outcome.get("details") or ""), LONGEST_DETAILS),
         "evaluations": _evaluations(facts), "unfinished": _unfinished(facts), "ranking": _ranking(facts),

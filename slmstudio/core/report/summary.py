@@ -35,7 +35,8 @@ def sentences(facts: Facts) -> list[str]:
             if held_out else "No rows are known to have been held out."]
     steps = f"{run.steps:,} of {run.total_steps:,} steps" if run.total_steps else f"{run.steps:,} steps"
     device = facts.history.plan.get("device")
-    where = f" on {device_name(device)}" if device else ""
+    card = next(iter(facts.heat.gpus), "") if str(device).startswith("cuda") else ""
+    where = f" on {card or device_name(device)}" if device else ""
     said.append(f"{STATES.get(run.state, run.state)}: {steps} in {words.format_duration(run.seconds)} of work{where}."
                 + _troubles(facts))
     if run.error:
@@ -75,12 +76,22 @@ def export_sentences(facts: Facts) -> list[str]:
     files = [export for export in facts.exports if export.path.is_file()]
     if not files:
         return []
-    failed = [export.path.name for export in files if export.parity.get("passed") is False]
     passed = sum(export.parity.get("passed") is True for export in files)
     which = "The exported file was" if passed == len(files) == 1 else \
         f"{passed:,} of {len(files):,} exported files {'was' if passed == 1 else 'were'}"
-    text = f"{which} proven to answer as the model that was trained."
-    return [text + (f" NOT equal: {', '.join(failed)}." if failed else "")]
+    return [f"{which} proven to answer as the model that was trained."]
+
+
+def alarms(facts: Facts) -> list[str]:
+    """What nobody may overlook: files that are not what was trained, test rows that were learned."""
+    found = [f"{export.path.name} does not answer as the model that was trained: it failed its proof. Do not use it."
+             for export in facts.exports if export.parity.get("passed") is False]
+    main, _ = newest(facts.evaluations)
+    learned = (main.scores.get("test") or {}).get("trained_on") if main else 0
+    if main and learned:
+        found.append(f"{exact(learned)} of {exact((main.scores.get('test') or {}).get('rows'))} test rows are among "
+                     "the rows that it learned: on new rows its scores may be lower.")
+    return found
 
 
 def verdicts(facts: Facts) -> list[tuple[str, str]]:
@@ -138,10 +149,6 @@ def not_checked(facts: Facts) -> list[str]:
     if main is None:
         open_points.append("Whether the answers are better than the base model's: no evaluation on a test set.")
     else:
-        test = main.scores.get("test") or {}
-        if test.get("trained_on"):
-            open_points.append(f"How it does on rows it never saw, without doubt: {exact(test['trained_on'])} of "
-                               f"{exact(test.get('rows'))} test rows are among the rows that it learned.")
         open_points += [f"How well it does by {name}: the test rows are not tagged." for key, name in
                         (("by_category", "category"), ("by_language", "language"))
                         if not any(model.get(key) for model in main.models)]

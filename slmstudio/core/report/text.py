@@ -21,7 +21,8 @@ class Table:
 
     Attributes:
         head: names of the columns.
-        align: one letter a column: "l" text, "r" figures, "m" fixed width (hashes, paths), "w" words of any length.
+        align: one letter a column: "l" a word or two, "w" words of any length, "r" figures, "n" figures on one line,
+            "s" a score above its interval, "m" fixed width (hashes, paths).
         rows: cells; None shows as a dash.
     """
 

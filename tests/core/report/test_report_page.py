@@ -54,6 +54,18 @@ def test_what_was_not_checked_follows_from_what_was_done(tmp_path, page):
     assert "helpdesk-Q4_K_M.gguf: kl could not be measured" in text and "Benchmark: mmlu" in text
 
 
+def test_what_nobody_may_overlook_stands_at_the_top(tmp_path, page):
+    run = finished(tmp_path)
+    run.export("good", parity())
+    run.evaluate(scores={**scores(), "test": {"path": "q.jsonl", "rows": 50, "trained_on": 0}})
+    assert "callout bad" not in page(run.folder).html
+    run.export("broken", {**parity(), "passed": False, "failures": ["The logits differ."]})
+    run.evaluate("evaluate-newer", scores={**scores(), "created": scores()["created"] + 1})
+    begin = page(run.folder).text.partition("was tuned by LoRA")[0]
+    assert "broken.gguf does not answer as the model that was trained: it failed its proof. Do not use it." in begin
+    assert "3 of 101 test rows are among the rows that it learned" in begin
+
+
 def test_a_crashed_run_names_its_cause(tmp_path, page):
     run = ReportRun(tmp_path)
     run.start()
