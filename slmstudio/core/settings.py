@@ -25,6 +25,9 @@ class Settings:
         geometry: the window's place and size, as Qt saves it, in base64.
         model_folders: base models outside the library that were opened once, newest first.
         correction_file, preference_file, test_file: where Chat added a row last, or "".
+        runs_columns: fields of a run that the Results table shows; empty for its own choice.
+        runs_sort: the field that it is sorted by, with a "-" before it for falling; "" for the newest first.
+        runs_filter: the line that it is filtered by.
         unknown: keys of a newer version, kept so that going back and forth loses nothing.
     """
 
@@ -35,6 +38,9 @@ class Settings:
     correction_file: str = ""
     preference_file: str = ""
     test_file: str = ""
+    runs_columns: list[str] = field(default_factory=list)
+    runs_sort: str = ""
+    runs_filter: str = ""
     unknown: dict[str, Any] = field(default_factory=dict)
 
     def remember_model(self, folder: Path) -> None:

@@ -7,28 +7,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QFileSystemWatcher, QTimer, QUrl
+from PySide6.QtCore import QFileSystemWatcher, Qt, QTimer, QUrl
 from PySide6.QtGui import QDesktopServices, QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QMessageBox, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMessageBox, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core import paths
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.jobs import Job
-from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui import theme
 from slmstudio.gui.export_panel import running_export
 from slmstudio.gui.exports_table import Export, read_exports
+from slmstudio.gui.results_bar import RunsBar
+from slmstudio.gui.results_compare import ComparePanel
+from slmstudio.gui.results_facts import FactsReader, RunFacts
+from slmstudio.gui.results_save import choose_file, picture_kinds, write_picture
+from slmstudio.gui.rows_page import RowsPage
 from slmstudio.gui.run_details import RunDetails
-from slmstudio.gui.run_words import differences
 from slmstudio.gui.runs_table import RunsTable
 from slmstudio.gui.session import Session
 from slmstudio.gui.tasks import Task, run_task
-from slmstudio.gui.widgets import Card, EmptyState, ErrorBanner, PrimaryButton, text_label
+from slmstudio.gui.widgets import Card, EmptyState, ErrorBanner, IconButton, PrimaryButton, text_label
 
 if TYPE_CHECKING:
-    from slmstudio.gui.compare_plot import ComparePlot
+    from slmstudio.gui.evaluation_jobs import Evaluation
     from slmstudio.gui.run_plots import RunPlots
 
 LOOK_AGAIN_MS = 500
@@ -37,7 +40,7 @@ DETAILS_WIDTH = 500
 
 @dataclass(frozen=True)
 class _Loaded:
-    run: RunSummary
+    run: RunFacts
     exports: list[Export]
     histories: list[RunHistory]
     exporting: Job | None
@@ -53,30 +56,24 @@ class ResultsTab(QWidget):
         self._reading: Task | None = None
         self._loading: Task | None = None
         self._plots: RunPlots | None = None
-        self._compare: ComparePlot | None = None
+        self._facts = FactsReader()
         self.banner = ErrorBanner()
         self.banner.setObjectName("results_banner")
         self.table = RunsTable()
         self.table.chosen.connect(self._load)
+        self.compare = ComparePanel()
         self.details = RunDetails(session)
         self.details.setFixedWidth(DETAILS_WIDTH)
+        self.rows = RowsPage(session)
         self._lay_out()
         self._connect()
 
     def _lay_out(self) -> None:
-        runs = Card(self.tr("Runs"))
-        runs.body.addWidget(self.table, 2)
-        self.hint = text_label("", "small", wrap=True)
-        self.hint.setObjectName("compare_hint")
-        runs.body.addWidget(self.hint)
-        self._plot_pages = QStackedWidget()
-        self._plot_pages.addWidget(QWidget())
-        runs.body.addWidget(self._plot_pages, 3)
         page = QWidget()
         row = QHBoxLayout(page)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(theme.CARD_GAP)
-        row.addWidget(runs, 1)
+        row.addWidget(self._runs_card(), 1)
         row.addWidget(self.details)
         to_training = PrimaryButton(self.tr("Go to Training"), self.tr("Plan and start a run."))
         to_training.setObjectName("to_training")
@@ -85,13 +82,51 @@ class ResultsTab(QWidget):
             "Every run you start appears here with its losses, its curves and its exports."), [to_training])
         empty.setAcceptDrops(False)
         self._pages = QStackedWidget()
-        for each in (QWidget(), EmptyState.centred(empty), page):
+        for each in (QWidget(), EmptyState.centred(empty), page, self.rows):
             self._pages.addWidget(each)
         column = QVBoxLayout(self)
         column.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
         column.setSpacing(theme.CARD_GAP)
         column.addWidget(self.banner)
         column.addWidget(self._pages, 1)
+
+    def _runs_card(self) -> Card:
+        runs = Card()
+        self.bar = RunsBar(self._session, self.table, runs)
+        head = QHBoxLayout()
+        head.setSpacing(theme.SPACE_M)
+        head.addWidget(text_label(self.tr("Runs"), "heading"))
+        head.addWidget(self.bar, 1)
+        upper, lower = QWidget(), QWidget()
+        above, below = QVBoxLayout(upper), QVBoxLayout(lower)
+        for column in (above, below):
+            column.setContentsMargins(0, 0, 0, 0)
+            column.setSpacing(theme.SPACE_S)
+        above.addWidget(self.bar.note)
+        above.addWidget(self.table, 1)
+        self.hint = text_label(self.tr("Ctrl and a click on further runs compares them."), "small", wrap=True)
+        self.save_plots = IconButton("save", self.tr("Save these plots as PNG or SVG"))
+        self.save_plots.setObjectName("plots_save")
+        self.save_plots.clicked.connect(self._save_plots)
+        self._single = QWidget()
+        single = QHBoxLayout(self._single)
+        single.setContentsMargins(0, 0, 0, 0)
+        single.addWidget(self.hint, 1)
+        single.addWidget(self.save_plots)
+        below.addWidget(self._single)
+        self._plot_pages = QStackedWidget()
+        self._plot_pages.addWidget(QWidget())
+        self._plot_pages.addWidget(self.compare)
+        below.addWidget(self._plot_pages, 1)
+        halves = QSplitter(Qt.Orientation.Vertical)
+        halves.setChildrenCollapsible(False)
+        for number, half in enumerate((upper, lower)):
+            halves.addWidget(half)
+            halves.setStretchFactor(number, 2 + number)
+        halves.setSizes([220, 330])
+        runs.body.addLayout(head)
+        runs.body.addWidget(halves, 1)
+        return runs
 
     def _connect(self) -> None:
         self._watcher = QFileSystemWatcher(self)
@@ -107,6 +142,13 @@ class ResultsTab(QWidget):
         details.open_folder.connect(lambda run: QDesktopServices.openUrl(QUrl.fromLocalFile(str(run.folder))))
         details.delete.connect(self._ask_to_delete)
         details.exported.connect(self._timer.start)
+        details.changed.connect(self._timer.start)
+        details.failed.connect(self.banner.show_error)
+        details.rows_wanted.connect(self._show_rows)
+        self.rows.closed.connect(lambda: self._pages.setCurrentIndex(2))
+        self.rows.changed.connect(self._timer.start)
+        self.bar.failed.connect(self.banner.show_error)
+        self.compare.failed.connect(self.banner.show_error)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
@@ -121,41 +163,54 @@ class ResultsTab(QWidget):
         parent = paths.runs_dir()
         if parent.is_dir() and not self._watcher.directories():
             self._watcher.addPath(str(parent))
-        self._reading = run_task(self, lambda task: list(run_folder.all_runs(parent)), self._show_runs, self._not_read)
+        self._reading = run_task(self, lambda task: self._facts.read(parent), self._show_runs, self._not_read)
 
     def _not_read(self, error: Exception) -> None:
         self._reading = None
         self.banner.show_error(error)
 
-    def _show_runs(self, runs: list[RunSummary]) -> None:
+    def _show_runs(self, runs: list[RunFacts]) -> None:
         self._reading = None
-        self._pages.setCurrentIndex(2 if runs else 1)
+        if self._pages.currentWidget() is not self.rows:
+            self._pages.setCurrentIndex(2 if runs else 1)
         wanted = self._session.run.folder if self._session.run is not None else None
         select = wanted if wanted != self._shown_run else None
         self._shown_run = wanted
-        self._session.mark_done("results", any(run.state in ("finished", "stopped") for run in runs))
-        self.table.set_runs(runs, select)
+        self._session.mark_done("results", any(run.summary.state in ("finished", "stopped") for run in runs))
+        self.table.set_facts(runs, select)
+        self.bar.show_runs()
 
     def _load(self, runs: list[RunSummary]) -> None:
         """Read the curves and the exports of the selected runs."""
-        if not runs:
+        facts = self.table.selected_facts()
+        if not facts:
             return
         if self._loading is not None:
             self._loading.cancel()
-        self._loading = run_task(self, lambda task: _load(runs, task), lambda loaded: self._show(runs, loaded),
-                                 self.banner.show_error)
+        self._loading = run_task(self, lambda task: _load(facts, task), lambda loaded: self._show(facts, loaded),
+                                 self._not_loaded)
 
-    def _show(self, runs: list[RunSummary], loaded: _Loaded) -> None:
+    def _not_loaded(self, error: Exception) -> None:
+        self._loading = None
+        self.banner.show_error(error)
+
+    def _show(self, runs: list[RunFacts], loaded: _Loaded) -> None:
         self._loading = None
         self.details.show_run(loaded.run, loaded.exports)
         if loaded.exporting is not None and not self.details.export.is_running():
             self.details.open_export()
-            self.details.export.follow(loaded.run, loaded.exporting)
+            self.details.export.follow(loaded.run.summary, loaded.exporting)
         if len(runs) == 1:
             self._show_plots(loaded.histories[0])
-            self.hint.setText(self.tr("Ctrl and a click on a second run compares the two."))
         else:
-            self._show_comparison(runs, loaded.histories)
+            self.compare.show_runs(runs, loaded.histories)
+            self._plot_pages.setCurrentWidget(self.compare)
+        self._single.setVisible(len(runs) == 1)
+
+    def _show_rows(self, evaluation: Evaluation, order: str) -> None:
+        """Open the answers of an evaluation."""
+        self.rows.open(evaluation, order, self.details.title.text())
+        self._pages.setCurrentWidget(self.rows)
 
     def _show_plots(self, history: RunHistory) -> None:
         if self._plots is None:
@@ -166,17 +221,17 @@ class ResultsTab(QWidget):
         self._plots.show_history(history)
         self._plot_pages.setCurrentWidget(self._plots)
 
-    def _show_comparison(self, runs: list[RunSummary], histories: list[RunHistory]) -> None:
-        if self._compare is None:
-            from slmstudio.gui.compare_plot import ComparePlot
+    def _save_plots(self) -> None:
+        choose_file(self, self.tr("Save the plots"), "curves.png", picture_kinds(), self.save_picture)
 
-            self._compare = ComparePlot()
-            self._plot_pages.addWidget(self._compare)
-        self._compare.show_runs([run.config.name for run in runs], histories)
-        self._plot_pages.setCurrentWidget(self._compare)
-        unlike = differences(runs[0].config.to_dict(), runs[1].config.to_dict()) if len(runs) == 2 else ""
-        self.hint.setText(self.tr("Differs in: {fields}").format(fields=unlike) if unlike else
-                          self.tr("{count} runs compared by their eval loss.").format(count=len(runs)))
+    def save_picture(self, path: Path) -> None:
+        """Draw the plots of the run, all of them, into a file."""
+        plots = self._plots.widget() if self._plots is not None else None
+        try:
+            if plots is not None:
+                write_picture(plots, path)
+        except UserError as error:
+            self.banner.show_error(error)
 
     # -- doing -----------------------------------------------------------------------------------------------
 
@@ -209,7 +264,7 @@ class ResultsTab(QWidget):
         run_task(self, lambda task: _to_trash(run), lambda _: self._session.run_changed.emit(), self.banner.show_error)
 
 
-def _load(runs: list[RunSummary], task: Task) -> _Loaded:
+def _load(runs: list[RunFacts], task: Task) -> _Loaded:
     importlib.import_module("slmstudio.gui.compare_plot")  # the plotting library takes a while to load
     histories = []
     for run in runs:
@@ -219,7 +274,7 @@ def _load(runs: list[RunSummary], task: Task) -> _Loaded:
         histories.append(history)
         if task.cancelled():
             break
-    return _Loaded(runs[0], read_exports(runs[0]), histories, running_export(runs[0].folder))
+    return _Loaded(runs[0], read_exports(runs[0].summary), histories, running_export(runs[0].folder))
 
 
 def _to_trash(run: RunSummary) -> None:

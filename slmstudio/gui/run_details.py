@@ -1,23 +1,38 @@
-"""One finished run: what it learned, how, and its exports."""
+"""One finished run: what it learned, how, whether it is better, and its exports."""
 
 from __future__ import annotations
 
 import math
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core import words
 from slmstudio.core.errors import UserError
 from slmstudio.core.run.folder import RunSummary, result_folder
 from slmstudio.gui import theme
+from slmstudio.gui.evaluation_section import EvaluationSection
 from slmstudio.gui.export_panel import ExportPanel
 from slmstudio.gui.exports_table import Export, ExportsTable
 from slmstudio.gui.parity_table import ParityTable
+from slmstudio.gui.results_facts import RunFacts
+from slmstudio.gui.results_notes import NotesEditor
+from slmstudio.gui.results_report import ReportButton
 from slmstudio.gui.run_words import method_text, outcome_chip, steps_text
 from slmstudio.gui.serve_panel import ServePanel
 from slmstudio.gui.session import Session
-from slmstudio.gui.widgets import Card, Chip, ElidedLabel, ErrorBanner, PrimaryButton, SecondaryButton, text_label
+from slmstudio.gui.widgets import (
+    Card,
+    Chip,
+    ElidedLabel,
+    ErrorBanner,
+    PrimaryButton,
+    SecondaryButton,
+    SegmentedControl,
+    text_label,
+)
+
+OVERVIEW, SCORES = range(2)
 
 
 class RunDetails(Card):
@@ -26,6 +41,9 @@ class RunDetails(Card):
     Signals:
         resume(RunSummary), chat(Path), open_folder(RunSummary), delete(RunSummary): a button was pressed.
         exported: files were made.
+        changed: something else about the run is different now, as its notes or its scores.
+        rows_wanted(Evaluation, str): show the answers of an evaluation in this order.
+        failed(Exception): something could not be saved.
     """
 
     resume = Signal(object)
@@ -33,6 +51,9 @@ class RunDetails(Card):
     open_folder = Signal(object)
     delete = Signal(object)
     exported = Signal()
+    changed = Signal()
+    rows_wanted = Signal(object, str)
+    failed = Signal(object)
 
     def __init__(self, session: Session, parent: QWidget | None = None):
         super().__init__(" ", parent=parent)
@@ -65,17 +86,27 @@ class RunDetails(Card):
         self.exports.selectionModel().selectionChanged.connect(self._show_served)
         self.parity = ParityTable()
         self.exports.selectionModel().selectionChanged.connect(self._show_parity)
+        self.evaluation = EvaluationSection(session)
+        self.evaluate_button = SecondaryButton(self.tr("Evaluate…"), "", "small")
+        self.evaluate_button.setObjectName("results_evaluate")
+        self.evaluate_button.clicked.connect(self.open_evaluation)
+        self.evaluation.panel_changed.connect(self._show_buttons)
+        self.notes, self.report = NotesEditor(), ReportButton()
+        self.notes.saved.connect(lambda _: self.changed.emit())
+        self.evaluation.changed.connect(self.changed)
+        self.evaluation.rows_wanted.connect(self.rows_wanted)
+        for part in (self.notes, self.evaluation, self.report):
+            part.failed.connect(self.failed)
         self.no_exports = text_label(self.tr(
             "No file yet. Export makes a GGUF file, which Chat, Ollama and llama.cpp can open."), "small", wrap=True)
         self._make_page()
 
     def _make_page(self) -> None:
-        page = QWidget()
-        page.setProperty("plain", True)
-        column = QVBoxLayout(page)
-        column.setContentsMargins(0, 0, theme.SPACE_S, 0)
-        column.setSpacing(theme.SPACE_M)
+        page, column = _page()
         column.addWidget(self.banner)
+        self.verdict = text_label("", "strong", wrap=True)
+        self.verdict.setObjectName("overview_verdict")
+        column.addWidget(self.verdict)
         column.addWidget(text_label(self.tr("What it learned"), "section"))
         self._scores = _Grid(3)
         column.addLayout(self._scores)
@@ -90,13 +121,30 @@ class RunDetails(Card):
         column.addWidget(self.no_exports)
         column.addWidget(self.export)
         column.addWidget(self.serve)
+        column.addWidget(text_label(self.tr("Notes"), "section"))
+        column.addWidget(self.notes)
         column.addStretch(1)
-        self._area = area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(page)
-        self.body.addWidget(area, 1)
+        scores, inner = _page()
+        inner.addWidget(self.evaluation)
+        inner.addStretch(1)
+        self._area, score_area = _scrolled(page), _scrolled(scores)
+        self._views = QStackedWidget()
+        self._views.addWidget(self._area)
+        self._views.addWidget(score_area)
+        self.tabs = SegmentedControl([self.tr("Overview"), self.tr("Scores")], tooltips=[
+            self.tr("What the run learned, how, and its files."),
+            self.tr("Whether it is better than the base, on rows that it never learned.")])
+        self.tabs.setObjectName("details_tabs")
+        self.tabs.changed.connect(self._views.setCurrentIndex)
+        self.tabs.changed.connect(lambda _: self._show_buttons())
+        head = QHBoxLayout()
+        head.setSpacing(theme.SPACE_S)
+        head.addWidget(self.tabs)
+        head.addStretch(1)
+        head.addWidget(self.evaluate_button)
+        head.addWidget(self.report)
+        self.body.addLayout(head)
+        self.body.addWidget(self._views, 1)
         self.resume_button = SecondaryButton(self.tr("Resume"), self.tr("Go on from the newest checkpoint."))
         self.more_button = SecondaryButton(
             self.tr("Learn more…"), self.tr("Plan a run that goes on from this one, with more data or epochs."))
@@ -107,7 +155,8 @@ class RunDetails(Card):
         self.serve_button.clicked.connect(self.open_serve)
         self.export_button = SecondaryButton(self.tr("Export…"), "")
         self.chat_button = PrimaryButton(self.tr("Chat"), "")
-        for button in (self.resume_button, self.serve_button, self.export_button, self.chat_button):
+        for button in (self.resume_button, self.serve_button, self.export_button, self.evaluate_button,
+                       self.chat_button):
             button.setEnabled(False)  # until a run is shown
         self.resume_button.clicked.connect(lambda: self.resume.emit(self._run))
         self.export_button.clicked.connect(self.open_export)
@@ -126,8 +175,9 @@ class RunDetails(Card):
                 row.addWidget(button)
         self.body.addLayout(row)
 
-    def show_run(self, run: RunSummary, exports: list[Export]) -> None:
+    def show_run(self, facts: RunFacts, exports: list[Export]) -> None:
         """Show a run and its finished files."""
+        run = facts.summary
         if self._run is not None and self._run.folder != run.folder:
             self.export.setVisible(self.export.is_running())
         self._run = run
@@ -137,6 +187,11 @@ class RunDetails(Card):
             self.banner.show_error(UserError.from_dict(run.error))
         else:
             self.banner.clear()
+        self.notes.show_notes(run.folder, facts.notes)
+        self.report.show_run(run.folder)
+        self.evaluation.show_run(facts)
+        self.verdict.setText(self.evaluation.verdict())
+        self.verdict.setVisible(bool(self.verdict.text()))
         self._show_scores(run)
         self._show_facts(run)
         self.exports.set_exports(exports)
@@ -207,6 +262,11 @@ class RunDetails(Card):
         self.resume_button.setVisible(run.resumable)
         self.resume_button.setEnabled(run.resumable)
         self.more_button.setVisible(made and run.state == "finished")
+        self.evaluate_button.setVisible(self.evaluation.can_be_opened())
+        self.evaluate_button.setEnabled(made)
+        self.evaluate_button.setToolTip(
+            self.tr("Let the base and the tuned model answer test rows, and see which is better.") if made else
+            self.tr("There is nothing to evaluate: the run has left no adapter or model yet."))
         self.export_button.setVisible(self.export.isHidden())
         self.export_button.setEnabled(made)
         self.export_button.setToolTip(
@@ -227,12 +287,19 @@ class RunDetails(Card):
     def open_export(self) -> None:
         """Offer the types below the exports."""
         if self._run is not None:
+            self.tabs.set_current(OVERVIEW)
             self.export.show_run(self._run)
             self.export.show()
             self._show_buttons()
 
+    def open_evaluation(self) -> None:
+        """Offer the evaluation, beside the scores that there are."""
+        self.tabs.set_current(SCORES)
+        self.evaluation.open_panel()
+
     def open_serve(self) -> None:
         """Show how to use the marked file elsewhere."""
+        self.tabs.set_current(OVERVIEW)
         self.serve.show()
         self._show_buttons()
         QTimer.singleShot(0, lambda: self._area.ensureWidgetVisible(self.serve))
@@ -245,6 +312,25 @@ class RunDetails(Card):
         chosen = self.exports.selected()
         if chosen is not None:
             self.chat.emit(chosen.path)
+
+
+def _page() -> tuple[QWidget, QVBoxLayout]:
+    """A page that is scrolled, and its column."""
+    page = QWidget()
+    page.setProperty("plain", True)
+    column = QVBoxLayout(page)
+    column.setContentsMargins(0, 0, theme.SPACE_S, 0)
+    column.setSpacing(theme.SPACE_M)
+    return page, column
+
+
+def _scrolled(page: QWidget) -> QScrollArea:
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(page)
+    return area
 
 
 class _Grid(QGridLayout):

@@ -2,137 +2,278 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt, Signal
-from PySide6.QtWidgets import QAbstractItemView, QTableView, QWidget
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
-from slmstudio.core import words
 from slmstudio.core.run.folder import RunSummary
-from slmstudio.gui import table_cells
+from slmstudio.gui import results_columns as columns
+from slmstudio.gui import results_filter, table_cells
+from slmstudio.gui.results_facts import RunFacts
+from slmstudio.gui.results_figures import TightDelegate
 from slmstudio.gui.run_words import outcome_chip, when
 
 Index = QModelIndex | QPersistentModelIndex
 NO_PARENT = QModelIndex()
-RUN, BASE, EVAL_LOSS, TIME, OUTCOME = range(5)
 ROW_HEIGHT = 48
-_RIGHT = Qt.AlignmentFlag.AlignRight
+NAME_WIDTH, WIDEST = 150, 170
+LOOKED_AT = 60
+"""Rows whose cells decide how wide a column is."""
 
 
 class RunsModel(QAbstractTableModel):
-    """One row a run."""
+    """One row a run: those that the filter lets through, in the order of the sorted column.
+
+    Attributes:
+        facts: all runs.
+        shown: those in the table.
+        columns: keys of `RunFacts.values`.
+    """
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self.runs: list[RunSummary] = []
+        self.facts: list[RunFacts] = []
+        self.shown: list[RunFacts] = []
+        self.columns: list[str] = list(columns.STANDARD)
+        self.sorted_by: tuple[str, bool] = ("created", True)
+        self._conditions: list[results_filter.Condition] = []
 
-    def set_runs(self, runs: list[RunSummary]) -> None:
+    @property
+    def runs(self) -> list[RunSummary]:
+        """The runs in the table."""
+        return [facts.summary for facts in self.shown]
+
+    def set_facts(self, facts: list[RunFacts]) -> None:
         self.beginResetModel()
-        self.runs = runs
+        self.facts = facts
+        self._arrange()
         self.endResetModel()
 
+    def set_columns(self, names: Sequence[str]) -> None:
+        self.beginResetModel()
+        self.columns = [columns.NAME, *(name for name in names if name != columns.NAME)]
+        self.endResetModel()
+
+    def set_filter(self, conditions: list[results_filter.Condition]) -> None:
+        self.beginResetModel()
+        self._conditions = conditions
+        self._arrange()
+        self.endResetModel()
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        if not 0 <= column < len(self.columns):
+            return
+        key = self.columns[column]
+        self.beginResetModel()
+        # The first column shows name and age; sorted by it, the newest is meant to be the last or the first.
+        self.sorted_by = ("created" if key == columns.NAME else key, order == Qt.SortOrder.DescendingOrder)
+        self._arrange()
+        self.endResetModel()
+
+    def _arrange(self) -> None:
+        key, falling = self.sorted_by
+        found = [facts for facts in self.facts
+                 if results_filter.matches(self._conditions, facts.values, facts.text)]
+        if key == "created":
+            self.shown = sorted(found, key=lambda facts: facts.summary.created, reverse=falling)
+            return
+        known = [facts for facts in found if facts.values.get(key) is not None]
+        unknown = [facts for facts in found if facts.values.get(key) is None]  # at the end, whichever way
+        known.sort(key=lambda facts: columns.sort_key(facts.values[key]), reverse=falling)
+        self.shown = known + unknown
+
     def rowCount(self, parent: Index = NO_PARENT) -> int:
-        return 0 if parent.isValid() else len(self.runs)
+        return 0 if parent.isValid() else len(self.shown)
 
     def columnCount(self, parent: Index = NO_PARENT) -> int:
-        return 0 if parent.isValid() else 5
+        return 0 if parent.isValid() else len(self.columns)
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        if orientation != Qt.Orientation.Horizontal:
+        if orientation != Qt.Orientation.Horizontal or not 0 <= section < len(self.columns):
             return None
+        key = self.columns[section]
         if role == Qt.ItemDataRole.DisplayRole:
-            return (self.tr("Run"), self.tr("Base"), self.tr("Eval loss"), self.tr("Time"), self.tr("Outcome"))[section]
+            return columns.title(key)
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            right = section in (EVAL_LOSS, TIME)
-            return int((_RIGHT if right else Qt.AlignmentFlag.AlignLeft) | Qt.AlignmentFlag.AlignVCenter)
-        if role == Qt.ItemDataRole.ToolTipRole and section == EVAL_LOSS:
-            return self.tr("Loss on rows that the run never learned, at its end. Lower is better; compare only runs "
-                           "with the same eval rows.")
-        return None
+            return self._alignment(key)
+        return columns.tooltip(key) if role == Qt.ItemDataRole.ToolTipRole else None
+
+    def _alignment(self, key: str) -> int:
+        value = next((facts.values[key] for facts in self.facts if facts.values.get(key) is not None), None)
+        right = columns.is_figure(key, value) or columns.score_of(key) is not None or key == "eval_loss"
+        side = Qt.AlignmentFlag.AlignRight if right else Qt.AlignmentFlag.AlignLeft
+        return int(side | Qt.AlignmentFlag.AlignVCenter)
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        run, column = self.runs[index.row()], index.column()
+        facts, key = self.shown[index.row()], self.columns[index.column()]
         if role == Qt.ItemDataRole.DisplayRole:
-            return self._text(run, column)
-        if role == table_cells.SORT:
-            return self._sort_value(run, column)
+            return columns.cell(key, facts.values.get(key))
         if role == table_cells.DETAIL:
-            return when(run.created) if column == RUN else None
+            return self._below(facts) if key == columns.NAME else None
         if role == table_cells.CHIP:
-            return outcome_chip(run.state)[1] if column == OUTCOME else None
-        if role == Qt.ItemDataRole.TextAlignmentRole and column in (EVAL_LOSS, TIME):
-            return int(_RIGHT)
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return f"{run.config.name}\n{run.folder}" if column in (RUN, BASE) else None
-        return None
+            return outcome_chip(facts.summary.state)[1] if key == "outcome" else None
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return self._alignment(key)
+        return self._tooltip(facts, key) if role == Qt.ItemDataRole.ToolTipRole else None
 
-    def _text(self, run: RunSummary, column: int) -> str:
-        if column == RUN:
-            return run.config.name
-        if column == BASE:
-            return Path(run.config.model).name
-        if column == EVAL_LOSS:
-            return "—" if run.eval_loss_after is None else f"{run.eval_loss_after:.2f}"
-        return words.format_duration(run.seconds) if column == TIME else outcome_chip(run.state)[0]
+    def _below(self, facts: RunFacts) -> str:
+        return " · ".join([when(facts.summary.created), *facts.notes.tags])
 
-    def _sort_value(self, run: RunSummary, column: int) -> object:
-        if column == RUN:
-            return run.created
-        if column == EVAL_LOSS:
-            return float("inf") if run.eval_loss_after is None else run.eval_loss_after
-        return run.seconds if column == TIME else self._text(run, column)
+    def _tooltip(self, facts: RunFacts, key: str) -> str:
+        if key in (columns.NAME, "base"):
+            return "\n".join(filter(None, (facts.summary.config.name, str(facts.folder), facts.notes.text)))
+        value = facts.values.get(key)
+        return "" if value is None or columns.score_of(key) else columns.cell(key, value)
+
+    def as_table(self) -> list[list[object]]:
+        """What is shown, for a CSV: figures as they are, not as they are rounded."""
+        def raw(value: Any) -> object:
+            return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+        head: list[object] = [columns.title(key) for key in self.columns]
+        return [head, *([raw(facts.values.get(key)) for key in self.columns] for facts in self.shown)]
 
 
 class RunsTable(QTableView):
-    """All runs, sortable; Ctrl and a click choose several.
+    """All runs, sortable by any column; Ctrl and a click choose several. Selection and scrolling outlast new data.
 
     Signals:
         chosen(list[RunSummary]): other runs are selected; the first is the current one.
+        sort_changed: the person sorts by another column.
     """
 
     chosen = Signal(list)
+    sort_changed = Signal()
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self.setObjectName("runs")
-        self._model = RunsModel(self)
-        self._sorted = QSortFilterProxyModel(self)
-        self._sorted.setSourceModel(self._model)
-        self._sorted.setSortRole(table_cells.SORT)
-        self.setModel(self._sorted)
+        self.runs = RunsModel(self)
+        self.setModel(self.runs)
+        self._kept: tuple[set[Path], Path | None, int] = (set(), None, 0)
         table_cells.dress(self, ROW_HEIGHT, self.tr("Runs"))
+        self.setItemDelegate(TightDelegate(self))
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        header = self.horizontalHeader()
+        header.setMaximumSectionSize(WIDEST)
+        header.setResizeContentsPrecision(LOOKED_AT)
+        header.setSortIndicator(0, Qt.SortOrder.DescendingOrder)
         self.setSortingEnabled(True)
-        self.sortByColumn(RUN, Qt.SortOrder.DescendingOrder)
+        header.sortIndicatorChanged.connect(lambda: self.sort_changed.emit())
+        self.runs.modelAboutToBeReset.connect(self._keep)
+        self.runs.modelReset.connect(self._restore)
         self.selectionModel().selectionChanged.connect(lambda: self.chosen.emit(self.selected()))
 
-    def set_runs(self, runs: list[RunSummary], select: Path | None) -> None:
+    # -- what is shown ---------------------------------------------------------------------------------------
+
+    def set_facts(self, facts: list[RunFacts], select: Path | None) -> None:
         """Show these runs and keep the selection; without one, select `select` or the newest."""
-        kept = {run.folder for run in self.selected()}
-        blocked = self.selectionModel().blockSignals(True)
-        self._model.set_runs(runs)
-        self.selectionModel().blockSignals(blocked)
-        wanted = {run.folder for run in runs} & ({select} if select else kept)
-        if not wanted and runs:
-            wanted = {runs[0].folder}
-        self.select(wanted)
+        self.runs.set_facts(facts)
+        if select is not None and select in self._folders():
+            self.select({select})
         self.chosen.emit(self.selected())
 
-    def select(self, folders: set[Path]) -> None:
+    def set_filter(self, line: str) -> list[str]:
+        """Show the runs that a line of conditions lets through.
+
+        Returns:
+            names in the line that no run has a field for.
+        """
+        conditions = results_filter.parse(line)
+        before = [run.folder for run in self.selected()]
+        self.runs.set_filter(conditions)
+        if [run.folder for run in self.selected()] != before:
+            self.chosen.emit(self.selected())
+        return results_filter.unknown_fields(conditions, self.known_fields())
+
+    def set_columns(self, names: Sequence[str]) -> None:
+        """Show these columns; the first is always the run."""
+        self.runs.set_columns(names)
+        self._show_indicator()
+
+    def sort_by(self, key: str, falling: bool) -> None:
+        """Sort by a field, also one that is not shown."""
+        self.runs.sorted_by = (key, falling)
+        self.runs.set_facts(self.runs.facts)
+        self._show_indicator()
+
+    def _show_indicator(self) -> None:
+        key, falling = self.runs.sorted_by
+        key = columns.NAME if key == "created" else key
+        header = self.horizontalHeader()
+        blocked = header.blockSignals(True)
+        at = self.runs.columns.index(key) if key in self.runs.columns else -1
+        header.setSortIndicator(at, Qt.SortOrder.DescendingOrder if falling else Qt.SortOrder.AscendingOrder)
+        header.blockSignals(blocked)
+
+    def known_fields(self) -> list[str]:
+        return sorted({key for facts in self.runs.facts for key in facts.values})
+
+    # -- selection -------------------------------------------------------------------------------------------
+
+    def select(self, folders: set[Path], current: Path | None = None) -> None:
+        """Select the runs of these folders."""
         selection = self.selectionModel()
         blocked = selection.blockSignals(True)
         selection.clear()
-        for row, run in enumerate(self._model.runs):
-            if run.folder in folders:
-                index = self._sorted.mapFromSource(self._model.index(row, 0))
-                selection.setCurrentIndex(index, selection.SelectionFlag.Select | selection.SelectionFlag.Rows)
-                self.scrollTo(index)
+        rows = [row for row, facts in enumerate(self.runs.shown) if facts.folder in folders]
+        rows.sort(key=lambda row: self.runs.shown[row].folder == current)
+        for row in rows:
+            index = self.runs.index(row, 0)
+            selection.setCurrentIndex(index, selection.SelectionFlag.Select | selection.SelectionFlag.Rows)
+        if len(rows) == 1:
+            self.scrollTo(self.runs.index(rows[0], 0))
         selection.blockSignals(blocked)
         self.viewport().update()
 
     def selected(self) -> list[RunSummary]:
         """The selected runs, the current one first."""
+        return [facts.summary for facts in self.selected_facts()]
+
+    def selected_facts(self) -> list[RunFacts]:
         rows = self.selectionModel().selectedRows()
         current = self.currentIndex().row()
         ordered = sorted(rows, key=lambda index: (index.row() != current, index.row()))
-        return [self._model.runs[self._sorted.mapToSource(index).row()] for index in ordered]
+        return [self.runs.shown[index.row()] for index in ordered]
+
+    def _folders(self) -> list[Path]:
+        return [facts.folder for facts in self.runs.shown]
+
+    def _keep(self) -> None:
+        """Remember what is selected before the model changes."""
+        chosen = self.selected_facts()
+        self._kept = ({facts.folder for facts in chosen}, chosen[0].folder if chosen else None,
+                      self.verticalScrollBar().value())
+
+    def _restore(self) -> None:
+        folders, current, scrolled = self._kept
+        here = self._folders()
+        wanted = folders & set(here)
+        if not wanted and here:
+            newest = max(self.runs.shown, key=lambda facts: facts.summary.created)
+            wanted, current = {newest.folder}, newest.folder
+        self.select(wanted, current)
+        if folders:
+            self.verticalScrollBar().setValue(scrolled)
+        self._share_room()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._share_room()
+
+    def _share_room(self) -> None:
+        """The name takes what the other columns leave, but never so little that it cannot be read."""
+        header = self.horizontalHeader()
+        others = sum(header.sectionSize(column) for column in range(1, len(self.runs.columns)))
+        wide = others + NAME_WIDTH > self.viewport().width()
+        mode = QHeaderView.ResizeMode.Interactive if wide else QHeaderView.ResizeMode.Stretch
+        if header.sectionResizeMode(0) != mode:
+            header.setSectionResizeMode(0, mode)
+        if wide:
+            header.resizeSection(0, NAME_WIDTH)

@@ -14,8 +14,8 @@ from slmstudio.core.jobs import Job
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.gui.exports_table import PROOF, TOKENS
+from slmstudio.gui.results_columns import STANDARD
 from slmstudio.gui.results_tab import ResultsTab
-from slmstudio.gui.runs_table import EVAL_LOSS, OUTCOME
 
 
 @pytest.fixture
@@ -30,6 +30,9 @@ def finished_run(studio_home, play, tiny_model):
         return job
 
     return make
+
+
+EVAL_LOSS, OUTCOME = (STANDARD.index(key) for key in ("eval_loss", "outcome"))
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def show(qtbot, tab, runs: int) -> None:
     tab.show()
     tab.refresh()
     qtbot.waitUntil(
-        lambda: len(tab.table._model.runs) == runs and tab._loading is None and tab.details._run is not None,
+        lambda: len(tab.table.runs.runs) == runs and tab._loading is None and tab.details._run is not None,
         timeout=10_000,
     )
 
@@ -57,7 +60,7 @@ def press(qtbot, tab, name: str) -> None:
 
 
 def choose(tab, *names: str) -> None:
-    tab.table.select({run.folder for run in tab.table._model.runs if run.config.name in names})
+    tab.table.select({run.folder for run in tab.table.runs.runs if run.config.name in names})
     tab.table.chosen.emit(tab.table.selected())
 
 
@@ -95,7 +98,7 @@ def test_a_crashed_run_names_its_cause_and_resumes_in_training(qtbot, tab, finis
     assert gone == ["training"] and started[0].folder == job.folder
     started[0].wait()
     tab.refresh()
-    qtbot.waitUntil(lambda: tab.table._model.runs[0].state == "finished", timeout=5000)
+    qtbot.waitUntil(lambda: tab.table.runs.runs[0].state == "finished", timeout=5000)
 
 
 def test_a_finished_run_may_learn_more(qtbot, tab, finished_run, session):
@@ -126,9 +129,14 @@ def test_two_runs_are_compared(qtbot, tab, finished_run):
     for row in range(2):
         selection.select(tab.table.model().index(row, 0),
                          QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows)
-    qtbot.waitUntil(lambda: tab._compare is not None and tab._compare.isVisible(), timeout=5000)
-    assert "Rank 16 / 4" in tab.hint.text() or "Rank 4 / 16" in tab.hint.text()
-    assert len(tab._compare.plot._curves) == 2
+    compare = tab.compare
+    qtbot.waitUntil(compare.isVisible, timeout=5000)
+    assert "Rank 16 / 4" in compare.hint.text() or "Rank 4 / 16" in compare.hint.text()
+    assert len(compare.curves.plot._curves) == 4, "train and eval of each"
+    compare.tabs.set_current(1)
+    assert next([cell.text for cell in row] for row in compare.settings.figures.rows if row[0].text == "Rank")[1:] in (
+        ["16", "4"], ["4", "16"])
+    assert {row[0].text for row in compare.settings.figures.rows} == {"Rank"}, "and nothing that is equal"
 
 
 def test_export_with_its_proof_and_chat(qtbot, tab, finished_run, session, play):
@@ -234,7 +242,7 @@ def test_delete_moves_to_the_trash(qtbot, tab, finished_run, monkeypatch, tmp_pa
     box = QApplication.activeModalWidget()
     assert "gone" in box.text()
     box.findChild(QPushButton, "confirm_delete").click()
-    qtbot.waitUntil(lambda: len(tab.table._model.runs) == 1, timeout=10_000)
+    qtbot.waitUntil(lambda: len(tab.table.runs.runs) == 1, timeout=10_000)
     assert kept.folder.exists() and not gone.folder.exists()
     qtbot.waitUntil(lambda: tab.details.title.text() == "kept", timeout=5000)
 
@@ -245,7 +253,7 @@ def test_a_run_at_work_is_not_deleted(qtbot, tab, studio_home, play):
     job.start()
     try:
         show(qtbot, tab, 1)
-        tab.delete(tab.table._model.runs[0])
+        tab.delete(tab.table.runs.runs[0])
         qtbot.waitUntil(tab.banner.isVisible, timeout=5000)
         assert "at work" in tab.banner._what.text() and job.folder.exists()
     finally:
@@ -258,7 +266,7 @@ def test_a_run_that_appears_on_the_disk_appears_here(qtbot, tab, finished_run, t
     copy = tmp_path / "copied"
     shutil.copytree(first.folder, copy)
     os.replace(copy, paths.runs_dir() / "2026-01-01-copied-0000")
-    qtbot.waitUntil(lambda: len(tab.table._model.runs) == 2, timeout=5000)
+    qtbot.waitUntil(lambda: len(tab.table.runs.runs) == 2, timeout=5000)
     assert tab.details.title.text() == "first", "the selection stays"
 
 

@@ -1,0 +1,97 @@
+"""The evaluations of a run, as their folders tell of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files, jobs
+from slmstudio.core.jobs import Job
+
+SCORES = "scores.json"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation.
+
+    Attributes:
+        state: "scored", "running", "new" (never started), or why there are no scores: an outcome's state.
+        scores: what scores.json holds; None without it.
+        created: when the request was written, seconds since 1970.
+    """
+
+    folder: Path
+    request: dict[str, Any]
+    state: str
+    scores: dict[str, Any] | None
+    created: float
+
+    @property
+    def job(self) -> Job:
+        return Job(self.folder)
+
+    @property
+    def benchmark(self) -> str:
+        """The benchmark's name, or ""."""
+        asked = self.request.get("benchmark")
+        return str(asked.get("name") or "") if isinstance(asked, dict) else ""
+
+    @property
+    def resumable(self) -> bool:
+        """Whether it ended before it was done; what was answered is kept, and it goes on from there."""
+        return self.scores is None and self.state not in ("running", "new")
+
+    def model_scores(self, name: str) -> dict[str, dict[str, Any]]:
+        """Scores of a model by metric, each with value, low, high and rows."""
+        for model in (self.scores or {}).get("models", []):
+            if isinstance(model, dict) and model.get("name") == name:
+                return usable(model.get("scores"))
+        return {}
+
+    def model_names(self) -> list[str]:
+        return [str(model["name"]) for model in (self.scores or {}).get("models", [])
+                if isinstance(model, dict) and "name" in model]
+
+    def values(self) -> dict[str, Any]:
+        """All scores as fields of the run: "tuned.chrf", or "mmlu.tuned.accuracy"."""
+        before = f"{self.benchmark}." if self.benchmark else ""
+        return {f"{before}{name}.{metric}": score["value"] for name in self.model_names()
+                for metric, score in self.model_scores(name).items()}
+
+
+def usable(scores: Any) -> dict[str, dict[str, Any]]:
+    """Those of the scores that have a value."""
+    if not isinstance(scores, dict):
+        return {}
+    return {str(metric): score for metric, score in scores.items()
+            if isinstance(score, dict) and isinstance(score.get("value"), int | float)}
+
+
+def read_evaluation(folder: Path) -> Evaluation | None:
+    """One evaluation; None for a folder that is none."""
+    path = folder / jobs.REQUEST
+    request = files.read_json(path)
+    if request is None or request.get("kind") != "evaluate" or not isinstance(request.get("models"), list):
+        return None
+    scores = files.read_json(folder / SCORES)
+    if scores is not None and not isinstance(scores.get("models"), list):
+        scores = None
+    job = Job(folder)
+    outcome = job.outcome()
+    running = outcome is None and (folder / jobs.PROCESS).is_file()
+    state = "running" if running else "scored" if scores else outcome.state if outcome else "new"
+    return Evaluation(folder, request, state, scores, path.stat().st_mtime)
+
+
+def read_evaluations(run_folder: Path) -> list[Evaluation]:
+    """The evaluations of a run, newest first."""
+    inner = run_folder / "jobs"
+    found = [read_evaluation(folder) for folder in inner.glob("evaluate*")] if inner.is_dir() else []
+    return sorted((each for each in found if each is not None), key=lambda each: each.created, reverse=True)
+
+
+def running_evaluation(run_folder: Path) -> Job | None:
+    """An evaluation of this run that is at work now, as after the window was closed."""
+    return next((each.job for each in read_evaluations(run_folder) if each.state == "running"), None)

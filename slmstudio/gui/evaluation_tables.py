@@ -1,0 +1,130 @@
+"""Scores of an evaluation as rows of figures, and what they rest on in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QCoreApplication
+
+from slmstudio.gui.evaluation_jobs import Evaluation, usable
+from slmstudio.gui.evaluation_words import (
+    METRICS,
+    benchmark_label,
+    figure,
+    interval,
+    metric_help,
+    metric_label,
+    model_label,
+    score_text,
+)
+from slmstudio.gui.results_figures import Figure
+from slmstudio.gui.run_words import outcome_chip, when
+from slmstudio.gui.widgets import counted
+
+
+def tr(text: str) -> str:
+    return QCoreApplication.translate("EvaluationTables", text)
+
+
+def main_comparisons(comparisons: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The comparison of each model by the score that decides, the tuned model's first."""
+    main = [each for each in comparisons if each.get("main")] or comparisons[:1]
+    return sorted(main, key=lambda each: each.get("of") != "tuned")
+
+
+def title(evaluation: Evaluation) -> str:
+    """As in "today 15:31 · 100 rows of tests.jsonl"."""
+    test = (evaluation.scores or {}).get("test") or {}
+    name = benchmark_label(evaluation.benchmark) if evaluation.benchmark else Path(
+        str(test.get("path") or evaluation.request.get("test") or "")).name
+    rows = test.get("rows")
+    what = tr("{rows} rows of {name}").format(rows=f"{rows:,}", name=name) if isinstance(rows, int) else name
+    state = "" if evaluation.scores else " · " + outcome_chip(evaluation.state)[0]
+    return f"{when(evaluation.created)} · {what}{state}"
+
+
+def tested_text(evaluation: Evaluation) -> str:
+    """On what the scores rest."""
+    test = (evaluation.scores or {}).get("test") or {}
+    rows = test.get("rows")
+    text = tr("{rows} of {name}, {when}.").format(
+        rows=counted(rows, tr("1 row"), tr("{count} rows")) if isinstance(rows, int) else "?",
+        name=benchmark_label(evaluation.benchmark) if evaluation.benchmark else Path(str(test.get("path") or "")).name,
+        when=when(evaluation.created))
+    return text + " " + tr("Below each score its 95 % interval; ▲ better, "
+                           "▼ worse than the base by more than chance.")
+
+
+def speed_text(scores: Mapping[str, Any]) -> str:
+    """How fast the models answered, and how long their answers were."""
+    parts = []
+    for model in scores.get("models", []):
+        speed = model.get("speed") or {}
+        rate, tokens = speed.get("tokens_per_second"), speed.get("answer_tokens")
+        if isinstance(rate, int | float) and isinstance(tokens, int | float):
+            parts.append(tr("{model} {rate} tokens/s, answers of {tokens} tokens").format(
+                model=model_label(str(model.get("name"))), rate=f"{rate:,.0f}", tokens=f"{tokens:,.0f}"))
+    return "; ".join(parts) + ("." if parts else "")
+
+
+def metric_rows(evaluation: Evaluation) -> tuple[list[str], list[list[Figure]]]:
+    """Scores in rows, models in columns."""
+    names = evaluation.model_names()
+    scores = [evaluation.model_scores(name) for name in names]
+    rows = []
+    verdicts = {(str(each.get("of")), str(each.get("metric"))): each
+                for each in (evaluation.scores or {}).get("comparisons") or []}
+    deciding = [str(each.get("metric")) for each in verdicts.values() if each.get("main")]
+    for metric in sorted(METRICS, key=lambda metric: metric not in deciding):
+        if any(metric in each for each in scores):
+            rows.append([Figure(metric_label(metric), tip=metric_help(metric)),
+                         *(score_figure(metric, each.get(metric), name == "tuned", verdicts.get((name, metric)))
+                           for each, name in zip(scores, names, strict=True))])
+    return ["", *map(model_label, names)], rows
+
+
+def group_rows(evaluation: Evaluation, key: str) -> tuple[list[str], list[list[Figure]]]:
+    """Categories or languages in rows, the score that decides of each model in columns."""
+    from slmstudio.core.evaluation.metrics import main_metric
+
+    scores = evaluation.scores or {}
+    names = evaluation.model_names()
+    kinds = list((scores.get("test") or {}).get("kinds") or {})
+    by_model = {str(model.get("name")): model.get(key) or {} for model in scores.get("models", [])}
+    rows = []
+    for group in group_names(scores, key):
+        found = [usable(by_model.get(name, {}).get(group)) for name in names]
+        metric = main_metric({metric: None for each in found for metric in each}, kinds)
+        if metric is None:
+            continue
+        counts = next((each[metric].get("rows") for each in found if metric in each), None)
+        label = group or tr("(none)")
+        detail = tr("{count} rows, {metric}").format(count=counts, metric=metric_label(metric)) if counts else ""
+        rows.append([Figure(label, detail, raw=label),
+                     *(score_figure(metric, each.get(metric), name == "tuned")
+                       for each, name in zip(found, names, strict=True))])
+    return ["", *map(model_label, names)], rows
+
+
+def score_figure(metric: str, score: Mapping[str, Any] | None, strong: bool,
+                 comparison: Mapping[str, Any] | None = None) -> Figure:
+    """A score with its interval; an arrow tells where it is better or worse than the base, by more than chance."""
+    if not score:
+        return Figure("—", raw="")
+    between = interval(metric, score)
+    rows = score.get("rows")
+    tip = tr("{rows} rows; with 95 % certainty between {between}").format(
+        rows=rows, between=between.replace("–", " – ")) if between and rows else ""
+    arrow = {"better": "▲ ", "worse": "▼ "}.get(str((comparison or {}).get("verdict")), "")
+    tip = "\n".join(filter(None, (str((comparison or {}).get("sentence") or ""), tip)))
+    text = arrow + figure(metric, score["value"])
+    return Figure(text, between, raw=score_text(metric, score), tip=tip, strong=strong)
+
+
+def group_names(scores: Mapping[str, Any], key: str) -> list[str]:
+    names = {str(group) for model in scores.get("models", []) if isinstance(model, dict)
+             for group in (model.get(key) or {})}
+    return sorted(names, key=str.casefold)
+

@@ -1,0 +1,182 @@
+"""Several runs beside each other: their losses, where their configurations differ, and their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.run.history import RunHistory
+from slmstudio.gui import results_columns as columns
+from slmstudio.gui import theme
+from slmstudio.gui.evaluation_tables import score_figure
+from slmstudio.gui.evaluation_words import METRICS, benchmark_label, metric_help, metric_label, model_label
+from slmstudio.gui.results_facts import RunFacts
+from slmstudio.gui.results_figures import Figure, FigureTable
+from slmstudio.gui.results_save import choose_file, csv_kinds, picture_kinds, write_csv, write_picture
+from slmstudio.gui.run_words import differences
+from slmstudio.gui.tasks import run_task
+from slmstudio.gui.widgets import IconButton, SegmentedControl, text_label
+
+if TYPE_CHECKING:
+    from slmstudio.gui.compare_plot import ComparePlot
+    from slmstudio.gui.evaluation_jobs import Evaluation
+
+LOSSES, SETTINGS, SCORES = range(3)
+SAME = ("name", "reasons", "threads", "created", "format", "kind", "protocol", "non_finite")
+"""Fields of run.json in which it means nothing that runs differ."""
+
+
+class ComparePanel(QWidget):
+    """Losses, differences and scores of the selected runs.
+
+    Signals:
+        failed(Exception): a file could not be saved.
+    """
+
+    failed = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._runs: list[RunFacts] = []
+        self.curves: ComparePlot | None = None
+        self.tabs = SegmentedControl([self.tr("Losses"), self.tr("Settings"), self.tr("Scores")], tooltips=[
+            self.tr("The runs' losses in one plot."), self.tr("The settings in which the runs differ."),
+            self.tr("The runs' scores on their test sets, with intervals.")])
+        self.tabs.setObjectName("compare_tabs")
+        self.tabs.changed.connect(self._show_page)
+        self.hint = text_label("", "small", wrap=True)
+        self.hint.setObjectName("compare_hint")
+        self.save = IconButton("save", self.tr("Save the plot as PNG or SVG, or the table as CSV"))
+        self.save.setObjectName("compare_save")
+        self.save.clicked.connect(self._save)
+        self.settings = FigureTable(self.tr("Settings in which the runs differ"))
+        self.settings.setObjectName("compare_settings")
+        self.scores = FigureTable(self.tr("Scores of the runs"))
+        self.scores.setObjectName("compare_scores")
+        self._plot_page, self._pages = QWidget(), QStackedWidget()
+        self._plot_column = QVBoxLayout(self._plot_page)
+        self._plot_column.setContentsMargins(0, 0, 0, 0)
+        for page in (self._plot_page, self.settings, self.scores):
+            self._pages.addWidget(page)
+        head = QHBoxLayout()
+        head.setSpacing(theme.SPACE_S)
+        head.addWidget(self.tabs)
+        head.addWidget(self.hint, 1)
+        head.addWidget(self.save)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_S)
+        column.addLayout(head)
+        column.addWidget(self._pages, 1)
+
+    def show_runs(self, runs: list[RunFacts], histories: list[RunHistory]) -> None:
+        """Compare these runs; the first is the current one."""
+        self._runs = runs
+        if self.curves is None:
+            from slmstudio.gui.compare_plot import ComparePlot  # pyqtgraph is loaded when it is first needed
+
+            self.curves = ComparePlot()
+            self._plot_column.addWidget(self.curves)
+        self.curves.show_runs([run.summary.config.name for run in runs], histories)
+        self.settings.show_rows(*setting_rows(runs), figures=False)
+        self.scores.show_rows(*score_rows(runs))
+        self._show_page(self.tabs.current())
+
+    def _show_page(self, page: int) -> None:
+        self._pages.setCurrentIndex(page)
+        self.hint.setText((self._loss_hint, self._setting_hint, self._score_hint)[page]())
+
+    def _loss_hint(self) -> str:
+        if len(self._runs) == 2:
+            unlike = differences(*(run.summary.config.to_dict() for run in self._runs))
+            if unlike:
+                return self.tr("Differs in: {fields}").format(fields=unlike)
+        return self.tr("{count} runs compared by their losses.").format(count=len(self._runs))
+
+    def _setting_hint(self) -> str:
+        count = len(self.settings.figures.rows)
+        return self.tr("{count} settings differ; all others are equal.").format(count=count) if count else \
+            self.tr("The runs have the same settings.")
+
+    def _score_hint(self) -> str:
+        scored = [run.scored for run in self._runs]
+        missing = sum(each is None for each in scored)
+        if missing == len(scored):
+            return self.tr("None of these runs was evaluated yet. Press Evaluate… at the right.")
+        sets = {test_set(each) for each in scored if each is not None}
+        if len(sets) > 1:
+            return self.tr("Tested on different rows: these scores do not compare.")
+        text = self.tr("All tested on the same rows. 95 % intervals.")
+        return text if not missing else self.tr("{count} of them were not evaluated yet. 95 % intervals.").format(
+            count=missing)
+
+    def _save(self) -> None:
+        if self._pages.currentWidget() is self._plot_page:
+            if self.curves is not None:
+                choose_file(self, self.tr("Save the plot"), "losses.png", picture_kinds(), self.save_picture)
+            return
+        choose_file(self, self.tr("Save the table"), "comparison.csv", csv_kinds(), self.save_table)
+
+    def save_picture(self, path: Path) -> None:
+        """Draw the plot into a file."""
+        try:
+            if self.curves is not None:
+                write_picture(self.curves, path)
+        except UserError as error:
+            self.failed.emit(error)
+
+    def save_table(self, path: Path) -> None:
+        """Write the table that is shown as CSV."""
+        table = self.scores if self._pages.currentWidget() is self.scores else self.settings
+        rows = table.figures.as_table()
+        run_task(self, lambda task: write_csv(path, rows), lambda _: None, self.failed.emit)
+
+
+def test_set(evaluation: Evaluation) -> tuple[Any, ...]:
+    """What tells one test set from another: its content, and how much of it was asked."""
+    test = (evaluation.scores or {}).get("test") or {}
+    return test.get("sha256"), test.get("rows"), evaluation.request.get("seed")
+
+
+def setting_rows(runs: Sequence[RunFacts]) -> tuple[list[str], list[list[Figure]]]:
+    """Headings and rows of the settings in which runs differ, in the order in which one decides them."""
+    from slmstudio.gui.plan_fields import groups
+
+    order = [name for names in groups().values() for name in names]
+    own = {"base", "outcome", "eval_loss", "train_loss", "steps", "seconds", "tags", "note", *SAME}
+    names = {key for run in runs for key in run.values if key not in own and columns.score_of(key) is None
+             and not key.startswith("reasons.")}
+    unlike = [key for key in names if len({repr(run.values.get(key)) for run in runs}) > 1]
+    unlike.sort(key=lambda key: (order.index(key) if key in order else len(order), key))
+    head = ["", *(run.summary.config.name for run in runs)]
+    return head, [[Figure(columns.title(key), tip=key), *(_setting(key, run) for run in runs)] for key in unlike]
+
+
+def _setting(key: str, run: RunFacts) -> Figure:
+    text = columns.cell(key, run.values.get(key))
+    return Figure(text, raw=text, tip=text)
+
+
+def score_rows(runs: Sequence[RunFacts]) -> tuple[list[str], list[list[Figure]]]:
+    """Headings and rows of the tuned models' scores; the base's below each where runs share it."""
+    head = ["", *(run.summary.config.name for run in runs)]
+    rows = []
+    for benchmark in sorted({each.benchmark for run in runs for each in run.evaluations if each.scores}):
+        newest = [next((each for each in run.evaluations if each.scores and each.benchmark == benchmark), None)
+                  for run in runs]
+        for model in ("tuned", "base"):
+            scores = [each.model_scores(model) if each else {} for each in newest]
+            for metric in METRICS:
+                if any(metric in each for each in scores):
+                    title = " ".join(filter(None, (benchmark_label(benchmark) if benchmark else "",
+                                                   metric_label(metric))))
+                    title += "" if model == "tuned" else f", {model_label(model).lower()}"
+                    rows.append([Figure(title, tip=metric_help(metric)),
+                                 *(score_figure(metric, each.get(metric), model == "tuned") for each in scores)])
+    return head, rows
+

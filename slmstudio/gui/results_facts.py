@@ -1,0 +1,128 @@
+"""Everything that is known of a run, by field: what the table shows, sorts by and searches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import jobs
+from slmstudio.core.errors import UserError
+from slmstudio.core.run import folder as run_folder
+from slmstudio.core.run import notes
+from slmstudio.core.run.folder import RunSummary
+from slmstudio.core.run.notes import Notes
+from slmstudio.gui.evaluation_jobs import Evaluation, read_evaluations
+from slmstudio.gui.results_filter import folded
+
+UNSEARCHED = ("reasons", "hashes")
+"""Fields of run.json that free text is not looked for in: a reason names half of the other fields."""
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """A run in the table.
+
+    Attributes:
+        values: by field: those of run.json (nested ones as "versions.torch"), `base`, `outcome`, `created`,
+            `eval_loss`, `train_loss`, `steps`, `seconds`, `tags`, `note`, and scores as "tuned.chrf".
+        text: what free text is looked for in, folded.
+        evaluations: newest first.
+    """
+
+    summary: RunSummary
+    values: dict[str, Any]
+    text: str
+    notes: Notes
+    evaluations: list[Evaluation] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        return self.summary.folder
+
+    @property
+    def scored(self) -> Evaluation | None:
+        """The newest evaluation of a test set that has ended with scores."""
+        return next((each for each in self.evaluations if each.scores is not None and not each.benchmark), None)
+
+
+@dataclass
+class FactsReader:
+    """Reads all runs, and reads again only those whose files have changed."""
+
+    _kept: dict[Path, tuple[object, RunFacts]] = field(default_factory=dict)
+
+    def read(self, parent: Path) -> list[RunFacts]:
+        """All runs, newest first. Folders that are no runs are passed over."""
+        folders = [each for each in parent.iterdir() if (each / jobs.RUN).is_file()] if parent.is_dir() else []
+        found = []
+        kept: dict[Path, tuple[object, RunFacts]] = {}
+        for folder in folders:
+            state = _state(folder)
+            before = self._kept.get(folder)
+            facts = before[1] if before is not None and before[0] == state and not _may_change(before[1]) else None
+            try:
+                facts = facts or read_facts(folder)
+            except UserError:
+                continue
+            kept[folder] = (state, facts)
+            found.append(facts)
+        self._kept = kept
+        return sorted(found, key=lambda facts: facts.summary.created, reverse=True)
+
+
+def read_facts(folder: Path) -> RunFacts:
+    """Everything of one run.
+
+    Raises:
+        UserError: its run.json cannot be used.
+    """
+    summary = run_folder.summarise(folder)
+    request = jobs.Job(folder).request()
+    noted, evaluations = notes.read(folder), read_evaluations(folder)
+    values = dict(_flat(request, ""))
+    values |= {
+        "base": Path(summary.config.model).name, "outcome": summary.state, "eval_loss": summary.eval_loss_after,
+        "created": time.strftime("%Y-%m-%d %H:%M", time.localtime(summary.created)),
+        "train_loss": summary.train_loss, "steps": summary.steps, "seconds": summary.seconds,
+        "tags": list(noted.tags), "note": noted.text,
+    }
+    for evaluation in reversed(evaluations):  # a newer one has the last word
+        values |= evaluation.values()
+    told = [f"{key} {value}" for key, value in values.items() if not key.startswith(UNSEARCHED)]
+    return RunFacts(summary, values, folded("\n".join([folder.name, *told])), noted, evaluations)
+
+
+def _flat(value: dict[str, Any], before: str) -> Iterator[tuple[str, Any]]:
+    for key, each in value.items():
+        if isinstance(each, dict):
+            yield from _flat(each, f"{before}{key}.")
+        else:
+            yield before + key, each
+
+
+def _may_change(facts: RunFacts) -> bool:
+    """Whether a process may be at work, of which the files alone do not tell that it died."""
+    return facts.summary.at_work or facts.summary.state == "new" or any(
+        each.state == "running" for each in facts.evaluations)
+
+
+def _state(folder: Path) -> object:
+    """Changes whenever a file that is read does."""
+    inner = folder / "jobs"
+    made = list(inner.glob("evaluate*")) if inner.is_dir() else []
+    paths = [folder / name for name in (jobs.RUN, jobs.EVENTS, jobs.OUTCOME, notes.FILE)]
+    paths += [job / name for job in made for name in (jobs.REQUEST, jobs.OUTCOME, "scores.json", jobs.PROCESS)]
+    return tuple((path, *_stamp(path)) for path in sorted(paths))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        state = path.stat()
+    except OSError:
+        return 0, 0
+    return state.st_mtime_ns, state.st_size
+
+

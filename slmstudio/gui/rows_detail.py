@@ -1,0 +1,240 @@
+"""One row of an evaluation: the question, two answers and the reference beside each other, with what differs marked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QTextBrowser, QVBoxLayout, QWidget
+
+from slmstudio.gui import rows_diff, theme
+from slmstudio.gui.evaluation_words import figure, metric_label, model_label
+from slmstudio.gui.rows_model import all_scores, row_score
+from slmstudio.gui.tasks import Task, run_task
+from slmstudio.gui.widgets import Chip, ElidedLabel, SecondaryButton, text_label
+
+if TYPE_CHECKING:
+    from slmstudio.core.evaluation.scoring import Row
+
+QUESTION_HEIGHT = 92
+LONGEST_SHOWN = 200_000
+"""Characters of a text that are laid out."""
+
+
+@dataclass(frozen=True)
+class _Marked:
+    first: str
+    second: str
+    reference: str
+
+
+class _Pane(QFrame):
+    """A heading with scores, and a text below."""
+
+    def __init__(self, name: str):
+        super().__init__()
+        self.setProperty("inset", True)
+        self.title = ElidedLabel("", "section")
+        self.chip = Chip()
+        policy = self.chip.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)  # so that the three texts begin at the same height
+        self.chip.setSizePolicy(policy)
+        self.text = QTextBrowser()
+        self.text.setObjectName(name)
+        self.text.setProperty("bare", True)
+        self.text.setOpenLinks(False)
+        self.text.document().setDocumentMargin(0)
+        self.text.setTabChangesFocus(True)
+        head = QHBoxLayout()
+        head.setSpacing(theme.SPACE_S)
+        head.addWidget(self.title, 1)
+        head.addWidget(self.chip)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_S, theme.SPACE_S)
+        column.setSpacing(theme.SPACE_XS)
+        column.addLayout(head)
+        column.addWidget(self.text, 1)
+
+    def show_head(self, title: str, chip: str, tooltip: str) -> None:
+        self.title.setText(title)
+        self.chip.set(chip, tooltip=tooltip)
+        self.chip.setVisible(bool(chip))
+        self.text.setAccessibleName(title)
+        self.text.setToolTip("")
+
+
+class RowDetail(QWidget):
+    """The row at the right of the list.
+
+    Signals:
+        correct_wanted(Row, test: bool): a row shall be made of it, for training or for a test set.
+        tags_wanted(Row, category: str, language: str): the person typed others.
+    """
+
+    correct_wanted = Signal(object, bool)
+    tags_wanted = Signal(object, str, str)
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._row: Row | None = None
+        self._models = ("base", "tuned")
+        self._marking: Task | None = None
+        self.question = QTextBrowser()
+        self.question.setObjectName("row_question")
+        self.question.setProperty("bare", True)
+        self.question.setAccessibleName(self.tr("Question"))
+        self.question.document().setDocumentMargin(0)
+        self.question.document().documentLayout().documentSizeChanged.connect(self._fit_question)
+        self.first, self.second, self.reference = _Pane("row_first"), _Pane("row_second"), _Pane("row_reference")
+        self.legend = text_label(self.tr("Marked in an answer: words that the reference has not. Marked in the "
+                                         "reference: words that the second answer lacks."), "small", wrap=True)
+        self.place = ElidedLabel("", "section")
+        self.trained = Chip(self.tr("in the training rows"), "warn")
+        self.trained.setToolTip(self.tr("The model has learned this question: its answer shows memory, not skill."))
+        self._make_foot()
+        self._lay_out()
+        theme.THEME.changed.connect(self._mark)
+
+    def _make_foot(self) -> None:
+        self.category, self.language = QLineEdit(), QLineEdit()
+        for field, name, label in ((self.category, "row_category", self.tr("Category")),
+                                   (self.language, "row_language", self.tr("Language"))):
+            field.setObjectName(name)
+            field.setAccessibleName(label)
+            field.setPlaceholderText(label)
+            field.setMaximumWidth(130)
+            field.setToolTip(self.tr("Scores are told apart by it. Enter keeps it, in this evaluation and in the test "
+                                     "file."))
+            field.editingFinished.connect(self._tag)
+        self.correct = SecondaryButton(self.tr("Correct this…"), self.tr(
+            "Write the answer as it should have been, for the next training."))
+        self.correct.setObjectName("row_correct")
+        self.test = SecondaryButton(self.tr("Add to test set…"), self.tr("Put the question into a test set."))
+        self.test.setObjectName("row_test")
+        self.correct.clicked.connect(lambda: self._row and self.correct_wanted.emit(self._row, False))
+        self.test.clicked.connect(lambda: self._row and self.correct_wanted.emit(self._row, True))
+
+    def _lay_out(self) -> None:
+        head = QHBoxLayout()
+        head.setSpacing(theme.SPACE_S)
+        head.addWidget(self.place, 1)
+        head.addWidget(self.trained)
+        panes = QHBoxLayout()
+        panes.setSpacing(theme.SPACE_S)
+        for pane in (self.first, self.second, self.reference):
+            panes.addWidget(pane, 1)
+        self.foot = QWidget()
+        foot = QHBoxLayout(self.foot)
+        foot.setContentsMargins(0, 0, 0, 0)
+        foot.setSpacing(theme.SPACE_S)
+        for widget in (self.category, self.language):
+            foot.addWidget(text_label(widget.accessibleName(), "small"))
+            foot.addWidget(widget)
+        foot.addStretch(1)
+        for button in (self.test, self.correct):
+            foot.addWidget(button)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_S)
+        column.addLayout(head)
+        column.addWidget(self.question)
+        column.addLayout(panes, 1)
+        column.addWidget(self.legend)
+        column.addWidget(self.foot)
+
+    def set_narrow(self, on: bool) -> None:
+        """Leave room for the panel below: it shows the question itself."""
+        for widget in (self.question, self.legend, self.foot):
+            widget.setVisible(not on)
+
+    # -- showing ---------------------------------------------------------------------------------------------
+
+    def show_row(self, row: Row | None, first: str, second: str) -> None:
+        """Show a row with the answers of two models; None empties the view."""
+        self._row, self._models = row, (first, second)
+        self.setEnabled(row is not None)
+        self.trained.setVisible(row is not None and row.trained_on)
+        if row is None:
+            self.place.setText("")
+            for view in (self.question, self.first.text, self.second.text, self.reference.text):
+                view.clear()
+            return
+        self.place.setText(self.tr("Question, line {line}").format(line=f"{row.line:,}") if row.line else
+                           self.tr("Question {number}").format(number=f"{row.id + 1:,}"))
+        self.question.setHtml(_question(row))
+        self.category.setText(row.category or "")
+        self.language.setText(row.language or "")
+        for pane, model in ((self.first, first), (self.second, second)):
+            found = row_score(row, model)
+            pane.show_head(model_label(model), f"{metric_label(found[0])} {figure(*found)}" if found else "",
+                           all_scores(row, model))
+        many = len(row.references) > 1
+        self.reference.show_head(self.tr("References, {count}").format(count=len(row.references)) if many else
+                                 self.tr("Reference"), "", "")
+        self._mark()
+
+    def _fit_question(self) -> None:
+        """As high as its text, up to the limit."""
+        height = round(self.question.document().size().height()) + theme.SPACE_XS
+        self.question.setFixedHeight(min(QUESTION_HEIGHT, height))
+
+    def _mark(self) -> None:
+        """Mark what differs, off the UI thread: comparing two long texts takes a while."""
+        row = self._row
+        if row is None:
+            return
+        if self._marking is not None:
+            self._marking.cancel()
+        first, second = self._models
+        style = _style("warn")
+        self._marking = run_task(self, lambda task: _marked(row, first, second, style, _style("ok")), self._show,
+                                 self._not_marked)
+
+    def _not_marked(self, error: Exception) -> None:
+        """Without marks the texts can still be read."""
+        row = self._row
+        if row is not None:
+            first, second = (rows_diff.escaped(row.answers.get(name, "")) for name in self._models)
+            self._show(_Marked(first, second, rows_diff.escaped("\n\n".join(row.references))))
+
+    def _show(self, texts: _Marked) -> None:
+        self._marking = None
+        row = self._row
+        if row is None:
+            return
+        for pane, model, text in ((self.first, self._models[0], texts.first),
+                                  (self.second, self._models[1], texts.second)):
+            pane.text.setHtml(text or f"<i>{rows_diff.escaped(row.skipped.get(model) or self.tr('No answer.'))}</i>")
+        self.reference.text.setHtml(texts.reference or f"<i>{rows_diff.escaped(self.tr('None.'))}</i>")
+
+    def _tag(self) -> None:
+        row, category, language = self._row, self.category.text().strip(), self.language.text().strip()
+        if row is not None and (category, language) != (row.category or "", row.language or ""):
+            self.tags_wanted.emit(row, category, language)
+
+
+def _style(kind: str) -> str:
+    ground, ink = theme.colour(f"{kind}_ground").name(), theme.colour(kind).name()
+    return f"background-color:{ground}; color:{ink}; text-decoration:underline"
+
+
+def _question(row: Row) -> str:
+    """The messages before the answer; a single question stands alone."""
+    if len(row.messages) == 1:
+        return rows_diff.escaped(row.messages[0].get("content", "")[:LONGEST_SHOWN])
+    return "<br>".join(f"<b>{rows_diff.escaped(m.get('role', ''))}</b> {rows_diff.escaped(m.get('content', ''))}"
+                       for m in row.messages)[:LONGEST_SHOWN]
+
+
+def _marked(row: Row, first: str, second: str, style: str, missing: str) -> _Marked:
+    answers = [row.answers.get(name, "")[:LONGEST_SHOWN] for name in (first, second)]
+    if not row.references:
+        return _Marked(rows_diff.marked(answers[0], answers[1], style), rows_diff.marked(answers[1], answers[0], style),
+                       "")
+    shown = []
+    for answer in answers:
+        reference = row.references[rows_diff.nearest(answer, row.references)]
+        shown.append(rows_diff.marked(answer, reference, style))
+    references = [rows_diff.marked(each[:LONGEST_SHOWN], answers[1], missing) for each in row.references]
+    return _Marked(shown[0], shown[1], "<hr>".join(references))

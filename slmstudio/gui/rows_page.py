@@ -1,0 +1,323 @@
+"""All answers of an evaluation, row by row: what got better, what got worse, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QTimer, Signal
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+
+from slmstudio.gui import theme
+from slmstudio.gui.correct_panel import Answered, CorrectPanel
+from slmstudio.gui.evaluation_jobs import Evaluation, read_evaluation
+from slmstudio.gui.evaluation_words import model_label
+from slmstudio.gui.results_save import choose_file, csv_kinds, write_csv
+from slmstudio.gui.rows_detail import RowDetail
+from slmstudio.gui.rows_model import GAINS, ORDERS, RowsTable, View, arrange, order_label, rows_as_table
+from slmstudio.gui.session import Session
+from slmstudio.gui.tasks import Task, run_task
+from slmstudio.gui.widgets import (
+    Card,
+    EmptyState,
+    ErrorBanner,
+    IconButton,
+    ProgressStrip,
+    SecondaryButton,
+    counted,
+    text_label,
+)
+from slmstudio.gui.widgets.keys import add_key
+
+if TYPE_CHECKING:
+    from slmstudio.core.evaluation.scoring import Row
+
+LIST_WIDTH, SEARCH_AFTER_MS = 520, 200
+WORKING, EMPTY, ROWS = range(3)
+
+
+@dataclass(frozen=True)
+class _Read:
+    rows: list[Row]
+    categories: list[str]
+    languages: list[str]
+
+
+class RowsPage(Card):
+    """The list at the left, the chosen row at the right, and the panel that makes a row of it below.
+
+    Signals:
+        closed: back to the runs.
+        changed: a row's category or language is different now, and the scores with it.
+    """
+
+    closed = Signal()
+    changed = Signal()
+
+    def __init__(self, session: Session, parent: QWidget | None = None):
+        self.back = SecondaryButton("←", "", "small")
+        self.save = IconButton("save", "")
+        super().__init__(" ", actions=[self.save], parent=parent)
+        self._evaluation: Evaluation | None = None
+        self._rows: list[Row] = []
+        self._task: Task | None = None
+        self._keep_row: int | None = None
+        self._said = ""
+        self.banner = ErrorBanner()
+        self.banner.setObjectName("rows_banner")
+        self.table, self.detail, self.correct = RowsTable(), RowDetail(), CorrectPanel(session)
+        self.strip = ProgressStrip()
+        self.strip.cancelled.connect(self.close_page)
+        self.count = text_label("", "small")
+        self.count.setObjectName("rows_count")
+        self._wait = QTimer(self)
+        self._wait.setSingleShot(True)
+        self._wait.setInterval(SEARCH_AFTER_MS)
+        self._make_filters()
+        self._lay_out()
+        self._connect()
+
+    def _make_filters(self) -> None:
+        self.back.setText(self.tr("← Runs"))
+        self.back.setToolTip(self.tr("Back to the runs (Esc)"))
+        self.back.setObjectName("rows_back")
+        self.save.setToolTip(self.tr("Save the rows that are shown as CSV"))
+        self.save.setAccessibleName(self.save.toolTip())
+        self.save.setObjectName("rows_csv")
+        self.search = QLineEdit()
+        self.search.setObjectName("rows_search")
+        self.search.setClearButtonEnabled(True)
+        self.search.setPlaceholderText(self.tr("Search questions and answers"))
+        self.search.setAccessibleName(self.tr("Search questions and answers"))
+        self.search.setToolTip(self.tr("Shows the rows in whose question, answers or reference this stands. (Ctrl+F)"))
+        tips = {"rows_order": self.tr("What stands at the top of the list."),
+                "rows_category": self.tr("Show the rows of one category."),
+                "rows_language": self.tr("Show the rows of one language."),
+                "rows_first": self.tr("The model that is compared with."),
+                "rows_second": self.tr("The model that is looked at.")}
+        self.order, self.category, self.language, self.first, self.second = (
+            _choice(name, tip) for name, tip in tips.items())
+        for order in ORDERS:
+            self.order.addItem(order_label(order), order)
+
+    def _lay_out(self) -> None:
+        self.header.insertWidget(0, self.back)
+        filters = QHBoxLayout()
+        filters.setSpacing(theme.SPACE_S)
+        filters.addWidget(self.search, 1)
+        filters.addWidget(self.order)
+        self._against = text_label(self.tr("against"), "small")
+        for widget in (self.category, self.language, self.second, self._against, self.first):
+            filters.addWidget(widget)
+        left = QWidget()
+        column = QVBoxLayout(left)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_XS)
+        column.addWidget(self.table, 1)
+        column.addWidget(self.count)
+        halves = QSplitter()
+        halves.setChildrenCollapsible(False)
+        halves.setHandleWidth(theme.SPACE_M)
+        halves.addWidget(left)
+        halves.addWidget(self.detail)
+        halves.setStretchFactor(1, 1)
+        halves.setSizes([LIST_WIDTH, 710])
+        working = QWidget()
+        inner = QVBoxLayout(working)
+        inner.addWidget(self.strip)
+        inner.addStretch(1)
+        self._empty = EmptyState(self.tr("No row is like this"), self.tr(
+            "Take something out of the search, or choose all categories and languages."))
+        self._empty.setAcceptDrops(False)
+        self._pages = QStackedWidget()
+        for page in (working, EmptyState.centred(self._empty), halves):
+            self._pages.addWidget(page)
+        self.body.addWidget(self.banner)
+        self.body.addLayout(filters)
+        self.body.addWidget(self._pages, 1)
+        self.body.addWidget(self.correct)
+
+    def _connect(self) -> None:
+        self.back.clicked.connect(self.close_page)
+        add_key(self, "Escape", self.close_page, inside=True)
+        add_key(self, "Ctrl+F", self.search.setFocus, inside=True)
+        self._wait.timeout.connect(self.apply)
+        self.search.textChanged.connect(lambda: self._wait.start())
+        for choice in (self.order, self.category, self.language, self.first, self.second):
+            choice.activated.connect(self.apply)
+        self.table.selectionModel().currentRowChanged.connect(lambda: self._show_row())
+        self.detail.correct_wanted.connect(self._make_row)
+        self.detail.tags_wanted.connect(self._tag)
+        self.correct.closed.connect(self.table.setFocus)
+        self.correct.closed.connect(lambda: self.detail.set_narrow(False))
+        self.save.clicked.connect(self._save)
+
+    # -- opening and closing ---------------------------------------------------------------------------------
+
+    def open(self, evaluation: Evaluation, order: str = GAINS, run: str = "") -> None:
+        """Read the answers of an evaluation of the run of that name, and show them in this order."""
+        self.title.setText(self.tr("Answers · {run}").format(run=run))
+        self.banner.clear()
+        self.correct.hide()
+        self.detail.set_narrow(False)
+        self.order.setCurrentIndex(ORDERS.index(order))
+        self.search.clear()
+        self._evaluation, self._keep_row = evaluation, None
+        names = [str(model.get("name")) for model in evaluation.request["models"]]
+        for choice, name in ((self.first, names[0]), (self.second, names[min(1, len(names) - 1)])):
+            choice.clear()
+            for each in names:
+                choice.addItem(model_label(each), each)
+            choice.setCurrentIndex(choice.findData(name))
+        for widget in (self.first, self._against, self.second):
+            widget.setVisible(len(names) > 2)
+        self._read()
+
+    def _read(self) -> None:
+        evaluation = self._evaluation
+        if evaluation is None:
+            return
+        self._stop()
+        self._pages.setCurrentIndex(WORKING)
+        self.strip.start(self.tr("Reading the answers"))
+        self._task = run_task(self, lambda task: _read(evaluation.folder, task), self._show, self._not_read,
+                              self.strip.set_progress)
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def close_page(self) -> None:
+        """Back to the runs; rows are let go of, for there may be many."""
+        if self.correct.isVisible():
+            self.correct.close_panel()
+            return
+        self._stop()
+        self._rows = []
+        self.table.rows.show_rows((), [], self._view())
+        self.detail.show_row(None, "", "")
+        self.closed.emit()
+
+    def _not_read(self, error: Exception) -> None:
+        self._task = None
+        self._pages.setCurrentIndex(EMPTY)
+        self._empty.title.setText(self.tr("No answers to show"))
+        self._empty.text.setText(self.tr("See above for the reason. The other evaluations can be chosen in Results."))
+        self.banner.show_error(error)
+
+    def _show(self, read: _Read) -> None:
+        self._rows = read.rows
+        for choice, every, values in ((self.category, self.tr("All categories"), read.categories),
+                                      (self.language, self.tr("All languages"), read.languages)):
+            kept = choice.currentData()
+            choice.clear()
+            choice.addItem(every, None)
+            for value in values:
+                choice.addItem(value or self.tr("(none)"), value)
+            choice.setCurrentIndex(max(0, choice.findData(kept)) if kept is not None else 0)
+            choice.setVisible(len(values) > 1)
+        self.apply()
+
+    # -- filter and order ------------------------------------------------------------------------------------
+
+    def _view(self) -> View:
+        return View(str(self.first.currentData()), str(self.second.currentData()), str(self.order.currentData()),
+                    self.category.currentData(), self.language.currentData(), self.search.text().strip())
+
+    def apply(self) -> None:
+        """Show the rows that the fields ask for, in their order; with many rows this takes a moment."""
+        self._wait.stop()
+        self._stop()
+        rows, view = self._rows, self._view()
+        self._task = run_task(self, lambda task: arrange(rows, view, task.cancelled),
+                              lambda shown: self._show_arranged(rows, shown, view), self._not_read)
+
+    def _show_arranged(self, rows: list[Row], shown: list[int], view: View) -> None:
+        self._task = None
+        kept = self._keep_row
+        self._keep_row = None
+        self.table.rows.show_rows(rows, shown, view)
+        text = counted(len(shown), self.tr("1 row"), self.tr("{count} rows")) if len(shown) == len(rows) else self.tr(
+            "{shown} of {all} rows").format(shown=f"{len(shown):,}", all=f"{len(rows):,}")
+        self.count.setText(" · ".join(filter(None, (text, self._said))))
+        self._said = ""
+        self._empty.title.setText(self.tr("No row is like this"))
+        self._pages.setCurrentIndex(ROWS if shown else EMPTY)
+        if shown:
+            place = next((at for at, index in enumerate(shown) if rows[index].id == kept), 0)
+            self.table.selectRow(place)
+        self._show_row()
+
+    def current(self) -> Row | None:
+        """The chosen row."""
+        index = self.table.currentIndex()
+        return self.table.rows.row_at(index.row()) if index.isValid() else None
+
+    def _show_row(self) -> None:
+        view = self.table.rows.view
+        self.detail.show_row(self.current(), view.first, view.second)
+
+    # -- doing -----------------------------------------------------------------------------------------------
+
+    def _make_row(self, row: Row, test: bool) -> None:
+        """Open the panel that makes a row of an answer; the reference is the first guess at the right one."""
+        if self._evaluation is None:
+            return
+        view = self.table.rows.view
+        models = [Path(model["gguf"]) for model in self._evaluation.request["models"]
+                  if model.get("name") == view.second and model.get("gguf")]
+        messages = tuple({"role": m["role"], "content": m["content"]} for m in row.messages)
+        self.detail.set_narrow(True)
+        self.correct.open(Answered(messages, row.answers.get(view.second, ""), tuple(models)), test=test)
+        if row.references:
+            self.correct.answer.setPlainText(row.references[0])
+        self.correct.category.setText(row.category or "")
+        self.correct.language.setText(row.language or "")
+
+    def _tag(self, row: Row, category: str, language: str) -> None:
+        from slmstudio.core.evaluation import item_tags
+
+        evaluation = self._evaluation
+        if evaluation is None:
+            return
+        self.banner.clear()
+        self._keep_row = row.id
+        run_task(self, lambda task: item_tags.set_tags(evaluation.folder, row.id, category, language), self._tagged,
+                 self.banner.show_error)
+
+    def _tagged(self, in_file: bool) -> None:
+        self._said = self.tr("Kept in the evaluation and in the test file.") if in_file else self.tr(
+            "Kept in the evaluation; the test file stays as it is.")
+        self.changed.emit()
+        if self._evaluation is not None:
+            self._evaluation = read_evaluation(self._evaluation.folder) or self._evaluation
+        self._read()
+
+    def _save(self) -> None:
+        choose_file(self, self.tr("Save the rows"), "answers.csv", csv_kinds(), self.save_table)
+
+    def save_table(self, path: Path) -> None:
+        """Write the rows that are shown, in their order, as CSV."""
+        model = self.table.rows
+        rows, shown = model.rows, list(model.shown)
+        names = [str(self.first.itemData(index)) for index in range(self.first.count())]
+        run_task(self, lambda task: write_csv(path, rows_as_table([rows[index] for index in shown], names)),
+                 lambda _: None, self.banner.show_error)
+
+
+def _read(folder: Path, task: Task) -> _Read:
+    from slmstudio.core.evaluation.scoring import row_scores
+
+    rows = row_scores(folder)
+    return _Read(rows, sorted({row.category or "" for row in rows}), sorted({row.language or "" for row in rows}))
+
+
+def _choice(name: str, tooltip: str) -> QComboBox:
+    choice = QComboBox()
+    choice.setObjectName(name)
+    choice.setAccessibleName(tooltip.rstrip("."))
+    choice.setToolTip(tooltip)
+    choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+    return choice
