@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from report_checks import CountingProxy, Page, cut_rows, open_in_browser, untold
+
+from slmstudio.core.report import pdf
+from slmstudio.core.report.page import write_report
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -36,3 +41,19 @@ def test_a_first_run_learns_and_its_export_equals_it(starter_home, tmp_path):
     assert {"run.json", "events.jsonl", "outcome.json", "adapter", "checkpoints", "exports"} <= {
         path.name for path in run.iterdir()
     }
+    check_report(run, tmp_path)
+
+
+def check_report(run: Path, tmp_path: Path) -> None:
+    """Its report says every figure, fetches nothing, and prints without a cut row."""
+    page = write_report(run)
+    html = page.read_text("utf-8")
+    assert untold(run, Page(html).text) == []
+    if not pdf.browsers():
+        return
+    proxy = CountingProxy()
+    open_in_browser(page, proxy, tmp_path / "report.png")
+    proxy.close()
+    assert proxy.requests == []
+    if shutil.which("pdftotext"):
+        assert cut_rows(html, write_report(run, tmp_path / "report.pdf")) == []

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import socket
 import subprocess
 import sys
-import threading
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from report_checks import (
+    CALLS_HOME,
+    NO_NAMES,
+    NO_PROXY,
+    CountingProxy,
+    cut_rows,
+    needs_browser,
+    needs_pdftotext,
+    open_in_browser,
+)
 from report_run import BUSY, ReportRun, finished, parity, scores
 
 from slmstudio import cli
@@ -20,10 +25,6 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.scoring import score
 from slmstudio.core.report import pdf
 from slmstudio.core.report.page import write_report
-
-NO_PROXY, NO_NAMES = "--no-proxy-server", "--host-resolver-rules"
-needs_browser = pytest.mark.skipif(not pdf.browsers(), reason="needs Chromium, Chrome or Edge")
-needs_pdftotext = pytest.mark.skipif(shutil.which("pdftotext") is None, reason="needs pdftotext (poppler-utils)")
 
 
 @pytest.fixture
@@ -40,56 +41,11 @@ def run(tmp_path: Path) -> ReportRun:
     return made
 
 
-CALLS_HOME = re.compile(r"\b(google|googleapis|gstatic|gvt1|microsoft|msedge|bing)\.(com|net)\b")
-"""Chromium asks its maker's servers on its own account, whatever page is open."""
-
-
-class CountingProxy:
-    """A proxy that answers nobody; it only writes down who comes.
-
-    Attributes:
-        requests: first lines, those of the browser's own errands apart.
-        everything: with those too.
-    """
-
-    def __init__(self) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self.everything: list[str] = []
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            with connection:
-                self.everything.append(connection.recv(4096).decode("latin-1").partition("\r")[0])
-
-    @property
-    def requests(self) -> list[str]:
-        return [request for request in self.everything if not CALLS_HOME.search(request)]
-
-    def close(self) -> None:
-        self._socket.close()
-
-
 @pytest.fixture
 def proxy():
     made = CountingProxy()
     yield made
     made.close()
-
-
-def open_in_browser(page: Path, proxy: CountingProxy, shot: Path, *options: str) -> None:
-    """Open a page with everything it asks for going to the proxy, and take a picture of it."""
-    flags = [flag for flag in pdf.OFFLINE if flag != NO_PROXY and not flag.startswith(NO_NAMES)]
-    root = ["--no-sandbox"] if sys.platform == "linux" and os.geteuid() == 0 else []
-    subprocess.run([pdf.browsers()[0], *root, "--headless=new", "--disable-gpu", *flags, *options,
-                    f"--proxy-server={proxy.url}", "--proxy-bypass-list=<-loopback>",
-                    f"--user-data-dir={shot.parent / (shot.stem + '-profile')}", "--window-size=1280,900",
-                    f"--screenshot={shot}", page.as_uri()], check=True, capture_output=True, timeout=90)
 
 
 def corner(picture: Path) -> str:
@@ -132,47 +88,6 @@ def test_printing_talks_to_nobody_not_even_on_the_browsers_own_errands(tmp_path,
     monkeypatch.setattr(pdf, "OFFLINE", tuple(f for f in pdf.OFFLINE if f != NO_PROXY and not f.startswith(NO_NAMES)))
     pdf.write_pdf(leaking, tmp_path / "x.pdf")
     assert any("pictures.example" in request for request in proxy.requests)
-
-
-class _Rows(HTMLParser):
-    """The cells of each row of each table, in plain letters without blanks."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: list[list[str]] = []
-        self._in_cell = False
-
-    def handle_starttag(self, tag, attrs):
-        if tag == "tr":
-            self.rows.append([])
-        elif tag in ("td", "th"):
-            self._in_cell = True
-            self.rows[-1].append("")
-
-    def handle_endtag(self, tag):
-        if tag in ("td", "th"):
-            self._in_cell = False
-
-    def handle_data(self, data):
-        if self._in_cell:
-            self.rows[-1][-1] += data
-
-
-def letters(text: str) -> str:
-    """Only what every font and every PDF reader writes alike."""
-    return re.sub(r"[^A-Za-z0-9.,]", "", text)
-
-
-def cut_rows(html: str, printed: Path) -> list[list[str]]:
-    """The rows of tables that are not found whole on one page of a PDF."""
-    text = subprocess.run(["pdftotext", "-raw", "-enc", "UTF-8", printed, "-"], check=True, capture_output=True).stdout
-    pages = [letters(page) for page in text.decode("utf-8").split("\f")]
-    assert len(pages) > 5
-    reader = _Rows()
-    reader.feed(html)
-    rows = [[letters(cell) for cell in row] for row in reader.rows]
-    assert len(rows) > 150
-    return [row for row in rows if not any(all(cell in page for cell in row) for page in pages)]
 
 
 @needs_browser
