@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from slmstudio.core.report import evaluations as scores
 from slmstudio.core.report import sections, summary, timeline
 from slmstudio.core.report.gather import Export, Facts, gather
 from slmstudio.core.report.rows import Ranking, rank
-from slmstudio.core.report.text import Table, exact, moment, shortened, visible
+from slmstudio.core.report.text import Table, exact, flat, moment, shortened, visible
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.words import format_bytes, format_duration
 
@@ -118,9 +117,17 @@ def _evaluations(facts: Facts) -> list[dict[str, Any]]:
             "remarks": each.scores.get("remarks") or [],
             "groups": [table for table in (scores.group_table(each, "by_category", "Category"),
                                            scores.group_table(each, "by_language", "Language")) if table],
-            "judge": json.dumps(judge, ensure_ascii=False, indent=1) if judge else "",
+            "judge": _judge(judge) if judge else None,
         })
     return found
+
+
+def _judge(judge: Any) -> dict[str, Any]:
+    """What a judge model said: its sentences, and every figure."""
+    said = flat({"judge": judge} if isinstance(judge, list) else judge)
+    return {"sentences": [value for name, value in said if name.endswith("sentence")],
+            "table": Table(("Judge", "Value"), "lw", [
+                (name, exact(value)) for name, value in said if not name.endswith("sentence")])}
 
 
 def _unfinished(facts: Facts) -> list[str]:

@@ -66,6 +66,15 @@ def test_what_nobody_may_overlook_stands_at_the_top(tmp_path, page):
     assert "3 of 101 test rows are among the rows that it learned" in begin
 
 
+def test_a_judges_words_and_figures_are_told(tmp_path, page):
+    run = finished(tmp_path)
+    pair = {"a": "base", "b": "tuned", "wins": [11, 67], "ties": 22, "sentence": "The judge prefers tuned: 67 to 11."}
+    run.evaluate(scores={**scores(), "judge": {"model": "Judge-7B", "pairs": [pair]}})
+    text = page(run.folder).text
+    assert "The judge prefers tuned: 67 to 11." in text and "pairs[0].wins 11, 67" in text and "Judge-7B" in text
+    assert "no judge read them" not in text
+
+
 def test_a_crashed_run_names_its_cause(tmp_path, page):
     run = ReportRun(tmp_path)
     run.start()
