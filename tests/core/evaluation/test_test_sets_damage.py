@@ -56,7 +56,8 @@ def test_an_empty_test_set(tmp_path, name, content):
 
 
 @pytest.mark.parametrize(("name", "content"), [
-    ("t.jsonl", '{"question": "a"}\n{"question": "b"}\n{"question": "c"}\n'), ("t.csv", "question,note\na,x\nb,y\nc,z\n"),
+    ("t.jsonl", '{"question": "a"}\n{"question": "b"}\n{"question": "c"}\n'),
+    ("t.csv", "question,note\na,x\nb,y\nc,z\n"),
 ])
 def test_references_missing_everywhere_is_one_problem(tmp_path, name, content):
     error = refusal(write(tmp_path, content, name))
@@ -83,7 +84,7 @@ def test_references_missing_everywhere_is_one_problem(tmp_path, name, content):
     ({**CHOICE, "answer": "A", "correct": "C"}, "two correct choices"),
     ({"question": "Q?", "choices": {"choices": ["a", "b"], "labels": [1, 1]}}, "two correct choices"),
     ({"question": "Q?", "choices": ["a", "b", "a"], "answer": "a"}, "two correct choices"),
-    ({"question": "Q?", "choices": ["a", "b", " a "], "answer": "C"}, "two correct choices: choices A and C are the same"),
+    ({"question": "Q?", "choices": ["a", "b", " a "], "answer": "C"}, "two correct choices: choices A and C"),
     ({"question": "Q?", "choices": ["a", "b", "b"], "answer": "A"}, "choices B and C are the same"),
     ({**CHOICE, "answer": 3}, "the answer 3 is outside the choices, which count from 0 to 2"),
     ({**CHOICE, "answer": -1}, "the answer -1 is outside"),
