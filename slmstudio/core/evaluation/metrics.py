@@ -66,10 +66,6 @@ class Metric:
         """The highest value there is."""
         return 100.0 if self.higher_is_better else math.inf
 
-    @property
-    def least(self) -> float:
-        return 1.0 if self.key == "perplexity" else 0.0
-
 
 def _ratio(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     import numpy as np

@@ -95,7 +95,7 @@ def _group(table: ScoreTable, model: int, members: Any = None) -> dict[str, dict
     for metric in METRICS.values():
         counts = table.counts(metric, model, members)
         if len(counts):
-            its = interval(counts, metric.score, metric.yes_or_no, metric.least, metric.most)
+            its = interval(counts, metric)
             found[metric.key] = {"value": _rounded(its.value), "low": _rounded(its.low), "high": _rounded(its.high),
                                  "rows": its.rows}
     return found
@@ -128,11 +128,13 @@ class _Pair:
     left_out: int
 
     def said(self, p: float, tests: int) -> dict[str, Any]:
+        verdict = verdicts.verdict(self.metric, self.of, self.with_, self.found, p)
         sentence = verdicts.sentence(self.metric, self.of, self.with_, self.found, p, tests)
+        needed = self.found.rows_needed
+        open_ = verdict == verdicts.UNKNOWN and needed is not None and needed > self.found.rows
         return {"difference": _rounded(self.found.value), "low": _rounded(self.found.low),
                 "high": _rounded(self.found.high), "p": p, "p_uncorrected": self.found.p, "rows": self.found.rows,
-                "left_out": self.left_out, "rows_needed": self.found.rows_needed,
-                "verdict": verdicts.verdict(self.metric, self.of, self.with_, self.found, p),
+                "left_out": self.left_out, "rows_needed": needed if open_ else None, "verdict": verdict,
                 "sentence": self.same or sentence}
 
 
@@ -147,7 +149,7 @@ def _pair(metric: Metric, table: ScoreTable, model: int) -> _Pair | None:
     elif (first == second).all():
         same = verdicts.SAME_SCORES
     return _Pair(metric, model, float(metric.score(second.sum(0))), float(metric.score(first.sum(0))),
-                 compare(second, first, metric.score, metric.yes_or_no), same, table.left_out(metric, 0, model))
+                 compare(second, first, metric), same, table.left_out(metric, 0, model))
 
 
 def _rounded(value: float) -> float | None:
