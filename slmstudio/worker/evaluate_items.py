@@ -13,6 +13,7 @@ from slmstudio.core.data import reader
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.answer_rows import ITEMS
+from slmstudio.core.evaluation.held_out import learned
 from slmstudio.core.evaluation.overlap import find_overlap
 from slmstudio.core.evaluation.test_item import TestItem, TestSet
 from slmstudio.core.evaluation.test_sets import read_test_set
@@ -80,7 +81,8 @@ def _marked(job: JobContext, test: TestSet, items: list[TestItem], train_file: P
     except UserError as error:
         job.warn("overlap_unknown", f"Whether test rows were trained on is not known: {error.what}")
         return items
-    found = find_overlap(items, training.records, same_file=training.sha256 == test.sha256, cancelled=job.cancelled)
+    rows = learned(training.records, job.request.get("train_split"))
+    found = find_overlap(items, rows, same_file=training.sha256 == test.sha256, cancelled=job.cancelled)
     if sentence := found.sentence():
         job.warn("overlap", sentence)
     return [replace(item, trained_on=item.id in found.ids) for item in items]

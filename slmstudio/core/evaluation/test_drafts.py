@@ -58,10 +58,15 @@ class Drafts:
             language = "en" if english and draft.guessed and draft.language == LATIN else draft.language
             items.append(TestItem(len(items), line, kind, draft.messages, references, choices, answer, draft.pattern,
                                   draft.category, language, draft.guessed))
-        self.kinds = Counter(item.kind for item in items)
+        self.kinds = self.kinds_of(items)
         self._drafts.clear()
         problems = sorted(self.problems, key=lambda problem: problem.line or 0)
         return items, problems if items else _gathered(problems), counting.notes()
+
+    @staticmethod
+    def kinds_of(items: list[TestItem]) -> Counter[str]:
+        """How many items there are of each kind."""
+        return Counter(item.kind for item in items)
 
     def _are_numbers(self) -> bool:
         free = [draft for draft, _ in self._drafts if draft.kind == "free" and not draft.told]

@@ -1,0 +1,152 @@
+"""A folder of multiple-choice tables by subject, as MMLU comes: data/{dev,val,test}/SUBJECT_{dev,val,test}.csv.
+
+Hendrycks et al. 2021, https://arxiv.org/abs/2009.03300. Folders of one file a subject are read too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from slmstudio.core import paths
+from slmstudio.core.data.source import Source
+from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.evaluation.test_columns import NoColumns
+from slmstudio.core.evaluation.test_drafts import Drafts
+from slmstudio.core.evaluation.test_item import TestItem, TestSet
+from slmstudio.core.evaluation.test_sets import read_table_into
+
+SPLITS = ("dev", "val", "test")
+SUFFIXES = (".csv", ".tsv")
+LAYOUT = "Such a folder has test/anatomy_test.csv and dev/anatomy_dev.csv, each of question,A,B,C,D,answer."
+_NAMED = re.compile(rf"(.+)_({'|'.join(SPLITS)})")
+DEEPEST = 3
+"""Folders below the chosen one that are looked into."""
+
+
+@dataclass(frozen=True)
+class MmluFolder:
+    """What a folder holds.
+
+    Attributes:
+        path: the folder.
+        files: by subject and split ("dev", "val" or "test") the file. A file whose name says no split is "test".
+        missing: what is not there, each as a sentence: MMLU's subjects, where the folder has some of them, and subjects
+            with a file of examples and none of questions.
+    """
+
+    path: Path
+    files: dict[str, dict[str, Path]]
+    missing: tuple[str, ...]
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Those that have questions, sorted."""
+        return tuple(sorted(subject for subject, files in self.files.items() if "test" in files))
+
+    def sentence(self) -> str:
+        """All that is missing, for people; empty where nothing is."""
+        return " ".join(self.missing)
+
+
+@lru_cache(maxsize=1)
+def categories() -> dict[str, str]:
+    """MMLU's 57 subjects, each with its category as in categories.py of https://github.com/hendrycks/test."""
+    by_category = json.loads((paths.resources() / "benchmarks" / "mmlu_subjects.json").read_text(encoding="utf-8"))
+    return {subject: category for category, subjects in by_category.items() for subject in subjects}
+
+
+def find_mmlu(folder: Path | str) -> MmluFolder:
+    """Look which subjects a folder has, without reading the files.
+
+    Raises:
+        UserError: it is no folder, or has no such file.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder.", "A benchmark is a folder with a file for each subject.", LAYOUT)
+    found: dict[str, dict[str, Path]] = {}
+    for path in _tables(folder):
+        named = _NAMED.fullmatch(path.stem)
+        inside = path.parent.name if path.parent != folder and path.parent.name in SPLITS else "test"
+        subject, split = (named[1], named[2]) if named else (path.stem, inside)
+        found.setdefault(subject, {}).setdefault(split, path)
+    if not found:
+        raise UserError(f"{folder.name} holds no table of a subject.", "There is no .csv file in it.", LAYOUT)
+    return MmluFolder(folder, found, _missing(folder, found))
+
+
+def read_mmlu(folder: MmluFolder, subjects: Iterable[str] | None = None, split: str = "test",
+              cancelled: Callable[[], bool] | None = None) -> TestSet:
+    """The questions of all subjects, or of some; each item's category is its subject, its line that of its own file.
+
+    Wrong choices may be equal here, as they are now and then in MMLU: a benchmark is taken as it is.
+
+    Returns:
+        The items of all subjects by name, and the problems of all files; a problem's field names the file.
+
+    Raises:
+        UserError: a subject is not there, or nothing can be used; with all problems of all files.
+        ReadingCancelled: `cancelled` said so.
+    """
+    wanted = folder.subjects if subjects is None else tuple(subjects)
+    problems = [Problem(f"There is no {split} file of the subject {subject}.", field=subject) for subject in wanted
+                if split not in folder.files.get(subject, {})]
+    if problems:
+        raise UserError(f"{folder.path.name} has not all the subjects that are asked for.", "", LAYOUT, problems)
+    items: list[TestItem] = []
+    digest = hashlib.sha256()
+    for subject in wanted:
+        drafts, sha256 = _read(folder.files[subject][split], subject, problems, cancelled)
+        digest.update(sha256.encode())
+        found, wrong, _ = drafts.finish()
+        name = str(folder.files[subject][split].relative_to(folder.path))
+        problems += [replace(each, field=name) for each in wrong]
+        if not found and not wrong:
+            problems.append(Problem("It has no questions.", field=name))
+        items += [replace(item, id=len(items) + number) for number, item in enumerate(found)]
+    if not items:
+        raise UserError(f"{folder.path.name} has no question that can be used.", "", LAYOUT, problems)
+    kinds = Drafts.kinds_of(items)
+    return TestSet(folder.path, items, problems, digest.hexdigest(), kinds)
+
+
+def _read(path: Path, subject: str, problems: list[Problem],
+          cancelled: Callable[[], bool] | None) -> tuple[Drafts, str]:
+    drafts = Drafts(may_repeat=True)
+    source = Source(path, cancelled=cancelled)
+    try:
+        read_table_into(drafts, source.chunks(), path.suffix.lower(), subject)
+    except NoColumns as error:
+        problems.append(Problem(error.why, field=path.name))
+    return drafts, source.sha256
+
+
+def _tables(folder: Path) -> list[Path]:
+    """Tables in the folder and below it; hidden ones (macOS makes "._anatomy.csv") are none."""
+    found = [path for suffix in SUFFIXES for path in folder.rglob(f"*{suffix}") if path.is_file()]
+    parts = [(path, path.relative_to(folder).parts) for path in found]
+    return sorted(path for path, names in parts
+                  if len(names) <= DEEPEST and not any(name.startswith(".") for name in names))
+
+
+def _missing(folder: Path, found: dict[str, dict[str, Path]]) -> tuple[str, ...]:
+    sentences = []
+    known = categories()
+    absent = [subject for subject in sorted(known) if subject not in found]
+    if absent and len(absent) < len(known):
+        what = "1 subject is" if len(absent) == 1 else f"{len(absent)} subjects are"
+        sentences.append(f"{what} not in {folder.name}, of MMLU's {len(known)}: {', '.join(absent)}.")
+    without = sorted(subject for subject, files in found.items() if "test" not in files)
+    if without:
+        sentences.append(f"No questions (a test file) are there of: {', '.join(without)}.")
+    if any("dev" in files for files in found.values()):
+        bare = sorted(subject for subject, files in found.items() if "test" in files and "dev" not in files)
+        if bare:
+            sentences.append(f"No examples (a dev file) are there of: {', '.join(bare)}.")
+    return tuple(sentences)

@@ -1,0 +1,145 @@
+"""What an evaluation is asked to do: proposed for a run, and made into a job. `request_check` says what may be asked.
+
+    {"kind": "evaluate", "test": path or null, "limit": rows or null, "seed": 0,
+     "benchmark": null or {"name", "data": folder, "limit": questions a subject or null, "shots": n or null},
+     "models": [{"name", "model": folder or null, "adapter": folder or null, "gguf": path or null}, ...],
+     "train_file": path or null, "train_split": null or {"eval_fraction", "seed"}, "system": text or null,
+     "max_new_tokens": n, "precision": "fp32" | "bf16" | "fp16", "batch_size": n or null,
+     "judge": null or {"model": folder or null, "gguf": path or null, "rubric": text}}
+
+The first model is what the others are compared with. `train_file` is compared with the test set; with `train_split`,
+only its rows that were learned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import jobs, paths
+from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation.held_out import held_out_file
+from slmstudio.core.evaluation.request_check import Checked, check
+from slmstudio.core.evaluation.test_sets import read_test_set
+from slmstudio.core.model.gguf import read_gguf
+from slmstudio.core.run import adjust, folder
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.folder import RunSummary
+
+__all__ = ["Checked", "check", "create", "propose"]
+
+ENOUGH_ROWS = 200
+"""Rows that are drawn from a larger test set: their intervals are narrow enough for most questions."""
+SAMPLED = 100
+"""References that are measured in order to propose the answers' length."""
+SHORTEST, USUAL, LONGEST = 32, 256, 1024
+"""Tokens of an answer that are proposed."""
+
+
+def propose(run: RunSummary | Path | str, exports: bool = False,
+            cancelled: Callable[[], bool] | None = None) -> dict[str, Any]:
+    """A request that compares a run's result with its base model, on rows that the run never learned.
+
+    Reads the run's data: seconds for a large file, so not on the UI thread.
+
+    Args:
+        run: the run, or its folder.
+        exports: whether its GGUF files are evaluated too.
+        cancelled: asked now and then.
+
+    Returns:
+        The request; "test" is null where no rows were held out, with the reason under "no_test" (text).
+
+    Raises:
+        UserError: run.json cannot be used, or the run has no result yet.
+        ReadingCancelled: `cancelled` said so.
+    """
+    place = (run.folder if isinstance(run, RunSummary) else Path(run)).absolute()
+    config = adjust.apply(RunConfig.from_dict(jobs.Job(place).request()), place)
+    models = run_models(place, config, exports)
+    test, no_test = _test(place, config, cancelled)
+    rows, tokens = _measure(test, models, cancelled)
+    return {
+        "kind": "evaluate", "test": str(test) if test else None, "no_test": no_test,
+        "limit": ENOUGH_ROWS if rows > ENOUGH_ROWS else None, "seed": 0, "benchmark": None, "models": models,
+        "train_file": str(Path(config.train_file).absolute()),
+        "train_split": None if config.eval_file else {"eval_fraction": config.eval_fraction, "seed": config.split_seed},
+        "system": None, "max_new_tokens": tokens, "precision": config.precision, "batch_size": None, "judge": None,
+    }
+
+
+def run_models(run: Path, config: RunConfig, exports: bool) -> list[dict[str, Any]]:
+    """The base model, the result, and where wanted the GGUF exports by their quantization type.
+
+    Raises:
+        UserError: the run has no result.
+    """
+    base = str(Path(config.model).absolute())
+    models = [{"name": "base", "model": base, "adapter": None, "gguf": None}]
+    result = folder.result_folder(run)
+    if result is None:
+        raise UserError(f"{config.name} has no result yet.", "It was not finished, or its result was deleted.",
+                        "Finish the run first, or choose another one.")
+    adapter = result.name == folder.ADAPTER
+    models.append({"name": "tuned", "model": base if adapter else str(result),
+                   "adapter": str(result) if adapter else None, "gguf": None})
+    for path in folder.exported(run) if exports else ():
+        name = path.stem
+        with contextlib.suppress(UserError):  # `check` tells what is wrong with it
+            name = read_gguf(path).quantization
+        if any(model["name"] == name for model in models):
+            name = path.stem
+        models.append({"name": name, "model": None, "adapter": None, "gguf": str(path)})
+    return models
+
+
+def create(request: Mapping[str, Any], run: Path | None = None) -> jobs.Job:
+    """The job of a checked request, not started: below the run, or below the evaluations of no run.
+
+    Raises:
+        UserError: its folder cannot be written.
+    """
+    parent = run / "jobs" if run else paths.evaluations_dir()
+    place = parent / f"{time.strftime('evaluate-%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    try:
+        return jobs.Job.create(place, "evaluate", **{key: value for key, value in request.items() if key != "kind"})
+    except OSError as error:
+        from slmstudio.core.errors import from_os_error
+
+        raise from_os_error(error, "make the evaluation's folder") from error
+
+
+def _test(run: Path, config: RunConfig, cancelled: Callable[[], bool] | None) -> tuple[Path | None, str | None]:
+    """The run's test file, or why there is none."""
+    if config.eval_file:
+        return Path(config.eval_file).absolute(), None
+    try:
+        return held_out_file(run, config, cancelled), None
+    except UserError as error:
+        if cancelled is not None and cancelled():
+            raise
+        return None, " ".join(part for part in (error.what, error.why) if part)
+
+
+def _measure(test: Path | None, models: list[dict[str, Any]],
+             cancelled: Callable[[], bool] | None) -> tuple[int, int]:
+    """How many rows there are, and how many tokens an answer needs: one and a half times the longest of some."""
+    if test is None:
+        return 0, USUAL
+    try:
+        found = read_test_set(test, cancelled=cancelled)
+        from slmstudio.core.model.tokens import load_tokenizer
+
+        tokenizer = load_tokenizer(models[0]["model"])
+    except UserError:
+        if cancelled is not None and cancelled():
+            raise
+        return 0, USUAL
+    step = max(1, len(found.items) // SAMPLED)
+    texts = [text for item in found.items[::step] for text in item.references[:1] if item.kind != "choice"]
+    longest = max((len(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts), default=SHORTEST)
+    return len(found.items), max(SHORTEST, min(LONGEST, -(-longest * 3 // 64) * 32))

@@ -1,0 +1,216 @@
+"""Whether an evaluation can do what it is asked: everything that is wrong at once, before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.evaluation.mmlu_folder import find_mmlu
+from slmstudio.core.evaluation.test_item import TestItem, TestSet
+from slmstudio.core.evaluation.test_sets import ReadingCancelled, read_test_set
+from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.model.facts import read_model
+from slmstudio.core.model.gguf import read_gguf
+from slmstudio.core.run.limits import PRECISIONS
+
+MOST_ROWS = 10_000_000
+SHOWN_LONG = 20
+"""Rows that are too long which are named one by one."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A request that can be carried out.
+
+    Attributes:
+        test: the test set, or None for a benchmark.
+        warnings: rows that will be left out or skipped, by line, and what else is worth knowing.
+    """
+
+    test: TestSet | None
+    warnings: tuple[Problem, ...] = ()
+
+
+def check(request: Mapping[str, Any], cancelled: Callable[[], bool] | None = None) -> Checked:
+    """Look at every value of a request and at the files it names. Reads the whole test file.
+
+    Raises:
+        UserError: naming every problem.
+        ReadingCancelled: `cancelled` said so.
+    """
+    problems: list[Problem] = []
+    warnings: list[Problem] = []
+    _check_numbers(request, problems)
+    contexts = _check_models(request.get("models"), problems)
+    test = _check_test(request, problems, cancelled)
+    if isinstance(request.get("benchmark"), dict):
+        warnings += _check_benchmark(request["benchmark"], problems)
+    if request.get("judge") is not None:
+        _check_judge(request["judge"], problems)
+    for name, folder, context in contexts:
+        tokens = request.get("max_new_tokens")
+        if test is not None and isinstance(tokens, int) and tokens > 0:
+            warnings += _check_context(test.items, name, folder, context, tokens, problems)
+    if problems:
+        raise UserError("The evaluation cannot begin.", "", "Correct these points.", problems)
+    return Checked(test, (*(test.problems if test else ()), *warnings))
+
+
+def _check_numbers(request: Mapping[str, Any], problems: list[Problem]) -> None:
+    for name, least, may_be_empty in (("max_new_tokens", 1, False), ("limit", 1, True), ("batch_size", 1, True),
+                                      ("seed", 0, True)):
+        _need_whole(request.get(name), name, least, may_be_empty, problems)
+    if request.get("precision") not in PRECISIONS:
+        problems.append(Problem(f"{request.get('precision')!r} is not allowed; it must be one of "
+                                f"{', '.join(PRECISIONS)}.", field="precision"))
+    if request.get("system") is not None and not isinstance(request["system"], str):
+        problems.append(Problem("it must be text.", field="system"))
+
+
+def _need_whole(value: Any, name: str, least: int, may_be_empty: bool, problems: list[Problem]) -> None:
+    if value is None and may_be_empty:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST_ROWS:
+        empty = ", or empty" if may_be_empty else ""
+        problems.append(Problem(f"{value!r} is not allowed; it must be a whole number of {least} or more{empty}.",
+                                field=name))
+
+
+def _check_models(models: Any, problems: list[Problem]) -> list[tuple[str, Path, int]]:
+    """Name, folder and context of the models in folders; what is wrong with any goes to `problems`."""
+    if not isinstance(models, list) or not models:
+        problems.append(Problem("there is no model to evaluate.", field="models"))
+        return []
+    contexts: list[tuple[str, Path, int]] = []
+    names = [model.get("name") if isinstance(model, dict) else None for model in models]
+    for number, model in enumerate(models, start=1):
+        name = names[number - 1]
+        if not isinstance(name, str) or not name.strip():
+            problems.append(Problem(f"model {number} has no name.", field="models"))
+            continue
+        if names.index(name) != number - 1:
+            problems.append(Problem(f'two models are called "{name}".', field="models"))
+        context = _check_model(model, name, problems)
+        if context:
+            contexts.append((name, Path(model["model"]), context))
+    return contexts
+
+
+def _check_model(model: Mapping[str, Any], name: str, problems: list[Problem]) -> int:
+    """Tokens of its context, where it is a folder that can be read; 0 otherwise."""
+    folder, adapter, gguf = (model.get(key) for key in ("model", "adapter", "gguf"))
+    if bool(folder) == bool(gguf):
+        problems.append(Problem("it must be a model folder or a GGUF file, and not both.", field=name))
+        return 0
+    try:
+        if gguf:
+            _must_be_there(gguf)
+            read_gguf(gguf)
+            return 0
+        context = read_model(str(folder)).context_length
+        if adapter and not (Path(adapter) / "adapter_config.json").is_file():
+            raise UserError(f"{adapter} is no adapter.", "It has no adapter_config.json; it was moved or deleted.")
+        return context
+    except UserError as error:
+        inner = "; ".join(map(str, error.problems))
+        problems.append(Problem(" ".join(part for part in (error.what, error.why, inner) if part), field=name))
+        return 0
+
+
+def _must_be_there(path: str) -> None:
+    if not Path(path).exists():
+        raise UserError(f"{path} does not exist.", "It was moved or deleted.")
+
+
+def _check_test(request: Mapping[str, Any], problems: list[Problem],
+                cancelled: Callable[[], bool] | None) -> TestSet | None:
+    path = request.get("test")
+    if not path:
+        if not request.get("benchmark"):
+            why = request.get("no_test")
+            problems.append(Problem(f"there is no test file. {why}" if why else "there is no test file, and no "
+                                    "benchmark.", field="test"))
+        return None
+    try:
+        return read_test_set(str(path), cancelled=cancelled)
+    except ReadingCancelled:
+        raise
+    except UserError as error:
+        problems.append(Problem(" ".join(part for part in (error.what, error.why) if part), field="test"))
+        problems += error.problems if len(error.problems) > 1 else ()
+        return None
+
+
+def _check_benchmark(benchmark: Mapping[str, Any], problems: list[Problem]) -> list[Problem]:
+    """Problems of a benchmark; returned are what is only worth knowing."""
+    _need_whole(benchmark.get("limit"), "benchmark limit", 1, True, problems)
+    _need_whole(benchmark.get("shots"), "benchmark shots", 0, True, problems)
+    if not benchmark.get("name"):
+        problems.append(Problem("it has no name.", field="benchmark"))
+    data = benchmark.get("data")
+    if not data:
+        problems.append(Problem("there is no folder with its data.", field="benchmark"))
+        return []
+    if not Path(str(data)).is_dir():
+        problems.append(Problem(f"{data} is no folder.", field="benchmark"))
+        return []
+    if benchmark.get("name") != "mmlu":
+        return []
+    try:
+        found = find_mmlu(Path(str(data)))
+    except UserError:
+        return []  # data of the hub's form; the worker knows it
+    return [Problem(found.sentence(), field="benchmark")] if found.missing else []
+
+
+def _check_judge(judge: Any, problems: list[Problem]) -> None:
+    if not isinstance(judge, dict):
+        problems.append(Problem("it must be a model with a rubric.", field="judge"))
+        return
+    _check_model(judge, "judge", problems)
+    if not isinstance(judge.get("rubric"), str) or not judge["rubric"].strip():
+        problems.append(Problem("the rubric is empty; it says what a good answer is.", field="judge"))
+
+
+def _check_context(items: list[TestItem], name: str, folder: Path, context: int, answer: int,
+                   problems: list[Problem]) -> list[Problem]:
+    """Rows that do not fit into a model's context with their answer; all of them is a problem, some are told.
+
+    A token has at least one byte, so only rows with more bytes than that are made into tokens.
+    """
+    if answer >= context:
+        problems.append(Problem(f"{answer:,} tokens of answer leave no room for a question: the context of {name} has "
+                                f"{context:,}.", field="max_new_tokens"))
+        return []
+    try:
+        template = ChatTemplate.from_folder(folder)
+        around = len(template.render([{"role": "user", "content": "x"}], add_generation_prompt=True).encode())
+        doubtful = [item for item in items
+                    if sum(len(each["content"].encode()) + around for each in item.messages) > context - answer]
+        if not doubtful:
+            return []
+        from slmstudio.core.model.tokens import load_tokenizer
+
+        tokenizer = load_tokenizer(folder)
+        long = []
+        for item in doubtful:
+            text = template.render(item.messages, add_generation_prompt=True)
+            tokens = len(tokenizer.encode(text, add_special_tokens=False).ids)
+            if tokens + answer > context:
+                long.append((item, tokens))
+    except UserError as error:
+        problems.append(Problem(" ".join(part for part in (error.what, error.why) if part), field=name))
+        return []
+    if len(long) == len(items):
+        problems.append(Problem(f"no row fits into the context of {name}: it has {context:,} tokens, the shortest "
+                                f"question has {min(tokens for _, tokens in long):,} and the answer {answer:,}.",
+                                field="max_new_tokens"))
+        return []
+    told = [Problem(f"the question has {tokens:,} tokens; with {answer:,} for the answer that is more than the "
+                    f"{context:,} of {name}, so the row is skipped.", item.line) for item, tokens in long[:SHOWN_LONG]]
+    if len(long) > SHOWN_LONG:
+        told.append(Problem(f"{len(long) - SHOWN_LONG:,} more rows are too long for {name}.", field=name))
+    return told
