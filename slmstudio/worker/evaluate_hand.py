@@ -28,6 +28,12 @@ class Hand:
         self._awake = Awake(job)
         self._awake.on()
 
+    def expect(self, total: int, work: float, done: int, finished: float) -> None:
+        """How much it is becomes known, and what of it is over; the speed is measured anew from here."""
+        if (total, done) != (self.total, self.done):
+            self.total, self.work, self.done, self.finished = total, work, done, finished
+            self._here, self._paused_seconds, self._started = 0.0, 0.0, time.monotonic()
+
     def skip(self, answers: int, work: float) -> None:
         """Answers that were there already."""
         self.done += answers

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
+from worker import gguf_models
 
 from slmstudio.worker import evaluate_models
 from slmstudio.worker.evaluate_rows import Ask, batches, lettered, line_of, prepare, run_rows, split
 from slmstudio.worker.evaluate_torch import TorchModel
-from worker import gguf_models
 
 MOST = 24
 QUESTIONS = ("Where do I report a broken street light?", "Hello", "जन्म प्रमाण पत्र कितने दिन में मिलता है? " * 3, "1947",
@@ -225,7 +225,7 @@ def test_batches_are_by_length_and_bounded_by_memory(tiny_model):
     found = batches(rows, model)
     assert sorted(row.item["id"] for batch in found for row in batch) == list(range(7))
     lengths = [[row.length for row in batch] for batch in found]
-    assert [length for batch in lengths for length in batch] == sorted(map(lambda row: row.length, rows), reverse=True)
+    assert [length for batch in lengths for length in batch] == sorted((row.length for row in rows), reverse=True)
     for batch in lengths:
         assert len(batch) * batch[0] * model.bytes_per_token <= max(model.memory, batch[0] * model.bytes_per_token)
     assert max(map(len, batches(rows, model, 2))) == 2

@@ -1,0 +1,196 @@
+"""Benchmarks of the field by lm_eval, the harness that papers quote: its prompts, its numbers, with our intervals."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slmstudio.core import files
+from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation import scoring
+from slmstudio.core.evaluation.comparison import Difference, compare
+from slmstudio.core.evaluation.intervals import interval
+from slmstudio.core.evaluation.metrics import METRICS
+from slmstudio.worker.benchmark_tasks import Tasks, write_tasks
+from slmstudio.worker.context import JobContext
+from slmstudio.worker.evaluate_hand import Hand
+from slmstudio.worker.evaluate_models import Models
+
+KEPT_WITHIN = 2.0
+"""Points: an interval that is wider, and holds zero, does not show that knowledge was kept."""
+FOLDER = "benchmark"
+Answers = dict[str, dict[int, float]]
+"""Subject: question: 1 for right, 0 for wrong."""
+
+
+def run(job: JobContext, models: Models) -> dict[str, Any]:
+    """Run the request's benchmark on every model, and write the results into scores.json.
+
+    Each model's answers are kept as they come (lm_eval's own cache), so that a killed benchmark goes on.
+
+    Returns:
+        What scores.json holds.
+
+    Raises:
+        UserError: the data are not whole, or the benchmark is not known.
+    """
+    request = job.request["benchmark"]
+    place = job.folder / FOLDER
+    job.phase("reading the benchmark", request["name"])
+    tasks = write_tasks(request["name"], Path(request["data"]), place)
+    for note in tasks.notes:
+        job.warn("benchmark_data", note)
+    found: dict[str, Answers] = {}
+    hand = Hand(job, 0, 1.0)
+    try:
+        for number, spec in enumerate(job.request["models"]):
+            kept = place / f"model-{number}.json"
+            if (known := files.read_json(kept)) is None:
+                known = _run_model(job, models, spec, tasks, place / f"model-{number}", hand, number)
+                files.write_atomically(kept, files.dump_pretty(known))
+            found[spec["name"]] = {subject: {int(key): value for key, value in rows.items()}
+                                   for subject, rows in known["right"].items()}
+    finally:
+        hand.close()
+    return _write(job, _result(request, tasks, found))
+
+
+def _run_model(job: JobContext, models: Models, spec: dict[str, Any], tasks: Tasks, cache: Path, hand: Hand,
+               number: int) -> dict[str, Any]:
+    job.phase("loading model", spec["name"])
+    model = models.open(spec)
+    phase = f"{tasks.title}: {spec['name']}"
+    job.phase(phase)
+    count = len(job.request["models"])
+
+    def tell(done: int, total: int) -> None:
+        hand.expect(total * count, float(total * count), total * number, float(total * number))
+        hand.gate(done / max(1, total), total, float(total), phase)
+
+    from slmstudio.worker.benchmark_lm import harness_model
+
+    results = evaluate(harness_model(model, tell), tasks, job.request["benchmark"], job.request.get("seed") or 0,
+                       str(cache))
+    return {"right": right(results, tasks), "versions": results["versions"],
+            "harness": {task: dict(values) for task, values in results["results"].items()},
+            "samples": samples(results)}
+
+
+def evaluate(model: Any, tasks: Tasks, request: dict[str, Any], seed: int, cache: str | None) -> dict[str, Any]:
+    """lm_eval's own `simple_evaluate` on local data."""
+    import datasets
+    import lm_eval
+    from lm_eval.tasks import TaskManager
+
+    datasets.disable_progress_bars()
+    for name in ("lm_eval", "lm-eval", "datasets"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    manager = TaskManager(include_path=str(tasks.folder), include_defaults=False)
+    chosen = _sample(manager, tasks.names, request.get("limit"), seed)
+    results = lm_eval.simple_evaluate(
+        model=model, tasks=list(tasks.names), num_fewshot=request.get("shots"), task_manager=manager, use_cache=cache,
+        samples=chosen, bootstrap_iters=0, log_samples=True)
+    assert results is not None
+    return dict(results)
+
+
+def _sample(manager: Any, names: tuple[str, ...], limit: int | None, seed: int) -> dict[str, list[int]] | None:
+    """`limit` questions of each subject, drawn by the seed; None for all."""
+    if not limit:
+        return None
+    chosen = {}
+    for name, task in manager.load(list(names))["tasks"].items():
+        size = len(list(task.eval_docs))
+        chosen[name] = sorted(random.Random(f"{seed} {name}").sample(range(size), min(limit, size)))
+    return chosen
+
+
+def right(results: dict[str, Any], tasks: Tasks) -> Answers:
+    """Which questions were answered rightly, by subject. Of several metrics the one that the field quotes counts."""
+    found: Answers = defaultdict(dict)
+    for task, rows in results["samples"].items():
+        wanted = [row for row in rows if row.get("filter") in (tasks.filter, None) or tasks.filter is None]
+        for row in wanted:
+            found[tasks.subjects.get(task, task)][int(row["doc_id"])] = float(row[tasks.metric])
+    return dict(found)
+
+
+def samples(results: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """What each answer was judged by: the log-likelihoods of the choices, or the text."""
+    return {task: [{"doc_id": row["doc_id"], "target": row["target"], "answers": row["filtered_resps"]}
+                   for row in sorted(rows, key=lambda row: row["doc_id"])]
+            for task, rows in results["samples"].items()}
+
+
+def _result(request: dict[str, Any], tasks: Tasks, found: dict[str, Answers]) -> dict[str, Any]:
+    names = list(found)
+    models = [{"name": name, "accuracy": _accuracy(_flat(answers)),
+               "by_subject": {subject: _accuracy(list(rows.values())) for subject, rows in sorted(answers.items())}}
+              for name, answers in found.items()]
+    pairs = [(name, _difference(found[name], found[names[0]])) for name in names[1:]]
+    several = len(pairs) > 1
+    sentence = " ".join((f"{name}: " if several else "") + verdict(tasks.title, pair) for name, pair in pairs)
+    return {"name": request["name"], "title": tasks.title, "shots": request.get("shots"),
+            "limit": request.get("limit"), "data": str(request["data"]), "models": models,
+            "comparisons": [{"of": name, "with": names[0], "difference": pair.value, "low": pair.low,
+                             "high": pair.high, "p": pair.p, "rows": pair.rows} for name, pair in pairs],
+            "sentence": sentence}
+
+
+def _flat(answers: Answers) -> list[float]:
+    return [value for _, rows in sorted(answers.items()) for _, value in sorted(rows.items())]
+
+
+def _counts(values: list[float]) -> Any:
+    return np.array([[value, 1.0] for value in values])
+
+
+def _accuracy(values: list[float]) -> dict[str, Any]:
+    its = interval(_counts(values), METRICS["accuracy"])
+    return {"value": its.value, "low": its.low, "high": its.high, "rows": its.rows}
+
+
+def _difference(first: Answers, second: Answers) -> Difference:
+    return compare(_counts(_flat(first)), _counts(_flat(second)), METRICS["accuracy"])
+
+
+def verdict(title: str, found: Difference) -> str:
+    """What a benchmark says of what was forgotten, as in "General knowledge kept: MMLU −0.7 ± 1.1."."""
+    half = (found.high - found.low) / 2
+    if not math.isfinite(half):
+        return f"One question of {title} says nothing."
+    figures = f"{title} {found.value:+.1f} ± {half:.1f}".replace("-", "−")
+    if found.low > 0:
+        return f"General knowledge gained: {figures}."
+    if found.high < 0:
+        return f"General knowledge lost: {figures}."
+    if half > KEPT_WITHIN:
+        return f"No change that {found.rows:,} questions can show: {figures}."
+    return f"General knowledge kept: {figures}."
+
+
+def _write(job: JobContext, result: dict[str, Any]) -> dict[str, Any]:
+    path = job.folder / scoring.SCORES
+    scores = files.read_json(path) if job.request.get("test") else None
+    if scores is None:
+        scores = {"protocol": scoring.PROTOCOL, "created": time.time(), "test": None,
+                  "models": [], "comparisons": [], "judge": None}
+    scores["benchmarks"] = [result]
+    files.write_atomically(path, files.dump_pretty(scores))
+    return scores
+
+
+def refuse_unknown(name: str, known: list[str]) -> UserError:
+    """For a benchmark that lm_eval does not have."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, 3)
+    return UserError(f"The benchmark {name} is not known.", f"Did you mean {' or '.join(near)}?" if near else "",
+                     "lm_eval's own list of tasks names all of them.")

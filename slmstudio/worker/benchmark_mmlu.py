@@ -1,0 +1,114 @@
+"""Folders in MMLU's layout: dev/SUBJECT_dev.csv and test/SUBJECT_test.csv of question,A,B,C,D,answer."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.errors import Problem, UserError
+
+COLUMNS = ["question", "a", "b", "c", "d", "answer"]
+MOST_PROBLEMS = 20
+LAYOUT = "Such a folder has test/anatomy_test.csv and dev/anatomy_dev.csv, of question,A,B,C,D,answer."
+
+
+@dataclass(frozen=True)
+class Subject:
+    """
+    Attributes:
+        name: as in file names.
+        test, dev: rows {"question", "choices", "answer", "subject"} as lm_eval's MMLU has them; few-shot examples are
+            taken from dev.
+    """
+
+    name: str
+    test: list[dict[str, Any]]
+    dev: list[dict[str, Any]]
+
+
+def read_mmlu(folder: Path, known: frozenset[str], only: str | None = None) -> tuple[list[Subject], tuple[str, ...]]:
+    """Read all subjects of a folder, or one.
+
+    Args:
+        known: MMLU's own 57 subjects (Hendrycks et al. 2021, arXiv 2009.03300).
+
+    Returns:
+        The subjects by name; and what must be said of them.
+
+    Raises:
+        UserError: with everything that is wrong.
+    """
+    found = files_of(folder)
+    if only:
+        found = {name: splits for name, splits in found.items() if name == only}
+    if not found:
+        raise UserError(f"{folder.name} holds no {only or 'MMLU subject'}.", "", LAYOUT)
+    problems = [Problem(f"The subject {name} has a {', '.join(splits)} file and no test file.")
+                for name, splits in sorted(found.items()) if "test" not in splits]
+    with_dev = {name for name, splits in found.items() if "dev" in splits}
+    if with_dev and only is None:
+        problems += [Problem(f"The subject {name} has no dev file, as the others have.")
+                     for name in sorted(found.keys() - with_dev)]
+    subjects = []
+    for name, splits in sorted(found.items()):
+        rows = {split: _rows(path, name, problems) for split, path in splits.items() if split != "val"}
+        subjects.append(Subject(name, rows.get("test", []), rows.get("dev", [])))
+    if problems:
+        more = len(problems) - MOST_PROBLEMS
+        raise UserError(f"The benchmark in {folder.name} is not whole.", f"And {more:,} more." if more > 0 else "",
+                        LAYOUT, problems[:MOST_PROBLEMS])
+    missing = sorted(known - found.keys())
+    notes = ()
+    if only is None and missing and found.keys() & known:
+        notes = (f"{len(missing)} of MMLU's {len(known)} subjects are not in {folder.name}: {', '.join(missing[:5])}"
+                 f"{' ...' if len(missing) > 5 else ''}. The accuracy is not that of the whole MMLU.",)
+    return subjects, notes
+
+
+def files_of(folder: Path) -> dict[str, dict[str, Path]]:
+    """Subject: split: file."""
+    found: dict[str, dict[str, Path]] = {}
+    for path in sorted(folder.rglob("*.csv")):
+        named = re.fullmatch(r"(.+)_(test|dev|val)", path.stem)
+        if named:
+            found.setdefault(named[1], {})[named[2]] = path
+        elif path.parent.name in ("test", "dev", "val"):
+            found.setdefault(path.stem, {})[path.parent.name] = path
+    return found
+
+
+def _rows(path: Path, subject: str, problems: list[Problem]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    where = f"{path.parent.name}/{path.name}"
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            table = csv.reader(file)
+            for cells in table:
+                line = table.line_num
+                if not cells or (not rows and [cell.strip().lower() for cell in cells] == COLUMNS):
+                    continue
+                wrong = _wrong(cells)
+                if wrong:
+                    problems.append(Problem(f"{where}: {wrong}", line=line))
+                else:
+                    rows.append({"question": cells[0], "choices": cells[1:5], "subject": subject,
+                                 "answer": "ABCD".index(cells[5].strip())})
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        problems.append(Problem(f"{where} cannot be read: {error}."))
+        return rows
+    if not rows:
+        problems.append(Problem(f"{where} has no questions."))
+    return rows
+
+
+def _wrong(cells: list[str]) -> str:
+    if len(cells) != len(COLUMNS):
+        return f"{len(cells)} columns where 6 are needed."
+    if cells[5].strip() not in ("A", "B", "C", "D"):
+        return f"the answer is {cells[5].strip()!r}, and not A, B, C or D."
+    if not cells[0].strip() or not any(cell.strip() for cell in cells[1:5]):
+        return "the question or its choices are empty."
+    return ""

@@ -1,0 +1,188 @@
+"""lm_eval's own tasks, told to take their data from a folder on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files
+from slmstudio.core.errors import UserError
+from slmstudio.worker.benchmark_mmlu import Subject, files_of, read_mmlu
+
+LOADERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
+SPLITS = {"train": "train", "test": "test", "validation": "validation", "valid": "validation", "val": "validation",
+          "dev": "dev"}
+METRICS = ("acc_norm", "acc", "exact_match")
+"""Which metric the field quotes, of those that a task has."""
+TITLES = {"mmlu": "MMLU", "arc_challenge": "ARC Challenge", "arc_easy": "ARC Easy", "hellaswag": "HellaSwag",
+          "gsm8k": "GSM8K", "m_mmlu_hi": "MMLU in Hindi", "global_mmlu_hi": "Global MMLU in Hindi",
+          "arc_hi": "ARC in Hindi", "hellaswag_hi": "HellaSwag in Hindi", "indicparam": "IndicParam"}
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """What lm_eval is asked to run.
+
+    Attributes:
+        folder: with the tasks' YAML files.
+        names: of the tasks, one a subject.
+        subjects: task: what people read.
+        title: of the benchmark.
+        metric: the one that counts; `filter`: of several ways to read an answer, the one that counts.
+        notes: what must be said of the data.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+    subjects: dict[str, str]
+    title: str
+    metric: str
+    filter: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def write_tasks(name: str, data: Path, place: Path) -> Tasks:
+    """Write the YAML files of a benchmark into `place`.
+
+    Args:
+        name: "mmlu" for a folder in MMLU's layout, "mmlu_anatomy" for one subject of it, or any task or group of
+            lm_eval whose data are in `data` as they lie on the hub: one file or more a split, in JSONL, Parquet or CSV.
+
+    Raises:
+        UserError: the benchmark is not known, or its data are not whole.
+    """
+    if not data.is_dir():
+        raise UserError(f"{data} is no folder.", "", "Choose the folder that holds the benchmark's files.")
+    folder = place / "tasks"
+    folder.mkdir(parents=True, exist_ok=True)
+    subject = name.removeprefix("mmlu_") if name.startswith("mmlu_") else None
+    own = harness_tasks() / "mmlu" / "default"
+    known = frozenset(path.stem.removeprefix("mmlu_") for path in own.glob("mmlu_*.yaml"))
+    if name == "mmlu" or subject in known or subject in files_of(data):
+        subjects, notes = read_mmlu(data, known, subject)
+        for each in subjects:
+            _write_subject(each, folder, place / "data")
+        named = {f"mmlu_{each.name}": each.name.replace("_", " ") for each in subjects}
+        return Tasks(folder, tuple(named), named, TITLES["mmlu"], "acc", notes=notes)
+    return _Stock(name, data, folder, place).write()
+
+
+def _write_subject(subject: Subject, folder: Path, data: Path) -> None:
+    """A task equal to the harness's own: its template, description and few-shot rule, with the folder's questions."""
+    splits = {}
+    for split, rows in (("test", subject.test), ("dev", subject.dev)):
+        if rows:
+            splits[split] = data / f"{subject.name}_{split}.jsonl"
+            files.write_atomically(splits[split], b"".join(map(files.dump_line, rows)))
+    config = {
+        "include": str(harness_tasks() / "mmlu" / "default" / "_default_template_yaml"),
+        "task": f"mmlu_{subject.name}",
+        "task_alias": subject.name.replace("_", " "),
+        "description": "The following are multiple choice questions (with answers) about "
+                       f"{subject.name.replace('_', ' ')}.\n\n",
+        **_source("json", {split: [path] for split, path in splits.items()}, data.parent),
+        **({} if subject.dev else {"fewshot_split": None}),
+    }
+    _write_yaml(folder / f"mmlu_{subject.name}.yaml", config)
+
+
+def _source(loader: str, splits: dict[str, list[Path]], place: Path) -> dict[str, Any]:
+    """The keys that send a task to files instead of the hub."""
+    return {"dataset_path": loader, "dataset_name": None, "dataset_kwargs": {
+        "data_files": {split: [str(path) for path in paths] for split, paths in splits.items()},
+        "cache_dir": str(place / "cache")}}
+
+
+def _write_yaml(path: Path, config: dict[str, Any]) -> None:
+    import yaml
+
+    files.write_atomically(path, yaml.safe_dump(config, allow_unicode=True, sort_keys=False))
+
+
+def harness_tasks() -> Path:
+    """The folder of lm_eval's own tasks."""
+    spec = importlib.util.find_spec("lm_eval")
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError("lm_eval is not installed.", "", "Run: python3 packaging/bootstrap.py setup")
+    return Path(spec.submodule_search_locations[0]) / "tasks"
+
+
+class _Stock:
+    """A task or group that lm_eval has, with its data in a folder."""
+
+    def __init__(self, name: str, data: Path, folder: Path, place: Path):
+        self.name, self.data, self.folder, self.place = name, data, folder, place
+
+    def write(self) -> Tasks:
+        from lm_eval.tasks import TaskManager
+
+        index = TaskManager().task_index
+        names = list(dict.fromkeys(self._members(index, self.name)))
+        configs = {name: self._config(index[name]) for name in names}
+        if not configs:
+            raise UserError(f"The benchmark {self.name} has no tasks that can be run.", "", "Choose another.")
+        metrics = [{entry["metric"] for entry in config.get("metric_list") or []} for config in configs.values()]
+        metric = next((each for each in METRICS if all(each in found for found in metrics)), None)
+        if metric is None:
+            raise UserError(f"The benchmark {self.name} does not count right answers.",
+                            "Only benchmarks by accuracy or exact match are shown here.", "Choose another.")
+        filters = next(iter(configs.values())).get("filter_list") or []
+        return Tasks(self.folder, tuple(configs), {name: name for name in configs}, TITLES.get(self.name, self.name),
+                     metric, filters[0]["name"] if filters else None)
+
+    def _members(self, index: Any, name: str) -> Iterator[str]:
+        """The tasks behind a name: a group's, a tag's, or the task itself."""
+        entry = index.get(name)
+        if entry is None:
+            from slmstudio.worker.benchmark import refuse_unknown
+
+            raise refuse_unknown(name, list(index))
+        if entry.kind.name == "GROUP":
+            for member in entry.cfg["task"]:
+                yield from self._members(index, member if isinstance(member, str) else member["task"])
+        elif entry.kind.name == "TAG":
+            for member in sorted(entry.tags):
+                yield from self._members(index, member)
+        else:
+            yield name
+
+    def _config(self, entry: Any) -> dict[str, Any]:
+        """Write a task's YAML; returns its whole configuration."""
+        from lm_eval.tasks._yaml_loader import load_yaml
+
+        whole: dict[str, Any] = load_yaml(entry.yaml_path, resolve_func=False)
+        wanted = {whole.get(key) for key in ("test_split", "fewshot_split")} - {None}
+        if not whole.get("test_split"):
+            wanted.add(whole.get("validation_split") or "validation")
+        splits, loader = self._find(whole.get("dataset_name"))
+        # A file called "val" may be what the task calls "validation", or the other way round.
+        named = {SPLITS.get(split, split): paths for split, paths in splits.items()}
+        missing = sorted(split for split in wanted if SPLITS.get(split, split) not in named)
+        if missing:
+            raise UserError(f"{self.data} lacks {' and '.join(missing)} of {entry.name}.",
+                            f"Found: {', '.join(sorted(named)) or 'nothing'}.",
+                            "Put a file for each split there, named as on the hub, as in test.jsonl or "
+                            "test-00000-of-00001.parquet.")
+        used = {key for key in ("training_split", "validation_split", "test_split", "fewshot_split") if whole.get(key)}
+        chosen = {whole[key]: named[SPLITS.get(whole[key], whole[key])] for key in used
+                  if SPLITS.get(whole[key], whole[key]) in named}
+        absent = {key: None for key in used if whole[key] not in chosen}
+        _write_yaml(self.folder / f"{entry.name}.yaml", {
+            "include": str(entry.yaml_path), "task": entry.name, **_source(loader, chosen, self.place), **absent})
+        return whole
+
+    def _find(self, part: str | None) -> tuple[dict[str, list[Path]], str]:
+        """The files of each split, of the part of the data set that a task takes where the folder has parts."""
+        roots = [self.data / part] if part and (self.data / part).is_dir() else [self.data]
+        found: dict[str, dict[str, list[Path]]] = {}
+        for path in sorted(path for root in roots for path in root.rglob("*") if path.suffix.lower() in LOADERS):
+            words = re.split(r"[-_.\s/\\]+", str(path.relative_to(roots[0])).lower())
+            split = next((SPLITS[word] for word in words if word in SPLITS), None)
+            if split:
+                found.setdefault(LOADERS[path.suffix.lower()], {}).setdefault(split, []).append(path)
+        loader = max(found, key=lambda each: len(found[each]), default="json")
+        return found.get(loader, {}), loader
