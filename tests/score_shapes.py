@@ -72,8 +72,9 @@ MEANS = (
     _mean("like ROUGE-L", _mixed(0.3, 0.05, 1.5, 4), 0.05 + 0.65 * 1.5 / 5.5),
 )
 
-WORDS = ("यह वह राशन कार्ड के लिए दस्तावेज़ आवश्यक हैं। कार्यालय में the office opens at nine form number १२ आवेदन "
-         "शुल्क fee is paid पचास रुपये monthly pension वृद्धावस्था योजना applies here, please जन्म प्रमाण पत्र लाइए।").split()
+TEXT = ("यह वह राशन कार्ड के लिए दस्तावेज़ आवश्यक हैं। कार्यालय में the office opens at nine form number १२ आवेदन "
+        "शुल्क fee is paid पचास रुपये monthly pension वृद्धावस्था योजना applies here, please जन्म प्रमाण पत्र लाइए।")
+WORDS = TEXT.split()
 
 
 @functools.cache

@@ -3,7 +3,8 @@
 How they are made was chosen by simulation (tests/bench/intervals.py prints it; docs/decisions says what lost). The
 bootstrap finds how far a score moves when other rows are drawn. Its own percentiles are not used: with 20 rows, most
 of them 0, they hold the true value 81 % of the time, and BCa's 88 %. Wilson's formula, which is known to hold for
-shares near 0 and 1, does so for every score between 0 and 100 once it is told how many yes-or-no rows would move as far.
+shares near 0 and 1, does so for every score between 0 and 100 once it is told how many yes-or-no rows would move as
+far.
 """
 
 from __future__ import annotations
@@ -142,8 +143,8 @@ def normal_quantile(level: float = LEVEL) -> float:
 def student_quantile(freedom: int) -> float:
     """The 97.5 % quantile of Student's distribution: 12.71, 4.30, 3.18 … 1.96.
 
-    From the table for few degrees of freedom, else by its expansion (Abramowitz and Stegun 26.7.5), which is off by less
-    than 0.0005 there.
+    From the table for few degrees of freedom, else by its expansion (Abramowitz and Stegun 26.7.5), which is off by
+    less than 0.0005 there.
     """
     table = {1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764, 5: 2.5706, 6: 2.4469, 7: 2.3646, 8: 2.3060}
     if freedom in table:

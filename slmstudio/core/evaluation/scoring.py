@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files
+from slmstudio.core.chat import votes
 from slmstudio.core.errors import from_os_error
 from slmstudio.core.evaluation import verdicts
 from slmstudio.core.evaluation.answer_rows import Row, Rows, read_rows
 from slmstudio.core.evaluation.comparison import Difference, compare
 from slmstudio.core.evaluation.intervals import interval
+from slmstudio.core.evaluation.judging import agreement, judge_summary, voted_pairs
 from slmstudio.core.evaluation.metrics import METRICS, Metric, main_metric
 from slmstudio.core.evaluation.score_table import ScoreTable
 
@@ -25,6 +27,8 @@ __all__ = ["SCORES", "Row", "row_scores", "score"]
 
 PROTOCOL = 1
 SCORES = "scores.json"
+JUDGE, JUDGE_VOTES = "judge.jsonl", "judge-votes.jsonl"
+"""What a judge said of the models' answers; and of pairs that the user has voted on, with `VotedPair.id` as id."""
 
 Progress = Callable[[int, int], None]
 
@@ -67,9 +71,20 @@ def row_scores(job_folder: Path | str) -> list[Row]:
 def _scores(folder: Path, rows: Rows, table: ScoreTable) -> dict[str, Any]:
     models = [_model(rows, table, i) for i in range(len(rows.names))]
     comparisons = _comparisons(rows.names, table)
-    judge = files.read_json(folder / "judge.json")
+    judge = _judge(folder)
     return {"protocol": PROTOCOL, "created": time.time(), "test": _test(rows, table), "models": models,
             "comparisons": comparisons, "judge": judge, "remarks": _remarks(rows, table, comparisons)}
+
+
+def _judge(folder: Path) -> dict[str, Any] | None:
+    """What the judge said, and how far it agrees with the user's votes; None where none was asked."""
+    lines = list(files.LineReader(folder / JUDGE).read())
+    if not lines:
+        return None
+    said = judge_summary(lines)
+    voted = list(files.LineReader(folder / JUDGE_VOTES).read())
+    pairs = voted_pairs(votes.read()[0]) if voted else []
+    return {**said, "agreement": agreement(pairs, voted) if voted else None}
 
 
 def _test(rows: Rows, table: ScoreTable) -> dict[str, Any]:
