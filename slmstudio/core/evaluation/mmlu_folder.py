@@ -102,13 +102,10 @@ def read_mmlu(folder: MmluFolder, subjects: Iterable[str] | None = None, split: 
     items: list[TestItem] = []
     digest = hashlib.sha256()
     for subject in wanted:
-        drafts, sha256 = _read(folder.files[subject][split], subject, problems, cancelled)
+        path = folder.files[subject][split]
+        found, wrong, sha256 = _read(path, subject, cancelled)
         digest.update(sha256.encode())
-        found, wrong, _ = drafts.finish()
-        name = str(folder.files[subject][split].relative_to(folder.path))
-        problems += [replace(each, field=name) for each in wrong]
-        if not found and not wrong:
-            problems.append(Problem("It has no questions.", field=name))
+        problems += [replace(each, field=path.relative_to(folder.path).as_posix()) for each in wrong]
         items += [replace(item, id=len(items) + number) for number, item in enumerate(found)]
     if not items:
         raise UserError(f"{folder.path.name} has no question that can be used.", "", LAYOUT, problems)
@@ -116,15 +113,16 @@ def read_mmlu(folder: MmluFolder, subjects: Iterable[str] | None = None, split: 
     return TestSet(folder.path, items, problems, digest.hexdigest(), kinds)
 
 
-def _read(path: Path, subject: str, problems: list[Problem],
-          cancelled: Callable[[], bool] | None) -> tuple[Drafts, str]:
+def _read(path: Path, subject: str, cancelled: Callable[[], bool] | None) -> tuple[list[TestItem], list[Problem], str]:
+    """A file's items, problems and checksum."""
     drafts = Drafts(may_repeat=True)
     source = Source(path, cancelled=cancelled)
     try:
         read_table_into(drafts, source.chunks(), path.suffix.lower(), subject)
     except NoColumns as error:
-        problems.append(Problem(error.why, field=path.name))
-    return drafts, source.sha256
+        return [], [Problem(error.why)], source.sha256
+    items, problems, _ = drafts.finish()
+    return items, problems if items or problems else [Problem("It has no questions.")], source.sha256
 
 
 def _tables(folder: Path) -> list[Path]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import NamedTuple
 
 from slmstudio.core.data.strict_json import printable
@@ -13,6 +14,8 @@ from slmstudio.core.evaluation import test_choices, test_row_kinds
 from slmstudio.core.evaluation.test_tables import TableRow
 
 WITH_NAMES = 'Begin the file with a line of column names, such as question,answer or question,A,B,C,D,answer.'
+LOOKED_AT = 20
+"""Rows that tell what the columns of a table without names are."""
 _SURE = frozenset({"question", "prompt", "instruction", "query", "messages", "problem"})
 _KNOWN = frozenset({*test_row_kinds.QUESTIONS, *test_row_kinds.REFERENCES, *test_row_kinds.ANSWERS,
                     *test_row_kinds.EXACT, *test_row_kinds.PATTERNS, *test_row_kinds.CATEGORIES,
@@ -47,20 +50,17 @@ def named_columns(rows: Iterator[TableRow]) -> Iterator[NamedRow]:
     Raises:
         NoColumns: see there.
     """
-    troubles, first = [], None
-    for row in rows:
-        if row.trouble is None:
-            first = row
-            break
-        troubles.append(NamedRow({}, row.line, row.trouble))
-    yield from troubles
-    if first is None:
+    begin = list(islice(rows, LOOKED_AT))
+    whole = [row for row in begin if row.trouble is None]
+    if not whole:
+        yield from (NamedRow({}, row.line, row.trouble) for row in chain(begin, rows))
         return
-    header = is_header(first.cells)
-    names = [cell.strip() for cell in first.cells] if header else _names_by_look(first.cells)
+    header = is_header(whole[0].cells)
+    names = [cell.strip() for cell in whole[0].cells] if header else _names_by_look([row.cells for row in whole])
     if header:
         _check_names(names)
-    for row in rows if header else chain([first], rows):
+        begin.remove(whole[0])
+    for row in chain(begin, rows):
         if row.trouble is None and len(row.cells) != len(names):
             yield NamedRow({}, row.line, _wrong_number(row, len(names)))
         else:
@@ -80,18 +80,20 @@ def _check_names(names: list[str]) -> None:
         raise NoColumns(f'Two columns are called "{printable(twice[0])}".', "Give each column a name of its own.")
 
 
-def _names_by_look(cells: list[str]) -> list[str]:
-    """MMLU's own order, question, choices and a letter; or question and answer."""
-    letters = test_choices.LETTERS[: max(0, len(cells) - 2)]
-    last = cells[-1].strip()
-    if len(cells) >= 4 and ((last.upper() in letters and len(last) == 1) or re.fullmatch(r"\d", last)):
+def _names_by_look(rows: list[list[str]]) -> list[str]:
+    """MMLU's own order, question, choices and a letter, where most rows have that; or question and answer."""
+    columns = max(Counter(map(len, rows)).items(), key=lambda each: each[1])[0]
+    letters = test_choices.LETTERS[: max(0, columns - 2)]
+    last = [cells[-1].strip() for cells in rows if len(cells) == columns]
+    named = [text for text in last if re.fullmatch(r"\d", text) or (len(text) == 1 and text.upper() in letters)]
+    if columns >= 4 and 2 * len(named) >= len(last):
         return ["question", *letters, "answer"]
-    if len(cells) == 2:
+    if columns == 2:
         return ["question", "answer"]
-    if len(cells) == 1:
+    if columns == 1:
         raise NoColumns("There is one column, and no reference beside it.",
                         "Add a column with the right answers, and a first line with names: question,answer")
-    raise NoColumns(f"Its first line has {len(cells)} columns, none of which has a name that is known.")
+    raise NoColumns(f"Its rows have {columns} columns, none of which has a name that is known.")
 
 
 def _columns(names: list[str], cells: list[str]) -> dict[str, str]:
@@ -102,4 +104,4 @@ def _columns(names: list[str], cells: list[str]) -> dict[str, str]:
 def _wrong_number(row: TableRow, wanted: int) -> Problem:
     hint = ("a text with the separator in it must stand in quotation marks" if len(row.cells) > wanted else
             "some are missing at the end")
-    return Problem(f"the row has {len(row.cells)} columns, the first one has {wanted}; {hint}.", row.line)
+    return Problem(f"the row has {len(row.cells)} columns, the others have {wanted}; {hint}.", row.line)

@@ -131,8 +131,8 @@ def test_a_number_that_is_text_or_index_is_read_as_the_other_rows_are(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "line", "words"), [
-    ("question,A,B,C,D,answer\nq,1,2,3,4,A\nq, with comma,1,2,3,4,A\n", 3, "7 columns, the first one has 6"),
-    ("question,A,B,C,D,answer\nq,1,2,3,4,A\nq,1,2,3\n", 3, "4 columns, the first one has 6"),
+    ("question,A,B,C,D,answer\nq,1,2,3,4,A\nq, with comma,1,2,3,4,A\n", 3, "7 columns, the others have 6"),
+    ("question,A,B,C,D,answer\nq,1,2,3,4,A\nq,1,2,3\n", 3, "4 columns, the others have 6"),
     ('question,answer\nq,a\n"open,b\nc,d\ne,f\n', 3, "never closed; lines 4 to 5 were taken"),
     ('question,answer\nq,a\nq,"open', 3, "never closed; the row has no end"),
     ("question,answer\nq,a\nq,\n", 3, '"answer" is empty'),

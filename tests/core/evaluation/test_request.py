@@ -1,0 +1,195 @@
+"""An evaluation is proposed for a run, checked as a whole, and made into a job."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import model_files
+import pytest
+
+from slmstudio.core import jobs
+from slmstudio.core.data import split
+from slmstudio.core.data.reader import read_dataset
+from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation import request
+from slmstudio.core.evaluation.held_out import learned
+from slmstudio.core.evaluation.test_sets import read_test_set
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
+
+ROWS = [{"question": f"What is question {n}?", "answer": f"It is {n}.\n#### {n}", "subject": "odd" if n % 2 else "even"}
+        for n in range(40)]
+
+
+def lines(rows: list[dict]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """`run(**fields)`: the folder of a run with an adapter, whose training file has 40 rows."""
+
+    def make(text: str = lines(ROWS), result: str | None = "adapter", **fields) -> Path:
+        model = model_files.write_model(tmp_path / "model", {"max_position_embeddings": 512})
+        train = tmp_path / "train.jsonl"
+        train.write_text(text, encoding="utf-8")
+        config = RunConfig(**{"name": "helpdesk", "model": str(model), "train_file": str(train), "eval_fraction": 0.2,
+                              "split_seed": 7, **fields})
+        place = folder.create(config, tmp_path / "runs").folder
+        if result:
+            (place / result).mkdir()
+            (place / result / "adapter_config.json").write_text("{}", encoding="utf-8")
+        return place
+
+    return make
+
+
+def problems(asked: dict) -> list[str]:
+    with pytest.raises(UserError) as caught:
+        request.check(asked)
+    assert caught.value.what == "The evaluation cannot begin."
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_a_run_is_tested_on_the_rows_it_held_out(run, tmp_path):
+    asked = request.propose(run())
+    train, held_out = split.split(read_dataset(tmp_path / "train.jsonl").records, 0.2, 7)
+    items = read_test_set(asked["test"]).items
+    assert [item.question for item in items] == [record.messages[0]["content"] for record in held_out]
+    assert {item.category for item in items} <= {"odd", "even"} and {item.kind for item in items} == {"number"}
+    assert Path(asked["test"]).parent == run().parent / Path(asked["test"]).parts[-3] / "jobs"
+    assert [model["name"] for model in asked["models"]] == ["base", "tuned"]
+    assert asked["models"][0]["adapter"] is None and Path(asked["models"][1]["adapter"]).name == "adapter"
+    assert learned(read_dataset(asked["train_file"]).records, asked["train_split"]) == train
+    checked = request.check(asked)
+    assert checked.test is not None and len(checked.test.items) == 8 and checked.warnings == ()
+
+
+@pytest.mark.parametrize("text", [
+    json.dumps(ROWS), json.dumps(ROWS, indent=1), "[" + ",".join(map(json.dumps, ROWS)) + "]\n",
+    lines([ROWS[0], {"oops": 1}, *ROWS[1:9], {"text": "another kind"}, *ROWS[9:]]) + "{broken\n",
+    lines([*ROWS, *ROWS]),
+])
+def test_held_out_rows_of_any_file(run, tmp_path, text):
+    asked = request.propose(run(text))
+    _, held_out = split.split(read_dataset(tmp_path / "train.jsonl").records, 0.2, 7)
+    found = [json.loads(line) for line in Path(asked["test"]).read_text(encoding="utf-8").splitlines()]
+    assert [row["question"] for row in found] == [record.messages[0]["content"] for record in held_out]
+    assert all(row in ROWS for row in found)
+
+
+def test_the_held_out_file_stays_when_the_training_file_has_changed(run, tmp_path):
+    place = run()
+    asked = request.propose(place)
+    (tmp_path / "train.jsonl").write_text(lines(ROWS[:5]), encoding="utf-8")
+    assert request.propose(place)["test"] == asked["test"]
+    Path(asked["test"]).unlink()
+    again = request.propose(place)
+    assert again["test"] is None and "was changed since this run learned from it" in again["no_test"]
+    assert any("was changed since this run" in problem for problem in problems(again))
+
+
+def test_an_eval_file_is_the_test_and_all_training_rows_were_learned(run, tmp_path):
+    (tmp_path / "eval.jsonl").write_text(lines(ROWS[:3]), encoding="utf-8")
+    asked = request.propose(run(eval_file=str(tmp_path / "eval.jsonl")))
+    assert asked["test"] == str(tmp_path / "eval.jsonl") and asked["train_split"] is None
+
+
+@pytest.mark.parametrize(("fields", "text", "words"), [
+    ({"eval_fraction": 0.0}, lines(ROWS), "held no rows out"),
+    ({"objective": "text"}, lines([{"text": "Once upon a time."}] * 9), "is plain text"),
+])
+def test_runs_without_a_test(run, fields, text, words):
+    asked = request.propose(run(text, **fields))
+    assert asked["test"] is None and words in asked["no_test"]
+    assert any(words in problem for problem in problems(asked))
+
+
+def test_a_full_model_and_its_exports(run):
+    place = run(result="model", method="full")
+    (place / "exports").mkdir()
+    for name in ("helpdesk-Q8_0.gguf", "helpdesk-again.gguf", "helpdesk-lora.gguf"):
+        (place / "exports" / name).write_bytes(model_files.small_gguf())
+    (place / "exports" / "broken.gguf").write_bytes(b"GGUF")
+    asked = request.propose(folder.summarise(place), exports=True)
+    assert asked["models"][1] == {"name": "tuned", "model": str(place / "model"), "adapter": None, "gguf": None}
+    names = [model["name"] for model in asked["models"]]
+    assert len(names) == len(set(names)) and {"base", "tuned", "Q8_0", "broken"} <= set(names)
+    assert len(request.propose(place)["models"]) == 2
+
+
+def test_a_run_without_a_result(run):
+    with pytest.raises(UserError, match="has no result yet"):
+        request.propose(run(result=None))
+
+
+def test_every_problem_is_told_at_once(run, tmp_path):
+    asked = request.propose(run())
+    (tmp_path / "bad.jsonl").write_text('{"question": "a"}\n{"question": "b", "answer": ""}\n', encoding="utf-8")
+    gone = {"name": "gone", "model": None, "adapter": None, "gguf": "/nowhere/x.gguf"}
+    asked |= {"test": str(tmp_path / "bad.jsonl"), "limit": 0, "max_new_tokens": "9", "precision": "int3", "seed": -1,
+              "batch_size": True, "judge": {"model": None, "gguf": None, "rubric": " "},
+              "models": [*asked["models"], gone, {**gone, "model": "x"}, {"model": "x"},
+                         {"name": "far", "model": str(tmp_path / "none")},
+                         {**asked["models"][1], "name": "other", "adapter": str(tmp_path)}]}
+    found = "\n".join(problems(asked))
+    for words in ("limit: 0", "max_new_tokens: '9'", "precision: 'int3'", "seed: -1", "batch_size: True",
+                  "gone: /nowhere/x.gguf does not exist", 'two models are called "gone"', "and not both",
+                  "model 5 has no name", "none does not exist", "is no adapter", "judge: it must be a model folder",
+                  "the rubric is empty", "has no row that can be used", "line 1: the reference is missing",
+                  'line 2: "answer" is empty'):
+        assert words in found, words
+
+
+def test_nothing_to_do(run):
+    asked = request.propose(run())
+    assert problems({**asked, "models": []}) == ["models: there is no model to evaluate."]
+    assert problems({**asked, "test": None, "no_test": None}) == ["test: there is no test file, and no benchmark."]
+    assert problems({**asked, "test": "/nowhere.csv"})[0].startswith("test: /nowhere.csv does not exist.")
+
+
+def test_rows_longer_than_the_context_are_told(run, tmp_path):
+    """The tokenizer of this model has a token for each byte, and a context of 512."""
+    asked = {**request.propose(run()), "max_new_tokens": 100}
+    test = tmp_path / "test.jsonl"
+    short, long = {"question": "Q?", "answer": "A."}, {"question": "x" * 400, "answer": "A."}
+    fits = {"question": "x" * 350, "answer": "A."}
+    test.write_text(lines([short, long, fits]), encoding="utf-8")
+    warnings = request.check({**asked, "test": str(test)}).warnings
+    assert {warning.line for warning in warnings} == {2}
+    assert "more than the 512 of base" in warnings[0].message
+    test.write_text(lines([long, long]), encoding="utf-8")
+    assert "no row fits into the context of base" in problems({**asked, "test": str(test)})[0]
+    too_much = problems({**asked, "test": str(test), "max_new_tokens": 512})
+    assert "leave no room for a question" in too_much[0]
+
+
+def test_a_benchmark_folder_with_a_subject_missing_is_told(run, tmp_path):
+    asked = {**request.propose(run()), "test": None}
+    data = tmp_path / "mmlu"
+    (data / "test").mkdir(parents=True)
+    (data / "test" / "anatomy_test.csv").write_text("Q?,a,b,c,d,A\n", encoding="utf-8")
+    asked["benchmark"] = {"name": "mmlu", "data": str(data), "limit": None, "shots": None}
+    warnings = request.check(asked).warnings
+    assert len(warnings) == 1 and "56 subjects are not in mmlu, of MMLU's 57: abstract_algebra" in warnings[0].message
+    bad = {**asked, "benchmark": {"name": "mmlu", "data": "/nowhere", "limit": 0, "shots": -1}}
+    found = problems(bad)
+    assert [text.split(":")[0] for text in found] == ["benchmark limit", "benchmark shots", "benchmark"]
+
+
+def test_a_job_is_made_where_evaluations_lie(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("SLMSTUDIO_HOME", str(tmp_path / "home"))
+    place = run()
+    asked = request.propose(place)
+    of_run, alone = request.create(asked, place), request.create(asked)
+    assert of_run.folder.parent == place / "jobs" and of_run.folder.name.startswith("evaluate-")
+    assert alone.folder.parent == tmp_path / "home" / "evaluations"
+    assert of_run.request() == {"protocol": jobs.PROTOCOL, **asked}
+
+
+def test_the_length_of_answers_is_measured(run, tmp_path):
+    rows = [{"question": f"Q{n}?", "answer": "y" * 90} for n in range(600)]
+    (tmp_path / "eval.jsonl").write_text(lines(rows), encoding="utf-8")
+    asked = request.propose(run(eval_file=str(tmp_path / "eval.jsonl")))
+    assert (asked["max_new_tokens"], asked["limit"]) == (160, 200)
