@@ -138,7 +138,9 @@ def test_the_terminal_writes_and_compares(run, tmp_path, capsys):
     assert Path(told["out"]) == run.folder / "report.html" and told["bytes"] == Path(told["out"]).stat().st_size
 
     other = finished(tmp_path / "other", lora_rank=8, lora_alpha=16)
-    other.evaluate(scores=scores())
+    accuracy = {"value": 59.1, "low": 57.0, "high": 61.0, "rows": 200}
+    other.evaluate(scores={**scores(), "benchmarks": [
+        {"name": "mmlu", "title": "MMLU", "models": [{"name": "tuned", "accuracy": accuracy}]}]})
     assert cli.main(["compare", str(run.folder), str(other.folder), "--json"]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     differing = {each["field"]: each["values"] for each in found["differences"]}
@@ -149,7 +151,8 @@ def test_the_terminal_writes_and_compares(run, tmp_path, capsys):
 
     assert cli.main(["compare", str(run.folder), str(other.folder)]) == 0
     shown = capsys.readouterr().out
-    assert "52.4 (49.2 to 55.6)" in shown and "Rank" in shown and "Seed" not in shown
+    assert "52.4 (49.2 to 55.6)" in shown and "59.1 (57.0 to 61.0)" in shown and "MMLU, tuned" in shown
+    assert "Rank" in shown and "Seed" not in shown
     assert cli.main(["compare", str(run.folder)]) == 2 and "two or more" in capsys.readouterr().err
     assert cli.main(["compare", str(run.folder), str(tmp_path)]) == 2 and "no run folder" in capsys.readouterr().err
 

@@ -40,6 +40,11 @@ class Comparison:
             found = [(run["scores"].get(model) or {}).get(metric) for run in self.runs]
             name = f"{evaluations.metric_name(metric)}, {model}"
             lines.append((name, *(evaluations.interval(score, metric) or "–" for score in found)))
+        known = dict.fromkeys((title, model) for run in self.runs for title, found in run["benchmarks"].items()
+                              for model in found)
+        for title, model in known:
+            each = [(run["benchmarks"].get(title) or {}).get(model) for run in self.runs]
+            lines.append((f"{title}, {model}", *(evaluations.interval(score, "accuracy") or "–" for score in each)))
         if any(run["scores"] for run in self.runs):
             lines.append(("Test set", *(str(run["test"] or "not evaluated") for run in self.runs)))
         return lines
@@ -60,7 +65,7 @@ def compare(folders: list[Path]) -> Comparison:
 
 
 def _run(facts: Facts) -> dict[str, Any]:
-    main, _ = evaluations.newest(facts.evaluations)
+    main, benchmarks = evaluations.newest(facts.evaluations)
     speed = [value for value in facts.history.series["tokens_per_second"].y if math.isfinite(value)]
     return {
         "run_dir": str(facts.run.folder), "name": facts.run.config.name, "state": facts.run.state,
@@ -70,6 +75,8 @@ def _run(facts: Facts) -> dict[str, Any]:
         "tokens_per_second": round(sum(speed) / len(speed), 1) if speed else None,
         "test": (main.scores.get("test") or {}).get("path") if main else None,
         "scores": {str(model.get("name")): model.get("scores") or {} for model in main.models} if main else {},
+        "benchmarks": {str(each.get("title")): {str(model.get("name")): model.get("accuracy")
+                                                for model in each.get("models") or []} for each in benchmarks},
     }
 
 

@@ -32,10 +32,9 @@ class Evaluation:
     created: float
 
     @property
-    def benchmark(self) -> str:
-        """Name of the benchmark, or "" for a test set."""
-        found = self.request.get("benchmark")
-        return str(found.get("name") or "") if isinstance(found, dict) else ""
+    def benchmarks(self) -> list[dict[str, Any]]:
+        """Results of benchmarks: {"name", "title", "models", "comparisons", "sentence", ...}."""
+        return [each for each in self.scores.get("benchmarks") or [] if isinstance(each, dict)]
 
     @property
     def models(self) -> list[dict[str, Any]]:
@@ -113,15 +112,36 @@ def _created(scores: dict[str, Any], folder: Path) -> float:
         else (folder / jobs.REQUEST).stat().st_mtime
 
 
-def newest(evaluations: list[Evaluation]) -> tuple[Evaluation | None, list[Evaluation]]:
-    """The newest scored evaluation on a test set, and the newest one of each benchmark."""
-    done = [each for each in evaluations if each.models]
-    main = next((each for each in done if not each.benchmark), None)
-    benchmarks: dict[str, Evaluation] = {}
-    for each in done:
-        if each.benchmark:
-            benchmarks.setdefault(each.benchmark, each)
+def newest(evaluations: list[Evaluation]) -> tuple[Evaluation | None, list[dict[str, Any]]]:
+    """The newest scored evaluation on a test set, and the newest result of each benchmark."""
+    main = next((each for each in evaluations if each.models), None)
+    benchmarks: dict[str, dict[str, Any]] = {}
+    for each in evaluations:
+        for result in each.benchmarks:
+            benchmarks.setdefault(str(result.get("name")), {**result, "created": each.created})
     return main, list(benchmarks.values())
+
+
+def benchmark_table(result: dict[str, Any]) -> Table:
+    """A benchmark's accuracy, all in all and by subject, a column a model, each with its 95 % interval."""
+    models = [each for each in result.get("models") or [] if isinstance(each, dict)]
+    lines = [("All", [model.get("accuracy") for model in models])]
+    lines += [(subject, [(model.get("by_subject") or {}).get(subject) for model in models])
+              for subject in dict.fromkeys(name for model in models for name in model.get("by_subject") or {})]
+    rows: list[tuple[Any, ...]] = [
+        (name, *(_stacked(score, "accuracy") for score in scores),
+         exact(next((score.get("rows") for score in scores if isinstance(score, dict)), None)))
+        for name, scores in lines]
+    names = [str(model.get("name")) for model in models]
+    return Table(("% accuracy", *names, "Questions"), "w" + "s" * len(names) + "r", rows)
+
+
+def benchmark_tone(result: dict[str, Any]) -> str:
+    """Whether its intervals say that knowledge was lost ("bad") or gained ("ok")."""
+    pairs = [(finite(each.get("low")), finite(each.get("high"))) for each in result.get("comparisons") or []]
+    if any(high is not None and high < 0 for _, high in pairs):
+        return "bad"
+    return "ok" if any(low is not None and low > 0 for low, _ in pairs) else ""
 
 
 def score_table(evaluation: Evaluation) -> Table:

@@ -83,7 +83,8 @@ def context(facts: Facts) -> dict[str, Any]:
         "verdicts": summary.verdicts(facts), "tiles": summary.tiles(facts),
         "not_checked": summary.not_checked(facts), "error": facts.run.error,
         "details": shortened(str(facts.outcome.get("details") or ""), LONGEST_DETAILS),
-        "evaluations": _evaluations(facts), "unfinished": _unfinished(facts), "ranking": _ranking(facts),
+        "evaluations": _evaluations(facts), "benchmarks": _benchmarks(facts),
+        "unfinished": _unfinished(facts), "ranking": _ranking(facts),
         "data": sections.data_table(facts), "left_out_said": said, "left_out": left_out, "base": facts.base,
         "base_path": facts.run.config.model, "exports": [_export(export) for export in facts.exports],
         "lines": [(None if line.time is None else moment(line.time), format_duration(line.work), line.text, line.tone)
@@ -101,13 +102,14 @@ def context(facts: Facts) -> dict[str, Any]:
 
 
 def _evaluations(facts: Facts) -> list[dict[str, Any]]:
-    main, benchmarks = scores.newest(facts.evaluations)
-    found = []
-    for each in filter(None, (main, *benchmarks)):
+    """The newest evaluation on a test set, or none."""
+    each, _ = scores.newest(facts.evaluations)
+    found: list[dict[str, Any]] = []
+    if each is not None:
         test = each.scores.get("test") or {}
         judge = each.scores.get("judge")
         found.append({
-            "title": f"Benchmark: {each.benchmark}" if each.benchmark else "Test set", "when": moment(each.created),
+            "title": "Test set", "when": moment(each.created),
             "path": test.get("path") or "not noted", "sha256": test.get("sha256"), "rows": exact(test.get("rows")),
             "kinds": ", ".join(f"{exact(count)} {kind}" for kind, count in (test.get("kinds") or {}).items()),
             "trained_on": exact(test["trained_on"]) if test.get("trained_on") else None,
@@ -122,6 +124,15 @@ def _evaluations(facts: Facts) -> list[dict[str, Any]]:
     return found
 
 
+def _benchmarks(facts: Facts) -> list[dict[str, Any]]:
+    _, results = scores.newest(facts.evaluations)
+    shots = "the harness's own number of examples"
+    return [{"title": each.get("title") or each.get("name"), "data": each.get("data"), "when": moment(each["created"]),
+             "shots": shots if each.get("shots") is None else f"{exact(each['shots'])} examples",
+             "limit": exact(each.get("limit")), "sentence": each.get("sentence") or "",
+             "table": scores.benchmark_table(each)} for each in results]
+
+
 def _judge(judge: Any) -> dict[str, Any]:
     """What a judge model said: its sentences, and every figure."""
     said = flat({"judge": judge} if isinstance(judge, list) else judge)
@@ -131,8 +142,8 @@ def _judge(judge: Any) -> dict[str, Any]:
 
 
 def _unfinished(facts: Facts) -> list[str]:
-    return [f"The evaluation {each.benchmark or each.folder.name} has no scores yet; its state: {each.state}."
-            for each in facts.evaluations if not each.models]
+    return [f"The evaluation {each.folder.name} has no scores yet; its state: {each.state}."
+            for each in facts.evaluations if not (each.models or each.benchmarks)]
 
 
 def _ranking(facts: Facts) -> Ranking | None:

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from slmstudio.core import words
-from slmstudio.core.report.evaluations import Evaluation, interval, metric_name, newest
+from slmstudio.core.report.evaluations import Evaluation, benchmark_tone, interval, metric_name, newest
 from slmstudio.core.report.gather import Facts
 from slmstudio.core.report.text import exact, rounded
 from slmstudio.core.report.timeline import device_name
@@ -99,7 +99,9 @@ def verdicts(facts: Facts) -> list[tuple[str, str]]:
     main, benchmarks = newest(facts.evaluations)
     if main is None and not benchmarks:
         return [("warn", NOT_EVALUATED)]
-    said = [verdict for each in filter(None, (main, *benchmarks)) for verdict in _of_evaluation(each)]
+    said = _of_evaluation(main) if main else []
+    said += [(benchmark_tone(each), str(each.get("sentence") or f"{each.get('title')} was run; nothing was compared."))
+             for each in benchmarks]
     if main is None:
         said.append(("warn", "No test set of one's own was evaluated, only benchmarks."))
     return said
@@ -107,7 +109,7 @@ def verdicts(facts: Facts) -> list[tuple[str, str]]:
 
 def _of_evaluation(evaluation: Evaluation) -> list[tuple[str, str]]:
     tones = {"better": "ok", "worse": "bad"}
-    what = evaluation.benchmark or Path(str((evaluation.scores.get("test") or {}).get("path") or "the test set")).name
+    what = Path(str((evaluation.scores.get("test") or {}).get("path") or "the test set")).name
     if not evaluation.comparisons:
         found = [f"{model.get('name')} {interval((model.get('scores') or {}).get(name), name)} {metric_name(name)}"
                  for model in evaluation.models for name in evaluation.metrics[:1]]

@@ -17,6 +17,33 @@ SCRIPT = '<script>alert(1)</script><img src="https://example.org/x.png" onerror=
 TURNED = "invoice\u202efdp.exe"
 
 
+def mmlu(difference: float, low: float, high: float) -> dict:
+    """scores.json of a benchmark alone."""
+    def model(name: str, value: float) -> dict:
+        found = {"value": value, "low": value - 2, "high": value + 2, "rows": 200}
+        return {"name": name, "accuracy": found, "by_subject": {"anatomy": {**found, "rows": 50}}}
+
+    return {"protocol": 1, "created": scores()["created"] + 9, "test": None, "models": [], "comparisons": [],
+            "judge": None, "benchmarks": [{
+                "name": "mmlu", "title": "MMLU", "shots": 5, "limit": 50, "data": "/data/mmlu",
+                "models": [model("base", 59.8), model("tuned", 59.1)], "sentence": "What MMLU says.",
+                "comparisons": [{"of": "tuned", "with": "base", "difference": difference, "low": low, "high": high,
+                                 "p": 0.2, "rows": 200}]}]}
+
+
+def test_a_benchmark_alone_and_beside_a_test_set(tmp_path, page):
+    run = finished(tmp_path)
+    run.evaluate("evaluate-mmlu", benchmark={"name": "mmlu"}, scores=mmlu(-0.7, -1.8, 0.4))
+    shown = page(run.folder)
+    assert "All 59.8 57.8 to 61.8 59.1 57.1 to 61.1 200 anatomy 59.8 57.8 to 61.8 59.1 57.1 to 61.1 50" in shown.text
+    assert "With 5 examples before each question, 50 questions a subject at most" in shown.text
+    assert '<li class="">What MMLU says.</li>' in shown.html and "No test set of one's own was evaluated" in shown.text
+    run.evaluate(scores={**scores(), "benchmarks": mmlu(-3, -5, -1)["benchmarks"], "created": scores()["created"] + 20},
+                 benchmark={"name": "mmlu"}, test="questions.jsonl")
+    shown = page(run.folder)
+    assert '<li class="bad">What MMLU says.</li>' in shown.html and "52.4 49.2 to 55.6" in shown.text
+
+
 def test_the_summary_stands_first_in_plain_sentences(tmp_path, page):
     run = finished(tmp_path)
     run.export(parity=parity())
@@ -46,12 +73,12 @@ def test_what_was_not_checked_follows_from_what_was_done(tmp_path, page):
     run.export(parity=parity())
     run.export("unproven")
     run.evaluate(scores=scores())
-    run.evaluate("evaluate-mmlu", scores={**scores(), "created": 1.0}, benchmark={"name": "mmlu"})
+    run.evaluate("evaluate-mmlu", benchmark={"name": "mmlu"}, scores=mmlu(-0.7, -1.8, 0.4))
     text = page(run.folder).text
     for gone in ("no evaluation on a test set", "no benchmark was run", "Exports: there is none"):
         assert gone not in text
     assert "Whether unproven.gguf answers as the model that was trained" in text
-    assert "helpdesk-Q4_K_M.gguf: kl could not be measured" in text and "Benchmark: mmlu" in text
+    assert "helpdesk-Q4_K_M.gguf: kl could not be measured" in text and "Benchmark: MMLU" in text
 
 
 def test_what_nobody_may_overlook_stands_at_the_top(tmp_path, page):
