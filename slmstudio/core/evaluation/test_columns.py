@@ -55,16 +55,27 @@ def named_columns(rows: Iterator[TableRow]) -> Iterator[NamedRow]:
     if not whole:
         yield from (NamedRow({}, row.line, row.trouble) for row in chain(begin, rows))
         return
-    header = is_header(whole[0].cells)
-    names = [cell.strip() for cell in whole[0].cells] if header else _names_by_look([row.cells for row in whole])
+    names, header = names_of([row.cells for row in whole])
     if header:
-        _check_names(names)
         begin.remove(whole[0])
     for row in chain(begin, rows):
         if row.trouble is None and len(row.cells) != len(names):
             yield NamedRow({}, row.line, _wrong_number(row, len(names)))
         else:
             yield NamedRow(_columns(names, row.cells), row.line, row.trouble)
+
+
+def names_of(rows: list[list[str]]) -> tuple[list[str], bool]:
+    """The columns' names by the cells of the first rows, and whether the first row holds them.
+
+    Raises:
+        NoColumns: see there.
+    """
+    if not rows or not is_header(rows[0]):
+        return _names_by_look(rows[:LOOKED_AT]), False
+    names = [cell.strip() for cell in rows[0]]
+    _check_names(names)
+    return names, True
 
 
 def is_header(cells: list[str]) -> bool:
@@ -82,7 +93,7 @@ def _check_names(names: list[str]) -> None:
 
 def _names_by_look(rows: list[list[str]]) -> list[str]:
     """MMLU's own order, question, choices and a letter, where most rows have that; or question and answer."""
-    columns = max(Counter(map(len, rows)).items(), key=lambda each: each[1])[0]
+    columns = max(Counter(map(len, rows)).items(), key=lambda each: each[1], default=(0, 0))[0]
     letters = test_choices.LETTERS[: max(0, columns - 2)]
     last = [cells[-1].strip() for cells in rows if len(cells) == columns]
     named = [text for text in last if re.fullmatch(r"\d", text) or (len(text) == 1 and text.upper() in letters)]

@@ -71,9 +71,8 @@ def read_table_into(drafts: Drafts, chunks: Iterator[bytes], suffix: str, catego
         NoColumns: it has no column names, and its columns do not tell what they are; the file is read to its end.
     """
     first = next(chunks, b"")
-    delimiter = "\t" if suffix in (".tsv", ".tab") else delimiter_of(first)
     try:
-        for row in named_columns(table_rows(chain([first], chunks), delimiter)):
+        for row in named_columns(table_rows(chain([first], chunks), delimiter_for(suffix, first))):
             if row.trouble:
                 drafts.problems.append(row.trouble)
             else:
@@ -82,6 +81,11 @@ def read_table_into(drafts: Drafts, chunks: Iterator[bytes], suffix: str, catego
         for _ in chunks:  # the checksum is that of the whole file
             pass
         raise
+
+
+def delimiter_for(suffix: str, first: bytes) -> str:
+    """What parts a table's columns, by its name's ending and the beginning of its text."""
+    return "\t" if suffix in (".tsv", ".tab") else delimiter_of(first)
 
 
 def _collect(source: Source) -> Drafts | None:
