@@ -81,8 +81,12 @@ def score_text(metric: Metric, value: float) -> str:
 
 
 def p_text(p: float) -> str:
+    """Two digits, and more where two would round p up to the level that decides.
+
+    >>> p_text(0.0004), p_text(0.0312), p_text(0.43), p_text(0.999), p_text(0.0499)
+    ('p < 0.001', 'p = 0.031', 'p = 0.43', 'p = 1', 'p = 0.0499')
     """
-    >>> p_text(0.0004), p_text(0.0312), p_text(0.43), p_text(0.999)
-    ('p < 0.001', 'p = 0.031', 'p = 0.43', 'p = 1')
-    """
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+    if p < 0.001:
+        return "p < 0.001"
+    short = f"{p:.2g}"
+    return f"p = {short}" if (float(short) < LEVEL) == (p < LEVEL) else f"p = {p:.3g}"

@@ -1,0 +1,220 @@
+"""A job folder's answers become scores.json, and the same answers the same scores."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import score_shapes
+
+from slmstudio.core import files
+from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation.scoring import row_scores, score
+
+Line = dict[str, Any]
+
+
+def write(folder: Path, items: list[Line], *answers: list[Line], **request: Any) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ["base", "tuned", "Q4_K_M"][: len(answers)]
+    request = {"kind": "evaluate", "test": None, "models": [{"name": name} for name in names], **request}
+    (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
+    for name, lines in (("items", items), *((f"answers-{i}", each) for i, each in enumerate(answers))):
+        (folder / f"{name}.jsonl").write_bytes(b"".join(map(files.dump_line, lines)))
+    return folder
+
+
+def items_of(rows: int) -> list[Line]:
+    rng = random.Random(1)
+    made = []
+    for i in range(rows):
+        kind = ("free", "choice", "number")[i % 3]
+        item: Line = {"id": i, "line": i + 1, "kind": kind, "category": ("law", "art")[i % 2], "language": "hi",
+                      "messages": [{"role": "user", "content": f"प्रश्न {i}"}], "trained_on": i < 2,
+                      "references": [" ".join(rng.choices(score_shapes.WORDS, k=6))]}
+        if kind == "choice":
+            item.update(choices=["हाँ", "नहीं"], answer=i % 2)
+        if kind == "number":
+            item["references"] = [f"#### {i}"]
+        made.append(item)
+    return made
+
+
+def answers_of(items: list[Line], good: float, seed: int) -> list[Line]:
+    rng = random.Random(seed)
+    made = []
+    for item in items:
+        right = rng.random() < good
+        text = item["references"][0] if right else rng.choice(score_shapes.WORDS)
+        line: Line = {"id": item["id"], "answer": text, "tokens": 5, "seconds": 0.5, "finish": "stop", "skipped": None,
+                      "reference_nats": [rng.gammavariate(4, 2 - good)], "reference_tokens": [6]}
+        if item["kind"] == "choice":
+            line["choice_logprobs"] = [-1.0, -2.0] if (item["answer"] == 0) == right else [-2.0, -1.0]
+        made.append(line)
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    items = items_of(150)
+    return write(tmp_path / "job", items, answers_of(items, 0.2, 1), answers_of(items, 0.8, 2))
+
+
+def without_time(scores: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in scores.items() if key != "created"}
+
+
+def test_a_better_model_is_found_better(folder: Path) -> None:
+    scores = score(folder)
+    assert files.read_json(folder / "scores.json") == scores
+    assert scores["test"]["kinds"] == {"free": 50, "choice": 50, "number": 50}
+    base, tuned = scores["models"]
+    for key in ("accuracy", "numeric", "chrf", "exact"):
+        assert base["scores"][key]["high"] < tuned["scores"][key]["low"] and tuned["scores"][key]["rows"] == 50
+    assert set(tuned["by_category"]) == {"law", "art"} and tuned["by_language"]["hi"] == tuned["scores"]
+    assert tuned["speed"] == {"seconds": 75.0, "tokens_per_second": 10.0, "answer_tokens": 5.0, "cut": 0}
+    said = {each["metric"]: each for each in scores["comparisons"]}
+    assert all(said[key]["verdict"] == "better" and said[key]["p"] < 0.001 for key in ("accuracy", "numeric", "chrf"))
+    assert said["chrf"]["sentence"].startswith("Better: ") and said["chrf"]["difference"] > 30
+    assert [each["metric"] for each in scores["comparisons"] if each["main"]] == ["chrf"]
+    assert "perplexity" in tuned["scores"] and "perplexity" not in said
+
+
+def test_values_are_the_ones_that_one_computes_by_hand(tmp_path: Path) -> None:
+    items = [{"id": i, "kind": "free", "references": ["the cat sat on the mat"], "messages": []} for i in range(4)]
+    texts = ["the cat sat on the mat", "a dog", "The cat sat on the mat.", ""]
+    answers = [{"id": i, "answer": text, "reference_nats": [i + 1.0], "reference_tokens": [2 * i + 1]}
+               for i, text in enumerate(texts)]
+    import sacrebleu
+
+    scores = score(write(tmp_path / "job", items, answers))["models"][0]["scores"]
+    references = [["the cat sat on the mat"] * 4]
+    assert scores["exact"]["value"] == 25 and scores["normalised"]["value"] == 50
+    assert scores["loss"]["value"] == pytest.approx(10 / 16)
+    chrf, bleu = sacrebleu.corpus_chrf(texts, references, word_order=2), sacrebleu.corpus_bleu(texts, references)
+    assert scores["chrf"]["value"] == pytest.approx(chrf.score, abs=1e-5)
+    assert scores["bleu"]["value"] == pytest.approx(bleu.score, abs=1e-5)
+    assert "bleu_intl" not in scores  # nothing here that the default tokenizer does not know
+
+
+def test_the_same_answers_give_the_same_scores(folder: Path, tmp_path: Path) -> None:
+    """In whatever order, and with a batch written twice, as after a kill."""
+    whole = without_time(score(folder))
+    for i in range(2):
+        path = folder / f"answers-{i}.jsonl"
+        lines = path.read_bytes().splitlines(keepends=True)
+        random.Random(i).shuffle(lines)
+        path.write_bytes(b"".join([*lines, *lines[:20]]))
+    assert json.dumps(without_time(score(folder))) == json.dumps(whole)
+
+
+def test_a_model_compared_with_itself(tmp_path: Path) -> None:
+    items = items_of(60)
+    answers = answers_of(items, 0.5, 1)
+    scores = score(write(tmp_path / "job", items, answers, answers))
+    assert {each["sentence"] for each in scores["comparisons"]} == {"The answers are the same."}
+    said = {(each["verdict"], each["p"], each["difference"]) for each in scores["comparisons"]}
+    assert said == {("unknown", 1.0, 0.0)}
+
+
+def test_the_same_words_with_other_likelihoods_are_the_same_to_chrf_only(tmp_path: Path) -> None:
+    items = items_of(60)
+    base, other = answers_of(items, 0.5, 1), answers_of(items, 0.5, 1)
+    for line in other:
+        line["reference_nats"] = [line["reference_nats"][0] * 0.5]
+    said = {each["metric"]: each for each in score(write(tmp_path / "job", items, base, other))["comparisons"]}
+    assert said["chrf"]["sentence"] == "The answers are the same." and said["loss"]["verdict"] == "better"
+    assert said["accuracy"]["sentence"] == "Every row has the same score."
+
+
+def test_only_rows_that_both_answered_are_compared(tmp_path: Path) -> None:
+    items = items_of(60)
+    base, tuned = answers_of(items, 0.5, 1), answers_of(items, 0.5, 2)
+    tuned[0] = {"id": 0, "answer": "", "skipped": "The question alone is longer than the context."}
+    del tuned[3]
+    scores = score(write(tmp_path / "job", items, base, tuned))
+    said = {each["metric"]: each for each in scores["comparisons"]}
+    assert said["chrf"]["rows"] == 18 and said["chrf"]["left_out"] == 2 and said["accuracy"]["left_out"] == 0
+    assert scores["models"][1]["rows"] == 58 and scores["models"][1]["skipped"] == 1
+    assert "Comparisons leave out 2 of 60 rows that one of the models did not answer." in scores["remarks"]
+    assert any("2 of 60 rows were in the training data" in each for each in scores["remarks"])
+
+
+def test_several_models_are_corrected_for(tmp_path: Path) -> None:
+    items = items_of(150)
+    scores = score(write(tmp_path / "job", items, *(answers_of(items, 0.3 + 0.15 * i, i) for i in range(3))))
+    for metric in ("chrf", "numeric"):
+        pair = [each for each in scores["comparisons"] if each["metric"] == metric]
+        assert len(pair) == 2 and max(each["p"] for each in pair) == max(each["p_uncorrected"] for each in pair)
+        assert min(each["p"] for each in pair) == pytest.approx(min(1, 2 * min(each["p_uncorrected"] for each in pair)))
+        assert all("corrected for 2 comparisons" in each["sentence"] for each in pair)
+
+
+def test_rows_for_the_viewer(folder: Path) -> None:
+    rows = row_scores(folder)
+    assert [row.id for row in rows] == list(range(150)) and rows[0].messages[0]["content"] == "प्रश्न 0"
+    free = [row for row in rows if row.kind == "free"]
+    gains = [row.gain("tuned", "base") for row in free]
+    assert np.mean([gain for gain in gains if gain is not None]) > 20
+    assert rows[1].scores["base"].keys() == {"accuracy", "accuracy_norm", "loss", "perplexity"}
+    assert rows[0].gain("tuned", "base", "loss") == pytest.approx(
+        rows[0].scores["base"]["loss"] - rows[0].scores["tuned"]["loss"])
+    assert rows[0].gain("tuned", "nobody") is None
+
+
+def test_a_half_written_answer_and_missing_fields_lose_nothing_else(folder: Path) -> None:
+    whole = score(folder)
+    with open(folder / "answers-1.jsonl", "ab") as file:
+        file.write(b'{"id": 7, "answer": "hal')
+    assert without_time(score(folder)) == without_time(whole)
+    with open(folder / "answers-1.jsonl", "ab") as file:
+        file.write(b'\n[1]\n{"answer": "no id"}\n')
+    assert any("3 damaged lines" in each for each in score(folder)["remarks"])
+
+
+@pytest.mark.parametrize("missing", ["items.jsonl", "answers"])
+def test_nothing_to_score_is_said(folder: Path, missing: str) -> None:
+    for path in folder.glob(f"{missing}*"):
+        path.unlink()
+    with pytest.raises(UserError, match="nothing to score"):
+        score(folder)
+    assert not (folder / "scores.json").exists()
+
+
+def test_a_model_that_has_not_answered_yet_has_no_scores(folder: Path) -> None:
+    (folder / "answers-1.jsonl").unlink()
+    scores = score(folder)
+    assert scores["models"][1]["scores"] == {} and scores["comparisons"] == []
+
+
+def test_cancel_leaves_no_scores(folder: Path) -> None:
+    def cancel(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score(folder, cancel)
+    assert not (folder / "scores.json").exists()
+
+
+def test_the_judges_word_is_in_the_scores(folder: Path) -> None:
+    lines = [{"id": row, "order": order, "a": "base", "b": "tuned", "winner": "b"}
+             for row in range(10) for order in ("ab", "ba")]
+    (folder / "judge.jsonl").write_bytes(b"".join(map(files.dump_line, lines)))
+    judge = score(folder)["judge"]
+    assert judge["pairs"][0]["wins_b"] == 10 and judge["agreement"] is None
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_rows(tmp_path: Path) -> None:
+    items = items_of(100_000)
+    folder = write(tmp_path / "job", items, answers_of(items, 0.5, 1), answers_of(items, 0.52, 2))
+    started = time.process_time()
+    scores = score(folder)
+    assert time.process_time() - started < 110  # about 27 s on two slow cores
+    assert {each["metric"] for each in scores["comparisons"]} >= {"chrf", "bleu", "loss", "numeric", "accuracy"}
+    assert scores["models"][0]["scores"]["accuracy"]["high"] - scores["models"][0]["scores"]["accuracy"]["low"] < 1.2
