@@ -86,7 +86,6 @@ def token_checks(found: dict[str, Any]) -> list[Check]:
 def weight_checks(found: dict[str, Any]) -> list[Check]:
     """From `parity_weights.compare`."""
     settings, tokens, layers = ", ".join(found["settings_differ"]), found["tokens_wrong"], found["layers_wrong"]
-    strength = found["adapter_strength"]
     checks = [_check("settings", not settings, settings or "equal", "equal",
                      f"The file was written with other settings than the model has: {settings}. {EXPORT}")]
     if count := found["tokens_compared"]:
@@ -98,11 +97,21 @@ def weight_checks(found: dict[str, Any]) -> list[Check]:
         checks.append(_check("layers", not layers, _share(len(layers), count), "all",
                              f"{_share(len(layers), count, wrong=True)} layers hold other weights than the model, for "
                              f"instance {example}. {OTHER_RUN}"))
-    if strength is not None:
-        checks.append(_check("adapter", 0.9 <= strength <= 1.1, f"{strength:.0%}", "90 % to 110 %",
-                             f"What was learned is in the file by {strength:.0%}: it was made of another adapter, "
-                             f"or of none. {OTHER_RUN}"))
+    if found["adapter_strength"] is not None:
+        checks.append(_adapter_check(found["adapter_strength"], found["adapter_strength_error"]))
     return checks
+
+
+def _adapter_check(strength: float, error: float) -> Check:
+    """Where rounding hides a tenth of what was learned, four standard errors are allowed; where it hides half, nothing
+    is said of it."""
+    allowed = max(0.1, 4 * error)
+    figure = f"{strength:.0%} ± {2 * error:.0%}" if error > 0.005 else f"{strength:.0%}"
+    if allowed >= 0.5:
+        return Check("adapter", None, f"{figure}: rounding hides it", "")
+    return _check("adapter", abs(strength - 1) <= allowed, figure, f"{1 - allowed:.0%} to {1 + allowed:.0%}",
+                  f"What was learned is in the file by {strength:.0%}: it was made of another adapter, "
+                  f"or of none. {OTHER_RUN}")
 
 
 def answer_checks(found: dict[str, Any], kind: QuantType | None) -> list[Check]:

@@ -37,7 +37,8 @@ def compare(reference: Reference, gguf: Path, metadata: dict[str, str], tokens: 
 
     Returns:
         `{"settings_differ": [words], "tokens_compared", "tokens_wrong", "tokens_wrong_example", "layers_compared",
-        "layers_wrong": [names], "adapter_strength": None where nothing was learned by an adapter}`.
+        "layers_wrong": [names], "adapter_strength": None where nothing was learned by an adapter,
+        "adapter_strength_error": its standard error}`.
     """
     architecture = metadata.get("general.architecture", "")
     found = {"settings_differ": _compare_settings(reference.settings, metadata, architecture)}
@@ -91,12 +92,14 @@ def _compare_layers(reference: Reference, tensors: GgufTensors, metadata: dict[s
                     architecture: str) -> dict[str, Any]:
     """Let the file's weights answer the inputs that the trained layers have answered.
 
-    strength = ⟨file - base, tuned - base⟩ / |tuned - base|², over all layers: 1 where the file holds what was learned,
-    0 where it holds nothing of it. Rounding is no part of either, so it averages out.
+    strength = Σ ⟨file - base, change⟩ / v over Σ |change|² / v, over all rows of all layers, where change = tuned -
+    base and v is the row's mean square of file - tuned: 1 where the file holds what was learned, 0 where it holds
+    nothing of it. Weighted least squares: rounding is no part of the change, so it averages out, and rows that are
+    rounded coarsely count for less. The standard error allows for errors of any size, alike within a row (White 1980).
     """
     wrong: list[str] = []
     compared = 0
-    product = learned = 0.0
+    strength = Strength()
     names = _gguf_names(reference.layers, architecture)
     for base_name, name in names.items():
         layer = reference.layers[base_name]
@@ -112,12 +115,42 @@ def _compare_layers(reference: Reference, tensors: GgufTensors, metadata: dict[s
         error = float(np.square(answers - layer.tuned).sum() / np.square(layer.tuned).sum())
         if not error <= MOST_ERROR.get(tensors.types[name], LOW_BITS):
             wrong.append(base_name)
-        change: Array = layer.tuned - layer.base
-        product += float(np.vdot(answers - layer.base, change))
-        learned += float(np.vdot(change, change))
+        strength.add(layer, answers)
     total = sum(float(np.vdot(layer.base, layer.base)) for layer in reference.layers.values())
-    strength = product / learned if learned > _LEAST_LEARNED * max(total, _LEAST_LEARNED) else None
-    return {"layers_compared": compared, "layers_wrong": wrong, "adapter_strength": strength}
+    known = strength.learned > _LEAST_LEARNED * max(total, _LEAST_LEARNED)
+    return {"layers_compared": compared, "layers_wrong": wrong,
+            "adapter_strength": strength.value() if known else None,
+            "adapter_strength_error": strength.error() if known else None}
+
+
+class Strength:
+    """How much of what was learned a file holds, layer by layer."""
+
+    def __init__(self) -> None:
+        self.learned = 0.0
+        self._product = self._weight = self._spread = 0.0
+
+    def add(self, layer: Layer, answers: Array) -> None:
+        """
+        Args:
+            answers: float32 (inputs, rows), of the file's weights.
+        """
+        change, error = layer.tuned - layer.base, answers - layer.tuned
+        least = _LEAST_LEARNED * float(np.square(layer.tuned).mean()) + 1e-30
+        power = np.square(error).mean(0) + least
+        off = (error * change).sum(0) / power
+        weight = float((np.square(change).sum(0) / power).sum())
+        self.learned += float(np.vdot(change, change))
+        self._weight += weight
+        self._product += weight + float(off.sum())
+        self._spread += float(np.square(off).sum())
+
+    def value(self) -> float:
+        return self._product / self._weight
+
+    def error(self) -> float:
+        """Its standard error."""
+        return math.sqrt(self._spread) / self._weight
 
 
 def _gguf_names(layers: dict[str, Layer], architecture: str) -> dict[str, str]:

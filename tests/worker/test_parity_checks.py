@@ -15,7 +15,8 @@ TOKENS = {"texts": 4000, "token_ids_differ": 0, "token_ids_example": [], "prompt
           "one_bos": True, "stops_at_end_of_turn": True, "stop_figure": "ends"}
 WEIGHTS: dict[str, Any] = {
     "settings_differ": [], "tokens_compared": 49152, "tokens_wrong": 0, "tokens_wrong_example": None,
-    "layers_compared": 210, "layers_wrong": [], "adapter_strength": 1.0}
+    "layers_compared": 210, "layers_wrong": [], "adapter_strength": 1.0,
+    "adapter_strength_error": 0.001}
 
 
 def failed(checks) -> dict[str, str]:
@@ -73,3 +74,14 @@ def test_every_failure_names_what_is_wrong() -> None:
                         "stop": "</s> is no end", "settings": "rope.freq_base 1 instead of 2", "embeddings": "'cat'",
                         "layers": "layers.3.q", "adapter": "by 2%"}.items():
         assert words in found[name]
+
+
+@pytest.mark.parametrize(("strength", "error", "passed"), [
+    (0.85, 0.001, False), (0.85, 0.05, True), (0.7, 0.05, False), (0.02, 0.1, False), (0.02, 0.2, None),
+    (1.4, 0.2, None), (float("nan"), float("nan"), False)])
+def test_rounding_may_hide_some_of_what_was_learned(strength, error, passed) -> None:
+    """A figure that is within its own error is no failure; one that says nothing is no success."""
+    [check] = [check for check in weight_checks({**WEIGHTS, "adapter_strength": strength,
+                                                 "adapter_strength_error": error}) if check.name == "adapter"]
+    assert check.passed is passed
+    assert ("±" in check.figure) == (error > 0.005)
