@@ -29,6 +29,8 @@ from slmstudio.gui.widgets.areas import local_paths
 HELD_OUT, FILE, BENCHMARK = range(3)
 MOST_ROWS = 1_000_000
 RUBRIC_LINES = 4
+SUBJECT_ROWS = 10
+"""Questions of each subject of a benchmark that are proposed."""
 
 
 class EvaluationChoice(QWidget):
@@ -48,6 +50,8 @@ class EvaluationChoice(QWidget):
         self.test: Path | None = None
         self.data: Path | None = None
         self._judge: Path | None = None
+        self._limits = {False: 0, True: SUBJECT_ROWS}
+        self._was_benchmark = False
         self.boxes: dict[str, QCheckBox] = {}
         self.source = SegmentedControl([self.tr("Held-out rows"), self.tr("A file"), self.tr("Benchmark")], tooltips=[
             self.tr("The rows of the run's own data that it never learned."),
@@ -118,9 +122,9 @@ class EvaluationChoice(QWidget):
         self.rubric = QPlainTextEdit()
         self.rubric.setObjectName("evaluation_rubric")
         self.rubric.setAccessibleName(self.tr("What the judge looks for"))
-        self.rubric.setToolTip(self.tr("Say what makes an answer good in your case. Empty takes a general rubric."))
-        self.rubric.setPlaceholderText(self.tr("What makes an answer good: right, complete, polite, in the language of "
-                                               "the question …"))
+        self.rubric.setToolTip(self.tr("Say what makes an answer good in your case; the judge reads it."))
+        self.rubric.setPlainText(self.tr("The better answer is right, complete and short, and is written in the "
+                                         "language of the question."))
         self.rubric.setFixedHeight(RUBRIC_LINES * self.rubric.fontMetrics().lineSpacing())
         self.rubric.setTabChangesFocus(True)
 
@@ -166,7 +170,7 @@ class EvaluationChoice(QWidget):
 
     # -- what is offered -------------------------------------------------------------------------------------
 
-    def offer(self, models: list[str], longest: int, *, held_out: bool) -> None:
+    def offer(self, models: list[str], longest: int, limit: int, *, held_out: bool) -> None:
         """Offer these models, and the run's held-out rows where it has some."""
         kept = {name for name, box in self.boxes.items() if box.isChecked()} if list(self.boxes) == models else None
         while (item := self._models.takeAt(0)) is not None:
@@ -184,9 +188,11 @@ class EvaluationChoice(QWidget):
             self.boxes[name] = box
             self._models.addWidget(box)
         self._models.addStretch(1)
-        blocked = self.longest.blockSignals(True)
-        self.longest.setValue(longest)
-        self.longest.blockSignals(blocked)
+        self._limits[False] = limit
+        for box, value in ((self.longest, longest), (self.limit, self._limits[self._was_benchmark])):
+            blocked = box.blockSignals(True)
+            box.setValue(value)
+            box.blockSignals(blocked)
         self.source.button(HELD_OUT).setEnabled(held_out)
         if not held_out and self.source.current() == HELD_OUT:
             self.source.set_current(FILE)
@@ -206,6 +212,9 @@ class EvaluationChoice(QWidget):
     def _show_state(self) -> None:
         source = self.source.current()
         held_out, benchmark = source == HELD_OUT, source == BENCHMARK
+        if benchmark != self._was_benchmark:
+            self._limits[self._was_benchmark], self._was_benchmark = self.limit.value(), benchmark
+            self.limit.setValue(self._limits[benchmark])
         path = self.data if benchmark else self.test
         self._file.setVisible(not held_out)
         self.benchmark.setVisible(benchmark)

@@ -69,6 +69,25 @@ def usable(scores: Any) -> dict[str, dict[str, Any]]:
             if isinstance(score, dict) and isinstance(score.get("value"), int | float)}
 
 
+def from_benchmark(result: dict[str, Any]) -> dict[str, Any]:
+    """A benchmark's result in the form of a test set's scores: subjects are its categories."""
+    models = [{"name": model.get("name"), "rows": (model.get("accuracy") or {}).get("rows"),
+               "scores": {"accuracy": model.get("accuracy")},
+               "by_category": {subject: {"accuracy": score}
+                               for subject, score in (model.get("by_subject") or {}).items()}}
+              for model in result.get("models") or [] if isinstance(model, dict)]
+    comparisons = []
+    for each in result.get("comparisons") or []:
+        low, high = each.get("low"), each.get("high")
+        known = isinstance(low, int | float) and isinstance(high, int | float)
+        verdict = "better" if known and low > 0 else "worse" if known and high < 0 else "unknown"
+        comparisons.append({**each, "metric": "accuracy", "main": True, "verdict": verdict,
+                            "sentence": result.get("sentence") or ""})
+    rows = max((model["rows"] or 0 for model in models), default=0)
+    return {"test": {"path": result.get("data"), "sha256": None, "rows": rows, "kinds": {"choice": rows}},
+            "models": models, "comparisons": comparisons[:1], "judge": None, "remarks": []}
+
+
 def read_evaluation(folder: Path) -> Evaluation | None:
     """One evaluation; None for a folder that is none."""
     path = folder / jobs.REQUEST
@@ -78,6 +97,10 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     scores = files.read_json(folder / SCORES)
     if scores is not None and not isinstance(scores.get("models"), list):
         scores = None
+    elif scores is not None and not scores["models"]:
+        benchmarks = scores.get("benchmarks")
+        results = [each for each in benchmarks if isinstance(each, dict)] if isinstance(benchmarks, list) else []
+        scores = from_benchmark(results[0]) if results else None
     job = Job(folder)
     outcome = job.outcome()
     running = outcome is None and (folder / jobs.PROCESS).is_file()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,12 +27,14 @@ class Offer:
     Attributes:
         request: as it is proposed.
         rows: held-out rows that there are; None where nobody knows.
+        no_test: why there are none.
         seconds: how long an answer took, by the model's name, when such a model was last evaluated on this machine.
         judges: names and files of the models that may judge.
     """
 
     request: dict[str, Any]
     rows: int | None
+    no_test: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     judges: list[tuple[str, Path]] = field(default_factory=list)
 
@@ -56,6 +56,7 @@ class EvaluationPanel(QFrame):
         self._folder: Path | None = None
         self._offer: Offer | None = None
         self._file_rows: int | None = None
+        self._file_text = ""
         self._counting: Task | None = None
         self.banner = ErrorBanner()
         self.banner.setObjectName("evaluate_banner")
@@ -88,7 +89,7 @@ class EvaluationPanel(QFrame):
         self._folder, self._offer = folder, None
         self.banner.clear()
         self._show_state()
-        run_task(self, lambda task: _offer(folder), lambda offer: self._show_offer(folder, offer), self._failed)
+        run_task(self, lambda task: _offer(folder, task), lambda offer: self._show_offer(folder, offer), self._failed)
 
     def _show_offer(self, folder: Path, offer: Offer) -> None:
         if folder != self._folder:
@@ -96,7 +97,9 @@ class EvaluationPanel(QFrame):
         self._offer = offer
         self.choice.judge.set_models(offer.judges)
         self.choice.offer([str(model["name"]) for model in offer.request["models"]],
-                          int(offer.request.get("max_new_tokens") or 256), held_out=bool(offer.rows))
+                          int(offer.request["max_new_tokens"]), int(offer.request["limit"] or 0),
+                          held_out=bool(offer.rows))
+        self._show_state()
 
     def _failed(self, error: Exception) -> None:
         self.banner.show_error(error)
@@ -113,7 +116,7 @@ class EvaluationPanel(QFrame):
             self.choice.set_found("", rows)
         elif source == FILE:
             rows = self._file_rows
-            self.choice.set_found(self.choice.found.text() if self.choice.test else "", rows)
+            self.choice.set_found(self._file_text if self.choice.test else self._offer.no_test, rows)
         else:
             rows = None
             self.choice.set_found(self.tr("Rows: so many of each subject. Each model answers with the harness's own "
@@ -140,8 +143,8 @@ class EvaluationPanel(QFrame):
     def _read_file(self, path: Path) -> None:
         """Look into the chosen test file: how many rows of which kind, and what is wrong with it."""
         self.banner.clear()
-        self._file_rows = None
-        self.choice.set_found(self.tr("Reading {name} …").format(name=path.name))
+        self._file_rows, self._file_text = None, self.tr("Reading {name} …").format(name=path.name)
+        self._show_state()
         if self._counting is not None:
             self._counting.cancel()
 
@@ -155,14 +158,12 @@ class EvaluationPanel(QFrame):
 
     def _show_found(self, found: tuple[int, str]) -> None:
         self._counting = None
-        self._file_rows, text = found
-        self.choice.set_found(text, self._file_rows)
+        self._file_rows, self._file_text = found
         self._show_state()
 
     def _not_read(self, error: Exception) -> None:
         self._counting = None
-        self.choice.test = None
-        self.choice.set_found("")
+        self.choice.test, self._file_text = None, ""
         self.choice.source.set_current(FILE)
         self.banner.show_error(error)
         self._show_state()
@@ -187,8 +188,7 @@ def make_job(run: Path, request: Mapping[str, Any]) -> Job:
     from slmstudio.core.evaluation import request as requests
 
     requests.check(request)
-    name = time.strftime("evaluate-%Y%m%d-%H%M%S-") + secrets.token_hex(2)
-    return Job.create(run / "jobs" / name, "evaluate", **{key: each for key, each in request.items() if key != "kind"})
+    return requests.create(request, run)
 
 
 def found_text(kinds: Mapping[str, int], problems: int) -> str:
@@ -209,11 +209,17 @@ def words_tr(text: str) -> str:
     return QCoreApplication.translate("EvaluationPanel", text)
 
 
-def _offer(folder: Path) -> Offer:
+def _offer(folder: Path, task: Task) -> Offer:
     from slmstudio.core.evaluation import request as requests
 
-    proposed = requests.propose(folder)
-    return Offer(proposed, None, earlier_seconds(folder), known_models())
+    proposed = requests.propose(folder, True, task.cancelled)
+    no_test = str(proposed.pop("no_test", None) or "")
+    rows = None
+    if proposed["test"]:
+        from slmstudio.core.evaluation.test_sets import read_test_set
+
+        rows = len(read_test_set(proposed["test"], None, task.cancelled).items)
+    return Offer(proposed, rows, no_test, earlier_seconds(folder), known_models())
 
 
 def earlier_seconds(folder: Path) -> dict[str, float]:

@@ -20,32 +20,6 @@ WARNINGS = 3
 """So many of the newest warnings are shown."""
 
 
-class Pace:
-    """How fast progress events come, from the first since the work was last begun or resumed."""
-
-    def __init__(self) -> None:
-        self._first: tuple[float, float] | None = None
-        self._last = (0.0, 0.0)
-        self._total = 0.0
-
-    def add(self, event: dict[str, Any]) -> None:
-        kind, time, done, total = (event.get(key) for key in ("type", "time", "done", "total"))
-        if kind in ("job_started", "resumed", "paused"):
-            self._first = None
-        if kind != "progress" or not all(isinstance(each, int | float) for each in (time, done, total)):
-            return
-        if self._first is None or done < self._last[1] or total != self._total:
-            self._first = (time, done)  # another piece of work has begun
-        self._last, self._total = (time, done), total
-
-    def seconds_left(self) -> float | None:
-        """None until two seconds have shown how fast it is."""
-        if self._first is None:
-            return None
-        seconds, work = self._last[0] - self._first[0], self._last[1] - self._first[1]
-        return seconds * (self._total - self._last[1]) / work if seconds >= 2 and work > 0 else None
-
-
 class EvaluationRun(QFrame):
     """Follows one job, started here or found at work.
 
@@ -61,7 +35,8 @@ class EvaluationRun(QFrame):
         self._session = session
         self._name = ""
         self._thread: JobThread | None = None
-        self._history, self._pace = RunHistory(), Pace()
+        self._history = RunHistory()
+        self._left: float | None = None
         self.banner = ErrorBanner()
         self.banner.setObjectName("evaluation_banner")
         self.strip = ProgressStrip()
@@ -100,7 +75,7 @@ class EvaluationRun(QFrame):
         """Follow a job of the run `name`."""
         if self.is_running():
             return
-        self._name, self._history, self._pace = name, RunHistory(), Pace()
+        self._name, self._history, self._left = name, RunHistory(), None
         self.banner.clear()
         self.strip.start(self.tr("Starting the worker"))
         self._thread = thread = JobThread(job, start_worker=start_worker)
@@ -128,7 +103,7 @@ class EvaluationRun(QFrame):
         paused = history.paused
         for event in events:
             history.add(event)
-            self._pace.add(event)
+            self._notice(event)
         if history.paused != paused:
             self.pause.setEnabled(True)
         text = self.tr("Paused") if history.paused else f"{phase_text(history.phase)} {history.detail}".strip()
@@ -139,11 +114,19 @@ class EvaluationRun(QFrame):
         self._show_state()
         if self._session.job is None or self._is_mine(self._session.job):
             self._session.set_job(JobStatus(self._status_name(), int(history.done), int(history.total),
-                                            self._pace.seconds_left()))
+                                            self._left))
+
+    def _notice(self, event: dict[str, Any]) -> None:
+        """The worker says how long it will take; what it said before a pause or another start is past."""
+        kind, left = event.get("type"), event.get("seconds_left")
+        if kind == "progress":
+            self._left = float(left) if isinstance(left, int | float) else None
+        elif kind in ("job_started", "paused", "resumed", "phase"):
+            self._left = None
 
     def _progress_text(self) -> str:
         """As in "37 of 200 answers · 4 min left"; the time left is known once a few are there."""
-        history, left = self._history, self._pace.seconds_left()
+        history, left = self._history, self._left
         if history.total <= 0:
             return ""
         text = self.tr("{done} of {total}").format(done=f"{int(history.done):,}", total=f"{int(history.total):,}")

@@ -162,8 +162,12 @@ class ScoresView(QWidget):
             self.groups.button(number).setEnabled(len(names) > 0)
         if self.groups.current() != ALL and not groups[self.groups.current()]:
             self.groups.set_current(ALL)
+        for button in self.buttons.values():
+            button.setEnabled(not evaluation.benchmark)  # a benchmark's answers are the harness's own
         self._show_table()
         remarks = [str(each) for each in scores.get("remarks") or []]
+        judge = scores.get("judge")
+        remarks += [str(judge["sentence"])] if isinstance(judge, dict) and judge.get("sentence") else []
         self.remarks.setText("\n".join([*self.verdict.others, speed_text(scores), *remarks]).strip())
 
     def _show_ended(self, evaluation: Evaluation) -> None:

@@ -13,7 +13,8 @@ from slmstudio.core.evaluation import metrics as core_metrics
 METRICS = tuple(core_metrics.METRICS)
 """In the order in which they are shown."""
 BENCHMARKS = {"mmlu": "MMLU", "arc_challenge": "ARC Challenge", "arc_easy": "ARC Easy", "hellaswag": "HellaSwag",
-              "gsm8k": "GSM8K"}
+              "gsm8k": "GSM8K", "m_mmlu_hi": "MMLU (hi)", "global_mmlu_hi": "Global MMLU (hi)", "arc_hi": "ARC (hi)",
+              "hellaswag_hi": "HellaSwag (hi)", "indicparam": "IndicParam"}
 
 
 def tr(text: str) -> str:

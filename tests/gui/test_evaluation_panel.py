@@ -1,0 +1,200 @@
+"""Starting an evaluation in the Results tab, and following it."""
+
+from __future__ import annotations
+
+import json
+
+import evaluated_runs
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QPushButton
+
+from slmstudio.core import files, jobs
+from slmstudio.core.evaluation import item_tags
+from slmstudio.core.jobs import Job
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
+from slmstudio.gui.evaluation_choice import BENCHMARK, FILE
+from slmstudio.gui.results_tab import ResultsTab
+from slmstudio.gui.run_details import SCORES
+
+
+@pytest.fixture
+def run(studio_home, tiny_model, write_rows):
+    """The folder of a run that learned 40 rows and held some out."""
+    rows = [{"instruction": f"Where is form {number}?", "output": f"At window {number}."} for number in range(40)]
+    job = folder.create(RunConfig(name="helpdesk", model=str(tiny_model), train_file=str(write_rows("t.jsonl", rows)),
+                                  eval_fraction=0.2))
+    (job.folder / "adapter").mkdir()
+    (job.folder / "adapter" / "adapter_config.json").write_text("{}")
+    jobs.write_outcome(job.folder, jobs.Outcome("finished"))
+    return job.folder
+
+
+@pytest.fixture
+def tab(qtbot, session, run):
+    made = ResultsTab(session)
+    qtbot.addWidget(made)
+    made.resize(1280, 640)
+    made.show()
+    qtbot.waitUntil(lambda: made.details._run is not None, timeout=10_000)
+    yield made
+    thread = made.details.evaluation.running._thread
+    if thread is not None:
+        thread.end_now()
+        thread.wait()
+
+
+def press(qtbot, tab, name: str) -> None:
+    qtbot.mouseClick(tab.findChild(QPushButton, name), Qt.MouseButton.LeftButton)
+
+
+@pytest.fixture
+def panel(qtbot, tab):
+    """The panel, open, with what can be evaluated."""
+    press(qtbot, tab, "results_evaluate")
+    found = tab.details.evaluation.panel
+    qtbot.waitUntil(lambda: found.isVisible() and found.button.isEnabled(), timeout=10_000)
+    return found
+
+
+def made_job(run) -> Job:
+    (made,) = [each for each in (run / "jobs").iterdir() if each.is_dir()]
+    return Job(made)
+
+
+def test_the_held_out_rows_are_proposed_and_followed(qtbot, tab, panel, run, play, session):
+    assert panel.choice.names() == ["base", "tuned"] and "8" in panel.choice.limit_label.text()
+    assert "not evaluated on this machine yet" in panel.estimate.text(), "no time is made up"
+    play("start wait:cancel cancelled")
+    press(qtbot, tab, "evaluation_start")
+    running = tab.details.evaluation.running
+    qtbot.waitUntil(lambda: running.is_running() and running.isVisible() and not panel.isVisible(), timeout=10_000)
+    request = made_job(run).request()
+    assert request["kind"] == "evaluate" and [model["name"] for model in request["models"]] == ["base", "tuned"]
+    assert "held-out" in request["test"] and request["train_split"]["eval_fraction"] == 0.2
+    qtbot.waitUntil(lambda: running._history.phase == "starting", timeout=10_000)
+    press(qtbot, tab, "evaluation_cancel")
+    qtbot.waitUntil(lambda: not running.is_running(), timeout=15_000)
+    assert session.job is None and not running.banner.isVisible()
+    qtbot.waitUntil(lambda: tab.details.evaluation.scores.cut_off.isVisible(), timeout=5000)
+    play("start wait:cancel cancelled")
+    press(qtbot, tab, "evaluation_go_on")
+    qtbot.waitUntil(running.is_running, timeout=5000)
+    assert made_job(run).folder == running.job.folder, "it goes on in the same folder"
+
+
+def test_progress_time_left_pause_and_resume(qtbot, tab, panel, run, play):
+    event = json.dumps({"type": "progress", "phase": "answering", "done": 30, "total": 80, "unit": "answers",
+                        "seconds_left": 95.0}, separators=(",", ":"))
+    paused, resumed = (f'event:{{"type":"{kind}"}}' for kind in ("paused", "resumed"))
+    play(f"start event:{event} wait:pause {paused} wait:resume {resumed} event:{event} wait:cancel cancelled")
+    press(qtbot, tab, "evaluation_start")
+    running = tab.details.evaluation.running
+    qtbot.waitUntil(lambda: "1 min 35 s left" in running.strip.detail.text(), timeout=15_000)
+    assert "30 of 80" in running.strip.detail.text()
+    press(qtbot, tab, "evaluation_pause")
+    qtbot.waitUntil(lambda: running.pause.text() == "Resume" and running.pause.isEnabled(), timeout=10_000)
+    assert running.strip.label.text() == "Paused" and "left" not in running.strip.detail.text()
+    press(qtbot, tab, "evaluation_pause")
+    qtbot.waitUntil(lambda: running.pause.text() == "Pause" and "left" in running.strip.detail.text(), timeout=10_000)
+
+
+def test_a_failed_evaluation_says_why_where_it_failed(qtbot, tab, panel, play):
+    play("start error")
+    press(qtbot, tab, "evaluation_start")
+    banner = tab.details.evaluation.running.banner
+    qtbot.waitUntil(banner.isVisible, timeout=15_000)
+    assert "Memory ran out" in banner._what.text()
+
+
+def test_one_at_work_is_followed_when_the_window_opens_again(qtbot, session, run, play):
+    play("start wait:cancel cancelled")
+    job = evaluated_runs.write(run, finished=False)
+    (job.folder / jobs.OUTCOME).unlink()
+    job.start()
+    again = ResultsTab(session)
+    qtbot.addWidget(again)
+    again.show()
+    running = again.details.evaluation.running
+    qtbot.waitUntil(running.is_running, timeout=10_000)
+    assert running.job.folder == job.folder
+    running._thread.end_now()
+    qtbot.waitUntil(lambda: not running.is_running(), timeout=15_000)
+
+
+def test_a_dropped_file_is_looked_into(qtbot, tab, panel, write_rows, drop):
+    rows = [{"instruction": f"What is {n} + {n}?", "output": f"It is #### {2 * n}"} for n in range(3)] + ["{broken"]
+    drop(panel.choice, [write_rows("sums.jsonl", rows)])
+    assert panel.choice.source.current() == FILE
+    qtbot.waitUntil(lambda: panel._file_rows == 3, timeout=10_000)
+    assert "1 row cannot be used" in panel.choice.found.text()
+    assert panel.choice.apply(panel._offer.request)["test"].endswith("sums.jsonl")
+
+
+def test_a_file_that_is_no_test_set_is_refused_in_the_panel(qtbot, tab, panel, tmp_path):
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    panel.choice.set_path(empty)
+    qtbot.waitUntil(panel.banner.isVisible, timeout=10_000)
+    assert not panel.button.isEnabled()
+
+
+def test_a_benchmark_without_its_folder_cannot_start(qtbot, tab, panel, run, tmp_path):
+    panel.choice.source.set_current(BENCHMARK)
+    assert not panel.button.isEnabled()
+    panel.choice.set_path(tmp_path)
+    request = panel.choice.apply(panel._offer.request)
+    assert request["benchmark"] == {"name": "mmlu", "data": str(tmp_path), "limit": 10, "shots": None}
+    assert request["test"] is None and request["limit"] is None
+    assert panel.button.isEnabled()
+
+
+def test_without_held_out_rows_the_reason_is_said(qtbot, session, run):
+    state = files.read_json(run / jobs.RUN)
+    files.write_atomically(run / jobs.RUN, files.dump_pretty({**state, "train_file": "/gone/rows.jsonl", "hashes": {}}))
+    again = ResultsTab(session)
+    qtbot.addWidget(again)
+    again.show()
+    qtbot.waitUntil(lambda: again.details._run is not None, timeout=10_000)
+    press(qtbot, again, "results_evaluate")
+    choice = again.details.evaluation.panel.choice
+    qtbot.waitUntil(lambda: "rows.jsonl" in choice.found.text(), timeout=10_000)
+    assert choice.source.current() == FILE and not choice.source.button(0).isEnabled()
+
+
+def test_the_time_is_estimated_from_the_last_evaluation_here(qtbot, tab, panel, run):
+    evaluated_runs.write(run)
+    panel.show_run(run)
+    qtbot.waitUntil(lambda: "as fast as the last time" in panel.estimate.text(), timeout=10_000)
+
+
+def test_a_benchmarks_result_is_shown_by_subject(qtbot, tab, run):
+    half = {"value": 50.0, "low": 40.0, "high": 60.0, "rows": 80}
+    job = evaluated_runs.write(run, finished=False, benchmark={"name": "mmlu", "data": "d", "limit": None, "shots": 5},
+                               test=None)
+    files.write_atomically(job.folder / "scores.json", files.dump_pretty({
+        "protocol": 1, "models": [], "comparisons": [], "benchmarks": [{
+            "name": "mmlu", "data": "d", "models": [
+                {"name": name, "accuracy": half, "by_subject": {"law": half, "physics": half}}
+                for name in ("base", "tuned")],
+            "comparisons": [{"of": "tuned", "with": "base", "difference": 0.0, "low": -1.1, "high": 1.1, "p": 1.0}],
+            "sentence": "General knowledge kept: MMLU −0.7 ± 1.1."}]}))
+    tab.refresh()
+    scores = tab.details.evaluation.scores
+    tab.details.tabs.set_current(SCORES)
+    qtbot.waitUntil(lambda: scores.verdict.sentence.text().startswith("General knowledge kept"), timeout=5000)
+    scores.groups.set_current(1)
+    assert [row[0].text for row in scores.table.figures.rows] == ["law", "physics"]
+    assert tab.table.runs.facts[0].values["mmlu.tuned.accuracy"] == 50.0
+
+
+def test_an_evaluation_at_work_keeps_its_rows(run, play):
+    play("start wait:cancel cancelled")
+    job = evaluated_runs.write(run)
+    job.start()
+    try:
+        with pytest.raises(Exception, match="at work"):
+            item_tags.set_tags(job.folder, 1, "law", "en")
+    finally:
+        job.kill()
