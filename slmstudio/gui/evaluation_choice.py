@@ -156,7 +156,8 @@ class EvaluationChoice(QWidget):
         grid.setColumnStretch(1, 1)
         for row, (name, line) in enumerate(((self.tr("Test"), self.source), ("", self._file), ("", self.found),
                                             (self.tr("Models"), self.models), (self.tr("Rows"), rows))):
-            grid.addWidget(text_label(name, "small"), row, 0)
+            if name:  # an empty label would keep the height of a line that is hidden
+                grid.addWidget(text_label(name, "small"), row, 0)
             if isinstance(line, QWidget):
                 grid.addWidget(line, row, 1)
             else:

@@ -159,8 +159,8 @@ class ScoresView(QWidget):
         self.tested.setText(tested_text(evaluation))
         groups = {CATEGORY: group_names(scores, "by_category"), LANGUAGE: group_names(scores, "by_language")}
         for number, names in groups.items():
-            self.groups.button(number).setEnabled(len(names) > 0)
-        if self.groups.current() != ALL and not groups[self.groups.current()]:
+            self.groups.button(number).setEnabled(any(names))
+        if self.groups.current() != ALL and not any(groups[self.groups.current()]):
             self.groups.set_current(ALL)
         for button in self.buttons.values():
             button.setEnabled(not evaluation.benchmark)  # a benchmark's answers are the harness's own

@@ -37,12 +37,19 @@ def main_comparisons(comparisons: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def title(evaluation: Evaluation) -> str:
     """As in "today 15:31 · 100 rows of tests.jsonl"."""
     test = (evaluation.scores or {}).get("test") or {}
-    name = benchmark_label(evaluation.benchmark) if evaluation.benchmark else Path(
-        str(test.get("path") or evaluation.request.get("test") or "")).name
-    rows = test.get("rows")
+    name, rows = test_name(evaluation), test.get("rows")
     what = tr("{rows} rows of {name}").format(rows=f"{rows:,}", name=name) if isinstance(rows, int) else name
     state = "" if evaluation.scores else " · " + outcome_chip(evaluation.state)[0]
     return f"{when(evaluation.created)} · {what}{state}"
+
+
+def test_name(evaluation: Evaluation) -> str:
+    """The benchmark, the file, or that it is the run's own held-out rows."""
+    if evaluation.benchmark:
+        return benchmark_label(evaluation.benchmark)
+    path = Path(str(((evaluation.scores or {}).get("test") or {}).get("path") or evaluation.request.get("test") or ""))
+    own = path.name.startswith("held-out-") and path.parent == evaluation.folder.parent
+    return tr("the data, held out") if own else path.name
 
 
 def tested_text(evaluation: Evaluation) -> str:
@@ -51,7 +58,7 @@ def tested_text(evaluation: Evaluation) -> str:
     rows = test.get("rows")
     text = tr("{rows} of {name}, {when}.").format(
         rows=counted(rows, tr("1 row"), tr("{count} rows")) if isinstance(rows, int) else "?",
-        name=benchmark_label(evaluation.benchmark) if evaluation.benchmark else Path(str(test.get("path") or "")).name,
+        name=test_name(evaluation),
         when=when(evaluation.created))
     return text + " " + tr("Below each score its 95 % interval; ▲ better, "
                            "▼ worse than the base by more than chance.")

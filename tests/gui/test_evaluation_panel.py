@@ -198,3 +198,13 @@ def test_an_evaluation_at_work_keeps_its_rows(run, play):
             item_tags.set_tags(job.folder, 1, "law", "en")
     finally:
         job.kill()
+
+
+def test_the_report_is_written_beside_held_out_rows(qtbot, tab, panel, run, monkeypatch):
+    """What an evaluation leaves in the run's folder must not stop the report."""
+    opened: list[str] = []
+    monkeypatch.setattr("PySide6.QtGui.QDesktopServices.openUrl", lambda url: opened.append(url.toLocalFile()))
+    assert any(path.name.startswith("held-out") for path in (run / "jobs").iterdir())
+    tab.details.report.write()
+    qtbot.waitUntil(lambda: bool(opened) or tab.banner.isVisible(), timeout=20_000)
+    assert opened == [str(run / "report.html")] and (run / "report.html").stat().st_size > 1000

@@ -87,7 +87,7 @@ def metric_name(key: Any) -> str:
 def read_evaluations(run: Path) -> list[Evaluation]:
     """All evaluations below a run's jobs/, the newest first."""
     found = []
-    for folder in sorted((run / "jobs").glob("*")):
+    for folder in sorted(path for path in (run / "jobs").glob("*") if path.is_dir()):  # held-out rows lie there too
         request = files.read_json(folder / jobs.REQUEST)
         if request is None or request.get("kind") != "evaluate":
             continue
