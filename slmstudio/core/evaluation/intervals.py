@@ -62,11 +62,12 @@ def interval(counts: NDArray[np.float64], metric: Metric) -> Interval:
     if rows < 2:
         return Interval(value, 0.0, metric.most, rows)
     error = standard_error(metric.score, counts)
+    quantile = student_quantile(freedom(metric.score, counts))
     if metric.most < math.inf:
-        low, high = bounded(value / 100, error / 100, rows)
+        low, high = bounded(value / 100, error / 100, rows, quantile)
         return Interval(value, 100 * low, 100 * high, rows)
     # Nats have no upper bound and their rows a long tail upwards: equal steps of the logarithm hold better.
-    factor = _exp(student_quantile(rows - 1) * error / value) if value > 0 else 1.0
+    factor = _exp(quantile * error / value) if value > 0 else 1.0
     return Interval(value, value / factor, value * factor, rows)
 
 
@@ -83,18 +84,41 @@ def wilson(share: float, rows: float, quantile: float) -> tuple[float, float]:
     return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
-def bounded(value: float, error: float, rows: int) -> tuple[float, float]:
+def bounded(value: float, error: float, rows: int, quantile: float) -> tuple[float, float]:
     """Wilson's interval for any mean or corpus score between 0 and 1.
 
     It takes the number of yes-or-no rows that would give the same standard error, as for surveys with clusters
     (Kott and Carr, "Developing an estimation strategy for a pesticide data program", Journal of Official Statistics 13,
     1997; Franco et al., "Comparative study of confidence intervals for proportions in complex sample surveys", Journal
-    of Survey Statistics and Methodology 7, 2019), and Student's quantile.
+    of Survey Statistics and Methodology 7, 2019).
     """
     value = min(1.0, max(0.0, value))
     variance = value * (1 - value)
     effective = float(rows) if variance == 0 else variance / max(error * error, 1e-18)
-    return wilson(value, effective, student_quantile(rows - 1))
+    return wilson(value, effective, quantile)
+
+
+def freedom(score: Callable[[NDArray[np.float64]], NDArray[np.float64]], counts: NDArray[np.float64]) -> float:
+    """Degrees of freedom with which the rows tell how far the score moves.
+
+    2n / (κ − 1), that of a variance whose values have the kurtosis κ (Satterthwaite 1946); at most n − 1. Where a few
+    rows decide, as rare successes or one very long answer, they are few. Of a corpus score the values are the
+    jackknife's: n · score of all − (n − 1) · score without the row (Tukey 1958).
+
+    Args:
+        counts: (rows, width), two or more rows.
+    """
+    import numpy as np
+
+    summed = blocks(counts)
+    rows = len(summed)
+    total = summed.sum(0)
+    values = rows * score(total) - (rows - 1) * score(total - summed)
+    apart = (values - values.mean()) ** 2
+    if not apart.any():
+        return rows - 1
+    kurtosis = float(np.mean(apart**2) / np.mean(apart) ** 2)
+    return min(rows - 1, 2 * rows / max(kurtosis - 1, 1e-9))
 
 
 def standard_error(score: Callable[[NDArray[np.float64]], NDArray[np.float64]], *counts: NDArray[np.float64]) -> float:
@@ -139,19 +163,26 @@ def normal_quantile(level: float = LEVEL) -> float:
     return NormalDist().inv_cdf((1 + level) / 2)
 
 
-@functools.lru_cache(maxsize=4096)
-def student_quantile(freedom: int) -> float:
+_QUANTILES = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622)
+
+
+def student_quantile(freedom: float) -> float:
     """The 97.5 % quantile of Student's distribution: 12.71, 4.30, 3.18 … 1.96.
 
-    From the table for few degrees of freedom, else by its expansion (Abramowitz and Stegun 26.7.5), which is off by
-    less than 0.0005 there.
+    Below nine degrees of freedom from the table, between its places by their inverse; else by its expansion (Abramowitz
+    and Stegun 26.7.5), which is off by less than 0.0005 there.
+
+    Args:
+        freedom: 1 or more, also a fraction.
     """
-    table = {1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764, 5: 2.5706, 6: 2.4469, 7: 2.3646, 8: 2.3060}
-    if freedom in table:
-        return table[freedom]
-    z, n = normal_quantile(), float(freedom)
+    if freedom < 9:
+        place = int(freedom)
+        upper, lower = _QUANTILES[place - 1], _QUANTILES[place]
+        part = (1 / place - 1 / freedom) / (1 / place - 1 / (place + 1))
+        return upper + part * (lower - upper)
+    z = normal_quantile()
     terms = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + math.fsum(term / n**power for power, term in enumerate(terms, start=1))
+    return z + math.fsum(term / freedom**power for power, term in enumerate(terms, start=1))
 
 
 def _exp(value: float) -> float:

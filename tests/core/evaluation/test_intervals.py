@@ -13,6 +13,7 @@ from slmstudio.core.evaluation.intervals import (
     MOST_BLOCKS,
     blocks,
     bounded,
+    freedom,
     interval,
     standard_error,
     student_quantile,
@@ -93,7 +94,7 @@ def test_edges() -> None:
     assert interval(np.array([[3.0, 2.0]]), METRICS["loss"]).high == math.inf
     same = interval(np.array([[0.0, 1.0]] * 20), METRICS["rouge_l"])
     assert same.value == same.low == 0 and 10 < same.high < 25  # 20 failures do not prove that it never succeeds
-    assert bounded(1.0000001, 0.0, 20)[1] == 1
+    assert bounded(1.0000001, 0.0, 20, 2.0)[1] == 1
 
 
 def test_perplexity_is_e_to_the_loss_and_so_is_its_interval() -> None:
@@ -107,5 +108,16 @@ def test_perplexity_is_e_to_the_loss_and_so_is_its_interval() -> None:
 def test_student_quantiles() -> None:
     from scipy import stats
 
-    for freedom in (*range(1, 40), 100, 1000):
-        assert student_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), abs=6e-4)
+    for whole in (*range(1, 40), 100, 1000):
+        assert student_quantile(whole) == pytest.approx(stats.t.ppf(0.975, whole), abs=6e-4)
+    for between in (2.2, 3.7, 5.5, 8.9, 12.3):
+        assert student_quantile(between) == pytest.approx(stats.t.ppf(0.975, between), rel=0.03)
+
+
+def test_rare_rows_leave_few_degrees_of_freedom() -> None:
+    score = METRICS["rouge_l"].score
+    rng = np.random.default_rng(0)
+    normal = np.stack([0.5 + 0.01 * rng.normal(size=400), np.ones(400)], 1)
+    rare = np.stack([np.arange(400) < 4, np.ones(400)], 1)
+    assert 300 < freedom(score, normal) <= 399 and freedom(score, rare) == pytest.approx(8.2, abs=0.2)
+    assert freedom(score, normal * 0 + 1) == 399
