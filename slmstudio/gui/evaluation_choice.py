@@ -29,6 +29,7 @@ from slmstudio.gui.widgets.areas import local_paths
 HELD_OUT, FILE, BENCHMARK = range(3)
 MOST_ROWS = 1_000_000
 RUBRIC_LINES = 4
+BOXES_A_LINE = 3
 SUBJECT_ROWS = 10
 """Questions of each subject of a benchmark that are proposed."""
 
@@ -96,7 +97,7 @@ class EvaluationChoice(QWidget):
         self.limit.valueChanged.connect(lambda: self.changed.emit())
         self.limit_label = text_label("", "small")
         self.models = QWidget()
-        self._models = QHBoxLayout(self.models)
+        self._models = QGridLayout(self.models)
         self._models.setContentsMargins(0, 0, 0, 0)
         self._models.setSpacing(theme.SPACE_M)
 
@@ -179,7 +180,7 @@ class EvaluationChoice(QWidget):
                 widget.hide()
                 widget.deleteLater()
         self.boxes = {}
-        for name in models:
+        for place, name in enumerate(models):
             box = QCheckBox(model_label(name))
             box.setObjectName(f"evaluate_{name}")
             box.setAccessibleName(model_label(name))
@@ -187,8 +188,8 @@ class EvaluationChoice(QWidget):
             box.setChecked(name in kept if kept is not None else name in ("base", "tuned"))
             box.toggled.connect(lambda: self.changed.emit())
             self.boxes[name] = box
-            self._models.addWidget(box)
-        self._models.addStretch(1)
+            self._models.addWidget(box, *divmod(place, BOXES_A_LINE))
+        self._models.setColumnStretch(BOXES_A_LINE, 1)
         self._limits[False] = limit
         for box, value in ((self.longest, longest), (self.limit, self._limits[self._was_benchmark])):
             blocked = box.blockSignals(True)
@@ -272,6 +273,10 @@ class EvaluationChoice(QWidget):
         judge = not (self.judged.isChecked() and self.more.isChecked()) or self._judge is not None
         return there and judge and any(box.isChecked() for box in self.boxes.values())
 
+    def is_judged(self) -> bool:
+        """Whether a judge model reads the answers too."""
+        return self.more.isChecked() and self.judged.isChecked() and self.source.current() != BENCHMARK
+
     def names(self) -> list[str]:
         """The models that are marked, in the order in which they are shown."""
         return [name for name, box in self.boxes.items() if box.isChecked()]
@@ -286,7 +291,7 @@ class EvaluationChoice(QWidget):
         elif source == BENCHMARK:
             request |= {"test": None, "limit": None, "benchmark": {
                 "name": self.benchmark.currentData(), "data": str(self.data), "limit": limit, "shots": None}}
-        if self.more.isChecked() and self.judged.isChecked() and source != BENCHMARK:
+        if self.is_judged():
             request["judge"] = {"model": None, "gguf": str(self._judge),
                                 "rubric": self.rubric.toPlainText().strip()}
         return request

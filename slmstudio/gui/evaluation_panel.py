@@ -121,7 +121,9 @@ class EvaluationPanel(QFrame):
             rows = None
             self.choice.set_found(self.tr("Rows: so many of each subject. Each model answers with the harness's own "
                                           "prompts and number of examples."))
-        self.estimate.setText(self._estimate(rows) if source != BENCHMARK else "")
+        text = self._estimate(rows) if source != BENCHMARK else ""
+        self.estimate.setText(" ".join(filter(None, (
+            text, self.tr("The judge's reading comes on top.") if self.choice.is_judged() else ""))))
 
     def _estimate(self, rows: int | None) -> str:
         """How long it will take, from how long it took before; no guess where nothing is known."""
