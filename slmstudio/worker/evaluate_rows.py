@@ -223,7 +223,7 @@ def line_of(row: Row, replies: Sequence[Reply], model: Model, seconds: float) ->
     return {**empty, "answer": text.strip(), "tokens": len(answer.ids) + answer.ended,
             "finish": "stop" if answer.ended or choices else "length", "reference_nats": nats,
             "reference_tokens": [len(row.asks[ask].continuations[at]) for ask, at in row.references],
-            "choice_logprobs": choices or None}
+            "choice_logprobs": choices or None, "choices_by": "letter" if choices else None}
 
 
 def cache_budget(free: int, path: Path) -> int:

@@ -169,8 +169,9 @@ def _likelihoods(item: Item, answer: Answer) -> Counts:
     logprobs, choices, right = answer.get("choice_logprobs"), item.get("choices"), item.get("answer")
     if logprobs and choices and right is not None and len(logprobs) == len(choices) and all(map(_number, logprobs)):
         counts["accuracy"] = [float(_best(logprobs) == right), 1]
-        by_length = [p / max(1, len(choice)) for p, choice in zip(logprobs, choices, strict=True)]
-        counts["accuracy_norm"] = [float(_best(by_length) == right), 1]
+        if answer.get("choices_by") != "letter":  # letters are of one length, whatever they stand for
+            by_length = [p / max(1, len(choice)) for p, choice in zip(logprobs, choices, strict=True)]
+            counts["accuracy_norm"] = [float(_best(by_length) == right), 1]
     return counts
 
 
