@@ -5,7 +5,7 @@
 For each shape and size: how many of the intervals hold the true value, in percent; for pairs of equal models, how many
 intervals of the difference hold 0, and how many verdicts are "better" or "worse". Exit status 1 when coverage leaves 93
 to 97 %, or false alarms 6 %, by more than the simulation's own uncertainty. Too high a coverage counts for scores only:
-where two models differ in one or two of 20 right-or-wrong rows, no interval of the difference can hold as seldom as 97 %.
+where two models differ in one or two of 20 right-or-wrong rows, no interval of the difference holds as seldom as that.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import re
 import unicodedata
 
 _GROUPED = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{2,3})*,\d{3}(?![\d,])")
-_APOSTROPHES = frozenset("'’‘ʼ`´")
+_APOSTROPHES = dict.fromkeys(map(ord, "'’‘ʼ`´"))
 _SHAPELESS = ("Cf", "Cc")
 _MINUSES = frozenset("-−﹣－")
 
@@ -41,14 +41,12 @@ def normalised(text: str) -> str:
     ('1234567 रुपये', 'its twenty one', '-3.5 %')
     """
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    text = plain_digits(text)
+    text = plain_digits(text).translate(_APOSTROPHES)
     text = "".join(each for each in text if each.isspace() or unicodedata.category(each) not in _SHAPELESS)
     text = _GROUPED.sub(lambda number: number[0].replace(",", ""), text)
     kept = []
     for i, each in enumerate(text):
         before, after = text[i - 1 : i], text[i + 1 : i + 2]
-        if each in _APOSTROPHES:
-            continue
         if each in _MINUSES and after.isdigit() and not before.isalnum():
             kept.append("-")
         elif each == "%" or (each == "." and before.isdigit() and after.isdigit()):
