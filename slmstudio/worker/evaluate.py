@@ -15,16 +15,14 @@ The request and the files of the job folder:
 
 from __future__ import annotations
 
-import os
 import time
-from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files
 from slmstudio.core.evaluation import scoring
 from slmstudio.worker.context import JobContext
 from slmstudio.worker.evaluate_hand import Hand
 from slmstudio.worker.evaluate_items import read_items
+from slmstudio.worker.evaluate_kept import Kept
 from slmstudio.worker.evaluate_models import Models
 from slmstudio.worker.evaluate_rows import Model, Row, batches, line_of, prepare, run_rows
 
@@ -72,12 +70,12 @@ def _summary(scores: dict[str, Any]) -> dict[str, Any]:
 def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
     """Let every model answer every item that it has not answered yet."""
     specs = job.request["models"]
-    kept = [_Answers(job.folder / f"answers-{number}.jsonl") for number in range(len(specs))]
+    kept = [Kept(job.folder / f"answers-{number}.jsonl") for number in range(len(specs))]
     ids = {item["id"] for item in items}
     hand = Hand(job, len(items) * len(specs), float(len(items) * len(specs)))
     try:
         for spec, answers in zip(specs, kept, strict=True):
-            if ids <= answers.ids:
+            if ids <= answers.keys:
                 hand.skip(len(items), float(len(items)))
                 continue
             job.phase("loading model", spec["name"])
@@ -88,7 +86,7 @@ def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> Non
         hand.close()
 
 
-def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, Any]], answers: _Answers,
+def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, Any]], answers: Kept,
                 hand: Hand) -> None:
     phase = f"answering: {name}"
     job.phase(phase)
@@ -99,14 +97,14 @@ def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, 
         rows.append(prepare(item, model, most))
     asked = [row for row in rows if not row.skipped]
     share = len(rows) / max(1, sum(row.length for row in asked))  # so that work counts in answers
-    if left_out := [row for row in rows if row.skipped and row.item["id"] not in answers.ids]:
+    if left_out := [row for row in rows if row.skipped and row.item["id"] not in answers.keys]:
         job.warn("rows_skipped", f"{name}: {len(left_out):,} of {len(rows):,} rows cannot be asked. "
                                  f"Line {left_out[0].item['line']}: {left_out[0].skipped}")
         answers.write([line_of(row, [], model, 0.0) for row in left_out])
     hand.skip(len(rows) - len(asked), 0.0)
     for batch in batches(asked, model, job.request.get("batch_size")):
         work = share * sum(row.length for row in batch)
-        if all(row.item["id"] in answers.ids for row in batch):
+        if all(row.item["id"] in answers.keys for row in batch):
             hand.skip(len(batch), work)
             continue
         started = time.monotonic()
@@ -123,39 +121,3 @@ def _tell_broken(job: JobContext, name: str, batch: list[Row], lines: list[dict[
     for row, line in zip(batch, lines, strict=True):
         if line["skipped"]:
             job.warn("row_skipped", f"{name}, line {row.item['line']}: {line['skipped']}")
-
-
-class _Answers:
-    """The answers of one model: what is there, and what is added.
-
-    Attributes:
-        ids: of the items that are answered.
-    """
-
-    def __init__(self, path: Path):
-        self._path = path
-        _cut_half_line(path)
-        self.ids = {line["id"] for line in files.LineReader(path).read() if "id" in line}
-
-    def write(self, lines: list[dict[str, Any]]) -> None:
-        """Append a batch and see it on the disk before the next one begins.
-
-        Raises:
-            OSError: the disk is full, for instance; the evaluation can go on later from the batches before.
-        """
-        with open(self._path, "ab") as file:
-            file.write(b"".join(map(files.dump_line, lines)))
-            file.flush()
-            os.fsync(file.fileno())
-        self.ids |= {line["id"] for line in lines}
-
-
-def _cut_half_line(path: Path) -> None:
-    """A kill may leave half a line at the end; its batch is computed again."""
-    if not path.exists():
-        return
-    with open(path, "rb+") as file:
-        data = file.read()
-        end = data.rfind(b"\n") + 1
-        if end < len(data):
-            file.truncate(end)
