@@ -5,7 +5,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 def load_base():
     """The base model in 4 bits: NF4 with double quantization (arXiv 2305.14314)."""
     on_gpu = DEVICE != "cpu" and torch.cuda.is_available()
-    return AutoModelForCausalLM.from_pretrained(
+    model = AutoModelForCausalLM.from_pretrained(
         MODEL,
         dtype=DTYPES[PRECISION],
         attn_implementation=ATTENTION,
@@ -19,3 +19,8 @@ def load_base():
         ),
         device_map={"": torch.cuda.current_device() if on_gpu else "cpu"},
     )
+    # On some CPUs bitsandbytes repacks the weights at the first evaluation, and the repacked product has no gradient.
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model

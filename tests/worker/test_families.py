@@ -15,7 +15,7 @@ from slmstudio.worker import train
 from slmstudio.worker.context import JobContext
 
 FAMILIES = ("phi3", "llama3", "mistral", "qwen2", "tinyllama")
-RATES = {"lora": 2e-2, "qlora": 2e-2, "full": 2e-3, "scratch": 1e-3}
+RATES = {"lora": 5e-3, "qlora": 5e-3, "full": 2e-3, "scratch": 1e-3}
 
 
 @pytest.fixture(scope="session")
