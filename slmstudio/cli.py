@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio import cli_chat, cli_exports, cli_report, cli_runs, cli_serve
+from slmstudio import cli_chat, cli_evaluate, cli_exports, cli_report, cli_runs, cli_serve
 from slmstudio.cli_progress import Follower, print_error, print_json, print_table
 from slmstudio.core import jobs
 from slmstudio.core.errors import Problem, UserError
@@ -30,6 +30,7 @@ app.add_typer(cli_exports.app)
 app.add_typer(cli_runs.app)
 app.add_typer(cli_chat.app)
 app.add_typer(cli_serve.app)
+app.add_typer(cli_evaluate.app)
 app.add_typer(cli_report.app)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 

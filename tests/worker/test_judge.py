@@ -15,6 +15,7 @@ from slmstudio.core import files
 from slmstudio.core.evaluation import scoring
 from slmstudio.worker import judge
 from slmstudio.worker.evaluate_models import Models
+
 pytestmark = pytest.mark.usefixtures("studio_home")
 ITEMS = [{"id": number, "line": number + 1, "kind": "free", "messages": [{"role": "user", "content": f"Q{number}?"}],
           "references": ["Yes."], "choices": None, "answer": None, "pattern": None, "category": None,
@@ -69,10 +70,10 @@ def biased(model: Path, folder: Path, word: str) -> Path:
 
 
 def test_words_are_read_or_not():
-    for said, wanted in (("A", "a"), ("B.", "b"), ("**A**", "a"), ("Answer B is better", "b"), ("tie", "tie"), ("Tie!", "tie"), ("A\nbecause", "a"), ("A is better", "a"),
-                         ("A good question", None), ("Both", None), ("", None), ("B- and", None), ("ab", None),
-                         ("हाँ", None), ("Because A", None),
-                         ("The better answer is A.", "a")):
+    for said, wanted in (
+            ("A", "a"), ("B.", "b"), ("**A**", "a"), ("Answer B is better", "b"), ("The better answer is A.", "a"),
+            ("tie", "tie"), ("Tie!", "tie"), ("A\nbecause", "a"), ("A is better", "a"), ("A good question", None),
+            ("Both", None), ("", None), ("B- and", None), ("ab", None), ("हाँ", None), ("Because A", None)):
         assert judge.winner(said, "ab") == wanted, said
     assert judge.winner("A", "ba") == "b" and judge.winner("B", "ba") == "a" and judge.winner("tie", "ba") == "tie"
 

@@ -1,0 +1,209 @@
+"""Evaluations in the terminal: test sets, benchmarks of the field, a judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from slmstudio.cli_progress import Follower, print_error, print_json, print_table
+from slmstudio.core import files, jobs
+from slmstudio.core.errors import UserError
+
+app = typer.Typer()
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+RUBRIC = "The better answer is right, complete and short, and is written in the language of the question."
+TOKENS = 256
+
+
+@app.command()
+def evaluate(
+    run_or_model: Annotated[str, typer.Argument(
+        help='Run folder, model folder, GGUF file or "starter"; or the folder of an evaluation that was cut off, which '
+             "goes on.")],
+    test: Annotated[Path | None, typer.Option(help="Test rows: JSONL, CSV or TSV. A run's held-out rows by default.")]
+    = None,
+    limit: Annotated[int | None, typer.Option(help="Rows that are drawn; with --benchmark, questions a subject.")]
+    = None,
+    benchmark: Annotated[str | None, typer.Option(help="mmlu, arc_challenge, hellaswag, gsm8k or another task of "
+                                                       "lm_eval.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with the benchmark's files.")] = None,
+    shots: Annotated[int | None, typer.Option(help="Few-shot examples; the benchmark's own number by default.")] = None,
+    against: Annotated[list[str] | None, typer.Option(help="Another model to compare with. May be given several "
+                                                           "times.")] = None,
+    exports: Annotated[bool, typer.Option(help="Evaluate the run's GGUF files too.")] = False,
+    judge: Annotated[str | None, typer.Option(help="Model folder or GGUF file that compares the answers.")] = None,
+    rubric: Annotated[Path | None, typer.Option(help="Text file: what the judge looks for.")] = None,
+    system: Annotated[str | None, typer.Option(help="System prompt before every question.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Tokens of an answer at most.")] = None,
+    seed: Annotated[int, typer.Option(help="Draws the rows.")] = 0,
+    as_json: Json = False,
+) -> int:
+    """Let a model, or a run's result and its base, answer test rows; score them with intervals, compare them.
+
+    Every batch of answers is kept: an evaluation that was cut off goes on when its folder is given.
+    """
+    found = _job_of(run_or_model)
+    if found is None:
+        request, run = _request(run_or_model, exports)
+        for name in against or []:
+            request["models"].append(_with_own_name(_model(name), request["models"]))
+        request.update({key: value for key, value in (("system", system), ("max_new_tokens", max_new_tokens))
+                        if value is not None})
+        _choose_rows(request, test, limit, seed, benchmark)
+        if benchmark:
+            request["benchmark"] = {"name": benchmark, "data": str(data.absolute()) if data else None, "limit": limit,
+                                    "shots": shots}
+        if judge:
+            request["judge"] = {**_model(judge), "rubric": _read(rubric) if rubric else RUBRIC}
+        found = _created(request, run)
+    return _carry_out(found, as_json)
+
+
+def _job_of(text: str) -> jobs.Job | None:
+    """The evaluation in a folder, where it is one."""
+    request = files.read_json(Path(text) / jobs.REQUEST)
+    return jobs.Job(Path(text)) if request is not None and request.get("kind") == "evaluate" else None
+
+
+def _request(text: str, exports: bool) -> tuple[dict[str, Any], Path | None]:
+    """A request for a run, or for a model alone; and the run."""
+    from slmstudio.core.evaluation import request
+
+    path = Path(text)
+    if (path / jobs.RUN).is_file():
+        return request.propose(path, exports), path.absolute()
+    return {"kind": "evaluate", "test": None, "limit": None, "seed": 0, "benchmark": None, "models": [_model(text)],
+            "train_file": None, "train_split": None, "system": None, "max_new_tokens": TOKENS, "precision": "fp32",
+            "batch_size": None, "judge": None}, None
+
+
+def _model(text: str) -> dict[str, Any]:
+    """What a path, or "starter", names.
+
+    Raises:
+        UserError: nothing that can be evaluated.
+    """
+    path = Path(text)
+    if text == "starter" and not path.exists():
+        from slmstudio.core import quickstart
+
+        return {"name": "starter", "model": str(quickstart.prepare_starter().path), "adapter": None, "gguf": None}
+    if path.suffix.lower() == ".gguf" and path.is_file():
+        return {"name": path.stem, "model": None, "adapter": None, "gguf": str(path.absolute())}
+    if (path / "config.json").is_file():
+        return {"name": path.absolute().name, "model": str(path.absolute()), "adapter": None, "gguf": None}
+    raise UserError(f"{text} is nothing that can be evaluated.", "It is no run, model folder or GGUF file.",
+                    "slmstudio runs lists the runs.")
+
+
+def _with_own_name(model: dict[str, Any], others: list[dict[str, Any]]) -> dict[str, Any]:
+    """The model under a name that no other has."""
+    taken, name, number = {other["name"] for other in others}, model["name"], 2
+    while name in taken:
+        name, number = f"{model['name']} ({number})", number + 1
+    return {**model, "name": name}
+
+
+def _choose_rows(request: dict[str, Any], test: Path | None, limit: int | None, seed: int,
+                 benchmark: str | None) -> None:
+    if test is not None:
+        request["test"], request["limit"] = str(test.absolute()), None
+    elif benchmark:
+        request["test"] = request["limit"] = None
+    if limit is not None and not benchmark:
+        request["limit"] = limit
+    request["seed"] = seed
+
+
+def _read(path: Path) -> str:
+    from slmstudio.core.errors import from_os_error
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise from_os_error(error, "read the rubric") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path.name} is no UTF-8 text.", "", "Save it as UTF-8.") from error
+
+
+def _created(request: dict[str, Any], run: Path | None) -> jobs.Job:
+    from slmstudio.core.evaluation import request as requests
+
+    checked = requests.check(request)
+    for warning in checked.warnings:
+        print_warning(str(warning))
+    request.pop("no_test", None)
+    return requests.create(request, run)
+
+
+def print_warning(text: str) -> None:
+    """On stderr, as the events of a job are."""
+    import sys
+
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def _carry_out(job: jobs.Job, as_json: bool) -> int:
+    import time
+
+    since = time.time()
+    outcome = job.outcome()
+    if outcome is None or not outcome.was_successful():
+        if not job.is_alive():
+            job.start()
+        with Follower(since) as follower:
+            outcome = follower.follow(job, "evaluate")
+    if not outcome.was_successful():
+        print_error(outcome.user_error(), as_json=False)
+        print_warning(f"The answers so far are kept. Go on: slmstudio evaluate {job.folder}")
+        if as_json:
+            print_json({"evaluation": str(job.folder), "outcome": outcome.state, "error": outcome.error})
+        return 1
+    scores = files.read_json(Path(outcome.result["scores"])) or {}
+    if as_json:
+        print_json({"evaluation": str(job.folder), "outcome": outcome.state, **scores})
+    else:
+        print_scores(scores)
+        print(f"\nKept in {job.folder}")
+    return 0
+
+
+def print_scores(scores: dict[str, Any]) -> None:
+    """Tables of all scores with their 95 % intervals, and what they say."""
+    from slmstudio.core.evaluation.metrics import METRICS
+
+    models = scores.get("models") or []
+    if models:
+        keys = [key for key in METRICS if any(key in model["scores"] for model in models)]
+        rows = [(METRICS[key].name.removeprefix("% "), *(_figure(model["scores"].get(key)) for model in models))
+                for key in keys]
+        print_table(f"Scores of {scores['test']['rows']:,} rows", rows, ("", *(model["name"] for model in models)))
+    said = [f"{each['of']}: {each['sentence']}" for each in scores.get("comparisons") or [] if each.get("main")]
+    for result in scores.get("benchmarks") or []:
+        print_benchmark(result)
+        said += [result["sentence"]] if result["sentence"] else []
+    judge = scores.get("judge")
+    said += [each["sentence"] for each in (judge, (judge or {}).get("agreement")) if each]
+    for sentence in (*said, *scores.get("remarks", [])):
+        print(sentence)
+
+
+def print_benchmark(result: dict[str, Any]) -> None:
+    """Accuracy of all questions and by subject."""
+    models = result["models"]
+    subjects = sorted({subject for model in models for subject in model["by_subject"]})
+    rows = [("all", *(_figure(model["accuracy"]) for model in models))]
+    if len(subjects) > 1:
+        rows += [(subject, *(_figure(model["by_subject"].get(subject)) for model in models)) for subject in subjects]
+    questions = f"{models[0]['accuracy']['rows']:,} questions"
+    print_table(f"{result['title']}, {questions}", rows, ("Accuracy in %", *(model["name"] for model in models)))
+
+
+def _figure(score: dict[str, Any] | None) -> str:
+    if score is None or score["value"] is None:
+        return "–"
+    digits = 3 if score["value"] < 10 and score["high"] is not None and score["high"] < 10 else 1
+    bounds = [f"{score[key]:.{digits}f}" if score[key] is not None else "∞" for key in ("low", "high")]
+    return f"{score['value']:.{digits}f} ({bounds[0]} to {bounds[1]})"

@@ -1,0 +1,214 @@
+"""Evaluations in their own processes: killed at any moment, paused, cancelled; and the command in the terminal."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slmstudio.core import files, jobs
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ROWS = 22
+BATCH = 4
+posix = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork are of POSIX systems")
+
+
+def new_job(folder: Path, model: Path, **more: Any) -> jobs.Job:
+    """Two models (the same one twice) and rows of many lengths, in batches of four."""
+    import tiny_model
+
+    rows = folder.parent / "test.jsonl"
+    lines = [{**tiny_model.ROWS[number % 8], "instruction": f"{tiny_model.ROWS[number % 8]['instruction']} " * (
+        1 + number % 5) + str(number)} for number in range(ROWS)]
+    rows.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), "utf-8")
+    spec = {"model": str(model), "adapter": None, "gguf": None}
+    request = {"test": str(rows), "models": [{"name": "base", **spec}, {"name": "again", **spec}], "precision": "fp32",
+               "max_new_tokens": 40, "batch_size": BATCH, **more}
+    return jobs.Job.create(folder, "evaluate", **request)
+
+
+def answers(job: jobs.Job) -> list[list[dict[str, Any]]]:
+    """Without the seconds, which nobody can repeat."""
+    return [[{key: value for key, value in line.items() if key != "seconds"}
+             for line in files.LineReader(job.folder / f"answers-{number}.jsonl").read()] for number in (0, 1)]
+
+
+def scores(job: jobs.Job) -> dict[str, Any]:
+    found = files.read_json(job.folder / "scores.json")
+    assert found is not None
+    for model in found["models"]:
+        model.pop("speed")
+    return {key: value for key, value in found.items() if key != "created"}
+
+
+def count(job: jobs.Job) -> int:
+    return sum(map(len, answers(job)))
+
+
+def until(ready: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def event_types(job: jobs.Job) -> list[str]:
+    return [event["type"] for event in job.events()]
+
+
+class Workers:
+    """Real workers, forked from a process that has PyTorch loaded already."""
+
+    def __init__(self) -> None:
+        from process import kill_trial
+
+        self._work = kill_trial._work
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["slmstudio.worker.evaluate", "slmstudio.worker.__main__"])
+        os.environ.update({key: value for key, value in jobs.worker_environment().items() if key.startswith("HF_")})
+
+    def start(self, job: jobs.Job) -> Any:
+        (job.folder / jobs.OUTCOME).unlink(missing_ok=True)
+        process = self._context.Process(target=self._work, args=(job.folder,))
+        process.start()
+        return process
+
+    def finish(self, job: jobs.Job) -> jobs.Outcome:
+        self.start(job).join()
+        outcome = job.outcome()
+        assert outcome is not None
+        return outcome
+
+
+@posix
+@pytest.mark.timeout(400)
+def test_kills_at_any_moment_cost_one_batch_and_change_no_score(tiny_model, tmp_path, studio_home):
+    workers = Workers()
+    whole = new_job(tmp_path / "whole", tiny_model)
+    assert workers.finish(whole).state == "finished"
+    assert count(whole) == 2 * ROWS
+
+    broken = new_job(tmp_path / "broken", tiny_model)
+    kills = 0
+    for wanted, delay in ((0, 0.0), (0, 0.02), (1, 0.0), (5, 0.01), (9, 0.03), (13, 0.0), (21, 0.01), (23, 0.0),
+                          (30, 0.02), (41, 0.0)):
+        before = [path.read_bytes() if path.exists() else b"" for path in _files(broken)]
+        process = workers.start(broken)
+        if wanted == 0:
+            until(lambda: "phase" in event_types(broken)[-3:])
+        until(lambda wanted=wanted, process=process: count(broken) >= wanted or not process.is_alive())
+        time.sleep(delay)
+        kills += process.is_alive()
+        process.kill()
+        process.join()
+        # What was there is there: only what was being computed is lost.
+        for path, data in zip(_files(broken), before, strict=True):
+            assert (path.read_bytes() if path.exists() else b"").startswith(data)
+    assert kills >= 6
+    with open(broken.folder / "answers-1.jsonl", "ab") as file:
+        file.write(b'{"id": 3, "answer": "half a li')
+    assert workers.finish(broken).state == "finished"
+    assert answers(broken) == answers(whole)
+    assert scores(broken)["models"] == scores(whole)["models"]
+    assert scores(broken) == scores(whole)
+
+
+def _files(job: jobs.Job) -> list[Path]:
+    return [job.folder / f"answers-{number}.jsonl" for number in (0, 1)]
+
+
+@posix
+def test_pause_holds_between_two_steps_and_cancel_keeps_the_answers(tiny_model, tmp_path, studio_home):
+    job = new_job(tmp_path / "job", tiny_model, max_new_tokens=300)
+    workers = Workers()
+    process = workers.start(job)
+    until(lambda: count(job) >= BATCH)
+    job.send("pause")
+    until(lambda: "paused" in event_types(job))
+    there = count(job)
+    time.sleep(0.5)
+    assert count(job) == there and process.is_alive()
+    job.send("resume")
+    until(lambda: "resumed" in event_types(job) and count(job) > there)
+    job.send("cancel")
+    cancelled = time.time()
+    process.join(30)
+    outcome = job.outcome()
+    assert outcome is not None and outcome.state == "cancelled"
+    kept = count(job)
+    assert there < kept < 2 * ROWS
+    told = [event for event in job.events() if event["type"] == "progress" and event["unit"] == "answers"]
+    assert told[-1]["total"] == 2 * ROWS and told[-1]["done"] <= kept + BATCH
+    assert [event["done"] for event in told] == sorted(event["done"] for event in told)
+    assert any(event["seconds_left"] for event in told)
+    # It goes on from there. A system tells when a process began to the second; the next one must begin after that.
+    until(lambda: time.time() > cancelled + 1.5)
+    assert workers.finish(job).state == "finished"
+    assert count(job) == 2 * ROWS
+
+
+def test_the_test_file_may_change_or_go_once_the_items_are_written(tiny_model, tmp_path, studio_home):
+    job = new_job(tmp_path / "job", tiny_model, max_new_tokens=2)
+    job.start()
+    assert job.wait().state == "finished"
+    before = scores(job)
+    (tmp_path / "test.jsonl").unlink()
+    job.start()
+    outcome = job.wait()
+    assert outcome.state == "finished", outcome
+    assert scores(job)["models"] == before["models"]
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "slmstudio", *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_the_command_prints_scores_with_intervals_and_goes_on_with_a_folder(tiny_model, tmp_path, studio_home):
+    new_job(tmp_path / "job", tiny_model)  # for its rows
+    done = command("evaluate", str(tiny_model), "--test", str(tmp_path / "test.jsonl"), "--limit", "6",
+                   "--max-new-tokens", "4", "--against", str(tiny_model), "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert [model["name"] for model in result["models"]] == ["tiny", "tiny (2)"]
+    loss = result["models"][0]["scores"]["loss"]
+    assert loss["low"] < loss["value"] < loss["high"] and loss["rows"] == 6
+    assert [each["verdict"] for each in result["comparisons"] if each["main"]] == ["unknown"]
+    again = command("evaluate", result["evaluation"])
+    assert again.returncode == 0, again.stderr
+    for words in ("chrF++", "Scores of 6 rows", "The answers are the same."):
+        assert words in again.stdout
+
+
+def test_bad_input_is_told_at_once_with_status_2(tiny_model, tmp_path, studio_home):
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    done = command("evaluate", str(tiny_model), "--test", str(empty), "--judge", str(tmp_path / "nobody.gguf"))
+    assert done.returncode == 2 and "nobody.gguf is nothing that can be evaluated" in done.stderr
+    done = command("evaluate", str(tiny_model), "--test", str(empty), "--benchmark", "mmlu", "--data",
+                   str(tmp_path / "nowhere"), "--max-new-tokens", "0", "--json")
+    assert done.returncode == 2
+    said = json.loads(done.stdout.splitlines()[-1])["error"]["problems"]
+    assert {problem["field"] for problem in said} == {"test", "benchmark", "max_new_tokens"}
+    assert not (studio_home / "evaluations").exists()
+
+
+@posix
+def test_a_full_answer_file_is_whole_after_sigterm(tiny_model, tmp_path, studio_home):
+    job = new_job(tmp_path / "job", tiny_model, max_new_tokens=200)
+    process = Workers().start(job)
+    until(lambda: count(job) >= BATCH)
+    os.kill(process.pid, signal.SIGTERM)
+    process.join()
+    for path in _files(job):
+        assert not path.exists() or path.read_bytes().endswith(b"\n")
+    assert count(job) % BATCH == 0
