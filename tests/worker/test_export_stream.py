@@ -25,7 +25,8 @@ def convert(run, folder, *types: str) -> dict[str, object]:
 
     source = Source.of(run)
     folder.mkdir(exist_ok=True)
-    made = export._make_types(models.context(folder / "job", importance=False), source, folder, [quant_type(name) for name in types])
+    job = models.context(folder / "job", importance=False)  # llama.cpp's own run has none either
+    made = export._make_types(job, source, folder, [quant_type(name) for name in types])
     return {entry.type: entry.partial for entry in made}
 
 
