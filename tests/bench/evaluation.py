@@ -69,7 +69,7 @@ def measure(folder: Path, test: Path, count: int, tokens: int, rounds: int) -> d
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="a model folder; the starter model by default")
-    parser.add_argument("--test", type=Path, help="rows; XQuAD in Hindi by default, from the folder beside the checkout")
+    parser.add_argument("--test", type=Path, help="rows; XQuAD in Hindi by default, from beside the checkout")
     parser.add_argument("--rows", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=1)
