@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.evaluation.mmlu_folder import LAYOUT, find_mmlu
 
 COLUMNS = ["question", "a", "b", "c", "d", "answer"]
 MOST_PROBLEMS = 20
-LAYOUT = "Such a folder has test/anatomy_test.csv and dev/anatomy_dev.csv, of question,A,B,C,D,answer."
 
 
 @dataclass(frozen=True)
@@ -29,11 +28,8 @@ class Subject:
     dev: list[dict[str, Any]]
 
 
-def read_mmlu(folder: Path, known: frozenset[str], only: str | None = None) -> tuple[list[Subject], tuple[str, ...]]:
+def read_mmlu(folder: Path, only: str | None = None) -> tuple[list[Subject], tuple[str, ...]]:
     """Read all subjects of a folder, or one.
-
-    Args:
-        known: MMLU's own 57 subjects (Hendrycks et al. 2021, arXiv 2009.03300).
 
     Returns:
         The subjects by name; and what must be said of them.
@@ -41,43 +37,33 @@ def read_mmlu(folder: Path, known: frozenset[str], only: str | None = None) -> t
     Raises:
         UserError: with everything that is wrong.
     """
-    found = files_of(folder)
-    if only:
-        found = {name: splits for name, splits in found.items() if name == only}
-    if not found:
-        raise UserError(f"{folder.name} holds no {only or 'MMLU subject'}.", "", LAYOUT)
+    found = find_mmlu(folder)
+    files = {name: splits for name, splits in found.files.items() if only in (None, name)}
+    if not files:
+        raise UserError(f"{folder.name} does not hold {only}.", "", LAYOUT)
     problems = [Problem(f"The subject {name} has a {', '.join(splits)} file and no test file.")
-                for name, splits in sorted(found.items()) if "test" not in splits]
-    with_dev = {name for name, splits in found.items() if "dev" in splits}
-    if with_dev and only is None:
+                for name, splits in sorted(files.items()) if "test" not in splits]
+    with_dev = {name for name, splits in files.items() if "dev" in splits}
+    if with_dev:
         problems += [Problem(f"The subject {name} has no dev file, as the others have.")
-                     for name in sorted(found.keys() - with_dev)]
+                     for name in sorted(files.keys() - with_dev)]
     subjects = []
-    for name, splits in sorted(found.items()):
+    for name, splits in sorted(files.items()):
         rows = {split: _rows(path, name, problems) for split, path in splits.items() if split != "val"}
         subjects.append(Subject(name, rows.get("test", []), rows.get("dev", [])))
     if problems:
         more = len(problems) - MOST_PROBLEMS
         raise UserError(f"The benchmark in {folder.name} is not whole.", f"And {more:,} more." if more > 0 else "",
                         LAYOUT, problems[:MOST_PROBLEMS])
-    missing = sorted(known - found.keys())
-    notes = ()
-    if only is None and missing and found.keys() & known:
-        notes = (f"{len(missing)} of MMLU's {len(known)} subjects are not in {folder.name}: {', '.join(missing[:5])}"
-                 f"{' ...' if len(missing) > 5 else ''}. The accuracy is not that of the whole MMLU.",)
-    return subjects, notes
+    return subjects, () if only else found.missing
 
 
-def files_of(folder: Path) -> dict[str, dict[str, Path]]:
-    """Subject: split: file."""
-    found: dict[str, dict[str, Path]] = {}
-    for path in sorted(folder.rglob("*.csv")):
-        named = re.fullmatch(r"(.+)_(test|dev|val)", path.stem)
-        if named:
-            found.setdefault(named[1], {})[named[2]] = path
-        elif path.parent.name in ("test", "dev", "val"):
-            found.setdefault(path.stem, {})[path.parent.name] = path
-    return found
+def has_subject(folder: Path, name: str) -> bool:
+    """Whether a folder has a table of that subject."""
+    try:
+        return name in find_mmlu(folder).files
+    except UserError:
+        return False
 
 
 def _rows(path: Path, subject: str, problems: list[Problem]) -> list[dict[str, Any]]:
@@ -85,7 +71,7 @@ def _rows(path: Path, subject: str, problems: list[Problem]) -> list[dict[str, A
     where = f"{path.parent.name}/{path.name}"
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            table = csv.reader(file)
+            table = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
             for cells in table:
                 line = table.line_num
                 if not cells or (not rows and [cell.strip().lower() for cell in cells] == COLUMNS):

@@ -11,7 +11,7 @@ from typing import Any
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
-from slmstudio.worker.benchmark_mmlu import Subject, files_of, read_mmlu
+from slmstudio.worker.benchmark_mmlu import Subject, has_subject, read_mmlu
 
 LOADERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 SPLITS = {"train": "train", "test": "test", "validation": "validation", "valid": "validation", "val": "validation",
@@ -60,10 +60,8 @@ def write_tasks(name: str, data: Path, place: Path) -> Tasks:
     folder = place / "tasks"
     folder.mkdir(parents=True, exist_ok=True)
     subject = name.removeprefix("mmlu_") if name.startswith("mmlu_") else None
-    own = harness_tasks() / "mmlu" / "default"
-    known = frozenset(path.stem.removeprefix("mmlu_") for path in own.glob("mmlu_*.yaml"))
-    if name == "mmlu" or subject in known or subject in files_of(data):
-        subjects, notes = read_mmlu(data, known, subject)
+    if name == "mmlu" or (subject and has_subject(data, subject)):
+        subjects, notes = read_mmlu(data, subject)
         for each in subjects:
             _write_subject(each, folder, place / "data")
         named = {f"mmlu_{each.name}": each.name.replace("_", " ") for each in subjects}

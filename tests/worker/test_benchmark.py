@@ -165,7 +165,7 @@ class TestBadFolders:
 
     def test_subjects_that_mmlu_has_and_the_folder_has_not_are_told(self, tmp_path):
         tasks = write_tasks("mmlu", mmlu_folder.write(tmp_path / "mmlu", 3), tmp_path / "place")
-        assert tasks.notes[0].startswith("54 of MMLU's 57 subjects are not in mmlu: abstract_algebra, ")
+        assert tasks.notes[0].startswith("54 subjects are not in mmlu, of MMLU's 57: abstract_algebra, ")
         own = tmp_path / "own"
         (own / "test").mkdir(parents=True)
         (own / "test" / "ward_rules_test.csv").write_text("question,A,B,C,D,answer\nWho?,a,b,c,d,B\n")
@@ -173,7 +173,7 @@ class TestBadFolders:
         assert tasks.notes == () and tasks.names == ("mmlu_ward_rules",)
 
     def test_a_folder_without_anything(self, tmp_path):
-        with pytest.raises(UserError, match="holds no MMLU subject"):
+        with pytest.raises(UserError, match="holds no table of a subject"):
             write_tasks("mmlu", tmp_path, tmp_path / "place")
         with pytest.raises(UserError, match="is no folder"):
             write_tasks("mmlu", tmp_path / "nowhere", tmp_path / "place")
