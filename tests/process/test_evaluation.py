@@ -157,6 +157,41 @@ def test_pause_holds_between_two_steps_and_cancel_keeps_the_answers(tiny_model, 
     assert count(job) == 2 * ROWS
 
 
+@posix
+@pytest.mark.timeout(300)
+def test_a_benchmark_that_is_killed_ends_with_the_same_figures(tiny_model, tmp_path, studio_home):
+    from worker import mmlu_folder
+
+    data = mmlu_folder.write(tmp_path / "mmlu", questions=100)
+    benchmark = {"name": "mmlu", "data": str(data), "limit": None, "shots": 1}
+    workers = Workers()
+
+    def phases(job: jobs.Job) -> list[str]:
+        return [event["phase"] for event in job.events() if event["type"] == "phase"]
+
+    whole = new_job(tmp_path / "whole", tiny_model, test=None, benchmark=benchmark)
+    assert workers.finish(whole).state == "finished"
+    broken = new_job(tmp_path / "broken", tiny_model, test=None, benchmark=benchmark)
+    cache = broken.folder / "benchmark" / "model-0_rank0.db"
+    sizes = []
+    for more in (1, 40_000, 80_000):
+        process = workers.start(broken)
+        size = cache.stat().st_size if cache.exists() else 0
+        until(lambda size=size, more=more, process=process: not process.is_alive() or (
+            cache.exists() and cache.stat().st_size >= size + more))
+        assert process.is_alive()
+        process.kill()
+        process.join()
+        sizes.append(cache.stat().st_size)
+    assert sizes == sorted(sizes) and sizes[-1] > sizes[0]
+    assert workers.finish(broken).state == "finished"
+    assert scores(broken)["benchmarks"] == scores(whole)["benchmarks"]
+    for number in (0, 1):
+        kept = [files.read_json(job.folder / "benchmark" / f"model-{number}.json") for job in (whole, broken)]
+        assert kept[0] is not None and kept[0]["samples"] == kept[1]["samples"]
+    assert phases(broken)[-1] == "MMLU: again"
+
+
 def test_the_test_file_may_change_or_go_once_the_items_are_written(tiny_model, tmp_path, studio_home):
     job = new_job(tmp_path / "job", tiny_model, max_new_tokens=2)
     job.start()
