@@ -1,4 +1,7 @@
-"""Is a tuned model really better? Ten minutes of LoRA on Hindi questions, told by rows that were held out."""
+"""Is a tuned model really better? Ten minutes of LoRA on Hindi questions, told by rows that were held out.
+
+It takes too long for the suite: python -m pytest -s tests/e2e/gain_trial.py
+"""
 
 from __future__ import annotations
 
