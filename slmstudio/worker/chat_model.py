@@ -54,6 +54,8 @@ class ChatModel:
             settings = llama_cpp.llama_context_default_params()
             settings.n_ctx, settings.n_batch = context_length, min(BATCH_TOKENS, context_length)
             settings.n_ubatch = settings.n_batch
+            if gpu_layers == 0:  # on the CPU it reads a prompt a third faster, and draws tokens half as fast
+                settings.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
             settings.n_threads, settings.n_threads_batch = _threads(busy=False)
             self.context = llama_cpp.llama_init_from_model(self.model, settings)
             if not self.context:
