@@ -102,6 +102,8 @@ class ExportsModel(QAbstractTableModel):
         texts = parity.get("texts") or parity.get("prompts")
         if column == TOKENS and isinstance(texts, int):
             differ = parity.get("token_ids_differ") or 0
+            if not differ:  # short, or the type beside it is cut
+                return self.tr("all {all}").format(all=f"{texts:,}")
             return self.tr("{equal} of {all}").format(equal=f"{texts - differ:,}", all=f"{texts:,}")
         if column == TOP1 and isinstance(parity.get("top1"), (int, float)):
             return f"{100 * parity['top1']:.1f} %"

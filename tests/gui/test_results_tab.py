@@ -157,7 +157,7 @@ def test_export_with_its_proof_and_chat(qtbot, tab, finished_run, session, play)
     qtbot.waitUntil(lambda: len(tab.details.exports.exports.exports) == 2, timeout=15_000)
     model = tab.details.exports.exports
     assert [model.index(row, 0).data() for row in range(2)] == ["Q4_K_M", "Q8_0"]  # by size: the fake's
-    assert model.index(0, TOKENS).data() == "60 of 60" and model.index(0, PROOF).data() == "proven"
+    assert model.index(0, TOKENS).data() == "all 60" and model.index(0, PROOF).data() == "proven"
     (made,) = (job.folder / "jobs").iterdir()
     assert Job(made).request()["types"] == ["Q8_0", "Q4_K_M"] and Job(made).request()["kind"] == "export"
     asked: list = []
