@@ -30,8 +30,8 @@ def evaluate(
                                                        "lm_eval.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with the benchmark's files.")] = None,
     shots: Annotated[int | None, typer.Option(help="Few-shot examples; the benchmark's own number by default.")] = None,
-    against: Annotated[list[str] | None, typer.Option(help="Another model to compare with. May be given several "
-                                                           "times.")] = None,
+    against: Annotated[list[str] | None, typer.Option(help="Another model, run or GGUF file to compare with. May be "
+                                                           "given several times.")] = None,
     exports: Annotated[bool, typer.Option(help="Evaluate the run's GGUF files too.")] = False,
     judge: Annotated[str | None, typer.Option(help="Model folder or GGUF file that compares the answers.")] = None,
     rubric: Annotated[Path | None, typer.Option(help="Text file: what the judge looks for.")] = None,
@@ -44,11 +44,13 @@ def evaluate(
 
     Every batch of answers is kept: an evaluation that was cut off goes on when its folder is given.
     """
+    from slmstudio.core.evaluation.request_models import model_at, with_own_name
+
     found = _job_of(run_or_model)
     if found is None:
         request, run = _request(run_or_model, exports)
         for name in against or []:
-            request["models"].append(_with_own_name(_model(name), request["models"]))
+            request["models"].append(with_own_name(model_at(name), [model["name"] for model in request["models"]]))
         request.update({key: value for key, value in (("system", system), ("max_new_tokens", max_new_tokens))
                         if value is not None})
         _choose_rows(request, test, limit, seed, benchmark)
@@ -56,7 +58,7 @@ def evaluate(
             request["benchmark"] = {"name": benchmark, "data": str(data.absolute()) if data else None, "limit": limit,
                                     "shots": shots}
         if judge:
-            request["judge"] = {**_model(judge), "rubric": _read(rubric) if rubric else RUBRIC}
+            request["judge"] = {**model_at(judge), "rubric": _read(rubric) if rubric else RUBRIC}
         found = _created(request, run)
     return _carry_out(found, as_json)
 
@@ -70,40 +72,14 @@ def _job_of(text: str) -> jobs.Job | None:
 def _request(text: str, exports: bool) -> tuple[dict[str, Any], Path | None]:
     """A request for a run, or for a model alone; and the run."""
     from slmstudio.core.evaluation import request
+    from slmstudio.core.evaluation.request_models import model_at
 
     path = Path(text)
     if (path / jobs.RUN).is_file():
         return request.propose(path, exports), path.absolute()
-    return {"kind": "evaluate", "test": None, "limit": None, "seed": 0, "benchmark": None, "models": [_model(text)],
+    return {"kind": "evaluate", "test": None, "limit": None, "seed": 0, "benchmark": None, "models": [model_at(text)],
             "train_file": None, "train_split": None, "system": None, "max_new_tokens": TOKENS, "precision": "fp32",
             "batch_size": None, "judge": None}, None
-
-
-def _model(text: str) -> dict[str, Any]:
-    """What a path, or "starter", names.
-
-    Raises:
-        UserError: nothing that can be evaluated.
-    """
-    path = Path(text)
-    if text == "starter" and not path.exists():
-        from slmstudio.core import quickstart
-
-        return {"name": "starter", "model": str(quickstart.prepare_starter().path), "adapter": None, "gguf": None}
-    if path.suffix.lower() == ".gguf" and path.is_file():
-        return {"name": path.stem, "model": None, "adapter": None, "gguf": str(path.absolute())}
-    if (path / "config.json").is_file():
-        return {"name": path.absolute().name, "model": str(path.absolute()), "adapter": None, "gguf": None}
-    raise UserError(f"{text} is nothing that can be evaluated.", "It is no run, model folder or GGUF file.",
-                    "slmstudio runs lists the runs.")
-
-
-def _with_own_name(model: dict[str, Any], others: list[dict[str, Any]]) -> dict[str, Any]:
-    """The model under a name that no other has."""
-    taken, name, number = {other["name"] for other in others}, model["name"], 2
-    while name in taken:
-        name, number = f"{model['name']} ({number})", number + 1
-    return {**model, "name": name}
 
 
 def _choose_rows(request: dict[str, Any], test: Path | None, limit: int | None, seed: int,

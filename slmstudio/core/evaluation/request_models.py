@@ -1,0 +1,61 @@
+"""Models that a person names by a path, in the form in which a request holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import jobs
+from slmstudio.core.errors import UserError
+from slmstudio.core.run import adjust, folder
+from slmstudio.core.run.config import RunConfig
+
+STARTER = "starter"
+
+
+def model_at(place: Path | str) -> dict[str, Any]:
+    """What a path names: the result of a run, a model folder, a GGUF file, or with "starter" the starter model.
+
+    Returns:
+        {"name", "model", "adapter", "gguf"} as in a request.
+
+    Raises:
+        UserError: it is nothing that can be evaluated, or a run without a result.
+    """
+    path = Path(place)
+    if str(place) == STARTER and not path.exists():
+        from slmstudio.core import quickstart
+
+        return {"name": STARTER, "model": str(quickstart.prepare_starter().path), "adapter": None, "gguf": None}
+    if path.suffix.lower() == ".gguf" and path.is_file():
+        return {"name": path.stem, "model": None, "adapter": None, "gguf": str(path.absolute())}
+    if (path / jobs.RUN).is_file():
+        return _result_of(path.absolute())
+    if (path / "config.json").is_file():
+        return {"name": path.absolute().name, "model": str(path.absolute()), "adapter": None, "gguf": None}
+    raise UserError(f"{place} is nothing that can be evaluated.", "It is no run, model folder or GGUF file.",
+                    "slmstudio runs lists the runs.")
+
+
+def _result_of(run: Path) -> dict[str, Any]:
+    config = adjust.apply(RunConfig.from_dict(jobs.Job(run).request()), run)
+    result = folder.result_folder(run)
+    if result is None:
+        raise UserError(f"{config.name} has no result yet.", "It was not finished, or its result was deleted.",
+                        "Finish the run first, or choose another one.")
+    is_adapter = result.name == folder.ADAPTER
+    return {"name": config.name, "model": str(Path(config.model).absolute()) if is_adapter else str(result),
+            "adapter": str(result) if is_adapter else None, "gguf": None}
+
+
+def with_own_name(model: Mapping[str, Any], others: Iterable[str]) -> dict[str, Any]:
+    """The model under a name that none of the others has.
+
+    >>> with_own_name({"name": "base"}, ["base", "base (2)"])
+    {'name': 'base (3)'}
+    """
+    taken, name, number = set(others), str(model["name"]), 2
+    while name in taken:
+        name, number = f"{model['name']} ({number})", number + 1
+    return {**model, "name": name}
