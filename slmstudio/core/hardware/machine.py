@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from slmstudio.core.hardware import nvml
+from slmstudio.core.hardware import nvml, wsl
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def read_machine() -> Machine:
     gpus, gpu_reason = read_gpus()
     logical = psutil.cpu_count() or 1
     return Machine(platform.system(), cpu_name, psutil.cpu_count(logical=False) or logical, logical, memory.total,
-                   memory.available, gpus, cpu_bf16, is_wsl(), gpu_reason)
+                   memory.available, gpus, cpu_bf16, wsl.is_wsl(), gpu_reason)
 
 
 def read_gpus() -> tuple[tuple[Gpu, ...], str]:
@@ -80,11 +80,6 @@ def read_gpus() -> tuple[tuple[Gpu, ...], str]:
         free = None if total is None or used is None else total - used
         gpus.append(Gpu(monitor.index, monitor.name, total, free, monitor.compute_capability))
     return tuple(gpus), reason
-
-
-def is_wsl() -> bool:
-    """Whether this is Linux inside Windows: Microsoft's kernel names itself so."""
-    return "microsoft" in platform.release().lower()
 
 
 def disk_free(path: Path) -> int:

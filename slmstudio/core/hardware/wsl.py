@@ -1,0 +1,104 @@
+"""What differs where Linux runs inside Windows (WSL), and what to do about it.
+
+Every fact is read from files below a `root`, so that a tree of files can stand for such a machine. As Microsoft
+documents them: the driver belongs into Windows alone, and its libraries appear in /usr/lib/wsl/lib; WSL gets half of the
+machine's memory unless .wslconfig says otherwise; files on Windows' drives are reached through a slow protocol.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.hardware.mounts import file_system
+from slmstudio.core.words import format_bytes
+
+LITTLE_MEMORY = 16 * 1024**3
+"""Below so many bytes the share that WSL was given is worth a word."""
+WINDOWS_DRIVES = frozenset({"9p", "drvfs", "virtiofs"})
+DRIVER_LIBRARY = "usr/lib/wsl/lib/libcuda.so.1"
+_ROOT = Path("/")
+
+
+def is_wsl(root: Path = _ROOT, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether this is Linux inside Windows: Microsoft's kernel names itself so; one's own leaves WSL_INTEROP."""
+    kernel = _read(root / "proc/sys/kernel/osrelease") + _read(root / "proc/version")
+    return "microsoft" in kernel.lower() or bool(kernel and environ.get("WSL_INTEROP"))
+
+
+def is_first_version(root: Path = _ROOT) -> bool:
+    """Whether it is WSL 1, which has no kernel of its own: "4.4.0-19041-Microsoft", with a capital letter."""
+    return re.search(r"-Microsoft\b", _read(root / "proc/sys/kernel/osrelease")) is not None
+
+
+def on_windows_drive(folder: Path, root: Path = _ROOT) -> bool:
+    """Whether `folder` lies on a drive of Windows, as /mnt/c does. Ask only where `is_wsl()`."""
+    return file_system(folder, root) in WINDOWS_DRIVES
+
+
+def findings(place: Path, root: Path = _ROOT, environ: Mapping[str, str] = os.environ) -> list[UserError]:
+    """What a person should know or mend; nothing where this is no WSL.
+
+    The `what` of a finding is the same each time, so that it can be told once.
+
+    Args:
+        place: the folder with runs and models, absolute.
+    """
+    if not is_wsl(root, environ):
+        return []
+    if is_first_version(root):
+        return [UserError("This is WSL 1, which SLM Studio does not support.",
+                          "It reaches no graphics card, and its files are slow.",
+                          "In PowerShell, convert it to WSL 2: wsl --set-version NAME 2 "
+                          "(wsl --list --verbose shows the names).")]
+    found = [_no_driver(root), slow_place(place, root), _little_memory(root)]
+    return [finding for finding in found if finding is not None]
+
+
+def slow_place(place: Path, root: Path = _ROOT) -> UserError | None:
+    """What to say of a place that lies on a drive of Windows. Ask only where `is_wsl()`."""
+    if not on_windows_drive(place, root):
+        return None
+    return UserError("Runs and models are kept on a drive of Windows, which is slow from inside WSL.",
+                     f"{place} is reached through Windows: models load and checkpoints are written many times slower.",
+                     "Choose a folder on the Linux side in Settings, for example below your home folder.")
+
+
+def _no_driver(root: Path) -> UserError | None:
+    if (root / DRIVER_LIBRARY).exists():
+        return None
+    return UserError("No NVIDIA driver of Windows reaches WSL.", f"/{DRIVER_LIBRARY} is missing.",
+                     "If this machine has an NVIDIA card: install NVIDIA's driver in Windows, then run wsl --shutdown "
+                     "in PowerShell and start again. Never install a Linux driver inside WSL: it would take its place.")
+
+
+def _little_memory(root: Path) -> UserError | None:
+    match = re.search(r"^MemTotal:\s+(\d+) kB", _read(root / "proc/meminfo"), re.MULTILINE)
+    if match is None or (total := int(match[1]) * 1024) >= LITTLE_MEMORY or _memory_is_set(root):
+        return None
+    # Half of the machine's was given: so half as much again leaves Windows a quarter.
+    more = max(2, round(1.5 * total / 1024**3))
+    return UserError("WSL has only a part of this machine's memory.",
+                     f"It has {format_bytes(total)}; Windows gives it half of what there is unless told otherwise.",
+                     f"If the machine has more, write these two lines into the file .wslconfig in your Windows user "
+                     f"folder: [wsl2] and, below it, memory={more}GB. Then run wsl --shutdown in PowerShell and start "
+                     "again.")
+
+
+def _memory_is_set(root: Path) -> bool:
+    """Whether a user of Windows chose WSL's memory already."""
+    try:
+        files = list((root / "mnt/c/Users").glob("*/.wslconfig"))
+    except OSError:
+        return False
+    return any(re.search(r"^\s*memory\s*=", _read(file), re.MULTILINE | re.IGNORECASE) for file in files)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
