@@ -1,6 +1,7 @@
 """Where things are kept.
 
-`SLMSTUDIO_HOME` puts everything below one folder; without it each system's own places are used.
+`SLMSTUDIO_HOME` puts everything below one folder. Without it, the folder that was chosen in the program (`place`) is
+used, and where none was, the system's own place.
 """
 
 from __future__ import annotations
@@ -8,15 +9,52 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from slmstudio.core import files
+from slmstudio.core.errors import UserError, from_os_error
+
 
 def home() -> Path:
-    """The folder that holds the user's runs, models and datasets."""
+    """The folder that holds the user's runs, models and datasets.
+
+    Raises:
+        UserError: one was chosen, and the note of it cannot be read. To use another one then would look like a loss.
+    """
     override = os.environ.get("SLMSTUDIO_HOME")
-    if override:
-        return Path(override)
+    return Path(override) if override else chosen_home() or usual_home()
+
+
+def usual_home() -> Path:
+    """The system's own place for a program's data."""
     import platformdirs
 
     return Path(platformdirs.user_data_dir("slmstudio", appauthor=False))
+
+
+def place_file() -> Path:
+    """Remembers which folder was chosen. It lies outside of it, among the user's configuration files."""
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("slmstudio", appauthor=False)) / "place.json"
+
+
+def chosen_home() -> Path | None:
+    """The folder that was chosen in the program, or None.
+
+    Raises:
+        UserError: place.json cannot be read.
+    """
+    file = place_file()
+    try:
+        state = files.read_json(file)
+        if state is None and not os.path.lexists(file):
+            return None
+    except OSError as error:
+        raise from_os_error(error, "read where your runs and models are kept") from error
+    folder = (state or {}).get("folder")
+    if not isinstance(folder, str) or not os.path.isabs(folder):
+        raise UserError(f"{file} does not say where your runs and models are kept.", "The file is damaged.",
+                        "Choose their folder again, or delete this file to use the usual one.")
+    return Path(folder)
 
 
 def runs_dir() -> Path:
@@ -38,6 +76,11 @@ def chats_dir() -> Path:
 def evaluations_dir() -> Path:
     """Evaluations of models that are no run's; those of a run lie in its own folder."""
     return home() / "evaluations"
+
+
+def benchmarks_dir() -> Path:
+    """Data sets of benchmarks that were fetched."""
+    return home() / "benchmarks"
 
 
 def votes_file() -> Path:
