@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio import cli_chat, cli_evaluate, cli_exports, cli_report, cli_runs, cli_serve
+from slmstudio import cli_chat, cli_evaluate, cli_exports, cli_place, cli_report, cli_runs, cli_serve
 from slmstudio.cli_progress import Follower, print_error, print_json, print_table
-from slmstudio.core import jobs
+from slmstudio.core import jobs, place
 from slmstudio.core.errors import Problem, UserError
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.add_typer(cli_chat.app)
 app.add_typer(cli_serve.app)
 app.add_typer(cli_evaluate.app)
 app.add_typer(cli_report.app)
+app.add_typer(cli_place.app)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
 
@@ -39,6 +40,8 @@ def main(arguments: list[str]) -> int:
     """Run one command and return its exit status."""
     as_json = "--json" in arguments
     try:
+        if arguments[:1] != ["place"] and "--help" not in arguments:
+            place.require()
         return int(app(arguments, standalone_mode=False) or 0)
     except UserError as error:
         print_error(error, as_json)

@@ -28,6 +28,8 @@ class Settings:
         runs_columns: fields of a run that the Results table shows; empty for its own choice.
         runs_sort: the field that it is sorted by, with a "-" before it for falling; "" for the newest first.
         runs_filter: the line that it is filtered by.
+        welcomed: the welcome page was answered; F1 opens it again.
+        told: `what` of the notes on this machine that were shown at a start, and need not be again.
         unknown: keys of a newer version, kept so that going back and forth loses nothing.
     """
 
@@ -41,6 +43,8 @@ class Settings:
     runs_columns: list[str] = field(default_factory=list)
     runs_sort: str = ""
     runs_filter: str = ""
+    welcomed: bool = False
+    told: list[str] = field(default_factory=list)
     unknown: dict[str, Any] = field(default_factory=dict)
 
     def remember_model(self, folder: Path) -> None:

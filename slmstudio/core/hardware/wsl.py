@@ -1,8 +1,8 @@
 """What differs where Linux runs inside Windows (WSL), and what to do about it.
 
-Every fact is read from files below a `root`, so that a tree of files can stand for such a machine. As Microsoft
-documents them: the driver belongs into Windows alone, and its libraries appear in /usr/lib/wsl/lib; WSL gets half of the
-machine's memory unless .wslconfig says otherwise; files on Windows' drives are reached through a slow protocol.
+Every fact is read from files below a `root`, so that a tree of files can stand for such a machine. As Microsoft says,
+the driver belongs into Windows alone, and its libraries appear in /usr/lib/wsl/lib; WSL gets half of the memory unless
+.wslconfig says otherwise; and files on Windows' drives are reached through a slow protocol.
 """
 
 from __future__ import annotations

@@ -1,0 +1,63 @@
+"""The folder with runs and models in the terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from slmstudio.cli_progress import print_json, print_table
+from slmstudio.core import paths, words
+from slmstudio.core import place as core_place
+from slmstudio.core.errors import UserError, from_os_error
+
+app = typer.Typer()
+
+
+@app.command()
+def place(
+    folder: Annotated[Path | None, typer.Argument(help="Keep everything here from now on: an empty folder, or one "
+                                                       "that SLM Studio kept things in before.")] = None,
+    usual: Annotated[bool, typer.Option("--usual", help="Go back to the system's own place.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+) -> int:
+    """Show or change where runs, models and chats are kept. Windows that are open must be started again."""
+    stays = ""
+    if folder is not None or usual:
+        stays = core_place.change(folder or paths.usual_home())
+    else:
+        core_place.require()
+    home = core_place.absolute(paths.home())
+    free = _free(home)
+    warnings = _warnings(home, free)
+    if as_json:
+        print_json({"folder": str(home), "fixed": core_place.is_fixed(), "stays": stays,
+                    "warnings": [warning.to_dict() for warning in warnings]})
+        return 0
+    print_table("Where runs, models and chats are kept", [
+        ("Folder", str(home)), ("Kept there", ", ".join(core_place.kept(home)) or "nothing yet"),
+        ("Free", words.format_bytes(free))])
+    if stays:
+        print(f"\n{stays}")
+    for warning in warnings:
+        print(f"note: {warning}", file=sys.stderr)
+    return 0
+
+
+def _free(home: Path) -> int:
+    from slmstudio.core.hardware.machine import disk_free
+
+    try:
+        return disk_free(home)
+    except OSError as error:
+        raise from_os_error(error, "ask for the room on the disk") from error
+
+
+def _warnings(home: Path, free: int) -> list[UserError]:
+    from slmstudio.core.hardware import wsl
+
+    notes = core_place.notes(home, free)
+    told = {note.what for note in notes}
+    return notes + [finding for finding in wsl.findings(home) if finding.what not in told]
