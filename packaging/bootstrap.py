@@ -2,11 +2,14 @@
 """Set SLM Studio up on this machine, then open its window. Needs Python 3.11 or newer and nothing else.
 
 python3 packaging/bootstrap.py          set up what is missing, then open the window
-python3 packaging/bootstrap.py setup    only set up
+python3 packaging/bootstrap.py start    the same for a double-click: what is missing is set up in a small window
+python3 packaging/bootstrap.py setup    only set up; --json tells the progress in JSON lines
+python3 packaging/bootstrap.py command WORDS    a command of the program, as in: command runs --json
 python3 packaging/bootstrap.py test     set up, then lint, check types and run the tests; further words go to pytest
 
-Everything goes into .venv beside this folder. A second call finds it complete and opens the window at once; a call
-after an interrupted one goes on where that one stopped.
+In a checkout everything goes into .venv beside this folder; an installed program keeps it where installed.json says.
+SLMSTUDIO_ENVIRONMENT names another folder. A second call finds it complete and opens the window at once; a call after
+an interrupted one goes on where that one stopped.
 
 An old Python must be able to read this file, so that it can say that it is old: no annotations newer than 3.6 here.
 The real work is in setup_environment.py and is imported only when there is some.
@@ -18,38 +21,80 @@ import os
 import sys
 
 OLDEST_PYTHON = (3, 11)
-RECIPE = 1  # raise it when a step does something else with the same requirements
+RECIPE = 2  # raise it when a step does something else with the same requirements
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-VENV = os.path.join(ROOT, ".venv")
+FIRST_RUN = "my-first-run"  # in the current folder
+NOT_SET_UP = "SLM Studio is not set up yet. Run: slmstudio setup"
+
+
+def installed() -> "dict[str, str]":
+    """How this program was installed, from its own note; empty in a checkout."""
+    try:
+        with open(os.path.join(ROOT, "installed.json"), encoding="utf-8") as file:
+            note = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def environment_folder() -> str:
+    """Where the Python environment is, or is to be made."""
+    chosen, note = os.environ.get("SLMSTUDIO_ENVIRONMENT"), installed()
+    if chosen:
+        return os.path.abspath(chosen)
+    if not note:
+        return os.path.join(ROOT, ".venv")
+    if note.get("environment") == "beside":
+        return os.path.join(os.path.dirname(ROOT), "environment")
+    home = os.path.expanduser("~")
+    if os.name == "nt":
+        data = os.environ.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
+    elif sys.platform == "darwin":
+        data = os.path.join(home, "Library", "Application Support")
+    else:
+        data = os.environ.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share")
+    return os.path.join(data, "slmstudio", "environment")
+
+
+VENV = environment_folder()
 SCRIPTS = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin")
 PYTHON = os.path.join(SCRIPTS, "python.exe" if os.name == "nt" else "python")
-FIRST_RUN = "my-first-run"  # in the current folder
 STAMPS = os.path.join(VENV, "bootstrap.json")
+NO_CHAT = os.path.join(VENV, "chat-engine.txt")  # why llama.cpp is missing; the program shows it
 
 
 def main(arguments: "list[str]") -> int:
     """Returns the exit status: 0, or 2 when the person has to do something first, or that of the tests."""
-    command = arguments[0] if arguments else "run"
-    if command not in ("run", "setup", "test") or (command != "test" and len(arguments) > 1):
+    command, words = (arguments[0], arguments[1:]) if arguments else ("run", [])
+    allowed = {"run": (), "setup": ("--json",)}
+    unknown = command not in ("run", "setup", "start", "command", "test")
+    if unknown or (command in allowed and any(word not in allowed[command] for word in words)):
         print(__doc__, file=sys.stdout if command in ("-h", "--help") else sys.stderr)
         return 0 if command in ("-h", "--help") else 2
     sentence = too_old(sys.version_info[:3])
     if sentence:
         print(sentence, file=sys.stderr)
         return 2
+    if command == "command":
+        return run_command(words)
+    if command == "start" and not is_ready(False) and has_screen() and has_tkinter():
+        import setup_window
+
+        return setup_window.main(sys.modules[__name__])
     with_tests = command == "test"
-    if not is_ready(with_tests):
+    again = command == "setup" and os.path.exists(NO_CHAT)
+    if "--json" in words or again or not is_ready(with_tests):
         import setup_environment
 
-        status = setup_environment.set_up(sys.modules[__name__], with_tests)
-        if status != 0:
+        status = setup_environment.set_up(sys.modules[__name__], with_tests, as_json="--json" in words)
+        if status != 0 or "--json" in words:
             return status
     if with_tests:
-        return run_checks(arguments[1:])
+        return run_checks(words)
     if command == "setup":
         print("SLM Studio is set up. " + how_to_open())
         return 0
-    return open_window()
+    return open_window(words if command == "start" else [])
 
 
 def too_old(version: "tuple[int, ...]") -> str:
@@ -92,7 +137,7 @@ def site_packages(tag: str) -> str:
 
 
 def environment_python() -> str:
-    """The version of .venv's Python, as in "3.11"; empty when .venv is missing, half made, moved or without Python."""
+    """The version of the environment's Python, as in "3.11"; empty when it is missing, half made, moved or broken."""
     try:
         with open(os.path.join(VENV, "pyvenv.cfg"), encoding="utf-8") as file:
             settings = dict(line.strip().split(" = ", 1) for line in file if " = " in line)
@@ -122,8 +167,9 @@ def step_keys(with_tests: bool) -> "dict[str, str]":
         "requirements": read("packaging/requirements.txt"),
         "llama": requirement("llama-cpp-python"),
         "converter": read("packaging/requirements-converter.txt"),
-        "program": read("pyproject.toml"),
+        "program": ROOT + read("pyproject.toml") + read("slmstudio/__init__.py"),
     }
+    sources["check"] = "".join(sources.values())
     if with_tests:
         sources["tests"] = read("packaging/requirements-dev.txt")
     common = "{} {} ".format(RECIPE, environment_python())
@@ -149,13 +195,40 @@ def has_screen() -> bool:
     return not sys.platform.startswith("linux") or any(os.environ.get(name) for name in names)
 
 
-def open_window() -> int:
-    """Become the window's process, or without a screen the quickstart's; on Windows, wait for it."""
-    command = [PYTHON, "-P", "-m", "slmstudio"]  # -P: nothing in the current folder may stand in for a package
+def has_tkinter() -> bool:
+    from importlib.util import find_spec
+
+    # tkinter needs an X server: a platform plug-in of Qt alone is no screen for it.
+    shows = not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY"))
+    return shows and find_spec("_tkinter") is not None and find_spec("tkinter") is not None
+
+
+def open_window(words: "list[str]") -> int:
+    """Become the window's process, or without a screen the quickstart's; on Windows, leave the window to itself."""
     if not has_screen():
         print("There is no screen here, so no window opens. The quickstart runs instead, in the folder " + FIRST_RUN)
         sys.stdout.flush()
-        command += ["quickstart", "--out", FIRST_RUN]
+        words = ["quickstart", "--out", FIRST_RUN]
+    if os.name == "nt":
+        import subprocess
+
+        # Without a console: a double-click shall open one window, not two.
+        subprocess.Popen([os.path.join(SCRIPTS, "pythonw.exe"), "-P", "-m", "slmstudio"] + words)
+        return 0
+    return become(words)
+
+
+def run_command(words: "list[str]") -> int:
+    """A command of the program in the terminal. Setting up again is the bootstrap's own."""
+    if not is_ready(False):
+        print(NOT_SET_UP, file=sys.stderr)
+        return 2
+    return become(words)
+
+
+def become(words: "list[str]") -> int:
+    """Be the program from here on: its process replaces this one where the system can do that."""
+    command = [PYTHON, "-P", "-m", "slmstudio"] + words  # -P: nothing in the current folder may stand in for a package
     if os.name == "nt":
         import subprocess
 

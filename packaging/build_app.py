@@ -5,26 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from setup_wheels import CARRIED, MANIFEST, version_of
+
 ROOT = Path(__file__).resolve().parent.parent
 FORMAT = 1  # of installed.json; bootstrap.py reads it
-MANIFEST = "manifest.sha256"
 FOLDERS = ("slmstudio", "resources")
 FILES = ("pyproject.toml", "README.md", "CHANGELOG.md", "packaging/bootstrap.py", "packaging/requirements.txt",
          "packaging/requirements-converter.txt")
+SOURCE_ONLY = ("rouge_score", "sqlitedict", "word2number")  # pure Python of which the index has no wheel
 
 
 def version() -> str:
-    """The program's version, from the only place that says it."""
-    found = re.search(r'^__version__ = "(.+)"$', (ROOT / "slmstudio" / "__init__.py").read_text("utf-8"), re.MULTILINE)
-    if found is None:
-        raise SystemExit("slmstudio/__init__.py names no version.")
-    return found[1]
+    """The program's version."""
+    return version_of(ROOT)
 
 
 def copy_application(target: Path, how: str, environment: str) -> None:
@@ -40,10 +38,19 @@ def copy_application(target: Path, how: str, environment: str) -> None:
     (target / "packaging").mkdir()
     for path in [*map(Path, FILES), *(path.relative_to(ROOT) for path in (ROOT / "packaging").glob("setup_*.py"))]:
         shutil.copyfile(ROOT / path, target / path)
+    wheels_of_source(target.joinpath(*CARRIED))
     note = {"format": FORMAT, "version": version(), "how": how, "environment": environment}
     (target / "installed.json").write_text(json.dumps(note, indent=1) + "\n", "utf-8")
     for path in target.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def wheels_of_source(target: Path) -> None:
+    """Make the wheels that the index lacks, so that nobody's set-up has to build a package from its source."""
+    lines = (ROOT / "packaging" / "requirements.txt").read_text("utf-8").splitlines()
+    pins = [line.split(" ")[0] for line in lines if line.split("==")[0].replace("-", "_") in SOURCE_ONLY]
+    run([sys.executable, "-m", "pip", "wheel", "--disable-pip-version-check", "--no-deps", "--wheel-dir", str(target),
+         *pins])
 
 
 def write_manifest(folder: Path) -> Path:

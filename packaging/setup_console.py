@@ -1,98 +1,129 @@
-"""What a person sees while the set-up works: one line a step, and clear words when it cannot go on."""
+"""What a person sees while the set-up works, and the running of its commands with their output in a log file."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+from setup_causes import cause_of
 
 TAIL_LINES = 12
-AGAIN = "Then run the same command again: it goes on where it stopped."
-# Looked for in the output of a command that failed; the first that is found is told.
-CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("no space left on device", "errno 28", "not enough space on the disk", "disk quota exceeded"),
-     "The disk is full. Free some gigabytes"),
-    (("certificate_verify_failed", "sslerror", "invalid peer certificate"),
-     "The package index shows a certificate that this machine does not trust, as behind a company proxy. "
-     "Set PIP_CERT to the file with the company's certificate"),
-    (("proxyerror", "407 proxy", "tunnel connection failed"),
-     "The proxy refused the connection. Check the address and the password in HTTPS_PROXY"),
-    (("name resolution", "getaddrinfo failed", "failed to establish a new connection", "network is unreachable",
-      "connecttimeout", "readtimeout", "timed out", "dns error", "connection refused", "connection aborted",
-      "connection reset", "could not resolve"),
-     "The package index cannot be reached. Connect this machine to the network, or set PIP_FIND_LINKS to a folder "
-     "with the packages"),
-    (("do not match the hashes", "content-length", "incompleteread", "badzipfile", "is invalid", "hash mismatch",
-      "file is not a zip file"),
-     "A downloaded file is damaged. Run `.venv/bin/python -m pip cache purge`"),
-    (("content-type: text/html", "<html", "<!doctype html"),
-     "A web page came instead of a package, as from a proxy or a log-in page of the network. Log in to the network"),
-    (("permission denied", "access is denied", "errno 13"),
-     "Permission was refused. Give yourself the right to write to this folder, and close programs that use it"),
-    (("killed signal", "fatal error: killed", "cannot allocate memory", "out of memory"),
-     "Memory ran out while compiling. Close other programs, or set CMAKE_BUILD_PARALLEL_LEVEL=1"),
-    (("cmake error", "failed building wheel", "failed-wheel-build", "no cmake_c_compiler", "unable to find a compiler"),
-     "Compiling failed. Install a C++ compiler (Debian and Ubuntu: apt install g++ make; Windows: Visual Studio "
-     "Build Tools with the C++ workload)"),
-    (("no matching distribution", "could not find a version"),
-     "The package index offers no build for this machine and Python "
-     f"{sys.version_info.major}.{sys.version_info.minor}. Delete .venv and use another Python, 3.11 to 3.13"),
-)
+NO_CONSOLE = 0x08000000  # Windows: no console window of its own
+LIFE_SECONDS = 1.0  # between two signs of life
 
 
 class Stop(Exception):
     """The set-up cannot go on. The text says what happened, why, and what to do."""
 
 
-def cause_of(output: str) -> str:
-    """Why a command failed, and what to do, from what it printed; a general remark when the cause is not known."""
-    lowered = output.lower()
-    for signs, sentence in CAUSES:
-        if any(sign in lowered for sign in signs):
-            return f"{sentence}. {AGAIN}"
-    return f"The last lines of the log say why. {AGAIN}"
+class Terminal:
+    """One line a step, for people."""
+
+    def __init__(self) -> None:
+        self._head, self._live = "", sys.stdout.isatty()
+
+    def plan(self, steps: Sequence[str], log: Path) -> None:
+        pass
+
+    def step(self, number: int, total: int, title: str, notice: str) -> None:
+        self._head = f"[{number}/{total}] {title} … " + (f"({notice}) " if notice else "")
+        print(self._head, end="", flush=True)
+
+    def life(self, number: int, text: str, seconds: float) -> None:
+        if self._live and self._head:
+            width = shutil.get_terminal_size().columns - 1
+            print("\r" + f"{self._head}{seconds:.0f} s  {text}"[:width].ljust(width), end="", flush=True)
+
+    def done(self, number: int, remark: str, seconds: float, there_already: bool) -> None:
+        if self._live:
+            print("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r" + self._head, end="")
+        took = "" if there_already else f"{seconds:.1f} s"
+        print(", ".join(filter(None, [remark, took])), flush=True)
+
+    def broken_off(self) -> None:
+        print("not done", flush=True)
+
+    def finished(self, remarks: Sequence[str]) -> None:
+        pass  # each was said at the end of its step
+
+    def failed(self, text: str, log: Path, status: int) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class JsonLines:
+    """The same as one JSON object a line on stdout, for the set-up window and other programs."""
+
+    def plan(self, steps: Sequence[str], log: Path) -> None:
+        self._say("plan", steps=list(steps), log=str(log))
+
+    def step(self, number: int, total: int, title: str, notice: str) -> None:
+        self._say("step", number=number, total=total, title=title, notice=notice)
+
+    def life(self, number: int, text: str, seconds: float) -> None:
+        self._say("progress", number=number, text=text, seconds=round(seconds, 1))
+
+    def done(self, number: int, remark: str, seconds: float, there_already: bool) -> None:
+        self._say("done", number=number, remark=remark, seconds=round(seconds, 1), there_already=there_already)
+
+    def broken_off(self) -> None:
+        pass
+
+    def finished(self, remarks: Sequence[str]) -> None:
+        self._say("finished", remarks=list(remarks))
+
+    def failed(self, text: str, log: Path, status: int) -> None:
+        self._say("cancelled" if status == 130 else "failed", text=text, log=str(log))
+
+    def _say(self, event: str, **more: object) -> None:
+        print(json.dumps({"event": event, **more}), flush=True)
 
 
 class Console:
-    """Prints the steps, and runs commands with their output in a log file.
+    """Tells the steps, and runs commands.
 
     Args:
-        total: how many steps there are.
+        titles: all steps, in their order.
         log: file that takes what the commands print.
         keep_open: file descriptor of the lock. Each command inherits it, so that the folder stays locked while a
             command is at work whose set-up was killed.
+        voice: tells it to a person or to a program.
+        python: the environment's Python, as it stands in remedies.
     """
 
-    def __init__(self, total: int, log: Path, keep_open: int):
-        self.total, self.log, self._keep_open = total, log, keep_open
-        self._number, self._head, self._started = 0, "", 0.0
-        self._live = sys.stdout.isatty()
+    def __init__(self, titles: Sequence[str], log: Path, keep_open: int, voice: Terminal | JsonLines,
+                 python: str = "python3"):
+        self.total, self.log, self._keep_open, self._voice = len(titles), log, keep_open, voice
+        self._python, self._number, self._started, self._shown = python, 0, 0.0, 0.0
         self._output_starts = 0
+        voice.plan(titles, log)
 
     @contextlib.contextmanager
     def step(self, title: str, notice: str = "") -> Iterator[list[str]]:
-        """Print the line of one step. What the body appends to the list is told at the line's end."""
+        """Tell one step. What the body appends to the list is told at its end."""
         self._number += 1
-        self._head = f"[{self._number}/{self.total}] {title} … " + (f"({notice}) " if notice else "")
-        self._started = time.monotonic()
-        print(self._head, end="", flush=True)
+        self._started = self._shown = time.monotonic()
+        self._voice.step(self._number, self.total, title, notice)
         remarks: list[str] = []
         try:
             yield remarks
         except BaseException:
-            self._finish("not done")
+            self._voice.broken_off()
             raise
-        self._finish(", ".join([*remarks, f"{time.monotonic() - self._started:.1f} s"]))
+        self._voice.done(self._number, ", ".join(remarks), time.monotonic() - self._started, False)
 
     def skip(self, title: str) -> None:
         self._number += 1
-        print(f"[{self._number}/{self.total}] {title} … there already")
+        self._voice.step(self._number, self.total, title, "")
+        self._voice.done(self._number, "there already", 0.0, True)
 
     def run(self, command: list[str], environment: dict[str, str], timeout: float | None = None) -> bool:
         """Run a command to its end; whether it succeeded. A timeout in seconds counts as failure."""
@@ -100,9 +131,11 @@ class Console:
             log.write(f"\n$ {' '.join(command)}\n".encode())
             log.flush()
             self._output_starts = log.tell()
-            options = {} if os.name == "nt" else {"start_new_session": True, "pass_fds": (self._keep_open,)}
+            options: dict[str, Any] = {"start_new_session": True, "pass_fds": (self._keep_open,)}
+            if os.name == "nt":
+                options = {"creationflags": NO_CONSOLE}
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                                       env=environment, **options)  # type: ignore[call-overload]
+                                       env=environment, **options)
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             while deadline is None or time.monotonic() < deadline:
@@ -123,22 +156,17 @@ class Console:
         """The error to raise after a command failed."""
         output = self.output()
         tail = "".join(f"\n  {line}" for line in output.splitlines()[-TAIL_LINES:])
-        return Stop(f"{what} {cause_of(output)}\nThe end of {self.log}:{tail}")
+        return Stop(f"{what} {cause_of(output, self._python)}\nThe end of {self.log}:{tail}")
 
     def _show_life(self) -> None:
-        if self._live and self._head:
+        now = time.monotonic()
+        if now - self._shown >= LIFE_SECONDS:
+            self._shown = now
             last = (self.output().splitlines() or [""])[-1].strip()
-            text = f"{self._head}{time.monotonic() - self._started:.0f} s  {last}"
-            width = shutil.get_terminal_size().columns - 1
-            print("\r" + text[:width].ljust(width), end="", flush=True)
-
-    def _finish(self, text: str) -> None:
-        if self._live:
-            print("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r" + self._head, end="")
-        print(text, flush=True)
+            self._voice.life(self._number, last, now - self._started)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[Any]) -> None:
     """End a command and the compilers it started."""
     if process.poll() is not None:
         return

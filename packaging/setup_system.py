@@ -33,6 +33,8 @@ LIBRARIES = {
     "libxkbcommon-x11.so.0": "libxkbcommon-x11-0",
     "libxkbcommon.so.0": "libxkbcommon0",
 }
+# programs of which any will do -> Debian's and Ubuntu's package
+COMPILER = ((("cc", "gcc", "clang"), "gcc"), (("c++", "g++", "clang++"), "g++"), (("make", "ninja"), "make"))
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
 
 
@@ -65,14 +67,37 @@ def missing_tools(compiler: bool, with_tests: bool) -> dict[str, str]:
         with_tests: the tests are to run: they compile a stand-in for NVML, open windows on a virtual screen, and print
             reports with a browser.
     """
-    wanted: list[tuple[tuple[str, ...], str]] = []
-    if compiler or with_tests:
-        wanted += [(("cc", "gcc", "clang"), "gcc"), (("c++", "g++", "clang++"), "g++"), (("make", "ninja"), "make")]
+    wanted = list(COMPILER) if compiler or with_tests else []
     if with_tests:
         wanted += [(("Xvfb",), "xvfb"), (("xauth",), "xauth"), (("pdftotext",), "poppler-utils")]
         if browser_is_a_package():
             wanted += [(("chromium", "google-chrome", "microsoft-edge"), "chromium")]
+    return _missing_of(wanted)
+
+
+def missing_compiler() -> dict[str, str]:
+    """What compiling a C++ package needs and is not there, each with the package that brings it."""
+    if sys.platform == "win32":
+        return {} if _has_visual_studio() else {"cl": "Visual Studio Build Tools"}
+    return _missing_of(COMPILER)
+
+
+def _missing_of(wanted: Iterable[tuple[tuple[str, ...], str]]) -> dict[str, str]:
     return {names[0]: package for names, package in wanted if not any(shutil.which(name) for name in names)}
+
+
+def _has_visual_studio() -> bool:
+    """Whether CMake would find Microsoft's compiler: the installer's own finder says so, or it is on the PATH."""
+    finder = Path(os.environ.get("PROGRAMFILES(X86)", r"C:\Program Files (x86)"),
+                  "Microsoft Visual Studio", "Installer", "vswhere.exe")
+    if shutil.which("cl"):
+        return True
+    if not finder.is_file():
+        return False
+    wanted = ["-products", "*", "-requires", "Microsoft.VisualStudio.Component.VC.Tools.x86.x64", "-property",
+              "installationPath"]
+    found = subprocess.run([str(finder), *wanted], capture_output=True, text=True, check=False)
+    return bool(found.stdout.strip())
 
 
 def browser_is_a_package() -> bool:
@@ -111,9 +136,8 @@ def check(console: Console, compiler: bool, venv: bool, with_tests: bool) -> str
                    + apt_line([package, *missing.values()]))
     if not missing:
         return ""
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+    if not install(console, missing):
         raise Stop(_what_to_install(missing))
-    _install(console, sorted(set(missing.values())))
     left = _missing(compiler, with_tests)
     if left:
         raise Stop(_what_to_install(left))
@@ -137,6 +161,14 @@ def _what_to_install(missing: dict[str, str]) -> str:
                 "then run the same command again.")
     return (f"These are missing on this machine: {names}. Run this, then the same command again:\n  "
             + apt_line(missing.values()))
+
+
+def install(console: Console, missing: dict[str, str]) -> bool:
+    """Install packages, where this may: as root on Debian and its kind. Raises Stop when apt fails."""
+    if sys.platform == "win32" or os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return False
+    _install(console, sorted(set(missing.values())))
+    return True
 
 
 def _install(console: Console, packages: list[str]) -> None:

