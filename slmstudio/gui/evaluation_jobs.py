@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, jobs
+from slmstudio.core import formats, jobs
 from slmstudio.core.jobs import Job
 
 SCORES = "scores.json"
@@ -89,12 +89,16 @@ def from_benchmark(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_evaluation(folder: Path) -> Evaluation | None:
-    """One evaluation; None for a folder that is none."""
+    """One evaluation; None for a folder that is none.
+
+    Raises:
+        UserError: a newer program made it.
+    """
     path = folder / jobs.REQUEST
-    request = files.read_json(path)
+    request = formats.read("job", path)
     if request is None or request.get("kind") != "evaluate" or not isinstance(request.get("models"), list):
         return None
-    scores = files.read_json(folder / SCORES)
+    scores = formats.read("scores", folder / SCORES)
     if scores is not None and not isinstance(scores.get("models"), list):
         scores = None
     elif scores is not None and not scores["models"]:

@@ -10,14 +10,22 @@ from typing import Any
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
-from slmstudio.core import jobs, paths, words
+from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import Job
 from slmstudio.gui import theme
-from slmstudio.gui.chat_models import known_models
-from slmstudio.gui.evaluation_choice import BENCHMARK, FILE, HELD_OUT, EvaluationChoice
-from slmstudio.gui.evaluation_jobs import read_evaluations
+from slmstudio.gui.evaluation_choice import FILE, HELD_OUT, EvaluationChoice
+from slmstudio.gui.evaluation_download import BenchmarkDownload
+from slmstudio.gui.evaluation_look import (
+    Look,
+    earlier_seconds,
+    look_at_benchmark,
+    look_at_rows,
+    rows_warning,
+    time_text,
+)
+from slmstudio.gui.evaluation_models import offered_models
 from slmstudio.gui.tasks import Task, run_task
-from slmstudio.gui.widgets import ErrorBanner, PrimaryButton, SecondaryButton, counted, text_label
+from slmstudio.gui.widgets import ErrorBanner, PrimaryButton, SecondaryButton, text_label
 
 
 @dataclass(frozen=True)
@@ -29,18 +37,20 @@ class Offer:
         rows: held-out rows that there are; None where nobody knows.
         no_test: why there are none.
         seconds: how long an answer took, by the model's name, when such a model was last evaluated on this machine.
-        judges: names and files of the models that may judge.
+        others: names and places of other models, which may answer or judge.
+        votes: blind votes of the user that a judge can be held against.
     """
 
     request: dict[str, Any]
     rows: int | None
     no_test: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
-    judges: list[tuple[str, Path]] = field(default_factory=list)
+    others: list[tuple[str, Path]] = field(default_factory=list)
+    votes: int = 0
 
 
 class EvaluationPanel(QFrame):
-    """The fields, how long it will take, and Start.
+    """The fields, what should be known before the start, and Start.
 
     Signals:
         made(Job): the job is there and shall be started.
@@ -55,14 +65,13 @@ class EvaluationPanel(QFrame):
         self.setProperty("inset", True)
         self._folder: Path | None = None
         self._offer: Offer | None = None
-        self._file_rows: int | None = None
-        self._file_text = ""
-        self._counting: Task | None = None
+        self._look: Look | None = None
+        self._looking: Task | None = None
+        self._told: tuple[str, ...] = ()
+        self._starting = False
         self.banner = ErrorBanner()
         self.banner.setObjectName("evaluate_banner")
-        self.choice = EvaluationChoice()
-        self.choice.changed.connect(self._show_state)
-        self.choice.read_wanted.connect(self._read_file)
+        self.choice, self.download, self.warnings = EvaluationChoice(), BenchmarkDownload(), Warnings()
         self.estimate = text_label("", "small", wrap=True)
         self.estimate.setObjectName("evaluation_estimate")
         close = SecondaryButton(self.tr("Not now"), self.tr("Close without evaluating."))
@@ -79,14 +88,22 @@ class EvaluationPanel(QFrame):
         column = QVBoxLayout(self)
         column.setContentsMargins(*[theme.SPACE_M] * 4)
         column.setSpacing(theme.SPACE_S)
-        for widget in (self.banner, self.choice, self.estimate):
+        for widget in (self.banner, self.choice, self.download, self.warnings, self.estimate):
             column.addWidget(widget)
         column.addLayout(buttons)
+        self._connect()
         self._show_state()
+
+    def _connect(self) -> None:
+        self.choice.changed.connect(self._changed)
+        self.choice.read_wanted.connect(self._look_again)
+        self.choice.model_wanted.connect(self._add_model)
+        self.choice.download_wanted.connect(lambda: self.download.ask(self.choice.benchmark_name()))
+        self.download.fetched.connect(self._look_again)
 
     def show_run(self, folder: Path) -> None:
         """Offer the evaluation of this run."""
-        self._folder, self._offer = folder, None
+        self._folder, self._offer, self._look, self._told = folder, None, None, ()
         self.banner.clear()
         self._show_state()
         run_task(self, lambda task: _offer(folder, task), lambda offer: self._show_offer(folder, offer), self._failed)
@@ -95,120 +112,150 @@ class EvaluationPanel(QFrame):
         if folder != self._folder:
             return
         self._offer = offer
-        self.choice.judge.set_models(offer.judges)
+        for picker in (self.choice.judge.model, self.choice.models.picker):
+            picker.set_models(offer.others)
+        self.choice.judge.set_votes(offer.votes)
         self.choice.offer([str(model["name"]) for model in offer.request["models"]],
                           int(offer.request["max_new_tokens"]), int(offer.request["limit"] or 0),
                           held_out=bool(offer.rows))
-        self._show_state()
+        self._look_again()
 
     def _failed(self, error: Exception) -> None:
+        self._starting = False
         self.banner.show_error(error)
         self._show_state()
 
-    def _show_state(self) -> None:
-        self.button.setEnabled(self._offer is not None and self.choice.complete())
-        if self._offer is None:
-            self.estimate.setText(self.tr("Looking at the run …") if self.banner.error is None else "")
-            return
-        source = self.choice.source.current()
-        if source == HELD_OUT:
-            rows = self._offer.rows
-            self.choice.set_found("", rows)
-        elif source == FILE:
-            rows = self._file_rows
-            self.choice.set_found(self._file_text if self.choice.test else self._offer.no_test, rows)
-        else:
-            rows = None
-            self.choice.set_found(self.tr("Rows: so many of each subject. Each model answers with the harness's own "
-                                          "prompts and number of examples."))
-        text = self._estimate(rows) if source != BENCHMARK else ""
-        self.estimate.setText(" ".join(filter(None, (
-            text, self.tr("The judge's reading comes on top.") if self.choice.is_judged() else ""))))
+    # -- what is known before the start ----------------------------------------------------------------------
 
-    def _estimate(self, rows: int | None) -> str:
-        """How long it will take, from how long it took before; no guess where nothing is known."""
-        assert self._offer is not None
-        limit = self.choice.limit.value()
-        count = min(rows, limit) if rows and limit else rows or limit
-        names = self.choice.names()
-        if not count or not names:
-            return ""
-        known = self._offer.seconds
-        answers = counted(count * len(names), self.tr("1 answer"), self.tr("{count} answers"))
-        if not all(name in known for name in names):
-            return self.tr("{answers}. How long they take shows after the first ones: such a model was not evaluated "
-                           "on this machine yet.").format(answers=answers)
-        seconds = sum(known[name] for name in names) * count
-        return self.tr("{answers}, about {time} as fast as the last time on this machine.").format(
-            answers=answers, time=words.format_duration(seconds))
-
-    def _read_file(self, path: Path) -> None:
-        """Look into the chosen test file: how many rows of which kind, and what is wrong with it."""
-        self.banner.clear()
-        self._file_rows, self._file_text = None, self.tr("Reading {name} …").format(name=path.name)
+    def _look_again(self) -> None:
+        """Look into the rows, or the folder, that are chosen now."""
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+        self._look, self._told = None, ()
+        offer, choice = self._offer, self.choice
+        if offer is not None and choice.is_benchmark():
+            name, data = choice.benchmark_name(), choice.data
+            self._looking = run_task(self, lambda task: look_at_benchmark(name, data), self._show_look, self._not_read)
+        elif offer is not None and (choice.source.current() == HELD_OUT or choice.test is not None):
+            request = choice.apply(offer.request)
+            self._looking = run_task(self, lambda task: look_at_rows(request, task), self._show_look, self._not_read)
         self._show_state()
-        if self._counting is not None:
-            self._counting.cancel()
 
-        def read(task: Task) -> tuple[int, str]:
-            from slmstudio.core.evaluation.test_sets import read_test_set
-
-            found = read_test_set(path, None, task.cancelled)
-            return len(found.items), found_text(found.kinds, len(found.problems))
-
-        self._counting = run_task(self, read, self._show_found, self._not_read)
-
-    def _show_found(self, found: tuple[int, str]) -> None:
-        self._counting = None
-        self._file_rows, self._file_text = found
+    def _show_look(self, look: Look) -> None:
+        self._looking, self._look = None, look
+        self.banner.clear()
+        self.choice.set_fetched(self.choice.benchmark_name(), look.fetched)
         self._show_state()
 
     def _not_read(self, error: Exception) -> None:
-        self._counting = None
-        self.choice.test, self._file_text = None, ""
-        self.choice.source.set_current(FILE)
+        self._looking = None
         self.banner.show_error(error)
+        if self.choice.source.current() == FILE:
+            self.choice.forget_file()
         self._show_state()
 
+    def _changed(self) -> None:
+        self._told = ()  # what was told at the start was about another choice
+        self._show_state()
+
+    def _show_state(self) -> None:
+        offer, look, choice = self._offer, self._look, self.choice
+        self.button.setEnabled(offer is not None and choice.complete() and not self._starting)
+        self.button.setText(self.tr("Evaluate all the same") if self._told else self.tr("Evaluate"))
+        if offer is None:
+            self.estimate.setText(self.tr("Looking at the run …") if self.banner.error is None else "")
+            self.warnings.show_sentences(())
+            return
+        rows = look.rows if look else offer.rows if choice.source.current() == HELD_OUT else None
+        choice.set_found(self._found_text(), None if choice.is_benchmark() else rows)
+        said = list(look.warnings) if look else []
+        limit = choice.limit.value()
+        if not choice.is_benchmark():
+            said.append(rows_warning(rows, limit))
+            self.estimate.setText(" ".join(filter(None, (
+                time_text(rows, limit, choice.names(), offer.seconds),
+                self.tr("The judge's reading comes on top.") if choice.judge_path() else ""))))
+        else:
+            self.estimate.setText(self.tr("Each model answers with the harness's own prompts. How long that takes "
+                                          "shows after the first answers."))
+        self.warnings.show_sentences(tuple(filter(None, (*said, *self._told))))
+
+    def _found_text(self) -> str:
+        choice, look = self.choice, self._look
+        if self._looking is not None and choice.source.current() == FILE and choice.test is not None:
+            return self.tr("Reading {name} …").format(name=choice.test.name)
+        if choice.source.current() == FILE and choice.test is None:
+            return self._offer.no_test if self._offer is not None else ""
+        return look.text if look is not None and choice.source.current() != HELD_OUT else ""
+
+    # -- doing -----------------------------------------------------------------------------------------------
+
+    def _add_model(self, place: Path) -> None:
+        from slmstudio.core.evaluation.request_models import model_at
+
+        self.banner.clear()
+        run_task(self, lambda task: model_at(place), self.choice.models.add, self.banner.show_error)
+
     def start(self) -> None:
-        """Check what is chosen, and make the job."""
-        folder, offer = self._folder, self._offer
+        """Check what is chosen, and make the job; what the check warns of is told first, once."""
+        folder, offer, told = self._folder, self._offer, self._told
         if folder is None or offer is None or not self.choice.complete():
             return
         self.banner.clear()
-        self.button.setEnabled(False)
+        self._starting = True
+        self._show_state()
         request = self.choice.apply(offer.request)
-        run_task(self, lambda task: make_job(folder, request), self.made.emit, self._failed)
+        run_task(self, lambda task: make_job(folder, request, told), self._made, self._failed)
+
+    def _made(self, made: Job | tuple[str, ...]) -> None:
+        self._starting = False
+        self._told = made if isinstance(made, tuple) else ()
+        self._show_state()
+        if isinstance(made, Job):
+            if self._looking is not None:
+                self._looking.cancel()
+            self.made.emit(made)
 
 
-def make_job(run: Path, request: Mapping[str, Any]) -> Job:
-    """The job of an evaluation of this run, checked and not started.
+class Warnings(QFrame):
+    """What should be known before the start, a sentence a line."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setProperty("banner", "warn")
+        self.text = text_label("", "body", wrap=True)
+        self.text.setObjectName("evaluation_known")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S)
+        column.addWidget(self.text)
+
+    def show_sentences(self, sentences: tuple[str, ...]) -> None:
+        self.text.setText("\n".join(dict.fromkeys(sentences)))
+        self.setVisible(bool(sentences))
+
+
+def make_job(run: Path, request: Mapping[str, Any], told: tuple[str, ...] = ()) -> Job | tuple[str, ...]:
+    """The job of an evaluation of this run, checked and not started; or what should be told before.
+
+    Args:
+        told: what was told already.
 
     Raises:
         UserError: something of the request cannot be used, all of it at once.
     """
     from slmstudio.core.evaluation import request as requests
+    from slmstudio.core.evaluation.request_models import model_at
 
-    requests.check(request)
+    if request["judge"]:
+        judge = request["judge"]
+        request = {**request, "judge": {**model_at(judge["place"]), "rubric": judge["rubric"]}}
+    checked = requests.check(request)
+    known = checked.test.problems if checked.test else ()  # the panel has named them
+    said = tuple(str(each) for each in checked.warnings if each not in known and each.field != "benchmark")
+    if said and said != told:
+        return said
     return requests.create(request, run)
-
-
-def found_text(kinds: Mapping[str, int], problems: int) -> str:
-    """As in "40 free answers, 3 multiple choice; 2 rows cannot be used"."""
-    names = {"free": words_tr("{count} with a free answer"), "choice": words_tr("{count} multiple choice"),
-             "number": words_tr("{count} with a number"), "exact": words_tr("{count} with one exact answer"),
-             "pattern": words_tr("{count} with a pattern")}
-    parts = [names.get(kind, "{count} " + kind).format(count=f"{count:,}") for kind, count in kinds.items() if count]
-    text = ", ".join(parts)
-    if problems:
-        text += "; " + counted(problems, words_tr("1 row cannot be used"), words_tr("{count} rows cannot be used"))
-    return text
-
-
-def words_tr(text: str) -> str:
-    from PySide6.QtCore import QCoreApplication
-
-    return QCoreApplication.translate("EvaluationPanel", text)
 
 
 def _offer(folder: Path, task: Task) -> Offer:
@@ -221,20 +268,14 @@ def _offer(folder: Path, task: Task) -> Offer:
         from slmstudio.core.evaluation.test_sets import read_test_set
 
         rows = len(read_test_set(proposed["test"], None, task.cancelled).items)
-    return Offer(proposed, rows, no_test, earlier_seconds(folder), known_models())
+    return Offer(proposed, rows, no_test, earlier_seconds(folder), offered_models(folder), _blind_votes())
 
 
-def earlier_seconds(folder: Path) -> dict[str, float]:
-    """Seconds an answer by the model's name, from the newest evaluation of a run with the same base model."""
-    base = jobs.Job(folder).request().get("model")
-    parent = paths.runs_dir()
-    found: list[tuple[float, str, float]] = []
-    for run in parent.iterdir() if parent.is_dir() else ():
-        if not (run / jobs.RUN).is_file() or jobs.Job(run).request().get("model") != base:
-            continue
-        for evaluation in read_evaluations(run):
-            for model in (evaluation.scores or {}).get("models", []):
-                seconds, rows = (model.get("speed") or {}).get("seconds"), model.get("rows")
-                if isinstance(seconds, int | float) and rows and not evaluation.benchmark:
-                    found.append((evaluation.created, str(model.get("name")), seconds / rows))
-    return {name: seconds for _, name, seconds in sorted(found)}
+def _blind_votes() -> int:
+    from slmstudio.core.chat import votes
+    from slmstudio.core.evaluation.judging import voted_pairs
+
+    try:
+        return len(voted_pairs(votes.read()[0]))
+    except UserError:
+        return 0  # then there is nothing to hold a judge against

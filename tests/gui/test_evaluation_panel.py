@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import evaluated_runs
 import pytest
@@ -127,8 +128,9 @@ def test_a_dropped_file_is_looked_into(qtbot, tab, panel, write_rows, drop):
     rows = [{"instruction": f"What is {n} + {n}?", "output": f"It is #### {2 * n}"} for n in range(3)] + ["{broken"]
     drop(panel.choice, [write_rows("sums.jsonl", rows)])
     assert panel.choice.source.current() == FILE
-    qtbot.waitUntil(lambda: panel._file_rows == 3, timeout=10_000)
-    assert "1 row cannot be used" in panel.choice.found.text()
+    qtbot.waitUntil(lambda: "1 row cannot be used" in panel.choice.found.text(), timeout=60_000)
+    assert panel.choice.limit_label.text() == "of 3" and "3 rows can only show" in panel.warnings.text.text()
+    assert "line 4" in panel.warnings.text.text(), "what is left out is named"
     assert panel.choice.apply(panel._offer.request)["test"].endswith("sums.jsonl")
 
 
@@ -140,6 +142,44 @@ def test_a_file_that_is_no_test_set_is_refused_in_the_panel(qtbot, tab, panel, t
     assert not panel.button.isEnabled()
 
 
+def test_rows_that_were_learned_are_told_before_the_start(qtbot, panel, run, write_rows):
+    learned = Path(files.read_json(run / jobs.RUN)["train_file"]).read_text(encoding="utf-8").splitlines()
+    panel.choice.set_path(write_rows("tests.jsonl", learned))
+    qtbot.waitUntil(lambda: "were trained on" in panel.warnings.text.text() or (
+        "training file itself" in panel.warnings.text.text()), timeout=60_000)
+    assert panel.warnings.isVisible() and panel.button.isEnabled(), "the person decides"
+
+
+def test_another_model_a_judge_and_a_system_prompt_go_into_the_request(qtbot, tab, panel, run, tiny_model, play):
+    choice = panel.choice
+    choice.models.picker.pick(tiny_model)
+    qtbot.waitUntil(lambda: choice.names() == ["base", "tuned", tiny_model.name], timeout=60_000)
+    choice.models.picker.pick(run)
+    qtbot.waitUntil(lambda: len(choice.names()) == 4, timeout=60_000)
+    choice.models.boxes["helpdesk"].setChecked(False)
+    choice.judge.wanted.setChecked(True)
+    assert not panel.button.isEnabled(), "there is no judge yet"
+    choice.judge.model.pick(tiny_model)
+    choice.judge.rubric.setPlainText("Right, and in Hindi.")
+    choice.more.setChecked(True)
+    choice.fields.system.setText("Answer in Hindi.")
+    choice.fields.seed.setValue(7)
+    assert panel.button.isEnabled()
+    play("start wait:cancel cancelled")
+    press(qtbot, tab, "evaluation_start")
+    qtbot.waitUntil(tab.details.evaluation.running.is_running, timeout=60_000)
+    request = made_job(run).request()
+    assert [model["name"] for model in request["models"]] == ["base", "tuned", tiny_model.name]
+    assert request["judge"]["model"] == str(tiny_model) and request["judge"]["rubric"] == "Right, and in Hindi."
+    assert (request["system"], request["seed"]) == ("Answer in Hindi.", 7)
+
+
+def test_a_path_that_is_no_model_is_refused(qtbot, panel, tmp_path):
+    panel.choice.models.picker.pick(tmp_path)
+    qtbot.waitUntil(panel.banner.isVisible, timeout=60_000)
+    assert panel.choice.names() == ["base", "tuned"] and panel.button.isEnabled()
+
+
 def test_a_benchmark_without_its_folder_cannot_start(qtbot, tab, panel, run, tmp_path):
     panel.choice.source.set_current(BENCHMARK)
     assert not panel.button.isEnabled()
@@ -147,7 +187,14 @@ def test_a_benchmark_without_its_folder_cannot_start(qtbot, tab, panel, run, tmp
     request = panel.choice.apply(panel._offer.request)
     assert request["benchmark"] == {"name": "mmlu", "data": str(tmp_path), "limit": 10, "shots": None}
     assert request["test"] is None and request["limit"] is None
-    assert panel.button.isEnabled()
+    assert panel.button.isEnabled() and not panel.choice.judge.isVisible()
+    panel.choice.shots.setValue(0)
+    panel.choice.benchmark.setCurrentIndex(panel.choice.benchmark.count() - 1)
+    assert not panel.button.isEnabled(), "another benchmark has another folder"
+    panel.choice.task.setText("mmlu_anatomy")
+    panel.choice.set_path(tmp_path)
+    benchmark = panel.choice.apply(panel._offer.request)["benchmark"]
+    assert (benchmark["name"], benchmark["shots"]) == ("mmlu_anatomy", 0)
 
 
 def test_without_held_out_rows_the_reason_is_said(qtbot, session, run):
