@@ -80,7 +80,7 @@ def main(arguments: "list[str]") -> int:
     if command == "start" and not is_ready(False) and has_screen() and has_tkinter():
         import setup_window
 
-        return setup_window.main(sys.modules[__name__])
+        return setup_window.main(sys.modules[__name__], words)
     with_tests = command == "test"
     again = command == "setup" and os.path.exists(NO_CHAT)
     if "--json" in words or again or not is_ready(with_tests):
