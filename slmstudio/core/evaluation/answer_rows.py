@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,10 +76,19 @@ class Rows:
         for item in self._items:
             yield item, [answers.get(item["id"]) for answers in self._answers]
 
-    def scored(self) -> list[Row]:
-        """Each row with its own scores."""
+    def scored(self, progress: Callable[[int, int], None] | None = None) -> list[Row]:
+        """Each row with its own scores.
+
+        Args:
+            progress: called with (rows scored, rows) now and then; what it raises ends the scoring.
+        """
         intl = any(map(needs_intl, self._items))
-        return [self._row(item, answers, intl) for item, answers in self]
+        found: list[Row] = []
+        for item, answers in self:
+            if progress and len(found) % 256 == 0:
+                progress(len(found), len(self))
+            found.append(self._row(item, answers, intl))
+        return found
 
     def _row(self, item: Mapping[str, Any], answers: list[dict[str, Any] | None], intl: bool) -> Row:
         row = Row(item["id"], item.get("line"), item.get("kind") or "free", item.get("messages") or [],

@@ -1,0 +1,77 @@
+"""Rows of an evaluation are corrected and removed with their test file, and it can be undone."""
+
+from __future__ import annotations
+
+import json
+
+import evaluated_runs
+import pytest
+
+from slmstudio.core import files, jobs
+from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation import item_edits, scoring
+from slmstudio.core.evaluation.test_sets import read_test_set
+
+
+@pytest.fixture
+def job(tmp_path):
+    made = evaluated_runs.write(tmp_path, count=12)
+    lines = [{"id": item, "order": order, "a": "tuned", "b": "base", "winner": "a", "said": "A"}
+             for item in range(12) for order in ("ab", "ba")]
+    files.write_atomically(made.folder / scoring.JUDGE, b"".join(map(files.dump_line, lines)))
+    scoring.score(made.folder)
+    return made.folder
+
+
+def everything(job) -> dict[str, object]:
+    """All that an edit may change; of the scores all but when they were made."""
+    scores = files.read_json(job / scoring.SCORES)
+    scores.pop("created")
+    return {"scores": scores, "test": (job.parent.parent / "tests.jsonl").read_bytes(),
+            **{path.name: path.read_bytes() for path in sorted(job.glob("*.jsonl")) if path.name != jobs.EVENTS}}
+
+
+def value(job, metric: str) -> tuple[float, int]:
+    scores = files.read_json(job / scoring.SCORES)["models"][1]["scores"][metric]
+    return scores["value"], scores["rows"]
+
+
+def test_references_are_corrected_scored_again_and_put_back(job, tmp_path):
+    before, (chrf, _), (_, rows) = everything(job), value(job, "chrf"), value(job, "loss")
+    edit = item_edits.set_references(job, 3, ["Please call the helpline.", "खिड़की 3 पर"])
+    row = next(row for row in scoring.row_scores(job) if row.id == 3)
+    assert row.references == ["Please call the helpline.", "खिड़की 3 पर"]
+    assert read_test_set(tmp_path / "tests.jsonl").items[3].references == tuple(row.references)
+    assert value(job, "chrf")[0] < chrf and value(job, "loss")[1] == rows - 1, "nobody was asked about the new ones"
+    item_edits.undo(edit)
+    assert everything(job) == before
+
+
+def test_a_row_is_removed_with_all_that_was_said_of_it_and_put_back(job, tmp_path):
+    before = everything(job)
+    edits = [item_edits.remove(job, item) for item in (5, 0, 11)]
+    left = scoring.row_scores(job)
+    assert [row.id for row in left] == [1, 2, 3, 4, 6, 7, 8, 9, 10]
+    assert [row.line for row in left] == list(range(1, 10)), "the lines are those of the file as it is now"
+    assert files.read_json(job / scoring.SCORES)["judge"]["pairs"][0]["rows"] == 9
+    edits.append(item_edits.set_references(job, 6, ["Other."]))
+    assert read_test_set(tmp_path / "tests.jsonl").items[4].references == ("Other.",)
+    for edit in reversed(edits):
+        item_edits.undo(edit)
+    assert everything(job) == before
+
+
+def test_what_cannot_be_done_changes_nothing(job, tmp_path):
+    before = everything(job)
+    with pytest.raises(UserError, match="not changed"):
+        item_edits.set_references(job, 3, ["  "])
+    with pytest.raises(UserError, match="has no row 99"):
+        item_edits.remove(job, 99)
+    assert everything(job) == before
+    edit = item_edits.set_references(job, 3, ["Other."])
+    other = [json.dumps({"instruction": f"Another {n}?", "output": "Yes."}) for n in range(12)]
+    (tmp_path / "tests.jsonl").write_text("\n".join(other), encoding="utf-8")
+    with pytest.raises(UserError, match="another row there"):
+        item_edits.remove(job, 4)
+    with pytest.raises(UserError, match="Another program"):
+        item_edits.undo(edit)
