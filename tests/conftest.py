@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,16 @@ def studio_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty place for runs, models and settings, for this process and its children."""
     monkeypatch.setenv("SLMSTUDIO_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def garbage_stays_here() -> Iterator[None]:
+    """No other thread collects garbage: it would destroy what is left of a test's widgets, and the program with it."""
+    gc.disable()
+    yield
+    gc.unfreeze()  # the Data tab freezes what it has read
+    gc.collect()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ import logging
 import signal
 import sys
 import threading
+from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +17,9 @@ from PySide6.QtWidgets import QApplication
 from slmstudio.core import paths, settings
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.gui import tasks, theme
+from slmstudio.gui.garbage import GarbageCollector
 from slmstudio.gui.main_window import MainWindow
 from slmstudio.gui.session import Session
-
-if TYPE_CHECKING:
-    from slmstudio.core.jobs import Job
 
 if TYPE_CHECKING:
     from slmstudio.core.jobs import Job
@@ -39,11 +39,12 @@ class _Defects(QObject):
     raised = Signal(object)
 
 
-def main(quit_after_paint: bool = False) -> int:
+def main(quit_after_paint: bool = False, files: Sequence[Path] = ()) -> int:
     """Open the window and stay until it is closed.
 
     Args:
         quit_after_paint: quit once everything was painted: how the start is measured and checked.
+        files: opened once the window is there, each in the tab that it belongs to.
 
     Returns:
         the exit status.
@@ -51,6 +52,7 @@ def main(quit_after_paint: bool = False) -> int:
     sys.setswitchinterval(UI_TURN_SECONDS)
     app = QApplication.instance() or QApplication(["slmstudio"])
     assert isinstance(app, QApplication)
+    garbage = GarbageCollector(app)
     app.setApplicationName("slmstudio")
     app.setApplicationDisplayName("SLM Studio")
     app.setDesktopFileName("slmstudio")
@@ -63,10 +65,11 @@ def main(quit_after_paint: bool = False) -> int:
     for error in (log_trouble, trouble):
         if error is not None:
             window.show_error(error)
+    window.painted.connect(garbage.keep_what_is_there)
     if quit_after_paint:
         window.painted.connect(app.quit)
     else:
-        window.painted.connect(lambda: _after_paint(app, session, window))
+        window.painted.connect(lambda: _after_paint(app, session, window, files))
     # Ctrl+C in the terminal ends the window at once. Runs are processes of their own and go on.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     window.show()
@@ -75,15 +78,18 @@ def main(quit_after_paint: bool = False) -> int:
     return status
 
 
-def _after_paint(app: QApplication, session: Session, window: MainWindow) -> None:
+def _after_paint(app: QApplication, session: Session, window: MainWindow, files: Sequence[Path]) -> None:
     """What the user need not wait for."""
     from PySide6.QtGui import QIcon
 
+    from slmstudio.gui import opening
     from slmstudio.gui.sensors import Sensors
 
     app.setWindowIcon(QIcon(str(paths.resources() / "icons" / "slmstudio.svg")))
     Sensors(session, window.header, window.status, window)
     look_for_runs(session, window)
+    if files:
+        opening.open_files(files, session, window)
 
 
 def look_for_runs(session: Session, window: MainWindow) -> None:

@@ -63,7 +63,7 @@ class ChatThread(QThread):
         except UserError as error:
             self.died.emit(error)
             return
-        writer = threading.Thread(target=self._write, args=(worker,), name="chat-writer", daemon=True)
+        writer = threading.Thread(target=_write, args=(worker, self._outbox), name="chat-writer", daemon=True)
         writer.start()
         try:
             for message in worker.receive():
@@ -80,12 +80,14 @@ class ChatThread(QThread):
             worker.close()
             writer.join(timeout=1)
 
-    def _write(self, worker: InteractiveWorker) -> None:
-        """Ends at None, or when the worker is gone, which the reader says."""
-        while (message := self._outbox.get()) is not None:
-            try:
-                worker.send(message)
-            except UserError:
-                return
-        with contextlib.suppress(UserError):
-            worker.send({"command": "close"})
+
+def _write(worker: InteractiveWorker, outbox: queue.SimpleQueue[dict[str, Any] | None]) -> None:
+    """Ends at None, or when the worker is gone, which the reader says. It may outlive the ChatThread, so it does not
+    know it: the last to know a QThread destroys it."""
+    while (message := outbox.get()) is not None:
+        try:
+            worker.send(message)
+        except UserError:
+            return
+    with contextlib.suppress(UserError):
+        worker.send({"command": "close"})

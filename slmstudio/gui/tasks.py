@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from PySide6.QtCore import QObject, QRunnable, Qt, QThreadPool, Signal, Slot
@@ -20,26 +21,26 @@ _running: set[Task] = set()
 """Keeps each task alive until its answer was given; nobody else needs to hold it."""
 
 
-class Task(QObject):
+class Task:
     """One piece of work in the thread pool.
 
     After `cancel()`, and when its owner is gone, neither `done` nor `failed` is called.
+
+    A thread at work must never hold the last reference to anything of Qt: what is destroyed there takes the program
+    along. So a task is no QObject, it alone holds the functions, and `_let_go()` empties it on the UI thread.
     """
 
-    _finished = Signal(object)
-    _raised = Signal(object)
-    _progressed = Signal(object, object)
-
-    def __init__(self, owner: QObject, done: Callable[[Any], None], failed: Callable[[Exception], None],
-                 progress: Callable[[int, int], None] | None):
-        super().__init__()
-        self._owner, self._done, self._failed, self._on_progress = owner, done, failed, progress
+    def __init__(self, owner: QObject, func: Callable[[Task], Any], done: Callable[[Any], None],
+                 failed: Callable[[Exception], None], progress: Callable[[int, int], None] | None):
+        self._owner: QObject | None = owner
+        self._func: Callable[[Task], Any] | None = func
+        self._done: Callable[[Any], None] | None = done
+        self._failed: Callable[[Exception], None] | None = failed
+        self._on_progress = progress
+        self._result: Any = None
+        self._error: Exception | None = None
         self._stop = threading.Event()
         self._last_report = 0.0
-        queued = Qt.ConnectionType.QueuedConnection
-        self._finished.connect(self._deliver, queued)
-        self._raised.connect(self._deliver_error, queued)
-        self._progressed.connect(self._deliver_progress, queued)
 
     def cancel(self) -> None:
         """Ask the work to end. It does so at its next look at `cancelled()`."""
@@ -54,45 +55,73 @@ class Task(QObject):
         now = time.monotonic()
         if now - self._last_report >= 1 / REPORTS_A_SECOND or done >= total:
             self._last_report = now
-            self._progressed.emit(done, total)
+            _relay().progressed.emit(self, done, total)
+
+    def _work(self) -> None:
+        """On its thread: keep the answer."""
+        from slmstudio.core.errors import UserError
+
+        assert self._func is not None
+        try:
+            self._result = self._func(self)
+        except Exception as error:
+            if not isinstance(error, UserError) and not self.cancelled():
+                logging.getLogger(__name__).exception("A task failed.")
+            self._error = error
 
     def _wanted(self) -> bool:
-        return not self.cancelled() and isValid(self._owner)
+        return not self.cancelled() and self._owner is not None and isValid(self._owner)
+
+    def _deliver(self) -> None:
+        """On the UI thread: give the answer."""
+        wanted, done, failed = self._wanted(), self._done, self._failed
+        result, error = self._result, self._error
+        self._let_go()
+        if wanted and error is not None and failed is not None:
+            failed(error)
+        elif wanted and done is not None:
+            done(result)
+
+    def _let_go(self) -> None:
+        self._owner = self._func = self._done = self._failed = self._on_progress = None
+        self._result = self._error = None
+
+
+class _Relay(QObject):
+    """Carries what tasks say to the UI thread, on which it was made."""
+
+    ended = Signal(object)
+    progressed = Signal(object, object, object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+        self.progressed.connect(self._deliver_progress, Qt.ConnectionType.QueuedConnection)
 
     @Slot(object)
-    def _deliver(self, result: Any) -> None:
-        _running.discard(self)
-        if self._wanted():
-            self._done(result)
+    def _deliver(self, task: Task) -> None:
+        _running.discard(task)
+        task._deliver()
 
-    @Slot(object)
-    def _deliver_error(self, error: Exception) -> None:
-        _running.discard(self)
-        if self._wanted():
-            self._failed(error)
+    @Slot(object, object, object)
+    def _deliver_progress(self, task: Task, done: int, total: int) -> None:
+        if task._on_progress is not None and task in _running and task._wanted():
+            task._on_progress(done, total)
 
-    @Slot(object, object)
-    def _deliver_progress(self, done: int, total: int) -> None:
-        if self._on_progress is not None and self in _running and self._wanted():
-            self._on_progress(done, total)
+
+@cache
+def _relay() -> _Relay:
+    return _Relay()
 
 
 class _Work(QRunnable):
-    def __init__(self, task: Task, func: Callable[[Task], Any]):
+    def __init__(self, task: Task):
         super().__init__()
-        self._task, self._func = task, func
+        self._task = task
 
     def run(self) -> None:
-        from slmstudio.core.errors import UserError
-
-        try:
-            result = self._func(self._task)
-        except Exception as error:
-            if not isinstance(error, UserError) and not self._task.cancelled():
-                logging.getLogger(__name__).exception("A task failed.")
-            self._task._raised.emit(error)
-        else:
-            self._task._finished.emit(result)
+        self._task._work()
+        _relay().ended.emit(self._task)
 
 
 def run_task(owner: QObject, func: Callable[[Task], Any], done: Callable[[Any], None],
@@ -104,9 +133,10 @@ def run_task(owner: QObject, func: Callable[[Task], Any], done: Callable[[Any], 
         failed: called with the UserError, or with the defect (already logged with its traceback).
         progress: called with (done, total), at most 20 times a second and always at the end.
     """
-    task = Task(owner, done, failed, progress)
+    _relay()  # made here, on the UI thread
+    task = Task(owner, func, done, failed, progress)
     _running.add(task)
-    QThreadPool.globalInstance().start(_Work(task, func))
+    QThreadPool.globalInstance().start(_Work(task))
     return task
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,12 @@ from slmstudio.core.settings import Settings
 from slmstudio.gui import tasks, theme
 from slmstudio.gui.chat_tab import ChatTab
 from slmstudio.gui.session import Session
+
+
+@pytest.fixture(autouse=True)
+def no_garbage_of_the_test_before(garbage_stays_here: None) -> None:
+    """What a test leaves goes on the main thread, before the next begins."""
+    gc.collect(1)
 
 
 @pytest.fixture

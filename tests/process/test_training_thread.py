@@ -16,6 +16,8 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.training_thread import TrainingThread
 
+pytestmark = pytest.mark.usefixtures("garbage_stays_here")
+
 
 class Listener:
     """Keeps what a thread said, in its order."""

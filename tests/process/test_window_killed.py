@@ -18,6 +18,7 @@ from slmstudio.gui import app, tasks
 from slmstudio.gui.main_window import MainWindow
 from slmstudio.gui.session import Session
 
+pytestmark = pytest.mark.usefixtures("garbage_stays_here")
 ROOT = Path(__file__).resolve().parent.parent.parent
 WINDOW = """
 import sys
