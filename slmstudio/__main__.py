@@ -1,17 +1,27 @@
-"""`slmstudio` opens the window; `slmstudio COMMAND` is the same product in a terminal."""
+"""`slmstudio` and `slmstudio FILES` open the window; `slmstudio COMMAND` is the same product in a terminal."""
 
 from __future__ import annotations
 
 import sys
 
+QUIT = "--quit-after-paint"
+
+
+def is_path(word: str) -> bool:
+    """Whether a word names a file: no command has a dot or a slash in its name, and no option begins like a file."""
+    return not word.startswith("-") and any(sign in word for sign in "./\\")
+
 
 def main() -> int:
     """The window is started without importing the terminal's libraries, and the other way round."""
     arguments = sys.argv[1:]
-    if not arguments or arguments == ["--quit-after-paint"]:
+    files = [word for word in arguments if word != QUIT]
+    if not files or is_path(files[0]):
+        from pathlib import Path
+
         from slmstudio.gui import app
 
-        return app.main(quit_after_paint=bool(arguments))
+        return app.main(quit_after_paint=QUIT in arguments, files=[Path(file) for file in files])
     from slmstudio import cli
 
     return cli.main(arguments)
