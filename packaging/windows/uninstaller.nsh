@@ -1,0 +1,144 @@
+; The uninstaller's half of installer.nsi. It removes what the application's manifest names and the folders that the
+; program fills itself. What somebody else has put into the folder stays, and so do the user's runs, models and
+; datasets, unless /DATA=delete or the tick on its page says otherwise.
+
+!define DATA "$LOCALAPPDATA\slmstudio"
+!define HASH_AND_SPACES 66 ; a line of the manifest: 64 digits, two spaces, the path
+
+Var DeleteData ; 1: the user's data goes too
+Var DataBox
+
+!macro UninstallerPages
+  UninstPage custom un.AskPage un.LeaveAskPage
+  !insertmacro MUI_UNPAGE_INSTFILES
+!macroend
+
+Function un.onInit
+  ${IfNot} ${FileExists} "$INSTDIR\${MARK}"
+    MessageBox MB_ICONSTOP "$INSTDIR is not a folder of ${PRODUCT}, so nothing is removed from it." /SD IDOK
+    SetErrorLevel ${STATUS_FOLDER}
+    Quit
+  ${EndIf}
+  !insertmacro TakeLock
+  ${If} $Lock = 0
+    MessageBox MB_ICONEXCLAMATION "${PRODUCT} is being installed or removed just now. Let that end first." /SD IDOK
+    SetErrorLevel ${STATUS_BUSY}
+    Quit
+  ${EndIf}
+  StrCpy $DeleteData 0
+  ${GetParameters} $0
+  ClearErrors
+  ${GetOptions} $0 "/DATA=" $1
+  ${IfNot} ${Errors}
+  ${AndIf} $1 == "delete"
+    StrCpy $DeleteData 1
+  ${EndIf}
+FunctionEnd
+
+Function un.AskPage
+  !insertmacro MUI_HEADER_TEXT "Remove ${PRODUCT}" "The program, its Python environment and its shortcuts are removed."
+  nsDialogs::Create 1018
+  Pop $0
+  ${NSD_CreateLabel} 0 0 100% 24u "${PRODUCT} is removed from:$\r$\n$INSTDIR"
+  Pop $0
+  ${NSD_CreateCheckbox} 0 36u 100% 12u "Also &delete my runs, models, datasets and settings in this folder:"
+  Pop $DataBox
+  ${NSD_CreateLabel} 12u 50u 95% 12u "${DATA}"
+  Pop $0
+  ${NSD_CreateLabel} 0 72u 100% 36u "Without the tick they stay, and are there again when you install ${PRODUCT} \
+    again. A folder that you have chosen for them elsewhere always stays."
+  Pop $0
+  GetDlgItem $0 $HWNDPARENT 1
+  SendMessage $0 ${WM_SETTEXT} 0 "STR:&Remove"
+  nsDialogs::Show
+FunctionEnd
+
+Function un.LeaveAskPage
+  ${NSD_GetState} $DataBox $DeleteData
+FunctionEnd
+
+Section Uninstall
+  SetOutPath "$TEMP"
+  again:
+  Call un.ProgramInUse
+  Pop $0
+  ${If} $0 <> 0
+    MessageBox MB_RETRYCANCEL|MB_ICONEXCLAMATION "${PRODUCT} is running. Close it first, and let a training run end or \
+      stop it; then press Retry." /SD IDCANCEL IDRETRY again
+    SetErrorLevel ${STATUS_RUNNING}
+    Quit
+  ${EndIf}
+  ReadRegStr $0 HKCU "${ENTRY}" "InstallLocation"
+  ${If} $0 == $INSTDIR
+    Delete "$SMPROGRAMS\${PRODUCT}.lnk"
+    Delete "$DESKTOP\${PRODUCT}.lnk"
+  ${EndIf}
+  Delete "$INSTDIR\SLMStudio.exe" ; first: half a program is not to be started
+  !insertmacro Repair
+  RMDir /r "$INSTDIR\app.old"
+  RMDir /r "$INSTDIR\app.new"
+  Call un.RemoveApplication
+  RMDir /r "$INSTDIR\environment"
+  RMDir /r "$INSTDIR\python"
+  RMDir /r "$INSTDIR\cache"
+  !insertmacro DeleteNew
+  Delete "$INSTDIR\uv.exe"
+  Delete "$INSTDIR\uv-LICENSE.txt"
+  Delete "$INSTDIR\launcher.log"
+  Delete "$INSTDIR\manifest.sha256"
+  ${If} $DeleteData = 1
+    RMDir /r "${DATA}"
+  ${EndIf}
+  ReadRegStr $0 HKCU "${ENTRY}" "InstallLocation"
+  ${If} $0 == $INSTDIR
+    DeleteRegKey HKCU "${ENTRY}"
+  ${EndIf}
+  Delete "$INSTDIR\${MARK}"
+  Delete "$INSTDIR\Uninstall.exe"
+  ClearErrors
+  RMDir "$INSTDIR"
+  ${If} ${FileExists} "$INSTDIR\*.*"
+    DetailPrint "What is not ${PRODUCT}'s was left in $INSTDIR"
+  ${EndIf}
+SectionEnd
+
+; Delete what app\manifest.sha256 names, what Python has compiled of it, and the folders that are empty then.
+Function un.RemoveApplication
+  ClearErrors
+  FileOpen $0 "$INSTDIR\app\manifest.sha256" r
+  ${If} ${Errors}
+    Return
+  ${EndIf}
+  StrCpy $2 "" ; the folder of the file before: its names come one after the other
+  ${Do}
+    ClearErrors
+    FileRead $0 $1
+    ${If} ${Errors}
+      ${Break}
+    ${EndIf}
+    StrCpy $1 $1 "" ${HASH_AND_SPACES}
+    ${WordReplace} $1 "$\n" "" "+" $1
+    ${WordReplace} $1 "/" "\" "+" $1
+    Delete "$INSTDIR\app\$1"
+    ${GetParent} $1 $3
+    ${If} $3 != $2
+      Call un.RemoveIfEmpty
+      StrCpy $2 $3
+    ${EndIf}
+  ${Loop}
+  FileClose $0
+  Call un.RemoveIfEmpty
+  Delete "$INSTDIR\app\manifest.sha256"
+  RMDir /r "$INSTDIR\app\slmstudio.egg-info" ; left by installing the program into its environment
+  RMDir /r "$INSTDIR\app\build"
+  RMDir "$INSTDIR\app"
+FunctionEnd
+
+; Remove the application's folder $2 and those above it, as far as nothing but compiled files is in them.
+Function un.RemoveIfEmpty
+  ${DoUntil} $2 == ""
+    RMDir /r "$INSTDIR\app\$2\__pycache__"
+    RMDir "$INSTDIR\app\$2"
+    ${GetParent} $2 $2
+  ${Loop}
+FunctionEnd
