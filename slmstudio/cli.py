@@ -238,9 +238,10 @@ def runs(
     from slmstudio.core import words
     from slmstudio.core.run import folder
 
-    found = list(folder.all_runs(folder_))
-    for path, reason in folder.unreadable(folder_):
-        print(f"warning: {path.name} cannot be shown. {reason}", file=sys.stderr)
+    unreadable: list[tuple[Path, UserError]] = []
+    found = list(folder.all_runs(folder_, lambda path, why: unreadable.append((path, why))))
+    for path, error in unreadable:
+        print(f"warning: {path.name} cannot be shown. {str(error).splitlines()[0]}", file=sys.stderr)
     if as_json:
         print_json(
             {
@@ -260,7 +261,8 @@ def runs(
                         "error": run.error,
                     }
                     for run in found
-                ]
+                ],
+                "unreadable": [{"run_dir": str(path), "error": error.to_dict()} for path, error in unreadable],
             }
         )
         return 0

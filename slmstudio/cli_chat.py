@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio.cli_progress import print_error, print_json
+from slmstudio.core import jobs
 from slmstudio.core.chat import sampling, store
 from slmstudio.core.chat.conversation import Conversation, Lane
 from slmstudio.core.errors import UserError
@@ -55,6 +56,7 @@ def chat(
     settings = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p,
                 "repeat_penalty": repeat_penalty, "max_tokens": max_tokens, "seed": seed, "stop": stop or []}
     sampling.parse(settings)
+    _no_run(gguf)
     with InteractiveWorker("chat") as worker:
         talk = Talk(worker, gguf, settings, system or "", quiet=as_json)
         talk.load(context, gpu_layers)
@@ -65,6 +67,21 @@ def chat(
     if as_json:
         print_json(talk.result)
     return 0
+
+
+def _no_run(path: Path) -> None:
+    """
+    Raises:
+        UserError: it is a run folder, of this program or a newer one.
+    """
+    from slmstudio.core.run import folder
+
+    if (path / jobs.RUN).is_file():
+        jobs.Job(path).request()
+        newest = next(iter(folder.exported(path)), None)
+        raise UserError(f"{path} is a run, not a GGUF file.", "",
+                        f"Give one of its exports: slmstudio chat {newest}" if newest
+                        else f"Export it first: slmstudio export {path}")
 
 
 class Talk:

@@ -99,7 +99,10 @@ def parity(
 
 def _work(run: Path, kind: str, **request: Any) -> jobs.Outcome:
     """Start a job of a run, or of a model folder, and follow it to its end."""
-    place = run.absolute() / "jobs" if (run / jobs.RUN).is_file() else paths.cache_dir() / "jobs"
+    place = paths.cache_dir() / "jobs"
+    if (run / jobs.RUN).is_file():
+        jobs.Job(run).request()  # one of a newer program is refused before a job is made in it
+        place = run.absolute() / "jobs"
     folder = place / time.strftime(f"{kind}-%Y%m%d-%H%M%S")
     job = jobs.Job.create(folder, kind, run=str(run.absolute()), **request)
     job.start()

@@ -24,10 +24,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files
+from slmstudio.core import files, formats
 from slmstudio.core.errors import UserError
 
-PROTOCOL = 1
+PROTOCOL = formats.KINDS["job"].format
 REQUEST, RUN, PROCESS, EVENTS, COMMANDS, OUTCOME, LOG = (
     "request.json",
     "run.json",
@@ -73,6 +73,22 @@ class Outcome:
         )
 
 
+class EventReader(files.LineReader):
+    """Reads the events of a job folder. Those of a newer program are refused."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder / EVENTS)
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        for event in super().read():
+            try:
+                yield formats.check("job", event, self.path)
+            except formats.NewerFormat:
+                raise
+            except UserError:
+                self.damaged += 1
+
+
 class Job:
     """A job folder, and whichever process works on it."""
 
@@ -89,7 +105,12 @@ class Job:
         return cls(folder)
 
     def request(self) -> dict[str, Any]:
-        value = files.read_json(self.folder / RUN) or files.read_json(self.folder / REQUEST)
+        """What is to be done, as run.json or request.json says.
+
+        Raises:
+            UserError: the folder is no job, or a newer program made it.
+        """
+        value = formats.read("run", self.folder / RUN) or formats.read("job", self.folder / REQUEST)
         if value is None:
             raise UserError(
                 f"{self.folder} is no job.",
@@ -167,8 +188,12 @@ class Job:
         )
 
     def outcome(self) -> Outcome | None:
-        """How the job ended; None while it runs and before it was started."""
-        state = files.read_json(self.folder / OUTCOME)
+        """How the job ended; None while it runs and before it was started.
+
+        Raises:
+            UserError: a newer program wrote the outcome.
+        """
+        state = formats.read("job", self.folder / OUTCOME)
         if state is not None:
             known = {key: state.get(key) for key in ("state", "error", "details", "result")}
             return Outcome(known["state"] or "failed", known["error"], known["details"] or "", known["result"] or {})
@@ -180,12 +205,16 @@ class Job:
         return Outcome("crashed", self._cause_of_death().to_dict(), details=self.log_tail())
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """All events so far, from the first."""
-        return files.LineReader(self.folder / EVENTS).read()
+        """All events so far, from the first.
+
+        Raises:
+            UserError: a newer program wrote them.
+        """
+        return EventReader(self.folder).read()
 
     def follow(self, poll_seconds: float = POLL_SECONDS) -> Iterator[dict[str, Any]]:
         """Events from the first, then as they come, until the job has ended."""
-        reader = files.LineReader(self.folder / EVENTS)
+        reader = EventReader(self.folder)
         while True:
             ended = self.outcome() is not None
             yield from reader.read()

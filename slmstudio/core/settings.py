@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, paths
+from slmstudio.core import files, formats, paths
 from slmstudio.core.errors import UserError, from_os_error
 
-VERSION = 1
 THEMES = ("system", "light", "dark")
 
 
@@ -30,7 +29,7 @@ class Settings:
         runs_filter: the line that it is filtered by.
         welcomed: the welcome page was answered; F1 opens it again.
         told: `what` of the notes on this machine that were shown at a start, and need not be again.
-        unknown: keys of a newer version, kept so that going back and forth loses nothing.
+        unknown: keys that this version does not know, kept so that going back and forth loses nothing.
     """
 
     theme: str = "system"
@@ -57,7 +56,7 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         known = asdict(self)
-        return {**known.pop("unknown"), "version": VERSION, **known}
+        return {**known.pop("unknown"), **formats.stamp("settings"), **known}
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Settings:
@@ -69,7 +68,7 @@ class Settings:
                 setattr(settings, name, state[name])
             else:
                 logging.getLogger(__name__).warning("Setting %s has no use for the value %r.", name, state[name])
-        settings.unknown = {key: value for key, value in state.items() if key not in known | {"version"}}
+        settings.unknown = {key: value for key, value in state.items() if key not in known | {"format"}}
         return settings
 
     def save(self) -> None:
@@ -92,10 +91,13 @@ def _fits(name: str, value: Any, default: Any) -> bool:
     return isinstance(value, type(default))
 
 
-def load() -> tuple[Settings, UserError | None]:
+def load(put_aside: bool = True) -> tuple[Settings, UserError | None]:
     """The settings, and what a person should know when the file could not be used.
 
-    A damaged file is kept beside the new one, never thrown away.
+    A damaged file, and one of a newer program, is kept beside the new one, never thrown away.
+
+    Args:
+        put_aside: rename such a file, for who may save new ones and tells of it; others only look.
     """
     path = paths.settings_file()
     try:
@@ -103,14 +105,26 @@ def load() -> tuple[Settings, UserError | None]:
         state = files.read_json(path)
     except OSError as error:
         return Settings(), from_os_error(error, "read the settings")
-    if state is not None:
-        return Settings.from_dict(state), None
-    if not present:
-        return Settings(), None
-    aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+    try:
+        if state is not None:
+            return Settings.from_dict(formats.check("settings", state, path)), None
+        if not present:
+            return Settings(), None
+        why, trouble = "damaged", UserError("The settings could not be read, so the program starts with its own.",
+                                            "The file holds no JSON object.")
+    except formats.NewerFormat as newer:
+        why, trouble = "newer", UserError(newer.what, f"{newer.why} The program starts with its own settings.",
+                                          newer.remedy)
+    except UserError as error:
+        why, trouble = "damaged", UserError(error.what, error.why)
+    return Settings(), _put_aside(path, why, trouble) if put_aside else trouble
+
+
+def _put_aside(path: Path, why: str, error: UserError) -> UserError:
+    """Rename the file, so that saving does not write over it. Returns what a person should know."""
+    aside = path.with_name(f"{path.name}.{why}-{time.strftime('%Y%m%d-%H%M%S')}")
     try:
         path.replace(aside)
-    except OSError as error:
-        return Settings(), from_os_error(error, "put the damaged settings aside")
-    return Settings(), UserError("The settings could not be read, so the program starts with its own.",
-                                 "The file holds no JSON object.", f"The old file is kept as {aside.name}.")
+    except OSError as trouble:
+        return from_os_error(trouble, f"put the {why} settings aside")
+    return UserError(error.what, error.why, f"The old file is kept as {aside.name}. {error.remedy}".strip())

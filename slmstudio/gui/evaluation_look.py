@@ -9,8 +9,9 @@ from typing import Any
 
 from PySide6.QtCore import QCoreApplication
 
-from slmstudio.core import jobs, paths, words
+from slmstudio.core import jobs, words
 from slmstudio.core.errors import UserError
+from slmstudio.core.run.folder import requests
 from slmstudio.gui.evaluation_jobs import read_evaluations
 from slmstudio.gui.tasks import Task
 from slmstudio.gui.widgets import counted
@@ -150,12 +151,9 @@ def time_text(rows: int | None, limit: int, models: Sequence[str], known: Mappin
 def earlier_seconds(folder: Path) -> dict[str, float]:
     """Seconds an answer by the model's name, from the newest evaluation of a run with the same base model."""
     base = jobs.Job(folder).request().get("model")
-    parent = paths.runs_dir()
     found: list[tuple[float, str, float]] = []
-    for run in parent.iterdir() if parent.is_dir() else ():
-        if not (run / jobs.RUN).is_file() or jobs.Job(run).request().get("model") != base:
-            continue
-        for evaluation in read_evaluations(run):
+    for run, request in requests():
+        for evaluation in read_evaluations(run) if request.get("model") == base else ():
             for model in (evaluation.scores or {}).get("models", []):
                 seconds, rows = (model.get("speed") or {}).get("seconds"), model.get("rows")
                 if isinstance(seconds, int | float) and rows and not evaluation.benchmark:

@@ -9,7 +9,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QFileDialog, QGridLayout, QVBoxLayout, QWidget
 
-from slmstudio.core import jobs, paths
+from slmstudio.core import jobs
 from slmstudio.gui import theme
 from slmstudio.gui.chat_models import known_models
 from slmstudio.gui.evaluation_words import model_label
@@ -30,11 +30,10 @@ def offered_models(but: Path) -> list[tuple[str, Path]]:
     from slmstudio.core.model import library
     from slmstudio.core.run import folder
 
-    parent = paths.runs_dir()
-    runs = [each for each in parent.iterdir() if each != but and (each / jobs.RUN).is_file()
-            and folder.result_folder(each) is not None] if parent.is_dir() else []
-    runs.sort(key=lambda run: (run / jobs.RUN).stat().st_mtime, reverse=True)
-    results = [(str(jobs.Job(run).request().get("name") or run.name), run) for run in runs]
+    runs = [(run, request) for run, request in folder.requests()
+            if run != but and folder.result_folder(run) is not None]
+    runs.sort(key=lambda each: (each[0] / jobs.RUN).stat().st_mtime, reverse=True)
+    results = [(str(request.get("name") or run.name), run) for run, request in runs]
     bases = [(place.name, place) for place in library.local_models()]
     return [*results, *bases, *((name, path) for name, path in known_models() if but not in path.parents)]
 

@@ -9,8 +9,8 @@ from typing import Any
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtWidgets import QAbstractItemView, QTableView, QWidget
 
-from slmstudio.core import files, words
-from slmstudio.core.run.folder import RunSummary
+from slmstudio.core import words
+from slmstudio.core.run.folder import RunSummary, proof
 from slmstudio.gui import table_cells
 
 Index = QModelIndex | QPersistentModelIndex
@@ -37,9 +37,12 @@ class Export:
 
 
 def read_exports(run: RunSummary) -> list[Export]:
-    """The finished files of a run, largest first."""
-    found = [Export(path, path.stat().st_size, files.read_json(path.with_suffix(".parity.json")) or {})
-             for path in run.exports()]
+    """The finished files of a run, largest first.
+
+    Raises:
+        UserError: a newer program has proven one of them.
+    """
+    found = [Export(path, path.stat().st_size, proof(path)) for path in run.exports()]
     return sorted(found, key=lambda export: -export.bytes)
 
 

@@ -120,7 +120,7 @@ class JobThread(QThread):
         self._listening_since = now
 
     def _follow(self) -> None:
-        reader = files.LineReader(self.job.folder / jobs.EVENTS)
+        reader = jobs.EventReader(self.job.folder)
         over_since = None
         while not self._detached:
             outcome = self.job.outcome()  # looked at before reading: what came before it is read below

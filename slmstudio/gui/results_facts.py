@@ -52,24 +52,28 @@ class RunFacts:
 class FactsReader:
     """Reads all runs, and reads again only those whose files have changed."""
 
+    passed_over: dict[str, UserError] = field(default_factory=dict)
+    """Runs that cannot be shown, by folder name, as the last `read` found them."""
     _kept: dict[Path, tuple[object, RunFacts]] = field(default_factory=dict)
 
     def read(self, parent: Path) -> list[RunFacts]:
-        """All runs, newest first. Folders that are no runs are passed over."""
+        """All runs, newest first. Folders that are no runs are left out."""
         folders = [each for each in parent.iterdir() if (each / jobs.RUN).is_file()] if parent.is_dir() else []
         found = []
         kept: dict[Path, tuple[object, RunFacts]] = {}
+        passed_over: dict[str, UserError] = {}
         for folder in folders:
             state = _state(folder)
             before = self._kept.get(folder)
             facts = before[1] if before is not None and before[0] == state and not _may_change(before[1]) else None
             try:
                 facts = facts or read_facts(folder)
-            except UserError:
+            except UserError as error:
+                passed_over[folder.name] = error
                 continue
             kept[folder] = (state, facts)
             found.append(facts)
-        self._kept = kept
+        self._kept, self.passed_over = kept, passed_over
         return sorted(found, key=lambda facts: facts.summary.created, reverse=True)
 
 
@@ -77,7 +81,7 @@ def read_facts(folder: Path) -> RunFacts:
     """Everything of one run.
 
     Raises:
-        UserError: its run.json cannot be used.
+        UserError: its run.json cannot be used, or a newer program wrote a file of it.
     """
     summary = run_folder.summarise(folder)
     request = jobs.Job(folder).request()

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files
+from slmstudio.core import files, formats
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.gguf import read_gguf
 from slmstudio.core.words import format_bytes
@@ -34,7 +34,7 @@ def run(job: JobContext) -> dict[str, Any]:
     source, target = Path(job.request["gguf"]), Path(job.request["out"])
     job.phase("reading", source.name)
     facts = read_gguf(source)
-    fingerprint = {"gguf": source.name, "sha256": files.sha256_of(source)}
+    fingerprint = {**formats.stamp("import"), "gguf": source.name, "sha256": files.sha256_of(source)}
     if target.exists():
         return _reuse(target, fingerprint)
     _check_space(target, facts.parameters)
@@ -57,7 +57,7 @@ def run(job: JobContext) -> dict[str, Any]:
 
 
 def _reuse(target: Path, fingerprint: dict[str, Any]) -> dict[str, Any]:
-    known = files.read_json(target / SOURCE) or {}
+    known = formats.read("import", target / SOURCE) or {}
     if known.get("sha256") != fingerprint["sha256"]:
         raise UserError(f"{target} exists already.", "It was not made from this GGUF file.",
                         "Choose another folder or name.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files
+from slmstudio.core import files, formats
 from slmstudio.core.export.types import QUANT_TYPES, QuantType
 from slmstudio.worker import parity_answers, parity_checks, parity_tokens, parity_weights
 from slmstudio.worker.context import JobContext
@@ -50,8 +50,8 @@ def compare(job: JobContext, reference: Reference, gguf: Path, kind: QuantType |
         kind: its quantization type; None reads it from the file.
 
     Returns:
-        `{"passed", "verdict", "failures": [sentence], "checks": [`parity_checks.Check`], "type", "sha256"}` and the
-        figures of `parity_tokens`, `parity_weights` and `parity_answers`.
+        `{"format", "passed", "verdict", "failures": [sentence], "checks": [`parity_checks.Check`], "type", "sha256"}`
+        and the figures of `parity_tokens`, `parity_weights` and `parity_answers`.
 
     Raises:
         UserError: the file cannot be loaded or run.
@@ -63,8 +63,8 @@ def compare(job: JobContext, reference: Reference, gguf: Path, kind: QuantType |
     checks = [*parity_checks.token_checks(found), *parity_checks.weight_checks(found),
               *parity_checks.answer_checks(found, kind)]
     failures = [check.remedy for check in checks if check.passed is False]
-    return {"passed": not failures, "verdict": _verdict(found, failures), "failures": failures,
-            "checks": [check.to_dict() for check in checks], **found,
+    return {**formats.stamp("parity"), "passed": not failures, "verdict": _verdict(found, failures),
+            "failures": failures, "checks": [check.to_dict() for check in checks], **found,
             "type": kind.name if kind else f"file type {ftype}", "sha256": files.sha256_of(gguf)}
 
 

@@ -64,6 +64,20 @@ def choose(tab, *names: str) -> None:
     tab.table.chosen.emit(tab.table.selected())
 
 
+def test_a_run_of_a_newer_program_is_named_and_the_others_are_shown(qtbot, tab):
+    own, newer = (folder.create(RunConfig(name=name, model="m", train_file="t.jsonl")) for name in ("own", "newer"))
+    state = files.read_json(newer.folder / jobs.RUN)
+    files.write_atomically(newer.folder / jobs.RUN, files.dump_pretty({**state, "format": 99}))
+    show(qtbot, tab, 1)
+    assert [run.folder for run in tab.table.runs.runs] == [own.folder]
+    (problem,) = tab.banner.error.problems
+    assert problem.field == newer.folder.name and "was written by a newer SLM Studio." in problem.message
+    tab.banner.clear()
+    tab.refresh()
+    qtbot.waitUntil(lambda: tab._reading is None, timeout=60_000)
+    assert tab.banner.error is None  # said once
+
+
 def test_no_runs_leads_to_training(qtbot, tab, session):
     gone: list[str] = []
     session.go_to.connect(gone.append)

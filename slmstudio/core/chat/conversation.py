@@ -13,11 +13,9 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files
+from slmstudio.core import files, formats
 from slmstudio.core.errors import UserError, from_os_error
 
-FORMAT = 2
-"""Format 1 had no branches; it is read too."""
 TITLE_CHARACTERS = 60
 ROLES = ("user", "assistant")
 
@@ -109,12 +107,6 @@ class Tree:
             ValueError, KeyError, TypeError: the state is damaged.
         """
         tree = cls()
-        if "turns" in state:  # format 1
-            for turn in state["turns"]:
-                tree._take(Message(len(tree._messages) + 1, len(tree._messages) or None, turn["role"],
-                                   turn["content"], dict(turn.get("figures") or {})))
-            tree._shown = {each.parent: each.id for each in tree._messages.values()}
-            return tree
         for each in state["messages"]:
             tree._take(Message(each["id"], each["parent"], each["role"], each["content"],
                                dict(each.get("figures") or {})))
@@ -181,7 +173,7 @@ class Conversation:
 
     def to_json(self) -> str:
         lanes = [{"model": lane.model, **lane.tree.to_dict()} for lane in self.lanes]
-        return files.dump_pretty({**self.extra, "format": FORMAT, "title": self.title, "name": self.name,
+        return files.dump_pretty({**self.extra, **formats.stamp("chat"), "title": self.title, "name": self.name,
                                   "created": self.created, "settings": self.settings, "lanes": lanes})
 
     @classmethod
@@ -192,8 +184,7 @@ class Conversation:
         """
         try:
             state = json.loads(path.read_bytes())
-            if isinstance(state.get("format"), int) and state["format"] > FORMAT:
-                raise UserError(f"{path.name} was written by a newer version.", "", "Update SLM Studio.")
+            state = formats.check("chat", state, path)
             lanes = [Lane(str(lane["model"]), Tree.from_dict(lane)) for lane in state["lanes"]]
             known = ("format", "title", "name", "created", "settings", "lanes")
             extra = {key: value for key, value in state.items() if key not in known}

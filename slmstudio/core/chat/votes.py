@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, paths
-from slmstudio.core.errors import from_os_error
+from slmstudio.core import files, formats, paths
+from slmstudio.core.errors import UserError, from_os_error
 
-FORMAT = 1
 MOST_ANSWERS = 4
 BEST, ALL_GOOD, ALL_BAD = "best", "all good", "all bad"
 
@@ -81,7 +80,7 @@ class Vote:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"format": FORMAT, **asdict(self)}
+        return {**formats.stamp("vote"), **asdict(self)}
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Vote:
@@ -173,15 +172,18 @@ def read(path: Path | None = None) -> tuple[list[Vote], int]:
     """All votes, oldest first, and how many lines are none, as one that a power cut has damaged.
 
     Raises:
-        UserError: the file cannot be read.
+        UserError: the file cannot be read, or a newer program wrote in it: a count without its votes would be wrong.
     """
-    lines = files.LineReader(path or paths.votes_file())
+    path = path or paths.votes_file()
+    lines = files.LineReader(path)
     votes, damaged = [], 0
     try:
         for state in lines.read():
             try:
-                votes.append(Vote.from_dict(state))
-            except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+                votes.append(Vote.from_dict(formats.check("vote", state, path)))
+            except formats.NewerFormat:
+                raise
+            except (UserError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
                 damaged += 1
     except OSError as error:
         raise from_os_error(error, "read the votes") from error

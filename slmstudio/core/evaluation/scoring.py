@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files
+from slmstudio.core import files, formats
 from slmstudio.core.chat import votes
 from slmstudio.core.errors import from_os_error
 from slmstudio.core.evaluation import verdicts
@@ -25,7 +25,7 @@ from slmstudio.core.evaluation.score_table import ScoreTable
 
 __all__ = ["SCORES", "Row", "row_scores", "score"]
 
-PROTOCOL = 1
+PROTOCOL = formats.KINDS["scores"].format
 SCORES = "scores.json"
 JUDGE, JUDGE_VOTES = "judge.jsonl", "judge-votes.jsonl"
 """What a judge said of the models' answers; and of pairs that the user has voted on, with `VotedPair.id` as id."""

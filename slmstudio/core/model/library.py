@@ -21,7 +21,7 @@ def local_models() -> list[Path]:
     library = paths.models_dir()
     own = [folder for folder in library.iterdir() if _is_model(folder)] if library.is_dir() else []
     own.sort(key=lambda folder: folder.name.lower())
-    remembered = [Path(name) for name in settings.load()[0].model_folders]
+    remembered = [Path(name) for name in settings.load(put_aside=False)[0].model_folders]
     return list(dict.fromkeys([*own, *(folder for folder in remembered if _is_model(folder))]))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, jobs
+from slmstudio.core import formats, jobs
 from slmstudio.core.evaluation.metrics import METRICS
 from slmstudio.core.report.text import Table, exact, finite
 
@@ -85,13 +85,17 @@ def metric_name(key: Any) -> str:
 
 
 def read_evaluations(run: Path) -> list[Evaluation]:
-    """All evaluations below a run's jobs/, the newest first."""
+    """All evaluations below a run's jobs/, the newest first.
+
+    Raises:
+        UserError: a newer program made one of them.
+    """
     found = []
     for folder in sorted(path for path in (run / "jobs").glob("*") if path.is_dir()):  # held-out rows lie there too
-        request = files.read_json(folder / jobs.REQUEST)
+        request = formats.read("job", folder / jobs.REQUEST)
         if request is None or request.get("kind") != "evaluate":
             continue
-        scores = files.read_json(folder / SCORES) or {}
+        scores = formats.read("scores", folder / SCORES) or {}
         ended = jobs.Job(folder).outcome()
         found.append(Evaluation(folder, request, scores, ended.state if ended else "running",
                                 _created(scores, folder)))

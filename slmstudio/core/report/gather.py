@@ -121,7 +121,7 @@ def gather(run: Path) -> Facts:
         summary, files.read_json(run / jobs.RUN) or {}, adjust.load(run)["values"], _outcome(run),
         read_base(Path(summary.config.model)), _result_files(run), _exports(run),
         checkpoints.all_checkpoints(run / folder.CHECKPOINTS), read_evaluations(run), notes.read(run))
-    reader = files.LineReader(run / jobs.EVENTS)
+    reader = jobs.EventReader(run)
     for event in reader.read():
         found.add(event)
     found.damaged = reader.damaged
@@ -171,7 +171,7 @@ def _result_files(run: Path) -> list[tuple[str, int, str | None]]:
 def _exports(run: Path) -> list[Export]:
     place = run / folder.EXPORTS
     found = sorted(place.iterdir()) if place.is_dir() else []
-    return [Export(path, _size(path), files.read_json(path.with_suffix(".parity.json")) or {}) for path in found
+    return [Export(path, _size(path), folder.proof(path)) for path in found
             if not path.name.startswith(".") and path.suffix != ".json"]
 
 

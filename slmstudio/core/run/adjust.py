@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files
+from slmstudio.core import files, formats
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.run.config import RunConfig, convert
 
@@ -23,11 +23,11 @@ def load(folder: Path) -> dict[str, Any]:
     """`{"values": {field: value}, "schedule": [{"global_step", "learning_rate", "total_steps"}]}`, or empty.
 
     Raises:
-        UserError: the file is damaged.
+        UserError: the file is damaged, or a newer program wrote it.
     """
     if not (folder / FILE).exists():
         return {"values": {}, "schedule": []}
-    state = files.read_json(folder / FILE)
+    state = formats.read("adjustments", folder / FILE)
     if state is None:
         raise UserError(f"{folder / FILE} is damaged.", "It is not a JSON object.",
                         "Remove it: the run then goes on with the values of run.json.")
@@ -47,7 +47,7 @@ def record(folder: Path, values: dict[str, Any]) -> None:
     """
     state = load(folder)
     state["values"] |= values
-    files.write_atomically(folder / FILE, files.dump_pretty(state))
+    files.write_atomically(folder / FILE, files.dump_pretty({**formats.stamp("adjustments"), **state}))
 
 
 def record_schedule(folder: Path, global_step: int, learning_rate: float | None, total_steps: int) -> None:
@@ -59,7 +59,7 @@ def record_schedule(folder: Path, global_step: int, learning_rate: float | None,
     state = load(folder)
     state["schedule"].append(
         {"global_step": global_step, "learning_rate": learning_rate, "total_steps": total_steps})
-    files.write_atomically(folder / FILE, files.dump_pretty(state))
+    files.write_atomically(folder / FILE, files.dump_pretty({**formats.stamp("adjustments"), **state}))
 
 
 def consent(folder: Path, values: dict[str, Any]) -> None:
@@ -75,7 +75,7 @@ def consent(folder: Path, values: dict[str, Any]) -> None:
         except (KeyError, ValueError) as error:
             problems.append(Problem("is no field of a run." if isinstance(error, KeyError) else str(error), field=name))
     if not problems:
-        config = apply(RunConfig.from_dict(files.read_json(folder / "run.json") or {}), folder)
+        config = apply(RunConfig.from_dict(files.read_json(folder / "run.json") or {}, folder / "run.json"), folder)
         problems = replace(config, **fitting).problems()
     if problems:
         raise UserError("These values cannot be used.", "", "Correct them.", problems)

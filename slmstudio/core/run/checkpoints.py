@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from slmstudio.core import files
+from slmstudio.core import files, formats
 
 MANIFEST = "manifest.json"
 MANIFEST_DIGEST = "manifest.sha256"
@@ -66,15 +66,18 @@ def seal(folder: Path, global_step: int, eval_loss: float | None = None) -> None
         with open(path, "rb+") as file:
             os.fsync(file.fileno())
         entries[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": files.sha256_of(path)}
-    files.write_atomically(
-        folder / MANIFEST, files.dump_pretty({"global_step": global_step, "eval_loss": eval_loss, "files": entries})
-    )
+    manifest = {**formats.stamp("checkpoint"), "global_step": global_step, "eval_loss": eval_loss, "files": entries}
+    files.write_atomically(folder / MANIFEST, files.dump_pretty(manifest))
     files.write_atomically(folder / MANIFEST_DIGEST, files.sha256_of(folder / MANIFEST))
 
 
 def damage(folder: Path) -> str | None:
-    """What is wrong with a checkpoint, as a sentence; None when every file is as it was saved."""
-    manifest = files.read_json(folder / MANIFEST)
+    """What is wrong with a checkpoint, as a sentence; None when every file is as it was saved.
+
+    Raises:
+        UserError: a newer program saved it.
+    """
+    manifest = formats.read("checkpoint", folder / MANIFEST)
     try:
         expected = (folder / MANIFEST_DIGEST).read_bytes()
     except OSError:
@@ -106,7 +109,11 @@ def all_checkpoints(parent: Path) -> list[Checkpoint]:
 
 
 def newest_good(parent: Path, on_damaged: Callable[[Checkpoint, str], None]) -> Checkpoint | None:
-    """The newest checkpoint that is proven whole; each damaged one that was passed over is reported."""
+    """The newest checkpoint that is proven whole; each damaged one that was passed over is reported.
+
+    Raises:
+        UserError: a newer program saved one: what was learned since the one before would be lost.
+    """
     for checkpoint in reversed(all_checkpoints(parent)):
         reason = damage(checkpoint.path)
         if reason is None:

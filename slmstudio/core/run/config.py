@@ -6,11 +6,10 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from slmstudio.core import files
+from slmstudio.core import files, formats
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.run import limits, values
 
-FORMAT = 1
 NOTES = frozenset({"format", "kind", "protocol", "created", "versions", "hashes"})
 """What a run.json holds beside the fields: nothing that decides what a run does."""
 
@@ -156,24 +155,19 @@ class RunConfig:
             raise UserError("The run configuration cannot be used.", "", "Correct these fields.", found)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"format": FORMAT, "kind": "train", **asdict(self)}
+        return {**formats.stamp("run"), "kind": "train", **asdict(self)}
 
     @classmethod
-    def from_dict(cls, state: dict[str, Any]) -> RunConfig:
+    def from_dict(cls, state: dict[str, Any], where: Path | str = "The run configuration") -> RunConfig:
         """Read a configuration back. Keys that this version does not know are ignored.
+
+        Args:
+            where: the file, for an error.
 
         Raises:
             UserError: a newer format, a missing field, or a value of the wrong type: all at once.
         """
-        if not isinstance(state.get("format", FORMAT), int):
-            raise UserError("The run configuration cannot be used.", "Its format is no whole number.",
-                            "Let `slmstudio plan` write the file.")
-        if state.get("format", FORMAT) > FORMAT:
-            raise UserError(
-                "This run was made by a newer SLM Studio.",
-                f"Its format is {state['format']}, this program reads up to {FORMAT}.",
-                "Update SLM Studio.",
-            )
+        state = formats.check("run", state, where)
         known = {f.name for f in fields(cls)}
         problems = [Problem("is missing.", field=name) for name in ("name", "model", "train_file") if name not in state]
         values: dict[str, Any] = {}
@@ -235,14 +229,15 @@ def load(path: Path) -> RunConfig:
         raise UserError(
             f"{path} does not exist.", "", "Write one with `slmstudio plan --model M --data FILE --out RUN.json`."
         )
-    state = files.read_json(path / "run.json" if path.is_dir() else path)
+    file = path / "run.json" if path.is_dir() else path
+    state = files.read_json(file)
     if state is None:
         raise UserError(
             f"{path} is no run configuration.",
             "It is not a JSON object.",
             "Write one with `slmstudio plan --model M --data FILE --out RUN.json`.",
         )
-    config = RunConfig.from_dict(state)
+    config = RunConfig.from_dict(state, file)
     unknown = state.keys() - RunConfig.__dataclass_fields__.keys() - NOTES
     if unknown or state.get("kind", "train") != "train":
         problems = [Problem("is no field of a run; it may be misspelt.", field=name) for name in sorted(unknown)]

@@ -7,12 +7,13 @@ import re
 import secrets
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, jobs, paths
+from slmstudio.core import files, formats, jobs, paths
+from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.export.types import LORA
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
@@ -26,8 +27,6 @@ def create(config: RunConfig, parent: Path | None = None) -> jobs.Job:
     Raises:
         UserError: the folder cannot be written.
     """
-    from slmstudio.core.errors import from_os_error
-
     parent = parent or paths.runs_dir()
     folder = parent / f"{time.strftime('%Y-%m-%d')}-{slug(config.name)}-{secrets.token_hex(2)}"
     try:
@@ -125,15 +124,24 @@ def exported(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
+def proof(export: Path) -> dict[str, Any]:
+    """What NAME.parity.json says of a file; empty when it was never proven.
+
+    Raises:
+        UserError: a newer program wrote it.
+    """
+    return formats.read("parity", export.with_suffix(".parity.json")) or {}
+
+
 def summarise(folder: Path) -> RunSummary:
     """Read one run folder.
 
     Raises:
-        UserError: its run.json cannot be used.
+        UserError: its run.json cannot be used, or a newer program wrote a file of it.
     """
     job = jobs.Job(folder)
     state = job.request()
-    config = RunConfig.from_dict(state)
+    config = RunConfig.from_dict(state, folder / jobs.RUN)
     history = RunHistory()
     for event in job.events():
         history.add(event)
@@ -163,10 +171,13 @@ def summarise(folder: Path) -> RunSummary:
     )
 
 
-def all_runs(parent: Path | None = None) -> Iterator[RunSummary]:
-    """All runs, newest first. Folders that are no runs are passed over."""
-    from slmstudio.core.errors import UserError
+def all_runs(parent: Path | None = None,
+             passed_over: Callable[[Path, UserError], None] = lambda folder, why: None) -> Iterator[RunSummary]:
+    """All runs, newest first. Folders that are no runs are left out.
 
+    Args:
+        passed_over: called with each run that cannot be shown, and why.
+    """
     parent = parent or paths.runs_dir()
     if not parent.is_dir():
         return
@@ -174,23 +185,17 @@ def all_runs(parent: Path | None = None) -> Iterator[RunSummary]:
     for folder in sorted(folders, key=lambda f: (f / jobs.RUN).stat().st_mtime, reverse=True):
         try:
             yield summarise(folder)
-        except UserError:
-            continue
+        except UserError as error:
+            passed_over(folder, error)
 
 
-def unreadable(parent: Path | None = None) -> list[tuple[Path, str]]:
-    """Run folders that `all_runs` passes over, each with the reason."""
-    from slmstudio.core.errors import UserError
-
-    found = []
+def requests(parent: Path | None = None) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Each run with its run.json, in no order; those that cannot be read are left out."""
     parent = parent or paths.runs_dir()
-    for path in sorted(parent.iterdir()) if parent.is_dir() else ():
-        if (path / jobs.RUN).is_file():
-            try:
-                RunConfig.from_dict(jobs.Job(path).request())
-            except UserError as error:
-                found.append((path, str(error).splitlines()[0]))
-    return found
+    for folder in parent.iterdir() if parent.is_dir() else ():
+        if (folder / jobs.RUN).is_file():
+            with contextlib.suppress(UserError):
+                yield folder, jobs.Job(folder).request()
 
 
 def running(parent: Path | None = None) -> jobs.Job | None:

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from slmstudio.core import files
+from slmstudio.core import files, formats
 from slmstudio.core.errors import from_os_error
 
 FILE = "notes.json"
-FORMAT = 1
 LONGEST_TAG = 40
 """Characters; a longer one is a note."""
 
@@ -42,8 +41,12 @@ def parse_tags(text: str) -> tuple[str, ...]:
 
 
 def read(run_folder: Path) -> Notes:
-    """The notes of a run. A file that is missing, or is none that this program wrote, says nothing."""
-    state = files.read_json(Path(run_folder) / FILE) or {}
+    """The notes of a run. A file that is missing, or is no JSON object, says nothing.
+
+    Raises:
+        UserError: a newer program wrote the file.
+    """
+    state = formats.read("notes", Path(run_folder) / FILE) or {}
     text, tags = state.get("note"), state.get("tags")
     words = [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
     return Notes(text if isinstance(text, str) else "", _clean(words))
@@ -53,16 +56,16 @@ def write(run_folder: Path, notes: Notes) -> None:
     """Keep the notes, whole or not at all; empty ones take the file away.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the folder cannot be written, or a newer program wrote what is there.
     """
     path = Path(run_folder) / FILE
     try:
+        state = formats.read("notes", path) or {}  # what this version does not know stays
         if notes == Notes():
             path.unlink(missing_ok=True)
             return
-        state = files.read_json(path) or {}  # what a newer version keeps there stays
         files.write_atomically(path, files.dump_pretty(
-            {**state, "format": FORMAT, "note": notes.text, "tags": list(notes.tags)}))
+            {**state, **formats.stamp("notes"), "note": notes.text, "tags": list(notes.tags)}))
     except OSError as error:
         raise from_os_error(error, "save the note") from error
 

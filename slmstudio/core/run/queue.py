@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, jobs, paths
+from slmstudio.core import files, formats, jobs, paths
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
@@ -51,7 +51,7 @@ def entries() -> list[Entry]:
     """The queue in its order. Runs that are done, and folders that are gone, are left out.
 
     Raises:
-        UserError: the queue's file is damaged.
+        UserError: the queue's file is damaged, or a newer program wrote it.
     """
     return [entry for item in _read() if (entry := _entry(item)) is not None]
 
@@ -150,9 +150,11 @@ def _entry(item: dict[str, Any]) -> Entry | None:
     job = jobs.Job(run)
     try:
         name = RunConfig.from_dict(job.request()).name
+        ended = job.outcome()
+    except formats.NewerFormat as error:
+        return Entry(run, run.name, "failed", error.to_dict())
     except (UserError, OSError):
         return None
-    ended = job.outcome()
     if ended is None and job.is_alive():
         return Entry(run, name, "running")
     if ended is not None and ended.state == "finished":
@@ -182,7 +184,7 @@ def _read() -> list[dict[str, Any]]:
     path = queue_file()
     if not path.exists():
         return []
-    state = files.read_json(path)
+    state = formats.read("queue", path)
     items = state.get("runs") if state else None
     if not isinstance(items, list) or not all(isinstance(i, dict) and isinstance(i.get("folder"), str) for i in items):
         raise UserError(f"{path} is damaged.", "It is no list of runs.",
@@ -201,6 +203,6 @@ def _changing() -> Iterator[list[dict[str, Any]]]:
         with filelock.FileLock(paths.home() / LOCK):
             items = [item for item in _read() if _entry(item) is not None]
             yield items
-            files.write_atomically(queue_file(), files.dump_pretty({"format": 1, "runs": items}))
+            files.write_atomically(queue_file(), files.dump_pretty({**formats.stamp("queue"), "runs": items}))
     except OSError as error:
         raise from_os_error(error, "change the queue") from error

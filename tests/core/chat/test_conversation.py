@@ -99,7 +99,7 @@ def test_damaged_files_are_listed_with_their_reason(tmp_path, content) -> None:
 
 def test_a_newer_format_is_not_guessed_at(tmp_path) -> None:
     (tmp_path / "x.json").write_text('{"format": 99}')
-    with pytest.raises(UserError, match="newer version"):
+    with pytest.raises(UserError, match="newer SLM Studio"):
         Conversation.read(tmp_path / "x.json")
 
 

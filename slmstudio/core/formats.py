@@ -1,0 +1,136 @@
+"""The formats of the files that outlive the version that wrote them.
+
+Every such file carries a stamp: the number of its format. An older file is brought up to date as it is read, one format
+after another; one of a newer program is refused with a sentence, for what it says may mean something else by then.
+Datasets carry none: their rows belong to other programs too.
+
+A new format: raise its number here, and add to `UPGRADES` how the one before becomes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files
+from slmstudio.core.errors import UserError
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file.
+
+    Attributes:
+        format: what this program writes, and the newest that it reads.
+        key: where the stamp stands; a file without it was written before there was one, and is format 1.
+        of_folder: whether its folder names it, as in "run.json of 2026-11-24-helpdesk-7f3a".
+        older_key: where the stamp stood once.
+    """
+
+    format: int = 1
+    key: str = "format"
+    of_folder: bool = False
+    older_key: str = ""
+
+
+KINDS = {
+    "settings": Kind(2, older_key="version"),
+    "run": Kind(of_folder=True),  # run.json
+    "job": Kind(key="protocol", of_folder=True),  # request.json, events, commands and outcome.json; what workers speak
+    "adjustments": Kind(of_folder=True),
+    "checkpoint": Kind(of_folder=True),  # manifest.json of a checkpoint, of an adapter or of a model
+    "parity": Kind(),
+    "scores": Kind(key="protocol", of_folder=True),
+    "notes": Kind(of_folder=True),
+    "queue": Kind(),
+    "chat": Kind(2),
+    "vote": Kind(),  # each line of votes.jsonl
+    "import": Kind(of_folder=True),  # what a model folder was made of
+}
+
+
+class NewerFormat(UserError):
+    """The file was written by a newer program."""
+
+
+def stamp(kind: str) -> State:
+    """What a new file of this kind begins with, as `{"format": 1}`."""
+    return {KINDS[kind].key: KINDS[kind].format}
+
+
+def check(kind: str, state: State, where: Path | str) -> State:
+    """The content of a file in today's format; `state` itself where that is what it has.
+
+    Args:
+        where: the file, or how it is called in an error.
+
+    Raises:
+        NewerFormat: a newer program wrote it.
+        UserError: its stamp is no format.
+    """
+    known = KINDS[kind]
+    found = state.get(known.key, state.get(known.older_key, 1))
+    if type(found) is not int or found < 1:
+        raise UserError(f"{_name(known, where)} cannot be used.",
+                        f"Its {known.key} is {str(found)[:40]!r}, which is no whole number from 1.",
+                        "Put back the file as SLM Studio wrote it.")
+    if found > known.format:
+        raise NewerFormat(f"{_name(known, where)} was written by a newer SLM Studio.",
+                          f"Its format is {found}, this program reads up to {known.format}.",
+                          "Update SLM Studio, or open it with the version that wrote it.")
+    if found == known.format:
+        return state
+    for step in range(found, known.format):
+        state = UPGRADES[kind][step](state)
+    return {**state, known.key: known.format}
+
+
+def read(kind: str, path: Path) -> State | None:
+    """A JSON object from a file in today's format, or None where the file is missing or is no JSON object.
+
+    Raises:
+        UserError: as `check` does.
+        OSError: it cannot be read.
+    """
+    state = files.read_json(path)
+    return None if state is None else check(kind, state, path)
+
+
+def _name(kind: Kind, where: Path | str) -> str:
+    if isinstance(where, str):
+        return where
+    return f"{where.name} of {where.absolute().parent.name}" if kind.of_folder else where.name
+
+
+# -- upgrades ------------------------------------------------------------------------------------------------
+
+
+def _settings_1(state: State) -> State:
+    """The stamp was called "version"."""
+    return {key: value for key, value in state.items() if key != "version"}
+
+
+def _chat_1(state: State) -> State:
+    """Turns in a row became a tree of messages with branches.
+
+    Raises:
+        KeyError, TypeError: the state is damaged.
+    """
+    return {**state, "lanes": [_with_messages(lane) for lane in state["lanes"]]}
+
+
+def _with_messages(lane: State) -> State:
+    if "turns" not in lane:
+        return lane
+    messages = [{"id": number, "parent": number - 1 or None, "role": turn["role"], "content": turn["content"],
+                 "figures": dict(turn.get("figures") or {})} for number, turn in enumerate(lane["turns"], 1)]
+    rest = {key: value for key, value in lane.items() if key != "turns"}
+    return {**rest, "messages": messages, "shown": [message["id"] for message in messages]}
+
+
+UPGRADES: dict[str, dict[int, Callable[[State], State]]] = {"settings": {1: _settings_1}, "chat": {1: _chat_1}}
+"""By kind and format: how a file of that format becomes one of the next."""
