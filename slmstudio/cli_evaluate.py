@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio.cli_progress import Follower, print_error, print_json, print_table
-from slmstudio.core import files, jobs
+from slmstudio.core import formats, jobs
 from slmstudio.core.errors import UserError
 
 app = typer.Typer()
@@ -65,7 +65,7 @@ def evaluate(
 
 def _job_of(text: str) -> jobs.Job | None:
     """The evaluation in a folder, where it is one."""
-    request = files.read_json(Path(text) / jobs.REQUEST)
+    request = formats.read("job", Path(text) / jobs.REQUEST)
     return jobs.Job(Path(text)) if request is not None and request.get("kind") == "evaluate" else None
 
 
@@ -137,7 +137,7 @@ def _carry_out(job: jobs.Job, as_json: bool) -> int:
         if as_json:
             print_json({"evaluation": str(job.folder), "outcome": outcome.state, "error": outcome.error})
         return 1
-    scores = files.read_json(Path(outcome.result["scores"])) or {}
+    scores = formats.read("scores", Path(outcome.result["scores"])) or {}
     if as_json:
         print_json({"evaluation": str(job.folder), "outcome": outcome.state, **scores})
     else:

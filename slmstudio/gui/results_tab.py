@@ -12,7 +12,7 @@ from PySide6.QtGui import QDesktopServices, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QMessageBox, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core import paths
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.jobs import Job
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.core.run.history import RunHistory
@@ -57,6 +57,7 @@ class ResultsTab(QWidget):
         self._loading: Task | None = None
         self._plots: RunPlots | None = None
         self._facts = FactsReader()
+        self._told: dict[str, str] = {}
         self.banner = ErrorBanner()
         self.banner.setObjectName("results_banner")
         self.table = RunsTable()
@@ -179,6 +180,18 @@ class ResultsTab(QWidget):
         self._session.mark_done("results", any(run.summary.state in ("finished", "stopped") for run in runs))
         self.table.set_facts(runs, select)
         self.bar.show_runs()
+        self._tell_of_unreadable()
+
+    def _tell_of_unreadable(self) -> None:
+        """Name the runs that cannot be shown, once each time that there are others."""
+        found = self._facts.passed_over
+        told, self._told = self._told, {name: str(error) for name, error in found.items()}
+        if not found or told == self._told:
+            return
+        problems = [Problem(" ".join(filter(None, (error.what, error.why, error.remedy))), field=name)
+                    for name, error in sorted(found.items())]
+        self.banner.show_error(UserError(self.tr("Some runs cannot be shown."), "",
+                                         self.tr("Nothing in their folders was changed."), problems))
 
     def _load(self, runs: list[RunSummary]) -> None:
         """Read the curves and the exports of the selected runs."""
