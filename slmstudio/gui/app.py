@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QMessageLogContext, QObject, QtMsgType, Signal, qInstallMessageHandler
 from PySide6.QtWidgets import QApplication
 
-from slmstudio.core import paths, settings
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core import paths, place, settings
+from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.gui import tasks, theme
 from slmstudio.gui.garbage import GarbageCollector
 from slmstudio.gui.main_window import MainWindow
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from slmstudio.core.jobs import Job
 
 LOG_LIMIT = 2_000_000
+LOG_HANDLER = "slmstudio.log"
 UI_TURN_SECONDS = 0.0005
 """How long a thread at work may keep the interpreter while the UI thread waits for it; a paint waits many times."""
 _log = logging.getLogger("slmstudio")
@@ -56,6 +57,10 @@ def main(quit_after_paint: bool = False, files: Sequence[Path] = ()) -> int:
     app.setApplicationName("slmstudio")
     app.setApplicationDisplayName("SLM Studio")
     app.setDesktopFileName("slmstudio")
+    missing = place.missing()
+    if missing is not None and not _found_again(app, missing, ask=not quit_after_paint):
+        print(f"error: {missing}", file=sys.stderr)
+        return 2
     log_trouble = _start_logging()
     chosen, trouble = settings.load()
     theme.apply(app, chosen.theme)
@@ -65,6 +70,9 @@ def main(quit_after_paint: bool = False, files: Sequence[Path] = ()) -> int:
     for error in (log_trouble, trouble):
         if error is not None:
             window.show_error(error)
+    session.place_changed.connect(lambda: _log_elsewhere(window))
+    if not files and not chosen.welcomed and not place.kept(paths.home()):
+        window.open_welcome()
     window.painted.connect(garbage.keep_what_is_there)
     if quit_after_paint:
         window.painted.connect(app.quit)
@@ -87,9 +95,22 @@ def _after_paint(app: QApplication, session: Session, window: MainWindow, files:
 
     app.setWindowIcon(QIcon(str(paths.resources() / "icons" / "slmstudio.svg")))
     Sensors(session, window.header, window.status, window)
+    if window.welcome is not None:
+        window.welcome.look()
     look_for_runs(session, window)
+    tell_of_wsl(session, window)
     if files:
         opening.open_files(files, session, window)
+
+
+def _found_again(app: QApplication, missing: UserError, *, ask: bool) -> bool:
+    """Whether there is a folder to work in after all: the missing one, or another that the user chooses now."""
+    if not ask:
+        return False
+    from slmstudio.gui.place_missing import PlaceMissing
+
+    theme.apply(app)
+    return PlaceMissing(missing).exec() == PlaceMissing.DialogCode.Accepted
 
 
 def look_for_runs(session: Session, window: MainWindow) -> None:
@@ -104,8 +125,36 @@ def look_for_runs(session: Session, window: MainWindow) -> None:
     tasks.run_task(window, lambda task: wanting_attention(), found, window.show_error)
 
 
+def tell_of_wsl(session: Session, window: MainWindow, root: Path = Path("/")) -> None:
+    """Say once what is different, or to be mended, where Linux runs inside Windows.
+
+    Args:
+        root: where the files lie that tell; see `wsl`.
+    """
+    from slmstudio.core.hardware import wsl
+
+    def found(notes: list[UserError]) -> None:
+        new = [note for note in notes if note.what not in session.settings.told]
+        if not new or window.banner.error is not None:
+            return  # another message stands there: next time
+        session.settings.told += [note.what for note in new]
+        session.settings_changed.emit()
+        if not window.welcome_is_open():  # that page has them
+            window.show_error(new[0] if len(new) == 1 else UserError(
+                window.tr("SLM Studio runs inside Windows (WSL). Some things should be looked at."),
+                problems=[Problem(str(note)) for note in new]))
+
+    tasks.run_task(window, lambda task: wsl.findings(place.absolute(paths.home()), root), found, window.show_error)
+
+
+def _log_elsewhere(window: MainWindow) -> None:
+    trouble = _start_logging()
+    if trouble is not None:
+        window.show_error(trouble)
+
+
 def _start_logging() -> UserError | None:
-    """Log to the program's log file. Returns what a person should know when that cannot be done."""
+    """Log to the program's log file, and to no other. Returns what a person should know when that cannot be done."""
     path = paths.log_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +166,11 @@ def _start_logging() -> UserError | None:
         handler = logging.StreamHandler()
         trouble = from_os_error(error, "write the log")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.set_name(LOG_HANDLER)
     root = logging.getLogger()
+    for other in [known for known in root.handlers if known.name == LOG_HANDLER]:
+        root.removeHandler(other)
+        other.close()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     qInstallMessageHandler(_log_qt)

@@ -6,13 +6,15 @@ import base64
 import importlib
 import logging
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from PySide6.QtCore import QByteArray, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QKeySequence, QPaintEvent
-from PySide6.QtWidgets import QMainWindow, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
+from slmstudio.gui import theme
 from slmstudio.gui.session import TABS, Session
 from slmstudio.gui.status_bar import StatusBar
 from slmstudio.gui.widgets.banner import ErrorBanner
@@ -21,6 +23,7 @@ from slmstudio.gui.widgets.keys import add_key
 
 if TYPE_CHECKING:
     from slmstudio.gui.training_tab import TrainingTab
+    from slmstudio.gui.welcome import Welcome
 
 _log = logging.getLogger(__name__)
 
@@ -39,11 +42,13 @@ class MainWindow(QMainWindow):
         self._session = session
         self._was_painted = False
         self._pages: dict[str, QWidget] = {}
+        self.welcome: Welcome | None = None
         self.setWindowTitle("SLM Studio")
         self.setAcceptDrops(False)
         self.header = Header([self.tr("Data"), self.tr("Model"), self.tr("Training"), self.tr("Results"),
                               self.tr("Chat")])
         self.header.tab_chosen.connect(self._show_tab)
+        self.header.tabs.tabBarClicked.connect(self._tab_clicked)
         self.header.settings_wanted.connect(self.open_settings)
         self.header.network.setToolTip(self._network_tooltip())
         self.banner = ErrorBanner()
@@ -55,6 +60,7 @@ class MainWindow(QMainWindow):
         session.done_changed.connect(self._show_done)
         session.machine_changed.connect(self._show_machine)
         session.settings_changed.connect(self._save_settings)
+        session.place_changed.connect(self._place_changed)
         self._restore()
 
     def _lay_out(self, status: StatusBar) -> None:
@@ -75,6 +81,7 @@ class MainWindow(QMainWindow):
             add_key(self, f"Ctrl+{number}", partial(self.go_to, tab))
         add_key(self, QKeySequence.StandardKey.Open, self._open_something)
         add_key(self, "Ctrl+,", self.open_settings)
+        add_key(self, QKeySequence.StandardKey.HelpContents, self.open_welcome)
         add_key(self, QKeySequence.StandardKey.Quit, self.close)
 
     def page(self, tab: str) -> QWidget:
@@ -101,7 +108,56 @@ class MainWindow(QMainWindow):
 
         dialog = SettingsDialog(self._session, self)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.welcome_wanted.connect(self.open_welcome)
         dialog.open()
+
+    def open_welcome(self) -> None:
+        """Show over the open tab what this machine has, where things are kept, and how to begin (F1).
+
+        Before the first paint nothing is read: who opens it calls `welcome.look` then.
+        """
+        if self.welcome is None:
+            from slmstudio.gui.welcome import Welcome
+
+            page = self.welcome = Welcome(self._session)
+            page.left.connect(self._leave_welcome)
+            page.own_wanted.connect(lambda: self._leave_welcome("data"))
+            page.sample_wanted.connect(self._open_sample)
+            page.dropped.connect(self._open_dropped)
+            self._stack.addWidget(page)
+        self._stack.setCurrentWidget(self.welcome)
+        self.welcome.sample.setFocus()
+        if self._was_painted:
+            self.welcome.look()
+
+    def welcome_is_open(self) -> bool:
+        return self.welcome is not None and self._stack.currentWidget() is self.welcome
+
+    def _leave_welcome(self, tab: str = "") -> None:
+        """Go to a tab, or back to the one that was open. It does not come by itself again."""
+        self._session.settings.welcomed = True
+        self._save_settings()
+        self.go_to(tab or TABS[self.header.tabs.currentIndex()])
+
+    def _open_sample(self) -> None:
+        self._leave_welcome("data")
+        self.page("data").open_sample()  # type: ignore[attr-defined]
+
+    def _open_dropped(self, files: list[Path]) -> None:
+        self._leave_welcome("data")
+        self.page("data").open_files(files)  # type: ignore[attr-defined]
+
+    def _tab_clicked(self, index: int) -> None:
+        # The tab that lies below the welcome page is the current one already: choosing it changes nothing.
+        if self.welcome_is_open() and index == self.header.tabs.currentIndex():
+            self._show_tab(index)
+
+    def _place_changed(self) -> None:
+        """Another folder holds the models, and perhaps other settings. Results and Chat read theirs when shown."""
+        theme.apply(cast("QApplication", QApplication.instance()), self._session.settings.theme)
+        model = self._pages.get("model")
+        if model is not None:
+            model.refresh()  # type: ignore[attr-defined]
 
     def _show_tab(self, index: int) -> None:
         self._session.settings.last_tab = TABS[index]
@@ -161,7 +217,8 @@ class MainWindow(QMainWindow):
     def _after_first_paint(self) -> None:
         self.painted.emit()
         # The tab that was open last may need a plotting library: it comes once the window is there.
-        QTimer.singleShot(0, lambda: self._show_tab(self.header.tabs.currentIndex()))
+        if not self.welcome_is_open():
+            QTimer.singleShot(0, lambda: self._show_tab(self.header.tabs.currentIndex()))
 
     def closeEvent(self, event: QCloseEvent) -> None:
         training = self._pages.get("training")

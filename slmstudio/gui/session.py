@@ -54,6 +54,7 @@ class Session(QObject):
         go_to(str): show this tab, one of TABS.
         done_changed: `done` holds other tabs now.
         settings_changed: the user changed the settings.
+        place_changed: runs and models are kept in another folder now, and `settings` are those kept there.
     """
 
     dataset_changed = Signal()
@@ -68,6 +69,7 @@ class Session(QObject):
     go_to = Signal(str)
     done_changed = Signal()
     settings_changed = Signal()
+    place_changed = Signal()
 
     def __init__(self, settings: Settings, parent: QObject | None = None):
         super().__init__(parent)

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from typing import cast
 
-from PySide6.QtCore import QUrl
-from PySide6.QtGui import QDesktopServices
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QApplication, QDialog, QHBoxLayout, QVBoxLayout, QWidget
 
-from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.settings import THEMES
 from slmstudio.gui import theme
+from slmstudio.gui.place_row import PlaceRow
 from slmstudio.gui.session import Session
-from slmstudio.gui.widgets import ElidedLabel, ErrorBanner, PrimaryButton, SecondaryButton, SegmentedControl, text_label
+from slmstudio.gui.widgets import ErrorBanner, PrimaryButton, SecondaryButton, SegmentedControl, text_label
 
 
 class SettingsDialog(QDialog):
-    """Theme, and where everything is kept. A change is in force at once."""
+    """Theme, and where everything is kept. A change is in force at once.
+
+    Signals:
+        welcome_wanted: show the welcome page.
+    """
+
+    welcome_wanted = Signal()
 
     def __init__(self, session: Session, parent: QWidget | None = None):
         super().__init__(parent)
@@ -39,27 +44,21 @@ class SettingsDialog(QDialog):
         column.addWidget(self.scheme)
         column.addSpacing(theme.SPACE_M)
         column.addWidget(text_label(self.tr("Where runs, models and chats are kept"), "section"))
-        column.addLayout(self._storage_row())
-        column.addWidget(text_label(self.tr("To keep them elsewhere, set SLMSTUDIO_HOME to another folder before you "
-                                            "start SLM Studio."), "small", wrap=True))
+        column.addWidget(PlaceRow(session))
         column.addStretch(1)
         column.addLayout(self._close_row())
-
-    def _storage_row(self) -> QHBoxLayout:
-        folder = ElidedLabel(str(paths.home()))
-        folder.setObjectName("settings_storage")
-        show = SecondaryButton(self.tr("Show folder"), self.tr("Open this folder in the file manager."), "small")
-        show.clicked.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(paths.home()))))
-        row = QHBoxLayout()
-        row.addWidget(folder, 1)
-        row.addWidget(show)
-        return row
 
     def _close_row(self) -> QHBoxLayout:
         close = PrimaryButton(self.tr("Done"), self.tr("Close the settings. They are saved already."))
         close.setObjectName("settings_close")
         close.clicked.connect(self.accept)
+        welcome = SecondaryButton(self.tr("Welcome page"), self.tr(
+            "Show again what this machine has and how to begin (F1)."))
+        welcome.setObjectName("settings_welcome")
+        welcome.clicked.connect(self.accept)
+        welcome.clicked.connect(self.welcome_wanted)
         row = QHBoxLayout()
+        row.addWidget(welcome)
         row.addStretch(1)
         row.addWidget(close)
         return row

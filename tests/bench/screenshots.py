@@ -57,6 +57,10 @@ def file_with_problems(folder: Path) -> Path:
 
 def states(window: MainWindow, session: Session, folder: Path, files: list[Path]) -> Iterator[tuple[str, QWidget]]:
     """Brings the window from one state to the next, and names each."""
+    window.open_welcome()
+    wait_for(window.welcome.found, window.welcome.look)
+    yield "welcome", window
+    window.welcome.left.emit()
     yield "data-empty", window
     data = window.page("data")
     wait_for(data.idle, data.open_sample)

@@ -209,7 +209,7 @@ def test_no_module_of_the_window_loads_a_heavy_library():
 
 @pytest.mark.parametrize("last_tab", TABS)
 def test_the_window_paints_and_quits_without_loading_anything_slow(studio_home, last_tab):
-    settings.Settings(last_tab=last_tab).save()
+    settings.Settings(last_tab=last_tab, welcomed=True).save()
     assert run(STARTED) == "0 []"
 
 
