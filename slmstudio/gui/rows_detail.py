@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QTextBrowser, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QTextBrowser, QVBoxLayout, QWidget
 
 from slmstudio.gui import rows_diff, theme
 from slmstudio.gui.evaluation_words import figure, metric_label, model_label
 from slmstudio.gui.rows_model import all_scores, row_score
+from slmstudio.gui.rows_panes import ReferencePane, TextPane
 from slmstudio.gui.tasks import Task, run_task
-from slmstudio.gui.widgets import Chip, ElidedLabel, SecondaryButton, text_label
+from slmstudio.gui.widgets import Chip, ElidedLabel, IconButton, SecondaryButton, text_label
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.scoring import Row
@@ -29,51 +30,20 @@ class _Marked:
     reference: str
 
 
-class _Pane(QFrame):
-    """A heading with scores, and a text below."""
-
-    def __init__(self, name: str):
-        super().__init__()
-        self.setProperty("inset", True)
-        self.title = ElidedLabel("", "section")
-        self.chip = Chip()
-        policy = self.chip.sizePolicy()
-        policy.setRetainSizeWhenHidden(True)  # so that the three texts begin at the same height
-        self.chip.setSizePolicy(policy)
-        self.text = QTextBrowser()
-        self.text.setObjectName(name)
-        self.text.setProperty("bare", True)
-        self.text.setOpenLinks(False)
-        self.text.document().setDocumentMargin(0)
-        self.text.setTabChangesFocus(True)
-        head = QHBoxLayout()
-        head.setSpacing(theme.SPACE_S)
-        head.addWidget(self.title, 1)
-        head.addWidget(self.chip)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_S, theme.SPACE_S)
-        column.setSpacing(theme.SPACE_XS)
-        column.addLayout(head)
-        column.addWidget(self.text, 1)
-
-    def show_head(self, title: str, chip: str, tooltip: str) -> None:
-        self.title.setText(title)
-        self.chip.set(chip, tooltip=tooltip)
-        self.chip.setVisible(bool(chip))
-        self.text.setAccessibleName(title)
-        self.text.setToolTip("")
-
-
 class RowDetail(QWidget):
     """The row at the right of the list.
 
     Signals:
         correct_wanted(Row, test: bool): a row shall be made of it, for training or for a test set.
         tags_wanted(Row, category: str, language: str): the person typed others.
+        references_wanted(Row, list[str]): the person wrote others.
+        remove_wanted(Row): it shall be taken out of the test set.
     """
 
     correct_wanted = Signal(object, bool)
     tags_wanted = Signal(object, str, str)
+    references_wanted = Signal(object, list)
+    remove_wanted = Signal(object)
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
@@ -86,7 +56,10 @@ class RowDetail(QWidget):
         self.question.setAccessibleName(self.tr("Question"))
         self.question.document().setDocumentMargin(0)
         self.question.document().documentLayout().documentSizeChanged.connect(self._fit_question)
-        self.first, self.second, self.reference = _Pane("row_first"), _Pane("row_second"), _Pane("row_reference")
+        self.first, self.second = TextPane("row_first"), TextPane("row_second")
+        self.reference = ReferencePane("row_reference")
+        self.reference.references_wanted.connect(lambda written: self._row and self.references_wanted.emit(
+            self._row, written))
         self.legend = text_label(self.tr("Marked in an answer: words that the reference has not. Marked in the "
                                          "reference: words that the second answer lacks."), "small", wrap=True)
         self.place = ElidedLabel("", "section")
@@ -112,6 +85,9 @@ class RowDetail(QWidget):
         self.correct.setObjectName("row_correct")
         self.test = SecondaryButton(self.tr("Add to test set…"), self.tr("Put the question into a test set."))
         self.test.setObjectName("row_test")
+        self.remove = IconButton("trash", self.tr("Take this row out of the test set (Undo brings it back)"))
+        self.remove.setObjectName("row_remove")
+        self.remove.clicked.connect(lambda: self._row and self.remove_wanted.emit(self._row))
         self.correct.clicked.connect(lambda: self._row and self.correct_wanted.emit(self._row, False))
         self.test.clicked.connect(lambda: self._row and self.correct_wanted.emit(self._row, True))
 
@@ -132,7 +108,7 @@ class RowDetail(QWidget):
             foot.addWidget(text_label(widget.accessibleName(), "small"))
             foot.addWidget(widget)
         foot.addStretch(1)
-        for button in (self.test, self.correct):
+        for button in (self.remove, self.test, self.correct):
             foot.addWidget(button)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -154,6 +130,7 @@ class RowDetail(QWidget):
         """Show a row with the answers of two models; None empties the view."""
         self._row, self._models = row, (first, second)
         self.setEnabled(row is not None)
+        self.reference.end()
         self.trained.setVisible(row is not None and row.trained_on)
         if row is None:
             self.place.setText("")
@@ -172,6 +149,8 @@ class RowDetail(QWidget):
         many = len(row.references) > 1
         self.reference.show_head(self.tr("References, {count}").format(count=len(row.references)) if many else
                                  self.tr("Reference"), "", "")
+        self.reference.set_references(row.references, why_not=self.tr(
+            "The right answer is one of the choices: change it in the file.") if row.kind == "choice" else "")
         self._mark()
 
     def _fit_question(self) -> None:

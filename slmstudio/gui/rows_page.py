@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QTimer, Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QKeySequence
+from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
+from slmstudio.core.errors import UserError
 from slmstudio.gui import theme
 from slmstudio.gui.correct_panel import Answered, CorrectPanel
 from slmstudio.gui.evaluation_jobs import Evaluation, read_evaluation
-from slmstudio.gui.evaluation_words import model_label
 from slmstudio.gui.results_save import choose_file, csv_kinds, write_csv
 from slmstudio.gui.rows_detail import RowDetail
-from slmstudio.gui.rows_model import GAINS, ORDERS, RowsTable, View, arrange, order_label, rows_as_table
+from slmstudio.gui.rows_edits import RowEdits
+from slmstudio.gui.rows_filters import RowsFilters
+from slmstudio.gui.rows_model import GAINS, RowsTable, View, arrange, rows_as_table
 from slmstudio.gui.session import Session
 from slmstudio.gui.tasks import Task, run_task
 from slmstudio.gui.widgets import (
@@ -33,7 +36,7 @@ from slmstudio.gui.widgets.keys import add_key
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.scoring import Row
 
-LIST_WIDTH, SEARCH_AFTER_MS = 520, 200
+LIST_WIDTH = 520
 WORKING, EMPTY, ROWS = range(3)
 
 
@@ -49,7 +52,7 @@ class RowsPage(Card):
 
     Signals:
         closed: back to the runs.
-        changed: a row's category or language is different now, and the scores with it.
+        changed: a row is different now or gone, and the scores with it.
     """
 
     closed = Signal()
@@ -67,55 +70,37 @@ class RowsPage(Card):
         self.banner = ErrorBanner()
         self.banner.setObjectName("rows_banner")
         self.table, self.detail, self.correct = RowsTable(), RowDetail(), CorrectPanel(session)
+        self.filters, self.edits = RowsFilters(), RowEdits(self)
         self.strip = ProgressStrip()
         self.strip.cancelled.connect(self.close_page)
         self.count = text_label("", "small")
         self.count.setObjectName("rows_count")
-        self._wait = QTimer(self)
-        self._wait.setSingleShot(True)
-        self._wait.setInterval(SEARCH_AFTER_MS)
-        self._make_filters()
+        self._make_buttons()
         self._lay_out()
         self._connect()
 
-    def _make_filters(self) -> None:
+    def _make_buttons(self) -> None:
         self.back.setText(self.tr("← Runs"))
         self.back.setToolTip(self.tr("Back to the runs (Esc)"))
         self.back.setObjectName("rows_back")
         self.save.setToolTip(self.tr("Save the rows that are shown as CSV"))
         self.save.setAccessibleName(self.save.toolTip())
         self.save.setObjectName("rows_csv")
-        self.search = QLineEdit()
-        self.search.setObjectName("rows_search")
-        self.search.setClearButtonEnabled(True)
-        self.search.setPlaceholderText(self.tr("Search questions and answers"))
-        self.search.setAccessibleName(self.tr("Search questions and answers"))
-        self.search.setToolTip(self.tr("Shows the rows in whose question, answers or reference this stands. (Ctrl+F)"))
-        tips = {"rows_order": self.tr("What stands at the top of the list."),
-                "rows_category": self.tr("Show the rows of one category."),
-                "rows_language": self.tr("Show the rows of one language."),
-                "rows_first": self.tr("The model that is compared with."),
-                "rows_second": self.tr("The model that is looked at.")}
-        self.order, self.category, self.language, self.first, self.second = (
-            _choice(name, tip) for name, tip in tips.items())
-        for order in ORDERS:
-            self.order.addItem(order_label(order), order)
+        self.undo = SecondaryButton(self.tr("Undo"), self.tr("Take the last change of a row back (Ctrl+Z)"), "small")
+        self.undo.setObjectName("rows_undo")
+        self.undo.hide()
 
     def _lay_out(self) -> None:
         self.header.insertWidget(0, self.back)
-        filters = QHBoxLayout()
-        filters.setSpacing(theme.SPACE_S)
-        filters.addWidget(self.search, 1)
-        filters.addWidget(self.order)
-        self._against = text_label(self.tr("against"), "small")
-        for widget in (self.category, self.language, self.second, self._against, self.first):
-            filters.addWidget(widget)
         left = QWidget()
         column = QVBoxLayout(left)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_XS)
         column.addWidget(self.table, 1)
-        column.addWidget(self.count)
+        below = QHBoxLayout()
+        below.addWidget(self.count, 1)
+        below.addWidget(self.undo)
+        column.addLayout(below)
         halves = QSplitter()
         halves.setChildrenCollapsible(False)
         halves.setHandleWidth(theme.SPACE_M)
@@ -134,21 +119,26 @@ class RowsPage(Card):
         for page in (working, EmptyState.centred(self._empty), halves):
             self._pages.addWidget(page)
         self.body.addWidget(self.banner)
-        self.body.addLayout(filters)
+        self.body.addWidget(self.filters)
         self.body.addWidget(self._pages, 1)
         self.body.addWidget(self.correct)
 
     def _connect(self) -> None:
         self.back.clicked.connect(self.close_page)
         add_key(self, "Escape", self.close_page, inside=True)
-        add_key(self, "Ctrl+F", self.search.setFocus, inside=True)
-        self._wait.timeout.connect(self.apply)
-        self.search.textChanged.connect(lambda: self._wait.start())
-        for choice in (self.order, self.category, self.language, self.first, self.second):
-            choice.activated.connect(self.apply)
+        add_key(self, "Ctrl+F", self.filters.search.setFocus, inside=True)
+        self.filters.changed.connect(self.apply)
         self.table.selectionModel().currentRowChanged.connect(lambda: self._show_row())
         self.detail.correct_wanted.connect(self._make_row)
-        self.detail.tags_wanted.connect(self._tag)
+        self.detail.tags_wanted.connect(self.edits.set_tags)
+        self.detail.references_wanted.connect(self.edits.set_references)
+        self.detail.remove_wanted.connect(self.edits.remove)
+        self.edits.busy.connect(self._show_busy)
+        self.edits.done.connect(self._edited)
+        self.edits.failed.connect(self.banner.show_error)
+        self.undo.clicked.connect(self.edits.undo)
+        add_key(self, QKeySequence.StandardKey.Undo, self.edits.undo, inside=True)
+        add_key(self, "F2", self.detail.reference.begin, inside=True)
         self.correct.closed.connect(self.table.setFocus)
         self.correct.closed.connect(lambda: self.detail.set_narrow(False))
         self.save.clicked.connect(self._save)
@@ -161,17 +151,10 @@ class RowsPage(Card):
         self.banner.clear()
         self.correct.hide()
         self.detail.set_narrow(False)
-        self.order.setCurrentIndex(ORDERS.index(order))
-        self.search.clear()
-        self._evaluation, self._keep_row = evaluation, None
-        names = [str(model.get("name")) for model in evaluation.request["models"]]
-        for choice, name in ((self.first, names[0]), (self.second, names[min(1, len(names) - 1)])):
-            choice.clear()
-            for each in names:
-                choice.addItem(model_label(each), each)
-            choice.setCurrentIndex(choice.findData(name))
-        for widget in (self.first, self._against, self.second):
-            widget.setVisible(len(names) > 2)
+        self.filters.begin([str(model.get("name")) for model in evaluation.request["models"]], order)
+        self._evaluation, self._keep_row, self._rows = evaluation, None, []
+        self.edits.begin(evaluation.folder)
+        self.undo.hide()
         self._read()
 
     def _read(self) -> None:
@@ -181,7 +164,8 @@ class RowsPage(Card):
         self._stop()
         self._pages.setCurrentIndex(WORKING)
         self.strip.start(self.tr("Reading the answers"))
-        self._task = run_task(self, lambda task: _read(evaluation.folder, task), self._show, self._not_read,
+        known = self._rows
+        self._task = run_task(self, lambda task: _read(evaluation.folder, known, task), self._show, self._not_read,
                               self.strip.set_progress)
 
     def _stop(self) -> None:
@@ -194,9 +178,12 @@ class RowsPage(Card):
         if self.correct.isVisible():
             self.correct.close_panel()
             return
+        if self.detail.reference.is_edited():
+            self.detail.reference.end()
+            return
         self._stop()
         self._rows = []
-        self.table.rows.show_rows((), [], self._view())
+        self.table.rows.show_rows((), [], self.filters.view())
         self.detail.show_row(None, "", "")
         self.closed.emit()
 
@@ -209,28 +196,15 @@ class RowsPage(Card):
 
     def _show(self, read: _Read) -> None:
         self._rows = read.rows
-        for choice, every, values in ((self.category, self.tr("All categories"), read.categories),
-                                      (self.language, self.tr("All languages"), read.languages)):
-            kept = choice.currentData()
-            choice.clear()
-            choice.addItem(every, None)
-            for value in values:
-                choice.addItem(value or self.tr("(none)"), value)
-            choice.setCurrentIndex(max(0, choice.findData(kept)) if kept is not None else 0)
-            choice.setVisible(len(values) > 1)
+        self.filters.offer(read.categories, read.languages)
         self.apply()
 
     # -- filter and order ------------------------------------------------------------------------------------
 
-    def _view(self) -> View:
-        return View(str(self.first.currentData()), str(self.second.currentData()), str(self.order.currentData()),
-                    self.category.currentData(), self.language.currentData(), self.search.text().strip())
-
     def apply(self) -> None:
         """Show the rows that the fields ask for, in their order; with many rows this takes a moment."""
-        self._wait.stop()
         self._stop()
-        rows, view = self._rows, self._view()
+        rows, view = self._rows, self.filters.view()
         self._task = run_task(self, lambda task: arrange(rows, view, task.cancelled),
                               lambda shown: self._show_arranged(rows, shown, view), self._not_read)
 
@@ -276,24 +250,27 @@ class RowsPage(Card):
         self.correct.category.setText(row.category or "")
         self.correct.language.setText(row.language or "")
 
-    def _tag(self, row: Row, category: str, language: str) -> None:
-        from slmstudio.core.evaluation import item_tags
+    def _show_busy(self, busy: bool) -> None:
+        """One change at a time."""
+        self.detail.setEnabled(not busy and self.current() is not None)
+        self.undo.setVisible(self.edits.can_undo())
+        if busy:
+            self.banner.clear()
+            self.count.setText(self.tr("Changing the row …"))
 
-        evaluation = self._evaluation
-        if evaluation is None:
-            return
-        self.banner.clear()
-        self._keep_row = row.id
-        run_task(self, lambda task: item_tags.set_tags(evaluation.folder, row.id, category, language), self._tagged,
-                 self.banner.show_error)
-
-    def _tagged(self, in_file: bool) -> None:
-        self._said = self.tr("Kept in the evaluation and in the test file.") if in_file else self.tr(
-            "Kept in the evaluation; the test file stays as it is.")
+    def _edited(self, said: str, row: int) -> None:
+        """Read the evaluation again, and look at the row that was changed, or at that in the place of a removed one."""
+        self._said, self._keep_row = said, row if row >= 0 else self._next_row()
         self.changed.emit()
         if self._evaluation is not None:
             self._evaluation = read_evaluation(self._evaluation.folder) or self._evaluation
         self._read()
+
+    def _next_row(self) -> int | None:
+        """The row below the chosen one, or above where it is the last."""
+        model, place = self.table.rows, self.table.currentIndex().row()
+        near = place + 1 if place + 1 < len(model.shown) else place - 1
+        return model.row_at(near).id if 0 <= near < len(model.shown) else None
 
     def _save(self) -> None:
         choose_file(self, self.tr("Save the rows"), "answers.csv", csv_kinds(), self.save_table)
@@ -302,22 +279,19 @@ class RowsPage(Card):
         """Write the rows that are shown, in their order, as CSV."""
         model = self.table.rows
         rows, shown = model.rows, list(model.shown)
-        names = [str(self.first.itemData(index)) for index in range(self.first.count())]
+        names = self.filters.names()
         run_task(self, lambda task: write_csv(path, rows_as_table([rows[index] for index in shown], names)),
                  lambda _: None, self.banner.show_error)
 
 
-def _read(folder: Path, task: Task) -> _Read:
-    from slmstudio.core.evaluation.scoring import row_scores
+def _read(folder: Path, known: list[Row], task: Task) -> _Read:
+    from slmstudio.core.evaluation.answer_rows import read_rows
 
-    rows = row_scores(folder)
+    def tell(done: int, total: int) -> None:
+        if task.cancelled():
+            raise UserError("Reading the answers was cancelled.")
+        task.progress(done, total)
+
+    rows = read_rows(folder).scored(tell, known)
     return _Read(rows, sorted({row.category or "" for row in rows}), sorted({row.language or "" for row in rows}))
 
-
-def _choice(name: str, tooltip: str) -> QComboBox:
-    choice = QComboBox()
-    choice.setObjectName(name)
-    choice.setAccessibleName(tooltip.rstrip("."))
-    choice.setToolTip(tooltip)
-    choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
-    return choice

@@ -12,6 +12,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QPushButton
 
 from slmstudio.core import files, jobs
+from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import item_tags
 from slmstudio.core.run import folder, notes
 from slmstudio.core.run.config import RunConfig
@@ -108,6 +109,42 @@ def test_selection_sort_and_filter_outlast_a_refresh_and_a_restart(qtbot, tab, m
     assert names(again) == ["d", "a", "b"] and again.table.runs.columns[-1] == "lora_rank"
     assert again.bar.search.text() == "rank<10"
     assert again.table.horizontalHeader().sortIndicatorSection() == again.table.runs.columns.index("lora_rank")
+
+
+def test_table_and_details_never_tell_of_different_runs(qtbot, tab, make_run, monkeypatch):
+    """After sorting, filtering and a refresh, at once, and though the curves of a run cannot be read."""
+    for number, name in enumerate(("a", "b", "c")):
+        make_run(name, lora_rank=2 ** (number + 2))
+    show(qtbot, tab, 3)
+
+    def same(name: str) -> bool:
+        return [run.config.name for run in tab.table.selected()] == [name] and tab.details.title.text() == name
+
+    assert same("c")
+    tab.table.selectRow(names(tab).index("a"))
+    assert same("a"), "before anything of it is read"
+    tab.table.set_columns([*STANDARD, "lora_rank"])
+    for order_ in (Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder):
+        tab.table.sortByColumn(len(STANDARD), order_)
+        assert same("a")
+    search(qtbot, tab, "rank>4")
+    assert same("c"), "the chosen one is hidden: the newest that is left"
+    search(qtbot, tab, "rank>99")
+    assert tab.table.selected() == [] and not tab.details.isEnabled()
+    search(qtbot, tab, "")
+    qtbot.waitUntil(lambda: same("c") and tab.details.isEnabled() and tab._loading is None, timeout=60_000)
+    make_run("d")
+    tab.refresh()
+    qtbot.waitUntil(lambda: "d" in names(tab), timeout=60_000)
+    assert same("c"), "a new run does not take the place of the chosen one"
+
+    def unreadable(run: object) -> None:
+        raise UserError("The exports cannot be read.", "", "")
+
+    monkeypatch.setattr("slmstudio.gui.results_tab.read_exports", unreadable)
+    tab.table.selectRow(names(tab).index("b"))
+    qtbot.waitUntil(tab.banner.isVisible, timeout=60_000)
+    assert same("b")
 
 
 def test_any_field_becomes_a_column_and_runs_without_it_come_last(qtbot, tab, make_run):
@@ -269,7 +306,7 @@ def column(tab, number: int) -> list[str]:
 
 def order(qtbot, tab, place: int) -> None:
     before = list(tab.rows.table.rows.shown)
-    tab.rows.order.setCurrentIndex(place)
+    tab.rows.filters.order.setCurrentIndex(place)
     tab.rows.apply()
     qtbot.waitUntil(lambda: tab.rows._task is None and tab.rows.table.rows.shown != before, timeout=5000)
 
@@ -288,13 +325,13 @@ def test_rows_are_sorted_by_gain_loss_and_worst(qtbot, tab, answers):
 
 def test_rows_are_filtered_and_none_is_said(qtbot, tab, answers):
     rows = tab.rows
-    rows.language.setCurrentIndex(rows.language.findData("hi"))
-    rows.language.activated.emit(0)
+    rows.filters.language.setCurrentIndex(rows.filters.language.findData("hi"))
+    rows.filters.language.activated.emit(0)
     qtbot.waitUntil(lambda: len(rows.table.rows.shown) == 12, timeout=5000)
-    rows.search.setText("PUNE")
+    rows.filters.search.setText("PUNE")
     qtbot.waitUntil(lambda: len(rows.table.rows.shown) == 4, timeout=5000)
     assert "4 of 24" in rows.count.text()
-    rows.search.setText("nothing like it")
+    rows.filters.search.setText("nothing like it")
     qtbot.waitUntil(lambda: rows._pages.currentIndex() == 1, timeout=5000)
     assert rows._empty.isVisible()
 
@@ -348,6 +385,56 @@ def test_a_category_is_changed_in_the_evaluation_and_in_the_test_file(qtbot, tab
     assert "certificates" in scores["models"][1]["by_category"]
     kept = json.loads((answers / "tests.jsonl").read_text("utf-8").splitlines()[line - 1])
     assert kept["category"] == "certificates"
+
+
+def test_a_reference_is_corrected_in_its_place_and_a_row_removed_and_both_undone(qtbot, tab, answers):
+    rows, file = tab.rows, answers / "tests.jsonl"
+    before = file.read_bytes()
+    order(qtbot, tab, 4)
+    rows.table.selectRow(2)
+    score = column(tab, 3)[2]
+    qtbot.keyClick(rows.table, Qt.Key.Key_F2)
+    pane = rows.detail.reference
+    assert pane.is_edited() and not pane.keep.isEnabled(), "nothing is different yet"
+    pane.editor.setPlainText("Please ask at window 3.\n---\nWindow 3.")
+    press(qtbot, rows, "reference_keep")
+    qtbot.waitUntil(lambda: "Reference corrected" in rows.count.text() and rows.undo.isVisible(), timeout=60_000)
+    assert rows.current().references == ["Please ask at window 3.", "Window 3."], "the row stays chosen"
+    assert column(tab, 3)[2] != score and b"Window 3." in file.read_bytes()
+    qtbot.mouseClick(rows.detail.remove, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: len(rows.table.rows.shown) == 23 and "removed" in rows.count.text(), timeout=60_000)
+    assert rows.current().id == 3 and rows.current().line == 3, "the next row, on its line in the file now"
+    press(qtbot, rows, "rows_undo")
+    qtbot.waitUntil(lambda: len(rows.table.rows.shown) == 24, timeout=60_000)
+    assert rows.current().id == 2, "it is looked at again"
+    qtbot.waitUntil(rows.edits.can_undo, timeout=60_000)
+    press(qtbot, rows, "rows_undo")
+    qtbot.waitUntil(lambda: column(tab, 3)[2] == score, timeout=60_000)
+    assert file.read_bytes() == before and rows.undo.isHidden()
+
+
+def test_what_cannot_be_changed_is_said_and_esc_leaves_the_reference(qtbot, tab, answers):
+    rows = tab.rows
+    (answers / "tests.jsonl").write_bytes(b'{"instruction": "Something else?", "output": "Yes."}\n' * 24)
+    qtbot.mouseClick(rows.detail.remove, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(rows.banner.isVisible, timeout=60_000)
+    assert len(rows.table.rows.shown) == 24 and rows.undo.isHidden() and rows.detail.isEnabled()
+    rows.detail.reference.begin()
+    qtbot.keyClick(rows.detail.reference.editor, Qt.Key.Key_Escape)
+    assert not rows.detail.reference.is_edited() and rows.isVisible()
+
+
+def test_a_hundred_thousand_rows_are_shown_at_once(qtbot, tab, answers):
+    """What is drawn is asked of the model; nothing is made for each row."""
+    table, rows = tab.rows.table, tab.rows._rows
+    many = [rows[number % len(rows)] for number in range(100_000)]
+    table.rows.show_rows(many, list(range(len(many))), tab.rows.filters.view())
+    asked: list[int] = []
+    data = table.rows.data
+    table.rows.data = lambda index, role=0: (asked.append(index.row()), data(index, role))[1]
+    table.scrollToBottom()
+    table.grab()
+    assert table.rows.rowCount() == 100_000 and max(asked) == 99_999 and len(set(asked)) < 200
 
 
 def test_rows_are_saved_as_they_are_shown(qtbot, tab, answers, tmp_path):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,18 +76,25 @@ class Rows:
         for item in self._items:
             yield item, [answers.get(item["id"]) for answers in self._answers]
 
-    def scored(self, progress: Callable[[int, int], None] | None = None) -> list[Row]:
+    def scored(self, progress: Callable[[int, int], None] | None = None, known: Iterable[Row] = ()) -> list[Row]:
         """Each row with its own scores.
 
         Args:
             progress: called with (rows scored, rows) now and then; what it raises ends the scoring.
+            known: rows that were scored before; those with the same references and answers are not scored again.
         """
         intl = any(map(needs_intl, self._items))
+        before = {row.id: row for row in known}
         found: list[Row] = []
         for item, answers in self:
             if progress and len(found) % 256 == 0:
                 progress(len(found), len(self))
-            found.append(self._row(item, answers, intl))
+            old = before.get(item["id"])
+            if old is not None and old.references == item.get("references") and old.kind == item.get("kind"):
+                found.append(replace(old, line=item.get("line"), category=item.get("category"),
+                                     language=item.get("language")))
+            else:
+                found.append(self._row(item, answers, intl))
         return found
 
     def _row(self, item: Mapping[str, Any], answers: list[dict[str, Any] | None], intl: bool) -> Row:
