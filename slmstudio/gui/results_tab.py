@@ -194,12 +194,17 @@ class ResultsTab(QWidget):
                                          self.tr("Nothing in their folders was changed."), problems))
 
     def _load(self, runs: list[RunSummary]) -> None:
-        """Read the curves and the exports of the selected runs."""
+        """Show the selected runs: what is known at once, so that details and table never tell of different runs, then
+        the curves and the exports, which are read."""
         facts = self.table.selected_facts()
-        if not facts:
-            return
         if self._loading is not None:
             self._loading.cancel()
+            self._loading = None
+        self.details.setEnabled(bool(facts))
+        if not facts:
+            return
+        if not self.details.shows(facts[0].folder):
+            self.details.show_run(facts[0])
         self._loading = run_task(self, lambda task: _load(facts, task), lambda loaded: self._show(facts, loaded),
                                  self._not_loaded)
 

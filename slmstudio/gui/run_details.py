@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
@@ -59,6 +60,7 @@ class RunDetails(Card):
         super().__init__(" ", parent=parent)
         self._session = session
         self._run: RunSummary | None = None
+        self._reads_exports = False
         self.chip = Chip()
         self.header.insertWidget(1, self.chip)
         self._folder = SecondaryButton(self.tr("Open folder"), self.tr("Show the run's files."), "small")
@@ -175,8 +177,8 @@ class RunDetails(Card):
                 row.addWidget(button)
         self.body.addLayout(row)
 
-    def show_run(self, facts: RunFacts, exports: list[Export]) -> None:
-        """Show a run and its finished files."""
+    def show_run(self, facts: RunFacts, exports: list[Export] | None = None) -> None:
+        """Show a run and its finished files; None while these are still being read."""
         run = facts.summary
         if self._run is not None and self._run.folder != run.folder:
             self.export.setVisible(self.export.is_running())
@@ -194,10 +196,15 @@ class RunDetails(Card):
         self.verdict.setVisible(bool(self.verdict.text()))
         self._show_scores(run)
         self._show_facts(run)
-        self.exports.set_exports(exports)
+        self._reads_exports = exports is None
+        self.exports.set_exports(exports or [])
         self.exports.setVisible(bool(exports))
         self._show_parity()
         self._show_buttons()
+
+    def shows(self, folder: Path) -> bool:
+        """Whether this run is shown."""
+        return self._run is not None and self._run.folder == folder
 
     def _show_parity(self) -> None:
         chosen = self.exports.selected()
@@ -258,7 +265,7 @@ class RunDetails(Card):
             return
         made = result_folder(run.folder) is not None
         exports = bool(self.exports.exports.exports)
-        self.no_exports.setVisible(not exports and self.export.isHidden())
+        self.no_exports.setVisible(not exports and self.export.isHidden() and not self._reads_exports)
         self.resume_button.setVisible(run.resumable)
         self.resume_button.setEnabled(run.resumable)
         self.more_button.setVisible(made and run.state == "finished")
