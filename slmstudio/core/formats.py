@@ -39,6 +39,7 @@ class Kind:
 
 KINDS = {
     "settings": Kind(2, older_key="version"),
+    "place": Kind(),  # which folder holds all the others
     "run": Kind(of_folder=True),  # run.json
     "job": Kind(key="protocol", of_folder=True),  # request.json, events, commands and outcome.json; what workers speak
     "adjustments": Kind(of_folder=True),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from slmstudio.core import files
+from slmstudio.core import formats
 from slmstudio.core.errors import UserError, from_os_error
 
 
@@ -41,11 +41,11 @@ def chosen_home() -> Path | None:
     """The folder that was chosen in the program, or None.
 
     Raises:
-        UserError: place.json cannot be read.
+        UserError: place.json cannot be read, or a newer program wrote it.
     """
     file = place_file()
     try:
-        state = files.read_json(file)
+        state = formats.read("place", file)
         if state is None and not os.path.lexists(file):
             return None
     except OSError as error:

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from slmstudio.core import files, paths
+from slmstudio.core import files, formats, paths
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.words import format_bytes
 
@@ -43,7 +43,7 @@ def missing() -> UserError | None:
     if folder is None or _is_ours(folder):
         return None
     there = os.path.isdir(folder)
-    return UserError(f"The folder with your runs and models is missing: {folder}",
+    return UserError(f"The folder with your runs and models ({folder}) is missing.",
                      "It is there, but empty; its disk may not be connected." if there
                      else "It is not there; its disk may not be connected.",
                      "Connect the disk and start again, or choose another folder: slmstudio place FOLDER "
@@ -156,7 +156,8 @@ def change(folder: Path) -> str:
         if folder == absolute(paths.usual_home()):
             paths.place_file().unlink(missing_ok=True)
         else:
-            files.write_atomically(paths.place_file(), files.dump_pretty({"version": 1, "folder": str(folder)}))
+            note = {**formats.stamp("place"), "folder": str(folder)}
+            files.write_atomically(paths.place_file(), files.dump_pretty(note))
         if old is not None:
             _bring_settings(old, folder)
     except OSError as error:

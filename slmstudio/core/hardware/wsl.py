@@ -62,8 +62,8 @@ def slow_place(place: Path, root: Path = _ROOT) -> UserError | None:
     """What to say of a place that lies on a drive of Windows. Ask only where `is_wsl()`."""
     if not on_windows_drive(place, root):
         return None
-    return UserError("Runs and models are kept on a drive of Windows, which is slow from inside WSL.",
-                     f"{place} is reached through Windows: models load and checkpoints are written many times slower.",
+    return UserError("The folder for runs and models lies on a drive of Windows, which is slow from inside WSL.",
+                     f"{place} is reached through Windows: loading models and writing checkpoints takes much longer.",
                      "Choose a folder on the Linux side in Settings, for example below your home folder.")
 
 
