@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio import cli_chat, cli_evaluate, cli_exports, cli_place, cli_report, cli_runs, cli_serve
+from slmstudio import cli_chat, cli_evaluate, cli_exports, cli_place, cli_report, cli_runs, cli_serve, cli_setup
 from slmstudio.cli_progress import Follower, print_error, print_json, print_table
 from slmstudio.core import jobs, place
 from slmstudio.core.errors import Problem, UserError
@@ -33,6 +33,7 @@ app.add_typer(cli_serve.app)
 app.add_typer(cli_evaluate.app)
 app.add_typer(cli_report.app)
 app.add_typer(cli_place.app)
+app.add_typer(cli_setup.app)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
 

@@ -1,0 +1,23 @@
+"""How the program's environment is set up again: what is missing in it, such as the chat engine, is tried anew."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from slmstudio.core.errors import UserError
+
+BOOTSTRAP = Path(__file__).resolve().parent.parent.parent / "packaging" / "bootstrap.py"
+
+
+def command() -> list[str]:
+    """The set-up's command. It runs outside of the environment that it changes.
+
+    Raises:
+        UserError: the program was put here by other means, as by pip.
+    """
+    if not BOOTSTRAP.is_file():
+        raise UserError("This copy of SLM Studio cannot set itself up.",
+                        f"The set-up, {BOOTSTRAP}, is not there: the program came here by other means than its own.",
+                        "Use the installer, the package or a checkout; or install what is missing with pip.")
+    return [getattr(sys, "_base_executable", sys.executable), str(BOOTSTRAP), "setup"]

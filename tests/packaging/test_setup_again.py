@@ -1,0 +1,24 @@
+"""`slmstudio setup`: the program sets its own environment up again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import bootstrap
+import pytest
+
+from slmstudio.core import setup_again
+from slmstudio.core.errors import UserError
+
+
+@pytest.mark.skipif(not bootstrap.is_ready(False), reason="this environment was not made by the set-up")
+def test_a_complete_environment_stays_as_it_is():
+    done = subprocess.run([sys.executable, "-P", "-m", "slmstudio", "setup"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.startswith("SLM Studio is set up."), done
+
+
+def test_a_copy_without_the_set_up_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(setup_again, "BOOTSTRAP", tmp_path / "bootstrap.py")
+    with pytest.raises(UserError, match="cannot set itself up"):
+        setup_again.command()

@@ -1,0 +1,81 @@
+"""The set-up is killed at random moments, twenty times, and always goes on to an environment that works."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import small_project
+
+KILLS = 20
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(sys.platform != "linux", reason="kills whole process groups, as Linux has them")
+def test_twenty_kills(tmp_path, monkeypatch):
+    wheels = small_project.make_wheels(tmp_path / "wheels")
+    for name, value in small_project.pip_environment(wheels).items():
+        monkeypatch.setenv(name, value)
+    project = small_project.make(tmp_path / "project", wheels)
+    started = time.monotonic()
+    small_project.set_up(project)
+    whole = time.monotonic() - started
+    seed = int.from_bytes(os.urandom(4), "big")
+    print(f"seed {seed}, unbroken {whole:.1f} s")
+    moments = random.Random(seed)
+    environment = project / ".venv"
+    shutil.rmtree(environment)
+    kills = 0
+    while kills < KILLS:
+        if kill_at(project, moments.uniform(0.05, 0.9) * whole):
+            kills += 1
+        else:  # it was faster than the moment: from the start again
+            shutil.rmtree(environment)
+        if moments.random() < 0.2:  # now and then from a fresh start, so that early steps are met as often as late ones
+            shutil.rmtree(environment, ignore_errors=True)
+    small_project.set_up(project)
+    assert small_project.load(project).is_ready(False)
+    assert works(environment)
+    assert small_project.set_up(project) == []
+
+
+def kill_at(project: Path, seconds: float) -> bool:
+    """Kill the set-up and all that it started after some seconds. Whether it was still at work."""
+    process = subprocess.Popen([sys.executable, "packaging/bootstrap.py", "setup"], cwd=project,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+        return False
+    children = tree_of(process.pid)
+    for pid in [process.pid, *children]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
+    return True
+
+
+def tree_of(pid: int) -> list[int]:
+    """Its children and theirs."""
+    import psutil
+
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def works(environment: Path) -> bool:
+    """Whether pip finds everything whole, and the program runs."""
+    python = environment / "bin" / "python"
+    checked = subprocess.run([python, "-m", "pip", "check"], capture_output=True, text=True, check=False)
+    ran = subprocess.run([environment / "bin" / "slmstudio", "runs"], capture_output=True, text=True, check=False)
+    return checked.returncode == 0 and ran.stdout == "here runs\n"
