@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio.cli_progress import Follower, print_error, print_json, print_table
-from slmstudio.core import formats, jobs
+from slmstudio.core import formats, jobs, llama
 from slmstudio.core.errors import UserError
 
 app = typer.Typer()
@@ -28,7 +28,10 @@ def evaluate(
     = None,
     benchmark: Annotated[str | None, typer.Option(help="mmlu, arc_challenge, hellaswag, gsm8k or another task of "
                                                        "lm_eval.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder with the benchmark's files.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with the benchmark's files; by default what was fetched.")]
+    = None,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch the benchmark's data from the hub where they are not "
+                                                        "here yet. Once: they are kept and used offline.")] = False,
     shots: Annotated[int | None, typer.Option(help="Few-shot examples; the benchmark's own number by default.")] = None,
     against: Annotated[list[str] | None, typer.Option(help="Another model, run or GGUF file to compare with. May be "
                                                            "given several times.")] = None,
@@ -56,10 +59,13 @@ def evaluate(
         _choose_rows(request, test, limit, seed, benchmark)
         if benchmark:
             request["benchmark"] = {"name": benchmark, "data": str(data.absolute()) if data else None, "limit": limit,
-                                    "shots": shots}
+                                    "shots": shots, "fetch": fetch}
         if judge:
             request["judge"] = {**model_at(judge), "rubric": _read(rubric) if rubric else RUBRIC}
         found = _created(request, run)
+    asked = found.request()
+    if any((model or {}).get("gguf") for model in (*asked["models"], asked.get("judge"))):
+        llama.need()
     return _carry_out(found, as_json)
 
 

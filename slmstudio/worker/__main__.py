@@ -23,6 +23,7 @@ KINDS = {
     "export": "slmstudio.worker.export",
     "parity": "slmstudio.worker.parity",
     "evaluate": "slmstudio.worker.evaluate",
+    "fetch_benchmark": "slmstudio.worker.fetch_benchmark",
 }
 """Kind of job: the module whose `run(job)` does it and returns the outcome's `result`."""
 

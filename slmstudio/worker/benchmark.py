@@ -14,7 +14,7 @@ import numpy as np
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import scoring
+from slmstudio.core.evaluation import benchmark_store, scoring
 from slmstudio.core.evaluation.comparison import Difference, compare
 from slmstudio.core.evaluation.intervals import interval
 from slmstudio.core.evaluation.metrics import METRICS
@@ -44,7 +44,7 @@ def run(job: JobContext, models: Models) -> dict[str, Any]:
     request = job.request["benchmark"]
     place = job.folder / FOLDER
     job.phase("reading the benchmark", request["name"])
-    tasks = write_tasks(request["name"], Path(request["data"]), place)
+    tasks = write_tasks(request["name"], Path(request["data"]) if request.get("data") else None, place)
     for note in tasks.notes:
         job.warn("benchmark_data", note)
     found: dict[str, Answers] = {}
@@ -138,10 +138,19 @@ def _result(request: dict[str, Any], tasks: Tasks, found: dict[str, Answers]) ->
     several = len(pairs) > 1
     sentence = " ".join((f"{name}: " if several else "") + verdict(tasks.title, pair) for name, pair in pairs)
     return {"name": request["name"], "title": tasks.title, "shots": request.get("shots"),
-            "limit": request.get("limit"), "data": str(request["data"]), "models": models,
+            "limit": request.get("limit"), "models": models, **_data(request),
             "comparisons": [{"of": name, "with": names[0], "difference": pair.value, "low": pair.low,
                              "high": pair.high, "p": pair.p, "rows": pair.rows} for name, pair in pairs],
             "sentence": sentence}
+
+
+def _data(request: dict[str, Any]) -> dict[str, Any]:
+    """The folder that the user chose, or what was fetched."""
+    if request.get("data"):
+        return {"data": str(request["data"])}
+    fetched = benchmark_store.find(request["name"])
+    assert fetched is not None
+    return {"data": fetched.sentence(), "data_sets": benchmark_store.names(fetched.data_sets)}
 
 
 def _flat(answers: Answers) -> list[float]:

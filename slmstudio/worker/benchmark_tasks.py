@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import re
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation import benchmark_store
 from slmstudio.worker.benchmark_mmlu import Subject, has_subject, read_mmlu
 
 LOADERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
@@ -18,6 +20,7 @@ SPLITS = {"train": "train", "test": "test", "validation": "validation", "valid":
           "dev": "dev"}
 METRICS = ("acc_norm", "acc", "exact_match")
 """Which metric the field quotes, of those that a task has."""
+MMLU = "cais/mmlu"
 TITLES = {"mmlu": "MMLU", "arc_challenge": "ARC Challenge", "arc_easy": "ARC Easy", "hellaswag": "HellaSwag",
           "gsm8k": "GSM8K", "m_mmlu_hi": "MMLU in Hindi", "global_mmlu_hi": "Global MMLU in Hindi",
           "arc_hi": "ARC in Hindi", "hellaswag_hi": "HellaSwag in Hindi", "indicparam": "IndicParam"}
@@ -45,16 +48,32 @@ class Tasks:
     notes: tuple[str, ...] = ()
 
 
-def write_tasks(name: str, data: Path, place: Path) -> Tasks:
+@dataclass(frozen=True)
+class Source:
+    """Where a task takes its data from: what it hands to `datasets.load_dataset`."""
+
+    dataset: str
+    part: str
+    options: dict[str, Any]
+
+
+def write_tasks(name: str, data: Path | None, place: Path) -> Tasks:
     """Write the YAML files of a benchmark into `place`.
 
     Args:
         name: "mmlu" for a folder in MMLU's layout, "mmlu_anatomy" for one subject of it, or any task or group of
             lm_eval whose data are in `data` as they lie on the hub: one file or more a split, in JSONL, Parquet or CSV.
+        data: None takes what was fetched.
 
     Raises:
         UserError: the benchmark is not known, or its data are not whole.
     """
+    if data is None:
+        fetched = benchmark_store.find(name)
+        if fetched is None:
+            raise benchmark_store.missing(name)
+        (place / "tasks").mkdir(parents=True, exist_ok=True)
+        return _Stock(name, None, place / "tasks", place, fetched).write()
     if not data.is_dir():
         raise UserError(f"{data} is no folder.", "", "Choose the folder that holds the benchmark's files.")
     folder = place / "tasks"
@@ -109,44 +128,79 @@ def harness_tasks() -> Path:
     return Path(spec.submodule_search_locations[0]) / "tasks"
 
 
-class _Stock:
-    """A task or group that lm_eval has, with its data in a folder."""
+def sources_of(name: str) -> dict[str, Source]:
+    """Where the tasks of a benchmark take their data from, by task.
 
-    def __init__(self, name: str, data: Path, folder: Path, place: Path):
-        self.name, self.data, self.folder, self.place = name, data, folder, place
+    Raises:
+        UserError: the benchmark is not known, or one of its tasks makes its data by a program of its own.
+    """
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    found = {}
+    for task, entry in _entries(name).items():
+        whole = load_yaml(entry.yaml_path, resolve_func=False)
+        if not whole.get("dataset_path") or whole.get("custom_dataset"):
+            raise UserError(f"The data of {task} cannot be fetched.", "It makes them by a program of its own.",
+                            "Choose another benchmark, or a folder that holds its data.")
+        found[task] = Source(whole["dataset_path"], str(whole.get("dataset_name") or ""),
+                             dict(whole.get("dataset_kwargs") or {}))
+    return found
+
+
+def _entries(name: str) -> dict[str, Any]:
+    """lm_eval's own entry of each task behind a name."""
+    index = _index()
+    found = {task: index[task] for task in dict.fromkeys(_members(index, name))}
+    if not found:
+        raise UserError(f"The benchmark {name} has no tasks that can be run.", "", "Choose another.")
+    return found
+
+
+@functools.cache
+def _index() -> Any:
+    """All that lm_eval has, by name; it looks through thousands of files, which takes seconds."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager().task_index
+
+
+def _members(index: Any, name: str) -> Iterator[str]:
+    """The tasks behind a name: a group's, a tag's, or the task itself."""
+    entry = index.get(name)
+    if entry is None:
+        from slmstudio.worker.benchmark import refuse_unknown
+
+        raise refuse_unknown(name, list(index))
+    if entry.kind.name == "GROUP":
+        for member in entry.cfg["task"]:
+            yield from _members(index, member if isinstance(member, str) else member["task"])
+    elif entry.kind.name == "TAG":
+        for member in sorted(entry.tags):
+            yield from _members(index, member)
+    else:
+        yield name
+
+
+class _Stock:
+    """A task or group that lm_eval has, with its data in a folder, or as they were fetched."""
+
+    def __init__(self, name: str, data: Path | None, folder: Path, place: Path,
+                 fetched: benchmark_store.Fetched | None = None):
+        self.name, self.data, self.folder, self.place, self.fetched = name, data, folder, place, fetched
 
     def write(self) -> Tasks:
-        from lm_eval.tasks import TaskManager
-
-        index = TaskManager().task_index
-        names = list(dict.fromkeys(self._members(index, self.name)))
-        configs = {name: self._config(index[name]) for name in names}
-        if not configs:
-            raise UserError(f"The benchmark {self.name} has no tasks that can be run.", "", "Choose another.")
+        configs = {name: self._config(entry) for name, entry in _entries(self.name).items()}
         metrics = [{entry["metric"] for entry in config.get("metric_list") or []} for config in configs.values()]
         metric = next((each for each in METRICS if all(each in found for found in metrics)), None)
         if metric is None:
             raise UserError(f"The benchmark {self.name} does not count right answers.",
                             "Only benchmarks by accuracy or exact match are shown here.", "Choose another.")
         filters = next(iter(configs.values())).get("filter_list") or []
-        return Tasks(self.folder, tuple(configs), {name: name for name in configs}, TITLES.get(self.name, self.name),
-                     metric, filters[0]["name"] if filters else None)
-
-    def _members(self, index: Any, name: str) -> Iterator[str]:
-        """The tasks behind a name: a group's, a tag's, or the task itself."""
-        entry = index.get(name)
-        if entry is None:
-            from slmstudio.worker.benchmark import refuse_unknown
-
-            raise refuse_unknown(name, list(index))
-        if entry.kind.name == "GROUP":
-            for member in entry.cfg["task"]:
-                yield from self._members(index, member if isinstance(member, str) else member["task"])
-        elif entry.kind.name == "TAG":
-            for member in sorted(entry.tags):
-                yield from self._members(index, member)
-        else:
-            yield name
+        title, subjects = TITLES.get(self.name, self.name), {name: name for name in configs}
+        if all(config.get("dataset_path") == MMLU and name.startswith("mmlu_") for name, config in configs.items()):
+            title = TITLES["mmlu"]  # as of a folder in its own layout
+            subjects = {name: name.removeprefix("mmlu_").replace("_", " ") for name in configs}
+        return Tasks(self.folder, tuple(configs), subjects, title, metric, filters[0]["name"] if filters else None)
 
     def _config(self, entry: Any) -> dict[str, Any]:
         """Write a task's YAML; returns its whole configuration."""
@@ -156,12 +210,12 @@ class _Stock:
         wanted = {whole.get(key) for key in ("test_split", "fewshot_split")} - {None}
         if not whole.get("test_split"):
             wanted.add(whole.get("validation_split") or "validation")
-        splits, loader = self._find(whole.get("dataset_name"))
+        splits, loader = self._fetched(entry.name) if self.fetched else self._find(whole.get("dataset_name"))
         # A file called "val" may be what the task calls "validation", or the other way round.
         named = {SPLITS.get(split, split): paths for split, paths in splits.items()}
         missing = sorted(split for split in wanted if SPLITS.get(split, split) not in named)
         if missing:
-            raise UserError(f"{self.data} lacks {' and '.join(missing)} of {entry.name}.",
+            raise UserError(f"{self.data or 'What was fetched'} lacks {' and '.join(missing)} of {entry.name}.",
                             f"Found: {', '.join(sorted(named)) or 'nothing'}.",
                             "Put a file for each split there, named as on the hub, as in test.jsonl or "
                             "test-00000-of-00001.parquet.")
@@ -173,8 +227,16 @@ class _Stock:
             "include": str(entry.yaml_path), "task": entry.name, **_source(loader, chosen, self.place), **absent})
         return whole
 
+    def _fetched(self, task: str) -> tuple[dict[str, list[Path]], str]:
+        assert self.fetched is not None
+        if task not in self.fetched.tasks:  # fetched by another version of lm_eval
+            raise benchmark_store.missing(task)
+        data_set = benchmark_store.read_data_set(self.fetched.tasks[task].folder, hashes=True)
+        return {split: [path] for split, path in data_set.splits.items()}, "parquet"
+
     def _find(self, part: str | None) -> tuple[dict[str, list[Path]], str]:
         """The files of each split, of the part of the data set that a task takes where the folder has parts."""
+        assert self.data is not None
         roots = [self.data / part] if part and (self.data / part).is_dir() else [self.data]
         found: dict[str, dict[str, list[Path]]] = {}
         for path in sorted(path for root in roots for path in root.rglob("*") if path.suffix.lower() in LOADERS):

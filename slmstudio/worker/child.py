@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,15 @@ POLL_SECONDS = 0.1
 
 
 def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path],
-        poll: Callable[[dict[str, Any]], None]) -> None:
+        poll: Callable[[dict[str, Any]], None], environment: Mapping[str, str] | None = None,
+        step: str = "a step of the export") -> None:
     """Run `module` with `request` in a process of its own; Cancel ends it at once.
 
     Args:
         search: folders that go first on the child's PYTHONPATH.
         poll: called ten times a second with what the child has reported so far.
+        environment: what differs from this process's own.
+        step: what it is called when it crashes.
 
     Raises:
         UserError: what the child says, or that it crashed.
@@ -38,7 +41,8 @@ def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path
     paths = [*map(str, search), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     # -P: the current folder must not come before the packages.
     process = subprocess.Popen([sys.executable, "-P", "-m", module, str(request_file)], stdin=subprocess.DEVNULL,
-                               env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
+                               env={**os.environ, **(environment or {}),
+                                    "PYTHONPATH": os.pathsep.join(paths)})
     try:
         while True:
             try:
@@ -55,7 +59,7 @@ def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path
     if error := report.get("error"):
         raise UserError.from_dict(error)
     if code != 0:
-        raise UserError(f"A step of the export ended unexpectedly: {module.rsplit('.', 1)[-1]}.",
+        raise UserError(f"{step[0].upper()}{step[1:]} ended unexpectedly: {module.rsplit('.', 1)[-1]}.",
                         f"It ended with exit status {code}. " + report.get("defect", ""),
                         "Look into worker.log in the job's folder.")
 

@@ -3,7 +3,8 @@
 The request and the files of the job folder:
 
     {"kind": "evaluate", "test": file or null, "limit": rows or null, "seed": 0,
-     "benchmark": null or {"name", "data": folder, "limit": n per subject or null, "shots": n or null},
+     "benchmark": null or {"name", "data": folder or null for what was fetched, "fetch": true where it may be fetched,
+                           "limit": n per subject or null, "shots": n or null},
      "models": [{"name", "model": folder, "adapter": folder or null, "gguf": file or null}, ...],
      "train_file": file or null, "system": text or null, "max_new_tokens": n, "precision": "fp32" | "bf16" | "fp16",
      "batch_size": rows or null, "judge": null or {"model": folder, "gguf": file, "rubric": text}}
@@ -38,6 +39,11 @@ def run(job: JobContext) -> dict[str, Any]:
     Raises:
         UserError: something in the request cannot be used, or nothing could be answered.
     """
+    benchmark_request = job.request.get("benchmark") or {}
+    if benchmark_request.get("fetch") and not benchmark_request.get("data"):
+        from slmstudio.worker.fetch_benchmark import fetch
+
+        fetch(job, benchmark_request["name"])  # first: what it may fail of must not come after hours of work
     models = Models(job)
     scores: dict[str, Any] = {}
     try:

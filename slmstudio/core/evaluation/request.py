@@ -1,7 +1,8 @@
 """What an evaluation is asked to do: proposed for a run, and made into a job. `request_check` says what may be asked.
 
     {"kind": "evaluate", "test": path or null, "limit": rows or null, "seed": 0,
-     "benchmark": null or {"name", "data": folder, "limit": questions a subject or null, "shots": n or null},
+     "benchmark": null or {"name", "data": folder or null for what was fetched, "fetch": true where it may be fetched,
+                           "limit": questions a subject or null, "shots": n or null},
      "models": [{"name", "model": folder or null, "adapter": folder or null, "gguf": path or null}, ...],
      "train_file": path or null, "train_split": null or {"eval_fraction", "seed"}, "system": text or null,
      "max_new_tokens": n, "precision": "fp32" | "bf16" | "fp16", "batch_size": n or null,

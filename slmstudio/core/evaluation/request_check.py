@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core import llama
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.evaluation import benchmark_store
 from slmstudio.core.evaluation.mmlu_folder import find_mmlu
 from slmstudio.core.evaluation.test_item import TestItem, TestSet
 from slmstudio.core.evaluation.test_sets import ReadingCancelled, read_test_set
@@ -109,6 +111,7 @@ def _check_model(model: Mapping[str, Any], name: str, problems: list[Problem]) -
         if gguf:
             _must_be_there(gguf)
             read_gguf(gguf)
+            llama.need()
             return 0
         context = read_model(str(folder)).context_length
         if adapter and not (Path(adapter) / "adapter_config.json").is_file():
@@ -116,7 +119,8 @@ def _check_model(model: Mapping[str, Any], name: str, problems: list[Problem]) -
         return context
     except UserError as error:
         inner = "; ".join(map(str, error.problems))
-        problems.append(Problem(" ".join(part for part in (error.what, error.why, inner) if part), field=name))
+        remedy = error.remedy if error.what == llama.MISSING else ""
+        problems.append(Problem(" ".join(filter(None, (error.what, error.why, inner, remedy))), field=name))
         return 0
 
 
@@ -152,8 +156,11 @@ def _check_benchmark(benchmark: Mapping[str, Any], problems: list[Problem]) -> l
         problems.append(Problem("it has no name.", field="benchmark"))
     data = benchmark.get("data")
     if not data:
-        problems.append(Problem("there is no folder with its data.", field="benchmark"))
+        _check_fetched(benchmark, problems)
         return []
+    if benchmark.get("fetch"):
+        problems.append(Problem("its data are to be fetched and to be taken from a folder; choose one of the two.",
+                                field="benchmark"))
     if not Path(str(data)).is_dir():
         problems.append(Problem(f"{data} is no folder.", field="benchmark"))
         return []
@@ -164,6 +171,15 @@ def _check_benchmark(benchmark: Mapping[str, Any], problems: list[Problem]) -> l
     except UserError:
         return []  # data of the hub's form; the worker knows it
     return [Problem(found.sentence(), field="benchmark")] if found.missing else []
+
+
+def _check_fetched(benchmark: Mapping[str, Any], problems: list[Problem]) -> None:
+    name = str(benchmark.get("name") or "")
+    try:
+        if name and not benchmark.get("fetch") and benchmark_store.find(name) is None:
+            raise benchmark_store.missing(name)
+    except UserError as error:
+        problems.append(Problem(f"{error.what} {error.why} {error.remedy}", field="benchmark"))
 
 
 def _check_judge(judge: Any, problems: list[Problem]) -> None:
