@@ -130,13 +130,18 @@ class ScoreTable:
             return counts
         return counts[np.isin(self._rows[model][metric.key], rows, assume_unique=True)]
 
-    def common(self, metric: Metric, first: int, second: int) -> Places:
-        """The rows for which both models have the metric."""
+    def common(self, metric: Metric, first: int, second: int, rows: Places | None = None) -> Places:
+        """The rows for which both models have the metric; of `rows` only, where given."""
         import numpy as np
 
         none = np.empty(0, dtype=np.int64)
-        return np.intersect1d(self._rows[first].get(metric.key, none), self._rows[second].get(metric.key, none),
+        both = np.intersect1d(self._rows[first].get(metric.key, none), self._rows[second].get(metric.key, none),
                               assume_unique=True)
+        return both if rows is None else np.intersect1d(both, rows, assume_unique=True)
+
+    def kinds_of(self, rows: Places) -> Counter[str]:
+        """How many of the rows there are of each kind."""
+        return Counter(self._kind[row] for row in rows)
 
     def left_out(self, metric: Metric, first: int, second: int) -> int:
         """Rows that have the metric's kind, but not an answer of both models."""

@@ -30,6 +30,10 @@ SCORES = "scores.json"
 JUDGE, JUDGE_VOTES = "judge.jsonl", "judge-votes.jsonl"
 """What a judge said of the models' answers; and of pairs that the user has voted on, with `VotedPair.id` as id."""
 
+GROUPED_BY = ("category", "language")
+MOST_GROUPS = 100
+"""With more, nothing of one group could be told from chance."""
+
 Progress = Callable[[int, int], None]
 
 
@@ -73,7 +77,8 @@ def _scores(folder: Path, rows: Rows, table: ScoreTable) -> dict[str, Any]:
     comparisons = _comparisons(rows.names, table)
     judge = _judge(folder)
     return {"protocol": PROTOCOL, "created": time.time(), "test": _test(rows, table), "models": models,
-            "comparisons": comparisons, "judge": judge, "remarks": _remarks(rows, table, comparisons)}
+            "comparisons": comparisons, "group_comparisons": _group_comparisons(rows.names, table), "judge": judge,
+            "remarks": _remarks(rows, table, comparisons)}
 
 
 def _judge(folder: Path) -> dict[str, Any] | None:
@@ -98,7 +103,7 @@ def _test(rows: Rows, table: ScoreTable) -> dict[str, Any]:
 
 def _model(rows: Rows, table: ScoreTable, model: int) -> dict[str, Any]:
     groups = {name: {group: _group(table, model, members) for group, members in table.groups(name).items()}
-              for name in ("category", "language")}
+              for name in GROUPED_BY}
     return {"name": rows.names[model], "rows": table.answered(model), "skipped": table.skipped[model],
             "scores": _group(table, model), "by_category": groups["category"], "by_language": groups["language"],
             "speed": table.speeds[model].to_dict()}
@@ -130,6 +135,31 @@ def _comparisons(names: list[str], table: ScoreTable) -> list[dict[str, Any]]:
     return [{**each, "main": each["metric"] == main} for each in found]
 
 
+def _group_comparisons(names: list[str], table: ScoreTable) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Each model against the first in each category and language, by the score that decides there; p is corrected for
+    the number of groups and models. Left out where there is one group or more than `MOST_GROUPS`."""
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for name in GROUPED_BY:
+        groups = table.groups(name)
+        if not 2 <= len(groups) <= MOST_GROUPS:
+            continue
+        pairs = [(group, pair) for group, members in groups.items() for model in range(1, len(names))
+                 if (pair := _deciding_pair(table, model, members))]
+        corrected = verdicts.holm([pair.found.p for _, pair in pairs])
+        for (group, pair), p in zip(pairs, corrected, strict=True):
+            found.setdefault(name, {}).setdefault(group, []).append(
+                {"of": names[pair.model], "with": names[0], "metric": pair.metric.key, **pair.said(p, len(pairs))})
+    return found
+
+
+def _deciding_pair(table: ScoreTable, model: int, members: Any) -> _Pair | None:
+    """The comparison of a group by the score that decides for most of its rows."""
+    kinds = table.kinds_of(members)
+    there = {key: None for key, metric in METRICS.items() if len(table.common(metric, 0, model, members))}
+    metric = main_metric(there, [kind for kind, _ in kinds.most_common()])
+    return _pair(METRICS[metric], table, model, members) if metric else None
+
+
 @dataclass(frozen=True)
 class _Pair:
     """A model's difference from the first model in one metric."""
@@ -153,8 +183,9 @@ class _Pair:
                 "sentence": self.same or sentence}
 
 
-def _pair(metric: Metric, table: ScoreTable, model: int) -> _Pair | None:
-    common = table.common(metric, 0, model)
+def _pair(metric: Metric, table: ScoreTable, model: int, members: Any = None) -> _Pair | None:
+    """In all rows, or in `members`."""
+    common = table.common(metric, 0, model, members)
     if not len(common):
         return None
     first, second = table.counts(metric, 0, common), table.counts(metric, model, common)

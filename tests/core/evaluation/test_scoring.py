@@ -218,3 +218,14 @@ def test_a_hundred_thousand_rows(tmp_path: Path) -> None:
     assert time.process_time() - started < 110  # about 27 s on two slow cores
     assert {each["metric"] for each in scores["comparisons"]} >= {"chrf", "bleu", "loss", "numeric", "accuracy"}
     assert scores["models"][0]["scores"]["accuracy"]["high"] - scores["models"][0]["scores"]["accuracy"]["low"] < 1.2
+
+
+def test_each_category_has_a_verdict_of_its_own_corrected_for_their_number(tmp_path):
+    items = items_of(60)
+    made = {seed: answers_of(items, good, seed) for seed, good in ((1, 0.1), (2, 0.95))}
+    better = [made[2][i] if item["category"] == "law" else made[1][i] for i, item in enumerate(items)]
+    found = score(write(tmp_path / "job", items, made[1], better))["group_comparisons"]
+    assert set(found) == {"category"}, "one language alone tells nothing more than all rows"
+    (law,), (art,) = found["category"]["law"], found["category"]["art"]
+    assert law["verdict"] == "better" and "corrected for 2 comparisons" in law["sentence"] and law["rows"] < 60
+    assert art["verdict"] == "unknown" and art["sentence"] == "The answers are the same."
