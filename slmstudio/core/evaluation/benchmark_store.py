@@ -1,0 +1,176 @@
+"""Data of benchmarks that were fetched once, on the user's word, and are used offline from then on.
+
+    benchmarks/NAME.json                what a benchmark takes: {"protocol", "name", "tasks": {task: data set's folder}}
+    benchmarks/data/cais--mmlu--anatomy/
+        test.parquet dev.parquet ...    a file a split
+        source.json                     where it came from, and each file's size and SHA-256
+
+Both are whole or absent: a data set's folder is filled beside its place and then renamed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files, paths
+from slmstudio.core.errors import UserError
+
+PROTOCOL = 1
+SOURCE = "source.json"
+DATA = "data"
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One fetched data set.
+
+    Attributes:
+        folder: where it lies.
+        dataset, part: its name and that of its part ("configuration") on the hub; the part may be "".
+        revision: the hub's commit, "" where it did not say.
+        splits: name of a split → its file.
+        rows: of all splits. bytes: of all files.
+    """
+
+    folder: Path
+    dataset: str
+    part: str
+    revision: str
+    splits: dict[str, Path]
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A benchmark whose data are on this machine.
+
+    Attributes:
+        name: as it was asked for.
+        tasks: lm_eval's name of a task → its data set.
+    """
+
+    name: str
+    tasks: dict[str, DataSet]
+
+    @property
+    def data_sets(self) -> tuple[DataSet, ...]:
+        """Each of them once."""
+        return tuple({each.folder: each for each in self.tasks.values()}.values())
+
+    @property
+    def bytes(self) -> int:
+        return sum(each.bytes for each in self.data_sets)
+
+    def sentence(self) -> str:
+        """Where the data came from: "cais/mmlu (anatomy) at 1a2b3c4d"."""
+        named = [f"{each.dataset}{f' ({each.part})' if each.part else ''}"
+                 f"{f' at {each.revision[:8]}' if each.revision else ''}" for each in self.data_sets]
+        return ", ".join(named[:3]) + (f" and {len(named) - 3:,} more" if len(named) > 3 else "")
+
+
+def find(name: str) -> Fetched | None:
+    """The benchmark, where its data were fetched: by itself, or as a part of another one, as a subject of MMLU.
+
+    Raises:
+        UserError: they were, and are not whole any more.
+    """
+    record = _record(name)
+    tasks = record["tasks"] if record else _as_a_part(name)
+    if not tasks:
+        return None
+    return Fetched(name, {task: read_data_set(paths.benchmarks_dir() / DATA / folder) for task, folder in
+                          sorted(tasks.items())})
+
+
+def _record(name: str) -> dict[str, Any] | None:
+    if not re.fullmatch(r"[\w.-]+", name):
+        return None
+    found = files.read_json(paths.benchmarks_dir() / f"{name}.json")
+    return found if found is not None and isinstance(found.get("tasks"), dict) and found["tasks"] else None
+
+
+def _as_a_part(name: str) -> dict[str, str]:
+    place = paths.benchmarks_dir()
+    for path in sorted(place.glob("*.json")) if place.is_dir() else ():
+        record = _record(path.stem)
+        if record and name in record["tasks"]:
+            return {name: record["tasks"][name]}
+    return {}
+
+
+def read_data_set(folder: Path, hashes: bool = False) -> DataSet:
+    """
+    Args:
+        hashes: whether every byte is looked at, not only how many there are.
+
+    Raises:
+        UserError: it is gone or not whole any more.
+    """
+    source = files.read_json(folder / SOURCE)
+    if source is None:
+        raise not_whole(folder, "Its folder is gone, or has no source.json.")
+    splits = {}
+    for split, about in source["splits"].items():
+        path = folder / about["file"]
+        if not path.is_file() or path.stat().st_size != about["bytes"]:
+            raise not_whole(folder, f"{path.name} was cut off, changed or deleted.")
+        if hashes and files.sha256_of(path) != about["sha256"]:
+            raise not_whole(folder, f"{path.name} has other bytes than were fetched.")
+        splits[split] = path
+    about = source["splits"].values()
+    return DataSet(folder, source["dataset"], source["part"], source["revision"], splits,
+                   sum(each["rows"] for each in about), sum(each["bytes"] for each in about))
+
+
+def not_whole(folder: Path, why: str) -> UserError:
+    return UserError(f"The benchmark data in {folder} are not whole any more.", why,
+                     "Delete that folder and fetch the benchmark again.")
+
+
+def folder_of(dataset: str, part: str, options: Mapping[str, Any]) -> str:
+    """Name of a data set's folder; what a task asks for besides, as certain files, has a folder of its own."""
+    import hashlib
+    import json
+
+    name = "--".join(re.sub(r"[^\w.-]+", "-", each) for each in (*dataset.split("/"), part) if each)
+    if not options:
+        return name
+    return f"{name}--{hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:8]}"
+
+
+def write_source(folder: Path, dataset: str, part: str, revision: str, rows: Mapping[str, int],
+                 licence: str = "") -> None:
+    """Close a folder that is filled with SPLIT.parquet."""
+    splits = {}
+    for split, count in rows.items():
+        path = folder / f"{split}.parquet"
+        splits[split] = {"file": path.name, "rows": count, "bytes": path.stat().st_size,
+                         "sha256": files.sha256_of(path)}
+    files.write_atomically(folder / SOURCE, files.dump_pretty({
+        "protocol": PROTOCOL, "dataset": dataset, "part": part, "revision": revision, "licence": licence,
+        "splits": splits}))
+
+
+def write_record(name: str, tasks: Mapping[str, str]) -> None:
+    """Say that all data of a benchmark are there."""
+    files.write_atomically(paths.benchmarks_dir() / f"{name}.json", files.dump_pretty(
+        {"protocol": PROTOCOL, "name": name, "tasks": dict(tasks)}))
+
+
+def missing(name: str) -> UserError:
+    """For a benchmark without data: how they come here."""
+    return UserError(
+        f"The data of {name} are not on this machine.",
+        "They are fetched once, on your word, and used offline from then on. How large they are is not known before.",
+        f"Fetch them: slmstudio evaluate starter --benchmark {name} --fetch. Or choose a folder that holds them "
+        "(--data).")
+
+
+def names(fetched: Iterable[DataSet]) -> list[dict[str, str]]:
+    """What scores.json says of the data."""
+    return [{"dataset": each.dataset, "part": each.part, "revision": each.revision} for each in fetched]
