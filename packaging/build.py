@@ -25,11 +25,11 @@ def main() -> None:
     parser.add_argument("what", choices=[*KINDS, "tools"])
     parser.add_argument("--out", type=Path, default=build_app.ROOT / "dist", help="where it goes; dist/ by default")
     options = parser.parse_args()
-    modules = {kind: importlib.import_module(f"build_{kind}") for kind in KINDS}
     if options.what == "tools":
-        build_app.need({tool: package for module in modules.values() for tool, package in module.TOOLS.items()})
+        modules = [importlib.import_module(f"build_{kind}") for kind in KINDS]
+        build_app.need({tool: package for module in modules for tool, package in module.TOOLS.items()})
         return
-    module = modules[options.what]
+    module = importlib.import_module(f"build_{options.what}")
     build_app.need(module.TOOLS)
     options.out.mkdir(parents=True, exist_ok=True)
     print(module.build(options.out.absolute()))
