@@ -13,6 +13,8 @@ from slmstudio.gui.evaluation_jobs import Evaluation
 from slmstudio.gui.evaluation_tables import (
     group_names,
     group_rows,
+    group_sentences,
+    judge_sentences,
     main_comparisons,
     metric_rows,
     speed_text,
@@ -67,6 +69,8 @@ class ScoresView(QWidget):
         self.tested = text_label("", "small", wrap=True)
         self.table = FigureTable(self.tr("Scores"), grows=True, most=MOST_ROWS)
         self.table.setObjectName("scores_table")
+        self.group_verdicts = text_label("", "body", wrap=True)
+        self.group_verdicts.setObjectName("group_verdicts")
         self.remarks = text_label("", "small", wrap=True)
         self._make_rows()
         self._lay_out()
@@ -110,6 +114,7 @@ class ScoresView(QWidget):
         inner.addLayout(rows)
         inner.addLayout(switch)
         inner.addWidget(self.table)
+        inner.addWidget(self.group_verdicts)
         inner.addWidget(self.remarks)
         self._ended = QWidget()
         ended = QVBoxLayout(self._ended)
@@ -166,8 +171,7 @@ class ScoresView(QWidget):
             button.setEnabled(not evaluation.benchmark)  # a benchmark's answers are the harness's own
         self._show_table()
         remarks = [str(each) for each in scores.get("remarks") or []]
-        judge = scores.get("judge")
-        remarks += [str(judge["sentence"])] if isinstance(judge, dict) and judge.get("sentence") else []
+        remarks += judge_sentences(scores)
         self.remarks.setText("\n".join([*self.verdict.others, speed_text(scores), *remarks]).strip())
 
     def _show_ended(self, evaluation: Evaluation) -> None:
@@ -184,9 +188,10 @@ class ScoresView(QWidget):
         if evaluation is None or evaluation.scores is None:
             return
         which = self.groups.current()
-        made = metric_rows(evaluation) if which == ALL else group_rows(
-            evaluation, "by_category" if which == CATEGORY else "by_language")
-        self.table.show_rows(*made)
+        key = "by_category" if which == CATEGORY else "by_language"
+        self.table.show_rows(*(metric_rows(evaluation) if which == ALL else group_rows(evaluation, key)))
+        self.group_verdicts.setText("" if which == ALL else "\n".join(group_sentences(evaluation.scores, key)))
+        self.group_verdicts.setVisible(bool(self.group_verdicts.text()))
 
     def save_table(self, path: Path) -> None:
         """Write the table that is shown as CSV."""

@@ -23,6 +23,8 @@ from slmstudio.gui.results_figures import Figure
 from slmstudio.gui.run_words import outcome_chip, when
 from slmstudio.gui.widgets import counted
 
+MOST_SENTENCES = 12
+
 
 def tr(text: str) -> str:
     return QCoreApplication.translate("EvaluationTables", text)
@@ -100,6 +102,7 @@ def group_rows(evaluation: Evaluation, key: str) -> tuple[list[str], list[list[F
     names = evaluation.model_names()
     kinds = list((scores.get("test") or {}).get("kinds") or {})
     by_model = {str(model.get("name")): model.get(key) or {} for model in scores.get("models", [])}
+    said = _of_groups(scores, key)
     rows = []
     for group in group_names(scores, key):
         found = [usable(by_model.get(name, {}).get(group)) for name in names]
@@ -110,9 +113,35 @@ def group_rows(evaluation: Evaluation, key: str) -> tuple[list[str], list[list[F
         label = group or tr("(none)")
         detail = tr("{count} rows, {metric}").format(count=counts, metric=metric_label(metric)) if counts else ""
         rows.append([Figure(label, detail, raw=label),
-                     *(score_figure(metric, each.get(metric), name == "tuned")
+                     *(score_figure(metric, each.get(metric), name == "tuned",
+                                    next((one for one in said.get(group, ()) if one.get("of") == name), None))
                        for each, name in zip(found, names, strict=True))])
     return ["", *map(model_label, names)], rows
+
+
+def group_sentences(scores: Mapping[str, Any], key: str) -> list[str]:
+    """The verdict on the tuned model in each category or language: what is certain first, and no more than can be
+    read."""
+    found = [(group, main_comparisons(said)[0]) for group, said in _of_groups(scores, key).items() if said]
+    found.sort(key=lambda each: each[1].get("verdict") not in ("better", "worse"))
+    lines = [f"{group}: {each.get('sentence')}" for group, each in found[:MOST_SENTENCES]]
+    if len(found) > MOST_SENTENCES:
+        lines.append(tr("And {count} more.").format(count=f"{len(found) - MOST_SENTENCES:,}"))
+    return lines
+
+
+def _of_groups(scores: Mapping[str, Any], key: str) -> dict[str, list[dict[str, Any]]]:
+    found = (scores.get("group_comparisons") or {}).get(key.removeprefix("by_"))
+    return found if isinstance(found, dict) else {}
+
+
+def judge_sentences(scores: Mapping[str, Any]) -> list[str]:
+    """What the judge says, and how far it agrees with the user's own blind votes."""
+    judge = scores.get("judge")
+    if not isinstance(judge, dict):
+        return []
+    agreement = judge.get("agreement")
+    return [str(each["sentence"]) for each in (judge, agreement) if isinstance(each, dict) and each.get("sentence")]
 
 
 def score_figure(metric: str, score: Mapping[str, Any] | None, strong: bool,

@@ -253,6 +253,8 @@ def test_the_verdict_comes_first_and_then_the_figures(qtbot, tab, make_run, tmp_
         "chrF++", f"▲ {want['value']:.1f}", f"{want['low']:.1f}–{want['high']:.1f}")
     scores.groups.set_current(2)
     assert [row[0].text for row in scores.table.figures.rows] == ["en", "hi"]
+    assert scores.table.figures.rows[1][2].text.startswith("▲ ") and scores.table.figures.rows[1][2].detail
+    assert scores.group_verdicts.text().count("Better: ") == 2, "a verdict for each language"
     scores.groups.set_current(1)
     assert [row[0].text for row in scores.table.figures.rows] == ["forms", "places"]
     scores.save_table(tmp_path / "scores.csv")
