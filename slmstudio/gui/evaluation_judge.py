@@ -65,8 +65,9 @@ class JudgeFields(QWidget):
         self.note.setText(self.tr("It judges your {votes} from Chat too, so that you see how far it agrees with "
                                   "you.").format(votes=counted(self._votes, self.tr("1 blind vote"),
                                                                self.tr("{count} blind votes"))) if self._votes else
-                          self.tr("Can it be trusted? Afterwards, vote on some of the answers yourself without seeing "
-                                  "whose they are: Answers shows how far the judge agrees with you."))
+                          self.tr("Can it be trusted? Vote on some of the answers yourself afterwards, without seeing "
+                                  "whose they are (Vote blind, above the answers): then you see how far it agrees "
+                                  "with you."))
         self.changed.emit()
 
     def complete(self) -> bool:

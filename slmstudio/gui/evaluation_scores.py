@@ -21,6 +21,7 @@ from slmstudio.gui.evaluation_tables import (
     tested_text,
     title,
 )
+from slmstudio.gui.evaluation_votes import votes_sentences
 from slmstudio.gui.evaluation_words import model_label, verdict_kind
 from slmstudio.gui.results_figures import FigureTable
 from slmstudio.gui.results_save import choose_file, csv_kinds, write_csv
@@ -49,6 +50,7 @@ class ScoresView(QWidget):
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self._all: list[Evaluation] = []
+        self._remarks: list[str] = []
         self.which = QComboBox()
         self.which.setObjectName("which_evaluation")
         self.which.setAccessibleName(self.tr("Evaluation"))
@@ -172,7 +174,14 @@ class ScoresView(QWidget):
         self._show_table()
         remarks = [str(each) for each in scores.get("remarks") or []]
         remarks += judge_sentences(scores)
-        self.remarks.setText("\n".join([*self.verdict.others, speed_text(scores), *remarks]).strip())
+        self._remarks = [*self.verdict.others, speed_text(scores), *remarks]
+        self._show_remarks([])
+        first, second = (evaluation.model_names() * 2)[:2]
+        run_task(self, lambda task: votes_sentences(evaluation.folder, second, first),
+                 lambda said: self._show_remarks(said) if self.current() is evaluation else None, self.failed.emit)
+
+    def _show_remarks(self, votes: list[str]) -> None:
+        self.remarks.setText("\n".join(filter(None, [*votes, *self._remarks])))
 
     def _show_ended(self, evaluation: Evaluation) -> None:
         outcome = evaluation.job.outcome()

@@ -14,6 +14,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.gui import theme
 from slmstudio.gui.correct_panel import Answered, CorrectPanel
 from slmstudio.gui.evaluation_jobs import Evaluation, read_evaluation
+from slmstudio.gui.evaluation_votes import VoteDialog
 from slmstudio.gui.results_save import choose_file, csv_kinds, write_csv
 from slmstudio.gui.rows_detail import RowDetail
 from slmstudio.gui.rows_edits import RowEdits
@@ -61,7 +62,8 @@ class RowsPage(Card):
     def __init__(self, session: Session, parent: QWidget | None = None):
         self.back = SecondaryButton("←", "", "small")
         self.save = IconButton("save", "")
-        super().__init__(" ", actions=[self.save], parent=parent)
+        self.vote = SecondaryButton("", "", "small")
+        super().__init__(" ", actions=[self.vote, self.save], parent=parent)
         self._evaluation: Evaluation | None = None
         self._rows: list[Row] = []
         self._task: Task | None = None
@@ -86,6 +88,10 @@ class RowsPage(Card):
         self.save.setToolTip(self.tr("Save the rows that are shown as CSV"))
         self.save.setAccessibleName(self.save.toolTip())
         self.save.setObjectName("rows_csv")
+        self.vote.setText(self.tr("Vote blind…"))
+        self.vote.setToolTip(self.tr("Say of some rows which answer is better, without seeing whose it is."))
+        self.vote.setObjectName("rows_vote")
+        self.vote.clicked.connect(self._vote)
         self.undo = SecondaryButton(self.tr("Undo"), self.tr("Take the last change of a row back (Ctrl+Z)"), "small")
         self.undo.setObjectName("rows_undo")
         self.undo.hide()
@@ -213,6 +219,7 @@ class RowsPage(Card):
         kept = self._keep_row
         self._keep_row = None
         self.table.rows.show_rows(rows, shown, view)
+        self.vote.setEnabled(view.first != view.second)
         text = counted(len(shown), self.tr("1 row"), self.tr("{count} rows")) if len(shown) == len(rows) else self.tr(
             "{shown} of {all} rows").format(shown=f"{len(shown):,}", all=f"{len(rows):,}")
         self.count.setText(" · ".join(filter(None, (text, self._said))))
@@ -271,6 +278,14 @@ class RowsPage(Card):
         model, place = self.table.rows, self.table.currentIndex().row()
         near = place + 1 if place + 1 < len(model.shown) else place - 1
         return model.row_at(near).id if 0 <= near < len(model.shown) else None
+
+    def _vote(self) -> None:
+        """Let the person vote on the two models that are beside each other."""
+        view = self.filters.view()
+        if self._evaluation is not None and view.first != view.second:
+            dialog = VoteDialog(self._evaluation.folder, self._rows, view.second, view.first, self)
+            dialog.voted.connect(self.changed)
+            dialog.open()
 
     def _save(self) -> None:
         choose_file(self, self.tr("Save the rows"), "answers.csv", csv_kinds(), self.save_table)

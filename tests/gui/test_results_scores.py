@@ -9,7 +9,7 @@ from pathlib import Path
 import evaluated_runs
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QPushButton
+from PySide6.QtWidgets import QLabel, QPushButton
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
@@ -18,6 +18,7 @@ from slmstudio.core.run import folder, notes
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.settings import Settings
 from slmstudio.core.settings import load as load_settings
+from slmstudio.gui.evaluation_votes import VoteDialog
 from slmstudio.gui.results_columns import STANDARD
 from slmstudio.gui.results_tab import ResultsTab
 from slmstudio.gui.run_details import SCORES
@@ -446,6 +447,25 @@ def test_rows_are_saved_as_they_are_shown(qtbot, tab, answers, tmp_path):
         head, *rows = list(csv.reader(file))
     assert head[:5] == ["line", "category", "language", "question", "reference"] and len(rows) == 24
     assert rows[0][head.index("tuned answer")] == tab.rows.table.rows.row_at(0).answers["tuned"]
+
+
+def test_votes_are_blind_kept_and_said_on_the_page(qtbot, tab, answers):
+    press(qtbot, tab.rows, "rows_vote")
+    dialog = tab.rows.findChild(VoteDialog)
+    qtbot.waitUntil(lambda: dialog.buttons["left"].isEnabled(), timeout=60_000)
+    text = " ".join(label.text() for label in dialog.findChildren(QLabel)) + dialog.windowTitle()
+    assert "uned" not in text and "ase" not in text.replace("Please", ""), "nobody is told whose they are"
+    asked = len(dialog._left)
+    for _ in range(asked):
+        shown = dialog._left[0].shown
+        dialog.vote("left" if shown[0] == "tuned" else "right")
+    assert not dialog.buttons["left"].isEnabled()
+    qtbot.waitUntil(lambda: "tuned is better" in dialog.result.text(), timeout=60_000)
+    dialog.close()
+    assert len((answers / "jobs" / "evaluate-1" / "own-votes.jsonl").read_text("utf-8").splitlines()) == asked
+    press(qtbot, tab.rows, "rows_back")
+    scores = tab.details.evaluation.scores
+    qtbot.waitUntil(lambda: "In your own blind votes tuned is better" in scores.remarks.text(), timeout=60_000)
 
 
 def test_escape_leads_back_to_the_runs(qtbot, tab, answers):

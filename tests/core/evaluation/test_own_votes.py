@@ -1,0 +1,32 @@
+"""The user's own blind votes on the answers of an evaluation."""
+
+from __future__ import annotations
+
+import evaluated_runs
+
+from slmstudio.core import files
+from slmstudio.core.evaluation import own_votes
+from slmstudio.core.evaluation.scoring import row_scores
+
+
+def test_votes_are_counted_and_a_judge_is_held_against_them(tmp_path):
+    job = evaluated_runs.write(tmp_path, count=24).folder
+    rows = row_scores(job)
+    left = own_votes.ballots(rows, "tuned", "base", {}, seed=1)
+    assert {ballot.row.id for ballot in left} == {row.id for row in rows if row.answers["tuned"] != row.answers["base"]}
+    assert {ballot.shown for ballot in left} == {("tuned", "base"), ("base", "tuned")}, "sides are drawn"
+    assert own_votes.summary(job, "tuned", "base")["votes"] == 0
+    for number, ballot in enumerate(left[:12]):
+        own_votes.add(job, ballot.row.id, "tuned", "base", "tuned" if number < 10 else "")
+    own_votes.add(job, left[0].row.id, "base", "tuned", "base")  # a second thought, named the other way round
+    found = own_votes.summary(job, "tuned", "base")
+    assert (found["votes"], found["wins_of"], found["wins_with"], found["ties"]) == (12, 9, 1, 2)
+    assert found["sentence"].startswith("In your own blind votes tuned is better") and found["agreement"] is None
+    assert len(own_votes.ballots(rows, "tuned", "base", own_votes.read(job, "tuned", "base"), 2)) == len(left) - 12
+    lines = [{"id": ballot.row.id, "order": order, "a": "tuned", "b": "base", "winner": "a"}
+             for ballot in left for order in ("ab", "ba")]
+    files.write_atomically(job / own_votes.JUDGE, b"".join(map(files.dump_line, lines)))
+    agreed = own_votes.summary(job, "tuned", "base")["agreement"]
+    assert (agreed["votes"], agreed["agreed"]) == (12, 9)
+    turned = own_votes.summary(job, "base", "tuned")
+    assert (turned["agreement"]["agreed"], turned["wins_of"]) == (9, 1), "whichever is named first"
