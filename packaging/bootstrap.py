@@ -44,8 +44,8 @@ def environment_folder() -> str:
         return os.path.abspath(chosen)
     if not note:
         return os.path.join(ROOT, ".venv")
-    if note.get("environment") == "beside":
-        return os.path.join(os.path.dirname(ROOT), "environment")
+    if note.get("environment") in ("beside", "inside"):
+        return os.path.join(os.path.dirname(ROOT) if note["environment"] == "beside" else ROOT, "environment")
     home = os.path.expanduser("~")
     if os.name == "nt":
         data = os.environ.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")

@@ -30,7 +30,8 @@ def copy_application(target: Path, how: str, environment: str) -> None:
 
     Args:
         how: "windows", "deb" or "bundle": how it gets to its place.
-        environment: where the set-up puts the Python environment: "beside" the program or at the "user"'s.
+        environment: where the set-up puts the Python environment: "inside" the program's folder, "beside" it, or in
+            the "user"'s own data folder.
     """
     target.mkdir(parents=True)
     for name in FOLDERS:

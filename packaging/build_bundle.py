@@ -31,7 +31,7 @@ def build(out: Path) -> Path:
     folder = out / f"slmstudio-{build_app.version()}-{platform}-python{python}"
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    build_app.copy_application(part, "bundle", "beside")
+    build_app.copy_application(part, "bundle", "inside")
     wheels = part / "wheels"
     shutil.move(str(part.joinpath(*build_app.CARRIED)), str(wheels))
     collect(wheels)

@@ -189,7 +189,7 @@ class TestJson:
 def test_where_an_installed_program_keeps_its_environment(project, tmp_path, monkeypatch):
     note = project / "installed.json"
     of_user = tmp_path / "data" / "slmstudio" / "environment"
-    for where, place in (("user", of_user), ("beside", tmp_path / "environment")):
+    for where, place in (("user", of_user), ("inside", project / "environment"), ("beside", tmp_path / "environment")):
         note.write_text(json.dumps({"format": 1, "how": "deb", "environment": where}), "utf-8")
         monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
         assert str(place) == small_project.load(project).VENV
