@@ -81,24 +81,23 @@ def quickstart(out: Annotated[Path, typer.Option(help="Folder for the run.")], a
     if as_json:
         print_json(result)
         return 0
-    parity = result["parity"]
-    print_table(
-        "Your first tuned model",
-        [
-            ("Steps", str(result["steps"])),
-            ("Eval loss", f"{result['eval_loss_before']:.3f} → {result['eval_loss_after']:.3f}"),
-            ("chrF++ on held-out rows", f"{result['chrf_before']:.1f} → {result['chrf_after']:.1f}"),
+    rows = [
+        ("Steps", str(result["steps"])),
+        ("Eval loss", f"{result['eval_loss_before']:.3f} → {result['eval_loss_after']:.3f}"),
+        ("chrF++ on held-out rows", f"{result['chrf_before']:.1f} → {result['chrf_after']:.1f}"),
+    ]
+    if not result["left_out"]:
+        parity = result["parity"]
+        figures = f"NMSE {parity['nmse']:.1e}, top-1 {parity['top1']:.1%}"
+        rows += [
             ("Export", result["gguf"]),
-            (
-                "Export equals what was trained",
-                f"{'yes' if parity['passed'] else 'NO'}: NMSE {parity['nmse']:.1e}, top-1 {parity['top1']:.1%}",
-            ),
+            ("Export equals what was trained", f"{'yes' if parity['passed'] else 'NO'}: {figures}"),
             ("Question", result["question"]),
             ("Answer", result["reply"]),
-            ("Time", f"{result['seconds']['total']:.0f} s"),
-        ],
-    )
-    print(f"\nGo on: slmstudio chat {result['gguf']}")
+        ]
+    print_table("Your first tuned model", [*rows, ("Time", f"{result['seconds']['total']:.0f} s")])
+    print(f"\n{result['left_out']}\nGo on: slmstudio report {result['run_dir']}" if result["left_out"]
+          else f"\nGo on: slmstudio chat {result['gguf']}")
     return 0
 
 

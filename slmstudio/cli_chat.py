@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio.cli_progress import print_error, print_json
-from slmstudio.core import jobs
+from slmstudio.core import jobs, llama
 from slmstudio.core.chat import sampling, store
 from slmstudio.core.chat.conversation import Conversation, Lane
 from slmstudio.core.errors import UserError
@@ -57,6 +57,7 @@ def chat(
                 "repeat_penalty": repeat_penalty, "max_tokens": max_tokens, "seed": seed, "stop": stop or []}
     sampling.parse(settings)
     _no_run(gguf)
+    llama.need()
     with InteractiveWorker("chat") as worker:
         talk = Talk(worker, gguf, settings, system or "", quiet=as_json)
         talk.load(context, gpu_layers)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio.cli_progress import Follower, print_error, print_json, print_table
-from slmstudio.core import jobs, paths
+from slmstudio.core import jobs, llama, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.export.check_names import LABELS
 from slmstudio.core.export.types import choose
@@ -41,6 +41,8 @@ def export(
     chosen, others = choose(types or ["Q4_K_M"])
     if not run.is_dir():
         raise UserError(f"{run} is no folder.", "", "Give a run folder; slmstudio runs lists them.")
+    if chosen:
+        llama.need()
     outcome = _work(run, "export", types=[kind.name for kind in (*chosen, *others)],
                     out=str(out.absolute()) if out else None, importance=importance)
     if not outcome.was_successful():
@@ -83,6 +85,7 @@ def parity(
     for path in (run, gguf):
         if not path.exists():
             raise UserError(f"{path} does not exist.", "", "Check the path.")
+    llama.need()
     outcome = _work(run, "parity", gguf=str(gguf.absolute()))
     if not outcome.was_successful():
         print_error(outcome.user_error(), as_json)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio.cli_progress import print_json
-from slmstudio.core import serving
+from slmstudio.core import llama, serving
 from slmstudio.core.errors import UserError
 from slmstudio.core.interactive import InteractiveWorker
 
@@ -33,6 +33,7 @@ def serve(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line once it is ready.")] = False,
 ) -> int:
     """Serve a model to other programs as OpenAI's API does, until Ctrl-C. It ends with this terminal."""
+    llama.need()
     serving.check_host(host, allow_network)
     key = serving.server_key(new_key)
     worker = InteractiveWorker("serve")

@@ -94,6 +94,15 @@ def shared_dir() -> Path:
 
 
 @pytest.fixture
+def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chat engine is not found in this process."""
+    import no_llama
+
+    monkeypatch.delitem(sys.modules, "llama_cpp", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [no_llama.Hidden, *sys.meta_path])
+
+
+@pytest.fixture
 def play(monkeypatch: pytest.MonkeyPatch):
     """`play("start steps:5 die")`: the next worker is the fake one of tests/process, and does this."""
     fake = Path(__file__).parent / "process" / "fake_worker.py"

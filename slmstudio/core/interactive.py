@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from slmstudio.core import files, jobs, paths
+from slmstudio.core import files, jobs, llama, paths
 from slmstudio.core.errors import UserError
 
 CLOSE_SECONDS = 3.0
@@ -36,8 +36,9 @@ class InteractiveWorker:
         """Start the process.
 
         Raises:
-            UserError: it cannot be started.
+            UserError: it cannot be started, or there is no chat engine: each kind of such a worker needs it.
         """
+        llama.need()
         session: dict[str, Any] = {"start_new_session": True}  # Ctrl-C in a terminal is for the caller alone
         if os.name == "nt":
             flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW  # type: ignore[attr-defined]

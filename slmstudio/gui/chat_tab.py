@@ -11,6 +11,7 @@ from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
+from slmstudio.core import llama
 from slmstudio.core.chat import sampling, store
 from slmstudio.core.chat.conversation import Conversation, Lane, Message
 from slmstudio.core.errors import UserError
@@ -30,7 +31,7 @@ from slmstudio.gui.session import Session
 from slmstudio.gui.tasks import run_task
 from slmstudio.gui.votes_dialog import show_votes
 from slmstudio.gui.widgets import Card, ErrorBanner, SecondaryButton
-from slmstudio.gui.widgets.areas import local_paths
+from slmstudio.gui.widgets.areas import EmptyState, local_paths
 
 
 class ChatTab(QWidget):
@@ -54,6 +55,7 @@ class ChatTab(QWidget):
         self._lay_out()
         self._connect()
         self._set_count(1)
+        self._look_for_engine()
 
     @property
     def panes(self) -> list[ChatPane]:
@@ -82,6 +84,23 @@ class ChatTab(QWidget):
         row.addWidget(self.saved)
         row.addWidget(self.middle, 1)
         row.addWidget(self.settings)
+        self.off = EmptyState(self.tr("Chat is switched off"), "", note=self.tr(
+            "Training, evaluation and exports for other programs work without it."))
+        self.off.setAcceptDrops(False)
+        self.off.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._off_page = EmptyState.centred(self.off)
+        row.addWidget(self._off_page, 1)
+
+    def _look_for_engine(self) -> bool:
+        """Whether there is a chat engine; else the tab says why not, and nothing can be pressed in vain."""
+        missing = llama.trouble()
+        if missing is not None:
+            self.off.text.setText("\n\n".join((missing.what, missing.why, missing.remedy)))
+        for widget in (self.saved, self.middle, self.settings):
+            widget.setVisible(missing is None)
+        self._off_page.setVisible(missing is not None)
+        self.setAcceptDrops(missing is None)
+        return missing is None
 
     def _connect(self) -> None:
         for lane in self.lanes.lanes:
@@ -128,8 +147,9 @@ class ChatTab(QWidget):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        run_task(self, lambda task: known_models(), self._offer, self.banner.show_error)
-        self.saved.read()
+        if self._look_for_engine():  # it may have been set up meanwhile
+            run_task(self, lambda task: known_models(), self._offer, self.banner.show_error)
+            self.saved.read()
 
     def _offer(self, models: list[tuple[str, Path]]) -> None:
         self._models = models
@@ -138,6 +158,8 @@ class ChatTab(QWidget):
 
     def open_models(self, models: list[Path]) -> None:
         """Load one model, or up to four side by side, for a new conversation."""
+        if not self._look_for_engine():
+            return
         self.new_chat()
         self._set_count(len(models))
         for number, path in enumerate(models[:self.lanes.count]):
@@ -145,6 +167,8 @@ class ChatTab(QWidget):
 
     def choose_files(self) -> None:
         """Open a GGUF file: what Ctrl+O does here."""
+        if not self._look_for_engine():
+            return
         self.choices[0].choose_file()
 
     def _load(self, number: int, path: Path) -> None:

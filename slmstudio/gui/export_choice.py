@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
-from slmstudio.core import words
+from slmstudio.core import llama, words
 from slmstudio.core.export import advice
 from slmstudio.core.export.types import OTHER_FORMATS, QUANT_TYPES
 from slmstudio.gui import theme
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
 
 USUAL = ("F16", "Q8_0", "Q4_K_M")
+PLAIN = tuple(other.name for other in OTHER_FORMATS)
+"""What is made without the chat engine."""
 HERE_SHARE = 0.7
 """Of this machine's memory, what a model may take."""
 
@@ -34,6 +36,7 @@ class ExportChoice(QWidget):
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self._facts: ModelFacts | None = None
+        self._missing = llama.trouble()
         self._targets = list(advice.TARGETS)
         self.target = QComboBox()
         self.target.setObjectName("export_target")
@@ -60,12 +63,15 @@ class ExportChoice(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_S)
-        top = QHBoxLayout()
+        head = QWidget()  # speaks of GGUF files alone
+        top = QHBoxLayout(head)
+        top.setContentsMargins(0, 0, 0, 0)
         top.addWidget(text_label(self.tr("Used on"), "small"))
         top.addWidget(self.target, 1)
         top.addWidget(self.more)
-        column.addLayout(top)
-        column.addWidget(self.reason)
+        for widget in (head, self.reason):
+            column.addWidget(widget)
+            widget.setVisible(self._missing is None)
         grid = QGridLayout()
         grid.setHorizontalSpacing(theme.SPACE_M)
         grid.setVerticalSpacing(theme.SPACE_S)
@@ -78,6 +84,11 @@ class ExportChoice(QWidget):
                       text_label(other.description, "small", wrap=True))
         column.addLayout(grid)
         column.addWidget(self.note)
+        self.engine = text_label(str(self._missing or ""), "small", wrap=True)
+        self.engine.setObjectName("export_no_engine")
+        self.engine.setProperty("tone", "warn")
+        self.engine.setVisible(self._missing is not None)
+        column.addWidget(self.engine)
 
     def _add(self, grid: QGridLayout, row: int, key: str, name: str, description: str, figures: QWidget) -> None:
         box = QCheckBox(name)
@@ -139,7 +150,7 @@ class ExportChoice(QWidget):
             self.boxes[other.name].setEnabled(has_adapter or not other.needs_adapter)
             if not self.boxes[other.name].isEnabled():
                 self.boxes[other.name].setChecked(False)
-        fallen = any(kind.falls_back(facts.hidden_size) for kind in QUANT_TYPES)
+        fallen = self._missing is None and any(kind.falls_back(facts.hidden_size) for kind in QUANT_TYPES)
         self.note.setText(self.tr(
             "This model's rows of {size} weights do not fit the blocks of the small types, so that most of them are "
             "stored in a larger one.").format(size=facts.hidden_size) if fallen else "")
@@ -159,17 +170,19 @@ class ExportChoice(QWidget):
         self.reason.setText(proposal.reason if proposal is not None else "")
         for key, chip in self._chips.items():
             chip.set(self.tr("proposed"), "ok")
-            chip.setVisible(key == name)
+            chip.setVisible(key == name and self._missing is None)
         self._show_rows()
 
     def _mark_proposed(self) -> None:
         proposal = self._proposal()
-        if proposal is not None and proposal.type is not None:
+        if proposal is not None and proposal.type is not None and self._missing is None:
             self.boxes[proposal.type.name].setChecked(True)
 
     def _show_rows(self) -> None:
         for key, widgets in self._rows.items():
             shown = (self.more.isChecked() or key in USUAL or self.boxes[key].isChecked()
                      or not self._chips[key].isHidden())
+            if self._missing is not None:
+                shown = key in PLAIN
             for widget in widgets:
                 widget.setVisible(shown)

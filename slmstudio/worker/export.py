@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, paths
+from slmstudio.core import files, llama, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.export.types import (
     ADAPTER,
@@ -56,10 +56,12 @@ def run(job: JobContext) -> dict[str, Any]:
         have no sha256 and no parity.
 
     Raises:
-        UserError: nothing to export, an unknown architecture, or too little room on the disk.
+        UserError: nothing to export, an unknown architecture, too little room on the disk, or no chat engine.
         Cancelled: no file is left, and older ones stay as they were.
     """
     types, others = choose(job.request.get("types") or DEFAULT_TYPES)
+    if types:
+        llama.need()
     source = Source.of(Path(job.request["run"]))
     facts = read_model(source.base)
     source, note = in_full_precision(source, facts)

@@ -12,9 +12,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats
+from slmstudio.core import files, formats, llama
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.gguf import read_gguf
+from slmstudio.core.model.gguf_header import read_header
 from slmstudio.core.words import format_bytes
 from slmstudio.worker import gguf_tokenizer, probes
 from slmstudio.worker.context import JobContext
@@ -109,7 +110,7 @@ def _convert(job: JobContext, source: Path, folder: Path) -> str:
     job.check_cancelled()
     job.phase("tokenizer", "rebuilding and checking it")
     tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name, local_files_only=True)
-    metadata = _write_tokenizer(tokenizer, source, folder, model.config.max_position_embeddings)
+    metadata = _write_tokenizer(job, tokenizer, source, folder, model.config.max_position_embeddings)
     job.check_cancelled()
     job.phase("writing", folder.name)
     model.save_pretrained(folder)
@@ -131,11 +132,35 @@ def _parse_once() -> None:
             setattr(gguf, name, functools.lru_cache(maxsize=2)(function))
 
 
-def _write_tokenizer(tokenizer: Any, source: Path, folder: Path, context_length: int) -> dict[str, str]:
-    """tokenizer.json and its config, proven to give the ids that llama.cpp gives for the same file.
+def _write_tokenizer(job: JobContext, tokenizer: Any, source: Path, folder: Path,
+                     context_length: int) -> dict[str, str]:
+    """tokenizer.json and its config, proven to give the ids that llama.cpp gives for the same file, where it is there.
 
     Returns:
         The file's key-value pairs, as text.
+    """
+    if llama.trouble() is None:
+        backend, metadata = _proven(tokenizer, source)
+    else:
+        job.warn("tokenizer_unproven", "The tokenizer was rebuilt as the file describes it, but not held against "
+                                       "llama.cpp, which is not set up.")
+        metadata = {key: str(value) for key, value in read_header(source, lambda *header: None).values.items()}
+        backend = gguf_tokenizer.corrected(tokenizer.backend_tokenizer, metadata, source.name)
+    tokenizer.save_pretrained(folder)
+    backend.save(str(folder / "tokenizer.json"))
+    # The plain class takes tokenizer.json as it is; a model's own class would rebuild the pre-tokenizer.
+    dropped = ("is_local", "local_files_only", "backend", "add_prefix_space")
+    _correct_json(folder / "tokenizer_config.json", drop=dropped,
+                  change=lambda config: {**config, "tokenizer_class": "PreTrainedTokenizerFast",
+                                         "clean_up_tokenization_spaces": False, "model_max_length": context_length})
+    return metadata
+
+
+def _proven(tokenizer: Any, source: Path) -> tuple[Any, dict[str, str]]:
+    """The right `tokenizers.Tokenizer`, and the file's key-value pairs.
+
+    Raises:
+        UserError: it does not give the ids that llama.cpp gives.
     """
     import llama_cpp
 
@@ -153,14 +178,7 @@ def _write_tokenizer(tokenizer: Any, source: Path, folder: Path, context_length:
         raise UserError(f"The tokenizer of {source.name} could not be rebuilt exactly.",
                         f"{len(different)} of {len(probes.PROBES)} texts get other token ids, as {different[0]!r}.",
                         "Use the model's original folder with its tokenizer.json.")
-    tokenizer.save_pretrained(folder)
-    backend.save(str(folder / "tokenizer.json"))
-    # The plain class takes tokenizer.json as it is; a model's own class would rebuild the pre-tokenizer.
-    dropped = ("is_local", "local_files_only", "backend", "add_prefix_space")
-    _correct_json(folder / "tokenizer_config.json", drop=dropped,
-                  change=lambda config: {**config, "tokenizer_class": "PreTrainedTokenizerFast",
-                                         "clean_up_tokenization_spaces": False, "model_max_length": context_length})
-    return model.metadata
+    return backend, model.metadata
 
 
 def _correct_json(path: Path, drop: tuple[str, ...], change: Any = lambda value: value) -> None:

@@ -8,6 +8,8 @@ import sys
 from collections import deque
 from typing import Any
 
+from slmstudio.core import llama
+
 RECENT: deque[str] = deque(maxlen=20)
 """The latest warnings and errors, oldest first: llama.cpp's Python calls raise without the reason."""
 
@@ -16,7 +18,11 @@ _callback: Any = None
 
 
 def install() -> None:
-    """Send llama.cpp's messages to stderr and `RECENT`; call before loading a model. It imports llama_cpp."""
+    """Send llama.cpp's messages to stderr and `RECENT`; call before loading a model. It imports llama_cpp.
+
+    Raises:
+        UserError: it is not set up.
+    """
     global _callback
     llama_cpp = _import()
     last_level = 0
@@ -42,6 +48,7 @@ def _import() -> Any:
     meet after every operation, some hundred times a token; sleeping there took two thirds of the speed. OpenMP reads
     its settings once, when it is loaded; what this process starts later gets them as they were.
     """
+    llama.need()
     kept = {name: os.environ.pop(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ}
     # Where llama.cpp gives up, it would first start a debugger to print where it was; that can take long.
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")

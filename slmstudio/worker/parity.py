@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats
+from slmstudio.core import files, formats, llama
 from slmstudio.core.export.types import QUANT_TYPES, QuantType
 from slmstudio.worker import parity_answers, parity_checks, parity_tokens, parity_weights
 from slmstudio.worker.context import JobContext
@@ -25,12 +25,13 @@ def run(job: JobContext) -> dict[str, Any]:
         What `compare` returns; it is stored beside the file too.
 
     Raises:
-        UserError: the file cannot be loaded, or the run has left nothing to compare it with.
+        UserError: the file cannot be loaded, the run has left nothing to compare it with, or there is no chat engine.
     """
     from slmstudio.core.model.facts import read_model
     from slmstudio.core.model.gguf import read_gguf
     from slmstudio.worker.export_source import Source, in_full_precision
 
+    llama.need()
     gguf = Path(job.request["gguf"])
     read_gguf(gguf)  # says in words what is wrong with a file
     source = Source.of(Path(job.request["run"]))

@@ -60,6 +60,21 @@ def test_its_weights_are_those_of_the_file() -> None:
     assert (ours.numpy().argmax(1) == theirs.argmax(1)).mean() > 0.8
 
 
+def test_without_the_chat_engine_the_same_tokenizer_is_written_and_said_to_be_unproven(tmp_path, no_engine) -> None:
+    from transformers import AutoTokenizer
+
+    from slmstudio.worker import import_model
+
+    source, job = models.starter_gguf(), models.context(tmp_path / "job")
+    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+    metadata = import_model._write_tokenizer(job, tokenizer, source, tmp_path, 8192)
+    assert metadata["general.license"] and metadata["tokenizer.ggml.pre"] == "smollm"
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (tmp_path / name).read_bytes() == (models.starter() / name).read_bytes()
+    assert [event["code"] for event in models.events(job.folder) if event["type"] == "warning"] == [
+        "tokenizer_unproven"]
+
+
 def test_importing_it_again_only_looks(tmp_path) -> None:
     from slmstudio.worker import import_model
 

@@ -1,0 +1,51 @@
+"""Whether the chat engine is there: llama-cpp-python, which also writes, proves and reads GGUF files.
+
+The set-up may end without it, where no wheel fits the machine and nothing can be compiled. Everything else works then.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from slmstudio.core.errors import UserError
+
+NOTE = "chat-engine.txt"
+"""In the environment: a sentence of the set-up on why the engine is missing."""
+
+
+def trouble() -> UserError | None:
+    """Why there is no chat engine, and how to get it; None where there is one. It is looked for, not imported."""
+    try:
+        found = importlib.util.find_spec("llama_cpp")
+    except ImportError:
+        found = None
+    if found is not None:
+        return None
+    return UserError("The chat engine llama.cpp is not set up, so chat and GGUF files are switched off.", _reason(),
+                     f"To set it up, run: {setup_command()}")
+
+
+def need() -> None:
+    """
+    Raises:
+        UserError: there is no chat engine.
+    """
+    missing = trouble()
+    if missing is not None:
+        raise missing
+
+
+def setup_command() -> str:
+    """What sets up what is missing: of an installed program, or of a checkout."""
+    root = Path(__file__).resolve().parent.parent.parent
+    return "slmstudio setup" if (root / "installed.json").is_file() else "python3 packaging/bootstrap.py setup"
+
+
+def _reason() -> str:
+    try:
+        text = (Path(sys.prefix) / NOTE).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    return " ".join(text.split()) or "The package llama-cpp-python is missing from the program's environment."
