@@ -15,6 +15,9 @@ app = typer.Typer()
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 RUBRIC = "The better answer is right, complete and short, and is written in the language of the question."
 TOKENS = 256
+MOST_WARNINGS = 20
+TOLD = ("test_problems", "benchmark_data", "judge_unreadable")
+"""Warnings of the worker that are printed before it starts, by the line, or after it, with the scores."""
 
 
 @app.command()
@@ -113,9 +116,12 @@ def _read(path: Path) -> str:
 def _created(request: dict[str, Any], run: Path | None) -> jobs.Job:
     from slmstudio.core.evaluation import request as requests
 
-    checked = requests.check(request)
-    for warning in checked.warnings:
+    with Follower() as follower:
+        checked = requests.check(request, progress=follower.on_bytes)
+    for warning in checked.warnings[:MOST_WARNINGS]:
         print_warning(str(warning))
+    if len(checked.warnings) > MOST_WARNINGS:
+        print_warning(f"and {len(checked.warnings) - MOST_WARNINGS:,} more of this kind")
     request.pop("no_test", None)
     return requests.create(request, run)
 
@@ -135,14 +141,10 @@ def _carry_out(job: jobs.Job, as_json: bool) -> int:
     if outcome is None or not outcome.was_successful():
         if not job.is_alive():
             job.start()
-        with Follower(since) as follower:
+        with Follower(since, TOLD, "answers that are written are kept") as follower:
             outcome = follower.follow(job, "evaluate")
     if not outcome.was_successful():
-        print_error(outcome.user_error(), as_json=False)
-        print_warning(f"The answers so far are kept. Go on: slmstudio evaluate {job.folder}")
-        if as_json:
-            print_json({"evaluation": str(job.folder), "outcome": outcome.state, "error": outcome.error})
-        return 1
+        return _print_failure(job, outcome, as_json)
     scores = formats.read("scores", Path(outcome.result["scores"])) or {}
     if as_json:
         print_json({"evaluation": str(job.folder), "outcome": outcome.state, **scores})
@@ -150,6 +152,23 @@ def _carry_out(job: jobs.Job, as_json: bool) -> int:
         print_scores(scores)
         print(f"\nKept in {job.folder}")
     return 0
+
+
+def _print_failure(job: jobs.Job, outcome: jobs.Outcome, as_json: bool) -> int:
+    """Returns the exit status: 2 where the user has to change something."""
+    from slmstudio.core.job_advice import go_on
+
+    error = outcome.user_error()
+    advice = go_on("evaluate", job.folder)
+    if outcome.state == "cancelled":
+        print_warning(f"Cancelled. {advice}")
+    else:
+        print_error(error, as_json=False)
+        if advice not in str(error):
+            print_warning(advice)
+    if as_json:
+        print_json({"evaluation": str(job.folder), "outcome": outcome.state, "error": outcome.error})
+    return 2 if outcome.state == "failed" and not outcome.details else 1
 
 
 def print_scores(scores: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Container
 from types import TracebackType
 from typing import Any
 
@@ -20,10 +21,13 @@ class Follower:
 
     Args:
         since: events from before this time (seconds since 1970) are of an earlier life of the job, and are not told.
+        told: codes of warnings that are not told here, since they are elsewhere.
+        stopping: what the first Ctrl-C does.
     """
 
-    def __init__(self, since: float = 0.0) -> None:
-        self._since = since
+    def __init__(self, since: float = 0.0, told: Container[str] = (),
+                 stopping: str = "the step is finished and saved") -> None:
+        self._since, self._told, self._stopping = since, told, stopping
         console = Console(stderr=True)
         self._plain = not console.is_terminal
         self._progress = Progress(
@@ -58,7 +62,7 @@ class Follower:
                 if asked:
                     job.kill()
                 else:
-                    self._say("Stopping: the step is finished and saved. Ctrl-C again ends it at once.")
+                    self._say(f"Stopping: {self._stopping}. Ctrl-C again ends it at once.", always=True)
                     job.send("stop")
                     asked = True
 
@@ -74,7 +78,7 @@ class Follower:
             self._show(event["phase"], 0, None, event.get("detail", ""))
             self._say(" ".join(filter(None, (f"{phase}:", event["phase"], event.get("detail", "")))))
         elif kind == "progress":
-            self._show(event["phase"], event["done"], event["total"], "")
+            self._show(event["phase"], event["done"], event["total"], event.get("detail", ""))
         elif kind == "plan":
             self._total_steps = event["total_steps"]
         elif kind == "step":
@@ -90,7 +94,7 @@ class Follower:
                 self._say(f"step {event['global_step']}/{self._total_steps} {detail}")
         elif kind == "eval":
             self._say(f"step {event['global_step']}: eval loss {event['eval_loss']:.4f}", always=True)
-        elif kind == "warning":
+        elif kind == "warning" and event.get("code") not in self._told:
             self._say("warning: " + event["message"], always=True)
         elif kind == "sample":
             for sample in event["samples"]:

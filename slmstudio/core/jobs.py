@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats
+from slmstudio.core import files, formats, job_advice
 from slmstudio.core.errors import UserError
 
 PROTOCOL = formats.KINDS["job"].format
@@ -123,10 +123,13 @@ class Job:
         """Start a detached worker process; it outlives this one.
 
         Raises:
-            UserError: a worker is at work on this folder already, or none can be started.
+            UserError: a worker is at work on this folder already, or none can be started, or the disk is full.
         """
         import filelock
 
+        from slmstudio.core import room
+
+        room.require(self.folder)
         try:
             # Two windows may press Start at once: the one that comes second must see the first one's worker.
             with filelock.FileLock(self.folder / START_LOCK):
@@ -286,14 +289,16 @@ class Job:
     def _cause_of_death(self) -> UserError:
         state = files.read_json(self.folder / PROCESS) or {}
         code = self._reap()
-        remedy = "What was saved is kept. Resume goes on from the last checkpoint."
+        kind = str((files.read_json(self.folder / RUN) or files.read_json(self.folder / REQUEST) or {}).get(
+            "kind", "train"))
+        remedy = job_advice.go_on(kind, self.folder)
         if state.get("boot_id") != boot_id():
             return UserError("The machine was restarted while this ran.", "A power cut or a reboot ended it.", remedy)
         if _oom_kills() > state.get("oom_kills", 0):
             return UserError(
                 "The system ended the worker because memory ran out.",
                 "More memory was needed than the machine has.",
-                remedy + " Close other programs, or lower the micro-batch size or the sequence length.",
+                f"{job_advice.need_less(kind)} {remedy}",
             )
         if code is not None and code < 0:
             import signal

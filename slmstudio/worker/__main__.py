@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import jobs
+from slmstudio.core import job_advice, jobs, room
 from slmstudio.core.errors import UserError, from_os_error
 
 KINDS = {
@@ -72,6 +72,7 @@ def _write_outcome(job: Any, outcome: jobs.Outcome) -> None:
     """The last word must not be lost to a full disk: wait for the few bytes it takes."""
     import time
 
+    room.give_reserve(job.folder)
     job.emit("job_ended", state=outcome.state)
     while True:
         try:
@@ -99,11 +100,11 @@ def _outcome_of(job: Any) -> jobs.Outcome | None:
     except OSError as error:
         return jobs.Outcome("failed", from_os_error(error, "go on").to_dict(), traceback.format_exc())
     except MemoryError:
-        return jobs.Outcome("failed", OUT_OF_MEMORY.to_dict(), traceback.format_exc())
+        return jobs.Outcome("failed", _out_of_memory(job).to_dict(), traceback.format_exc())
     except Exception as error:
         traceback.print_exc()
         if _gpu_is_gone(error):
-            return jobs.Outcome("failed", GPU_GONE.to_dict(), traceback.format_exc())
+            return jobs.Outcome("failed", _gpu_gone(job).to_dict(), traceback.format_exc())
         defect = UserError(
             "Something went wrong in SLM Studio itself.",
             f"{type(error).__name__}: {error}",
@@ -112,20 +113,19 @@ def _outcome_of(job: Any) -> jobs.Outcome | None:
         return jobs.Outcome("failed", defect.to_dict(), traceback.format_exc())
 
 
-OUT_OF_MEMORY = UserError(
-    "Memory ran out.",
-    "The run needs more than the machine has free.",
-    "Close other programs, or lower the micro-batch size or the sequence length, then Resume.",
-)
+def _out_of_memory(job: Any) -> UserError:
+    kind = job.request["kind"]
+    return UserError("Memory ran out.", "It needs more than the machine has free.",
+                     f"{job_advice.need_less(kind)} {job_advice.go_on(kind, job.folder)}")
 
 
-GPU_GONE = UserError(
-    "The GPU stopped working in the middle.",
-    "Its driver reports an error that no program can go on after: the card fell off the bus, was reset, or a kernel "
-    "crashed.",
-    "What was saved is kept. If it happens again, look at heat, power supply and driver; Resume goes on from the last "
-    "checkpoint.",
-)
+def _gpu_gone(job: Any) -> UserError:
+    return UserError(
+        "The GPU stopped working in the middle.",
+        "Its driver reports an error that no program can go on after: the card fell off the bus, was reset, or a "
+        "kernel crashed.",
+        "If it happens again, look at heat, power supply and driver. "
+        f"{job_advice.go_on(job.request['kind'], job.folder)}")
 
 
 def _gpu_is_gone(error: Exception) -> bool:

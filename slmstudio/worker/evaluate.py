@@ -19,8 +19,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from slmstudio.core import job_advice, room, words
+from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import scoring
-from slmstudio.worker.context import JobContext
+from slmstudio.worker.context import Cancelled, JobContext
 from slmstudio.worker.evaluate_hand import Hand
 from slmstudio.worker.evaluate_items import read_items
 from slmstudio.worker.evaluate_kept import Kept
@@ -37,8 +39,23 @@ def run(job: JobContext) -> dict[str, Any]:
         "verdict": the sentence on the metric that counts, or None}.
 
     Raises:
-        UserError: something in the request cannot be used, or nothing could be answered.
+        UserError: something in the request cannot be used, or nothing could be answered, or the disk is full.
     """
+    try:
+        room.keep_reserve(job.folder)
+        return _run(job)
+    except Cancelled:
+        raise
+    except Exception as error:
+        if not room.is_full(error, job.folder):
+            raise
+        raise UserError(
+            "The disk is full, so the evaluation cannot go on.",
+            f"{words.format_bytes(room.free(job.folder))} are left where {job.folder} lies.",
+            f"Free some room. {job_advice.go_on('evaluate', job.folder)}") from error
+
+
+def _run(job: JobContext) -> dict[str, Any]:
     benchmark_request = job.request.get("benchmark") or {}
     if benchmark_request.get("fetch") and not benchmark_request.get("data"):
         from slmstudio.worker.fetch_benchmark import fetch

@@ -72,8 +72,8 @@ def run(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
         hand.close()
     unreadable = sum(line.get("winner") is None for line in files.LineReader(job.folder / JUDGE).read())
     if unreadable:
-        job.warn("judge_unreadable", f"{unreadable:,} of the judge's {len(work[0][1]):,} answers could not be read; "
-                                     "they count for nobody.")
+        job.warn("judge_unreadable", f"{unreadable:,} of the judge's {len(work[0][1]):,} answers are no verdict: "
+                                     "neither A, B nor tie. They count for nobody.")
 
 
 def _key(line: dict[str, Any]) -> tuple[Any, ...]:

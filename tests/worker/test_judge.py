@@ -107,9 +107,11 @@ def test_nonsense_is_counted_and_told_and_loses_nothing(tiny_model, tmp_path):
     lines = judged(job.folder)
     assert len(lines) == 8 and all(line["winner"] is None for line in lines if line["id"] != 3)
     told = [event for event in gguf_models.events(job.folder) if event.get("code") == "judge_unreadable"]
-    assert told[0]["message"].startswith("6 of the judge's 8 answers could not be read")
+    assert told[0]["message"].startswith("6 of the judge's 8 answers are no verdict")
+    assert len(told) == 1
     scores = scoring.score(job.folder)
     assert scores["judge"]["pairs"][0]["unreadable"] == 6
+    assert "gave no usable verdict for 3 of 4 rows; do not rely on it" in scores["judge"]["sentence"]
     assert scores["models"][0]["scores"]["chrf"]["rows"] == 5
 
 

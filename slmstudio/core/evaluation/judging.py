@@ -78,28 +78,30 @@ def judge_summary(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _counted(pair: _Pair) -> dict[str, Any]:
     won = Counter(pair.winners())
-    return {"a": pair.a, "b": pair.b, "rows": won.total(), "wins_a": won["a"], "wins_b": won["b"], "ties": won[TIE],
+    return {"a": pair.a, "b": pair.b, "rows": won.total(), "without_verdict": len(pair.rows) - won.total(),
+            "wins_a": won["a"], "wins_b": won["b"], "ties": won[TIE],
             "changed_with_order": pair.changed(), "answers": pair.answers, "unreadable": pair.unreadable,
             "first_shown": round(100 * pair.first_shown / pair.decided, 1) if pair.decided else None,
             "p": by_chance(won["a"], won["b"])}
 
 
 def _sentence(pair: Mapping[str, Any]) -> str:
-    rows = pair["rows"]
+    rows, without = pair["rows"], pair["without_verdict"]
+    asked = rows + without
     said = []
-    if not rows:
-        said.append("The judge gave no answer that could be read in both orders.")
-    elif pair["p"] < LEVEL:
+    if without:
+        remedy = "they count for nobody." if without <= rows else \
+            "do not rely on it. Choose a larger model, which says A, B or tie when asked to."
+        said.append(f"The judge gave no usable verdict for {without:,} of {asked:,} rows; {remedy}")
+    if rows and pair["p"] < LEVEL:
         better, worse = ("a", "b") if pair["wins_a"] > pair["wins_b"] else ("b", "a")
         said.append(f"The judge prefers {pair[better]} in {pair[f'wins_{better}']:,} of {rows:,} rows and "
                     f"{pair[worse]} in {pair[f'wins_{worse}']:,}, {pair['ties']:,} are ties, {p_text(pair['p'])}.")
-    else:
+    elif rows:
         said.append(f"The judge sees no difference that {rows:,} rows can show: {pair['a']} {pair['wins_a']:,}, "
                     f"{pair['b']} {pair['wins_b']:,}, ties {pair['ties']:,}, {p_text(pair['p'])}.")
     if pair["changed_with_order"]:
         said.append(f"In {pair['changed_with_order']:,} rows it changed its mind with the order; they count as ties.")
-    if pair["unreadable"]:
-        said.append(f"{pair['unreadable']:,} of its {pair['answers']:,} answers could not be read.")
     return " ".join(said)
 
 

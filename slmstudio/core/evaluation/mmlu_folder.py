@@ -38,11 +38,13 @@ class MmluFolder:
         files: by subject and split ("dev", "val" or "test") the file. A file whose name says no split is "test".
         missing: what is not there, each as a sentence: MMLU's subjects, where the folder has some of them, and subjects
             with a file of examples and none of questions.
+        incomplete: those of `missing` without which the folder cannot be used.
     """
 
     path: Path
     files: dict[str, dict[str, Path]]
     missing: tuple[str, ...]
+    incomplete: tuple[str, ...] = ()
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -78,7 +80,8 @@ def find_mmlu(folder: Path | str) -> MmluFolder:
         found.setdefault(subject, {}).setdefault(split, path)
     if not found:
         raise UserError(f"{folder.name} holds no table of a subject.", "There is no .csv file in it.", LAYOUT)
-    return MmluFolder(folder, found, _missing(folder, found))
+    incomplete = _incomplete(found)
+    return MmluFolder(folder, found, (*_absent(folder, found), *incomplete), incomplete)
 
 
 def read_mmlu(folder: MmluFolder, subjects: Iterable[str] | None = None, split: str = "test",
@@ -133,13 +136,17 @@ def _tables(folder: Path) -> list[Path]:
                   if len(names) <= DEEPEST and not any(name.startswith(".") for name in names))
 
 
-def _missing(folder: Path, found: dict[str, dict[str, Path]]) -> tuple[str, ...]:
-    sentences = []
+def _absent(folder: Path, found: dict[str, dict[str, Path]]) -> tuple[str, ...]:
     known = categories()
     absent = [subject for subject in sorted(known) if subject not in found]
-    if absent and len(absent) < len(known):
-        what = "1 subject is" if len(absent) == 1 else f"{len(absent)} subjects are"
-        sentences.append(f"{what} not in {folder.name}, of MMLU's {len(known)}: {', '.join(absent)}.")
+    if not absent or len(absent) == len(known):
+        return ()
+    what = "1 subject is" if len(absent) == 1 else f"{len(absent)} subjects are"
+    return (f"{what} not in {folder.name}, of MMLU's {len(known)}: {', '.join(absent)}.",)
+
+
+def _incomplete(found: dict[str, dict[str, Path]]) -> tuple[str, ...]:
+    sentences = []
     without = sorted(subject for subject, files in found.items() if "test" not in files)
     if without:
         sentences.append(f"No questions (a test file) are there of: {', '.join(without)}.")

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import jobs, paths
+from slmstudio.core import jobs, paths, room
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.held_out import held_out_file
 from slmstudio.core.evaluation.request_check import Checked, check
@@ -102,10 +102,11 @@ def create(request: Mapping[str, Any], run: Path | None = None) -> jobs.Job:
     """The job of a checked request, not started: below the run, or below the evaluations of no run.
 
     Raises:
-        UserError: its folder cannot be written.
+        UserError: its folder cannot be written, or the disk is full.
     """
     parent = run / "jobs" if run else paths.evaluations_dir()
     place = parent / f"{time.strftime('evaluate-%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    room.require(parent)
     try:
         return jobs.Job.create(place, "evaluate", **{key: value for key, value in request.items() if key != "kind"})
     except OSError as error:

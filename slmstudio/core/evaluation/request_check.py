@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,13 @@ class Checked:
     warnings: tuple[Problem, ...] = ()
 
 
-def check(request: Mapping[str, Any], cancelled: Callable[[], bool] | None = None) -> Checked:
+def check(request: Mapping[str, Any], cancelled: Callable[[], bool] | None = None,
+          progress: Callable[[int, int], None] | None = None) -> Checked:
     """Look at every value of a request and at the files it names. Reads the whole test file.
+
+    Args:
+        cancelled: asked now and then.
+        progress: called with (bytes read, bytes in all) of the test file.
 
     Raises:
         UserError: naming every problem.
@@ -47,12 +52,13 @@ def check(request: Mapping[str, Any], cancelled: Callable[[], bool] | None = Non
     warnings: list[Problem] = []
     _check_numbers(request, problems)
     contexts = _check_models(request.get("models"), problems)
-    test = _check_test(request, problems, cancelled)
+    test = _check_test(request, problems, cancelled, progress)
     if isinstance(request.get("benchmark"), dict):
         warnings += _check_benchmark(request["benchmark"], problems)
     if request.get("judge") is not None:
         _check_judge(request["judge"], problems)
-    for name, folder, context in contexts:
+    # An adapter reads as its base does: what is too long for both is told once.
+    for name, folder, context in {each[1]: each for each in reversed(contexts)}.values():
         tokens = request.get("max_new_tokens")
         if test is not None and isinstance(tokens, int) and tokens > 0:
             warnings += _check_context(test.items, name, folder, context, tokens, problems)
@@ -107,11 +113,13 @@ def _check_model(model: Mapping[str, Any], name: str, problems: list[Problem]) -
     if bool(folder) == bool(gguf):
         problems.append(Problem("it must be a model folder or a GGUF file, and not both.", field=name))
         return 0
+    if gguf and (missing := llama.trouble()) is not None:
+        problems.append(Problem(str(missing), field=name))
+        return 0
     try:
         if gguf:
             _must_be_there(gguf)
             read_gguf(gguf)
-            llama.need()
             return 0
         context = read_model(str(folder)).context_length
         if adapter and not (Path(adapter) / "adapter_config.json").is_file():
@@ -119,8 +127,7 @@ def _check_model(model: Mapping[str, Any], name: str, problems: list[Problem]) -
         return context
     except UserError as error:
         inner = "; ".join(map(str, error.problems))
-        remedy = error.remedy if error.what == llama.MISSING else ""
-        problems.append(Problem(" ".join(filter(None, (error.what, error.why, inner, remedy))), field=name))
+        problems.append(Problem(" ".join(part for part in (error.what, error.why, inner) if part), field=name))
         return 0
 
 
@@ -130,7 +137,8 @@ def _must_be_there(path: str) -> None:
 
 
 def _check_test(request: Mapping[str, Any], problems: list[Problem],
-                cancelled: Callable[[], bool] | None) -> TestSet | None:
+                cancelled: Callable[[], bool] | None,
+                progress: Callable[[int, int], None] | None) -> TestSet | None:
     path = request.get("test")
     if not path:
         if not request.get("benchmark"):
@@ -139,7 +147,7 @@ def _check_test(request: Mapping[str, Any], problems: list[Problem],
                                     "benchmark.", field="test"))
         return None
     try:
-        return read_test_set(str(path), cancelled=cancelled)
+        return read_test_set(str(path), progress, cancelled)
     except ReadingCancelled:
         raise
     except UserError as error:
@@ -170,7 +178,8 @@ def _check_benchmark(benchmark: Mapping[str, Any], problems: list[Problem]) -> l
         found = find_mmlu(Path(str(data)))
     except UserError:
         return []  # data of the hub's form; the worker knows it
-    return [Problem(found.sentence(), field="benchmark")] if found.missing else []
+    problems += [Problem(each, field="benchmark") for each in found.incomplete]
+    return [Problem(found.sentence(), field="benchmark")] if found.missing and not found.incomplete else []
 
 
 def _check_fetched(benchmark: Mapping[str, Any], problems: list[Problem]) -> None:
@@ -193,7 +202,7 @@ def _check_judge(judge: Any, problems: list[Problem]) -> None:
 
 def _check_context(items: list[TestItem], name: str, folder: Path, context: int, answer: int,
                    problems: list[Problem]) -> list[Problem]:
-    """Rows that do not fit into a model's context with their answer; all of them is a problem, some are told.
+    """Rows that do not fit into a model's context; all of them is a problem, some are told.
 
     A token has at least one byte, so only rows with more bytes than that are made into tokens.
     """
@@ -202,31 +211,50 @@ def _check_context(items: list[TestItem], name: str, folder: Path, context: int,
                                 f"{context:,}.", field="max_new_tokens"))
         return []
     try:
-        template = ChatTemplate.from_folder(folder)
-        around = len(template.render([{"role": "user", "content": "x"}], add_generation_prompt=True).encode())
-        doubtful = [item for item in items
-                    if sum(len(each["content"].encode()) + around for each in item.messages) > context - answer]
-        if not doubtful:
-            return []
-        from slmstudio.core.model.tokens import load_tokenizer
-
-        tokenizer = load_tokenizer(folder)
-        long = []
-        for item in doubtful:
-            text = template.render(item.messages, add_generation_prompt=True)
-            tokens = len(tokenizer.encode(text, add_special_tokens=False).ids)
-            if tokens + answer > context:
-                long.append((item, tokens))
+        long = [(item, question, wanted) for item, question, wanted in _tokens(items, folder, context - answer)
+                if question + max(wanted, answer) > context]
     except UserError as error:
         problems.append(Problem(" ".join(part for part in (error.what, error.why) if part), field=name))
         return []
-    if len(long) == len(items):
+    lost = [question + max(1, wanted) > context for _, question, wanted in long]
+    if len(long) == len(items) and all(lost):
         problems.append(Problem(f"no row fits into the context of {name}: it has {context:,} tokens, the shortest "
-                                f"question has {min(tokens for _, tokens in long):,} and the answer {answer:,}.",
+                                f"question has {min(size for _, size, _ in long):,} and the answer {answer:,}.",
                                 field="max_new_tokens"))
         return []
-    told = [Problem(f"the question has {tokens:,} tokens; with {answer:,} for the answer that is more than the "
-                    f"{context:,} of {name}, so the row is skipped.", item.line) for item, tokens in long[:SHOWN_LONG]]
+    told = [Problem(_too_long(name, context, answer, question, wanted), item.line)
+            for item, question, wanted in long[:SHOWN_LONG]]
     if len(long) > SHOWN_LONG:
         told.append(Problem(f"{len(long) - SHOWN_LONG:,} more rows are too long for {name}.", field=name))
     return told
+
+
+def _tokens(items: list[TestItem], folder: Path, most: int) -> Iterator[tuple[TestItem, int, int]]:
+    """The items that may have more than `most` tokens, with those of the question and of the longest reference."""
+    template = ChatTemplate.from_folder(folder)
+    around = len(template.render([{"role": "user", "content": "x"}], add_generation_prompt=True).encode())
+    doubtful = [item for item in items if max((len(each.encode()) for each in item.references), default=0)
+                + sum(len(each["content"].encode()) + around for each in item.messages) > most]
+    if not doubtful:
+        return
+    from slmstudio.core.model.tokens import load_tokenizer
+
+    tokenizer = load_tokenizer(folder)
+
+    def count(text: str) -> int:
+        return len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    for item in doubtful:
+        yield (item, count(template.render(item.messages, add_generation_prompt=True)),
+               max(map(count, item.references), default=0))
+
+
+def _too_long(name: str, context: int, answer: int, question: int, wanted: int) -> str:
+    if question >= context:
+        return (f"the question has {question:,} tokens, more than the {context:,} of {name} leave beside an answer, so "
+                "the row is skipped.")
+    if question + wanted > context:
+        return (f"the question has {question:,} tokens and the reference {wanted:,}, more than the {context:,} of "
+                f"{name}, so the row is skipped.")
+    return (f"the question has {question:,} tokens; with {answer:,} for the answer that is more than the {context:,} "
+            f"of {name}, so the answer gets {context - question:,}.")

@@ -21,6 +21,8 @@ from slmstudio.core.model.weights import printable, truncated, what_is
 
 VERSION = 3
 """The newest version that is read; 2 has the same layout."""
+NEWEST, NEWEST_KIND, NEWEST_TYPE = 99, 63, 255
+"""Higher numbers of a version, a kind of value or a tensor type are no news: the bytes are garbage."""
 MAX_TEXT = 16 * 2**20
 """No name and no chat template is longer, in bytes."""
 TENSOR_TYPES = {
@@ -176,6 +178,8 @@ def _read_preamble(reader: _Reader, name: str) -> int:
     if version & 0xFFFF == 0 and version:
         raise UserError(f"{name} is a GGUF file for big-endian machines.", "",
                         "Choose the little-endian version of the model.")
+    if version > NEWEST:
+        raise Damaged(f"Its header says GGUF version {version:,}, which does not exist")
     if version > VERSION:
         raise _Unknown(f"Its GGUF version is {version}; this program reads up to {VERSION}")
     if version < 2:
@@ -198,6 +202,8 @@ def _read_metadata(reader: _Reader) -> tuple[dict[str, Any], dict[str, int]]:
             values[key] = reader.text()
         elif kind in _SCALARS:
             values[key] = reader.number(_SCALARS[kind])
+        elif kind > NEWEST_KIND:
+            raise Damaged(f"The value of {printable(key)} is of kind {kind:,}, which does not exist")
         else:
             raise _Unknown(f"The value of {printable(key)} is of kind {kind}, which is not known here")
     return values, lengths
@@ -242,6 +248,8 @@ def _read_tensors(reader: _Reader, count: int,
             raise Damaged(f"The tensor {printable(name)} has {dimensions} dimensions")
         shape = [reader.number("<Q") for _ in range(dimensions)]
         kind, offset = reader.number("<I"), reader.number("<Q")
+        if kind > NEWEST_TYPE:
+            raise Damaged(f"The tensor {printable(name)} is of type {kind:,}, which does not exist")
         if kind not in TENSOR_TYPES:
             raise _Unknown(f"The tensor {printable(name)} is of type {kind}, which is not known here")
         label, block, block_bytes = TENSOR_TYPES[kind]

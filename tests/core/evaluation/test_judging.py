@@ -43,8 +43,15 @@ def test_nonsense_is_counted_and_decides_nothing(nonsense: Any) -> None:
     found = judge_summary([*both(0, "b", nonsense), *both(1, nonsense, nonsense)])
     pair = found["pairs"][0]
     assert pair["rows"] == 0 and pair["unreadable"] == 3 and pair["answers"] == 4
-    assert found["sentence"] == ("The judge gave no answer that could be read in both orders. "
-                                 "3 of its 4 answers could not be read.")
+    assert found["sentence"] == ("The judge gave no usable verdict for 2 of 2 rows; do not rely on it. Choose a larger "
+                                 "model, which says A, B or tie when asked to.")
+
+
+def test_rows_without_a_verdict_are_told_beside_the_others() -> None:
+    found = judge_summary([*both(0, "b", "b"), *both(1, "b", "b"), *both(2, None, "b")])
+    assert found["pairs"][0]["without_verdict"] == 1
+    assert found["sentence"].startswith("The judge gave no usable verdict for 1 of 3 rows; they count for nobody. "
+                                        "The judge sees no difference that 2 rows can show")
 
 
 def test_one_order_alone_decides_nothing() -> None:

@@ -158,8 +158,13 @@ def test_rows_longer_than_the_context_are_told(run, tmp_path):
     test.write_text(lines([short, long, fits]), encoding="utf-8")
     warnings = request.check({**asked, "test": str(test)}).warnings
     assert {warning.line for warning in warnings} == {2}
-    assert "more than the 512 of base" in warnings[0].message
-    test.write_text(lines([long, long]), encoding="utf-8")
+    assert "more than the 512 of base, so the answer gets " in warnings[0].message
+    test.write_text(lines([short, {"question": "x" * 600, "answer": "A."}, {"question": "x" * 99, "answer": "y" * 600},
+                           long]), encoding="utf-8")
+    skipped = [warning for warning in request.check({**asked, "test": str(test)}).warnings
+               if "so the row is skipped" in warning.message]
+    assert [warning.line for warning in skipped] == [2, 3] and "the reference 600" in skipped[1].message
+    test.write_text(lines([{"question": "x" * 600, "answer": "A."}] * 2), encoding="utf-8")
     assert "no row fits into the context of base" in problems({**asked, "test": str(test)})[0]
     too_much = problems({**asked, "test": str(test), "max_new_tokens": 512})
     assert "leave no room for a question" in too_much[0]
@@ -173,9 +178,23 @@ def test_a_benchmark_folder_with_a_subject_missing_is_told(run, tmp_path):
     asked["benchmark"] = {"name": "mmlu", "data": str(data), "limit": None, "shots": None}
     warnings = request.check(asked).warnings
     assert len(warnings) == 1 and "56 subjects are not in mmlu, of MMLU's 57: abstract_algebra" in warnings[0].message
+    (data / "dev").mkdir()
+    (data / "dev" / "virology_dev.csv").write_text("Q?,a,b,c,d,A\n", encoding="utf-8")
+    assert problems(asked) == ["benchmark: No questions (a test file) are there of: virology.",
+                               "benchmark: No examples (a dev file) are there of: anatomy."]
     bad = {**asked, "benchmark": {"name": "mmlu", "data": "/nowhere", "limit": 0, "shots": -1}}
     found = problems(bad)
     assert [text.split(":")[0] for text in found] == ["benchmark limit", "benchmark shots", "benchmark"]
+
+
+def test_a_benchmark_without_data_says_how_they_are_fetched(run, studio_home):
+    asked = {**request.propose(run()), "test": None, "benchmark": {
+        "name": "arc_easy", "data": None, "limit": None, "shots": None}}
+    [said] = problems(asked)
+    for words in ("The data of arc_easy are not on this machine", "How large they are is not known before",
+                  "slmstudio evaluate starter --benchmark arc_easy --fetch"):
+        assert words in said
+    assert request.check({**asked, "benchmark": {**asked["benchmark"], "fetch": True}}).test is None
 
 
 def test_a_job_is_made_where_evaluations_lie(run, monkeypatch, tmp_path):
