@@ -123,7 +123,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object from a file, or None where the file is missing or is no JSON object."""
     try:
         value = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return value if isinstance(value, dict) else None
 

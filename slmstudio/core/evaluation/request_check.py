@@ -20,7 +20,7 @@ from slmstudio.core.run.limits import PRECISIONS
 
 MOST_ROWS = 10_000_000
 SHOWN_LONG = 20
-"""Rows that are too long which are named one by one."""
+"""Problems of one kind which are named one by one."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,12 @@ def _check_test(request: Mapping[str, Any], problems: list[Problem],
     except ReadingCancelled:
         raise
     except UserError as error:
-        problems.append(Problem(" ".join(part for part in (error.what, error.why) if part), field="test"))
-        problems += error.problems if len(error.problems) > 1 else ()
+        count = len(error.problems)
+        why = error.why if count < 2 else f"There are {count:,} problems:"
+        problems.append(Problem(" ".join(part for part in (error.what, why) if part), field="test"))
+        problems += error.problems[:SHOWN_LONG] if count > 1 else ()
+        if count > SHOWN_LONG:
+            problems.append(Problem(f"and {count - SHOWN_LONG:,} more.", field="test"))
         return None
 
 
