@@ -87,7 +87,7 @@ class Packages:
         if not self.pip("install", "--no-deps", UV):
             return False
         uv = [str(Path(self.bootstrap.SCRIPTS) / "uv"), "pip", "install", "--python", self.python, "--system-certs",
-              "--torch-backend=auto", "--reinstall-package", "torch", line]
+              f"--torch-backend={os.environ.get('UV_TORCH_BACKEND', 'auto')}", "--reinstall-package", "torch", line]
         path = os.pathsep.join([self.environment.get("PATH", ""), "/usr/lib/wsl/lib"])  # nvidia-smi under WSL
         environment = {**self.environment, "PATH": path}
         probe = {**environment, "UV_HTTP_CONNECT_TIMEOUT": "3", "UV_HTTP_TIMEOUT": "10", "UV_HTTP_RETRIES": "0"}

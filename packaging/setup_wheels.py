@@ -58,7 +58,7 @@ class Wheels:
         if not self.offline:
             return ""
         self._check_note()
-        wanted = self._manifest()
+        wanted = self.manifest()
         faults = [name for name, digest in wanted.items() if _digest(self.root / name) != digest]
         if faults:
             some = ", ".join(Path(name).name for name in faults[:5]) + (" …" if len(faults) > 5 else "")
@@ -80,7 +80,8 @@ class Wheels:
             raise Stop(f"This bundle is for {there}, and this is {here}. Start it with python{made_for[1]} on such a "
                        "machine, or make a bundle there: python3 packaging/build.py bundle")
 
-    def _manifest(self) -> dict[str, str]:
+    def manifest(self) -> dict[str, str]:
+        """Path and SHA-256 of every file that the bundle brought. Raises Stop when it cannot be read."""
         try:
             lines = (self.root / MANIFEST).read_text("utf-8").splitlines()
         except (OSError, ValueError) as error:

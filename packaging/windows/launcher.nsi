@@ -59,6 +59,7 @@ Function .onInit
   ${If} $Lock = 0
     MessageBox MB_ICONEXCLAMATION "${PRODUCT} is being installed or removed just now. Start it when that has ended." \
       /SD IDOK
+    SetErrorLevel ${STATUS_BUSY}
     Quit
   ${EndIf}
   !insertmacro Repair
@@ -74,6 +75,10 @@ Function .onInit
   Call FindPython
   ${If} $Python != ""
     Call StartProgram
+    Quit
+  ${EndIf}
+  ${If} ${Silent} ; nothing is fetched unseen
+    SetErrorLevel 2
     Quit
   ${EndIf}
 FunctionEnd
@@ -127,6 +132,7 @@ Function FindPython
 FunctionEnd
 
 Function StartProgram
+  SetErrorLevel 0 ; Quit alone would mean 2
   SetOutPath "$PROFILE" ; the program's current folder: never this one, which could not be replaced then
   ClearErrors
   Exec '"$Python" "$INSTDIR\app\packaging\bootstrap.py" start'
@@ -138,7 +144,7 @@ Function StartProgram
 FunctionEnd
 
 Function FetchPage
-  !insertmacro MUI_HEADER_TEXT "Python is fetched" "About 25 MB, once. The set-up of ${PRODUCT} comes next."
+  !insertmacro MUI_HEADER_TEXT "Getting Python" "About 25 MB, once. The set-up of ${PRODUCT} comes next."
   nsDialogs::Create 1018
   Pop $0
   ${NSD_CreateLabel} 0 0 100% 26u ""
@@ -176,6 +182,8 @@ FunctionEnd
 
 ; Its output goes straight into the log.
 Function StartUv
+  GetDlgItem $0 $HWNDPARENT 2
+  SendMessage $HWNDPARENT ${WM_NEXTDLGCTL} $0 1 ; a disabled button that has the focus would swallow every key
   GetDlgItem $0 $HWNDPARENT 1
   EnableWindow $0 0
   SendMessage $Bar ${PBM_SETMARQUEE} 1 50
@@ -237,6 +245,7 @@ Function ShowFailure
   SendMessage $Bar ${PBM_SETMARQUEE} 0 0
   GetDlgItem $1 $HWNDPARENT 1
   EnableWindow $1 1
+  SendMessage $HWNDPARENT ${WM_NEXTDLGCTL} $1 1
 FunctionEnd
 
 ; The end of the log, which uv may be writing just now.

@@ -74,6 +74,8 @@ Section Uninstall
     Delete "$DESKTOP\${PRODUCT}.lnk"
   ${EndIf}
   Delete "$INSTDIR\SLMStudio.exe" ; first: half a program is not to be started
+  DetailPrint "Removing the program and its Python environment"
+  SetDetailsPrint none ; a line for each file takes longer than the file
   !insertmacro Repair
   RMDir /r "$INSTDIR\app.old"
   RMDir /r "$INSTDIR\app.new"
@@ -97,6 +99,7 @@ Section Uninstall
   Delete "$INSTDIR\Uninstall.exe"
   ClearErrors
   RMDir "$INSTDIR"
+  SetDetailsPrint both
   ${If} ${FileExists} "$INSTDIR\*.*"
     DetailPrint "What is not ${PRODUCT}'s was left in $INSTDIR"
   ${EndIf}

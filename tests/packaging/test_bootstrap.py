@@ -301,3 +301,8 @@ def test_a_command_that_takes_too_long_ends_with_all_it_started(tmp_path):
         console = setup_console.Console(["One"], tmp_path / "log", lock.fileno(), setup_console.Terminal())
         assert not console.run(["sh", "-c", "sleep 600 & echo $!; wait"], dict(os.environ), timeout=1)
     wait_for_end(int(console.output()))
+
+
+def test_the_container_brings_the_same_system_libraries():
+    text = (ROOT / "packaging" / "Dockerfile").read_text("utf-8")
+    assert [package for package in setup_system.LIBRARIES.values() if package not in text.split()] == []

@@ -14,7 +14,8 @@ from slmstudio.core.errors import UserError
 
 @pytest.mark.skipif(not bootstrap.is_ready(False), reason="this environment was not made by the set-up")
 def test_a_complete_environment_stays_as_it_is():
-    done = subprocess.run([sys.executable, "-P", "-m", "slmstudio", "setup"], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-P", "-m", "slmstudio", "setup"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stdout.startswith("SLM Studio is set up."), done
 
 
