@@ -14,7 +14,7 @@ from slmstudio.gui import theme
 from slmstudio.gui.evaluation_fields import MOST_SHOTS, MoreFields, spin_box
 from slmstudio.gui.evaluation_judge import JudgeFields
 from slmstudio.gui.evaluation_models import ModelBoxes
-from slmstudio.gui.evaluation_words import BENCHMARKS
+from slmstudio.gui.evaluation_words import BENCHMARKS, benchmark_label
 from slmstudio.gui.widgets import ElidedLabel, SecondaryButton, SegmentedControl, text_label
 from slmstudio.gui.widgets.areas import local_paths
 
@@ -86,8 +86,8 @@ class EvaluationChoice(QWidget):
         self.benchmark.setObjectName("evaluation_benchmark")
         self.benchmark.setAccessibleName(self.tr("Benchmark"))
         self.benchmark.setToolTip(self.tr("Which questions are asked."))
-        for name, label in BENCHMARKS.items():
-            self.benchmark.addItem(label, name)
+        for name in BENCHMARKS:
+            self.benchmark.addItem(benchmark_label(name), name)
         self.benchmark.insertSeparator(self.benchmark.count())
         self.benchmark.addItem(self.tr("Another…"), "")
         self.benchmark.currentIndexChanged.connect(self._change_source)
@@ -132,16 +132,13 @@ class EvaluationChoice(QWidget):
         top = Qt.AlignmentFlag.AlignTop
         for row, (name, widget) in enumerate(((self.tr("Test"), self.source), ("", self._file), ("", self.found),
                                               (self.tr("Models"), self.models), (self.tr("Rows"), rows_line),
-                                              ("", self.judge))):
+                                              ("", self.judge), ("", self.more), ("", self.fields))):
             if name:  # an empty label would keep the height of a line that is hidden
                 grid.addWidget(text_label(name, "small"), row, 0, top if widget is self.models else Qt.AlignmentFlag(0))
-            grid.addWidget(widget, row, 1)
+            grid.addWidget(widget, row, 1, Qt.AlignmentFlag.AlignLeft if widget is self.more else Qt.AlignmentFlag(0))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.SPACE_S)
         column.addLayout(grid)
-        column.addWidget(self.more, 0, Qt.AlignmentFlag.AlignLeft)
-        column.addWidget(self.fields)
 
     # -- what is offered -------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from slmstudio.gui.evaluation_tables import (
     judge_sentences,
     main_comparisons,
     metric_rows,
+    sentence,
     speed_text,
     tested_text,
     title,
@@ -228,9 +229,9 @@ class _Verdict(QFrame):
     def show_comparisons(self, comparisons: list[dict[str, Any]]) -> None:
         found = main_comparisons(comparisons)
         self.setVisible(bool(found))
-        self.others = [f"{model_label(str(each.get('of')))}: {each.get('sentence')}" for each in found[1:]]
+        self.others = [f"{model_label(str(each.get('of')))}: {sentence(each)}" for each in found[1:]]
         if found:
-            self.sentence.setText(str(found[0].get("sentence") or ""))
+            self.sentence.setText(sentence(found[0]))
             self.setProperty("banner", verdict_kind(found[0].get("verdict")))
             theme.restyle(self)
             theme.restyle(self.sentence)

@@ -12,7 +12,7 @@ from slmstudio.gui import theme
 from slmstudio.gui.evaluation_panel import EvaluationPanel
 from slmstudio.gui.evaluation_run import EvaluationRun
 from slmstudio.gui.evaluation_scores import ScoresView
-from slmstudio.gui.evaluation_tables import main_comparisons
+from slmstudio.gui.evaluation_tables import main_comparisons, sentence
 from slmstudio.gui.results_facts import RunFacts
 from slmstudio.gui.session import Session
 
@@ -67,7 +67,7 @@ class EvaluationSection(QWidget):
         """The sentence of the newest evaluation; "" without one."""
         scored = self._run.scored if self._run is not None else None
         found = main_comparisons((scored.scores or {}).get("comparisons") or []) if scored is not None else []
-        return str(found[0].get("sentence") or "") if found else ""
+        return sentence(found[0]) if found else ""
 
     def can_be_opened(self) -> bool:
         """Whether the panel would show something new."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from slmstudio.gui.run_words import outcome_chip, when
 from slmstudio.gui.widgets import counted
 
 MOST_SENTENCES = 12
+_P_VALUE = re.compile(r"\bp ([<=]) ")
 
 
 def tr(text: str) -> str:
@@ -34,6 +36,15 @@ def main_comparisons(comparisons: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The comparison of each model by the score that decides, the tuned model's first."""
     main = [each for each in comparisons if each.get("main")] or comparisons[:1]
     return sorted(main, key=lambda each: each.get("of") != "tuned")
+
+
+def sentence(comparison: Mapping[str, Any]) -> str:
+    """What a comparison says; its p value is not torn apart at a line's end.
+
+    >>> sentence({"sentence": "Better: 52 against 21 chrF++, p < 0.001."})
+    'Better: 52 against 21 chrF++, p\\xa0<\\xa00.001.'
+    """
+    return _P_VALUE.sub("p\xa0\\1\xa0", str(comparison.get("sentence") or ""))
 
 
 def title(evaluation: Evaluation) -> str:
@@ -124,7 +135,7 @@ def group_sentences(scores: Mapping[str, Any], key: str) -> list[str]:
     read."""
     found = [(group, main_comparisons(said)[0]) for group, said in _of_groups(scores, key).items() if said]
     found.sort(key=lambda each: each[1].get("verdict") not in ("better", "worse"))
-    lines = [f"{group}: {each.get('sentence')}" for group, each in found[:MOST_SENTENCES]]
+    lines = [f"{group}: {sentence(each)}" for group, each in found[:MOST_SENTENCES]]
     if len(found) > MOST_SENTENCES:
         lines.append(tr("And {count} more.").format(count=f"{len(found) - MOST_SENTENCES:,}"))
     return lines
@@ -154,7 +165,7 @@ def score_figure(metric: str, score: Mapping[str, Any] | None, strong: bool,
     tip = tr("{rows} rows; with 95 % certainty between {between}").format(
         rows=rows, between=between.replace("–", " – ")) if between and rows else ""
     arrow = {"better": "▲ ", "worse": "▼ "}.get(str((comparison or {}).get("verdict")), "")
-    tip = "\n".join(filter(None, (str((comparison or {}).get("sentence") or ""), tip)))
+    tip = "\n".join(filter(None, (sentence(comparison or {}), tip)))
     text = arrow + figure(metric, score["value"])
     return Figure(text, between, raw=score_text(metric, score), tip=tip, strong=strong)
 

@@ -55,7 +55,8 @@ class VoteDialog(QDialog):
         self.question.setObjectName("vote_question")
         self.question.setAccessibleName(self.tr("Question"))
         self.question.setProperty("bare", True)
-        self.question.setMaximumHeight(QUESTION_HEIGHT)
+        self.question.document().setDocumentMargin(0)
+        self.question.document().documentLayout().documentSizeChanged.connect(self._fit_question)
         self.sides = TextPane("vote_left"), TextPane("vote_right")
         for pane, name in zip(self.sides, (self.tr("Left"), self.tr("Right")), strict=True):
             pane.show_head(name, "", "")
@@ -104,6 +105,11 @@ class VoteDialog(QDialog):
         column.addLayout(buttons)
         column.addWidget(self.result)
         column.addLayout(foot)
+
+    def _fit_question(self) -> None:
+        """As high as its text, up to the limit."""
+        height = round(self.question.document().size().height()) + theme.SPACE_XS
+        self.question.setFixedHeight(min(QUESTION_HEIGHT, height))
 
     def _begin(self, found: tuple[list[Ballot], int]) -> None:
         self._left, self._votes = found

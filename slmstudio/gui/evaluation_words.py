@@ -12,9 +12,9 @@ from slmstudio.core.evaluation import metrics as core_metrics
 
 METRICS = tuple(core_metrics.METRICS)
 """In the order in which they are shown."""
-BENCHMARKS = {"mmlu": "MMLU", "arc_challenge": "ARC Challenge", "arc_easy": "ARC Easy", "hellaswag": "HellaSwag",
-              "gsm8k": "GSM8K", "m_mmlu_hi": "MMLU (hi)", "global_mmlu_hi": "Global MMLU (hi)", "arc_hi": "ARC (hi)",
-              "hellaswag_hi": "HellaSwag (hi)", "indicparam": "IndicParam"}
+BENCHMARKS = ("mmlu", "arc_challenge", "arc_easy", "hellaswag", "gsm8k", "m_mmlu_hi", "global_mmlu_hi", "arc_hi",
+              "hellaswag_hi", "indicparam")
+"""Those that are named; the harness knows more."""
 
 
 def tr(text: str) -> str:
@@ -81,7 +81,11 @@ def model_label(name: str) -> str:
 
 
 def benchmark_label(name: str) -> str:
-    return BENCHMARKS.get(name, name.replace("_", " "))
+    """A benchmark's name for people."""
+    return {"mmlu": "MMLU", "arc_challenge": "ARC Challenge", "arc_easy": "ARC Easy", "hellaswag": "HellaSwag",
+            "gsm8k": "GSM8K", "m_mmlu_hi": tr("MMLU in Hindi"), "global_mmlu_hi": tr("Global MMLU in Hindi"),
+            "arc_hi": tr("ARC in Hindi"), "hellaswag_hi": tr("HellaSwag in Hindi"),
+            "indicparam": tr("IndicParam (Indian languages)")}.get(name, name.replace("_", " "))
 
 
 def verdict_title(comparison: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui import results_columns as columns
 from slmstudio.gui import theme
-from slmstudio.gui.evaluation_tables import score_figure
+from slmstudio.gui.evaluation_tables import main_comparisons, score_figure
 from slmstudio.gui.evaluation_words import METRICS, benchmark_label, metric_help, metric_label, model_label
 from slmstudio.gui.results_facts import RunFacts
 from slmstudio.gui.results_figures import Figure, FigureTable
@@ -169,9 +169,11 @@ def score_rows(runs: Sequence[RunFacts]) -> tuple[list[str], list[list[Figure]]]
     for benchmark in sorted({each.benchmark for run in runs for each in run.evaluations if each.scores}):
         newest = [next((each for each in run.evaluations if each.scores and each.benchmark == benchmark), None)
                   for run in runs]
+        deciding = {each.get("metric") for found in newest if found for each in main_comparisons(
+            (found.scores or {}).get("comparisons") or [])}
         for model in ("tuned", "base"):
             scores = [each.model_scores(model) if each else {} for each in newest]
-            for metric in METRICS:
+            for metric in sorted(METRICS, key=lambda metric: metric not in deciding):
                 if any(metric in each for each in scores):
                     title = " ".join(filter(None, (benchmark_label(benchmark) if benchmark else "",
                                                    metric_label(metric))))

@@ -66,6 +66,7 @@ class ReferencePane(TextPane):
         self.edit = IconButton("edit", self.tr("Correct the reference (F2)"))
         self.edit.setObjectName("reference_edit")
         self.edit.clicked.connect(self.begin)
+        self.edit.setFixedHeight(self.chip.sizeHint().height())  # so that the three texts begin at the same height
         self.head.addWidget(self.edit)
         self.editor = QPlainTextEdit()
         self.editor.setObjectName("reference_editor")
@@ -78,7 +79,7 @@ class ReferencePane(TextPane):
             "Write it into the test file and into this evaluation, and score the row again. (Ctrl+Enter)"))
         self.keep.setObjectName("reference_keep")
         self.keep.clicked.connect(self._keep)
-        leave = SecondaryButton(self.tr("Leave"), self.tr("Leave the reference as it was. (Esc)"))
+        leave = SecondaryButton(self.tr("Cancel"), self.tr("Leave the reference as it was. (Esc)"))
         leave.setObjectName("reference_leave")
         leave.clicked.connect(self.end)
         self._field = QWidget()
@@ -110,6 +111,7 @@ class ReferencePane(TextPane):
             return
         self.editor.setPlainText(BETWEEN.join(self._references))
         self.text.hide()
+        self.edit.hide()
         self._field.show()
         self._show_state()
         self.editor.setFocus()
@@ -117,6 +119,7 @@ class ReferencePane(TextPane):
     def end(self) -> None:
         """Make a text of the field."""
         self._field.hide()
+        self.edit.show()
         self.text.show()
 
     def is_edited(self) -> bool:

@@ -243,7 +243,7 @@ def test_the_verdict_comes_first_and_then_the_figures(qtbot, tab, make_run, tmp_
     evaluated_runs.write(run, count=60, models=("base", "tuned", "Q4_K_M"))
     show(qtbot, tab, 1)
     details = tab.details
-    assert details.verdict.text().startswith("Better: ") and "p < 0.001" in details.verdict.text()
+    assert details.verdict.text().startswith("Better: ") and "p\xa0<\xa00.001" in details.verdict.text()
     details.tabs.set_current(SCORES)
     scores = details.evaluation.scores
     assert scores.verdict.sentence.text() == details.verdict.text() and scores.verdict.property("banner") == "ok"
