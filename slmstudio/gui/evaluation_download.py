@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 from PySide6.QtCore import Signal, Slot
 from PySide6.QtWidgets import QMessageBox, QVBoxLayout, QWidget
@@ -17,6 +19,8 @@ from slmstudio.gui.job_thread import JobThread
 from slmstudio.gui.run_words import phase_text
 from slmstudio.gui.tasks import run_task
 from slmstudio.gui.widgets import ErrorBanner, ProgressStrip
+
+HUB = "https://huggingface.co"
 
 
 class BenchmarkDownload(QWidget):
@@ -55,9 +59,9 @@ class BenchmarkDownload(QWidget):
         box.setWindowTitle(self.tr("Download a benchmark"))
         box.setText(self.tr("Download the questions of {name}?").format(name=benchmark_label(name)))
         box.setInformativeText(self.tr(
-            "They come from huggingface.co over the network; nothing of yours is sent. How large they are is not known "
+            "They come from {host} over the network; nothing of yours is sent. How large they are is not known "
             "before: most have less than 200 MB. They are kept in {folder} and used offline from then on.").format(
-                folder=paths.benchmarks_dir()))
+                host=urlsplit(os.environ.get("HF_ENDPOINT") or HUB).hostname, folder=paths.benchmarks_dir()))
         box.setStandardButtons(QMessageBox.StandardButton.Cancel)
         yes = box.addButton(self.tr("Download"), QMessageBox.ButtonRole.AcceptRole)
         yes.setObjectName("confirm_download")

@@ -8,10 +8,10 @@ from pathlib import Path
 import evaluated_runs
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QPushButton
+from PySide6.QtWidgets import QApplication, QMessageBox, QPushButton
 
-from slmstudio.core import files, jobs
-from slmstudio.core.evaluation import item_tags
+from slmstudio.core import files, jobs, paths
+from slmstudio.core.evaluation import benchmark_store, item_tags
 from slmstudio.core.jobs import Job
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
@@ -195,6 +195,32 @@ def test_a_benchmark_without_its_folder_cannot_start(qtbot, tab, panel, run, tmp
     panel.choice.set_path(tmp_path)
     benchmark = panel.choice.apply(panel._offer.request)["benchmark"]
     assert (benchmark["name"], benchmark["shots"]) == ("mmlu_anatomy", 0)
+
+
+def test_a_benchmark_is_downloaded_after_asking_and_used_from_then_on(qtbot, tab, panel, play, studio_home):
+    panel.choice.source.set_current(BENCHMARK)
+    qtbot.waitUntil(lambda: "not on this machine" in panel.choice.found.text(), timeout=60_000)
+    press(qtbot, tab, "evaluation_download")
+    box = QApplication.activeModalWidget()
+    assert "MMLU" in box.text() and all(word in box.informativeText() for word in ("network", "huggingface.co"))
+    box.button(QMessageBox.StandardButton.Cancel).click()
+    assert not panel.download.is_running() and not paths.evaluations_dir().exists()
+    play("start wait:cancel cancelled")
+    press(qtbot, tab, "evaluation_download")
+    QApplication.activeModalWidget().findChild(QPushButton, "confirm_download").click()
+    qtbot.waitUntil(panel.download.is_running, timeout=60_000)
+    asked = Job(panel.download._thread.job.folder).request()
+    assert (asked["kind"], asked["name"]) == ("fetch_benchmark", "mmlu") and panel.download.strip.isVisible()
+    data = paths.benchmarks_dir() / benchmark_store.DATA / "cais--mmlu--anatomy"
+    data.mkdir(parents=True)
+    (data / "test.parquet").write_bytes(b"PAR1")
+    benchmark_store.write_source(data, "cais/mmlu", "anatomy", "1a2b3c4d5e", {"test": 5})
+    benchmark_store.write_record("mmlu", {"mmlu_anatomy": data.name})
+    panel.download.cancel()
+    qtbot.waitUntil(lambda: panel.button.isEnabled(), timeout=60_000)
+    assert "cais/mmlu (anatomy)" in panel.choice.name.text() and not panel.choice.download.isVisible()
+    benchmark = panel.choice.apply(panel._offer.request)["benchmark"]
+    assert (benchmark["name"], benchmark["data"]) == ("mmlu", None)
 
 
 def test_without_held_out_rows_the_reason_is_said(qtbot, session, run):
