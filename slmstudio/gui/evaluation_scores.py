@@ -52,6 +52,7 @@ class ScoresView(QWidget):
         super().__init__(parent)
         self._all: list[Evaluation] = []
         self._remarks: list[str] = []
+        self._ended_now: Path | None = None
         self.which = QComboBox()
         self.which.setObjectName("which_evaluation")
         self.which.setAccessibleName(self.tr("Evaluation"))
@@ -134,18 +135,25 @@ class ScoresView(QWidget):
     # -- showing ---------------------------------------------------------------------------------------------
 
     def show_evaluations(self, evaluations: list[Evaluation]) -> None:
-        """Show a run's evaluations, newest first; the one that was chosen stays."""
+        """Show a run's evaluations, newest first; the one that was chosen stays, unless one has just ended."""
         chosen = self.current()
+        kept = chosen.folder if chosen else None
         self._all = [each for each in evaluations if each.state not in ("running", "new")]
         blocked = self.which.blockSignals(True)
         self.which.clear()
         for each in self._all:
             self.which.addItem(title(each))
         folders = [each.folder for each in self._all]
-        self.which.setCurrentIndex(folders.index(chosen.folder) if chosen and chosen.folder in folders else 0)
+        if self._ended_now in folders:
+            kept, self._ended_now = self._ended_now, None
+        self.which.setCurrentIndex(folders.index(kept) if kept in folders else 0)
         self.which.blockSignals(blocked)
         self.which.setVisible(len(self._all) > 1)
         self._show()
+
+    def show_next(self, folder: Path) -> None:
+        """Show this evaluation as soon as it is among those of the run."""
+        self._ended_now = folder
 
     def current(self) -> Evaluation | None:
         index = self.which.currentIndex()

@@ -97,6 +97,7 @@ class EvaluationSection(QWidget):
         self._show_state()
 
     def _ended(self, job: Job) -> None:
+        self.scores.show_next(job.folder)
         self._show_state()
         self.changed.emit()
 

@@ -101,6 +101,18 @@ def test_progress_time_left_pause_and_resume(qtbot, tab, panel, run, play):
     qtbot.waitUntil(lambda: running.pause.text() == "Pause" and "left" in running.strip.detail.text(), timeout=10_000)
 
 
+def test_the_scores_of_the_evaluation_that_has_ended_are_shown(qtbot, tab, run, play):
+    evaluated_runs.write(run, "evaluate-1")
+    tab.refresh()
+    scores = tab.details.evaluation.scores
+    qtbot.waitUntil(lambda: scores.current() is not None, timeout=60_000)
+    job = evaluated_runs.write(run, "evaluate-2", finished=False)
+    (job.folder / jobs.OUTCOME).unlink()
+    play("start cancelled")
+    tab.details.evaluation._start(job)
+    qtbot.waitUntil(lambda: scores.current().folder == job.folder, timeout=60_000)
+
+
 def test_a_failed_evaluation_says_why_where_it_failed(qtbot, tab, panel, play):
     play("start error")
     press(qtbot, tab, "evaluation_start")
