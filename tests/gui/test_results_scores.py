@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from pathlib import Path
 
 import evaluated_runs
@@ -18,6 +19,7 @@ from slmstudio.core.run import folder, notes
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.settings import Settings
 from slmstudio.core.settings import load as load_settings
+from slmstudio.gui import tasks
 from slmstudio.gui.evaluation_votes import VoteDialog
 from slmstudio.gui.results_columns import STANDARD
 from slmstudio.gui.results_tab import ResultsTab
@@ -425,6 +427,22 @@ def test_what_cannot_be_changed_is_said_and_esc_leaves_the_reference(qtbot, tab,
     rows.detail.reference.begin()
     qtbot.keyClick(rows.detail.reference.editor, Qt.Key.Key_Escape)
     assert not rows.detail.reference.is_edited() and rows.isVisible()
+
+
+def test_reading_many_answers_shows_how_far_it_is_and_can_be_cancelled(qtbot, tab, answers, monkeypatch):
+    def scored(self, progress, known):
+        while True:  # until it is cancelled
+            progress(30, 100)
+            time.sleep(0.01)
+
+    monkeypatch.setattr("slmstudio.core.evaluation.answer_rows.Rows.scored", scored)
+    press(qtbot, tab.rows, "rows_back")
+    press(qtbot, tab, "rows_worst")
+    strip = tab.rows.strip
+    qtbot.waitUntil(lambda: strip.isVisible() and strip.bar.value() == 300, timeout=60_000)
+    qtbot.mouseClick(strip.cancel, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: tab.details.isVisible(), timeout=60_000)
+    assert tasks.shut_down(60_000), "the work has ended too"
 
 
 def test_a_hundred_thousand_rows_are_shown_at_once(qtbot, tab, answers):
