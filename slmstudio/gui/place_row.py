@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, Qt, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from slmstudio.core import paths, place, settings
 from slmstudio.core.errors import UserError
@@ -157,6 +157,7 @@ class PlaceRow(QWidget):
         super().__init__(parent)
         self.path = ElidedLabel(str(paths.home()))
         self.path.setObjectName("place_path")
+        self.path.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # no long path widens a dialog
         self.path.setAccessibleName(self.tr("The folder with runs, models and chats"))
         self.show_folder = SecondaryButton(self.tr("Show folder"), self.tr("Open this folder in the file manager."),
                                            "small")

@@ -45,6 +45,7 @@ class SettingsDialog(QDialog):
         column.addSpacing(theme.SPACE_M)
         column.addWidget(text_label(self.tr("Where runs, models and chats are kept"), "section"))
         column.addWidget(PlaceRow(session))
+        column.addSpacing(theme.SPACE_M)
         column.addStretch(1)
         column.addLayout(self._close_row())
 
