@@ -9,8 +9,21 @@ from typing import Any
 from slmstudio.core import files, jobs
 from slmstudio.core.evaluation import scoring
 from slmstudio.core.jobs import Job, Outcome
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
 
 PLACES = ("Pune", "Nashik", "Nagpur", "Thane", "Satara", "Latur")
+
+
+def ended_run(name: str, model: Path, **fields: Any) -> Path:
+    """The folder of a run that has ended, without the work."""
+    job = folder.create(RunConfig(name=name, model=str(model), train_file="rows.jsonl", **fields))
+    for number, loss in enumerate((2.0, 1.5, 1.2)):
+        files.append_line(job.folder / jobs.EVENTS, {"protocol": 1, "time": 100.0 + number, "type": "eval",
+                                                     "global_step": 20 * number, "eval_loss": loss})
+    (job.folder / "adapter").mkdir()
+    jobs.write_outcome(job.folder, Outcome("finished", result={"eval_loss_after": 1.2}))
+    return job.folder
 
 
 def items(count: int) -> list[dict[str, Any]]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
-from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtCore import QTimer, Signal
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QWidget
 
 from slmstudio.core import words
 from slmstudio.core.errors import UserError
@@ -19,13 +18,13 @@ from slmstudio.gui.parity_table import ParityTable
 from slmstudio.gui.results_facts import RunFacts
 from slmstudio.gui.results_notes import NotesEditor
 from slmstudio.gui.results_report import ReportButton
+from slmstudio.gui.run_grid import Grid, number_text, page_and_column, perplexity_text, scrolled
 from slmstudio.gui.run_words import method_text, outcome_chip, steps_text
 from slmstudio.gui.serve_panel import ServePanel
 from slmstudio.gui.session import Session
 from slmstudio.gui.widgets import (
     Card,
     Chip,
-    ElidedLabel,
     ErrorBanner,
     PrimaryButton,
     SecondaryButton,
@@ -104,18 +103,18 @@ class RunDetails(Card):
         self._make_page()
 
     def _make_page(self) -> None:
-        page, column = _page()
+        page, column = page_and_column()
         column.addWidget(self.banner)
         self.verdict = text_label("", "strong", wrap=True)
         self.verdict.setObjectName("overview_verdict")
         column.addWidget(self.verdict)
         column.addWidget(text_label(self.tr("What it learned"), "section"))
-        self._scores = _Grid(3)
+        self._scores = Grid(3)
         column.addLayout(self._scores)
         self._advice = text_label("", "small", wrap=True)
         column.addWidget(self._advice)
         column.addWidget(text_label(self.tr("How"), "section"))
-        self._facts = _Grid(1)
+        self._facts = Grid(1)
         column.addLayout(self._facts)
         column.addWidget(text_label(self.tr("Exports"), "section"))
         column.addWidget(self.exports)
@@ -126,10 +125,10 @@ class RunDetails(Card):
         column.addWidget(text_label(self.tr("Notes"), "section"))
         column.addWidget(self.notes)
         column.addStretch(1)
-        scores, inner = _page()
+        scores, inner = page_and_column()
         inner.addWidget(self.evaluation)
         inner.addStretch(1)
-        self._area, score_area = _scrolled(page), _scrolled(scores)
+        self._area, score_area = scrolled(page), scrolled(scores)
         self._views = QStackedWidget()
         self._views.addWidget(self._area)
         self._views.addWidget(score_area)
@@ -215,8 +214,8 @@ class RunDetails(Card):
         first, last = run.result.get("train_loss_first"), run.result.get("train_loss_last") or run.train_loss
         self._scores.set_rows([
             ("", self.tr("Eval loss"), self.tr("Perplexity"), self.tr("Train loss")),
-            (self.tr("Before"), _number(before), _perplexity(before), _number(first)),
-            (self.tr("After"), _number(after), _perplexity(after), _number(last)),
+            (self.tr("Before"), number_text(before), perplexity_text(before), number_text(first)),
+            (self.tr("After"), number_text(after), perplexity_text(after), number_text(last)),
         ], strong_row=2)
         self._advice.setText(self._judge(before, after))
         self._advice.setVisible(bool(self._advice.text()))
@@ -319,64 +318,3 @@ class RunDetails(Card):
         chosen = self.exports.selected()
         if chosen is not None:
             self.chat.emit(chosen.path)
-
-
-def _page() -> tuple[QWidget, QVBoxLayout]:
-    """A page that is scrolled, and its column."""
-    page = QWidget()
-    page.setProperty("plain", True)
-    column = QVBoxLayout(page)
-    column.setContentsMargins(0, 0, theme.SPACE_S, 0)
-    column.setSpacing(theme.SPACE_M)
-    return page, column
-
-
-def _scrolled(page: QWidget) -> QScrollArea:
-    area = QScrollArea()
-    area.setWidgetResizable(True)
-    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setWidget(page)
-    return area
-
-
-class _Grid(QGridLayout):
-    """A few rows of figures or sentences that line up.
-
-    Args:
-        columns: beside the first; one column takes text, several take figures.
-    """
-
-    def __init__(self, columns: int):
-        super().__init__()
-        self._columns = columns
-        self.setHorizontalSpacing(theme.SPACE_L)
-        self.setVerticalSpacing(theme.SPACE_XS)
-        for column in range(1, columns + 1):
-            self.setColumnStretch(column, 1)
-
-    def set_rows(self, rows: list[tuple[str, ...]], strong_row: int = -1) -> None:
-        while (item := self.takeAt(0)) is not None:
-            if (widget := item.widget()) is not None:
-                widget.deleteLater()
-                widget.hide()
-        for number, row in enumerate(rows):
-            for column, text in enumerate(row):
-                figures = self._columns > 1
-                head = column == 0 or (figures and number == 0)
-                role = "small" if head and number != strong_row else "strong" if number == strong_row else "body"
-                label = text_label(text, role) if head or figures else ElidedLabel(text, role)
-                if figures and column:
-                    label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-                self.addWidget(label, number, column)
-
-
-def _number(value: float | None) -> str:
-    return "—" if value is None or not math.isfinite(value) else f"{value:.2f}"
-
-
-def _perplexity(loss: float | None) -> str:
-    """exp(loss): among how many equally likely tokens the model would have to choose."""
-    return "—" if loss is None or not loss < 50 else f"{math.exp(loss):,.1f}"
-
-
