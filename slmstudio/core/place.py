@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from slmstudio.core import files, formats, paths
@@ -24,6 +24,7 @@ LITTLE_ROOM = 10 * 1024**3
 """Bytes free below which a warning is due: a model, its checkpoints and its exports soon fill them."""
 LEAST_ROOM = 2 * 1024**3
 """Bytes free below which a folder is refused: the starter model and one run with an export take about one GB."""
+_SETTINGS = "settings.json"
 _OF_THE_SYSTEM = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN", "desktop.ini", ".DS_Store"})
 
 
@@ -40,11 +41,11 @@ def missing() -> UserError | None:
         folder = paths.chosen_home()
     except UserError as error:
         return error
-    if folder is None or _is_ours(folder):
+    if folder is None or _has(folder, KEPT):
         return None
     there = os.path.isdir(folder)
     return UserError(f"The folder with your runs and models ({folder}) is missing.",
-                     "It is there, but empty; its disk may not be connected." if there
+                     "It holds no runs or models; its disk may not be connected." if there
                      else "It is not there; its disk may not be connected.",
                      "Connect the disk and start again, or choose another folder: slmstudio place FOLDER "
                      "(slmstudio place --usual for the usual one).")
@@ -182,9 +183,9 @@ def absolute(folder: Path) -> Path:
     return folder.expanduser().resolve()
 
 
-def _is_ours(folder: Path) -> bool:
+def _has(folder: Path, names: Iterable[str]) -> bool:
     # os.path answers no where pathlib raises: a disk that gives errors is not there.
-    return any(os.path.exists(folder / name) for name in (*KEPT, "settings.json"))
+    return any(os.path.exists(folder / name) for name in names)
 
 
 def _refuse_own(folder: Path) -> None:
@@ -201,7 +202,7 @@ def _refuse_foreign(folder: Path) -> None:
         except OSError as error:
             raise from_os_error(error, "look into the folder") from error
         names = {name for name in names if not name.startswith(".Trash")}
-        if names and not _is_ours(folder) and folder != absolute(paths.usual_home()):
+        if names and not _has(folder, (*KEPT, _SETTINGS)) and folder != absolute(paths.usual_home()):
             raise UserError(f"{folder} holds other files.", f"Among them {min(names)}.",
                             "Make an empty folder in it, and choose that.")
     elif os.path.lexists(folder):
@@ -223,6 +224,6 @@ def _job_folders(home: Path) -> Iterator[Path]:
 
 
 def _bring_settings(old: Path, new: Path) -> None:
-    before, after = old / paths.settings_file().name, new / paths.settings_file().name
+    before, after = old / _SETTINGS, new / _SETTINGS
     if before.is_file() and not after.exists():
         shutil.copyfile(before, after)

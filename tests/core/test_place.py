@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -117,13 +118,14 @@ def test_a_missing_disk_is_named_and_nothing_is_made(usual: Path, tmp_path: Path
     place.change(disk)
     disk.rename(tmp_path / "unplugged")
     if left == "empty":
-        disk.mkdir()  # the point where it is mounted stays
+        disk.mkdir()  # the point where it is mounted stays, with what a window left there as it closed
+        (disk / "settings.json").write_text("{}")
     for command in (["runs"], ["place"]):
         assert cli.main(command) == 2
         assert str(disk) in capsys.readouterr().err
     assert not (disk / "runs").exists() and not usual.exists()
     if left == "empty":
-        disk.rmdir()
+        shutil.rmtree(disk)
     (tmp_path / "unplugged").rename(disk)
     assert place.missing() is None
 
