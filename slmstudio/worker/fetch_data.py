@@ -34,6 +34,8 @@ def work(request: dict[str, Any], report: Callable[..., None]) -> None:
     for done, wanted in enumerate(request["wanted"]):
         report(done=done, current=wanted["dataset"])
         try:
+            if not done:
+                _knock()
             _fetch(wanted, Path(request["place"]), Path(request["partial"]))
         except UserError:
             raise
@@ -43,6 +45,14 @@ def work(request: dict[str, Any], report: Callable[..., None]) -> None:
             traceback.print_exc()  # into worker.log
             raise explained(error, wanted["dataset"]) from error
     report(done=len(request["wanted"]))
+
+
+def _knock() -> None:
+    """Ask once whether anybody is there: the libraries try for half a minute before they say that nobody is."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    get_session().head(constants.ENDPOINT, timeout=10.0)
 
 
 def _fetch(wanted: dict[str, Any], place: Path, partial: Path) -> None:

@@ -1,0 +1,97 @@
+"""A disk that fills ends an evaluation with a sentence; every answer stays, and its folder given again goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from process.test_evaluate_refusals import evaluate, new_job, write
+
+from slmstudio.core import files, jobs
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB."""
+    if sys.platform != "linux":
+        pytest.skip("tmpfs is of Linux")
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small file system cannot be mounted here: " + mounted.stderr.decode().strip())
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def fill(disk: Path, left: int = 0) -> Path:
+    """A file that takes all room but `left` bytes."""
+    ballast = disk / "ballast"
+    with contextlib.suppress(OSError), open(ballast, "wb", buffering=0) as file:
+        while (room := shutil.disk_usage(disk).free - left) > 0:
+            file.write(b"\1" * room)
+    return ballast
+
+
+def until(ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 90
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def answers(job: jobs.Job) -> list[dict[str, object]]:
+    return [line for number in (0, 1) for line in files.LineReader(job.folder / f"answers-{number}.jsonl").read()]
+
+
+@pytest.mark.timeout(240)
+def test_a_disk_that_fills_ends_it_in_a_sentence_and_it_goes_on(disk, tiny_model, tmp_path, studio_home):
+    rows = write(tmp_path / "rows.jsonl", [{"question": f"What is form {n}? " * (1 + n % 5), "answer": f"Form {n}."}
+                                           for n in range(100)])
+    spec = {"model": str(tiny_model), "adapter": None, "gguf": None}
+    job = new_job(disk / "job", tiny_model, rows, max_new_tokens=60,
+                  models=[{"name": "base", **spec}, {"name": "again", **spec}])
+    job.start()
+    try:
+        until(lambda: len(answers(job)) >= 4)
+        job.send("pause")
+        until(lambda: any(event["type"] == "paused" for event in job.events()))
+        kept = answers(job)
+        assert len(kept) < 200
+        ballast = fill(disk)
+        job.send("resume")  # there is room for it in the last block of its file
+        until(lambda: job.outcome() is not None)
+        outcome = job.outcome()
+    finally:
+        job.kill()
+    assert outcome is not None and outcome.state == "failed" and not outcome.details
+    error = outcome.user_error()
+    assert error.what == "The disk is full, so the evaluation cannot go on."
+    assert str(job.folder) in error.why and f"slmstudio evaluate {job.folder}" in error.remedy
+    written = answers(job)
+    assert written[:len(kept)] == kept and len(written) < 200
+    ballast.unlink()
+    evaluate(job.folder, status=0)
+    assert answers(job)[:len(written)] == written and len(answers(job)) == 200
+    assert (files.read_json(job.folder / "scores.json") or {})["test"]["rows"] == 100
+    assert not (job.folder / "reserve").exists()
+
+
+def test_a_disk_with_eight_kilobytes_is_refused_at_the_start(disk, tiny_model, tmp_path, monkeypatch):
+    rows = write(tmp_path / "rows.jsonl", [{"question": "Q?", "answer": "A."}])
+    job = new_job(disk / "job", tiny_model, rows)
+    fill(disk, 8192)
+    said = evaluate(job.folder, status=2)
+    assert f"The disk is full: 8 KB are left where {job.folder} lies." in said
+    assert "Free some room and start again." in said and "crashed" not in said
+    monkeypatch.setenv("SLMSTUDIO_HOME", str(disk / "home"))
+    said = evaluate(tiny_model, "--test", rows, status=2)
+    assert "The disk is full:" in said and "Free some room" in said

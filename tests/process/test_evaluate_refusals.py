@@ -1,0 +1,144 @@
+"""What a person gets wrong with an evaluation, in the terminal: a sentence each, told once, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slmstudio.core import files, jobs
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ENVIRONMENT = {"PYTHONPATH": str(ROOT)}
+
+
+def evaluate(*arguments: object, status: int) -> str:
+    """What the command prints on stderr."""
+    done = subprocess.run([sys.executable, "-m", "slmstudio", "evaluate", *map(str, arguments)], cwd=ROOT, text=True,
+                          env={**os.environ, **ENVIRONMENT}, capture_output=True, stdin=subprocess.DEVNULL, timeout=110)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr and "SLM Studio itself" not in done.stderr
+    return done.stdout + done.stderr
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_test_files_that_are_of_no_use(tiny_model, tmp_path, studio_home):
+    empty = write(tmp_path / "empty.jsonl", [])
+    said = evaluate(tiny_model, "--test", empty, status=2)
+    assert said.count("empty.jsonl is empty. It has 0 bytes.") == 1
+
+    said = evaluate(tiny_model, "--test", write(tmp_path / "bare.jsonl", [
+        {"question": "Q1?"}, {"question": "Q2?", "answer": ""}]), status=2)
+    assert said.count("line 1: the reference is missing") == 1 and said.count('line 2: "answer" is empty') == 1
+
+    said = evaluate(tiny_model, "--test", write(tmp_path / "two.jsonl", [
+        {"question": "Q?", "choices": ["a", "b", "a"], "answer": "a"},
+        {"question": "Q?", "choices": ["a", "b"], "answer": ["a", "b"]}]), status=2)
+    assert said.count("line 1: two correct choices") == 1 and said.count("line 2: 2 choices are called right") == 1
+
+    said = evaluate(tiny_model, "--test", write(tmp_path / "long.jsonl", [
+        {"question": "word " * 9000, "answer": "A."}] * 2), status=2)
+    assert said.count("no row fits into the context of tiny") == 1
+    assert not (studio_home / "evaluations").exists()
+
+
+def test_files_that_are_no_models_and_folders_that_are_not_whole(tiny_model, tmp_path, studio_home):
+    rows = write(tmp_path / "rows.jsonl", [{"question": "Q?", "answer": "A."}])
+    garbage = tmp_path / "garbage.gguf"
+    garbage.write_bytes(b"GGUF" + bytes(range(200, 250)) * 50)
+    said = evaluate(garbage, "--test", rows, "--judge", garbage, status=2)
+    assert said.count("garbage: garbage.gguf is damaged.") == 1 and said.count("judge: garbage.gguf is damaged.") == 1
+    assert "newer" not in said
+
+    for split, subject in (("test", "anatomy"), ("dev", "anatomy"), ("dev", "virology")):
+        (tmp_path / "mmlu" / split).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mmlu" / split / f"{subject}_{split}.csv").write_text("Q?,a,b,c,d,A\n", encoding="utf-8")
+    said = evaluate(tiny_model, "--benchmark", "mmlu", "--data", tmp_path / "mmlu", status=2)
+    assert said.count("virology") == 1 and "No questions (a test file) are there of: virology." in said
+
+    said = evaluate(tiny_model, "--benchmark", "arc_easy", status=2)
+    assert said.count("--benchmark arc_easy --fetch") == 1
+    assert not (studio_home / "evaluations").exists()
+
+
+def new_job(folder: Path, model: Path, rows: Path, **more: Any) -> jobs.Job:
+    spec = {"model": str(model), "adapter": None, "gguf": None}
+    return jobs.Job.create(folder, "evaluate", **{
+        "test": str(rows), "precision": "fp32", "max_new_tokens": 4, "batch_size": 4,
+        "models": [{"name": "base", **spec}], **more})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of POSIX systems")
+def test_a_killed_evaluation_says_how_it_goes_on(tiny_model, tmp_path, studio_home, play):
+    rows = write(tmp_path / "rows.jsonl", [{"question": "Q?", "answer": "A."}])
+    job = new_job(tmp_path / "job", tiny_model, rows)
+    play("start die")
+    said = evaluate(job.folder, status=1)
+    assert "error: The worker process ended unexpectedly." in said
+    assert said.count(f"slmstudio evaluate {job.folder}") == 1
+    assert "checkpoint" not in said and "Resume" not in said
+    assert "No such file" not in said
+
+
+@pytest.mark.timeout(240)
+def test_rows_that_were_learned_and_a_judge_that_talks_nonsense(tiny_model, tmp_path, studio_home):
+    """Both are told once, and cost nothing of the scores."""
+    rows = write(tmp_path / "rows.jsonl", [{"question": f"What is form {n}?", "answer": f"Form {n} is blue."}
+                                           for n in range(6)])
+    spec = {"model": str(tiny_model), "adapter": None, "gguf": None}
+    job = new_job(tmp_path / "job", tiny_model, rows, train_file=str(rows), models=[
+        {"name": "base", **spec}, {"name": "tuned", **spec}], judge={**spec, "rubric": "Be fair."})
+    for number, words in enumerate(("I do not know.", "The form is blue.")):
+        write(job.folder / f"answers-{number}.jsonl", [
+            {"id": n, "answer": f"{words} ({n})", "tokens": 4, "seconds": 0.1, "finish": "stop",
+             "reference_nats": [3.0], "reference_tokens": [4], "choice_logprobs": None, "skipped": None}
+            for n in range(6)])
+    said = evaluate(job.folder, status=0)
+    scores = files.read_json(job.folder / "scores.json")
+    assert scores is not None and scores["test"]["trained_on"] == 6
+    assert said.count("The test file is the training file") == 1, said
+    assert [model["scores"]["chrf"]["rows"] for model in scores["models"]] == [6, 6]
+    assert scores["judge"]["pairs"][0]["without_verdict"] == 6
+    assert " ".join(said.split()).count("The judge gave no usable verdict for 6 of 6 rows; do not rely on it.") == 1
+    assert "are no verdict" not in said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C is sent as a signal")
+@pytest.mark.timeout(240)
+def test_a_hundred_thousand_rows_are_read_and_can_be_given_up(tiny_model, tmp_path, studio_home):
+    many = tmp_path / "many.jsonl"
+    with open(many, "w", encoding="utf-8") as file:
+        for number in range(100_000):
+            file.write(f'{{"question": "Which form is {number}?", "answer": "Form {number}."}}\n')
+    process = subprocess.Popen([sys.executable, "-m", "slmstudio", "evaluate", str(tiny_model), "--test", str(many)],
+                               cwd=ROOT, env={**os.environ, **ENVIRONMENT}, text=True, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    try:
+        assert process.stderr.readline() == "evaluate: reading many.jsonl\n"
+        [place] = (studio_home / "evaluations").iterdir()
+        deadline = time.monotonic() + 60
+        while not any(event["type"] == "progress" and event["unit"] == "bytes" for event in jobs.Job(place).events()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=90)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert "Stopping: answers that are written are kept." in said
+    assert f"Cancelled. Every answer that was written is kept. Give the folder again to go on: slmstudio evaluate " \
+           f"{place}" in said
+    outcome = jobs.Job(place).outcome()
+    assert outcome is not None and outcome.state == "cancelled"
