@@ -241,6 +241,14 @@ class EvaluationChoice(QWidget):
                  BENCHMARK: bool(self.benchmark_name() and (self.data or self._fetched))}[self.source.current()]
         return there and (self.is_benchmark() or self.judge.complete()) and bool(self.names())
 
+    def missing(self) -> str:
+        """What a person must still choose where it is not plain to see; "" where nothing is."""
+        if not self.names():
+            return self.tr("Mark at least one model.")
+        if not self.is_benchmark() and not self.judge.complete():
+            return self.tr("Choose the judge and say what it looks for, or take its mark away.")
+        return ""
+
     def benchmark_name(self) -> str:
         """As the harness calls it."""
         return str(self.benchmark.currentData() or "") or self.task.text().strip()

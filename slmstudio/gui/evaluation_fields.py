@@ -34,7 +34,7 @@ class MoreFields(QWidget):
         self.system.setPlaceholderText(self.tr("none"))
         self.system.setToolTip(self.tr("Stands before every question that has none of its own. Use the one that the "
                                        "model will be used with."))
-        self.seed = spin_box("evaluation_seed", self.tr("Draw"), self.tr(
+        self.seed = spin_box("evaluation_seed", self.tr("Seed of the draw"), self.tr(
             "Decides which rows are drawn where not all are asked. The same number draws the same rows, so that two "
             "evaluations can be compared."), 0, LARGEST_SEED)
         grid = QGridLayout(self)

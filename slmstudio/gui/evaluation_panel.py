@@ -179,6 +179,8 @@ class EvaluationPanel(QFrame):
         else:
             self.estimate.setText(self.tr("Each model answers with the harness's own prompts. How long that takes "
                                           "shows after the first answers."))
+        if choice.missing():
+            self.estimate.setText(choice.missing())
         self.warnings.show_sentences(tuple(filter(None, (*said, *self._told))))
 
     def _found_text(self) -> str:

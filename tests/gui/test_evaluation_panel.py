@@ -170,7 +170,7 @@ def test_another_model_a_judge_and_a_system_prompt_go_into_the_request(qtbot, ta
     qtbot.waitUntil(lambda: len(choice.names()) == 4, timeout=60_000)
     choice.models.boxes["helpdesk"].setChecked(False)
     choice.judge.wanted.setChecked(True)
-    assert not panel.button.isEnabled(), "there is no judge yet"
+    assert not panel.button.isEnabled() and "Choose the judge" in panel.estimate.text()
     choice.judge.model.pick(tiny_model)
     choice.judge.rubric.setPlainText("Right, and in Hindi.")
     choice.more.setChecked(True)
