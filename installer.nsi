@@ -1,6 +1,7 @@
 ; The Windows installer, for one user, without an administrator. Built on Linux by:
 ;   python3 packaging/build.py windows
-; which passes STAGE (the folder with what is installed), OUTFILE, ICON, VERSION, NUMBERS (as 1.2.3.0) and KILOBYTES.
+; which passes STAGE (the folder with what is installed), OUTFILE, ICON, SIDE, VERSION, NUMBERS (as 1.2.3.0)
+; and KILOBYTES.
 ;
 ; Silent: /S, with the folder as the last word: /D=C:\Some folder (no quotes).
 ; Exit status: 0 done, 1 cancelled, 2 failed, 3 the folder is refused, 4 another installation is at work,
@@ -40,6 +41,7 @@ VIAddVersionKey LegalCopyright "${PRODUCT}"
 
 !define MUI_ICON "${ICON}"
 !define MUI_UNICON "${ICON}"
+!define MUI_WELCOMEFINISHPAGE_BITMAP "${SIDE}"
 !define MUI_ABORTWARNING
 !define MUI_WELCOMEPAGE_TEXT "Fine-tune a small language model on your own computer, with your own data.$\r$\n$\r$\n\
   This copies the program, for you alone; no administrator is needed. The first start then fetches Python, PyTorch and \
@@ -142,6 +144,7 @@ Function IsEmpty
 FunctionEnd
 
 Section
+  AddSize ${KILOBYTES} ; the files lie in functions, where NSIS does not count them
   ClearErrors
   CreateDirectory "$INSTDIR"
   ${IfNot} ${FileExists} "$INSTDIR\${MARK}"
@@ -206,7 +209,10 @@ Function PutInPlace
   Push "app"
   Call RenamePatiently
   !insertmacro Replace "manifest.sha256"
+  DetailPrint "Removing the version before"
+  SetDetailsPrint none ; a line for each file takes longer than the file
   RMDir /r "$INSTDIR\app.old"
+  SetDetailsPrint both
 FunctionEnd
 
 ; Rename in $INSTDIR, from the name pushed first to the second. A virus scanner may hold a fresh folder for a moment.

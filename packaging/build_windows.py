@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import struct
 import sys
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import build_app
@@ -15,6 +17,8 @@ from setup_packages import UV
 TOOLS = {"makensis": "nsis", "rsvg-convert": "librsvg2-bin", "icotool": "icoutils", "wine": "wine", "Xvfb": "xvfb",
          "xdotool": "xdotool"}  # the last three for its tests
 WINDOWS = build_app.ROOT / "packaging" / "windows"
+ICON = build_app.ROOT / "resources" / "icons" / "slmstudio.svg"
+SIDE = (164, 314)  # pixels of the picture beside the first and the last page
 ICON_SIZES = (16, 20, 24, 32, 40, 48, 64, 128, 256)  # at 100 % to 400 %, in lists and on the desktop
 
 
@@ -30,7 +34,8 @@ def build(out: Path) -> Path:
         icon = make_icon(work)
         stage = make_stage(work, fetch_uv(work), icon)
         kilobytes = sum(path.stat().st_size for path in stage.rglob("*") if path.is_file()) // 1024
-        make(build_app.ROOT / "installer.nsi", target, icon, STAGE=str(stage), KILOBYTES=str(kilobytes))
+        make(build_app.ROOT / "installer.nsi", target, icon, STAGE=str(stage), KILOBYTES=str(kilobytes),
+             SIDE=str(make_side(work)))
     return target
 
 
@@ -47,15 +52,56 @@ def fetch_uv(work: Path) -> Path:
 
 def make_icon(work: Path) -> Path:
     """The program's icon in every size that Windows asks for."""
-    source = build_app.ROOT / "resources" / "icons" / "slmstudio.svg"
     pictures = []
     for size in ICON_SIZES:
         picture = work / f"icon-{size}.png"
-        build_app.run(["rsvg-convert", "-w", str(size), "-h", str(size), "-o", str(picture), str(source)])
+        build_app.run(["rsvg-convert", "-w", str(size), "-h", str(size), "-o", str(picture), str(ICON)])
         pictures += [f"--raw={picture}"] if size == max(ICON_SIZES) else [str(picture)]
     icon = work / "slmstudio.ico"
     build_app.run(["icotool", "--create", f"--output={icon}", *pictures])
     return icon
+
+
+def make_side(work: Path) -> Path:
+    """The icon on its own blue, as the bitmap that the installer's pages show."""
+    width, height = SIDE
+    mark = ICON.read_text("utf-8").replace("<svg ", f'<svg x="34" y="{height - 130}" width="96" height="96" ', 1)
+    drawing, picture, bitmap = work / "side.svg", work / "side.png", work / "side.bmp"
+    drawing.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">'
+                       f'<rect width="{width}" height="{height}" fill="#2f5bea"/>{mark}</svg>', "utf-8")
+    build_app.run(["rsvg-convert", "-o", str(picture), str(drawing)])
+    padding = bytes(-width * 3 % 4)
+    rows = [b"".join(bytes((blue, green, red)) for red, green, blue in row) + padding for row in png_rows(picture)]
+    pixels = b"".join(reversed(rows))
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, len(pixels), 3780, 3780, 0, 0)
+    bitmap.write_bytes(struct.pack("<2sIHHI", b"BM", 54 + len(pixels), 0, 0, 54) + header + pixels)
+    return bitmap
+
+
+def png_rows(picture: Path) -> list[list[bytes]]:
+    """The rows of an 8-bit PNG, each pixel as red, green and blue. Source: its specification, section 9 on filters."""
+    content, data, at = picture.read_bytes(), b"", 8
+    while at < len(content):
+        length, kind = struct.unpack(">I4s", content[at:at + 8])
+        data += content[at + 8:at + 8 + length] if kind == b"IDAT" else b""
+        at += length + 12
+    width, height, depth, colours = struct.unpack(">IIBB", content[16:26])
+    pixel = {2: 3, 6: 4}[colours] * depth // 8  # bytes
+    raw, size = zlib.decompress(data), width * pixel
+    rows, above = [], bytearray(size)
+    for start in range(0, height * (size + 1), size + 1):
+        row = bytearray(raw[start + 1:start + 1 + size])
+        for i in range(size):
+            left, up, corner = (row[i - pixel], above[i], above[i - pixel]) if i >= pixel else (0, above[i], 0)
+            row[i] = (row[i] + (0, left, up, (left + up) // 2, _paeth(left, up, corner))[raw[start]]) & 255
+        rows.append([bytes(row[i:i + 3]) for i in range(0, size, pixel)])
+        above = row
+    return rows
+
+
+def _paeth(left: int, up: int, corner: int) -> int:
+    estimate = left + up - corner
+    return min((left, up, corner), key=lambda value: abs(estimate - value))
 
 
 def make_stage(work: Path, wheel: Path, icon: Path) -> Path:
