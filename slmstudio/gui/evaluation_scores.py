@@ -30,7 +30,8 @@ from slmstudio.gui.rows_model import BEST, GAINS, LOSSES, WORST
 from slmstudio.gui.tasks import run_task
 from slmstudio.gui.widgets import ErrorBanner, IconButton, SecondaryButton, SegmentedControl, text_label
 
-ALL, CATEGORY, LANGUAGE = range(3)
+ALL, CATEGORY, LANGUAGE, TRAINING = range(4)
+GROUPS = {CATEGORY: "by_category", LANGUAGE: "by_language", TRAINING: "by_training"}
 MOST_ROWS = 10
 
 
@@ -81,9 +82,11 @@ class ScoresView(QWidget):
         self.show_evaluations([])
 
     def _make_rows(self) -> None:
-        self.groups = SegmentedControl([self.tr("All rows"), self.tr("By category"), self.tr("By language")], tooltips=[
+        self.groups = SegmentedControl([self.tr("All rows"), self.tr("Category"), self.tr("Language"),
+                                        self.tr("Learned?")], tooltips=[
             self.tr("Each score of each model."), self.tr("The main score in each category."),
-            self.tr("The main score in each language.")])
+            self.tr("The main score in each language."),
+            self.tr("The main score of rows that were among those that were trained on, and of the others.")])
         self.groups.setObjectName("score_groups")
         self.groups.changed.connect(self._show_table)
         self.save = IconButton("save", self.tr("Save the scores as CSV"))
@@ -173,9 +176,10 @@ class ScoresView(QWidget):
             return
         self.verdict.show_comparisons(scores.get("comparisons") or [])
         self.tested.setText(tested_text(evaluation))
-        groups = {CATEGORY: group_names(scores, "by_category"), LANGUAGE: group_names(scores, "by_language")}
+        groups = {number: group_names(scores, key) for number, key in GROUPS.items()}
         for number, names in groups.items():
             self.groups.button(number).setEnabled(any(names))
+        self.groups.button(TRAINING).setVisible(any(groups[TRAINING]))
         if self.groups.current() != ALL and not any(groups[self.groups.current()]):
             self.groups.set_current(ALL)
         for button in self.buttons.values():
@@ -206,7 +210,7 @@ class ScoresView(QWidget):
         if evaluation is None or evaluation.scores is None:
             return
         which = self.groups.current()
-        key = "by_category" if which == CATEGORY else "by_language"
+        key = GROUPS.get(which, "")
         self.table.show_rows(*(metric_rows(evaluation) if which == ALL else group_rows(evaluation, key)))
         self.group_verdicts.setText("" if which == ALL else "\n".join(group_sentences(evaluation.scores, key)))
         self.group_verdicts.setVisible(bool(self.group_verdicts.text()))

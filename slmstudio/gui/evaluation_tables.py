@@ -121,7 +121,7 @@ def group_rows(evaluation: Evaluation, key: str) -> tuple[list[str], list[list[F
         if metric is None:
             continue
         counts = next((each[metric].get("rows") for each in found if metric in each), None)
-        label = group or tr("(none)")
+        label = group_label(group, key)
         detail = tr("{count} rows, {metric}").format(count=counts, metric=metric_label(metric)) if counts else ""
         rows.append([Figure(label, detail, raw=label),
                      *(score_figure(metric, each.get(metric), name == "tuned",
@@ -135,7 +135,7 @@ def group_sentences(scores: Mapping[str, Any], key: str) -> list[str]:
     read."""
     found = [(group, main_comparisons(said)[0]) for group, said in _of_groups(scores, key).items() if said]
     found.sort(key=lambda each: each[1].get("verdict") not in ("better", "worse"))
-    lines = [f"{group}: {sentence(each)}" for group, each in found[:MOST_SENTENCES]]
+    lines = [f"{group_label(group, key)}: {sentence(each)}" for group, each in found[:MOST_SENTENCES]]
     if len(found) > MOST_SENTENCES:
         lines.append(tr("And {count} more.").format(count=f"{len(found) - MOST_SENTENCES:,}"))
     return lines
@@ -168,6 +168,13 @@ def score_figure(metric: str, score: Mapping[str, Any] | None, strong: bool,
     tip = "\n".join(filter(None, (sentence(comparison or {}), tip)))
     text = arrow + figure(metric, score["value"])
     return Figure(text, between, raw=score_text(metric, score), tip=tip, strong=strong)
+
+
+def group_label(group: str, key: str) -> str:
+    """A category, a language, or whether rows were learned, as a person reads it."""
+    if key == "by_training":
+        return {"learned": tr("In the training rows"), "new": tr("Never learned")}.get(group, group)
+    return group or tr("(none)")
 
 
 def group_names(scores: Mapping[str, Any], key: str) -> list[str]:

@@ -15,6 +15,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.run import notes
 from slmstudio.core.settings import Settings
 from slmstudio.core.settings import load as load_settings
+from slmstudio.gui.evaluation_scores import TRAINING
 from slmstudio.gui.results_columns import STANDARD
 from slmstudio.gui.results_tab import ResultsTab
 from slmstudio.gui.run_details import SCORES
@@ -235,6 +236,21 @@ def test_the_verdict_comes_first_and_then_the_figures(qtbot, tab, make_run, tmp_
     assert [row[0].text for row in scores.table.figures.rows] == ["forms", "places"]
     scores.save_table(tmp_path / "scores.csv")
     qtbot.waitUntil((tmp_path / "scores.csv").exists, timeout=5000)
+
+
+def test_rows_that_were_learned_are_scored_apart(qtbot, tab, make_run):
+    run = make_run("helpdesk")
+    job = evaluated_runs.write(run, count=24)
+    scores = files.read_json(job.folder / "scores.json")
+    for model in scores["models"]:
+        model["by_training"] = {"learned": model["scores"], "new": model["scores"]}
+    files.write_atomically(job.folder / "scores.json", files.dump_pretty(scores))
+    show(qtbot, tab, 1)
+    tab.details.tabs.set_current(SCORES)
+    view = tab.details.evaluation.scores
+    assert view.groups.button(TRAINING).isVisible()
+    view.groups.set_current(TRAINING)
+    assert [row[0].text for row in view.table.figures.rows] == ["In the training rows", "Never learned"]
 
 
 def test_a_run_that_was_not_evaluated_says_what_to_do(qtbot, tab, make_run):
