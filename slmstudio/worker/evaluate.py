@@ -73,7 +73,7 @@ def _run(job: JobContext) -> dict[str, Any]:
 
                 judge.run(job, models, items)
             job.phase("scoring")
-            scores = scoring.score(job.folder, lambda done, total: job.check_cancelled())
+            scores = scoring.score(job.folder, lambda done, total: _tell_scored(job, done, total))
         if job.request.get("benchmark"):
             from slmstudio.worker import benchmark
 
@@ -81,6 +81,12 @@ def _run(job: JobContext) -> dict[str, Any]:
     finally:
         models.close()
     return {"rows": len(items), "scores": str(job.folder / scoring.SCORES), **_summary(scores)}
+
+
+def _tell_scored(job: JobContext, done: int, total: int) -> None:
+    job.check_cancelled()
+    if done < total:  # what comes then has no number
+        job.progress(done, total, "rows", "scoring")
 
 
 def _summary(scores: dict[str, Any]) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class Rows:
             progress: called with (rows scored, rows) now and then; what it raises ends the scoring.
             known: rows that were scored before; those with the same references and answers are not scored again.
         """
-        intl = any(map(needs_intl, self._items))
+        intl = self.need_intl()
         before = {row.id: row for row in known}
         found: list[Row] = []
         for item, answers in self:
@@ -97,18 +97,22 @@ class Rows:
                 found.append(self._row(item, answers, intl))
         return found
 
+    def need_intl(self) -> bool:
+        """Whether any reference has punctuation that BLEU's usual tokenizer does not know."""
+        return any(map(needs_intl, self._items))
+
     def _row(self, item: Mapping[str, Any], answers: list[dict[str, Any] | None], intl: bool) -> Row:
         row = Row(item["id"], item.get("line"), item.get("kind") or "free", item.get("messages") or [],
                   item.get("references") or [], item.get("category"), item.get("language"),
                   bool(item.get("trained_on")))
-        for name, answer, counts in zip(self.names, answers, row_counts(item, answers), strict=True):
+        for name, answer, counts in zip(self.names, answers, row_counts(item, answers, intl), strict=True):
             if answer is None:
                 continue
             if answer.get("skipped"):
                 row.skipped[name] = str(answer["skipped"])
                 continue
             row.answers[name] = str(answer.get("answer") or "")
-            row.scores[name] = {key: value for key, value in row_values(counts) if intl or key != "bleu_intl"}
+            row.scores[name] = dict(row_values(counts))
         return row
 
 

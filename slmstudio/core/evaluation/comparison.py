@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ POWER = 0.8
 MOST_ROWS = 1_000_000
 """More rows than these are not asked of anybody."""
 SWAPS = 9_999
-SWAPS_AT_ONCE = 1_111
+DRAWN_AT_ONCE = 1_111
+SWAPS_AT_ONCE = 101
 
 
 @dataclass(frozen=True)
@@ -100,13 +102,24 @@ def by_swapping(first: NDArray[np.float64], second: NDArray[np.float64],
     moved = others - mine
     totals = mine.sum(0), others.sum(0)
     seen = abs(float(score(totals[0])) - float(score(totals[1])))
-    random = np.random.default_rng(SEED)
     as_far = 0
-    for _ in range(SWAPS // SWAPS_AT_ONCE):
-        swapped = random.integers(0, 2, (SWAPS_AT_ONCE, len(moved)), dtype=np.int8).astype(np.float64) @ moved
+    coins = np.empty((SWAPS_AT_ONCE, len(moved)))
+    for tries in _coins(len(moved)).reshape(-1, *coins.shape):
+        np.copyto(coins, tries)  # numbers of one byte are cheap to keep, those of eight to multiply
+        swapped = coins @ moved
         apart = np.abs(score(totals[0] + swapped) - score(totals[1] - swapped))
         as_far += int((apart >= seen - 1e-9).sum())
     return (1 + as_far) / (1 + SWAPS)
+
+
+@functools.lru_cache(maxsize=2)
+def _coins(rows: int) -> NDArray[np.int8]:
+    """The coins of all tries, the same for every score of a set: (SWAPS, rows) of 0 and 1, 20 MB at most."""
+    import numpy as np
+
+    random = np.random.default_rng(SEED)
+    drawn = [random.integers(0, 2, (DRAWN_AT_ONCE, rows), dtype=np.int8) for _ in range(SWAPS // DRAWN_AT_ONCE)]
+    return np.concatenate(drawn)
 
 
 def tango(won: int, lost: int, rows: int) -> tuple[float, float]:

@@ -6,15 +6,16 @@ row, and of the thousands of resampled sets behind an interval.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slmstudio.core.evaluation import ngrams, patterns
-from slmstudio.core.evaluation.normalise import normalised, same_text
+from slmstudio.core.evaluation.normalise import normalised, same_text, words
 from slmstudio.core.evaluation.numbers import same_number
-from slmstudio.core.evaluation.rouge import rouge_l
+from slmstudio.core.evaluation.rouge import rouge_l_of_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,14 +113,43 @@ def main_metric(scores: Mapping[str, Any], kinds: Sequence[str] = ()) -> str | N
     return next((key for key in (*wanted, *METRICS) if key in scores), None)
 
 
-def row_counts(item: Item, answers: Sequence[Answer | None]) -> list[Counts]:
+class _References:
+    """The references of one row, looked at once for all models."""
+
+    def __init__(self, texts: list[str], intl: bool):
+        self.texts = texts
+        self._intl = intl
+
+    @functools.cached_property
+    def normalised(self) -> frozenset[str]:
+        return frozenset(map(normalised, self.texts))
+
+    @functools.cached_property
+    def _words(self) -> list[list[str]]:
+        return [words(each) for each in self.texts]
+
+    @functools.cached_property
+    def _grams(self) -> ngrams.References:
+        return ngrams.References(self.texts, ("13a", "intl") if self._intl else ("13a",))
+
+    def overlap(self, text: str) -> Counts:
+        """What an answer shares with them."""
+        counts: Counts = {"chrf": [*self._grams.chrf(text)], "bleu": [*self._grams.bleu(text, "13a")]}
+        if self._intl:
+            counts["bleu_intl"] = [*self._grams.bleu(text, "intl")]
+        return {**counts, "rouge_l": [_grained(rouge_l_of_words(words(text), self._words)), 1]}
+
+
+def row_counts(item: Item, answers: Sequence[Answer | None], intl: bool = True) -> list[Counts]:
     """What each of several models' answers to one item adds to each metric; {} where there is none, or it was skipped.
 
     A metric that lacks what it needs (a reference, the choices' log-likelihoods) is left out for that row.
+
+    Args:
+        intl: whether "bleu_intl" is wanted.
     """
-    grams = None
     found: list[Counts] = []
-    references = [each for each in item.get("references") or () if isinstance(each, str)]
+    references = _References([each for each in item.get("references") or () if isinstance(each, str)], intl)
     for answer in answers:
         if answer is None or answer.get("skipped"):
             found.append({})
@@ -128,16 +158,10 @@ def row_counts(item: Item, answers: Sequence[Answer | None]) -> list[Counts]:
         text = answer.get("answer")
         if isinstance(text, str) and item.get("kind") in MAIN:
             counts.update(_matches(item, text, references))
-            if item["kind"] == "free" and references:
-                grams = grams or ngrams.References(references, ("13a", "intl"))
-                counts.update(_overlap(grams, references, text))
+            if item["kind"] == "free" and references.texts:
+                counts.update(references.overlap(text))
         found.append(counts)
     return found
-
-
-def _overlap(grams: ngrams.References, references: list[str], text: str) -> Counts:
-    return {"chrf": [*grams.chrf(text)], "bleu": [*grams.bleu(text, "13a")], "bleu_intl": [*grams.bleu(text, "intl")],
-            "rouge_l": [_grained(rouge_l(text, references)), 1]}
 
 
 def needs_intl(item: Item) -> bool:
@@ -146,16 +170,15 @@ def needs_intl(item: Item) -> bool:
         each > "\u02ff" and each.isalpha() for reference in item.get("references") or () for each in str(reference))
 
 
-def _matches(item: Item, text: str, references: list[str]) -> Counts:
+def _matches(item: Item, text: str, references: _References) -> Counts:
     kind = item["kind"]
-    if kind == "number" and references:
-        return {"numeric": [float(same_number(text, references)), 1]}
+    if kind == "number" and references.texts:
+        return {"numeric": [float(same_number(text, references.texts)), 1]}
     if kind == "pattern" and isinstance(item.get("pattern"), str):
         return {"pattern": [float(bool(patterns.matches(item["pattern"], text))), 1]}
-    if kind in ("free", "exact") and references:
-        plain = normalised(text)
-        return {"exact": [float(any(same_text(text, each) for each in references)), 1],
-                "normalised": [float(any(plain == normalised(each) for each in references)), 1]}
+    if kind in ("free", "exact") and references.texts:
+        return {"exact": [float(any(same_text(text, each) for each in references.texts)), 1],
+                "normalised": [float(normalised(text) in references.normalised), 1]}
     return {}
 
 

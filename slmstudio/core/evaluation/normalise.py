@@ -42,18 +42,42 @@ def normalised(text: str) -> str:
     """
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     text = plain_digits(text).translate(_APOSTROPHES)
-    text = "".join(each for each in text if each.isspace() or unicodedata.category(each) not in _SHAPELESS)
-    text = _GROUPED.sub(lambda number: number[0].replace(",", ""), text)
-    kept = []
-    for i, each in enumerate(text):
-        before, after = text[i - 1 : i], text[i + 1 : i + 2]
-        if each in _MINUSES and after.isdigit() and not before.isalnum():
-            kept.append("-")
-        elif each == "%" or (each == "." and before.isdigit() and after.isdigit()):
-            kept.append(each)
-        else:
-            kept.append(" " if unicodedata.category(each).startswith("P") else each)
-    return " ".join("".join(kept).split())
+    text = _GROUPED.sub(lambda number: number[0].replace(",", ""), text.translate(_SHAPES))
+    return " ".join(_SIGNS.sub(_sign, text.translate(_POINTS)).split())
+
+
+class _Shapes(dict[int, int | None]):
+    """What becomes of each code point: those without a shape go. Filled as they come."""
+
+    def __missing__(self, code: int) -> int | None:
+        each = chr(code)
+        self[code] = None if unicodedata.category(each) in _SHAPELESS and not each.isspace() else code
+        return self[code]
+
+
+class _Points(dict[int, str | int]):
+    """Punctuation becomes a space, but for what may belong to a number."""
+
+    def __missing__(self, code: int) -> str | int:
+        each = chr(code)
+        kept = each in _MINUSES or each in "%." or not unicodedata.category(each).startswith("P")
+        self[code] = code if kept else " "
+        return self[code]
+
+
+_SHAPES, _POINTS = _Shapes(), _Points()
+_SIGNS = re.compile(f"[.{''.join(map(re.escape, sorted(_MINUSES)))}]")
+
+
+def _sign(found: re.Match[str]) -> str:
+    """A point between two digits stays, and so does a minus before a number."""
+    text, at, each = found.string, found.start(), found[0]
+    before, after = text[at - 1 : at], text[at + 1 : at + 2]
+    if each in _MINUSES and after.isdigit() and not before.isalnum():
+        return "-"
+    if each == "." and before.isdigit() and after.isdigit():
+        return each
+    return " " if unicodedata.category(each).startswith("P") else each
 
 
 def same_text(answer: str, reference: str) -> bool:

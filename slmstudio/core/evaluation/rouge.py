@@ -33,10 +33,13 @@ def rouge_l(answer: str, references: Sequence[str]) -> float:
     Equals rougeL of the package `rouge_score` without its stemmer on plain English; that package drops all letters but
     a to z, which leaves nothing of a Hindi answer.
     """
-    given = words(answer)
+    return rouge_l_of_words(words(answer), [words(each) for each in references])
+
+
+def rouge_l_of_words(given: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """The same of texts that are words already."""
     best = 0.0
-    for reference in references:
-        wanted = words(reference)
+    for wanted in references:
         if not given or not wanted:
             continue
         common = common_length(given, wanted)

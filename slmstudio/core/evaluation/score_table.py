@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slmstudio.core.evaluation.metrics import METRICS, Metric, needs_intl, row_counts
+from slmstudio.core.evaluation.metrics import METRICS, Metric, row_counts
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     Places = NDArray[np.int64]
+
+LEARNED, NEW = "learned", "new"
+
 
 @dataclass
 class Speed:
@@ -52,6 +55,10 @@ class Speed:
 class ScoreTable:
     """Rows are added one by one in the order of the test set, then `close`d, then asked for their sums.
 
+    Args:
+        models: how many there are.
+        intl: whether any row needs BLEU by the punctuation of every script.
+
     Attributes:
         kinds: how many items there are of each kind.
         trained_on: items that were in the training data.
@@ -59,7 +66,7 @@ class ScoreTable:
         speeds: one a model.
     """
 
-    def __init__(self, models: int):
+    def __init__(self, models: int, intl: bool):
         self.kinds: Counter[str] = Counter()
         self.trained_on = 0
         self.skipped = [0] * models
@@ -70,8 +77,8 @@ class ScoreTable:
         self._same_text = [bytearray() for _ in range(models)]
         self._same_all = [bytearray() for _ in range(models)]
         self._kind: list[str] = []
-        self._intl = False
-        self._groups: dict[str, dict[str, array[int]]] = {"category": {}, "language": {}}
+        self._intl = intl
+        self._groups: dict[str, dict[str, array[int]]] = {"category": {}, "language": {}, "training": {}}
 
     def add(self, item: Mapping[str, Any], answers: Sequence[Mapping[str, Any] | None]) -> None:
         place = len(self._kind)
@@ -79,11 +86,11 @@ class ScoreTable:
         self._kind.append(kind)
         self.kinds[kind] += 1
         self.trained_on += bool(item.get("trained_on"))
-        self._intl = self._intl or needs_intl(item)
+        tags = {"training": LEARNED if item.get("trained_on") else NEW}
         for name, groups in self._groups.items():
-            if item.get(name):
-                groups.setdefault(str(item[name]), array("q")).append(place)
-        for model, counts in enumerate(row_counts(item, answers)):
+            if tag := tags.get(name) or item.get(name):
+                groups.setdefault(str(tag), array("q")).append(place)
+        for model, counts in enumerate(row_counts(item, answers, self._intl)):
             self._add_answer(model, answers[model], answers[0])
             for key, sums in counts.items():
                 self._sums[model].setdefault(key, array("d")).extend(sums)
@@ -98,13 +105,15 @@ class ScoreTable:
         self._same_text[model].append(_alike(answer, first, ("answer",)))
         self._same_all[model].append(_alike(answer, first, ("answer", "reference_nats", "choice_logprobs")))
 
-    def close(self) -> None:
-        """Turn what was added into arrays."""
+    def close(self, gate: Callable[[], None] = lambda: None) -> None:
+        """Turn what was added into arrays.
+
+        Args:
+            gate: called whenever rows are asked for, which is when the long work is done; it may raise.
+        """
         import numpy as np
 
-        if not self._intl:
-            for each in self._sums:
-                each.pop("bleu_intl", None)
+        self._gate = gate
         self._counts = [{key: np.frombuffer(sums, dtype=np.float64).reshape(-1, METRICS[key].width)
                          for key, sums in each.items()} for each in self._sums]
         self._rows = [{key: np.frombuffer(rows, dtype=np.int64) for key, rows in each.items()} for each in self._places]
@@ -114,15 +123,19 @@ class ScoreTable:
         return sum(self._answered[model])
 
     def groups(self, name: str) -> dict[str, Places]:
-        """The rows of each "category" or "language", by name."""
+        """The rows of each "category" or "language" by name; of "training", those that were `LEARNED` and those that
+        are `NEW` to the model, where there are both."""
         import numpy as np
 
+        if name == "training" and len(self._groups[name]) < 2:
+            return {}
         return {group: np.frombuffer(rows, dtype=np.int64) for group, rows in sorted(self._groups[name].items())}
 
     def counts(self, metric: Metric, model: int, rows: Places | None = None) -> NDArray[np.float64]:
         """What the model's rows add to the metric, (rows, width); of `rows` only, where given. May have no row."""
         import numpy as np
 
+        self._gate()
         if metric.key not in self._counts[model]:
             return np.empty((0, metric.width))
         counts = self._counts[model][metric.key]

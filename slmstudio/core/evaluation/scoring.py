@@ -30,7 +30,7 @@ SCORES = "scores.json"
 JUDGE, JUDGE_VOTES = "judge.jsonl", "judge-votes.jsonl"
 """What a judge said of the models' answers; and of pairs that the user has voted on, with `VotedPair.id` as id."""
 
-GROUPED_BY = ("category", "language")
+GROUPED_BY = ("category", "language", "training")
 MOST_GROUPS = 100
 """With more, nothing of one group could be told from chance."""
 
@@ -42,19 +42,20 @@ def score(job_folder: Path | str, progress: Progress | None = None) -> dict[str,
 
     Args:
         job_folder: with request.json, items.jsonl and answers-*.jsonl.
-        progress: called with (items scored, items); what it raises, as at Cancel, ends the scoring.
+        progress: called with (items scored, items), and at the end for each interval and comparison with all of them;
+            what it raises, as at Cancel, ends the scoring.
 
     Raises:
         UserError: there are no items, or no answers, or the result cannot be written.
     """
     folder = Path(job_folder)
     rows = read_rows(folder)
-    table = ScoreTable(len(rows.names))
+    table = ScoreTable(len(rows.names), rows.need_intl())
     for done, (item, answers) in enumerate(rows):
         table.add(item, answers)
         if progress and done % 256 == 0:
             progress(done, len(rows))
-    table.close()
+    table.close(lambda: progress(len(rows), len(rows)) if progress else None)
     scores = _scores(folder, rows, table)
     try:
         files.write_atomically(folder / SCORES, files.dump_pretty(scores))
@@ -102,11 +103,10 @@ def _test(rows: Rows, table: ScoreTable) -> dict[str, Any]:
 
 
 def _model(rows: Rows, table: ScoreTable, model: int) -> dict[str, Any]:
-    groups = {name: {group: _group(table, model, members) for group, members in table.groups(name).items()}
+    groups = {f"by_{name}": {group: _group(table, model, members) for group, members in table.groups(name).items()}
               for name in GROUPED_BY}
     return {"name": rows.names[model], "rows": table.answered(model), "skipped": table.skipped[model],
-            "scores": _group(table, model), "by_category": groups["category"], "by_language": groups["language"],
-            "speed": table.speeds[model].to_dict()}
+            "scores": _group(table, model), **groups, "speed": table.speeds[model].to_dict()}
 
 
 def _group(table: ScoreTable, model: int, members: Any = None) -> dict[str, dict[str, Any]]:
@@ -136,7 +136,7 @@ def _comparisons(names: list[str], table: ScoreTable) -> list[dict[str, Any]]:
 
 
 def _group_comparisons(names: list[str], table: ScoreTable) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Each model against the first in each category and language, by the score that decides there; p is corrected for
+    """Each model against the first in each group of `GROUPED_BY`, by the score that decides there; p is corrected for
     the number of groups and models. Left out where there is one group or more than `MOST_GROUPS`."""
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for name in GROUPED_BY:
