@@ -31,5 +31,5 @@ TEXTS = {
     "open_in": "Open SLM Studio ({seconds})",
     "not_started": "The set-up could not be started: {error}. Install SLM Studio again.",
 }
-DOWNLOADS = {False: ("0.8", "3"), True: ("3.5", "9")}
+DOWNLOADS = {False: ("0.6", "3"), True: ("3.3", "9")}
 """Gigabytes to download and on the disk, by whether there is an NVIDIA driver. Roughly: builds differ."""
