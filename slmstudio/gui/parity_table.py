@@ -8,12 +8,13 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtWidgets import QAbstractItemView, QTableView, QVBoxLayout, QWidget
 
 from slmstudio.gui import table_cells, theme
+from slmstudio.gui.results_figures import FigureDelegate
 from slmstudio.gui.widgets import text_label
 
 Index = QModelIndex | QPersistentModelIndex
 NO_PARENT = QModelIndex()
 CHECK, FOUND, RIGHT, RESULT = range(4)
-ROW_HEIGHT = 28
+ROW_HEIGHT = 40
 
 
 class ChecksModel(QAbstractTableModel):
@@ -49,6 +50,10 @@ class ChecksModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             result = self.tr("passed") if passed else self.tr("failed") if passed is False else "—"
             return (self._label(name), str(check.get("figure", "")), str(check.get("limit", "")), result)[column]
+        if role == table_cells.DETAIL and column == CHECK and check.get("limit"):
+            return self.tr("right: {limit}").format(limit=check["limit"])
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         if role == table_cells.CHIP and column == RESULT and passed is not None:
             return "ok" if passed else "bad"
         if role == Qt.ItemDataRole.ToolTipRole:
@@ -101,6 +106,8 @@ class ParityTable(QWidget):
         self.table.setObjectName("parity")
         self.table.setModel(self.checks)
         table_cells.dress(self.table, ROW_HEIGHT, self.tr("Proof of the selected export"))
+        self.table.setItemDelegate(FigureDelegate(self.table))
+        self.table.setColumnHidden(RIGHT, True)  # it stands below the check's name: there is no room beside it
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.remedy = text_label("", "small", wrap=True)
         self.remedy.setObjectName("parity_remedy")

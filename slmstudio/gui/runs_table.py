@@ -20,7 +20,7 @@ from slmstudio.gui.run_words import outcome_chip, when
 Index = QModelIndex | QPersistentModelIndex
 NO_PARENT = QModelIndex()
 ROW_HEIGHT = 48
-NAME_WIDTH, WIDEST = 150, 170
+NAME_WIDTH, WIDEST = 116, 170
 LOOKED_AT = 60
 """Rows whose cells decide how wide a column is."""
 
