@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from setup_causes import AGAIN
+
+AGAIN_HERE = "Then try again: it goes on where it stopped."
 WEIGHTS = {"PyTorch": 8, "Libraries": 8, "llama.cpp": 6, "Python environment": 2}
 """How long the steps take, roughly, for the bar; any other counts as 1."""
 KEPT_LINES = 200
@@ -161,8 +164,10 @@ class Progress:
         step.seconds, step.there_already = float(event.get("seconds", 0)), bool(event.get("there_already"))
 
     def _failed(self, event: dict[str, Any]) -> None:
-        self._end("failed", str(event.get("text", "")))
         self.log = str(event.get("log") or self.log)
+        # The window has the log itself, and a button instead of a command.
+        text = str(event.get("text", "")).partition(f"\nThe end of {self.log}:")[0]
+        self._end("failed", text.replace(AGAIN, AGAIN_HERE))
 
     def _finished(self, event: dict[str, Any]) -> None:
         self.state, self.text = "finished", ""

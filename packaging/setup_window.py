@@ -38,7 +38,8 @@ def main(bootstrap: ModuleType, words: Sequence[str] = ()) -> int:
     """
     setup_looks.sharpen()
     root = tk.Tk(className="slmstudio")
-    window = SetupWindow(root, command(bootstrap.ROOT), amount(bootstrap), setup_looks.prefers_dark())
+    window = SetupWindow(root, command(bootstrap.ROOT), amount(bootstrap), setup_looks.prefers_dark(),
+                         LINGER_SECONDS)
     window.start()
     root.mainloop()
     return int(bootstrap.open_window(list(words))) if window.open_wanted else window.status

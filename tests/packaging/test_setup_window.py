@@ -9,11 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 tk = pytest.importorskip("tkinter", reason="this Python was built without tkinter")
 
+import setup_causes  # noqa: E402
 import setup_child  # noqa: E402
 import setup_looks  # noqa: E402
 import setup_page  # noqa: E402
@@ -225,6 +227,31 @@ def test_what_waits_for_another_set_up_says_so_and_odd_lines_do_no_harm():
     assert progress.share() == 0.0
     progress.take(step(2, "PyTorch"))
     assert progress.text == "" and progress.working().title == "PyTorch"
+
+
+def test_a_failure_is_told_without_the_log_and_with_a_button_instead_of_a_command():
+    progress = setup_child.Progress(log="/x/setup.log")
+    progress.take({"event": "failed", "log": "/x/setup.log",
+                   "text": f"PyTorch could not be installed. The disk is full. {setup_causes.AGAIN}\n"
+                           "The end of /x/setup.log:\n  $ pip\n  no space left"})
+    assert progress.text == f"PyTorch could not be installed. The disk is full. {setup_child.AGAIN_HERE}"
+
+
+def test_the_program_opens_with_the_files_that_were_double_clicked(screen, tmp_path, monkeypatch):
+    (tmp_path / "packaging").mkdir()
+    lines = "".join(json.dumps(event) + "\n" for event in FINISHING)
+    (tmp_path / "packaging" / "bootstrap.py").write_text(f"print({lines!r})", "utf-8")
+    opened: list[list[str]] = []
+    bootstrap = SimpleNamespace(ROOT=str(tmp_path), has_nvidia_driver=lambda: True, installed=dict,
+                                open_window=lambda words: opened.append(words) or 0)
+    monkeypatch.setenv("DISPLAY", screen)
+    monkeypatch.setattr(setup_window, "LINGER_SECONDS", 1)
+    assert setup_window.main(bootstrap, ["/home/a/model.gguf"]) == 0
+    assert opened == [["/home/a/model.gguf"]]
+    monkeypatch.delenv("PIP_NO_INDEX", raising=False)
+    assert "NVIDIA" in setup_window.amount(bootstrap)
+    bootstrap.installed = lambda: {"how": "bundle"}
+    assert "nothing is downloaded" in setup_window.amount(bootstrap)
 
 
 def test_the_colours_are_the_programs_own():
