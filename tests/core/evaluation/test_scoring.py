@@ -225,7 +225,17 @@ def test_each_category_has_a_verdict_of_its_own_corrected_for_their_number(tmp_p
     made = {seed: answers_of(items, good, seed) for seed, good in ((1, 0.1), (2, 0.95))}
     better = [made[2][i] if item["category"] == "law" else made[1][i] for i, item in enumerate(items)]
     found = score(write(tmp_path / "job", items, made[1], better))["group_comparisons"]
-    assert set(found) == {"category"}, "one language alone tells nothing more than all rows"
+    assert set(found) == {"category", "training"}, "one language alone tells nothing more than all rows"
     (law,), (art,) = found["category"]["law"], found["category"]["art"]
     assert law["verdict"] == "better" and "corrected for 2 comparisons" in law["sentence"] and law["rows"] < 60
     assert art["verdict"] == "unknown" and art["sentence"] == "The answers are the same."
+
+
+def test_scores_are_given_without_the_rows_that_were_learned_too(tmp_path):
+    items = items_of(60)
+    made = score(write(tmp_path / "job", items, answers_of(items, 0.1, 1), answers_of(items, 0.9, 2)))
+    tuned = made["models"][1]["by_training"]
+    assert set(tuned) == {"learned", "new"} and tuned["learned"]["loss"]["rows"] == 2
+    assert made["group_comparisons"]["training"]["new"][0]["verdict"] == "better"
+    left = [{**item, "trained_on": False} for item in items]
+    assert score(write(tmp_path / "new", left, answers_of(left, 0.1, 1)))["models"][0]["by_training"] == {}
