@@ -40,14 +40,7 @@ class Machine:
 
     def __init__(self, folder: Path):
         self.folder, self.prefix = folder, folder / "prefix"
-        reading, writing = os.pipe()
-        self.screen = subprocess.Popen(["Xvfb", "-displayfd", str(writing), "-screen", "0", "1024x768x24", "-nolisten",
-                                        "tcp"], pass_fds=[writing], stderr=subprocess.DEVNULL)
-        os.close(writing)
-        ready = select.select([reading], [], [], LONGEST)[0]
-        display = os.read(reading, 20).decode().strip() if ready else ""
-        os.close(reading)
-        assert display, "Xvfb did not come up"
+        self.screen, display = open_screen()
         (folder / "home").mkdir()
         kept = {name: value for name, value in os.environ.items()
                 if not name.startswith(("UV_", "SLMSTUDIO_", "WINE", "PYTHON", "XDG_"))}
@@ -132,6 +125,22 @@ class Machine:
             return wait_for(done, 2)
         wait_for(press_once)
         assert done(), f"{key} in the window {title!r} did not lead on"
+
+
+def open_screen() -> tuple[subprocess.Popen[bytes], str]:
+    """An X server, and the number of its display, which it chooses itself."""
+    reading, writing = os.pipe()
+    screen = subprocess.Popen(["Xvfb", "-displayfd", str(writing), "-noreset", "-screen", "0", "1024x768x24",
+                               "-nolisten", "tcp"], pass_fds=[writing], stderr=subprocess.DEVNULL)
+    os.close(writing)
+    display = b""
+    with open(reading, "rb", buffering=0) as answer:
+        # To the end of the line: it writes that apart, and would end if nobody read it.
+        while not display.endswith(b"\n") and select.select([answer], [], [], LONGEST)[0]:
+            part = answer.read(20)
+            assert part, "Xvfb did not come up"
+            display += part
+    return screen, display.decode().strip()
 
 
 def wait_for(done: Callable[[], object], seconds: float = LONGEST) -> bool:
