@@ -230,8 +230,13 @@ class EvaluationChoice(QWidget):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
+        """A file is a test set, a GGUF file or a folder one more model; for a benchmark, a folder holds its data."""
         event.acceptProposedAction()
-        self.set_path(local_paths(event.mimeData())[0])
+        path = local_paths(event.mimeData())[0]
+        if path.suffix.lower() == ".gguf" or (path.is_dir() and not self.is_benchmark()):
+            self.model_wanted.emit(path)
+        else:
+            self.set_path(path)
 
     # -- what is chosen --------------------------------------------------------------------------------------
 

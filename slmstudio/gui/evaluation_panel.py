@@ -69,6 +69,7 @@ class EvaluationPanel(QFrame):
         self._looking: Task | None = None
         self._told: tuple[str, ...] = ()
         self._starting = False
+        self._busy = ""
         self.banner = ErrorBanner()
         self.banner.setObjectName("evaluate_banner")
         self.choice, self.download, self.warnings = EvaluationChoice(), BenchmarkDownload(), Warnings()
@@ -120,6 +121,12 @@ class EvaluationPanel(QFrame):
                           held_out=bool(offer.rows))
         self._look_again()
 
+    def set_busy(self, why: str) -> None:
+        """Say why nothing can be started now; "" where it can."""
+        if why != self._busy:
+            self._busy = why
+            self._show_state()
+
     def _failed(self, error: Exception) -> None:
         self._starting = False
         self.banner.show_error(error)
@@ -161,7 +168,7 @@ class EvaluationPanel(QFrame):
 
     def _show_state(self) -> None:
         offer, look, choice = self._offer, self._look, self.choice
-        self.button.setEnabled(offer is not None and choice.complete() and not self._starting)
+        self.button.setEnabled(offer is not None and choice.complete() and not self._starting and not self._busy)
         self.button.setText(self.tr("Evaluate all the same") if self._told else self.tr("Evaluate"))
         if offer is None:
             self.estimate.setText(self.tr("Looking at the run …") if self.banner.error is None else "")
@@ -179,8 +186,8 @@ class EvaluationPanel(QFrame):
         else:
             self.estimate.setText(self.tr("Each model answers with the harness's own prompts. How long that takes "
                                           "shows after the first answers."))
-        if choice.missing():
-            self.estimate.setText(choice.missing())
+        if hindered := self._busy or choice.missing():
+            self.estimate.setText(hindered)
         self.warnings.show_sentences(tuple(filter(None, (*said, *self._told))))
 
     def _found_text(self) -> str:

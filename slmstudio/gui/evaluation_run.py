@@ -68,6 +68,11 @@ class EvaluationRun(QFrame):
         """The job that is followed."""
         return self._thread.job if self._thread is not None else None
 
+    @property
+    def name(self) -> str:
+        """Of the run that is evaluated."""
+        return self._name
+
     def is_running(self) -> bool:
         return self._thread is not None
 

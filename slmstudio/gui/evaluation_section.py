@@ -87,10 +87,7 @@ class EvaluationSection(QWidget):
 
     def _start(self, job: Job) -> None:
         """Start the worker of a new evaluation, or of one that goes on."""
-        if self._run is None:
-            return
-        if self.running.is_running():
-            self.panel.button.setEnabled(True)
+        if self._run is None or self.running.is_running():
             return
         self.panel.hide()
         self.running.follow(self._run.summary.config.name, job, start_worker=True)
@@ -111,6 +108,9 @@ class EvaluationSection(QWidget):
         here = self._at_work_here()
         self.running.setVisible(here or (job is None and self.running.banner.error is not None))
         self.scores.setVisible(self.panel.isHidden())
+        elsewhere = job is not None and not here
+        self.panel.set_busy(self.tr("An evaluation of {run} is at work. This one can start when it is done.").format(
+            run=self.running.name) if elsewhere else "")
         self.panel_changed.emit()
 
 

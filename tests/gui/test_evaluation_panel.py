@@ -186,8 +186,19 @@ def test_another_model_a_judge_and_a_system_prompt_go_into_the_request(qtbot, ta
     assert (request["system"], request["seed"]) == ("Answer in Hindi.", 7)
 
 
-def test_a_path_that_is_no_model_is_refused(qtbot, panel, tmp_path):
-    panel.choice.models.picker.pick(tmp_path)
+def test_one_evaluation_at_a_time_and_the_panel_says_of_which(qtbot, tab, panel, play):
+    other = evaluated_runs.ended_run("other", panel._folder)
+    job = evaluated_runs.write(other, finished=False)
+    play("start wait:cancel cancelled")
+    tab.details.evaluation.running.follow("other", job, start_worker=True)
+    tab.details.evaluation._show_state()
+    assert not panel.button.isEnabled() and "An evaluation of other is at work" in panel.estimate.text()
+    tab.details.evaluation.running.cancel()
+    qtbot.waitUntil(lambda: panel.button.isEnabled(), timeout=60_000)
+
+
+def test_a_dropped_path_that_is_no_model_is_refused(qtbot, panel, tmp_path, drop):
+    drop(panel.choice, [tmp_path])
     qtbot.waitUntil(panel.banner.isVisible, timeout=60_000)
     assert panel.choice.names() == ["base", "tuned"] and panel.button.isEnabled()
 
