@@ -28,8 +28,7 @@ POWER = 0.8
 MOST_ROWS = 1_000_000
 """More rows than these are not asked of anybody."""
 SWAPS = 9_999
-DRAWN_AT_ONCE = 1_111
-SWAPS_AT_ONCE = 101
+SWAPS_AT_ONCE = 1_111
 
 
 @dataclass(frozen=True)
@@ -103,9 +102,9 @@ def by_swapping(first: NDArray[np.float64], second: NDArray[np.float64],
     totals = mine.sum(0), others.sum(0)
     seen = abs(float(score(totals[0])) - float(score(totals[1])))
     as_far = 0
-    coins = np.empty((SWAPS_AT_ONCE, len(moved)))
+    coins = np.empty((SWAPS_AT_ONCE, len(moved)))  # made once: fresh memory costs more than the sums
     for tries in _coins(len(moved)).reshape(-1, *coins.shape):
-        np.copyto(coins, tries)  # numbers of one byte are cheap to keep, those of eight to multiply
+        np.copyto(coins, tries)
         swapped = coins @ moved
         apart = np.abs(score(totals[0] + swapped) - score(totals[1] - swapped))
         as_far += int((apart >= seen - 1e-9).sum())
@@ -118,7 +117,7 @@ def _coins(rows: int) -> NDArray[np.int8]:
     import numpy as np
 
     random = np.random.default_rng(SEED)
-    drawn = [random.integers(0, 2, (DRAWN_AT_ONCE, rows), dtype=np.int8) for _ in range(SWAPS // DRAWN_AT_ONCE)]
+    drawn = [random.integers(0, 2, (SWAPS_AT_ONCE, rows), dtype=np.int8) for _ in range(SWAPS // SWAPS_AT_ONCE)]
     return np.concatenate(drawn)
 
 

@@ -239,3 +239,25 @@ def test_scores_are_given_without_the_rows_that_were_learned_too(tmp_path):
     assert made["group_comparisons"]["training"]["new"][0]["verdict"] == "better"
     left = [{**item, "trained_on": False} for item in items]
     assert score(write(tmp_path / "new", left, answers_of(left, 0.1, 1)))["models"][0]["by_training"] == {}
+
+
+def test_scoring_can_be_cancelled_to_its_end(tmp_path):
+    """Intervals and tests of many scores and groups take seconds after the last row was counted."""
+    import evaluated_runs
+
+    job = evaluated_runs.write(tmp_path, count=30)
+    before = (job.folder / "scores.json").read_bytes()
+
+    class Enough(Exception):
+        pass
+
+    asked = []
+
+    def cancel(done: int, total: int) -> None:
+        asked.append((done, total))
+        if asked.count((30, 30)) == 5:
+            raise Enough
+
+    with pytest.raises(Enough):
+        score(job.folder, cancel)
+    assert asked[0] == (0, 30) and (job.folder / "scores.json").read_bytes() == before
