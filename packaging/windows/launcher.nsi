@@ -91,6 +91,7 @@ FunctionEnd
 Function PrepareEnvironment
   !insertmacro SetVariable UV_PYTHON_INSTALL_DIR "$INSTDIR\python"
   !insertmacro SetVariable UV_CACHE_DIR "$INSTDIR\cache"
+  !insertmacro SetVariable PIP_CACHE_DIR "$INSTDIR\cache\pip"
   !insertmacro SetVariable UV_PYTHON_PREFERENCE "only-managed"
   !insertmacro SetVariable UV_NO_CONFIG "1"
   System::Call 'kernel32::SetEnvironmentVariableW(w "PYTHONHOME", p 0)'

@@ -95,9 +95,10 @@ Section Uninstall
   ${If} $0 == $INSTDIR
     DeleteRegKey HKCU "${ENTRY}"
   ${EndIf}
-  Delete "$INSTDIR\${MARK}"
   Delete "$INSTDIR\Uninstall.exe"
-  ClearErrors
+  ${IfNot} ${FileExists} "$INSTDIR\Uninstall.exe" ; it cannot delete itself where it is run in place, by _?=
+    Delete "$INSTDIR\${MARK}"
+  ${EndIf}
   RMDir "$INSTDIR"
   SetDetailsPrint both
   ${If} ${FileExists} "$INSTDIR\*.*"

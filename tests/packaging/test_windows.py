@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 SPACES = r"C:\My Programs\SLM Studio"
 DEVANAGARI = r"C:\प्रोग्राम\SLM स्टूडियो"
 NOT_IN_MANIFEST = {"Uninstall.exe", "slmstudio-folder.txt"}  # made while installing, and what marks the folder
+IN_PLACE = f"_?={SPACES}".split(" ")  # NSIS' own word for an uninstaller that works in no copy of itself
 RUNNING, REFUSED = 5, 3
 MOMENTS = 10
 # What may be there after an interruption; the first of each is what must be there as `app` after the next start.
@@ -133,7 +132,7 @@ def test_installed_silently_it_is_whole_and_listed_and_removed_it_leaves_the_dat
     for path in strangers:
         path.write_text("a stranger's")
     assert machine.run_when_free(place / "Uninstall.exe", "/S") == 0
-    assert wait_for(lambda: not (place / "Uninstall.exe").exists())  # a copy of it works on; it removes this last
+    assert wait_for(lambda: not (place / "slmstudio-folder.txt").exists())  # a copy of it works on; this goes last
     assert {path for path in place.rglob("*") if path.is_file()} == strangers
     assert not machine.start_menu.exists() and not machine.desktop.exists()
     assert machine.entry() == {}
@@ -190,8 +189,7 @@ def test_an_upgrade_keeps_data_and_environment_and_waits_for_a_program_that_runs
     assert machine.run_when_free(place / "SLMStudio.exe", "/S") == 0
     assert wait_for(started.exists)
     assert install(machine, setup, SPACES) == RUNNING
-    in_place = f"_?={SPACES}".split(" ")  # NSIS' own word for: not in a copy of itself
-    assert machine.run_when_free(place / "Uninstall.exe", "/S", *in_place) == RUNNING
+    assert machine.run_when_free(place / "Uninstall.exe", "/S", *IN_PLACE) == RUNNING
     assert is_older(place) and damage(place / "app") == []
     assert machine.entry() != {}
 
@@ -220,12 +218,7 @@ def test_killed_at_ten_moments_what_is_there_starts_and_the_next_run_repairs(mac
         shutil.copytree(older, place / "app")
         started.unlink(missing_ok=True)
         installer = machine.start(setup, "/S", *f"/D={SPACES}".split(" "))
-        try:
-            installer.wait(duration * (moment + 0.5) / MOMENTS)
-        except subprocess.TimeoutExpired:
-            os.kill(installer.pid, signal.SIGKILL)
-            installer.wait()
-            cut_off += 1
+        cut_off += kill_in(installer, duration * (moment + 0.5) / MOMENTS)
         assert machine.run_when_free(place / "SLMStudio.exe", "/S") == 0
         assert wait_for(started.exists)
         assert damage(place / "app") == []  # the old version or the new one, whole
@@ -235,6 +228,34 @@ def test_killed_at_ten_moments_what_is_there_starts_and_the_next_run_repairs(mac
     assert cut_off
     assert kept(data)
     shutil.rmtree(older)
+
+
+def test_a_removal_that_was_killed_is_finished_by_the_next_or_repaired_by_the_installer(
+        machine: Machine, setup: Path) -> None:
+    place, data = installed(machine, setup, SPACES), plant_data(machine)
+    begin = time.monotonic()
+    assert machine.run_when_free(place / "Uninstall.exe", "/S", *IN_PLACE) == 0
+    duration = time.monotonic() - begin
+    for moment in range(4):
+        installed(machine, setup, SPACES)
+        check_whole(place)
+        kill_in(machine.start(place / "Uninstall.exe", "/S", *IN_PLACE), duration * (moment + 0.5) / 4)
+    assert machine.run_when_free(place / "Uninstall.exe", "/S") == 0
+    assert wait_for(lambda: not place.exists())
+    assert machine.entry() == {}
+    assert not machine.start_menu.exists() and not machine.desktop.exists()
+    assert kept(data)
+
+
+def kill_in(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Kill a process after some time, unless it has ended before; whether it was killed."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return True
+    return False
 
 
 def test_the_launcher_ends_every_half_state(machine: Machine, setup: Path) -> None:
