@@ -35,20 +35,33 @@ SectionEnd
 """
 
 
+class NoMachine(Exception):
+    """Wine or the screen does not work on this machine at all."""
+
+
 class Machine:
-    """One Wine prefix below `folder`, and one screen. `close` ends what runs on it and removes it."""
+    """One Wine prefix below `folder`, and one screen. `close` ends what runs on it and removes it.
+
+    Raises:
+        NoMachine: Wine or the screen does not work here.
+    """
 
     def __init__(self, folder: Path):
         self.folder, self.prefix = folder, folder / "prefix"
         self.screen, display = open_screen()
         (folder / "home").mkdir()
         kept = {name: value for name, value in os.environ.items()
-                if not name.startswith(("UV_", "SLMSTUDIO_", "WINE", "PYTHON", "XDG_"))}
+                if not name.startswith(("UV_", "SLMSTUDIO_", "WINE", "PYTHON", "XDG_"))
+                and not name.lower().endswith("_proxy")}
         self.environment = {**kept, "DISPLAY": ":" + display, "HOME": str(folder / "home"), "LC_ALL": "C.UTF-8",
                             "WINEPREFIX": str(self.prefix), "WINEDEBUG": "-all",
-                            "WINEDLLOVERRIDES": "mscoree=;mshtml="}  # neither is needed, and both ask to be downloaded
+                            # Two that ask to be downloaded, and one that writes menu entries for this Linux.
+                            "WINEDLLOVERRIDES": "mscoree=;mshtml=;winemenubuilder.exe=d"}
         self.run("wineboot", "-i")
         self.end_programs()
+        if not (self.prefix / "user.reg").exists():
+            self.screen.kill()
+            raise NoMachine("Wine does not start here")
         self.drive = self.prefix / "drive_c"
         self.user = next(path for path in (self.drive / "users").iterdir() if path.name != "Public")
         self.local = self.user / "AppData" / "Local"
@@ -138,7 +151,8 @@ def open_screen() -> tuple[subprocess.Popen[bytes], str]:
         # To the end of the line: it writes that apart, and would end if nobody read it.
         while not display.endswith(b"\n") and select.select([answer], [], [], LONGEST)[0]:
             part = answer.read(20)
-            assert part, "Xvfb did not come up"
+            if not part:
+                raise NoMachine("Xvfb does not start here")
             display += part
     return screen, display.decode().strip()
 
