@@ -67,8 +67,14 @@ class UserError(Exception):
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> UserError:
-        problems = [Problem(**problem) for problem in state.get("problems", [])]
-        return cls(state["what"], state.get("why", ""), state.get("remedy", ""), problems)
+        """The error that `to_dict` has written; what a damaged file has made of it counts as not said."""
+        what, why, remedy = (state.get(key) for key in ("what", "why", "remedy"))
+        listed = state.get("problems")
+        problems = [Problem(problem["message"], problem.get("line"), problem.get("column"), problem.get("field"))
+                    for problem in (listed if isinstance(listed, list) else [])
+                    if isinstance(problem, dict) and isinstance(problem.get("message"), str)]
+        return cls(what if isinstance(what, str) else "It failed, and what it said of it is damaged.",
+                   why if isinstance(why, str) else "", remedy if isinstance(remedy, str) else "", problems)
 
 
 def from_os_error(error: OSError, doing: str) -> UserError:

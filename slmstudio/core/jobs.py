@@ -198,8 +198,7 @@ class Job:
         """
         state = formats.read("job", self.folder / OUTCOME)
         if state is not None:
-            known = {key: state.get(key) for key in ("state", "error", "details", "result")}
-            return Outcome(known["state"] or "failed", known["error"], known["details"] or "", known["result"] or {})
+            return _outcome_of(state)
         if not (self.folder / PROCESS).exists() or self.is_alive():
             return None
         # The outcome may have been written between the two looks; a damaged one counts as none.
@@ -316,6 +315,14 @@ class Job:
         return UserError("The worker process ended unexpectedly.", why, remedy)
 
 
+def _outcome_of(state: dict[str, Any]) -> Outcome:
+    """What an outcome.json says; what makes no sense in it counts as not said."""
+    name, error, details, result = (state.get(key) for key in ("state", "error", "details", "result"))
+    return Outcome(name if isinstance(name, str) and name else "failed",
+                   {**error, **UserError.from_dict(error).to_dict()} if isinstance(error, dict) else None,
+                   details if isinstance(details, str) else "", result if isinstance(result, dict) else {})
+
+
 def write_outcome(folder: Path, outcome: Outcome) -> None:
     """Write outcome.json, once, complete or absent."""
     files.write_atomically(
@@ -382,6 +389,8 @@ def _is_running(state: dict[str, Any]) -> bool:
         return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return False  # a damaged process.json names nobody
 
 
 def boot_id() -> str:

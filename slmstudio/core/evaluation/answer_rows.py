@@ -102,8 +102,9 @@ class Rows:
         return any(map(needs_intl, self._items))
 
     def _row(self, item: Mapping[str, Any], answers: list[dict[str, Any] | None], intl: bool) -> Row:
-        row = Row(item["id"], item.get("line"), item.get("kind") or "free", item.get("messages") or [],
-                  item.get("references") or [], item.get("category"), item.get("language"),
+        messages = [each for each in item.get("messages") or [] if isinstance(each, dict)]
+        row = Row(item["id"], item.get("line"), item.get("kind") or "free", messages,
+                  [str(each) for each in item.get("references") or []], item.get("category"), item.get("language"),
                   bool(item.get("trained_on")))
         for name, answer, counts in zip(self.names, answers, row_counts(item, answers, intl), strict=True):
             if answer is None:
@@ -122,14 +123,16 @@ def read_rows(folder: Path) -> Rows:
         UserError: there are no items, or none was answered, or a file cannot be read.
     """
     request = files.read_json(folder / jobs.REQUEST) or {}
-    names = [str(model.get("name") or f"model {i}") for i, model in enumerate(request.get("models") or [])]
+    models = request.get("models")
+    names = [str((model.get("name") if isinstance(model, dict) else "") or f"model {i}")
+             for i, model in enumerate(models if isinstance(models, list) else [])]
     if not names:
         names = [path.stem for path in sorted(folder.glob("answers-*.jsonl"))]
     try:
-        items, damaged = _read(folder / ITEMS)
+        items, damaged = _read(folder / ITEMS, _ITEM)
         answers = []
         for i in range(len(names)):
-            lines, lost = _read(folder / f"answers-{i}.jsonl")
+            lines, lost = _read(folder / f"answers-{i}.jsonl", _ANSWER)
             answers.append(lines)
             damaged += lost
     except OSError as error:
@@ -141,11 +144,17 @@ def read_rows(folder: Path) -> Rows:
     return Rows(list(items.values()), answers, names, request, damaged)
 
 
-def _read(path: Path) -> tuple[dict[int, dict[str, Any]], int]:
+_ITEM = {"kind": str, "messages": list, "references": list, "choices": list}
+_ANSWER = {"reference_nats": list, "reference_tokens": list, "choice_logprobs": list}
+"""What each value must be, where there is one."""
+
+
+def _read(path: Path, shape: Mapping[str, type]) -> tuple[dict[int, dict[str, Any]], int]:
     """Lines by their id, in the order of the file, and how many are damaged."""
     reader, found, lost = files.LineReader(path), {}, 0
     for line in reader.read():
-        if isinstance(line.get("id"), int):
+        if isinstance(line.get("id"), int) and all(
+                line.get(key) is None or isinstance(line[key], kind) for key, kind in shape.items()):
             found[line["id"]] = line
         else:
             lost += 1

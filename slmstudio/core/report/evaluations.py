@@ -9,6 +9,7 @@ from typing import Any
 
 from slmstudio.core import formats, jobs
 from slmstudio.core.evaluation.metrics import METRICS
+from slmstudio.core.report import shapes
 from slmstudio.core.report.text import Table, exact, finite
 
 SCORES = "scores.json"
@@ -23,6 +24,7 @@ class Evaluation:
         request: what was asked.
         state: of its job: "finished", "crashed", ...; "running" while there is no outcome.
         created: seconds since 1970.
+        gap: what could not be used of scores.json, in a sentence, or "".
     """
 
     folder: Path
@@ -30,6 +32,7 @@ class Evaluation:
     scores: dict[str, Any]
     state: str
     created: float
+    gap: str = ""
 
     @property
     def benchmarks(self) -> list[dict[str, Any]]:
@@ -95,10 +98,14 @@ def read_evaluations(run: Path) -> list[Evaluation]:
         request = formats.read("job", folder / jobs.REQUEST)
         if request is None or request.get("kind") != "evaluate":
             continue
-        scores = formats.read("scores", folder / SCORES) or {}
+        lost: list[str] = []
+        scores = shapes.fit(formats.read("scores", folder / SCORES) or {}, shapes.SCORES, lost)
+        if not lost and (folder / SCORES).exists() and not scores:
+            lost.append("everything")
         ended = jobs.Job(folder).outcome()
         found.append(Evaluation(folder, request, scores, ended.state if ended else "running",
-                                _created(scores, folder)))
+                                _created(scores, folder),
+                                shapes.sentence(f"{SCORES} of {folder.name}", lost) if lost else ""))
     return sorted(found, key=lambda each: each.created, reverse=True)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
+from slmstudio.core.report import shapes
 from slmstudio.core.report.evaluations import Evaluation, read_evaluations
 from slmstudio.core.report.heat import Heat
 from slmstudio.core.report.text import finite
@@ -59,6 +60,7 @@ class Facts:
         notes: what a person wrote about it.
         result_files: (name, bytes, SHA-256 or None) of the adapter or model.
         damaged: lines of events.jsonl that could not be read.
+        gaps: sentences on files that are missing or damaged, and so on what this report cannot tell.
     """
 
     run: folder.RunSummary
@@ -79,6 +81,7 @@ class Facts:
     machines: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[dict[str, Any]] = field(default_factory=list)
     damaged: int = 0
+    gaps: list[str] = field(default_factory=list)
 
     def add(self, event: dict[str, Any]) -> None:
         """Take one event."""
@@ -116,16 +119,34 @@ def gather(run: Path) -> Facts:
     """
     if not (run / jobs.RUN).is_file():
         raise UserError(f"{run} is no run folder.", "It has no run.json.", "slmstudio runs lists the run folders.")
+    if files.read_json(run / jobs.RUN) is None:
+        raise UserError(f"run.json of {run.name} is damaged.", "It is cut off, or no JSON object.",
+                        "Without it nothing can be told of the run: copy it back from a backup.")
     summary = folder.summarise(run)
+    gaps: list[str] = []
+    record = _fitting(files.read_json(run / jobs.RUN) or {}, shapes.RECORD, jobs.RUN, gaps)
+    evaluations = read_evaluations(run)
     found = Facts(
-        summary, files.read_json(run / jobs.RUN) or {}, adjust.load(run)["values"], _outcome(run),
-        read_base(Path(summary.config.model)), _result_files(run), _exports(run),
-        checkpoints.all_checkpoints(run / folder.CHECKPOINTS), read_evaluations(run), notes.read(run))
-    reader = jobs.EventReader(run)
+        summary, record, adjust.load(run)["values"], _outcome(run, gaps), read_base(Path(summary.config.model)),
+        _result_files(run), _exports(run, gaps), checkpoints.all_checkpoints(run / folder.CHECKPOINTS), evaluations,
+        notes.read(run), gaps=gaps)
+    gaps += [each.gap for each in evaluations if each.gap]
+    reader = files.LineReader(run / jobs.EVENTS)
     for event in reader.read():
         found.add(event)
     found.damaged = reader.damaged
+    if found.history.last_time is None and summary.state != "new":
+        gaps.insert(0, f"{jobs.EVENTS} {'holds nothing that can be read' if reader.path.exists() else 'is missing'}: "
+                       "steps, curves, heat and what happened on the way cannot be told.")
     return found
+
+
+def _fitting(value: dict[str, Any], shape: dict[str, Any], name: str, gaps: list[str]) -> dict[str, Any]:
+    lost: list[str] = []
+    fitted: dict[str, Any] = shapes.fit(value, shape, lost)
+    if lost:
+        gaps.append(shapes.sentence(name, lost))
+    return fitted
 
 
 def _same(event: dict[str, Any]) -> dict[str, Any]:
@@ -133,10 +154,12 @@ def _same(event: dict[str, Any]) -> dict[str, Any]:
     return {name: event.get(name) for name in ("cpu", "cores", "ram_total", "gpus", "system")}
 
 
-def _outcome(run: Path) -> dict[str, Any]:
+def _outcome(run: Path, gaps: list[str]) -> dict[str, Any]:
     written = files.read_json(run / jobs.OUTCOME)
     if written is not None:
         return written
+    if (run / jobs.OUTCOME).exists():
+        gaps.append(f"{jobs.OUTCOME} is damaged: how the run ended, as it said itself, cannot be told.")
     died = jobs.Job(run).outcome()
     return {} if died is None else {"state": died.state, "error": died.error, "details": died.details}
 
@@ -168,10 +191,11 @@ def _result_files(run: Path) -> list[tuple[str, int, str | None]]:
             for path in sorted(place.rglob("*")) if path.is_file() and not path.name.startswith("manifest.")]
 
 
-def _exports(run: Path) -> list[Export]:
+def _exports(run: Path, gaps: list[str]) -> list[Export]:
     place = run / folder.EXPORTS
     found = sorted(place.iterdir()) if place.is_dir() else []
-    return [Export(path, _size(path), folder.proof(path)) for path in found
+    return [Export(path, _size(path), _fitting(folder.proof(path), shapes.PARITY, f"The proof of {path.name}", gaps))
+            for path in found
             if not path.name.startswith(".") and path.suffix != ".json"]
 
 

@@ -83,7 +83,7 @@ def export_sentences(facts: Facts) -> list[str]:
 
 
 def alarms(facts: Facts) -> list[str]:
-    """What nobody may overlook: files that are not what was trained, test rows that were learned."""
+    """What nobody may overlook: files that are not what was trained, test rows that were learned, gaps."""
     found = [f"{export.path.name} does not answer as the model that was trained: it failed its proof. Do not use it."
              for export in facts.exports if export.parity.get("passed") is False]
     main, _ = newest(facts.evaluations)
@@ -91,7 +91,7 @@ def alarms(facts: Facts) -> list[str]:
     if main and learned:
         found.append(f"{exact(learned)} of {exact((main.scores.get('test') or {}).get('rows'))} test rows are among "
                      "the rows that it learned: on new rows its scores may be lower.")
-    return found
+    return found + facts.gaps
 
 
 def verdicts(facts: Facts) -> list[tuple[str, str]]:
