@@ -14,9 +14,8 @@ from worker import gguf_models
 from slmstudio.core import files, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import benchmark_store as store
-from slmstudio.worker import benchmark, fetch_benchmark
+from slmstudio.worker import evaluate, fetch_benchmark
 from slmstudio.worker.context import Cancelled
-from slmstudio.worker.evaluate_models import Models
 
 LETTERS = ["A", "B", "C", "D"]
 
@@ -78,13 +77,10 @@ def fetched(folder: Path, name: str) -> store.Fetched:
     return fetch_benchmark.fetch(gguf_models.context(folder, kind="fetch_benchmark", name=name), name)
 
 
-def figures(folder: Path, model: Path, name: str, data: Path | None) -> dict[str, Any]:
-    job = gguf_models.context(folder, kind="evaluate", test=None, precision="fp32", benchmark={
-        "name": name, "data": str(data) if data else None, "limit": None, "shots": 1},
-        models=[{"name": "base", "model": str(model), "adapter": None, "gguf": None}])
-    models = Models(job)
-    benchmark.run(job, models)
-    models.close()
+def figures(folder: Path, model: Path, name: str, data: Path | None, fetch: bool = False) -> dict[str, Any]:
+    evaluate.run(gguf_models.context(folder, kind="evaluate", test=None, precision="fp32", benchmark={
+        "name": name, "data": str(data) if data else None, "limit": None, "shots": 1, "fetch": fetch},
+        models=[{"name": "base", "model": str(model), "adapter": None, "gguf": None}]))
     scores = files.read_json(folder / "scores.json")
     kept = files.read_json(folder / "benchmark" / "model-0.json")
     assert scores is not None and kept is not None
@@ -102,9 +98,10 @@ def leavings() -> list[str]:
 def test_fetched_once_kept_and_run_offline_with_equal_figures(hub, hub_files, tiny_model, tmp_path):
     wanted = {"mmlu_anatomy": ("cais/mmlu", 7), "arc_easy": ("allenai/ai2_arc", 6), "hellaswag": ("Rowan/hellaswag", 4),
               "m_mmlu_hi": ("alexandrainst/m_mmlu", 5)}
-    for name in wanted:
+    for name in ("mmlu_anatomy", "arc_easy", "hellaswag"):
         found = fetched(tmp_path / f"fetch-{name}", name)
         assert found.bytes and hub_server.COMMIT[:8] in found.sentence()
+    online = figures(tmp_path / "online", tiny_model, "m_mmlu_hi", None, fetch=True)
     asked = len(hub.asked)
     assert asked and not leavings()
     hub.stop()
@@ -121,7 +118,7 @@ def test_fetched_once_kept_and_run_offline_with_equal_figures(hub, hub_files, ti
         assert offline["models"][0]["accuracy"] == by_hand["models"][0]["accuracy"]
         assert offline["sets"][0]["dataset"] == data_set and offline["sets"][0]["revision"] == hub_server.COMMIT
     assert len(hub.asked) == asked
-    assert offline["title"] == "MMLU in Hindi"
+    assert offline == online and offline["title"] == "MMLU in Hindi"
 
 
 @pytest.mark.timeout(200)
