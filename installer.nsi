@@ -19,7 +19,6 @@ SetCompressor zlib ; 5 MB more than with lzma, of gigabytes to come, and built a
 !include packaging/windows/uninstaller.nsh
 
 !define LONGEST_SAFE 56 ; characters: the libraries' longest file and Windows' limit of 260 leave these for the folder
-!define MOVE_REPLACES 9 ; MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH
 
 Name "${PRODUCT}"
 OutFile "${OUTFILE}"
@@ -27,6 +26,7 @@ InstallDir "$LOCALAPPDATA\Programs\SLM Studio"
 InstallDirRegKey HKCU "${ENTRY}" "InstallLocation"
 RequestExecutionLevel user
 ManifestDPIAware true
+ManifestLongPathAware true ; the uninstaller meets what the libraries have put there
 AllowSkipFiles off
 SetOverwrite on
 BrandingText "${PRODUCT} ${VERSION}"

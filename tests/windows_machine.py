@@ -15,7 +15,7 @@ LONGEST = 240  # seconds that anything may take on a machine under load
 KEY = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Uninstall\SLMStudio"
 BUSY = 4  # the status of a program that found another at work; of a killed one it is still told for a moment
 
-# Writes down how it was started, and runs on while a file `hold` lies beside it.
+# Writes down how it was started, and runs on while there is a file C:\hold.
 FAKE_PYTHON = r"""
 Target amd64-unicode
 OutFile "${OUTFILE}"
@@ -27,7 +27,7 @@ Section
   FileClose $0
   Rename "$EXEDIR\started.part" "$EXEDIR\started.txt"
   again:
-  IfFileExists "$EXEDIR\hold" 0 done
+  IfFileExists "C:\hold" 0 done
   Sleep 100
   Goto again
   done:
@@ -67,6 +67,7 @@ class Machine:
         self.local = self.user / "AppData" / "Local"
         self.start_menu = self.user / "AppData/Roaming/Microsoft/Windows/Start Menu/Programs/SLM Studio.lnk"
         self.desktop = self.user / "Desktop" / "SLM Studio.lnk"
+        self.hold = self.drive / "hold"  # while it is there, started fake Pythons run on
         self.fresh = {path.name for path in self.drive.iterdir()}
         shutil.copyfile(self.prefix / "user.reg", folder / "user.reg")
         self.fake_python = folder / "pythonw.exe"
@@ -91,7 +92,7 @@ class Machine:
         for path in [*(self.drive / name for name in {path.name for path in self.drive.iterdir()} - self.fresh),
                      self.local / "Programs", self.local / "slmstudio"]:
             shutil.rmtree(path, ignore_errors=True)
-        for path in (self.start_menu, self.desktop):
+        for path in (self.start_menu, self.desktop, self.hold):
             path.unlink(missing_ok=True)
 
     def start(self, program: str | Path, *words: str, **variables: str) -> subprocess.Popen[bytes]:

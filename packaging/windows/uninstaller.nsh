@@ -80,9 +80,7 @@ Section Uninstall
   RMDir /r "$INSTDIR\app.old"
   RMDir /r "$INSTDIR\app.new"
   Call un.RemoveApplication
-  RMDir /r "$INSTDIR\environment"
-  RMDir /r "$INSTDIR\python"
-  RMDir /r "$INSTDIR\cache"
+  Call un.RemoveLibraries
   !insertmacro DeleteNew
   Delete "$INSTDIR\uv.exe"
   Delete "$INSTDIR\uv-LICENSE.txt"
@@ -105,6 +103,23 @@ Section Uninstall
     DetailPrint "What is not ${PRODUCT}'s was left in $INSTDIR"
   ${EndIf}
 SectionEnd
+
+; The folders that the set-up fills. Some scanners hold a file open for a while, and what is large is not left behind
+; with the word that all was removed.
+Function un.RemoveLibraries
+  again:
+  RMDir /r "$INSTDIR\environment"
+  RMDir /r "$INSTDIR\python"
+  RMDir /r "$INSTDIR\cache"
+  ${If} ${FileExists} "$INSTDIR\environment\*.*"
+  ${OrIf} ${FileExists} "$INSTDIR\python\*.*"
+  ${OrIf} ${FileExists} "$INSTDIR\cache\*.*"
+    MessageBox MB_RETRYCANCEL|MB_ICONEXCLAMATION "A program holds files in $INSTDIR open. Close it, then press Retry; \
+      or press Cancel and remove ${PRODUCT} again later." /SD IDCANCEL IDRETRY again
+    SetErrorLevel ${STATUS_RUNNING}
+    Quit
+  ${EndIf}
+FunctionEnd
 
 ; Delete what app\manifest.sha256 names, what Python has compiled of it, and the folders that are empty then.
 Function un.RemoveApplication

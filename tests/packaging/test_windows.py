@@ -11,7 +11,7 @@ from pathlib import Path
 import build_app
 import build_windows
 import pytest
-from windows_machine import Machine, NoMachine, damage, wait_for
+from windows_machine import LONGEST, Machine, NoMachine, damage, wait_for
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 
@@ -187,8 +187,7 @@ def test_an_upgrade_keeps_data_and_environment_and_waits_for_a_program_that_runs
     make_older(place)
     machine.desktop.unlink()
     started = plant_environment(machine, place)
-    hold = started.with_name("hold")
-    hold.touch()
+    machine.hold.touch()
     assert machine.run_when_free(place / "SLMStudio.exe", "/S") == 0
     assert wait_for(started.exists)
     assert install(machine, setup, SPACES) == RUNNING
@@ -196,7 +195,7 @@ def test_an_upgrade_keeps_data_and_environment_and_waits_for_a_program_that_runs
     assert is_older(place) and damage(place / "app") == []
     assert machine.entry() != {}
 
-    hold.unlink()
+    machine.hold.unlink()
     assert wait_for(lambda: install(machine, setup, SPACES) == 0)
     check_whole(place)
     assert not is_older(place)
@@ -248,6 +247,24 @@ def test_a_removal_that_was_killed_is_finished_by_the_next_or_repaired_by_the_in
     assert machine.entry() == {}
     assert not machine.start_menu.exists() and not machine.desktop.exists()
     assert kept(data)
+
+
+def test_a_removal_that_cannot_delete_everything_says_so_and_can_be_repeated(machine: Machine, setup: Path) -> None:
+    place = installed(machine, setup, SPACES)
+    tool = place / "environment" / "Lib" / "tool.exe"
+    tool.parent.mkdir(parents=True)
+    shutil.copyfile(machine.fake_python, tool)
+    machine.hold.touch()
+    running = machine.start(tool)
+    assert wait_for(tool.with_name("started.txt").exists)
+    assert machine.run_when_free(place / "Uninstall.exe", "/S", *IN_PLACE) == RUNNING
+    assert machine.entry() != {}
+
+    machine.hold.unlink()
+    assert running.wait(LONGEST) == 0
+    assert machine.run_when_free(place / "Uninstall.exe", "/S") == 0
+    assert wait_for(lambda: not place.exists())
+    assert machine.entry() == {}
 
 
 def kill_in(process: subprocess.Popen[bytes], seconds: float) -> bool:
