@@ -50,6 +50,8 @@ KINDS = {
     "queue": Kind(),
     "chat": Kind(2),
     "vote": Kind(),  # each line of votes.jsonl
+    "benchmark": Kind(key="protocol"),  # benchmarks/NAME.json
+    "data set": Kind(key="protocol", of_folder=True),  # source.json of a benchmark's data
     "import": Kind(of_folder=True),  # what a model folder was made of
 }
 

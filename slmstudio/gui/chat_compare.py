@@ -114,9 +114,8 @@ class Comparison(QObject):
             vote = Vote(time.time(), tuple(Answer(votes.voted_model(*model), asked, text)
                                            for model, asked, text in answers), seed, order, verdict, best, True,
                         settings)
-            known, _ = votes.read()  # before anything is added to a file that a newer program writes
             votes.add(vote)
-            return vote, tally.tallies([*known, vote])
+            return vote, tally.tallies(votes.read()[0])
 
         run_task(self, keep, self._kept, partial(self._not_kept, seed))
 

@@ -19,6 +19,9 @@ from slmstudio.core.run import config as run_config
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.settings import Settings
 
+MODEL = votes.VotedModel("a", "/a.gguf", 1, "00")
+VOTE = votes.Vote(1.0, (votes.Answer(MODEL, (), "A"), votes.Answer(MODEL, (), "B")), 1, (0, 1), votes.ALL_GOOD, None,
+                  True)
 NEWER = {kind: {known.key: known.format + 1} for kind, known in formats.KINDS.items()}
 
 
@@ -173,6 +176,7 @@ READERS = {
     "scores": (evaluation_of, evaluations.read_evaluations),
     "queue": (lambda run: put(queue.queue_file(), {"runs": [], **NEWER["queue"]}), queue.add),
     "vote": (lambda run: newer_line(paths.votes_file(), "vote"), lambda run: votes.read()),
+    "vote, added": (lambda run: newer_line(paths.votes_file(), "vote"), lambda run: votes.add(VOTE)),
 }
 
 

@@ -158,9 +158,11 @@ def add(vote: Vote, path: Path | None = None) -> None:
     """Append a vote to the user's votes, or to the file `path`. A kill can lose the last one, no other.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it cannot be written, or a newer program wrote in the file.
     """
     path = path or paths.votes_file()
+    if path.is_file():
+        read(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         files.append_line(path, vote.to_dict())

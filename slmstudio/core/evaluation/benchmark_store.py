@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, paths
+from slmstudio.core import files, formats, paths
 from slmstudio.core.errors import UserError
 
-PROTOCOL = 1
 SOURCE = "source.json"
 DATA = "data"
 
@@ -90,14 +89,17 @@ def find(name: str) -> Fetched | None:
 def _record(name: str) -> dict[str, Any] | None:
     if not re.fullmatch(r"[\w.-]+", name):
         return None
-    found = files.read_json(paths.benchmarks_dir() / f"{name}.json")
+    found = formats.read("benchmark", paths.benchmarks_dir() / f"{name}.json")
     return found if found is not None and isinstance(found.get("tasks"), dict) and found["tasks"] else None
 
 
 def _as_a_part(name: str) -> dict[str, str]:
     place = paths.benchmarks_dir()
     for path in sorted(place.glob("*.json")) if place.is_dir() else ():
-        record = _record(path.stem)
+        try:
+            record = _record(path.stem)
+        except UserError:
+            continue  # it is told of when it is asked for itself
         if record and name in record["tasks"]:
             return {name: record["tasks"][name]}
     return {}
@@ -111,7 +113,7 @@ def read_data_set(folder: Path, hashes: bool = False) -> DataSet:
     Raises:
         UserError: it is gone or not whole any more.
     """
-    source = files.read_json(folder / SOURCE)
+    source = formats.read("data set", folder / SOURCE)
     if source is None:
         raise not_whole(folder, "Its folder is gone, or has no source.json.")
     splits = {}
@@ -152,14 +154,14 @@ def write_source(folder: Path, dataset: str, part: str, revision: str, rows: Map
         splits[split] = {"file": path.name, "rows": count, "bytes": path.stat().st_size,
                          "sha256": files.sha256_of(path)}
     files.write_atomically(folder / SOURCE, files.dump_pretty({
-        "protocol": PROTOCOL, "dataset": dataset, "part": part, "revision": revision, "licence": licence,
+        **formats.stamp("data set"), "dataset": dataset, "part": part, "revision": revision, "licence": licence,
         "splits": splits}))
 
 
 def write_record(name: str, tasks: Mapping[str, str]) -> None:
     """Say that all data of a benchmark are there."""
     files.write_atomically(paths.benchmarks_dir() / f"{name}.json", files.dump_pretty(
-        {"protocol": PROTOCOL, "name": name, "tasks": dict(tasks)}))
+        {**formats.stamp("benchmark"), "name": name, "tasks": dict(tasks)}))
 
 
 def missing(name: str) -> UserError:
