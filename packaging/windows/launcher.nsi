@@ -55,7 +55,13 @@ SectionEnd
 
 Function .onInit
   StrCpy $INSTDIR $EXEDIR
-  !insertmacro TakeLock
+  ${For} $R0 1 30 ; another launcher, of a second double-click, holds it for a moment only
+    !insertmacro TakeLock
+    ${If} $Lock <> 0
+      ${Break}
+    ${EndIf}
+    Sleep 100
+  ${Next}
   ${If} $Lock = 0
     MessageBox MB_ICONEXCLAMATION "${PRODUCT} is being installed or removed just now. Start it when that has ended." \
       /SD IDOK
