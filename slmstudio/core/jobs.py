@@ -262,6 +262,14 @@ class Job:
         if self._process is not None:
             self._process.wait(timeout=5)
 
+    def advice(self) -> str:
+        """How its work is taken up again after it ended badly."""
+        return job_advice.go_on(self._kind(), self.folder)
+
+    def _kind(self) -> str:
+        return str((files.read_json(self.folder / RUN) or files.read_json(self.folder / REQUEST) or {}).get(
+            "kind", "train"))
+
     def log_tail(self, characters: int = 4000) -> str:
         """The end of what the process printed."""
         try:
@@ -288,16 +296,14 @@ class Job:
     def _cause_of_death(self) -> UserError:
         state = files.read_json(self.folder / PROCESS) or {}
         code = self._reap()
-        kind = str((files.read_json(self.folder / RUN) or files.read_json(self.folder / REQUEST) or {}).get(
-            "kind", "train"))
-        remedy = job_advice.go_on(kind, self.folder)
+        remedy = self.advice()
         if state.get("boot_id") != boot_id():
             return UserError("The machine was restarted while this ran.", "A power cut or a reboot ended it.", remedy)
         if _oom_kills() > state.get("oom_kills", 0):
             return UserError(
                 "The system ended the worker because memory ran out.",
                 "More memory was needed than the machine has.",
-                f"{job_advice.need_less(kind)} {remedy}",
+                f"{job_advice.need_less(self._kind())} {remedy}",
             )
         if code is not None and code < 0:
             import signal

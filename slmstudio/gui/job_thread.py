@@ -214,5 +214,5 @@ class JobThread(QThread):
         else:
             error = UserError("The worker did not end by itself and was ended.",
                               "It was asked to stop and gave no answer in time, or you did not want to wait.",
-                              "What was saved is kept. Resume goes on from the last checkpoint.")
+                              self.job.advice())
             jobs.write_outcome(self.job.folder, Outcome("failed", error.to_dict()))
