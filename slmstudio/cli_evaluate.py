@@ -16,8 +16,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the
 RUBRIC = "The better answer is right, complete and short, and is written in the language of the question."
 TOKENS = 256
 MOST_WARNINGS = 20
-TOLD = ("test_problems", "benchmark_data", "judge_unreadable")
-"""Warnings of the worker that are printed before it starts, by the line, or after it, with the scores."""
+TOLD_AFTER = ("judge_unreadable",)
+TOLD_BEFORE = ("test_problems", "benchmark_data")
+"""Warnings of the worker that are told with the scores; and those that were told, by the line, before it started."""
 
 
 @app.command()
@@ -52,8 +53,9 @@ def evaluate(
     """
     from slmstudio.core.evaluation.request_models import model_at, with_own_name
 
-    found = _job_of(run_or_model)
+    found, told = _job_of(run_or_model), TOLD_AFTER
     if found is None:
+        told += TOLD_BEFORE
         request, run = _request(run_or_model, exports)
         for name in against or []:
             request["models"].append(with_own_name(model_at(name), [model["name"] for model in request["models"]]))
@@ -69,7 +71,7 @@ def evaluate(
     asked = found.request()
     if any((model or {}).get("gguf") for model in (*asked["models"], asked.get("judge"))):
         llama.need()
-    return _carry_out(found, as_json)
+    return _carry_out(found, told, as_json)
 
 
 def _job_of(text: str) -> jobs.Job | None:
@@ -133,7 +135,7 @@ def print_warning(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr)
 
 
-def _carry_out(job: jobs.Job, as_json: bool) -> int:
+def _carry_out(job: jobs.Job, told: tuple[str, ...], as_json: bool) -> int:
     import time
 
     since = time.time()
@@ -141,7 +143,7 @@ def _carry_out(job: jobs.Job, as_json: bool) -> int:
     if outcome is None or not outcome.was_successful():
         if not job.is_alive():
             job.start()
-        with Follower(since, TOLD, "answers that are written are kept") as follower:
+        with Follower(since, told, "answers that are written are kept") as follower:
             outcome = follower.follow(job, "evaluate")
     if not outcome.was_successful():
         return _print_failure(job, outcome, as_json)

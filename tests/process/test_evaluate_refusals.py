@@ -142,3 +142,12 @@ def test_a_hundred_thousand_rows_are_read_and_can_be_given_up(tiny_model, tmp_pa
            f"{place}" in said
     outcome = jobs.Job(place).outcome()
     assert outcome is not None and outcome.state == "cancelled"
+
+
+def test_what_was_told_before_the_worker_began_is_not_told_again(capsys):
+    from slmstudio.cli_progress import Follower
+
+    with Follower(told=("benchmark_data",)) as follower:
+        for code in ("benchmark_data", "rows_skipped"):
+            follower.on_event("evaluate", {"type": "warning", "code": code, "message": f"of {code}"})
+    assert capsys.readouterr().err == "warning: of rows_skipped\n"

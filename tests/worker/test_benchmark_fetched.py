@@ -69,7 +69,8 @@ def hub_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, b
 def hub(hub_files, studio_home, monkeypatch):
     with hub_server.serving(dict(hub_files)) as found:
         monkeypatch.setenv("HF_ENDPOINT", found.url)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "127.0.0.1")
         yield found
 
 
@@ -147,6 +148,7 @@ def test_what_fails_is_a_sentence_and_nothing_half_is_kept(hub, studio_home, tmp
     assert "arc_easy" in caught.value.why
 
 
+@pytest.mark.timeout(240)
 def test_cancel_ends_a_download_in_the_middle(hub, tmp_path):
     hub.mode = "stall"
     job = gguf_models.context(tmp_path / "job", kind="fetch_benchmark", name="arc_easy")
