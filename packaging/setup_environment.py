@@ -146,7 +146,7 @@ class SetUp:
 
     def _steps(self) -> list[tuple[tuple[str, ...], str, str, Callable[[], str]]]:
         """Stamps, title, notice and work of those that put something into the environment."""
-        size = "about 2.7 GB" if self.bootstrap.has_nvidia_driver() else "about 0.2 GB, 2.7 GB with NVIDIA's libraries"
+        size = "about 2.7 GB" if self.bootstrap.has_nvidia_driver() else "0.2 to 2.7 GB"
         notices = ("", "", "") if self.wheels.offline else (
             size, "about 0.4 GB", "" if self.llama.has_wheel() else f"a wheel, or {COMPILING}")
         return [
