@@ -33,7 +33,10 @@ def require(folder: Path) -> None:
     Raises:
         UserError: there is no room to speak of.
     """
-    left = free(folder)
+    try:
+        left = free(folder)
+    except OSError:
+        return  # what is wrong there shows when it is written to
     if left < LEAST:
         raise UserError(f"The disk is full: {words.format_bytes(left)} are left where {folder} lies.",
                         "What would be done there could not be written down.", "Free some room and start again.")
