@@ -65,8 +65,9 @@ class ScoresView(QWidget):
             "were never learned, and compares the answers."), "muted", wrap=True)
         self.banner = ErrorBanner(closable=False)
         self.banner.setObjectName("scores_banner")
-        self.cut_off = text_label(self.tr("It was ended before every row was answered, so it has no scores yet."),
-                                  "muted", wrap=True)
+        self.cut_off = text_label(self.tr(
+            "It was ended before every row was answered, so it has no scores yet. What was answered is kept."),
+            "muted", wrap=True)
         self.resume = SecondaryButton(self.tr("Go on"), self.tr("Go on where it ended; what was answered is kept."))
         self.resume.setObjectName("evaluation_go_on")
         self.resume.clicked.connect(lambda: self.go_on.emit(self.current()))
