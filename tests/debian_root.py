@@ -17,7 +17,7 @@ PRIVATE = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
 ENTER = 'mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" && exec chroot "$@"'
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 PACKAGES_SECONDS = 300
 
 
@@ -85,10 +85,13 @@ class DebianRoot:
             text = file.read_text("utf-8", "replace")
             if "Acquire" in text and "IndexTargets" not in text:  # the latter: lists that other tools ask for
                 shutil.copy(file, self.folder / "etc/apt/apt.conf.d")
-        for name in ("etc/resolv.conf", "etc/hosts", CERTIFICATES):
+        for name in ("etc/resolv.conf", "etc/hosts"):
             if Path("/", name).exists():
-                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(Path("/", name), self.folder / name)
+        if CERTIFICATES.exists():  # a place of their own: inside, a package makes a file of its own of these
+            shutil.copy(CERTIFICATES, self.folder / "etc/machine.crt")
+            (self.folder / "etc/apt/apt.conf.d/99certificates").write_text(
+                'Acquire::https::CAInfo "/etc/machine.crt";\n', "utf-8")
         # Nothing here has to survive a power cut.
         (self.folder / "etc/dpkg/dpkg.cfg.d/fast").write_text("force-unsafe-io\n", "utf-8")
 
