@@ -105,9 +105,14 @@ class DebianRoot:
         return [*PRIVATE, "sh", "-c", ENTER, "enter", str(self.folder), *inside]
 
     def run(self, line: str, user: str = "root", **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a line of shell inside to its end."""
-        return subprocess.run(self.command(line, user, **environment), stdin=subprocess.DEVNULL, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PACKAGES_SECONDS, check=False)
+        """Run a line of shell inside to its end; one that takes too long is ended, with status 124."""
+        command = self.command(line, user, **environment)
+        try:
+            return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                  text=True, errors="replace", timeout=PACKAGES_SECONDS, check=False)
+        except subprocess.TimeoutExpired as late:
+            said = late.stdout.decode("utf-8", "replace") if isinstance(late.stdout, bytes) else late.stdout or ""
+            return subprocess.CompletedProcess(command, 124, said)
 
     def apt(self, words: str) -> str:
         """Run apt-get inside. Returns what it printed.
