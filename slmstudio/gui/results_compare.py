@@ -111,6 +111,9 @@ class ComparePanel(QWidget):
         sets = {test_set(each) for each in scored if each is not None}
         if len(sets) > 1:
             return self.tr("Tested on different rows: these scores do not compare.")
+        if len({asked_how(each) for each in scored if each is not None}) > 1:
+            return self.tr("The same rows, but not asked in the same way: answers of another length, or another system "
+                           "prompt.")
         text = self.tr("All tested on the same rows. 95 % intervals.")
         return text if not missing else self.tr("{count} of them were not evaluated yet. 95 % intervals.").format(
             count=missing)
@@ -140,7 +143,13 @@ class ComparePanel(QWidget):
 def test_set(evaluation: Evaluation) -> tuple[Any, ...]:
     """What tells one test set from another: its content, and how much of it was asked."""
     test = (evaluation.scores or {}).get("test") or {}
-    return test.get("sha256"), test.get("rows"), evaluation.request.get("seed")
+    drawn = evaluation.request.get("limit") is not None
+    return test.get("sha256"), test.get("rows"), evaluation.request.get("seed") if drawn else None
+
+
+def asked_how(evaluation: Evaluation) -> tuple[Any, ...]:
+    """What changes the answers to the same rows."""
+    return evaluation.request.get("max_new_tokens"), evaluation.request.get("system")
 
 
 def setting_rows(runs: Sequence[RunFacts]) -> tuple[list[str], list[list[Figure]]]:

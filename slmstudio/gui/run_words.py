@@ -198,4 +198,6 @@ def differences(first: dict[str, Any], second: dict[str, Any]) -> str:
 
 def _short(value: Any) -> str:
     """A value that is shown beside another one: long lists are counted."""
+    if value is None:
+        return "—"
     return tr("{count} entries").format(count=len(value)) if isinstance(value, list) and len(value) > 3 else str(value)

@@ -211,6 +211,21 @@ def test_scores_on_other_rows_are_not_compared_in_silence(qtbot, tab, make_run):
     assert "do not compare" in tab.compare.hint.text()
 
 
+@pytest.mark.parametrize(("request_of_one", "said"), [
+    ({"seed": 7}, "All tested on the same rows"), ({"max_new_tokens": 256}, "not asked in the same way"),
+    ({"seed": 7, "limit": 20}, "do not compare")])
+def test_scores_compare_where_the_same_was_asked(qtbot, tab, make_run, tmp_path, request_of_one, said):
+    """A seed that drew nothing makes no difference; how long answers may be does."""
+    one = make_run("one")
+    evaluated_runs.write(one, count=20)
+    evaluated_runs.write(make_run("two"), count=20, **{"test": str(one / "tests.jsonl"), **request_of_one})
+    show(qtbot, tab, 2)
+    tab.table.selectAll()
+    qtbot.waitUntil(lambda: len(tab.compare._runs) == 2, timeout=60_000)
+    tab.compare.tabs.set_current(SCORES + 1)
+    assert said in tab.compare.hint.text()
+
+
 # -- scores ------------------------------------------------------------------------------------------------------
 
 
