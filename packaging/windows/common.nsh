@@ -88,6 +88,7 @@ Var Lock
     Push $R0
     Push $R1
     Push $R2
+    Push $R3
     StrCpy $R2 0
     !insertmacro AddInUse "$INSTDIR\environment\Scripts\pythonw.exe"
     !insertmacro AddInUse "$INSTDIR\environment\Scripts\python.exe"
@@ -101,6 +102,7 @@ Var Lock
     ${Loop}
     FindClose $R0
     StrCpy $R0 $R2
+    Pop $R3
     Pop $R2
     Pop $R1
     Exch $R0
@@ -109,8 +111,8 @@ Var Lock
 
 !macro AddInUse PATH
   !insertmacro FileInUse "${PATH}"
-  Pop $R0
-  IntOp $R2 $R2 | $R0
+  Pop $R3
+  IntOp $R2 $R2 | $R3
 !macroend
 
 ; Put $INSTDIR\NAME.new in the place of NAME, in one step.

@@ -136,7 +136,7 @@ def test_installed_silently_it_is_whole_and_listed_and_removed_it_leaves_the_dat
         path.write_text("a stranger's")
     assert machine.run_when_free(place / "Uninstall.exe", "/S") == 0
     assert wait_for(lambda: not (place / "slmstudio-folder.txt").exists())  # a copy of it works on; this goes last
-    assert {path for path in place.rglob("*") if path.is_file()} == strangers
+    assert set(place.rglob("*")) == {*strangers, place / "app", place / "app" / "slmstudio"}
     assert not machine.start_menu.exists() and not machine.desktop.exists()
     assert machine.entry() == {}
     assert kept(data)
@@ -317,9 +317,12 @@ def test_the_launcher_without_a_network_says_so_retries_and_closes_and_takes_a_p
     own = place / "python" / "cpython-3.12-windows-x86_64-none" / "pythonw.exe"
     own.parent.mkdir(parents=True)
     shutil.copyfile(machine.fake_python, own)
+    machine.hold.touch()
     assert machine.run_when_free(place / "SLMStudio.exe", "/S") == 0
     assert wait_for(own.with_name("started.txt").exists)  # the environment's own could not make the environment anew
     assert not started.exists()
+    assert install(machine, setup, DEVANAGARI) == RUNNING
+    machine.hold.unlink()
 
     nowhere = machine.run_when_free(place / "SLMStudio.exe", "/S", SLMSTUDIO_PYTHON=r"C:\nowhere\python.exe")
     assert nowhere == 2
