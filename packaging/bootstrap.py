@@ -184,7 +184,8 @@ def is_ready(with_tests: bool) -> bool:
 
 
 def how_to_open() -> str:
-    command = os.path.join(SCRIPTS, "slmstudio")
+    # A package for the system brings the command itself.
+    command = "slmstudio" if installed().get("how") == "deb" else os.path.join(SCRIPTS, "slmstudio")
     if has_screen():
         return "Open it with: " + command
     return "There is no screen here, so no window opens. In the terminal: {} quickstart --out FOLDER".format(command)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from pytestqt.qtbot import QtBot
 
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -22,6 +25,21 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 # A machine under load is slow at making examples too, which says nothing of what is tested.
 hypothesis_settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("any machine")
+PATIENCE = 60_000
+"""Milliseconds that a test waits at least before it says that something did not come: pytest-qt's five seconds fail on
+a machine that is busy with other things."""
+
+
+def _patient(wait: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(wait)
+    def with_patience(*arguments: Any, timeout: int = PATIENCE, **options: Any) -> Any:
+        return wait(*arguments, timeout=max(timeout, PATIENCE), **options)
+
+    return with_patience
+
+
+for _name in ("waitUntil", "waitSignal", "waitSignals", "waitCallback", "waitExposed", "waitActive"):
+    setattr(QtBot, _name, _patient(getattr(QtBot, _name)))
 
 
 @pytest.fixture
