@@ -73,7 +73,7 @@ def main(arguments: "list[str]") -> int:
         return 0 if command in ("-h", "--help") else 2
     sentence = too_old(sys.version_info[:3])
     if sentence:
-        print(sentence, file=sys.stderr)
+        tell(sentence)
         return 2
     if command == "command":
         return run_command(words)
@@ -95,6 +95,16 @@ def main(arguments: "list[str]") -> int:
         print("SLM Studio is set up. " + how_to_open())
         return 0
     return open_window(words if command == "start" else [])
+
+
+def tell(sentence: str) -> None:
+    """Say what the person has to do first: in the terminal, or in a box where Windows gives none to a double-click."""
+    if sys.platform == "win32" and sys.stderr is None:
+        import ctypes
+
+        ctypes.windll.user32.MessageBoxW(None, sentence, "SLM Studio", 0x10)
+    else:
+        print(sentence, file=sys.stderr)
 
 
 def too_old(version: "tuple[int, ...]") -> str:

@@ -30,7 +30,7 @@ class Terminal:
     """One line a step, for people."""
 
     def __init__(self) -> None:
-        self._head, self._live = "", sys.stdout.isatty()
+        self._head, self._live = "", bool(sys.stdout and sys.stdout.isatty())
 
     def plan(self, steps: Sequence[str], log: Path) -> None:
         pass

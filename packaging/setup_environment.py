@@ -39,7 +39,7 @@ def set_up(bootstrap: ModuleType, with_tests: bool, as_json: bool = False) -> in
         with_tests: also what lint and tests need.
         as_json: tell the progress in JSON lines.
     """
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # Windows gives a double-click neither
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     before = signal.signal(signal.SIGTERM, _interrupt)
     if as_json and os.name == "nt":

@@ -148,8 +148,6 @@ Function un.RemoveApplication
   FileClose $0
   Call un.RemoveIfEmpty
   Delete "$INSTDIR\app\manifest.sha256"
-  RMDir /r "$INSTDIR\app\slmstudio.egg-info" ; left by installing the program into its environment
-  RMDir /r "$INSTDIR\app\build"
   RMDir "$INSTDIR\app"
 FunctionEnd
 
