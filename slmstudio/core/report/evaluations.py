@@ -9,6 +9,7 @@ from typing import Any
 
 from slmstudio.core import formats, jobs
 from slmstudio.core.evaluation.metrics import METRICS
+from slmstudio.core.evaluation.score_table import LEARNED, NEW
 from slmstudio.core.report import shapes
 from slmstudio.core.report.text import Table, exact, finite
 
@@ -171,10 +172,11 @@ def score_table(evaluation: Evaluation) -> Table:
 
 
 def group_table(evaluation: Evaluation, key: str, title: str) -> Table | None:
-    """By "by_category" or "by_language": the score to judge by, or where a group lacks it, the first it has.
+    """By "by_category", "by_language" or "by_training": the score to judge by, else the first that a group has.
 
-    None where the rows are not tagged.
+    None where the rows are not tagged, or none was learned.
     """
+    learned = {LEARNED: "yes", NEW: "no"} if key == "by_training" else {}
     models = evaluation.models
     rows: list[tuple[Any, ...]] = []
     for group in dict.fromkeys(group for model in models for group in model.get(key) or {}):
@@ -183,8 +185,8 @@ def group_table(evaluation: Evaluation, key: str, title: str) -> Table | None:
         if present and present[0]:
             metric = present[0]
             count = next((one[metric].get("rows") for one in found if isinstance(one.get(metric), dict)), None)
-            rows.append((group, metric_name(metric), *(_stacked(one.get(metric), metric) for one in found),
-                         exact(count)))
+            rows.append((learned.get(group, group), metric_name(metric),
+                         *(_stacked(one.get(metric), metric) for one in found), exact(count)))
     names = [str(model.get("name")) for model in models]
     return Table((title, "Score", *names, "Rows"), "ww" + "s" * len(names) + "r", rows) if rows else None
 

@@ -118,7 +118,8 @@ def _evaluations(facts: Facts) -> list[dict[str, Any]]:
                           for one in each.main_comparisons if one.get("sentence")],
             "remarks": each.scores.get("remarks") or [],
             "groups": [table for table in (scores.group_table(each, "by_category", "Category"),
-                                           scores.group_table(each, "by_language", "Language")) if table],
+                                           scores.group_table(each, "by_language", "Language"),
+                                           scores.group_table(each, "by_training", "Learned")) if table],
             "judge": _judge(judge) if judge else None,
         })
     return found

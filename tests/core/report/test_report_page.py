@@ -44,6 +44,16 @@ def test_a_benchmark_alone_and_beside_a_test_set(tmp_path, page):
     assert '<li class="bad">What MMLU says.</li>' in shown.html and "52.4 49.2 to 55.6" in shown.text
 
 
+def test_scores_of_learned_and_of_new_rows_stand_apart(tmp_path, page):
+    run = finished(tmp_path)
+    found = scores()
+    for model in found["models"]:
+        model["by_training"] = {"learned": model["scores"], "new": model["scores"]}
+    run.evaluate(scores=found)
+    text = page(run.folder).text
+    assert "Learned Score base tuned Rows yes chrF++" in text and " no chrF++" in text
+
+
 def test_the_summary_stands_first_in_plain_sentences(tmp_path, page):
     run = finished(tmp_path)
     run.export(parity=parity())
