@@ -24,7 +24,6 @@ OLDEST_PYTHON = (3, 11)
 RECIPE = 2  # raise it when a step does something else with the same requirements
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FIRST_RUN = "my-first-run"  # in the current folder
-NOT_SET_UP = "SLM Studio is not set up yet. Run: slmstudio setup"
 
 
 def installed() -> "dict[str, str]":
@@ -61,6 +60,7 @@ SCRIPTS = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin")
 PYTHON = os.path.join(SCRIPTS, "python.exe" if os.name == "nt" else "python")
 STAMPS = os.path.join(VENV, "bootstrap.json")
 NO_CHAT = os.path.join(VENV, "chat-engine.txt")  # why llama.cpp is missing; the program shows it
+NO_CARD = os.path.join(VENV, "graphics-card.txt")  # why PyTorch cannot use the card that is there
 
 
 def main(arguments: "list[str]") -> int:
@@ -82,7 +82,7 @@ def main(arguments: "list[str]") -> int:
 
         return setup_window.main(sys.modules[__name__], words)
     with_tests = command == "test"
-    again = command == "setup" and os.path.exists(NO_CHAT)
+    again = command == "setup" and (os.path.exists(NO_CHAT) or os.path.exists(NO_CARD))
     if "--json" in words or again or not is_ready(with_tests):
         import setup_environment
 
@@ -201,6 +201,14 @@ def how_to_open() -> str:
     return "There is no screen here, so no window opens. In the terminal: {} quickstart --out FOLDER".format(command)
 
 
+def how_to_set_up() -> str:
+    """The command that sets up what is missing; core/llama.py says the same."""
+    how = installed().get("how")
+    if how == "deb":
+        return "slmstudio setup"
+    return '"{}" setup'.format(os.path.join(SCRIPTS, "slmstudio")) if how else "python3 packaging/bootstrap.py setup"
+
+
 def has_screen() -> bool:
     names = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     return not sys.platform.startswith("linux") or any(os.environ.get(name) for name in names)
@@ -232,7 +240,7 @@ def open_window(words: "list[str]") -> int:
 def run_command(words: "list[str]") -> int:
     """A command of the program in the terminal. Setting up again is the bootstrap's own."""
     if not is_ready(False):
-        print(NOT_SET_UP, file=sys.stderr)
+        print("SLM Studio is not set up yet. Run: " + how_to_set_up(), file=sys.stderr)
         return 2
     return become(words)
 

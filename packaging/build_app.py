@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -50,7 +51,7 @@ def wheels_of_source(target: Path) -> None:
     """Make the wheels that the index lacks, so that nobody's set-up has to build a package from its source."""
     lines = (ROOT / "packaging" / "requirements.txt").read_text("utf-8").splitlines()
     pins = [line.split(" ")[0] for line in lines if line.split("==")[0].replace("-", "_") in SOURCE_ONLY]
-    run([sys.executable, "-m", "pip", "wheel", "--disable-pip-version-check", "--no-deps", "--wheel-dir", str(target),
+    run([*pip(), "wheel", "--disable-pip-version-check", "--no-deps", "--wheel-dir", str(target),
          *pins])
 
 
@@ -66,6 +67,14 @@ def digest(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def pip() -> list[str]:
+    """The command of pip; Debian's Python has it as a package of its own."""
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip"]
+    need({"pip3": "python3-pip"})
+    return ["pip3"]
 
 
 def need(tools: dict[str, str]) -> None:

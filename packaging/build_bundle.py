@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import build_app
@@ -66,12 +65,12 @@ def _llama(wheels: Path, pin: str) -> None:
         _pip("download", wheels, "--no-deps", "--no-index", "--find-links", ready, pin)
         return
     environment = {**os.environ, "CMAKE_ARGS": PORTABLE}
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-cache-dir", "--wheel-dir", str(wheels), pin]
+    command = [*build_app.pip(), "wheel", "--no-deps", "--no-cache-dir", "--wheel-dir", str(wheels), pin]
     print("Compiling llama.cpp for any x86-64 with AVX2, about 6 minutes", flush=True)
     if subprocess.run(command, env=environment, check=False).returncode != 0:
         raise SystemExit("llama-cpp-python could not be compiled. Look at what pip says above.")
 
 
 def _pip(action: str, wheels: Path, *arguments: str) -> None:
-    build_app.run([sys.executable, "-m", "pip", action, "--disable-pip-version-check", "--only-binary=:all:",
+    build_app.run([*build_app.pip(), action, "--disable-pip-version-check", "--only-binary=:all:",
                    "--find-links", str(wheels), "--dest", str(wheels), *arguments])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import struct
-import sys
 import tempfile
 import zipfile
 import zlib
@@ -41,11 +39,7 @@ def build(out: Path) -> Path:
 
 def fetch_uv(work: Path) -> Path:
     """uv's wheel for Windows, of the version that sets the environment up elsewhere too."""
-    pip = [sys.executable, "-m", "pip"]
-    if importlib.util.find_spec("pip") is None:
-        build_app.need({"pip3": "python3-pip"})
-        pip = ["pip3"]
-    build_app.run([*pip, "download", "--quiet", "--disable-pip-version-check", "--platform", "win_amd64",
+    build_app.run([*build_app.pip(), "download", "--quiet", "--disable-pip-version-check", "--platform", "win_amd64",
                    "--only-binary=:all:", "--no-deps", "--dest", str(work), UV])
     return next(work.glob("uv-*.whl"))
 

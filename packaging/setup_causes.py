@@ -9,6 +9,8 @@ AGAIN = "Then run the same command again: it goes on where it stopped."
 WEB_PAGE = ("A web page came instead of a package, as from a proxy or a log-in page of the network. Log in to the "
             "network, or set HTTPS_PROXY")
 NOT_IN_FOLDER = "A package is in none of the folders of PIP_FIND_LINKS. Put it there, or unset PIP_NO_INDEX"
+OR_NO_BUILD = ("Where the network is as it should be, the index has no build for this machine and Python "
+               f"{sys.version_info.major}.{sys.version_info.minor}: use another Python, 3.11 to 3.14. ")
 NO_BUILD = ("no matching distribution", "could not find a version")
 # Looked for in the output of a command that failed; the first that is found is told.
 CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -52,10 +54,10 @@ def cause_of(output: str, python: str = "python3") -> str:
     if "(from versions: none)" in lowered:
         # pip reads any page as an index; one that offers nothing at all of a package that exists is none.
         by_folder = os.environ.get("PIP_NO_INDEX", "0") not in ("", "0")
-        return f"{NOT_IN_FOLDER if by_folder else WEB_PAGE}. {AGAIN}"
+        return f"{NOT_IN_FOLDER if by_folder else WEB_PAGE}. {'' if by_folder else OR_NO_BUILD}{AGAIN}"
     if any(sign in lowered for sign in NO_BUILD):
         return (f"The package index offers no build for this machine and Python {sys.version_info.major}."
-                f"{sys.version_info.minor}. Use another Python, 3.11 to 3.13. {AGAIN}")
+                f"{sys.version_info.minor}. Use another Python, 3.11 to 3.14. {AGAIN}")
     return f"The last lines of the log say why. {AGAIN}"
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from setup_console import Console
 from setup_packages import Packages
@@ -39,15 +42,35 @@ def check(bootstrap: ModuleType, packages: Packages, console: Console) -> str:
     """
     if not console.run([packages.python, "-I", "-c", PROBE], packages.environment):
         raise console.failure("The environment was set up, but does not work.")
-    return of_cards(json.loads(console.output().strip().splitlines()[-1]), bootstrap.has_nvidia_driver())
+    found = _answer(console.output())
+    if not found:
+        raise console.failure("The environment was set up, but its check says nothing.")
+    driver, note = bootstrap.has_nvidia_driver(), Path(bootstrap.NO_CARD)
+    said = of_cards(found, driver, bootstrap.how_to_set_up())
+    if driver and (found.get("why") or not found.get("cards")):
+        note.write_text(said + "\n", encoding="utf-8")
+    else:
+        note.unlink(missing_ok=True)
+    return said
 
 
-def of_cards(found: dict[str, object], driver: bool) -> str:
+def _answer(output: str) -> dict[str, Any]:
+    """The probe's own line; a library may say something after it."""
+    for line in reversed(output.splitlines()):
+        with contextlib.suppress(ValueError):
+            found = json.loads(line)
+            if isinstance(found, dict) and "torch" in found:
+                return found
+    return {}
+
+
+def of_cards(found: dict[str, Any], driver: bool, again: str) -> str:
     """What the probe found, in words.
 
     Args:
         found: "torch", "cuda" (the version it was built for, or None), "cards" ([name, bytes] each), "why".
         driver: whether an NVIDIA driver is installed.
+        again: the command that sets up again.
     """
     cards, why = found.get("cards") or [], str(found.get("why") or "")
     build = f"PyTorch {found['torch']}"
@@ -58,7 +81,7 @@ def of_cards(found: dict[str, object], driver: bool) -> str:
         return f"{build} works. No NVIDIA driver was found: training runs on the processor, slowly."
     if not found.get("cuda"):
         return (f"An NVIDIA driver is here, but {build} cannot use the card: it is the build for processors. Update "
-                "the NVIDIA driver, then run: slmstudio setup")
+                f"the NVIDIA driver, connect to the network, then run: {again}")
     return (f"An NVIDIA driver is here, but {build}, built for CUDA {found['cuda']}, cannot use the card"
             f"{': ' + why.rstrip('.') if why else ''}. Update the NVIDIA driver (under WSL2 the one of Windows), "
-            "restart, then run: slmstudio setup")
+            f"restart, then run: {again}")

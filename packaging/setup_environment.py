@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import stat
 import sys
 import threading
 import time
@@ -47,6 +49,7 @@ def set_up(bootstrap: ModuleType, with_tests: bool, as_json: bool = False) -> in
     folder = Path(bootstrap.VENV)
     voice = JsonLines() if as_json else Terminal()
     try:
+        _refuse_foreign(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / LOCK, "a+") as lock:
             _take(lock)
@@ -67,12 +70,24 @@ def set_up(bootstrap: ModuleType, with_tests: bool, as_json: bool = False) -> in
     return status
 
 
+def _refuse_foreign(folder: Path) -> None:
+    """Raises Stop when the folder that a person named holds something else: the environment would take its place."""
+    ours = (LOCK, "bootstrap.json", "pyvenv.cfg")
+    if not os.environ.get("SLMSTUDIO_ENVIRONMENT") or not folder.exists():
+        return
+    if any(folder.iterdir()) and not any((folder / name).exists() for name in ours):
+        raise Stop(f"SLMSTUDIO_ENVIRONMENT names {folder}, which holds other files. Name an empty or a new folder, as "
+                   f"{folder / 'slmstudio-environment'}, then run the same command again.")
+
+
 def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
 def _cancel_by_word() -> None:
-    """Windows has no signal that a window could send: there the word comes on stdin, or its end."""
+    """Windows has no signal that a window could send: there the word comes through a pipe, or the pipe's end."""
+    if sys.stdin is None or not stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode):
+        return
     for line in sys.stdin:
         if line.strip() == "cancel":
             break
@@ -123,21 +138,26 @@ class SetUp:
             remarks += filter(None, [self.wheels.check(),
                                      setup_system.check(self.console, compiler, fresh, self.with_tests)])
         if fresh:
+            self._refuse_at_work()
             with self.console.step("Python environment", self.venv.name):
                 self._make_venv()
         else:
             self.console.skip("Python environment")
-        if self.packages.mend():
-            Path(self.bootstrap.STAMPS).unlink(missing_ok=True)
+        self.packages.mend()
         # What pip and uv are asked for depends on the environment's Python, so the keys come after it.
         keys = self.bootstrap.step_keys(self.with_tests)
         said: list[str] = []
+        # What ended with a remedy is tried again: the person may have followed it.
+        retried = ["llama.cpp"] if self.llama.note.exists() else []
+        retried += ["PyTorch", "Check"] if os.path.exists(self.bootstrap.NO_CARD) else []
         for names, title, note, work in self._steps():
             wanted = {name: keys[name] for name in names if name in keys}
-            again = title == "llama.cpp" and self.llama.note.exists()
+            again = title in retried
             if not again and wanted.items() <= self.bootstrap.read_stamps().items():
                 self.console.skip(title)
                 continue
+            self._refuse_at_work()
+            self._forget({*wanted, "check"})
             with self.console.step(title, note) as remarks:
                 remarks += filter(None, [work()])
             said = remarks if title == "Check" else said
@@ -178,13 +198,32 @@ class SetUp:
 
     def _stamp(self, stamps: dict[str, str]) -> None:
         """Add to the stamps; the file is replaced whole, so that a power cut leaves the old or the new one."""
+        self._write_stamps({**self.bootstrap.read_stamps(), **stamps})
+
+    def _write_stamps(self, stamps: dict[str, str]) -> None:
         path = Path(self.bootstrap.STAMPS)
         part = path.with_suffix(".part")
         with open(part, "w", encoding="utf-8") as file:
-            json.dump({**self.bootstrap.read_stamps(), **stamps}, file, indent=1)
+            json.dump(stamps, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
+
+    def _forget(self, names: set[str]) -> None:
+        """Withdraw the stamps of what is about to change: cut off, it must not look like what was before."""
+        stamps = self.bootstrap.read_stamps()
+        if names & stamps.keys():
+            self._write_stamps({name: key for name, key in stamps.items() if name not in names})
+
+    def _refuse_at_work(self) -> None:
+        """Raises Stop while the program runs in this environment: a training run would lose libraries on the way."""
+        for place in Path("/proc").glob("[0-9]*/cmdline"):  # Windows' installer sees to it there
+            with contextlib.suppress(OSError):
+                words = place.read_bytes().split(b"\0")
+                if words[0].startswith(os.fsencode(self.bootstrap.SCRIPTS)) and any(
+                        word in (b"slmstudio", b"slmstudio.worker") for word in words):
+                    raise Stop("SLM Studio is at work: its window is open, or a run goes on. Close the window, let the "
+                               "run end or stop it; then start it again, and the set-up goes on.")
 
     def _is_sound(self) -> bool:
         """Whether the environment has a Python that runs, is new enough, and has a whole pip."""

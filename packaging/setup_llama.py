@@ -58,6 +58,8 @@ class Llama:
                 return ""
         if needed:
             raise self.console.failure(f"llama.cpp could not be installed. {reason}")
+        # One that does not load would be taken for one that does, until a chat begins.
+        self.packages.pip("uninstall", "--yes", "llama-cpp-python")
         self.note.write_text(reason + "\n", encoding="utf-8")
         return f"left out: chat and GGUF files are switched off. {reason}"
 
@@ -94,7 +96,8 @@ class Llama:
             return "This bundle holds no llama.cpp that runs here. Make the bundle on such a machine again."
         missing = setup_system.missing_compiler()
         if missing and not setup_system.install(self.console, missing):
-            return f"No wheel of it fits this machine, and compiling it needs a C++ compiler. {how_to_get(missing)}"
+            return ("No wheel of it fits this machine, and compiling it needs a C++ compiler. "
+                    + self._how_to_get(missing))
         # What was compiled on another machine, or against other system libraries, is not taken from the cache.
         stale = ["--no-cache-dir", "--force-reinstall"] if self.has_wheel() else []
         if not self.packages.pip("install", "--no-deps", *stale, self.line):
@@ -104,12 +107,11 @@ class Llama:
     def _loads(self) -> bool:
         return self.console.run([self.packages.python, "-I", "-c", LOADS], self.packages.environment)
 
-
-def how_to_get(missing: dict[str, str]) -> str:
-    """How a person gets a compiler, and the chat engine with it."""
-    again = "Then set up again: slmstudio setup"
-    if sys.platform == "win32":
-        return f"Install Visual Studio Build Tools with the C++ workload. {again}"
-    if shutil.which("apt-get"):
-        return f"Run: {setup_system.apt_line(missing.values())}. {again}"
-    return f"Install a C++ compiler and make. {again}"
+    def _how_to_get(self, missing: dict[str, str]) -> str:
+        """How a person gets a compiler, and the chat engine with it."""
+        again = f"Then set up again: {self.packages.bootstrap.how_to_set_up()}"
+        if sys.platform == "win32":
+            return f"Install Visual Studio Build Tools with the C++ workload. {again}"
+        if shutil.which("apt-get"):
+            return f"Run: {setup_system.apt_line(missing.values())}. {again}"
+        return f"Install a C++ compiler and make. {again}"

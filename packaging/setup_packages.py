@@ -33,6 +33,9 @@ class Packages:
                             "PIP_PROGRESS_BAR": "off", "PYTHONUTF8": "1",
                             "CMAKE_BUILD_PARALLEL_LEVEL": os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL")
                             or str(os.cpu_count() or 1), **wheels.environment()}
+        if bootstrap.installed().get("how") == "windows":  # whoever starts it: the uninstaller takes these along
+            cache = Path(bootstrap.ROOT).parent / "cache"
+            self.environment |= {"UV_CACHE_DIR": str(cache), "PIP_CACHE_DIR": str(cache / "pip")}
 
     def pip(self, *arguments: str) -> bool:
         return self.console.run([self.python, "-I", "-m", "pip", *arguments], self.environment)
@@ -50,19 +53,16 @@ class Packages:
         whole = [place for place in self._site_packages().glob("pip-*.dist-info") if is_whole(place)]
         return bool(whole) and self.console.run([self.python, "-I", "-m", "pip", "--version"], self.environment)
 
-    def mend(self) -> bool:
-        """Forget packages that were cut short while they were installed: pip would take them for complete.
-
-        Returns:
-            whether there were any.
-        """
+    def mend(self) -> None:
+        """Forget packages that were cut short while they were installed: pip would take them for complete."""
         folder = self._site_packages()
         for leftover in folder.glob("~*"):  # pip's backups of an upgrade that did not end
             shutil.rmtree(leftover, ignore_errors=True)
         broken = [place for place in folder.glob("*.dist-info") if not is_whole(place)]
+        if broken:  # first, so that a kill in between leaves no stamp of what is not there
+            Path(self.bootstrap.STAMPS).unlink(missing_ok=True)
         for place in broken:
             shutil.rmtree(place)
-        return bool(broken)
 
     def _site_packages(self) -> Path:
         return Path(self.bootstrap.site_packages(self.bootstrap.environment_python()))
@@ -75,12 +75,22 @@ class Packages:
         """
         line = self.bootstrap.requirement("torch")
         constraints = ["--constraint", str(self._pins("constraints.txt", "torch", "llama-cpp-python"))]
-        offered = self.pip("install", "--dry-run", "--no-deps", "--no-index", line)
-        if offered or self.wheels.offline or sys.platform == "darwin" or not self._torch_by_uv(line, constraints):
-            self.install("PyTorch", line, *constraints)
+        driver = self.bootstrap.has_nvidia_driver()
+        # What is installed already must not hide what could be had: a driver may have come since.
+        offered = self.pip("install", "--dry-run", "--ignore-installed", "--no-deps", "--no-index", line)
+        by_pip = offered or self.wheels.offline or sys.platform == "darwin"
+        remarks = []
+        if not by_pip and not self._torch_by_uv(line, constraints):
+            by_pip = True
+            if driver:
+                remarks = ["PyTorch's own index could not be reached, so this is the package index's build"]
+        if by_pip:
+            again = ["--force-reinstall"] if driver and self.version("torch") else []
+            self.install("PyTorch", *again, line, *constraints)
         version = self.version("torch")
-        warned = self.bootstrap.has_nvidia_driver() and "+cpu" in version
-        return f"torch {version}" + (f"; {CPU_TORCH}" if warned else "")
+        if driver and "+cpu" in version:
+            remarks.append(CPU_TORCH)
+        return "; ".join([f"torch {version}", *remarks])
 
     def _torch_by_uv(self, line: str, constraints: list[str]) -> bool:
         """False when the place uv takes torch from does not answer at once."""

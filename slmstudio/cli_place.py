@@ -26,7 +26,7 @@ def place(
     """Show or change where runs, models and chats are kept. Windows that are open must be started again."""
     stays = ""
     if folder is not None or usual:
-        stays = core_place.change(folder or paths.usual_home())
+        stays = core_place.change(folder) if folder is not None else _go_back()
     else:
         core_place.require()
     home = core_place.absolute(paths.home())
@@ -44,6 +44,16 @@ def place(
     for warning in warnings:
         print(f"note: {warning}", file=sys.stderr)
     return 0
+
+
+def _go_back() -> str:
+    """To the system's own place; where the chosen one is not there, without asking for room in the usual one."""
+    try:
+        core_place.require()
+    except UserError:
+        core_place.use_usual()
+        return ""
+    return core_place.change(paths.usual_home())
 
 
 def _free(home: Path) -> int:

@@ -9,6 +9,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
+from slmstudio.core import files
 from slmstudio.core.errors import UserError
 
 NOTE = "chat-engine.txt"
@@ -40,7 +41,11 @@ def need() -> None:
 def setup_command() -> str:
     """What sets up what is missing: of an installed program, or of a checkout."""
     root = Path(__file__).resolve().parent.parent.parent
-    return "slmstudio setup" if (root / "installed.json").is_file() else "python3 packaging/bootstrap.py setup"
+    how = (files.read_json(root / "installed.json") or {}).get("how")
+    if how == "deb":
+        return "slmstudio setup"
+    scripts = Path(sys.prefix) / ("Scripts" if sys.platform == "win32" else "bin")
+    return f'"{scripts / "slmstudio"}" setup' if how else "python3 packaging/bootstrap.py setup"
 
 
 def _reason() -> str:

