@@ -50,6 +50,7 @@ class RowDetail(QWidget):
         self._row: Row | None = None
         self._models = ("base", "tuned")
         self._marking: Task | None = None
+        self._busy = False
         self.question = QTextBrowser()
         self.question.setObjectName("row_question")
         self.question.setProperty("bare", True)
@@ -124,12 +125,20 @@ class RowDetail(QWidget):
         for widget in (self.question, self.legend, self.foot):
             widget.setVisible(not on)
 
+    def set_busy(self, busy: bool) -> None:
+        """Take nothing while a change is at work, whichever row is shown meanwhile: it would be lost."""
+        self._busy = busy
+        self._show_state()
+
+    def _show_state(self) -> None:
+        self.setEnabled(self._row is not None and not self._busy)
+
     # -- showing ---------------------------------------------------------------------------------------------
 
     def show_row(self, row: Row | None, first: str, second: str) -> None:
         """Show a row with the answers of two models; None empties the view."""
         self._row, self._models = row, (first, second)
-        self.setEnabled(row is not None)
+        self._show_state()
         self.reference.end()
         self.trained.setVisible(row is not None and row.trained_on)
         if row is None:

@@ -260,7 +260,9 @@ class RowsPage(Card):
 
     def _show_busy(self, busy: bool) -> None:
         """One change at a time."""
-        self.detail.setEnabled(not busy and self.current() is not None)
+        self.detail.set_busy(busy)
+        for widget in (self.table, self.filters):
+            widget.setEnabled(not busy)
         self.undo.setVisible(self.edits.can_undo())
         if busy:
             self.banner.clear()
