@@ -24,11 +24,13 @@ class RowEdits(QObject):
     Signals:
         busy(bool): a change is being made, or is done.
         done(str, int): what was done, in a sentence, and the id of the row to look at; -1 for none.
+        done_elsewhere: another evaluation was opened meanwhile; it was done in the one before.
         failed(Exception): it could not be done; nothing was changed.
     """
 
     busy = Signal(bool)
     done = Signal(str, int)
+    done_elsewhere = Signal()
     failed = Signal(object)
 
     def __init__(self, parent: QObject | None = None):
@@ -77,26 +79,32 @@ class RowEdits(QObject):
 
         if self.can_undo():
             edit = self._made[-1]
-            self._run(lambda: item_edits.undo(edit), lambda _: self._taken_back(), edit.item)
+            self._run(lambda: item_edits.undo(edit), lambda _: self._taken_back(edit), edit.item)
 
     def _keep(self, edit: ItemEdit, said: str) -> str:
         self._made = [*self._made, edit][-MOST:]
         return said
 
-    def _taken_back(self) -> str:
-        self._made.pop()
+    def _taken_back(self, edit: ItemEdit) -> str:
+        self._made = [each for each in self._made if each is not edit]
         return self.tr("Taken back.")
 
     def _run(self, work: Callable[[], Any], said: Callable[[Any], str], row: int) -> None:
         if self._task is not None:
             return
-        self._task = run_task(self, lambda task: work(), lambda made: self._ended(said(made), row), self._failed)
-        self.busy.emit(True)
+        folder = self._folder
 
-    def _ended(self, said: str, row: int) -> None:
-        self._task = None
-        self.busy.emit(False)
-        self.done.emit(said, row)
+        def ended(made: Any) -> None:
+            self._task = None
+            sentence = said(made) if folder == self._folder else None
+            self.busy.emit(False)
+            if sentence is None:
+                self.done_elsewhere.emit()  # there is no Undo of what is not seen
+            else:
+                self.done.emit(sentence, row)
+
+        self._task = run_task(self, lambda task: work(), ended, self._failed)
+        self.busy.emit(True)
 
     def _failed(self, error: Exception) -> None:
         self._task = None

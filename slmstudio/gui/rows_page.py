@@ -142,6 +142,7 @@ class RowsPage(Card):
         self.detail.remove_wanted.connect(self.edits.remove)
         self.edits.busy.connect(self._show_busy)
         self.edits.done.connect(self._edited)
+        self.edits.done_elsewhere.connect(self.changed)
         self.edits.failed.connect(self.banner.show_error)
         self.undo.clicked.connect(self.edits.undo)
         add_key(self, QKeySequence.StandardKey.Undo, self.edits.undo, inside=True)

@@ -54,3 +54,25 @@ def test_nothing_is_taken_while_a_change_is_at_work(qtbot, page, held):
     held.set()
     qtbot.waitUntil(lambda: len(page.table.rows.shown) == 5, timeout=60_000)
     assert page.detail.isEnabled() and page.table.isEnabled() and page.filters.isEnabled()
+
+
+def test_a_change_that_ends_after_another_evaluation_was_opened_leaves_that_alone(qtbot, page, held, folders):
+    before = (folders[1] / "items.jsonl").read_bytes()
+    page.detail.remove.click()
+    page.open(read_evaluation(folders[1]))
+    with qtbot.waitSignal(page.changed, timeout=60_000):
+        held.set()
+    assert not page.edits.can_undo() and page.undo.isHidden(), "the change was of the other"
+    qtbot.waitUntil(lambda: page._task is None and len(page.table.rows.shown) == 6, timeout=60_000)
+    page.detail.remove.click()
+    qtbot.waitUntil(lambda: page.edits.can_undo() and page._task is None, timeout=60_000)
+    assert len(page.table.rows.shown) == 5
+    held.clear()
+    page.undo.click()
+    page.open(read_evaluation(folders[0]))
+    with qtbot.waitSignal(page.changed, timeout=60_000):
+        held.set()
+    qtbot.waitUntil(lambda: page._task is None and page.detail.isEnabled(), timeout=60_000)
+    assert (folders[1] / "items.jsonl").read_bytes() == before, "taken back there"
+    page.detail.remove.click()  # a change that has ended hinders no other
+    qtbot.waitUntil(page.edits.can_undo, timeout=60_000)
