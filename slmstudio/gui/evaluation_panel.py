@@ -260,8 +260,8 @@ def make_job(run: Path, request: Mapping[str, Any], told: tuple[str, ...] = ()) 
         judge = request["judge"]
         request = {**request, "judge": {**model_at(judge["place"]), "rubric": judge["rubric"]}}
     checked = requests.check(request)
-    known = checked.test.problems if checked.test else ()  # the panel has named them
-    said = tuple(str(each) for each in checked.warnings if each not in known and each.field != "benchmark")
+    known = len(checked.test.problems) if checked.test else 0  # they come first, and the panel has named them
+    said = tuple(str(each) for each in checked.warnings[known:] if each.field != "benchmark")
     if said and said != told:
         return said
     return requests.create(request, run)
