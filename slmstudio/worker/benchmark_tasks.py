@@ -229,8 +229,8 @@ class _Stock:
 
     def _fetched(self, task: str) -> tuple[dict[str, list[Path]], str]:
         assert self.fetched is not None
-        if task not in self.fetched.tasks:  # fetched by another version of lm_eval
-            raise benchmark_store.missing(task)
+        if task not in self.fetched.tasks:  # fetched by another version of lm_eval, whose group had other tasks
+            raise benchmark_store.missing(self.name)
         data_set = benchmark_store.read_data_set(self.fetched.tasks[task].folder, hashes=True)
         return {split: [path] for split, path in data_set.splits.items()}, "parquet"
 

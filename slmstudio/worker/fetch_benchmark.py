@@ -16,8 +16,9 @@ from typing import Any
 import psutil
 
 from slmstudio.core import paths, words
-from slmstudio.core.errors import from_os_error
+from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation import benchmark_store as store
+from slmstudio.core.formats import NewerFormat
 from slmstudio.worker import child
 from slmstudio.worker.benchmark_tasks import Source, sources_of
 from slmstudio.worker.context import JobContext
@@ -39,24 +40,26 @@ def run(job: JobContext) -> dict[str, Any]:
 
 
 def fetch(job: JobContext, name: str) -> store.Fetched:
-    """Fetch what is not here yet. A data set that is whole stays, whatever becomes of the others.
+    """Fetch what is not here yet, or not whole any more. A data set that is whole stays, whatever becomes of the
+    others.
 
     Raises:
         UserError: the benchmark is not known, or the hub cannot be reached, or does not have it.
         Cancelled: the user asked this job to end.
     """
-    if known := store.find(name):
-        job.log(f"The data of {name} are here already: {known.sentence()}.")
-        return known
+    known = _known(name)
     job.phase("looking up the benchmark", name)
     wanted = sources_of(name)
+    if known and wanted.keys() <= known.tasks.keys():
+        job.log(f"The data of {name} are here already: {known.sentence()}.")
+        return known
     folders = {task: store.folder_of(source.dataset, source.part, source.options) for task, source in wanted.items()}
     place = paths.benchmarks_dir()
     try:
         (place / store.DATA).mkdir(parents=True, exist_ok=True)
         _remove_leavings(place)
         left = {folder: wanted[task] for task, folder in folders.items()
-                if not (place / store.DATA / folder / store.SOURCE).is_file()}
+                if not store.is_whole(place / store.DATA / folder)}
         if left:
             _download(job, left, place)
         store.write_record(name, folders)
@@ -66,6 +69,16 @@ def fetch(job: JobContext, name: str) -> store.Fetched:
     assert found is not None
     job.log(f"Fetched {words.format_bytes(found.bytes)}: {found.sentence()}.")
     return found
+
+
+def _known(name: str) -> store.Fetched | None:
+    """What was fetched of the benchmark; None where a part of it is not whole: then it is fetched again."""
+    try:
+        return store.find(name)
+    except NewerFormat:
+        raise
+    except UserError:
+        return None
 
 
 def _remove_leavings(place: Path) -> None:

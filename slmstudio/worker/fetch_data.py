@@ -72,8 +72,9 @@ def _fetch(wanted: dict[str, Any], place: Path, partial: Path) -> None:
     revision = re.search(r"@([0-9a-f]{40})\b", str(builder.base_path or ""))
     store.write_source(folder, wanted["dataset"], wanted["part"], revision[1] if revision else "", rows,
                        str(builder.info.license or ""))
-    shutil.rmtree(place / wanted["folder"], ignore_errors=True)  # one that is not whole
-    os.replace(folder, place / wanted["folder"])
+    if not store.is_whole(place / wanted["folder"]):  # another fetch may have been faster
+        shutil.rmtree(place / wanted["folder"], ignore_errors=True)
+        os.replace(folder, place / wanted["folder"])
 
 
 def explained(error: BaseException, dataset: str) -> UserError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from worker import gguf_models
 from slmstudio.core import files, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import benchmark_store as store
-from slmstudio.worker import evaluate, fetch_benchmark
+from slmstudio.worker import benchmark_tasks, evaluate, fetch_benchmark
 from slmstudio.worker.context import Cancelled
 
 LETTERS = ["A", "B", "C", "D"]
@@ -166,6 +167,32 @@ def test_cancel_ends_a_download_in_the_middle(hub, tmp_path):
     assert store.find("arc_easy") is None and not leavings()
     told = [event for event in gguf_models.events(job.folder) if event["type"] == "progress"]
     assert told[0]["unit"] == "data sets" and told[0]["total"] == 1
+
+
+@pytest.mark.timeout(240)
+def test_data_that_were_spoilt_are_fetched_again(hub, tmp_path):
+    folder = fetched(tmp_path / "first", "arc_easy").data_sets[0].folder
+    file = next(folder.glob("*.parquet"))
+    for spoil in (lambda: file.write_bytes(file.read_bytes()[:-1]), lambda: shutil.rmtree(folder)):
+        spoil()
+        with pytest.raises(UserError, match="not whole any more"):
+            store.find("arc_easy")
+        assert fetched(tmp_path / "again", "arc_easy").data_sets[0].folder == folder
+        assert store.find("arc_easy") is not None and not leavings()
+
+
+@pytest.mark.timeout(240)
+def test_a_group_that_has_gained_a_task_is_fetched_anew(hub, tmp_path, monkeypatch):
+    whole = benchmark_tasks.sources_of("arc_easy")
+    fetched(tmp_path / "first", "arc_easy")
+    store.write_record("ai2_arc", {"old_task": next(iter((paths.benchmarks_dir() / store.DATA).iterdir())).name})
+    with pytest.raises(UserError, match="--benchmark ai2_arc --fetch") as caught:
+        benchmark_tasks.write_tasks("ai2_arc", None, tmp_path / "tasks")
+    assert "ai2_arc" in caught.value.what
+    monkeypatch.setattr(fetch_benchmark, "sources_of", lambda name: whole)  # the hub here has no ARC-Challenge
+    asked = len(hub.asked)
+    assert set(fetched(tmp_path / "second", "ai2_arc").tasks) == {"arc_easy"}
+    assert len(hub.asked) == asked, "what is whole is not fetched again"
 
 
 def test_data_that_were_spoilt_are_found_out(studio_home, tmp_path):

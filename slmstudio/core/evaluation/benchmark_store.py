@@ -129,6 +129,21 @@ def read_data_set(folder: Path, hashes: bool = False) -> DataSet:
                    sum(each["rows"] for each in about), sum(each["bytes"] for each in about))
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether a data set is there with all its files, each as long as it was.
+
+    Raises:
+        NewerFormat: a newer program fetched it.
+    """
+    try:
+        read_data_set(folder)
+    except formats.NewerFormat:
+        raise
+    except UserError:
+        return False
+    return True
+
+
 def not_whole(folder: Path, why: str) -> UserError:
     return UserError(f"The benchmark data in {folder} are not whole any more.", why,
                      "Delete that folder and fetch the benchmark again.")
