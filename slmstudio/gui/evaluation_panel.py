@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ class EvaluationPanel(QFrame):
         self._look: Look | None = None
         self._looking: Task | None = None
         self._told: tuple[str, ...] = ()
-        self._starting = False
+        self._making: Task | None = None
         self._busy = ""
         self.banner = ErrorBanner()
         self.banner.setObjectName("evaluate_banner")
@@ -77,6 +77,7 @@ class EvaluationPanel(QFrame):
         self.estimate.setObjectName("evaluation_estimate")
         close = SecondaryButton(self.tr("Not now"), self.tr("Close without evaluating."))
         close.setObjectName("evaluation_close")
+        close.clicked.connect(self.give_up)
         close.clicked.connect(self.closed)
         self.button = PrimaryButton(self.tr("Evaluate"), self.tr(
             "Let the marked models answer the test rows, and compare the answers."))
@@ -104,6 +105,7 @@ class EvaluationPanel(QFrame):
 
     def show_run(self, folder: Path) -> None:
         """Offer the evaluation of this run."""
+        self.give_up()
         self._folder, self._offer, self._look, self._told = folder, None, None, ()
         self.banner.clear()
         self._show_state()
@@ -121,6 +123,13 @@ class EvaluationPanel(QFrame):
                           held_out=bool(offer.rows))
         self._look_again()
 
+    def give_up(self) -> None:
+        """Start nothing, though it is being checked: the person has closed the panel, or looks at another run."""
+        if self._making is not None:
+            self._making.cancel()
+            self._making = None
+            self._show_state()
+
     def set_busy(self, why: str) -> None:
         """Say why nothing can be started now; "" where it can."""
         if why != self._busy:
@@ -128,7 +137,7 @@ class EvaluationPanel(QFrame):
             self._show_state()
 
     def _failed(self, error: Exception) -> None:
-        self._starting = False
+        self._making = None
         self.banner.show_error(error)
         self._show_state()
 
@@ -168,7 +177,7 @@ class EvaluationPanel(QFrame):
 
     def _show_state(self) -> None:
         offer, look, choice = self._offer, self._look, self.choice
-        self.button.setEnabled(offer is not None and choice.complete() and not self._starting and not self._busy)
+        self.button.setEnabled(offer is not None and choice.complete() and self._making is None and not self._busy)
         self.button.setText(self.tr("Evaluate all the same") if self._told else self.tr("Evaluate"))
         if offer is None:
             self.estimate.setText(self.tr("Looking at the run …") if self.banner.error is None else "")
@@ -209,16 +218,16 @@ class EvaluationPanel(QFrame):
     def start(self) -> None:
         """Check what is chosen, and make the job; what the check warns of is told first, once."""
         folder, offer, told = self._folder, self._offer, self._told
-        if folder is None or offer is None or not self.choice.complete():
+        if folder is None or offer is None or self._making is not None or not self.choice.complete():
             return
         self.banner.clear()
-        self._starting = True
-        self._show_state()
         request = self.choice.apply(offer.request)
-        run_task(self, lambda task: make_job(folder, request, told), self._made, self._failed)
+        self._making = run_task(self, lambda task: make_job(folder, request, told, task.cancelled), self._made,
+                                self._failed)
+        self._show_state()
 
     def _made(self, made: Job | tuple[str, ...]) -> None:
-        self._starting = False
+        self._making = None
         self._told = made if isinstance(made, tuple) else ()
         self._show_state()
         if isinstance(made, Job):
@@ -244,24 +253,30 @@ class Warnings(QFrame):
         self.setVisible(bool(sentences))
 
 
-def make_job(run: Path, request: Mapping[str, Any], told: tuple[str, ...] = ()) -> Job | tuple[str, ...]:
+def make_job(run: Path, request: Mapping[str, Any], told: tuple[str, ...] = (),
+             cancelled: Callable[[], bool] | None = None) -> Job | tuple[str, ...]:
     """The job of an evaluation of this run, checked and not started; or what should be told before.
 
     Args:
         told: what was told already.
+        cancelled: asked now and then.
 
     Raises:
         UserError: something of the request cannot be used, all of it at once.
+        ReadingCancelled: `cancelled` said so; nothing is made.
     """
     from slmstudio.core.evaluation import request as requests
     from slmstudio.core.evaluation.request_models import model_at
+    from slmstudio.core.evaluation.test_sets import ReadingCancelled
 
     if request["judge"]:
         judge = request["judge"]
         request = {**request, "judge": {**model_at(judge["place"]), "rubric": judge["rubric"]}}
-    checked = requests.check(request)
+    checked = requests.check(request, cancelled)
     known = len(checked.test.problems) if checked.test else 0  # they come first, and the panel has named them
     said = tuple(str(each) for each in checked.warnings[known:] if each.field != "benchmark")
+    if cancelled is not None and cancelled():
+        raise ReadingCancelled("Starting the evaluation was cancelled.")
     if said and said != told:
         return said
     return requests.create(request, run)

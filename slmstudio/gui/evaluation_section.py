@@ -56,6 +56,7 @@ class EvaluationSection(QWidget):
         other = self._run is None or self._run.folder != facts.folder
         self._run = facts
         if other:
+            self.panel.give_up()
             self.panel.hide()
         self.scores.show_evaluations(facts.evaluations)
         at_work = next((each for each in facts.evaluations if each.state == "running"), None)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+
 import evaluated_runs
 import pytest
+from PySide6.QtCore import QThreadPool
+from PySide6.QtWidgets import QPushButton
 
 from slmstudio.core.errors import Problem
 from slmstudio.core.evaluation import request as requests
 from slmstudio.gui.evaluation_panel import make_job
+from slmstudio.gui.evaluation_section import EvaluationSection
+from slmstudio.gui.results_facts import read_facts
 
 
 @pytest.fixture
@@ -21,6 +27,22 @@ def runs(studio_home, tiny_model, write_rows):
     return made
 
 
+@pytest.fixture
+def section(qtbot, session, runs):
+    """The evaluations of the first run, with the panel open."""
+    made = EvaluationSection(session)
+    qtbot.addWidget(made)
+    made.show_run(read_facts(runs[0]))
+    made.show()
+    open_panel(qtbot, made)
+    return made
+
+
+def open_panel(qtbot, section):
+    section.open_panel()
+    qtbot.waitUntil(lambda: section.panel.button.isEnabled() and section.panel._looking is None, timeout=60_000)
+
+
 def test_a_start_compares_no_bad_row_with_another(runs, write_rows, monkeypatch):
     """With a hundred thousand of them it would never end."""
     bad = ["{broken"] * 50
@@ -30,3 +52,26 @@ def test_a_start_compares_no_bad_row_with_another(runs, write_rows, monkeypatch)
     job = make_job(runs[0], {**requests.propose(runs[0]), "test": str(test)})
     assert job.request()["test"] == str(test), "the panel has named the bad rows"
     assert not compared
+
+
+@pytest.mark.parametrize("leave", ["not now", "another run"])
+def test_nothing_starts_once_the_panel_was_left(qtbot, section, runs, monkeypatch, leave):
+    checking, left, check = threading.Event(), threading.Event(), requests.check
+
+    def late(*given):
+        checking.set()
+        assert left.wait(60)
+        return check(given[0])
+
+    monkeypatch.setattr(requests, "check", late)
+    section.panel.button.click()
+    qtbot.waitUntil(checking.is_set, timeout=60_000)
+    assert not section.panel.button.isEnabled()
+    if leave == "not now":
+        section.panel.findChild(QPushButton, "evaluation_close").click()
+    else:
+        section.show_run(read_facts(runs[1]))
+    left.set()
+    assert QThreadPool.globalInstance().waitForDone(60_000)
+    open_panel(qtbot, section)
+    assert not section.running.is_running() and not list((runs[0] / "jobs").glob("evaluate*")), "it was not wanted"
