@@ -6,6 +6,7 @@ import functools
 import gc
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 # A machine under load is slow at making examples too, which says nothing of what is tested.
 hypothesis_settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("any machine")
+# What a shell starts in the background ignores Ctrl+C, and so would every program that the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 PATIENCE = 60_000
 """Milliseconds that a test waits at least before it says that something did not come: pytest-qt's five seconds fail on
 a machine that is busy with other things."""
