@@ -11,6 +11,7 @@ from PySide6.QtCore import QObject, Signal
 from slmstudio.gui.tasks import Task, run_task
 
 if TYPE_CHECKING:
+    from slmstudio.core.errors import UserError
     from slmstudio.core.evaluation.item_edits import ItemEdit
     from slmstudio.core.evaluation.scoring import Row
 
@@ -79,15 +80,20 @@ class RowEdits(QObject):
 
         if self.can_undo():
             edit = self._made[-1]
-            self._run(lambda: item_edits.undo(edit), lambda _: self._taken_back(edit), edit.item)
+            self._run(lambda: item_edits.undo(edit), lambda unscored: self._taken_back(edit, unscored),
+                      edit.item)
 
     def _keep(self, edit: ItemEdit, said: str) -> str:
         self._made = [*self._made, edit][-MOST:]
-        return said
+        return self._with_scores(said, edit.unscored)
 
-    def _taken_back(self, edit: ItemEdit) -> str:
+    def _taken_back(self, edit: ItemEdit, unscored: UserError | None) -> str:
         self._made = [each for each in self._made if each is not edit]
-        return self.tr("Taken back.")
+        return self._with_scores(self.tr("Taken back."), unscored)
+
+    def _with_scores(self, said: str, unscored: UserError | None) -> str:
+        return said if unscored is None else " ".join((
+            said, self.tr("The scores are still those from before:"), str(unscored)))
 
     def _run(self, work: Callable[[], Any], said: Callable[[Any], str], row: int) -> None:
         if self._task is not None:

@@ -3,8 +3,10 @@ and back again."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from slmstudio.core.evaluation.test_set_edits import Edited
 from slmstudio.core.evaluation.test_sets import read_test_set
 
 Line = dict[str, Any]
+Contents = dict[Path, bytes]
 OF_THE_FILE = ("kind", "references", "choices", "answer", "pattern")
 """What an item has from its row of the test file, and no tag."""
 UNKNOWN: Line = {"reference_nats": [], "reference_tokens": []}
@@ -34,6 +37,7 @@ class ItemEdit:
         row: the row as it was, and its place among the others.
         others: for each file beside items.jsonl, the lines that were changed or taken out, each with its place.
         lines: for each other row, by its id, on which line of the test file it was.
+        unscored: why the scores are still those from before the change; None where they are new.
     """
 
     folder: Path
@@ -42,11 +46,13 @@ class ItemEdit:
     row: tuple[int, Line]
     others: dict[str, list[tuple[int, Line]]] = field(default_factory=dict)
     lines: dict[int, int | None] = field(default_factory=dict)
+    unscored: UserError | None = None
 
 
 def set_references(job_folder: Path, item: int, references: Sequence[str]) -> ItemEdit:
-    """Write a row's references in place of those it has, and score it again. How likely a model held the old ones is
-    forgotten: that row counts no more in the loss.
+    """Write a row's references in place of those it has, and score it again. What was found out with the old ones is
+    forgotten: how likely a model held them, so that the row counts no more in the loss, and what a judge said who had
+    read them.
 
     Args:
         item: the row's id.
@@ -58,13 +64,17 @@ def set_references(job_folder: Path, item: int, references: Sequence[str]) -> It
     rows, place, test, of_file = _found(job_folder, item)
     edited = test_set_edits.set_references(test, of_file, references)
 
-    def change() -> ItemEdit:
-        after = next(each for each in read_test_set(test.path).items if each.line == of_file.line)
-        row = {**rows[place], **{name: after.to_dict()[name] for name in OF_THE_FILE}}
-        others = {path.name: _edit_lines(path, item, lambda line: {**line, **UNKNOWN})
-                  for path in job_folder.glob("answers-*.jsonl")}
-        _write(job_folder / ITEMS, [*rows[:place], row, *rows[place + 1:]])
-        return ItemEdit(job_folder, item, edited, (place, rows[place]), others)
+    def change() -> tuple[ItemEdit, Contents]:
+        read = read_test_set(test.path)
+        moved = test_set_edits.moved(test, read)
+        after = next(each for each in read.items if each.line == moved[of_file.line])
+        new = [{**row, **{name: after.to_dict()[name] for name in OF_THE_FILE}} if row["id"] == item else row
+               for row in rows]
+        others, contents = _without_verdicts(job_folder, item)
+        for path in sorted(job_folder.glob("answers-*.jsonl")):
+            others[path.name], contents[path] = _edit_lines(path, item, lambda line: {**line, **UNKNOWN})
+        edit = ItemEdit(job_folder, item, edited, (place, rows[place]), others, _places(rows, item))
+        return edit, {job_folder / ITEMS: _as_bytes(_renumbered(new, moved)), **contents}
 
     return _carried_out(job_folder, edited, change)
 
@@ -80,36 +90,42 @@ def remove(job_folder: Path, item: int) -> ItemEdit:
         raise UserError("The row was not removed.", "It is the only one of this evaluation.", "")
     edited = test_set_edits.remove(test, of_file)
 
-    def change() -> ItemEdit:
-        left = [each.line for each in test.items if each.line != of_file.line]
-        moved = dict(zip(left, (each.line for each in read_test_set(test.path).items), strict=False))
+    def change() -> tuple[ItemEdit, Contents]:
+        moved = test_set_edits.moved(test, read_test_set(test.path), of_file)
         kept = [row for row in rows if row["id"] != item]
-        others = {path.name: _edit_lines(path, item, None) for path in (job_folder / scoring.JUDGE,) if path.is_file()}
-        _write(job_folder / ITEMS, [{**row, "line": moved.get(row.get("line") or 0, row.get("line"))} for row in kept])
-        return ItemEdit(job_folder, item, edited, (place, rows[place]), others,
-                        {row["id"]: row.get("line") for row in kept})
+        others, contents = _without_verdicts(job_folder, item)
+        edit = ItemEdit(job_folder, item, edited, (place, rows[place]), others, _places(rows, item))
+        return edit, {job_folder / ITEMS: _as_bytes(_renumbered(kept, moved)), **contents}
 
     return _carried_out(job_folder, edited, change)
 
 
-def undo(edit: ItemEdit) -> None:
+def undo(edit: ItemEdit) -> UserError | None:
     """Put back what was there, in the test file too.
+
+    Returns:
+        why the scores are still those from before; None where they are new.
 
     Raises:
         UserError: the test file has changed since, the evaluation is at work, or one of them cannot be written.
+            Nothing is changed then.
     """
     _must_be_still(edit.folder)
-    test_set_edits.undo(edit.test)
     try:
         rows = [{**row, "line": edit.lines.get(row["id"], row.get("line"))} for row in _lines(edit.folder / ITEMS)
                 if row.get("id") != edit.item]
         place, row = edit.row
-        _write(edit.folder / ITEMS, [*rows[:place], row, *rows[place:]])
-        for name, lines in edit.others.items():
-            _put_back(edit.folder / name, lines)
+        contents = {edit.folder / ITEMS: _as_bytes([*rows[:place], row, *rows[place:]])}
+        contents |= {edit.folder / name: _put_back(edit.folder / name, lines) for name, lines in edit.others.items()}
+        before = _write_all(contents)
+        try:
+            test_set_edits.undo(edit.test)
+        except UserError:
+            _write_all(before)
+            raise
     except OSError as error:
         raise from_os_error(error, "undo the change") from error
-    _score(edit.folder)
+    return _score(edit.folder)
 
 
 def _found(job_folder: Path, item: int) -> tuple[list[Line], int, TestSet, TestItem]:
@@ -140,47 +156,94 @@ def _must_be_still(job_folder: Path) -> None:
         raise UserError("The row was not changed.", "The evaluation is at work.", "Wait until it is done.")
 
 
-def _carried_out(job_folder: Path, edited: Edited, change: Callable[[], ItemEdit]) -> ItemEdit:
-    """Change the evaluation as its test file was changed; where that fails, the file is as it was."""
+def _carried_out(job_folder: Path, edited: Edited, change: Callable[[], tuple[ItemEdit, Contents]]) -> ItemEdit:
+    """Change the evaluation as its test file was changed; where that fails, all files are as they were."""
     try:
-        edit = change()
-    except (OSError, UserError) as error:
+        edit, contents = change()
+        _write_all(contents)
+    except Exception as error:
         test_set_edits.undo(edited)
-        if isinstance(error, UserError):
-            raise
-        raise from_os_error(error, "change the row") from error
-    _score(job_folder)
-    return edit
+        if isinstance(error, OSError):
+            raise from_os_error(error, "change the row") from error
+        raise
+    return replace(edit, unscored=_score(job_folder))
 
 
-def _score(job_folder: Path) -> None:
-    if (job_folder / scoring.SCORES).is_file():
-        scoring.score(job_folder)
+def _score(job_folder: Path) -> UserError | None:
+    """Score again. The change is made by now, and can be undone: that it could not be scored must not hide it."""
+    try:
+        if (job_folder / scoring.SCORES).is_file():
+            scoring.score(job_folder)
+    except UserError as error:
+        return error
+    except OSError as error:
+        return from_os_error(error, "score the answers")
+    return None
+
+
+def _write_all(contents: Contents) -> Contents:
+    """Write several files, or none of them. All lie beside their places before the first is renamed: that the disk is
+    full is known by then.
+
+    Returns:
+        what they held before.
+    """
+    before = {path: path.read_bytes() for path in contents}
+    partials = {path: path.with_name(f".{path.name}.new") for path in contents}
+    try:
+        for path, partial in partials.items():
+            files.write_atomically(partial, contents[path])
+        with ExitStack() as back:
+            for path, partial in partials.items():
+                os.replace(partial, path)
+                back.callback(files.write_atomically, path, before[path])
+            back.pop_all()
+        for folder in {path.parent for path in contents}:
+            files.fsync_folder(folder)
+    finally:
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)
+    return before
+
+
+def _renumbered(rows: list[Line], moved: dict[int, int]) -> list[Line]:
+    return [{**row, "line": moved.get(row.get("line") or 0, row.get("line"))} for row in rows]
+
+
+def _places(rows: list[Line], item: int) -> dict[int, int | None]:
+    return {row["id"]: row.get("line") for row in rows if row["id"] != item}
 
 
 def _lines(path: Path) -> list[Line]:
     return list(files.LineReader(path).read())
 
 
-def _write(path: Path, lines: list[Line]) -> None:
-    files.write_atomically(path, b"".join(map(files.dump_line, lines)))
+def _as_bytes(lines: list[Line]) -> bytes:
+    return b"".join(map(files.dump_line, lines))
 
 
-def _edit_lines(path: Path, item: int, change: Callable[[Line], Line] | None) -> list[tuple[int, Line]]:
-    """Change the lines of a row, or with None take them out. Returns them as they were, each with its place."""
+def _without_verdicts(job_folder: Path, item: int) -> tuple[dict[str, list[tuple[int, Line]]], Contents]:
+    """What a judge said of a row, and the judge's file without it."""
+    path = job_folder / scoring.JUDGE
+    if not path.is_file():
+        return {}, {}
+    found, content = _edit_lines(path, item, None)
+    return {path.name: found}, {path: content}
+
+
+def _edit_lines(path: Path, item: int, change: Callable[[Line], Line] | None) -> tuple[list[tuple[int, Line]], bytes]:
+    """Change the lines of a row, or with None leave them out. Returns them as they were, each with its place, and the
+    file's new content."""
     lines = _lines(path)
     found = [(at, line) for at, line in enumerate(lines) if line.get("id") == item]
-    if found:
-        new = [line if line.get("id") != item else change(line) if change else None for line in lines]
-        _write(path, [line for line in new if line is not None])
-    return found
+    new = [line if line.get("id") != item else change(line) if change else None for line in lines]
+    return found, _as_bytes([line for line in new if line is not None])
 
 
-def _put_back(path: Path, found: list[tuple[int, Line]]) -> None:
-    if not found:
-        return
-    item = found[0][1].get("id")
-    lines = [line for line in _lines(path) if line.get("id") != item]
+def _put_back(path: Path, found: list[tuple[int, Line]]) -> bytes:
+    """The file's content with the lines as they were."""
+    item = found[0][1].get("id") if found else None
+    lines = [line for line in _lines(path) if not found or line.get("id") != item]
     for at, line in found:
         lines.insert(at, line)
-    _write(path, lines)
+    return _as_bytes(lines)

@@ -94,6 +94,16 @@ def undo(edited: Edited) -> None:
     _replace(edited.path, edited.sha256, edited.before, "undo the change")
 
 
+def moved(before: TestSet, after: TestSet, removed: TestItem | None = None) -> dict[int, int]:
+    """For each row of a file, by its line before a change, on which line it is now: a row may take more lines or fewer.
+
+    Args:
+        removed: the row that was taken out.
+    """
+    left = [item.line for item in before.items if removed is None or item.line != removed.line]
+    return dict(zip(left, (item.line for item in after.items), strict=True))
+
+
 def _edit(test: TestSet, item: TestItem, change: Callable[[Row], Row] | None) -> Edited:
     """Change a row, or with None remove it."""
     path = test.path

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 
 import evaluated_runs
 import pytest
@@ -61,6 +63,54 @@ def test_a_row_is_removed_with_all_that_was_said_of_it_and_put_back(job, tmp_pat
     assert everything(job) == before
 
 
+def test_a_judge_who_read_another_reference_is_not_believed(job):
+    before = everything(job)
+    edit = item_edits.set_references(job, 3, ["Other."])
+    assert files.read_json(job / scoring.SCORES)["judge"]["pairs"][0]["rows"] == 11
+    item_edits.undo(edit)
+    assert everything(job) == before
+
+
+def failing(monkeypatch, at: int, names: list[str]) -> None:
+    """From now on the `at`th file put into its place finds a full disk; `names` gets those that were put there."""
+    replace = os.replace
+
+    def full(source, target) -> None:
+        names.append(os.path.basename(target))
+        if len(names) == at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+
+
+@pytest.mark.parametrize("what", ["correct", "remove", "undo"])
+def test_a_write_that_fails_half_way_changes_nothing(job, what):
+    edit = item_edits.set_references(job, 3, ["Other."]) if what == "undo" else None
+    work = {"correct": lambda: item_edits.set_references(job, 3, ["Another."]),
+            "remove": lambda: item_edits.remove(job, 3), "undo": lambda: item_edits.undo(edit)}[what]
+    before, at = everything(job), 0
+    while True:
+        at += 1
+        names: list[str] = []
+        with pytest.MonkeyPatch.context() as patch:
+            failing(patch, at, names)
+            try:
+                found = work()
+            except UserError:
+                assert everything(job) == before, names
+                assert not [path for path in job.iterdir() if path.name.startswith(".")]
+                continue
+        assert names[-1] == scoring.SCORES, "only this one may fail when all the others are in their places"
+        unscored = found if what == "undo" else found.unscored
+        assert unscored is not None and "full" in str(unscored)
+        break
+    assert at > 4
+    if what != "undo":
+        assert item_edits.undo(found) is None
+        assert everything(job) == before, "it can be undone all the same"
+
+
 def test_what_cannot_be_done_changes_nothing(job, tmp_path):
     before = everything(job)
     with pytest.raises(UserError, match="not changed"):
@@ -73,5 +123,7 @@ def test_what_cannot_be_done_changes_nothing(job, tmp_path):
     (tmp_path / "tests.jsonl").write_text("\n".join(other), encoding="utf-8")
     with pytest.raises(UserError, match="another row there"):
         item_edits.remove(job, 4)
+    before = everything(job)
     with pytest.raises(UserError, match="Another program"):
         item_edits.undo(edit)
+    assert everything(job) == before
