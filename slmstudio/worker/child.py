@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -72,7 +73,10 @@ def _end_with(parent: int) -> None:
 
 
 def serve(request_file: Path, work: Callable[[dict[str, Any], Callable[..., None]], None]) -> int:
-    """The child's side: do `work(request, report)`, and say how it went. Returns the exit status."""
+    """The child's side: do `work(request, report)`, and say how it went. Returns the exit status.
+
+    Of the request it reads "half_done", paths that are of no use when the work fails, and "doing" for a system error.
+    """
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     request = files.read_json(request_file)
     assert request is not None
@@ -82,16 +86,27 @@ def serve(request_file: Path, work: Callable[[dict[str, Any], Callable[..., None
         known.update(fields)
         files.write_atomically(report_file, files.dump_pretty(known))
 
+    def report_last(**fields: Any) -> None:
+        try:
+            report(**fields)
+        except OSError:  # on a full disk what is half done gives way to the sentence about it
+            for path in map(Path, request.get("half_done", ())):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            report(**fields)
+
     try:
         work(request, report)
     except UserError as error:
-        report(error=error.to_dict())
+        report_last(error=error.to_dict())
         return 1
     except OSError as error:
-        report(error=from_os_error(error, "write the GGUF file").to_dict())
+        report_last(error=from_os_error(error, request.get("doing") or "write the GGUF file").to_dict())
         return 1
     except Exception as error:
         traceback.print_exc()
-        report(defect=f"{type(error).__name__}: {error}")
+        report_last(defect=f"{type(error).__name__}: {error}")
         return 1
     return 0

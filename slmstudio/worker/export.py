@@ -196,7 +196,8 @@ def _run_converter(job: JobContext, module: str, request: dict[str, Any], target
     if not (converter / "conversion").is_dir():
         raise UserError("The GGUF converter is not installed.", f"{converter} does not hold it.",
                         "Run the set-up again: python3 packaging/bootstrap.py setup")
-    child.run(job, module, request, [converter, PACKAGE_ROOT], _file_progress(job, targets))
+    child.run(job, module, {**request, "half_done": list(map(str, targets))}, [converter, PACKAGE_ROOT],
+              _file_progress(job, targets))
 
 
 def _file_progress(job: JobContext, targets: list[Path]) -> Callable[[dict[str, Any]], None]:

@@ -104,7 +104,8 @@ def _download(job: JobContext, left: dict[str, Source], place: Path) -> None:
             job.emit("progress", phase=PHASE, done=done, total=len(left), unit="data sets", bytes=size,
                      detail=f"{words.format_bytes(size)} so far" if size else "")
 
-    request = {"place": str(place / store.DATA), "partial": str(partial), "wanted": [
+    request = {"place": str(place / store.DATA), "partial": str(partial), "half_done": [str(partial)],
+               "doing": "keep the benchmark's data", "wanted": [
         {"folder": folder, "dataset": source.dataset, "part": source.part, "options": source.options}
         for folder, source in left.items()]}
     environment = {**ONLINE, "HF_HOME": str(cache), "HF_HUB_CACHE": str(cache / "hub"),
