@@ -97,7 +97,7 @@ class EvaluationChoice(QWidget):
         self.task.setPlaceholderText(self.tr("as in mmlu_anatomy"))
         self.task.setToolTip(self.tr("Any task or group of lm_eval that counts right answers, by its name there."))
         self.task.editingFinished.connect(self._change_source)
-        self.task.textChanged.connect(self.changed)
+        self.task.textChanged.connect(self._change_name)
         self.found = text_label("", "small", wrap=True)
         self.found.setObjectName("evaluation_found")
         self.found.hide()
@@ -179,6 +179,11 @@ class EvaluationChoice(QWidget):
         self._fetched = ""
         self._show_state()
         self.read_wanted.emit()
+
+    def _change_name(self) -> None:
+        """A name is being typed: whether its data are here is looked at when it is whole."""
+        self._fetched = ""
+        self._show_state()
 
     def _show_state(self) -> None:
         benchmark = self.is_benchmark()

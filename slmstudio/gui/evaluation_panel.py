@@ -152,16 +152,17 @@ class EvaluationPanel(QFrame):
         offer, choice = self._offer, self.choice
         if offer is not None and choice.is_benchmark():
             name, data = choice.benchmark_name(), choice.data
-            self._looking = run_task(self, lambda task: look_at_benchmark(name, data), self._show_look, self._not_read)
+            self._looking = run_task(self, lambda task: look_at_benchmark(name, data),
+                                     lambda look: self._show_look(look, name), self._not_read)
         elif offer is not None and (choice.source.current() == HELD_OUT or choice.test is not None):
             request = choice.apply(offer.request)
             self._looking = run_task(self, lambda task: look_at_rows(request, task), self._show_look, self._not_read)
         self._show_state()
 
-    def _show_look(self, look: Look) -> None:
+    def _show_look(self, look: Look, benchmark: str = "") -> None:
         self._looking, self._look = None, look
         self.banner.clear()
-        self.choice.set_fetched(self.choice.benchmark_name(), look.fetched)
+        self.choice.set_fetched(benchmark, look.fetched)
         self._show_state()
 
     def _not_read(self, error: Exception) -> None:

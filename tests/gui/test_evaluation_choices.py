@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QPushButton
 
 from slmstudio.core.errors import Problem
 from slmstudio.core.evaluation import request as requests
+from slmstudio.gui.evaluation_choice import BENCHMARK, EvaluationChoice
 from slmstudio.gui.evaluation_panel import make_job
 from slmstudio.gui.evaluation_section import EvaluationSection
 from slmstudio.gui.results_facts import read_facts
@@ -75,3 +76,17 @@ def test_nothing_starts_once_the_panel_was_left(qtbot, section, runs, monkeypatc
     assert QThreadPool.globalInstance().waitForDone(60_000)
     open_panel(qtbot, section)
     assert not section.running.is_running() and not list((runs[0] / "jobs").glob("evaluate*")), "it was not wanted"
+
+
+def test_a_benchmark_can_be_downloaded_as_soon_as_its_name_is_typed(qtbot, session):
+    choice = EvaluationChoice()
+    qtbot.addWidget(choice)
+    choice.source.set_current(BENCHMARK)
+    choice.benchmark.setCurrentIndex(choice.benchmark.count() - 1)
+    assert not choice.download.isEnabled(), "it has no name yet"
+    qtbot.keyClicks(choice.task, "boolq")
+    assert choice.download.isEnabled()
+    choice.set_fetched("boolq", "boolq, fetched today")
+    assert choice.download.isHidden()
+    qtbot.keyClicks(choice.task, "_x")
+    assert not choice.download.isHidden() and not choice.name.text(), "that was another one"
