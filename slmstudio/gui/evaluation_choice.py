@@ -142,9 +142,9 @@ class EvaluationChoice(QWidget):
 
     # -- what is offered -------------------------------------------------------------------------------------
 
-    def offer(self, models: list[str], longest: int, limit: int, *, held_out: bool) -> None:
-        """Offer these models, and the run's held-out rows where it has some."""
-        self.models.offer(models)
+    def offer(self, run: Path, models: list[str], longest: int, limit: int, *, held_out: bool) -> None:
+        """Offer these models of a run, and its held-out rows where it has some."""
+        self.models.offer(run, models)
         self._limits[False] = limit
         for box, value in ((self.longest, longest), (self.limit, self._limits[self._was_benchmark])):
             with QSignalBlocker(box):

@@ -125,6 +125,7 @@ class ModelBoxes(QWidget):
         super().__init__(parent)
         self.boxes: dict[str, QCheckBox] = {}
         self.added: list[dict[str, Any]] = []
+        self._run: Path | None = None
         self.picker = ModelPicker(self.tr("Add a model"), self.tr("Add a model…"), self.tr(
             "Let another model answer the same rows: another run's result, a base model, or a GGUF file."), keeps=False)
         self.picker.setObjectName("evaluation_add_model")
@@ -142,10 +143,13 @@ class ModelBoxes(QWidget):
         column.addLayout(self._others)
         column.addWidget(self.picker, 0, Qt.AlignmentFlag.AlignLeft)
 
-    def offer(self, models: list[str]) -> None:
-        """Show a run's models; the base and the result are marked. The same ones keep their marks."""
-        if list(self.boxes)[:len(models)] == models and len(self.boxes) == len(models) + len(self.added):
+    def offer(self, run: Path, models: list[str]) -> None:
+        """Show a run's models; the base and the result are marked. The same run's keep their marks, and what was added
+        to them."""
+        same = list(self.boxes)[:len(models)] == models and len(self.boxes) == len(models) + len(self.added)
+        if run == self._run and same:
             return
+        self._run = run
         for box in self.boxes.values():
             box.hide()
             box.deleteLater()

@@ -118,7 +118,7 @@ class EvaluationPanel(QFrame):
         for picker in (self.choice.judge.model, self.choice.models.picker):
             picker.set_models(offer.others)
         self.choice.judge.set_votes(offer.votes)
-        self.choice.offer([str(model["name"]) for model in offer.request["models"]],
+        self.choice.offer(folder, [str(model["name"]) for model in offer.request["models"]],
                           int(offer.request["max_new_tokens"]), int(offer.request["limit"] or 0),
                           held_out=bool(offer.rows))
         self._look_again()
@@ -214,7 +214,10 @@ class EvaluationPanel(QFrame):
         from slmstudio.core.evaluation.request_models import model_at
 
         self.banner.clear()
-        run_task(self, lambda task: model_at(place), self.choice.models.add, self.banner.show_error)
+        folder = self._folder
+        run_task(self, lambda task: model_at(place),
+                 lambda model: self.choice.models.add(model) if folder == self._folder else None,
+                 self.banner.show_error)
 
     def start(self) -> None:
         """Check what is chosen, and make the job; what the check warns of is told first, once."""

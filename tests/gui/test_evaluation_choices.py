@@ -90,3 +90,15 @@ def test_a_benchmark_can_be_downloaded_as_soon_as_its_name_is_typed(qtbot, sessi
     assert choice.download.isHidden()
     qtbot.keyClicks(choice.task, "_x")
     assert not choice.download.isHidden() and not choice.name.text(), "that was another one"
+
+
+def test_a_model_that_was_added_stays_with_its_run(qtbot, section, runs, tiny_model):
+    models = section.panel.choice.models
+    models.picker.pick(tiny_model)
+    qtbot.waitUntil(lambda: models.names() == ["base", "tuned", tiny_model.name], timeout=60_000)
+    section._close_panel()
+    open_panel(qtbot, section)
+    assert models.names() == ["base", "tuned", tiny_model.name], "nobody wants to choose it twice"
+    section.show_run(read_facts(runs[1]))
+    open_panel(qtbot, section)
+    assert models.names() == ["base", "tuned"] and not models.added
