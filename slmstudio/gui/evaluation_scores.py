@@ -190,7 +190,10 @@ class ScoresView(QWidget):
         remarks += judge_sentences(scores)
         self._remarks = [*self.verdict.others, speed_text(scores), *remarks]
         self._show_remarks([])
-        first, second = (evaluation.model_names() * 2)[:2]
+        names = evaluation.model_names()
+        if not names:
+            return  # a damaged file; nothing of it was voted on
+        first, second = (names * 2)[:2]
         run_task(self, lambda task: votes_sentences(evaluation.folder, second, first),
                  lambda said: self._show_remarks(said) if self.current() is evaluation else None, self.failed.emit)
 

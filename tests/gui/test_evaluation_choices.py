@@ -9,10 +9,13 @@ import pytest
 from PySide6.QtCore import QThreadPool
 from PySide6.QtWidgets import QPushButton
 
+from slmstudio.core import files
 from slmstudio.core.errors import Problem
 from slmstudio.core.evaluation import request as requests
 from slmstudio.gui.evaluation_choice import BENCHMARK, EvaluationChoice
+from slmstudio.gui.evaluation_jobs import SCORES, read_evaluation
 from slmstudio.gui.evaluation_panel import make_job
+from slmstudio.gui.evaluation_scores import ScoresView
 from slmstudio.gui.evaluation_section import EvaluationSection
 from slmstudio.gui.results_facts import read_facts
 
@@ -102,3 +105,13 @@ def test_a_model_that_was_added_stays_with_its_run(qtbot, section, runs, tiny_mo
     section.show_run(read_facts(runs[1]))
     open_panel(qtbot, section)
     assert models.names() == ["base", "tuned"] and not models.added
+
+
+def test_scores_without_a_models_name_are_shown_as_far_as_they_go(qtbot, session, runs):
+    job = evaluated_runs.write(runs[0], count=2, finished=False)
+    files.write_atomically(job.folder / SCORES, files.dump_pretty(
+        {"protocol": 1, "models": [{"rows": 2}], "comparisons": [], "remarks": ["Two rows tell little."]}))
+    view = ScoresView()
+    qtbot.addWidget(view)
+    view.show_evaluations([read_evaluation(job.folder)])
+    assert view.remarks.text() == "Two rows tell little."
