@@ -1,8 +1,9 @@
 """A local model compares the answers of two models, each pair in both orders, under the user's rubric.
 
 judge.jsonl has a line for each comparison: {"id": item, "order": "ab" | "ba" (who was shown first), "a", "b": names,
-"winner": "a" | "b" | "tie" | null (its answer could not be read), "said": its answer}. judge-votes.jsonl has the same
-of answers that the user has voted on in Chat without knowing whose they were.
+"winner": "a" | "b" | "tie" | null (its answer could not be read), "said": its answer}, and one that the judge could
+not be asked about has "skipped": why. judge-votes.jsonl has the same of answers that the user has voted on in Chat
+without knowing whose they were.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from slmstudio.worker.evaluate_rows import Ask, Model, Row, batches, run_rows
 MOST_TOKENS = 16
 """Of the judge's answer: one word is asked for."""
 PHASE = "judging"
+TOO_LONG = "too long"
 _SAID = re.compile(r"\W*(?:(?:[Tt]he )?(?:better )?[Aa]nswer(?: is)?\W+)?(A|B|[Tt]ie|TIE)"
                    r"(?=\W*(?:$|\n)|[.:,*)\]]| is | wins)")
 """A verdict at the beginning of an answer; "A good answer ..." is none."""
@@ -70,9 +72,10 @@ def run(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
             _judge(job, model, cases, kept, hand)
     finally:
         hand.close()
-    unreadable = sum(line.get("winner") is None for line in files.LineReader(job.folder / JUDGE).read())
+    said = [line for line in files.LineReader(job.folder / JUDGE).read() if not line.get("skipped")]
+    unreadable = sum(line.get("winner") is None for line in said)
     if unreadable:
-        job.warn("judge_unreadable", f"{unreadable:,} of the judge's {len(work[0][1]):,} answers are no verdict: "
+        job.warn("judge_unreadable", f"{unreadable:,} of the judge's {len(said):,} answers are no verdict: "
                                      "neither A, B nor tie. They count for nobody.")
 
 
@@ -118,7 +121,7 @@ def _judge(job: JobContext, model: Model, cases: list[Case], kept: Kept, hand: H
         if case.first.strip() == case.second.strip():
             done.append({**case.line, "winner": TIE, "said": ""})  # nobody need be asked
         elif ask.length > model.context_length:
-            done.append({**case.line, "winner": None, "said": ""})
+            done.append({**case.line, "winner": None, "said": "", "skipped": TOO_LONG})
             too_long += 1
         else:
             rows.append(Row({"id": number}, (ask,)))

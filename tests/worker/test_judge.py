@@ -115,6 +115,20 @@ def test_nonsense_is_counted_and_told_and_loses_nothing(tiny_model, tmp_path):
     assert scores["models"][0]["scores"]["chrf"]["rows"] == 5
 
 
+def test_what_is_longer_than_the_judges_context_is_not_held_against_its_answers(tiny_model, tmp_path):
+    job = prepared(tmp_path / "job", tiny_model)
+    path = job.folder / "answers-1.jsonl"
+    lines = list(files.LineReader(path).read())
+    lines[1]["answer"] = "a long answer " * 400
+    path.write_bytes(b"".join(map(files.dump_line, lines)))
+    ask(job)
+    assert {line["id"] for line in judged(job.folder) if line.get("skipped") == "too long"} == {1}
+    told = {event["code"]: event["message"] for event in gguf_models.events(job.folder) if event.get("code")}
+    assert told["judge_unreadable"].startswith("4 of the judge's 6 answers are no verdict")
+    [pair] = scoring.score(job.folder)["judge"]["pairs"]
+    assert (pair["too_long"], pair["without_verdict"], pair["unreadable"]) == (1, 2, 4)
+
+
 @pytest.mark.parametrize("rubric", ["", "Prefer short answers."])
 def test_the_judge_reads_rubric_question_reference_and_both_answers(tiny_model, rubric):
     from slmstudio.worker import evaluate_models

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
@@ -20,7 +20,11 @@ _OTHER = {"a": "b", "b": "a", TIE: TIE}
 
 @dataclass
 class _Pair:
-    """What was said of two models: rows by their id, for each order who won, in the pair's own a and b."""
+    """What was said of two models: rows by their id, for each order who won, in the pair's own a and b.
+
+    Attributes:
+        too_long: rows that the judge was not asked about, in one order at least.
+    """
 
     a: str
     b: str
@@ -29,10 +33,14 @@ class _Pair:
     unreadable: int = 0
     first_shown: int = 0
     decided: int = 0
+    too_long: set[Any] = field(default_factory=set)
 
     def add(self, line: Mapping[str, Any]) -> None:
         winner, order = line.get("winner"), str(line.get("order"))
         winner = winner if winner in WINNERS else None
+        if line.get("skipped"):
+            self.too_long.add(line.get("id"))
+            return
         self.answers += 1
         self.unreadable += winner is None
         if winner in ("a", "b"):
@@ -47,6 +55,10 @@ class _Pair:
         both = [(row["ab"], row["ba"]) for row in self.rows.values() if row.get("ab") and row.get("ba")]
         return [str(one) if one == other else TIE for one, other in both]
 
+    def without_verdict(self) -> int:
+        """Rows that the judge was asked about, to no avail."""
+        return sum(not (row.get("ab") and row.get("ba")) for key, row in self.rows.items() if key not in self.too_long)
+
     def changed(self) -> int:
         """Rows where the order decided."""
         return sum(None not in (one, other) and one != other
@@ -58,10 +70,12 @@ def judge_summary(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
     Args:
         lines: of judge.jsonl: {"id", "order": "ab" | "ba" (who was shown first), "a": name, "b": name,
-            "winner": "a" | "b" (that name's, whatever the order) | "tie" | None (could not be read)}.
+            "winner": "a" | "b" (that name's, whatever the order) | "tie" | None (could not be read), "skipped": why
+            the judge was not asked}.
 
     Returns:
         {"pairs": [{"a", "b", "rows", "wins_a", "wins_b", "ties", "changed_with_order", "answers", "unreadable",
+        "without_verdict" (rows), "too_long" (rows for the judge's context, which it was not asked about),
         "first_shown" (percent of decided answers that went to the one shown first), "p", "sentence"}],
         "sentence": all of them}. p is that of the exact sign test, corrected where there are several pairs.
     """
@@ -78,8 +92,8 @@ def judge_summary(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _counted(pair: _Pair) -> dict[str, Any]:
     won = Counter(pair.winners())
-    return {"a": pair.a, "b": pair.b, "rows": won.total(), "without_verdict": len(pair.rows) - won.total(),
-            "wins_a": won["a"], "wins_b": won["b"], "ties": won[TIE],
+    return {"a": pair.a, "b": pair.b, "rows": won.total(), "without_verdict": pair.without_verdict(),
+            "too_long": len(pair.too_long), "wins_a": won["a"], "wins_b": won["b"], "ties": won[TIE],
             "changed_with_order": pair.changed(), "answers": pair.answers, "unreadable": pair.unreadable,
             "first_shown": round(100 * pair.first_shown / pair.decided, 1) if pair.decided else None,
             "p": by_chance(won["a"], won["b"])}
@@ -93,6 +107,11 @@ def _sentence(pair: Mapping[str, Any]) -> str:
         remedy = "they count for nobody." if without <= rows else \
             "do not rely on it. Choose a larger model, which says A, B or tie when asked to."
         said.append(f"The judge gave no usable verdict for {without:,} of {asked:,} rows; {remedy}")
+    if pair["too_long"]:
+        total = asked + pair["too_long"]
+        said.append(f"The judge was not asked about {pair['too_long']:,} of {total:,} rows: with both answers they are "
+                    "longer than its context. Choose a judge with a longer one, or let the models answer in fewer "
+                    "tokens.")
     if rows and pair["p"] < LEVEL:
         better, worse = ("a", "b") if pair["wins_a"] > pair["wins_b"] else ("b", "a")
         said.append(f"The judge prefers {pair[better]} in {pair[f'wins_{better}']:,} of {rows:,} rows and "

@@ -54,6 +54,17 @@ def test_rows_without_a_verdict_are_told_beside_the_others() -> None:
                                         "The judge sees no difference that 2 rows can show")
 
 
+def test_rows_too_long_for_the_judge_are_no_fault_of_its_answers() -> None:
+    long = [{**each, "skipped": "too long"} for row in (2, 3) for each in both(row, None, None)]
+    found = judge_summary([*both(0, "b", "b"), *both(1, None, "b"), *long])
+    pair = found["pairs"][0]
+    assert (pair["rows"], pair["without_verdict"], pair["too_long"]) == (1, 1, 2)
+    assert (pair["answers"], pair["unreadable"]) == (4, 1)
+    assert "no usable verdict for 1 of 2 rows; they count for nobody." in found["sentence"]
+    assert "not asked about 2 of 4 rows: with both answers they are longer than its context." in found["sentence"]
+    assert "larger model" not in judge_summary(long)["sentence"]
+
+
 def test_one_order_alone_decides_nothing() -> None:
     assert judge_summary([line(0, "ab", "b")])["pairs"][0]["rows"] == 0
     assert judge_summary([])["pairs"] == []
