@@ -16,7 +16,7 @@ from typing import Any
 from slmstudio.core import files
 from slmstudio.core.chat.tally import LEVEL, by_chance
 from slmstudio.core.errors import from_os_error
-from slmstudio.core.evaluation.answer_rows import Row
+from slmstudio.core.evaluation.answer_rows import ITEMS, Row
 from slmstudio.core.evaluation.judging import TIE, WINNERS, VotedPair, agreement
 from slmstudio.core.evaluation.verdicts import p_text
 
@@ -64,12 +64,16 @@ def add(folder: Path, item: int, of: str, with_: str, winner: str) -> None:
 
 
 def read(folder: Path, of: str, with_: str) -> dict[int, str]:
-    """The votes on two models: id of the row → the better one's name, "" for neither."""
+    """The votes on two models: id of the row → the better one's name, "" for neither. Rows that were removed from the
+    evaluation do not count."""
     found: dict[int, str] = {}
+    rows = [line.get("id") for line in files.LineReader(folder / ITEMS).read()]
+    there = {row for row in rows if isinstance(row, int)}
     for line in files.LineReader(folder / FILE).read():
-        if isinstance(line.get("id"), int) and {line.get("a"), line.get("b")} == {of, with_} and (
+        item = line.get("id")
+        if isinstance(item, int) and item in there and {line.get("a"), line.get("b")} == {of, with_} and (
                 line.get("winner") in WINNERS):
-            found[line["id"]] = "" if line["winner"] == TIE else str(line[line["winner"]])
+            found[item] = "" if line["winner"] == TIE else str(line[line["winner"]])
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import evaluated_runs
 
 from slmstudio.core import files
-from slmstudio.core.evaluation import own_votes
+from slmstudio.core.evaluation import item_edits, own_votes
 from slmstudio.core.evaluation.scoring import row_scores
 
 
@@ -30,3 +30,14 @@ def test_votes_are_counted_and_a_judge_is_held_against_them(tmp_path):
     assert (agreed["votes"], agreed["agreed"]) == (12, 9)
     turned = own_votes.summary(job, "base", "tuned")
     assert (turned["agreement"]["agreed"], turned["wins_of"]) == (9, 1), "whichever is named first"
+
+
+def test_a_vote_on_a_row_that_was_removed_counts_no_more_until_it_is_back(tmp_path):
+    job = evaluated_runs.write(tmp_path, count=8).folder
+    for item in (2, 3):
+        own_votes.add(job, item, "tuned", "base", "tuned")
+    edit = item_edits.remove(job, 3)
+    assert own_votes.read(job, "tuned", "base") == {2: "tuned"}
+    assert own_votes.summary(job, "tuned", "base")["votes"] == 1
+    item_edits.undo(edit)
+    assert own_votes.read(job, "tuned", "base") == {2: "tuned", 3: "tuned"}
