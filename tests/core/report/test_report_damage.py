@@ -66,6 +66,8 @@ def test_a_crashed_run_is_told_as_one(run, page, process):
     ("jobs/*/scores.json", "[]", "is damaged"),
     ("jobs/*/scores.json", '{"models": [{"name": null, "scores": [1]}], "comparisons": [{"x": 1}], "judge": 3}',
      "left out here: models.0.scores, judge."),
+    ("jobs/*/scores.json", '{"models": [{"name": "base", "scores": {}, "by_training": {"yes": 3}}]}',
+     "left out here: models.0.by_training.yes."),
     ("exports/*.parity.json", '{"checks": 3}', "The proof of helpdesk-Q4_K_M.gguf is damaged"),
     ("exports/*.parity.json", '{"checks": [3, {"name": 4, "passed": "x"}]}', "checks.0, checks.1.name"),
     ("jobs/*/items.jsonl", '{"id": 0}\n{"id": "x", "messages": 3}\nnull\n{"id": 1, "messages": [1], "references": 3}\n',
