@@ -8,6 +8,7 @@ from typing import Any
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation import scoring, test_set_edits
+from slmstudio.core.evaluation.test_set_edits import Edited
 from slmstudio.core.evaluation.test_sets import read_test_set
 
 ITEMS = "items.jsonl"
@@ -35,28 +36,41 @@ def set_tags(job_folder: Path, item: int, category: str, language: str) -> bool:
         row = next((line for line in lines if line.get("id") == item), None)
         if row is None:
             raise UserError("The row was not changed.", f"{job_folder.name} has no row {item}.", "Evaluate again.")
-        row |= {**tags, "language_guessed": False}
-        files.write_atomically(job_folder / ITEMS, b"".join(map(files.dump_line, lines)))
         in_file = _write_test_file(job_folder, row, category, language)
+        row |= {**tags, "language_guessed": False}
+        try:
+            moved = in_file[1] if in_file else {}
+            files.write_atomically(job_folder / ITEMS, b"".join(files.dump_line(
+                {**line, "line": moved.get(line.get("line") or 0, line.get("line"))}) for line in lines))
+        except OSError:
+            if in_file:
+                test_set_edits.undo(in_file[0])
+            raise
     except OSError as error:
         raise from_os_error(error, "change the row") from error
     if (job_folder / scoring.SCORES).is_file():
         scoring.score(job_folder)
-    return in_file
+    return in_file is not None
 
 
-def _write_test_file(job_folder: Path, row: dict[str, Any], category: str, language: str) -> bool:
+def _write_test_file(job_folder: Path, row: dict[str, Any], category: str,
+                     language: str) -> tuple[Edited, dict[int, int]] | None:
+    """Returns what became of the test file, and on which line each row is now; None where it stays as it is."""
     request = files.read_json(job_folder / jobs.REQUEST) or {}
     test = request.get("test")
     if not isinstance(test, str) or test == request.get("train_file"):
-        return False
+        return None
     try:
         found = read_test_set(Path(test))
         item = next((each for each in found.items
                      if each.line == row.get("line") and each.messages == tuple(row.get("messages") or ())), None)
         if item is None:
-            return False
-        test_set_edits.set_tags(found, item, category=category, language=language)
+            return None
+        edited = test_set_edits.set_tags(found, item, category=category, language=language)
+        try:
+            return edited, test_set_edits.moved(found, read_test_set(found.path))
+        except Exception:
+            test_set_edits.undo(edited)
+            raise
     except UserError:
-        return False
-    return True
+        return None

@@ -11,7 +11,7 @@ import pytest
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import item_edits, scoring
+from slmstudio.core.evaluation import item_edits, item_tags, scoring, test_set_edits
 from slmstudio.core.evaluation.test_sets import read_test_set
 
 
@@ -69,6 +69,33 @@ def test_a_judge_who_read_another_reference_is_not_believed(job):
     assert files.read_json(job / scoring.SCORES)["judge"]["pairs"][0]["rows"] == 11
     item_edits.undo(edit)
     assert everything(job) == before
+
+
+def test_rows_below_one_that_takes_more_lines_now_can_still_be_edited(job):
+    path = job.parent.parent / "tests.jsonl"
+    read = read_test_set(path)
+    indented = path.with_suffix(".json")
+    indented.write_text(json.dumps([json.loads(line) for line in path.read_text("utf-8").splitlines()],
+                                   ensure_ascii=False, indent=2), encoding="utf-8")
+    request = files.read_json(job / jobs.REQUEST)
+    files.write_atomically(job / jobs.REQUEST, files.dump_pretty({**request, "test": str(indented)}))
+    moved = test_set_edits.moved(read, read_test_set(indented))
+    rows = [{**row, "line": moved[row["line"]]} for row in files.LineReader(job / item_edits.ITEMS).read()]
+    files.write_atomically(job / item_edits.ITEMS, b"".join(map(files.dump_line, rows)))
+
+    edits = [item_edits.set_references(job, item, ["One.", "Two.", "Three."]) for item in (1, 4)]
+    items = read_test_set(indented).items
+    assert [row.line for row in scoring.row_scores(job)] == [item.line for item in items] != list(moved.values())
+    assert items[4].references == ("One.", "Two.", "Three.")
+    for edit in reversed(edits):
+        item_edits.undo(edit)
+    assert list(files.LineReader(job / item_edits.ITEMS).read()) == rows
+    assert item_tags.set_tags(job, 2, "", "hi"), "a line fewer"
+    assert item_tags.set_tags(job, 7, "law", "en")
+    item_edits.remove(job, 9)
+    items = read_test_set(indented).items
+    assert [row.line for row in scoring.row_scores(job)] == [item.line for item in items] != list(moved.values())[:11]
+    assert (items[2].category, items[7].category) == (None, "law")
 
 
 def failing(monkeypatch, at: int, names: list[str]) -> None:
