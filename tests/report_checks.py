@@ -130,7 +130,7 @@ def open_in_browser(page: Path, proxy: CountingProxy, shot: Path, *options: str)
     subprocess.run([pdf.browsers()[0], *root, "--headless=new", "--disable-gpu", *flags, *options,
                     f"--proxy-server={proxy.url}", "--proxy-bypass-list=<-loopback>",
                     f"--user-data-dir={shot.parent / (shot.stem + '-profile')}", "--window-size=1280,900",
-                    f"--screenshot={shot}", page.as_uri()], check=True, capture_output=True, timeout=90)
+                    f"--screenshot={shot}", page.as_uri()], check=True, capture_output=True, timeout=240)
 
 
 class _Rows(HTMLParser):

@@ -43,11 +43,9 @@ def test_memory_of_a_paused_run_can_be_freed(qtbot, tab, run, play):
     tab.follow(run(), start_worker=True)
     wait_for_steps(qtbot, tab)
     press(qtbot, tab, "pause")
-    qtbot.waitUntil(lambda: chip(tab) == "paused", timeout=5000)
-    assert not tab.run.controls.pause_action.isVisible()
+    qtbot.waitUntil(lambda: chip(tab) == "paused" and not tab.run.controls.pause_action.isVisible(), timeout=5000)
     tab.run.controls.free_action.trigger()
-    qtbot.waitUntil(lambda: not tab.is_running(), timeout=10_000)
-    assert chip(tab) == "paused"
+    qtbot.waitUntil(lambda: not tab.is_running() and chip(tab) == "paused", timeout=10_000)
 
 
 def fill(qtbot, tab, name: str, text: str) -> None:
