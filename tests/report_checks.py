@@ -113,7 +113,9 @@ class CountingProxy:
             except OSError:
                 return
             with connection:
-                self.everything.append(connection.recv(4096).decode("latin-1").partition("\r")[0])
+                asked = connection.recv(4096).decode("latin-1").partition("\r")[0]
+                if asked:  # a browser that leaves may open a connection and say nothing
+                    self.everything.append(asked)
 
     @property
     def requests(self) -> list[str]:
