@@ -70,14 +70,13 @@ def kill_at(project: Path, seconds: float) -> bool:
         assert process.wait(seconds) == 0, "it did not go on"
         return False
     process.send_signal(signal.SIGSTOP)  # so that it starts nothing more
-    with contextlib.suppress(psutil.NoSuchProcess):
-        children = psutil.Process(process.pid).children(recursive=True)
-        for child in children:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.kill()
-        psutil.wait_procs(children, 60)
+    children = psutil.Process(process.pid).children(recursive=True)
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
     process.kill()
     process.wait()
+    psutil.wait_procs(children, 60)
     return True
 
 
