@@ -13,7 +13,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.gui import theme
 from slmstudio.gui.chat_pane import ChatPane
 from slmstudio.gui.tasks import run_task
-from slmstudio.gui.widgets import ElidedLabel, number_field, text_label
+from slmstudio.gui.widgets import ElidedLabel, number_field, plain_tip, text_label
 
 if TYPE_CHECKING:
     from slmstudio.core.model.gguf_lora import LoraFacts
@@ -106,7 +106,7 @@ class AdapterStrength(QWidget):
         self.adapter.clear()
         for lora in loras:
             self.adapter.addItem(lora.path.stem, str(lora.path))
-            self.adapter.setItemData(self.adapter.count() - 1, str(lora.path), Qt.ItemDataRole.ToolTipRole)
+            self.adapter.setItemData(self.adapter.count() - 1, plain_tip(str(lora.path)), Qt.ItemDataRole.ToolTipRole)
         self.adapter.setVisible(len(loras) > 1)
         if loras:
             text = self.tr("{adapter} on {model}") if len(loras) == 1 else self.tr("on {model}")

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QMenu, QPlainTextEdit
 
 from slmstudio.core.chat.markdown import Piece
 from slmstudio.gui import theme
-from slmstudio.gui.widgets import SecondaryButton, text_label
+from slmstudio.gui.widgets import SecondaryButton, plain_tip, text_label
 
 SELECTABLE = (Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
               | Qt.TextInteractionFlag.LinksAccessibleByMouse | Qt.TextInteractionFlag.LinksAccessibleByKeyboard)
@@ -49,7 +49,7 @@ class TextBlock(QLabel):
         self.setFixedHeight(max(1, self.heightForWidth(width)))
 
     def _show_address(self, address: str) -> None:
-        QToolTip.showText(self.cursor().pos() + QPoint(0, theme.SPACE_L), address, self)
+        QToolTip.showText(self.cursor().pos() + QPoint(0, theme.SPACE_L), plain_tip(address), self)
 
     def offer_link(self, address: str) -> QMenu:
         """Show where a link leads, and ask whether to go there."""

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QComboBox, QFileDialog, QWidget
 
 from slmstudio.core import jobs, paths
 from slmstudio.core.run import folder as run_folder
+from slmstudio.gui.widgets import plain_tip
 
 _OPEN = "open"
 
@@ -59,7 +60,7 @@ class ModelChoice(QComboBox):
     def _add(self, name: str, path: Path, at: int | None = None) -> None:
         index = self.count() if at is None else at
         self.insertItem(index, name, str(path))
-        self.setItemData(index, str(path), Qt.ItemDataRole.ToolTipRole)
+        self.setItemData(index, plain_tip(str(path)), Qt.ItemDataRole.ToolTipRole)
 
     def models(self) -> list[Path]:
         return [Path(self.itemData(index)) for index in range(self.count()) if self.itemData(index) != _OPEN]

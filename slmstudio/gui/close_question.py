@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QCoreApplication
+from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 
@@ -21,6 +21,7 @@ def ask(parent: QWidget, name: str, waiting: bool = False) -> str:
 
     box = QMessageBox(parent)
     box.setIcon(QMessageBox.Icon.Question)
+    box.setTextFormat(Qt.TextFormat.PlainText)
     box.setWindowTitle(tr("A run is at work"))
     box.setText(tr("“{name}” is still training.").format(name=name))
     sentences = [tr("It can go on without the window: open SLM Studio again and it is shown where it is."),

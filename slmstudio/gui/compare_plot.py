@@ -13,7 +13,7 @@ from slmstudio.core.run.history import RunHistory
 from slmstudio.gui import theme
 from slmstudio.gui.legend import LegendChip
 from slmstudio.gui.plots import Plot
-from slmstudio.gui.widgets import SegmentedControl
+from slmstudio.gui.widgets import SegmentedControl, plain_tip
 
 COLOURS = ("train", "eval", "teal", "extra", "pink", "olive", "bad", "grey", "ok")
 SMOOTHING = 0.9
@@ -78,7 +78,7 @@ class ComparePlot(QWidget):
             last = history.series["eval_loss"].last()
             short = name if len(name) <= SHOWN_NAME else f"{name[:SHOWN_NAME // 2]}…{name[-SHOWN_NAME // 2:]}"
             chip.show_text(short if last is None else f"{short} {last:.3f}")
-            chip.setToolTip(name)
+            chip.setToolTip(plain_tip(name))
             self._legend.addWidget(chip)
         self._legend.addStretch(1)
         self._draw()

@@ -8,7 +8,7 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from PySide6.QtCore import Signal, Slot
+from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QMessageBox, QVBoxLayout, QWidget
 
 from slmstudio.core import paths, words
@@ -56,6 +56,7 @@ class BenchmarkDownload(QWidget):
         """Say what would be fetched, from where, and that it takes the network; begin if the person wants it."""
         box = QMessageBox(self)
         box.setIcon(QMessageBox.Icon.Question)
+        box.setTextFormat(Qt.TextFormat.PlainText)
         box.setWindowTitle(self.tr("Download a benchmark"))
         box.setText(self.tr("Download the questions of {name}?").format(name=benchmark_label(name)))
         box.setInformativeText(self.tr(

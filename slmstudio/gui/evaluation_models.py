@@ -13,6 +13,7 @@ from slmstudio.core import jobs
 from slmstudio.gui import theme
 from slmstudio.gui.chat_models import known_models
 from slmstudio.gui.evaluation_words import model_label
+from slmstudio.gui.widgets import plain_tip
 
 BOXES_A_LINE = 3
 WIDEST = 330
@@ -80,7 +81,7 @@ class ModelPicker(QComboBox):
     def _add(self, name: str, path: Path, at: int | None = None) -> None:
         at = self.count() if at is None else at
         self.insertItem(at, name, str(path))
-        self.setItemData(at, str(path), Qt.ItemDataRole.ToolTipRole)
+        self.setItemData(at, plain_tip(str(path)), Qt.ItemDataRole.ToolTipRole)
 
     def _show(self) -> None:
         if self._path is not None and self.findData(str(self._path)) < 0:
@@ -177,7 +178,7 @@ class ModelBoxes(QWidget):
         box = QCheckBox(self.fontMetrics().elidedText(model_label(name), Qt.TextElideMode.ElideMiddle, WIDEST))
         box.setObjectName(f"evaluate_{name}")
         box.setAccessibleName(model_label(name))
-        box.setToolTip(tooltip)
+        box.setToolTip(plain_tip(tooltip))
         box.setChecked(on)
         box.toggled.connect(lambda: self.changed.emit())
         self.boxes[name] = box

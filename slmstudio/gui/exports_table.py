@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QAbstractItemView, QTableView, QWidget
 from slmstudio.core import words
 from slmstudio.core.run.folder import RunSummary, proof
 from slmstudio.gui import table_cells
+from slmstudio.gui.widgets import plain_tip
 
 Index = QModelIndex | QPersistentModelIndex
 NO_PARENT = QModelIndex()
@@ -93,7 +94,7 @@ class ExportsModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole and column in (SIZE, TOP1):
             return int(Qt.AlignmentFlag.AlignRight)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return str(export.parity.get("verdict") or "") if column in (TOKENS, PROOF) else str(export.path)
+            return plain_tip(str(export.parity.get("verdict") or "") if column in (TOKENS, PROOF) else str(export.path))
         return None
 
     def _text(self, export: Export, column: int) -> str:

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QAbstractItemView, QTableView, QVBoxLayout, QWidge
 
 from slmstudio.gui import table_cells, theme
 from slmstudio.gui.results_figures import FigureDelegate
-from slmstudio.gui.widgets import text_label
+from slmstudio.gui.widgets import plain_tip, text_label
 
 Index = QModelIndex | QPersistentModelIndex
 NO_PARENT = QModelIndex()
@@ -58,7 +58,7 @@ class ChecksModel(QAbstractTableModel):
             return "ok" if passed else "bad"
         if role == Qt.ItemDataRole.ToolTipRole:
             found = f"{self._label(name)}: {check.get('figure', '')}"
-            return str(check.get("remedy") or f"{found}\n{self._meaning(name)}")
+            return plain_tip(str(check.get("remedy") or f"{found}\n{self._meaning(name)}"))
         if role == Qt.ItemDataRole.AccessibleTextRole and column == CHECK:
             return f"{self._label(name)}: {self.data(index.siblingAtColumn(RESULT))}"
         return None

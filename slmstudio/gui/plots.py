@@ -5,6 +5,7 @@ Imported when a plot is first shown: pyqtgraph and numpy are no part of the prog
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -281,13 +282,14 @@ class Plot(QWidget):
             return
         nearest = [curve.x[_nearest(curve.x, point.x())] for curve in named]
         x = min(nearest, key=lambda each: abs(each - point.x()))
-        rows = [f"<b>{self._x_form(x)}</b>"]
+        rows = [f"<b>{html.escape(self._x_form(x))}</b>"]
         for curve in named:
             index = _nearest(curve.x, x)
             value = curve.y[index]
             where = "" if curve.x[index] == x else f" ({self._x_form(curve.x[index])})"
             text = curve.form(value) if np.isfinite(value) else self.tr("not a number")
-            rows.append(f'<span style="color:{theme.colour(curve.colour).name()}">●</span> {curve.label} {text}{where}')
+            said = html.escape(f"{curve.label} {text}{where}")  # the label may be a run's name, which may be anything
+            rows.append(f'<span style="color:{theme.colour(curve.colour).name()}">●</span> {said}')
         self._rule.setPos(x)
         self._rule.show()
         place = self.canvas.mapFromScene(self._box.mapViewToScene(QPointF(x, point.y())))

@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QFileDialog, QWidget
 
 from slmstudio.core import paths
+from slmstudio.gui.widgets import plain_tip
 
 _CHOOSE, _NEW = "choose", "new"
 _SHOWN = 12
@@ -50,7 +51,7 @@ class RowTarget(QComboBox):
         self.clear()
         for path in (self._current, *others):
             self.addItem(path.name if path.exists() else self.tr("{name} (new)").format(name=path.name), str(path))
-            self.setItemData(self.count() - 1, str(path), Qt.ItemDataRole.ToolTipRole)
+            self.setItemData(self.count() - 1, plain_tip(str(path)), Qt.ItemDataRole.ToolTipRole)
         self.insertSeparator(self.count())
         self.addItem(self.tr("Choose a file…"), _CHOOSE)
         self.addItem(self.tr("New file…"), _NEW)

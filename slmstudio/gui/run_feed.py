@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QAbstractItemView, QListView, QWidget
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui import theme
 from slmstudio.gui.run_words import event_text, is_alarming
-from slmstudio.gui.widgets import Card, IconButton, SecondaryButton, SegmentedControl, text_label
+from slmstudio.gui.widgets import Card, IconButton, SecondaryButton, SegmentedControl, plain_tip, text_label
 
 LEVELS = {"debug": 0, "info": 1, "warning": 2, "error": 3, "critical": 3}
 Index = QModelIndex | QPersistentModelIndex
@@ -53,8 +53,10 @@ class FeedModel(QAbstractListModel):
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         text, warning = self._lines[index.row()]
-        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
+        if role == Qt.ItemDataRole.DisplayRole:
             return text
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return plain_tip(text)
         if role == Qt.ItemDataRole.ForegroundRole:
             return theme.colour("warn" if warning else "muted")
         return None
@@ -104,8 +106,10 @@ class LogModel(QAbstractListModel):
         return 0 if parent.isValid() else len(self._shown)
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
+        if role == Qt.ItemDataRole.DisplayRole:
             return self.text(index.row())
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return plain_tip(self.text(index.row()))
         if role == Qt.ItemDataRole.ForegroundRole:
             return theme.colour(("muted", "ink", "warn", "bad")[_level(self._shown[index.row()])])
         return None

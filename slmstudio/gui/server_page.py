@@ -18,6 +18,7 @@ from slmstudio.gui.widgets import (
     SegmentedControl,
     counted,
     number_field,
+    plain_tip,
     text_label,
 )
 
@@ -140,7 +141,7 @@ class ServerPage(QWidget):
         self._offer.setVisible(state in (STOPPED, FAILED))
         self.start_button.setEnabled(self._path is not None and not server.is_busy())
         name = self._path.stem if self._path is not None else ""
-        self.start_button.setToolTip(self.tr("Load {name} and answer requests.").format(name=name))
+        self.start_button.setToolTip(plain_tip(self.tr("Load {name} and answer requests.").format(name=name)))
         self.strip.setVisible(state in (STARTING, STOPPING))
         if state == STARTING:
             self.strip.start(self.tr("Loading {name}").format(name=server.path.stem if server.path else ""))

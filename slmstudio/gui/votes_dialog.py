@@ -23,7 +23,7 @@ from slmstudio.core import paths
 from slmstudio.gui import theme
 from slmstudio.gui.chat_votes import verdict_text
 from slmstudio.gui.tasks import run_task
-from slmstudio.gui.widgets import ErrorBanner, PrimaryButton, SecondaryButton, counted, text_label
+from slmstudio.gui.widgets import ErrorBanner, PrimaryButton, SecondaryButton, counted, plain_tip, text_label
 
 if TYPE_CHECKING:
     from slmstudio.core.chat.preferences import Exported
@@ -109,7 +109,7 @@ class VotesDialog(QDialog):
                 if not isinstance(value, str):
                     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 else:
-                    item.setToolTip((tally.first if column == 0 else tally.second).path)
+                    item.setToolTip(plain_tip((tally.first if column == 0 else tally.second).path))
                 self.table.setItem(row, column, item)
         note = counted(len(self._votes), self.tr("1 vote, kept on this machine."),
                        self.tr("{count} votes, kept on this machine."))

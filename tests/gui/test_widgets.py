@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QGuiApplication, QTextDocument
 from PySide6.QtWidgets import QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import Problem, UserError
@@ -22,6 +22,7 @@ from slmstudio.gui.widgets import (
     ProgressStrip,
     SegmentedControl,
     counted,
+    plain_tip,
 )
 
 pytestmark = pytest.mark.usefixtures("session")
@@ -160,3 +161,13 @@ def test_a_run_that_is_too_long_for_a_line_gets_places_to_break():
     assert all(not unicodedata.category(piece[0]).startswith("M") for piece in broken.split("\u200b"))
     address = "https://example.org/" + "a" * 100
     assert breakable(f"see {address} and text") == f"see {address} and text"
+
+
+@pytest.mark.parametrize("text", ["lr<1e-4", "<b>bold</b>\n  and a line & more", "<img src='x'>", "word " * 60,
+                                  "plain"])
+def test_a_tooltip_shows_its_text_as_it_is(qtbot, text):
+    tip = QTextDocument()
+    rich = plain_tip(text).startswith("<qt>")
+    (tip.setHtml if rich else tip.setPlainText)(plain_tip(text))
+    assert tip.toPlainText() == text
+    assert rich == (text != "plain"), "screen readers read it out, and short text needs no breaks"

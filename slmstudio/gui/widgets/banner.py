@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QListView, QVBoxLayout, QWidg
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.gui import theme
 from slmstudio.gui.widgets.buttons import IconButton, SecondaryButton
-from slmstudio.gui.widgets.labels import counted, text_label
+from slmstudio.gui.widgets.labels import counted, plain_tip, text_label
 
 _ROOT = QModelIndex()
 OPEN_UP_TO = 5
@@ -32,9 +32,9 @@ class ProblemsModel(QAbstractListModel):
         return 0 if parent.isValid() else len(self.problems)
 
     def data(self, index: QModelIndex | QPersistentModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
+        if role == Qt.ItemDataRole.DisplayRole:
             return str(self.problems[index.row()])
-        return None
+        return plain_tip(str(self.problems[index.row()])) if role == Qt.ItemDataRole.ToolTipRole else None
 
 
 class ErrorBanner(QFrame):

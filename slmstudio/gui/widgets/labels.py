@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 
@@ -12,8 +13,11 @@ from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 from slmstudio.gui.theme import restyle
 
 _LONG_RUN = re.compile(r"\S{60,}")
+_MARKUP = re.compile(r"[<&]")
 _PIECE = 12
 """Characters between two places to break."""
+_TIP_LINE = 100
+"""Characters of a tooltip's line that fit on any screen."""
 
 
 def text_label(text: str = "", role: str = "body", *, wrap: bool = False, parent: QWidget | None = None) -> QLabel:
@@ -51,6 +55,17 @@ def _broken(run: str) -> str:
     return "".join(out)
 
 
+def plain_tip(text: str) -> str:
+    """A tooltip that shows `text` as it is, in lines of a readable length.
+
+    Qt takes a tooltip that looks like HTML for HTML, and breaks no line of another. Short text stays as it is, for
+    screen readers read it out.
+    """
+    if not _MARKUP.search(text) and all(len(line) <= _TIP_LINE for line in text.splitlines()):
+        return text
+    return f'<qt><p style="white-space:pre-wrap; margin:0">{html.escape(text)}</p></qt>'
+
+
 def counted(count: int, one: str, many: str) -> str:
     """`one` or `many`, with `{count}` filled in: counted(2, tr("1 row"), tr("{count} rows"))."""
     return one if count == 1 else many.format(count=f"{count:,}")
@@ -77,7 +92,7 @@ class Chip(QLabel):
         """Change text, kind and tooltip together."""
         self.setText(text)
         if tooltip is not None:
-            self.setToolTip(tooltip)
+            self.setToolTip(plain_tip(tooltip))
         if kind is not None and kind != self.kind:
             self.setProperty("chip", kind)
             restyle(self)
@@ -120,4 +135,4 @@ class ElidedLabel(QLabel):
         painter.drawText(self.contentsRect(), int(align), self.shown_text())
 
     def _update_tooltip(self) -> None:
-        self.setToolTip(self.text() if self.shown_text() != self.text() else "")
+        self.setToolTip(plain_tip(self.text()) if self.shown_text() != self.text() else "")

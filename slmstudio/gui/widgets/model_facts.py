@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QVBoxLayout, QWi
 
 from slmstudio.core import words
 from slmstudio.gui import theme
-from slmstudio.gui.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.widgets.labels import ElidedLabel, plain_tip, text_label
 from slmstudio.gui.widgets.share_bar import Share, ShareBar
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class FactsTable(QWidget):
         names = (facts.architecture, "", "", "", f"{facts.hidden_size:,}", "", "")
         for label, text, tip, name in zip(self.values, shown, self._tips, names, strict=True):
             label.setText(text)
-            label.setToolTip(tip.format(name=name))
+            label.setToolTip(plain_tip(tip.format(name=name)))
         self.folder.setText(str(facts.path))
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QWidget
 
 from slmstudio.core import words
 from slmstudio.gui import theme
 from slmstudio.gui.widgets.buttons import SecondaryButton
 from slmstudio.gui.widgets.labels import ElidedLabel
+
+SOON_MS = 300
+"""Work that ends sooner is not shown: a bar that comes and goes only startles."""
 
 
 class ProgressStrip(QWidget):
@@ -40,6 +43,10 @@ class ProgressStrip(QWidget):
         row.addWidget(self.detail)
         row.addWidget(self.cancel)
         self.cancel.setVisible(cancellable)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(SOON_MS)
+        self._soon.timeout.connect(self.show)
         self.start("")
 
     def start(self, text: str) -> None:
@@ -50,6 +57,17 @@ class ProgressStrip(QWidget):
         self.detail.setText("")
         self.detail.hide()
         self.bar.setRange(0, 0)
+
+    def start_soon(self, text: str) -> None:
+        """Begin a piece of work that may end at once: the strip is seen when it does not."""
+        self.hide()
+        self.start(text)
+        self._soon.start()
+
+    def end(self) -> None:
+        """The work is done, or given up."""
+        self._soon.stop()
+        self.hide()
 
     def set_progress(self, done: int, total: int, text: str | None = None) -> None:
         """Show `done` of `total`, and the time left once it can be told.

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
+from slmstudio.gui.widgets.labels import plain_tip
+
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Record
 
@@ -98,7 +100,7 @@ class RowsModel(QAbstractTableModel):
             return str(len(record.messages)) if role == Qt.ItemDataRole.DisplayRole else None
         text = self._text(record, index.column())
         if role == Qt.ItemDataRole.ToolTipRole:
-            return text if len(text) <= 2000 else text[:2000] + " …"
+            return plain_tip(text if len(text) <= 2000 else text[:2000] + " …")
         return " ".join(text[:SHOWN_CHARACTERS].split())
 
     def _text(self, record: Record, column: int) -> str:

@@ -7,6 +7,7 @@ from PySide6.QtGui import QFontMetrics, QPainter
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from slmstudio.gui import theme
+from slmstudio.gui.widgets.labels import plain_tip
 
 DETAIL, CHIP, CHIP_KIND, VALUE = (Qt.ItemDataRole.UserRole + offset for offset in range(4))
 _CHIP_COLOURS = {"plain": ("hover", "muted"), "accent": ("accent_ground", "accent"),
@@ -32,7 +33,7 @@ class TwoLineList(QListWidget):
         item.setData(VALUE, value)
         self.addItem(item)
         self.change(item, detail=detail, chip=chip, kind=kind)
-        item.setToolTip(tooltip or title)
+        item.setToolTip(plain_tip(tooltip or title))
         return item
 
     @staticmethod
