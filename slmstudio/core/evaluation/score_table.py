@@ -37,6 +37,8 @@ class Speed:
     cut: int = 0
 
     def add(self, answer: Mapping[str, Any]) -> None:
+        if answer.get("choices_by"):
+            return  # a letter was chosen, nothing was written
         tokens, seconds = answer.get("tokens"), answer.get("seconds")
         self.cut += answer.get("finish") == "length"
         if isinstance(tokens, int):
@@ -76,6 +78,7 @@ class ScoreTable:
         self._answered = [bytearray() for _ in range(models)]
         self._same_text = [bytearray() for _ in range(models)]
         self._same_all = [bytearray() for _ in range(models)]
+        self._same_tokens = [True] * models
         self._kind: list[str] = []
         self._intl = intl
         self._groups: dict[str, dict[str, array[int]]] = {"category": {}, "language": {}, "training": {}}
@@ -102,6 +105,8 @@ class ScoreTable:
         self.skipped[model] += answer is not None and not given
         if answer is not None and given:
             self.speeds[model].add(answer)
+        mine, others = ((each or {}).get("reference_tokens") for each in (answer, first))
+        self._same_tokens[model] &= not mine or not others or mine == others
         self._same_text[model].append(_alike(answer, first, ("answer",)))
         self._same_all[model].append(_alike(answer, first, ("answer", "reference_nats", "choice_logprobs")))
 
@@ -117,6 +122,14 @@ class ScoreTable:
         self._counts = [{key: np.frombuffer(sums, dtype=np.float64).reshape(-1, METRICS[key].width)
                          for key, sums in each.items()} for each in self._sums]
         self._rows = [{key: np.frombuffer(rows, dtype=np.int64) for key, rows in each.items()} for each in self._places]
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self._kind)
+
+    def same_tokens(self, model: int) -> bool:
+        """Whether the references have, row by row, as many tokens to the model as to the first one."""
+        return self._same_tokens[model]
 
     def answered(self, model: int) -> int:
         """How many rows it answered."""

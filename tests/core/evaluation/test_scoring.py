@@ -10,53 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import score_shapes
+from scored_jobs import answers_of, items_of, write
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.scoring import row_scores, score
-
-Line = dict[str, Any]
-
-
-def write(folder: Path, items: list[Line], *answers: list[Line], **request: Any) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    names = ["base", "tuned", "Q4_K_M"][: len(answers)]
-    request = {"kind": "evaluate", "test": None, "models": [{"name": name} for name in names], **request}
-    (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
-    for name, lines in (("items", items), *((f"answers-{i}", each) for i, each in enumerate(answers))):
-        (folder / f"{name}.jsonl").write_bytes(b"".join(map(files.dump_line, lines)))
-    return folder
-
-
-def items_of(rows: int) -> list[Line]:
-    rng = random.Random(1)
-    made = []
-    for i in range(rows):
-        kind = ("free", "choice", "number")[i % 3]
-        item: Line = {"id": i, "line": i + 1, "kind": kind, "category": ("law", "art")[i % 2], "language": "hi",
-                      "messages": [{"role": "user", "content": f"प्रश्न {i}"}], "trained_on": i < 2,
-                      "references": [" ".join(rng.choices(score_shapes.WORDS, k=6))]}
-        if kind == "choice":
-            item.update(choices=["हाँ", "नहीं"], answer=i % 2)
-        if kind == "number":
-            item["references"] = [f"#### {i}"]
-        made.append(item)
-    return made
-
-
-def answers_of(items: list[Line], good: float, seed: int) -> list[Line]:
-    rng = random.Random(seed)
-    made = []
-    for item in items:
-        right = rng.random() < good
-        text = item["references"][0] if right else rng.choice(score_shapes.WORDS)
-        line: Line = {"id": item["id"], "answer": text, "tokens": 5, "seconds": 0.5, "finish": "stop", "skipped": None,
-                      "reference_nats": [rng.gammavariate(4, 2 - good)], "reference_tokens": [6]}
-        if item["kind"] == "choice":
-            line["choice_logprobs"] = [-1.0, -2.0] if (item["answer"] == 0) == right else [-2.0, -1.0]
-        made.append(line)
-    return made
 
 
 @pytest.fixture
@@ -261,3 +219,38 @@ def test_scoring_can_be_cancelled_to_its_end(tmp_path):
     with pytest.raises(Enough):
         score(job.folder, cancel)
     assert asked[0] == (0, 30) and (job.folder / "scores.json").read_bytes() == before
+
+
+def test_losses_of_models_with_other_tokens_are_not_compared(tmp_path: Path) -> None:
+    """Nats a token of a model that cuts Hindi into letters are lower, whatever it knows."""
+    items = items_of(60)
+    base, other = answers_of(items, 0.5, 1), answers_of(items, 0.5, 1)
+    for line in other:
+        line["reference_tokens"] = [line["reference_tokens"][0] * 3]
+    scores = score(write(tmp_path / "job", items, base, other))
+    assert "loss" in scores["models"][1]["scores"], "it is still told"
+    assert "loss" not in {each["metric"] for each in scores["comparisons"]}
+    said = "Loss is not compared: the two models cut text into other tokens."
+    assert said in scores["remarks"]
+    third = score(write(tmp_path / "three", items, base, base, other))
+    assert {each["of"] for each in third["comparisons"] if each["metric"] == "loss"} == {"tuned"}
+    assert "Loss of Q4_K_M is not compared: base and it cut text into other tokens." in third["remarks"]
+    alone = [{**line, "answer": None} for line in other]
+    groups = score(write(tmp_path / "alone", items, [{**line, "answer": None} for line in base], alone))
+    assert not any(each["metric"] == "loss" for kind in groups["group_comparisons"].values()
+                   for found in kind.values() for each in found)
+    assert said not in score(write(tmp_path / "same", items, base, base))["remarks"]
+
+
+def test_a_column_with_another_text_in_each_row_is_no_category(tmp_path: Path) -> None:
+    items = items_of(600)
+    for item in items:
+        item["category"] = "common" if item["id"] % 3 else f"topic {item['id']}"
+    found = score(write(tmp_path / "job", items, answers_of(items, 0.2, 1), answers_of(items, 0.8, 2)))
+    assert set(found["models"][1]["by_category"]) == {"common"} and "category" not in found["group_comparisons"]
+    assert any(each.startswith("There are 201 values of category") for each in found["remarks"])
+    for item in items:
+        item["category"] = f"topic {item['id'] * item['id'] // 1500:03}"
+    found = score(write(tmp_path / "more", items, answers_of(items, 0.2, 1)))
+    kept = found["models"][0]["by_category"]
+    assert len(kept) <= 100 and "topic 000" in kept and list(kept) == sorted(kept)
