@@ -13,6 +13,7 @@ from slmstudio.core.jobs import Outcome
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui import theme
 from slmstudio.gui.plan_fields import label, write
+from slmstudio.gui.run_grid import number_text
 from slmstudio.gui.run_words import steps_text
 from slmstudio.gui.widgets import PrimaryButton, SecondaryButton, text_label
 
@@ -118,9 +119,9 @@ class RunEnd(QWidget):
     def _result_text(self, result: dict[str, Any], history: RunHistory) -> str:
         series = history.series
         before = result.get("eval_loss_before") or (series["eval_loss"].y[0] if series["eval_loss"] else None)
-        after = result.get("eval_loss_after") or series["eval_loss"].last()
+        after = history.eval_loss_after(result)
         if before is not None and after is not None:
-            return self.tr("Eval loss {before} → {after}").format(before=f"{before:.2f}", after=f"{after:.2f}")
+            return self.tr("Eval loss {before} → {after}").format(before=number_text(before), after=number_text(after))
         first, last = result.get("train_loss_first"), result.get("train_loss_last")
         if first is not None and last is not None:
             return self.tr("Train loss {before} → {after}").format(before=f"{first:.2f}", after=f"{last:.2f}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtWidgets import QGridLayout, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.gui import theme
@@ -62,7 +62,9 @@ class Grid(QGridLayout):
 
 
 def number_text(value: float | None) -> str:
-    return "—" if value is None or not math.isfinite(value) else f"{value:.2f}"
+    if value is None:
+        return "—"
+    return f"{value:.2f}" if math.isfinite(value) else QCoreApplication.translate("RunGrid", "not a number")
 
 
 def perplexity_text(loss: float | None) -> str:

@@ -57,8 +57,11 @@ def loss_sentences(facts: Facts) -> list[str]:
     before, after = facts.run.eval_loss_before, facts.run.eval_loss_after
     used, steps = facts.history.used_step, facts.run.steps
     said = []
-    if before is None or after is None or not (math.isfinite(before) and math.isfinite(after)):
+    if before is None or after is None:
         said.append("The loss on held-out rows was not measured before and after.")
+    elif not (math.isfinite(before) and math.isfinite(after)):
+        when = "at the end" if math.isfinite(before) else "at the beginning"
+        said.append(f"The loss on held-out rows was no number {when}, so that nothing can be said of its change.")
     elif len(facts.evals) > 1:
         way = "fell" if after < before else "rose" if after > before else "stayed"
         change = f" ({(after - before) / before:+.0%})".replace("-", "−") if before > 0 else ""

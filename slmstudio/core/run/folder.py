@@ -16,9 +16,11 @@ from slmstudio.core import files, formats, jobs, paths
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.export.types import LORA
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.history import RunHistory
+from slmstudio.core.run.history import RunHistory, number
 
 CHECKPOINTS, ADAPTER, MODEL, EXPORTS = "checkpoints", "adapter", "model", "exports"
+LATEST = 253_402_214_400.0
+"""Seconds since 1970 at the end of the year 9999: no clock shows a later moment."""
 
 
 def create(config: RunConfig, parent: Path | None = None) -> jobs.Job:
@@ -81,7 +83,10 @@ class RunSummary:
         state: "new", "running", "paused", or an outcome's state, of which "paused" is one too: saved, and ended to free
             the memory.
         at_work: whether a process has it.
-        train_loss: mean of the last logged steps; eval losses before and at the end.
+        created: seconds since 1970; when run.json was written, where it does not say so itself.
+        train_loss: mean of the last logged steps.
+        eval_loss_before: of the model as it came.
+        eval_loss_after: at the end, or so far; None where it was not measured again, NaN where it is no number.
         seconds: of work, from first event to last; the time between a crash and the Resume is none.
         result: outcome.json's result.
     """
@@ -138,6 +143,7 @@ def summarise(folder: Path) -> RunSummary:
 
     Raises:
         UserError: its run.json cannot be used, or a newer program wrote a file of it.
+        OSError: a file of it cannot be read.
     """
     job = jobs.Job(folder)
     state = job.request()
@@ -157,12 +163,12 @@ def summarise(folder: Path) -> RunSummary:
     return RunSummary(
         folder,
         config,
-        state.get("created") or folder.stat().st_mtime,
+        _created(folder, state),
         status,
         outcome.error if outcome else None,
         history.series["train_loss"].last(),
         evaluations.y[0] if evaluations else None,
-        result.get("eval_loss_after") or evaluations.last(),
+        history.eval_loss_after(result),
         history.step,
         history.total_steps or None,
         history.seconds,
@@ -171,39 +177,65 @@ def summarise(folder: Path) -> RunSummary:
     )
 
 
+def _created(folder: Path, state: dict[str, Any]) -> float:
+    """When a run was made: as its run.json says, if that is a moment, else the file's own time."""
+    told = number(state, "created")
+    return told if told is not None and 0 < told < LATEST else (folder / jobs.RUN).stat().st_mtime
+
+
+def unreadable(error: OSError) -> UserError:
+    """Why a run cannot be shown, when the system refuses to read a file of it."""
+    told = from_os_error(error, "read the run")
+    return UserError(told.what, told.why, "Make its files readable for you, or move its folder elsewhere.")
+
+
+PassedOver = Callable[[Path, UserError], None]
+
+
+def run_folders(parent: Path | None = None, passed_over: PassedOver = lambda folder, why: None) -> list[Path]:
+    """The folders that hold a run.json, in no order.
+
+    Args:
+        passed_over: called with each folder that cannot be looked into, and why.
+    """
+    parent = parent or paths.runs_dir()
+    found = []
+    for folder in parent.iterdir() if parent.is_dir() else ():
+        try:
+            if (folder / jobs.RUN).is_file():
+                found.append(folder)
+        except OSError as error:
+            passed_over(folder, unreadable(error))
+    return found
+
+
 def all_runs(parent: Path | None = None,
-             passed_over: Callable[[Path, UserError], None] = lambda folder, why: None) -> Iterator[RunSummary]:
+             passed_over: PassedOver = lambda folder, why: None) -> Iterator[RunSummary]:
     """All runs, newest first. Folders that are no runs are left out.
 
     Args:
         passed_over: called with each run that cannot be shown, and why.
     """
-    parent = parent or paths.runs_dir()
-    if not parent.is_dir():
-        return
-    folders = [f for f in parent.iterdir() if (f / jobs.RUN).is_file()]
+    folders = run_folders(parent, passed_over)
     for folder in sorted(folders, key=lambda f: (f / jobs.RUN).stat().st_mtime, reverse=True):
         try:
             yield summarise(folder)
         except UserError as error:
             passed_over(folder, error)
+        except OSError as error:
+            passed_over(folder, unreadable(error))
 
 
 def requests(parent: Path | None = None) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Each run with its run.json, in no order; those that cannot be read are left out."""
-    parent = parent or paths.runs_dir()
-    for folder in parent.iterdir() if parent.is_dir() else ():
-        if (folder / jobs.RUN).is_file():
-            with contextlib.suppress(UserError):
-                yield folder, jobs.Job(folder).request()
+    for folder in run_folders(parent):
+        with contextlib.suppress(UserError, OSError):
+            yield folder, jobs.Job(folder).request()
 
 
 def running(parent: Path | None = None) -> jobs.Job | None:
     """The run that a worker is at work on; the newest, when there are several."""
-    parent = parent or paths.runs_dir()
-    if not parent.is_dir():
-        return None
-    found = [f for f in parent.iterdir() if (f / jobs.RUN).is_file() and (f / jobs.PROCESS).is_file()]
+    found = [f for f in run_folders(parent) if (f / jobs.PROCESS).is_file()]
     newest_first = sorted(found, key=lambda f: (f / jobs.PROCESS).stat().st_mtime, reverse=True)
     return next((job for job in map(jobs.Job, newest_first) if job.is_alive()), None)
 
@@ -215,6 +247,13 @@ def wanting_attention(parent: Path | None = None) -> jobs.Job | None:
         return at_work
     newest = next(all_runs(parent), None)
     return jobs.Job(newest.folder) if newest is not None and newest.state in ("crashed", "paused") else None
+
+
+def jobs_at_work(folder: Path) -> list[jobs.Job]:
+    """The jobs of a run that a process is at work on: exports and evaluations."""
+    inner = folder / "jobs"
+    made = sorted(inner.iterdir()) if inner.is_dir() else []
+    return [job for job in map(jobs.Job, made) if (job.folder / jobs.PROCESS).is_file() and job.is_alive()]
 
 
 def result_folder(folder: Path) -> Path | None:

@@ -97,12 +97,25 @@ class RunHistory:
         losses, best = self.series["eval_loss"], self.best_eval_loss
         return None if best is None else int(losses.x[losses.y.index(best)])
 
+    def eval_loss_after(self, result: dict[str, Any]) -> float | None:
+        """Eval loss at the end, or so far: as the result says, else of the newest evaluation.
+
+        Args:
+            result: of the outcome; empty while there is none.
+
+        Returns:
+            None where nothing was measured after the first evaluation, which is of the model as it came; NaN where the
+            newest is no number.
+        """
+        told, losses = number(result, "eval_loss_after"), self.series["eval_loss"].y
+        return told if told is not None else losses[-1] if len(losses) > 1 else None
+
     def add(self, event: dict[str, Any]) -> None:
         """Take one event. Unknown types, and fields of an unexpected kind, are passed over."""
         kind = event.get("type")
         if not isinstance(kind, str):
             return
-        time = _number(event, "time")
+        time = number(event, "time")
         if time is not None:
             if kind == "job_started" or self._attempt_began is None:
                 self._seconds_before, self._attempt_began, self._suspended_now = self.seconds, time, 0.0
@@ -122,7 +135,7 @@ class RunHistory:
 
     def _plan(self, event: dict[str, Any]) -> None:
         self.plan = event
-        self._total_steps = int(_number(event, "total_steps") or 0)
+        self._total_steps = int(number(event, "total_steps") or 0)
 
     def _phase(self, event: dict[str, Any]) -> None:
         self.phase, self.detail = str(event.get("phase", "")), str(event.get("detail") or "")
@@ -132,20 +145,20 @@ class RunHistory:
 
     def _progress(self, event: dict[str, Any]) -> None:
         self.phase, self.unit = str(event.get("phase", self.phase)), str(event.get("unit", ""))
-        self.done, self.total = _number(event, "done") or 0.0, _number(event, "total") or 0.0
+        self.done, self.total = number(event, "done") or 0.0, number(event, "total") or 0.0
 
     def _step(self, event: dict[str, Any]) -> None:
-        step = _number(event, "global_step")
+        step = number(event, "global_step")
         if step is None:
             return
         if step <= self.step and self.series["train_loss"]:
             self._take_back(step)
         self.step, self.stepping, self.paused = int(step), True, False
-        self.epoch = _number(event, "epoch") or self.epoch
-        self.seconds_left = _number(event, "seconds_left")
+        self.epoch = number(event, "epoch") or self.epoch
+        self.seconds_left = number(event, "seconds_left")
         for name in STEP_FIELDS:
             if name in event:
-                value = _number(event, name)
+                value = number(event, name)
                 self.series[name].add(step, math.nan if value is None else value)
 
     def _take_back(self, step: float) -> None:
@@ -158,7 +171,7 @@ class RunHistory:
         self.takes_back += 1
 
     def _eval(self, event: dict[str, Any]) -> None:
-        step, loss = _number(event, "global_step"), _number(event, "eval_loss")
+        step, loss = number(event, "global_step"), number(event, "eval_loss")
         if step is None:
             return
         best = self.best_eval_loss
@@ -168,11 +181,11 @@ class RunHistory:
             self.overfit_step = None  # it got better after all
 
     def _overfitting(self, event: dict[str, Any]) -> None:
-        step = _number(event, "global_step")
+        step = number(event, "global_step")
         self.overfit_step = None if step is None else int(step)
 
     def _sample(self, event: dict[str, Any]) -> None:
-        step = _number(event, "global_step")
+        step = number(event, "global_step")
         if step is None or not isinstance(event.get("samples"), list):
             return
         self._cut_samples(step)
@@ -186,18 +199,18 @@ class RunHistory:
     def _changed(self, event: dict[str, Any]) -> None:
         self.changes.append(event)
         self.change_refused = ""
-        self._total_steps = int(_number(event, "total_steps") or self._total_steps)
+        self._total_steps = int(number(event, "total_steps") or self._total_steps)
 
     def _adjusted(self, event: dict[str, Any]) -> None:
         self.adjustments.append(event)
 
     def _suspended(self, event: dict[str, Any]) -> None:
-        seconds = max(0.0, _number(event, "seconds") or 0.0)
+        seconds = max(0.0, number(event, "seconds") or 0.0)
         self.suspended_seconds += seconds
         self._suspended_now += seconds
 
     def _best_used(self, event: dict[str, Any]) -> None:
-        step = _number(event, "global_step")
+        step = number(event, "global_step")
         self.used_step = None if step is None else int(step)
 
     def _sensors(self, event: dict[str, Any]) -> None:
@@ -207,11 +220,11 @@ class RunHistory:
             **{name: event.get(name) for name in ("process_memory", "cpu_percent")},
         }
         for name in (*GPU_FIELDS, "process_memory", "cpu_percent"):
-            value = _number(readings, name)
+            value = number(readings, name)
             if value is not None:
                 self.series[name].add(self.seconds, value)
         for name in LIMIT_FIELDS:
-            value = _number(readings, name)
+            value = number(readings, name)
             if value is not None:
                 self.limits[name] = value
 
@@ -253,8 +266,8 @@ _HANDLERS = {
 }
 
 
-def _number(event: dict[str, Any], name: str) -> float | None:
-    """A finite number, or None: the worker sends NaN and Inf as null."""
+def number(event: dict[str, Any], name: str) -> float | None:
+    """A finite number of a JSON object, or None: the worker sends NaN and Inf as null."""
     value = event.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 from array import array
 
 import pytest
@@ -123,6 +125,58 @@ def test_a_damaged_run_is_still_summarised(tmp_path):
     jobs.write_outcome(job.folder, jobs.Outcome("finished"))
     (run,) = folder.all_runs(tmp_path)
     assert (run.steps, run.train_loss, run.state, run.seconds) == (2, 1.25, "finished", 2.0)
+
+
+@pytest.mark.parametrize(("losses", "result", "after"), [
+    ([], {}, None),
+    ([2.5], {}, None),
+    ([2.5], {"eval_loss_after": None}, None),
+    ([2.5, 1.5], {}, 1.5),
+    ([2.5, 1.5, None], {"eval_loss_after": None}, math.nan),
+    ([2.5, 1.5, 1.75], {"eval_loss_after": 1.5}, 1.5),
+    ([2.5, 1.5], {"eval_loss_after": 0.0}, 0.0),
+    ([2.5, 1.5], {"eval_loss_after": "low"}, 1.5),
+    ([2.5, 1.5], {"eval_loss_after": True}, 1.5),
+])
+def test_the_loss_of_the_base_is_never_that_of_the_result(tmp_path, losses, result, after):
+    job = folder.create(RunConfig(name="n", model="m", train_file="t"), tmp_path)
+    for number, loss in enumerate(losses):
+        files.append_line(job.folder / jobs.EVENTS, {"time": 1.0, "type": "eval", "global_step": number,
+                                                     "eval_loss": loss})
+    jobs.write_outcome(job.folder, jobs.Outcome("stopped", result=result))
+    run = folder.summarise(job.folder)
+    assert run.eval_loss_before == (losses[0] if losses else None)
+    assert run.eval_loss_after == pytest.approx(after, nan_ok=True)
+
+
+@pytest.mark.parametrize("created", ["2026-11-24T10:00", None, True, [1], -5, 0, 1e300, math.nan, math.inf])
+def test_a_run_that_does_not_say_when_it_was_made_is_as_old_as_its_file(tmp_path, created):
+    job = folder.create(RunConfig(name="n", model="m", train_file="t"), tmp_path)
+    record = job.folder / jobs.RUN
+    record.write_text(json.dumps({**files.read_json(record), "created": created}))
+    assert folder.summarise(job.folder).created == record.stat().st_mtime
+
+
+def test_a_run_that_the_system_keeps_to_itself_hides_no_other(tmp_path, monkeypatch):
+    """Its folder may not be looked into, or a file of it cannot be read."""
+    names = ("shut", "odd", "fine")
+    shut, odd, fine = (folder.create(RunConfig(name=name, model="m", train_file="t"), tmp_path) for name in names)
+    (odd.folder / jobs.EVENTS).mkdir()
+    real = os.stat
+
+    def refuse(path, *args, **kwargs):
+        if str(path).startswith(str(shut.folder)):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    seen = {}
+    runs = list(folder.all_runs(tmp_path, lambda path, error: seen.update({path: error})))
+    assert [run.folder for run in runs] == [fine.folder]
+    assert seen.keys() == {shut.folder, odd.folder}
+    assert "Permission was refused." in seen[shut.folder].why and "It is a folder" in seen[odd.folder].why
+    assert {path for path, _ in folder.requests(tmp_path)} == {odd.folder, fine.folder}
+    assert folder.running(tmp_path) is None
 
 
 def test_samples_are_kept_by_step_and_a_resumed_attempt_takes_the_later_ones_back():
