@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slmstudio.core.evaluation import ngrams, patterns
-from slmstudio.core.evaluation.normalise import normalised, same_text, words
+from slmstudio.core.evaluation.normalise import normalised, same_text, same_words, words
 from slmstudio.core.evaluation.numbers import same_number
 from slmstudio.core.evaluation.rouge import rouge_l_of_words
 
@@ -121,8 +121,8 @@ class _References:
         self._intl = intl
 
     @functools.cached_property
-    def normalised(self) -> frozenset[str]:
-        return frozenset(map(normalised, self.texts))
+    def normalised(self) -> dict[str, str]:
+        return {each: normalised(each) for each in self.texts}
 
     @functools.cached_property
     def _words(self) -> list[list[str]]:
@@ -178,7 +178,7 @@ def _matches(item: Item, text: str, references: _References) -> Counts:
         return {"pattern": [float(bool(patterns.matches(item["pattern"], text))), 1]}
     if kind in ("free", "exact") and references.texts:
         return {"exact": [float(any(same_text(text, each) for each in references.texts)), 1],
-                "normalised": [float(normalised(text) in references.normalised), 1]}
+                "normalised": [float(same_words(text, references.normalised)), 1]}
     return {}
 
 

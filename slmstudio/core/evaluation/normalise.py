@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
+from collections.abc import Mapping
 
 _GROUPED = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{2,3})*,\d{3}(?![\d,])")
 _APOSTROPHES = dict.fromkeys(map(ord, "'’‘ʼ`´"))
@@ -34,8 +35,8 @@ def normalised(text: str) -> str:
     Compatibility forms are one (NFKC: half and full width, ligatures, nukta letters in one or two code points), case
     is folded, digits of every script are 0 to 9, thousands separators of any grouping and characters without a shape
     (zero-width joiners, soft hyphens, marks of direction) are gone, apostrophes too; all other punctuation, the danda
-    as well, parts words as a space does. Kept are combining marks, symbols such as % and ₹, the point between two
-    digits and the minus before a number, which all say something.
+    as well, parts words as a space does. Kept are combining marks, symbols such as %, ₹ and +, the point between two
+    digits, the minus before a number and the # that ends a name (C#), which all say something.
 
     >>> normalised("  “१२,३४,५६७ रुपये।” "), normalised("It's TWENTY-one."), normalised("-3.5 %")
     ('1234567 रुपये', 'its twenty one', '-3.5 %')
@@ -60,22 +61,24 @@ class _Points(dict[int, str | int]):
 
     def __missing__(self, code: int) -> str | int:
         each = chr(code)
-        kept = each in _MINUSES or each in "%." or not unicodedata.category(each).startswith("P")
+        kept = each in _MINUSES or each in "%.#" or not unicodedata.category(each).startswith("P")
         self[code] = code if kept else " "
         return self[code]
 
 
 _SHAPES, _POINTS = _Shapes(), _Points()
-_SIGNS = re.compile(f"[.{''.join(map(re.escape, sorted(_MINUSES)))}]")
+_SIGNS = re.compile(f"[.#{''.join(map(re.escape, sorted(_MINUSES)))}]")
 
 
 def _sign(found: re.Match[str]) -> str:
-    """A point between two digits stays, and so does a minus before a number."""
+    """A point between two digits stays, and so do a minus before a number and the # that ends a name."""
     text, at, each = found.string, found.start(), found[0]
     before, after = text[at - 1 : at], text[at + 1 : at + 2]
     if each in _MINUSES and after.isdigit() and not before.isalnum():
         return "-"
     if each == "." and before.isdigit() and after.isdigit():
+        return each
+    if each == "#" and before.isalpha() and not after.isalnum():
         return each
     return " " if unicodedata.category(each).startswith("P") else each
 
@@ -83,6 +86,23 @@ def _sign(found: re.Match[str]) -> str:
 def same_text(answer: str, reference: str) -> bool:
     """Word for word, spaces around it aside; how code points compose (NFC) is nothing that people see."""
     return unicodedata.normalize("NFC", answer.strip()) == unicodedata.normalize("NFC", reference.strip())
+
+
+def same_words(answer: str, references: Mapping[str, str]) -> bool:
+    """Whether the answer equals a reference but for what `normalised` leaves out.
+
+    Where nothing is left of the answer, as of ";", the signs themselves are what it says.
+
+    Args:
+        references: each as it is written, with its normalised form.
+
+    >>> same_words("Paris!", {"paris": "paris"}), same_words(",", {";": ""}), same_words(" ;", {";": ""})
+    (True, False, True)
+    """
+    bare = normalised(answer)
+    if bare:
+        return bare in references.values()
+    return any(same_text(answer, reference) for reference in references)
 
 
 def words(text: str) -> list[str]:

@@ -53,6 +53,9 @@ def test_numbers_patterns_and_words() -> None:
     assert values({"kind": "pattern", "pattern": r"^\d+ \p{Devanagari}+"}, {"answer": "12 रुपये"}) == {"pattern": 100.0}
     assert values({"kind": "pattern", "pattern": r"(a+)+$"}, {"answer": "a" * 60 + "b"}) == {"pattern": 0.0}
     assert values({"kind": "exact", "references": ["Yes"]}, {"answer": "yes."}) == {"exact": 0.0, "normalised": 100.0}
+    for answer in (",", "", "C"):
+        assert values({"kind": "exact", "references": [";", "C#"]}, {"answer": answer})["normalised"] == 0
+    assert values({"kind": "exact", "references": [";"]}, {"answer": ";"}) == {"exact": 100.0, "normalised": 100.0}
 
 
 @pytest.mark.parametrize("answer", [

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slmstudio.core.evaluation.normalise import normalised, plain_digits, same_text, words
+from slmstudio.core.evaluation.normalise import normalised, plain_digits, same_text, same_words, words
 
 
 @pytest.mark.parametrize(("one", "other"), [
@@ -25,7 +25,7 @@ from slmstudio.core.evaluation.normalise import normalised, plain_digits, same_t
     ("it’s", "its"),
     ("twenty-one", "twenty one"),
     ("soft\u00adware", "software"),
-    ("−5", "-5"),
+    ("−5", "-5"), ("in “C#”.", "In C#"), ("Answer #1", "answer 1"), ("#done", "done"), ("a#b", "a b"),
 ])
 def test_what_people_read_as_the_same_is_the_same(one: str, other: str) -> None:
     assert normalised(one) == normalised(other) != ""
@@ -33,17 +33,25 @@ def test_what_people_read_as_the_same_is_the_same(one: str, other: str) -> None:
 
 @pytest.mark.parametrize(("one", "other"), [
     ("3.5", "35"), ("-5", "5"), ("50%", "50"), ("₹5", "$5"), ("की", "का"), ("दिल्ली", "दिल"), ("1,2", "12"),
-    ("कल", "क़ल"),
+    ("कल", "क़ल"), ("C#", "C"), ("C＃.", "C"), ("C++", "C"), ("F#", "F"),
 ])
 def test_what_differs_in_meaning_stays_different(one: str, other: str) -> None:
     assert normalised(one) != normalised(other)
 
 
-@given(st.text() | st.text("0123456789,.-−' a%/_½"))
+@given(st.text() | st.text("0123456789,.-−' a%/_½#+"))
 def test_normalising_twice_changes_nothing_more(text: str) -> None:
     once = normalised(text)
     assert normalised(once) == once
     assert once == once.strip() and "  " not in once
+
+
+@pytest.mark.parametrize(("answer", "reference", "same"), [
+    (";", ";", True), (" ;\n", ";", True), (",", ";", False), ("", ";", False), ("", "", True), ("।", "॥", False),
+    (";", "semicolon", False), ("", "C", False),
+])
+def test_signs_alone_are_held_against_the_signs(answer: str, reference: str, same: bool) -> None:
+    assert same_words(answer, {reference: normalised(reference)}) is same
 
 
 def test_every_digit_of_unicode_counts() -> None:
