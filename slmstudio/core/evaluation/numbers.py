@@ -18,7 +18,9 @@ _SPACES = "\u00a0\u2009\u202f"
 _SIGN = r"(?<![\w.,)\]%])(?P<sign>[-+])[ ]?[$€£¥₹]?[ ]?|(?<![\w.,)\]%])[$€£¥₹][ ]?(?P<inner>[-+])"
 _GROUPS = rf"\d{{1,3}}(?P<mark>[,'’{_SPACES}])(?:\d{{2,3}}(?P=mark))*\d{{3}}(?!\d)"
 _DOTTED = r"\d{1,3}(?:\.\d{3}){2,}(?![\d.])"
-_WHOLE = rf"(?:{_GROUPS}|{_DOTTED}|\d+)"
+_BEFORE_COMMA = r"[1-9]\d{0,2}(?:\.\d{3})+(?=,\d+(?![\d,]|\.\d))"
+"""One point is a decimal one in "1.234", but parts thousands in "1.234,56"."""
+_WHOLE = rf"(?:{_GROUPS}|{_DOTTED}|{_BEFORE_COMMA}|\d+)"
 _NUMBER = re.compile(
     rf"(?:{_SIGN})?(?:(?P<whole>{_WHOLE})(?P<part>\.\d+|,\d+(?![\d,]))?(?:[eE](?P<power>[-+]?\d{{1,3}})(?!\w))?|"
     r"(?<![\w.])(?P<bare>\.\d+))"
@@ -51,8 +53,9 @@ def numbers(text: str) -> list[Number]:
     """All numbers of a text, in their order.
 
     Understood are digits of every script; thousands separated by commas (also as lakh and crore: 12,34,567), points
-    where there are two or more, apostrophes or narrow spaces; a decimal point, or a comma that separates no thousands;
-    a sign, also before or behind a currency; 1.5e3; 3/4, 1 1/2 and ½; percent. "10-5" and "3–5" hold no negative one.
+    where there are two or more or a decimal comma follows (1.234,56), apostrophes or narrow spaces; a decimal point,
+    or a comma that separates no thousands; a sign, also before or behind a currency; 1.5e3; 3/4, 1 1/2 and ½; percent.
+    "10-5" and "3–5" hold no negative one.
 
     >>> [float(each.value) for each in numbers("१२,३४,५६७ and -₹1,234.50, then 3/4, 1½ or 1.5e3; 3,14")]
     [1234567.0, -1234.5, 0.75, 1.5, 1500.0, 3.14]

@@ -20,7 +20,9 @@ GSM8K = Path(__file__).resolve().parents[4] / "shared/data/gsm8k_test.jsonl"
     ("1'234", 1234), ("1\u202f234\u202f567", 1234567), ("१२,३४५ रुपये।", 12345), ("٤٫٥", "4.5"), ("１２", 12),
     ("x = -5", -5), ("−7", -7), ("-$5", -5), ("$-5", -5), ("₹ -5", -5), ("10-5", 5), ("3–5", 5), ("(-5)", -5),
     ("3/4", "3/4"), ("1 1/2 cups", "3/2"), ("1½", "3/2"), ("½", "1/2"), ("-1/2", "-1/2"), ("९/१०", "9/10"),
-    ("3,14", "3.14"), ("1, 2", 2), (".5", "1/2"), ("0.5.", "1/2"), ("Rs.500", 500), ("1.5e3", 1500), ("5/0", 0),
+    ("1.234,56", "1234.56"), ("-1.234.567,5 €", "-1234567.5"), ("1.234,56.", "1234.56"), ("1.234", "1.234"),
+    ("0.125,5", 5), ("3,14", "3.14"), ("1, 2", 2), (".5", "1/2"), ("0.5.", "1/2"), ("Rs.500", 500),
+    ("1.5e3", 1500), ("5/0", 0),
     ("It is 7.\n#### 42 apples of 50", 42), ("#### nothing, so 3", 3), ("3:30", 30),
 ])
 def test_numbers_as_people_write_them(text: str, value: object) -> None:
@@ -31,6 +33,11 @@ def test_numbers_as_people_write_them(text: str, value: object) -> None:
 @pytest.mark.parametrize("text", ["", "none", "पता नहीं", "....", "####"])
 def test_no_number_is_none(text: str) -> None:
     assert last_number(text) is None and not same_number(text, ["#### 5"])
+
+
+def test_a_decimal_comma_behind_points_makes_one_number() -> None:
+    assert not same_number("1.234,56", ["#### 9.999,56"])
+    assert [each.value for each in numbers("1.234,56; 1.234, 56")] == [Fraction("1234.56"), Fraction("1.234"), 56]
 
 
 def test_percent_is_what_the_other_side_says() -> None:
