@@ -14,16 +14,19 @@ from slmstudio.core.data.conversations import Findings, kind_of
 from slmstudio.core.data.strict_json import printable
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-LISTS = ("choices", "options", "endings")
-RIGHT = ("answer", "answerkey", "answer_key", "answer_idx", "answer_index", "correct", "correct_answer", "gold",
-         "target", "label", "cop")
+LISTS = ("choices", "options", "endings", "mc1_targets")
+RIGHT = ("answer", "answerkey", "answer_key", "answer_idx", "answer_index", "correct", "correct_answer",
+         "correct_answer_num", "correct_option", "correct_choice", "correct_index", "gold", "target", "label", "cop")
 """Columns that say which choice is right; several may, if they agree."""
+_REMARKS = ("correct", "gold", "target", "label")
+"""Those of `RIGHT` that may say something else, where another says which choice is right."""
 _SERIES = (tuple(LETTERS.lower()), *(
     tuple(f"{word}{mark}" for mark in marks)
-    for word in ("option_", "option", "choice_", "choice", "op", "ending")
-    for marks in (LETTERS.lower(), range(1, 10), range(10))
-))
+    for word in ("option_", "option", "choice_", "choice", "op", "ending", "mc_answer", "sol")
+    for marks in (LETTERS.lower(), range(10), range(1, 10))
+), *(tuple(f"{word}{mark}" for mark in LETTERS.lower()) for word in ("answer", "answer_")))
 """Names of columns with a choice each: MMLU's A, B, C, D; MedMCQA's opa, opb ...; Winogrande's option1, option2."""
+_IN_SERIES = frozenset(name for names in _SERIES for name in names)
 _SEVERAL = re.compile(r"\s*(?:[,;/&+]|\band\b)\s*", re.IGNORECASE)
 
 
@@ -32,18 +35,24 @@ class Choice(NamedTuple):
 
     Attributes:
         choices: different texts, two or more; fewer where something is wrong.
-        said: how the right one is named: "letter" (or by the choice's own label), "text", "index", or "either" where a
-            number may be the text of one choice and the index of another.
+        said: how the right one is named: "letter" (or by the choice's own label), "text", "index"; or "either" where a
+            number may be the text of one choice and the index of another, "sign" where a letter may be the text of one
+            and the letter of another. Both may be the same choice, which then tells nothing of the file.
         answer: its index from 0; of "index" and "either" the number that stands there, not checked against the choices.
-        by_text: of "either", the index of the choice with that text.
-        columns: the columns that this was read from.
+        by_text: of "either" and "sign", the index of the choice with that text.
+        first: the number that the columns give the first choice: 1 of option1, option2 ...; 0 where they do not tell.
     """
 
     choices: tuple[str, ...]
     said: str
     answer: int
     by_text: int | None
-    columns: tuple[str, ...]
+    first: int
+
+
+def is_choice_column(name: str) -> bool:
+    """Whether a column of that name may hold a choice; the name is in small letters."""
+    return name in _IN_SERIES
 
 
 def has_choices(row: Mapping[str, Any]) -> bool:
@@ -67,51 +76,96 @@ def read_choice(row: Mapping[str, Any], findings: Findings, may_repeat: bool = F
     """
     before = len(findings)
     name = next((name for name in LISTS if row.get(name) is not None), "")
-    columns: tuple[str, ...] = (name,)
+    columns: tuple[str, ...] = () if name else _lettered(row)
     if name:
         texts, labels, flags = _from_list(row[name], name, findings)
     else:
-        columns = _lettered(row)
-        texts, flags = [_text(row[column], column, findings) for column in columns], []
-        labels = [column[-1] for column in columns] if columns[0][-1:].isdigit() and len(columns) < 10 else []
+        texts = [_lettered_text(row, at, columns, findings) for at in range(len(columns))]
+        labels, flags = [], []
     if len(findings) > before:
         return None
-    right = [column for column in RIGHT if row.get(column) is not None and column not in columns]
-    found = [_named(row[column], column, texts, labels, findings) for column in right]
+    found = _all_named(row, columns, texts, labels, findings)
     if flags:
         found += [("letter", index, None) for index, flag in enumerate(flags) if flag]
-    if not found:
+    if not found and len(findings) == before:
         findings.append(("answer", 'no column says which choice is right; it may be called "answer".'))
     _check_choices(texts, name or "choices", findings)
-    known = [each for each in found if each is not None]
-    if len(findings) > before or not known:
+    if len(findings) > before:
         return None
-    said, answer, by_text = _agreed(known, findings)
-    if said != "index" and said != "either":
+    said, answer, by_text = _agreed(found, findings)
+    if said in ("letter", "text"):
         _check_repeats(texts, answer, may_repeat, findings)
     elif len(set(map(same, texts))) < len(texts) and not may_repeat:
         _check_repeats(texts, -1, False, findings)
     if len(findings) > before:
         return None
-    return Choice(tuple(texts), said, answer, by_text, (*columns, *right))
+    return Choice(tuple(texts), said, answer, by_text, int(columns[0][-1:] == "1") if columns else 0)
+
+
+def _all_named(row: Mapping[str, Any], columns: tuple[str, ...], texts: list[str], labels: list[str],
+               findings: Findings) -> list[_Named]:
+    """What each of the columns in `RIGHT` says. A remark ("label": "easy") beside one that says it is passed over."""
+    found: list[_Named] = []
+    remarks: Findings = []
+    named = [each.replace("_", "") for each in columns]
+    for name in RIGHT:
+        if row.get(name) is None or name in columns:
+            continue
+        wrong: Findings = []
+        bare = re.sub(r"[\s_]", "", str(row[name])).casefold()
+        if len(bare) > 1 and bare in named:  # MILU says "option2"
+            found.append(("letter", named.index(bare), None))
+        elif said := _named(row[name], name, texts, labels, wrong):
+            # Under columns that are called A, B, C, a letter is theirs, whatever stands in them.
+            found.append(("letter", said[1], None) if said[0] == "sign" and columns[:1] == ("a",) else said)
+        elif name in _REMARKS and _is_remark(row[name]):
+            remarks += wrong
+        else:
+            findings += wrong
+    findings += remarks if not found else []
+    return found
+
+
+def _is_remark(value: Any) -> bool:
+    return value is True or isinstance(value, float) or (
+        isinstance(value, str) and len(value.strip()) != 1 and not value.lstrip().startswith("["))
 
 
 def _lettered(row: Mapping[str, Any]) -> tuple[str, ...]:
     """Columns that hold a choice each. Empty ones at the end are those of rows with more choices."""
     for names in _runs(tuple(row)):
         last = len(names)
-        while last and (row[names[last - 1]] is None or row[names[last - 1]] == ""):
+        while last and _is_blank(row.get(names[last - 1])):
             last -= 1
-        if last > 1:
+        if last:
             return names[:last]
     return ()
 
 
+def _is_blank(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _lettered_text(row: Mapping[str, Any], at: int, columns: tuple[str, ...], findings: Findings) -> str:
+    value = row.get(columns[at])
+    if _is_blank(value):
+        findings.append((columns[at], f"choice {LETTERS[at]} is empty."))
+        return ""
+    return _text(value, columns[at], findings)
+
+
 @lru_cache(maxsize=64)  # the rows of a file have the same columns, or few different ones
 def _runs(columns: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Each of `_SERIES` as far as its names are among the columns."""
-    found = [tuple(takewhile(columns.__contains__, names)) for names in _SERIES]
-    return [names for names in found if len(names) > 1]
+    """Each of `_SERIES` as far as its names are among the columns. Half of them may be missing: they are gaps then."""
+    found = []
+    for names in _SERIES:
+        here = [at for at, name in enumerate(names) if name in columns]
+        whole = names[: here[-1] + 1] if here else ()
+        if 2 * len(here) < len(whole) or (here and here[0] and names[0].endswith("0")):
+            whole = tuple(takewhile(columns.__contains__, names))
+        if len(here) > 1 and len(whole) > 1:
+            found.append(whole)
+    return found
 
 
 def _from_list(value: Any, name: str, findings: Findings) -> tuple[list[str], list[str], list[Any]]:
@@ -190,11 +244,13 @@ def _named(value: Any, column: str, texts: list[str], labels: list[str], finding
         findings.append((column, f'two correct choices: "{printable(text)}" stands among them more than once.'))
         return None
     if re.fullmatch(r"-?\d{1,6}", text) and not labels:
-        if not of_text or of_text[0] == int(text):
+        if not of_text:
             return "index", int(text), None
-        return "either", int(text), of_text[0]
+        if 0 <= int(text) <= len(texts):
+            return "either", int(text), of_text[0]
     if of_text:
-        return "text", of_text[0], None
+        by_letter = LETTERS[: len(texts)].find(text.upper()) if len(text) == 1 and not labels else -1
+        return ("text", of_text[0], None) if by_letter < 0 else ("sign", by_letter, of_text[0])
     return _by_letter(text, column, texts, labels, findings)
 
 
@@ -219,8 +275,8 @@ def _by_letter(text: str, column: str, texts: list[str], labels: list[str], find
 
 def _agreed(found: list[_Named], findings: Findings) -> _Named:
     """What all columns say together: a text beside its letter is common."""
-    sure = [each for each in found if each[0] not in ("index", "either")]
-    # Beside a letter, an index is the same choice counted from 0 or from 1.
+    sure = [each for each in found if each[0] in ("letter", "text")]
+    # Beside a letter or a text, an index is the same choice counted from 0 or from 1.
     numbers = [each for each in found if each not in sure]
     differ = len({answer for _, answer, _ in (sure or numbers)}) > 1 or (
         bool(sure) and any(sure[0][1] not in (answer, answer - 1, by_text) for _, answer, by_text in numbers))

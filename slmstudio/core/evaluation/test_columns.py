@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import chain, islice
 from typing import NamedTuple
 
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem
-from slmstudio.core.evaluation import test_choices, test_row_kinds
+from slmstudio.core.evaluation import row_shapes, test_choices, test_row_kinds
+from slmstudio.core.evaluation.column_words import column
 from slmstudio.core.evaluation.test_tables import TableRow
 
 WITH_NAMES = 'Begin the file with a line of column names, such as question,answer or question,A,B,C,D,answer.'
@@ -44,8 +46,11 @@ class NamedRow(NamedTuple):
     trouble: Problem | None = None
 
 
-def named_columns(rows: Iterator[TableRow]) -> Iterator[NamedRow]:
+def named_columns(rows: Iterator[TableRow], notes: list[str]) -> Iterator[NamedRow]:
     """Each row's cells under the names of their columns; blank cells of optional columns stay out.
+
+    Args:
+        notes: gets a sentence where the first line holds no names.
 
     Raises:
         NoColumns: see there.
@@ -58,6 +63,9 @@ def named_columns(rows: Iterator[TableRow]) -> Iterator[NamedRow]:
     names, header = names_of([row.cells for row in whole])
     if header:
         begin.remove(whole[0])
+    else:
+        notes.append(f"The first line was taken as a row, as it has no names of columns that are known; the columns "
+                     f"were taken as {', '.join(names)}.")
     for row in chain(begin, rows):
         if row.trouble is None and len(row.cells) != len(names):
             yield NamedRow({}, row.line, _wrong_number(row, len(names)))
@@ -80,8 +88,8 @@ def names_of(rows: list[list[str]]) -> tuple[list[str], bool]:
 
 def is_header(cells: list[str]) -> bool:
     """Whether the first row holds names: one that means a question, or two that are known."""
-    small = [cell.strip().casefold() for cell in cells]
-    return bool(_SURE.intersection(small)) or len(_KNOWN.intersection(small)) > 1
+    known = set(map(column, cells))
+    return bool(_SURE & known) or len(_KNOWN & known) > 1 or known == row_shapes.SHORT
 
 
 def _check_names(names: list[str]) -> None:
@@ -108,8 +116,14 @@ def _names_by_look(rows: list[list[str]]) -> list[str]:
 
 
 def _columns(names: list[str], cells: list[str]) -> dict[str, str]:
-    return {name: cell for name, cell in zip(names, cells, strict=False)
-            if name and (cell.strip() or name.casefold() in ("question", "answer"))}
+    return {name: cell for name, cell in zip(names, cells, strict=False) if name and (cell.strip() or _stays(name))}
+
+
+@lru_cache(maxsize=1024)
+def _stays(name: str) -> bool:
+    """Whether a blank cell says something: that a question is missing, or a choice among others."""
+    known = column(name)
+    return known in ("question", "answer") or test_choices.is_choice_column(known)
 
 
 def _wrong_number(row: TableRow, wanted: int) -> Problem:

@@ -11,6 +11,7 @@ from slmstudio.core.evaluation import test_choices
 from slmstudio.core.evaluation.languages import LATIN
 from slmstudio.core.evaluation.test_item import TestItem
 from slmstudio.core.evaluation.test_row_kinds import Draft, is_number, read_test_row
+from slmstudio.core.evaluation.unused_columns import UnusedColumns
 
 NUMBERS_SHARE = 0.9
 """A file of which so many free answers are bare numbers is one of numbers."""
@@ -22,11 +23,14 @@ class Drafts:
     Attributes:
         problems: what is wrong with rows, in the order it was found.
         kinds: how many items there are of each kind; known after `finish`.
+        notes: sentences on how the file was understood, of whoever reads it.
     """
 
     def __init__(self, may_repeat: bool = False) -> None:
         self.problems: list[Problem] = []
         self.kinds: Counter[str] = Counter()
+        self.notes: list[str] = []
+        self._unused = UnusedColumns()
         self._may_repeat = may_repeat
         self._drafts: list[tuple[Draft, int]] = []
         self._sentences: dict[str, str] = {}
@@ -34,10 +38,13 @@ class Drafts:
     def add(self, value: Any, line: int) -> None:
         """Take a row."""
         try:
-            self._drafts.append((read_test_row(value, self._may_repeat), line))
+            draft = read_test_row(value, self._may_repeat)
         except RowError as error:
             for key, sentence in error.findings:
                 self._complain(sentence, line, key)
+        else:
+            self._drafts.append((draft, line))
+            self._unused.add(value, draft)
 
     def finish(self) -> tuple[list[TestItem], list[Problem], tuple[str, ...]]:
         """The items; everything that is wrong, by line; and how the file was understood where that is not plain.
@@ -61,7 +68,8 @@ class Drafts:
         self.kinds = self.kinds_of(items)
         self._drafts.clear()
         problems = sorted(self.problems, key=lambda problem: problem.line or 0)
-        return items, problems if items else _gathered(problems), counting.notes()
+        notes = (*self.notes, *counting.notes(), *self._unused.notes())
+        return items, problems if items else _gathered(problems), notes
 
     @staticmethod
     def kinds_of(items: list[TestItem]) -> Counter[str]:
@@ -98,38 +106,64 @@ def _gathered(problems: list[Problem]) -> list[Problem]:
 class _Counting:
     """How the file's answers count its choices: from 0, as Hugging Face's datasets do, or from 1.
 
-    A row alone cannot tell. A file counts from 1 where none of many rows has 0 and each number from 1 to the last
-    choice occurs: answers from 0 never reach that number.
+    A row alone cannot tell. From 0 there may be 0 and never the number of a row's choices; from 1 it is the other way
+    round. A file with both is one with mistakes in it, or two files that were put together.
     """
+
+    CLEAR = 10
+    """So many times as many rows of one sort: then the few of the other are mistakes."""
 
     def __init__(self, choices: list[test_choices.Choice]):
         plain = [choice for choice in choices if choice.said == "index"]
         either = [choice for choice in choices if choice.said == "either"]
-        texts = sum(choice.said == "text" for choice in choices)
+        texts, letters = (any(choice.said == said for choice in choices) for said in ("text", "letter"))
         # A number that is one choice's text and another's index: as the file's other rows are.
         self._by_index = bool(plain) and not texts
-        self._by_text = bool(texts) and not plain
+        self._by_text = texts and not plain
+        self._by_letter = letters if letters != texts else None
         numbers = plain + (either if self._by_index else [])
-        seen = {choice.answer for choice in numbers}
-        largest = max((len(choice.choices) for choice in numbers), default=0)
-        self.from_one = len(numbers) >= 2 * largest > 0 and 0 not in seen and set(range(1, largest + 1)) <= seen
+        zeros = sum(choice.answer == 0 for choice in numbers)
+        lasts = sum(choice.answer == len(choice.choices) for choice in numbers)
+        self._first: int | None = None
+        if zeros or lasts:
+            self._first = 1 if lasts >= self.CLEAR * zeros else 0 if zeros >= self.CLEAR * lasts else None
+        self._is_mixed = bool(zeros and lasts) and self._first is None
+        self._assumed = {choice.first for choice in numbers} if self._first is None and not self._is_mixed else set()
+        self._zeros = zeros
 
     def answer(self, choice: test_choices.Choice) -> int | str:
         """The index of the right choice from 0, or what is wrong."""
-        if choice.said not in ("index", "either"):
+        if choice.said == "sign" and choice.by_text is not None:
+            return self._sign(choice.answer, choice.by_text)
+        if choice.said in ("letter", "text"):
             return choice.answer
-        if choice.said == "either" and self._by_text and choice.by_text is not None:
-            return choice.by_text
-        number, last = choice.answer, len(choice.choices) - 1
-        if choice.said == "either" and not self._by_index:
-            letter = test_choices.LETTERS[choice.by_text or 0]
-            return (f"the answer {number} may be the text of choice {letter} or the index of another; "
+        first = choice.first if self._first is None else self._first
+        index = choice.answer - first
+        if choice.said == "either" and not self._by_index and choice.by_text is not None:
+            if self._by_text or (choice.by_text == index and not self._is_mixed):
+                return choice.by_text
+            letter = test_choices.LETTERS[choice.by_text]
+            return (f"the answer {choice.answer} may be the text of choice {letter} or the index of another; "
                     "write the letter instead.")
-        index = number - 1 if self.from_one else number
-        if 0 <= index <= last:
-            return index
-        first, last = (1, last + 1) if self.from_one else (0, last)
-        return f"the answer {number} is outside the choices, which count from {first} to {last}."
+        if self._is_mixed:
+            return ("some answers count the choices from 0 and some from 1: there is 0, and there is the number of all "
+                    "choices; write letters instead.")
+        last = len(choice.choices) - 1
+        return index if 0 <= index <= last else (
+            f"the answer {choice.answer} is outside the choices, which count from {first} to {first + last}.")
+
+    def _sign(self, by_letter: int, by_text: int) -> int | str:
+        if self._by_letter is not None or by_letter == by_text:
+            return by_letter if self._by_letter else by_text
+        letter = test_choices.LETTERS[by_letter]
+        return (f"the answer {letter} may be the letter of a choice or the text of choice "
+                f'{test_choices.LETTERS[by_text]}; write the choices as {{"A": …, "B": …}} instead.')
 
     def notes(self) -> tuple[str, ...]:
-        return ("The answers count the choices from 1: none is 0.",) if self.from_one else ()
+        if self._first == 1:
+            return ("The answers count the choices from 1: " + (
+                "the number of the last one is far more frequent than 0." if self._zeros else "none is 0."),)
+        sentences = {0: "from 0; if they count from 1, write letters instead.",
+                     1: "from 1, as their columns do; if they count from 0, write letters instead."}
+        return tuple(f"No answer is 0 or the number of all choices; they were read as counting {sentences[first]}"
+                     for first in sorted(self._assumed))

@@ -12,13 +12,13 @@ from slmstudio.core.data import answers, rows
 from slmstudio.core.data.conversations import Findings, Message, Messages, kind_of, text_of
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.strict_json import printable
-from slmstudio.core.evaluation import languages, patterns, test_choices
+from slmstudio.core.evaluation import languages, patterns, row_shapes, test_choices
 from slmstudio.core.evaluation.test_item import KINDS
 
-QUESTIONS = ("messages", "prompt", "question", "instruction", "query", "problem", "input", "ctx", "sentence")
+QUESTIONS = ("messages", "prompt", "question", "instruction", "query", "problem", "input", "ctx", "goal", "sentence")
 """Columns that hold what is asked; the first that is filled counts."""
 REFERENCES = ("references", "reference", "answers", "ideal", "targets", "target", "reference_answer", "correct_answers",
-              "expected_answer", "gold")
+              "expected_answer", "gold", "correct_answer")
 """Columns that hold one good answer or a list of them."""
 ANSWERS = ("answer", "output", "completion", "response", "solution", "chosen")
 EXACT = ("exact", "expected")
@@ -26,11 +26,14 @@ PATTERNS = ("pattern", "regex", "regexp")
 CATEGORIES = ("category", "subject", "topic", "tag", "tags")
 LANGUAGES = ("language", "lang", "locale")
 KIND = ("kind", "type", "match")
-CONTEXTS = ("context", "passage")
+CONTEXTS = ("context", "passage", "article", "document", "story", "paragraph", "premise", "support", "flores_passage",
+            "sentence", "text")
+"""Columns that hold a passage to which the question belongs; the first that is filled counts."""
 LONGEST_ANSWER = 100_000
 """Characters of a reference or a choice: more than any context holds, and scoring it would take minutes."""
 NEEDED = ('a test row needs a question ("question", "instruction", "prompt" or "messages") and what a good answer is '
           '("answer" or "references"; or choices, as "A", "B", "C", "D" and "answer"; or "pattern")')
+MARKED_BAD = "the answer is marked as bad, so there is no reference."
 _TRAINED = (("messages",), ("instruction", "output"), ("prompt", "completion"), ("question", "answer"),
             ("chosen", "rejected"), ("text",))
 GSM8K_END = re.compile(r"####\s*[^\s]{1,40}\s*$")
@@ -70,7 +73,7 @@ def read_test_row(value: Any, may_repeat: bool = False) -> Draft:
     """
     if not isinstance(value, dict):
         raise RowError([("", f'the row is {kind_of(value)}; it must be an object, {{"question": …, "answer": …}}.')])
-    row = _small_names(value)
+    row = row_shapes.shaped(value)
     findings: Findings = []
     messages, choice, references = _parts(row, findings, may_repeat)
     pattern = _pattern(row, findings)
@@ -97,19 +100,6 @@ def is_number(text: str) -> bool:
     return _NUMBER.fullmatch(bare) is not None
 
 
-def _small_names(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns that are not null, by their names in small letters; the exact name wins over one in other letters."""
-    row: dict[str, Any] = {}
-    for name, each in value.items():
-        small = name.strip().casefold()
-        if each is not None and (small not in row or small == name):
-            row[small] = each
-    if isinstance(row.get("question"), dict):  # ARC's own files: {"question": {"stem": ..., "choices": [...]}}
-        inner = row.pop("question")
-        row |= {"question": inner.get("stem"), "choices": inner.get("choices")}
-    return row
-
-
 def _parts(row: dict[str, Any], findings: Findings,
            may_repeat: bool) -> tuple[Messages, test_choices.Choice | None, tuple[str, ...]]:
     """Question, choices and references."""
@@ -118,9 +108,13 @@ def _parts(row: dict[str, Any], findings: Findings,
         return _asked(row, findings), choice, ()
     name = next((name for name in (*EXACT, *REFERENCES) if row.get(name) is not None), "")
     if not name:
-        name = next((name for name in ANSWERS if _is_several(row.get(name))), "")
+        apart = _ends_with_question(row.get("messages"))
+        name = next((name for name in ANSWERS
+                     if _is_several(row.get(name)) or (apart and isinstance(row.get(name), str))), "")
     if not name and not any(row.get(name) is not None for name in ANSWERS) and _pattern_column(row):
         return _asked(row, findings), None, ()
+    if row.get("correct") is False or (row.get("label") is False and row.get("completion") is None):
+        findings.append(("answer", MARKED_BAD))
     if name:
         references = _references(row[name], name, findings)
         return _asked(row, findings), None, references
@@ -133,8 +127,16 @@ def _is_several(value: Any) -> bool:
         isinstance(value, list) and any(isinstance(each, dict) for each in value))
 
 
+def _ends_with_question(messages: Any) -> bool:
+    """Whether a conversation ends with the user, so that its answer stands in a column of its own."""
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    return isinstance(last, dict) and last.get("role") == "user"
+
+
 def _references(value: Any, name: str, findings: Findings) -> tuple[str, ...]:
     """One or several good answers: a text, a number, a list of them, or SQuAD's {"text": [...]}."""
+    if name == "correct_answers" and isinstance(value, str) and not value.lstrip().startswith("["):
+        value = [each for each in map(str.strip, value.split(";")) if each] or value  # TruthfulQA's own table
     if isinstance(value, str) and value.lstrip().startswith("["):  # a list in a cell of a table
         try:
             value = json.loads(value)
@@ -179,11 +181,11 @@ def _asked(row: dict[str, Any], findings: Findings) -> Messages:
 
 def _conversation(row: dict[str, Any], findings: Findings) -> tuple[Messages, tuple[str, ...]]:
     """Question and reference of the layouts that are trained on."""
-    row = _as_trained(row)
+    given, row = row, _as_trained(row)
     if row.get("label") is not None and row.get("completion") is not None:
         marked: Findings = []
         if not answers.is_good(row, marked) or marked:
-            findings.append(("label", "the answer is marked as bad, so there is no reference."))
+            findings.append(("label", MARKED_BAD))
     try:
         read = rows.read_row(row)
     except rows.ColumnsMissing as error:
@@ -198,15 +200,15 @@ def _conversation(row: dict[str, Any], findings: Findings) -> tuple[Messages, tu
         return (), ()
     messages: tuple[Message, ...] = read.messages
     asked_from_input = row.get("instruction") is not None or row.get("question") is None
-    messages = _with_context(messages[:-1], row, findings, may_use_input=not asked_from_input)
+    messages = _with_context(messages[:-1], given, findings, may_use_input=not asked_from_input)
     return messages, (read.messages[-1]["content"],)
 
 
 def _as_trained(row: dict[str, Any]) -> dict[str, Any]:
     """The row with question and answer under names that datasets use, where it has neither of those pairs."""
-    if any(all(row.get(name) is not None for name in pair) for pair in _TRAINED):
-        return row
     asked = next((name for name in QUESTIONS if row.get(name) is not None), "")
+    if any(all(row.get(name) is not None for name in pair) for pair in _TRAINED if pair != ("text",) or not asked):
+        return row
     answer = next((name for name in ANSWERS if row.get(name) is not None), "")
     if not asked or not answer or asked == "messages":
         return row
@@ -225,12 +227,20 @@ def _columns_sentence(error: rows.ColumnsMissing, has_question: bool) -> str:
 def _with_context(messages: Messages, row: Mapping[str, Any], findings: Findings, may_use_input: bool) -> Messages:
     """A passage that belongs to the question goes below it, as training puts "input" below "instruction"."""
     names = (*CONTEXTS, "input") if may_use_input else CONTEXTS
-    name = next((name for name in names if isinstance(row.get(name), str) and row[name].strip()), "")
+    name = next((name for name in names if isinstance(row.get(name), str) and row[name].strip()
+                 and (name not in ("sentence", "text") or _is_passage(row, name, messages))), "")
     if not name or not messages:
         return messages
     text = text_of(row, name, findings)
     last = messages[-1]
     return (*messages[:-1], {**last, "content": f"{last['content']}\n\n{text}"})
+
+
+def _is_passage(row: Mapping[str, Any], name: str, messages: Messages) -> bool:
+    """Whether a column is more than the question itself, or that and its answer: Alpaca's "text" holds all."""
+    asked = messages[-1]["content"].strip() if messages else ""
+    plain = any(row.get(each) is not None for each in ("question", "query", "problem"))
+    return plain and row.get("instruction") is None and asked not in row[name] and row[name].strip() not in asked
 
 
 def _pattern_column(row: Mapping[str, Any]) -> str:

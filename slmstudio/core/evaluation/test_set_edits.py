@@ -17,8 +17,11 @@ from slmstudio.core.data.source import Source
 from slmstudio.core.data.tail import Changed, beside, put_in_place
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation import test_set_text
+from slmstudio.core.evaluation.column_words import column
+from slmstudio.core.evaluation.test_columns import NoColumns
 from slmstudio.core.evaluation.test_item import TestItem, TestSet
 from slmstudio.core.evaluation.test_row_kinds import ANSWERS, CATEGORIES, EXACT, LANGUAGES, REFERENCES, read_test_row
+from slmstudio.core.evaluation.test_sets import items_of
 
 LARGEST = 512 << 20
 """Bytes of a file that is edited here; it is held in memory as a whole."""
@@ -71,7 +74,7 @@ def set_references(test: TestSet, item: TestItem, references: Sequence[str]) -> 
         raise UserError("The reference was not changed.", "Its right answer is one of its choices."
                         if item.kind == "choice" else "A reference is empty.",
                         "Change the choices in the file." if item.kind == "choice" else "Write what a good answer is.")
-    return _edit(test, item, lambda row: _with_references(row, list(references)))
+    return _edit(test, item, lambda row: _with_references(row, list(references)), tuple(dict.fromkeys(references)))
 
 
 def remove(test: TestSet, item: TestItem) -> Edited:
@@ -99,13 +102,19 @@ def moved(before: TestSet, after: TestSet, removed: TestItem | None = None) -> d
 
     Args:
         removed: the row that was taken out.
+
+    Raises:
+        UserError: the rows are others.
     """
     left = [item.line for item in before.items if removed is None or item.line != removed.line]
+    if len(left) != len(after.items):
+        raise UserError(f"{after.path.name} has other rows now.", "Another program has written to it.", AGAIN)
     return dict(zip(left, (item.line for item in after.items), strict=True))
 
 
-def _edit(test: TestSet, item: TestItem, change: Callable[[Row], Row] | None) -> Edited:
-    """Change a row, or with None remove it."""
+def _edit(test: TestSet, item: TestItem, change: Callable[[Row], Row] | None,
+          references: tuple[str, ...] = ()) -> Edited:
+    """Change a row, or with None remove it; `references` are those it must have then, if they are changed."""
     path = test.path
     encoding, before = _content(path, test.sha256)
     codec = CODECS[encoding]
@@ -114,6 +123,7 @@ def _edit(test: TestSet, item: TestItem, change: Callable[[Row], Row] | None) ->
     try:
         text = before.decode(codec).removeprefix(bom)
         edited = test_set_text.edited(text, path.suffix.lower(), item.line, checked)
+        _check_reading(test, item, edited, None if change is None else references or item.references)
         after = (bom + edited).encode(codec)
     except UnicodeError as error:
         raise UserError(f"{path.name} was not changed.", "Parts of it are no valid text.",
@@ -173,9 +183,47 @@ def _still_good(path: Path, before: Row, after: Row) -> Row:
     return after
 
 
+def _check_reading(test: TestSet, item: TestItem, edited: str, references: tuple[str, ...] | None) -> None:
+    """Refuse a change after which the file would be read otherwise: how answers count the choices, say, is told by all
+    rows together.
+
+    Args:
+        edited: the file's text after it.
+        references: those that the row must have then; None where it is taken out.
+
+    Raises:
+        UserError: another row would have another kind or another right answer, or be of no use; or this one would not
+            be read as it is meant.
+    """
+    try:
+        items = items_of(edited, test.path.suffix.lower())
+    except NoColumns:
+        items = []
+    at = test.items.index(item)
+    before = [_judged(each) for each in (*test.items[:at], *test.items[at + 1:])]
+    others = items if references is None else [*items[:at], *items[at + 1:]]
+    if list(map(_judged, others)) != before:
+        raise UserError(f"{test.path.name} was not changed.", "Its other rows would be read in another way then: what "
+                        "an answer means can be told by all rows together only.",
+                        "Change the file itself: write each right choice as a letter, or the kind of each row into a "
+                        'column "kind".')
+    if references is not None and (len(items) <= at or items[at].references != references):
+        raise UserError(f"{test.path.name} was not changed.", "The row would be read with other references than those.",
+                        "Change the row in the file itself.")
+
+
+def _judged(item: TestItem) -> tuple[Any, ...]:
+    """What an answer to the item is held against."""
+    return item.kind, item.messages, item.references, item.choices, item.answer, item.pattern
+
+
 def _column(row: Mapping[str, Any], names: Sequence[str]) -> str | None:
     """The row's own spelling of the first of `names` that is filled, else of the first that it has."""
-    own = {name.strip().casefold(): name for name in row}
+    own: dict[str, str] = {}
+    for name in row:
+        known = column(name)
+        if known not in own or known == name:
+            own[known] = name
     here = [own[name] for name in names if name in own]
     return next((name for name in here if row[name] not in (None, "")), here[0] if here else None)
 

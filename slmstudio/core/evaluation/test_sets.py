@@ -9,7 +9,8 @@ from pathlib import Path
 
 from slmstudio.core.data.pieces import Piece, cut
 from slmstudio.core.data.reader import TEXT_SUFFIXES
-from slmstudio.core.data.source import ReadingCancelled, Source
+from slmstudio.core.data.source import AS_JSONL, ReadingCancelled, Source
+from slmstudio.core.data.source import CHOOSE as CHOOSE_DATASET
 from slmstudio.core.data.strict_json import NotJson, parse
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.evaluation.test_columns import NoColumns, named_columns
@@ -24,6 +25,8 @@ JSON_BEGINS = re.compile(rb'\s*(\[\s*)*(\{|\]\s*$)')
 IN_JSON = '{"question": "What is the capital of Kerala?", "answer": "Thiruvananthapuram."}'
 REMEDY = f"A row looks like this, on one line: {IN_JSON}"
 CHOOSE = "Choose a file with questions and their answers: JSONL, CSV or TSV."
+REMEDIES = {AS_JSONL: "Save it as CSV (UTF-8) or JSONL, and open that file.", CHOOSE_DATASET: CHOOSE}
+"""What to do with files that are no text: tables can be read here, but not as datasets."""
 
 
 def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None = None,
@@ -31,8 +34,8 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
     """Read JSONL, one JSON array, CSV or TSV of test rows. What a row is, is found by its columns:
 
     - multiple choice: "choices" (a list, {"A": text, ...}, or ARC's {"text": [], "label": []}) or columns "A", "B",
-      "C" ...; "answer" names the right one by its letter, its index from 0, or its text. A table without column names
-      may have MMLU's: question, A, B, C, D, answer;
+      "C" ...; "answer" names the right one by its letter, its index from 0 (or from 1, where the
+      file shows that), or its text. A table without column names may have MMLU's: question, A, B, C, D, answer;
     - a pattern: "pattern" or "regex", found anywhere in an answer;
     - several references: "references" or "answers", a list; or a list as "answer";
     - exact: "exact" or "expected", which an answer must equal;
@@ -72,7 +75,7 @@ def read_table_into(drafts: Drafts, chunks: Iterator[bytes], suffix: str, catego
     """
     first = next(chunks, b"")
     try:
-        for row in named_columns(table_rows(chain([first], chunks), delimiter_for(suffix, first))):
+        for row in named_columns(table_rows(chain([first], chunks), delimiter_for(suffix, first)), drafts.notes):
             if row.trouble:
                 drafts.problems.append(row.trouble)
             else:
@@ -88,28 +91,47 @@ def delimiter_for(suffix: str, first: bytes) -> str:
     return "\t" if suffix in (".tsv", ".tab") else delimiter_of(first)
 
 
+def items_of(text: str, suffix: str) -> list[TestItem]:
+    """The items that a file with this text has.
+
+    Args:
+        suffix: of its name, in small letters.
+
+    Raises:
+        NoColumns: see `read_table_into`.
+    """
+    return _fill(Drafts(), iter([text.encode("utf-8", "surrogatepass")]), suffix).finish()[0]
+
+
 def _collect(source: Source) -> Drafts | None:
     """The file's rows, or None where memory ran out; they are let go then, which an error's traceback would prevent."""
     suffix = source.path.suffix.lower()
     try:
-        drafts = Drafts()
         chunks = source.chunks()
         first = next(chunks, b"")
-        everything = chain([first], chunks)
-        if suffix in TABLE_SUFFIXES and not JSON_BEGINS.match(first):
-            try:
-                read_table_into(drafts, everything, suffix)
-            except NoColumns as error:
-                raise UserError(f"The columns of {source.path.name} have no names.", error.why, error.remedy) from None
-        elif suffix in TEXT_SUFFIXES and first.strip() and not JSON_BEGINS.match(first):
+        if suffix in TEXT_SUFFIXES and first.strip() and not JSON_BEGINS.match(first):
             raise UserError(f"{source.path.name} is plain text.", "A test set needs questions with their answers.",
                             CHOOSE)
-        else:
-            for piece in cut(everything):
-                _add_json(drafts, piece)
-        return drafts
+        return _fill(Drafts(), chain([first], chunks), suffix)
     except MemoryError:
         return None
+    except NoColumns as error:
+        raise UserError(f"The columns of {source.path.name} have no names.", error.why, error.remedy) from None
+    except UserError as error:
+        error.remedy = REMEDIES.get(error.remedy, error.remedy)
+        raise
+
+
+def _fill(drafts: Drafts, chunks: Iterator[bytes], suffix: str) -> Drafts:
+    """Take the rows of a file."""
+    first = next(chunks, b"")
+    everything = chain([first], chunks)
+    if suffix in TABLE_SUFFIXES and not JSON_BEGINS.match(first):
+        read_table_into(drafts, everything, suffix)
+    else:
+        for piece in cut(everything):
+            _add_json(drafts, piece)
+    return drafts
 
 
 def _add_json(drafts: Drafts, piece: Piece) -> None:

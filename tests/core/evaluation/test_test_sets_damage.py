@@ -86,7 +86,7 @@ def test_references_missing_everywhere_is_one_problem(tmp_path, name, content):
     ({"question": "Q?", "choices": ["a", "b", "a"], "answer": "a"}, "two correct choices"),
     ({"question": "Q?", "choices": ["a", "b", " a "], "answer": "C"}, "two correct choices: choices A and C"),
     ({"question": "Q?", "choices": ["a", "b", "b"], "answer": "A"}, "choices B and C are the same"),
-    ({**CHOICE, "answer": 3}, "the answer 3 is outside the choices, which count from 0 to 2"),
+    ({**CHOICE, "answer": 4}, "the answer 4 is outside the choices, which count from 0 to 2"),
     ({**CHOICE, "answer": -1}, "the answer -1 is outside"),
     ({**CHOICE, "answer": "D"}, 'the answer "D" is none of the 3 choices'),
     ({**CHOICE, "answer": "seven"}, 'the answer "seven" is none of the 3 choices'),

@@ -1,0 +1,82 @@
+"""Columns of a test set that nothing was made of, though they say something."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from slmstudio.core.data.strict_json import printable
+from slmstudio.core.evaluation.column_words import column
+from slmstudio.core.evaluation.test_row_kinds import Draft
+
+LONG = 40
+"""Characters of a text that is more than a tag."""
+NAMED = 8
+MOST = 1000
+"""Columns that are counted: files with names of their own in each row would fill the memory."""
+_MARKS = ("label", "correct", "is_correct")
+_PARTNERS = ("rejected",)
+
+
+class UnusedColumns:
+    """Counts in how many rows each column holds a long text that stands nowhere in what was read of the row."""
+
+    def __init__(self) -> None:
+        self._filled: Counter[str] = Counter()
+        self._unread: Counter[str] = Counter()
+
+    def add(self, row: Mapping[str, Any], draft: Draft) -> None:
+        """Count a row that was read."""
+        read = ""
+        for name, value in row.items():
+            known = column(name)
+            text = "" if known in _PARTNERS else max(_texts(value), key=len, default="").strip()
+            is_mark = (known in _MARKS and isinstance(value, (int, float)) and draft.choice is None
+                       and "completion" not in row)
+            if not (text or is_mark) or (name not in self._filled and len(self._filled) >= MOST):
+                continue
+            self._filled[name] += 1
+            read = read or _read(draft)
+            self._unread[name] += is_mark or (_is_long(text) and text not in read)
+
+    def notes(self) -> tuple[str, ...]:
+        """A sentence that names those columns of which most texts are long and unread; nothing where there are none."""
+        found = [f'"{printable(name)}"' for name, count in self._unread.items() if 2 * count > self._filled[name]]
+        if not found:
+            return ()
+        more = f" and {len(found) - NAMED:,} more" if len(found) > NAMED else ""
+        what = "column" if len(found) == 1 else "columns"
+        return (f"Nothing was made of the {what} {', '.join(found[:NAMED])}{more}.",)
+
+
+def _is_long(text: str) -> bool:
+    """Whether it is more than a tag, and no link or key."""
+    return len(text) > LONG and not text.startswith(("http://", "https://")) and (
+        not text.isascii() or any(map(str.isspace, text)))
+
+
+def _read(draft: Draft) -> str:
+    choices = draft.choice.choices if draft.choice else ()
+    return "\n".join((*(each["content"] for each in draft.messages), *draft.references, *choices, draft.pattern or ""))
+
+
+def _texts(value: Any, depth: int = 0) -> Iterator[str]:
+    """All texts of a value, and of a list in a cell of a table."""
+    if isinstance(value, str):
+        inner = _in_cell(value) if depth == 0 and value.lstrip()[:1] in ("[", "{") else None
+        if inner is None:
+            yield value
+            return
+        value = inner
+    if depth < 4:
+        for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            yield from _texts(each, depth + 1)
+
+
+def _in_cell(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,116 @@
+"""Tables whose columns are named in other words and languages, and what is told of those that are not known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation import test_set_edits
+from slmstudio.core.evaluation.column_words import column
+from slmstudio.core.evaluation.test_item import TestSet
+from slmstudio.core.evaluation.test_sets import read_test_set
+
+
+def table(folder: Path, text: str) -> TestSet:
+    path = folder / "t.csv"
+    path.write_text(text, encoding="utf-8")
+    return read_test_set(path)
+
+
+def lines(folder: Path, *rows: dict) -> TestSet:
+    path = folder / "t.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return read_test_set(path)
+
+
+@pytest.mark.parametrize("heading", [
+    "प्रश्न,उत्तर", "प्रश्न,सही उत्तर", "सवाल,जवाब", "প্রশ্ন,উত্তর", "கேள்வி,பதில்", "ప్రశ్న,జవాబు", "પ્રશ્ન,જવાબ", "ಪ್ರಶ್ನೆ,ಉತ್ತರ",
+    "ചോദ്യം,ഉത്തരം", "ਪ੍ਰਸ਼ਨ,ਉੱਤਰ", "سوال,جواب", "ପ୍ରଶ୍ନ,ଉତ୍ତର", "Frage;Antwort", "Question;Réponse", "Pregunta,Respuesta",
+    "Prompt text,Reference answer", "Q,A", "QUESTION:,Answer:", "问题,答案", "Вопрос\tОтвет",
+])
+def test_headings_in_many_languages(tmp_path, heading):
+    found = table(tmp_path, heading + "\n" + ("Q?;A." if ";" in heading else "Q?\tA." if "\t" in heading else "Q?,A."))
+    assert [(item.line, item.question, item.references) for item in found.items] == [(2, "Q?", ("A.",))]
+    assert (found.problems, found.notes) == ([], ())
+
+
+def test_each_word_has_one_meaning_and_known_names_are_their_own():
+    assert column("Correct Answer") == "correct_answer" and column("answerKey") == "answerkey"
+    assert all(column(name) == name for name in ("question", "answer", "a", "option_b", "label", "choices"))
+
+
+def test_all_columns_of_a_table_may_be_named_so(tmp_path):
+    found = table(tmp_path, "क्रम,विषय,प्रश्न,A,B,C,उत्तर\n1,law,Q?,x,y,z,B\n")
+    assert [(item.category, item.choices, item.answer) for item in found.items] == [("law", ("x", "y", "z"), 1)]
+    test_set_edits.set_tags(found, found.items[0], category="tax")
+    assert found.path.read_text(encoding="utf-8") == "क्रम,विषय,प्रश्न,A,B,C,उत्तर\n1,tax,Q?,x,y,z,B\n"
+
+
+def test_rows_of_json_may_be_named_so_and_corrected(tmp_path):
+    found = lines(tmp_path, {"सवाल": "Q?", "जवाब": "A."}, {"सवाल": "Q2?", "जवाब": "B."})
+    test_set_edits.set_references(found, found.items[1], ["C."])
+    assert json.loads(found.path.read_text(encoding="utf-8").splitlines()[1]) == {"सवाल": "Q2?", "जवाब": "C."}
+
+
+def test_a_first_line_without_known_names_is_told(tmp_path):
+    found = table(tmp_path, "Swali,Jibu\nQ?,A.\n")
+    assert len(found.items) == 2
+    assert found.notes == ("The first line was taken as a row, as it has no names of columns that are known; the "
+                           "columns were taken as question, answer.",)
+    found = table(tmp_path, "Q?,x,y,A\nQ2?,x,y,B\n")
+    assert len(found.items) == 2 and "question, A, B, answer" in found.notes[0]
+
+
+@pytest.mark.parametrize(("cells", "problem"), [
+    ("Q?,x,,y,z,C", "choice B is empty"), ("Q?,x,y,,z,B", "choice C is empty"), ("Q?,,y,x,z,B", "choice A is empty"),
+    ("Q?,,,,z,D", "choice A is empty"), ("Q?,x,,,,A", "one choice; two or more"),
+])
+def test_a_blank_choice_among_others_is_a_problem(tmp_path, cells, problem):
+    found = table(tmp_path, f"question,A,B,C,D,answer\nQ1?,x,y,z,,C\n{cells}\nQ3?,x,y,,,B\nWho?,,,,,He.\n")
+    assert [(item.line, item.choices, item.answer) for item in found.items] == [
+        (2, ("x", "y", "z"), 2), (4, ("x", "y"), 1), (5, None, None)]
+    assert {each.line for each in found.problems} == {3}
+    assert problem in found.problems[0].message
+
+
+@pytest.mark.parametrize("row", [
+    {"A": "x", "B": None, "C": "y", "D": "z", "answer": "C"}, {"A": "x", "C": "y", "D": "z", "answer": "C"},
+    {"option1": "x", "option2": " ", "option3": "y", "answer": "1"},
+])
+def test_a_null_choice_among_others_is_a_problem(tmp_path, row):
+    with pytest.raises(UserError, match="choice B is empty"):
+        lines(tmp_path, {"question": "Q?", **row})
+    found = lines(tmp_path, {"question": "Q?", "A": "x", "B": "y", "C": None, "answer": "B"},
+                  {"question": "Q?", "A": None, "B": None, "C": None, "answer": "So."})
+    assert [item.choices for item in found.items] == [("x", "y"), None]
+
+
+LONG = "A passage of which nobody must say that it was used, since it was not."
+
+
+@pytest.mark.parametrize("extra", [
+    {"hint": LONG}, {"facts": {"titles": ["a"], "sentences": [[LONG]]}}, {"hint": json.dumps(["a", LONG])},
+    {"context": {"contexts": [LONG]}},
+])
+def test_long_texts_that_are_not_used_are_told(tmp_path, extra):
+    name = next(iter(extra))
+    rows = [{"question": "Q?", "answer": "A.", "id": "x" * 64, "link": f"https://example.org/{'x' * 64}", **extra}] * 3
+    assert lines(tmp_path, *rows).notes == (f'Nothing was made of the column "{name}".',)
+    assert lines(tmp_path, *rows[:1], *[{"question": "Q?", "answer": "A.", name: "short"}] * 2).notes == ()
+
+
+def test_long_texts_that_are_used_are_not_told(tmp_path):
+    for row in ({"context": LONG}, {"input": LONG}, {"system": LONG}, {"choices": [LONG, "x"], "answer": "A"},
+                {"question": LONG}, {"answer": LONG}, {"answer": [LONG, LONG + "!"]}):
+        assert lines(tmp_path, {"question": "Q?", "answer": "A.", **row}).notes == ()
+    turns = [{"role": "user", "content": LONG}, {"role": "assistant", "content": LONG + "!"}]
+    assert lines(tmp_path, {"messages": turns}).notes == ()
+
+
+def test_marks_that_are_not_used_are_told(tmp_path):
+    assert lines(tmp_path, {"question": "Q?", "answer": "A.", "label": 1}).notes == (
+        'Nothing was made of the column "label".',)
+    assert lines(tmp_path, {"prompt": "Q?", "completion": "A.", "label": 1}).notes == ()

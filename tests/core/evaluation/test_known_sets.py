@@ -1,0 +1,125 @@
+"""Rows as well-known sets have them: read as they are meant, or refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation.test_item import TestSet
+from slmstudio.core.evaluation.test_sets import read_test_set
+
+
+def lines(folder: Path, *rows: dict) -> TestSet:
+    path = folder / "t.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return read_test_set(path)
+
+
+P, Q = "A passage.", "Q?"
+BOTH = f"{Q}\n\n{P}"
+TWO = ("x", "y")
+
+
+@pytest.mark.parametrize(("rows", "question", "choices", "answers"), [
+    ([{"ind": 4, "activity_label": "Sports", "ctx_a": "Q", "ctx_b": "?", "ctx": Q, "endings": TWO, "label": "1"},
+      {"ctx": Q, "endings": TWO, "label": "0"}], Q, TWO, [1, 0]),
+    ([{"sentence": Q, "option1": "x", "option2": "y", "answer": "2"}], Q, TWO, [1]),
+    ([{"goal": Q, "sol1": "x", "sol2": "y", "label": 1}, {"goal": Q, "sol1": "x", "sol2": "y", "label": 0}], Q, TWO,
+     [1, 0]),
+    ([{"question": Q, "mc1_targets": {"choices": TWO, "labels": [0, 1]},
+       "mc2_targets": {"choices": TWO, "labels": [1, 1]}}],
+     Q, TWO, [1]),
+    ([{"id": "7", "question_stem": Q, "choices": {"text": TWO, "label": ["A", "B"]}, "answerKey": "B"}], Q, TWO, [1]),
+    ([{"id": "7", "question": {"stem": Q, "choices": [{"text": "x", "label": "A"}, {"text": "y", "label": "B"}]},
+       "answerKey": "B"}], Q, TWO, [1]),
+    ([{"id": "7", "question": Q, "question_concept": "p", "choices": {"label": ["A", "B"], "text": TWO},
+       "answerKey": "B"}], Q, TWO, [1]),
+    ([{"question": Q, "answer": "y", "options": {"A": "x", "B": "y"}, "meta_info": "step1", "answer_idx": "B"}], Q, TWO,
+     [1]),
+    ([{"question": Q, "subject": "law", "choices": TWO, "answer": at} for at in (1, 0)], Q, TWO,
+     [1, 0]),
+    ([{"question": Q, "option1": "x", "option2": "y", "target": "option2", "language": "Hindi"}], Q, TWO, [1]),
+    ([{"premise": P, "choice1": "x", "choice2": "y", "question": "effect", "label": label, "idx": 1, "changed": False}
+      for label in (1, 0)], "What happened as a result?\n\nA passage.", TWO, [1, 0]),
+    ([{"link": "l", "question_number": 1, "flores_passage": P, "question": Q, "mc_answer1": "x", "mc_answer2": "y",
+       "correct_answer_num": number, "dialect": "hin_Deva"} for number in ("2", "1")], BOTH, TWO, [1, 0]),
+    ([{"question": Q, "distractor1": "y", "correct_answer": "x", "support": P},
+      {"question": Q, "distractor1": "x", "correct_answer": "y", "support": P}], BOTH, TWO, [0, 1]),
+    ([{"Question": Q, "Correct Answer": "y", "Incorrect Answer 1": "x"}], Q, TWO, [1]),
+    ([{"question": Q, "correct_answer": "y", "incorrect_answers": ["x"], "difficulty": "easy"}], Q, TWO, [1]),
+    ([{"article": P, "question": Q, "options": TWO, "answer": "B", "example_id": "high1.txt"}], BOTH, TWO, [1]),
+    ([{"context": P, "question": Q, "answerA": "x", "answerB": "y", "label": label} for label in ("1", "2")],
+     BOTH, TWO, [0, 1]),
+    ([{"context": P, "query": Q, "options": TWO, "correct_option": at} for at in (1, 0)], BOTH, TWO, [1, 0]),
+    ([{"question": Q, "opa": "x", "opb": "y", "cop": 2, "exp": None, "subject_name": "s"}], Q, TWO, [1]),
+    ([{"passage": None, "question": Q, "options": TWO, "label": "B", "answer": None}], Q, TWO, [1]),
+    ([{"question": Q, "choices": TWO, "answer": "B", "correct": True}], Q, TWO, [1]),
+    ([{"question": Q, "choices": TWO, "answer": "B", "label": "easy"}], Q, TWO, [1]),
+    ([{"question": Q, "choices": TWO, "answer": "B", "label": "bad", "target": 0.5}], Q, TWO, [1]),
+])
+def test_multiple_choice(tmp_path, rows, question, choices, answers):
+    found = lines(tmp_path, *rows)
+    assert found.problems == []
+    asked = [(item.kind, item.question, item.choices) for item in found.items]
+    assert asked == [("choice", question, choices)] * len(rows)
+    assert [item.answer for item in found.items] == answers
+
+
+@pytest.mark.parametrize(("row", "question", "references"), [
+    ({"title": "T", "context": P, "question": Q, "answers": {"text": ["a", "b"], "answer_start": [1, 2]}}, BOTH,
+     ("a", "b")),
+    ({"type": "Adversarial", "question": Q, "best_answer": "a", "correct_answers": ["a", "b"],
+      "incorrect_answers": ["c"]},
+     Q, ("a", "b")),
+    ({"Type": "Adversarial", "Question": Q, "Best Answer": "a", "Correct Answers": "a; b", "Source": "s"},
+     Q, ("a", "b")),
+    ({"article": P, "question": Q, "answer": "a"}, BOTH, ("a",)),
+    ({"story": P, "question": Q, "answers": ["a"]}, BOTH, ("a",)),
+    ({"text": P, "question": Q, "answer": "a"}, BOTH, ("a",)),
+    ({"text": P, "query": Q, "response": "a"}, BOTH, ("a",)),
+    ({"instruction": "Sum up.", "document": P, "output": "a"}, f"Sum up.\n\n{P}", ("a",)),
+    ({"instruction": Q, "input": "", "output": "a", "text": f"### Question: {Q} ### Response: a"}, Q, ("a",)),
+    ({"question": Q, "answer": "a", "text": f"{Q} a"}, Q, ("a",)),
+    ({"messages": [{"role": "user", "content": Q}], "answer": "a"}, Q, ("a",)),
+    ({"messages": [{"role": "user", "content": Q}], "output": "a"}, Q, ("a",)),
+    ({"question": Q, "answer": "a", "label": "easy"}, Q, ("a",)),
+    ({"question": Q, "answer": "a", "correct": True}, Q, ("a",)),
+])
+def test_free_answers(tmp_path, row, question, references):
+    item, = lines(tmp_path, row).items
+    assert (item.kind, item.question, item.references) == ("free", question, references)
+
+
+@pytest.mark.parametrize(("row", "words"), [
+    ({"context": P, "question": Q, "answers": {"text": [], "answer_start": []}}, "the reference is missing"),
+    ({"context": P, "question": Q, "answers": {"text": [""], "answer_start": [-1]}}, '"answers" is empty'),
+    ({"question": Q, "passage": P, "answer": True}, "true or false"),
+    ({"passage": P, "question": Q, "answers_spans": {"spans": ["a"], "types": ["span"]}}, "the reference is missing"),
+    ({"version": "v2.0", "data": [{"title": "T", "paragraphs": []}]}, "a test row needs a question"),
+    ({"article": P, "questions": [Q], "options": [list(TWO)], "answers": ["A"]}, "must be text"),
+    ({"question": Q, "answer": {"value": "a", "aliases": ["b"]}}, "an object"),
+    ({"question": Q, "answer": "a", "correct": False}, "marked as bad"),
+    ({"question": Q, "answer": "a", "label": False}, "marked as bad"),
+    ({"question": Q, "references": ["a"], "correct": False}, "marked as bad"),
+    ({"question": Q, "choices": list(TWO), "label": "easy"}, "none of the 2 choices"),
+    ({"question": Q, "choices": list(TWO), "correct": True}, "true or false"),
+    ({"question": Q, "choices": list(TWO), "answer": "B", "correct": False}, "true or false"),
+    ({"question": Q, "choices": list(TWO), "answer": "B", "label": "A"}, "two correct choices"),
+    ({"premise": P, "hypothesis": "H.", "label": 0}, '"question"'),
+])
+def test_what_cannot_be_used_is_refused(tmp_path, row, words):
+    with pytest.raises(UserError) as caught:
+        lines(tmp_path, row)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("magic", [b"PAR1" + bytes(40), b"PK\x03\x04" + bytes(26) + b"xl/workbook.xml"])
+def test_tables_of_other_programs_can_be_saved_as_csv(tmp_path, magic):
+    path = tmp_path / "t.bin"
+    path.write_bytes(magic)
+    with pytest.raises(UserError) as caught:
+        read_test_set(path)
+    assert caught.value.remedy == "Save it as CSV (UTF-8) or JSONL, and open that file."
