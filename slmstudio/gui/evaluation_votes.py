@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QTextBrowser, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
@@ -23,11 +25,14 @@ if TYPE_CHECKING:
     from slmstudio.core.evaluation.own_votes import Ballot
 
 QUESTION_HEIGHT = 92
+KEYS = {"left": "Left", "neither": "Space", "right": "Right", "skip": "S"}
 SIZE = 860, 560
 
 
 class VoteDialog(QDialog):
     """One question after another, drawn by lot, each with two answers at sides that are drawn too.
+
+    The keys that vote work while the question or an answer has the focus: the space bar on a button presses that.
 
     Signals:
         voted: there are other votes.
@@ -47,6 +52,7 @@ class VoteDialog(QDialog):
         self.resize(*SIZE)
         self._folder, self._rows, self._models = folder, rows, (of, with_)
         self._left: list[Ballot] = []
+        self._cast: list[tuple[Ballot, bool]] = []  # what was passed here, and whether it was voted on
         self._votes = 0
         self.banner = ErrorBanner()
         self.intro = text_label(self.tr("Which answer is better? Whose it is stays hidden. Ten votes tell little, "
@@ -66,45 +72,72 @@ class VoteDialog(QDialog):
         self.result.setObjectName("vote_result")
         self._make_buttons()
         self._lay_out()
+        self._add_keys()
+        self.question.setFocus()
         run_task(self, lambda task: _begin(folder, rows, of, with_, task), self._begin, self.banner.show_error)
 
     def _make_buttons(self) -> None:
         self.buttons = {}
-        for name, text, keys in (("left", self.tr("Left is better"), "Left"), ("neither", self.tr("Neither"), "Space"),
-                                 ("right", self.tr("Right is better"), "Right"), ("skip", self.tr("Skip"), "S")):
-            button = SecondaryButton(text, self.tr("{what} ({key})").format(what=text, key=keys))
+        for name, text in (("left", self.tr("Left is better")), ("neither", self.tr("Neither")),
+                           ("right", self.tr("Right is better")), ("skip", self.tr("Skip"))):
+            button = SecondaryButton(text, self.tr("{what} ({key})").format(what=text, key=KEYS[name]))
             button.setObjectName(f"vote_{name}")
             button.setAutoDefault(False)
-            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the space bar is a vote
+            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # so that the keys go on voting after a click
             button.setEnabled(False)
             button.clicked.connect(partial(self.vote, name))
-            add_key(self, keys, partial(self.vote, name))
             self.buttons[name] = button
+        self.undo = SecondaryButton(self.tr("Undo"), self.tr("Show the question before again, and take your vote on it "
+                                                             "back (Ctrl+Z)"), "small")
+        self.undo.setObjectName("vote_undo")
+        self.undo.clicked.connect(self.take_back)
+        self.undo.hide()
         self.show_result = SecondaryButton(self.tr("Result"), self.tr("Show what your votes say so far, and how far a "
-                                                                      "judge agrees with you."), "small")
+                                                                      "judge agrees with you. (R)"), "small")
         self.show_result.setObjectName("vote_show_result")
-        self.show_result.setAutoDefault(False)
         self.show_result.clicked.connect(self._read_result)
+        for button in (self.undo, self.show_result):
+            button.setAutoDefault(False)
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
 
     def _lay_out(self) -> None:
+        self._ballot = QWidget()
+        ballot = QVBoxLayout(self._ballot)
+        ballot.setContentsMargins(0, 0, 0, 0)
+        ballot.setSpacing(theme.SPACE_S)
         panes, buttons, foot = QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
         for pane in self.sides:
             panes.addWidget(pane, 1)
+        ballot.addWidget(self.question)
+        ballot.addLayout(panes, 1)
         buttons.addStretch(1)
         for button in self.buttons.values():
             buttons.addWidget(button)
         buttons.addStretch(1)
         foot.addWidget(self.count, 1)
+        foot.addWidget(self.undo)
         foot.addWidget(self.show_result)
         column = QVBoxLayout(self)
         column.setContentsMargins(*[theme.SPACE_L] * 4)
         column.setSpacing(theme.SPACE_S)
-        for widget in (self.banner, self.intro, self.question):
-            column.addWidget(widget)
-        column.addLayout(panes, 1)
+        column.addWidget(self.banner)
+        column.addWidget(self.intro)
+        column.addWidget(self._ballot, 1)
         column.addLayout(buttons)
         column.addWidget(self.result)
         column.addLayout(foot)
+
+    def _add_keys(self) -> None:
+        for name, key in KEYS.items():
+            shortcut = QShortcut(QKeySequence(key), self._ballot)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.setAutoRepeat(False)  # a key that is held down is one vote
+            shortcut.activated.connect(partial(self.vote, name))
+        for button in (self.undo, self.show_result):
+            for key in ("Left", "Right", "Up", "Down"):  # they would take the focus to where the next one votes
+                QShortcut(QKeySequence(key), button).setContext(Qt.ShortcutContext.WidgetShortcut)
+        add_key(self, QKeySequence.StandardKey.Undo, self.take_back)
+        add_key(self, "R", self._read_result)
 
     def _fit_question(self) -> None:
         """As high as its text, up to the limit."""
@@ -117,10 +150,13 @@ class VoteDialog(QDialog):
 
     def _show(self) -> None:
         """The next question, or that there is none."""
+        self.result.setText("")
         there = bool(self._left)
         for button in self.buttons.values():
             button.setEnabled(there)
         self.show_result.setVisible(self._votes > 0)
+        if self._cast:
+            self.undo.show()  # and it stays: hiding it would hand the focus on, and the next space bar would vote
         self.count.setText(self.tr("{votes}, {left} left").format(
             votes=counted(self._votes, self.tr("1 vote"), self.tr("{count} votes")), left=f"{len(self._left):,}"))
         if not there:
@@ -128,8 +164,7 @@ class VoteDialog(QDialog):
                 view.clear()
             self.question.setPlainText(self.tr("There is nothing left to vote on: of all other rows the answers are "
                                                "the same, or you have voted."))
-            if self._votes:
-                self._read_result()
+            self._read_result()
             return
         ballot = self._left[0]
         self.question.setHtml(rows_diff.escaped(question(ballot.row)))
@@ -152,14 +187,38 @@ class VoteDialog(QDialog):
                 return
             self._votes += 1
             self.voted.emit()
+        self._cast.append((ballot, what != "skip"))
         self._left = self._left[1:]
-        self.result.setText("")
+        self._show()
+
+    def take_back(self) -> None:
+        """Undo: show the question before again, without its vote."""
+        from slmstudio.core.evaluation import own_votes
+
+        if not self._cast:
+            return
+        ballot, voted = self._cast[-1]
+        if voted:
+            try:
+                own_votes.take_back(self._folder, ballot.row.id, *self._models)
+            except UserError as error:
+                self.banner.show_error(error)
+                return
+            self._votes -= 1
+            self.voted.emit()
+        self._cast.pop()
+        self._left = [ballot, *self._left]
         self._show()
 
     def _read_result(self) -> None:
-        folder, models = self._folder, self._models
-        run_task(self, lambda task: votes_sentences(folder, *models), lambda said: self.result.setText("\n".join(said)),
-                 self.banner.show_error)
+        folder, models, votes = self._folder, self._models, self._votes
+        if votes:
+            run_task(self, lambda task: votes_sentences(folder, *models), lambda said: self._show_result(said, votes),
+                     self.banner.show_error)
+
+    def _show_result(self, said: list[str], votes: int) -> None:
+        if votes == self._votes:  # else it is of votes that were cast or taken back since
+            self.result.setText("\n".join(said))
 
 
 def _begin(folder: Path, rows: list[Row], of: str, with_: str, task: Task) -> tuple[list[Ballot], int]:
@@ -167,6 +226,34 @@ def _begin(folder: Path, rows: list[Row], of: str, with_: str, task: Task) -> tu
 
     voted = own_votes.read(folder, of, with_)
     return own_votes.ballots(rows, of, with_, voted, random.randrange(2**31)), len(voted)
+
+
+@dataclass(frozen=True)
+class Said:
+    """
+    Attributes:
+        state: which votes these are, and as of when.
+        sentences: what they say.
+    """
+
+    state: tuple[object, ...]
+    sentences: list[str]
+
+
+def votes_said(folder: Path, of: str, with_: str, before: Said | None) -> Said:
+    """As `votes_sentences`; what was read `before` is not read again where nothing has changed since."""
+    from slmstudio.core.evaluation import own_votes
+
+    state = (folder, of, with_, *(_stamp(folder / name) for name in (own_votes.FILE, own_votes.JUDGE, own_votes.ITEMS)))
+    return before if before is not None and before.state == state else Said(state, votes_sentences(folder, of, with_))
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def votes_sentences(folder: Path, of: str, with_: str) -> list[str]:

@@ -1,7 +1,8 @@
 """The user's own blind votes on the answers of an evaluation: whom they prefer, and whether the judge agrees.
 
 own-votes.jsonl in the evaluation's folder, a line a vote, append-only; the last vote on two answers counts:
-{"id": item, "a", "b": names of the models, "winner": "a" | "b" | "tie", "time": seconds since 1970}
+{"id": item, "a", "b": names of the models, "winner": "a" | "b" | "tie" | "none", "time": seconds since 1970}
+"none" takes back what was voted before.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from slmstudio.core.evaluation.judging import TIE, WINNERS, VotedPair, agreement
 from slmstudio.core.evaluation.verdicts import p_text
 
 FILE, JUDGE = "own-votes.jsonl", "judge.jsonl"
+TAKEN_BACK = "none"
 
 
 @dataclass(frozen=True)
@@ -56,25 +58,41 @@ def add(folder: Path, item: int, of: str, with_: str, winner: str) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    won = {of: "a", with_: "b"}.get(winner, TIE)
+    _append(folder, item, of, with_, {of: "a", with_: "b"}.get(winner, TIE), "keep the vote")
+
+
+def take_back(folder: Path, item: int, of: str, with_: str) -> None:
+    """Let the votes on two answers count no more.
+
+    Raises:
+        UserError: that cannot be written.
+    """
+    _append(folder, item, of, with_, TAKEN_BACK, "take the vote back")
+
+
+def _append(folder: Path, item: int, of: str, with_: str, winner: str, doing: str) -> None:
     try:
-        files.append_line(folder / FILE, {"id": item, "a": of, "b": with_, "winner": won, "time": time.time()})
+        files.append_line(folder / FILE, {"id": item, "a": of, "b": with_, "winner": winner, "time": time.time()})
     except OSError as error:
-        raise from_os_error(error, "keep the vote") from error
+        raise from_os_error(error, doing) from error
 
 
 def read(folder: Path, of: str, with_: str) -> dict[int, str]:
     """The votes on two models: id of the row → the better one's name, "" for neither. Rows that were removed from the
     evaluation do not count."""
     found: dict[int, str] = {}
-    rows = [line.get("id") for line in files.LineReader(folder / ITEMS).read()]
-    there = {row for row in rows if isinstance(row, int)}
     for line in files.LineReader(folder / FILE).read():
-        item = line.get("id")
-        if isinstance(item, int) and item in there and {line.get("a"), line.get("b")} == {of, with_} and (
-                line.get("winner") in WINNERS):
-            found[item] = "" if line["winner"] == TIE else str(line[line["winner"]])
-    return found
+        item, winner = line.get("id"), line.get("winner")
+        if not isinstance(item, int) or {line.get("a"), line.get("b")} != {of, with_}:
+            continue
+        if winner == TAKEN_BACK:
+            found.pop(item, None)
+        elif winner in WINNERS:
+            found[item] = "" if winner == TIE else str(line[winner])
+    if not found:
+        return {}  # most evaluations have no votes, and a hundred thousand rows take a while to read
+    there = {row for line in files.LineReader(folder / ITEMS).read() if isinstance(row := line.get("id"), int)}
+    return {item: winner for item, winner in found.items() if item in there}
 
 
 def summary(folder: Path, of: str, with_: str) -> dict[str, Any]:
@@ -82,7 +100,7 @@ def summary(folder: Path, of: str, with_: str) -> dict[str, Any]:
 
     Returns:
         {"votes", "wins_of", "wins_with", "ties", "p" (exact sign test), "sentence", "agreement": as
-        `judging.agreement` gives it, or None where no judge was asked}.
+        `judging.agreement` gives it, or None where no judge was asked, or nothing was voted}.
     """
     voted = read(folder, of, with_)
     wins, losses = (sum(winner == name for winner in voted.values()) for name in (of, with_))
@@ -94,9 +112,10 @@ def summary(folder: Path, of: str, with_: str) -> dict[str, Any]:
     elif p < LEVEL:
         sentence = f"In your own blind votes {of if wins > losses else with_} is better: {figures}."
     else:
-        sentence = f"Your own {len(voted):,} blind votes show no difference yet: {figures}."
+        votes = "one blind vote shows" if len(voted) == 1 else f"{len(voted):,} blind votes show"
+        sentence = f"Your own {votes} no difference yet: {figures}."
     return {"votes": len(voted), "wins_of": wins, "wins_with": losses, "ties": ties, "p": p, "sentence": sentence,
-            "agreement": _agreement(folder, voted, of, with_)}
+            "agreement": _agreement(folder, voted, of, with_) if voted else None}
 
 
 def _agreement(folder: Path, voted: dict[int, str], of: str, with_: str) -> dict[str, Any] | None:

@@ -41,3 +41,25 @@ def test_a_vote_on_a_row_that_was_removed_counts_no_more_until_it_is_back(tmp_pa
     assert own_votes.summary(job, "tuned", "base")["votes"] == 1
     item_edits.undo(edit)
     assert own_votes.read(job, "tuned", "base") == {2: "tuned", 3: "tuned"}
+
+
+def test_a_vote_that_was_taken_back_counts_no_more_and_can_be_cast_again(tmp_path):
+    job = evaluated_runs.write(tmp_path, count=8).folder
+    own_votes.add(job, 2, "tuned", "base", "tuned")
+    own_votes.add(job, 3, "tuned", "base", "base")
+    own_votes.take_back(job, 3, "base", "tuned")
+    assert own_votes.read(job, "tuned", "base") == {2: "tuned"}
+    own_votes.add(job, 3, "tuned", "base", "")
+    assert own_votes.read(job, "tuned", "base") == {2: "tuned", 3: ""}
+    assert len((job / own_votes.FILE).read_bytes().splitlines()) == 4, "what was written stays"
+
+
+def test_without_votes_no_row_is_read(tmp_path):
+    """The rows of a large evaluation take seconds to read, and its scores are shown again and again."""
+    job = evaluated_runs.write(tmp_path, count=8).folder
+    for name in (own_votes.ITEMS, own_votes.JUDGE):
+        (job / name).unlink(missing_ok=True)
+        (job / name).mkdir()  # cannot be read
+    assert own_votes.read(job, "tuned", "base") == {}
+    (job / own_votes.FILE).touch()
+    assert own_votes.summary(job, "tuned", "base")["votes"] == 0
