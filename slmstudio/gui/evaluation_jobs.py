@@ -45,20 +45,29 @@ class Evaluation:
 
     def model_scores(self, name: str) -> dict[str, dict[str, Any]]:
         """Scores of a model by metric, each with value, low, high and rows."""
-        for model in (self.scores or {}).get("models", []):
-            if isinstance(model, dict) and model.get("name") == name:
+        for model in objects((self.scores or {}).get("models")):
+            if model.get("name") == name:
                 return usable(model.get("scores"))
         return {}
 
     def model_names(self) -> list[str]:
-        return [str(model["name"]) for model in (self.scores or {}).get("models", [])
-                if isinstance(model, dict) and "name" in model]
+        return [str(model["name"]) for model in objects((self.scores or {}).get("models")) if "name" in model]
 
     def values(self) -> dict[str, Any]:
         """All scores as fields of the run: "tuned.chrf", or "mmlu.tuned.accuracy"."""
         before = f"{self.benchmark}." if self.benchmark else ""
         return {f"{before}{name}.{metric}": score["value"] for name in self.model_names()
                 for metric, score in self.model_scores(name).items()}
+
+
+def objects(listed: Any) -> list[dict[str, Any]]:
+    """What is an object in a list of a file that may be damaged."""
+    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+
+
+def an_object(value: Any) -> dict[str, Any]:
+    """What should be an object in a file that may be damaged."""
+    return value if isinstance(value, dict) else {}
 
 
 def usable(scores: Any) -> dict[str, dict[str, Any]]:
@@ -71,19 +80,19 @@ def usable(scores: Any) -> dict[str, dict[str, Any]]:
 
 def from_benchmark(result: dict[str, Any]) -> dict[str, Any]:
     """A benchmark's result in the form of a test set's scores: subjects are its categories."""
-    models = [{"name": model.get("name"), "rows": (model.get("accuracy") or {}).get("rows"),
+    models = [{"name": model.get("name"), "rows": an_object(model.get("accuracy")).get("rows"),
                "scores": {"accuracy": model.get("accuracy")},
                "by_category": {subject: {"accuracy": score}
-                               for subject, score in (model.get("by_subject") or {}).items()}}
-              for model in result.get("models") or [] if isinstance(model, dict)]
+                               for subject, score in an_object(model.get("by_subject")).items()}}
+              for model in objects(result.get("models"))]
     comparisons = []
-    for each in result.get("comparisons") or []:
+    for each in objects(result.get("comparisons")):
         low, high = each.get("low"), each.get("high")
         known = isinstance(low, int | float) and isinstance(high, int | float)
         verdict = "better" if known and low > 0 else "worse" if known and high < 0 else "unknown"
         comparisons.append({**each, "metric": "accuracy", "main": True, "verdict": verdict,
                             "sentence": result.get("sentence") or ""})
-    rows = max((model["rows"] or 0 for model in models), default=0)
+    rows = max((model["rows"] for model in models if isinstance(model["rows"], int)), default=0)
     return {"test": {"path": result.get("data"), "sha256": None, "rows": rows, "kinds": {"choice": rows}},
             "models": models, "comparisons": comparisons[:1], "judge": None, "remarks": []}
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from PySide6.QtCore import QCoreApplication
 from slmstudio.core import jobs, words
 from slmstudio.core.errors import UserError
 from slmstudio.core.run.folder import requests
-from slmstudio.gui.evaluation_jobs import read_evaluations
+from slmstudio.gui.evaluation_jobs import Evaluation, an_object, objects, read_evaluations
 from slmstudio.gui.tasks import Task
 from slmstudio.gui.widgets import counted
 
@@ -149,13 +150,20 @@ def time_text(rows: int | None, limit: int, models: Sequence[str], known: Mappin
 
 
 def earlier_seconds(folder: Path) -> dict[str, float]:
-    """Seconds an answer by the model's name, from the newest evaluation of a run with the same base model."""
+    """Seconds an answer by the model's name, from the newest evaluation of a run with the same base model. A run whose
+    evaluations cannot be read has no say in it: it is only a guess."""
     base = jobs.Job(folder).request().get("model")
     found: list[tuple[float, str, float]] = []
     for run, request in requests():
-        for evaluation in read_evaluations(run) if request.get("model") == base else ():
-            for model in (evaluation.scores or {}).get("models", []):
-                seconds, rows = (model.get("speed") or {}).get("seconds"), model.get("rows")
-                if isinstance(seconds, int | float) and rows and not evaluation.benchmark:
-                    found.append((evaluation.created, str(model.get("name")), seconds / rows))
+        if request.get("model") == base:
+            with contextlib.suppress(UserError, OSError):
+                found += [each for evaluation in read_evaluations(run) for each in _seconds(evaluation)]
     return {name: seconds for _, name, seconds in sorted(found)}
+
+
+def _seconds(evaluation: Evaluation) -> Iterator[tuple[float, str, float]]:
+    """When each model was asked, its name, and its seconds an answer."""
+    for model in objects((evaluation.scores or {}).get("models")) if not evaluation.benchmark else ():
+        seconds, rows = an_object(model.get("speed")).get("seconds"), model.get("rows")
+        if isinstance(seconds, int | float) and isinstance(rows, int) and rows > 0:
+            yield evaluation.created, str(model.get("name")), seconds / rows

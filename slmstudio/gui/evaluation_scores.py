@@ -22,7 +22,7 @@ from slmstudio.gui.evaluation_tables import (
     tested_text,
     title,
 )
-from slmstudio.gui.evaluation_votes import votes_sentences
+from slmstudio.gui.evaluation_votes import Said, votes_said
 from slmstudio.gui.evaluation_words import model_label, verdict_kind
 from slmstudio.gui.results_figures import FigureTable
 from slmstudio.gui.results_save import choose_file, csv_kinds, write_csv
@@ -53,6 +53,7 @@ class ScoresView(QWidget):
         super().__init__(parent)
         self._all: list[Evaluation] = []
         self._remarks: list[str] = []
+        self._said: Said | None = None
         self._ended_now: Path | None = None
         self.which = QComboBox()
         self.which.setObjectName("which_evaluation")
@@ -186,18 +187,27 @@ class ScoresView(QWidget):
         for button in self.buttons.values():
             button.setEnabled(not evaluation.benchmark)  # a benchmark's answers are the harness's own
         self._show_table()
-        remarks = [str(each) for each in scores.get("remarks") or []]
+        told = scores.get("remarks")
+        remarks = [str(each) for each in told] if isinstance(told, list) else []
         remarks += judge_sentences(scores)
         self._remarks = [*self.verdict.others, speed_text(scores), *remarks]
-        self._show_remarks([])
-        names = evaluation.model_names()
+        self._show_remarks()
+        names, known = evaluation.model_names(), self._said
         if not names:
             return  # a damaged file; nothing of it was voted on
         first, second = (names * 2)[:2]
-        run_task(self, lambda task: votes_sentences(evaluation.folder, second, first),
-                 lambda said: self._show_remarks(said) if self.current() is evaluation else None, self.failed.emit)
+        run_task(self, lambda task: votes_said(evaluation.folder, second, first, known),
+                 lambda said: self._show_votes(evaluation, said), self.failed.emit)
 
-    def _show_remarks(self, votes: list[str]) -> None:
+    def _show_votes(self, evaluation: Evaluation, said: Said) -> None:
+        if self.current() is evaluation:
+            self._said = said
+            self._show_remarks()
+
+    def _show_remarks(self) -> None:
+        evaluation, said = self.current(), self._said
+        of_this = evaluation is not None and said is not None and said.state[0] == evaluation.folder
+        votes = said.sentences if said is not None and of_this else []
         self.remarks.setText("\n".join(filter(None, [*votes, *self._remarks])))
 
     def _show_ended(self, evaluation: Evaluation) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from PySide6.QtCore import QCoreApplication
 
-from slmstudio.gui.evaluation_jobs import Evaluation, usable
+from slmstudio.gui.evaluation_jobs import Evaluation, an_object, objects, usable
 from slmstudio.gui.evaluation_words import (
     METRICS,
     benchmark_label,
@@ -18,7 +18,6 @@ from slmstudio.gui.evaluation_words import (
     metric_help,
     metric_label,
     model_label,
-    score_text,
 )
 from slmstudio.gui.results_figures import Figure
 from slmstudio.gui.run_words import outcome_chip, when
@@ -32,9 +31,10 @@ def tr(text: str) -> str:
     return QCoreApplication.translate("EvaluationTables", text)
 
 
-def main_comparisons(comparisons: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def main_comparisons(comparisons: object) -> list[dict[str, Any]]:
     """The comparison of each model by the score that decides, the tuned model's first."""
-    main = [each for each in comparisons if each.get("main")] or comparisons[:1]
+    found = objects(comparisons)
+    main = [each for each in found if each.get("main")] or found[:1]
     return sorted(main, key=lambda each: each.get("of") != "tuned")
 
 
@@ -49,7 +49,7 @@ def sentence(comparison: Mapping[str, Any]) -> str:
 
 def title(evaluation: Evaluation) -> str:
     """As in "today 15:31 · 100 rows of tests.jsonl"."""
-    test = (evaluation.scores or {}).get("test") or {}
+    test = _test(evaluation)
     name, rows = test_name(evaluation), test.get("rows")
     what = tr("{rows} rows of {name}").format(rows=f"{rows:,}", name=name) if isinstance(rows, int) else name
     state = "" if evaluation.scores else " · " + outcome_chip(evaluation.state)[0]
@@ -60,14 +60,14 @@ def test_name(evaluation: Evaluation) -> str:
     """The benchmark, the file, or that it is the run's own held-out rows."""
     if evaluation.benchmark:
         return benchmark_label(evaluation.benchmark)
-    path = Path(str(((evaluation.scores or {}).get("test") or {}).get("path") or evaluation.request.get("test") or ""))
+    path = Path(str(_test(evaluation).get("path") or evaluation.request.get("test") or ""))
     own = path.name.startswith("held-out-") and path.parent == evaluation.folder.parent
     return tr("the data, held out") if own else path.name
 
 
 def tested_text(evaluation: Evaluation) -> str:
     """On what the scores rest."""
-    test = (evaluation.scores or {}).get("test") or {}
+    test = _test(evaluation)
     rows = test.get("rows")
     text = tr("{rows} of {name}, {when}.").format(
         rows=counted(rows, tr("1 row"), tr("{count} rows")) if isinstance(rows, int) else "?",
@@ -80,8 +80,8 @@ def tested_text(evaluation: Evaluation) -> str:
 def speed_text(scores: Mapping[str, Any]) -> str:
     """How fast the models answered, and how long their answers were."""
     parts = []
-    for model in scores.get("models", []):
-        speed = model.get("speed") or {}
+    for model in objects(scores.get("models")):
+        speed = an_object(model.get("speed"))
         rate, tokens = speed.get("tokens_per_second"), speed.get("answer_tokens")
         if isinstance(rate, int | float) and isinstance(tokens, int | float):
             parts.append(tr("{model} {rate} tokens/s, answers of {tokens} tokens").format(
@@ -95,7 +95,7 @@ def metric_rows(evaluation: Evaluation) -> tuple[list[str], list[list[Figure]]]:
     scores = [evaluation.model_scores(name) for name in names]
     rows = []
     verdicts = {(str(each.get("of")), str(each.get("metric"))): each
-                for each in (evaluation.scores or {}).get("comparisons") or []}
+                for each in objects((evaluation.scores or {}).get("comparisons"))}
     deciding = [str(each.get("metric")) for each in verdicts.values() if each.get("main")]
     for metric in sorted(METRICS, key=lambda metric: metric not in deciding):
         if any(metric in each for each in scores):
@@ -111,8 +111,8 @@ def group_rows(evaluation: Evaluation, key: str) -> tuple[list[str], list[list[F
 
     scores = evaluation.scores or {}
     names = evaluation.model_names()
-    kinds = list((scores.get("test") or {}).get("kinds") or {})
-    by_model = {str(model.get("name")): model.get(key) or {} for model in scores.get("models", [])}
+    kinds = list(an_object(_test(evaluation).get("kinds")))
+    by_model = {str(model.get("name")): an_object(model.get(key)) for model in objects(scores.get("models"))}
     said = _of_groups(scores, key)
     rows = []
     for group in group_names(scores, key):
@@ -123,7 +123,7 @@ def group_rows(evaluation: Evaluation, key: str) -> tuple[list[str], list[list[F
         counts = next((each[metric].get("rows") for each in found if metric in each), None)
         label = group_label(group, key)
         detail = tr("{count} rows, {metric}").format(count=counts, metric=metric_label(metric)) if counts else ""
-        rows.append([Figure(label, detail, raw=label),
+        rows.append([Figure(label, detail, raw={"": label, tr("score"): metric_label(metric)}),
                      *(score_figure(metric, each.get(metric), name == "tuned",
                                     next((one for one in said.get(group, ()) if one.get("of") == name), None))
                        for each, name in zip(found, names, strict=True))])
@@ -133,7 +133,7 @@ def group_rows(evaluation: Evaluation, key: str) -> tuple[list[str], list[list[F
 def group_sentences(scores: Mapping[str, Any], key: str) -> list[str]:
     """The verdict on the tuned model in each category or language: what is certain first, and no more than can be
     read."""
-    found = [(group, main_comparisons(said)[0]) for group, said in _of_groups(scores, key).items() if said]
+    found = [(group, main_comparisons(said)[0]) for group, said in _of_groups(scores, key).items()]
     found.sort(key=lambda each: each[1].get("verdict") not in ("better", "worse"))
     lines = [f"{group_label(group, key)}: {sentence(each)}" for group, each in found[:MOST_SENTENCES]]
     if len(found) > MOST_SENTENCES:
@@ -142,8 +142,13 @@ def group_sentences(scores: Mapping[str, Any], key: str) -> list[str]:
 
 
 def _of_groups(scores: Mapping[str, Any], key: str) -> dict[str, list[dict[str, Any]]]:
-    found = (scores.get("group_comparisons") or {}).get(key.removeprefix("by_"))
-    return found if isinstance(found, dict) else {}
+    found = an_object(an_object(scores.get("group_comparisons")).get(key.removeprefix("by_")))
+    return {str(group): objects(said) for group, said in found.items() if objects(said)}
+
+
+def _test(evaluation: Evaluation) -> dict[str, Any]:
+    """What is known of the test set."""
+    return an_object((evaluation.scores or {}).get("test"))
 
 
 def judge_sentences(scores: Mapping[str, Any]) -> list[str]:
@@ -167,7 +172,15 @@ def score_figure(metric: str, score: Mapping[str, Any] | None, strong: bool,
     arrow = {"better": "▲ ", "worse": "▼ "}.get(str((comparison or {}).get("verdict")), "")
     tip = "\n".join(filter(None, (sentence(comparison or {}), tip)))
     text = arrow + figure(metric, score["value"])
-    return Figure(text, between, raw=score_text(metric, score), tip=tip, strong=strong)
+    return Figure(text, between, raw=_values(score, comparison), tip=tip, strong=strong)
+
+
+def _values(score: Mapping[str, Any], comparison: Mapping[str, Any] | None) -> dict[str, object]:
+    """What a spreadsheet computes with: the score as it was kept, its interval, its rows, and the p value of the
+    comparison with the base."""
+    named = {tr("95 % from"): score.get("low"), tr("95 % to"): score.get("high"), tr("rows"): score.get("rows"),
+             tr("p"): (comparison or {}).get("p")}
+    return {"": score["value"], **{name: value for name, value in named.items() if isinstance(value, int | float)}}
 
 
 def group_label(group: str, key: str) -> str:
@@ -178,7 +191,6 @@ def group_label(group: str, key: str) -> str:
 
 
 def group_names(scores: Mapping[str, Any], key: str) -> list[str]:
-    names = {str(group) for model in scores.get("models", []) if isinstance(model, dict)
-             for group in (model.get(key) or {})}
+    names = {str(group) for model in objects(scores.get("models")) for group in an_object(model.get(key))}
     return sorted(names, key=str.casefold)
 

@@ -68,14 +68,6 @@ def interval(metric: str, score: Mapping[str, Any]) -> str:
     return f"{figure(metric, low)}–{figure(metric, high)}"
 
 
-def score_text(metric: str, score: Mapping[str, Any] | None) -> str:
-    """Value and interval in one piece, for a CSV or a tooltip."""
-    if not score:
-        return "—"
-    between = interval(metric, score)
-    return figure(metric, score.get("value")) + (f" ({between})" if between else "")
-
-
 def model_label(name: str) -> str:
     return {"base": tr("Base"), "tuned": tr("Tuned")}.get(name, name)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QStyle, QStyleOpti
 
 from slmstudio.gui import table_cells, theme
 from slmstudio.gui.table_cells import CHIP, DETAIL, INSET, CellDelegate
+from slmstudio.gui.widgets import plain_tip
 
 Index = QModelIndex | QPersistentModelIndex
 NO_PARENT = QModelIndex()
@@ -25,7 +26,8 @@ class Figure:
 
     Attributes:
         detail: small, below the text, as an interval.
-        raw: what a CSV gets; None takes the text, and the detail in brackets.
+        raw: what a CSV gets; None takes the text, and the detail in brackets. Values by their names get a column each;
+            that without a name stands below the heading itself.
         chip: the kind of a chip around the text, or "".
     """
 
@@ -64,8 +66,10 @@ class FigureModel(QAbstractTableModel):
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         if orientation != Qt.Orientation.Horizontal:
             return None
-        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
+        if role == Qt.ItemDataRole.DisplayRole:
             return self.headers[section]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return plain_tip(self.headers[section])
         return self._alignment(section) if role == Qt.ItemDataRole.TextAlignmentRole else None
 
     def _alignment(self, column: int) -> int:
@@ -79,15 +83,29 @@ class FigureModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.AccessibleTextRole:
             return f"{cell.text} {cell.detail}".strip()
         return {Qt.ItemDataRole.DisplayRole: cell.text, DETAIL: cell.detail or None, CHIP: cell.chip or None,
-                STRONG: cell.strong, Qt.ItemDataRole.ToolTipRole: cell.tip or None}.get(role)
+                STRONG: cell.strong, Qt.ItemDataRole.ToolTipRole: plain_tip(cell.tip) or None}.get(role)
 
     def as_table(self) -> list[list[object]]:
         """Headings and rows, for a CSV."""
-        rows: list[list[object]] = [list(self.headers)]
+        parts = [_names([row[column] for row in self.rows]) for column in range(len(self.headers))]
+        heads = zip(self.headers, parts, strict=True)
+        table: list[list[object]] = [[f"{head} {name}".strip() for head, names in heads for name in names]]
         for row in self.rows:
-            rows.append([cell.raw if cell.raw is not None else
-                         f"{cell.text} ({cell.detail})" if cell.detail else cell.text for cell in row])
-        return rows
+            table.append([value for cell, names in zip(row, parts, strict=True) for value in _values(cell, names)])
+        return table
+
+
+def _names(cells: Sequence[Figure]) -> list[str]:
+    """What each of a column's values is called in a CSV."""
+    return list(dict.fromkeys(["", *(name for cell in cells if isinstance(cell.raw, Mapping) for name in cell.raw)]))
+
+
+def _values(cell: Figure, names: Sequence[str]) -> list[object]:
+    """What a CSV gets of a cell, for each of its columns."""
+    if isinstance(cell.raw, Mapping):
+        return [cell.raw.get(name, "") for name in names]
+    text = f"{cell.text} ({cell.detail})" if cell.detail else cell.text
+    return [cell.raw if cell.raw is not None else text, *[""] * (len(names) - 1)]
 
 
 class TightDelegate(CellDelegate):

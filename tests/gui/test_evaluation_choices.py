@@ -11,11 +11,14 @@ from PySide6.QtWidgets import QPushButton
 
 from slmstudio.core import files
 from slmstudio.core.errors import Problem
+from slmstudio.core.evaluation import own_votes
 from slmstudio.core.evaluation import request as requests
+from slmstudio.gui import evaluation_votes, tasks
 from slmstudio.gui.evaluation_choice import BENCHMARK, EvaluationChoice
 from slmstudio.gui.evaluation_jobs import SCORES, read_evaluation
+from slmstudio.gui.evaluation_look import earlier_seconds
 from slmstudio.gui.evaluation_panel import make_job
-from slmstudio.gui.evaluation_scores import ScoresView
+from slmstudio.gui.evaluation_scores import ALL, CATEGORY, LANGUAGE, ScoresView
 from slmstudio.gui.evaluation_section import EvaluationSection
 from slmstudio.gui.results_facts import read_facts
 
@@ -115,3 +118,50 @@ def test_scores_without_a_models_name_are_shown_as_far_as_they_go(qtbot, session
     qtbot.addWidget(view)
     view.show_evaluations([read_evaluation(job.folder)])
     assert view.remarks.text() == "Two rows tell little."
+
+
+def test_damaged_scores_are_shown_as_far_as_they_go(qtbot, session, runs):
+    job = evaluated_runs.write(runs[0])
+    scores = files.read_json(job.folder / SCORES)
+    whole = next(model for model in scores["models"] if model["name"] == "tuned")
+    scores |= {"models": [7, {**whole, "speed": 3}, {"name": "base", "scores": [], "speed": {}, "by_category": [1]}],
+               "comparisons": [5, *scores["comparisons"]], "remarks": 3, "test": [1],
+               "group_comparisons": {**scores["group_comparisons"], "language": 8}}
+    files.write_atomically(job.folder / SCORES, files.dump_pretty(scores))
+    view = ScoresView()
+    qtbot.addWidget(view)
+    view.show_evaluations([read_evaluation(job.folder)])
+    for group in (ALL, CATEGORY, LANGUAGE):
+        view.groups.set_current(group)
+        assert view.table.figures.rows[0][1].text.removeprefix("▲ ")[0].isdigit()
+    assert view.verdict.sentence.text().startswith("Better: ")
+
+
+def test_votes_are_not_read_again_while_nothing_has_changed(qtbot, session, runs, monkeypatch):
+    job = evaluated_runs.write(runs[0])
+    read, sentences = [], evaluation_votes.votes_sentences
+    monkeypatch.setattr(evaluation_votes, "votes_sentences", lambda *given: (read.append(given), sentences(*given))[1])
+    view = ScoresView()
+    qtbot.addWidget(view)
+
+    def show() -> str:
+        view.show_evaluations([read_evaluation(job.folder)])
+        at_once = view.remarks.text()
+        assert QThreadPool.globalInstance().waitForDone(60_000)
+        qtbot.waitUntil(lambda: not tasks._running, timeout=60_000)
+        return at_once
+
+    show()
+    own_votes.add(job.folder, 2, "tuned", "base", "tuned")
+    show()
+    assert len(read) == 2 and "Your own one blind vote" in view.remarks.text()
+    assert "Your own one blind vote" in show() and len(read) == 2, "shown at once, and nothing read"
+
+
+def test_another_run_of_a_newer_program_only_makes_the_guess_of_the_time_poorer(runs):
+    for run in runs:
+        evaluated_runs.write(run)
+    assert earlier_seconds(runs[0]) == {"base": 0.5, "tuned": 0.5}
+    for name, damage in ((SCORES, {"protocol": 99, "models": []}), ("request.json", {"protocol": "?"})):
+        files.write_atomically(runs[1] / "jobs" / "evaluate-1" / name, files.dump_pretty(damage))
+        assert earlier_seconds(runs[0]) == {"base": 0.5, "tuned": 0.5}

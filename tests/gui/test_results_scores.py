@@ -253,6 +253,32 @@ def test_the_verdict_comes_first_and_then_the_figures(qtbot, tab, make_run, tmp_
     qtbot.waitUntil((tmp_path / "scores.csv").exists, timeout=5000)
 
 
+def test_saved_scores_can_be_computed_with(qtbot, tab, make_run, tmp_path):
+    run = make_run("helpdesk")
+    evaluated_runs.write(run, count=60)
+    show(qtbot, tab, 1)
+    scores = tab.details.evaluation.scores
+    kept = files.read_json(run / "jobs" / "evaluate-1" / "scores.json")
+
+    def saved(name: str) -> list[list[str]]:
+        scores.save_table(tmp_path / name)
+        qtbot.waitUntil((tmp_path / name).exists, timeout=60_000)
+        with open(tmp_path / name, encoding="utf-8-sig", newline="") as file:
+            return list(csv.reader(file))
+
+    head, first, *_ = saved("all.csv")
+    assert head == ["", "Base", "Base 95 % from", "Base 95 % to", "Base rows",
+                    "Tuned", "Tuned 95 % from", "Tuned 95 % to", "Tuned rows", "Tuned p"]
+    want = kept["models"][1]["scores"]["chrf"]
+    p = next(each["p"] for each in kept["comparisons"] if each["metric"] == "chrf")
+    assert first[0] == "chrF++" and [float(each) for each in first[5:]] == [
+        want["value"], want["low"], want["high"], want["rows"], p]
+    scores.groups.set_current(1)
+    head, first, *_ = saved("groups.csv")
+    want = kept["models"][1]["by_category"]["forms"]["chrf"]
+    assert first[:2] == ["forms", "chrF++"] and float(first[head.index("Tuned")]) == want["value"]
+
+
 def test_rows_that_were_learned_are_scored_apart(qtbot, tab, make_run):
     run = make_run("helpdesk")
     job = evaluated_runs.write(run, count=24)
