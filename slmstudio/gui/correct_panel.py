@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from slmstudio.core.data.new_row import NewRow
 
 EDITOR_HEIGHT = 92
+NAMED = 40
+"""Letters of a question that tell it from others."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class CorrectPanel(Card):
         super().__init__(self.tr("Correct this answer"), actions=[self._close], parent=parent)
         self._session = session
         self._answered = Answered((), "", ())
-        self._test = self._confirmed = False
+        self._test = self._confirmed = self._at_work = False
         self._added: list[Added] = []
         self._make()
         self._lay_out()
@@ -207,9 +209,10 @@ class CorrectPanel(Card):
             self.as_pair.setChecked(False)
         wanted = self._test or self.as_row.isChecked() or self.as_pair.isChecked()
         self.add.setVisible(not self._added)
-        self.add.setEnabled(bool(text) and wanted)
+        self.add.setEnabled(bool(text) and wanted and not self._at_work)
         self.add.setText(self.tr("Add all the same") if self._confirmed else self.tr("Add"))
         self.undo.setVisible(bool(self._added))
+        self.undo.setEnabled(not self._at_work)
         self.answer.setReadOnly(bool(self._added))
 
     # -- adding and taking back ------------------------------------------------------------------------------
@@ -232,34 +235,51 @@ class CorrectPanel(Card):
         """Add the rows, all or none. A test that was learned already must be asked for twice."""
         from slmstudio.core.chat import corrections
 
-        wanted = self.rows()
+        wanted, answered = self.rows(), self._answered
         learned = self._answered.models if self._test and not self._confirmed else ()
         self.banner.clear()
         self.note.setText(self.tr("Adding …"))
-        self.add.setEnabled(False)
+        self._set_at_work(True)
 
         def work(task: Task) -> tuple[Learned | None, str, list[Added]]:
             found, hindered = corrections.learned_by(learned, wanted[0][1], task.cancelled)
             return found, hindered, [] if found else corrections.add_all(wanted, task.cancelled)
 
-        run_task(self, work, self._stored, self._failed)
+        run_task(self, work, lambda result: self._stored(answered, result), lambda error: self._failed(answered, error))
 
-    def _stored(self, result: tuple[Learned | None, str, list[Added]]) -> None:
-        found, hindered, self._added = result
-        self._confirmed = found is not None
+    def _set_at_work(self, on: bool) -> None:
+        """One thing at a time, whichever answer is shown meanwhile."""
+        self._at_work = on
+        self._show_state()
+
+    def _stored(self, answered: Answered, result: tuple[Learned | None, str, list[Added]]) -> None:
+        """What became of an answer; by now another may be shown."""
+        found, hindered, added = result
+        if answered is self._answered:
+            self._confirmed, self._added = found is not None, added
+        self._set_at_work(False)
         names = [self.tr("{file} has {rows} now").format(file=each.path.name, rows=counted(
-            each.rows, self.tr("1 row"), self.tr("{count} rows"))) for each in self._added]
+            each.rows, self.tr("1 row"), self.tr("{count} rows"))) for each in added]
         if hindered:
             names.append(self.tr("Not compared with what the model has learned: {why}").format(why=hindered))
-        self.note.setText(self._warning(found) if found else " · ".join(names))
-        self._show_state()
-        used = {each.path for each in self._added}
+        self._say(answered, self._warning(found) if found else " · ".join(names), added=not found)
+        used = {each.path for each in added}
         for name, target in self._targets.items():
             if target.path().resolve() in used:
                 self._remember(name, target.path())
                 target.offer(str(target.path()), known_files())
         if used:
             self.stored.emit()
+
+    def _say(self, answered: Answered, said: str, *, added: bool) -> None:
+        """Say what became of an answer, and of which one where another is shown now."""
+        if answered is not self._answered:
+            question = _shortened(answered.messages[-1]["content"])
+            said = (self.tr("“{question}”: {said}") if added else self.tr("“{question}” was not added. {said}")).format(
+                question=question, said=said)
+        self.note.setText(said)
+        if not added:
+            self.show()  # it may have been closed meanwhile, and nobody would know
 
     def _warning(self, found: Learned) -> str:
         text = (self.tr("The model has learned this very row, line {line} of {file}: a test of it says nothing about "
@@ -271,22 +291,28 @@ class CorrectPanel(Card):
         """Undo."""
         from slmstudio.core.chat import corrections
 
-        added = self._added
-        self.undo.setEnabled(False)
-        run_task(self, lambda task: corrections.undo_all(added), lambda _: self._taken_back(), self._not_taken_back)
+        added, answered = self._added, self._answered
+        self._set_at_work(True)
+        run_task(self, lambda task: corrections.undo_all(added), lambda _: self._taken_back(answered),
+                 self._not_taken_back)
 
-    def _taken_back(self) -> None:
-        self._added = []
-        self.note.setText(self.tr("Taken back."))
-        self.undo.setEnabled(True)
-        self._show_state()
+    def _taken_back(self, answered: Answered) -> None:
+        if answered is self._answered:
+            self._added = []
+        self._set_at_work(False)
+        self._say(answered, self.tr("Taken back."), added=True)
         self.stored.emit()
 
     def _not_taken_back(self, error: Exception) -> None:
-        self.undo.setEnabled(True)
+        self._set_at_work(False)
         self.banner.show_error(error)
 
-    def _failed(self, error: Exception) -> None:
-        self.note.setText("")
-        self._show_state()
+    def _failed(self, answered: Answered, error: Exception) -> None:
+        self._set_at_work(False)
+        self._say(answered, "", added=False)
         self.banner.show_error(error)
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= NAMED else line[:NAMED].rstrip() + "…"

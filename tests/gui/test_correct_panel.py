@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog
 
 from slmstudio.core import paths, settings
+from slmstudio.core.chat import corrections
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.gui.correct_panel import Answered, CorrectPanel
 
@@ -181,3 +183,57 @@ def test_files_are_offered_chosen_and_made(qtbot, panel, session, tmp_path):
 def test_every_control_is_explained(panel, unexplained):
     open_for(panel)
     assert unexplained(panel) == []
+
+
+# -- an answer that comes late ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Adding rows waits for this event."""
+    event, add_all = threading.Event(), corrections.add_all
+
+    def late(*given):
+        assert event.wait(60)
+        return add_all(*given)
+
+    monkeypatch.setattr(corrections, "add_all", late)
+    yield event
+    event.set()
+
+
+def test_what_was_added_late_is_told_of_its_own_answer(qtbot, panel, held):
+    open_for(panel)
+    panel.answer.setPlainText(BETTER)
+    qtbot.mouseClick(panel.add, Qt.MouseButton.LeftButton)
+    panel.close_panel()
+    other = ({"role": "user", "content": "Where is the post office?"},)
+    panel.open(Answered(other, "No idea.", ()), test=False)
+    assert not panel.add.isEnabled(), "one at a time"
+    with qtbot.waitSignal(panel.stored, timeout=60_000):
+        held.set()
+    assert panel.note.text() == "“राशन कार्ड?”: corrections.jsonl has 1 row now"
+    assert panel.undo.isHidden() and panel.add.isEnabled() and not panel.answer.isReadOnly()
+    add(qtbot, panel)
+    assert panel.note.text() == "corrections.jsonl has 2 rows now" and panel.undo.isVisible()
+
+
+@pytest.mark.parametrize("left", ["closed", "another answer"])
+def test_what_was_not_added_is_told_though_the_panel_was_closed(qtbot, panel, exported, monkeypatch, left):
+    held, learned_by = threading.Event(), corrections.learned_by
+
+    def late(*given):
+        assert held.wait(60)
+        return learned_by(*given)
+
+    monkeypatch.setattr(corrections, "learned_by", late)
+    open_for(panel, test=True, models=[exported])
+    panel.answer.setPlainText(BETTER)
+    qtbot.mouseClick(panel.add, Qt.MouseButton.LeftButton)
+    panel.close_panel()
+    if left == "another answer":
+        open_for(panel, test=True, models=[exported])
+    held.set()
+    qtbot.waitUntil(lambda: "learned this very row" in panel.note.text(), timeout=60_000)
+    assert panel.isVisible() and ("was not added" in panel.note.text()) == (left == "another answer")
+    assert panel.add.text() == ("Add" if left == "another answer" else "Add all the same")
