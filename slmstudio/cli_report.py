@@ -38,7 +38,8 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, two or more.")],
     as_json: Json = False,
 ) -> int:
-    """Compare runs: losses, scores of the newest evaluation, time, and only the fields in which they differ."""
+    """Compare runs: losses, scores of the same test set with a paired test, time, and only the fields in which they
+    differ."""
     from slmstudio.core.report.compare import compare as compare_runs
 
     found = compare_runs([run.absolute() for run in runs])
@@ -47,6 +48,13 @@ def compare(
         return 0
     head = ("", *(visible(Path(run["run_dir"]).name) for run in found.runs))
     print_table("Runs", found.rows(), head)
+    for line in found.warnings:
+        print(f"\nWarning: {visible(line)}")
+    said = found.paired.sentences()
+    if said:
+        print("\nRow by row, the tuned models:")
+    for line in (*said, *found.paired.remarks):
+        print(visible(line))
     if not found.differences:
         print("\nTheir configurations are the same.")
         return 0

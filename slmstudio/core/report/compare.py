@@ -1,14 +1,19 @@
-"""Several runs side by side: losses, scores, time, and only the fields in which they differ."""
+"""Several runs side by side: losses, scores, time, and only the fields in which they differ; and a paired test of their
+answers to the same rows."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core.report import evaluations
+from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation import same_test
+from slmstudio.core.evaluation.paired import Paired, Progress, Side, compare_runs, unique
+from slmstudio.core.report.evaluations import Evaluation, benchmark_results, metric_name
 from slmstudio.core.report.gather import Facts, gather
+from slmstudio.core.report.score_tables import interval
 from slmstudio.core.report.text import exact, rounded
 from slmstudio.core.run import adjust
 from slmstudio.core.run.field_names import LABELS, differences
@@ -22,14 +27,22 @@ class Comparison:
     Attributes:
         runs: what `slmstudio compare --json` says of each.
         differences: (field, its value in each run), of the values that were used.
+        warnings: why their scores do not compare, in sentences.
+        paired: each run's tuned model against that of the first run, on the rows and questions that both answered.
     """
 
     runs: list[dict[str, Any]]
     differences: list[tuple[str, list[Any]]]
+    warnings: list[str] = field(default_factory=list)
+    paired: Paired = field(default_factory=Paired)
 
     def to_dict(self) -> dict[str, Any]:
+        rows = self.paired.rows
         return {"runs": self.runs, "differences": [
-            {"field": name, "label": LABELS.get(name, name), "values": values} for name, values in self.differences]}
+            {"field": name, "label": LABELS.get(name, name), "values": values} for name, values in self.differences],
+            "warnings": self.warnings,
+            "paired": {"rows": len(rows) if rows else 0, "remarks": self.paired.remarks,
+                       "comparisons": self.paired.comparisons}}
 
     def rows(self) -> list[tuple[str, ...]]:
         """Lines of a table: what, and a cell for each run."""
@@ -38,45 +51,82 @@ class Comparison:
                                for metric in found)
         for model, metric in scores:
             found = [(run["scores"].get(model) or {}).get(metric) for run in self.runs]
-            name = f"{evaluations.metric_name(metric)}, {model}"
-            lines.append((name, *(evaluations.interval(score, metric) or "–" for score in found)))
+            name = f"{metric_name(metric)}, {model}"
+            lines.append((name, *(interval(score, metric) or "–" for score in found)))
         known = dict.fromkeys((title, model) for run in self.runs for title, found in run["benchmarks"].items()
                               for model in found)
         for title, model in known:
             each = [(run["benchmarks"].get(title) or {}).get(model) for run in self.runs]
-            lines.append((f"{title}, {model}", *(evaluations.interval(score, "accuracy") or "–" for score in each)))
+            lines.append((f"{title}, {model}", *(interval(score, "accuracy") or "–" for score in each)))
         if any(run["scores"] for run in self.runs):
             lines.append(("Test set", *(str(run["test"] or "not evaluated") for run in self.runs)))
+            lines.append(("Rows tested", *(exact(run["rows"]) or "–" for run in self.runs)))
         return lines
 
 
-def compare(folders: list[Path]) -> Comparison:
+def compare(folders: list[Path], progress: Progress | None = None) -> Comparison:
     """
+    Args:
+        progress: called with (rows scored, rows) of those that are compared one by one.
+
     Raises:
         UserError: fewer than two runs, or a folder that is no run.
     """
-    from slmstudio.core.errors import UserError
-
     if len(folders) < 2:
         raise UserError("There is nothing to compare.", "Only one run was named.", "Name two or more run folders.")
     facts = [gather(folder) for folder in folders]
     configs = [adjust.apply(each.run.config, each.run.folder).to_dict() for each in facts]
-    return Comparison([_run(each) for each in facts], differences(configs))
+    chosen = same_test.choose([(each.evaluations, each.run.config.eval_file) for each in facts])
+    benchmarks = [{str(result.get("title")): result for result in benchmark_results(each.evaluations)[0]}
+                  for each in facts]
+    runs = [_run(*each) for each in zip(facts, chosen, benchmarks, strict=True)]
+    names = unique([run["name"] for run in runs])
+    found = compare_runs([Side(name, main.folder) for name, main in zip(names, chosen, strict=True) if main], {
+        title: [Side(name, results[title]["folder"]) for name, results in zip(names, benchmarks, strict=True)
+                if title in results]
+        for title in dict.fromkeys(title for results in benchmarks for title in results)
+        if not {"shots", "data"} & {*_unlike(runs, title)}}, progress)
+    return Comparison(runs, differences(configs), _warnings(runs, [each for each in chosen if each]), found)
 
 
-def _run(facts: Facts) -> dict[str, Any]:
-    main, benchmarks = evaluations.newest(facts.evaluations)
+def _warnings(runs: list[dict[str, Any]], chosen: list[Evaluation]) -> list[str]:
+    found = {same_test.ROWS: ["The runs were tested on different rows: their scores do not compare."],
+             same_test.HOW: ["The same rows, but not asked in the same way: answers of another length, or another "
+                             "system prompt."]}.get(same_test.difference(chosen), [])
+    for title in dict.fromkeys(title for run in runs for title in run["benchmarks"]):
+        if unlike := _unlike(runs, title):
+            what = ", ".join(_ASKED[key] for key in unlike)
+            found.append(f"{title} was not asked in the same way, its accuracies do not compare. Different: {what}.")
+    return found
+
+
+def _unlike(runs: list[dict[str, Any]], title: str) -> list[str]:
+    """In what a benchmark was asked differently."""
+    return same_test.unlike([run["benchmarks_asked"][title] for run in runs if title in run["benchmarks"]])
+
+
+_ASKED = {"limit": "questions a subject", "shots": "examples before a question", "data": "where the questions are from",
+          "seed": "the seed that drew the questions"}
+
+
+def _run(facts: Facts, main: Evaluation | None, benchmarks: dict[str, dict[str, Any]]) -> dict[str, Any]:
     speed = [value for value in facts.history.series["tokens_per_second"].y if math.isfinite(value)]
+    test = (main.scores.get("test") or {}) if main else {}
+    request = main.request if main else {}
     return {
         "run_dir": str(facts.run.folder), "name": facts.run.config.name, "state": facts.run.state,
         "model": facts.run.config.model, "steps": facts.run.steps, "train_loss": facts.run.train_loss,
         "eval_loss_before": facts.run.eval_loss_before, "eval_loss_after": facts.run.eval_loss_after,
         "seconds": round(facts.run.seconds, 3),
         "tokens_per_second": round(sum(speed) / len(speed), 1) if speed else None,
-        "test": (main.scores.get("test") or {}).get("path") if main else None,
+        "evaluation": str(main.folder) if main else None,
+        **{key: test.get(name) for key, name in (("test", "path"), ("sha256", "sha256"), ("rows", "rows"))},
+        **{key: request.get(key) for key in ("limit", "seed", "system", "max_new_tokens")},
         "scores": {str(model.get("name")): model.get("scores") or {} for model in main.models} if main else {},
-        "benchmarks": {str(each.get("title")): {str(model.get("name")): model.get("accuracy")
-                                                for model in each.get("models") or []} for each in benchmarks},
+        "benchmarks": {title: {str(model.get("name")): model.get("accuracy") for model in each.get("models") or []}
+                       for title, each in benchmarks.items()},
+        "benchmarks_asked": {title: same_test.benchmark_asked(*(each.get(key) for key in _ASKED))
+                             for title, each in benchmarks.items()},
     }
 
 

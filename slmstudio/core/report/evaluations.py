@@ -1,4 +1,4 @@
-"""The evaluations of a run: their scores as tables, and the rows that gained and lost most."""
+"""The evaluations of a run, and by which of them it is judged."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from slmstudio.core import formats, jobs
 from slmstudio.core.evaluation.metrics import METRICS
-from slmstudio.core.evaluation.score_table import LEARNED, NEW
+from slmstudio.core.evaluation.same_test import difference, is_own, model_names, preferred
 from slmstudio.core.report import shapes
-from slmstudio.core.report.text import Table, exact, finite
+from slmstudio.core.report.text import exact, finite
 
 SCORES = "scores.json"
 
@@ -52,6 +52,11 @@ class Evaluation:
     def main_comparisons(self) -> list[dict[str, Any]]:
         """Those in the score that was chosen to judge by; all of them where none is marked."""
         return [each for each in self.comparisons if each.get("main")] or self.comparisons
+
+    def of_group(self, key: str, group: str) -> list[dict[str, Any]]:
+        """Comparisons in a group of "by_category", "by_language" or "by_training"."""
+        of_kind = (self.scores.get("group_comparisons") or {}).get(key.removeprefix("by_")) or {}
+        return [each for each in of_kind.get(group) or [] if isinstance(each, dict)]
 
     @property
     def pair(self) -> tuple[str, str] | None:
@@ -124,118 +129,60 @@ def _created(scores: dict[str, Any], folder: Path) -> float:
         else (folder / jobs.REQUEST).stat().st_mtime
 
 
-def newest(evaluations: list[Evaluation]) -> tuple[Evaluation | None, list[dict[str, Any]]]:
-    """The newest scored evaluation on a test set, and the newest result of each benchmark."""
-    main = next((each for each in evaluations if each.models), None)
-    benchmarks: dict[str, dict[str, Any]] = {}
-    for each in evaluations:
-        for result in each.benchmarks:
-            benchmarks.setdefault(str(result.get("name")), {**result, "created": each.created})
-    return main, list(benchmarks.values())
+def main_evaluation(evaluations: list[Evaluation], eval_file: str | None) -> Evaluation | None:
+    """The one to judge the run by (`same_test.preferred` says which); None where no test set was scored."""
+    return next(iter(preferred(evaluations, eval_file)), None)
 
 
-def benchmark_table(result: dict[str, Any]) -> Table:
-    """A benchmark's accuracy, all in all and by subject, a column a model, each with its 95 % interval."""
-    models = [each for each in result.get("models") or [] if isinstance(each, dict)]
-    lines = [("All", [model.get("accuracy") for model in models])]
-    lines += [(subject, [(model.get("by_subject") or {}).get(subject) for model in models])
-              for subject in dict.fromkeys(name for model in models for name in model.get("by_subject") or {})]
-    rows: list[tuple[Any, ...]] = [
-        (name, *(_stacked(score, "accuracy") for score in scores),
-         exact(next((score.get("rows") for score in scores if isinstance(score, dict)), None)))
-        for name, scores in lines]
-    names = [str(model.get("name")) for model in models]
-    return Table(("% accuracy", *names, "Questions"), "w" + "s" * len(names) + "r", rows)
+def why_main(main: Evaluation, evaluations: list[Evaluation], eval_file: str | None) -> str:
+    """Why it is judged by this one, in a sentence; "" where there is no other."""
+    if len([each for each in evaluations if each.models]) < 2:
+        return ""
+    test = main.scores.get("test") or {}
+    why = "the newest of the run's own held-out rows" if is_own(main, eval_file) else "the newest of the most rows"
+    return f"The run is judged by {exact(test.get('rows')) or 'the'} rows of {test_name(main)}: {why}."
 
 
-def benchmark_tone(result: dict[str, Any]) -> str:
-    """Whether its intervals say that knowledge was lost ("bad") or gained ("ok")."""
-    pairs = [(finite(each.get("low")), finite(each.get("high"))) for each in result.get("comparisons") or []]
-    if any(high is not None and high < 0 for _, high in pairs):
-        return "bad"
-    return "ok" if any(low is not None and low > 0 for low, _ in pairs) else ""
+def test_name(evaluation: Evaluation) -> str:
+    return Path(str((evaluation.scores.get("test") or {}).get("path") or "the test set")).name
 
 
-def score_table(evaluation: Evaluation) -> Table:
-    """A row a score, a column a model: scores with their 95 % intervals, rows, speed and length of answers."""
-    models = evaluation.models
-    rows: list[tuple[Any, ...]] = [
-        (metric_name(key), *(_stacked((model.get("scores") or {}).get(key), key) for model in models))
-        for key in evaluation.metrics]
-    speeds = [model.get("speed") or {} for model in models]
-    rows += [("Rows answered", *(exact(model.get("rows")) for model in models)),
-             ("Rows skipped", *(exact(model.get("skipped")) for model in models)),
-             ("Tokens a second", *(_one_digit(speed.get("tokens_per_second")) for speed in speeds)),
-             ("Tokens an answer, mean", *(_one_digit(speed.get("answer_tokens")) for speed in speeds)),
-             ("Answers cut at the limit", *(exact(speed.get("cut")) for speed in speeds))]
-    return Table(("Score", *(str(model.get("name")) for model in models)), "w" + "s" * len(models), rows)
+def told_in_full(evaluations: list[Evaluation], main: Evaluation | None) -> list[Evaluation]:
+    """The main one first, then the newest of each other test set; older ones with models that it lacks are among them.
 
-
-def group_table(evaluation: Evaluation, key: str, title: str) -> Table | None:
-    """By "by_category", "by_language" or "by_training": the score to judge by, else the first that a group has.
-
-    None where the rows are not tagged, or none was learned.
+    Args:
+        evaluations: the newest first.
     """
-    learned = {LEARNED: "yes", NEW: "no"} if key == "by_training" else {}
-    models = evaluation.models
-    rows: list[tuple[Any, ...]] = []
-    for group in dict.fromkeys(group for model in models for group in model.get(key) or {}):
-        found = [(model.get(key) or {}).get(group) or {} for model in models]
-        present = [name for name in (evaluation.main_metric, *evaluation.metrics) if any(name in one for one in found)]
-        if present and present[0]:
-            metric = present[0]
-            count = next((one[metric].get("rows") for one in found if isinstance(one.get(metric), dict)), None)
-            rows.append((learned.get(group, group), metric_name(metric),
-                         *(_stacked(one.get(metric), metric) for one in found), exact(count)))
-    names = [str(model.get("name")) for model in models]
-    return Table((title, "Score", *names, "Rows"), "ww" + "s" * len(names) + "r", rows) if rows else None
+    found: list[Evaluation] = [] if main is None else [main]
+    for each in evaluations:
+        if each.models and each is not main and not any(
+                _same(each, one) and set(model_names(each.scores)) <= set(model_names(one.scores)) for one in found):
+            found.append(each)
+    return found
 
 
-def comparison_table(evaluation: Evaluation) -> Table | None:
-    """Every comparison with its difference, interval, p value and verdict."""
-    words = {"better": "better", "worse": "worse", "unknown": "not shown"}
-    rows = [(f"{each.get('of')} against {each.get('with')}",
-             metric_name(each.get("metric")) + (", the one to judge by" if each.get("main") else ""),
-             _difference(each), p_value(each.get("p")), exact(each.get("rows")), exact(each.get("rows_needed")),
-             words.get(str(each.get("verdict")), each.get("verdict"))) for each in evaluation.comparisons]
-    head = ("Compared", "Score", "Difference", "p", "Rows", "Rows needed", "Verdict")
-    return Table(head, "wwsnrrl", rows) if rows else None
+def _same(one: Evaluation, other: Evaluation) -> bool:
+    return not difference([one, other])
 
 
-def _stacked(score: Any, key: str) -> str | None:
-    """A score above its interval."""
-    written = interval(score, key)
-    return None if written is None else written.replace(" (", "\n").rstrip(")")
+def benchmark_results(evaluations: list[Evaluation]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Of each benchmark the result that rests on most questions, of several the newest; and all others.
+
+    Returns:
+        Results as in scores.json, each with its evaluation's "folder", when it was scored as "created", and the "seed"
+        that drew its questions.
+    """
+    results = [{**result, "folder": each.folder, "created": each.created, "seed": each.request.get("seed")}
+               for each in evaluations for result in each.benchmarks]
+    best: dict[str, dict[str, Any]] = {}
+    for result in results:
+        known = best.setdefault(str(result.get("name")), result)
+        if _questions(result) > _questions(known):
+            best[str(result.get("name"))] = result
+    chosen = list(best.values())
+    return chosen, [result for result in results if not any(result is one for one in chosen)]
 
 
-def interval(score: Any, key: str) -> str | None:
-    """ "52.4 (49.1 to 55.6)"; None where there is no such score."""
-    if not isinstance(score, dict) or finite(score.get("value")) is None:
-        return None
-    value, low, high = (_written(score.get(name), key) for name in ("value", "low", "high"))
-    return f"{value} ({low} to {high})" if low and high else value
-
-
-def _written(value: Any, key: str, sign: str = "") -> str | None:
-    """A score with as many digits as mean something: three of a loss, one of all others."""
-    if finite(value) is None:
-        return None
-    text = f"{value:{sign},.{3 if key == 'loss' else 1}f}"
-    return text.replace("-", "−")
-
-
-def p_value(value: Any) -> str | None:
-    if finite(value) is None:
-        return None
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _difference(each: dict[str, Any]) -> str | None:
-    """A difference above its interval."""
-    metric = str(each.get("metric"))
-    value, low, high = (_written(each.get(name), metric, "+") for name in ("difference", "low", "high"))
-    return f"{value}\n{low} to {high}" if low and high else value
-
-
-def _one_digit(value: Any) -> str | None:
-    return f"{value:,.1f}" if finite(value) is not None else None
+def _questions(result: dict[str, Any]) -> float:
+    models = [each for each in result.get("models") or [] if isinstance(each, dict)]
+    return max((finite((each.get("accuracy") or {}).get("rows")) or 0.0 for each in models), default=0.0)

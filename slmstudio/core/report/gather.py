@@ -9,7 +9,7 @@ from typing import Any
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.report import shapes
-from slmstudio.core.report.evaluations import Evaluation, read_evaluations
+from slmstudio.core.report.evaluations import Evaluation, main_evaluation, read_evaluations
 from slmstudio.core.report.heat import Heat
 from slmstudio.core.report.text import finite
 from slmstudio.core.report.timeline import Timeline
@@ -82,6 +82,11 @@ class Facts:
     warnings: list[dict[str, Any]] = field(default_factory=list)
     damaged: int = 0
     gaps: list[str] = field(default_factory=list)
+
+    @property
+    def main_evaluation(self) -> Evaluation | None:
+        """The one by which the run is judged."""
+        return main_evaluation(self.evaluations, self.run.config.eval_file)
 
     def add(self, event: dict[str, Any]) -> None:
         """Take one event."""

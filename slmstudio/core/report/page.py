@@ -10,7 +10,7 @@ from slmstudio.core import files, paths
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.export.check_names import LABELS as CHECKS
 from slmstudio.core.report import evaluations as scores
-from slmstudio.core.report import sections, summary, timeline
+from slmstudio.core.report import score_tables, sections, summary, timeline
 from slmstudio.core.report.gather import Export, Facts, gather
 from slmstudio.core.report.rows import Ranking, rank
 from slmstudio.core.report.text import Table, exact, flat, moment, shortened, visible
@@ -84,7 +84,8 @@ def context(facts: Facts) -> dict[str, Any]:
         "not_checked": summary.not_checked(facts), "error": facts.run.error,
         "details": shortened(str(facts.outcome.get("details") or ""), LONGEST_DETAILS),
         "evaluations": _evaluations(facts), "benchmarks": _benchmarks(facts),
-        "unfinished": _unfinished(facts), "ranking": _ranking(facts),
+        "older": _older(facts), "unfinished": _unfinished(facts), "ranking": _ranking(facts),
+        "ranked": "" if facts.main_evaluation is None else scores.test_name(facts.main_evaluation),
         "data": sections.data_table(facts), "left_out_said": said, "left_out": left_out, "base": facts.base,
         "base_path": facts.run.config.model, "exports": [_export(export) for export in facts.exports],
         "lines": [(None if line.time is None else moment(line.time), format_duration(line.work), line.text, line.tone)
@@ -102,36 +103,51 @@ def context(facts: Facts) -> dict[str, Any]:
 
 
 def _evaluations(facts: Facts) -> list[dict[str, Any]]:
-    """The newest evaluation on a test set, or none."""
-    each, _ = scores.newest(facts.evaluations)
-    found: list[dict[str, Any]] = []
-    if each is not None:
-        test = each.scores.get("test") or {}
-        judge = each.scores.get("judge")
-        found.append({
-            "title": "Test set", "when": moment(each.created),
-            "path": test.get("path") or "not noted", "sha256": test.get("sha256"), "rows": exact(test.get("rows")),
-            "kinds": ", ".join(f"{exact(count)} {kind}" for kind, count in (test.get("kinds") or {}).items()),
-            "trained_on": exact(test["trained_on"]) if test.get("trained_on") else None,
-            "scores": scores.score_table(each), "comparisons": scores.comparison_table(each),
-            "sentences": [f"{one.get('of')} against {one.get('with')}: {one['sentence']}"
-                          for one in each.main_comparisons if one.get("sentence")],
-            "remarks": each.scores.get("remarks") or [],
-            "groups": [table for table in (scores.group_table(each, "by_category", "Category"),
-                                           scores.group_table(each, "by_language", "Language"),
-                                           scores.group_table(each, "by_training", "Learned")) if table],
-            "judge": _judge(judge) if judge else None,
-        })
-    return found
+    """The one to judge by, then the newest of each other test set."""
+    return [_evaluation(each) for each in scores.told_in_full(facts.evaluations, facts.main_evaluation)]
+
+
+def _evaluation(each: scores.Evaluation) -> dict[str, Any]:
+    test = each.scores.get("test") or {}
+    judge = each.scores.get("judge")
+    groups = [score_tables.group_table(each, key, title) for key, title in (
+        ("by_category", "Category"), ("by_language", "Language"), ("by_training", "Learned"))]
+    return {
+        "title": f"Test set: {scores.test_name(each)}" if test.get("path") else "Test set",
+        "when": moment(each.created),
+        "path": test.get("path") or "not noted", "sha256": test.get("sha256"), "rows": exact(test.get("rows")),
+        "kinds": ", ".join(f"{exact(count)} {kind}" for kind, count in (test.get("kinds") or {}).items()),
+        "trained_on": exact(test["trained_on"]) if test.get("trained_on") else None,
+        "scores": score_tables.score_table(each), "comparisons": score_tables.comparison_table(each),
+        "sentences": [f"{one.get('of')} against {one.get('with')}: {one['sentence']}"
+                      for one in each.main_comparisons if one.get("sentence")],
+        "remarks": each.scores.get("remarks") or [], "groups": [table for table in groups if table],
+        "groups_compared": bool(each.scores.get("group_comparisons")), "judge": _judge(judge) if judge else None,
+    }
+
+
+def _older(facts: Facts) -> list[str]:
+    """A line for each evaluation and each result of a benchmark that is not told in full."""
+    told = scores.told_in_full(facts.evaluations, facts.main_evaluation)
+    lines = [(each.created, f"{exact((each.scores.get('test') or {}).get('rows')) or 'unknown'} rows of {sentence}")
+             for each in facts.evaluations if each.models and not any(each is one for one in told)
+             for _, sentence in summary.of_evaluation(each)]
+    lines += [(each["created"], f"{each.get('title') or each.get('name')}, {_how_many(each)}: "
+               f"{each.get('sentence') or 'nothing was compared.'}")
+              for each in scores.benchmark_results(facts.evaluations)[1]]
+    return [f"{moment(when)}: {line}" for when, line in sorted(lines, reverse=True)]
+
+
+def _how_many(result: dict[str, Any]) -> str:
+    return f"{exact(result['limit'])} questions a subject" if result.get("limit") else "all questions"
 
 
 def _benchmarks(facts: Facts) -> list[dict[str, Any]]:
-    _, results = scores.newest(facts.evaluations)
     shots = "the harness's own number of examples"
     return [{"title": each.get("title") or each.get("name"), "data": each.get("data"), "when": moment(each["created"]),
              "shots": shots if each.get("shots") is None else f"{exact(each['shots'])} examples",
              "limit": exact(each.get("limit")), "sentence": each.get("sentence") or "",
-             "table": scores.benchmark_table(each)} for each in results]
+             "table": score_tables.benchmark_table(each)} for each in scores.benchmark_results(facts.evaluations)[0]]
 
 
 def _judge(judge: Any) -> dict[str, Any]:
@@ -148,10 +164,10 @@ def _unfinished(facts: Facts) -> list[str]:
 
 
 def _ranking(facts: Facts) -> Ranking | None:
-    """Best and worst rows of the newest evaluation on a test set."""
+    """Best and worst rows of the evaluation to judge by."""
     from slmstudio.core.evaluation.scoring import row_scores
 
-    main, _ = scores.newest(facts.evaluations)
+    main = facts.main_evaluation
     if main is None:
         return None
     try:

@@ -6,13 +6,21 @@ import math
 from pathlib import Path
 
 from slmstudio.core import words
-from slmstudio.core.report.evaluations import Evaluation, benchmark_tone, interval, metric_name, newest
+from slmstudio.core.report.evaluations import (
+    Evaluation,
+    benchmark_results,
+    metric_name,
+    test_name,
+    told_in_full,
+    why_main,
+)
 from slmstudio.core.report.gather import Facts
+from slmstudio.core.report.score_tables import benchmark_tone, interval, written
 from slmstudio.core.report.text import exact, rounded
 from slmstudio.core.report.timeline import device_name
 from slmstudio.core.run.field_names import METHODS, OBJECTIVES
 
-MOST_VERDICTS = 6
+MOST_VERDICTS, MOST_OF_OTHERS, MOST_TEST_SETS = 6, 2, 4
 STATES = {
     "finished": "The run finished", "stopped": "The run was stopped by the user and what it had learned was kept",
     "paused": "The run is paused", "cancelled": "The run was cancelled and nothing was kept",
@@ -89,20 +97,25 @@ def alarms(facts: Facts) -> list[str]:
     """What nobody may overlook: files that are not what was trained, test rows that were learned, gaps."""
     found = [f"{export.path.name} does not answer as the model that was trained: it failed its proof. Do not use it."
              for export in facts.exports if export.parity.get("passed") is False]
-    main, _ = newest(facts.evaluations)
-    learned = (main.scores.get("test") or {}).get("trained_on") if main else 0
-    if main and learned:
-        found.append(f"{exact(learned)} of {exact((main.scores.get('test') or {}).get('rows'))} test rows are among "
-                     "the rows that it learned: on new rows its scores may be lower.")
+    told = told_in_full(facts.evaluations, facts.main_evaluation)
+    for each in told:
+        test = each.scores.get("test") or {}
+        if test.get("trained_on"):
+            which = f" ({test_name(each)})" if len(told) > 1 else ""
+            found.append(f"{exact(test['trained_on'])} of {exact(test.get('rows'))} test rows are among the rows that "
+                         f"it learned{which}: on new rows its scores may be lower.")
     return found + facts.gaps
 
 
 def verdicts(facts: Facts) -> list[tuple[str, str]]:
     """(tone, sentence) on whether it is better; one sentence when nobody looked."""
-    main, benchmarks = newest(facts.evaluations)
+    main, (benchmarks, _) = facts.main_evaluation, benchmark_results(facts.evaluations)
     if main is None and not benchmarks:
         return [("warn", NOT_EVALUATED)]
-    said = _of_evaluation(main) if main else []
+    said = [line for each in told_in_full(facts.evaluations, main)[:MOST_TEST_SETS]
+            for line in of_evaluation(each)[:MOST_VERDICTS if each is main else MOST_OF_OTHERS]]
+    if main is not None and (why := why_main(main, facts.evaluations, facts.run.config.eval_file)):
+        said.append(("", why))
     said += [(benchmark_tone(each), str(each.get("sentence") or f"{each.get('title')} was run; nothing was compared."))
              for each in benchmarks]
     if main is None:
@@ -110,16 +123,17 @@ def verdicts(facts: Facts) -> list[tuple[str, str]]:
     return said
 
 
-def _of_evaluation(evaluation: Evaluation) -> list[tuple[str, str]]:
+def of_evaluation(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """(tone, sentence) of each comparison in the score to judge by, or what a single model scored."""
     tones = {"better": "ok", "worse": "bad"}
-    what = Path(str((evaluation.scores.get("test") or {}).get("path") or "the test set")).name
+    what = test_name(evaluation)
     if not evaluation.comparisons:
         found = [f"{model.get('name')} {interval((model.get('scores') or {}).get(name), name)} {metric_name(name)}"
                  for model in evaluation.models for name in evaluation.metrics[:1]]
         return [("", f"{what}: {'; '.join(found)}. Nothing was compared.")]
     return [(tones.get(str(each.get("verdict")), ""),
              f"{what}, {each.get('of')} against {each.get('with')}: {each.get('sentence') or each.get('verdict')}")
-            for each in evaluation.main_comparisons[:MOST_VERDICTS]]
+            for each in evaluation.main_comparisons]
 
 
 def tiles(facts: Facts) -> list[tuple[str, str, str]]:
@@ -130,13 +144,7 @@ def tiles(facts: Facts) -> list[tuple[str, str, str]]:
     if before is not None and after is not None and len(facts.evals) > 1:
         found.append(("Loss on held-out rows", f"{rounded(before)} → {rounded(after)}",
                       "before → after, lower is better"))
-    main, _ = newest(facts.evaluations)
-    if main and main.pair and main.main_metric:
-        of, base = main.pair
-        scores = [main.score(name, main.main_metric) for name in (base, of)]
-        if all(scores):
-            found.append((metric_name(main.main_metric),
-                          " → ".join(f"{score['value']:,.1f}" for score in scores if score), f"{base} → {of}"))
+    found += _score_tile(facts.main_evaluation)
     found.append(("Work", words.format_duration(run.seconds), f"{run.steps:,} steps"))
     speed = [value for value in facts.history.series["tokens_per_second"].y if math.isfinite(value)]
     if speed:
@@ -147,9 +155,21 @@ def tiles(facts: Facts) -> list[tuple[str, str, str]]:
     return found
 
 
+def _score_tile(main: Evaluation | None) -> list[tuple[str, str, str]]:
+    """The score to judge by, before and after; nothing where one of the two is not known."""
+    if main is None or main.pair is None or main.main_metric is None:
+        return []
+    of, base = main.pair
+    metric = main.main_metric
+    figures = [written((main.score(name, metric) or {}).get("value"), metric) for name in (base, of)]
+    if None in figures:
+        return []
+    return [(metric_name(metric), " → ".join(filter(None, figures)), f"{base} → {of}")]
+
+
 def not_checked(facts: Facts) -> list[str]:
     """What this report cannot vouch for."""
-    main, benchmarks = newest(facts.evaluations)
+    main, (benchmarks, _) = facts.main_evaluation, benchmark_results(facts.evaluations)
     open_points = []
     if main is None:
         open_points.append("Whether the answers are better than the base model's: no evaluation on a test set.")

@@ -1,0 +1,196 @@
+"""Two or more evaluations of the same rows set against each other, row by row: the paired test between runs.
+
+Rows are the same where their content is, wherever the files lie and in whatever order they were asked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation import model_pairs
+from slmstudio.core.evaluation.answer_rows import Rows, read_rows
+from slmstudio.core.evaluation.same_test import asked_how, result_name
+from slmstudio.core.evaluation.score_table import ScoreTable
+
+CONTENT = ("kind", "messages", "references", "choices", "answer", "pattern")
+"""What makes two items the same row."""
+
+Progress = Callable[[int, int], None]
+Item = dict[str, Any]
+Answer = dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Side:
+    """
+    Attributes:
+        name: of the run; each has another one.
+        folder: of its evaluation.
+    """
+
+    name: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Paired:
+    """
+    Attributes:
+        rows: the rows that the first evaluation shares with others; the "models" are the sides, of each the tuned
+            model's answers. None where nothing could be paired.
+        comparisons: each side against the first, in every score, as in scores.json; those of a benchmark have its title
+            as "benchmark".
+        remarks: what differs, and what was left out, in sentences.
+    """
+
+    rows: Rows | None = None
+    comparisons: list[dict[str, Any]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    def sentences(self) -> list[str]:
+        """What the score says by which rows like these are judged."""
+        return [said(each) for each in self.comparisons if each["main"]]
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """Names of which no two are the same.
+
+    >>> unique(["help", "desk", "help"])
+    ['help', 'desk', 'help (2)']
+    """
+    found: list[str] = []
+    for name in names:
+        others = (name, *(f"{name} ({count})" for count in range(2, len(names) + 2)))
+        found.append(next(each for each in others if each not in found))
+    return found
+
+
+def said(comparison: Mapping[str, Any]) -> str:
+    """A comparison with the names of its two sides, and of the benchmark where it is of one."""
+    before = f"{comparison['benchmark']}: " if comparison.get("benchmark") else ""
+    return f"{before}{comparison['of']} against {comparison['with']}: {comparison['sentence']}"
+
+
+def compare_runs(tests: Sequence[Side], benchmarks: Mapping[str, Sequence[Side]],
+                 progress: Progress | None = None) -> Paired:
+    """Set runs against the first of them on a test set, and on benchmarks.
+
+    Args:
+        benchmarks: by their titles.
+        progress: as of `compare_rows`.
+    """
+    return compare_rows(tests, progress) if len(tests) > 1 else Paired()
+
+
+def compare_rows(sides: Sequence[Side], progress: Progress | None = None) -> Paired:
+    """Set the tuned model of each side against that of the first, on the rows that both were asked.
+
+    Args:
+        progress: called with (rows scored, rows), and at the end for each comparison with all of them; what it raises,
+            as at Cancel, ends the work.
+    """
+    rows, remarks = pair(sides, progress)
+    if rows is None:
+        return Paired(remarks=remarks)
+    table = ScoreTable(len(rows.names), rows.need_intl())
+    for done, (item, answers) in enumerate(rows):
+        table.add(item, answers)
+        if progress and done % 256 == 0:
+            progress(done, len(rows))
+    table.close(lambda: progress(len(rows), len(rows)) if progress else None)
+    comparisons = model_pairs.comparisons(rows.names, table)
+    return Paired(rows, comparisons, remarks + model_pairs.remarks(rows.names, table, comparisons))
+
+
+def pair(sides: Sequence[Side], progress: Progress | None = None) -> tuple[Rows | None, list[str]]:
+    """Bring the answers of all sides to the rows of the first one together, and say of which this cannot be done."""
+    remarks: list[str] = []
+    read: list[tuple[str, Rows]] = []
+    for side in sides:
+        try:
+            read.append((side.name, read_rows(side.folder)))
+        except UserError as error:
+            remarks.append(f"The answers of {side.name} cannot be read: {error.what} {error.why}".rstrip())
+    if len(read) < 2:
+        return None, remarks
+    names, items, answers = _first(*read[0])
+    shared: set[int] = set()
+    for name, rows in read[1:]:
+        trouble = _asked_otherwise(names[0], read[0][1], name, rows)
+        found = {} if trouble else _alike(items, rows, progress)
+        if not found:
+            remarks.append(trouble or f"{name} is not compared with {names[0]}: none of its test rows is the same.")
+            continue
+        names.append(name)
+        shared |= found.keys()
+        answers.append({number: answer for number, (_, answer) in found.items() if answer is not None})
+        for number, (item, _) in found.items():
+            items[number]["trained_on"] = items[number].get("trained_on") or item.get("trained_on")
+        remarks += _left_alone(names[0], len(items), name, len(rows), len(found))
+    if not shared:
+        return None, remarks
+    return Rows([item for number, item in items.items() if number in shared], answers, names, read[0][1].request,
+                0), remarks
+
+
+def _first(name: str, rows: Rows) -> tuple[list[str], dict[int, Item], list[dict[int, dict[str, Any]]]]:
+    """The first side, to which others are brought: its name, its items by their ids, its answers."""
+    place = _tuned(rows)
+    items: dict[int, Item] = {}
+    answers: dict[int, dict[str, Any]] = {}
+    for item, given in rows:
+        items[item["id"]] = dict(item)
+        answer = given[place]
+        if answer is not None:
+            answers[item["id"]] = answer
+    return [name], items, [answers]
+
+
+def _alike(items: Mapping[int, Item], rows: Rows, progress: Progress | None) -> dict[int, tuple[Item, Answer]]:
+    """The rows of another evaluation that are among `items`, by the id that they have there. Where a row occurs several
+    times, the first is taken for the first."""
+    waiting: dict[str, deque[tuple[Item, Answer]]] = defaultdict(deque)
+    place = _tuned(rows)
+    for done, (item, given) in enumerate(rows):
+        if progress and done % 256 == 0:
+            progress(0, len(items))
+        waiting[_content(item)].append((item, given[place]))
+    found = {}
+    for number, item in items.items():
+        if alike := waiting.get(_content(item)):
+            found[number] = alike.popleft()
+    return found
+
+
+def _tuned(rows: Rows) -> int:
+    return rows.names.index(result_name(rows.names) or rows.names[0])
+
+
+def _content(item: Mapping[str, Any]) -> str:
+    return json.dumps([item.get(key) or None if key != "answer" else item.get(key) for key in CONTENT], sort_keys=True,
+                      ensure_ascii=False)
+
+
+def _asked_otherwise(first: str, its: Rows, name: str, rows: Rows) -> str:
+    """Why the answers of two sides do not compare, or ""."""
+    if asked_how(its.request) == asked_how(rows.request):
+        return ""
+    begin = f"{name} is not compared with {first}: "
+    if (its.request.get("system") or None) != (rows.request.get("system") or None):
+        return begin + "they were asked with different system prompts."
+    lengths = [each.request.get("max_new_tokens") for each in (rows, its)]
+    return begin + f"its answers have {lengths[0]} tokens at most, the other's {lengths[1]}."
+
+
+def _left_alone(first: str, its: int, name: str, others: int, both: int) -> list[str]:
+    """A sentence on rows that only one of two sides was asked."""
+    if both == its == others:
+        return []
+    return [f"{name} and {first} are compared on the {both:,} rows that both were asked; {others - both:,} rows of "
+            f"{name} and {its - both:,} of {first} are others."]

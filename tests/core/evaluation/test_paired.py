@@ -1,0 +1,154 @@
+"""Runs that answered the same rows are set against each other by a paired test."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scored_jobs import answers_of, items_of, write
+
+from slmstudio.core.evaluation.paired import Side, compare_rows, unique
+from slmstudio.core.evaluation.scoring import score
+
+Line = dict[str, Any]
+
+
+def side(name: str, folder: Path, items: list[Line], good: float, seed: int, **request: Any) -> Side:
+    """An evaluation of base and tuned; the base answers as all others do."""
+    return Side(name, write(folder / name, items, answers_of(items, 0.1, 1), answers_of(items, good, seed), **request))
+
+
+def other_order(items: list[Line]) -> list[Line]:
+    """The same rows with other ids."""
+    mixed = random.Random(3).sample(items, len(items))
+    return [{**item, "id": number, "line": number + 9} for number, item in enumerate(mixed)]
+
+
+def main_of(comparisons: list[Line]) -> list[Line]:
+    return [each for each in comparisons if each["main"]]
+
+
+def test_the_difference_is_that_of_one_evaluation_of_both(tmp_path: Path) -> None:
+    """Whatever the order of the rows and their places are, the result is that of the rows answered together."""
+    items = items_of(150)
+    weak, strong = answers_of(items, 0.3, 2), answers_of(items, 0.8, 3)
+    together = score(write(tmp_path / "both", items, weak, strong))
+    places = other_order(items)
+    number_of = {item["messages"][0]["content"]: item["id"] for item in items}
+    mixed = [{**strong[number_of[item["messages"][0]["content"]]], "id": item["id"]} for item in places]
+    sides = [Side("weak", write(tmp_path / "a", items, answers_of(items, 0.1, 1), weak, test="/a/tests.jsonl")),
+             Side("strong", write(tmp_path / "b", places, answers_of(places, 0.1, 1), mixed, test="/b/other.jsonl"))]
+    found = compare_rows(sides)
+    wanted = [{**each, "of": "strong", "with": "weak"} for each in together["comparisons"]]
+    assert found.comparisons == wanted and found.rows is not None and len(found.rows) == 150
+    (said,) = found.sentences()
+    assert said.startswith("strong against weak: Better: ") and said.endswith("p < 0.001.")
+    assert "were asked" not in " ".join(found.remarks)
+
+
+def test_equal_runs_are_not_told_apart(tmp_path: Path) -> None:
+    items = items_of(60)
+    same = compare_rows([side("a", tmp_path, items, 0.5, 4), side("b", tmp_path, items, 0.5, 4)])
+    assert same.sentences() == ["b against a: The answers are the same."]
+    alike = compare_rows([side("c", tmp_path, items, 0.5, 5), side("d", tmp_path, items, 0.5, 6)])
+    (main,) = main_of(alike.comparisons)
+    assert main["verdict"] == "unknown" and "No difference that 20 rows can show" in main["sentence"]
+
+
+def test_p_is_corrected_for_the_number_of_runs(tmp_path: Path) -> None:
+    items = items_of(60)
+    first, *others = [side(name, tmp_path, items, good, seed)
+                      for name, good, seed in (("a", 0.2, 2), ("b", 0.5, 3), ("c", 0.6, 4))]
+    two = [main_of(compare_rows([first, each]).comparisons)[0] for each in others]
+    three = main_of(compare_rows([first, *others]).comparisons)
+    assert [each["of"] for each in three] == ["b", "c"] and all(each["with"] == "a" for each in three)
+    assert [each["p_uncorrected"] for each in three] == [each["p"] for each in two]
+    assert min(each["p"] for each in three) == pytest.approx(2 * min(each["p"] for each in two))
+
+
+def test_only_rows_with_the_same_content_are_paired(tmp_path: Path) -> None:
+    items = items_of(60)
+    changed = [dict(item) for item in items]
+    changed[0]["references"] = ["something else"]
+    changed[1]["choices"] = ["yes", "no"]
+    changed[4]["answer"] = 1 - changed[4]["answer"]
+    changed = changed[:50]
+    found = compare_rows([side("a", tmp_path, items, 0.2, 2), side("b", tmp_path, changed, 0.8, 3)])
+    assert found.rows is not None and len(found.rows) == 47
+    assert ("b and a are compared on the 47 rows that both were asked; 3 rows of b and 13 of a are others."
+            in found.remarks)
+    other = [{**item, "messages": [{"role": "user", "content": f"x{item['id']}"}]} for item in items]
+    none = compare_rows([side("c", tmp_path, items, 0.2, 2), side("d", tmp_path, other, 0.8, 3)])
+    assert none.rows is None and none.comparisons == []
+    assert none.remarks == ["d is not compared with c: none of its test rows is the same."]
+
+
+@pytest.mark.parametrize(("of_one", "said"), [
+    ({"max_new_tokens": 256}, "b is not compared with a: its answers have 256 tokens at most, the other's 64."),
+    ({"system": "Be brief."}, "b is not compared with a: they were asked with different system prompts.")])
+def test_answers_to_other_questions_are_not_compared(tmp_path: Path, of_one: Line, said: str) -> None:
+    items = items_of(30)
+    usual = {"max_new_tokens": 64, "system": None}
+    found = compare_rows([side("a", tmp_path, items, 0.2, 2, **usual), side("b", tmp_path, items, 0.8, 3,
+                                                                           **{**usual, **of_one})])
+    assert found.comparisons == [] and found.remarks == [said]
+
+
+def test_rows_without_an_answer_of_one_run_are_left_out(tmp_path: Path) -> None:
+    items = items_of(60)
+    first, second = side("a", tmp_path, items, 0.2, 2), side("b", tmp_path, items, 0.8, 3)
+    lines = (second.folder / "answers-1.jsonl").read_bytes().splitlines(keepends=True)
+    (second.folder / "answers-1.jsonl").write_bytes(b"".join(lines[6:]))
+    found = compare_rows([first, second])
+    assert found.rows is not None and len(found.rows) == 60
+    assert {each["rows"] for each in found.comparisons if each["metric"] == "chrf"} == {18}
+    assert any("leave out" in each for each in found.remarks)
+
+
+def test_rows_that_one_run_has_learned_are_named(tmp_path: Path) -> None:
+    items = [{**item, "trained_on": False} for item in items_of(30)]
+    learned = [{**item, "trained_on": item["id"] == 3} for item in items]
+    found = compare_rows([side("a", tmp_path, items, 0.2, 2), side("b", tmp_path, learned, 0.8, 3)])
+    assert any(each.startswith("1 of 30 rows were in the training data") for each in found.remarks)
+
+
+def test_an_evaluation_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    items = items_of(30)
+    first, second = side("a", tmp_path, items, 0.2, 2), side("b", tmp_path, items, 0.8, 3)
+    (second.folder / "items.jsonl").unlink()
+    found = compare_rows([first, second])
+    assert found.rows is None and found.remarks[0].startswith("The answers of b cannot be read: There is nothing")
+    assert compare_rows([second, first]).rows is None
+
+
+def test_the_rows_can_be_looked_at(tmp_path: Path) -> None:
+    items = items_of(30)
+    found = compare_rows([side("a", tmp_path, items, 0.2, 2), side("b", tmp_path, other_order(items), 0.8, 3)])
+    assert found.rows is not None
+    rows = found.rows.scored()
+    assert [row.id for row in rows] == list(range(30)) and all(set(row.answers) == {"a", "b"} for row in rows)
+    assert max(gain for row in rows if (gain := row.gain("b", "a")) is not None) > 50
+
+
+def test_it_can_be_cancelled(tmp_path: Path) -> None:
+    items = items_of(30)
+    sides = [side("a", tmp_path, items, 0.2, 2), side("b", tmp_path, items, 0.8, 3)]
+    asked: list[tuple[int, int]] = []
+
+    class Enough(Exception):
+        pass
+
+    def cancel(done: int, total: int) -> None:
+        asked.append((done, total))
+        if done == total:
+            raise Enough
+
+    with pytest.raises(Enough):
+        compare_rows(sides, cancel)
+    assert asked[0] == (0, 30)
+
+
+def test_names_are_told_apart() -> None:
+    assert unique(["help", "desk", "help", "help (2)"]) == ["help", "desk", "help (2)", "help (2) (2)"]

@@ -1,0 +1,109 @@
+"""A run with several evaluations: each is told, and the one that carries most decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from report_run import BEGIN, finished, scores
+
+from slmstudio.core import files
+
+
+def other(path: str, rows: int, after: float, models: tuple[str, ...] = ("base", "tuned"), said: str = "x",
+          **test: Any) -> dict[str, Any]:
+    """scores.json of another test set, so many seconds after the usual one."""
+    found = scores(said)
+    found["models"] = [{**found["models"][0 if name == "base" else 1], "name": name} for name in models]
+    found["comparisons"] = [{**found["comparisons"][0], "of": models[-1], "with": models[0]}] if len(models) > 1 else []
+    return {**found, "created": BEGIN + 500 + after,
+            "test": {"path": path, "sha256": path * 3, "rows": rows, "kinds": {"free": rows}, **test}}
+
+
+def test_a_later_look_at_few_rows_does_not_take_the_verdicts_place(tmp_path, page):
+    run = finished(tmp_path)
+    run.evaluate("evaluate-1", scores())
+    run.evaluate("evaluate-2", other("questions.jsonl", 20, 9, ("base", "Q4_K_M"), "No difference, says Q4_K_M."))
+    run.evaluate("evaluate-3", other("english.jsonl", 60, 10, said="Worse: what English says.", trained_on=4))
+    text = page(run.folder).text
+    begin, _, rest = text.partition("What was not checked")
+    order = [begin.index(words) for words in (
+        "questions.jsonl, tuned against base: better (52.4", "english.jsonl, tuned against base: Worse: what English",
+        "questions.jsonl, Q4_K_M against base: No difference, says",
+        "The run is judged by 101 rows of questions.jsonl: the newest of the most rows.")]
+    assert order[0] < min(order[1:]) and "21.3 → 52.4" in begin
+    assert "4 of 60 test rows are among the rows that it learned (english.jsonl)" in begin
+    for title in ("Test set: questions.jsonl", "Test set: english.jsonl"):
+        assert title in rest
+    assert "Of questions.jsonl, by how much" in rest or "The rows cannot be read" in rest
+
+
+def test_the_runs_own_held_out_rows_decide_whatever_was_asked_besides(tmp_path, page):
+    run = finished(tmp_path)
+    held_out = run.record["eval_file"]
+    run.evaluate("evaluate-1", other(held_out, 48, 0, said="Better: its own."))
+    run.evaluate("evaluate-2", other("large.jsonl", 5000, 5, said="Worse: the large one."))
+    begin = page(run.folder).text.partition("What was not checked")[0]
+    assert begin.index("Better: its own.") < begin.index("Worse: the large one.")
+    assert "judged by 48 rows of held_out.jsonl: the newest of the run's own held-out rows." in begin
+
+
+def test_an_older_evaluation_of_the_same_rows_is_one_line(tmp_path, page):
+    run = finished(tmp_path)
+    run.evaluate("evaluate-1", other("questions.jsonl", 101, -9, said="The older word.", sha256="98" * 32))
+    run.evaluate("evaluate-2", scores())
+    text = page(run.folder).text
+    assert text.count("Test set: questions.jsonl") == 1 and text.count("The older word.") == 1
+    assert text.index("Other evaluations") < text.index("101 rows of questions.jsonl, tuned against base: The older")
+
+
+def test_a_small_benchmark_does_not_take_the_place_of_a_whole_one(tmp_path, page):
+    run = finished(tmp_path)
+    for number, (rows, limit, said) in enumerate(((14_042, None, "All of MMLU."), (285, 5, "A little of MMLU."))):
+        accuracy = {"value": 59.8, "low": 57.8, "high": 61.8, "rows": rows}
+        run.evaluate(f"evaluate-{number}", {"protocol": 1, "created": BEGIN + number, "test": None, "models": [],
+                                            "comparisons": [], "judge": None, "benchmarks": [
+            {"name": "mmlu", "title": "MMLU", "shots": 5, "limit": limit, "data": "/data", "sentence": said,
+             "models": [{"name": "tuned", "accuracy": accuracy, "by_subject": {}}], "comparisons": []}]})
+    text = page(run.folder).text
+    assert "All of MMLU." in text.partition("What was not checked")[0]
+    assert "A little" not in text.partition("What was not checked")[0]
+    assert "MMLU, 5 questions a subject: A little of MMLU." in text
+
+
+def test_each_group_has_its_verdict(tmp_path, page):
+    run = finished(tmp_path)
+    found = scores()
+    found["group_comparisons"] = {
+        "category": {"tax": [{**found["comparisons"][0], "metric": "loss", "verdict": "worse", "p": 0.0499}]},
+        "language": {"hi": [{**found["comparisons"][0], "of": name, "p": 0.0002} for name in ("tuned", "Q4_K_M")]}}
+    run.evaluate(scores=found)
+    text = page(run.folder).text
+    assert "Category Score base tuned Rows Verdict tax Loss ↓" in text.replace("nats a token ↓", "Loss ↓")
+    assert "worse, p = 0.0499" in text and "tuned: better, p < 0.001 Q4_K_M: better, p < 0.001" in text
+    assert "corrected for how many groups there are" in text
+
+
+def test_remarks_are_told_of_a_single_model_too(tmp_path, page):
+    run = finished(tmp_path)
+    run.evaluate(scores={**other("q.jsonl", 9, 0, ("tuned",)), "remarks": ["3 damaged lines were passed over."]})
+    assert "3 damaged lines were passed over." in page(run.folder).text
+
+
+@pytest.mark.parametrize("value", [None, "x", True])
+def test_a_damaged_score_leaves_its_tile_out(tmp_path, page, value):
+    run = finished(tmp_path)
+    place = run.evaluate(scores=scores())
+    found = files.read_json(place / "scores.json")
+    found["models"][0]["scores"]["chrf"] = {**found["models"][0]["scores"]["chrf"], "value": value}
+    files.write_atomically(place / "scores.json", files.dump_pretty(found))
+    shown = page(run.folder)
+    assert "52.4" in shown.text and "base → tuned" not in shown.text
+
+
+def test_a_tile_writes_a_loss_as_the_table_does(tmp_path, page):
+    run = finished(tmp_path)
+    found = scores()
+    found["comparisons"][0]["metric"] = "loss"
+    run.evaluate(scores=found)
+    assert "2.610 → 1.270" in page(run.folder).text
