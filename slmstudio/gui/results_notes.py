@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtGui import QFocusEvent
 from PySide6.QtWidgets import QGridLayout, QLineEdit, QPlainTextEdit, QWidget
 
@@ -30,11 +30,13 @@ class _Text(QPlainTextEdit):
 
 
 class NotesEditor(QWidget):
-    """Two fields.
+    """Two fields. `_kept` is what the disk holds of the run that is shown; by run, `_unsaved` is what was typed and is
+    not on the disk, and `_written` what stood there before the last writing and what stands there now.
 
     Signals:
         saved(Path): the notes of this run are different now.
-        failed(Exception): they could not be saved; what was typed stays in the fields.
+        failed(Exception): they could not be saved; what was typed stays in the fields, also when one comes back to the
+            run, and is tried again.
     """
 
     saved = Signal(object)
@@ -44,6 +46,9 @@ class NotesEditor(QWidget):
         super().__init__(parent)
         self._folder: Path | None = None
         self._kept = Notes()
+        self._unsaved: dict[Path, Notes] = {}
+        self._writing: set[Path] = set()
+        self._written: dict[Path, tuple[Notes, Notes]] = {}
         self.tags, self.text = QLineEdit(), _Text()
         self.tags.setObjectName("run_tags")
         self.tags.setAccessibleName(self.tr("Tags"))
@@ -67,25 +72,57 @@ class NotesEditor(QWidget):
         self.text.left.connect(self.save)
 
     def show_notes(self, folder: Path, kept: Notes) -> None:
-        """Show the notes of a run; what is being typed is not taken away."""
+        """Show the notes of a run as they were read; what is typed and not on the disk yet is not taken away."""
+        before, now = self._written.get(folder, (None, Notes()))
+        if kept == before:
+            kept = now  # they were read before the writing ended
+        else:
+            self._written.pop(folder, None)
         if folder != self._folder:
             self.save()
-        elif self._typed() != self._kept:
-            return
-        self._folder, self._kept = folder, kept
-        if notes.parse_tags(self.tags.text()) != kept.tags or not kept.tags:
-            self.tags.setText(", ".join(kept.tags))
-        if self.text.toPlainText() != kept.text:
-            self.text.setPlainText(kept.text)
+            self._folder, self._kept = folder, kept
+            self._fill(self._unsaved.get(folder, kept))
+        elif folder not in self._unsaved and self._typed() == self._kept:
+            self._kept = kept
+            self._fill(kept)
+
+    def _fill(self, shown: Notes) -> None:
+        if notes.parse_tags(self.tags.text()) != shown.tags or not shown.tags:
+            self.tags.setText(", ".join(shown.tags))
+        if self.text.toPlainText() != shown.text:
+            self.text.setPlainText(shown.text)
 
     def _typed(self) -> Notes:
         return Notes(self.text.toPlainText().strip(), notes.parse_tags(self.tags.text()))
 
     def save(self) -> None:
-        """Keep what is typed, when it is anything new."""
+        """Keep what is typed, when it is anything new, or when it could not be kept before."""
         folder, typed = self._folder, self._typed()
-        if folder is None or typed == self._kept or not folder.is_dir():
+        if folder is None or (typed == self._kept and folder not in self._unsaved) or not folder.is_dir():
             return
-        self._kept = typed
-        owner: QObject = self
-        run_task(owner, lambda task: notes.write(folder, typed), lambda _: self.saved.emit(folder), self.failed.emit)
+        self._unsaved[folder] = typed
+        self._write(folder, self._kept)
+
+    def _write(self, folder: Path, before: Notes) -> None:
+        """One at a time for a run: of two at once, the older might be the last one."""
+        if folder in self._writing:
+            return
+        self._writing.add(folder)
+        typed = self._unsaved[folder]
+        run_task(self, lambda task: notes.write(folder, typed), lambda _: self._was_written(folder, before, typed),
+                 lambda error: self._not_written(folder, error))
+
+    def _was_written(self, folder: Path, before: Notes, typed: Notes) -> None:
+        self._writing.discard(folder)
+        self._written[folder] = self._written.get(folder, (before, typed))[0], typed
+        if folder == self._folder:
+            self._kept = typed
+        if self._unsaved[folder] == typed:
+            del self._unsaved[folder]
+        else:
+            self._write(folder, typed)
+        self.saved.emit(folder)
+
+    def _not_written(self, folder: Path, error: Exception) -> None:
+        self._writing.discard(folder)
+        self.failed.emit(error)
