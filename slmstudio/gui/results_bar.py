@@ -123,7 +123,7 @@ class RunsBar(QWidget):
     def _offer_tags(self) -> None:
         menu = QMenu(self)
         for tag in self._known_tags():
-            action = QAction(tag, menu)
+            action = QAction(tag.replace("&", "&&"), menu)  # one alone underlines the letter behind it
             action.triggered.connect(lambda _=False, tag=tag: self._show_tag(tag))
             menu.addAction(action)
         menu.addSeparator()

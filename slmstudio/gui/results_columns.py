@@ -13,7 +13,7 @@ from slmstudio.gui import theme
 from slmstudio.gui.evaluation_words import METRICS, benchmark_label, figure, metric_label, model_label
 from slmstudio.gui.plan_fields import label, write
 from slmstudio.gui.run_words import outcome_chip
-from slmstudio.gui.widgets import SecondaryButton, text_label
+from slmstudio.gui.widgets import SecondaryButton, plain_tip, text_label
 
 NAME = "name"
 STANDARD = (NAME, "base", "eval_loss", "tuned.chrf", "seconds", "outcome")
@@ -47,6 +47,11 @@ def title(key: str) -> str:
             "outcome": tr("Outcome"), "created": tr("Created"), "tags": tr("Tags"), "note": tr("Note"),
             "train_loss": tr("Train loss"), "steps": tr("Steps"), "model": tr("Base model, folder"),
             }.get(key, label(key))
+
+
+def csv_title(key: str) -> str:
+    """A column's name in a file, whose figures are bare."""
+    return tr("Time (s)") if key == "seconds" else title(key)
 
 
 def tooltip(key: str) -> str:
@@ -151,7 +156,7 @@ class ColumnChooser(QFrame):
             same = name.replace("_", " ") == shown.casefold() or score_of(name) is not None
             item = QListWidgetItem(shown if same else f"{shown} · {name}")
             item.setData(Qt.ItemDataRole.UserRole, name)
-            item.setToolTip(tooltip(name))
+            item.setToolTip(plain_tip(tooltip(name)))
             item.setCheckState(Qt.CheckState.Checked if name in self._chosen else Qt.CheckState.Unchecked)
             if name == NAME:
                 item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core import jobs
-from slmstudio.core.errors import UserError
+from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run import notes
 from slmstudio.core.run.folder import RunSummary
@@ -56,25 +58,51 @@ class FactsReader:
     """Runs that cannot be shown, by folder name, as the last `read` found them."""
     _kept: dict[Path, tuple[object, RunFacts]] = field(default_factory=dict)
 
-    def read(self, parent: Path) -> list[RunFacts]:
-        """All runs, newest first. Folders that are no runs are left out."""
-        folders = [each for each in parent.iterdir() if (each / jobs.RUN).is_file()] if parent.is_dir() else []
-        found = []
+    def read(self, parent: Path, progress: Callable[[int, int], None] = lambda done, total: None,
+             cancelled: Callable[[], bool] = lambda: False) -> list[RunFacts]:
+        """All runs, newest first. Folders that are no runs are left out.
+
+        Args:
+            progress: called with (runs read, all of them).
+            cancelled: asked before each run; what was read by then need not be read again.
+
+        Raises:
+            UserError: the folder of the runs cannot be listed.
+        """
         kept: dict[Path, tuple[object, RunFacts]] = {}
         passed_over: dict[str, UserError] = {}
-        for folder in folders:
-            state = _state(folder)
-            before = self._kept.get(folder)
-            facts = before[1] if before is not None and before[0] == state and not _may_change(before[1]) else None
+
+        def pass_over(folder: Path, error: UserError) -> None:
+            passed_over[folder.name] = error
+
+        try:
+            folders = run_folder.run_folders(parent, pass_over)
+        except OSError as error:
+            raise from_os_error(error, "list the runs") from error
+        for number, folder in enumerate(folders):
+            if cancelled():
+                self._kept = {**self._kept, **kept}
+                return []
+            progress(number, len(folders))
             try:
-                facts = facts or read_facts(folder)
+                kept[folder] = self._read_one(folder)
             except UserError as error:
-                passed_over[folder.name] = error
-                continue
-            kept[folder] = (state, facts)
-            found.append(facts)
+                pass_over(folder, error)
+            except OSError as error:
+                pass_over(folder, run_folder.unreadable(error))
+            except Exception as error:  # a damaged file in a way that nobody thought of must not hide the other runs
+                logging.getLogger(__name__).exception("A run cannot be read: %s", folder)
+                pass_over(folder, UserError("It cannot be read.", f"{type(error).__name__}: {error}."))
+        progress(len(folders), len(folders))
         self._kept, self.passed_over = kept, passed_over
-        return sorted(found, key=lambda facts: facts.summary.created, reverse=True)
+        return sorted((facts for _, facts in kept.values()), key=lambda facts: facts.summary.created, reverse=True)
+
+    def _read_one(self, folder: Path) -> tuple[object, RunFacts]:
+        """The state of a run's files, and what they say."""
+        state, before = _state(folder), self._kept.get(folder)
+        if before is not None and before[0] == state and not _may_change(before[1]):
+            return before
+        return state, read_facts(folder)
 
 
 def read_facts(folder: Path) -> RunFacts:
@@ -82,13 +110,15 @@ def read_facts(folder: Path) -> RunFacts:
 
     Raises:
         UserError: its run.json cannot be used, or a newer program wrote a file of it.
+        OSError: a file of it cannot be read.
     """
     summary = run_folder.summarise(folder)
     request = jobs.Job(folder).request()
     noted, evaluations = notes.read(folder), read_evaluations(folder)
     values = dict(_flat(request, ""))
     values |= {
-        "base": Path(summary.config.model).name, "outcome": summary.state, "eval_loss": summary.eval_loss_after,
+        "base": Path(summary.config.model).name, "outcome": summary.state,
+        "eval_loss": _finite(summary.eval_loss_after),
         "created": time.strftime("%Y-%m-%d %H:%M", time.localtime(summary.created)),
         "train_loss": summary.train_loss, "steps": summary.steps, "seconds": summary.seconds,
         "tags": list(noted.tags), "note": noted.text,
@@ -97,6 +127,11 @@ def read_facts(folder: Path) -> RunFacts:
         values |= evaluation.values()
     told = [f"{key} {value}" for key, value in values.items() if not key.startswith(UNSEARCHED)]
     return RunFacts(summary, values, folded("\n".join([folder.name, *told])), noted, evaluations)
+
+
+def _finite(value: float | None) -> float | None:
+    """A number that can be sorted by."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _flat(value: dict[str, Any], before: str) -> Iterator[tuple[str, Any]]:

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QFileSystemWatcher, Qt, QTimer, QUrl
 from PySide6.QtGui import QDesktopServices, QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QMessageBox, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core import paths
-from slmstudio.core.errors import Problem, UserError, from_os_error
+from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.jobs import Job
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.core.run.history import RunHistory
-from slmstudio.gui import theme
+from slmstudio.gui import results_delete, theme
 from slmstudio.gui.export_panel import running_export
 from slmstudio.gui.exports_table import Export, read_exports
 from slmstudio.gui.results_bar import RunsBar
 from slmstudio.gui.results_compare import ComparePanel
 from slmstudio.gui.results_facts import FactsReader, RunFacts
+from slmstudio.gui.results_reading import ReadingPage
 from slmstudio.gui.results_save import choose_file, picture_kinds, write_picture
 from slmstudio.gui.rows_page import RowsPage
 from slmstudio.gui.run_details import RunDetails
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 LOOK_AGAIN_MS = 500
 DETAILS_WIDTH = 500
+MOST_COMPARED = 20
+"""Runs whose curves are still told apart, and read in a moment; all curves of a thousand runs fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class ResultsTab(QWidget):
         self._session = session
         self._shown_run: Path | None = None
         self._reading: Task | None = None
+        self._stopped, self._read_so_far = False, 0
         self._loading: Task | None = None
         self._plots: RunPlots | None = None
         self._facts = FactsReader()
@@ -83,7 +87,8 @@ class ResultsTab(QWidget):
             "Every run you start appears here with its losses, its curves and its exports."), [to_training])
         empty.setAcceptDrops(False)
         self._pages = QStackedWidget()
-        for each in (QWidget(), EmptyState.centred(empty), page, self.rows):
+        self.reading = ReadingPage()
+        for each in (self.reading, EmptyState.centred(empty), page, self.rows):
             self._pages.addWidget(each)
         column = QVBoxLayout(self)
         column.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
@@ -115,6 +120,10 @@ class ResultsTab(QWidget):
         single.addWidget(self.hint, 1)
         single.addWidget(self.save_plots)
         below.addWidget(self._single)
+        self.too_many = text_label("", "small", wrap=True)
+        self.too_many.setObjectName("compare_limit")
+        self.too_many.hide()
+        below.addWidget(self.too_many)
         self._plot_pages = QStackedWidget()
         self._plot_pages.addWidget(QWidget())
         self._plot_pages.addWidget(self.compare)
@@ -141,7 +150,7 @@ class ResultsTab(QWidget):
         details.resume.connect(self._resume)
         details.chat.connect(lambda path: self._session.open_chat([path]))
         details.open_folder.connect(lambda run: QDesktopServices.openUrl(QUrl.fromLocalFile(str(run.folder))))
-        details.delete.connect(self._ask_to_delete)
+        details.delete.connect(lambda run: results_delete.ask(self, run, self.delete))
         details.exported.connect(self._timer.start)
         details.changed.connect(self._timer.start)
         details.failed.connect(self.banner.show_error)
@@ -150,28 +159,51 @@ class ResultsTab(QWidget):
         self.rows.changed.connect(self._timer.start)
         self.bar.failed.connect(self.banner.show_error)
         self.compare.failed.connect(self.banner.show_error)
+        self.reading.cancelled.connect(self._stop_reading)
+        self.reading.go_on.connect(self._read)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self.refresh()
+        self._read()
 
     # -- reading ---------------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
         """Read all runs again, unless the tab is not seen: then it does so when it is."""
-        if not self.isVisible() or self._reading is not None:
+        if self.isVisible() and not self._stopped:
+            self._read()
+
+    def _read(self) -> None:
+        if self._reading is not None:
             return
+        self._stopped, self._read_so_far = False, 0
         parent = paths.runs_dir()
         if parent.is_dir() and not self._watcher.directories():
             self._watcher.addPath(str(parent))
-        self._reading = run_task(self, lambda task: self._facts.read(parent), self._show_runs, self._not_read)
+        if self._pages.currentWidget() is self.reading:
+            self.reading.start()
+        self._reading = run_task(self, lambda task: self._facts.read(parent, task.progress, task.cancelled),
+                                 self._show_runs, self._not_read, self._show_progress)
+
+    def _show_progress(self, done: int, total: int) -> None:
+        self._read_so_far = done
+        self.reading.set_progress(done, total)
+
+    def _stop_reading(self) -> None:
+        """The person pressed Cancel: nothing is read until they say so, or come back to the tab."""
+        if self._reading is not None:
+            self._reading.cancel()
+        self._reading, self._stopped = None, True
+        self.reading.show_cancelled(self._read_so_far)
 
     def _not_read(self, error: Exception) -> None:
         self._reading = None
+        self.reading.show_stopped(self.tr("The message above says why."))
         self.banner.show_error(error)
 
     def _show_runs(self, runs: list[RunFacts]) -> None:
         self._reading = None
+        self.reading.end()
         if self._pages.currentWidget() is not self.rows:
             self._pages.setCurrentIndex(2 if runs else 1)
         wanted = self._session.run.folder if self._session.run is not None else None
@@ -188,8 +220,7 @@ class ResultsTab(QWidget):
         told, self._told = self._told, {name: str(error) for name, error in found.items()}
         if not found or told == self._told:
             return
-        problems = [Problem(" ".join(filter(None, (error.what, error.why, error.remedy))), field=name)
-                    for name, error in sorted(found.items())]
+        problems = [Problem(str(error).splitlines()[0], field=name) for name, error in sorted(found.items())]
         self.banner.show_error(UserError(self.tr("Some runs cannot be shown."), "",
                                          self.tr("Nothing in their folders was changed."), problems))
 
@@ -197,6 +228,10 @@ class ResultsTab(QWidget):
         """Show the selected runs: what is known at once, so that details and table never tell of different runs, then
         the curves and the exports, which are read."""
         facts = self.table.selected_facts()
+        chosen, facts = len(facts), facts[:MOST_COMPARED]
+        self.too_many.setText(self.tr("The first {shown} of the {count} selected runs are compared.").format(
+            shown=MOST_COMPARED, count=f"{chosen:,}"))
+        self.too_many.setVisible(chosen > MOST_COMPARED)
         if self._loading is not None:
             self._loading.cancel()
             self._loading = None
@@ -263,23 +298,11 @@ class ResultsTab(QWidget):
 
         run_task(self, lambda task: job.start(), started, self.banner.show_error)
 
-    def _ask_to_delete(self, run: RunSummary) -> None:
-        box = QMessageBox(self)
-        box.setIcon(QMessageBox.Icon.Question)
-        box.setWindowTitle(self.tr("Delete a run"))
-        box.setText(self.tr("Move “{name}” to the trash?").format(name=run.config.name))
-        box.setInformativeText(self.tr("Its checkpoints, its result and its exports go with it."))
-        box.setStandardButtons(QMessageBox.StandardButton.Cancel)
-        yes = box.addButton(self.tr("Move to trash"), QMessageBox.ButtonRole.DestructiveRole)
-        yes.setObjectName("confirm_delete")
-        box.setDefaultButton(QMessageBox.StandardButton.Cancel)
-        box.finished.connect(lambda: self.delete(run) if box.clickedButton() is yes else None)
-        box.open()
-
     def delete(self, run: RunSummary) -> None:
-        """Move a run to the trash; one that is at work is refused."""
+        """Move a run to the trash; one on which something is at work is refused."""
         self.banner.clear()
-        run_task(self, lambda task: _to_trash(run), lambda _: self._session.run_changed.emit(), self.banner.show_error)
+        run_task(self, lambda task: results_delete.to_trash(run), lambda _: self._session.run_changed.emit(),
+                 self.banner.show_error)
 
 
 def _load(runs: list[RunFacts], task: Task) -> _Loaded:
@@ -293,22 +316,3 @@ def _load(runs: list[RunFacts], task: Task) -> _Loaded:
         if task.cancelled():
             break
     return _Loaded(runs[0], read_exports(runs[0].summary), histories, running_export(runs[0].folder))
-
-
-def _to_trash(run: RunSummary) -> None:
-    """
-    Raises:
-        UserError: the run or an export of it is at work, or the system has no trash for that disk.
-    """
-    from send2trash import TrashPermissionError, send2trash
-
-    if Job(run.folder).is_alive() or running_export(run.folder) is not None:
-        raise UserError(f"{run.config.name} is at work and cannot be deleted.", "A worker writes into its folder.",
-                        "Stop it first, in the Training tab.")
-    try:
-        send2trash(str(run.folder))
-    except TrashPermissionError as error:
-        raise UserError(f"{run.config.name} could not be moved to the trash.", f"This disk has none: {error}.",
-                        f"Delete the folder yourself: {run.folder}") from error
-    except OSError as error:
-        raise from_os_error(error, "move the run to the trash") from error

@@ -16,6 +16,7 @@ from slmstudio.gui import results_filter, table_cells
 from slmstudio.gui.results_facts import RunFacts
 from slmstudio.gui.results_figures import TightDelegate
 from slmstudio.gui.run_words import outcome_chip, when
+from slmstudio.gui.widgets import plain_tip
 
 Index = QModelIndex | QPersistentModelIndex
 NO_PARENT = QModelIndex()
@@ -100,7 +101,7 @@ class RunsModel(QAbstractTableModel):
             return columns.title(key)
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return self._alignment(key)
-        return columns.tooltip(key) if role == Qt.ItemDataRole.ToolTipRole else None
+        return plain_tip(columns.tooltip(key)) if role == Qt.ItemDataRole.ToolTipRole else None
 
     def _alignment(self, key: str) -> int:
         value = next((facts.values[key] for facts in self.facts if facts.values.get(key) is not None), None)
@@ -125,16 +126,16 @@ class RunsModel(QAbstractTableModel):
 
     def _tooltip(self, facts: RunFacts, key: str) -> str:
         if key in (columns.NAME, "base"):
-            return "\n".join(filter(None, (facts.summary.config.name, str(facts.folder), facts.notes.text)))
+            return plain_tip("\n".join(filter(None, (facts.summary.config.name, str(facts.folder), facts.notes.text))))
         value = facts.values.get(key)
-        return "" if value is None or columns.score_of(key) else columns.cell(key, value)
+        return "" if value is None or columns.score_of(key) else plain_tip(columns.cell(key, value))
 
     def as_table(self) -> list[list[object]]:
         """What is shown, for a CSV: figures as they are, not as they are rounded."""
         def raw(value: Any) -> object:
             return ", ".join(map(str, value)) if isinstance(value, list) else value
 
-        head: list[object] = [columns.title(key) for key in self.columns]
+        head: list[object] = [columns.csv_title(key) for key in self.columns]
         return [head, *([raw(facts.values.get(key)) for key in self.columns] for facts in self.shown)]
 
 
