@@ -14,6 +14,7 @@ from slmstudio.core.evaluation.metrics import METRICS, main_metric
 from slmstudio.gui import table_cells, theme
 from slmstudio.gui.evaluation_words import figure, metric_label, model_label
 from slmstudio.gui.results_filter import folded
+from slmstudio.gui.widgets import plain_tip
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.scoring import Row
@@ -169,7 +170,7 @@ class RowsModel(QAbstractTableModel):
             return None
         row, column = self.row_at(index.row()), index.column()
         if role == Qt.ItemDataRole.ToolTipRole:
-            return question(row)[:2000] if column == QUESTION else self._tip(row, column)
+            return plain_tip(question(row)[:2000] if column == QUESTION else self._tip(row, column))
         if column == LINE:
             return str(row.line) if row.line is not None else str(row.id + 1)
         if column == QUESTION:

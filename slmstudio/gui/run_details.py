@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QWidget
 
-from slmstudio.core import words
 from slmstudio.core.errors import UserError
 from slmstudio.core.run.folder import RunSummary, result_folder
 from slmstudio.gui import theme
@@ -19,8 +17,9 @@ from slmstudio.gui.parity_table import ParityTable
 from slmstudio.gui.results_facts import RunFacts
 from slmstudio.gui.results_notes import NotesEditor
 from slmstudio.gui.results_report import ReportButton
-from slmstudio.gui.run_grid import Grid, number_text, page_and_column, perplexity_text, scrolled
-from slmstudio.gui.run_words import method_text, outcome_chip, steps_text
+from slmstudio.gui.run_grid import page_and_column, scrolled
+from slmstudio.gui.run_overview import RunOverview
+from slmstudio.gui.run_words import outcome_chip
 from slmstudio.gui.serve_panel import ServePanel
 from slmstudio.gui.session import Session
 from slmstudio.gui.widgets import (
@@ -109,14 +108,8 @@ class RunDetails(Card):
         self.verdict = text_label("", "strong", wrap=True)
         self.verdict.setObjectName("overview_verdict")
         column.addWidget(self.verdict)
-        column.addWidget(text_label(self.tr("What it learned"), "section"))
-        self._scores = Grid(3)
-        column.addLayout(self._scores)
-        self._advice = text_label("", "small", wrap=True)
-        column.addWidget(self._advice)
-        column.addWidget(text_label(self.tr("How"), "section"))
-        self._facts = Grid(1)
-        column.addLayout(self._facts)
+        self.overview = RunOverview()
+        column.addWidget(self.overview)
         column.addWidget(text_label(self.tr("Exports"), "section"))
         column.addWidget(self.exports)
         column.addWidget(self.parity)
@@ -146,6 +139,8 @@ class RunDetails(Card):
         head.addWidget(self.evaluate_button)
         head.addWidget(self.report)
         self.body.addLayout(head)
+        self.body.addWidget(self.report.strip)
+        self.body.addWidget(self.report.line)
         self.body.addWidget(self._views, 1)
         self.resume_button = SecondaryButton(self.tr("Resume"), self.tr("Go on from the newest checkpoint."))
         self.more_button = SecondaryButton(
@@ -194,8 +189,7 @@ class RunDetails(Card):
         self.evaluation.show_run(facts)
         self.verdict.setText(self.evaluation.verdict())
         self.verdict.setVisible(bool(self.verdict.text()))
-        self._show_scores(run)
-        self._show_facts(run)
+        self.overview.show_run(run)
         self._reads_exports = exports is None
         self.exports.set_exports(exports or [])
         self.exports.setVisible(bool(exports))
@@ -209,50 +203,6 @@ class RunDetails(Card):
     def _show_parity(self) -> None:
         chosen = self.exports.selected()
         self.parity.show_parity(chosen.parity if chosen else {})
-
-    def _show_scores(self, run: RunSummary) -> None:
-        before, after = run.eval_loss_before, run.eval_loss_after
-        first, last = run.result.get("train_loss_first"), run.result.get("train_loss_last") or run.train_loss
-        self._scores.set_rows([
-            ("", self.tr("Eval loss"), self.tr("Perplexity"), self.tr("Train loss")),
-            (self.tr("Before"), number_text(before), perplexity_text(before), number_text(first)),
-            (self.tr("After"), number_text(after), perplexity_text(after), number_text(last)),
-        ], strong_row=2)
-        self._advice.setText(self._judge(before, after))
-        self._advice.setVisible(bool(self._advice.text()))
-
-    def _judge(self, before: float | None, after: float | None) -> str:
-        if before is None or after is None or not math.isfinite(before):
-            return ""
-        if after < before:
-            return self.tr("On rows it never learned, the right next token became {factor} times as likely.").format(
-                factor=f"{math.exp(before - after):.2g}")
-        return self.tr("On rows it never learned it did not get better. Fewer epochs, a lower learning rate or more "
-                       "rows may help.")
-
-    def _show_facts(self, run: RunSummary) -> None:
-        config, total = run.config, run.total_steps
-        steps = steps_text(run.steps) if not total or total == run.steps else self.tr("{done} of {all} steps").format(
-            done=f"{run.steps:,}", all=f"{total:,}")
-        self._facts.set_rows(
-            [
-                (self.tr("Data"), config.train_file),
-                (self.tr("Base model"), config.model),
-                (self.tr("Method"), method_text(config)),
-                (
-                    self.tr("Length"),
-                    self.tr("{steps}, {time}").format(steps=steps, time=words.format_duration(run.seconds)),
-                ),
-                (
-                    self.tr("Batch"),
-                    self.tr("{micro} × {accumulated} accumulated = {rows} rows a step").format(
-                        micro=config.micro_batch_size,
-                        accumulated=config.gradient_accumulation_steps,
-                        rows=config.effective_batch_size,
-                    ),
-                ),
-            ]
-        )
 
     def _learn_more(self) -> None:
         if self._run is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ FILE = "report.html"
 LONGEST_DETAILS = 4000
 
 
-def write_report(run: Path, out: Path | None = None) -> Path:
+def write_report(run: Path, out: Path | None = None, cancelled: Callable[[], bool] = lambda: False) -> Path:
     """Write the report of a run folder; `RUN/report.html` unless `out` says another place. A PDF by its ending.
+
+    Args:
+        cancelled: asked now and then; once it says so, the browser is ended and nothing is written.
 
     Returns:
         The file.
@@ -39,10 +43,11 @@ def write_report(run: Path, out: Path | None = None) -> Path:
                         "End its name with .html or .pdf.")
     html = render(gather(run))
     if suffix == ".pdf":
-        pdf.write_pdf(html, out)
+        pdf.write_pdf(html, out, cancelled=cancelled)
         return out
     try:
-        files.write_atomically(out, html)
+        if not cancelled():
+            files.write_atomically(out, html)
     except OSError as error:
         raise from_os_error(error, "write the report") from error
     return out

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from slmstudio.core import files, jobs
@@ -14,6 +17,8 @@ from slmstudio.core.errors import UserError, from_os_error
 
 SECONDS = 90.0
 """A browser that has not printed a page by then hangs."""
+LOOK_SECONDS = 0.1
+"""How often it is asked whether the PDF is still wanted."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge",
          "microsoft-edge-stable", "msedge")
 _WINDOWS = ("Google/Chrome/Application/chrome.exe", "Microsoft/Edge/Application/msedge.exe",
@@ -39,8 +44,11 @@ def browsers() -> list[str]:
     return [path for path in dict.fromkeys(found) if Path(path).is_file()]
 
 
-def write_pdf(html: str, out: Path, seconds: float = SECONDS) -> None:
+def write_pdf(html: str, out: Path, seconds: float = SECONDS, cancelled: Callable[[], bool] = lambda: False) -> None:
     """Print a page into `out`, complete or not at all.
+
+    Args:
+        cancelled: asked now and then; once it says so, the browser is ended and nothing is written.
 
     Raises:
         UserError: no browser is there, none of them printed, or `out` cannot be written.
@@ -52,7 +60,9 @@ def write_pdf(html: str, out: Path, seconds: float = SECONDS) -> None:
                         "Chromium.")
     said = ""
     for browser in found:
-        data, said = _print(browser, html, seconds)
+        data, said = _print(browser, html, seconds, cancelled)
+        if cancelled():
+            return None
         if data:
             try:
                 return files.write_atomically(out, data)
@@ -62,7 +72,7 @@ def write_pdf(html: str, out: Path, seconds: float = SECONDS) -> None:
                     "Write the report as HTML (a name that ends with .html), open it and print it.")
 
 
-def _print(browser: str, html: str, seconds: float) -> tuple[bytes, str]:
+def _print(browser: str, html: str, seconds: float, cancelled: Callable[[], bool]) -> tuple[bytes, str]:
     """The PDF's bytes, or none and the browser's last words."""
     with tempfile.TemporaryDirectory(prefix="slmstudio-pdf-", dir=_place(browser), ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -72,13 +82,17 @@ def _print(browser: str, html: str, seconds: float) -> tuple[bytes, str]:
                    "--no-pdf-header-footer", f"--print-to-pdf={printed}", page.as_uri()]
         if sys.platform == "linux" and os.geteuid() == 0:
             command.insert(1, "--no-sandbox")  # Chromium refuses to start as root with it
-        said = _run(command, folder, seconds)
+        said = _run(command, folder, seconds, cancelled)
         data = printed.read_bytes() if printed.is_file() else b""
         return (data if data.startswith(b"%PDF-") else b""), said
 
 
-def _run(command: list[str], folder: Path, seconds: float) -> str:
-    """Run to the end, or end the whole process tree after `seconds`. Returns the last line that it printed."""
+def _run(command: list[str], folder: Path, seconds: float, cancelled: Callable[[], bool]) -> str:
+    """Run to the end, or end the whole process tree after `seconds` or when it is not wanted any more.
+
+    Returns:
+        The last line that it printed.
+    """
     log = folder / "log.txt"
     try:
         with open(log, "wb") as output:
@@ -86,11 +100,13 @@ def _run(command: list[str], folder: Path, seconds: float) -> str:
                                        **jobs.detached())
     except OSError as error:
         return f"It cannot be started: {error.strerror}."
-    try:
-        process.wait(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        _end_tree(process)
-        return f"It did not end within {seconds:g} seconds."
+    deadline = time.monotonic() + seconds
+    while process.poll() is None:
+        if cancelled() or time.monotonic() >= deadline:
+            _end_tree(process)
+            return f"It did not end within {seconds:g} seconds."
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=LOOK_SECONDS)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return f"It said: {lines[-1]}" if lines else ""
 
