@@ -126,8 +126,3 @@ def read_evaluations(run_folder: Path) -> list[Evaluation]:
     inner = run_folder / "jobs"
     found = [read_evaluation(folder) for folder in inner.glob("evaluate*")] if inner.is_dir() else []
     return sorted((each for each in found if each is not None), key=lambda each: each.created, reverse=True)
-
-
-def running_evaluation(run_folder: Path) -> Job | None:
-    """An evaluation of this run that is at work now, as after the window was closed."""
-    return next((each.job for each in read_evaluations(run_folder) if each.state == "running"), None)
