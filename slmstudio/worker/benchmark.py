@@ -7,6 +7,7 @@ import math
 import random
 import time
 from collections import defaultdict
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import benchmark_store, scoring
 from slmstudio.core.evaluation.comparison import Difference, compare
 from slmstudio.core.evaluation.intervals import interval
-from slmstudio.core.evaluation.metrics import METRICS
+from slmstudio.core.evaluation.metrics import METRICS, Metric
+from slmstudio.worker import benchmark_rows
+from slmstudio.worker.benchmark_shots import check_shots
 from slmstudio.worker.benchmark_tasks import Tasks, write_tasks
 from slmstudio.worker.context import JobContext
 from slmstudio.worker.evaluate_hand import Hand
@@ -27,86 +30,123 @@ KEPT_WITHIN = 2.0
 """Points: an interval that is wider, and holds zero, does not show that knowledge was kept."""
 FOLDER = "benchmark"
 Answers = dict[str, dict[int, float]]
-"""Subject: question: 1 for right, 0 for wrong."""
+"""Subject: question: 1 for right, 0 for wrong; or a share between, as the probability of what is true."""
 
 
-def run(job: JobContext, models: Models) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Prepared:
+    """A benchmark that can be asked.
+
+    Attributes:
+        loaded: lm_eval's own tasks, by name.
+        manager: of them.
+        chosen: the questions of each task; None for all.
+    """
+
+    tasks: Tasks
+    loaded: dict[str, Any]
+    manager: Any
+    chosen: dict[str, list[int]] | None
+
+
+def prepare(job: JobContext) -> Prepared:
+    """Read the benchmark's data, and look whether it can be asked as the request wants.
+
+    Raises:
+        UserError: the data are not whole, or too few for the examples, or the benchmark is not known.
+    """
+    import datasets
+    from lm_eval.tasks import TaskManager
+
+    request = job.request["benchmark"]
+    job.phase("reading the benchmark", request["name"])
+    tasks = write_tasks(request["name"], Path(request["data"]) if request.get("data") else None, job.folder / FOLDER)
+    for note in tasks.notes:
+        job.warn("benchmark_data", note)
+    datasets.disable_progress_bars()
+    for name in ("lm_eval", "lm-eval", "datasets"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    manager = TaskManager(include_path=str(tasks.folder), include_defaults=False)
+    loaded = dict(manager.load(list(tasks.names))["tasks"])
+    check_shots(tasks.title, loaded, tasks.subjects, request.get("shots"))
+    return Prepared(tasks, loaded, manager, _sample(loaded, request.get("limit"), job.request.get("seed") or 0))
+
+
+def run(job: JobContext, models: Models, prepared: Prepared | None = None) -> dict[str, Any]:
     """Run the request's benchmark on every model, and write the results into scores.json.
 
-    Each model's answers are kept as they come (lm_eval's own cache), so that a killed benchmark goes on.
+    Each model's answers are kept as they come, so that a killed benchmark goes on.
 
     Returns:
         What scores.json holds.
 
     Raises:
-        UserError: the data are not whole, or the benchmark is not known.
+        UserError: the data are not whole, or the benchmark is not known, or a model cannot be asked.
     """
-    request = job.request["benchmark"]
+    prepared = prepared or prepare(job)
     place = job.folder / FOLDER
-    job.phase("reading the benchmark", request["name"])
-    tasks = write_tasks(request["name"], Path(request["data"]) if request.get("data") else None, place)
-    for note in tasks.notes:
-        job.warn("benchmark_data", note)
-    found: dict[str, Answers] = {}
+    kept: dict[str, dict[str, Any]] = {}
     hand = Hand(job, 0, 1.0)
     try:
         for number, spec in enumerate(job.request["models"]):
-            kept = place / f"model-{number}.json"
-            if (known := files.read_json(kept)) is None:
-                known = _run_model(job, models, spec, tasks, place / f"model-{number}", hand, number)
-                files.write_atomically(kept, files.dump_pretty(known))
-            found[spec["name"]] = {subject: {int(key): value for key, value in rows.items()}
-                                   for subject, rows in known["right"].items()}
+            path = place / f"model-{number}.json"
+            if (known := files.read_json(path)) is None:
+                known = _run_model(job, models, spec, prepared, place / f"model-{number}", hand, number)
+                files.write_atomically(path, files.dump_pretty(known))
+            kept[spec["name"]] = known
     finally:
         hand.close()
-    return _write(job, _result(request, tasks, found))
+    found = {name: {subject: {int(key): value for key, value in rows.items()}
+                    for subject, rows in known["right"].items()} for name, known in kept.items()}
+    benchmark_rows.write(job.folder, prepared.tasks, prepared.loaded, found,
+                         {name: known["samples"] for name, known in kept.items()})
+    return _write(job, _result(job.request["benchmark"], prepared.tasks, found))
 
 
-def _run_model(job: JobContext, models: Models, spec: dict[str, Any], tasks: Tasks, cache: Path, hand: Hand,
+def _run_model(job: JobContext, models: Models, spec: dict[str, Any], prepared: Prepared, cache: Path, hand: Hand,
                number: int) -> dict[str, Any]:
+    from slmstudio.worker.benchmark_lm import harness_model
+
     job.phase("loading model", spec["name"])
     model = models.open(spec)
+    tasks = prepared.tasks
     phase = f"{tasks.title}: {spec['name']}"
     job.phase(phase)
     count = len(job.request["models"])
 
-    def tell(done: int, total: int) -> None:
-        hand.expect(total * count, float(total * count), total * number, float(total * number))
-        hand.gate(done / max(1, total), total, float(total), phase)
+    def tell(done: int, left: int, before: int) -> None:
+        total = left + before
+        over = total * number + before
+        hand.expect(total * count, float(total * count), over, float(over))
+        hand.gate(done / max(1, left), left, float(left), phase)
 
-    from slmstudio.worker.benchmark_lm import harness_model
-
-    results = evaluate(harness_model(model, tell), tasks, job.request["benchmark"], job.request.get("seed") or 0,
-                       str(cache))
+    asked = harness_model(model, spec["name"], tell, f"{cache}_rank0.db")
+    try:
+        results = evaluate(asked, prepared, job.request["benchmark"].get("shots"))
+    finally:
+        asked.close()
     return {"right": right(results, tasks), "versions": results["versions"],
             "harness": {task: dict(values) for task, values in results["results"].items()},
             "samples": samples(results)}
 
 
-def evaluate(model: Any, tasks: Tasks, request: dict[str, Any], seed: int, cache: str | None) -> dict[str, Any]:
+def evaluate(model: Any, prepared: Prepared, shots: int | None) -> dict[str, Any]:
     """lm_eval's own `simple_evaluate` on local data."""
-    import datasets
     import lm_eval
-    from lm_eval.tasks import TaskManager
 
-    datasets.disable_progress_bars()
-    for name in ("lm_eval", "lm-eval", "datasets"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    manager = TaskManager(include_path=str(tasks.folder), include_defaults=False)
-    chosen = _sample(manager, tasks.names, request.get("limit"), seed)
     results = lm_eval.simple_evaluate(
-        model=model, tasks=list(tasks.names), num_fewshot=request.get("shots"), task_manager=manager, use_cache=cache,
-        samples=chosen, bootstrap_iters=0, log_samples=True)
+        model=model, tasks=list(prepared.tasks.names), num_fewshot=shots, task_manager=prepared.manager,
+        samples=prepared.chosen, bootstrap_iters=0, log_samples=True)
     assert results is not None
     return dict(results)
 
 
-def _sample(manager: Any, names: tuple[str, ...], limit: int | None, seed: int) -> dict[str, list[int]] | None:
+def _sample(tasks: dict[str, Any], limit: int | None, seed: int) -> dict[str, list[int]] | None:
     """`limit` questions of each subject, drawn by the seed; None for all."""
     if not limit:
         return None
     chosen = {}
-    for name, task in manager.load(list(names))["tasks"].items():
+    for name, task in tasks.items():
         size = len(list(task.eval_docs))
         chosen[name] = sorted(random.Random(f"{seed} {name}").sample(range(size), min(limit, size)))
     return chosen
@@ -124,17 +164,18 @@ def right(results: dict[str, Any], tasks: Tasks) -> Answers:
 
 def samples(results: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """What each answer was judged by: the log-likelihoods of the choices, or the text."""
-    return {task: [{"doc_id": row["doc_id"], "target": row["target"], "answers": row["filtered_resps"]}
-                   for row in sorted(rows, key=lambda row: row["doc_id"])]
+    return {task: [{"doc_id": row["doc_id"], "filter": row.get("filter"), "target": row["target"],
+                    "answers": row["filtered_resps"]} for row in sorted(rows, key=lambda row: row["doc_id"])]
             for task, rows in results["samples"].items()}
 
 
 def _result(request: dict[str, Any], tasks: Tasks, found: dict[str, Answers]) -> dict[str, Any]:
     names = list(found)
-    models = [{"name": name, "accuracy": _accuracy(_flat(answers)),
-               "by_subject": {subject: _accuracy(list(rows.values())) for subject, rows in sorted(answers.items())}}
-              for name, answers in found.items()]
-    pairs = [(name, _difference(found[name], found[names[0]])) for name in names[1:]]
+    metric = _metric(found)
+    models = [{"name": name, "accuracy": _accuracy(_flat(answers), metric),
+               "by_subject": {subject: _accuracy(list(rows.values()), metric)
+                              for subject, rows in sorted(answers.items())}} for name, answers in found.items()]
+    pairs = [(name, _difference(found[name], found[names[0]], metric)) for name in names[1:]]
     several = len(pairs) > 1
     sentence = " ".join((f"{name}: " if several else "") + verdict(tasks.title, pair) for name, pair in pairs)
     return {"name": request["name"], "title": tasks.title, "shots": request.get("shots"),
@@ -142,6 +183,12 @@ def _result(request: dict[str, Any], tasks: Tasks, found: dict[str, Answers]) ->
             "comparisons": [{"of": name, "with": names[0], "difference": pair.value, "low": pair.low,
                              "high": pair.high, "p": pair.p, "rows": pair.rows} for name, pair in pairs],
             "sentence": sentence}
+
+
+def _metric(found: dict[str, Answers]) -> Metric:
+    """How answers are counted: right or wrong; or, where a benchmark gives shares, as those are."""
+    yes_or_no = all(value in (0, 1) for answers in found.values() for value in _flat(answers))
+    return replace(METRICS["accuracy"], yes_or_no=yes_or_no)
 
 
 def _data(request: dict[str, Any]) -> dict[str, Any]:
@@ -161,13 +208,13 @@ def _counts(values: list[float]) -> Any:
     return np.array([[value, 1.0] for value in values])
 
 
-def _accuracy(values: list[float]) -> dict[str, Any]:
-    its = interval(_counts(values), METRICS["accuracy"])
+def _accuracy(values: list[float], metric: Metric) -> dict[str, Any]:
+    its = interval(_counts(values), metric)
     return {"value": its.value, "low": its.low, "high": its.high, "rows": its.rows}
 
 
-def _difference(first: Answers, second: Answers) -> Difference:
-    return compare(_counts(_flat(first)), _counts(_flat(second)), METRICS["accuracy"])
+def _difference(first: Answers, second: Answers, metric: Metric) -> Difference:
+    return compare(_counts(_flat(first)), _counts(_flat(second)), metric)
 
 
 def verdict(title: str, found: Difference) -> str:

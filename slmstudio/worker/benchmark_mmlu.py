@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.evaluation.mmlu_folder import LAYOUT, find_mmlu
+from slmstudio.core.evaluation.mmlu_folder import COLUMNS, LAYOUT, find_mmlu
 
-COLUMNS = ["question", "a", "b", "c", "d", "answer"]
 MOST_PROBLEMS = 20
 
 

@@ -210,6 +210,8 @@ class _Stock:
         wanted = {whole.get(key) for key in ("test_split", "fewshot_split")} - {None}
         if not whole.get("test_split"):
             wanted.add(whole.get("validation_split") or "validation")
+        if whole.get("num_fewshot") and not whole.get("fewshot_split") and whole.get("training_split"):
+            wanted.add(whole["training_split"])  # without it, lm_eval would take the questions for examples
         splits, loader = self._fetched(entry.name) if self.fetched else self._find(whole.get("dataset_name"))
         # A file called "val" may be what the task calls "validation", or the other way round.
         named = {SPLITS.get(split, split): paths for split, paths in splits.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -182,6 +183,52 @@ class TestBadFolders:
         with pytest.raises(UserError) as caught:
             write_tasks("gsm8kk", tmp_path, tmp_path / "place")
         assert "gsm8k" in caught.value.why
+
+    def test_more_examples_than_there_are(self, tiny_model, tmp_path):
+        """Said before a model is loaded: there is none here."""
+        data = mmlu_folder.write(tmp_path / "mmlu", 3, examples=3)
+        nowhere = tmp_path / "nowhere"
+        with pytest.raises(UserError) as caught:
+            ran(tmp_path / "job", nowhere, "mmlu", data, shots=5)
+        assert "5 examples are wanted before each question, and elementary mathematics has 3" in caught.value.why
+        assert "--shots 3" in caught.value.remedy
+        ran(tmp_path / "job-3", tiny_model, "mmlu", data, shots=3)
+        gsm = tmp_path / "gsm"
+        gsm.mkdir()
+        for split in ("train", "test"):
+            (gsm / f"{split}.jsonl").write_text(json.dumps({"question": "1 + 1?", "answer": "2\n#### 2"}))
+        with pytest.raises(UserError) as caught:
+            ran(tmp_path / "job-gsm", nowhere, "gsm8k", gsm)  # whose own number is 5
+        assert "5 examples are wanted" in caught.value.why and "--shots 1" in caught.value.remedy
+
+    def test_questions_are_never_their_own_examples(self, tiny_model, tmp_path):
+        data = mmlu_folder.write(tmp_path / "mmlu", 3)
+        shutil.rmtree(data / "dev")
+        with pytest.raises(UserError) as caught:
+            ran(tmp_path / "job", tmp_path / "nowhere", "mmlu", data, shots=2)
+        assert "has none besides its questions" in caught.value.why and "--shots 0" in caught.value.remedy
+        assert ran(tmp_path / "job-0", tiny_model, "mmlu", data, shots=0)[0]["models"][0]["accuracy"]["rows"] == 12
+
+
+def test_scores_that_are_no_yes_or_no_are_compared_as_shares(tiny_model, tmp_path):
+    """truthfulqa_mc2 gives the probability of what is true."""
+    folder = tmp_path / "truthful"
+    folder.mkdir()
+    (folder / "validation.jsonl").write_text("\n".join(json.dumps({
+        "question": f"What is {n}?", "mc1_targets": {"choices": ["A number.", "A cat."], "labels": [1, 0]},
+        "mc2_targets": {"choices": ["A number.", "It is one.", "A cat."], "labels": [1, 1, 0]}}) for n in range(12)))
+    result, kept = ran(tmp_path / "job", tiny_model, "truthfulqa_mc2", folder)
+    [values] = [list(rows.values()) for rows in kept["right"].values()]
+    assert all(0 < value < 1 for value in values)
+    its = result["models"][0]["accuracy"]
+    assert its["value"] == pytest.approx(100 * sum(values) / 12) and 0 < its["high"] - its["low"] < 20
+    first = {"q": {n: 0.60 + 0.001 * (n % 7) for n in range(200)}}
+    second = {"q": {n: 0.59 + 0.001 * (n % 5) for n in range(200)}}
+    metric = benchmark._metric({"base": first, "tuned": second})
+    found = benchmark._difference(first, second, metric)
+    assert not metric.yes_or_no and found.p < 0.001
+    assert found.value == pytest.approx(1.1, abs=0.05) and found.value - 0.1 < found.low < found.value < found.high
+    assert benchmark._metric({"base": {"q": {0: 1.0, 1: 0.0}}}).yes_or_no
 
 
 def test_the_sentence_claims_no_more_than_the_questions_show():

@@ -5,6 +5,7 @@ Hendrycks et al. 2021, https://arxiv.org/abs/2009.03300. Folders of one file a s
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import re
@@ -23,6 +24,8 @@ from slmstudio.core.evaluation.test_sets import read_table_into
 
 SPLITS = ("dev", "val", "test")
 SUFFIXES = (".csv", ".tsv")
+COLUMNS = ["question", "a", "b", "c", "d", "answer"]
+"""As a file's first line may name them."""
 LAYOUT = "Such a folder has test/anatomy_test.csv and dev/anatomy_dev.csv, each of question,A,B,C,D,answer."
 _NAMED = re.compile(rf"(.+)_({'|'.join(SPLITS)})")
 DEEPEST = 3
@@ -114,6 +117,27 @@ def read_mmlu(folder: MmluFolder, subjects: Iterable[str] | None = None, split: 
         raise UserError(f"{folder.path.name} has no question that can be used.", "", LAYOUT, problems)
     kinds = Drafts.kinds_of(items)
     return TestSet(folder.path, items, problems, digest.hexdigest(), kinds)
+
+
+def examples(folder: MmluFolder) -> dict[str, int]:
+    """How many few-shot examples each subject has that has questions: the rows of its dev file.
+
+    A file that cannot be read is left out; who reads the folder is told of it.
+    """
+    found = {}
+    for subject in folder.subjects:
+        path = folder.files[subject].get("dev")
+        try:
+            found[subject] = _count(path) if path else 0
+        except (OSError, UnicodeDecodeError, csv.Error):
+            continue
+    return found
+
+
+def _count(path: Path) -> int:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        rows = [cells for cells in csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",") if cells]
+    return len(rows) - (bool(rows) and [cell.strip().lower() for cell in rows[0]] == COLUMNS)
 
 
 def _read(path: Path, subject: str, cancelled: Callable[[], bool] | None) -> tuple[list[TestItem], list[Problem], str]:
