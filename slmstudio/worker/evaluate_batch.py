@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 READ_TOKENS = {"cpu": 256, "cuda": 8192}
 """Prompt tokens that are read at a time. On the processor more of them make the reading no faster."""
+PADDING_TOKENS = {"cpu": 48, "cuda": 4096}
+"""Padding that may be computed so that continuations are scored together: reading all weights again takes as long."""
 LOGIT_BYTES = 256 * 2**20
 READING = 0.5
 """The share of a batch's time that reading takes, for want of better knowledge."""
@@ -139,13 +141,16 @@ class Batch:
             reply.broken |= any(value != value for value in reply.logprobs)
 
     def _runs(self, rows: list[int], number: int) -> list[range]:
-        """Neighbouring rows whose logits fit into memory together."""
+        """Neighbouring rows that are scored together: their logits fit into memory, and little of it is padding."""
         vocabulary = self.last.shape[-1]
+        most = PADDING_TOKENS.get(self.model.model.device.type, PADDING_TOKENS["cpu"])
         runs: list[range] = []
         for row in rows:
             last = runs[-1] if runs else range(0)
-            wide = max(len(self.asks[at].continuations[number]) for at in (*last, row))
-            if last and last.stop == row and (len(last) + 1) * wide * vocabulary * 4 <= LOGIT_BYTES:
+            lengths = [len(self.asks[at].continuations[number]) for at in (*last, row)]
+            size = len(lengths) * max(lengths)
+            if (last and last.stop == row and size * vocabulary * 4 <= LOGIT_BYTES
+                    and size - sum(lengths) <= most):
                 runs[-1] = range(last.start, row + 1)
             else:
                 runs.append(range(row, row + 1))
