@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
@@ -13,8 +13,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui import results_columns as columns
 from slmstudio.gui import theme
-from slmstudio.gui.evaluation_tables import main_comparisons, score_figure
-from slmstudio.gui.evaluation_words import METRICS, benchmark_label, metric_help, metric_label, model_label
+from slmstudio.gui.compare_scores import ComparedScores
 from slmstudio.gui.results_facts import RunFacts
 from slmstudio.gui.results_figures import Figure, FigureTable
 from slmstudio.gui.results_save import choose_file, csv_kinds, picture_kinds, write_csv, write_picture
@@ -24,7 +23,6 @@ from slmstudio.gui.widgets import IconButton, SegmentedControl, text_label
 
 if TYPE_CHECKING:
     from slmstudio.gui.compare_plot import ComparePlot
-    from slmstudio.gui.evaluation_jobs import Evaluation
 
 LOSSES, SETTINGS, SCORES = range(3)
 SAME = ("name", "reasons", "threads", "created", "format", "kind", "protocol", "non_finite")
@@ -35,7 +33,7 @@ class ComparePanel(QWidget):
     """Losses, differences and scores of the selected runs.
 
     Signals:
-        failed(Exception): a file could not be saved.
+        failed(Exception): a file could not be saved, or answers not be compared.
     """
 
     failed = Signal(object)
@@ -46,7 +44,7 @@ class ComparePanel(QWidget):
         self.curves: ComparePlot | None = None
         self.tabs = SegmentedControl([self.tr("Losses"), self.tr("Settings"), self.tr("Scores")], tooltips=[
             self.tr("The runs' losses in one plot."), self.tr("The settings in which the runs differ."),
-            self.tr("The runs' scores on their test sets, with intervals.")])
+            self.tr("The runs' scores on their test sets, with intervals, and a paired test of the difference.")])
         self.tabs.setObjectName("compare_tabs")
         self.tabs.changed.connect(self._show_page)
         self.hint = text_label("", "small", wrap=True)
@@ -56,12 +54,13 @@ class ComparePanel(QWidget):
         self.save.clicked.connect(self._save)
         self.settings = FigureTable(self.tr("Settings in which the runs differ"))
         self.settings.setObjectName("compare_settings")
-        self.scores = FigureTable(self.tr("Scores of the runs"))
-        self.scores.setObjectName("compare_scores")
+        self.compared = ComparedScores()
+        self.compared.failed.connect(self.failed)
+        self.scores = self.compared.table
         self._plot_page, self._pages = QWidget(), QStackedWidget()
         self._plot_column = QVBoxLayout(self._plot_page)
         self._plot_column.setContentsMargins(0, 0, 0, 0)
-        for page in (self._plot_page, self.settings, self.scores):
+        for page in (self._plot_page, self.settings, self.compared):
             self._pages.addWidget(page)
         head = QHBoxLayout()
         head.setSpacing(theme.SPACE_S)
@@ -84,12 +83,14 @@ class ComparePanel(QWidget):
             self._plot_column.addWidget(self.curves)
         self.curves.show_runs([run.summary.config.name for run in runs], histories)
         self.settings.show_rows(*setting_rows(runs), figures=False)
-        self.scores.show_rows(*score_rows(runs))
+        self.compared.show_runs(runs)
         self._show_page(self.tabs.current())
 
     def _show_page(self, page: int) -> None:
         self._pages.setCurrentIndex(page)
-        self.hint.setText((self._loss_hint, self._setting_hint, self._score_hint)[page]())
+        self.hint.setText((self._loss_hint, self._setting_hint, self.compared.hint)[page]())
+        if page == SCORES:
+            self.compared.start()
 
     def _loss_hint(self) -> str:
         if len(self._runs) == 2:
@@ -102,21 +103,6 @@ class ComparePanel(QWidget):
         count = len(self.settings.figures.rows)
         return self.tr("{count} settings differ; all others are equal.").format(count=count) if count else \
             self.tr("The runs have the same settings.")
-
-    def _score_hint(self) -> str:
-        scored = [run.scored for run in self._runs]
-        missing = sum(each is None for each in scored)
-        if missing == len(scored):
-            return self.tr("None of these runs was evaluated yet. Press Evaluate… at the right.")
-        sets = {test_set(each) for each in scored if each is not None}
-        if len(sets) > 1:
-            return self.tr("Tested on different rows: these scores do not compare.")
-        if len({asked_how(each) for each in scored if each is not None}) > 1:
-            return self.tr("The same rows, but not asked in the same way: answers of another length, or another system "
-                           "prompt.")
-        text = self.tr("All tested on the same rows. 95 % intervals.")
-        return text if not missing else self.tr("{count} of them were not evaluated yet. 95 % intervals.").format(
-            count=missing)
 
     def _save(self) -> None:
         if self._pages.currentWidget() is self._plot_page:
@@ -135,21 +121,9 @@ class ComparePanel(QWidget):
 
     def save_table(self, path: Path) -> None:
         """Write the table that is shown as CSV."""
-        table = self.scores if self._pages.currentWidget() is self.scores else self.settings
+        table = self.scores if self._pages.currentWidget() is self.compared else self.settings
         rows = table.figures.as_table()
         run_task(self, lambda task: write_csv(path, rows), lambda _: None, self.failed.emit)
-
-
-def test_set(evaluation: Evaluation) -> tuple[Any, ...]:
-    """What tells one test set from another: its content, and how much of it was asked."""
-    test = (evaluation.scores or {}).get("test") or {}
-    drawn = evaluation.request.get("limit") is not None
-    return test.get("sha256"), test.get("rows"), evaluation.request.get("seed") if drawn else None
-
-
-def asked_how(evaluation: Evaluation) -> tuple[Any, ...]:
-    """What changes the answers to the same rows."""
-    return evaluation.request.get("max_new_tokens"), evaluation.request.get("system")
 
 
 def setting_rows(runs: Sequence[RunFacts]) -> tuple[list[str], list[list[Figure]]]:
@@ -169,25 +143,3 @@ def setting_rows(runs: Sequence[RunFacts]) -> tuple[list[str], list[list[Figure]
 def _setting(key: str, run: RunFacts) -> Figure:
     text = columns.cell(key, run.values.get(key))
     return Figure(text, raw=text, tip=text)
-
-
-def score_rows(runs: Sequence[RunFacts]) -> tuple[list[str], list[list[Figure]]]:
-    """Headings and rows of the tuned models' scores; the base's below each where runs share it."""
-    head = ["", *(run.summary.config.name for run in runs)]
-    rows = []
-    for benchmark in sorted({each.benchmark for run in runs for each in run.evaluations if each.scores}):
-        newest = [next((each for each in run.evaluations if each.scores and each.benchmark == benchmark), None)
-                  for run in runs]
-        deciding = {each.get("metric") for found in newest if found for each in main_comparisons(
-            (found.scores or {}).get("comparisons") or [])}
-        for model in ("tuned", "base"):
-            scores = [each.model_scores(model) if each else {} for each in newest]
-            for metric in sorted(METRICS, key=lambda metric: metric not in deciding):
-                if any(metric in each for each in scores):
-                    title = " ".join(filter(None, (benchmark_label(benchmark) if benchmark else "",
-                                                   metric_label(metric))))
-                    title += "" if model == "tuned" else f", {model_label(model).lower()}"
-                    rows.append([Figure(title, tip=metric_help(metric)),
-                                 *(score_figure(metric, each.get(metric), model == "tuned") for each in scores)])
-    return head, rows
-

@@ -1,0 +1,137 @@
+"""Scores of several runs beside each other in the Results tab, driven as a person would."""
+
+from __future__ import annotations
+
+import csv
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import evaluated_runs
+import pytest
+from results_window import press, show
+
+from slmstudio.core import files
+from slmstudio.gui.compare_rows import ComparedRows
+from slmstudio.gui.results_compare import SCORES
+from slmstudio.gui.results_tab import ResultsTab
+
+
+@pytest.fixture
+def make_run(studio_home, tiny_model):
+    """`make_run("name")`: the folder of a run that has ended, without the work."""
+    return partial(evaluated_runs.ended_run, model=tiny_model)
+
+
+@pytest.fixture
+def tab(qtbot, session, studio_home):
+    made = ResultsTab(session)
+    qtbot.addWidget(made)
+    made.resize(1280, 640)
+    return made
+
+
+@pytest.fixture
+def compared(qtbot, tab):
+    """`compared(2)`: the page of scores, with so many runs selected."""
+
+    def select(runs: int):
+        show(qtbot, tab, runs)
+        tab.table.selectAll()
+        qtbot.waitUntil(lambda: len(tab.compare._runs) == runs, timeout=60_000)
+        tab.compare.tabs.set_current(SCORES)
+        return tab.compare.compared
+
+    return select
+
+
+def worse(job: Any) -> None:
+    """The tuned model answers as the base does, in all rows but a few."""
+    base = (job.folder / "answers-0.jsonl").read_bytes()
+    (job.folder / "answers-1.jsonl").write_bytes(base)
+
+
+def benchmark(run: Path, limit: int | None) -> None:
+    request = {"name": "mmlu", "data": "/data/mmlu", "limit": limit, "shots": 5}
+    job = evaluated_runs.write(run, "evaluate-mmlu", test=None, benchmark=request)
+    accuracy = {"value": 50.0, "low": 45.0, "high": 55.0, "rows": 200}
+    files.write_atomically(job.folder / "scores.json", files.dump_pretty(
+        {"protocol": 1, "created": 1.79e9, "test": None, "models": [], "comparisons": [], "judge": None,
+         "benchmarks": [{"title": "MMLU", **request, "sentence": "", "comparisons": [], "models": [
+             {"name": name, "accuracy": accuracy, "by_subject": {}} for name in ("base", "tuned")]}]}))
+
+
+def test_the_difference_between_two_runs_is_tested_and_its_rows_can_be_seen(qtbot, tab, make_run, compared, tmp_path):
+    weak, strong = make_run("weak"), make_run("strong")
+    worse(evaluated_runs.write(weak, count=60))
+    evaluated_runs.write(strong, count=60)
+    page = compared(2)
+    qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
+    (said,) = page.verdicts.text().splitlines()
+    first, second = page.paired.rows.names
+    assert {first, second} == {"weak", "strong"}
+    assert said.startswith(f"{second} against {first}: {'Better' if second == 'strong' else 'Worse'}: ")
+    assert "p\xa0<\xa00.001" in said and page.rows.isVisible() and not page.again.isVisible()
+    assert "All tested on the same rows" in tab.compare.hint.text()
+    press(qtbot, page, "compare_rows")
+    (window,) = page.findChildren(ComparedRows)
+    qtbot.waitUntil(lambda: len(window.table.rows.shown) == 60 and window._task is None, timeout=60_000)
+    gains = [window.table.rows.row_at(place).gain(second, first) for place in range(60)]
+    assert gains == sorted(gains, reverse=True)
+    row = window.table.rows.row_at(0)
+    assert row.answers[first] != row.answers[second] and row.references
+    assert not window.detail.foot.isVisible() and not window.detail.reference.edit.isVisible()
+    window.save_table(tmp_path / "rows.csv")
+    qtbot.waitUntil((tmp_path / "rows.csv").exists, timeout=10_000)
+    with open(tmp_path / "rows.csv", encoding="utf-8-sig", newline="") as file:
+        head, *lines = list(csv.reader(file))
+    assert f"{first} answer" in head and f"{second} answer" in head and len(lines) == 60
+    window.close()
+
+
+def test_the_paired_test_can_be_cancelled_and_begun_again(qtbot, make_run, compared):
+    for name in ("one", "two"):
+        evaluated_runs.write(make_run(name), count=60)
+    page = compared(2)
+    page.strip.cancel.click()
+    if page.paired is None:  # it may have been done before
+        assert page.again.isVisible() and not page.verdicts.isVisible()
+        page.show_runs(page._runs)
+        page.start()
+        assert page._task is None, "what was given up does not begin by itself"
+        press(qtbot, page, "compare_again")
+        qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
+    assert "The answers are the same." in page.verdicts.text()
+
+
+def test_the_test_set_that_the_runs_share_is_shown(qtbot, tab, make_run, compared):
+    one = make_run("one")
+    evaluated_runs.write(one, "evaluate-1", count=40)
+    evaluated_runs.write(one, "evaluate-2", count=20)
+    evaluated_runs.write(make_run("two"), count=40)
+    page = compared(2)
+    assert "All tested on the same rows" in tab.compare.hint.text()
+    qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
+    assert len(page.paired.rows) == 40
+
+
+@pytest.mark.parametrize(("limits", "words"), [
+    ((None, None), "All tested on the same rows"), ((None, 5), "MMLU was not asked in the same way"),
+    ((5, 5), "All tested on the same rows")])
+def test_benchmarks_alone_are_judged_by_what_they_asked(qtbot, tab, make_run, compared, limits, words):
+    for name, limit in zip(("one", "two"), limits, strict=True):
+        benchmark(make_run(name), limit)
+    page = compared(2)
+    hint = tab.compare.hint.text()
+    assert words in hint and "evaluated yet" not in hint
+    assert "number of questions" in hint or "not asked" not in hint
+    qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
+    assert not page.again.isVisible()
+
+
+def test_runs_that_were_evaluated_by_different_means_are_not_said_to_be_unevaluated(qtbot, tab, make_run, compared):
+    benchmark(make_run("one"), None)
+    evaluated_runs.write(make_run("two"), count=20)
+    page = compared(2)
+    assert "No two of these runs were tested on the same" in tab.compare.hint.text()
+    assert not page.again.isVisible()
