@@ -85,7 +85,15 @@ def compare_runs(tests: Sequence[Side], benchmarks: Mapping[str, Sequence[Side]]
         benchmarks: by their titles.
         progress: as of `compare_rows`.
     """
-    return compare_rows(tests, progress) if len(tests) > 1 else Paired()
+    from slmstudio.core.evaluation.paired_benchmarks import compare_questions
+
+    found = compare_rows(tests, progress) if len(tests) > 1 else Paired()
+    for title, sides in benchmarks.items():
+        if len(sides) > 1:
+            comparisons, remarks = compare_questions(title, sides, progress)
+            found.comparisons.extend(comparisons)
+            found.remarks.extend(remarks)
+    return found
 
 
 def compare_rows(sides: Sequence[Side], progress: Progress | None = None) -> Paired:
