@@ -46,7 +46,7 @@ def compare(
     if as_json:
         print_json(found.to_dict())
         return 0
-    head = ("", *(visible(Path(run["run_dir"]).name) for run in found.runs))
+    head = ("", *(visible(run["label"]) for run in found.runs))
     print_table("Runs", found.rows(), head)
     for line in found.warnings:
         print(f"\nWarning: {visible(line)}")

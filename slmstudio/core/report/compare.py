@@ -25,7 +25,7 @@ class Comparison:
     """Runs as they are compared.
 
     Attributes:
-        runs: what `slmstudio compare --json` says of each.
+        runs: what `slmstudio compare --json` says of each; by its "label" no two are the same.
         differences: (field, its value in each run), of the values that were used.
         warnings: why their scores do not compare, in sentences.
         paired: each run's tuned model against that of the first run, on the rows and questions that both answered.
@@ -81,6 +81,7 @@ def compare(folders: list[Path], progress: Progress | None = None) -> Comparison
                   for each in facts]
     runs = [_run(*each) for each in zip(facts, chosen, benchmarks, strict=True)]
     names = unique([run["name"] for run in runs])
+    runs = [{**run, "label": name} for run, name in zip(runs, names, strict=True)]
     found = compare_runs([Side(name, main.folder) for name, main in zip(names, chosen, strict=True) if main], {
         title: [Side(name, results[title]["folder"]) for name, results in zip(names, benchmarks, strict=True)
                 if title in results]

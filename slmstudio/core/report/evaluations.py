@@ -139,7 +139,8 @@ def why_main(main: Evaluation, evaluations: list[Evaluation], eval_file: str | N
     if len([each for each in evaluations if each.models]) < 2:
         return ""
     test = main.scores.get("test") or {}
-    why = "the newest of the run's own held-out rows" if is_own(main, eval_file) else "the newest of the most rows"
+    why = "the newest evaluation of its own held-out rows" if is_own(main, eval_file) else \
+        "the newest of the evaluations with most rows"
     return f"The run is judged by {exact(test.get('rows')) or 'the'} rows of {test_name(main)}: {why}."
 
 

@@ -43,6 +43,7 @@ def test_runs_that_answered_the_same_rows_are_tested_in_pairs(make_run, capsys):
     first = told["runs"][0]
     assert (first["rows"], first["limit"], first["seed"]) == (40, None, 0)
     assert first["sha256"] == files.sha256_of(one / "tests.jsonl")
+    assert [run["label"] for run in told["runs"]] == ["one", "two"]
     assert told["paired"]["rows"] == 40 and told["warnings"] == []
     main = next(each for each in told["paired"]["comparisons"] if each["main"])
     assert (main["of"], main["with"], main["metric"], main["p"]) == ("two", "one", "chrf", 1.0)

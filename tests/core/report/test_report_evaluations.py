@@ -30,7 +30,7 @@ def test_a_later_look_at_few_rows_does_not_take_the_verdicts_place(tmp_path, pag
     order = [begin.index(words) for words in (
         "questions.jsonl, tuned against base: better (52.4", "english.jsonl, tuned against base: Worse: what English",
         "questions.jsonl, Q4_K_M against base: No difference, says",
-        "The run is judged by 101 rows of questions.jsonl: the newest of the most rows.")]
+        "The run is judged by 101 rows of questions.jsonl: the newest of the evaluations with most rows.")]
     assert order[0] < min(order[1:]) and "21.3 → 52.4" in begin
     assert "4 of 60 test rows are among the rows that it learned (english.jsonl)" in begin
     for title in ("Test set: questions.jsonl", "Test set: english.jsonl"):
@@ -45,7 +45,7 @@ def test_the_runs_own_held_out_rows_decide_whatever_was_asked_besides(tmp_path, 
     run.evaluate("evaluate-2", other("large.jsonl", 5000, 5, said="Worse: the large one."))
     begin = page(run.folder).text.partition("What was not checked")[0]
     assert begin.index("Better: its own.") < begin.index("Worse: the large one.")
-    assert "judged by 48 rows of held_out.jsonl: the newest of the run's own held-out rows." in begin
+    assert "judged by 48 rows of held_out.jsonl: the newest evaluation of its own held-out rows." in begin
 
 
 def test_an_older_evaluation_of_the_same_rows_is_one_line(tmp_path, page):
