@@ -13,6 +13,7 @@ from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem
 from slmstudio.core.evaluation import row_shapes, test_choices, test_row_kinds
 from slmstudio.core.evaluation.column_words import column
+from slmstudio.core.evaluation.passages import PASSAGES
 from slmstudio.core.evaluation.test_tables import TableRow
 
 WITH_NAMES = 'Begin the file with a line of column names, such as question,answer or question,A,B,C,D,answer.'
@@ -21,7 +22,7 @@ LOOKED_AT = 20
 _SURE = frozenset({"question", "prompt", "instruction", "query", "messages", "problem"})
 _KNOWN = frozenset({*test_row_kinds.QUESTIONS, *test_row_kinds.REFERENCES, *test_row_kinds.ANSWERS,
                     *test_row_kinds.EXACT, *test_row_kinds.PATTERNS, *test_row_kinds.CATEGORIES,
-                    *test_row_kinds.LANGUAGES, *test_row_kinds.CONTEXTS, *test_choices.RIGHT, *test_choices.LISTS,
+                    *test_row_kinds.LANGUAGES, *PASSAGES, *test_choices.RIGHT, *test_choices.LISTS,
                     "system", "id"})
 
 

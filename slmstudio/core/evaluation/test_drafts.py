@@ -128,6 +128,7 @@ class _Counting:
         if zeros or lasts:
             self._first = 1 if lasts >= self.CLEAR * zeros else 0 if zeros >= self.CLEAR * lasts else None
         self._is_mixed = bool(zeros and lasts) and self._first is None
+        self._is_told = all(choice.first == self._first for choice in numbers)
         self._assumed = {choice.first for choice in numbers} if self._first is None and not self._is_mixed else set()
         self._zeros = zeros
 
@@ -160,7 +161,7 @@ class _Counting:
                 f'{test_choices.LETTERS[by_text]}; write the choices as {{"A": …, "B": …}} instead.')
 
     def notes(self) -> tuple[str, ...]:
-        if self._first == 1:
+        if self._first == 1 and not (self._is_told and not self._zeros):
             return ("The answers count the choices from 1: " + (
                 "the number of the last one is far more frequent than 0." if self._zeros else "none is 0."),)
         sentences = {0: "from 0; if they count from 1, write letters instead.",

@@ -13,6 +13,7 @@ from slmstudio.core.data.conversations import Findings, Message, Messages, kind_
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.evaluation import languages, patterns, row_shapes, test_choices
+from slmstudio.core.evaluation.passages import PASSAGES, with_passage
 from slmstudio.core.evaluation.test_item import KINDS
 
 QUESTIONS = ("messages", "prompt", "question", "instruction", "query", "problem", "input", "ctx", "goal", "sentence")
@@ -26,9 +27,6 @@ PATTERNS = ("pattern", "regex", "regexp")
 CATEGORIES = ("category", "subject", "topic", "tag", "tags")
 LANGUAGES = ("language", "lang", "locale")
 KIND = ("kind", "type", "match")
-CONTEXTS = ("context", "passage", "article", "document", "story", "paragraph", "premise", "support", "flores_passage",
-            "sentence", "text")
-"""Columns that hold a passage to which the question belongs; the first that is filled counts."""
 LONGEST_ANSWER = 100_000
 """Characters of a reference or a choice: more than any context holds, and scoring it would take minutes."""
 NEEDED = ('a test row needs a question ("question", "instruction", "prompt" or "messages") and what a good answer is '
@@ -176,7 +174,7 @@ def _asked(row: dict[str, Any], findings: Findings) -> Messages:
         findings.append((name, f'"{name}" must hold a user message last, and a system message only first.'))
         return ()
     used = name == "instruction" or (name == "input" and row.get("instruction") is None)
-    return _with_context((*prompt.system, *turns), row, findings, may_use_input=not used)
+    return with_passage((*prompt.system, *turns), row, findings, may_use_input=not used)
 
 
 def _conversation(row: dict[str, Any], findings: Findings) -> tuple[Messages, tuple[str, ...]]:
@@ -200,7 +198,7 @@ def _conversation(row: dict[str, Any], findings: Findings) -> tuple[Messages, tu
         return (), ()
     messages: tuple[Message, ...] = read.messages
     asked_from_input = row.get("instruction") is not None or row.get("question") is None
-    messages = _with_context(messages[:-1], given, findings, may_use_input=not asked_from_input)
+    messages = with_passage(messages[:-1], given, findings, may_use_input=not asked_from_input)
     return messages, (read.messages[-1]["content"],)
 
 
@@ -214,7 +212,7 @@ def _as_trained(row: dict[str, Any]) -> dict[str, Any]:
         return row
     if asked == "instruction":
         return {**row, "output": row[answer]}
-    beside = {name: row[name] for name in ("system", *CONTEXTS) if name in row}
+    beside = {name: row[name] for name in ("system", *PASSAGES) if name in row}
     return {**beside, "prompt": row[asked], "completion": row[answer]}
 
 
@@ -222,25 +220,6 @@ def _columns_sentence(error: rows.ColumnsMissing, has_question: bool) -> str:
     columns = ", ".join(f'"{printable(name)}"' for name in error.columns[:8]) or "none"
     lead = "the reference is missing, so no answer can be judged; " if has_question else ""
     return f"{lead}the columns are {columns}; {NEEDED}."
-
-
-def _with_context(messages: Messages, row: Mapping[str, Any], findings: Findings, may_use_input: bool) -> Messages:
-    """A passage that belongs to the question goes below it, as training puts "input" below "instruction"."""
-    names = (*CONTEXTS, "input") if may_use_input else CONTEXTS
-    name = next((name for name in names if isinstance(row.get(name), str) and row[name].strip()
-                 and (name not in ("sentence", "text") or _is_passage(row, name, messages))), "")
-    if not name or not messages:
-        return messages
-    text = text_of(row, name, findings)
-    last = messages[-1]
-    return (*messages[:-1], {**last, "content": f"{last['content']}\n\n{text}"})
-
-
-def _is_passage(row: Mapping[str, Any], name: str, messages: Messages) -> bool:
-    """Whether a column is more than the question itself, or that and its answer: Alpaca's "text" holds all."""
-    asked = messages[-1]["content"].strip() if messages else ""
-    plain = any(row.get(each) is not None for each in ("question", "query", "problem"))
-    return plain and row.get("instruction") is None and asked not in row[name] and row[name].strip() not in asked
 
 
 def _pattern_column(row: Mapping[str, Any]) -> str:

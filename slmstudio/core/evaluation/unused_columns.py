@@ -9,7 +9,7 @@ from typing import Any
 
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.evaluation.column_words import column
-from slmstudio.core.evaluation.test_row_kinds import Draft
+from slmstudio.core.evaluation.test_row_kinds import CATEGORIES, KIND, LANGUAGES, REFERENCES, Draft
 
 LONG = 40
 """Characters of a text that is more than a tag."""
@@ -17,33 +17,43 @@ NAMED = 8
 MOST = 1000
 """Columns that are counted: files with names of their own in each row would fill the memory."""
 _MARKS = ("label", "correct", "is_correct")
-_PARTNERS = ("rejected",)
+_READ = frozenset({*CATEGORIES, *LANGUAGES, *KIND, "rejected", "id"})
+"""Columns of which something is made that does not show in what is asked and answered, or that need not be."""
 
 
 class UnusedColumns:
-    """Counts in how many rows each column holds a long text that stands nowhere in what was read of the row."""
+    """Counts in how many rows each column holds a text that stands nowhere in what was read of the row: a long one, or
+    any where the answer is but a letter or a digit, since that may be the name of a choice."""
 
     def __init__(self) -> None:
         self._filled: Counter[str] = Counter()
         self._unread: Counter[str] = Counter()
+        self._short: Counter[str] = Counter()
 
     def add(self, row: Mapping[str, Any], draft: Draft) -> None:
         """Count a row that was read."""
         read = ""
+        is_name = draft.choice is None and bool(draft.references) and all(
+            len(each.strip()) == 1 for each in draft.references)
         for name, value in row.items():
             known = column(name)
-            text = "" if known in _PARTNERS else max(_texts(value), key=len, default="").strip()
+            text = "" if known in _READ else max(_texts(value), key=len, default="").strip()
             is_mark = (known in _MARKS and isinstance(value, (int, float)) and draft.choice is None
                        and "completion" not in row)
             if not (text or is_mark) or (name not in self._filled and len(self._filled) >= MOST):
                 continue
             self._filled[name] += 1
             read = read or _read(draft)
-            self._unread[name] += is_mark or (_is_long(text) and text not in read)
+            is_read = text in read or (known in REFERENCES and any(each in text for each in draft.references))
+            self._unread[name] += is_mark or (_is_long(text) and not is_read)
+            self._short[name] += is_name and not is_read
 
     def notes(self) -> tuple[str, ...]:
         """A sentence that names those columns of which most texts are long and unread; nothing where there are none."""
-        found = [f'"{printable(name)}"' for name, count in self._unread.items() if 2 * count > self._filled[name]]
+        short = [name for name, count in self._short.items() if 2 * count > self._filled[name]]
+        unread = {name for name, count in self._unread.items() if 2 * count > self._filled[name]}
+        unread.update(short if len(short) > 1 else ())
+        found = [f'"{printable(name)}"' for name in self._filled if name in unread]
         if not found:
             return ()
         more = f" and {len(found) - NAMED:,} more" if len(found) > NAMED else ""

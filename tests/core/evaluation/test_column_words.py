@@ -39,6 +39,7 @@ def test_headings_in_many_languages(tmp_path, heading):
 
 def test_each_word_has_one_meaning_and_known_names_are_their_own():
     assert column("Correct Answer") == "correct_answer" and column("answerKey") == "answerkey"
+    assert column("C") == "c" and column("...") == "..." and column("answer_2") == "answer_2"
     assert all(column(name) == name for name in ("question", "answer", "a", "option_b", "label", "choices"))
 
 
@@ -62,6 +63,23 @@ def test_a_first_line_without_known_names_is_told(tmp_path):
                            "columns were taken as question, answer.",)
     found = table(tmp_path, "Q?,x,y,A\nQ2?,x,y,B\n")
     assert len(found.items) == 2 and "question, A, B, answer" in found.notes[0]
+
+
+@pytest.mark.parametrize(("heading", "answer"), [
+    ("प्रश्न,विकल्प A,विकल्प B,विकल्प C,सही विकल्प", "B"), ("प्रश्न,विकल्प 1,विकल्प 2,विकल्प 3,उत्तर", "2"),
+    ("प्रश्न,विकल्प (१),विकल्प (२),विकल्प (३),उत्तर", "2"), ("Frage,Antwort A,Antwort B,Antwort C,Antwort", "b"),
+    ("Question,a),b),c),Ans.", "b"), ("Q. No,Question,Option (A),Option (B),Option (C),Correct Option", "Option B"),
+    ("வினா,விருப்பம் 1,விருப்பம் 2,விருப்பம் 3,விடை", "2"),
+])
+def test_columns_of_choices_may_be_named_so(tmp_path, heading, answer):
+    rows = "".join(f"{'7,' * heading.startswith('Q. No')}Q?,x,y,z,{each}\n" for each in (answer, "z"))
+    found = table(tmp_path, f"{heading}\n{rows}")
+    assert [(item.choices, item.answer) for item in found.items] == [(("x", "y", "z"), 1), (("x", "y", "z"), 2)]
+
+
+def test_choices_under_unknown_names_are_told(tmp_path):
+    found = table(tmp_path, "question,one,two,three,topic,answer\nQ?,x,y,z,t,A\nQ2?,x,y,z,t,B\n")
+    assert found.notes == ('Nothing was made of the columns "one", "two", "three".',)
 
 
 @pytest.mark.parametrize(("cells", "problem"), [
@@ -93,7 +111,7 @@ LONG = "A passage of which nobody must say that it was used, since it was not."
 
 @pytest.mark.parametrize("extra", [
     {"hint": LONG}, {"facts": {"titles": ["a"], "sentences": [[LONG]]}}, {"hint": json.dumps(["a", LONG])},
-    {"context": {"contexts": [LONG]}},
+    {"context": {"contexts": [LONG]}}, {"contexts": [LONG]},
 ])
 def test_long_texts_that_are_not_used_are_told(tmp_path, extra):
     name = next(iter(extra))
@@ -103,9 +121,11 @@ def test_long_texts_that_are_not_used_are_told(tmp_path, extra):
 
 
 def test_long_texts_that_are_used_are_not_told(tmp_path):
-    for row in ({"context": LONG}, {"input": LONG}, {"system": LONG}, {"choices": [LONG, "x"], "answer": "A"},
+    for row in ({"context": LONG}, {"input": LONG}, {"system": LONG}, {"system_prompt": LONG},
+                {"context": [LONG, "x"]}, {"choices": [LONG, "x"], "answer": "A"},
                 {"question": LONG}, {"answer": LONG}, {"answer": [LONG, LONG + "!"]}):
         assert lines(tmp_path, {"question": "Q?", "answer": "A.", **row}).notes == ()
+    assert lines(tmp_path, {"question": "Q?", "correct answers": f"{LONG}; {LONG}!", "subject": LONG}).notes == ()
     turns = [{"role": "user", "content": LONG}, {"role": "assistant", "content": LONG + "!"}]
     assert lines(tmp_path, {"messages": turns}).notes == ()
 
