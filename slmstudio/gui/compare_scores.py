@@ -68,6 +68,10 @@ class ComparedScores(QWidget):
             "The runs' answers to the same rows beside each other, the largest gain first."), "small")
         self.rows.setObjectName("compare_rows")
         self.rows.clicked.connect(self._show_rows)
+        self._lay_out()
+        self._show_state()
+
+    def _lay_out(self) -> None:
         head = QHBoxLayout()
         head.setSpacing(theme.SPACE_S)
         head.addWidget(self.verdicts, 1)
@@ -80,7 +84,6 @@ class ComparedScores(QWidget):
         column.addLayout(head)
         column.addWidget(self.remarks)
         column.addWidget(self.table, 1)
-        self._show_state()
 
     def show_runs(self, runs: list[RunFacts]) -> None:
         """Show the scores of these runs; what the paired test said stays where its evaluations are the same."""
