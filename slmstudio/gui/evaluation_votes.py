@@ -169,7 +169,8 @@ class VoteDialog(QDialog):
         ballot = self._left[0]
         self.question.setHtml(rows_diff.escaped(question(ballot.row)))
         for pane, model in zip(self.sides, ballot.shown, strict=True):
-            pane.text.setHtml(rows_diff.escaped(ballot.row.answers[model]))
+            answer = ballot.row.answers[model]
+            pane.text.setHtml(rows_diff.escaped(answer) if answer.strip() else f"<i>{self.tr('An empty answer.')}</i>")
 
     def vote(self, what: str) -> None:
         """Keep a vote and go on: "left", "right", "neither" or "skip"."""

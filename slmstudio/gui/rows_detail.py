@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
@@ -31,7 +32,7 @@ class _Marked:
 
 
 class RowDetail(QWidget):
-    """The row at the right of the list.
+    """The row at the right of the list. What is written for a reference and not kept yet comes again with its row.
 
     Signals:
         correct_wanted(Row, test: bool): a row shall be made of it, for training or for a test set.
@@ -51,6 +52,9 @@ class RowDetail(QWidget):
         self._models = ("base", "tuned")
         self._marking: Task | None = None
         self._busy = False
+        self._tagged: tuple[int, str, str] | None = None
+        self._evaluation = Path()
+        self._drafts: dict[tuple[Path, int], str] = {}
         self.question = QTextBrowser()
         self.question.setObjectName("row_question")
         self.question.setProperty("bare", True)
@@ -59,8 +63,8 @@ class RowDetail(QWidget):
         self.question.document().documentLayout().documentSizeChanged.connect(self._fit_question)
         self.first, self.second = TextPane("row_first"), TextPane("row_second")
         self.reference = ReferencePane("row_reference")
-        self.reference.references_wanted.connect(lambda written: self._row and self.references_wanted.emit(
-            self._row, written))
+        self.reference.references_wanted.connect(self._want_references)
+        self.reference.left.connect(self._forget_draft)
         self.legend = text_label(self.tr("Marked in an answer: words that the reference has not. Marked in the "
                                          "reference: words that the second answer lacks."), "small", wrap=True)
         self.place = ElidedLabel("", "section")
@@ -120,6 +124,11 @@ class RowDetail(QWidget):
         column.addWidget(self.legend)
         column.addWidget(self.foot)
 
+    def begin(self, evaluation: Path) -> None:
+        """Show rows of another evaluation from now on."""
+        self.show_row(None, "", "")
+        self._evaluation = evaluation
+
     def set_narrow(self, on: bool) -> None:
         """Leave room for the panel below: it shows the question itself."""
         for widget in (self.question, self.legend, self.foot):
@@ -128,6 +137,7 @@ class RowDetail(QWidget):
     def set_busy(self, busy: bool) -> None:
         """Take nothing while a change is at work, whichever row is shown meanwhile: it would be lost."""
         self._busy = busy
+        self._tagged = self._tagged if busy else None
         self._show_state()
 
     def _show_state(self) -> None:
@@ -137,6 +147,7 @@ class RowDetail(QWidget):
 
     def show_row(self, row: Row | None, first: str, second: str) -> None:
         """Show a row with the answers of two models; None empties the view."""
+        self._keep_draft()
         self._row, self._models = row, (first, second)
         self._show_state()
         self.reference.end()
@@ -160,7 +171,37 @@ class RowDetail(QWidget):
                                  self.tr("Reference"), "", "")
         self.reference.set_references(row.references, why_not=self.tr(
             "The right answer is one of the choices: change it in the file.") if row.kind == "choice" else "")
+        self.go_on()
         self._mark()
+
+    # -- what is written and not kept ------------------------------------------------------------------------
+
+    def unfinished(self) -> set[int]:
+        """The ids of the other rows of this evaluation for which something is written."""
+        return {item for evaluation, item in self._drafts if evaluation == self._evaluation
+                and not (self._row is not None and item == self._row.id)}
+
+    def go_on(self) -> None:
+        """Show what was written for the row and not kept, as when it could not be."""
+        key = (self._evaluation, self._row.id if self._row is not None else -1)
+        if key in self._drafts and not self.reference.go_on(self._drafts[key]):
+            del self._drafts[key]
+
+    def _keep_draft(self) -> None:
+        draft = self.reference.draft()
+        if self._row is not None and draft is not None:
+            self._drafts[self._evaluation, self._row.id] = draft
+        elif self.reference.is_edited():
+            self._forget_draft()
+
+    def _forget_draft(self) -> None:
+        if self._row is not None:
+            self._drafts.pop((self._evaluation, self._row.id), None)
+
+    def _want_references(self, written: list[str]) -> None:
+        if self._row is not None:
+            self._keep_draft()  # it may be refused
+            self.references_wanted.emit(self._row, written)
 
     def _fit_question(self) -> None:
         """As high as its text, up to the limit."""
@@ -193,12 +234,17 @@ class RowDetail(QWidget):
             return
         for pane, model, text in ((self.first, self._models[0], texts.first),
                                   (self.second, self._models[1], texts.second)):
-            pane.text.setHtml(text or f"<i>{rows_diff.escaped(row.skipped.get(model) or self.tr('No answer.'))}</i>")
+            none = row.skipped.get(model) or (self.tr("An empty answer.") if model in row.answers else
+                                              self.tr("No answer."))
+            pane.text.setHtml(text or f"<i>{rows_diff.escaped(none)}</i>")
         self.reference.text.setHtml(texts.reference or f"<i>{rows_diff.escaped(self.tr('None.'))}</i>")
 
     def _tag(self) -> None:
         row, category, language = self._row, self.category.text().strip(), self.language.text().strip()
-        if row is not None and (category, language) != (row.category or "", row.language or ""):
+        if row is None or (category, language) == (row.category or "", row.language or ""):
+            return
+        if self._tagged != (row.id, category, language):  # Enter asks for it, and then the field that loses the focus
+            self._tagged = (row.id, category, language)
             self.tags_wanted.emit(row, category, language)
 
 

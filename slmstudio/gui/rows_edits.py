@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
+from slmstudio.core.errors import UserError
 from slmstudio.gui.tasks import Task, run_task
 
 if TYPE_CHECKING:
-    from slmstudio.core.errors import UserError
     from slmstudio.core.evaluation.item_edits import ItemEdit
     from slmstudio.core.evaluation.scoring import Row
 
@@ -19,14 +20,31 @@ MOST = 30
 """Changes that can be undone; each keeps the test file as it was."""
 
 
+@dataclass(frozen=True)
+class _Change:
+    """
+    Attributes:
+        folder: of the evaluation.
+        where: the row and the evaluation, in words.
+        said: makes a sentence of what `work` returns.
+        row: id of the row to look at then; -1 for none.
+    """
+
+    folder: Path
+    where: str
+    work: Callable[[], Any]
+    said: Callable[[Any], str]
+    row: int
+
+
 class RowEdits(QObject):
-    """Makes one change at a time, off the UI thread.
+    """Makes one change at a time, off the UI thread; the next one waits.
 
     Signals:
         busy(bool): a change is being made, or is done.
         done(str, int): what was done, in a sentence, and the id of the row to look at; -1 for none.
         done_elsewhere: another evaluation was opened meanwhile; it was done in the one before.
-        failed(Exception): it could not be done; nothing was changed.
+        failed(Exception): it could not be done; nothing was changed. Names the row if another evaluation is open now.
     """
 
     busy = Signal(bool)
@@ -36,16 +54,27 @@ class RowEdits(QObject):
 
     def __init__(self, parent: QObject | None = None):
         super().__init__(parent)
-        self._folder = Path()
+        self._folder, self._name = Path(), ""
         self._made: list[ItemEdit] = []
+        self._waiting: list[_Change] = []
+        self._held = False
         self._task: Task | None = None
 
-    def begin(self, folder: Path) -> None:
-        """Change the rows of another evaluation from now on."""
-        self._folder, self._made = folder, []
+    def begin(self, folder: Path, name: str) -> None:
+        """Change the rows of another evaluation from now on.
+
+        Args:
+            name: what a person calls it, as in "tests.jsonl (helpdesk, today 15:31)".
+        """
+        self._folder, self._name, self._made = folder, name, []
+
+    def hold(self, on: bool) -> None:
+        """Let changes wait: the rows are being read, and must not be half old and half new."""
+        self._held = on
+        self._next()
 
     def can_undo(self) -> bool:
-        return bool(self._made) and self._task is None
+        return bool(self._made) and self._task is None and not self._waiting
 
     def set_tags(self, row: Row, category: str, language: str) -> None:
         from slmstudio.core.evaluation import item_tags
@@ -58,21 +87,21 @@ class RowEdits(QObject):
             return self.tr("Kept in the evaluation and in the test file.") if in_file else self.tr(
                 "Kept in the evaluation; the test file stays as it is.")
 
-        self._run(lambda: item_tags.set_tags(folder, row.id, category, language), said, row.id)
+        self._run(row.id, row.line, lambda: item_tags.set_tags(folder, row.id, category, language), said)
 
     def set_references(self, row: Row, references: list[str]) -> None:
         from slmstudio.core.evaluation import item_edits
 
         folder = self._folder
-        self._run(lambda: item_edits.set_references(folder, row.id, references), lambda edit: self._keep(edit, self.tr(
-            "Reference corrected, here and in the test file.")), row.id)
+        self._run(row.id, row.line, lambda: item_edits.set_references(folder, row.id, references),
+                  lambda edit: self._keep(edit, self.tr("Reference corrected, here and in the test file.")))
 
     def remove(self, row: Row) -> None:
         from slmstudio.core.evaluation import item_edits
 
         folder = self._folder
-        self._run(lambda: item_edits.remove(folder, row.id), lambda edit: self._keep(edit, self.tr(
-            "Row removed, here and from the test file.")), -1)
+        self._run(row.id, row.line, lambda: item_edits.remove(folder, row.id),
+                  lambda edit: self._keep(edit, self.tr("Row removed, here and from the test file.")), gone=True)
 
     def undo(self) -> None:
         """Take the last change back."""
@@ -80,8 +109,8 @@ class RowEdits(QObject):
 
         if self.can_undo():
             edit = self._made[-1]
-            self._run(lambda: item_edits.undo(edit), lambda unscored: self._taken_back(edit, unscored),
-                      edit.item)
+            self._run(edit.item, edit.row[1].get("line"), lambda: item_edits.undo(edit),
+                      lambda unscored: self._taken_back(edit, unscored))
 
     def _keep(self, edit: ItemEdit, said: str) -> str:
         self._made = [*self._made, edit][-MOST:]
@@ -95,24 +124,36 @@ class RowEdits(QObject):
         return said if unscored is None else " ".join((
             said, self.tr("The scores are still those from before:"), str(unscored)))
 
-    def _run(self, work: Callable[[], Any], said: Callable[[Any], str], row: int) -> None:
-        if self._task is not None:
+    def _run(self, row: int, line: int | None, work: Callable[[], Any], said: Callable[[Any], str], *,
+             gone: bool = False) -> None:
+        place = self.tr("line {number}") if line else self.tr("question {number}")
+        where = self.tr("{place} of {test}").format(place=place.format(number=f"{line or row + 1:,}"), test=self._name)
+        self._waiting.append(_Change(self._folder, where, work, said, -1 if gone else row))
+        self._next()
+
+    def _next(self) -> None:
+        if self._task is not None or self._held or not self._waiting:
             return
-        folder = self._folder
-
-        def ended(made: Any) -> None:
-            self._task = None
-            sentence = said(made) if folder == self._folder else None
-            self.busy.emit(False)
-            if sentence is None:
-                self.done_elsewhere.emit()  # there is no Undo of what is not seen
-            else:
-                self.done.emit(sentence, row)
-
-        self._task = run_task(self, lambda task: work(), ended, self._failed)
+        change = self._waiting.pop(0)
+        self._task = run_task(self, lambda task: change.work(), lambda made: self._ended(change, made),
+                              lambda error: self._failed(change, error))
         self.busy.emit(True)
 
-    def _failed(self, error: Exception) -> None:
+    def _ended(self, change: _Change, made: Any) -> None:
+        self._task = None
+        sentence = change.said(made) if change.folder == self._folder else None
+        self.busy.emit(False)
+        if sentence is None:
+            self.done_elsewhere.emit()  # there is no Undo of what is not seen
+        else:
+            self.done.emit(sentence, change.row)
+        self._next()
+
+    def _failed(self, change: _Change, error: Exception) -> None:
         self._task = None
         self.busy.emit(False)
+        if change.folder != self._folder and isinstance(error, UserError):
+            error = UserError(self.tr("{what} It is {where}.").format(what=error.what, where=change.where), error.why,
+                              error.remedy, error.problems)
         self.failed.emit(error)
+        self._next()

@@ -53,10 +53,18 @@ class RowsFilters(QWidget):
             if isinstance(widget, QComboBox):
                 widget.activated.connect(lambda: self.changed.emit())
 
-    def begin(self, names: list[str], order: str) -> None:
-        """Offer the answers of these models; the first two stand beside each other."""
+    def begin(self, names: list[str], order: str, *, again: bool = False) -> None:
+        """Offer the answers of these models; the first two stand beside each other.
+
+        Args:
+            again: they are of the same evaluation as before: its category and language stay chosen.
+        """
         self.order.setCurrentIndex(ORDERS.index(order))
         self.search.clear()
+        self._wait.stop()  # whoever begins asks for the rows
+        if not again:
+            self.category.clear()
+            self.language.clear()
         for choice, name in ((self.first, names[0]), (self.second, names[min(1, len(names) - 1)])):
             choice.clear()
             for each in names:

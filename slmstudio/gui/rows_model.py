@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QAbstractTableModel, QCoreApplication, QModelIndex, QPersistentModelIndex, QRect, Qt
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
+from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.metrics import METRICS, main_metric
 from slmstudio.gui import table_cells, theme
 from slmstudio.gui.evaluation_words import figure, metric_label, model_label
 from slmstudio.gui.results_filter import folded
+from slmstudio.gui.tasks import Task
 from slmstudio.gui.widgets import plain_tip
 
 if TYPE_CHECKING:
@@ -53,6 +56,31 @@ class View:
     category: str | None = None
     language: str | None = None
     text: str = ""
+
+
+@dataclass(frozen=True)
+class ReadRows:
+    rows: list[Row]
+    categories: list[str]
+    languages: list[str]
+
+
+def read_answers(folder: Path, known: list[Row], task: Task) -> ReadRows:
+    """The rows of an evaluation with their scores; those that are `known` are not scored again where nothing has
+    changed.
+
+    Raises:
+        UserError: they cannot be read, or the task was cancelled.
+    """
+    from slmstudio.core.evaluation.answer_rows import read_rows
+
+    def tell(done: int, total: int) -> None:
+        if task.cancelled():
+            raise UserError("Reading the answers was cancelled.")
+        task.progress(done, total)
+
+    rows = read_rows(folder).scored(tell, known)
+    return ReadRows(rows, sorted({row.category or "" for row in rows}), sorted({row.language or "" for row in rows}))
 
 
 def question(row: Row) -> str:

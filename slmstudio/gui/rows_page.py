@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
-from slmstudio.core.errors import UserError
 from slmstudio.gui import theme
 from slmstudio.gui.correct_panel import Answered, CorrectPanel
-from slmstudio.gui.evaluation_jobs import Evaluation, read_evaluation
+from slmstudio.gui.evaluation_jobs import Evaluation, objects, read_evaluation
+from slmstudio.gui.evaluation_tables import test_name
 from slmstudio.gui.evaluation_votes import VoteDialog
 from slmstudio.gui.results_save import choose_file, csv_kinds, write_csv
 from slmstudio.gui.rows_detail import RowDetail
 from slmstudio.gui.rows_edits import RowEdits
 from slmstudio.gui.rows_filters import RowsFilters
-from slmstudio.gui.rows_model import GAINS, RowsTable, View, arrange, rows_as_table
+from slmstudio.gui.rows_foot import RowsFoot
+from slmstudio.gui.rows_model import GAINS, ReadRows, RowsTable, View, arrange, read_answers, rows_as_table
+from slmstudio.gui.run_words import when
 from slmstudio.gui.session import Session
 from slmstudio.gui.tasks import Task, run_task
 from slmstudio.gui.widgets import (
@@ -29,8 +30,6 @@ from slmstudio.gui.widgets import (
     IconButton,
     ProgressStrip,
     SecondaryButton,
-    counted,
-    text_label,
 )
 from slmstudio.gui.widgets.keys import add_key
 
@@ -39,13 +38,6 @@ if TYPE_CHECKING:
 
 LIST_WIDTH = 520
 WORKING, EMPTY, ROWS = range(3)
-
-
-@dataclass(frozen=True)
-class _Read:
-    rows: list[Row]
-    categories: list[str]
-    languages: list[str]
 
 
 class RowsPage(Card):
@@ -67,16 +59,16 @@ class RowsPage(Card):
         self._evaluation: Evaluation | None = None
         self._rows: list[Row] = []
         self._task: Task | None = None
+        self._reading = self._opening = False
         self._keep_row: int | None = None
         self._said = ""
         self.banner = ErrorBanner()
         self.banner.setObjectName("rows_banner")
         self.table, self.detail, self.correct = RowsTable(), RowDetail(), CorrectPanel(session)
-        self.filters, self.edits = RowsFilters(), RowEdits(self)
+        self.filters, self.edits, self.foot = RowsFilters(), RowEdits(self), RowsFoot()
         self.strip = ProgressStrip()
         self.strip.cancelled.connect(self.close_page)
-        self.count = text_label("", "small")
-        self.count.setObjectName("rows_count")
+        self.count, self.undo = self.foot.count, self.foot.undo
         self._make_buttons()
         self._lay_out()
         self._connect()
@@ -92,9 +84,6 @@ class RowsPage(Card):
         self.vote.setToolTip(self.tr("Say of some rows which answer is better, without seeing whose it is."))
         self.vote.setObjectName("rows_vote")
         self.vote.clicked.connect(self._vote)
-        self.undo = SecondaryButton(self.tr("Undo"), self.tr("Take the last change of a row back (Ctrl+Z)"), "small")
-        self.undo.setObjectName("rows_undo")
-        self.undo.hide()
 
     def _lay_out(self) -> None:
         self.header.insertWidget(0, self.back)
@@ -103,10 +92,7 @@ class RowsPage(Card):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_XS)
         column.addWidget(self.table, 1)
-        below = QHBoxLayout()
-        below.addWidget(self.count, 1)
-        below.addWidget(self.undo)
-        column.addLayout(below)
+        column.addWidget(self.foot)
         halves = QSplitter()
         halves.setChildrenCollapsible(False)
         halves.setHandleWidth(theme.SPACE_M)
@@ -132,18 +118,21 @@ class RowsPage(Card):
 
     def _connect(self) -> None:
         self.back.clicked.connect(self.close_page)
-        add_key(self, "Escape", self.close_page, inside=True)
+        add_key(self, "Escape", self._escape, inside=True)
         add_key(self, "Ctrl+F", self.filters.search.setFocus, inside=True)
         self.filters.changed.connect(self.apply)
         self.table.selectionModel().currentRowChanged.connect(lambda: self._show_row())
         self.detail.correct_wanted.connect(self._make_row)
+        for asked in (self.detail.tags_wanted, self.detail.references_wanted, self.detail.remove_wanted,
+                      self.undo.clicked):
+            asked.connect(self.banner.clear)
         self.detail.tags_wanted.connect(self.edits.set_tags)
         self.detail.references_wanted.connect(self.edits.set_references)
         self.detail.remove_wanted.connect(self.edits.remove)
         self.edits.busy.connect(self._show_busy)
         self.edits.done.connect(self._edited)
         self.edits.done_elsewhere.connect(self.changed)
-        self.edits.failed.connect(self.banner.show_error)
+        self.edits.failed.connect(self._not_edited)
         self.undo.clicked.connect(self.edits.undo)
         add_key(self, QKeySequence.StandardKey.Undo, self.edits.undo, inside=True)
         add_key(self, "F2", self.detail.reference.begin, inside=True)
@@ -159,10 +148,15 @@ class RowsPage(Card):
         self.banner.clear()
         self.correct.hide()
         self.detail.set_narrow(False)
-        self.filters.begin([str(model.get("name")) for model in evaluation.request["models"]], order)
-        self._evaluation, self._keep_row, self._rows = evaluation, None, []
-        self.edits.begin(evaluation.folder)
+        again = self._evaluation is not None and self._evaluation.folder == evaluation.folder
+        self.filters.begin([str(model.get("name")) for model in objects(evaluation.request["models"])], order,
+                           again=again)
+        self._evaluation, self._keep_row, self._rows, self._said = evaluation, None, [], ""
+        self.detail.begin(evaluation.folder)
+        self.edits.begin(evaluation.folder, self.tr("{test} ({run}, {time})").format(
+            test=test_name(evaluation), run=run, time=when(evaluation.created)))
         self.undo.hide()
+        self._opening = True
         self._read()
 
     def _read(self) -> None:
@@ -170,10 +164,12 @@ class RowsPage(Card):
         if evaluation is None:
             return
         self._stop()
+        self._reading = True
+        self.edits.hold(True)
         self._pages.setCurrentIndex(WORKING)
         self.strip.start(self.tr("Reading the answers"))
-        known = self._rows
-        self._task = run_task(self, lambda task: _read(evaluation.folder, known, task), self._show, self._not_read,
+        folder, known = evaluation.folder, self._rows
+        self._task = run_task(self, lambda task: read_answers(folder, known, task), self._show, self._not_read,
                               self.strip.set_progress)
 
     def _stop(self) -> None:
@@ -181,15 +177,24 @@ class RowsPage(Card):
             self._task.cancel()
             self._task = None
 
+    def _read_ended(self) -> None:
+        self._reading = False
+        self.edits.hold(False)
+
+    def _escape(self) -> None:
+        """Out of what the person is in: a reference that is being written, the panel below, or the page."""
+        if self.detail.reference.has_focus():
+            self.detail.reference.leave()
+        else:
+            self.close_page()
+
     def close_page(self) -> None:
         """Back to the runs; rows are let go of, for there may be many."""
         if self.correct.isVisible():
             self.correct.close_panel()
             return
-        if self.detail.reference.is_edited():
-            self.detail.reference.end()
-            return
         self._stop()
+        self._read_ended()
         self._rows = []
         self.table.rows.show_rows((), [], self.filters.view())
         self.detail.show_row(None, "", "")
@@ -197,21 +202,29 @@ class RowsPage(Card):
 
     def _not_read(self, error: Exception) -> None:
         self._task = None
+        self._read_ended()
         self._pages.setCurrentIndex(EMPTY)
         self._empty.title.setText(self.tr("No answers to show"))
         self._empty.text.setText(self.tr("See above for the reason. The other evaluations can be chosen in Results."))
         self.banner.show_error(error)
 
-    def _show(self, read: _Read) -> None:
+    def _show(self, read: ReadRows) -> None:
         self._rows = read.rows
+        self._reading = False
         self.filters.offer(read.categories, read.languages)
         self.apply()
+        self._read_ended()
 
     # -- filter and order ------------------------------------------------------------------------------------
 
     def apply(self) -> None:
         """Show the rows that the fields ask for, in their order; with many rows this takes a moment."""
+        if self._reading:
+            return  # what is asked for then is shown when they are read
         self._stop()
+        row = self.current()
+        if row is not None and self.detail.reference.is_edited() and self._keep_row is None:
+            self._keep_row = row.id  # the person is at work on it
         rows, view = self._rows, self.filters.view()
         self._task = run_task(self, lambda task: arrange(rows, view, task.cancelled),
                               lambda shown: self._show_arranged(rows, shown, view), self._not_read)
@@ -222,15 +235,16 @@ class RowsPage(Card):
         self._keep_row = None
         self.table.rows.show_rows(rows, shown, view)
         self.vote.setEnabled(view.first != view.second)
-        text = counted(len(shown), self.tr("1 row"), self.tr("{count} rows")) if len(shown) == len(rows) else self.tr(
-            "{shown} of {all} rows").format(shown=f"{len(shown):,}", all=f"{len(rows):,}")
-        self.count.setText(" · ".join(filter(None, (text, self._said))))
+        self.foot.show_count(len(shown), len(rows), self._said)
         self._said = ""
         self._empty.title.setText(self.tr("No row is like this"))
         self._pages.setCurrentIndex(ROWS if shown else EMPTY)
         if shown:
             place = next((at for at, index in enumerate(shown) if rows[index].id == kept), 0)
             self.table.selectRow(place)
+            if self._opening and not self.filters.search.hasFocus():
+                self.table.setFocus()  # so that the arrows go through the rows at once
+            self._opening = False
         self._show_row()
 
     def current(self) -> Row | None:
@@ -241,6 +255,11 @@ class RowsPage(Card):
     def _show_row(self) -> None:
         view = self.table.rows.view
         self.detail.show_row(self.current(), view.first, view.second)
+        self._show_begun()
+
+    def _show_begun(self) -> None:
+        begun = self.detail.unfinished()
+        self.foot.show_begun([row.line or row.id + 1 for row in self._rows if row.id in begun] if begun else [])
 
     # -- doing -----------------------------------------------------------------------------------------------
 
@@ -249,7 +268,7 @@ class RowsPage(Card):
         if self._evaluation is None:
             return
         view = self.table.rows.view
-        models = [Path(model["gguf"]) for model in self._evaluation.request["models"]
+        models = [Path(model["gguf"]) for model in objects(self._evaluation.request["models"])
                   if model.get("name") == view.second and model.get("gguf")]
         messages = tuple({"role": m["role"], "content": m["content"]} for m in row.messages)
         self.detail.set_narrow(True)
@@ -265,9 +284,13 @@ class RowsPage(Card):
         for widget in (self.table, self.filters):
             widget.setEnabled(not busy)
         self.undo.setVisible(self.edits.can_undo())
-        if busy:
-            self.banner.clear()
-            self.count.setText(self.tr("Changing the row …"))
+        self.foot.show_at_work(busy)
+
+    def _not_edited(self, error: Exception) -> None:
+        """Say why; what was written stays there."""
+        self.banner.show_error(error)
+        self.detail.go_on()
+        self._show_begun()
 
     def _edited(self, said: str, row: int) -> None:
         """Read the evaluation again, and look at the row that was changed, or at that in the place of a removed one."""
@@ -301,16 +324,3 @@ class RowsPage(Card):
         names = self.filters.names()
         run_task(self, lambda task: write_csv(path, rows_as_table([rows[index] for index in shown], names)),
                  lambda _: None, self.banner.show_error)
-
-
-def _read(folder: Path, known: list[Row], task: Task) -> _Read:
-    from slmstudio.core.evaluation.answer_rows import read_rows
-
-    def tell(done: int, total: int) -> None:
-        if task.cancelled():
-            raise UserError("Reading the answers was cancelled.")
-        task.progress(done, total)
-
-    rows = read_rows(folder).scored(tell, known)
-    return _Read(rows, sorted({row.category or "" for row in rows}), sorted({row.language or "" for row in rows}))
-

@@ -56,16 +56,18 @@ class ReferencePane(TextPane):
 
     Signals:
         references_wanted(list[str]): the person wrote others.
+        left: the person leaves them as they were.
     """
 
     references_wanted = Signal(list)
+    left = Signal()
 
     def __init__(self, name: str):
         super().__init__(name)
         self._references: tuple[str, ...] = ()
         self.edit = IconButton("edit", self.tr("Correct the reference (F2)"))
         self.edit.setObjectName("reference_edit")
-        self.edit.clicked.connect(self.begin)
+        self.edit.clicked.connect(lambda: self.begin())
         self.edit.setFixedHeight(self.chip.sizeHint().height())  # so that the three texts begin at the same height
         self.head.addWidget(self.edit)
         self.editor = QPlainTextEdit()
@@ -79,9 +81,9 @@ class ReferencePane(TextPane):
             "Write it into the test file and into this evaluation, and score the row again. (Ctrl+Enter)"))
         self.keep.setObjectName("reference_keep")
         self.keep.clicked.connect(self._keep)
-        leave = SecondaryButton(self.tr("Cancel"), self.tr("Leave the reference as it was. (Esc)"))
+        self._leave = leave = SecondaryButton(self.tr("Cancel"), self.tr("Leave the reference as it was. (Esc)"))
         leave.setObjectName("reference_leave")
-        leave.clicked.connect(self.end)
+        leave.clicked.connect(self.leave)
         self._field = QWidget()
         field = QVBoxLayout(self._field)
         field.setContentsMargins(0, 0, 0, 0)
@@ -107,14 +109,39 @@ class ReferencePane(TextPane):
 
     def begin(self) -> None:
         """Make a field of the text."""
-        if not self.edit.isEnabled():
-            return
-        self.editor.setPlainText(BETWEEN.join(self._references))
-        self.text.hide()
-        self.edit.hide()
-        self._field.show()
-        self._show_state()
-        self.editor.setFocus()
+        if not self.is_edited():
+            self._open(BETWEEN.join(self._references))
+        if self.is_edited():
+            self.editor.setFocus()
+
+    def go_on(self, draft: str) -> bool:
+        """Make a field of the text with what was written there before; the focus stays where it is.
+
+        Returns:
+            whether there is anything left to do: the references may say so by now.
+        """
+        if _parts(draft) == self._parts():
+            return False
+        self._open(draft)
+        return True
+
+    def draft(self) -> str | None:
+        """What is written and not kept; None where nothing is different."""
+        text = self.editor.toPlainText()
+        return text if self.is_edited() and _parts(text) != self._parts() else None
+
+    def _open(self, text: str) -> None:
+        if self.edit.isEnabled():
+            self.editor.setPlainText(text)
+            self.text.hide()
+            self.edit.hide()
+            self._field.show()
+            self._show_state()
+
+    def leave(self) -> None:
+        """Leave the references as they were."""
+        self.end()
+        self.left.emit()
 
     def end(self) -> None:
         """Make a text of the field."""
@@ -125,14 +152,23 @@ class ReferencePane(TextPane):
     def is_edited(self) -> bool:
         return not self._field.isHidden()
 
-    def _written(self) -> list[str]:
-        return [part.strip() for part in _BETWEEN.split(self.editor.toPlainText()) if part.strip()]
+    def has_focus(self) -> bool:
+        """Whether the person is in the field, or on one of its buttons."""
+        return any(widget.hasFocus() for widget in (self.editor, self._leave, self.keep))
+
+    def _parts(self) -> list[str]:
+        return [each.strip() for each in self._references]
 
     def _show_state(self) -> None:
-        self.keep.setEnabled(bool(self._written()) and self._written() != [each.strip() for each in self._references])
+        written = _parts(self.editor.toPlainText())
+        self.keep.setEnabled(bool(written) and written != self._parts())
 
     def _keep(self) -> None:
         if self.keep.isEnabled():
-            written = self._written()
+            self.references_wanted.emit(_parts(self.editor.toPlainText()))
             self.end()
-            self.references_wanted.emit(written)
+
+
+def _parts(text: str) -> list[str]:
+    """The references that a text in the field stands for."""
+    return [part.strip() for part in _BETWEEN.split(text) if part.strip()]

@@ -229,6 +229,55 @@ def test_votes_are_blind_kept_and_said_on_the_page(qtbot, tab, answers):
     qtbot.waitUntil(lambda: "In your own blind votes tuned is better" in scores.remarks.text(), timeout=60_000)
 
 
+@pytest.fixture
+def dialog(qtbot, tab, answers):
+    """The vote, with its first question."""
+    press(qtbot, tab.rows, "rows_vote")
+    made = tab.rows.findChild(VoteDialog)
+    qtbot.waitUntil(lambda: made.buttons["left"].isEnabled(), timeout=60_000)
+    return made
+
+
+def kept_votes(run) -> list[str]:
+    file = run / "jobs" / "evaluate-1" / "own-votes.jsonl"
+    return [json.loads(line)["winner"] for line in file.read_text("utf-8").splitlines()] if file.exists() else []
+
+
+def test_keys_vote_and_the_space_bar_on_a_button_presses_that(qtbot, dialog, answers):
+    first = dialog._left[0]
+    qtbot.keyClick(dialog.focusWidget(), Qt.Key.Key_Space)
+    assert kept_votes(answers) == ["tie"], "from the start, without a click"
+    for button in (dialog.show_result, dialog.undo):
+        button.setFocus(Qt.FocusReason.TabFocusReason)
+        assert button.hasFocus()
+        for key in (Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_S):
+            qtbot.keyClick(button, key)
+        assert kept_votes(answers) == ["tie"]
+    dialog.show_result.setFocus()
+    qtbot.keyClick(dialog.show_result, Qt.Key.Key_Space)
+    qtbot.waitUntil(lambda: "no difference" in dialog.result.text(), timeout=60_000)
+    assert kept_votes(answers) == ["tie"]
+    dialog.undo.setFocus()
+    for _ in range(2):  # once more than there is to take back
+        qtbot.keyClick(dialog.undo, Qt.Key.Key_Space)
+    assert kept_votes(answers) == ["tie", "none"] and dialog._left[0] == first
+    assert dialog.count.text().startswith("0 votes") and dialog.result.text() == ""
+
+
+def test_the_last_vote_is_taken_back_and_a_question_that_was_skipped_comes_again(qtbot, dialog, answers):
+    first, second, third = dialog._left[:3]
+    for key in (Qt.Key.Key_Left, Qt.Key.Key_S):
+        qtbot.keyClick(dialog.question, key)
+    assert dialog._left[0] == third and len(kept_votes(answers)) == 1
+    for shown in (second, first):
+        qtbot.keyClick(dialog.question, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+        assert dialog._left[0] == shown
+    assert kept_votes(answers)[1:] == ["none"]
+    assert first.row.answers[first.shown[0]].strip() in dialog.sides[0].text.toPlainText()
+    qtbot.mouseClick(dialog.buttons["neither"], Qt.MouseButton.LeftButton)
+    assert kept_votes(answers)[2:] == ["tie"] and dialog._left[0] == second
+
+
 def test_escape_leads_back_to_the_runs(qtbot, tab, answers):
     tab.rows.table.setFocus()
     qtbot.keyClick(tab.rows.table, Qt.Key.Key_Escape)

@@ -6,8 +6,9 @@ import threading
 
 import evaluated_runs
 import pytest
+from PySide6.QtCore import Qt
 
-from slmstudio.core.evaluation import item_edits
+from slmstudio.core.evaluation import answer_rows, item_edits, item_tags
 from slmstudio.gui.evaluation_jobs import read_evaluation
 from slmstudio.gui.rows_page import RowsPage
 
@@ -76,3 +77,148 @@ def test_a_change_that_ends_after_another_evaluation_was_opened_leaves_that_alon
     assert (folders[1] / "items.jsonl").read_bytes() == before, "taken back there"
     page.detail.remove.click()  # a change that has ended hinders no other
     qtbot.waitUntil(page.edits.can_undo, timeout=60_000)
+
+
+# -- what is written and not kept yet --------------------------------------------------------------------------------
+
+
+def begin(page, place: int, text: str) -> int:
+    """Write a reference for a row, and return the row's id."""
+    page.table.selectRow(place)
+    page.detail.reference.begin()
+    page.detail.reference.editor.setPlainText(text)
+    return page.current().id
+
+
+def settled(page) -> bool:
+    return page._task is None and page.edits._task is None and page.detail.isEnabled()
+
+
+def test_a_reference_that_was_begun_is_there_again_with_its_row(qtbot, page, folders):
+    reference = page.detail.reference
+    row = begin(page, 1, "Half a refer")
+    line = page.current().line
+    page.table.selectRow(3)
+    assert not reference.is_edited() and f"not kept: line {line}" in page.count.text()
+    page.table.selectRow(1)
+    assert reference.is_edited() and reference.editor.toPlainText() == "Half a refer"
+    assert "not kept" not in page.count.text(), "it is seen"
+    page.filters.order.setCurrentIndex(4)
+    page.apply()
+    qtbot.waitUntil(lambda: settled(page) and page.table.rows.view.order == "file", timeout=60_000)
+    assert page.current().id == row and reference.is_edited(), "the row is not taken away from the person"
+    page.close_page()
+    for folder in (folders[1], folders[0]):
+        page.open(read_evaluation(folder))
+        qtbot.waitUntil(lambda: settled(page) and page.current() is not None, timeout=60_000)
+        assert not reference.is_edited()
+    page.table.selectRow(next(at for at in range(6) if page.table.rows.row_at(at).id == row))
+    assert reference.is_edited() and reference.editor.toPlainText() == "Half a refer"
+    reference.leave()
+    page.table.selectRow(page.table.currentIndex().row() - 1)
+    page.table.selectRow(page.table.currentIndex().row() + 1)
+    assert not reference.is_edited(), "it was let go of"
+
+
+def test_the_arrows_go_through_the_rows_from_the_start(qtbot, page):
+    assert page.table.hasFocus()
+    qtbot.keyClick(page.table, Qt.Key.Key_Down)
+    assert page.table.currentIndex().row() == 1
+
+
+def test_f2_in_a_field_that_is_open_takes_nothing_away(page):
+    begin(page, 0, "Half a refer")
+    page.detail.reference.begin()
+    assert page.detail.reference.editor.toPlainText() == "Half a refer"
+
+
+def test_a_reference_that_could_not_be_kept_stays_in_its_field(qtbot, page, folders):
+    test = folders[0].parent.parent / "tests.jsonl"
+    before = test.read_bytes()
+    begin(page, 0, "A better one.")
+    test.write_bytes(b'{"instruction": "Something else?", "output": "Yes."}\n' * 6)
+    page.detail.reference.keep.click()
+    qtbot.waitUntil(lambda: page.banner.isVisible() and settled(page), timeout=60_000)
+    reference = page.detail.reference
+    assert reference.is_edited() and reference.editor.toPlainText() == "A better one."
+    test.write_bytes(before)
+    reference.keep.click()
+    qtbot.waitUntil(lambda: page.edits.can_undo() and settled(page), timeout=60_000)
+    assert page.current().references == ["A better one."] and not reference.is_edited()
+    assert page.banner.isHidden() and "not kept" not in page.count.text()
+
+
+def test_a_tag_is_kept_once_and_not_lost_while_something_else_is_taken_back(qtbot, page, held, folders, monkeypatch):
+    asked, set_tags = [], item_tags.set_tags
+    monkeypatch.setattr(item_tags, "set_tags", lambda *given: (asked.append(given[1:3]), set_tags(*given))[1])
+    held.set()
+    page.detail.remove.click()
+    qtbot.waitUntil(lambda: page.edits.can_undo() and settled(page), timeout=60_000)
+    held.clear()
+    row = page.current().id
+    page.undo.click()
+    page.detail.category.setText("law")
+    for _ in range(2):
+        page.detail.category.editingFinished.emit()  # Enter, and the field that is switched off loses the focus
+    held.set()
+    qtbot.waitUntil(lambda: asked == [(row, "law")] and settled(page) and len(page.table.rows.shown) == 6,
+                    timeout=60_000)
+    assert page.current().category == "law" and page.current().id == row
+
+
+# -- while the answers are read --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reading(monkeypatch):
+    """Reading answers waits for this event."""
+    event = threading.Event()
+    monkeypatch.setattr(answer_rows.Rows, "scored", _after(event, answer_rows.Rows.scored))
+    yield event
+    event.set()
+
+
+def test_another_order_and_undo_wait_until_the_answers_are_read(qtbot, page, reading, folders):
+    page.detail.remove.click()
+    qtbot.waitUntil(lambda: page._reading, timeout=60_000)
+    page.filters.order.setCurrentIndex(4)
+    page.filters.changed.emit()
+    page.edits.undo()
+    assert page._reading and page.edits._task is None
+    assert len((folders[0] / "items.jsonl").read_bytes().splitlines()) == 5
+    reading.set()
+    qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == 6, timeout=60_000)
+    assert [row.id for row in page._rows] == page.table.rows.shown == list(range(6))
+
+
+def test_a_search_that_was_left_does_not_end_the_reading_of_the_next_evaluation(qtbot, page, folders):
+    page.filters.search.setText("Pune")
+    page.open(read_evaluation(folders[1]))
+    assert not page.filters._wait.isActive()
+    qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == 6, timeout=60_000)
+
+
+def test_category_and_language_stay_with_their_evaluation(qtbot, page, folders):
+    def open_(folder):
+        page.open(read_evaluation(folder))
+        qtbot.waitUntil(lambda: settled(page) and bool(page.table.rows.shown), timeout=60_000)
+        return page.filters.language.currentData(), len(page.table.rows.shown)
+
+    page.filters.language.setCurrentIndex(page.filters.language.findData("hi"))
+    assert open_(folders[0]) == ("hi", 3), "the same one again"
+    assert open_(folders[1]) == (None, 6)
+    assert open_(folders[0]) == (None, 6)
+
+
+def test_what_failed_after_another_evaluation_was_opened_says_where(qtbot, page, held, folders):
+    page.open(read_evaluation(folders[0]), run="a")
+    qtbot.waitUntil(lambda: settled(page) and page.current() is not None, timeout=60_000)
+    test = folders[0].parent.parent / "tests.jsonl"
+    test.write_bytes(b'{"instruction": "Something else?", "output": "Yes."}\n' * 6)
+    line = page.current().line
+    page.detail.remove.click()
+    page.open(read_evaluation(folders[1]), run="b")
+    held.set()
+    qtbot.waitUntil(lambda: page.banner.isVisible() and settled(page), timeout=60_000)
+    assert f"It is line {line} of tests.jsonl (a, today " in page.banner.error.what
+    assert page.count.text() == "6 rows"
