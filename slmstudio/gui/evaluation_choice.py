@@ -22,6 +22,8 @@ HELD_OUT, FILE, BENCHMARK = range(3)
 MOST_ROWS = 1_000_000
 SUBJECT_ROWS = 10
 """Questions of each subject of a benchmark that are proposed."""
+LETTERS = 12
+"""Of a benchmark's name, that are shown where there is little room."""
 OWN_SHOTS = -1
 """As many examples as the benchmark itself takes."""
 
@@ -86,6 +88,8 @@ class EvaluationChoice(QWidget):
         self.benchmark.setObjectName("evaluation_benchmark")
         self.benchmark.setAccessibleName(self.tr("Benchmark"))
         self.benchmark.setToolTip(self.tr("Which questions are asked."))
+        self.benchmark.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.benchmark.setMinimumContentsLength(LETTERS)
         for name in BENCHMARKS:
             self.benchmark.addItem(benchmark_label(name), name)
         self.benchmark.insertSeparator(self.benchmark.count())
@@ -119,20 +123,21 @@ class EvaluationChoice(QWidget):
     def _lay_out(self) -> None:
         self._file, rows_line = QWidget(), QWidget()
         file, rows = QHBoxLayout(self._file), QHBoxLayout(rows_line)
-        for line, widgets in ((file, (self.benchmark, self.task, self.name, self.download, self.browse)),
+        for line, widgets in ((file, (self.benchmark, self.name, self.download, self.browse)),
                               (rows, (self.limit, self.limit_label, self.shots_label, self.shots))):
             line.setContentsMargins(0, 0, 0, 0)
             line.setSpacing(theme.SPACE_S)
             for widget in widgets:
-                line.addWidget(widget, int(widget in (self.name, self.limit_label)))
+                line.addWidget(widget, int(widget in (self.benchmark, self.name, self.limit_label)))
         grid = QGridLayout()
         grid.setHorizontalSpacing(theme.SPACE_M)
         grid.setVerticalSpacing(theme.SPACE_S)
         grid.setColumnStretch(1, 1)
         top = Qt.AlignmentFlag.AlignTop
-        for row, (name, widget) in enumerate(((self.tr("Test"), self.source), ("", self._file), ("", self.found),
-                                              (self.tr("Models"), self.models), (self.tr("Rows"), rows_line),
-                                              ("", self.judge), ("", self.more), ("", self.fields))):
+        for row, (name, widget) in enumerate(((self.tr("Test"), self.source), ("", self._file), ("", self.task),
+                                              ("", self.found), (self.tr("Models"), self.models),
+                                              (self.tr("Rows"), rows_line), ("", self.judge), ("", self.more),
+                                              ("", self.fields))):
             if name:  # an empty label would keep the height of a line that is hidden
                 grid.addWidget(text_label(name, "small"), row, 0, top if widget is self.models else Qt.AlignmentFlag(0))
             grid.addWidget(widget, row, 1, Qt.AlignmentFlag.AlignLeft if widget is self.more else Qt.AlignmentFlag(0))
@@ -194,6 +199,7 @@ class EvaluationChoice(QWidget):
         self._file.setVisible(self.source.current() != HELD_OUT)
         self.task.setVisible(benchmark and not self.benchmark.currentData())
         self.name.setText(str(path) if path else self._fetched if benchmark else self.tr("no file yet; drop one here"))
+        self.name.setVisible(bool(self.name.text()))
         self.download.setVisible(benchmark and not path and not self._fetched)
         self.download.setEnabled(bool(self.benchmark_name()))
         for widget in (self.benchmark, self.shots, self.shots_label):

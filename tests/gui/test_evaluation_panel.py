@@ -8,7 +8,7 @@ from pathlib import Path
 import evaluated_runs
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication, QMessageBox, QPushButton
+from PySide6.QtWidgets import QApplication, QMessageBox, QPushButton, QScrollArea
 
 from slmstudio.core import files, jobs, paths
 from slmstudio.core.evaluation import benchmark_store, item_tags
@@ -83,6 +83,19 @@ def test_the_held_out_rows_are_proposed_and_followed(qtbot, tab, panel, run, pla
     press(qtbot, tab, "evaluation_go_on")
     qtbot.waitUntil(running.is_running, timeout=5000)
     assert made_job(run).folder == running.job.folder, "it goes on in the same folder"
+
+
+def test_nothing_of_the_panel_is_cut_off(qtbot, tab, panel):
+    """In the smallest window, with each source, and with a benchmark whose name is typed."""
+    area = next(each for each in tab.details.findChildren(QScrollArea) if each.isAncestorOf(panel))
+    panel.choice.judge.wanted.setChecked(True)
+    panel.choice.more.setChecked(True)
+    for source in (FILE, BENCHMARK):
+        panel.choice.source.set_current(source)
+        for place in range(panel.choice.benchmark.count() if source == BENCHMARK else 1):
+            panel.choice.benchmark.setCurrentIndex(place)
+            panel.choice.set_found("Some rows.")
+            assert panel.minimumSizeHint().width() <= area.viewport().width()
 
 
 def test_progress_time_left_pause_and_resume(qtbot, tab, panel, run, play):
