@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PySide6.QtCore import QCoreApplication, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
@@ -12,6 +12,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import same_test
 from slmstudio.core.evaluation.paired import Paired, Side, compare_runs, said, unique
 from slmstudio.gui import theme
+from slmstudio.gui.evaluation_jobs import Evaluation, an_object
 from slmstudio.gui.evaluation_tables import MOST_SENTENCES, main_comparisons, score_figure, sentence
 from slmstudio.gui.evaluation_words import METRICS, benchmark_label, metric_help, metric_label, model_label
 from slmstudio.gui.results_facts import RunFacts
@@ -19,12 +20,9 @@ from slmstudio.gui.results_figures import Figure, FigureTable
 from slmstudio.gui.tasks import Task, run_task
 from slmstudio.gui.widgets import ProgressStrip, SecondaryButton, text_label
 
-if TYPE_CHECKING:
-    from slmstudio.gui.evaluation_jobs import Evaluation
-
 TESTS = ""
 """Stands for a test set where others are named by their benchmark."""
-Shown = dict[str, list["Evaluation | None"]]
+Shown = dict[str, list[Evaluation | None]]
 """By the benchmark, or `TESTS`: of each run the evaluation whose scores are shown."""
 
 
@@ -251,7 +249,7 @@ def _unpaired(name: str, evaluations: Sequence[Evaluation | None]) -> bool:
 
 
 def _asked(evaluation: Evaluation) -> dict[str, Any]:
-    asked = evaluation.request.get("benchmark") or {}
-    test = (evaluation.scores or {}).get("test") or {}
+    asked = an_object(evaluation.request.get("benchmark"))
+    test = an_object((evaluation.scores or {}).get("test"))
     return same_test.benchmark_asked(asked.get("limit"), asked.get("shots"), test.get("path"),
                                      evaluation.request.get("seed"))

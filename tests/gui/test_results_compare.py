@@ -135,3 +135,15 @@ def test_runs_that_were_evaluated_by_different_means_are_not_said_to_be_unevalua
     page = compared(2)
     assert "No two of these runs were tested on the same" in tab.compare.hint.text()
     assert not page.again.isVisible()
+
+
+@pytest.mark.parametrize("damage", [{"test": "x"}, {"test": None}, {"test": {"rows": "many", "sha256": [1]}},
+                                    {"comparisons": 3}, {"created": {}}])
+def test_damaged_scores_are_compared_as_far_as_they_go(qtbot, tab, make_run, compared, damage):
+    evaluated_runs.write(make_run("whole"), count=20)
+    job = evaluated_runs.write(make_run("damaged"), count=20)
+    scores = files.read_json(job.folder / "scores.json")
+    files.write_atomically(job.folder / "scores.json", files.dump_pretty({**scores, **damage}))
+    page = compared(2)
+    qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
+    assert page.table.figures.rows and "The answers are the same." in page.verdicts.text()
