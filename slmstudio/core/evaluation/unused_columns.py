@@ -43,6 +43,8 @@ class UnusedColumns:
             if not (text or is_mark) or (name not in self._filled and len(self._filled) >= MOST):
                 continue
             self._filled[name] += 1
+            if not (is_mark or is_name or _is_long(text)):
+                continue
             read = read or _read(draft)
             is_read = text in read or (known in REFERENCES and any(each in text for each in draft.references))
             self._unread[name] += is_mark or (_is_long(text) and not is_read)

@@ -232,11 +232,13 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, content, name):
 
 JSON = st.recursive(st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
                     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
-                        st.sampled_from(["text", "label", "labels", "A", "role", "content", "stem", "choices"]), inner,
-                        max_size=4), max_leaves=8)
+                        st.sampled_from(["text", "label", "labels", "A", "role", "content", "stem", "choices",
+                                         "correct"]), inner, max_size=4), max_leaves=8)
 COLUMNS = st.sampled_from(["question", "answer", "choices", "A", "B", "C", "label", "answers", "messages", "prompt",
                            "completion", "pattern", "system", "context", "input", "instruction", "output", "kind",
-                           "category", "language", "text", "chosen", "rejected", "options", "answer_idx"])
+                           "category", "language", "text", "chosen", "rejected", "options", "answer_idx", "premise",
+                           "correct_answer", "correct_answers", "distractor1", "distractors", "q", "a", "correct",
+                           "option0", "option1", "option2", "article", "sentence", "उत्तर", "विकल्प 1", "विकल्प 2"])
 
 
 @settings(max_examples=400, deadline=None)
