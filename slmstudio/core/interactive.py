@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from slmstudio.core import files, jobs, llama, paths
+from slmstudio.core import files, jobs, llama, paths, processes
 from slmstudio.core.errors import UserError
 
 CLOSE_SECONDS = 3.0
@@ -47,8 +47,8 @@ class InteractiveWorker:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             with open(self.log, "wb") as log:
                 self._process = subprocess.Popen(
-                    [*jobs.worker_command(), "--interactive", self.kind], stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE, stderr=log, env=jobs.worker_environment(), **session)
+                    [*processes.worker_command(), "--interactive", self.kind], stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE, stderr=log, env=processes.worker_environment(), **session)
         except OSError as error:
             raise UserError(f"The {self.kind} worker could not be started.", f"The system says: {error}.",
                             "Run the set-up again: python3 packaging/bootstrap.py setup") from error

@@ -14,17 +14,15 @@ opened again knows as much as the one that started the job.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, job_advice
+from slmstudio.core import files, formats, job_advice, processes
 from slmstudio.core.errors import UserError
 
 PROTOCOL = formats.KINDS["job"].format
@@ -164,13 +162,13 @@ class Job:
         (self.folder / PROCESS).unlink(missing_ok=True)
         with open(self.folder / LOG, "ab") as log:
             self._process = subprocess.Popen(
-                [*worker_command(), str(self.folder)],
+                [*processes.worker_command(), str(self.folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
-                env=worker_environment(),
-                **detached(),
+                env=processes.worker_environment(),
+                **processes.detached(),
             )
         write_process_file(self.folder, self._process.pid)
 
@@ -182,7 +180,7 @@ class Job:
         # Asking its exit status lets the system forget a child that has ended. Its successor may have another pid.
         if self._process is not None and self._process.poll() is not None and state["pid"] == self._process.pid:
             return False
-        return _is_running(state)
+        return processes.is_running(state)
 
     def send(self, command: str, **arguments: Any) -> None:
         """Append a command; the worker reads it at the next step boundary."""
@@ -246,7 +244,7 @@ class Job:
         import psutil
 
         state = files.read_json(self.folder / PROCESS)
-        if state is None or not _is_running(state):
+        if state is None or not processes.is_running(state):
             return
         with contextlib.suppress(psutil.NoSuchProcess):
             parent = psutil.Process(state["pid"])
@@ -290,16 +288,16 @@ class Job:
     def _died_of_memory(self) -> bool:
         """Whether the last process is gone without an outcome and the kernel has killed for memory since it began."""
         state = files.read_json(self.folder / PROCESS) or {}
-        return (state.get("boot_id") == boot_id() and files.read_json(self.folder / OUTCOME) is None
-                and _oom_kills() > state.get("oom_kills", 0))
+        return (state.get("boot_id") == processes.boot_id() and files.read_json(self.folder / OUTCOME) is None
+                and processes.oom_kills() > state.get("oom_kills", 0))
 
     def _cause_of_death(self) -> UserError:
         state = files.read_json(self.folder / PROCESS) or {}
         code = self._reap()
         remedy = self.advice()
-        if state.get("boot_id") != boot_id():
+        if state.get("boot_id") != processes.boot_id():
             return UserError("The machine was restarted while this ran.", "A power cut or a reboot ended it.", remedy)
-        if _oom_kills() > state.get("oom_kills", 0):
+        if processes.oom_kills() > state.get("oom_kills", 0):
             return UserError(
                 "The system ended the worker because memory ran out.",
                 "More memory was needed than the machine has.",
@@ -346,75 +344,6 @@ def write_process_file(folder: Path, pid: int) -> None:
         created = 0.0
     files.write_atomically(
         folder / PROCESS,
-        files.dump_pretty({"pid": pid, "create_time": created, "boot_id": boot_id(), "oom_kills": _oom_kills()}),
+        files.dump_pretty({"pid": pid, "create_time": created, "boot_id": processes.boot_id(),
+                           "oom_kills": processes.oom_kills()}),
     )
-
-
-def worker_command() -> list[str]:
-    """How a worker is started; `SLMSTUDIO_WORKER` puts another program in its place, as a JSON list."""
-    override = os.environ.get("SLMSTUDIO_WORKER")
-    command: list[str] = json.loads(override) if override else [sys.executable, "-m", "slmstudio.worker"]
-    return command
-
-
-def worker_environment() -> dict[str, str]:
-    """The environment of a worker: offline, silent, and able to find this package from any folder."""
-    package_root = str(Path(__file__).resolve().parent.parent.parent)
-    search = [package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(dict.fromkeys(search)),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONUTF8": "1",
-        # Threads that wait must not spin: on a machine that does other work too, spinning costs most of the speed.
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "GOMP_SPINCOUNT": "0",
-        "KMP_BLOCKTIME": "0",
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "HF_DATASETS_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "DO_NOT_TRACK": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-
-
-def detached() -> dict[str, Any]:
-    """What `Popen` needs so that a process outlives the one that starts it."""
-    if os.name == "nt":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}  # type: ignore[attr-defined]
-    return {"start_new_session": True}
-
-
-def _is_running(state: dict[str, Any]) -> bool:
-    import psutil
-
-    try:
-        process = psutil.Process(state["pid"])
-        same = abs(process.create_time() - state["create_time"]) < 1.0
-        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return False  # a damaged process.json names nobody
-
-
-def boot_id() -> str:
-    """Names this start of the machine: it changes with every boot."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        import psutil
-
-        return str(round(psutil.boot_time() / 60))
-
-
-def _oom_kills() -> int:
-    """How many processes the Linux kernel has killed for want of memory since boot; 0 elsewhere."""
-    try:
-        for line in Path("/proc/vmstat").read_text().splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    except OSError:
-        pass
-    return 0

@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import job_advice, jobs, room
+from slmstudio.core import job_advice, jobs, processes, room
 from slmstudio.core.errors import UserError, from_os_error
 
 KINDS = {
@@ -29,7 +29,7 @@ KINDS = {
 
 
 def main(arguments: list[str]) -> int:
-    os.environ.update({key: value for key, value in jobs.worker_environment().items() if key != "PYTHONPATH"})
+    os.environ.update({key: value for key, value in processes.worker_environment().items() if key != "PYTHONPATH"})
     faulthandler.enable()
     if len(arguments) == 2 and arguments[0] == "--interactive":
         from slmstudio.worker import interactive

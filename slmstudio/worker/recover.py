@@ -10,7 +10,7 @@ from typing import Any
 
 from accelerate.utils.memory import should_reduce_batch_size
 
-from slmstudio.core import files, jobs
+from slmstudio.core import files, jobs, processes
 from slmstudio.core.errors import UserError
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
@@ -83,18 +83,18 @@ def start_anew(job: JobContext) -> None:
     The same command as the first start; on POSIX systems pid and creation time stay, so whoever watches sees one
     living process. Windows has no such thing: a new process is started, and this one waits until it has signed.
     """
-    command = [*jobs.worker_command(), str(job.folder)]
+    command = [*processes.worker_command(), str(job.folder)]
     sys.stdout.flush()
     sys.stderr.flush()
     if os.name != "nt":
-        os.execve(command[0], command, jobs.worker_environment())
+        os.execve(command[0], command, processes.worker_environment())
     hand_over(job, command)
 
 
 def hand_over(job: JobContext, command: list[str]) -> None:
     """Start the successor and wait until process.json names it."""
-    successor = subprocess.Popen(command, cwd=job.folder, env=jobs.worker_environment(), stdin=subprocess.DEVNULL,
-                                 stdout=sys.stdout, stderr=sys.stderr, **jobs.detached())
+    successor = subprocess.Popen(command, cwd=job.folder, env=processes.worker_environment(), stdin=subprocess.DEVNULL,
+                                 stdout=sys.stdout, stderr=sys.stderr, **processes.detached())
     deadline = time.monotonic() + HANDOVER_SECONDS
     while time.monotonic() < deadline and successor.poll() is None:
         if (files.read_json(job.folder / jobs.PROCESS) or {}).get("pid") == successor.pid:

@@ -19,9 +19,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from slmstudio.core import jobs
+from slmstudio.core import processes
 
-os.environ.update({key: value for key, value in jobs.worker_environment().items() if key.startswith(("HF_", "OMP_"))})
+os.environ.update({key: value for key, value in processes.worker_environment().items()
+                   if key.startswith(("HF_", "OMP_"))})
 TARGET = 2.0
 MEMORY = 4 * 2**30
 """What an evaluation's caches take on a machine with 16 GB that are free: a whole batch of long rows."""

@@ -31,7 +31,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from slmstudio.core import jobs
+from slmstudio.core import jobs, processes
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 
@@ -74,7 +74,8 @@ class Trial:
         self._rows.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["slmstudio.worker.train", "slmstudio.worker.__main__"])
-        os.environ.update({key: value for key, value in jobs.worker_environment().items() if key.startswith("HF_")})
+        environment = processes.worker_environment()
+        os.environ.update({key: value for key, value in environment.items() if key.startswith("HF_")})
 
     def new_run(self, where: Path | None = None) -> jobs.Job:
         config = RunConfig(

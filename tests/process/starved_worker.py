@@ -29,8 +29,8 @@ def compute_loss(self, model, inputs, *args, **kwargs):
 
 StudioTrainer.compute_loss = compute_loss
 if os.environ.get("STARVED_HANDOVER"):
-    from slmstudio.core import jobs
+    from slmstudio.core import processes
 
-    recover.start_anew = lambda job: recover.hand_over(job, [*jobs.worker_command(), str(job.folder)])
+    recover.start_anew = lambda job: recover.hand_over(job, [*processes.worker_command(), str(job.folder)])
 if __name__ == "__main__":
     sys.exit(worker.main(sys.argv[1:]))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from slmstudio.core import jobs
+from slmstudio.core import processes
 from slmstudio.core.chat.conversation import Conversation
 from slmstudio.core.model import library
 
@@ -27,7 +27,7 @@ def command(studio_home) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return jobs.worker_environment()
+    return processes.worker_environment()
 
 
 def run(command: list[str], typed: str = "") -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from slmstudio.core import jobs
+from slmstudio.core import processes
 from slmstudio.core.errors import UserError
 from slmstudio.core.interactive import InteractiveWorker
 
@@ -226,7 +226,7 @@ def test_a_worker_that_was_killed_is_named(tmp_path, monkeypatch) -> None:
 
 def test_it_ends_when_its_parent_is_gone() -> None:
     done = subprocess.run([sys.executable, "-m", "slmstudio.worker", "--interactive", "chat"], input=b"", timeout=60,
-                          capture_output=True, env=jobs.worker_environment())
+                          capture_output=True, env=processes.worker_environment())
     assert (done.stdout, done.returncode) == (b"", 0)
 
 
@@ -234,7 +234,7 @@ def test_what_libraries_print_never_reaches_the_channel() -> None:
     code = ("from slmstudio.worker import interactive; import os; print('stray'); os.write(1, b'stray'); "
             "os.system('echo stray'); raise SystemExit(interactive.main('chat'))")
     done = subprocess.run([sys.executable, "-c", code], input=b'{"command": "count", "messages": []}\n', timeout=60,
-                          capture_output=True, env=jobs.worker_environment())
+                          capture_output=True, env=processes.worker_environment())
     assert [json.loads(line)["type"] for line in done.stdout.splitlines()] == ["error"]
     assert done.stderr.count(b"stray") == 3
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from slmstudio.core import files, jobs
+from slmstudio.core import files, jobs, processes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROWS = 22
@@ -75,7 +75,8 @@ class Workers:
         self._work = kill_trial._work
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["slmstudio.worker.evaluate", "slmstudio.worker.__main__"])
-        os.environ.update({key: value for key, value in jobs.worker_environment().items() if key.startswith("HF_")})
+        environment = processes.worker_environment()
+        os.environ.update({key: value for key, value in environment.items() if key.startswith("HF_")})
 
     def start(self, job: jobs.Job) -> Any:
         (job.folder / jobs.OUTCOME).unlink(missing_ok=True)

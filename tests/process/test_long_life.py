@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from slmstudio.core import jobs
+from slmstudio.core import processes
 
 PROGRAM = """
 import slmstudio.gui
@@ -25,5 +25,5 @@ for number in range(100_000):
 
 def test_four_hundred_thousand_calls():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60,
-                          env=jobs.worker_environment())
+                          env=processes.worker_environment())
     assert done.returncode == 0, done.stderr

@@ -19,7 +19,7 @@ import openai
 import psutil
 import pytest
 
-from slmstudio.core import jobs, serving
+from slmstudio.core import processes, serving
 from slmstudio.core.errors import UserError
 from slmstudio.core.interactive import InteractiveWorker
 
@@ -476,7 +476,7 @@ class TestTerminal:
         running = []
 
         def begin(*arguments: str):
-            environment = {**jobs.worker_environment(), "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
+            environment = {**processes.worker_environment(), "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
             process = subprocess.Popen([sys.executable, "-m", "slmstudio", "serve", str(gguf), "--context", "512",
                                         *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
             running.append(process)

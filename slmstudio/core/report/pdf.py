@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from slmstudio.core import files, jobs
+from slmstudio.core import files, processes
 from slmstudio.core.errors import UserError, from_os_error
 
 SECONDS = 90.0
@@ -97,7 +97,7 @@ def _run(command: list[str], folder: Path, seconds: float, cancelled: Callable[[
     try:
         with open(log, "wb") as output:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder,
-                                       **jobs.detached())
+                                       **processes.detached())
     except OSError as error:
         return f"It cannot be started: {error.strerror}."
     deadline = time.monotonic() + seconds

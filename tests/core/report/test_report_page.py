@@ -8,7 +8,7 @@ import re
 import pytest
 from report_run import ReportRun, finished, parity, scores
 
-from slmstudio.core import files, jobs
+from slmstudio.core import files, jobs, processes
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.scoring import score
 from slmstudio.core.report.page import write_report
@@ -117,7 +117,7 @@ def test_a_crashed_run_names_its_cause(tmp_path, page):
     run.start()
     run.learn(1, 7)
     files.write_atomically(run.folder / jobs.PROCESS, json.dumps(
-        {"pid": 2**22 - 3, "create_time": 1.0, "boot_id": jobs.boot_id(), "oom_kills": 10**9}))
+        {"pid": 2**22 - 3, "create_time": 1.0, "boot_id": processes.boot_id(), "oom_kills": 10**9}))
     text = page(run.folder).text
     assert "The run crashed: its process ended without a word: 7 of 60 steps" in text
     assert "The worker process ended unexpectedly." in text and "There is no outcome" not in text
