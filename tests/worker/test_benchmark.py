@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from worker import gguf_models, mmlu_folder
 
-from slmstudio.core import files, jobs
+from slmstudio.core import files, processes
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.comparison import Difference
 from slmstudio.worker import benchmark
@@ -60,7 +60,7 @@ def command_line(folder: Path, model: Path, data: Path, shots: int) -> tuple[dic
          "--tasks", ",".join(f"own_{subject}" for subject in mmlu_folder.SUBJECTS), "--include_path", str(tasks),
          "--num_fewshot", str(shots), "--device", "cpu", "--batch_size", "4", "--output_path", str(folder / "out"),
          "--log_samples"],
-        env={**os.environ, **jobs.worker_environment()}, capture_output=True, text=True, cwd=folder)
+        env={**os.environ, **processes.worker_environment()}, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr[-3000:]
     [path] = (folder / "out").rglob("results_*.json")
     samples = {}
