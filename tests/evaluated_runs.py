@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs
-from slmstudio.core.evaluation import scoring
+from slmstudio.core.evaluation import asked, scoring
 from slmstudio.core.jobs import Job, Outcome
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
@@ -64,6 +64,8 @@ def write(run: Path, name: str = "evaluate-1", count: int = 24, models: Sequence
         "test": str(run / "tests.jsonl"), "limit": None, "seed": 0, "benchmark": None, "train_file": None,
         "system": None, "max_new_tokens": 64, "precision": "fp32", "batch_size": None, "judge": None,
         "models": [{"name": each, "model": "m", "adapter": None, "gguf": None} for each in models]} | request)
+    digest = files.sha256_of(run / "tests.jsonl")
+    files.write_atomically(job.folder / asked.ABOUT, asked.dump(digest, thinks=False))
     files.write_atomically(job.folder / "items.jsonl", b"".join(map(files.dump_line, rows)))
     for number, model in enumerate(models):
         given = base_answer if model == "base" else tuned_answer

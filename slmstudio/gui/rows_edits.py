@@ -14,6 +14,7 @@ from slmstudio.gui.tasks import Task, run_task
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.item_edits import ItemEdit
+    from slmstudio.core.evaluation.item_tags import Tagged
     from slmstudio.core.evaluation.scoring import Row
 
 MOST = 30
@@ -81,11 +82,11 @@ class RowEdits(QObject):
 
         folder = self._folder
 
-        def said(in_file: bool) -> str:
+        def said(tagged: Tagged) -> str:
             # What was kept for Undo is of a file that has other tags now.
-            self._made = [] if in_file else self._made
-            return self.tr("Kept in the evaluation and in the test file.") if in_file else self.tr(
-                "Kept in the evaluation; the test file stays as it is.")
+            self._made = [] if tagged.in_file else self._made
+            return self._with_scores(self.tr("Kept in the evaluation and in the test file.") if tagged.in_file else
+                                     self.tr("Kept in the evaluation; the test file stays as it is."), tagged.unscored)
 
         self._run(row.id, row.line, lambda: item_tags.set_tags(folder, row.id, category, language), said)
 

@@ -1,4 +1,7 @@
-"""What is asked: the test set of a request, written down once, so that every attempt asks the same."""
+"""What is asked: the test set of a request, written down once, so that every attempt asks the same.
+
+`core.evaluation.asked` tells what else is written down: of which file they are, and whether models are to think.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,13 @@ from slmstudio.core import files
 from slmstudio.core.data import reader
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation import asked
 from slmstudio.core.evaluation.answer_rows import ITEMS
 from slmstudio.core.evaluation.held_out import learned
 from slmstudio.core.evaluation.overlap import find_overlap
 from slmstudio.core.evaluation.test_item import TestItem, TestSet
 from slmstudio.core.evaluation.test_sets import read_test_set
+from slmstudio.core.evaluation.thoughts import hold_thoughts
 from slmstudio.worker.context import Cancelled, JobContext
 
 NAMED = 5
@@ -33,14 +38,17 @@ def read_items(job: JobContext) -> list[dict[str, Any]]:
     path = job.folder / ITEMS
     if not path.exists():
         try:
-            files.write_atomically(path, b"".join(map(files.dump_line, _made(job))))
+            items, about = _made(job)
+            files.write_atomically(job.folder / asked.ABOUT, about)
+            files.write_atomically(path, b"".join(map(files.dump_line, items)))
         except ReadingCancelled as error:
             raise Cancelled from error
     with open(path, "rb") as file:
         return [json.loads(line) for line in file if line.strip()]
 
 
-def _made(job: JobContext) -> list[dict[str, Any]]:
+def _made(job: JobContext) -> tuple[list[dict[str, Any]], bytes]:
+    """The lines of items.jsonl, and what items.json says of them."""
     request = job.request
     path = Path(request["test"])
     job.phase("reading", path.name)
@@ -49,7 +57,8 @@ def _made(job: JobContext) -> list[dict[str, Any]]:
     items = sample(test.items, request.get("limit"), request.get("seed") or 0)
     if request.get("train_file"):
         items = _marked(job, test, items, Path(request["train_file"]))
-    return [with_system(item.to_dict(), request.get("system")) for item in items]
+    about = asked.dump(test.sha256, hold_thoughts(text for item in items for text in item.references))
+    return [with_system(item.to_dict(), request.get("system")) for item in items], about
 
 
 def _tell_problems(job: JobContext, test: TestSet) -> None:

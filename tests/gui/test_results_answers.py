@@ -302,7 +302,7 @@ def test_a_test_file_that_has_changed_is_left_alone(make_run):
     job = evaluated_runs.write(run)
     other = b'{"instruction": "Something else?", "output": "Yes."}\n' * 24
     (run / "tests.jsonl").write_bytes(other)
-    assert item_tags.set_tags(job.folder, 3, "law", "") is False
+    assert item_tags.set_tags(job.folder, 3, "law", "").in_file is False
     assert (run / "tests.jsonl").read_bytes() == other
     rows = [json.loads(line) for line in (job.folder / "items.jsonl").read_text("utf-8").splitlines()]
     assert (rows[3]["category"], rows[3]["language"], len(rows)) == ("law", None, 24)

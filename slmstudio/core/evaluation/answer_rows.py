@@ -9,7 +9,9 @@ from typing import Any
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.evaluation import asked
 from slmstudio.core.evaluation.metrics import METRICS, main_metric, needs_intl, row_counts, row_values
+from slmstudio.core.evaluation.thoughts import OPEN, answer_of, parted
 
 ITEMS = "items.jsonl"
 
@@ -53,7 +55,8 @@ class Row:
 
 
 class Rows:
-    """All items in the order of the test set, each with the models' answers: (item, one answer or None a model).
+    """All items in the order of the test set, each with the models' answers: (item, one answer or None a model). Both
+    are as they are scored, which is without the thoughts before an answer or a reference.
 
     Answers are held in memory as read; of several to one item, as after a kill in the middle of a batch, the last
     counts.
@@ -62,19 +65,23 @@ class Rows:
         names: of the models; the first is what others are compared with.
         request: of the job.
         damaged: lines that could not be read, as one that a power cut has left.
+        sha256: of the test file that the items are from; None where that is not known.
     """
 
     def __init__(self, items: list[dict[str, Any]], answers: list[dict[int, dict[str, Any]]], names: list[str],
-                 request: dict[str, Any], damaged: int):
+                 request: dict[str, Any], damaged: int, sha256: str | None = None):
         self._items, self._answers = items, answers
-        self.names, self.request, self.damaged = names, request, damaged
+        self.names, self.request, self.damaged, self.sha256 = names, request, damaged, sha256
 
     def __len__(self) -> int:
         return len(self._items)
 
     def __iter__(self) -> Iterator[tuple[dict[str, Any], list[dict[str, Any] | None]]]:
         for item in self._items:
-            yield item, [answers.get(item["id"]) for answers in self._answers]
+            yield _without_thoughts(item), self._given(item)
+
+    def _given(self, item: Mapping[str, Any]) -> list[dict[str, Any] | None]:
+        return [_answered(answers.get(item["id"])) for answers in self._answers]
 
     def scored(self, progress: Callable[[int, int], None] | None = None, known: Iterable[Row] = ()) -> list[Row]:
         """Each row with its own scores.
@@ -86,7 +93,7 @@ class Rows:
         intl = self.need_intl()
         before = {row.id: row for row in known}
         found: list[Row] = []
-        for item, answers in self:
+        for item in self._items:
             if progress and len(found) % 256 == 0:
                 progress(len(found), len(self))
             old = before.get(item["id"])
@@ -94,19 +101,20 @@ class Rows:
                 found.append(replace(old, line=item.get("line"), category=item.get("category"),
                                      language=item.get("language")))
             else:
-                found.append(self._row(item, answers, intl))
+                found.append(self._row(item, self._given(item), intl))
         return found
 
     def need_intl(self) -> bool:
         """Whether any reference has punctuation that BLEU's usual tokenizer does not know."""
-        return any(map(needs_intl, self._items))
+        return any(map(needs_intl, map(_without_thoughts, self._items)))
 
-    def _row(self, item: Mapping[str, Any], answers: list[dict[str, Any] | None], intl: bool) -> Row:
+    def _row(self, item: dict[str, Any], answers: list[dict[str, Any] | None], intl: bool) -> Row:
         messages = [each for each in item.get("messages") or [] if isinstance(each, dict)]
         row = Row(item["id"], item.get("line"), item.get("kind") or "free", messages,
                   [str(each) for each in item.get("references") or []], item.get("category"), item.get("language"),
                   bool(item.get("trained_on")))
-        for name, answer, counts in zip(self.names, answers, row_counts(item, answers, intl), strict=True):
+        all_counts = row_counts(_without_thoughts(item), answers, intl)
+        for name, answer, counts in zip(self.names, answers, all_counts, strict=True):
             if answer is None:
                 continue
             if answer.get("skipped"):
@@ -115,6 +123,22 @@ class Rows:
             row.answers[name] = str(answer.get("answer") or "")
             row.scores[name] = dict(row_values(counts))
         return row
+
+
+def _without_thoughts(item: dict[str, Any]) -> dict[str, Any]:
+    """The item with its references as they are scored."""
+    references = item.get("references") or []
+    if not any(isinstance(each, str) and OPEN in each for each in references):
+        return item
+    return {**item, "references": [answer_of(each) if isinstance(each, str) else each for each in references]}
+
+
+def _answered(line: dict[str, Any] | None) -> dict[str, Any] | None:
+    """An answer as it is scored; lines of before thoughts had a key of their own hold them in the answer."""
+    text = line.get("answer") if line else None
+    if line is None or not isinstance(text, str) or OPEN not in text:
+        return line
+    return {**line, "answer": parted(text)[1]}
 
 
 def read_rows(folder: Path) -> Rows:
@@ -141,7 +165,7 @@ def read_rows(folder: Path) -> Rows:
         what = "no test rows" if not items else "no answers"
         raise UserError(f"There is nothing to score in {folder.name}.", f"The evaluation has {what} yet.",
                         "Start it, or let it go on, and come back.")
-    return Rows(list(items.values()), answers, names, request, damaged)
+    return Rows(list(items.values()), answers, names, request, damaged, asked.sha256(folder))
 
 
 _ITEM = {"kind": str, "messages": list, "references": list, "choices": list}

@@ -3,6 +3,7 @@ and back again."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ from typing import Any
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.evaluation import scoring, test_set_edits
+from slmstudio.core.evaluation import asked, scoring, test_set_edits
 from slmstudio.core.evaluation.answer_rows import ITEMS
 from slmstudio.core.evaluation.test_item import TestItem, TestSet
 from slmstudio.core.evaluation.test_set_edits import Edited
@@ -76,7 +77,7 @@ def set_references(job_folder: Path, item: int, references: Sequence[str]) -> It
         edit = ItemEdit(job_folder, item, edited, (place, rows[place]), others, _places(rows, item))
         return edit, {job_folder / ITEMS: _as_bytes(_renumbered(new, moved)), **contents}
 
-    return _carried_out(job_folder, edited, change)
+    return _carried_out(job_folder, test, edited, change)
 
 
 def remove(job_folder: Path, item: int) -> ItemEdit:
@@ -97,7 +98,7 @@ def remove(job_folder: Path, item: int) -> ItemEdit:
         edit = ItemEdit(job_folder, item, edited, (place, rows[place]), others, _places(rows, item))
         return edit, {job_folder / ITEMS: _as_bytes(_renumbered(kept, moved)), **contents}
 
-    return _carried_out(job_folder, edited, change)
+    return _carried_out(job_folder, test, edited, change)
 
 
 def undo(edit: ItemEdit) -> UserError | None:
@@ -117,15 +118,16 @@ def undo(edit: ItemEdit) -> UserError | None:
         place, row = edit.row
         contents = {edit.folder / ITEMS: _as_bytes([*rows[:place], row, *rows[place:]])}
         contents |= {edit.folder / name: _put_back(edit.folder / name, lines) for name, lines in edit.others.items()}
-        before = _write_all(contents)
+        contents |= asked.edited(edit.folder, edit.test.sha256, hashlib.sha256(edit.test.before).hexdigest())
+        before = write_all(contents)
         try:
             test_set_edits.undo(edit.test)
         except UserError:
-            _write_all(before)
+            write_all(before)
             raise
     except OSError as error:
         raise from_os_error(error, "undo the change") from error
-    return _score(edit.folder)
+    return score_again(edit.folder)
 
 
 def _found(job_folder: Path, item: int) -> tuple[list[Line], int, TestSet, TestItem]:
@@ -156,21 +158,27 @@ def _must_be_still(job_folder: Path) -> None:
         raise UserError("The row was not changed.", "The evaluation is at work.", "Wait until it is done.")
 
 
-def _carried_out(job_folder: Path, edited: Edited, change: Callable[[], tuple[ItemEdit, Contents]]) -> ItemEdit:
+def _carried_out(job_folder: Path, test: TestSet, edited: Edited,
+                 change: Callable[[], tuple[ItemEdit, Contents]]) -> ItemEdit:
     """Change the evaluation as its test file was changed; where that fails, all files are as they were."""
     try:
         edit, contents = change()
-        _write_all(contents)
+        write_all(contents | asked.edited(job_folder, test.sha256, edited.sha256))
     except Exception as error:
         test_set_edits.undo(edited)
         if isinstance(error, OSError):
             raise from_os_error(error, "change the row") from error
         raise
-    return replace(edit, unscored=_score(job_folder))
+    return replace(edit, unscored=score_again(job_folder))
 
 
-def _score(job_folder: Path) -> UserError | None:
-    """Score again. The change is made by now, and can be undone: that it could not be scored must not hide it."""
+def score_again(job_folder: Path) -> UserError | None:
+    """Score again, where there are scores. The change is made by now, and can be undone: that it could not be scored
+    must not hide it.
+
+    Returns:
+        why the scores are still those from before; None where they are new.
+    """
     try:
         if (job_folder / scoring.SCORES).is_file():
             scoring.score(job_folder)
@@ -181,7 +189,7 @@ def _score(job_folder: Path) -> UserError | None:
     return None
 
 
-def _write_all(contents: Contents) -> Contents:
+def write_all(contents: Contents) -> Contents:
     """Write several files, or none of them. All lie beside their places before the first is renamed: that the disk is
     full is known by then.
 

@@ -2,31 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.evaluation import scoring, test_set_edits
+from slmstudio.core.evaluation import asked, test_set_edits
+from slmstudio.core.evaluation.answer_rows import ITEMS
+from slmstudio.core.evaluation.item_edits import Contents, score_again, write_all
 from slmstudio.core.evaluation.test_set_edits import Edited
 from slmstudio.core.evaluation.test_sets import read_test_set
 
-ITEMS = "items.jsonl"
+
+@dataclass(frozen=True)
+class Tagged:
+    """A row that has other tags now.
+
+    Attributes:
+        in_file: whether it has them in the test file too. A file that has changed since, or cannot be written, stays as
+            it is.
+        unscored: why the scores are still those from before; None where they are new.
+    """
+
+    in_file: bool
+    unscored: UserError | None = None
 
 
-def set_tags(job_folder: Path, item: int, category: str, language: str) -> bool:
+@dataclass(frozen=True)
+class _InFile:
+    """What became of the test file.
+
+    Attributes:
+        moved: on which line each row is now.
+        about: what items.json says from now on.
+    """
+
+    edited: Edited
+    moved: dict[int, int] = field(default_factory=dict)
+    about: Contents = field(default_factory=dict)
+
+
+def set_tags(job_folder: Path, item: int, category: str, language: str) -> Tagged:
     """Tag a row of an evaluation anew, and score it again: scores are told apart by category and language.
 
     Args:
         item: the row's id.
         category, language: "" takes the tag away.
 
-    Returns:
-        whether the row stands so in the test file too. A file that has changed since, or cannot be written, stays as
-        it is.
-
     Raises:
-        UserError: the evaluation is at work, has no such row, or cannot be written.
+        UserError: the evaluation is at work, has no such row, or cannot be written. Nothing is changed then.
     """
     if jobs.Job(job_folder).is_alive():
         raise UserError("The row was not changed.", "The evaluation is at work.", "Wait until it is done.")
@@ -39,23 +64,20 @@ def set_tags(job_folder: Path, item: int, category: str, language: str) -> bool:
         in_file = _write_test_file(job_folder, row, category, language)
         row |= {**tags, "language_guessed": False}
         try:
-            moved = in_file[1] if in_file else {}
-            files.write_atomically(job_folder / ITEMS, b"".join(files.dump_line(
-                {**line, "line": moved.get(line.get("line") or 0, line.get("line"))}) for line in lines))
+            moved, about = (in_file.moved, in_file.about) if in_file else ({}, {})
+            write_all({job_folder / ITEMS: b"".join(files.dump_line(
+                {**line, "line": moved.get(line.get("line") or 0, line.get("line"))}) for line in lines), **about})
         except OSError:
             if in_file:
-                test_set_edits.undo(in_file[0])
+                test_set_edits.undo(in_file.edited)
             raise
     except OSError as error:
         raise from_os_error(error, "change the row") from error
-    if (job_folder / scoring.SCORES).is_file():
-        scoring.score(job_folder)
-    return in_file is not None
+    return Tagged(in_file is not None, score_again(job_folder))
 
 
-def _write_test_file(job_folder: Path, row: dict[str, Any], category: str,
-                     language: str) -> tuple[Edited, dict[int, int]] | None:
-    """Returns what became of the test file, and on which line each row is now; None where it stays as it is."""
+def _write_test_file(job_folder: Path, row: dict[str, Any], category: str, language: str) -> _InFile | None:
+    """Returns None where the test file stays as it is."""
     request = files.read_json(job_folder / jobs.REQUEST) or {}
     test = request.get("test")
     if not isinstance(test, str) or test == request.get("train_file"):
@@ -68,7 +90,8 @@ def _write_test_file(job_folder: Path, row: dict[str, Any], category: str,
             return None
         edited = test_set_edits.set_tags(found, item, category=category, language=language)
         try:
-            return edited, test_set_edits.moved(found, read_test_set(found.path))
+            return _InFile(edited, test_set_edits.moved(found, read_test_set(found.path)),
+                           asked.edited(job_folder, found.sha256, edited.sha256))
         except Exception:
             test_set_edits.undo(edited)
             raise

@@ -89,10 +89,7 @@ def _judge(folder: Path) -> dict[str, Any] | None:
 
 def _test(rows: Rows, table: ScoreTable) -> dict[str, Any]:
     path = rows.request.get("test") or (rows.request.get("benchmark") or {}).get("data")
-    digest = rows.request.get("sha256")
-    if digest is None and path and Path(path).is_file():
-        digest = files.sha256_of(Path(path))
-    return {"path": path, "sha256": digest, "rows": len(rows), "kinds": dict(table.kinds),
+    return {"path": path, "sha256": rows.sha256, "rows": len(rows), "kinds": dict(table.kinds),
             "trained_on": table.trained_on}
 
 

@@ -30,7 +30,8 @@ def everything(job) -> dict[str, object]:
     scores = files.read_json(job / scoring.SCORES)
     scores.pop("created")
     return {"scores": scores, "test": (job.parent.parent / "tests.jsonl").read_bytes(),
-            **{path.name: path.read_bytes() for path in sorted(job.glob("*.jsonl")) if path.name != jobs.EVENTS}}
+            **{path.name: path.read_bytes() for path in sorted(job.glob("items.json")) + sorted(job.glob("*.jsonl"))
+               if path.name != jobs.EVENTS}}
 
 
 def value(job, metric: str) -> tuple[float, int]:
@@ -90,12 +91,49 @@ def test_rows_below_one_that_takes_more_lines_now_can_still_be_edited(job):
     for edit in reversed(edits):
         item_edits.undo(edit)
     assert list(files.LineReader(job / item_edits.ITEMS).read()) == rows
-    assert item_tags.set_tags(job, 2, "", "hi"), "a line fewer"
-    assert item_tags.set_tags(job, 7, "law", "en")
+    assert item_tags.set_tags(job, 2, "", "hi").in_file, "a line fewer"
+    assert item_tags.set_tags(job, 7, "law", "en").in_file
     item_edits.remove(job, 9)
     items = read_test_set(indented).items
     assert [row.line for row in scoring.row_scores(job)] == [item.line for item in items] != list(moved.values())[:11]
     assert (items[2].category, items[7].category) == (None, "law")
+
+
+def test_the_scores_name_the_file_that_was_asked(job, tmp_path):
+    """It is the file as it was read, and goes along with changes that are made here, and with no others."""
+    path = tmp_path / "tests.jsonl"
+
+    def known() -> str | None:
+        return files.read_json(job / scoring.SCORES)["test"]["sha256"]
+
+    first = known()
+    assert first == files.sha256_of(path)
+    edits = [item_edits.set_references(job, 3, ["Other."])]
+    assert first != known() == files.sha256_of(path)
+    edits.append(item_edits.remove(job, 5))
+    assert known() == files.sha256_of(path)
+    for edit in reversed(edits):
+        item_edits.undo(edit)
+    assert first == known() == files.sha256_of(path)
+    assert item_tags.set_tags(job, 2, "law", "hi").in_file
+    asked = known()
+    assert first != asked == files.sha256_of(path)
+
+    path.write_bytes(path.read_bytes() + path.read_bytes().splitlines(keepends=True)[0])
+    item_edits.undo(item_edits.set_references(job, 3, ["Other."]))
+    assert known() == asked != files.sha256_of(path), "nobody has asked the row that was added since"
+    (job / "items.json").unlink()  # as of an evaluation of before it was written down
+    item_edits.set_references(job, 3, ["Other."])
+    assert known() is None and not (job / "items.json").exists()
+
+
+def test_tags_that_cannot_be_scored_are_kept_and_told(job, tmp_path):
+    (job / "answers-0.jsonl").unlink()
+    (job / "answers-1.jsonl").unlink()
+    tagged = item_tags.set_tags(job, 3, "law", "mr")
+    assert tagged.in_file and tagged.unscored is not None and "no answers" in str(tagged.unscored)
+    item = read_test_set(tmp_path / "tests.jsonl").items[3]
+    assert (item.category, item.language) == ("law", "mr")
 
 
 def failing(monkeypatch, at: int, names: list[str]) -> None:

@@ -1,0 +1,44 @@
+"""What is known of an evaluation's items beside themselves: items.json, written before items.jsonl.
+
+    {"sha256": of the test file that they were read from, "thinks": whether the models are to think before they answer}
+
+An evaluation of before there was this file has none: its test file is not known, and its models answered as their
+templates have it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files
+
+ABOUT = "items.json"
+
+
+def dump(digest: str, thinks: bool) -> bytes:
+    return files.dump_pretty({"sha256": digest, "thinks": thinks}).encode()
+
+
+def sha256(folder: Path) -> str | None:
+    """Of the test file that was asked; None where it is not known."""
+    found = _read(folder).get("sha256")
+    return found if isinstance(found, str) else None
+
+
+def thinks(folder: Path) -> bool:
+    """Whether the models are to think, where they can."""
+    return bool(_read(folder).get("thinks", True))
+
+
+def edited(folder: Path, before: str, after: str) -> dict[Path, bytes]:
+    """What to write when the test file was changed from one hash to another, together with the items. Nothing where the
+    items are not from the file as it was before."""
+    about = _read(folder)
+    if about.get("sha256") != before:
+        return {}
+    return {folder / ABOUT: files.dump_pretty({**about, "sha256": after}).encode()}
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    return files.read_json(folder / ABOUT) or {}
