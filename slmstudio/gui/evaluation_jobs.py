@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import formats, jobs
+from slmstudio.core.evaluation import benchmark_rows
+from slmstudio.core.evaluation.answer_rows import ITEMS
 from slmstudio.core.jobs import Job
 
 SCORES = "scores.json"
@@ -37,6 +39,11 @@ class Evaluation:
         """The benchmark's name, or ""."""
         asked = self.request.get("benchmark")
         return str(asked.get("name") or "") if isinstance(asked, dict) else ""
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether its answers can be shown row by row; of benchmarks, older versions kept none."""
+        return not self.benchmark or any((self.folder / name).is_file() for name in (ITEMS, benchmark_rows.FILE))
 
     @property
     def resumable(self) -> bool:

@@ -100,6 +100,7 @@ class ScoresView(QWidget):
             (LOSSES, self.tr("Losses…"), self.tr("The rows that it answers worse than the base.")),
             (WORST, self.tr("Worst answers…"), self.tr("The tuned model's answers with the lowest scores.")),
             (BEST, self.tr("Best answers…"), self.tr("The tuned model's answers with the highest scores.")))}
+        self._tips = {order: button.toolTip() for order, button in self.buttons.items()}
         for order, button in self.buttons.items():
             button.setObjectName(f"rows_{order}")
             button.clicked.connect(lambda _=False, order=order: self.rows_wanted.emit(self.current(), order))
@@ -184,8 +185,11 @@ class ScoresView(QWidget):
         self.groups.button(TRAINING).setVisible(any(groups[TRAINING]))
         if self.groups.current() != ALL and not any(groups[self.groups.current()]):
             self.groups.set_current(ALL)
-        for button in self.buttons.values():
-            button.setEnabled(not evaluation.benchmark)  # a benchmark's answers are the harness's own
+        why_not = "" if evaluation.has_rows else self.tr("What was answered was not kept: an older version ran this "
+                                                         "benchmark. Run it again to see it row by row.")
+        for order, button in self.buttons.items():
+            button.setEnabled(not why_not)
+            button.setToolTip(why_not or self._tips[order])
         self._show_table()
         told = scores.get("remarks")
         remarks = [str(each) for each in told] if isinstance(told, list) else []

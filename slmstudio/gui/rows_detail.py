@@ -34,6 +34,9 @@ class _Marked:
 class RowDetail(QWidget):
     """The row at the right of the list. What is written for a reference and not kept yet comes again with its row.
 
+    Attributes:
+        fixed: why nothing of the rows can be changed; "" where it can.
+
     Signals:
         correct_wanted(Row, test: bool): a row shall be made of it, for training or for a test set.
         tags_wanted(Row, category: str, language: str): the person typed others.
@@ -95,6 +98,8 @@ class RowDetail(QWidget):
         self.remove.clicked.connect(lambda: self._row and self.remove_wanted.emit(self._row))
         self.correct.clicked.connect(lambda: self._row and self.correct_wanted.emit(self._row, False))
         self.test.clicked.connect(lambda: self._row and self.correct_wanted.emit(self._row, True))
+        self.fixed = ""
+        self._tips = {widget: widget.toolTip() for widget in (self.category, self.language, self.remove, self.correct)}
 
     def _lay_out(self) -> None:
         head = QHBoxLayout()
@@ -126,8 +131,15 @@ class RowDetail(QWidget):
 
     def begin(self, evaluation: Path) -> None:
         """Show rows of another evaluation from now on."""
+        from slmstudio.core.evaluation import benchmark_rows
+
         self.show_row(None, "", "")
         self._evaluation = evaluation
+        self.fixed = self.tr("The questions of a benchmark stay as they are, and are not learned: its figures could be "
+                             "compared with nobody's any more.") if benchmark_rows.shows(evaluation) else ""
+        for widget, tip in self._tips.items():
+            widget.setEnabled(not self.fixed)
+            widget.setToolTip(self.fixed or tip)
 
     def set_narrow(self, on: bool) -> None:
         """Leave room for the panel below: it shows the question itself."""
@@ -169,8 +181,8 @@ class RowDetail(QWidget):
         many = len(row.references) > 1
         self.reference.show_head(self.tr("References, {count}").format(count=len(row.references)) if many else
                                  self.tr("Reference"), "", "")
-        self.reference.set_references(row.references, why_not=self.tr(
-            "The right answer is one of the choices: change it in the file.") if row.kind == "choice" else "")
+        self.reference.set_references(row.references, why_not=self.fixed or (self.tr(
+            "The right answer is one of the choices: change it in the file.") if row.kind == "choice" else ""))
         self.go_on()
         self._mark()
 

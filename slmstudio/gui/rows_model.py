@@ -72,6 +72,7 @@ def read_answers(folder: Path, known: list[Row], task: Task) -> ReadRows:
     Raises:
         UserError: they cannot be read, or the task was cancelled.
     """
+    from slmstudio.core.evaluation import benchmark_rows
     from slmstudio.core.evaluation.answer_rows import read_rows
 
     def tell(done: int, total: int) -> None:
@@ -79,7 +80,7 @@ def read_answers(folder: Path, known: list[Row], task: Task) -> ReadRows:
             raise UserError("Reading the answers was cancelled.")
         task.progress(done, total)
 
-    rows = read_rows(folder).scored(tell, known)
+    rows = benchmark_rows.read(folder, tell) if benchmark_rows.shows(folder) else read_rows(folder).scored(tell, known)
     return ReadRows(rows, sorted({row.category or "" for row in rows}), sorted({row.language or "" for row in rows}))
 
 

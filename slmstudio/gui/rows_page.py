@@ -81,7 +81,7 @@ class RowsPage(Card):
         self.save.setAccessibleName(self.save.toolTip())
         self.save.setObjectName("rows_csv")
         self.vote.setText(self.tr("Vote blind…"))
-        self.vote.setToolTip(self.tr("Say of some rows which answer is better, without seeing whose it is."))
+        self.vote.setToolTip(self._vote_tip())
         self.vote.setObjectName("rows_vote")
         self.vote.clicked.connect(self._vote)
 
@@ -153,6 +153,7 @@ class RowsPage(Card):
                            again=again)
         self._evaluation, self._keep_row, self._rows, self._said = evaluation, None, [], ""
         self.detail.begin(evaluation.folder)
+        self.vote.setToolTip(self._vote_tip())
         self.edits.begin(evaluation.folder, self.tr("{test} ({run}, {time})").format(
             test=test_name(evaluation), run=run, time=when(evaluation.created)))
         self.undo.hide()
@@ -234,7 +235,7 @@ class RowsPage(Card):
         kept = self._keep_row
         self._keep_row = None
         self.table.rows.show_rows(rows, shown, view)
-        self.vote.setEnabled(view.first != view.second)
+        self.vote.setEnabled(view.first != view.second and not self.detail.fixed)
         self.foot.show_count(len(shown), len(rows), self._said)
         self._said = ""
         self._empty.title.setText(self.tr("No row is like this"))
@@ -305,6 +306,10 @@ class RowsPage(Card):
         model, place = self.table.rows, self.table.currentIndex().row()
         near = place + 1 if place + 1 < len(model.shown) else place - 1
         return model.row_at(near).id if 0 <= near < len(model.shown) else None
+
+    def _vote_tip(self) -> str:
+        return self.tr("The answers to a benchmark are right or wrong: there is nothing to vote on.") if (
+            self.detail.fixed) else self.tr("Say of some rows which answer is better, without seeing whose it is.")
 
     def _vote(self) -> None:
         """Let the person vote on the two models that are beside each other."""
