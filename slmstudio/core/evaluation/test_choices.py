@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 
 from slmstudio.core.data.conversations import Findings, kind_of
 from slmstudio.core.data.strict_json import printable
+from slmstudio.core.evaluation.cells import value_in
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LISTS = ("choices", "options", "endings", "mc1_targets")
@@ -171,7 +171,7 @@ def _runs(columns: tuple[str, ...]) -> list[tuple[str, ...]]:
 def _from_list(value: Any, name: str, findings: Findings) -> tuple[list[str], list[str], list[Any]]:
     """Texts, labels and flags of the right ones, of all the forms that lists of choices have."""
     if isinstance(value, str):
-        value = _as_json(value)
+        value = value_in(value)
     if isinstance(value, dict):
         texts = next((value[key] for key in ("text", "texts", "choices") if isinstance(value.get(key), list)), None)
         if texts is None:  # {"A": "one", "B": "two"}
@@ -189,15 +189,6 @@ def _from_list(value: Any, name: str, findings: Findings) -> tuple[list[str], li
         return [_text(each, name, findings) for each in value], [], []
     findings.append((name, f'"{name}" is {kind_of(value)}; it must be a list of texts.'))
     return [], [], []
-
-
-def _as_json(text: str) -> Any:
-    """The list in a cell of a table, or the text itself."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    return value if isinstance(value, (list, dict)) else text
 
 
 def _text(value: Any, name: str, findings: Findings) -> str:
@@ -226,7 +217,7 @@ _Named = tuple[str, int, int | None]
 def _named(value: Any, column: str, texts: list[str], labels: list[str], findings: Findings) -> _Named | None:
     """Which choice a value names: by a label or letter, by its text, or by its index."""
     if isinstance(value, str) and value.lstrip().startswith("["):
-        value = _as_json(value)
+        value = value_in(value)
     if isinstance(value, list):
         if len(value) == 1:
             return _named(value[0], column, texts, labels, findings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from slmstudio.core.data import answers, rows
 from slmstudio.core.data.conversations import Findings, Message, Messages, kind_of, text_of
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.strict_json import printable
-from slmstudio.core.evaluation import languages, patterns, row_shapes, test_choices
+from slmstudio.core.evaluation import cells, languages, patterns, row_shapes, test_choices
 from slmstudio.core.evaluation.passages import PASSAGES, with_passage
 from slmstudio.core.evaluation.test_item import KINDS
 
@@ -21,6 +20,8 @@ QUESTIONS = ("messages", "prompt", "question", "instruction", "query", "problem"
 REFERENCES = ("references", "reference", "answers", "ideal", "targets", "target", "reference_answer", "correct_answers",
               "expected_answer", "gold", "correct_answer")
 """Columns that hold one good answer or a list of them."""
+SEVERAL = ("references", "answers", "targets", "correct_answers")
+"""Those of them that are lists, of whatever program."""
 ANSWERS = ("answer", "output", "completion", "response", "solution", "chosen")
 EXACT = ("exact", "expected")
 PATTERNS = ("pattern", "regex", "regexp")
@@ -135,11 +136,13 @@ def _references(value: Any, name: str, findings: Findings) -> tuple[str, ...]:
     """One or several good answers: a text, a number, a list of them, or SQuAD's {"text": [...]}."""
     if name == "correct_answers" and isinstance(value, str) and not value.lstrip().startswith("["):
         value = [each for each in map(str.strip, value.split(";")) if each] or value  # TruthfulQA's own table
-    if isinstance(value, str) and value.lstrip().startswith("["):  # a list in a cell of a table
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return _references([value], name, findings)
+    if isinstance(value, str) and name in SEVERAL:
+        value = cells.value_in(value)
+        if cells.is_printed(value):
+            findings.append((name, f'"{name}" is a list as a program prints it; write it as JSON, ["one", "two"].'))
+            return ()
+    elif isinstance(value, str) and value.lstrip().startswith("["):
+        value = cells.json_list(value)
     if isinstance(value, dict) and isinstance(value.get("text"), list):
         value = value["text"]
     found = []

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from slmstudio.core.data.strict_json import printable
+from slmstudio.core.evaluation.cells import value_in
 from slmstudio.core.evaluation.column_words import column
 from slmstudio.core.evaluation.test_row_kinds import CATEGORIES, KIND, LANGUAGES, REFERENCES, Draft
 
@@ -77,18 +77,10 @@ def _read(draft: Draft) -> str:
 def _texts(value: Any, depth: int = 0) -> Iterator[str]:
     """All texts of a value, and of a list in a cell of a table."""
     if isinstance(value, str):
-        inner = _in_cell(value) if depth == 0 and value.lstrip()[:1] in ("[", "{") else None
-        if inner is None:
+        value = value_in(value) if depth == 0 else value
+        if isinstance(value, str):
             yield value
             return
-        value = inner
     if depth < 4:
         for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
             yield from _texts(each, depth + 1)
-
-
-def _in_cell(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None

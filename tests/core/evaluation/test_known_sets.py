@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -114,6 +115,44 @@ def test_what_cannot_be_used_is_refused(tmp_path, row, words):
     with pytest.raises(UserError) as caught:
         lines(tmp_path, row)
     assert words in str(caught.value)
+
+
+def table(folder: Path, **cells: str) -> TestSet:
+    path = folder / "t.csv"
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([cells.keys(), cells.values()])
+    return read_test_set(path)
+
+
+@pytest.mark.parametrize(("cell", "references"), [
+    ("['a', 'b']", ("a", "b")), ('["a", "b"]', ("a", "b")),
+    ("{'text': ['a', \"b's\"], 'answer_start': [1, 2]}", ("a", "b's")),
+    ("('a', 'b')", ("('a', 'b')",)), ('{"text": ["a"], "answer_start": [1]}', ("a",)), ("[sic] a", ("[sic] a",)),
+])
+def test_lists_as_python_prints_them_in_a_table(tmp_path, cell, references):
+    item, = table(tmp_path, question=Q, answers=cell).items
+    assert (item.question, item.references) == (Q, references)
+
+
+def test_choices_as_python_prints_them_in_a_table(tmp_path):
+    for cell in ("['x', 'y']", "{'text': ['x', 'y'], 'label': ['A', 'B']}", '["x", "y"]'):
+        item, = table(tmp_path, question=Q, choices=cell, answer="B").items
+        assert (item.choices, item.answer) == (TWO, 1)
+
+
+@pytest.mark.parametrize("cells", [
+    {"answers": "['a' 'b']"}, {"answers": "{'text': array(['a'], dtype=object), 'answer_start': array([1])}"},
+    {"choices": "['x' 'y']", "answer": "B"}, {"choices": "['x'\n 'y']", "answer": "B"},
+    {"choices": "x, y", "answer": "B"}, {"answers": "['a', {1, 2}]"}, {"answers": "['a', b'b']"},
+    {"answers": "['" * 9000},
+])
+def test_lists_that_cannot_be_read_back_are_refused(tmp_path, cells):
+    with pytest.raises(UserError, match="list"):
+        table(tmp_path, question=Q, **cells)
+
+
+def test_what_python_prints_may_be_the_answer_itself(tmp_path):
+    assert lines(tmp_path, {"question": Q, "expected": "['a', 'b']"}).items[0].references == ("['a', 'b']",)
 
 
 @pytest.mark.parametrize("magic", [b"PAR1" + bytes(40), b"PK\x03\x04" + bytes(26) + b"xl/workbook.xml"])
