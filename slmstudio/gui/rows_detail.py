@@ -196,6 +196,8 @@ class RowDetail(QWidget):
     def go_on(self) -> None:
         """Show what was written for the row and not kept, as when it could not be."""
         key = (self._evaluation, self._row.id if self._row is not None else -1)
+        if self.reference.is_edited():
+            return  # more may be written by now
         if key in self._drafts and not self.reference.go_on(self._drafts[key]):
             del self._drafts[key]
 

@@ -45,7 +45,8 @@ class RowEdits(QObject):
         busy(bool): a change is being made, or is done.
         done(str, int): what was done, in a sentence, and the id of the row to look at; -1 for none.
         done_elsewhere: another evaluation was opened meanwhile; it was done in the one before.
-        failed(Exception): it could not be done; nothing was changed. Names the row if another evaluation is open now.
+        failed(Exception): it could not be done, and nothing was changed; or it was done in another evaluation, whose
+            scores could not be made anew. Names the row if another evaluation is open now.
     """
 
     busy = Signal(bool)
@@ -146,6 +147,9 @@ class RowEdits(QObject):
         self.busy.emit(False)
         if sentence is None:
             self.done_elsewhere.emit()  # there is no Undo of what is not seen
+            if (unscored := _unscored(made)) is not None:
+                what = self.tr("A row was changed, and the scores are still those from before.")
+                self.failed.emit(self._elsewhere(change, what, unscored))
         else:
             self.done.emit(sentence, change.row)
         self._next()
@@ -154,7 +158,17 @@ class RowEdits(QObject):
         self._task = None
         self.busy.emit(False)
         if change.folder != self._folder and isinstance(error, UserError):
-            error = UserError(self.tr("{what} It is {where}.").format(what=error.what, where=change.where), error.why,
-                              error.remedy, error.problems)
+            error = self._elsewhere(change, error.what, error)
         self.failed.emit(error)
         self._next()
+
+    def _elsewhere(self, change: _Change, what: str, error: UserError) -> UserError:
+        """The error, with the row named."""
+        why = error.why if what == error.what else " ".join(filter(None, (error.what, error.why)))
+        return UserError(self.tr("{what} It is {where}.").format(what=what, where=change.where), why, error.remedy,
+                         error.problems)
+
+
+def _unscored(made: Any) -> UserError | None:
+    """Why the scores are still those from before a change; None where they are new."""
+    return made if isinstance(made, UserError) else getattr(made, "unscored", None)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 
 import evaluated_runs
 import pytest
 from PySide6.QtCore import Qt
 
-from slmstudio.core.evaluation import answer_rows, item_edits, item_tags
+from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation import answer_rows, item_edits, item_tags, scoring
 from slmstudio.gui.evaluation_jobs import read_evaluation
 from slmstudio.gui.rows_page import RowsPage
 
@@ -141,10 +143,13 @@ def test_a_reference_that_could_not_be_kept_stays_in_its_field(qtbot, page, fold
     qtbot.waitUntil(lambda: page.banner.isVisible() and settled(page), timeout=60_000)
     reference = page.detail.reference
     assert reference.is_edited() and reference.editor.toPlainText() == "A better one."
+    reference.editor.setPlainText("A still better one.")
+    page.edits.failed.emit(UserError("A change in another evaluation failed."))
+    assert reference.editor.toPlainText() == "A still better one.", "what was written since is not lost either"
     test.write_bytes(before)
     reference.keep.click()
     qtbot.waitUntil(lambda: page.edits.can_undo() and settled(page), timeout=60_000)
-    assert page.current().references == ["A better one."] and not reference.is_edited()
+    assert page.current().references == ["A still better one."] and not reference.is_edited()
     assert page.banner.isHidden() and "not kept" not in page.count.text()
 
 
@@ -222,3 +227,28 @@ def test_what_failed_after_another_evaluation_was_opened_says_where(qtbot, page,
     qtbot.waitUntil(lambda: page.banner.isVisible() and settled(page), timeout=60_000)
     assert f"It is line {line} of tests.jsonl (a, today " in page.banner.error.what
     assert page.count.text() == "6 rows"
+
+
+@pytest.mark.parametrize("opened", ["nothing else", "another evaluation"])
+def test_a_change_that_could_not_be_scored_is_shown_and_said(qtbot, page, folders, monkeypatch, opened):
+    scored, go_on = threading.Event(), threading.Event()
+
+    def full(folder):
+        scored.set()
+        assert go_on.wait(60)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(scoring, "score", full)
+    line = page.current().line
+    page.detail.category.setText("law")
+    page.detail.category.editingFinished.emit()
+    qtbot.waitUntil(scored.is_set, timeout=60_000)
+    if opened == "another evaluation":
+        page.open(read_evaluation(folders[1]), run="b")
+    go_on.set()
+    if opened == "another evaluation":
+        qtbot.waitUntil(lambda: page.banner.isVisible() and settled(page), timeout=60_000)
+        assert f"It is line {line} of tests.jsonl (" in page.banner.error.what and "full" in page.banner.error.why
+    else:
+        qtbot.waitUntil(lambda: "still those from before" in page.count.text() and settled(page), timeout=60_000)
+        assert "full" in page.count.text() and page.current().category == "law"
