@@ -31,7 +31,7 @@ class ReadingPage(QStackedWidget):
         button = PrimaryButton(self.tr("Read the runs"), self.tr("Read them, or the rest of them."))
         button.setObjectName("runs_read")
         button.clicked.connect(self.go_on)
-        self._stopped = EmptyState(self.tr("The runs were not read"), "", [button])
+        self._stopped = EmptyState(self.tr("Not all runs were read"), "", [button])
         self._stopped.setAcceptDrops(False)
         for page in (self.strip, self._stopped):
             self.addWidget(EmptyState.centred(page))

@@ -50,17 +50,19 @@ class CellDelegate(QStyledItemDelegate):
                 painter, QRect(inner.left(), inner.top(), inner.width(), half), text, theme.TEXT_SIZE, "ink", True
             )
             lower = QRect(inner.left(), inner.top() + half, inner.width(), inner.height() - half)
-            self._paint_text(painter, lower, str(detail), theme.SMALL_SIZE, "muted", False)
+            self._paint_text(painter, lower, str(detail), theme.SMALL_SIZE, "muted", False,
+                             elide=Qt.TextElideMode.ElideRight)
         else:
             align = index.data(Qt.ItemDataRole.TextAlignmentRole) or Qt.AlignmentFlag.AlignLeft
             self._paint_text(painter, inner, text, theme.TEXT_SIZE, "ink", False, Qt.AlignmentFlag(align))
         painter.restore()
 
     def _paint_text(self, painter: QPainter, rect: QRect, text: str, size: int, colour: str, bold: bool,
-                    align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft) -> None:
+                    align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft,
+                    elide: Qt.TextElideMode = Qt.TextElideMode.ElideMiddle) -> None:
         painter.setFont(theme.base_font(size, bold))
         painter.setPen(theme.colour(colour))
-        shown = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, rect.width())
+        shown = painter.fontMetrics().elidedText(text, elide, rect.width())
         painter.drawText(rect, int(align | Qt.AlignmentFlag.AlignVCenter), shown)
 
     def _paint_chip(self, painter: QPainter, inner: QRect, text: str, kind: str) -> None:
