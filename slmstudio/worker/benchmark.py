@@ -98,9 +98,20 @@ def run(job: JobContext, models: Models, prepared: Prepared | None = None) -> di
         hand.close()
     found = {name: {subject: {int(key): value for key, value in rows.items()}
                     for subject, rows in known["right"].items()} for name, known in kept.items()}
-    benchmark_rows.write(job.folder, prepared.tasks, prepared.loaded, found,
-                         {name: known["samples"] for name, known in kept.items()})
-    return _write(job, _result(job.request["benchmark"], prepared.tasks, found))
+    scores = _write(job, _result(job.request["benchmark"], prepared.tasks, found))
+    _keep_rows(job, prepared, found, {name: known["samples"] for name, known in kept.items()})
+    return scores
+
+
+def _keep_rows(job: JobContext, prepared: Prepared, found: dict[str, Answers], given: dict[str, Any]) -> None:
+    """Tasks are programs of many people: one whose questions cannot be read apart must not cost its scores."""
+    try:
+        benchmark_rows.write(job.folder, prepared.tasks, prepared.loaded, found, given)
+    except OSError:
+        raise
+    except Exception as error:
+        job.warn("benchmark_rows", f"{prepared.tasks.title} has scores, and its questions cannot be shown one by one: "
+                                   f"{type(error).__name__}: {error}")
 
 
 def _run_model(job: JobContext, models: Models, spec: dict[str, Any], prepared: Prepared, cache: Path, hand: Hand,

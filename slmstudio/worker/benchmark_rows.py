@@ -79,7 +79,7 @@ class _Asked:
     def chosen(self, answers: list[Any]) -> str:
         """What the score was given for: the likeliest choice, by length where the score is; or the text."""
         if self._kind != "multiple_choice":
-            first = answers[0]
+            first: Any = answers
             while isinstance(first, list) and first:
                 first = first[0]
             return first if isinstance(first, str) else ""

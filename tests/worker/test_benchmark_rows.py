@@ -95,6 +95,17 @@ def test_rows_of_arc_and_gsm8k_agree_with_their_scores(tiny_model, tuned, tmp_pa
     assert {row.kind for row in benchmark_rows.read(tmp_path / "job-gsm")} == {"free"}
 
 
+def test_a_task_whose_questions_cannot_be_read_apart_keeps_its_scores(tiny_model, tmp_path, monkeypatch):
+    def stumble(*_: Any) -> None:
+        raise KeyError("question")
+
+    monkeypatch.setattr("slmstudio.worker.benchmark_rows._rows", stumble)
+    result = ran(tmp_path / "job", tiny_model, None, "mmlu", mmlu_folder.write(tmp_path / "mmlu", 2))
+    assert result["models"][0]["accuracy"]["rows"] == 8 and not benchmark_rows.shows(tmp_path / "job")
+    [told] = [event for event in gguf_models.events(tmp_path / "job") if event.get("code") == "benchmark_rows"]
+    assert "cannot be shown one by one: KeyError" in told["message"]
+
+
 def test_a_folder_without_rows_and_damaged_lines(tmp_path):
     assert not benchmark_rows.shows(tmp_path)
     with pytest.raises(UserError, match="has no answers to a benchmark"):
