@@ -13,7 +13,7 @@ SHORT = frozenset({"q", "a"})
 """Names of a question and its answer, of which "a" is a choice elsewhere."""
 WRONG_ONES = ("incorrect_answers", "distractors", "wrong_answers")
 _WRONG_ONE = re.compile(r"(?:distractor|(?:incorrect|wrong)_answer)_?\d")
-_COPA = {"cause": "What was the cause of this?", "effect": "What happened as a result?"}
+COPA = {"cause": "What was the cause of this?", "effect": "What happened as a result?"}
 """Roemmele et al. 2011 ask so; the files have one word only (XCOPA, https://arxiv.org/abs/2005.00333)."""
 
 
@@ -34,7 +34,7 @@ def shaped(value: Mapping[str, Any]) -> dict[str, Any]:
         inner = row.pop("question")
         row |= {"question": inner.get("stem"), "choices": inner.get("choices")}
     if isinstance(row.get("premise"), str) and isinstance(row.get("question"), str) and test_choices.has_choices(row):
-        row["question"] = _COPA.get(row["question"], row["question"])
+        row["question"] = COPA.get(row["question"], row["question"])
     if "q" in row and "a" in row and "b" not in row and not {"question", "answer"} & row.keys():
         row |= {"question": row.pop("q"), "answer": row.pop("a")}
     if isinstance(row.get("correct_answer"), str) and not test_choices.has_choices(row):

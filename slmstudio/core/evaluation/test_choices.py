@@ -24,7 +24,8 @@ _SERIES = (tuple(LETTERS.lower()), *(
     tuple(f"{word}{mark}" for mark in marks)
     for word in ("option_", "option", "choice_", "choice", "op", "ending", "mc_answer", "sol")
     for marks in (LETTERS.lower(), range(10), range(1, 10))
-), *(tuple(f"{word}{mark}" for mark in LETTERS.lower()) for word in ("answer", "answer_")))
+), *(tuple(f"{word}{mark}" for mark in LETTERS.lower()) for word in ("answer", "answer_")), tuple("123456789"),
+    *map(tuple, ("कखगघङ", "अबकडइ", "কখগঘঙ", "કખગઘઙ", "ਕਖਗਘਙ", "କଖଗଘଙ", "అఆఇఈఉ", "ಅಆಇಈಉ", "அஆஇஈஉ")))
 """Names of columns with a choice each: MMLU's A, B, C, D; MedMCQA's opa, opb ...; Winogrande's option1, option2."""
 _IN_SERIES = frozenset(name for names in _SERIES for name in names)
 _SEVERAL = re.compile(r"\s*(?:[,;/&+]|\band\b)\s*", re.IGNORECASE)
@@ -113,7 +114,7 @@ def _all_named(row: Mapping[str, Any], columns: tuple[str, ...], texts: list[str
             continue
         wrong: Findings = []
         bare = re.sub(r"[\s_]", "", str(row[name])).casefold()
-        if len(bare) > 1 and bare in named:  # MILU says "option2"
+        if bare in named and (len(bare) > 1 or not bare.isascii()):  # MILU says "option2"
             found.append(("letter", named.index(bare), None))
         elif said := _named(row[name], name, texts, labels, wrong):
             # Under columns that are called A, B, C, a letter is theirs, whatever stands in them.

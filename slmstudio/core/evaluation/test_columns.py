@@ -68,7 +68,9 @@ def named_columns(rows: Iterator[TableRow], notes: list[str]) -> Iterator[NamedR
         notes.append(f"The first line was taken as a row, as it has no names of columns that are known; the columns "
                      f"were taken as {', '.join(names)}.")
     for row in chain(begin, rows):
-        if row.trouble is None and len(row.cells) != len(names):
+        if header and row.cells == whole[0].cells:
+            yield NamedRow({}, row.line, Problem("the names of the columns stand here again.", row.line))
+        elif row.trouble is None and len(row.cells) != len(names):
             yield NamedRow({}, row.line, _wrong_number(row, len(names)))
         else:
             yield NamedRow(_columns(names, row.cells), row.line, row.trouble)

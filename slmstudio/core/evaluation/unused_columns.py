@@ -9,7 +9,18 @@ from typing import Any
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.evaluation.cells import value_in
 from slmstudio.core.evaluation.column_words import column
-from slmstudio.core.evaluation.test_row_kinds import CATEGORIES, KIND, LANGUAGES, REFERENCES, Draft
+from slmstudio.core.evaluation.passages import PASSAGES
+from slmstudio.core.evaluation.row_shapes import COPA
+from slmstudio.core.evaluation.test_row_kinds import (
+    ANSWERS,
+    CATEGORIES,
+    EXACT,
+    KIND,
+    LANGUAGES,
+    QUESTIONS,
+    REFERENCES,
+    Draft,
+)
 
 LONG = 40
 """Characters of a text that is more than a tag."""
@@ -17,13 +28,15 @@ NAMED = 8
 MOST = 1000
 """Columns that are counted: files with names of their own in each row would fill the memory."""
 _MARKS = ("label", "correct", "is_correct")
+_ASKED = frozenset({*QUESTIONS, *PASSAGES})
+_ANSWERED = frozenset({*EXACT, *REFERENCES, *ANSWERS})
 _READ = frozenset({*CATEGORIES, *LANGUAGES, *KIND, "rejected", "id"})
 """Columns of which something is made that does not show in what is asked and answered, or that need not be."""
 
 
 class UnusedColumns:
     """Counts in how many rows each column holds a text that stands nowhere in what was read of the row: a long one, or
-    any where the answer is but a letter or a digit, since that may be the name of a choice."""
+    any in a column that asks or answers; or any where the answer is but one sign, which may name a choice."""
 
     def __init__(self) -> None:
         self._filled: Counter[str] = Counter()
@@ -43,15 +56,17 @@ class UnusedColumns:
             if not (text or is_mark) or (name not in self._filled and len(self._filled) >= MOST):
                 continue
             self._filled[name] += 1
-            if not (is_mark or is_name or _is_long(text)):
+            counts = is_mark or _is_long(text) or known in _ASKED or (known in _ANSWERED and draft.choice is None)
+            if not counts and not is_name:
                 continue
             read = read or _read(draft)
-            is_read = text in read or (known in REFERENCES and any(each in text for each in draft.references))
-            self._unread[name] += is_mark or (_is_long(text) and not is_read)
+            is_read = text in COPA or text in read or (
+                known in REFERENCES and any(each in text for each in draft.references))
+            self._unread[name] += is_mark or (counts and not is_read)
             self._short[name] += is_name and not is_read
 
     def notes(self) -> tuple[str, ...]:
-        """A sentence that names those columns of which most texts are long and unread; nothing where there are none."""
+        """A sentence that names the columns of which most texts count and are unread; nothing where there are none."""
         short = [name for name, count in self._short.items() if 2 * count > self._filled[name]]
         unread = {name for name, count in self._unread.items() if 2 * count > self._filled[name]}
         unread.update(short if len(short) > 1 else ())

@@ -69,6 +69,7 @@ def test_a_first_line_without_known_names_is_told(tmp_path):
     ("प्रश्न,विकल्प A,विकल्प B,विकल्प C,सही विकल्प", "B"), ("प्रश्न,विकल्प 1,विकल्प 2,विकल्प 3,उत्तर", "2"),
     ("प्रश्न,विकल्प (१),विकल्प (२),विकल्प (३),उत्तर", "2"), ("Frage,Antwort A,Antwort B,Antwort C,Antwort", "b"),
     ("Question,a),b),c),Ans.", "b"), ("Q. No,Question,Option (A),Option (B),Option (C),Correct Option", "Option B"),
+    ("प्रश्न,क,ख,ग,उत्तर", "ख"), ("प्रश्न,अ,ब,क,उत्तर", "ब"), ("প্রশ্ন,ক,খ,গ,উত্তর", "খ"), ("Question,1,2,3,Answer", "2"),
     ("வினா,விருப்பம் 1,விருப்பம் 2,விருப்பம் 3,விடை", "2"),
 ])
 def test_columns_of_choices_may_be_named_so(tmp_path, heading, answer):
@@ -128,6 +129,24 @@ def test_long_texts_that_are_used_are_not_told(tmp_path):
     assert lines(tmp_path, {"question": "Q?", "correct answers": f"{LONG}; {LONG}!", "subject": LONG}).notes == ()
     turns = [{"role": "user", "content": LONG}, {"role": "assistant", "content": LONG + "!"}]
     assert lines(tmp_path, {"messages": turns}).notes == ()
+
+
+@pytest.mark.parametrize(("row", "column"), [
+    ({"query": "Q?", "input": "P.", "answer": "Yes."}, "input"),
+    ({"question": "Q?", "instruction": "I.", "output": "Yes."}, "question"),
+    ({"question": "Q?", "answer": "No.", "answers": ["Yes."]}, "answer"),
+    ({"question": "Q?", "context": "P.", "passage": "Other."} | {"answer": "Yes."}, "passage"),
+])
+def test_questions_and_answers_that_are_not_used_are_told(tmp_path, row, column):
+    found = lines(tmp_path, row)
+    assert found.items[0].references == ("Yes.",)
+    assert found.notes == (f'Nothing was made of the column "{column}".',)
+
+
+def test_names_that_stand_in_a_table_again_are_no_row(tmp_path):
+    found = table(tmp_path, "question,answer\nQ?,A.\nquestion,answer\nQ2?,B.\n")
+    assert [item.line for item in found.items] == [2, 4]
+    assert [str(each) for each in found.problems] == ["line 3: the names of the columns stand here again."]
 
 
 def test_marks_that_are_not_used_are_told(tmp_path):
