@@ -42,9 +42,9 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
     - a number: an answer that ends with "#### 42"; or a file whose answers are numbers, nearly all;
     - free: every layout of question and answer that `core.data.reader` reads.
 
-    "kind" may say it instead. "system", "context", "category" (or "subject") and "language" may stand beside. Without
-    a column the language is guessed by the script. Memory beyond the items stays below about 100 MB, however long a
-    line is.
+    "kind" may say it instead. "system", "context", "category" (or "subject") and "language" may stand beside. Columns
+    may be named in other languages (`column_words`). What was made of nothing is told in the notes. Without a column
+    the language is guessed by the script. Memory beyond the items stays below about 100 MB, however long a line is.
 
     Args:
         path: the file.
