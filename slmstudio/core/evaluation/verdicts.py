@@ -52,14 +52,17 @@ def sentence(metric: Metric, of: float, with_: float, found: Difference, p: floa
     scores = f"{score_text(metric, of)} against {score_text(metric, with_)} {metric.name}"
     chance = p_text(p) + (f" (corrected for {tests} comparisons)" if tests > 1 else "")
     said = verdict(metric, of, with_, found, p)
+    low, high = score_text(metric, found.low), score_text(metric, found.high)
     if said != UNKNOWN:
-        low, high = score_text(metric, found.low), score_text(metric, found.high)
         return (f"{said.capitalize()}: {scores} (difference {score_text(metric, found.value)}, {low} to {high}), "
                 f"{chance}.")
     rows = f"{found.rows:,} row{'' if found.rows == 1 else 's'}"
     needed = found.rows_needed
     more = f"; about {rounded_up(needed):,} would" if needed is not None and needed > found.rows else ""
-    return f"No difference that {rows} can show{more}. {scores}, {chance}."
+    # Few rows with much to gain can move a test while the interval still has room for no difference at all.
+    both = p >= LEVEL or not found.low <= 0 <= found.high
+    doubt = "" if both else f", but the difference may be anything from {low} to {high}"
+    return f"No difference that {rows} can show{more}. {scores}, {chance}{doubt}."
 
 
 def rounded_up(count: int) -> int:

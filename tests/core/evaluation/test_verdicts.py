@@ -35,6 +35,13 @@ def test_unknown_says_how_many_rows_would_do() -> None:
     assert sentence(ACCURACY, 50.0, 50.0, alone, 1.0).startswith("No difference that 1 row can show. 50.0 against")
 
 
+def test_where_test_and_interval_disagree_both_are_said() -> None:
+    found = Difference(1.0, -0.593, 2.597, 0.0001, 100, 510)
+    assert sentence(METRICS["bleu"], 2.0, 1.0, found, found.p) == (
+        "No difference that 100 rows can show; about 510 would. 2.0 against 1.0 BLEU, p < 0.001, "
+        "but the difference may be anything from −0.6 to 2.6.")
+
+
 @pytest.mark.parametrize("found", [
     Difference(2.0, 0.1, 3.9, 0.06, 40, 80),  # the test does not say so
     Difference(2.0, -0.1, 4.1, 0.04, 40, 80),  # the interval does not
