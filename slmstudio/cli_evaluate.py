@@ -44,6 +44,9 @@ def evaluate(
     rubric: Annotated[Path | None, typer.Option(help="Text file: what the judge looks for.")] = None,
     system: Annotated[str | None, typer.Option(help="System prompt before every question.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Tokens of an answer at most.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16: how models in folders compute; by default "
+                                                       "as the run was trained; without a run as the model is kept "
+                                                       "where a GPU computes, and fp32 on the processor.")] = None,
     seed: Annotated[int, typer.Option(help="Draws the rows.")] = 0,
     as_json: Json = False,
 ) -> int:
@@ -59,8 +62,8 @@ def evaluate(
         request, run = _request(run_or_model, exports)
         for name in against or []:
             request["models"].append(with_own_name(model_at(name), [model["name"] for model in request["models"]]))
-        request.update({key: value for key, value in (("system", system), ("max_new_tokens", max_new_tokens))
-                        if value is not None})
+        given = {"system": system, "max_new_tokens": max_new_tokens, "precision": precision or _precision(request)}
+        request.update({key: value for key, value in given.items() if value is not None})
         _choose_rows(request, test, limit, seed, benchmark)
         if benchmark:
             request["benchmark"] = {"name": benchmark, "data": str(data.absolute()) if data else None, "limit": limit,
@@ -89,8 +92,19 @@ def _request(text: str, exports: bool) -> tuple[dict[str, Any], Path | None]:
     if (path / jobs.RUN).is_file():
         return request.propose(path, exports), path.absolute()
     return {"kind": "evaluate", "test": None, "limit": None, "seed": 0, "benchmark": None, "models": [model_at(text)],
-            "train_file": None, "train_split": None, "system": None, "max_new_tokens": TOKENS, "precision": "fp32",
+            "train_file": None, "train_split": None, "system": None, "max_new_tokens": TOKENS, "precision": None,
             "batch_size": None, "judge": None}, None
+
+
+def _precision(request: dict[str, Any]) -> str:
+    """The run's, or what suits the models."""
+    from slmstudio.core.evaluation.request_models import precision_of
+    from slmstudio.core.hardware.machine import read_gpus
+
+    if request["precision"]:
+        return str(request["precision"])
+    gpus, _ = read_gpus()
+    return precision_of(request["models"], gpus[0] if gpus else None)
 
 
 def _choose_rows(request: dict[str, Any], test: Path | None, limit: int | None, seed: int,

@@ -141,6 +141,10 @@ def print_error(error: UserError, as_json: bool) -> None:
 
 
 def print_table(title: str, rows: list[Any], headers: tuple[str, ...] | None = None) -> None:
+    """A table on stdout; a line, where it has no rows."""
+    if not rows:
+        print(f"{title}: none")
+        return
     table = Table(title=title, show_header=headers is not None, title_justify="left")
     for i in range(len(rows[0])):
         table.add_column(headers[i] if headers else "", overflow="fold")

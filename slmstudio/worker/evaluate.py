@@ -5,13 +5,16 @@ The request and the files of the job folder:
     {"kind": "evaluate", "test": file or null, "limit": rows or null, "seed": 0,
      "benchmark": null or {"name", "data": folder or null for what was fetched, "fetch": true where it may be fetched,
                            "limit": n per subject or null, "shots": n or null},
-     "models": [{"name", "model": folder, "adapter": folder or null, "gguf": file or null}, ...],
+     "models": [{"name", "model": folder, "adapter": folder or null, "gguf": file or null, "load_in_4bit": true where
+                 the base was held so while the adapter learned}, ...],
      "train_file": file or null, "system": text or null, "max_new_tokens": n, "precision": "fp32" | "bf16" | "fp16",
      "batch_size": rows or null, "judge": null or {"model": folder, "gguf": file, "rubric": text}}
 
+    items.json        of which file the items are, and whether models are to think (`core.evaluation.asked`)
     items.jsonl       what is asked, in the order of the file; written once
     answers-N.jsonl   what model N answered, a line an item, appended batch by batch: a killed evaluation goes on there
     scores.json       at the end
+    benchmark-rows.jsonl    at the end of a benchmark: what each model chose at each question
 """
 
 from __future__ import annotations
@@ -19,15 +22,15 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from slmstudio.core import job_advice, room, words
+from slmstudio.core import files, job_advice, room, words
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import scoring
+from slmstudio.core.evaluation import asked, scoring, thoughts
 from slmstudio.worker.context import Cancelled, JobContext
 from slmstudio.worker.evaluate_hand import Hand
 from slmstudio.worker.evaluate_items import read_items
 from slmstudio.worker.evaluate_kept import Kept
 from slmstudio.worker.evaluate_models import Models
-from slmstudio.worker.evaluate_rows import Model, Row, batches, line_of, prepare, run_rows
+from slmstudio.worker.evaluate_rows import BROKEN, Model, Row, batches, line_of, prepare, run_rows
 
 MAX_NEW_TOKENS = 256
 
@@ -39,7 +42,7 @@ def run(job: JobContext) -> dict[str, Any]:
         "verdict": the sentence on the metric that counts, or None}.
 
     Raises:
-        UserError: something in the request cannot be used, or nothing could be answered, or the disk is full.
+        UserError: something in the request cannot be used, or a model answered nothing, or the disk is full.
     """
     try:
         room.keep_reserve(job.folder)
@@ -61,6 +64,11 @@ def _run(job: JobContext) -> dict[str, Any]:
         from slmstudio.worker.fetch_benchmark import fetch
 
         fetch(job, benchmark_request["name"])  # first: what it may fail of must not come after hours of work
+    prepared = None
+    if benchmark_request:
+        from slmstudio.worker import benchmark
+
+        prepared = benchmark.prepare(job)  # and so here
     models = Models(job)
     scores: dict[str, Any] = {}
     try:
@@ -68,16 +76,15 @@ def _run(job: JobContext) -> dict[str, Any]:
         if job.request.get("test"):
             items = read_items(job)
             _answer(job, models, items)
+            _tell_cut(job)
             if job.request.get("judge"):
                 from slmstudio.worker import judge
 
                 judge.run(job, models, items)
             job.phase("scoring")
             scores = scoring.score(job.folder, lambda done, total: _tell_scored(job, done, total))
-        if job.request.get("benchmark"):
-            from slmstudio.worker import benchmark
-
-            scores = benchmark.run(job, models)
+        if benchmark_request:
+            scores = benchmark.run(job, models, prepared)
     finally:
         models.close()
     return {"rows": len(items), "scores": str(job.folder / scoring.SCORES), **_summary(scores)}
@@ -101,18 +108,51 @@ def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> Non
     specs = job.request["models"]
     kept = [Kept(job.folder / f"answers-{number}.jsonl") for number in range(len(specs))]
     ids = {item["id"] for item in items}
+    thinks = asked.thinks(job.folder)
     hand = Hand(job, len(items) * len(specs), float(len(items) * len(specs)))
     try:
-        for spec, answers in zip(specs, kept, strict=True):
+        for number, (spec, answers) in enumerate(zip(specs, kept, strict=True)):
             if ids <= answers.keys:
                 hand.skip(len(items), float(len(items)))
-                continue
-            job.phase("loading model", spec["name"])
-            model = models.open(spec)
-            job.check_cancelled()
-            _answer_all(job, model, spec["name"], items, answers, hand)
+            else:
+                job.phase("loading model", spec["name"])
+                model = models.open(spec, thinks)
+                job.check_cancelled()
+                _answer_all(job, model, spec["name"], items, answers, hand)
+            _need_answers(job, number)
     finally:
         hand.close()
+
+
+def _need_answers(job: JobContext, number: int) -> None:
+    """Hours of other models' answers are worth nothing beside a model that can give none."""
+    name, lines = job.request["models"][number]["name"], _lines(job, number)
+    if not lines or not all(line.get("skipped") for line in lines):
+        return
+    if any(line["skipped"] == BROKEN for line in lines):
+        remedy = "Evaluate in another precision, or choose an earlier checkpoint."
+    elif job.request.get("system"):
+        remedy = "Leave the system prompt out, or choose another model."
+    else:
+        remedy = "Choose another model, or other rows."
+    raise UserError(f"{name} answered none of the {len(lines):,} rows.", str(lines[0]["skipped"]), remedy)
+
+
+def _tell_cut(job: JobContext) -> None:
+    """One warning of the answers that ended in the middle of a thought."""
+    told = []
+    for number, spec in enumerate(job.request["models"]):
+        lines = _lines(job, number)
+        if cut := sum(map(thoughts.is_cut, lines)):
+            told.append(f"{cut:,} of {len(lines):,} of {spec['name']}")
+    if told:
+        most = job.request.get("max_new_tokens") or MAX_NEW_TOKENS
+        job.warn("cut_thinking", f"Answers that were cut while the model was still thinking count as empty: "
+                                 f"{', '.join(told)}. Allow more than {most:,} tokens for an answer.")
+
+
+def _lines(job: JobContext, number: int) -> list[dict[str, Any]]:
+    return list(files.LineReader(job.folder / f"answers-{number}.jsonl").read())
 
 
 def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, Any]], answers: Kept,
@@ -124,14 +164,14 @@ def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, 
     for item in items:
         job.check_cancelled()
         rows.append(prepare(item, model, most))
-    asked = [row for row in rows if not row.skipped]
-    share = len(rows) / max(1, sum(row.length for row in asked))  # so that work counts in answers
+    asks = [row for row in rows if not row.skipped]
+    share = len(rows) / max(1, sum(row.length for row in asks))  # so that work counts in answers
     if left_out := [row for row in rows if row.skipped and row.item["id"] not in answers.keys]:
         job.warn("rows_skipped", f"{name}: {len(left_out):,} of {len(rows):,} rows cannot be asked. "
                                  f"Line {left_out[0].item['line']}: {left_out[0].skipped}")
         answers.write([line_of(row, [], model, 0.0) for row in left_out])
-    hand.skip(len(rows) - len(asked), 0.0)
-    for batch in batches(asked, model, job.request.get("batch_size")):
+    hand.skip(len(rows) - len(asks), 0.0)
+    for batch in batches(asks, model, job.request.get("batch_size")):
         work = share * sum(row.length for row in batch)
         if all(row.item["id"] in answers.keys for row in batch):
             hand.skip(len(batch), work)

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation import thoughts
 from slmstudio.core.model.chat_template import ChatTemplate
 
 MOST_ROWS = 32
 """Rows of one batch; more of them make a step hardly cheaper for each."""
+
+BROKEN = "The model computed something that is no number (NaN)."
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -94,6 +97,7 @@ class Row:
         asks: the first one gives the answer.
         references, choices: for each, (number of the ask, number of its continuation).
         skipped: why it cannot be asked; "" when it can.
+        opened: whether the prompt ends in thoughts, so that the answer begins in them.
     """
 
     item: dict[str, Any]
@@ -101,6 +105,7 @@ class Row:
     references: tuple[tuple[int, int], ...] = ()
     choices: tuple[tuple[int, int], ...] = ()
     skipped: str = ""
+    opened: bool = False
 
     @property
     def length(self) -> int:
@@ -121,7 +126,8 @@ def prepare(item: dict[str, Any], model: Model, most: int) -> Row:
     except UserError as error:
         return Row(item, skipped=" ".join(filter(None, (error.what, error.why))))
     room = model.context_length - len(prompt)
-    row = Row(item, asks.made(0 if shown else min(most, room)), references, choices)
+    row = Row(item, asks.made(0 if shown else min(most, room)), references, choices,
+              opened=not shown and thoughts.opens(text))
     if room < 1 or row.length > model.context_length:
         return Row(item, skipped=f"It takes {max(row.length, len(prompt) + 1):,} tokens; the model reads "
                                  f"{model.context_length:,} at most.")
@@ -208,22 +214,34 @@ def run_rows(rows: Sequence[Row], model: Model, gate: Gate) -> list[list[Reply]]
 
 
 def line_of(row: Row, replies: Sequence[Reply], model: Model, seconds: float) -> dict[str, Any]:
-    """The line of answers-N.jsonl."""
+    """The line of answers-N.jsonl. What the model thought before its answer has a key of its own."""
     empty = {"id": row.item["id"], "answer": "", "tokens": 0, "seconds": round(seconds, 4), "finish": "stop",
              "reference_nats": [], "reference_tokens": [], "choice_logprobs": None, "skipped": row.skipped or None}
     if row.skipped:
         return empty
     if any(reply.broken for reply in replies):
-        return {**empty, "skipped": "The model computed something that is no number (NaN)."}
+        return {**empty, "skipped": BROKEN}
     answer = replies[0]
     nats = [-replies[ask].logprobs[at] for ask, at in row.references]
     choices = [replies[ask].logprobs[at] for ask, at in row.choices]
-    text = row.item["choices"][max(range(len(choices)), key=choices.__getitem__)] if choices else model.decode(
-        answer.ids)
-    return {**empty, "answer": text.strip(), "tokens": len(answer.ids) + answer.ended,
+    if choices:
+        text, thought = row.item["choices"][max(range(len(choices)), key=choices.__getitem__)], None
+    else:
+        text, thought = written(row, answer, model)
+    return {**empty, "answer": text.strip(), **({} if thought is None else {thoughts.KEY: thought}),
+            "tokens": len(answer.ids) + answer.ended,
             "finish": "stop" if answer.ended or choices else "length", "reference_nats": nats,
             "reference_tokens": [len(row.asks[ask].continuations[at]) for ask, at in row.references],
             "choice_logprobs": choices or None, "choices_by": "letter" if choices else None}
+
+
+def written(row: Row, reply: Reply, model: Model) -> tuple[str, str | None]:
+    """The answer, and what the model thought before it; None where it thought nothing."""
+    text = model.decode(reply.ids)
+    # A model that ends by itself and has not ended its thoughts was taught to answer without any.
+    opened = row.opened and (thoughts.CLOSE in text or not reply.ended)
+    thought, answer = thoughts.parted(text, opened)
+    return answer, thought
 
 
 def cache_budget(free: int, path: Path) -> int:

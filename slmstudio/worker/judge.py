@@ -1,9 +1,9 @@
 """A local model compares the answers of two models, each pair in both orders, under the user's rubric.
 
 judge.jsonl has a line for each comparison: {"id": item, "order": "ab" | "ba" (who was shown first), "a", "b": names,
-"winner": "a" | "b" | "tie" | null (its answer could not be read), "said": its answer}, and one that the judge could
-not be asked about has "skipped": why. judge-votes.jsonl has the same of answers that the user has voted on in Chat
-without knowing whose they were.
+"winner": "a" | "b" | "tie" | null (its answer could not be read), "said": its answer}; one that the judge could not be
+asked about has "skipped": why, and one where it thought until its tokens were used up has "cut": "thinking".
+judge-votes.jsonl has the same of answers that the user has voted on in Chat without knowing whose they were.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from typing import Any
 from slmstudio.core import files
 from slmstudio.core.chat import votes
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation.judging import TIE, voted_pairs
+from slmstudio.core.evaluation import thoughts
+from slmstudio.core.evaluation.judging import THINKING, TIE, voted_pairs
 from slmstudio.core.evaluation.scoring import JUDGE, JUDGE_VOTES
 from slmstudio.worker.context import JobContext
 from slmstudio.worker.evaluate_hand import Hand
 from slmstudio.worker.evaluate_kept import Kept
 from slmstudio.worker.evaluate_models import Models
-from slmstudio.worker.evaluate_rows import Ask, Model, Row, batches, run_rows
+from slmstudio.worker.evaluate_rows import Ask, Model, Reply, Row, batches, run_rows, written
 
 MOST_TOKENS = 16
 """Of the judge's answer: one word is asked for."""
@@ -63,7 +64,7 @@ def run(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
     if not any(cases for _, cases in left):
         return
     job.phase("loading model", "judge")
-    model = models.open(job.request["judge"])
+    model = models.open(job.request["judge"], thinks=False)
     job.phase(PHASE)
     hand = Hand(job, total, float(total))
     hand.skip(total - sum(len(cases) for _, cases in left), float(total - sum(len(cases) for _, cases in left)))
@@ -74,9 +75,12 @@ def run(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
         hand.close()
     said = [line for line in files.LineReader(job.folder / JUDGE).read() if not line.get("skipped")]
     unreadable = sum(line.get("winner") is None for line in said)
+    thinking = sum(bool(line.get("cut")) for line in said)
     if unreadable:
+        why = "neither A, B nor tie" if not thinking else \
+            f"in {thinking:,} it was still thinking when its {MOST_TOKENS} tokens were used up"
         job.warn("judge_unreadable", f"{unreadable:,} of the judge's {len(said):,} answers are no verdict: "
-                                     "neither A, B nor tie. They count for nobody.")
+                                     f"{why}. They count for nobody.")
 
 
 def _key(line: dict[str, Any]) -> tuple[Any, ...]:
@@ -92,8 +96,9 @@ def _cases(job: JobContext, items: list[dict[str, Any]]) -> Iterable[Case]:
         for item in items:
             a, b = (answers[each].get(item["id"]) for each in (number, 0))
             if a is not None and b is not None and not a["skipped"] and not b["skipped"]:
-                yield from _both_orders(item["id"], names[number], names[0], item["messages"], item["references"],
-                                        a["answer"], b["answer"])
+                yield from _both_orders(item["id"], names[number], names[0], item["messages"],
+                                        [thoughts.answer_of(text) for text in item["references"]],
+                                        *(thoughts.parted(each["answer"])[1] for each in (a, b)))
 
 
 def _voted() -> Iterable[Case]:
@@ -102,7 +107,8 @@ def _voted() -> Iterable[Case]:
     except UserError:
         return  # no votes that can be read: then there is no agreement to tell
     for pair in pairs:
-        yield from _both_orders(pair.id, "a", "b", pair.messages, (), pair.a, pair.b)
+        yield from _both_orders(pair.id, "a", "b", pair.messages, (),
+                                *map(thoughts.answer_of, (pair.a, pair.b)))
 
 
 def _both_orders(key: Any, name_a: str, name_b: str, messages: Sequence[Mapping[str, str]],
@@ -117,14 +123,15 @@ def _judge(job: JobContext, model: Model, cases: list[Case], kept: Kept, hand: H
     too_long = 0
     for number, case in enumerate(cases):
         job.check_cancelled()
-        ask = Ask(model.encode(prompt(model, case, job.request["judge"]["rubric"])), most=MOST_TOKENS)
+        text = prompt(model, case, job.request["judge"]["rubric"])
+        ask = Ask(model.encode(text), most=MOST_TOKENS)
         if case.first.strip() == case.second.strip():
             done.append({**case.line, "winner": TIE, "said": ""})  # nobody need be asked
         elif ask.length > model.context_length:
             done.append({**case.line, "winner": None, "said": "", "skipped": TOO_LONG})
             too_long += 1
         else:
-            rows.append(Row({"id": number}, (ask,)))
+            rows.append(Row({"id": number}, (ask,), opened=thoughts.opens(text)))
     if too_long:
         job.warn("judge_context", f"{too_long:,} comparisons are longer than the {model.context_length:,} tokens that "
                                   "the judge reads.")
@@ -135,9 +142,8 @@ def _judge(job: JobContext, model: Model, cases: list[Case], kept: Kept, hand: H
         replies = run_rows(batch, model, lambda share, size=size: hand.gate(share, size, float(size), PHASE))
         lines = []
         for row, [reply] in zip(batch, replies, strict=True):
-            said = "" if reply.broken else model.decode(reply.ids).strip()
-            case = cases[row.item["id"]]
-            lines.append({**case.line, "winner": winner(said, case.line["order"]), "said": said})
+            line = cases[row.item["id"]].line
+            lines.append({**line, **verdict(row, reply, model, line["order"])})
         kept.write(lines)
         hand.add(size, float(size), PHASE)
 
@@ -150,6 +156,17 @@ def prompt(model: Model, case: Case, rubric: str) -> str:
              f"Answer A:\n{case.first}", f"Answer B:\n{case.second}",
              "Which answer is better, A or B? Say A, B or tie, and nothing else."]
     return model.template.render([{"role": "user", "content": "\n\n".join(parts)}], add_generation_prompt=True)
+
+
+def verdict(row: Row, reply: Reply, model: Model, order: str) -> dict[str, Any]:
+    """What the judge said of a comparison. What it thought before is no part of its verdict."""
+    if reply.broken:
+        return {"winner": None, "said": ""}
+    said = model.decode(reply.ids).strip()
+    answer, thought = written(row, reply, model)
+    if thought is not None and not answer and not reply.ended:
+        return {"winner": None, "said": said, "cut": THINKING}
+    return {"winner": winner(answer.strip(), order), "said": said}
 
 
 def winner(said: str, order: str) -> str | None:

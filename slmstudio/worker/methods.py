@@ -94,20 +94,24 @@ def load_base(config: RunConfig, attention: str, instead: Path | None = None) ->
     held = DTYPES[config.precision] if config.has_adapter else torch.float32
     options: dict[str, Any] = {}
     if config.method == "qlora":
-        options["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=held)
-        on_gpu = config.device != "cpu" and torch.cuda.is_available()
-        options["device_map"] = {"": torch.cuda.current_device() if on_gpu else "cpu"}
+        options = four_bits(held, config.device != "cpu" and torch.cuda.is_available())
     model = AutoModelForCausalLM.from_pretrained(
         instead or config.model, dtype=held, attn_implementation=attention, use_safetensors=True,
         trust_remote_code=False, local_files_only=True, **options)
-    _keep_trainable(model)
+    never_repack(model)
     return model
 
 
-def _keep_trainable(model: PreTrainedModel) -> None:
-    """Forbid bitsandbytes to repack 4-bit weights for inference, which it does on the CPU at the first evaluation.
+def four_bits(held: torch.dtype, on_gpu: bool) -> dict[str, Any]:
+    """What `from_pretrained` is told for a base in 4 bits, which goes to its device as it is read."""
+    quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+                                      bnb_4bit_compute_dtype=held)
+    return {"quantization_config": quantization, "device_map": {"": torch.cuda.current_device() if on_gpu else "cpu"}}
+
+
+def never_repack(model: PreTrainedModel) -> None:
+    """Forbid bitsandbytes to repack 4-bit weights for inference, which it does on the CPU at the first evaluation; with
+    a bias, as Qwen2 has, that raises an error.
 
     Its layer stays repacked afterwards, and the repacked product has no gradient: training would go on, and everything
     below each layer would learn from the adapter's part alone (bitsandbytes 0.50, nn/modules.py, Linear4bit.forward).

@@ -153,3 +153,12 @@ def test_what_was_told_before_the_worker_began_is_not_told_again(capsys):
         for code in ("benchmark_data", "rows_skipped"):
             follower.on_event("evaluate", {"type": "warning", "code": code, "message": f"of {code}"})
     assert capsys.readouterr().err == "warning: of rows_skipped\n"
+
+
+def test_a_table_without_rows_is_printed_as_that(capsys):
+    from slmstudio.cli_evaluate import print_scores
+    from slmstudio.cli_progress import print_table
+
+    print_scores({"models": [{"name": "base", "scores": {}}], "test": {"rows": 3}})
+    print_table("Exports", [])
+    assert capsys.readouterr().out == "Scores of 3 rows: none\nExports: none\n"

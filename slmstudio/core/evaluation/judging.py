@@ -14,6 +14,8 @@ from slmstudio.core.evaluation.intervals import normal_quantile, wilson
 from slmstudio.core.evaluation.verdicts import holm, p_text
 
 TIE = "tie"
+THINKING = "thinking"
+"""Why an answer of the judge was cut."""
 WINNERS = ("a", "b", TIE)
 _OTHER = {"a": "b", "b": "a", TIE: TIE}
 
@@ -24,6 +26,7 @@ class _Pair:
 
     Attributes:
         too_long: rows that the judge was not asked about, in one order at least.
+        thinking: rows about which it was still thinking when its tokens were used up, in one order at least.
     """
 
     a: str
@@ -34,6 +37,7 @@ class _Pair:
     first_shown: int = 0
     decided: int = 0
     too_long: set[Any] = field(default_factory=set)
+    thinking: set[Any] = field(default_factory=set)
 
     def add(self, line: Mapping[str, Any]) -> None:
         winner, order = line.get("winner"), str(line.get("order"))
@@ -42,6 +46,8 @@ class _Pair:
             self.too_long.add(line.get("id"))
             return
         self.answers += 1
+        if line.get("cut") == THINKING:
+            self.thinking.add(line.get("id"))
         self.unreadable += winner is None
         if winner in ("a", "b"):
             self.decided += 1
@@ -71,11 +77,12 @@ def judge_summary(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     Args:
         lines: of judge.jsonl: {"id", "order": "ab" | "ba" (who was shown first), "a": name, "b": name,
             "winner": "a" | "b" (that name's, whatever the order) | "tie" | None (could not be read), "skipped": why
-            the judge was not asked}.
+            the judge was not asked, "cut": "thinking" where it came to no verdict for that}.
 
     Returns:
         {"pairs": [{"a", "b", "rows", "wins_a", "wins_b", "ties", "changed_with_order", "answers", "unreadable",
-        "without_verdict" (rows), "too_long" (rows for the judge's context, which it was not asked about),
+        "without_verdict" (rows), "thinking" (of those, rows about which it was still thinking when its tokens were
+        used up), "too_long" (rows for the judge's context, which it was not asked about),
         "first_shown" (percent of decided answers that went to the one shown first), "p", "sentence"}],
         "sentence": all of them}. p is that of the exact sign test, corrected where there are several pairs.
     """
@@ -93,8 +100,9 @@ def judge_summary(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def _counted(pair: _Pair) -> dict[str, Any]:
     won = Counter(pair.winners())
     return {"a": pair.a, "b": pair.b, "rows": won.total(), "without_verdict": pair.without_verdict(),
-            "too_long": len(pair.too_long), "wins_a": won["a"], "wins_b": won["b"], "ties": won[TIE],
-            "changed_with_order": pair.changed(), "answers": pair.answers, "unreadable": pair.unreadable,
+            "thinking": len(pair.thinking - pair.too_long), "too_long": len(pair.too_long),
+            "wins_a": won["a"], "wins_b": won["b"], "ties": won[TIE], "changed_with_order": pair.changed(),
+            "answers": pair.answers, "unreadable": pair.unreadable,
             "first_shown": round(100 * pair.first_shown / pair.decided, 1) if pair.decided else None,
             "p": by_chance(won["a"], won["b"])}
 
@@ -104,8 +112,11 @@ def _sentence(pair: Mapping[str, Any]) -> str:
     asked = rows + without
     said = []
     if without:
-        remedy = "they count for nobody." if without <= rows else \
-            "do not rely on it. Choose a larger model, which says A, B or tie when asked to."
+        larger = "Choose a larger model, which says A, B or tie when asked to."
+        if 2 * pair["thinking"] >= without:
+            larger = (f"In {pair['thinking']:,} it was still thinking when its tokens were used up: choose a model "
+                      "that answers without thinking first.")
+        remedy = "they count for nobody." if without <= rows else f"do not rely on it. {larger}"
         said.append(f"The judge gave no usable verdict for {without:,} of {asked:,} rows; {remedy}")
     if pair["too_long"]:
         total = asked + pair["too_long"]

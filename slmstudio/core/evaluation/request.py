@@ -3,13 +3,18 @@
     {"kind": "evaluate", "test": path or null, "limit": rows or null, "seed": 0,
      "benchmark": null or {"name", "data": folder or null for what was fetched, "fetch": true where it may be fetched,
                            "limit": questions a subject or null, "shots": n or null},
-     "models": [{"name", "model": folder or null, "adapter": folder or null, "gguf": path or null}, ...],
+     "models": [{"name", "model": folder or null, "adapter": folder or null, "gguf": path or null,
+                 "load_in_4bit": true or left out}, ...],
      "train_file": path or null, "train_split": null or {"eval_fraction", "seed"}, "system": text or null,
      "max_new_tokens": n, "precision": "fp32" | "bf16" | "fp16", "batch_size": n or null,
      "judge": null or {"model": folder or null, "gguf": path or null, "rubric": text}}
 
 The first model is what the others are compared with. `train_file` is compared with the test set; with `train_split`,
 only its rows that were learned.
+
+The result of a QLoRA run is loaded as it learned: the base in 4 bits, the adapter beside it. So is the base that it is
+compared with, under equal terms: the difference is what was learned, and not what rounding cost. What the base can do
+in its own precision is told by the same folder, added as another model.
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ from slmstudio.core import jobs, paths, room
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.held_out import held_out_file
 from slmstudio.core.evaluation.request_check import Checked, check
+from slmstudio.core.evaluation.request_models import held_as_learned
 from slmstudio.core.evaluation.test_sets import read_test_set
 from slmstudio.core.model.gguf import read_gguf
 from slmstudio.core.run import adjust, folder
@@ -88,6 +94,7 @@ def run_models(run: Path, config: RunConfig, exports: bool) -> list[dict[str, An
     adapter = result.name == folder.ADAPTER
     models.append({"name": "tuned", "model": base if adapter else str(result),
                    "adapter": str(result) if adapter else None, "gguf": None})
+    models = [{**model, **held_as_learned(config)} for model in models]
     for path in folder.exported(run) if exports else ():
         name = path.stem
         with contextlib.suppress(UserError):  # `check` tells what is wrong with it

@@ -10,9 +10,11 @@ from typing import Any
 from slmstudio.core import llama
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.evaluation import benchmark_store
-from slmstudio.core.evaluation.mmlu_folder import find_mmlu
+from slmstudio.core.evaluation.mmlu_folder import MmluFolder, examples, find_mmlu
+from slmstudio.core.evaluation.shots import too_few
 from slmstudio.core.evaluation.test_item import TestItem, TestSet
 from slmstudio.core.evaluation.test_sets import ReadingCancelled, read_test_set
+from slmstudio.core.evaluation.thoughts import hold_thoughts
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.gguf import read_gguf
@@ -60,6 +62,8 @@ def check(request: Mapping[str, Any], cancelled: Callable[[], bool] | None = Non
     # An adapter reads as its base does: what is too long for both is told once.
     for name, folder, context in {each[1]: each for each in reversed(contexts)}.values():
         tokens = request.get("max_new_tokens")
+        if test is not None:
+            _check_system(request.get("system"), test.items, name, folder, problems)
         if test is not None and isinstance(tokens, int) and tokens > 0:
             warnings += _check_context(test.items, name, folder, context, tokens, problems)
     if problems:
@@ -176,14 +180,25 @@ def _check_benchmark(benchmark: Mapping[str, Any], problems: list[Problem]) -> l
     if not Path(str(data)).is_dir():
         problems.append(Problem(f"{data} is no folder.", field="benchmark"))
         return []
-    if benchmark.get("name") != "mmlu":
-        return []
     try:
         found = find_mmlu(Path(str(data)))
     except UserError:
         return []  # data of the hub's form; the worker knows it
+    problems += _too_few_examples(benchmark, found)
+    if benchmark.get("name") != "mmlu":
+        return []
     problems += [Problem(each, field="benchmark") for each in found.incomplete]
     return [Problem(found.sentence(), field="benchmark")] if found.missing and not found.incomplete else []
+
+
+def _too_few_examples(benchmark: Mapping[str, Any], found: MmluFolder) -> list[Problem]:
+    """What more examples are wanted than the folder has; of other benchmarks the worker looks itself."""
+    name, shots = str(benchmark.get("name") or ""), benchmark.get("shots")
+    known = examples(found) if isinstance(shots, int) and (name == "mmlu" or name.startswith("mmlu_")) else {}
+    if name != "mmlu":
+        known = {subject: count for subject, count in known.items() if name == f"mmlu_{subject}"}
+    few = too_few(known, shots) if isinstance(shots, int) else None
+    return [Problem(" ".join(few), field="benchmark shots")] if few else []
 
 
 def _check_fetched(benchmark: Mapping[str, Any], problems: list[Problem]) -> None:
@@ -202,6 +217,22 @@ def _check_judge(judge: Any, problems: list[Problem]) -> None:
     _check_model(judge, "judge", problems)
     if not isinstance(judge.get("rubric"), str) or not judge["rubric"].strip():
         problems.append(Problem("the rubric is empty; it says what a good answer is.", field="judge"))
+
+
+def _check_system(system: Any, items: list[TestItem], name: str, folder: Path, problems: list[Problem]) -> None:
+    """A template that refuses system messages would refuse every row. Of GGUF files the worker tells."""
+    rows = [item.messages for item in items if item.messages[0]["role"] != "system"]
+    if not isinstance(system, str) or not system or len(rows) < len(items):
+        return
+    try:
+        template = ChatTemplate.from_folder(folder)
+        template.render(rows[0], add_generation_prompt=True)
+    except UserError:
+        return  # that is nothing of the system prompt's
+    try:
+        template.render([{"role": "system", "content": system}, *rows[0]], add_generation_prompt=True)
+    except UserError as error:
+        problems.append(Problem(f"{name}: {error.what.rstrip('.')}. Leave the system prompt out.", field="system"))
 
 
 def _check_context(items: list[TestItem], name: str, folder: Path, context: int, answer: int,
@@ -236,6 +267,8 @@ def _check_context(items: list[TestItem], name: str, folder: Path, context: int,
 def _tokens(items: list[TestItem], folder: Path, most: int) -> Iterator[tuple[TestItem, int, int]]:
     """The items that may have more than `most` tokens, with those of the question and of the longest reference."""
     template = ChatTemplate.from_folder(folder)
+    if not hold_thoughts(text for item in items for text in item.references):
+        template = template.without_thoughts()
     around = len(template.render([{"role": "user", "content": "x"}], add_generation_prompt=True).encode())
     doubtful = [item for item in items if max((len(each.encode()) for each in item.references), default=0)
                 + sum(len(each["content"].encode()) + around for each in item.messages) > most]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
+from slmstudio.core.hardware.machine import Gpu
+from slmstudio.core.model.facts import read_model
 from slmstudio.core.run import adjust, folder
 from slmstudio.core.run.config import RunConfig
 
@@ -18,7 +21,7 @@ def model_at(place: Path | str) -> dict[str, Any]:
     """What a path names: the result of a run, a model folder, a GGUF file, or with "starter" the starter model.
 
     Returns:
-        {"name", "model", "adapter", "gguf"} as in a request.
+        {"name", "model", "adapter", "gguf"} as in a request, with "load_in_4bit" where the run is a QLoRA one.
 
     Raises:
         UserError: it is nothing that can be evaluated, or a run without a result.
@@ -46,7 +49,31 @@ def _result_of(run: Path) -> dict[str, Any]:
                         "Finish the run first, or choose another one.")
     is_adapter = result.name == folder.ADAPTER
     return {"name": config.name, "model": str(Path(config.model).absolute()) if is_adapter else str(result),
-            "adapter": str(result) if is_adapter else None, "gguf": None}
+            "adapter": str(result) if is_adapter else None, "gguf": None, **held_as_learned(config)}
+
+
+def held_as_learned(config: RunConfig) -> dict[str, Any]:
+    """What a model of a request says of its weights, so that they are held as while the run learned."""
+    return {"load_in_4bit": True} if config.method == "qlora" else {}
+
+
+def precision_of(models: Iterable[Mapping[str, Any]], gpu: Gpu | None) -> str:
+    """In which number format to evaluate models that are of no run: on a GPU in that of their checkpoints, the widest
+    where they differ, since it must hold all of them; on the processor in fp32, which any of them does well.
+
+    Args:
+        gpu: that will be used; None for the processor.
+    """
+    if gpu is None:
+        return "fp32"
+    formats = set()
+    for model in models:
+        with contextlib.suppress(UserError):  # `request_check` tells what is wrong with it
+            formats |= {read_model(model["model"]).dtype} if model.get("model") else set()
+    if "fp32" in formats:
+        return "fp32"
+    ampere = (gpu.compute_capability or (0, 0)) >= (8, 0)
+    return "bf16" if ampere and formats != {"fp16"} else "fp16"
 
 
 def with_own_name(model: Mapping[str, Any], others: Iterable[str]) -> dict[str, Any]:

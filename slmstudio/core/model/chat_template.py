@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,13 @@ class ChatTemplate:
     Attributes:
         source: jinja text.
         special_tokens: by name, as in {"bos_token": "<s>"}.
+        thinks: False tells the template that no thoughts are wanted (`enable_thinking=False`): that of a model which
+            thinks by default, like Qwen3, then ends the prompt with an empty thought. Others do not know the name.
     """
 
     source: str
     special_tokens: Mapping[str, str] = field(default_factory=dict)
+    thinks: bool = True
 
     @classmethod
     def from_folder(cls, folder: Path | str) -> ChatTemplate:
@@ -43,6 +46,10 @@ class ChatTemplate:
         template = cls(source, special_tokens(folder))
         template.check()
         return template
+
+    def without_thoughts(self) -> ChatTemplate:
+        """The same template, asked for answers without thoughts before them."""
+        return replace(self, thinks=False)
 
     def check(self) -> None:
         """See that jinja can read the template.
@@ -73,7 +80,8 @@ class ChatTemplate:
         chat = [{key: value for key, value in message.items() if value is not None} for message in messages]
         size = sum(len(value) for message in chat for value in message.values() if isinstance(value, str))
         variables = {**self.special_tokens, "messages": chat, "tools": None, "documents": None,
-                     "add_generation_prompt": add_generation_prompt}
+                     "add_generation_prompt": add_generation_prompt,
+                     **({} if self.thinks else {"enable_thinking": False})}
         try:
             return sandbox.render(self.source, variables, size)
         except sandbox.Refusal as error:

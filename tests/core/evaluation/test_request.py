@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import model_files
@@ -187,6 +188,28 @@ def test_a_benchmark_folder_with_a_subject_missing_is_told(run, tmp_path):
     assert [text.split(":")[0] for text in found] == ["benchmark limit", "benchmark shots", "benchmark"]
 
 
+def test_more_examples_than_a_benchmark_folder_has_are_told(run, tmp_path):
+    proposed = {**request.propose(run()), "test": None}
+    data = tmp_path / "mmlu"
+    for part, rows in (("test", 4), ("dev", 3)):
+        (data / part).mkdir(parents=True)
+        (data / part / f"ward_rules_{part}.csv").write_text("question,A,B,C,D,answer\n" + "Q?,a,b,c,d,A\n" * rows,
+                                                            encoding="utf-8")
+
+    def asked(name: str, shots: int | None) -> dict:
+        return {**proposed, "benchmark": {"name": name, "data": str(data), "limit": None, "shots": shots}}
+
+    for name in ("mmlu", "mmlu_ward_rules"):
+        [told] = problems(asked(name, 5))
+        assert told.startswith("benchmark shots: 5 examples are wanted before each question, and ward_rules has 3 ")
+        assert "Ask with 3 or fewer (--shots 3)" in told
+        assert not request.check(asked(name, 3)).warnings and not request.check(asked(name, None)).warnings
+    shutil.rmtree(data / "dev")
+    [told] = problems(asked("mmlu", 1))
+    assert "ward_rules has none besides its questions" in told and "--shots 0" in told
+    assert not request.check(asked("mmlu", 0)).warnings
+
+
 def test_a_benchmark_without_data_says_how_they_are_fetched(run, studio_home):
     asked = {**request.propose(run()), "test": None, "benchmark": {
         "name": "arc_easy", "data": None, "limit": None, "shots": None}}
@@ -212,3 +235,14 @@ def test_the_length_of_answers_is_measured(run, tmp_path):
     (tmp_path / "eval.jsonl").write_text(lines(rows), encoding="utf-8")
     asked = request.propose(run(eval_file=str(tmp_path / "eval.jsonl")))
     assert (asked["max_new_tokens"], asked["limit"]) == (160, 200)
+
+
+def test_a_template_that_refuses_system_prompts_is_told_before_the_start(run, tmp_path):
+    asked = {**request.propose(run()), "system": "Be brief."}
+    assert request.check(asked).test is not None
+    template = "{% if messages[0].role == 'system' %}{{ raise_exception('No system role') }}{% endif %}" \
+        + model_files.CHATML
+    (tmp_path / "model" / "chat_template.jinja").write_text(template, encoding="utf-8")
+    assert problems(asked) == ["system: base: The chat template refuses system messages: No system role. Leave the "
+                               "system prompt out."]
+    assert request.check({**asked, "system": None}).test is not None
