@@ -36,8 +36,8 @@ class Evaluation:
 
     @property
     def benchmark(self) -> str:
-        """The benchmark's name, or ""."""
-        asked = self.request.get("benchmark")
+        """The name of the benchmark that the scores are of; "" where they are a test set's."""
+        asked = self.request.get("benchmark") if not self.request.get("test") else None
         return str(asked.get("name") or "") if isinstance(asked, dict) else ""
 
     @property
@@ -63,8 +63,13 @@ class Evaluation:
     def values(self) -> dict[str, Any]:
         """All scores as fields of the run: "tuned.chrf", or "mmlu.tuned.accuracy"."""
         before = f"{self.benchmark}." if self.benchmark else ""
-        return {f"{before}{name}.{metric}": score["value"] for name in self.model_names()
-                for metric, score in self.model_scores(name).items()}
+        found = {f"{before}{name}.{metric}": score["value"] for name in self.model_names()
+                 for metric, score in self.model_scores(name).items()}
+        for result in objects((self.scores or {}).get("benchmarks")):  # asked for together with a test set
+            for model in from_benchmark(result)["models"]:
+                found |= {f"{result.get('name')}.{model['name']}.{metric}": score["value"]
+                          for metric, score in usable(model["scores"]).items()}
+        return found
 
 
 def objects(listed: Any) -> list[dict[str, Any]]:
@@ -117,10 +122,14 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     scores = formats.read("scores", folder / SCORES)
     if scores is not None and not isinstance(scores.get("models"), list):
         scores = None
-    elif scores is not None and not scores["models"]:
-        benchmarks = scores.get("benchmarks")
-        results = [each for each in benchmarks if isinstance(each, dict)] if isinstance(benchmarks, list) else []
-        scores = from_benchmark(results[0]) if results else None
+    elif scores is not None:
+        results = objects(scores.get("benchmarks"))
+        if scores["models"]:  # both may have been asked for: then the benchmark's sentence stands below the scores
+            remarks = scores.get("remarks")
+            told = [str(each["sentence"]) for each in results if each.get("sentence")]
+            scores = {**scores, "remarks": [*(remarks if isinstance(remarks, list) else []), *told]}
+        else:
+            scores = from_benchmark(results[0]) if results else None
     job = Job(folder)
     outcome = job.outcome()
     running = outcome is None and (folder / jobs.PROCESS).is_file()

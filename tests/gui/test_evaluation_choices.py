@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import QThreadPool
 from PySide6.QtWidgets import QPushButton
 
-from slmstudio.core import files
+from slmstudio.core import files, jobs
 from slmstudio.core.errors import Problem
 from slmstudio.core.evaluation import own_votes
 from slmstudio.core.evaluation import request as requests
@@ -135,6 +135,23 @@ def test_damaged_scores_are_shown_as_far_as_they_go(qtbot, session, runs):
         view.groups.set_current(group)
         assert view.table.figures.rows[0][1].text.removeprefix("▲ ")[0].isdigit()
     assert view.verdict.sentence.text().startswith("Better: ")
+
+
+def test_a_test_set_and_a_benchmark_asked_for_together_are_both_told(qtbot, session, runs):
+    job = evaluated_runs.write(runs[0])
+    files.write_atomically(job.folder / jobs.REQUEST, files.dump_pretty(
+        {**files.read_json(job.folder / jobs.REQUEST), "test": "tests.jsonl", "benchmark": {"name": "mmlu"}}))
+    files.write_atomically(job.folder / SCORES, files.dump_pretty(
+        {**files.read_json(job.folder / SCORES), "benchmarks": [
+            {"name": "mmlu", "sentence": "General knowledge kept: MMLU −0.7 ± 1.1.",
+             "models": [{"name": "tuned", "accuracy": {"value": 41.0, "low": 38.0, "high": 44.0, "rows": 900}}]}]}))
+    evaluation = read_evaluation(job.folder)
+    assert not evaluation.benchmark, "the scores are the test set's"
+    assert evaluation.values()["mmlu.tuned.accuracy"] == 41.0 and "tuned.chrf" in evaluation.values()
+    view = ScoresView()
+    qtbot.addWidget(view)
+    view.show_evaluations([evaluation])
+    assert "General knowledge kept: MMLU −0.7 ± 1.1." in view.remarks.text().splitlines()
 
 
 def test_votes_are_not_read_again_while_nothing_has_changed(qtbot, session, runs, monkeypatch):
