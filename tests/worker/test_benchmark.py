@@ -17,7 +17,7 @@ from worker import gguf_models, mmlu_folder
 from slmstudio.core import files, processes
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.comparison import Difference
-from slmstudio.worker import benchmark
+from slmstudio.worker import benchmark, evaluate
 from slmstudio.worker.benchmark_tasks import harness_tasks, write_tasks
 from slmstudio.worker.evaluate_models import Models
 
@@ -200,6 +200,17 @@ class TestBadFolders:
         with pytest.raises(UserError) as caught:
             ran(tmp_path / "job-gsm", nowhere, "gsm8k", gsm)  # whose own number is 5
         assert "5 examples are wanted" in caught.value.why and "--shots 1" in caught.value.remedy
+
+    def test_nothing_is_answered_before_a_benchmark_that_cannot_be_asked(self, tiny_model, tmp_path):
+        data = mmlu_folder.write(tmp_path / "mmlu", 3, examples=3)
+        (tmp_path / "test.jsonl").write_text(json.dumps({"question": "Why?", "answer": "Because."}) + "\n")
+        job = gguf_models.context(
+            tmp_path / "job", kind="evaluate", test=str(tmp_path / "test.jsonl"), precision="fp32",
+            benchmark={"name": "mmlu", "data": str(data), "limit": None, "shots": 5},
+            models=[{"name": "base", "model": str(tiny_model), "adapter": None, "gguf": None}])
+        with pytest.raises(UserError, match="so many examples"):
+            evaluate.run(job)
+        assert not list((tmp_path / "job").glob("answers-*"))
 
     def test_questions_are_never_their_own_examples(self, tiny_model, tmp_path):
         data = mmlu_folder.write(tmp_path / "mmlu", 3)
