@@ -12,6 +12,7 @@ from typing import Any
 
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.evaluation import same_test
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run import notes
 from slmstudio.core.run.folder import RunSummary
@@ -46,8 +47,8 @@ class RunFacts:
 
     @property
     def scored(self) -> Evaluation | None:
-        """The newest evaluation of a test set that has ended with scores."""
-        return next((each for each in self.evaluations if each.scores is not None and not each.benchmark), None)
+        """The evaluation by which the run is judged, as its report does: a later look at a few rows changes nothing."""
+        return next(iter(same_test.preferred(self.evaluations, self.summary.config.eval_file)), None)
 
 
 @dataclass
@@ -123,7 +124,8 @@ def read_facts(folder: Path) -> RunFacts:
         "train_loss": summary.train_loss, "steps": summary.steps, "seconds": summary.seconds,
         "tags": list(noted.tags), "note": noted.text,
     }
-    for evaluation in reversed(evaluations):  # a newer one has the last word
+    judged = same_test.preferred(evaluations, summary.config.eval_file)[:1]
+    for evaluation in (*reversed(evaluations), *judged):  # the last one has the last word
         values |= evaluation.values()
     told = [f"{key} {value}" for key, value in values.items() if not key.startswith(UNSEARCHED)]
     return RunFacts(summary, values, folded("\n".join([folder.name, *told])), noted, evaluations)

@@ -17,6 +17,7 @@ from slmstudio.core.settings import Settings
 from slmstudio.core.settings import load as load_settings
 from slmstudio.gui.evaluation_scores import TRAINING
 from slmstudio.gui.results_columns import STANDARD
+from slmstudio.gui.results_facts import read_facts
 from slmstudio.gui.results_tab import ResultsTab
 from slmstudio.gui.run_details import SCORES
 
@@ -47,6 +48,16 @@ def search(qtbot, tab, line: str) -> None:
 
 
 # -- the table ---------------------------------------------------------------------------------------------------
+
+
+def test_a_later_look_at_a_few_rows_does_not_become_the_runs_score(make_run):
+    run = make_run("small")
+    evaluated_runs.write(run, "evaluate-1", count=24)
+    whole = read_facts(run)
+    evaluated_runs.write(run, "evaluate-2", count=1)
+    facts = read_facts(run)
+    assert len(facts.evaluations) == 2 and facts.scored.folder.name == "evaluate-1"
+    assert facts.values["tuned.chrf"] == whole.values["tuned.chrf"]
 
 
 def test_runs_are_found_by_their_fields_notes_and_scores(qtbot, tab, make_run):
