@@ -306,7 +306,9 @@ class ResultsTab(QWidget):
 
 
 def _load(runs: list[RunFacts], task: Task) -> _Loaded:
-    importlib.import_module("slmstudio.gui.compare_plot")  # the plotting library takes a while to load
+    # What the plots calculate with takes a while to load. What paints them is loaded on the UI thread: it reads all of
+    # Qt's types, and two threads at that at once end the program.
+    importlib.import_module("numpy")
     histories = []
     for run in runs:
         history = RunHistory()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
@@ -125,12 +124,15 @@ class RunPanel(Card):
             self.plots.show_history(history)
         elif not self._loading:
             self._loading = True
-            run_task(self, lambda task: importlib.import_module("slmstudio.gui.run_plots"), self._make_plots,
+            run_task(self, lambda task: importlib.import_module("numpy"), lambda _: self._make_plots(),
                      self.banner.show_error)
 
-    def _make_plots(self, module: ModuleType) -> None:
-        """The plotting library is there; it was loaded off the UI thread, when a run was first shown."""
-        self.plots = module.RunPlots()
+    def _make_plots(self) -> None:
+        """What the plots calculate with was loaded off the UI thread; what paints them must be loaded on it, for it
+        reads all of Qt's types, and two threads at that at once end the program."""
+        from slmstudio.gui.run_plots import RunPlots
+
+        self.plots = RunPlots()
         self._pages.addWidget(self.plots)
         self.plots.set_note(self._note)
         self.show_history(self._history)
