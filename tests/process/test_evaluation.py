@@ -231,10 +231,10 @@ def test_bad_input_is_told_at_once_with_status_2(tiny_model, tmp_path, studio_ho
     done = command("evaluate", str(tiny_model), "--test", str(empty), "--judge", str(tmp_path / "nobody.gguf"))
     assert done.returncode == 2 and "nobody.gguf is nothing that can be evaluated" in done.stderr
     done = command("evaluate", str(tiny_model), "--test", str(empty), "--benchmark", "mmlu", "--data",
-                   str(tmp_path / "nowhere"), "--max-new-tokens", "0", "--json")
+                   str(tmp_path / "nowhere"), "--max-new-tokens", "0", "--precision", "int3", "--json")
     assert done.returncode == 2
     said = json.loads(done.stdout.splitlines()[-1])["error"]["problems"]
-    assert {problem["field"] for problem in said} == {"test", "benchmark", "max_new_tokens"}
+    assert {problem["field"] for problem in said} == {"test", "benchmark", "max_new_tokens", "precision"}
     assert not (studio_home / "evaluations").exists()
 
 
