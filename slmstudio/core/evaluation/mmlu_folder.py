@@ -6,21 +6,14 @@ Hendrycks et al. 2021, https://arxiv.org/abs/2009.03300. Folders of one file a s
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from slmstudio.core import paths
-from slmstudio.core.data.source import Source
-from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.evaluation.test_columns import NoColumns
-from slmstudio.core.evaluation.test_drafts import Drafts
-from slmstudio.core.evaluation.test_item import TestItem, TestSet
-from slmstudio.core.evaluation.test_sets import read_table_into
+from slmstudio.core.errors import UserError
 
 SPLITS = ("dev", "val", "test")
 SUFFIXES = (".csv", ".tsv")
@@ -87,38 +80,6 @@ def find_mmlu(folder: Path | str) -> MmluFolder:
     return MmluFolder(folder, found, (*_absent(folder, found), *incomplete), incomplete)
 
 
-def read_mmlu(folder: MmluFolder, subjects: Iterable[str] | None = None, split: str = "test",
-              cancelled: Callable[[], bool] | None = None) -> TestSet:
-    """The questions of all subjects, or of some; each item's category is its subject, its line that of its own file.
-
-    Wrong choices may be equal here, as they are now and then in MMLU: a benchmark is taken as it is.
-
-    Returns:
-        The items of all subjects by name, and the problems of all files; a problem's field names the file.
-
-    Raises:
-        UserError: a subject is not there, or nothing can be used; with all problems of all files.
-        ReadingCancelled: `cancelled` said so.
-    """
-    wanted = folder.subjects if subjects is None else tuple(subjects)
-    problems = [Problem(f"There is no {split} file of the subject {subject}.", field=subject) for subject in wanted
-                if split not in folder.files.get(subject, {})]
-    if problems:
-        raise UserError(f"{folder.path.name} has not all the subjects that are asked for.", "", LAYOUT, problems)
-    items: list[TestItem] = []
-    digest = hashlib.sha256()
-    for subject in wanted:
-        path = folder.files[subject][split]
-        found, wrong, sha256 = _read(path, subject, cancelled)
-        digest.update(sha256.encode())
-        problems += [replace(each, field=path.relative_to(folder.path).as_posix()) for each in wrong]
-        items += [replace(item, id=len(items) + number) for number, item in enumerate(found)]
-    if not items:
-        raise UserError(f"{folder.path.name} has no question that can be used.", "", LAYOUT, problems)
-    kinds = Drafts.kinds_of(items)
-    return TestSet(folder.path, items, problems, digest.hexdigest(), kinds)
-
-
 def examples(folder: MmluFolder) -> dict[str, int]:
     """How many few-shot examples each subject has that has questions: the rows of its dev file.
 
@@ -138,18 +99,6 @@ def _count(path: Path) -> int:
     with open(path, encoding="utf-8-sig", newline="") as file:
         rows = [cells for cells in csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",") if cells]
     return len(rows) - (bool(rows) and [cell.strip().lower() for cell in rows[0]] == COLUMNS)
-
-
-def _read(path: Path, subject: str, cancelled: Callable[[], bool] | None) -> tuple[list[TestItem], list[Problem], str]:
-    """A file's items, problems and checksum."""
-    drafts = Drafts(may_repeat=True)
-    source = Source(path, cancelled=cancelled)
-    try:
-        read_table_into(drafts, source.chunks(), path.suffix.lower(), subject)
-    except NoColumns as error:
-        return [], [Problem(error.why)], source.sha256
-    items, problems, _ = drafts.finish()
-    return items, problems if items or problems else [Problem("It has no questions.")], source.sha256
 
 
 def _tables(folder: Path) -> list[Path]:

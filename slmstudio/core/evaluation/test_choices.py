@@ -66,11 +66,8 @@ def same(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
-def read_choice(row: Mapping[str, Any], findings: Findings, may_repeat: bool = False) -> Choice | None:
+def read_choice(row: Mapping[str, Any], findings: Findings) -> Choice | None:
     """The choices of a row; what is wrong with them goes to `findings`.
-
-    Args:
-        may_repeat: whether wrong choices may be equal: benchmarks of others are taken as they are.
 
     Returns:
         None where something is wrong.
@@ -95,9 +92,9 @@ def read_choice(row: Mapping[str, Any], findings: Findings, may_repeat: bool = F
         return None
     said, answer, by_text = _agreed(found, findings)
     if said in ("letter", "text"):
-        _check_repeats(texts, answer, may_repeat, findings)
-    elif len(set(map(same, texts))) < len(texts) and not may_repeat:
-        _check_repeats(texts, -1, False, findings)
+        _check_repeats(texts, answer, findings)
+    else:
+        _check_repeats(texts, -1, findings)
     if len(findings) > before:
         return None
     return Choice(tuple(texts), said, answer, by_text, int(columns[0][-1:] == "1") if columns else 0)
@@ -284,7 +281,7 @@ def _check_choices(texts: list[str], name: str, findings: Findings) -> None:
         findings.append((name, f"there are {len(texts):,} choices; at most {len(LETTERS)} can have a letter."))
 
 
-def _check_repeats(texts: list[str], answer: int, may_repeat: bool, findings: Findings) -> None:
+def _check_repeats(texts: list[str], answer: int, findings: Findings) -> None:
     seen: dict[str, int] = {}
     for index, text in enumerate(map(same, texts)):
         first = seen.setdefault(text, index)
@@ -293,5 +290,5 @@ def _check_repeats(texts: list[str], answer: int, may_repeat: bool, findings: Fi
         pair = f"choices {LETTERS[first]} and {LETTERS[index]} are the same"
         if answer in (first, index):
             findings.append(("choices", f"two correct choices: {pair}."))
-        elif not may_repeat:
+        else:
             findings.append(("choices", f"{pair}."))

@@ -26,19 +26,18 @@ class Drafts:
         notes: sentences on how the file was understood, of whoever reads it.
     """
 
-    def __init__(self, may_repeat: bool = False) -> None:
+    def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.kinds: Counter[str] = Counter()
         self.notes: list[str] = []
         self._unused = UnusedColumns()
-        self._may_repeat = may_repeat
         self._drafts: list[tuple[Draft, int]] = []
         self._sentences: dict[str, str] = {}
 
     def add(self, value: Any, line: int) -> None:
         """Take a row."""
         try:
-            draft = read_test_row(value, self._may_repeat)
+            draft = read_test_row(value)
         except RowError as error:
             for key, sentence in error.findings:
                 self._complain(sentence, line, key)

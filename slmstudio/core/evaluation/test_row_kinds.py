@@ -60,12 +60,11 @@ class Draft(NamedTuple):
     told: bool
 
 
-def read_test_row(value: Any, may_repeat: bool = False) -> Draft:
+def read_test_row(value: Any) -> Draft:
     """What one parsed row says.
 
     Args:
         value: an object; the names of its columns count without their case.
-        may_repeat: whether wrong choices may be equal.
 
     Raises:
         RowError: everything that is wrong with it.
@@ -74,7 +73,7 @@ def read_test_row(value: Any, may_repeat: bool = False) -> Draft:
         raise RowError([("", f'the row is {kind_of(value)}; it must be an object, {{"question": …, "answer": …}}.')])
     row = row_shapes.shaped(value)
     findings: Findings = []
-    messages, choice, references = _parts(row, findings, may_repeat)
+    messages, choice, references = _parts(row, findings)
     pattern = _pattern(row, findings)
     if not findings and choice is None and pattern is None and not references:
         columns = ", ".join(f'"{printable(name)}"' for name in list(value)[:8])
@@ -99,11 +98,10 @@ def is_number(text: str) -> bool:
     return _NUMBER.fullmatch(bare) is not None
 
 
-def _parts(row: dict[str, Any], findings: Findings,
-           may_repeat: bool) -> tuple[Messages, test_choices.Choice | None, tuple[str, ...]]:
+def _parts(row: dict[str, Any], findings: Findings) -> tuple[Messages, test_choices.Choice | None, tuple[str, ...]]:
     """Question, choices and references."""
     if test_choices.has_choices(row):
-        choice = test_choices.read_choice(row, findings, may_repeat)
+        choice = test_choices.read_choice(row, findings)
         return _asked(row, findings), choice, ()
     name = next((name for name in (*EXACT, *REFERENCES) if row.get(name) is not None), "")
     if not name:

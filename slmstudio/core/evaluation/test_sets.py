@@ -67,8 +67,8 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
     return TestSet(source.path, items, problems, source.sha256, drafts.kinds, notes)
 
 
-def read_table_into(drafts: Drafts, chunks: Iterator[bytes], suffix: str, category: str | None = None) -> None:
-    """Read a table's rows; all get the category `category`, if there is one.
+def read_table_into(drafts: Drafts, chunks: Iterator[bytes], suffix: str) -> None:
+    """Read a table's rows.
 
     Raises:
         NoColumns: it has no column names, and its columns do not tell what they are; the file is read to its end.
@@ -79,7 +79,7 @@ def read_table_into(drafts: Drafts, chunks: Iterator[bytes], suffix: str, catego
             if row.trouble:
                 drafts.problems.append(row.trouble)
             else:
-                drafts.add({**row.columns, "category": category} if category else row.columns, row.line)
+                drafts.add(row.columns, row.line)
     except NoColumns:
         for _ in chunks:  # the checksum is that of the whole file
             pass
