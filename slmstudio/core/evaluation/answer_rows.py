@@ -11,7 +11,7 @@ from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation import asked
 from slmstudio.core.evaluation.metrics import METRICS, main_metric, needs_intl, row_counts, row_values
-from slmstudio.core.evaluation.thoughts import OPEN, answer_of, parted
+from slmstudio.core.evaluation.thoughts import CLOSE, OPEN, answer_of, parted
 
 ITEMS = "items.jsonl"
 
@@ -103,6 +103,11 @@ class Rows:
             else:
                 found.append(self._row(item, self._given(item), intl))
         return found
+
+    def thought(self, model: int) -> bool:
+        """Whether a model thought before it answered, in any row."""
+        return any(line.get("thoughts") or CLOSE in str(line.get("answer") or "")
+                   for line in self._answers[model].values())
 
     def need_intl(self) -> bool:
         """Whether any reference has punctuation that BLEU's usual tokenizer does not know."""

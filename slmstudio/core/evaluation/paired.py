@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import model_pairs
+from slmstudio.core.evaluation import asked, model_pairs
 from slmstudio.core.evaluation.answer_rows import Rows, read_rows
 from slmstudio.core.evaluation.same_test import asked_how, result_name
 from slmstudio.core.evaluation.score_table import ScoreTable
@@ -119,18 +119,20 @@ def compare_rows(sides: Sequence[Side], progress: Progress | None = None) -> Pai
 def pair(sides: Sequence[Side], progress: Progress | None = None) -> tuple[Rows | None, list[str]]:
     """Bring the answers of all sides to the rows of the first one together, and say of which this cannot be done."""
     remarks: list[str] = []
-    read: list[tuple[str, Rows]] = []
+    read: list[tuple[Side, Rows]] = []
     for side in sides:
         try:
-            read.append((side.name, read_rows(side.folder)))
+            read.append((side, read_rows(side.folder)))
         except UserError as error:
             remarks.append(f"The answers of {side.name} cannot be read: {error.what} {error.why}".rstrip())
     if len(read) < 2:
         return None, remarks
-    names, items, answers = _first(*read[0])
+    first, its = read[0]
+    names, items, answers = _first(first.name, its)
     shared: set[int] = set()
-    for name, rows in read[1:]:
-        trouble = _asked_otherwise(names[0], read[0][1], name, rows)
+    for side, rows in read[1:]:
+        name = side.name
+        trouble = _asked_otherwise(first.name, its, name, rows) or _thought_otherwise(first, its, side, rows)
         found = {} if trouble else _alike(items, rows, progress)
         if not found:
             remarks.append(trouble or f"{name} is not compared with {names[0]}: none of its test rows is the same.")
@@ -141,10 +143,10 @@ def pair(sides: Sequence[Side], progress: Progress | None = None) -> tuple[Rows 
         for number, (item, _) in found.items():
             items[number]["trained_on"] = items[number].get("trained_on") or item.get("trained_on")
         remarks += _left_alone(names[0], len(items), name, len(rows), len(found))
+        remarks += _computed_otherwise(names[0], its, name, rows)
     if not shared:
         return None, remarks
-    return Rows([item for number, item in items.items() if number in shared], answers, names, read[0][1].request,
-                0), remarks
+    return Rows([item for number, item in items.items() if number in shared], answers, names, its.request, 0), remarks
 
 
 def _first(name: str, rows: Rows) -> tuple[list[str], dict[int, Item], list[dict[int, dict[str, Any]]]]:
@@ -194,6 +196,33 @@ def _asked_otherwise(first: str, its: Rows, name: str, rows: Rows) -> str:
         return begin + "they were asked with different system prompts."
     lengths = [each.request.get("max_new_tokens") for each in (rows, its)]
     return begin + f"its answers have {lengths[0]} tokens at most, the other's {lengths[1]}."
+
+
+def _thought_otherwise(first: Side, its: Rows, side: Side, rows: Rows) -> str:
+    """Why the answers of two sides do not compare where one was asked to answer at once, or ""."""
+    if asked.thinks(first.folder) == asked.thinks(side.folder):
+        return ""
+    thought = [name for name, found in ((first.name, its), (side.name, rows)) if found.thought(_tuned(found))]
+    if len(thought) != 1:
+        return ""
+    return (f"{side.name} is not compared with {first.name}: {thought[0]} was asked to think before it answered, the "
+            "other to answer at once. Evaluate both again.")
+
+
+def _computed_otherwise(first: str, its: Rows, name: str, rows: Rows) -> list[str]:
+    """A sentence on the number formats of two sides, where they differ."""
+    formats = [_format(each) for each in (its, rows)]
+    if formats[0] == formats[1]:
+        return []
+    return [f"{first} was computed in {formats[0]}, {name} in {formats[1]}: "
+            "a part of the difference may come from that."]
+
+
+def _format(rows: Rows) -> str:
+    models = rows.request.get("models")
+    model = models[_tuned(rows)] if isinstance(models, list) and len(models) > _tuned(rows) else None
+    four_bits = isinstance(model, dict) and model.get("load_in_4bit")
+    return "4 bits" if four_bits else str(rows.request.get("precision") or "fp32")
 
 
 def _left_alone(first: str, its: int, name: str, others: int, both: int) -> list[str]:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from scored_jobs import answers_of, items_of, write
 
+from slmstudio.core import files
+from slmstudio.core.evaluation import asked
 from slmstudio.core.evaluation.paired import Side, compare_rows, unique
 from slmstudio.core.evaluation.scoring import score
 
@@ -94,6 +96,31 @@ def test_answers_to_other_questions_are_not_compared(tmp_path: Path, of_one: Lin
     found = compare_rows([side("a", tmp_path, items, 0.2, 2, **usual), side("b", tmp_path, items, 0.8, 3,
                                                                            **{**usual, **of_one})])
     assert found.comparisons == [] and found.remarks == [said]
+
+
+def test_other_number_formats_are_named(tmp_path: Path) -> None:
+    items = items_of(30)
+    four_bits = [{"name": "base"}, {"name": "tuned", "load_in_4bit": True}]
+    found = compare_rows([side("a", tmp_path, items, 0.5, 4, precision="bf16"),
+                          side("b", tmp_path, items, 0.6, 5, precision="bf16", models=four_bits),
+                          side("c", tmp_path, items, 0.6, 5, precision="bf16")])
+    assert [each for each in found.remarks if "was computed" in each] == [
+        "a was computed in bf16, b in 4 bits: a part of the difference may come from that."]
+    assert len(main_of(found.comparisons)) == 2
+
+
+def test_answers_after_thoughts_are_not_compared_with_answers_given_at_once(tmp_path: Path) -> None:
+    items = items_of(30)
+    before, now = side("before", tmp_path, items, 0.5, 4), side("now", tmp_path, items, 0.5, 5)
+    files.write_atomically(now.folder / asked.ABOUT, asked.dump("0", thinks=False))
+    assert compare_rows([before, now]).comparisons, "nobody thought"
+    path = before.folder / "answers-1.jsonl"
+    lines = [{**line, "answer": f"<think>hm</think>{line['answer']}"} for line in files.LineReader(path).read()]
+    path.write_bytes(b"".join(map(files.dump_line, lines)))
+    found = compare_rows([before, now])
+    assert not found.comparisons and found.remarks == [
+        "now is not compared with before: before was asked to think before it answered, the other to answer at once. "
+        "Evaluate both again."]
 
 
 def test_rows_without_an_answer_of_one_run_are_left_out(tmp_path: Path) -> None:
