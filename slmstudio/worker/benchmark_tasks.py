@@ -84,8 +84,18 @@ def write_tasks(name: str, data: Path | None, place: Path) -> Tasks:
         for each in subjects:
             _write_subject(each, folder, place / "data")
         named = {f"mmlu_{each.name}": each.name.replace("_", " ") for each in subjects}
-        return Tasks(folder, tuple(named), named, TITLES["mmlu"], "acc", notes=notes)
+        return Tasks(folder, tuple(named), named, _mmlu_title(name), "acc", notes=notes)
     return _Stock(name, data, folder, place).write()
+
+
+def _mmlu_title(name: str) -> str:
+    """With the part of it that is asked: scores of a subject are not those of all.
+
+    >>> _mmlu_title("mmlu"), _mmlu_title("mmlu_high_school_physics")
+    ('MMLU', 'MMLU (high school physics)')
+    """
+    part = name.removeprefix("mmlu").strip("_").replace("_", " ")
+    return TITLES["mmlu"] + (f" ({part})" if part else "")
 
 
 def _write_subject(subject: Subject, folder: Path, data: Path) -> None:
@@ -198,7 +208,7 @@ class _Stock:
         filters = next(iter(configs.values())).get("filter_list") or []
         title, subjects = TITLES.get(self.name, self.name), {name: name for name in configs}
         if all(config.get("dataset_path") == MMLU and name.startswith("mmlu_") for name, config in configs.items()):
-            title = TITLES["mmlu"]  # as of a folder in its own layout
+            title = _mmlu_title(self.name)  # as of a folder in its own layout
             subjects = {name: name.removeprefix("mmlu_").replace("_", " ") for name in configs}
         return Tasks(self.folder, tuple(configs), subjects, title, metric, filters[0]["name"] if filters else None)
 

@@ -112,6 +112,7 @@ def test_a_sample_of_each_subject_has_its_interval(tiny_model, tmp_path):
         assert len(rows) == 5 and {key: all_["right"][subject][key] for key in rows} == rows
     only, _ = ran(tmp_path / "one", tiny_model, "mmlu_hindi_words", data)
     assert only["models"][0]["accuracy"] == whole["models"][0]["by_subject"]["hindi words"]
+    assert (whole["title"], only["title"]) == ("MMLU", "MMLU (hindi words)")
 
 
 def test_arc_hellaswag_and_gsm8k_run_from_a_folder(tiny_model, tmp_path):
