@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QTextBrowser, QVBoxLayout,
 from slmstudio.gui import rows_diff, theme
 from slmstudio.gui.evaluation_words import figure, metric_label, model_label
 from slmstudio.gui.rows_model import all_scores, row_score
-from slmstudio.gui.rows_panes import ReferencePane, TextPane
+from slmstudio.gui.rows_panes import ReferencePane, TextPane, stands_for
 from slmstudio.gui.tasks import Task, run_task
 from slmstudio.gui.widgets import Chip, ElidedLabel, IconButton, SecondaryButton, text_label
 
@@ -211,6 +211,12 @@ class RowDetail(QWidget):
     def _forget_draft(self) -> None:
         if self._row is not None:
             self._drafts.pop((self._evaluation, self._row.id), None)
+
+    def let_go(self, evaluation: Path, row: int, references: list[str]) -> None:
+        """Forget what was written for a row, of whichever evaluation: it is kept. What was written since is not."""
+        draft = self._drafts.get((evaluation, row))
+        if draft is not None and stands_for(draft, references):
+            del self._drafts[evaluation, row]
 
     def _want_references(self, written: list[str]) -> None:
         if self._row is not None:

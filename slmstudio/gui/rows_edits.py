@@ -28,7 +28,9 @@ class _Change:
         folder: of the evaluation.
         where: the row and the evaluation, in words.
         said: makes a sentence of what `work` returns.
-        row: id of the row to look at then; -1 for none.
+        row: id of the row.
+        gone: whether there is no such row then.
+        references: those that are written; None where it changes something else.
     """
 
     folder: Path
@@ -36,6 +38,8 @@ class _Change:
     work: Callable[[], Any]
     said: Callable[[Any], str]
     row: int
+    gone: bool
+    references: list[str] | None
 
 
 class RowEdits(QObject):
@@ -43,6 +47,8 @@ class RowEdits(QObject):
 
     Signals:
         busy(bool): a change is being made, or is done.
+        kept(Path, int, list[str]): the row of that id of the evaluation in that folder, be it open or not, has these
+            references now.
         done(str, int): what was done, in a sentence, and the id of the row to look at; -1 for none.
         done_elsewhere: another evaluation was opened meanwhile; it was done in the one before.
         failed(Exception): it could not be done, and nothing was changed; or it was done in another evaluation, whose
@@ -50,6 +56,7 @@ class RowEdits(QObject):
     """
 
     busy = Signal(bool)
+    kept = Signal(object, int, list)
     done = Signal(str, int)
     done_elsewhere = Signal()
     failed = Signal(object)
@@ -96,7 +103,8 @@ class RowEdits(QObject):
 
         folder = self._folder
         self._run(row.id, row.line, lambda: item_edits.set_references(folder, row.id, references),
-                  lambda edit: self._keep(edit, self.tr("Reference corrected, here and in the test file.")))
+                  lambda edit: self._keep(edit, self.tr("Reference corrected, here and in the test file.")),
+                  references=references)
 
     def remove(self, row: Row) -> None:
         from slmstudio.core.evaluation import item_edits
@@ -127,10 +135,10 @@ class RowEdits(QObject):
             said, self.tr("The scores are still those from before:"), str(unscored)))
 
     def _run(self, row: int, line: int | None, work: Callable[[], Any], said: Callable[[Any], str], *,
-             gone: bool = False) -> None:
+             gone: bool = False, references: list[str] | None = None) -> None:
         place = self.tr("line {number}") if line else self.tr("question {number}")
         where = self.tr("{place} of {test}").format(place=place.format(number=f"{line or row + 1:,}"), test=self._name)
-        self._waiting.append(_Change(self._folder, where, work, said, -1 if gone else row))
+        self._waiting.append(_Change(self._folder, where, work, said, row, gone, references))
         self._next()
 
     def _next(self) -> None:
@@ -145,13 +153,15 @@ class RowEdits(QObject):
         self._task = None
         sentence = change.said(made) if change.folder == self._folder else None
         self.busy.emit(False)
+        if change.references is not None:
+            self.kept.emit(change.folder, change.row, change.references)
         if sentence is None:
             self.done_elsewhere.emit()  # there is no Undo of what is not seen
             if (unscored := _unscored(made)) is not None:
                 what = self.tr("A row was changed, and the scores are still those from before.")
                 self.failed.emit(self._elsewhere(change, what, unscored))
         else:
-            self.done.emit(sentence, change.row)
+            self.done.emit(sentence, -1 if change.gone else change.row)
         self._next()
 
     def _failed(self, change: _Change, error: Exception) -> None:

@@ -130,6 +130,7 @@ class RowsPage(Card):
         self.detail.references_wanted.connect(self.edits.set_references)
         self.detail.remove_wanted.connect(self.edits.remove)
         self.edits.busy.connect(self._show_busy)
+        self.edits.kept.connect(self.detail.let_go)
         self.edits.done.connect(self._edited)
         self.edits.done_elsewhere.connect(self.changed)
         self.edits.failed.connect(self._not_edited)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPlainTextEdit, QTextBrowser, QVBoxLayout, QWidget
@@ -65,6 +66,7 @@ class ReferencePane(TextPane):
     def __init__(self, name: str):
         super().__init__(name)
         self._references: tuple[str, ...] = ()
+        self._begun = ""  # the references as the field shows them: it turns some spaces and line ends into others
         self.edit = IconButton("edit", self.tr("Correct the reference (F2)"))
         self.edit.setObjectName("reference_edit")
         self.edit.clicked.connect(lambda: self.begin())
@@ -110,7 +112,7 @@ class ReferencePane(TextPane):
     def begin(self) -> None:
         """Make a field of the text."""
         if not self.is_edited():
-            self._open(BETWEEN.join(self._references))
+            self._open()
         if self.is_edited():
             self.editor.setFocus()
 
@@ -120,7 +122,7 @@ class ReferencePane(TextPane):
         Returns:
             whether there is anything left to do: the references may say so by now.
         """
-        if _parts(draft) == self._parts():
+        if _parts(draft) == _parts(BETWEEN.join(self._references)):
             return False
         self._open(draft)
         return True
@@ -128,11 +130,19 @@ class ReferencePane(TextPane):
     def draft(self) -> str | None:
         """What is written and not kept; None where nothing is different."""
         text = self.editor.toPlainText()
-        return text if self.is_edited() and _parts(text) != self._parts() else None
+        return text if self.is_edited() and self._is_other(text) else None
 
-    def _open(self, text: str) -> None:
+    def _is_other(self, text: str) -> bool:
+        """Whether it stands for other references than those that the field began with. A reference may have a line of
+        "---" itself, or be empty: to open the field is no correction then either."""
+        return _parts(text) != _parts(self._begun)
+
+    def _open(self, draft: str | None = None) -> None:
         if self.edit.isEnabled():
-            self.editor.setPlainText(text)
+            self.editor.setPlainText(BETWEEN.join(self._references))
+            self._begun = self.editor.toPlainText()
+            if draft is not None:
+                self.editor.setPlainText(draft)
             self.text.hide()
             self.edit.hide()
             self._field.show()
@@ -156,12 +166,9 @@ class ReferencePane(TextPane):
         """Whether the person is in the field, or on one of its buttons."""
         return any(widget.hasFocus() for widget in (self.editor, self._leave, self.keep))
 
-    def _parts(self) -> list[str]:
-        return [each.strip() for each in self._references]
-
     def _show_state(self) -> None:
-        written = _parts(self.editor.toPlainText())
-        self.keep.setEnabled(bool(written) and written != self._parts())
+        text = self.editor.toPlainText()
+        self.keep.setEnabled(bool(_parts(text)) and self._is_other(text))
 
     def _keep(self) -> None:
         if self.keep.isEnabled():
@@ -169,6 +176,11 @@ class ReferencePane(TextPane):
             self.end()
 
 
+def stands_for(draft: str, references: Sequence[str]) -> bool:
+    """Whether what was written says just these references."""
+    return _parts(draft) == list(references)
+
+
 def _parts(text: str) -> list[str]:
-    """The references that a text in the field stands for."""
-    return [part.strip() for part in _BETWEEN.split(text) if part.strip()]
+    """The references that a text in the field stands for; the same one twice is one."""
+    return list(dict.fromkeys(part.strip() for part in _BETWEEN.split(text) if part.strip()))

@@ -13,6 +13,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import answer_rows, item_edits, item_tags, scoring
 from slmstudio.gui.evaluation_jobs import read_evaluation
 from slmstudio.gui.rows_page import RowsPage
+from slmstudio.gui.rows_panes import ReferencePane
 
 
 @pytest.fixture
@@ -151,6 +152,65 @@ def test_a_reference_that_could_not_be_kept_stays_in_its_field(qtbot, page, fold
     qtbot.waitUntil(lambda: page.edits.can_undo() and settled(page), timeout=60_000)
     assert page.current().references == ["A still better one."] and not reference.is_edited()
     assert page.banner.isHidden() and "not kept" not in page.count.text()
+
+
+def test_what_was_kept_is_not_told_as_begun_where_another_row_is_shown_then(qtbot, page, monkeypatch):
+    ids = {row.id: row for row in page._rows}
+    row = begin(page, 1, "bar")
+    monkeypatch.setattr("slmstudio.gui.rows_page.arrange", lambda rows, view, cancelled: [
+        at for at, each in enumerate(rows) if each.references != ["bar"]])
+    page.detail.reference.keep.click()
+    qtbot.waitUntil(lambda: page.edits.can_undo() and settled(page), timeout=60_000)
+    assert page.current().id != row and len(page.table.rows.shown) == len(ids) - 1
+    assert page.detail.unfinished() == set() and "not kept" not in page.count.text()
+    page.undo.click()
+    qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == len(ids), timeout=60_000)
+    assert page.current().id == row and not page.detail.reference.is_edited()
+
+
+def test_what_was_kept_while_another_evaluation_is_open_is_not_begun(qtbot, page, folders, monkeypatch):
+    go_on = threading.Event()
+    monkeypatch.setattr(item_edits, "set_references", _after(go_on, item_edits.set_references))
+    row = begin(page, 1, "bar")
+    page.detail.reference.keep.click()
+    page.close_page()
+    page.open(read_evaluation(folders[1]))
+    with qtbot.waitSignal(page.changed, timeout=60_000):
+        go_on.set()
+    page.open(read_evaluation(folders[0]))
+    qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == 6, timeout=60_000)
+    page.filters.order.setCurrentIndex(4)
+    page.apply()
+    qtbot.waitUntil(lambda: settled(page) and page.table.rows.view.order == "file", timeout=60_000)
+    assert page.detail.unfinished() == set()
+    page.table.selectRow(row)
+    assert page.current().references == ["bar"] and not page.detail.reference.is_edited()
+
+
+def test_the_pencil_alone_is_no_correction(qtbot):
+    pane = ReferencePane("reference")
+    qtbot.addWidget(pane)
+    for references in (["a\n---\nb"], [""], ["dix\u00a0heures\r\n"], ["yes", "yes"], ["a", "b"]):
+        pane.set_references(references)
+        pane.begin()
+        assert pane.draft() is None and not pane.keep.isEnabled(), references
+        pane.editor.setPlainText("c")
+        assert pane.draft() == "c" and pane.keep.isEnabled()
+        pane.set_references(references)
+        assert pane.go_on("c") and pane.draft() == "c", "and what was begun before still is one"
+
+
+def test_an_answer_that_is_written_twice_is_one(qtbot):
+    pane = ReferencePane("reference")
+    qtbot.addWidget(pane)
+    pane.set_references(["no"])
+    pane.begin()
+    pane.editor.setPlainText("yes\n---\nyes")
+    with qtbot.waitSignal(pane.references_wanted) as asked:
+        pane.keep.click()
+    assert asked.args == [["yes"]]
+    pane.set_references(["yes"])
+    assert not pane.go_on("yes\n---\nyes"), "it was kept"
 
 
 def test_a_tag_is_kept_once_and_not_lost_while_something_else_is_taken_back(qtbot, page, held, folders, monkeypatch):
