@@ -74,6 +74,7 @@ def remarks(names: list[str], table: ScoreTable, compared: list[dict[str, Any]])
         found.append(f"Loss{whose} is not compared: " + (
             "the two models cut" if len(names) == 2 else f"{names[0]} and {'it' if len(others) == 1 else 'they'} cut")
             + " text into other tokens.")
+    found += _by_the_loss_alone(compared)
     if table.trained_on:
         found.append(f"{table.trained_on:,} of {len(table):,} rows were in the training data; "
                      "a good answer to them shows memory, not skill.")
@@ -82,6 +83,15 @@ def remarks(names: list[str], table: ScoreTable, compared: list[dict[str, Any]])
         found.append(f"Judge by {main}, which was chosen before anything was measured: of 20 scores that are equal in "
                      "truth, one differs by chance.")
     return found
+
+
+def _by_the_loss_alone(compared: list[dict[str, Any]]) -> list[str]:
+    """Of each model whose answers are not told apart from the first one's while its loss is."""
+    open_ = {each["of"] for each in compared if each["main"] and each["verdict"] == verdicts.UNKNOWN}
+    likely = {verdicts.BETTER: "likelier", verdicts.WORSE: "less likely"}
+    return [f"By its loss, {each['of']} has changed. {each['sentence']} It holds the references for "
+            f"{likely[each['verdict']]}; its written answers do not show that yet."
+            for each in compared if each["metric"] == "loss" and each["of"] in open_ and each["verdict"] in likely]
 
 
 def _deciding_pair(table: ScoreTable, model: int, members: Any) -> Pair | None:
