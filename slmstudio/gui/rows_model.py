@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidge
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.metrics import METRICS, main_metric
-from slmstudio.gui import table_cells, theme
+from slmstudio.gui import table_cells
 from slmstudio.gui.evaluation_words import figure, metric_label, model_label
 from slmstudio.gui.results_filter import folded
 from slmstudio.gui.tasks import Task
@@ -235,11 +235,9 @@ class _Delegate(table_cells.CellDelegate):
     """Questions lose their end where there is no room, not their middle as paths do."""
 
     def _paint_text(self, painter: QPainter, rect: QRect, text: str, size: int, colour: str, bold: bool,
-                    align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft) -> None:
-        painter.setFont(theme.base_font(size, bold))
-        painter.setPen(theme.colour(colour))
-        shown = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, rect.width())
-        painter.drawText(rect, int(align | Qt.AlignmentFlag.AlignVCenter), shown)
+                    align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft,
+                    elide: Qt.TextElideMode = Qt.TextElideMode.ElideRight) -> None:
+        super()._paint_text(painter, rect, text, size, colour, bold, align, elide)
 
 
 class RowsTable(QTableView):

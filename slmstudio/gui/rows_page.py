@@ -46,10 +46,12 @@ class RowsPage(Card):
     Signals:
         closed: back to the runs.
         changed: a row is different now or gone, and the scores with it.
+        failed(Exception): a change of a row that was asked for before the page was closed could not be made.
     """
 
     closed = Signal()
     changed = Signal()
+    failed = Signal(object)
 
     def __init__(self, session: Session, parent: QWidget | None = None):
         self.back = SecondaryButton("←", "", "small")
@@ -59,7 +61,7 @@ class RowsPage(Card):
         self._evaluation: Evaluation | None = None
         self._rows: list[Row] = []
         self._task: Task | None = None
-        self._reading = self._opening = False
+        self._reading = self._opening = self._closed = False
         self._keep_row: int | None = None
         self._said = ""
         self.banner = ErrorBanner()
@@ -135,7 +137,7 @@ class RowsPage(Card):
         self.edits.done_elsewhere.connect(self.changed)
         self.edits.failed.connect(self._not_edited)
         self.undo.clicked.connect(self.edits.undo)
-        add_key(self, QKeySequence.StandardKey.Undo, self.edits.undo, inside=True)
+        add_key(self, QKeySequence.StandardKey.Undo, self.undo.click, inside=True)
         add_key(self, "F2", self.detail.reference.begin, inside=True)
         self.correct.closed.connect(self.table.setFocus)
         self.correct.closed.connect(lambda: self.detail.set_narrow(False))
@@ -158,7 +160,9 @@ class RowsPage(Card):
         self.edits.begin(evaluation.folder, self.tr("{test} ({run}, {time})").format(
             test=test_name(evaluation), run=run, time=when(evaluation.created)))
         self.undo.hide()
-        self._opening = True
+        self._opening, self._closed = True, False
+        for button in (self.vote, self.save):
+            button.setEnabled(False)  # the rows are not there yet
         self._read()
 
     def _read(self) -> None:
@@ -196,6 +200,8 @@ class RowsPage(Card):
             self.correct.close_panel()
             return
         self._stop()
+        self._closed = True
+        self.edits.begin(Path(), "")  # what is still at work is of an evaluation that is not open
         self._read_ended()
         self._rows = []
         self.table.rows.show_rows((), [], self.filters.view())
@@ -237,6 +243,7 @@ class RowsPage(Card):
         self._keep_row = None
         self.table.rows.show_rows(rows, shown, view)
         self.vote.setEnabled(view.first != view.second and not self.detail.fixed)
+        self.save.setEnabled(True)
         self.foot.show_count(len(shown), len(rows), self._said)
         self._said = ""
         self._empty.title.setText(self.tr("No row is like this"))
@@ -290,6 +297,9 @@ class RowsPage(Card):
 
     def _not_edited(self, error: Exception) -> None:
         """Say why; what was written stays there."""
+        if self._closed:
+            self.failed.emit(error)
+            return
         self.banner.show_error(error)
         self.detail.go_on()
         self._show_begun()

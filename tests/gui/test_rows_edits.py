@@ -263,6 +263,43 @@ def test_a_search_that_was_left_does_not_end_the_reading_of_the_next_evaluation(
     qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == 6, timeout=60_000)
 
 
+def test_rows_are_neither_voted_on_nor_saved_while_others_are_read(qtbot, page, reading, folders):
+    assert page.vote.isEnabled() and page.save.isEnabled()
+    page.open(read_evaluation(folders[1]))
+    assert not (page.vote.isEnabled() or page.save.isEnabled())
+    reading.set()
+    qtbot.waitUntil(lambda: settled(page) and page.current() is not None, timeout=60_000)
+    assert page.vote.isEnabled() and page.save.isEnabled()
+
+
+def test_a_change_that_fails_after_the_page_was_closed_is_told_elsewhere(qtbot, page, held, folders):
+    test = folders[0].parent.parent / "tests.jsonl"
+    test.write_bytes(b'{"instruction": "Something else?", "output": "Yes."}\n' * 6)
+    line = page.current().line
+    page.detail.remove.click()
+    page.close_page()
+    with qtbot.waitSignal(page.failed, timeout=60_000) as told:
+        held.set()
+    assert f"It is line {line} of tests.jsonl" in told.args[0].what and page.banner.isHidden()
+
+
+def test_a_change_that_ends_after_the_page_was_closed_reads_nothing(qtbot, page, held):
+    page.detail.remove.click()
+    page.close_page()
+    with qtbot.waitSignal(page.changed, timeout=60_000):
+        held.set()
+    assert page._task is None and page._rows == []
+
+
+def test_ctrl_z_takes_an_old_message_away_as_the_button_does(qtbot, page):
+    page.detail.remove.click()
+    qtbot.waitUntil(lambda: page.edits.can_undo() and settled(page), timeout=60_000)
+    page.banner.show_error(UserError("An older trouble."))
+    qtbot.keyClick(page.table, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert page.banner.isHidden()
+    qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == 6, timeout=60_000)
+
+
 def test_category_and_language_stay_with_their_evaluation(qtbot, page, folders):
     def open_(folder):
         page.open(read_evaluation(folder))
