@@ -18,10 +18,12 @@ from slmstudio.gui.evaluation_words import METRICS, benchmark_label, metric_help
 from slmstudio.gui.results_facts import RunFacts
 from slmstudio.gui.results_figures import Figure, FigureTable
 from slmstudio.gui.tasks import Task, run_task
-from slmstudio.gui.widgets import ProgressStrip, SecondaryButton, text_label
+from slmstudio.gui.widgets import ProgressStrip, SecondaryButton, plain_tip, text_label
 
 TESTS = ""
 """Stands for a test set where others are named by their benchmark."""
+MOST_REMARKS = 6
+"""Remarks that are shown: each may take two lines, and the table stands below them."""
 Shown = dict[str, list[Evaluation | None]]
 """By the benchmark, or `TESTS`: of each run the evaluation whose scores are shown."""
 
@@ -145,7 +147,9 @@ class ComparedScores(QWidget):
         found = self.paired
         self.verdicts.setText("\n".join(verdicts(found) if found else []))
         self.verdicts.setVisible(bool(self.verdicts.text()))
-        self.remarks.setText("\n".join(found.remarks if found else []))
+        remarks = found.remarks if found else []
+        self.remarks.setText("\n".join(_limited(remarks, MOST_REMARKS)))
+        self.remarks.setToolTip(plain_tip("\n".join(remarks)) if len(remarks) > MOST_REMARKS else "")
         self.remarks.setVisible(bool(self.remarks.text()))
         self.again.setVisible(found is None and self._task is None and self._can())
         self.rows.setVisible(found is not None and found.rows is not None)
@@ -172,10 +176,14 @@ def _compared(tests: list[Side], benchmarks: dict[str, list[Side]], task: Task) 
 
 def verdicts(found: Paired) -> list[str]:
     """What the paired test says in the score by which such rows are judged, and no more than can be read."""
-    lines = [sentence({"sentence": said(each)}) for each in found.comparisons if each["main"]]
-    if len(lines) > MOST_SENTENCES:
-        lines[MOST_SENTENCES:] = [tr("And {count} more.").format(count=f"{len(lines) - MOST_SENTENCES:,}")]
-    return lines
+    return _limited([sentence({"sentence": said(each)}) for each in found.comparisons if each["main"]],
+                    MOST_SENTENCES)
+
+
+def _limited(lines: list[str], most: int) -> list[str]:
+    """So many lines, and how many there are beyond them."""
+    return lines if len(lines) <= most else [*lines[:most], tr("And {count} more.").format(
+        count=f"{len(lines) - most:,}")]
 
 
 def shown(runs: Sequence[RunFacts]) -> Shown:

@@ -86,6 +86,10 @@ class ComparePanel(QWidget):
         self.compared.show_runs(runs)
         self._show_page(self.tabs.current())
 
+    def cancel(self) -> None:
+        """End what is at work for a comparison that is shown no more."""
+        self.compared.cancel()
+
     def _show_page(self, page: int) -> None:
         self._pages.setCurrentIndex(page)
         self.hint.setText((self._loss_hint, self._setting_hint, self.compared.hint)[page]())

@@ -157,6 +157,7 @@ class ResultsTab(QWidget):
         details.rows_wanted.connect(self._show_rows)
         self.rows.closed.connect(lambda: self._pages.setCurrentIndex(2))
         self.rows.changed.connect(self._timer.start)
+        self.rows.failed.connect(self.banner.show_error)
         self.bar.failed.connect(self.banner.show_error)
         self.compare.failed.connect(self.banner.show_error)
         self.reading.cancelled.connect(self._stop_reading)
@@ -235,6 +236,8 @@ class ResultsTab(QWidget):
         if self._loading is not None:
             self._loading.cancel()
             self._loading = None
+        if len(facts) < 2:
+            self.compare.cancel()
         self.details.setEnabled(bool(facts))
         if not facts:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ import pytest
 from results_window import press, show
 
 from slmstudio.core import files
+from slmstudio.core.evaluation.paired import Paired
+from slmstudio.gui import compare_scores
 from slmstudio.gui.compare_rows import ComparedRows
+from slmstudio.gui.compare_scores import MOST_REMARKS, ComparedScores
 from slmstudio.gui.results_compare import SCORES
 from slmstudio.gui.results_tab import ResultsTab
 
@@ -102,6 +106,38 @@ def test_the_paired_test_can_be_cancelled_and_begun_again(qtbot, make_run, compa
         press(qtbot, page, "compare_again")
         qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
     assert "The answers are the same." in page.verdicts.text()
+
+
+def test_the_paired_test_ends_when_one_run_only_is_selected(qtbot, tab, make_run, compared, monkeypatch):
+    go_on = threading.Event()
+    compare = compare_scores.compare_runs
+
+    def late(*given):
+        assert go_on.wait(60)
+        return compare(*given)
+
+    for name in ("one", "two"):
+        evaluated_runs.write(make_run(name), count=20)
+    monkeypatch.setattr(compare_scores, "compare_runs", late)
+    page = compared(2)
+    task = page._task
+    tab.table.selectRow(0)
+    assert page._task is None and task.cancelled(), "nobody sees what comes of it"
+    go_on.set()
+    tab.table.selectAll()
+    qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
+
+
+def test_many_remarks_leave_room_for_the_table(qtbot, session):
+    page = ComparedScores()
+    qtbot.addWidget(page)
+    told = [f"run {number} is not compared with run 0: none of its test rows is the same." for number in range(20)]
+    page._show_paired(Paired(remarks=told))
+    lines = page.remarks.text().splitlines()
+    assert lines[:MOST_REMARKS] == told[:MOST_REMARKS] and lines[MOST_REMARKS:] == [f"And {20 - MOST_REMARKS} more."]
+    assert all(line in page.remarks.toolTip() for line in told)
+    page._show_paired(Paired(remarks=told[:2]))
+    assert page.remarks.text().splitlines() == told[:2] and not page.remarks.toolTip()
 
 
 def test_the_test_set_that_the_runs_share_is_shown(qtbot, tab, make_run, compared):
