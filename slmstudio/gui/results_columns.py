@@ -59,7 +59,8 @@ def tooltip(key: str) -> str:
         return tr("Loss on rows that the run never learned, at its end. Lower is better; compare only runs with the "
                   "same eval rows.")
     if score_of(key) is not None:
-        return tr("From the run's newest evaluation. Compare only runs that were tested on the same rows.")
+        return tr("From the evaluation by which the run is judged: of its own held-out rows first, then of most rows; "
+                  "of benchmarks the newest. Compare only runs that were tested on the same rows.")
     return f"{title(key)} ({key})" if title(key) != key else key
 
 
