@@ -27,10 +27,10 @@ _WORDS = {
         "right_option सही_विकल्प बरोबर_पर्याय योग्य_पर्याय সঠিক_বিকল্প சரியான_விருப்பம் సరైన_ఎంపిక સાચો_વિકલ્પ ಸರಿಯಾದ_ಆಯ್ಕೆ "
         "ശരിയായ_ഓപ്ഷൻ ਸਹੀ_ਵਿਕਲਪ ସଠିକ୍_ବିକଳ୍ପ درست_اختیار"),
     "choices": (
-        "opt alternative alternatives "
         "विकल्प पर्याय বিকল্প விருப்பங்கள் தெரிவுகள் ఎంపికలు વિકલ્પો વિકલ્પ ಆಯ್ಕೆಗಳು ഓപ്ഷനുകൾ ਵਿਕਲਪ ବିକଳ୍ପ اختیارات "
         "اختیار آپشن விருப்பம் ఎంపిక ಆಯ್ಕೆ ഓപ്ഷൻ خيارات antwortmöglichkeiten auswahl "
         "choix opciones opções opzioni варианты 选项 選択肢 선택지"),
+    "alternatives": "opt alternative alternatives",
     "category": (
         "श्रेणी वर्ग विषय विभाग শ্রেণী বিভাগ বিষয় வகை பாடம் వర్గం విషయం શ્રેણી વિષય ವರ್ಗ ವಿಷಯ വിഭാഗം വിഷയം ਸ਼੍ਰੇਣੀ ਵਿਸ਼ਾ ଶ୍ରେଣୀ "
         "ବିଷୟ زمرہ موضوع فئة kategorie thema fach catégorie categoría categoria "
@@ -44,7 +44,7 @@ _WORDS = {
 
 _BETWEEN = re.compile(r"[\s\u200b\ufeff_.:：*()\[\]-]+")
 _OF_CHOICE = re.compile(r"(?P<word>.+?)_?(?P<mark>(?<=_)[a-z]|\d)")
-_SERIES = {"choices": "choice", "answer": "answer"}
+_SERIES = {"choices": "choice", "alternatives": "alternative", "answer": "answer"}
 """What the columns of single choices are called, by the word for all of them: "विकल्प A", "Antwort A"."""
 
 

@@ -121,9 +121,8 @@ def find_overlap(items: Sequence[TestItem], records: Sequence[Record], same_file
             known.setdefault(key, record.line)
         if number % CHECK_EVERY == 0:
             step("reading the training rows")
-    questions = [_question(item) for item in items]
     hits = {item.id: Hit(item.id, item.line, known[key], 1.0)
-            for item, key in zip(items, map(plain, questions), strict=True) if key in known}
+            for item in items for key in map(plain, reversed(_questions(item))) if key in known}
     left = [item for item in items if item.id not in hits]
     for hit in (*_near(left, records, step), *_in_text(left, records, step)):
         hits.setdefault(hit.item, hit)
@@ -152,6 +151,12 @@ def _question(item: TestItem) -> str:
     return "\n\n".join(message["content"] for message in item.messages if message["role"] == "user")
 
 
+def _questions(item: TestItem) -> list[str]:
+    """The same, and without the passage below it: training may have left that out."""
+    whole = _question(item)
+    return [whole, whole[:-item.below]] if item.below else [whole]
+
+
 def _asked(record: Record) -> list[str]:
     return [message["content"] for message in record.messages if message["role"] == "user"]
 
@@ -170,18 +175,19 @@ def _keys(record: Record) -> Iterator[str]:
 
 
 def _near(items: Sequence[TestItem], records: Sequence[Record], step: Callable[[], None]) -> Iterator[Hit]:
-    queries = [(item, text) for item in items if len(text := plain(_question(item))) >= SHORTEST_NEAR]
+    queries = [(item, whole, text) for item in items for whole in _questions(item)
+               if len(text := plain(whole)) >= SHORTEST_NEAR]
     asked = [(record, text) for record in records for text in dict.fromkeys(_asked(record))]
     learned = [(record.line, whole, text) for record, whole in asked if len(text := plain(whole)) >= SHORTEST_NEAR]
     if not queries or not learned:
         return
     step()
-    texts, known = [text for _, text in queries], [text for *_, text in learned]
+    texts, known = [text for *_, text in queries], [text for *_, text in learned]
     words = _Words(known)
     found = alike(Shingled(texts, [_digits(text) for text in texts], step),
                   Shingled(known, [_digits(text) for text in known], step), NEAR,
                   lambda query, index: words.shared(texts[query], known[index]) >= NEAR_WORDS
-                  and _same_paragraphs(_question(queries[query][0]), learned[index][1]))
+                  and _same_paragraphs(queries[query][1], learned[index][1]))
     for number, (query, index, share) in enumerate(found):
         if number % CHECK_EVERY == 0:
             step()

@@ -12,6 +12,8 @@ from slmstudio.core.evaluation.column_words import column
 SHORT = frozenset({"q", "a"})
 """Names of a question and its answer, of which "a" is a choice elsewhere."""
 WRONG_ONES = ("incorrect_answers", "distractors", "wrong_answers")
+DOUBTFUL = re.compile(r"alternatives|alternative_[a-z\d]|[1-9]")
+"""Columns of choices, or of other good answers or anything: choices only where the answer names one of them."""
 _WRONG_ONE = re.compile(r"(?:distractor|(?:incorrect|wrong)_answer)_?\d")
 COPA = {"cause": "What was the cause of this?", "effect": "What happened as a result?"}
 """Roemmele et al. 2011 ask so; the files have one word only (XCOPA, https://arxiv.org/abs/2005.00333)."""
@@ -39,7 +41,7 @@ def shaped(value: Mapping[str, Any]) -> dict[str, Any]:
         row |= {"question": row.pop("q"), "answer": row.pop("a")}
     if isinstance(row.get("correct_answer"), str) and not test_choices.has_choices(row):
         _join_wrong_ones(row)
-    return row
+    return _without_doubt(row)
 
 
 def _join_wrong_ones(row: dict[str, Any]) -> None:
@@ -51,3 +53,23 @@ def _join_wrong_ones(row: dict[str, Any]) -> None:
             wrong += row[name]
     if wrong:
         row["choices"] = sorted([row["correct_answer"], *wrong], key=str)
+
+
+def has_doubtful(value: Mapping[str, Any]) -> bool:
+    """Whether a row has something in columns that may be choices or not."""
+    return any(each not in (None, "") and DOUBTFUL.fullmatch(column(name)) for name, each in value.items())
+
+
+def _without_doubt(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with its doubtful columns as choices, where the answer names one of them."""
+    doubtful = [name for name in row if DOUBTFUL.fullmatch(name)]
+    if not doubtful:
+        return row
+    others = {name: each for name, each in row.items() if not DOUBTFUL.fullmatch(name)}
+    if test_choices.has_choices(others):
+        return row
+    series = {name.replace("alternative", "choice"): row[name] for name in doubtful if name != "alternatives"}
+    for choices in ({"choices": row.get("alternatives")}, series):
+        if test_choices.names_one(others | choices):
+            return others | choices
+    return {name: each for name, each in row.items() if not name.isdigit()}

@@ -100,6 +100,19 @@ def read_choice(row: Mapping[str, Any], findings: Findings) -> Choice | None:
     return Choice(tuple(texts), said, answer, by_text, int(columns[0][-1:] == "1") if columns else 0)
 
 
+def names_one(row: Mapping[str, Any]) -> bool:
+    """Whether the row has choices and an answer that is one of them, whatever else may be wrong with them."""
+    name = next((name for name in LISTS if row.get(name) is not None), "")
+    columns = () if name else _lettered(row)
+    if name and not isinstance(value_in(row[name]) if isinstance(row[name], str) else row[name], (list, dict)):
+        return False
+    texts, labels, flags = _from_list(row[name], name, []) if name else (
+        [_lettered_text(row, at, columns, []) for at in range(len(columns))], [], [])
+    named = _all_named(row, columns, texts, labels, [])
+    return len(texts) > 1 and (any(flags) or any(
+        said not in ("index", "either") or 0 <= answer <= len(texts) for said, answer, _ in named))
+
+
 def _all_named(row: Mapping[str, Any], columns: tuple[str, ...], texts: list[str], labels: list[str],
                findings: Findings) -> list[_Named]:
     """What each of the columns in `RIGHT` says. A remark ("label": "easy") beside one that says it is passed over."""

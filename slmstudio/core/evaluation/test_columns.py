@@ -13,17 +13,15 @@ from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem
 from slmstudio.core.evaluation import row_shapes, test_choices, test_row_kinds
 from slmstudio.core.evaluation.column_words import column
-from slmstudio.core.evaluation.passages import PASSAGES
 from slmstudio.core.evaluation.test_tables import TableRow
 
 WITH_NAMES = 'Begin the file with a line of column names, such as question,answer or question,A,B,C,D,answer.'
 LOOKED_AT = 20
 """Rows that tell what the columns of a table without names are."""
 _SURE = frozenset({"question", "prompt", "instruction", "query", "messages", "problem"})
-_KNOWN = frozenset({*test_row_kinds.QUESTIONS, *test_row_kinds.REFERENCES, *test_row_kinds.ANSWERS,
-                    *test_row_kinds.EXACT, *test_row_kinds.PATTERNS, *test_row_kinds.CATEGORIES,
-                    *test_row_kinds.LANGUAGES, *PASSAGES, *test_choices.RIGHT, *test_choices.LISTS,
-                    "system", "id"})
+_ASKS = frozenset(test_row_kinds.QUESTIONS)
+_ANSWERS = frozenset({*test_row_kinds.REFERENCES, *test_row_kinds.ANSWERS, *test_row_kinds.EXACT,
+                      *test_row_kinds.PATTERNS, *test_choices.RIGHT})
 
 
 class NoColumns(Exception):
@@ -90,9 +88,10 @@ def names_of(rows: list[list[str]]) -> tuple[list[str], bool]:
 
 
 def is_header(cells: list[str]) -> bool:
-    """Whether the first row holds names: one that means a question, or two that are known."""
+    """Whether the first row holds names: one that can only be a question's, or a question's and an
+    answer's. Other words that are known, such as "text" and "story", stand in rows too."""
     known = set(map(column, cells))
-    return bool(_SURE & known) or len(_KNOWN & known) > 1 or known == row_shapes.SHORT
+    return bool(_SURE & known) or bool(_ASKS & known and _ANSWERS & known) or known == row_shapes.SHORT
 
 
 def _check_names(names: list[str]) -> None:

@@ -6,9 +6,12 @@ from collections import Counter
 from typing import Any
 
 from slmstudio.core.data.rows import RowError
+from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem
-from slmstudio.core.evaluation import test_choices
+from slmstudio.core.evaluation import row_shapes, test_choices
+from slmstudio.core.evaluation.column_words import column
 from slmstudio.core.evaluation.languages import LATIN
+from slmstudio.core.evaluation.passages import SURE
 from slmstudio.core.evaluation.test_item import TestItem
 from slmstudio.core.evaluation.test_row_kinds import Draft, is_number, read_test_row
 from slmstudio.core.evaluation.unused_columns import UnusedColumns
@@ -31,6 +34,9 @@ class Drafts:
         self.kinds: Counter[str] = Counter()
         self.notes: list[str] = []
         self._unused = UnusedColumns()
+        self._passages: dict[str, None] = {}
+        self._no_choices: set[int] = set()
+        self._were_choices = 0
         self._drafts: list[tuple[Draft, int]] = []
         self._sentences: dict[str, str] = {}
 
@@ -44,6 +50,11 @@ class Drafts:
         else:
             self._drafts.append((draft, line))
             self._unused.add(value, draft)
+            if row_shapes.has_doubtful(value):
+                self._were_choices += draft.choice is not None
+                self._no_choices.update([len(self._drafts) - 1] if draft.choice is None else [])
+            if draft.passage not in ("", "input", *SURE):
+                self._passages[next(name for name in value if column(name) == draft.passage)] = None
 
     def finish(self) -> tuple[list[TestItem], list[Problem], tuple[str, ...]]:
         """The items; everything that is wrong, by line; and how the file was understood where that is not plain.
@@ -53,7 +64,12 @@ class Drafts:
         counting = _Counting([draft.choice for draft, _ in self._drafts if draft.choice])
         numbers, english = self._are_numbers(), self._is_english()
         items: list[TestItem] = []
-        for draft, line in self._drafts:
+        # What are choices in most rows are choices in the others, of which the answer is none of them.
+        wrong = self._no_choices if self._were_choices > len(self._no_choices) else set()
+        for at, (draft, line) in enumerate(self._drafts):
+            if at in wrong:
+                self._complain("the answer is none of the choices.", line, "answer")
+                continue
             answer = counting.answer(draft.choice) if draft.choice else None
             if isinstance(answer, str):
                 self._complain(answer, line, "answer")
@@ -63,17 +79,22 @@ class Drafts:
             references = (choices[answer],) if choices and answer is not None else draft.references
             language = "en" if english and draft.guessed and draft.language == LATIN else draft.language
             items.append(TestItem(len(items), line, kind, draft.messages, references, choices, answer, draft.pattern,
-                                  draft.category, language, draft.guessed))
+                                  draft.category, language, draft.guessed, below=draft.below))
         self.kinds = self.kinds_of(items)
         self._drafts.clear()
         problems = sorted(self.problems, key=lambda problem: problem.line or 0)
-        notes = (*self.notes, *counting.notes(), *self._unused.notes())
+        notes = (*self.notes, *counting.notes(), *self._passage_note(), *self._unused.notes())
         return items, problems if items else _gathered(problems), notes
 
     @staticmethod
     def kinds_of(items: list[TestItem]) -> Counter[str]:
         """How many items there are of each kind."""
         return Counter(item.kind for item in items)
+
+    def _passage_note(self) -> tuple[str, ...]:
+        names = ", ".join(f'"{printable(name)}"' for name in self._passages)
+        what = "column" if len(self._passages) == 1 else "columns"
+        return (f"The text of the {what} {names} is asked below the question, as its passage.",) if names else ()
 
     def _are_numbers(self) -> bool:
         free = [draft for draft, _ in self._drafts if draft.kind == "free" and not draft.told]
@@ -109,8 +130,12 @@ class _Counting:
     round. A file with both is one with mistakes in it, or two files that were put together.
     """
 
-    CLEAR = 10
+    CLEAR = 3
     """So many times as many rows of one sort: then the few of the other are mistakes."""
+    MANY = 20
+    RARE = 0.03
+    """Where no answer is 0: of so many rows, a smaller share with the number of all choices is one of mistakes. In a
+    file that counts from 1, one row in four or so has it."""
 
     def __init__(self, choices: list[test_choices.Choice]):
         plain = [choice for choice in choices if choice.said == "index"]
@@ -124,7 +149,9 @@ class _Counting:
         zeros = sum(choice.answer == 0 for choice in numbers)
         lasts = sum(choice.answer == len(choice.choices) for choice in numbers)
         self._first: int | None = None
-        if zeros or lasts:
+        self._is_rare = not zeros and 0 < lasts < self.RARE * len(numbers) and len(numbers) >= self.MANY and any(
+            choice.first == 0 for choice in numbers)
+        if (zeros or lasts) and not self._is_rare:
             self._first = 1 if lasts >= self.CLEAR * zeros else 0 if zeros >= self.CLEAR * lasts else None
         self._is_mixed = bool(zeros and lasts) and self._first is None
         self._is_told = all(choice.first == self._first for choice in numbers)
@@ -165,5 +192,6 @@ class _Counting:
                 "the number of the last one is far more frequent than 0." if self._zeros else "none is 0."),)
         sentences = {0: "from 0; if they count from 1, write letters instead.",
                      1: "from 1, as their columns do; if they count from 0, write letters instead."}
-        return tuple(f"No answer is 0 or the number of all choices; they were read as counting {sentences[first]}"
+        which = "and hardly one" if self._is_rare else "or"
+        return tuple(f"No answer is 0 {which} the number of all choices; they were read as counting {sentences[first]}"
                      for first in sorted(self._assumed))

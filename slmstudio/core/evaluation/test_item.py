@@ -34,6 +34,7 @@ class TestItem:
         language: BCP 47 like "hi": from a column, or guessed by the script.
         language_guessed: whether `language` comes from the script of the text and from no column.
         trained_on: whether the model has learned this question; set by whoever knows the training rows.
+        below: characters of the passage at the end of the question, with the blank line above it.
     """
 
     id: int
@@ -48,6 +49,7 @@ class TestItem:
     language: str | None = None
     language_guessed: bool = False
     trained_on: bool = False
+    below: int = 0
 
     __test__ = False  # no class of tests, whatever pytest thinks of its name
 

@@ -12,7 +12,7 @@ from slmstudio.core.data.conversations import Findings, Message, Messages, kind_
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.evaluation import cells, languages, patterns, row_shapes, test_choices
-from slmstudio.core.evaluation.passages import PASSAGES, with_passage
+from slmstudio.core.evaluation.passages import PASSAGES, passage_of, with_passage
 from slmstudio.core.evaluation.test_item import KINDS
 
 QUESTIONS = ("messages", "prompt", "question", "instruction", "query", "problem", "input", "ctx", "goal", "sentence")
@@ -47,6 +47,8 @@ class Draft(NamedTuple):
         choice: of a "choice" row, with how the right one is named.
         told: whether a column says the kind.
         guessed: whether the language was guessed.
+        passage: the column of the passage below the question, by the name that is known; or "".
+        below: characters of it, with the blank line above.
     """
 
     kind: str
@@ -58,6 +60,8 @@ class Draft(NamedTuple):
     language: str | None
     guessed: bool
     told: bool
+    passage: str = ""
+    below: int = 0
 
 
 def read_test_row(value: Any) -> Draft:
@@ -89,7 +93,7 @@ def read_test_row(value: Any) -> Draft:
         raise RowError(findings)
     language, guessed = _language(row, messages, references)
     return Draft(kind, messages, references, choice, pattern if kind == "pattern" else None,
-                 _category(row), language, guessed, told=bool(said))
+                 _category(row), language, guessed, bool(said), *passage_of(messages, row))
 
 
 def is_number(text: str) -> bool:
@@ -110,11 +114,13 @@ def _parts(row: dict[str, Any], findings: Findings) -> tuple[Messages, test_choi
                      if _is_several(row.get(name)) or (apart and isinstance(row.get(name), str))), "")
     if not name and not any(row.get(name) is not None for name in ANSWERS) and _pattern_column(row):
         return _asked(row, findings), None, ()
-    if row.get("correct") is False or (row.get("label") is False and row.get("completion") is None):
+    # In sets of true and false sentences, both are good rows.
+    is_learned = any(row.get(name) is not None for name in ("completion", "rejected"))
+    if is_learned and (row.get("correct") is False or (row.get("label") is False and row.get("completion") is None)):
         findings.append(("answer", MARKED_BAD))
     if name:
         references = _references(row[name], name, findings)
-        return _asked(row, findings), None, references
+        return _asked(row, findings, references), None, references
     messages, references = _conversation(row, findings)
     return messages, None, references
 
@@ -153,7 +159,7 @@ def _references(value: Any, name: str, findings: Findings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _asked(row: dict[str, Any], findings: Findings) -> Messages:
+def _asked(row: dict[str, Any], findings: Findings, references: tuple[str, ...] = ()) -> Messages:
     """The conversation up to the question."""
     name = next((name for name in QUESTIONS if row.get(name) is not None), "")
     if not name:
@@ -175,7 +181,7 @@ def _asked(row: dict[str, Any], findings: Findings) -> Messages:
         findings.append((name, f'"{name}" must hold a user message last, and a system message only first.'))
         return ()
     used = name == "instruction" or (name == "input" and row.get("instruction") is None)
-    return with_passage((*prompt.system, *turns), row, findings, may_use_input=not used)
+    return with_passage((*prompt.system, *turns), row, findings, not used, references)
 
 
 def _conversation(row: dict[str, Any], findings: Findings) -> tuple[Messages, tuple[str, ...]]:
@@ -199,8 +205,8 @@ def _conversation(row: dict[str, Any], findings: Findings) -> tuple[Messages, tu
         return (), ()
     messages: tuple[Message, ...] = read.messages
     asked_from_input = row.get("instruction") is not None or row.get("question") is None
-    messages = with_passage(messages[:-1], given, findings, may_use_input=not asked_from_input)
-    return messages, (read.messages[-1]["content"],)
+    references = (messages[-1]["content"],)
+    return with_passage(messages[:-1], given, findings, not asked_from_input, references), references
 
 
 def _as_trained(row: dict[str, Any]) -> dict[str, Any]:

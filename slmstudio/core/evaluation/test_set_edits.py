@@ -21,7 +21,7 @@ from slmstudio.core.evaluation.column_words import column
 from slmstudio.core.evaluation.test_columns import NoColumns
 from slmstudio.core.evaluation.test_item import TestItem, TestSet
 from slmstudio.core.evaluation.test_row_kinds import ANSWERS, CATEGORIES, EXACT, LANGUAGES, REFERENCES, read_test_row
-from slmstudio.core.evaluation.test_sets import items_of
+from slmstudio.core.evaluation.test_sets import TABLE_SUFFIXES, items_of
 
 LARGEST = 512 << 20
 """Bytes of a file that is edited here; it is held in memory as a whole."""
@@ -208,6 +208,10 @@ def _check_reading(test: TestSet, item: TestItem, edited: str, references: tuple
                         "Change the file itself: write each right choice as a letter, or the kind of each row into a "
                         'column "kind".')
     if references is not None and (len(items) <= at or items[at].references != references):
+        if len(references) > 1 and test.path.suffix.lower() in TABLE_SUFFIXES:
+            raise UserError(f"{test.path.name} was not changed.", "A row of this table can have one answer: a list in "
+                            "its column would be read as one text.", 'Call the column "references" in the file; its '
+                            'cells may hold lists, ["one", "two"].')
         raise UserError(f"{test.path.name} was not changed.", "The row would be read with other references than those.",
                         "Change the row in the file itself.")
 

@@ -10,7 +10,7 @@ from slmstudio.core.data.strict_json import printable
 from slmstudio.core.evaluation.cells import value_in
 from slmstudio.core.evaluation.column_words import column
 from slmstudio.core.evaluation.passages import PASSAGES
-from slmstudio.core.evaluation.row_shapes import COPA
+from slmstudio.core.evaluation.row_shapes import COPA, DOUBTFUL
 from slmstudio.core.evaluation.test_row_kinds import (
     ANSWERS,
     CATEGORIES,
@@ -28,6 +28,7 @@ NAMED = 8
 MOST = 1000
 """Columns that are counted: files with names of their own in each row would fill the memory."""
 _MARKS = ("label", "correct", "is_correct")
+_ROLES = ("role", "from")
 _ASKED = frozenset({*QUESTIONS, *PASSAGES})
 _ANSWERED = frozenset({*EXACT, *REFERENCES, *ANSWERS})
 _READ = frozenset({*CATEGORIES, *LANGUAGES, *KIND, "rejected", "id"})
@@ -50,18 +51,21 @@ class UnusedColumns:
             len(each.strip()) == 1 for each in draft.references)
         for name, value in row.items():
             known = column(name)
-            text = "" if known in _READ else max(_texts(value), key=len, default="").strip()
+            texts = [] if known in _READ else [each.strip() for each in _texts(value)]
+            text = max(texts, key=len, default="")
             is_mark = (known in _MARKS and isinstance(value, (int, float)) and draft.choice is None
                        and "completion" not in row)
             if not (text or is_mark) or (name not in self._filled and len(self._filled) >= MOST):
                 continue
             self._filled[name] += 1
-            counts = is_mark or _is_long(text) or known in _ASKED or (known in _ANSWERED and draft.choice is None)
+            counts = is_mark or _is_long(text) or known in _ASKED or DOUBTFUL.fullmatch(known) is not None or (
+                known in _ANSWERED and draft.choice is None)
             if not counts and not is_name:
                 continue
             read = read or _read(draft)
             is_read = text in COPA or text in read or (
-                known in REFERENCES and any(each in text for each in draft.references))
+                known in REFERENCES and any(each in text for each in draft.references)) or (
+                known == "messages" and any(each and each in read for each in texts))
             self._unread[name] += is_mark or (counts and not is_read)
             self._short[name] += is_name and not is_read
 
@@ -97,5 +101,6 @@ def _texts(value: Any, depth: int = 0) -> Iterator[str]:
             yield value
             return
     if depth < 4:
-        for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        inner = [each for key, each in value.items() if key not in _ROLES] if isinstance(value, dict) else value
+        for each in inner if isinstance(inner, list) else ():
             yield from _texts(each, depth + 1)

@@ -62,6 +62,37 @@ def test_files_with_both_are_refused_unless_one_is_rare(tmp_path):
     assert "from 1 to 4" in rare.problems[0].message and "more frequent than 0" in rare.notes[0]
 
 
+def test_few_mistakes_do_not_decide_how_a_file_counts(tmp_path):
+    found = read(tmp_path, *numbered(*[0, 1, 2, 3] * 5, 4))
+    assert [item.answer for item in found.items] == [0, 1, 2, 3] * 5
+    assert [problem.line for problem in found.problems] == [21]
+    found = read(tmp_path, *numbered(*[1, 2, 3, 4] * 5, 0))
+    assert [item.answer for item in found.items] == [0, 1, 2, 3] * 5 and "from 1 to 4" in found.problems[0].message
+    with pytest.raises(UserError, match="some from 1"):
+        read(tmp_path, *numbered(0, 0, 1, 2, 3, 4))
+
+
+def test_one_number_of_all_choices_among_many_proves_nothing(tmp_path):
+    found = read(tmp_path, *numbered(*(1 + n % 3 for n in range(100)), 4))
+    assert [item.answer for item in found.items] == [1 + n % 3 for n in range(100)]
+    assert [str(problem) for problem in found.problems] == [
+        "line 101: the answer 4 is outside the choices, which count from 0 to 3."]
+    assert found.notes == ("No answer is 0 and hardly one the number of all choices; they were read as counting from "
+                           "0; if they count from 1, write letters instead.",)
+    few = read(tmp_path, *numbered(*(1 + n % 3 for n in range(18)), 4))
+    assert len(few.items) == 19 and few.notes == FROM_ONE
+    columns = {"option1": "x", "option2": "y", "option3": "z"}
+    named = read(tmp_path, *({**columns, "answer": 1 + n % 2} for n in range(100)), {**columns, "answer": 3})
+    assert len(named.items) == 101 and named.items[100].answer == 2
+
+
+def test_no_change_turns_a_rare_number_into_a_proof(tmp_path):
+    found = read(tmp_path, *numbered(*(1 + n % 3 for n in range(33)), 4))
+    assert len(found.items) == 33
+    with pytest.raises(UserError, match="not changed"):
+        test_set_edits.remove(found, found.items[0])
+
+
 def test_what_nothing_decides_is_read_from_zero_and_told(tmp_path):
     found = read(tmp_path, *numbered(1, 2, 3))
     assert [item.answer for item in found.items] == [1, 2, 3]

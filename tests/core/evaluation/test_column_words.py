@@ -107,6 +107,55 @@ def test_a_null_choice_among_others_is_a_problem(tmp_path, row):
     assert [item.choices for item in found.items] == [("x", "y"), None]
 
 
+@pytest.mark.parametrize("row", [
+    {"alternative": "auto"}, {"opt": "auto"}, {"1": "auto", "2": "automobile"}, {"alternatives": "auto, automobile"},
+    {"alternative 1": "auto", "alternative 2": "automobile"}, {"alternatives": '["auto", "automobile"]'},
+])
+def test_other_good_answers_are_no_choices(tmp_path, row):
+    cells = ",".join('"' + cell.replace('"', '""') + '"' for cell in row.values())
+    names = ", ".join(f'"{name}"' for name in row)
+    listed = {"question": "Q?", "answer": "car", "alternatives": ["auto", "automobile"]}
+    for found, unread in ((lines(tmp_path, {"question": "Q?", "answer": "car", **row}), names),
+                          (table(tmp_path, f"question,answer,{','.join(row)}\nQ?,car,{cells}\n"), names),
+                          (lines(tmp_path, listed), '"alternatives"')):
+        assert [(item.kind, item.references) for item in found.items] == [("free", ("car",))]
+        assert found.notes == (f"Nothing was made of the column{'s' * (len(unread.split(',')) > 1)} {unread}.",)
+
+
+@pytest.mark.parametrize("answer", ["y", "B", "b)", 1])
+@pytest.mark.parametrize("row", [
+    {"alternatives": ["x", "y"]}, {"alternatives": {"A": "x", "B": "y"}}, {"opt": ["x", "y"]},
+    {"opt_a": "x", "opt_b": "y"}, {"Alternative A": "x", "Alternative B": "y"}, {"alternatives": '["x", "y"]'},
+])
+def test_alternatives_of_which_the_answer_is_one_are_choices(tmp_path, row, answer):
+    if answer == 1 and isinstance(row.get("alternatives"), dict):
+        answer = "B"
+    rows = [{"question": "Q?", "answer": each, **row} for each in (answer, 0 if answer == 1 else "x")]
+    found = lines(tmp_path, *rows)
+    assert [(item.choices, item.answer) for item in found.items] == [(("x", "y"), 1), (("x", "y"), 0)]
+
+
+@pytest.mark.parametrize("heading", ["question,1,2,3,answer", "question,opt a,opt b,opt c,answer"])
+def test_what_are_choices_in_most_rows_are_so_in_all(tmp_path, heading):
+    found = table(tmp_path, f"{heading}\nQ?,x,y,z,B\nQ?,x,y,z,9\nQ?,x,y,z,C\nWho?,,,,He.\n")
+    assert [(item.line, item.answer) for item in found.items] == [(2, 1), (4, 2), (5, None)]
+    assert [str(problem) for problem in found.problems] == ["line 3: the answer is none of the choices."]
+    rows = [{"question": "Q?", "1": "x", "2": "y", "answer": answer} for answer in "xy9"]
+    (tmp_path / "t.json").write_text(json.dumps(rows), encoding="utf-8")
+    assert [item.answer for item in read_test_set(tmp_path / "t.json").items] == [0, 1]
+
+
+@pytest.mark.parametrize("first", ["text,document", "story,paragraph", "sentence,text", "language,id"])
+def test_a_first_row_of_such_words_is_no_heading(tmp_path, first):
+    found = table(tmp_path, f"{first}\nhouse,home\n")
+    assert [item.question for item in found.items] == [first.split(",")[0], "house"]
+
+
+def test_headings_with_a_question_and_an_answer(tmp_path):
+    for heading in ("input,output", "ctx,solution", "Sentence,Answer", "goal,reference"):
+        assert [item.question for item in table(tmp_path, f"{heading}\nQ?,a\n").items] == ["Q?"]
+
+
 LONG = "A passage of which nobody must say that it was used, since it was not."
 
 
@@ -129,6 +178,8 @@ def test_long_texts_that_are_used_are_not_told(tmp_path):
     assert lines(tmp_path, {"question": "Q?", "correct answers": f"{LONG}; {LONG}!", "subject": LONG}).notes == ()
     turns = [{"role": "user", "content": LONG}, {"role": "assistant", "content": LONG + "!"}]
     assert lines(tmp_path, {"messages": turns}).notes == ()
+    short = [{"role": "user", "content": "3+3?"}, {"role": "assistant", "content": "6"}]
+    assert lines(tmp_path, {"messages": short}).notes == ()
 
 
 @pytest.mark.parametrize(("row", "column"), [

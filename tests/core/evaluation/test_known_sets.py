@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from slmstudio.core.data.rows import read_row
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.test_item import TestSet
 from slmstudio.core.evaluation.test_sets import read_test_set
@@ -21,6 +22,7 @@ def lines(folder: Path, *rows: dict) -> TestSet:
 
 P, Q = "A passage.", "Q?"
 BOTH = f"{Q}\n\n{P}"
+STORY = "Once there was a farmer who had a field by the river."
 TWO = ("x", "y")
 
 
@@ -77,17 +79,18 @@ def test_multiple_choice(tmp_path, rows, question, choices, answers):
      Q, ("a", "b")),
     ({"Type": "Adversarial", "Question": Q, "Best Answer": "a", "Correct Answers": "a; b", "Source": "s"},
      Q, ("a", "b")),
-    ({"article": P, "question": Q, "answer": "a"}, BOTH, ("a",)),
-    ({"story": P, "question": Q, "answers": ["a"]}, BOTH, ("a",)),
-    ({"text": P, "question": Q, "answer": "a"}, BOTH, ("a",)),
-    ({"text": P, "query": Q, "response": "a"}, BOTH, ("a",)),
-    ({"instruction": "Sum up.", "document": P, "output": "a"}, f"Sum up.\n\n{P}", ("a",)),
+    ({"story": STORY, "question": Q, "answers": ["a"]}, f"{Q}\n\n{STORY}", ("a",)),
+    ({"article": STORY, "query": Q, "response": "a"}, f"{Q}\n\n{STORY}", ("a",)),
+    ({"text": STORY, "query": Q, "response": "none"}, f"{Q}\n\n{STORY}", ("none",)),
     ({"instruction": Q, "input": "", "output": "a", "text": f"### Question: {Q} ### Response: a"}, Q, ("a",)),
     ({"question": Q, "answer": "a", "text": f"{Q} a"}, Q, ("a",)),
     ({"messages": [{"role": "user", "content": Q}], "answer": "a"}, Q, ("a",)),
     ({"messages": [{"role": "user", "content": Q}], "output": "a"}, Q, ("a",)),
     ({"question": Q, "answer": "a", "label": "easy"}, Q, ("a",)),
     ({"question": Q, "answer": "a", "correct": True}, Q, ("a",)),
+    ({"question": Q, "answer": "a", "correct": False}, Q, ("a",)),
+    ({"question": Q, "answer": "a", "label": False}, Q, ("a",)),
+    ({"question": Q, "references": ["a"], "correct": False}, Q, ("a",)),
 ])
 def test_free_answers(tmp_path, row, question, references):
     item, = lines(tmp_path, row).items
@@ -102,9 +105,9 @@ def test_free_answers(tmp_path, row, question, references):
     ({"version": "v2.0", "data": [{"title": "T", "paragraphs": []}]}, "a test row needs a question"),
     ({"article": P, "questions": [Q], "options": [list(TWO)], "answers": ["A"]}, "must be text"),
     ({"question": Q, "answer": {"value": "a", "aliases": ["b"]}}, "an object"),
-    ({"question": Q, "answer": "a", "correct": False}, "marked as bad"),
-    ({"question": Q, "answer": "a", "label": False}, "marked as bad"),
-    ({"question": Q, "references": ["a"], "correct": False}, "marked as bad"),
+    ({"prompt": Q, "completion": "a", "correct": False}, "marked as bad"),
+    ({"prompt": Q, "completion": "a", "label": False}, "marked as bad"),
+    ({"prompt": Q, "chosen": "a", "rejected": "b", "label": False}, "marked as bad"),
     ({"question": Q, "choices": list(TWO), "label": "easy"}, "none of the 2 choices"),
     ({"question": Q, "choices": list(TWO), "correct": True}, "true or false"),
     ({"question": Q, "choices": list(TWO), "answer": "B", "correct": False}, "true or false"),
@@ -162,3 +165,42 @@ def test_tables_of_other_programs_can_be_saved_as_csv(tmp_path, magic):
     with pytest.raises(UserError) as caught:
         read_test_set(path)
     assert caught.value.remedy == "Save it as CSV (UTF-8) or JSONL, and open that file."
+
+
+TALK = [{"role": "user", "content": Q}, {"role": "assistant", "content": "a"}]
+
+
+@pytest.mark.parametrize("row", [
+    {"question": Q, "answer": "a", "document": "handbook.pdf"}, {"question": Q, "answer": "a", "article": STORY},
+    {"instruction": Q, "output": "a", "story": STORY}, {"messages": TALK, "article": "A-17"},
+    {"messages": TALK, "context": STORY}, {"prompt": Q, "completion": "a", "context": STORY},
+    {"prompt": Q, "chosen": "a", "rejected": "b", "passage": STORY},
+])
+def test_rows_that_can_be_learned_are_asked_as_they_are_learned(tmp_path, row):
+    item, = lines(tmp_path, row).items
+    assert list(item.messages) == list(read_row(row).messages[:-1])
+
+
+@pytest.mark.parametrize("column", [
+    {"document": "The handbook of all offices of the company 2024.pdf"}, {"document": "A-17"}, {"article": "§ 12"},
+    {"document": "https://example.org/a/handbook/of/all/offices/of/the/company"}, {"support": STORY},
+    {"text": f"{STORY} It has 25 days."}, {"sentence": "It has 25 days, says the handbook of the company."},
+])
+def test_columns_that_hold_no_passage_are_not_asked(tmp_path, column):
+    item, = lines(tmp_path, {"query": Q, "response": "25", **column}).items
+    assert (item.question, item.below) == (Q, 0)
+
+
+def test_a_passage_under_another_name_is_told(tmp_path):
+    rows = [{"query": Q, "response": "a", "Story": STORY}, {"query": Q, "response": "a", "article": STORY}]
+    assert lines(tmp_path, *rows).notes == (
+        'The text of the columns "Story", "article" is asked below the question, as its passage.',)
+    found = lines(tmp_path, {"query": Q, "response": "a", "context": P})
+    assert found.notes == () and found.items[0].below == len(P) + 2
+
+
+@pytest.mark.parametrize("mark", ["label", "correct"])
+def test_true_and_false_sentences_are_all_used(tmp_path, mark):
+    found = lines(tmp_path, *({"question": Q, "answer": "no", mark: value} for value in (True, False)))
+    assert len(found.items) == 2 and found.problems == []
+    assert found.notes == (f'Nothing was made of the column "{mark}".',)

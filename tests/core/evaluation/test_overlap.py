@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -71,6 +72,21 @@ def test_another_question_to_the_same_passage_is_none():
     first, second = "How many points did the defence give up?", "In which place were they in the league's list?"
     assert found(f"{first}\n\n{PASSAGE}", f"{second}\n\n{PASSAGE}") is None
     assert found(f"{first}\n\n{PASSAGE}", f"{first}\n\n{PASSAGE}And more.") is not None
+
+
+def test_a_question_that_was_learned_without_its_passage(tmp_path):
+    path = tmp_path / "t.jsonl"
+    rows = [{"question": f"How many {what} has it?", "answer": "6.", "context": PASSAGE} for what in ("legs", "eyes")]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    learned = read_dataset(path).records
+    items = read_test_set(path).items
+    assert PASSAGE in items[0].question and PASSAGE not in learned[0].messages[0]["content"]
+    assert [(hit.item, hit.train_line, hit.is_exact) for hit in find_overlap(items, learned).hits] == [
+        (0, 1, True), (1, 2, True)]
+    near = records("What number of legs has it got, and how many have the others?")
+    item = TestItem(0, 1, "free", ({"role": "user", "content": "What number of legs has it got, and how many have the "
+                                    f"other?\n\n{PASSAGE}"},), ("a",), below=len(PASSAGE) + 2)
+    assert len(find_overlap([item], near).hits) == 1
 
 
 def test_every_turn_of_a_conversation_counts():

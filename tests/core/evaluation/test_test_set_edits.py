@@ -141,3 +141,15 @@ def test_refusals(tmp_path):
     test.items.pop()
     assert "only row" in refused(lambda: test_set_edits.remove(test, choice)).why
     assert path.read_bytes() == before
+
+
+def test_two_references_in_a_table_whose_rows_have_one(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(FILES["t.csv"], encoding="utf-8")
+    test = read_test_set(path)
+    error = refused(lambda: test_set_edits.set_references(test, test.items[0], ["a", "b"]))
+    assert "can have one answer" in error.why and '"references"' in error.remedy
+    path.write_text(FILES["t.csv"].replace("answer", "references"), encoding="utf-8")
+    test = read_test_set(path)
+    test_set_edits.set_references(test, test.items[0], ["a", "b"])
+    assert read_test_set(path).items[0].references == ("a", "b")
