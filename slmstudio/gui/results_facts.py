@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from slmstudio.gui.results_filter import folded
 
 UNSEARCHED = ("reasons", "hashes")
 """Fields of run.json that free text is not looked for in: a reason names half of the other fields."""
+WAIT = 0.1
+"""Seconds between two looks whether a reading that waits for another is still wanted."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,12 @@ class RunFacts:
 
 @dataclass
 class FactsReader:
-    """Reads all runs, and reads again only those whose files have changed."""
+    """Reads all runs, and reads again only those whose files have changed. One thread at a time does so."""
 
     passed_over: dict[str, UserError] = field(default_factory=dict)
     """Runs that cannot be shown, by folder name, as the last `read` found them."""
     _kept: dict[Path, tuple[object, RunFacts]] = field(default_factory=dict)
+    _at_work: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self, parent: Path, progress: Callable[[int, int], None] = lambda done, total: None,
              cancelled: Callable[[], bool] = lambda: False) -> list[RunFacts]:
@@ -65,11 +69,22 @@ class FactsReader:
 
         Args:
             progress: called with (runs read, all of them).
-            cancelled: asked before each run; what was read by then need not be read again.
+            cancelled: asked before each run, and while a reading that was cancelled is not yet at its end; what was
+                read by then need not be read again.
 
         Raises:
             UserError: the folder of the runs cannot be listed.
         """
+        while not self._at_work.acquire(timeout=WAIT):
+            if cancelled():
+                return []
+        try:
+            return self._read_all(parent, progress, cancelled)
+        finally:
+            self._at_work.release()
+
+    def _read_all(self, parent: Path, progress: Callable[[int, int], None],
+                  cancelled: Callable[[], bool]) -> list[RunFacts]:
         kept: dict[Path, tuple[object, RunFacts]] = {}
         passed_over: dict[str, UserError] = {}
 
@@ -82,11 +97,10 @@ class FactsReader:
             raise from_os_error(error, "list the runs") from error
         for number, folder in enumerate(folders):
             if cancelled():
-                self._kept = {**self._kept, **kept}
                 return []
             progress(number, len(folders))
             try:
-                kept[folder] = self._read_one(folder)
+                kept[folder] = self._kept[folder] = self._read_one(folder)
             except UserError as error:
                 pass_over(folder, error)
             except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import threading
 from functools import partial
 
 import evaluated_runs
@@ -18,7 +19,8 @@ from slmstudio.core import files, jobs
 from slmstudio.core.jobs import Outcome
 from slmstudio.core.run import folder, notes
 from slmstudio.core.run.config import RunConfig
-from slmstudio.gui.results_facts import FactsReader
+from slmstudio.gui import results_facts
+from slmstudio.gui.results_facts import FactsReader, read_facts
 from slmstudio.gui.results_tab import MOST_COMPARED, ResultsTab
 from slmstudio.gui.run_overview import RunOverview
 
@@ -76,6 +78,35 @@ def test_a_list_that_was_cancelled_goes_on_where_it_was(make_run):
     assert [facts.summary.config.name for facts in found] == ["d", "c", "b", "a"]
     assert sum(any(facts is each for each in kept.values()) for facts in found) == 2, "not read again"
     assert told[0] == (0, 4) and told[-1] == (4, 4)
+
+
+def test_a_list_that_is_wanted_again_at_once_waits_for_the_reading_that_ends(make_run, monkeypatch):
+    """Two at once would read every run twice, into the same memory."""
+    for name in ("a", "b", "c"):
+        make_run(name)
+    parent, reader, read, found = make_run("d").parent, FactsReader(), [], []
+    arrived, go_on, cancelled = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(folder):
+        read.append(folder)
+        if len(read) == 2:
+            arrived.set()
+            assert go_on.wait(60)
+        return read_facts(folder)
+
+    monkeypatch.setattr(results_facts, "read_facts", slow)
+    first = threading.Thread(target=lambda: found.append(reader.read(parent, cancelled=cancelled.is_set)))
+    first.start()
+    assert arrived.wait(60) and len(reader._kept) == 1, "kept as it was read"
+    cancelled.set()
+    assert reader.read(parent, cancelled=lambda: True) == [], "one that waits can be cancelled too"
+    second = threading.Thread(target=lambda: found.append(reader.read(parent)))
+    second.start()
+    go_on.set()
+    first.join(60)
+    second.join(60)
+    assert sorted(len(each) for each in found) == [0, 4]
+    assert len(read) == len(set(read)) == 4
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no file that is never ready")
