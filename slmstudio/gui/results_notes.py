@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from PySide6.QtCore import Signal
@@ -31,7 +32,8 @@ class _Text(QPlainTextEdit):
 
 class NotesEditor(QWidget):
     """Two fields. `_kept` is what the disk holds of the run that is shown; by run, `_unsaved` is what was typed and is
-    not on the disk, and `_written` what stood there before the last writing and what stands there now.
+    not known to be on the disk, and `_written` what stood there before the last writing and what stands there now.
+    `_writing` holds the runs whose notes a thread writes; that thread looks for what was typed meanwhile.
 
     Signals:
         saved(Path): the notes of this run are different now.
@@ -48,6 +50,7 @@ class NotesEditor(QWidget):
         self._kept = Notes()
         self._unsaved: dict[Path, Notes] = {}
         self._writing: set[Path] = set()
+        self._hand_over = threading.Lock()
         self._written: dict[Path, tuple[Notes, Notes]] = {}
         self.tags, self.text = QLineEdit(), _Text()
         self.tags.setObjectName("run_tags")
@@ -100,29 +103,37 @@ class NotesEditor(QWidget):
         folder, typed = self._folder, self._typed()
         if folder is None or (typed == self._kept and folder not in self._unsaved) or not folder.is_dir():
             return
-        self._unsaved[folder] = typed
-        self._write(folder, self._kept)
+        with self._hand_over:
+            self._unsaved[folder] = typed
+            if folder in self._writing:
+                return  # of two at once, the older might be the last one: the thread that is at work takes this too
+            self._writing.add(folder)
+        before = self._kept
+        run_task(self, lambda task: self._write(folder), lambda written: self._was_written(folder, before, written),
+                 self.failed.emit)
 
-    def _write(self, folder: Path, before: Notes) -> None:
-        """One at a time for a run: of two at once, the older might be the last one."""
-        if folder in self._writing:
-            return
-        self._writing.add(folder)
-        typed = self._unsaved[folder]
-        run_task(self, lambda task: notes.write(folder, typed), lambda _: self._was_written(folder, before, typed),
-                 lambda error: self._not_written(folder, error))
+    def _write(self, folder: Path) -> Notes:
+        """On a thread: write the newest text until there is none that is newer, though the program ends meanwhile."""
+        written: Notes | None = None
+        try:
+            while True:
+                with self._hand_over:
+                    typed = self._unsaved[folder]
+                    if typed == written:
+                        self._writing.discard(folder)
+                        return typed
+                notes.write(folder, typed)
+                written = typed
+        except Exception:
+            with self._hand_over:
+                self._writing.discard(folder)
+            raise
 
-    def _was_written(self, folder: Path, before: Notes, typed: Notes) -> None:
-        self._writing.discard(folder)
-        self._written[folder] = self._written.get(folder, (before, typed))[0], typed
+    def _was_written(self, folder: Path, before: Notes, written: Notes) -> None:
+        self._written[folder] = self._written.get(folder, (before, written))[0], written
         if folder == self._folder:
-            self._kept = typed
-        if self._unsaved[folder] == typed:
-            del self._unsaved[folder]
-        else:
-            self._write(folder, typed)
+            self._kept = written
+        with self._hand_over:
+            if folder not in self._writing and self._unsaved.get(folder) == written:
+                del self._unsaved[folder]
         self.saved.emit(folder)
-
-    def _not_written(self, folder: Path, error: Exception) -> None:
-        self._writing.discard(folder)
-        self.failed.emit(error)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
+from PySide6.QtCore import QThreadPool
 
 from slmstudio.core.run import notes
 from slmstudio.core.run.notes import Notes
+from slmstudio.gui import tasks
 from slmstudio.gui.results_notes import NotesEditor
 
 OLD, TYPED = Notes("old"), Notes("typed", ("best",))
@@ -74,7 +77,7 @@ def test_a_reading_from_before_the_writing_puts_nothing_old_back(qtbot, editor, 
     editor.save()
     editor.show_notes(run, OLD)
     assert editor._typed() == TYPED, "while it is being written"
-    qtbot.waitUntil(lambda: not editor._writing)
+    qtbot.waitUntil(lambda: not editor._unsaved)
     editor.show_notes(run, OLD)
     assert editor._typed() == TYPED, "read before, shown after"
     editor.show_notes(run, TYPED)
@@ -90,3 +93,34 @@ def test_what_is_typed_while_an_older_text_is_written_comes_last(qtbot, editor, 
     editor.show_notes(tmp_path, Notes())
     qtbot.waitUntil(lambda: notes.read(run) == Notes("newest") and not editor._writing)
     assert editor._typed() == Notes() and editor.failures == []
+
+
+def test_what_is_typed_while_an_older_text_is_written_outlasts_the_end_of_the_program(editor, run, monkeypatch):
+    editor.show_notes(run, OLD)
+    arrived, go_on, write = threading.Event(), threading.Event(), notes.write
+
+    def late(*given):
+        arrived.set()
+        assert go_on.wait(60)
+        write(*given)
+
+    monkeypatch.setattr(notes, "write", late)
+    type_into(editor, TYPED)
+    editor.save()
+    assert arrived.wait(60)
+    type_into(editor, Notes("newest"))
+    editor.save()
+    go_on.set()
+    assert tasks.shut_down(60_000)
+    assert notes.read(run) == Notes("newest")
+
+
+def test_what_is_typed_after_a_text_was_written_and_before_that_is_known_is_written_too(editor, run):
+    editor.show_notes(run, OLD)
+    type_into(editor, TYPED)
+    editor.save()
+    assert QThreadPool.globalInstance().waitForDone(60_000), "it is on the disk, and the editor has not heard of it"
+    type_into(editor, Notes("newest"))
+    editor.save()
+    assert tasks.shut_down(60_000)
+    assert notes.read(run) == Notes("newest")
