@@ -41,7 +41,20 @@ def comparisons(names: list[str], table: ScoreTable) -> list[dict[str, Any]]:
         for pair, p in zip(pairs, corrected, strict=True):
             found.append({"of": names[pair.model], "with": names[0], "metric": metric.key, **pair.said(p, len(pairs))})
     main = main_metric({each["metric"]: None for each in found}, [kind for kind, _ in table.kinds.most_common()])
-    return [{**each, "main": each["metric"] == main} for each in found]
+    return _with_losses([{**each, "main": each["metric"] == main} for each in found])
+
+
+def _with_losses(compared: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Where the score that decides tells nothing and the loss does, the sentence says that too: training lowers a loss
+    long before the written answers are any better."""
+    losses = {each["of"]: each for each in compared if each["metric"] == "loss" and each["verdict"] != verdicts.UNKNOWN}
+    return [{**each, "sentence": f"{each['sentence']} By its loss, {_lowered(losses[each['of']]['sentence'])}"}
+            if each["main"] and each["verdict"] == verdicts.UNKNOWN and each["of"] in losses else each
+            for each in compared]
+
+
+def _lowered(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
 
 
 def group_comparisons(names: list[str], table: ScoreTable) -> dict[str, dict[str, list[dict[str, Any]]]]:
@@ -74,7 +87,6 @@ def remarks(names: list[str], table: ScoreTable, compared: list[dict[str, Any]])
         found.append(f"Loss{whose} is not compared: " + (
             "the two models cut" if len(names) == 2 else f"{names[0]} and {'it' if len(others) == 1 else 'they'} cut")
             + " text into other tokens.")
-    found += _by_the_loss_alone(compared)
     if table.trained_on:
         found.append(f"{table.trained_on:,} of {len(table):,} rows were in the training data; "
                      "a good answer to them shows memory, not skill.")
@@ -83,15 +95,6 @@ def remarks(names: list[str], table: ScoreTable, compared: list[dict[str, Any]])
         found.append(f"Judge by {main}, which was chosen before anything was measured: of 20 scores that are equal in "
                      "truth, one differs by chance.")
     return found
-
-
-def _by_the_loss_alone(compared: list[dict[str, Any]]) -> list[str]:
-    """Of each model whose answers are not told apart from the first one's while its loss is."""
-    open_ = {each["of"] for each in compared if each["main"] and each["verdict"] == verdicts.UNKNOWN}
-    likely = {verdicts.BETTER: "likelier", verdicts.WORSE: "less likely"}
-    return [f"By its loss, {each['of']} has changed. {each['sentence']} It holds the references for "
-            f"{likely[each['verdict']]}; its written answers do not show that yet."
-            for each in compared if each["metric"] == "loss" and each["of"] in open_ and each["verdict"] in likely]
 
 
 def _deciding_pair(table: ScoreTable, model: int, members: Any) -> Pair | None:

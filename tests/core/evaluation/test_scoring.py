@@ -86,7 +86,8 @@ def test_the_same_words_with_other_likelihoods_are_the_same_to_chrf_only(tmp_pat
     for line in other:
         line["reference_nats"] = [line["reference_nats"][0] * 0.5]
     said = {each["metric"]: each for each in score(write(tmp_path / "job", items, base, other))["comparisons"]}
-    assert said["chrf"]["sentence"] == "The answers are the same." and said["loss"]["verdict"] == "better"
+    assert said["chrf"]["sentence"].startswith("The answers are the same. By its loss, better: ")
+    assert said["loss"]["verdict"] == "better"
     assert said["accuracy"]["sentence"] == "Every row has the same score."
 
 
@@ -242,22 +243,20 @@ def test_losses_of_models_with_other_tokens_are_not_compared(tmp_path: Path) -> 
     assert said not in score(write(tmp_path / "same", items, base, base))["remarks"]
 
 
-def test_what_only_the_loss_shows_is_told_beside_the_verdict(tmp_path: Path) -> None:
+def test_what_only_the_loss_shows_is_told_with_the_verdict(tmp_path: Path) -> None:
     """Ten minutes of training lower the loss long before the written answers are any better."""
     items = items_of(60)
     base = answers_of(items, 0.5, 1)
     learned = [{**line, "reference_nats": [line["reference_nats"][0] / 4]} for line in base]
     scores = score(write(tmp_path / "job", items, base, learned))
-    by_metric = {each["metric"]: each for each in scores["comparisons"]}
     (main,) = (each for each in scores["comparisons"] if each["main"])
-    assert (main["verdict"], by_metric["loss"]["verdict"]) == ("unknown", "better")
-    said = (f"By its loss, tuned has changed. {by_metric['loss']['sentence']} It holds the references for likelier; "
-            "its written answers do not show that yet.")
-    assert said in scores["remarks"]
+    (loss,) = (each for each in scores["comparisons"] if each["metric"] == "loss")
+    assert (main["verdict"], loss["verdict"]) == ("unknown", "better") and loss["sentence"].startswith("Better: ")
+    assert main["sentence"] == f"The answers are the same. By its loss, b{loss['sentence'][1:]}"
     worse = score(write(tmp_path / "worse", items, learned, base))
-    assert any("It holds the references for less likely" in each for each in worse["remarks"])
+    assert any(" By its loss, worse: " in each["sentence"] for each in worse["comparisons"] if each["main"])
     same = score(write(tmp_path / "same", items, base, base))
-    assert not any("By its loss" in each for each in same["remarks"])
+    assert not any("By its loss" in each["sentence"] for each in same["comparisons"])
 
 
 def test_a_column_with_another_text_in_each_row_is_no_category(tmp_path: Path) -> None:
