@@ -109,6 +109,7 @@ class ChatTab(QWidget):
         self.comparison.failed.connect(self.banner.show_error)
         self.votes.list_wanted.connect(partial(show_votes, self))
         self.correct.closed.connect(self.input.show)
+        self.correct.failed.connect(self.banner.show_error)
         first = self.panes[0]
         first.counted.connect(lambda tokens: self.input.set_used(tokens, first.context_length))
         first.used.connect(self.input.set_used)

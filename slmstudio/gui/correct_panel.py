@@ -58,10 +58,12 @@ class CorrectPanel(Card):
     Signals:
         closed: it is no longer needed.
         stored: rows were added, or taken back.
+        failed(Exception): something was not added, or not taken back, and the panel that would say so is closed.
     """
 
     closed = Signal()
     stored = Signal()
+    failed = Signal(object)
 
     def __init__(self, session: Session, parent: QWidget | None = None):
         self._close = IconButton("close", self.tr("Close without adding anything (Esc)"))
@@ -262,7 +264,10 @@ class CorrectPanel(Card):
             each.rows, self.tr("1 row"), self.tr("{count} rows"))) for each in added]
         if hindered:
             names.append(self.tr("Not compared with what the model has learned: {why}").format(why=hindered))
-        self._say(answered, self._warning(found) if found else " · ".join(names), added=not found)
+        if found and self.isHidden():
+            self.failed.emit(UserError(self._not_added(answered), self._warning(found)))
+        else:
+            self._say(answered, self._warning(found) if found else " · ".join(names), added=not found)
         used = {each.path for each in added}
         for name, target in self._targets.items():
             if target.path().resolve() in used:
@@ -274,12 +279,13 @@ class CorrectPanel(Card):
     def _say(self, answered: Answered, said: str, *, added: bool) -> None:
         """Say what became of an answer, and of which one where another is shown now."""
         if answered is not self._answered:
-            question = _shortened(answered.messages[-1]["content"])
-            said = (self.tr("“{question}”: {said}") if added else self.tr("“{question}” was not added. {said}")).format(
-                question=question, said=said)
+            said = self.tr("“{question}”: {said}").format(
+                question=_shortened(answered.messages[-1]["content"]), said=said) if added else " ".join(
+                filter(None, (self._not_added(answered), said)))
         self.note.setText(said)
-        if not added:
-            self.show()  # it may have been closed meanwhile, and nobody would know
+
+    def _not_added(self, answered: Answered) -> str:
+        return self.tr("“{question}” was not added.").format(question=_shortened(answered.messages[-1]["content"]))
 
     def _warning(self, found: Learned) -> str:
         text = (self.tr("The model has learned this very row, line {line} of {file}: a test of it says nothing about "
@@ -305,12 +311,22 @@ class CorrectPanel(Card):
 
     def _not_taken_back(self, error: Exception) -> None:
         self._set_at_work(False)
-        self.banner.show_error(error)
+        self._show_error(error)
 
     def _failed(self, answered: Answered, error: Exception) -> None:
         self._set_at_work(False)
         self._say(answered, "", added=False)
-        self.banner.show_error(error)
+        if self.isHidden() and isinstance(error, UserError):
+            error = UserError(self._not_added(answered), " ".join(filter(None, (error.what, error.why))), error.remedy,
+                              error.problems)
+        self._show_error(error)
+
+    def _show_error(self, error: Exception) -> None:
+        """Here, or by the page where the panel was closed meanwhile: it has given the place to something else."""
+        if self.isHidden():
+            self.failed.emit(error)
+        else:
+            self.banner.show_error(error)
 
 
 def _shortened(text: str) -> str:

@@ -46,7 +46,7 @@ class RowsPage(Card):
     Signals:
         closed: back to the runs.
         changed: a row is different now or gone, and the scores with it.
-        failed(Exception): a change of a row that was asked for before the page was closed could not be made.
+        failed(Exception): what was asked for before the page was closed could not be done.
     """
 
     closed = Signal()
@@ -139,6 +139,7 @@ class RowsPage(Card):
         self.undo.clicked.connect(self.edits.undo)
         add_key(self, QKeySequence.StandardKey.Undo, self.undo.click, inside=True)
         add_key(self, "F2", self.detail.reference.begin, inside=True)
+        self.correct.failed.connect(self._show_error)
         self.correct.closed.connect(self.table.setFocus)
         self.correct.closed.connect(lambda: self.detail.set_narrow(False))
         self.save.clicked.connect(self._save)
@@ -297,12 +298,17 @@ class RowsPage(Card):
 
     def _not_edited(self, error: Exception) -> None:
         """Say why; what was written stays there."""
+        self._show_error(error)
+        if not self._closed:
+            self.detail.go_on()
+            self._show_begun()
+
+    def _show_error(self, error: Exception) -> None:
+        """Here, or in the tab where the page was closed meanwhile."""
         if self._closed:
             self.failed.emit(error)
-            return
-        self.banner.show_error(error)
-        self.detail.go_on()
-        self._show_begun()
+        else:
+            self.banner.show_error(error)
 
     def _edited(self, said: str, row: int) -> None:
         """Read the evaluation again, and look at the row that was changed, or at that in the place of a removed one."""

@@ -233,7 +233,26 @@ def test_what_was_not_added_is_told_though_the_panel_was_closed(qtbot, panel, ex
     panel.close_panel()
     if left == "another answer":
         open_for(panel, test=True, models=[exported])
-    held.set()
-    qtbot.waitUntil(lambda: "learned this very row" in panel.note.text(), timeout=60_000)
-    assert panel.isVisible() and ("was not added" in panel.note.text()) == (left == "another answer")
-    assert panel.add.text() == ("Add" if left == "another answer" else "Add all the same")
+        held.set()
+        qtbot.waitUntil(lambda: "learned this very row" in panel.note.text(), timeout=60_000)
+        assert "was not added" in panel.note.text() and panel.add.text() == "Add"
+        return
+    with qtbot.waitSignal(panel.failed, timeout=60_000) as told:
+        held.set()
+    assert panel.isHidden(), "its page has made other use of the place"
+    assert "राशन कार्ड?" in told.args[0].what and "was not added" in told.args[0].what
+    assert "learned this very row" in told.args[0].why
+
+
+def test_what_failed_after_the_panel_was_closed_is_told_by_its_page(qtbot, panel, held, tmp_path):
+    open_for(panel)
+    panel.answer.setPlainText(BETTER)
+    chat = tmp_path / "chat.jsonl"
+    chat.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
+    panel.row_file.set_path(chat)
+    qtbot.mouseClick(panel.add, Qt.MouseButton.LeftButton)
+    panel.close_panel()
+    with qtbot.waitSignal(panel.failed, timeout=60_000) as told:
+        held.set()
+    assert panel.isHidden() and panel.banner.isHidden()
+    assert "राशन कार्ड?" in told.args[0].what and "chat.jsonl" in told.args[0].why
