@@ -154,9 +154,10 @@ class VoteDialog(QDialog):
         there = bool(self._left)
         for button in self.buttons.values():
             button.setEnabled(there)
-        self.show_result.setVisible(self._votes > 0)
+        # Hiding the button that has the focus would hand it on, and the next space bar would vote.
+        self.show_result.setVisible(self._votes > 0 or self.show_result.hasFocus())
         if self._cast:
-            self.undo.show()  # and it stays: hiding it would hand the focus on, and the next space bar would vote
+            self.undo.show()  # and it stays, for the same reason
         self.count.setText(self.tr("{votes}, {left} left").format(
             votes=counted(self._votes, self.tr("1 vote"), self.tr("{count} votes")), left=f"{len(self._left):,}"))
         if not there:

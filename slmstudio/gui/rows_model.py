@@ -188,7 +188,8 @@ class RowsModel(QAbstractTableModel):
             return _alignment(section)
         if role == Qt.ItemDataRole.ToolTipRole:
             return (self.tr("Line of the test file, counted from 1"), self.tr("What was asked"),
-                    self.tr("The row's score of this model"), self.tr("The row's score of this model"),
+                    *(plain_tip(self.tr("The row's score of {model}").format(model=model_label(model)))
+                      for model in (self.view.first, self.view.second)),
                     self.tr("How much better the second model did than the first"))[section]
         return None
 

@@ -278,6 +278,16 @@ def test_the_last_vote_is_taken_back_and_a_question_that_was_skipped_comes_again
     assert kept_votes(answers)[2:] == ["tie"] and dialog._left[0] == second
 
 
+def test_taking_the_only_vote_back_leaves_the_focus_on_the_button(qtbot, dialog, answers):
+    qtbot.keyClick(dialog.question, Qt.Key.Key_Left)
+    dialog.show_result.setFocus(Qt.FocusReason.TabFocusReason)
+    qtbot.keyClick(dialog.show_result, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert dialog.show_result.hasFocus(), "else the next space bar might vote"
+    dialog.question.setFocus()
+    qtbot.keyClick(dialog.question, Qt.Key.Key_S)
+    assert dialog.show_result.isHidden(), "there is no result"
+
+
 def test_escape_leads_back_to_the_runs(qtbot, tab, answers):
     tab.rows.table.setFocus()
     qtbot.keyClick(tab.rows.table, Qt.Key.Key_Escape)
