@@ -42,7 +42,7 @@ def run(job: JobContext) -> dict[str, Any]:
         "verdict": the sentence on the metric that counts, or None}.
 
     Raises:
-        UserError: something in the request cannot be used, or a model answered nothing, or the disk is full.
+        UserError: something in the request cannot be used, or no model answered anything, or the disk is full.
     """
     try:
         room.keep_reserve(job.folder)
@@ -119,23 +119,43 @@ def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> Non
                 model = models.open(spec, thinks)
                 job.check_cancelled()
                 _answer_all(job, model, spec["name"], items, answers, hand)
-            _need_answers(job, number)
+            _tell_silent(job, number)
     finally:
         hand.close()
+    _need_answers(job)
 
 
-def _need_answers(job: JobContext, number: int) -> None:
-    """Hours of other models' answers are worth nothing beside a model that can give none."""
-    name, lines = job.request["models"][number]["name"], _lines(job, number)
-    if not lines or not all(line.get("skipped") for line in lines):
+def _tell_silent(job: JobContext, number: int) -> None:
+    """A warning where a model answered nothing, told before the others take their hours; their answers are kept."""
+    models, lines = job.request["models"], _lines(job, number)
+    if len(models) < 2 or not _is_silent(lines):
         return
+    compared = "" if number else " The other models are compared with it: there will be no comparisons."
+    job.warn("no_answers", f"{models[number]['name']} answered none of the {len(lines):,} rows, and has no scores. "
+                           f"{lines[0]['skipped']}{compared} {_remedy(job, lines)}")
+
+
+def _need_answers(job: JobContext) -> None:
+    """There must be something to score."""
+    models = job.request["models"]
+    answers = [_lines(job, number) for number in range(len(models))]
+    if not all(map(_is_silent, answers)):
+        return
+    lines = answers[0]
+    who = f"{models[0]['name']} answered none" if len(models) == 1 else "No model answered any"
+    raise UserError(f"{who} of the {len(lines):,} rows.", str(lines[0]["skipped"]), _remedy(job, lines))
+
+
+def _is_silent(lines: list[dict[str, Any]]) -> bool:
+    return bool(lines) and all(line.get("skipped") for line in lines)
+
+
+def _remedy(job: JobContext, lines: list[dict[str, Any]]) -> str:
     if any(line["skipped"] == BROKEN for line in lines):
-        remedy = "Evaluate in another precision, or choose an earlier checkpoint."
-    elif job.request.get("system"):
-        remedy = "Leave the system prompt out, or choose another model."
-    else:
-        remedy = "Choose another model, or other rows."
-    raise UserError(f"{name} answered none of the {len(lines):,} rows.", str(lines[0]["skipped"]), remedy)
+        return "Evaluate in another precision, or choose an earlier checkpoint."
+    if job.request.get("system"):
+        return "Leave the system prompt out, or choose another model."
+    return "Choose another model, or other rows."
 
 
 def _tell_cut(job: JobContext) -> None:

@@ -224,12 +224,13 @@ def line_of(row: Row, replies: Sequence[Reply], model: Model, seconds: float) ->
     answer = replies[0]
     nats = [-replies[ask].logprobs[at] for ask, at in row.references]
     choices = [replies[ask].logprobs[at] for ask, at in row.choices]
+    said: dict[str, Any] = {}
     if choices:
-        text, thought = row.item["choices"][max(range(len(choices)), key=choices.__getitem__)], None
+        said["answer"] = row.item["choices"][max(range(len(choices)), key=choices.__getitem__)].strip()
     else:
-        text, thought = written(row, answer, model)
-    return {**empty, "answer": text.strip(), **({} if thought is None else {thoughts.KEY: thought}),
-            "tokens": len(answer.ids) + answer.ended,
+        text, said[thoughts.KEY] = written(row, answer, model)
+        said["answer"] = text.strip()
+    return {**empty, **said, "tokens": len(answer.ids) + answer.ended,
             "finish": "stop" if answer.ended or choices else "length", "reference_nats": nats,
             "reference_tokens": [len(row.asks[ask].continuations[at]) for ask, at in row.references],
             "choice_logprobs": choices or None, "choices_by": "letter" if choices else None}
@@ -237,10 +238,8 @@ def line_of(row: Row, replies: Sequence[Reply], model: Model, seconds: float) ->
 
 def written(row: Row, reply: Reply, model: Model) -> tuple[str, str | None]:
     """The answer, and what the model thought before it; None where it thought nothing."""
-    text = model.decode(reply.ids)
-    # A model that ends by itself and has not ended its thoughts was taught to answer without any.
-    opened = row.opened and (thoughts.CLOSE in text or not reply.ended)
-    thought, answer = thoughts.parted(text, opened)
+    # A model whose prompt opens thoughts, and which ends without ending them, was taught to answer without any.
+    thought, answer = thoughts.parted(model.decode(reply.ids), row.opened, reply.ended)
     return answer, thought
 
 

@@ -98,7 +98,7 @@ def _cases(job: JobContext, items: list[dict[str, Any]]) -> Iterable[Case]:
             if a is not None and b is not None and not a["skipped"] and not b["skipped"]:
                 yield from _both_orders(item["id"], names[number], names[0], item["messages"],
                                         [thoughts.answer_of(text) for text in item["references"]],
-                                        *(thoughts.parted(each["answer"])[1] for each in (a, b)))
+                                        *(thoughts.as_scored(each)["answer"] for each in (a, b)))
 
 
 def _voted() -> Iterable[Case]:

@@ -85,34 +85,80 @@ def refusing(model: Path, folder: Path) -> Path:
     return folder
 
 
-def test_a_model_that_answers_no_row_is_told_and_not_scored(tiny_model, tmp_path, studio_home):
-    refuses = refusing(tiny_model, tmp_path / "refuses")
-    rows = tmp_path / "rows.jsonl"
+def asked(folder: Path, system: str | None = None, **models: Path) -> Any:
+    """An evaluation of three rows."""
+    rows = folder.parent / "rows.jsonl"
     rows.write_text("".join(json.dumps({"question": f"Q{n}?", "answer": "A."}) + "\n" for n in range(3)))
-    job = gguf_models.context(tmp_path / "job", kind="evaluate", test=str(rows), precision="fp32", max_new_tokens=4,
-                              system="Be brief.", models=[{"name": "base", "model": str(refuses)},
-                                                          {"name": "tuned", "model": str(tiny_model)}])
-    for _ in range(2):  # given again, it has learned nothing new
-        with pytest.raises(UserError) as caught:
-            evaluate.run(job)
-        assert caught.value.what == "base answered none of the 3 rows."
-        assert "refuses system messages: System role not supported" in caught.value.why
-        assert caught.value.remedy == "Leave the system prompt out, or choose another model."
-    assert not (job.folder / "scores.json").exists() and not (job.folder / "answers-1.jsonl").exists()
+    job = gguf_models.context(folder, kind="evaluate", test=str(rows), precision="fp32", max_new_tokens=4,
+                              system=system, models=[{"name": name, "model": str(models[name])} for name in models])
+    (job.folder / "request.json").write_text(json.dumps(job.request), encoding="utf-8")
+    return job
+
+
+def broken(model: Path, folder: Path) -> Path:
+    """A model that computes no numbers."""
+    from transformers import AutoModelForCausalLM
+
+    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    with torch.no_grad():
+        network.model.norm.weight.fill_(float("nan"))
+    shutil.copytree(model, folder)
+    network.save_pretrained(folder)
+    return folder
+
+
+def told(job: Any) -> list[str]:
+    return [event["message"] for event in gguf_models.events(job.folder) if event.get("code") == "no_answers"]
+
+
+def test_models_that_answer_no_row_are_told_and_not_scored(tiny_model, tmp_path, studio_home):
+    refuses = refusing(tiny_model, tmp_path / "refuses")
+    for names, what in ((("base",), "base answered none of the 3 rows."),
+                        (("base", "tuned"), "No model answered any of the 3 rows.")):
+        job = asked(tmp_path / what[:4], "Be brief.", **dict.fromkeys(names, refuses))
+        for _ in range(2):  # given again, it has learned nothing new
+            with pytest.raises(UserError) as caught:
+                evaluate.run(job)
+            assert caught.value.what == what
+            assert "refuses system messages: System role not supported" in caught.value.why
+            assert caught.value.remedy == "Leave the system prompt out, or choose another model."
+        assert not (job.folder / "scores.json").exists()
+
+
+def test_one_that_answers_no_row_costs_the_others_nothing(tiny_model, tmp_path, studio_home):
+    nan = broken(tiny_model, tmp_path / "broken")
+    job = asked(tmp_path / "job", base=tiny_model, tuned=tiny_model, Q2_K=nan)
+    said = ("Q2_K answered none of the 3 rows, and has no scores. The model computed something that is no number (NaN)."
+            " Evaluate in another precision, or choose an earlier checkpoint.")
+    for attempt in (1, 2):  # nor when it is given again
+        result = evaluate.run(job)
+        assert result["verdict"] and result["models"]["base"] == result["models"]["tuned"] != {}
+        assert result["models"]["Q2_K"] == {}
+        assert told(job) == [said] * attempt
+    scores = json.loads((job.folder / "scores.json").read_text())
+    assert [(model["rows"], model["skipped"]) for model in scores["models"]] == [(3, 0), (3, 0), (0, 3)]
+    assert {each["of"] for each in scores["comparisons"]} == {"tuned"}
+
+
+def test_where_the_first_answers_no_row_the_others_are_scored_and_not_compared(
+        tiny_model, tmp_path, studio_home, capsys):
+    from slmstudio.cli_evaluate import print_scores
+
+    job = asked(tmp_path / "job", "Be brief.", base=refusing(tiny_model, tmp_path / "refuses"), tuned=tiny_model)
+    result = evaluate.run(job)
+    assert result["models"]["base"] == {} != result["models"]["tuned"] and result["verdict"] is None
+    [message] = told(job)
+    assert message.startswith("base answered none of the 3 rows, and has no scores. ")
+    assert message.endswith("The other models are compared with it: there will be no comparisons. Leave the system "
+                            "prompt out, or choose another model.")
+    scores = json.loads((job.folder / "scores.json").read_text())
+    assert scores["comparisons"] == [] and scores["group_comparisons"] == {}
+    print_scores(scores)
+    assert "chrF++" in capsys.readouterr().out
 
 
 def test_a_model_of_broken_numbers_is_told_as_that(tiny_model, tmp_path, studio_home):
-    from transformers import AutoModelForCausalLM
-
-    network = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
-    with torch.no_grad():
-        network.model.norm.weight.fill_(float("nan"))
-    broken = Path(shutil.copytree(tiny_model, tmp_path / "broken"))
-    network.save_pretrained(broken)
-    rows = tmp_path / "rows.jsonl"
-    rows.write_text('{"question": "Q?", "answer": "A."}\n')
-    job = gguf_models.context(tmp_path / "job", kind="evaluate", test=str(rows), precision="fp32", max_new_tokens=4,
-                              models=[{"name": "broken", "model": str(broken)}])
+    job = asked(tmp_path / "job", broken=broken(tiny_model, tmp_path / "broken"))
     with pytest.raises(UserError) as caught:
         evaluate.run(job)
     assert "NaN" in caught.value.why and "another precision" in caught.value.remedy

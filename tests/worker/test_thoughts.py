@@ -120,7 +120,17 @@ def test_a_model_whose_prompt_opens_thoughts(tiny_model, tmp_path):
     scores = evaluate.run(asked)["models"]
     assert scores["thinks"]["exact"] == scores["taught"]["exact"] == 50
     assert answers(asked.folder)[0]["thoughts"] == "A"
-    assert "thoughts" not in answers(asked.folder, 1)[0], "it was taught to answer at once"
+    assert answers(asked.folder, 1)[0]["thoughts"] is None, "it was taught to answer at once"
+
+
+def test_an_answer_that_begins_with_the_tag_is_one(tiny_model, tmp_path):
+    speaks = thinking_models.build(tiny_model, tmp_path / "speaks", None, ["<think>", "B"])
+    ends = thinking_models.build(tiny_model, tmp_path / "ends", None, ["A", "</think>", "B"])
+    asked = job(tmp_path / "job", speaks, ends, references=("<think>B", "A</think>B"))
+    scores = evaluate.run(asked)["models"]
+    assert [answers(asked.folder, number)[0]["answer"] for number in (0, 1)] == ["<think>B", "A</think>B"]
+    assert all(line["thoughts"] is None for number in (0, 1) for line in answers(asked.folder, number))
+    assert scores["speaks"]["exact"] == scores["ends"]["exact"] == 50, "they are scored as they were written"
 
 
 def test_a_judge_that_thinks_too_long_is_told_as_that(tiny_model, tmp_path):
@@ -146,6 +156,17 @@ def test_a_judges_verdict_after_short_thoughts_is_read(tiny_model, tmp_path):
     ask(asked)
     assert {line["winner"] for line in judged(asked.folder) if line["id"] != 3} == {"a", "b"}
     assert all(line["said"] == "<think></think>A" for line in judged(asked.folder) if line["id"] != 3)
+
+
+def test_a_judge_reads_no_thoughts_that_the_prompt_had_opened(tiny_model, tmp_path):
+    from slmstudio.worker import judge
+
+    asked = prepared(tmp_path / "job", tiny_model)
+    for number, text in enumerate(("Well 2+2\n</think>\n\n4", "<think> is a tag.")):
+        path = asked.folder / f"answers-{number}.jsonl"
+        path.write_bytes(b"".join(files.dump_line({**line, "answer": text}) for line in answers(asked.folder, number)))
+    first = next(iter(judge._cases(asked, list(files.LineReader(asked.folder / "items.jsonl").read()))))
+    assert (first.first, first.second) == ("<think> is a tag.", "4")
 
 
 def test_a_judge_is_asked_not_to_think_and_reads_no_thoughts(tiny_model, tmp_path):

@@ -11,7 +11,7 @@ from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation import asked
 from slmstudio.core.evaluation.metrics import METRICS, main_metric, needs_intl, row_counts, row_values
-from slmstudio.core.evaluation.thoughts import CLOSE, OPEN, answer_of, parted
+from slmstudio.core.evaluation.thoughts import KEY, OPEN, answer_of, as_scored
 
 ITEMS = "items.jsonl"
 
@@ -81,7 +81,7 @@ class Rows:
             yield _without_thoughts(item), self._given(item)
 
     def _given(self, item: Mapping[str, Any]) -> list[dict[str, Any] | None]:
-        return [_answered(answers.get(item["id"])) for answers in self._answers]
+        return [as_scored(line) if (line := answers.get(item["id"])) else None for answers in self._answers]
 
     def scored(self, progress: Callable[[int, int], None] | None = None, known: Iterable[Row] = ()) -> list[Row]:
         """Each row with its own scores.
@@ -106,8 +106,7 @@ class Rows:
 
     def thought(self, model: int) -> bool:
         """Whether a model thought before it answered, in any row."""
-        return any(line.get("thoughts") or CLOSE in str(line.get("answer") or "")
-                   for line in self._answers[model].values())
+        return any(as_scored(line).get(KEY) for line in self._answers[model].values())
 
     def need_intl(self) -> bool:
         """Whether any reference has punctuation that BLEU's usual tokenizer does not know."""
@@ -136,14 +135,6 @@ def _without_thoughts(item: dict[str, Any]) -> dict[str, Any]:
     if not any(isinstance(each, str) and OPEN in each for each in references):
         return item
     return {**item, "references": [answer_of(each) if isinstance(each, str) else each for each in references]}
-
-
-def _answered(line: dict[str, Any] | None) -> dict[str, Any] | None:
-    """An answer as it is scored; lines of before thoughts had a key of their own hold them in the answer."""
-    text = line.get("answer") if line else None
-    if line is None or not isinstance(text, str) or OPEN not in text:
-        return line
-    return {**line, "answer": parted(text)[1]}
 
 
 def read_rows(folder: Path) -> Rows:

@@ -7,20 +7,22 @@ from typing import Any
 
 OPEN, CLOSE = "<think>", "</think>"
 KEY = "thoughts"
-"""Of an answer's line, where the model thought."""
+"""Of the line of an answer that a model wrote: what it thought before, None where it thought nothing."""
 
 
-def parted(text: str, opened: bool = False) -> tuple[str | None, str]:
+def parted(text: str, opened: bool = False, ended: bool = False) -> tuple[str | None, str]:
     """The thoughts that a text begins with, None where it begins with none, and what follows them.
 
     Args:
-        opened: whether what comes before the text has begun to think. Thoughts that do not end are all there is.
+        opened: whether what comes before the text has begun to think.
+        ended: whether the text's writer ended by itself: then it is no thought, unless it says where the thought ends.
+            Of a text that was cut, thoughts that do not end are all there is.
 
     >>> parted("<think>\\n2 + 2\\n</think>\\n\\n4"), parted("4"), parted("<think>Well"), parted("Well</think>4", True)
     (('2 + 2', '4'), (None, '4'), ('Well', ''), ('Well', '4'))
     """
     begun = text.lstrip()
-    if not opened and not begun.startswith(OPEN):
+    if (ended and CLOSE not in begun) or (not opened and not begun.startswith(OPEN)):
         return None, text
     thoughts, _, answer = begun.removeprefix(OPEN).partition(CLOSE)
     return thoughts.strip(), answer.strip()
@@ -29,6 +31,17 @@ def parted(text: str, opened: bool = False) -> tuple[str | None, str]:
 def answer_of(text: str) -> str:
     """A text without the thoughts before it; one that holds nothing else stays as it is."""
     return parted(text)[1] or text
+
+
+def as_scored(line: dict[str, Any]) -> dict[str, Any]:
+    """An answer's line as it is scored. One with `KEY` is so already, and so is a choice. Lines of before there was the
+    key hold the thoughts in the answer; where the prompt had opened them, without the tag that opens."""
+    text = line.get("answer")
+    if KEY in line or not isinstance(text, str) or line.get("choice_logprobs") or line.get("choices_by"):
+        return line
+    before, close, _ = text.partition(CLOSE)
+    thought, answer = parted(text, bool(close) and OPEN not in before, line.get("finish") == "stop")
+    return line if thought is None else {**line, KEY: thought, "answer": answer}
 
 
 def opens(prompt: str) -> bool:

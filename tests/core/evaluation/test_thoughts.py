@@ -8,7 +8,7 @@ import pytest
 
 from slmstudio.core import files
 from slmstudio.core.evaluation.scoring import row_scores, score
-from slmstudio.core.evaluation.thoughts import answer_of, hold_thoughts, is_cut, opens, parted
+from slmstudio.core.evaluation.thoughts import answer_of, as_scored, hold_thoughts, is_cut, opens, parted
 
 
 def write(folder, items, lines):
@@ -35,6 +35,42 @@ def test_thoughts_that_the_prompt_has_opened():
     assert parted("<think>Well</think>4", opened=True) == ("Well", "4")
     assert parted("Well", opened=True) == ("Well", "")
     assert opens("assistant\n<think>\n") and not opens("assistant\n<think>\n\n</think>\n\n")
+
+
+def test_who_ends_without_ending_a_thought_has_answered():
+    tag = "<think> is the tag that opens a thought."
+    assert parted(tag, ended=True) == (None, tag) and parted(tag) == ("is the tag that opens a thought.", "")
+    assert parted("4", opened=True, ended=True) == (None, "4")
+    assert parted("<think>Well</think>4", ended=True) == parted("Well</think>4", True, True) == ("Well", "4")
+
+
+@pytest.mark.parametrize(("line", "wanted"), [
+    ({"answer": "Well 2+2\n</think>\n\n4", "finish": "stop"}, "4"),
+    ({"answer": "Well 2+2\n</think>\n\n", "finish": "length"}, ""),
+    ({"answer": "<think>\nWell\n</think>\n\n4", "finish": "stop"}, "4"),
+    ({"answer": "<think> is the tag that opens a thought.", "finish": "stop"}, None),
+    ({"answer": "<think>Well", "finish": "length"}, ""),
+    ({"answer": "Write <think>Hm</think> before it.", "finish": "stop"}, None),
+    ({"answer": "Thoughts end with </think>.", "thoughts": None, "finish": "stop"}, None),
+    ({"answer": "<think>a</think>b", "thoughts": "Well", "finish": "stop"}, None),
+    ({"answer": "a</think>b", "choice_logprobs": [-1.0, -2.0], "finish": "stop"}, None),
+    ({"answer": "a</think>b", "choice_logprobs": None, "choices_by": "letter", "finish": "stop"}, None),
+    ({"answer": "", "skipped": "It is too long.", "finish": "stop"}, None), ({"answer": None}, None), ({}, None),
+])
+def test_lines_of_before_thoughts_had_a_key(line, wanted):
+    found = as_scored(line)
+    assert found == line if wanted is None else found["answer"] == wanted
+    assert as_scored(found) == found, "answers that are brought together with others' are read twice"
+
+
+def test_an_old_answer_of_a_model_that_always_thinks_is_scored_without_its_thoughts(tmp_path):
+    texts = ("Well 2+2\n</think>\n\n4", "<think> is the tag that opens a thought.", "a</think>b</think>c")
+    items = [{"id": i, "kind": "exact", "references": [text], "messages": []}
+             for i, text in enumerate(("4", texts[1], "b</think>c"))]
+    lines = [{"id": i, "answer": text, "finish": "stop"} for i, text in enumerate(texts)]
+    folder = write(tmp_path / "job", items, lines)
+    assert score(folder)["models"][0]["scores"]["exact"]["value"] == 100
+    assert [row.answers["base"] for row in row_scores(folder)] == ["4", texts[1], "b</think>c"]
 
 
 def test_what_is_asked_of_references_and_lines():
