@@ -89,7 +89,7 @@ class ComparedScores(QWidget):
         """Show the scores of these runs; what the paired test said stays where its evaluations are the same."""
         self._runs, self._shown = runs, shown(runs)
         self.table.show_rows(*score_rows(runs, self._shown))
-        names = unique([run.summary.config.name for run in runs])
+        names = run_names(runs)
         sides = {title: [Side(name, each.folder) for name, each in zip(names, evaluations, strict=True) if each]
                  for title, evaluations in self._shown.items() if not _unpaired(title, evaluations)}
         self._tests = sides.pop(TESTS, [])
@@ -199,9 +199,14 @@ def shown(runs: Sequence[RunFacts]) -> Shown:
     return found
 
 
+def run_names(runs: Sequence[RunFacts]) -> list[str]:
+    """What each run is called in a comparison: runs of one name are told apart."""
+    return unique([run.summary.config.name for run in runs])
+
+
 def score_rows(runs: Sequence[RunFacts], found: Shown) -> tuple[list[str], list[list[Figure]]]:
     """Headings and rows of the tuned models' scores; the base's below each where runs share it."""
-    head = ["", *(run.summary.config.name for run in runs)]
+    head = ["", *run_names(runs)]
     rows = []
     for benchmark, evaluations in found.items():
         deciding = {each.get("metric") for one in evaluations if one for each in main_comparisons(

@@ -13,7 +13,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui import results_columns as columns
 from slmstudio.gui import theme
-from slmstudio.gui.compare_scores import ComparedScores
+from slmstudio.gui.compare_scores import ComparedScores, run_names
 from slmstudio.gui.results_facts import RunFacts
 from slmstudio.gui.results_figures import Figure, FigureTable
 from slmstudio.gui.results_save import choose_file, csv_kinds, picture_kinds, write_csv, write_picture
@@ -81,7 +81,7 @@ class ComparePanel(QWidget):
 
             self.curves = ComparePlot()
             self._plot_column.addWidget(self.curves)
-        self.curves.show_runs([run.summary.config.name for run in runs], histories)
+        self.curves.show_runs(run_names(runs), histories)
         self.settings.show_rows(*setting_rows(runs), figures=False)
         self.compared.show_runs(runs)
         self._show_page(self.tabs.current())
@@ -140,7 +140,7 @@ def setting_rows(runs: Sequence[RunFacts]) -> tuple[list[str], list[list[Figure]
              and not key.startswith("reasons.")}
     unlike = [key for key in names if len({repr(run.values.get(key)) for run in runs}) > 1]
     unlike.sort(key=lambda key: (order.index(key) if key in order else len(order), key))
-    head = ["", *(run.summary.config.name for run in runs)]
+    head = ["", *run_names(runs)]
     return head, [[Figure(columns.title(key), tip=key), *(_setting(key, run) for run in runs)] for key in unlike]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QCoreApplication
@@ -13,6 +14,9 @@ from slmstudio.core import words
 from slmstudio.core.run import field_names
 from slmstudio.core.run.config import RunConfig
 from slmstudio.gui.plan_fields import groups, label, variant_label, write
+
+MOST_PARTS = 3
+"""Parts of a path that are told of one beside another."""
 
 
 def tr(text: str) -> str:
@@ -197,7 +201,13 @@ def differences(first: dict[str, Any], second: dict[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    """A value that is shown beside another one: long lists are counted."""
+    """A value that is shown beside another one: long lists are counted, of a path the end is told.
+
+    >>> _short("/home/asha/data/help/train.jsonl"), _short(["q", "k", "v", "o"]), _short(0.5)
+    ('…/help/train.jsonl', '4 entries', '0.5')
+    """
     if value is None:
         return "—"
+    if isinstance(value, str) and Path(value).is_absolute() and len(Path(value).parts) > MOST_PARTS:
+        return "/".join(("…", *Path(value).parts[-2:]))
     return tr("{count} entries").format(count=len(value)) if isinstance(value, list) and len(value) > 3 else str(value)

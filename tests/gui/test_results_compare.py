@@ -10,6 +10,7 @@ from typing import Any
 
 import evaluated_runs
 import pytest
+from PySide6.QtCore import Qt
 from results_window import press, show
 
 from slmstudio.core import files
@@ -17,8 +18,9 @@ from slmstudio.core.evaluation.paired import Paired
 from slmstudio.gui import compare_scores
 from slmstudio.gui.compare_rows import ComparedRows
 from slmstudio.gui.compare_scores import MOST_REMARKS, ComparedScores
-from slmstudio.gui.results_compare import SCORES
+from slmstudio.gui.results_compare import LOSSES, SCORES
 from slmstudio.gui.results_tab import ResultsTab
+from slmstudio.gui.rows_model import FIRST, SECOND
 
 
 @pytest.fixture
@@ -82,6 +84,9 @@ def test_the_difference_between_two_runs_is_tested_and_its_rows_can_be_seen(qtbo
     qtbot.waitUntil(lambda: len(window.table.rows.shown) == 60 and window._task is None, timeout=60_000)
     gains = [window.table.rows.row_at(place).gain(second, first) for place in range(60)]
     assert gains == sorted(gains, reverse=True)
+    tips = [window.table.rows.headerData(section, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
+            for section in (FIRST, SECOND)]
+    assert tips == [f"The row's score of {first}", f"The row's score of {second}"], "the heading may be elided"
     row = window.table.rows.row_at(0)
     assert row.answers[first] != row.answers[second] and row.references
     assert not window.detail.foot.isVisible() and not window.detail.reference.edit.isVisible()
@@ -91,6 +96,15 @@ def test_the_difference_between_two_runs_is_tested_and_its_rows_can_be_seen(qtbo
         head, *lines = list(csv.reader(file))
     assert f"{first} answer" in head and f"{second} answer" in head and len(lines) == 60
     window.close()
+
+
+def test_runs_of_one_name_are_told_apart(tab, make_run, compared):
+    for name in ("tests", "more"):
+        evaluated_runs.write(make_run("help", eval_file=f"/data/office/desk/{name}.jsonl"))
+    page = compared(2)
+    assert page.table.figures.headers == ["", "help", "help (2)"] == tab.compare.settings.figures.headers
+    tab.compare.tabs.set_current(LOSSES)
+    assert "…/desk/tests.jsonl" in tab.compare.hint.text() and "/data/" not in tab.compare.hint.text()
 
 
 def test_the_paired_test_can_be_cancelled_and_begun_again(qtbot, make_run, compared):
