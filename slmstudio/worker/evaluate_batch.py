@@ -15,6 +15,7 @@ import torch
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
+from slmstudio.worker import ragged_attention
 from slmstudio.worker.evaluate_rows import Ask, Gate, Reply
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ class Batch:
         cache: Any = Cache(layers=[room.part(slice(None), self.longest) for room in self.rooms])
         logits, mask = self.last, self.mask
         most = max((self.asks[row].most for row in alive), default=0)
+        parts = self._parts(kept)
         while alive:
             values, chosen = logits.max(-1)
             alive = self._take(alive, dict(zip(kept, zip(chosen.tolist(), values.isfinite().tolist(), strict=True),
@@ -185,12 +187,16 @@ class Batch:
                 places = self.model.tensor([[kept.index(row) for row in alive]])[0]
                 cache = Cache(layers=[layer.part(places, layer.length) for layer in cache.layers])
                 mask, chosen, kept = mask[places], chosen[places], list(alive)
-                self.rooms = []
+                self.rooms, parts = [], self._parts(kept)
             self.gate(READING + (1 - READING) * step / most)
             positions = self.model.tensor([[self.lengths[row] + step] for row in kept])
-            logits = self.model.forward(chosen[:, None], mask[:, :self.longest + step + 1], positions, cache,
-                                        keep=1)[:, -1].float()
+            with ragged_attention.reading(parts):
+                logits = self.model.forward(chosen[:, None], mask[:, :self.longest + step + 1], positions, cache,
+                                            keep=1)[:, -1].float()
             step += 1
+
+    def _parts(self, rows: Sequence[int]) -> list[ragged_attention.Part]:
+        return ragged_attention.parts_of([self.longest - self.lengths[row] for row in rows])
 
     def _take(self, alive: list[int], chosen: Mapping[int, tuple[int, bool]]) -> list[int]:
         """Give each row its token; those that go on."""

@@ -14,6 +14,7 @@ from transformers.cache_utils import DynamicLayer
 from slmstudio.core.errors import UserError
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.worker import ragged_attention
 from slmstudio.worker.evaluate_batch import Batch, logprobs
 from slmstudio.worker.evaluate_rows import Ask, Gate, Reply
 from slmstudio.worker.methods import load_tokenizer
@@ -41,6 +42,8 @@ class TorchModel:
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         self.shares_batches = takes_positions and kinds <= PLAIN_LAYERS and all(
             isinstance(layer, DynamicLayer) for layer in layers)
+        if self.shares_batches:
+            ragged_attention.use(model)
         self._layers = len(layers) or int(config.num_hidden_layers)
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
