@@ -29,7 +29,7 @@ _parts: list[Part] = []
 
 
 def use(model: Any) -> bool:
-    """Let a model attend this way where it can; outside `parts_of` it computes as before."""
+    """Let a model attend this way where it can; outside `reading` it computes as before."""
     if model.device.type != "cpu" or model.config.get_text_config()._attn_implementation != "sdpa":
         return False
     AttentionInterface.register(NAME, _attend)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+import evaluated_runs
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
@@ -24,6 +26,7 @@ from pytestqt.qtbot import QtBot
 from slmstudio.core.settings import Settings
 from slmstudio.gui import tasks, theme
 from slmstudio.gui.chat_tab import ChatTab
+from slmstudio.gui.results_tab import ResultsTab
 from slmstudio.gui.session import Session
 
 
@@ -39,6 +42,21 @@ def session(studio_home: Path, qapp: QApplication) -> Iterator[Session]:
     theme.apply(qapp, "light")
     yield Session(Settings())
     assert tasks.shut_down(10_000), "a task did not end"
+
+
+@pytest.fixture
+def make_run(studio_home: Path, tiny_model: Path) -> Callable[..., Path]:
+    """`make_run("name")`: the folder of a run that has ended, without the work."""
+    return partial(evaluated_runs.ended_run, model=tiny_model)
+
+
+@pytest.fixture
+def tab(qtbot: QtBot, session: Session, studio_home: Path) -> ResultsTab:
+    """The Results tab; tests of another tab have their own."""
+    made = ResultsTab(session)
+    qtbot.addWidget(made)
+    made.resize(1280, 640)
+    return made
 
 
 @pytest.fixture

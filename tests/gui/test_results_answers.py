@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import time
-from functools import partial
 
 import evaluated_runs
 import pytest
@@ -17,22 +16,7 @@ from slmstudio.core import files
 from slmstudio.core.evaluation import item_tags
 from slmstudio.gui import tasks
 from slmstudio.gui.evaluation_votes import VoteDialog
-from slmstudio.gui.results_tab import ResultsTab
 from slmstudio.gui.run_details import SCORES
-
-
-@pytest.fixture
-def make_run(studio_home, tiny_model):
-    """`make_run("name")`: the folder of a run that has ended, without the work."""
-    return partial(evaluated_runs.ended_run, model=tiny_model)
-
-
-@pytest.fixture
-def tab(qtbot, session, studio_home):
-    made = ResultsTab(session)
-    qtbot.addWidget(made)
-    made.resize(1280, 640)
-    return made
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import threading
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +18,7 @@ from slmstudio.gui import compare_scores
 from slmstudio.gui.compare_rows import ComparedRows
 from slmstudio.gui.compare_scores import MOST_REMARKS, ComparedScores
 from slmstudio.gui.results_compare import LOSSES, SCORES
-from slmstudio.gui.results_tab import ResultsTab
 from slmstudio.gui.rows_model import FIRST, SECOND
-
-
-@pytest.fixture
-def make_run(studio_home, tiny_model):
-    """`make_run("name")`: the folder of a run that has ended, without the work."""
-    return partial(evaluated_runs.ended_run, model=tiny_model)
-
-
-@pytest.fixture
-def tab(qtbot, session, studio_home):
-    made = ResultsTab(session)
-    qtbot.addWidget(made)
-    made.resize(1280, 640)
-    return made
 
 
 @pytest.fixture

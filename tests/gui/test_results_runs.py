@@ -6,9 +6,7 @@ import math
 import os
 import sys
 import threading
-from functools import partial
 
-import evaluated_runs
 import pytest
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QTextDocument
@@ -21,23 +19,8 @@ from slmstudio.core.run import folder, notes
 from slmstudio.core.run.config import RunConfig
 from slmstudio.gui import results_facts
 from slmstudio.gui.results_facts import FactsReader, read_facts
-from slmstudio.gui.results_tab import MOST_COMPARED, ResultsTab
+from slmstudio.gui.results_tab import MOST_COMPARED
 from slmstudio.gui.run_overview import RunOverview
-
-
-@pytest.fixture
-def make_run(studio_home, tiny_model):
-    """`make_run("name")`: the folder of a run that has ended, without the work."""
-    return partial(evaluated_runs.ended_run, model=tiny_model)
-
-
-@pytest.fixture
-def tab(qtbot, session, studio_home):
-    made = ResultsTab(session)
-    qtbot.addWidget(made)
-    made.resize(1280, 640)
-    return made
-
 
 # -- odd folders -------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from functools import partial
 
 import evaluated_runs
 import pytest
@@ -20,20 +19,6 @@ from slmstudio.gui.results_columns import STANDARD
 from slmstudio.gui.results_facts import read_facts
 from slmstudio.gui.results_tab import ResultsTab
 from slmstudio.gui.run_details import SCORES
-
-
-@pytest.fixture
-def make_run(studio_home, tiny_model):
-    """`make_run("name")`: the folder of a run that has ended, without the work."""
-    return partial(evaluated_runs.ended_run, model=tiny_model)
-
-
-@pytest.fixture
-def tab(qtbot, session, studio_home):
-    made = ResultsTab(session)
-    qtbot.addWidget(made)
-    made.resize(1280, 640)
-    return made
 
 
 def names(tab) -> list[str]:
