@@ -46,6 +46,48 @@ for _name in ("waitUntil", "waitSignal", "waitSignals", "waitCallback", "waitExp
     setattr(QtBot, _name, _patient(getattr(QtBot, _name)))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the tests marked full too, and fail if any test is skipped "
+                                                         "for a reason that tests/skips.py does not list")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("full"):
+        left = [item for item in items if item.get_closest_marker("full") is not None]
+        if left:
+            config.hook.pytest_deselected(items=left)
+            items[:] = [item for item in items if item.get_closest_marker("full") is None]
+
+
+UNLISTED: dict[str, str] = {}
+"""Skips of this session that are not on the list: what was skipped, and why. Filled where the reports arrive, which is
+the controller where pytest-xdist has several workers."""
+
+
+def _note_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail") and isinstance(report.longrepr, tuple):
+        import skips
+
+        if not skips.is_allowed(reason := report.longrepr[2]):
+            UNLISTED[report.nodeid] = reason
+
+
+pytest_runtest_logreport = pytest_collectreport = _note_skip
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if UNLISTED and session.config.getoption("full") and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if UNLISTED and config.getoption("full"):
+        terminalreporter.section("skipped for a reason that tests/skips.py does not list", red=True)
+        for name, reason in UNLISTED.items():
+            terminalreporter.line(f"{name}: {reason}")
+
+
 @pytest.fixture
 def studio_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty place for runs, models and settings, for this process and its children."""
