@@ -203,7 +203,7 @@ def how_to_open() -> str:
 
 
 def how_to_set_up() -> str:
-    """The command that sets up what is missing; core/llama.py says the same."""
+    """The command that sets up what is missing; core/program.py says the same."""
     how = installed().get("how")
     if how == "deb":
         return "slmstudio setup"

@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from slmstudio.core import files, jobs
+from slmstudio.core.run.history import number
 
 
 class Cancelled(Exception):
@@ -75,7 +76,7 @@ class JobContext:
         return self._cancelled
 
     def _receive(self) -> None:
-        found = [command for command in self._commands.read() if command.get("time", 0.0) >= self._born]
+        found = [command for command in self._commands.read() if (number(command, "time") or 0.0) >= self._born]
         self._pending += found
         self._cancelled = self._cancelled or any(command.get("command") in ("stop", "cancel") for command in found)
 

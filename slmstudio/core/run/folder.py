@@ -32,7 +32,7 @@ def create(config: RunConfig, parent: Path | None = None) -> jobs.Job:
     parent = parent or paths.runs_dir()
     folder = parent / f"{time.strftime('%Y-%m-%d')}-{slug(config.name)}-{secrets.token_hex(2)}"
     try:
-        folder.mkdir(parents=True)
+        folder = files.new_folder(folder)
         files.write_atomically(
             folder / jobs.RUN,
             files.dump_pretty({"protocol": jobs.PROTOCOL, **config.to_dict(), "created": time.time(),

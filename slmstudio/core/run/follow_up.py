@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import jobs
+from slmstudio.core import jobs, program
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.run import adjust, checkpoints, folder, planner
 from slmstudio.core.run.config import RunConfig
@@ -73,7 +73,8 @@ def _troubles(run_folder: Path, earlier: RunConfig) -> list[Problem]:
     ended = job.outcome()
     if ended is None or not ended.was_successful():
         state = ended.state if ended else "at work" if job.is_alive() else "not started"
-        return [Problem(f"The run is {state}, not finished; go on with it first: slmstudio train {run_folder}")]
+        return [Problem(f"The run is {state}, not finished; go on with it first: "
+                        f"{program.command('train', run_folder)}")]
     name = folder.ADAPTER if earlier.has_adapter else folder.MODEL
     result = run_folder / name
     if not result.is_dir():
