@@ -275,7 +275,7 @@ def runs(
             (
                 run.folder.name,
                 run.state,
-                f"{run.eval_loss_after:.3f}" if run.eval_loss_after else "–",
+                words.format_loss(run.eval_loss_after),
                 words.format_duration(run.seconds),
             )
             for run in found

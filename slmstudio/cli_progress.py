@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Container
 from types import TracebackType
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from slmstudio.core import files, jobs
+from slmstudio.core import files, jobs, words
 from slmstudio.core.errors import UserError
 
 
@@ -83,7 +84,7 @@ class Follower:
             self._total_steps = event["total_steps"]
         elif kind == "step":
             loss = event["train_loss"]
-            detail = f"loss {loss:.3f}" if loss is not None else "loss is not a number"
+            detail = f"loss {words.format_loss(math.nan if loss is None else loss)}"
             self._show(
                 "training",
                 event["global_step"],
@@ -93,7 +94,8 @@ class Follower:
             if event["global_step"] % 10 == 0 or event["global_step"] == self._total_steps:
                 self._say(f"step {event['global_step']}/{self._total_steps} {detail}")
         elif kind == "eval":
-            self._say(f"step {event['global_step']}: eval loss {event['eval_loss']:.4f}", always=True)
+            loss = math.nan if event["eval_loss"] is None else event["eval_loss"]  # NaN travels as null
+            self._say(f"step {event['global_step']}: eval loss {words.format_loss(loss)}", always=True)
         elif kind == "warning" and event.get("code") not in self._told:
             self._say("warning: " + event["message"], always=True)
         elif kind == "sample":
