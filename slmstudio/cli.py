@@ -279,7 +279,7 @@ def runs(
             (
                 run.folder.name,
                 run.state,
-                "–" if run.eval_loss_after is None else rounded(run.eval_loss_after),
+                words.format_loss(run.eval_loss_after),
                 words.format_duration(run.seconds),
             )
             for run in found

@@ -47,8 +47,8 @@ for _name in ("waitUntil", "waitSignal", "waitSignals", "waitCallback", "waitExp
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="run the tests marked full too, and fail if any test is skipped "
-                                                         "for a reason that tests/skips.py does not list")
+    parser.addoption("--full", action="store_true", help="run the tests marked full too, and fail if any test is "
+                                                         "skipped for a reason that tests/skips.py does not list")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

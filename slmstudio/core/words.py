@@ -50,6 +50,17 @@ def format_duration(seconds: float) -> str:
     return _two_units(round(seconds / 3600), 24, "d", "h")
 
 
+def format_loss(loss: float | None) -> str:
+    """A loss with three decimals; a word for one that ran away until it was no number, a dash for none.
+
+    >>> format_loss(1.23456), format_loss(float("nan")), format_loss(None)
+    ('1.235', 'diverged', '–')
+    """
+    if loss is None:
+        return "–"
+    return f"{loss:.3f}" if math.isfinite(loss) else "diverged"
+
+
 def format_count(count: float) -> str:
     """How many: exact below 10,000, else three digits and K, M, B (10⁹) or T.
 

@@ -47,29 +47,37 @@ def main(arguments: list[str]) -> int:
 
 
 def run_job(folder: Path) -> int:
-    """Do the job of `folder`; its outcome is written whatever happens. Returns the exit status."""
+    """Do the job of `folder`; its outcome is written whatever happens. Returns the exit status.
+
+    Of the processes that torchrun starts for one job, rank 0 alone speaks for it: it takes the lock, is named in
+    process.json, writes the events and the outcome, and reads the commands. The other ranks do none of that.
+    """
     import filelock
 
-    lock = filelock.FileLock(folder / "worker.lock")
-    try:
-        lock.acquire(blocking=False)
-    except filelock.Timeout:
-        print(f"another worker is at work on {folder}", file=sys.stderr)
-        return 3
-    jobs.write_process_file(folder, os.getpid())
-    _be_nice()
-    from slmstudio.worker.context import JobContext
+    from slmstudio.worker.context import JobContext, rank
 
+    leads, lock = rank() == 0, filelock.FileLock(folder / "worker.lock")
+    if leads:
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            print(f"another worker is at work on {folder}", file=sys.stderr)
+            return 3
+        jobs.write_process_file(folder, os.getpid())
+    _be_nice()
     job = JobContext(folder, jobs.Job(folder).request())
     job.emit("job_started", pid=os.getpid(), kind=job.request["kind"])
     outcome = _outcome_of(job)
-    if outcome is None:
+    if outcome is None and leads:
         from slmstudio.worker import recover
 
         lock.release()
         recover.start_anew(job)
         return 0
-    _write_outcome(job, outcome)
+    if outcome is None:
+        return 1  # torchrun then ends the other ranks
+    if leads:
+        _write_outcome(job, outcome)
     return 0 if outcome.was_successful() else 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,18 @@ class StartAnew(Exception):
     """This process must end and a fresh one go on with the same job: its memory cannot be trusted any more."""
 
 
+def rank() -> int:
+    """This process's number among those that torchrun started for one job; 0 where it runs alone."""
+    return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
+
+
 class JobContext:
-    """One job, seen from inside its process."""
+    """One job, seen from inside its process. Only rank 0 writes events and reads commands."""
 
     def __init__(self, folder: Path, request: dict[str, Any]):
         self.folder = folder
         self.request = request
+        self._leads = rank() == 0
         self._commands = files.LineReader(folder / jobs.COMMANDS)
         self._cancelled = False
         self._pending: list[dict[str, Any]] = []
@@ -36,7 +43,9 @@ class JobContext:
         self._born = psutil.Process().create_time()
 
     def emit(self, type: str, **fields: Any) -> None:
-        """Append one event. A full disk must not end a run: the event is lost, the run goes on."""
+        """Append one event. A full disk must not end a run: the event is lost, and the run continues."""
+        if not self._leads:
+            return
         event = {"protocol": jobs.PROTOCOL, "time": round(time.time(), 3), "type": type, **fields}
         try:
             files.append_line(self.folder / jobs.EVENTS, event)
@@ -76,6 +85,8 @@ class JobContext:
         return self._cancelled
 
     def _receive(self) -> None:
+        if not self._leads:
+            return
         found = [command for command in self._commands.read() if (number(command, "time") or 0.0) >= self._born]
         self._pending += found
         self._cancelled = self._cancelled or any(command.get("command") in ("stop", "cancel") for command in found)

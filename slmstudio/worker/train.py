@@ -1,4 +1,8 @@
-"""One training run: set up, train, save, clean up. Runs alone or unchanged under torchrun."""
+"""One training run in one process: set up, train, save, clean up.
+
+Several processes cannot share a run yet. Under torchrun only rank 0 holds the run's folder (see `worker.__main__`), but
+rows, evaluations and checkpoints are not divided among the ranks.
+"""
 
 from __future__ import annotations
 

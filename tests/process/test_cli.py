@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from report_run import ReportRun
+
+from slmstudio import cli
+from slmstudio.cli_progress import Follower
+from slmstudio.core import files, jobs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -112,3 +118,18 @@ def test_paths_below_the_current_folder_work(slmstudio, rows_file, tiny_model, t
     assert "passed" in shown.stdout
     assert sorted(path.suffix for path in (tmp_path / "elsewhere").iterdir()) == [".gguf", ".gguf", ".json"]
     assert "no folder" in slmstudio("export", "nowhere", status=2, where=tmp_path).stderr
+
+
+def test_a_loss_that_ran_away_has_a_word(tmp_path, capsys):
+    run = ReportRun(tmp_path / "runs")
+    run.start()
+    run.learn(1, 20)
+    run.tell("eval", global_step=40, eval_loss=math.nan, seconds=7.5)
+    files.write_atomically(run.folder / jobs.OUTCOME, files.dump_pretty({"protocol": 1, "state": "stopped"}))
+    assert cli.main(["runs", "--folder", str(tmp_path / "runs")]) == 0
+    shown = capsys.readouterr().out
+    assert "diverged" in shown and "nan" not in shown.lower()
+    with Follower() as follower:
+        for event in jobs.Job(run.folder).events():
+            follower.on_event("train", event)
+    assert "step 40: eval loss is not a number" in capsys.readouterr().err.splitlines()

@@ -12,6 +12,7 @@ from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
+from slmstudio.core.run import plan_rows
 from slmstudio.core.run.config import RunConfig, convert, field_help
 from slmstudio.core.run.proposal import Proposal
 from slmstudio.core.run.values import ALIASES, METHOD_WORDS
@@ -50,7 +51,10 @@ def plan(request: PlanRequest) -> RunConfig:
     lengths = request.lengths if request.lengths is not None else measure_lengths(request.dataset, request.model)
     proposal = Proposal(request.dataset, request.model, request.machine, request.eval_file, chosen, sorted(lengths))
     config = proposal.config()
-    found = {problem.field: problem for problem in [*config.problems(), *proposal.problems]}
+    problems = [*config.problems(), *proposal.problems]
+    if not problems and (cut := plan_rows.out_of_reach(_measured(request.dataset), lengths, request.model, config)):
+        problems.append(cut)
+    found = {problem.field: problem for problem in problems}
     if found:
         raise UserError("The plan cannot be used.", "Some values do not fit.", "Correct them.", list(found.values()))
     return config
@@ -96,8 +100,11 @@ def overrides(raw: dict[str, Any]) -> dict[str, Any]:
 def measure_lengths(dataset: Dataset, model: ModelFacts) -> list[int]:
     """Tokens of up to 2,000 rows spread over the dataset, in the model's own chat template."""
     tokenizer, template = tokens.load_tokenizer(model.path), ChatTemplate.from_folder(model.path)
-    step = max(1, len(dataset.records) // SAMPLED_ROWS)
-    return [_length(row, tokenizer, template) for row in dataset.records[::step]]
+    return [_length(row, tokenizer, template) for row in _measured(dataset)]
+
+
+def _measured(dataset: Dataset) -> list[Record]:
+    return dataset.records[::max(1, len(dataset.records) // SAMPLED_ROWS)]
 
 
 def _length(row: Record, tokenizer: Any, template: ChatTemplate) -> int:

@@ -15,7 +15,7 @@ from slmstudio.core.errors import Problem
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.model import memory
 from slmstudio.core.model.facts import ModelFacts
-from slmstudio.core.run import scratch
+from slmstudio.core.run import plan_rows, scratch
 from slmstudio.core.run.config import RunConfig, default_of
 from slmstudio.core.run.limits import OBJECTIVES, PREFERENCES
 
@@ -29,7 +29,6 @@ PHYSICAL_SHARE = 0.9
 
 DEFAULT_REASONS = {
     "eval_file": "No test file was chosen, so rows are split off.",
-    "eval_fraction": "Enough rows to see overfitting, most rows left to learn.",
     "split_seed": "Any number does; the same number gives the same split.",
     "max_steps": "The number of epochs decides.",
     "max_grad_norm": "A batch with an odd row cannot throw the weights off.",
@@ -103,6 +102,7 @@ class Proposal:
         for name, reason in DEFAULT_REASONS.items():
             if name not in self.values or name in self.chosen:
                 self.set(name, default_of(name), reason)
+        self.reasons |= {name: reason for name, reason in self.without_eval.items() if name not in self.chosen}
         for name in ("model", "train_file"):
             if name in self.chosen:
                 self.set(name, None, "")
@@ -224,9 +224,25 @@ class Proposal:
         mean = sum(min(n, length) for n in self.lengths) / len(self.lengths)
         self.most_rows = max(1, min(batch, int((2048 if self.gpu is None else 8192) // max(mean, 1))))
 
+    def held_back(self) -> int:
+        """How many rows are split off for evaluation; without any, some fields mean nothing, which is said of them."""
+        self.without_eval: dict[str, str] = {}
+        share = default_of("eval_fraction")
+        if self.values.get("eval_file") or self.chosen.get("eval_file"):
+            self.set("eval_fraction", share, "Not used: the rows of the test file are evaluated.")
+            return 0
+        share = self.chosen.get("eval_fraction", share)
+        if not 0 <= share <= 0.5:
+            return 0  # refused later, with everything else that is wrong
+        rows, reason = plan_rows.held_back(self.dataset.records, share, self.chosen.get("split_seed", 0))
+        self.set("eval_fraction", share, reason)
+        if not rows:
+            self.without_eval = plan_rows.NOT_EVALUATED
+        return rows
+
     def learning(self) -> None:
         rows = len(self.dataset.records)
-        held_out = 0 if self.values.get("eval_file") else int(rows * self.chosen.get("eval_fraction", 0.1))
+        held_out = self.held_back()
         epochs = 3.0 if self.gpu or rows < 100 else 2.0 if rows < 1_000 else 1.0
         if self.values["objective"] in PREFERENCES or (self.values["objective"] == "text" and rows >= 100):
             epochs = 1.0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from slmstudio.core.data import reader
+from slmstudio.core.data import reader, split
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.model import facts
@@ -108,3 +109,89 @@ def test_patience_and_intervals(plan):
 def test_a_new_model_counts_its_own_size(plan):
     config = plan("text", method="scratch", scratch_size="10M", machine=SMALL_GPU)
     assert config.learning_rate == 1e-3 and Path(config.model).is_dir()
+
+
+def planned(tmp_path, tiny_model, rows, eval_file=None, **overrides) -> RunConfig:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return planner.plan(planner.PlanRequest(reader.read_dataset(file), facts.read_model(tiny_model), CPU, eval_file,
+                                            overrides))
+
+
+def longest_row(tmp_path, tiny_model) -> int:
+    """Tokens of the longest row that was planned last."""
+    return max(planner.measure_lengths(reader.read_dataset(tmp_path / "rows.jsonl"), facts.read_model(tiny_model)))
+
+
+UNSEEN = "so overfitting cannot be seen: add other rows, or choose a test file."
+ROUGH = "so eval loss is a rough sign of overfitting at best; more rows or a test file would show it better."
+OTHERS = [{**row, "instruction": f"{row['instruction']} {i}"} for i in range(3) for row in ROWS["sft"]]
+
+
+@pytest.mark.parametrize(("rows", "held", "said"), [
+    (ROWS["sft"][:1], 0, f"The only row is learned, {UNSEEN}"),
+    (ROWS["sft"][:1] * 64, 0, f"The rows are too much alike to hold some back, {UNSEEN}"),
+    (ROWS["text"][:1] * 64, 0, f"The rows are too much alike to hold some back, {UNSEEN}"),
+    (ROWS["sft"][:2] * 32, 32, f"Only 1 distinct row is held back, {ROUGH}"),
+    (ROWS["sft"], 4, f"Only 4 distinct rows are held back, {ROUGH}"),
+    (OTHERS, 12, "Enough rows to see overfitting, most rows left to learn."),
+], ids=["one row", "equal rows", "equal texts", "two rows", "few rows", "enough rows"])
+def test_what_is_said_of_the_rows_that_are_held_back_is_true(tmp_path, tiny_model, rows, held, said):
+    config = planned(tmp_path, tiny_model, rows)
+    assert config.reasons["eval_fraction"] == said
+    assert f"passes over {len(rows) - held} rows" in config.reasons["epochs"]
+    assert [len(part) for part in split.split(reader.read_dataset(Path(config.train_file)).records,
+                                              config.eval_fraction, config.split_seed)] == [len(rows) - held, held]
+    for name in ("eval_file", "eval_steps", "early_stopping_patience", "use_best_checkpoint", "sample_prompts"):
+        assert ("No rows are held back" in config.reasons[name] or "no rows are held back" in config.reasons[name]) == (
+            held == 0), name
+
+
+def test_a_test_file_needs_no_rows_held_back(tmp_path, tiny_model):
+    test = tmp_path / "test.jsonl"
+    test.write_text(json.dumps(ROWS["sft"][0]) + "\n")
+    config = planned(tmp_path, tiny_model, ROWS["sft"][:1], eval_file=test)
+    assert config.reasons["eval_fraction"] == "Not used: the rows of the test file are evaluated."
+    assert "No rows are held back" not in str(config.reasons)
+
+
+LONG = [{"instruction": f"What is {i}? " + "Where do I report a broken street light? " * 10, "output": "A number."}
+        for i in range(12)]
+PAIRS = [{"prompt": row["instruction"], "chosen": "A number.", "rejected": "No."} for row in LONG]
+
+
+@pytest.mark.parametrize("rows", [LONG, PAIRS], ids=["sft", "dpo"])
+def test_a_length_at_which_no_answer_begins_is_refused_with_one_that_fits(tmp_path, tiny_model, rows):
+    with pytest.raises(UserError) as refused:
+        planned(tmp_path, tiny_model, rows, max_length=64)
+    [problem] = refused.value.problems
+    assert problem.field == "max_length"
+    assert problem.message.startswith("No answer begins within 64 tokens, so there would be nothing to learn. Set ")
+    fitting = int(re.search(r"Set max_length to (\d+), at which every row fits", problem.message)[1])
+    assert fitting - 64 < longest_row(tmp_path, tiny_model) <= fitting
+    assert planned(tmp_path, tiny_model, rows, max_length=fitting).max_length == fitting
+
+
+def test_the_least_length_is_that_at_which_one_answer_begins(tmp_path, tiny_model):
+    """Cut rows can still be learned from, so a plan may cut all of them."""
+    def plans(length):
+        try:
+            return planned(tmp_path, tiny_model, LONG, max_length=length).max_length == length
+        except UserError:
+            return False
+
+    assert plans(512)
+    longest = longest_row(tmp_path, tiny_model)
+    least = next(length for length in range(longest - 40, longest) if plans(length))
+    assert least < longest - 1 and not plans(least - 1) and plans(least + 1)
+
+
+def test_questions_longer_than_the_model_reads_are_refused(tmp_path, tiny_model):
+    rows = [{**row, "instruction": row["instruction"] * 8} for row in LONG]
+    with pytest.raises(UserError, match="No answer begins within 512 tokens, the most that this model can read"):
+        planned(tmp_path, tiny_model, rows)
+
+
+@pytest.mark.parametrize("overrides", [{"objective": "text"}, {"completion_only_loss": False}], ids=str)
+def test_rows_that_are_learned_whole_may_be_cut_anywhere(tmp_path, tiny_model, overrides):
+    assert planned(tmp_path, tiny_model, LONG, max_length=64, **overrides).max_length == 64

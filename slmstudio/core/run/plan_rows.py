@@ -1,0 +1,90 @@
+"""What a plan must know of the rows themselves: what is held back of them, and whether an answer is within reach."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from slmstudio.core.data import split
+from slmstudio.core.data.reader import Record
+from slmstudio.core.errors import Problem
+from slmstudio.core.model import tokens
+from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.model.facts import ModelFacts
+from slmstudio.core.run.config import RunConfig
+
+ENOUGH = 10
+"""Distinct rows held back from which eval loss shows more than chance."""
+MANY = 1000
+"""Distinct prompts from which the share that is held back can be taken as it is, without splitting the rows."""
+UNSEEN = "overfitting cannot be seen: add other rows, or choose a test file."
+NOT_EVALUATED = {
+    "eval_file": "No test file was chosen, and no rows are held back.",
+    "eval_steps": "No rows are held back, so nothing is evaluated.",
+    "early_stopping_patience": "No rows are held back, so nothing can end the run early.",
+    "use_best_checkpoint": "No rows are held back to find the best weights by, so the last ones are kept.",
+    "sample_prompts": "No rows are held back whose questions could be asked.",
+}
+"""Fields that mean nothing without evaluation rows, and what is said of them then."""
+
+
+def held_back(records: Sequence[Record], eval_fraction: float, seed: int) -> tuple[int, str]:
+    """How many rows are split off for evaluation, and what they are good for, in a sentence."""
+    enough = "Enough rows to see overfitting, most rows left to learn."
+    if _has_many_prompts(records):
+        return round(eval_fraction * len(records)), enough
+    rows = split.split(records, eval_fraction, seed)[1]
+    distinct = len({row.prompt for row in rows})
+    if distinct >= ENOUGH:
+        return len(rows), enough
+    if rows:
+        are = "row is" if distinct == 1 else "rows are"
+        return len(rows), (f"Only {distinct} distinct {are} held back, so eval loss is a rough sign of overfitting at "
+                           "best; more rows or a test file would show it better.")
+    alike = "The only row is learned" if len(records) == 1 else "The rows are too much alike to hold some back"
+    return 0, f"{alike}, so {UNSEEN}"
+
+
+def _has_many_prompts(records: Sequence[Record]) -> bool:
+    seen: set[tuple[str, ...]] = set()
+    for row in records:
+        seen.add(row.prompt)
+        if len(seen) > MANY:
+            return True
+    return False
+
+
+def out_of_reach(rows: Sequence[Record], lengths: Sequence[int], model: ModelFacts,
+                 config: RunConfig) -> Problem | None:
+    """What to say when every row is cut before its answer begins, so that nothing could be learned.
+
+    Args:
+        rows: those that were measured.
+        lengths: tokens of each.
+    """
+    whole = config.objective == "text" or (config.objective == "sft" and not config.completion_only_loss)
+    if whole or min(lengths) <= config.max_length:
+        return None
+    tokenizer, template = tokens.load_tokenizer(model.path), ChatTemplate.from_folder(model.path)
+    needed = min(_tokens_to_answer(row, tokenizer, template, config) for row in rows)
+    if needed <= config.max_length:
+        return None
+    most, longest = model.context_length or 10**9, max(lengths)
+    if needed > most:
+        return Problem(f"No answer begins within {most:,} tokens, the most that this model can read, so there would be "
+                       "nothing to learn. Shorten the questions, or choose a model that reads more.",
+                       field="max_length")
+    remedy = (f"Set max_length to {min(most, math.ceil(longest / 64) * 64):,}, at which every row fits."
+              if longest <= most else
+              f"Set max_length to {most:,}, the most that this model can read, or shorten the questions.")
+    return Problem(f"No answer begins within {config.max_length:,} tokens, so there would be nothing to learn. "
+                   f"{remedy}", field="max_length")
+
+
+def _tokens_to_answer(row: Record, tokenizer: tokens.Encoder, template: ChatTemplate, config: RunConfig) -> int:
+    """The least length in which something of the row's answer is left: of the last one where answers are compared."""
+    learned = tokens.encode(list(row.messages), tokenizer, template).learned
+    if not config.is_preference:
+        return next((i + 1 for i, each in enumerate(learned) if each and i), len(learned) + 1)
+    end = max(i for i, each in enumerate(learned) if each)
+    return next((i + 2 for i in range(end, -1, -1) if not learned[i]), 1)
