@@ -53,7 +53,7 @@ def test_nearly_the_same_question():
 
 def test_other_numbers_are_another_problem():
     base = "A robe takes {} bolts of blue fibre and half that much white fibre. How many bolts does it take in total?"
-    assert found(base.format(2), base.format(2).replace("total", "all")) is not None
+    assert 0.8 <= (found(base.format(2), base.format(2).replace("total", "all")) or 0) < 1
     assert found(base.format(2), base.format(4).replace("total", "all")) is None
 
 
@@ -68,7 +68,7 @@ PASSAGE = "The Panthers' defence gave up just 308 points and ranked sixth in the
 def test_another_question_to_the_same_passage_is_none():
     first, second = "How many points did the defence give up?", "In which place were they in the league's list?"
     assert found(f"{first}\n\n{PASSAGE}", f"{second}\n\n{PASSAGE}") is None
-    assert found(f"{first}\n\n{PASSAGE}", f"{first}\n\n{PASSAGE}And more.") is not None
+    assert 0.8 <= (found(f"{first}\n\n{PASSAGE}", f"{first}\n\n{PASSAGE}And more.") or 0) < 1
 
 
 def test_a_question_that_was_learned_without_its_passage(tmp_path):

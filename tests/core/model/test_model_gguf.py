@@ -116,9 +116,12 @@ def test_wrong_bytes_in_the_header(tmp_path: Path, changes: list[tuple[int, int]
     path = tmp_path / "x.gguf"
     path.write_bytes(data)
     try:
-        read_gguf(path)
+        facts = read_gguf(path)
     except UserError as error:
+        assert error.what and error.why and error.remedy
         str(error).encode("utf-8")
+    else:
+        assert facts.file_bytes == len(data) and 0 < facts.parameters <= 8 * len(data)
 
 
 @FUZZ
