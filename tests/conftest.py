@@ -18,6 +18,9 @@ from hypothesis import settings as hypothesis_settings
 from pytestqt.qtbot import QtBot
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+from support import once
+
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 # As for the workers: threads that wait must not spin, or training inside the tests takes many times as long beside
 # other work.
@@ -47,8 +50,8 @@ for _name in ("waitUntil", "waitSignal", "waitSignals", "waitCallback", "waitExp
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="run the tests marked full too, and fail if any test is "
-                                                         "skipped for a reason that tests/skips.py does not list")
+    parser.addoption("--full", action="store_true", help="run the tests marked full too, and fail where a test is "
+                     "skipped for a reason that tests/skips.py does not list")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -105,12 +108,31 @@ def garbage_stays_here() -> Iterator[None]:
     gc.enable()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _made_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    once.begin(tmp_path_factory)
+
+
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_model() -> Path:
     """A real model folder that trains in a second."""
     import tiny_model
 
-    return tiny_model.build(tmp_path_factory.mktemp("models") / "tiny")
+    return once.made_once("tiny-models", lambda folder: tiny_model.build(folder / "tiny")) / "tiny"
+
+
+@pytest.fixture(scope="session")
+def families() -> Path:
+    """The tiny model folders of the five families, by their names."""
+    from support import family_models
+
+    return once.made_once("families", family_models.build_all)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Small cuts of public data sets, and chat templates; see the README there."""
+    return Path(__file__).parent / "data"
 
 
 @pytest.fixture
@@ -146,15 +168,6 @@ def fake_nvml(fake_nvml_library: Path, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("LD_LIBRARY_PATH", fake.env["LD_LIBRARY_PATH"])
     monkeypatch.setenv("FAKE_NVML_STATE", fake.env["FAKE_NVML_STATE"])
     return fake
-
-
-@pytest.fixture(scope="session")
-def shared_dir() -> Path:
-    """Real datasets, vocabularies and templates that lie beside the checkout on some machines."""
-    folder = Path(__file__).resolve().parent.parent.parent / "shared"
-    if not folder.is_dir():
-        pytest.skip("the shared test material is not on this machine")
-    return folder
 
 
 @pytest.fixture

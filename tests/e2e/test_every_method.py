@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from support import starter as starter_model
 
 from slmstudio.core import paths
 from slmstudio.core.data import reader
@@ -28,8 +29,8 @@ METHODS = {
 
 
 @pytest.fixture
-def starter(starter_models) -> Path:
-    return next(path for path in starter_models.iterdir() if path.is_dir())
+def starter() -> Path:
+    return starter_model.model()
 
 
 def rows_of(objective: str) -> list[dict]:

@@ -43,9 +43,9 @@ def test_a_field_that_no_run_has_is_named() -> None:
 @example('a="b c')
 @example(">=<")
 def test_whatever_is_typed_means_something(line: str) -> None:
-    for condition in parse(line):
-        assert condition.field or condition.wanted
-    assert matches(parse(line), RUN, TEXT) in (True, False)
+    conditions = parse(line)
+    assert [each for each in conditions if not (each.field or each.wanted)] == []
+    assert matches(conditions, RUN, TEXT) is all(matches([each], RUN, TEXT) for each in conditions)
 
 
 @pytest.mark.parametrize("formula", ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", " =1+1", "＝1+1"])

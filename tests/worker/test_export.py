@@ -161,21 +161,21 @@ def test_the_starter_says_which_rows_fall_back(tmp_path) -> None:
         assert ours[key] == theirs[key]
 
 
-def test_phi3_without_sentencepiece_file(shared_dir, tmp_path) -> None:
+def test_phi3_without_sentencepiece_file(families, tmp_path) -> None:
     """transformers 5 saves none, so a fully tuned Phi-3 has none."""
     base = tmp_path / "phi3"
-    shutil.copytree(models.families(shared_dir) / "phi3", base)
+    shutil.copytree(families / "phi3", base)
     (base / "tokenizer.model").unlink()
     [file] = export(base, tmp_path / "job", "F16", out=str(tmp_path / "out"))["files"]
     assert file["parity"]["passed"], file["parity"]["failures"]
 
 
-def test_llama_with_the_original_space_in_front(shared_dir, tmp_path) -> None:
+def test_llama_with_the_original_space_in_front(families, tmp_path) -> None:
     """As in TinyLlama's own tokenizer.json: every stretch of text gets a space in front."""
     base = tmp_path / "tinyllama"
-    shutil.copytree(models.families(shared_dir) / "tinyllama", base)
+    shutil.copytree(families / "tinyllama", base)
     state = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
-    phi3 = json.loads((models.families(shared_dir) / "phi3" / "tokenizer.json").read_text(encoding="utf-8"))
+    phi3 = json.loads((families / "phi3" / "tokenizer.json").read_text(encoding="utf-8"))
     state["normalizer"], state["pre_tokenizer"] = phi3["normalizer"], None
     (base / "tokenizer.json").write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
     [file] = export(base, tmp_path / "job", "F16", out=str(tmp_path / "out"))["files"]
