@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QComboBox, QFileDialog, QGridLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QVBoxLayout, QWidget
 
 from slmstudio.core import jobs
 from slmstudio.gui import theme
 from slmstudio.gui.chat_models import known_models
 from slmstudio.gui.evaluation_words import model_label
-from slmstudio.gui.widgets import plain_tip
+from slmstudio.gui.widgets import ComboBox, plain_tip
 
 BOXES_A_LINE = 3
 WIDEST = 330
@@ -39,7 +39,7 @@ def offered_models(but: Path) -> list[tuple[str, Path]]:
     return [*results, *bases, *((name, path) for name, path in known_models() if but not in path.parents)]
 
 
-class ModelPicker(QComboBox):
+class ModelPicker(ComboBox):
     """A list of models with a way to open any other: a GGUF file, a model's folder or a run's.
 
     Signals:
@@ -58,7 +58,7 @@ class ModelPicker(QComboBox):
         self.setAccessibleName(name)
         self.setToolTip(tooltip)
         self.setPlaceholderText(placeholder)
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(22)
         self.activated.connect(self._activate)
         self.set_models([])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QSlider, QWidget
+from PySide6.QtWidgets import QCheckBox, QWidget
 
 from slmstudio.core.run.curves import Smoother
 from slmstudio.core.run.history import RunHistory
@@ -12,7 +12,7 @@ from slmstudio.gui.legend import LegendChip
 from slmstudio.gui.plot_marks import Mark, PlotMarks
 from slmstudio.gui.plots import Plot
 from slmstudio.gui.run_words import change_text
-from slmstudio.gui.widgets import text_label
+from slmstudio.gui.widgets import Slider, text_label
 
 SMOOTHING = 0.9
 
@@ -41,7 +41,7 @@ class LossPlot(Plot):
         self._add_switches()
 
     def _add_switches(self) -> None:
-        self.weight = QSlider(Qt.Orientation.Horizontal)
+        self.weight = Slider(Qt.Orientation.Horizontal)
         self.weight.setObjectName("smoothing")
         self.weight.setRange(0, 99)
         self.weight.setValue(round(SMOOTHING * 100))

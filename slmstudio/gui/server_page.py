@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core import serving
 from slmstudio.gui import theme
@@ -16,6 +16,7 @@ from slmstudio.gui.widgets import (
     ProgressStrip,
     SecondaryButton,
     SegmentedControl,
+    SpinBox,
     counted,
     number_field,
     plain_tip,
@@ -60,7 +61,7 @@ class ServerPage(QWidget):
         column.addWidget(text_label(self.tr(
             "Programs on this machine can talk to the model as they talk to OpenAI's API. It listens on 127.0.0.1 "
             "alone, asks for a key, and ends with this window."), "small", wrap=True))
-        self.port = number_field(QSpinBox())
+        self.port = number_field(SpinBox())
         self.port.setObjectName("server_port")
         self.port.setRange(1, 65535)
         self.port.setGroupSeparatorShown(False)
