@@ -36,7 +36,7 @@ class LossPlot(Plot):
         self.add_curve("eval", "eval", label=self.tr("eval"), dots=True)
         self.marks = PlotMarks(self.canvas.getPlotItem())
         self._smoother = Smoother(SMOOTHING)
-        self._takes_back = 0
+        self._smoothed: tuple[RunHistory | None, int] = None, 0
         self.train_chip, self.eval_chip = LegendChip("train"), LegendChip("eval")
         self._add_switches()
 
@@ -70,9 +70,9 @@ class LossPlot(Plot):
 
     def show_losses(self, history: RunHistory) -> None:
         train, evaluated = history.series["train_loss"], history.series["eval_loss"]
-        if history.takes_back != self._takes_back or len(self._smoother.values) > len(train):
-            self._takes_back = history.takes_back
-            self._smoother = Smoother(self._smoother.weight)
+        if self._smoothed != (history, history.takes_back) or len(self._smoother.values) > len(train):
+            self._smoothed = history, history.takes_back
+            self._smoother = Smoother(self._smoother.weight)  # it goes on only with the points of the same run
         smooth = self._smoother.extend(train.y)
         x = np.array(train.x)
         self.set_data("raw", x, np.array(train.y))
