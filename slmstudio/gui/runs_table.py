@@ -41,7 +41,7 @@ class RunsModel(QAbstractTableModel):
         self.shown: list[RunFacts] = []
         self.columns: list[str] = list(columns.STANDARD)
         self.sorted_by: tuple[str, bool] = ("created", True)
-        self._conditions: list[results_filter.Condition] = []
+        self._filter = ""
 
     @property
     def runs(self) -> list[RunSummary]:
@@ -59,11 +59,19 @@ class RunsModel(QAbstractTableModel):
         self.columns = [columns.NAME, *(name for name in names if name != columns.NAME)]
         self.endResetModel()
 
-    def set_filter(self, conditions: list[results_filter.Condition]) -> None:
+    def set_filter(self, line: str) -> None:
         self.beginResetModel()
-        self._conditions = conditions
+        self._filter = line
         self._arrange()
         self.endResetModel()
+
+    def known_fields(self) -> list[str]:
+        return sorted({key for facts in self.facts for key in facts.values})
+
+    def unknown_fields(self) -> list[str]:
+        """Names in the filter that no run has a field for."""
+        known = self.known_fields()
+        return results_filter.unknown_fields(results_filter.parse(self._filter, known), known)
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         if not 0 <= column < len(self.columns):
@@ -77,8 +85,8 @@ class RunsModel(QAbstractTableModel):
 
     def _arrange(self) -> None:
         key, falling = self.sorted_by
-        found = [facts for facts in self.facts
-                 if results_filter.matches(self._conditions, facts.values, facts.text)]
+        conditions = results_filter.parse(self._filter, self.known_fields())
+        found = [facts for facts in self.facts if results_filter.matches(conditions, facts.values, facts.text)]
         if key == "created":
             self.shown = sorted(found, key=lambda facts: facts.summary.created, reverse=falling)
             return
@@ -186,12 +194,11 @@ class RunsTable(QTableView):
         Returns:
             names in the line that no run has a field for.
         """
-        conditions = results_filter.parse(line)
         before = [run.folder for run in self.selected()]
-        self.runs.set_filter(conditions)
+        self.runs.set_filter(line)
         if [run.folder for run in self.selected()] != before:
             self.chosen.emit(self.selected())
-        return results_filter.unknown_fields(conditions, self.known_fields())
+        return self.runs.unknown_fields()
 
     def set_columns(self, names: Sequence[str]) -> None:
         """Show these columns; the first is always the run."""
@@ -212,9 +219,6 @@ class RunsTable(QTableView):
         at = self.runs.columns.index(key) if key in self.runs.columns else -1
         header.setSortIndicator(at, Qt.SortOrder.DescendingOrder if falling else Qt.SortOrder.AscendingOrder)
         header.blockSignals(blocked)
-
-    def known_fields(self) -> list[str]:
-        return sorted({key for facts in self.runs.facts for key in facts.values})
 
     # -- selection -------------------------------------------------------------------------------------------
 
