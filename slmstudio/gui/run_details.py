@@ -177,6 +177,7 @@ class RunDetails(Card):
         run = facts.summary
         if self._run is not None and self._run.folder != run.folder:
             self.export.setVisible(self.export.is_running())
+            self.serve.setVisible(self.serve.serves(run))
         self._run = run
         self.title.setText(run.config.name)
         self.chip.set(*outcome_chip(run.state))
@@ -234,7 +235,7 @@ class RunDetails(Card):
         self.serve_button.setToolTip(self.tr("Serve the marked file to other programs, or use it in Ollama, vLLM, "
                                              "llama.cpp or LM Studio.") if exports else
                                      self.tr("Export the result first."))
-        if not exports and not self.serve.server.is_busy():
+        if not exports and not self.serve.serves(run):
             self.serve.hide()
         self._show_served()
         self.chat_button.setEnabled(exports)
