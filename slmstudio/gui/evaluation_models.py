@@ -9,7 +9,6 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QVBoxLayout, QWidget
 
-from slmstudio.core import jobs
 from slmstudio.gui import theme
 from slmstudio.gui.chat_models import known_models
 from slmstudio.gui.evaluation_words import model_label
@@ -30,10 +29,11 @@ def offered_models(but: Path) -> list[tuple[str, Path]]:
     """
     from slmstudio.core.model import library
     from slmstudio.core.run import folder
+    from slmstudio.core.run.history import number
 
     runs = [(run, request) for run, request in folder.requests()
             if run != but and folder.result_folder(run) is not None]
-    runs.sort(key=lambda each: (each[0] / jobs.RUN).stat().st_mtime, reverse=True)
+    runs.sort(key=lambda each: number(each[1], "created") or 0.0, reverse=True)
     results = [(str(request.get("name") or run.name), run) for run, request in runs]
     bases = [(place.name, place) for place in library.local_models()]
     return [*results, *bases, *((name, path) for name, path in known_models() if but not in path.parents)]
@@ -155,9 +155,14 @@ class ModelBoxes(QWidget):
             box.hide()
             box.deleteLater()
         self.boxes, self.added = {}, []
-        for place, name in enumerate(models):
-            self._grid.addWidget(self._box(name, self._tip(name), name in ("base", "tuned")),
-                                 *divmod(place, BOXES_A_LINE))
+        row = column = 0
+        for name in models:
+            box = self._box(name, self._tip(name), name in ("base", "tuned"))
+            wide = BOXES_A_LINE if box.sizeHint().width() > WIDEST // BOXES_A_LINE else 1
+            if column + wide > BOXES_A_LINE:
+                row, column = row + 1, 0
+            self._grid.addWidget(box, row, column, 1, wide)
+            column += wide
 
     def add(self, model: Mapping[str, Any]) -> None:
         """Show one more model, marked. One that was added already is marked again."""

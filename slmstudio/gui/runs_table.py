@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal, SignalInstance
+from PySide6.QtGui import QAction, QKeySequence, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from slmstudio.core.run.folder import RunSummary
@@ -20,8 +20,8 @@ from slmstudio.gui.widgets import plain_tip
 
 Index = QModelIndex | QPersistentModelIndex
 NO_PARENT = QModelIndex()
-ROW_HEIGHT = 48
-NAME_WIDTH, WIDEST = 116, 170
+ROW_HEIGHT = 52  # Devanagari is higher than Latin
+NAME_WIDTH, WIDEST = 176, 132
 LOOKED_AT = 60
 """Rows whose cells decide how wide a column is."""
 
@@ -153,10 +153,14 @@ class RunsTable(QTableView):
     Signals:
         chosen(list[RunSummary]): other runs are selected; the first is the current one.
         sort_changed: the person sorts by another column.
+        rename(RunSummary), open_folder(RunSummary), delete(RunSummary): wanted from the menu, or by a key.
     """
 
     chosen = Signal(list)
     sort_changed = Signal()
+    rename = Signal(object)
+    open_folder = Signal(object)
+    delete = Signal(object)
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
@@ -178,6 +182,25 @@ class RunsTable(QTableView):
         self.runs.modelAboutToBeReset.connect(self._keep)
         self.runs.modelReset.connect(self._restore)
         self.selectionModel().selectionChanged.connect(lambda: self.chosen.emit(self.selected()))
+        self._add_actions()
+
+    def _add_actions(self) -> None:
+        """What the menu offers for the current run; the keys work while the table has the focus."""
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+        for name, text, key, signal in (("rename", self.tr("Rename…"), "F2", self.rename),
+                                        ("open", self.tr("Open folder"), "", self.open_folder),
+                                        ("delete", self.tr("Delete…"), "Del", self.delete)):
+            action = QAction(text, self)
+            action.setObjectName(f"menu_{name}")
+            action.setShortcut(QKeySequence(key))
+            action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
+            action.triggered.connect(lambda _=False, signal=signal: self._tell(signal))
+            self.addAction(action)
+
+    def _tell(self, signal: SignalInstance) -> None:
+        """Emit a signal about the current run."""
+        if chosen := self.selected():
+            signal.emit(chosen[0])
 
     # -- what is shown ---------------------------------------------------------------------------------------
 

@@ -34,11 +34,11 @@ class CellDelegate(QStyledItemDelegate):
         rect: QRect = option.rect  # type: ignore[attr-defined]
         selected = bool(option.state & QStyle.StateFlag.State_Selected)  # type: ignore[attr-defined]
         painter.save()
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if selected:
             painter.fillRect(rect, theme.colour("accent_ground"))
         painter.setPen(theme.colour("line"))
         painter.drawLine(rect.bottomLeft(), rect.bottomRight())
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)  # from here on: it would blur the line
         inner = rect.adjusted(INSET, theme.SPACE_XS, -INSET, -theme.SPACE_XS)
         text = str(index.data(Qt.ItemDataRole.DisplayRole) or "")
         chip, detail = index.data(CHIP), index.data(DETAIL)

@@ -25,7 +25,7 @@ HEADINGS = ("What was compared", "Found", "Required", "Result")
 NO_LIMIT = "shown only"
 """The limit of a figure that passes whatever it is, as NAME.parity.json has it."""
 _REQUIRED = {
-    NO_LIMIT: "no limit: making the file smaller changes it", "all": "must be equal in all",
+    NO_LIMIT: "no limit: smaller files differ", "all": "must be equal in all",
     "ends": "must end the answer", "under +1%": "must rise by less than 1%", "under +2%": "must rise by less than 2%",
 }
 
