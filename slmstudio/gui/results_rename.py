@@ -28,8 +28,8 @@ class RenameDialog(QDialog):
         self.field = QLineEdit(name)
         self.field.setObjectName("run_name")
         self.field.setAccessibleName(self.tr("Name of the run"))
-        self.field.setToolTip(self.tr("What the run is called in this window, in reports and in the terminal. Its folder "
-                                      "and its exported files keep their names."))
+        self.field.setToolTip(self.tr("What the run is called in this window, in reports and in the terminal. Its "
+                                      "folder and its exported files keep their names."))
         self.field.setMaxLength(names.LONGEST)
         self.field.selectAll()
         self.note = text_label("", "small", wrap=True)

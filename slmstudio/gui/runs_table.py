@@ -21,7 +21,8 @@ from slmstudio.gui.widgets import plain_tip
 Index = QModelIndex | QPersistentModelIndex
 NO_PARENT = QModelIndex()
 ROW_HEIGHT = 52  # Devanagari is higher than Latin
-NAME_WIDTH, WIDEST = 176, 132
+NAME_WIDTH, WIDEST, NARROW = 160, 240, 128
+"""Pixels: of the name at least, of another column at most, and at most where there is little room."""
 LOOKED_AT = 60
 """Rows whose cells decide how wide a column is."""
 
@@ -168,13 +169,14 @@ class RunsTable(QTableView):
         self.runs = RunsModel(self)
         self.setModel(self.runs)
         self._kept: tuple[set[Path], Path | None, int] = (set(), None, 0)
+        self._wanted: list[int] = []
         table_cells.dress(self, ROW_HEIGHT, self.tr("Runs"))
         self.setItemDelegate(TightDelegate(self))
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         header = self.horizontalHeader()
-        header.setMaximumSectionSize(WIDEST)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)  # see _share_room
         header.setResizeContentsPrecision(LOOKED_AT)
         header.setSortIndicator(0, Qt.SortOrder.DescendingOrder)
         self.setSortingEnabled(True)
@@ -289,6 +291,9 @@ class RunsTable(QTableView):
         self.select(wanted, current)
         if folders:
             self.verticalScrollBar().setValue(scrolled)
+        header = self.horizontalHeader()
+        self._wanted = [max(self.sizeHintForColumn(column), header.sectionSizeHint(column))
+                        for column in range(1, len(self.runs.columns))]
         self._share_room()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -297,11 +302,8 @@ class RunsTable(QTableView):
 
     def _share_room(self) -> None:
         """The name takes what the other columns leave, but never so little that it cannot be read."""
-        header = self.horizontalHeader()
-        others = sum(header.sectionSize(column) for column in range(1, len(self.runs.columns)))
-        wide = others + NAME_WIDTH > self.viewport().width()
-        mode = QHeaderView.ResizeMode.Interactive if wide else QHeaderView.ResizeMode.Stretch
-        if header.sectionResizeMode(0) != mode:
-            header.setSectionResizeMode(0, mode)
-        if wide:
-            header.resizeSection(0, NAME_WIDTH)
+        header, room = self.horizontalHeader(), self.viewport().width()
+        tight = sum(min(width, WIDEST) for width in self._wanted) + NAME_WIDTH > room
+        others = [min(width, NARROW if tight else WIDEST) for width in self._wanted]
+        for column, width in enumerate([max(NAME_WIDTH, room - sum(others)), *others]):
+            header.resizeSection(column, width)

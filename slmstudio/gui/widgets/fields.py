@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from PySide6.QtCore import QEvent, Qt
-from PySide6.QtGui import QHelpEvent, QPaintEvent, QWheelEvent
+from PySide6.QtGui import QHelpEvent, QPaintEvent, QPalette, QWheelEvent
 from PySide6.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
@@ -24,6 +24,8 @@ from PySide6.QtWidgets import (
 
 from slmstudio.gui.widgets.labels import plain_tip
 
+STYLE_MARGIN = 4
+"""Pixels that the style leaves free at the sides of a box's text, together."""
 _Box = TypeVar("_Box", bound=QAbstractSpinBox)
 
 
@@ -54,30 +56,34 @@ class Slider(_ScrollsPast, QSlider):
 
 
 class ComboBox(_ScrollsPast, QComboBox):
-    """A choice from a list. A name without room loses its middle, and is the tooltip then."""
+    """A choice from a list. A name without room loses its middle, and is the tooltip then: names of runs, models and
+    files are told apart by their ends."""
+
+    def _text(self) -> str:
+        return self.currentText() if self.currentIndex() >= 0 else self.placeholderText()
 
     def shown_text(self) -> str:
-        """What fits of the current text."""
+        """What fits of the current text, or of the placeholder."""
         option = QStyleOptionComboBox()
         self.initStyleOption(option)
         place = self.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option,
                                             QStyle.SubControl.SC_ComboBoxEditField, self)
-        return self.fontMetrics().elidedText(self.currentText(), Qt.TextElideMode.ElideMiddle, place.width() - 2)
+        return self.fontMetrics().elidedText(self._text(), Qt.TextElideMode.ElideMiddle, place.width() - STYLE_MARGIN)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        if self.isEditable() or not self.currentText():
-            super().paintEvent(event)
-            return
         painter, option = QStylePainter(self), QStyleOptionComboBox()
         self.initStyleOption(option)
         option.currentText = self.shown_text()  # type: ignore[attr-defined]
+        if self.currentIndex() < 0:
+            palette = option.palette  # type: ignore[attr-defined]
+            palette.setBrush(QPalette.ColorRole.ButtonText, palette.placeholderText())
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
     def event(self, event: QEvent) -> bool:
         if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
-            whole = self.currentText()
-            if whole and self.shown_text() != whole:
+            whole = self._text()
+            if self.shown_text() != whole:
                 QToolTip.showText(event.globalPos(), plain_tip(whole), self)
                 return True
         return super().event(event)
