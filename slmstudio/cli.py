@@ -234,11 +234,14 @@ def train(
     return _report_outcome(outcome, as_json, {"run_dir": str(job.folder)})
 
 
-@app.command()
+@cli_runs.runs_app.callback(invoke_without_command=True)
 def runs(
-    as_json: Json = False, folder_: Annotated[Path | None, typer.Option("--folder", help="Where runs are.")] = None
+    context: typer.Context, as_json: Json = False,
+    folder_: Annotated[Path | None, typer.Option("--folder", help="Where runs are.")] = None
 ) -> int:
-    """List all runs, newest first."""
+    """List all runs, newest first; or rename one."""
+    if context.invoked_subcommand is not None:
+        return 0
     from slmstudio.core import words
     from slmstudio.core.run import folder
 
@@ -277,14 +280,15 @@ def runs(
         "Runs",
         [
             (
-                run.folder.name,
+                run.config.name,
                 run.state,
                 words.format_loss(run.eval_loss_after),
                 words.format_duration(run.seconds),
+                run.folder.name,
             )
             for run in found
         ],
-        ("Run", "Outcome", "Eval loss", "Time"),
+        ("Run", "Outcome", "Eval loss", "Time", "Folder"),
     )
     return 0
 

@@ -12,7 +12,7 @@ import typer
 from slmstudio.cli_progress import Follower, print_error, print_json, print_table, say
 from slmstudio.core import jobs, llama, paths, program
 from slmstudio.core.errors import UserError
-from slmstudio.core.export.check_names import LABELS
+from slmstudio.core.export.check_names import HEADINGS, LABELS, required, result
 from slmstudio.core.export.types import choose
 from slmstudio.core.words import format_bytes
 
@@ -120,7 +120,6 @@ def _work(run: Path, kind: str, **request: Any) -> jobs.Outcome:
 
 def print_checks(title: str, parity: dict[str, Any]) -> None:
     """The table of a proof."""
-    signs = {True: "passed", False: "FAILED", None: "–"}
-    rows = [(LABELS.get(check["name"], check["name"]), check["figure"], check["limit"], signs[check["passed"]])
-            for check in parity["checks"]]
-    print_table(title, rows, ("Check", "Found", "Right", "Result"))
+    rows = [(LABELS.get(check["name"], check["name"]), check["figure"], required(check),
+             result(check).replace("failed", "FAILED")) for check in parity["checks"]]
+    print_table(title, rows, HEADINGS)

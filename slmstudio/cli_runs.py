@@ -20,6 +20,8 @@ from slmstudio.core.export import quoting
 app = typer.Typer()
 queue_app = typer.Typer(no_args_is_help=True, help="Runs that wait their turn.")
 app.add_typer(queue_app, name="queue")
+runs_app = typer.Typer()
+app.add_typer(runs_app, name="runs")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 Run = Annotated[Path, typer.Argument(help="Run folder.")]
 
@@ -71,6 +73,19 @@ def continue_(
     print_table(f"Plan: {config.name}",
                 [(name, str(getattr(config, name)), config.reasons.get(name, "")) for name in told])
     say(f"\nGo on: {program.command('train', out)}")
+    return 0
+
+
+@runs_app.command("rename")
+def runs_rename(run: Run, name: Annotated[str, typer.Argument(help="Its new name.")], as_json: Json = False) -> int:
+    """Give a run another name. Its folder stays where it is."""
+    from slmstudio.core.run import folder
+
+    kept = folder.rename(run, name)
+    if as_json:
+        print_json({"run_dir": str(run.absolute()), "name": kept})
+    else:
+        print(f"Renamed: {run.name} is called {kept} now.")
     return 0
 
 

@@ -6,6 +6,7 @@ import itertools
 import math
 import re
 import time
+from array import array
 
 import numpy as np
 import pytest
@@ -76,6 +77,17 @@ def test_limits_are_drawn_in_and_named(qtbot, plots):
     plots.grab()
     low, high = plots.small["temperature_c"]._box.viewRange()[1]
     assert low < 70 and high >= 88, "the limit must be in sight"
+
+
+def test_the_smoothed_curve_is_of_the_run_that_is_shown_however_long_it_is(qtbot, plots):
+    plots.show_history(history(40))
+    qtbot.waitUntil(lambda: shown(plots.loss, "smooth") == 40)
+    longer = history(60)
+    longer.series["train_loss"].y[:] = array("d", [9.0] * 60)
+    plots.show_history(longer)
+    qtbot.waitUntil(lambda: shown(plots.loss, "smooth") == 60)
+    assert plots.loss._curves["smooth"].y == pytest.approx([9.0] * 60)
+    assert plots.loss.train_chip.text().endswith("train 9.00")
 
 
 def test_without_a_gpu_a_sentence_stands_there(qtbot, plots):
