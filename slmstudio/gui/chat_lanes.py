@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core.chat.votes import MOST_ANSWERS
 from slmstudio.gui import theme
-from slmstudio.gui.chat_bubbles import Action
+from slmstudio.gui.chat_bubble import Action
 from slmstudio.gui.chat_models import ModelChoice
 from slmstudio.gui.chat_pane import ChatPane
 from slmstudio.gui.widgets import text_label

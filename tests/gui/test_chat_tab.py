@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QPlainTextE
 
 from slmstudio.core import paths
 from slmstudio.core.chat.conversation import Conversation
-from slmstudio.gui.chat_bubbles import CURSOR
+from slmstudio.gui.chat_bubble import CURSOR
 from slmstudio.gui.chat_markdown import CodeBlock, TextBlock
 from slmstudio.gui.chat_tab import ChatTab
 
