@@ -46,10 +46,17 @@ class ChatBubbles(QScrollArea):
         self._later.timeout.connect(self._fit_all)
         page = QWidget()
         page.setProperty("plain", True)
-        self._column = QVBoxLayout(page)
-        self._column.setContentsMargins(0, 0, theme.SPACE_S, 0)
+        self._column = QVBoxLayout()
         self._column.setSpacing(theme.SPACE_M)
-        self._column.addStretch(1)
+        self.turn = text_label("", "muted", wrap=True)
+        self.turn.setObjectName("chat_turn")
+        self.turn.hide()
+        outer = QVBoxLayout(page)
+        outer.setContentsMargins(0, 0, theme.SPACE_S, 0)
+        outer.setSpacing(theme.SPACE_M)
+        outer.addLayout(self._column)
+        outer.addWidget(self.turn)
+        outer.addStretch(1)
         self.setWidget(page)
         self.dropped_line = text_label(self.tr("▲ not seen by the model any more"), "small")
         self.dropped_line.setObjectName("dropped_line")
@@ -61,6 +68,11 @@ class ChatBubbles(QScrollArea):
         bar = self.verticalScrollBar()
         bar.valueChanged.connect(self._note_place)
         bar.rangeChanged.connect(self._keep_end)
+
+    def show_turn(self, text: str) -> None:
+        """Say below the messages what the next answer waits for; "" for nothing."""
+        self.turn.setText(text)
+        self.turn.setVisible(bool(text))
 
     def add_action(self, action: Action) -> None:
         """Put one more button below the messages that come from now on."""
@@ -90,7 +102,7 @@ class ChatBubbles(QScrollArea):
     def _add(self, role: str) -> ChatBubble:
         bubble = ChatBubble(role, self.tr("You") if role == "user" else self.tr("Model"), self.actions_below)
         bubble.acted.connect(lambda name: self._act(name, bubble))
-        self._column.insertWidget(self._column.count() - 1, bubble)
+        self._column.addWidget(bubble)
         self.bubbles.append(bubble)
         bubble.fit(self._available())
         self._at_end = True

@@ -47,3 +47,23 @@ def test_a_question_is_shown_whole(qtbot, chat_tab, session, models, count):
         qtbot.waitUntil(lambda label=label: label.height() >= label.heightForWidth(label.width()))
         qtbot.waitUntil(lambda bubble=bubble: bubble.frame.height() >= bubble.label.height())
         assert label.width() <= pane.bubbles.viewport().width()
+
+
+def test_a_lane_says_whose_turn_it_waits_for(qtbot, chat_tab, session, models):
+    start(qtbot, chat_tab, session, models[:3])
+    panes = chat_tab.lanes.panes()
+    said: dict[str, list[str]] = {}
+
+    def note() -> None:
+        at_work = next((pane.name for pane in panes if pane.state == "answering"), "")
+        said[at_work] = [pane.bubbles.turn.text() if pane.bubbles.turn.isVisible() else "" for pane in panes]
+
+    for pane in panes:
+        pane.state_changed.connect(note)
+    ask(chat_tab, "hello")
+    qtbot.waitUntil(lambda: all(pane.state == "ready" for pane in panes))
+    first, second, third = (pane.name for pane in panes)
+    assert said[first] == ["", f"Waiting for {first} to finish", f"Waiting for {first} to finish"]
+    assert said[second] == ["", "", f"Waiting for {second} to finish"]
+    assert said[third] == said[""] == ["", "", ""]
+    assert panes[2].bubbles.turn.isHidden()
