@@ -37,7 +37,7 @@ class AdapterStrength(QWidget):
         self._pane = pane
         self._model, self._loaded = "", False
         self.loras: list[LoraFacts] = []
-        self.name = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
+        self.name = ElidedLabel("", "small")
         self.adapter, self.slider, self.percent = QComboBox(), QSlider(Qt.Orientation.Horizontal), QSpinBox()
         self._timer = QTimer(self, interval=SETTLE_MS, singleShot=True)
         self._timer.timeout.connect(self._tell)
@@ -70,14 +70,15 @@ class AdapterStrength(QWidget):
         self.adapter.activated.connect(lambda _: self._timer.start())
 
     def _lay_out(self) -> None:
-        head = QHBoxLayout()
-        head.addWidget(self.name, 1)
-        head.addWidget(number_field(self.percent))
+        strength = QHBoxLayout()
+        strength.setSpacing(theme.SPACE_S)
+        strength.addWidget(self.slider, 1)
+        strength.addWidget(number_field(self.percent))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_XS)
-        column.addLayout(head)
-        column.addWidget(self.slider)
+        column.addWidget(self.name)
+        column.addLayout(strength)
         column.addWidget(self.adapter)
 
     # -- which adapters --------------------------------------------------------------------------------------

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox, QFileDialog, QWidget
+from PySide6.QtGui import QPaintEvent, QPalette
+from PySide6.QtWidgets import QComboBox, QFileDialog, QStyle, QStyleOptionComboBox, QStylePainter, QWidget
 
 from slmstudio.core import jobs, paths
 from slmstudio.core.run import folder as run_folder
 from slmstudio.gui.widgets import plain_tip
 
 _OPEN = "open"
+_TEXT_MARGIN = 4
+"""What the style keeps free of a box's field, at both sides together."""
 
 
 def known_models() -> list[tuple[str, Path]]:
@@ -39,15 +42,39 @@ class ModelChoice(QComboBox):
     def __init__(self, name: str, parent: QWidget | None = None):
         super().__init__(parent)
         self.setAccessibleName(name)
-        self.setToolTip(
-            self.tr("The model to talk to: an export of a run, or any GGUF file. Files can be dropped here.")
-        )
+        self._what = self.tr("The model to talk to: an export of a run, or any GGUF file. Files can be dropped here.")
         self.setPlaceholderText(self.tr("Choose a model…"))
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(22)
         self._current: Path | None = None
         self.activated.connect(self._choose)
+        self.currentTextChanged.connect(self._show_name)
         self.set_models([])
+        self._show_name("")
+
+    def _show_name(self, name: str) -> None:
+        """The whole name is in the tooltip: beside other models there is room for its beginning only."""
+        self.setToolTip(plain_tip("\n".join(filter(None, (name, self._what)))))
+
+    def shown_text(self) -> str:
+        """What fits of the name."""
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        field = self.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option,
+                                            QStyle.SubControl.SC_ComboBoxEditField, self)
+        text = self.currentText() if self.currentIndex() >= 0 else self.placeholderText()
+        return self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, field.width() - _TEXT_MARGIN)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Qt cuts a name off that is too long; this ends it with an ellipsis."""
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        option.currentText = self.shown_text()
+        if self.currentIndex() < 0:
+            option.palette.setBrush(QPalette.ColorRole.ButtonText, option.palette.placeholderText())
+        painter = QStylePainter(self)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
     def set_models(self, models: list[tuple[str, Path]]) -> None:
         """Offer these; one that is chosen already stays chosen."""

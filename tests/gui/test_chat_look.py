@@ -67,3 +67,15 @@ def test_a_lane_says_whose_turn_it_waits_for(qtbot, chat_tab, session, models):
     assert said[second] == ["", "", f"Waiting for {second} to finish"]
     assert said[third] == said[""] == ["", "", ""]
     assert panes[2].bubbles.turn.isHidden()
+
+
+def test_a_name_that_is_too_long_ends_in_an_ellipsis(qtbot, chat_tab, session, models):
+    chat_tab.resize(1280, 644)
+    start(qtbot, chat_tab, session, models)
+    for lane in chat_tab.lanes.shown():
+        name, shown = lane.pane.name, lane.choice.shown_text()
+        assert shown.endswith("…") and len(shown) > 8 and name.startswith(shown[:-1])
+        assert lane.choice.toolTip().startswith(name)
+    session.chat_requested.emit(models[:1])
+    chat_tab.choices[0].setMinimumWidth(400)
+    qtbot.waitUntil(lambda: chat_tab.choices[0].shown_text() == models[0].stem)
