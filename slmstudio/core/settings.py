@@ -24,6 +24,7 @@ class Settings:
         last_tab: the tab that was open last.
         geometry: the window's place and size, as Qt saves it, in base64.
         model_folders: base models outside the library that were opened once, newest first.
+        datasets: those that are open or were, as `data.remembered` reads them.
         correction_file, preference_file, test_file: where Chat added a row last, or "".
         runs_columns: fields of a run that the Results table shows; empty for its own choice.
         runs_sort: the field that it is sorted by, with a "-" before it for falling; "" for the newest first.
@@ -37,6 +38,7 @@ class Settings:
     last_tab: str = "data"
     geometry: str = ""
     model_folders: list[str] = field(default_factory=list)
+    datasets: list[dict[str, Any]] = field(default_factory=list)
     correction_file: str = ""
     preference_file: str = ""
     test_file: str = ""
@@ -87,6 +89,8 @@ class Settings:
 def _fits(name: str, value: Any, default: Any) -> bool:
     if name == "theme":
         return value in THEMES
+    if name == "datasets":
+        return isinstance(value, list) and all(isinstance(item, dict) for item in value)
     if isinstance(default, list):
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     return isinstance(value, type(default))

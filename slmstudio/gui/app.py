@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from PySide6.QtCore import QMessageLogContext, QObject, QtMsgType, Signal, qInstallMessageHandler
 from PySide6.QtWidgets import QApplication
@@ -23,6 +23,7 @@ from slmstudio.gui.session import Session
 
 if TYPE_CHECKING:
     from slmstudio.core.jobs import Job
+    from slmstudio.gui.data_tab import DataTab
 
 LOG_LIMIT = 2_000_000
 LOG_HANDLER = "slmstudio.log"
@@ -97,6 +98,8 @@ def _after_paint(app: QApplication, session: Session, window: MainWindow, files:
     Sensors(session, window.header, window.status, window)
     if window.welcome is not None:
         window.welcome.look()
+    if session.settings.datasets:
+        cast("DataTab", window.page("data")).restore()
     look_for_runs(session, window)
     tell_of_wsl(session, window)
     if files:

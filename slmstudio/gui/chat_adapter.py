@@ -6,14 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.gui import theme
 from slmstudio.gui.chat_pane import ChatPane
 from slmstudio.gui.tasks import run_task
-from slmstudio.gui.widgets import ComboBox, ElidedLabel, Slider, SpinBox, number_field, plain_tip, text_label
+from slmstudio.gui.widgets import ComboBox, ElidedLabel, Slider, SpinBox, number_field, plain_tip
 
 if TYPE_CHECKING:
     from slmstudio.core.model.gguf_lora import LoraFacts
@@ -24,7 +24,13 @@ SETTLE_MS = 150
 
 
 class AdapterStrength(QWidget):
-    """The adapter of one model. It is there only while the model has one that fits."""
+    """The adapter of one model. It is there only while the model has one that fits.
+
+    Signals:
+        offered: it is there now, or no longer.
+    """
+
+    offered = Signal()
 
     def __init__(self, pane: ChatPane, parent: QWidget | None = None):
         super().__init__(parent)
@@ -64,15 +70,15 @@ class AdapterStrength(QWidget):
         self.adapter.activated.connect(lambda _: self._timer.start())
 
     def _lay_out(self) -> None:
-        head = QHBoxLayout()
-        head.addWidget(text_label(self.tr("Adapter strength"), "small"), 1)
-        head.addWidget(number_field(self.percent))
+        strength = QHBoxLayout()
+        strength.setSpacing(theme.SPACE_S)
+        strength.addWidget(self.slider, 1)
+        strength.addWidget(number_field(self.percent))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_XS)
-        column.addLayout(head)
-        column.addWidget(self.slider)
         column.addWidget(self.name)
+        column.addLayout(strength)
         column.addWidget(self.adapter)
 
     # -- which adapters --------------------------------------------------------------------------------------
@@ -84,6 +90,7 @@ class AdapterStrength(QWidget):
             return
         self._loaded = loaded
         self.setVisible(False)
+        self.offered.emit()
         if loaded:
             model = self._pane.lane.model
             run_task(self, lambda task: _adapters(Path(model)), partial(self._found, model), lambda error: None)
@@ -113,12 +120,18 @@ class AdapterStrength(QWidget):
             self.name.setText(text.format(adapter=loras[0].path.stem, model=self._pane.name))
         self._set_percent(0)
         self.setVisible(bool(loras))
+        self.offered.emit()
 
     # -- how much --------------------------------------------------------------------------------------------
 
     def _moved(self, percent: int) -> None:
         self._set_percent(percent)
         self._timer.start()
+
+    def reset(self) -> None:
+        """Take the adapter off."""
+        if self.loras and self.slider.value():
+            self._moved(0)
 
     def _set_percent(self, percent: int) -> None:
         for widget in (self.slider, self.percent):

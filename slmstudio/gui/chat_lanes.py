@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core.chat.votes import MOST_ANSWERS
 from slmstudio.gui import theme
-from slmstudio.gui.chat_bubbles import Action
+from slmstudio.gui.chat_bubble import Action
 from slmstudio.gui.chat_models import ModelChoice
 from slmstudio.gui.chat_pane import ChatPane
 from slmstudio.gui.widgets import text_label
@@ -174,6 +174,10 @@ class ChatLanes(QWidget):
             waiting = next((pane for pane in panes if pane.state == "waiting"), None)
             if waiting is not None:
                 waiting.answer()
+        at_work = next((pane for pane in panes if pane.state == "answering"), None)
+        for pane in panes:
+            pane.bubbles.show_turn(self.tr("Waiting for {model} to finish").format(model=at_work.name)
+                                   if at_work is not None and pane.state == "waiting" else "")
 
     def stop(self) -> None:
         """End all answers, those that wait first, so that they do not begin now."""

@@ -91,7 +91,7 @@ class ChatList(Card):
 
     def _make_list(self) -> None:
         self._none = text_label("", "small", wrap=True)
-        self.list = TwoLineList(self.tr("Saved conversations"))
+        self.list = TwoLineList(self.tr("Saved conversations"), elide=Qt.TextElideMode.ElideRight)
         self.list.setObjectName("chats")
         self.list.setToolTip(self.tr("F2 renames a conversation, Delete puts it into the trash."))
         self.list.itemClicked.connect(self._open)

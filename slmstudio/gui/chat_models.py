@@ -39,15 +39,19 @@ class ModelChoice(ComboBox):
     def __init__(self, name: str, parent: QWidget | None = None):
         super().__init__(parent)
         self.setAccessibleName(name)
-        self.setToolTip(
-            self.tr("The model to talk to: an export of a run, or any GGUF file. Files can be dropped here.")
-        )
+        self._what = self.tr("The model to talk to: an export of a run, or any GGUF file. Files can be dropped here.")
         self.setPlaceholderText(self.tr("Choose a model…"))
         self.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(22)
         self._current: Path | None = None
         self.activated.connect(self._choose)
+        self.currentTextChanged.connect(self._show_name)
         self.set_models([])
+        self._show_name("")
+
+    def _show_name(self, name: str) -> None:
+        """The whole name is in the tooltip: beside other models there is room for its beginning only."""
+        self.setToolTip(plain_tip("\n".join(filter(None, (name, self._what)))))
 
     def set_models(self, models: list[tuple[str, Path]]) -> None:
         """Offer these; one that is chosen already stays chosen."""

@@ -45,7 +45,7 @@ class ChatPane(QFrame):
         counted(tokens): how many tokens of the context the asked-about conversation takes.
         used(tokens, context_length): how full the context is after an answer.
         unanswered(question): no word of an answer came; the question was taken back.
-        acted(str, Message): a button below a message was pressed that is not the pane's own; see `chat_bubbles.Action`.
+        acted(str, Message): a button below a message was pressed that is not the pane's own; see `chat_bubble.Action`.
         adapter_changed: the worker has put an adapter on, taken it off, changed its strength, or refused to.
 
     Attributes:

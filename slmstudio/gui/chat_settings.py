@@ -6,12 +6,13 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QIntValidator
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QIntValidator, QTextCursor
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPlainTextEdit, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.chat.sampling import LIMITS, Sampling
 from slmstudio.gui import theme
+from slmstudio.gui.chat_adapter import SETTLE_MS, AdapterStrength
 from slmstudio.gui.widgets import Card, IconButton, SecondaryButton, Slider, text_label
 
 WIDTH = 240
@@ -79,7 +80,8 @@ class ChatSettings(Card):
     system_changed = Signal()
 
     def __init__(self, parent: QWidget | None = None):
-        self._reset = IconButton("undo", self.tr("Set all of it back to what it was at first; the system prompt stays"))
+        self._reset = IconButton("undo", self.tr("Reset everything in this column, the system prompt too. Ctrl+Z there "
+                                                 "brings the prompt back."))
         super().__init__(self.tr("How it answers"), actions=[self._reset], parent=parent)
         self._reset.setObjectName("reset_sampling")
         self._reset.clicked.connect(self.reset)
@@ -89,7 +91,10 @@ class ChatSettings(Card):
         self.context = SliderRow(self.tr("Context, tokens"), self.tr(
             "How much of the conversation the model sees. Longer takes more memory; changing it loads the model "
             "again."), 0, len(CONTEXTS) - 1, 0, 1, self._context_text)
-        self.context.slider.sliderReleased.connect(self.context_changed)
+        self._settled = QTimer(self, interval=SETTLE_MS, singleShot=True)
+        self._settled.timeout.connect(self.context_changed)
+        self.context.changed.connect(self._context_moved)
+        self.context.slider.sliderReleased.connect(self._settled.start)
         self.seed, self.stop = QLineEdit(), QPlainTextEdit()
         self._make_seed_and_stops()
         self._lay_out()
@@ -167,8 +172,12 @@ class ChatSettings(Card):
             layout.setSpacing(theme.SPACE_M)
         column.setContentsMargins(0, 0, theme.SPACE_S, 0)
         self._column = column
+        self._strengths: list[AdapterStrength] = []
+        self._strength_title = text_label(self.tr("Adapter strength"), "small")
+        self._strength_title.hide()
         for widget in (text_label(self.tr("System prompt"), "small"), self.system, self.rows["temperature"],
-                       self.rows["top_p"], self.rows["max_tokens"], self.context, self.more, self._seldom):
+                       self.rows["top_p"], self.rows["max_tokens"], self.context, self._strength_title,
+                       self.more, self._seldom):
             column.addWidget(widget)
         column.addStretch(1)
         for widget in (self.rows["top_k"], self.rows["min_p"], self.rows["repeat_penalty"],
@@ -184,9 +193,18 @@ class ChatSettings(Card):
         area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.body.addWidget(area, 1)
 
-    def add_section(self, widget: QWidget) -> None:
-        """Put further settings above those that are changed more seldom."""
-        self._column.insertWidget(self._column.indexOf(self.more), widget)
+    def add_strength(self, strength: AdapterStrength) -> None:
+        """Put the strength of one more model's adapter above what is changed more seldom."""
+        self._strengths.append(strength)
+        strength.offered.connect(self._show_strengths)
+        self._column.insertWidget(self._column.indexOf(self.more), strength)
+
+    def _show_strengths(self) -> None:
+        self._strength_title.setVisible(any(not each.isHidden() for each in self._strengths))
+
+    def _context_moved(self) -> None:
+        if not self.context.slider.isSliderDown():  # by a key, a click beside the handle, or Reset
+            self._settled.start()
 
     def _context_text(self, value: float) -> str:
         tokens = CONTEXTS[round(value)]
@@ -200,8 +218,14 @@ class ChatSettings(Card):
         return round(self.rows["max_tokens"].value())
 
     def reset(self) -> None:
-        """Set the sampling back to its defaults."""
-        self.from_dict({**DEFAULTS.to_dict(), "system": self.system.toPlainText()})
+        """Set everything back to what it was at first."""
+        self._set_sampling(DEFAULTS.to_dict())
+        self.context.set_value(0)
+        for strength in self._strengths:
+            strength.reset()
+        prompt = QTextCursor(self.system.document())  # unlike setPlainText, this can be undone
+        prompt.select(QTextCursor.SelectionType.Document)
+        prompt.removeSelectedText()
 
     def options(self) -> dict[str, Any]:
         """The fields of `Sampling`. An empty seed is drawn here, so that all models get the same."""
@@ -217,6 +241,9 @@ class ChatSettings(Card):
     def from_dict(self, state: dict[str, Any]) -> None:
         """Take a conversation's settings; what does not fit is passed over."""
         self.system.setPlainText(str(state.get("system") or ""))
+        self._set_sampling(state)
+
+    def _set_sampling(self, state: dict[str, Any]) -> None:
         seed = state.get("seed")
         self.seed.setText("" if seed is None else str(seed))
         stops = state.get("stop")

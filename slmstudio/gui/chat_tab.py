@@ -142,7 +142,7 @@ class ChatTab(QWidget):
         pane.answered.connect(self._answered)
         pane.unanswered.connect(self.input.put_back)
         pane.acted.connect(partial(self._act, pane))
-        self.settings.add_section(AdapterStrength(pane))
+        self.settings.add_strength(AdapterStrength(pane))
 
     # -- models ----------------------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from slmstudio.core.chat.conversation import Message
 from slmstudio.core.errors import UserError
 from slmstudio.gui import theme
 from slmstudio.gui.chat_pane import ChatPane
+from slmstudio.gui.correct_words import Answered, added_text, learned_text, not_added, shortened
 from slmstudio.gui.row_target import RowTarget, known_files
 from slmstudio.gui.session import Session
 from slmstudio.gui.tasks import Task, run_task
@@ -33,23 +33,6 @@ if TYPE_CHECKING:
     from slmstudio.core.data.new_row import NewRow
 
 EDITOR_HEIGHT = 92
-NAMED = 40
-"""Letters of a question that tell it from others."""
-
-
-@dataclass(frozen=True)
-class Answered:
-    """An answer of a conversation.
-
-    Attributes:
-        messages: all before it, the system message too; the last is the question.
-        text: the answer.
-        models: the GGUF files that gave it, the adapter's too.
-    """
-
-    messages: tuple[dict[str, str], ...]
-    text: str
-    models: tuple[Path, ...]
 
 
 class CorrectPanel(Card):
@@ -106,10 +89,11 @@ class CorrectPanel(Card):
         self.banner = ErrorBanner()
         self.add = PrimaryButton(self.tr("Add"), self.tr("Add it to the chosen files."))
         self.undo = SecondaryButton(self.tr("Undo"), self.tr("Take the added rows out of the files again."))
+        self.open_data = SecondaryButton(self.tr("Open in Data"), self.tr("Show the new row in the Data tab."))
         for name, widget in (("correct_answer", self.answer), ("correct_row", self.as_row),
                              ("correct_pair", self.as_pair), ("correct_add", self.add), ("correct_undo", self.undo),
-                             ("correct_close", self._close), ("correct_note", self.note),
-                             ("correct_banner", self.banner)):
+                             ("correct_open", self.open_data), ("correct_close", self._close),
+                             ("correct_note", self.note), ("correct_banner", self.banner)):
             widget.setObjectName(name)
 
     def _lay_out(self) -> None:
@@ -127,6 +111,7 @@ class CorrectPanel(Card):
         foot = QHBoxLayout()
         foot.setSpacing(theme.SPACE_S)
         foot.addWidget(self.note, 1)
+        foot.addWidget(self.open_data)
         foot.addWidget(self.undo)
         foot.addWidget(self.add)
         self.body.setSpacing(theme.SPACE_S)
@@ -140,6 +125,7 @@ class CorrectPanel(Card):
         self._close.clicked.connect(self.close_panel)
         self.add.clicked.connect(self.store)
         self.undo.clicked.connect(self.take_back)
+        self.open_data.clicked.connect(self._show_in_data)
         self.answer.textChanged.connect(self._show_state)
         for box in (self.as_row, self.as_pair):
             box.toggled.connect(self._show_state)
@@ -213,7 +199,8 @@ class CorrectPanel(Card):
         self.add.setVisible(not self._added)
         self.add.setEnabled(bool(text) and wanted and not self._at_work)
         self.add.setText(self.tr("Add all the same") if self._confirmed else self.tr("Add"))
-        self.undo.setVisible(bool(self._added))
+        for button in (self.undo, self.open_data):
+            button.setVisible(bool(self._added))
         self.undo.setEnabled(not self._at_work)
         self.answer.setReadOnly(bool(self._added))
 
@@ -260,38 +247,34 @@ class CorrectPanel(Card):
         if answered is self._answered:
             self._confirmed, self._added = found is not None, added
         self._set_at_work(False)
-        names = [self.tr("{file} has {rows} now").format(file=each.path.name, rows=counted(
-            each.rows, self.tr("1 row"), self.tr("{count} rows"))) for each in added]
+        names = [added_text(each) for each in added]
         if hindered:
             names.append(self.tr("Not compared with what the model has learned: {why}").format(why=hindered))
         if found and self.isHidden():
-            self.failed.emit(UserError(self._not_added(answered), self._warning(found)))
+            self.failed.emit(UserError(not_added(answered), learned_text(found)))
         else:
-            self._say(answered, self._warning(found) if found else " · ".join(names), added=not found)
+            self._say(answered, learned_text(found) if found else " · ".join(names), added=not found)
         used = {each.path for each in added}
         for name, target in self._targets.items():
             if target.path().resolve() in used:
                 self._remember(name, target.path())
                 target.offer(str(target.path()), known_files())
+        for each in added:
+            self._session.tell_written(each.path)
         if used:
             self.stored.emit()
 
     def _say(self, answered: Answered, said: str, *, added: bool) -> None:
         """Say what became of an answer, and of which one where another is shown now."""
         if answered is not self._answered:
-            said = self.tr("“{question}”: {said}").format(
-                question=_shortened(answered.messages[-1]["content"]), said=said) if added else " ".join(
-                filter(None, (self._not_added(answered), said)))
+            named = self.tr("“{question}”: {said}").format(question=shortened(answered), said=said)
+            said = named if added else " ".join(filter(None, (not_added(answered), said)))
         self.note.setText(said)
 
-    def _not_added(self, answered: Answered) -> str:
-        return self.tr("“{question}” was not added.").format(question=_shortened(answered.messages[-1]["content"]))
-
-    def _warning(self, found: Learned) -> str:
-        text = (self.tr("The model has learned this very row, line {line} of {file}: a test of it says nothing about "
-                        "new questions.") if found.same_answer else
-                self.tr("The model has learned this question, line {line} of {file}, with another answer."))
-        return text.format(line=f"{found.line:,}", file=found.file.name)
+    def _show_in_data(self) -> None:
+        """The files that rows were added to, and the row in the first."""
+        files = [each.path for each in reversed(self._added)]
+        self._session.open_data(files, self._added[0].line)
 
     def take_back(self) -> None:
         """Undo."""
@@ -299,14 +282,16 @@ class CorrectPanel(Card):
 
         added, answered = self._added, self._answered
         self._set_at_work(True)
-        run_task(self, lambda task: corrections.undo_all(added), lambda _: self._taken_back(answered),
+        run_task(self, lambda task: corrections.undo_all(added), lambda _: self._taken_back(answered, added),
                  self._not_taken_back)
 
-    def _taken_back(self, answered: Answered) -> None:
+    def _taken_back(self, answered: Answered, added: list[Added]) -> None:
         if answered is self._answered:
             self._added = []
         self._set_at_work(False)
         self._say(answered, self.tr("Taken back."), added=True)
+        for each in added:
+            self._session.tell_written(each.path, gone=each.created)
         self.stored.emit()
 
     def _not_taken_back(self, error: Exception) -> None:
@@ -317,7 +302,7 @@ class CorrectPanel(Card):
         self._set_at_work(False)
         self._say(answered, "", added=False)
         if self.isHidden() and isinstance(error, UserError):
-            error = UserError(self._not_added(answered), " ".join(filter(None, (error.what, error.why))), error.remedy,
+            error = UserError(not_added(answered), " ".join(filter(None, (error.what, error.why))), error.remedy,
                               error.problems)
         self._show_error(error)
 
@@ -328,7 +313,3 @@ class CorrectPanel(Card):
         else:
             self.banner.show_error(error)
 
-
-def _shortened(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= NAMED else line[:NAMED].rstrip() + "…"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +12,9 @@ from PySide6.QtWidgets import QFileDialog, QStackedWidget, QVBoxLayout, QWidget
 from slmstudio.core import paths
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.gui import theme
+from slmstudio.gui.data_memory import DataMemory
+from slmstudio.gui.data_reading import Read, Wanted, read
+from slmstudio.gui.data_recent import RecentButton, RecentList
 from slmstudio.gui.session import Session
 from slmstudio.gui.tasks import Task, run_task
 from slmstudio.gui.widgets import Card, EmptyState, ErrorBanner, PrimaryButton, ProgressStrip, SecondaryButton, counted
@@ -22,20 +23,6 @@ from slmstudio.gui.widgets.areas import local_paths
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
     from slmstudio.gui.data_workspace import DataEntry, DataWorkspace
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """A file to read.
-
-    Attributes:
-        eval_path: a file with evaluation rows that belongs to it.
-        eval_for: when set, `path` itself holds the evaluation rows of this entry.
-    """
-
-    path: Path
-    eval_path: Path | None = None
-    eval_for: DataEntry | None = None
 
 
 class DataTab(QWidget):
@@ -50,11 +37,16 @@ class DataTab(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None):
         super().__init__(parent)
         self._session = session
-        self._waiting: list[_Wanted] = []
-        self._reading: _Wanted | None = None
+        self._waiting: list[Wanted] = []
+        self._reading: Wanted | None = None
         self._task: Task | None = None
         self._errors: list[Exception] = []
+        self._notes: list[UserError] = []
         self._workspace: DataWorkspace | None = None
+        self.memory = DataMemory(session, self)
+        self.memory.changed.connect(self._show_recent)
+        session.data_requested.connect(self.open_files)
+        session.rows_written.connect(self._read_again)
         self.setAcceptDrops(True)
         self.banner = ErrorBanner()
         self.banner.setObjectName("data_banner")
@@ -72,6 +64,7 @@ class DataTab(QWidget):
         column.addWidget(self._strip_card)
         column.addWidget(self._pages, 1)
         self._show_progress()
+        self.memory.look()
 
     def _empty_state(self) -> EmptyState:
         choose = PrimaryButton(self.tr("Choose files…"), self.tr("Choose files with rows to learn (Ctrl+O)."))
@@ -87,6 +80,9 @@ class DataTab(QWidget):
                                    "or plain text. It stays on this machine."),
                            (choose, sample), self.tr("JSONL or a JSON list · text (.txt, .md)"))
         state.dropped.connect(self.open_files)
+        self.recent = RecentList()
+        self._connect_recent(self.recent)
+        state.column.addWidget(self.recent)
         state.column.addWidget(self._strips[1])
         self._buttons = (choose, sample)
         return state
@@ -98,12 +94,29 @@ class DataTab(QWidget):
 
     def open_sample(self) -> None:
         """Open the dataset that comes with the program, with its own test rows."""
-        self._add(_Wanted(paths.starter_train_file(), paths.starter_test_file()))
+        self._add(Wanted(paths.starter_train_file(), paths.starter_test_file()))
 
-    def open_files(self, files: list[Path]) -> None:
-        """Read these files, after those that are being read now."""
+    def open_files(self, files: list[Path], line: int = 0) -> None:
+        """Read these files, after those that are being read now, and show the row of this line of the last."""
+        recent = {each.path: each for each in self.memory.recent()}
         for file in files:
-            self._add(_Wanted(file))
+            path = file.absolute()
+            self._add(Wanted(path, kept=recent.get(path), line=line if file == files[-1] else 0))
+
+    def restore(self) -> None:
+        """Open what was open when the window was closed."""
+        for kept in self.memory.known():
+            if kept.open:
+                self._add(Wanted(kept.path, kept=kept, restore=True))
+
+    def _read_again(self, path: Path) -> None:
+        """Rows were added to a file, or taken out of it; who looks at it sees that."""
+        for entry in self._workspace.entries if self._workspace is not None else ():
+            if entry.dataset.path.resolve() == path.resolve():
+                self._add(Wanted(entry.dataset.path, again=True))
+            elif entry.eval_dataset is not None and entry.eval_dataset.path.resolve() == path.resolve():
+                self._add(Wanted(entry.eval_dataset.path, eval_for=entry))
+        self.memory.look()
 
     def cancel(self) -> None:
         """Stop reading; what was read before stays."""
@@ -113,6 +126,7 @@ class DataTab(QWidget):
             self._keep_eval(self._reading.eval_for)
         self._waiting.clear()
         self._reading = self._task = None
+        self._keep()
         self._finish()
 
     def _dialog(self, title: str, several: bool) -> QFileDialog:
@@ -123,11 +137,11 @@ class DataTab(QWidget):
         dialog.open()
         return dialog
 
-    def _add(self, wanted: _Wanted) -> None:
+    def _add(self, wanted: Wanted) -> None:
         self._waiting.append(wanted)
         if self._reading is None:
             self.banner.clear()
-            self._errors = []
+            self._errors, self._notes = [], []
             self._read_next()
         self._show_progress()
 
@@ -138,7 +152,7 @@ class DataTab(QWidget):
         wanted = self._reading = self._waiting.pop(0)
         for strip in self._strips:
             strip.start("")
-        self._task = run_task(self, lambda task: _read(wanted, task), self._was_read, self._was_not_read,
+        self._task = run_task(self, lambda task: read(wanted, task), self._was_read, self._was_not_read,
                               self._progressed)
         self._show_progress()
 
@@ -146,18 +160,30 @@ class DataTab(QWidget):
         for strip in self._strips:
             strip.set_progress(done, total)
 
-    def _was_read(self, answer: tuple[Dataset, Dataset | None]) -> None:
-        from slmstudio.gui.data_workspace import DataEntry
-
+    def _was_read(self, found: Read) -> None:
         wanted, self._reading, self._task = self._reading, None, None
         assert wanted is not None
-        dataset, eval_dataset = answer
+        self._notes += found.notes
         if wanted.eval_for is not None:
-            self._use_for_evaluation(wanted.eval_for, dataset)
+            self._use_for_evaluation(wanted.eval_for, found.dataset)
         else:
-            self.workspace().add(DataEntry(dataset, eval_dataset))
-            self._pages.setCurrentWidget(self.workspace())
+            self._put(wanted, found)
         self._read_next()
+
+    def _put(self, wanted: Wanted, found: Read) -> None:
+        """Put a dataset on the list, as it was there before."""
+        from slmstudio.gui.data_workspace import DataEntry
+
+        page, kept, entry = self.workspace(), wanted.kept, DataEntry(found.dataset, found.eval_dataset)
+        if kept is not None:
+            entry.eval_fraction, entry.split_seed = kept.eval_fraction, kept.split_seed
+            entry.lost_eval = kept.eval_path if found.eval_dataset is None else None
+        page.add(entry, show=not wanted.again and (not wanted.restore or kept is None or kept.shown))
+        if kept is not None and kept.used and self._session.dataset is None:
+            page.choose(entry)
+        if wanted.line:
+            page.rows.show_line(wanted.line)
+        self._pages.setCurrentWidget(page)
 
     def _use_for_evaluation(self, entry: DataEntry, dataset: Dataset) -> None:
         from slmstudio.core.data import layouts
@@ -174,21 +200,57 @@ class DataTab(QWidget):
             self.tr("Choose a file with rows of the same kind.")))
 
     def _was_not_read(self, error: Exception) -> None:
+        from slmstudio.core.data.remembered import Missing
+
         wanted, self._reading, self._task = self._reading, None, None
-        if wanted is not None and wanted.eval_for is not None:
+        assert wanted is not None
+        if wanted.eval_for is not None:
             self._keep_eval(wanted.eval_for)
-        self._errors.append(error)
+        if wanted.restore and wanted.kept is not None and isinstance(error, Missing):
+            self.memory.set_missing(wanted.kept, error)
+        entry = self.workspace().find(wanted.path) if wanted.again and isinstance(error, Missing) else None
+        if entry is not None:  # its only row was taken back, so there is no such file any more
+            self.workspace().remove(entry)
+            self.memory.forget(wanted.path)
+        else:
+            (self._notes if wanted.restore and isinstance(error, UserError) else self._errors).append(error)
+        self._keep()
         self._read_next()
 
     def _finish(self) -> None:
-        if len(self._errors) == 1:
-            self.banner.show_error(self._errors[0])
-        elif self._errors:
-            what = self.tr("{count} files could not be read.").format(count=len(self._errors))
-            self.banner.show_error(UserError(what, problems=[Problem(str(e).splitlines()[0]) for e in self._errors]))
-        self._errors = []
+        """Everything is read: say what is wrong, all together."""
+        page = self._workspace
+        if page is not None and page.entry is None and page.entries:
+            page.list.setCurrentRow(0)  # the one that was shown is not there
+        errors = [*self._errors, *self._notes]
+        kind = "bad" if self._errors else "warn"
+        if len(errors) == 1:
+            self.banner.show_error(errors[0], kind)
+        elif errors:
+            what = self.tr("{count} files could not be read.").format(count=len(errors)) if not self._notes else (
+                self.tr("Not everything is as it was when the window was closed."))
+            problems = [Problem(str(error).splitlines()[0]) for error in errors]
+            self.banner.show_error(UserError(what, problems=problems), kind)
+        self._errors, self._notes = [], []
         self._show_progress()
         self.idle.emit()
+
+    def _keep(self) -> None:
+        """Remember what is open."""
+        page = self._workspace
+        waiting = [each.kept for each in (self._reading, *self._waiting)
+                   if each is not None and each.restore and each.kept is not None]
+        self.memory.keep(page.entries if page is not None else [], page.entry if page is not None else None, waiting)
+
+    def _connect_recent(self, offer: RecentList | RecentButton) -> None:
+        offer.chosen.connect(lambda path: self.open_files([path]))
+        offer.removed.connect(self.memory.forget)
+
+    def _show_recent(self) -> None:
+        recent = self.memory.recent()
+        self.recent.show_files(recent, self.memory.missing)
+        if self._workspace is not None:
+            self._workspace.recent.show_files(recent, self.memory.missing)
 
     def _show_progress(self) -> None:
         """Show what is being read: in the empty state while there is no dataset, above the cards otherwise."""
@@ -216,12 +278,15 @@ class DataTab(QWidget):
             page.eval_file_wanted.connect(self._choose_eval_file)
             page.emptied.connect(lambda: self._pages.setCurrentIndex(0))
             page.failed.connect(self.banner.show_error)
+            page.changed.connect(self._keep)
+            self._connect_recent(page.recent)
             self._pages.addWidget(page)
+            self._show_recent()
         return self._workspace
 
     def _choose_eval_file(self, entry: DataEntry) -> None:
         dialog = self._dialog(self.tr("Choose the file with evaluation rows"), False)
-        dialog.fileSelected.connect(lambda name: self._add(_Wanted(Path(name), eval_for=entry)))
+        dialog.fileSelected.connect(lambda name: self._add(Wanted(Path(name), eval_for=entry)))
         dialog.rejected.connect(lambda: self._keep_eval(entry))
 
     def _keep_eval(self, entry: DataEntry) -> None:
@@ -236,12 +301,3 @@ class DataTab(QWidget):
         event.acceptProposedAction()
         self.open_files(local_paths(event.mimeData()))
 
-
-def _read(wanted: _Wanted, task: Task) -> tuple[Dataset, Dataset | None]:
-    from slmstudio.core.data.reader import read_dataset
-
-    dataset = read_dataset(wanted.path, task.progress, task.cancelled)
-    eval_dataset = read_dataset(wanted.eval_path, None, task.cancelled) if wanted.eval_path is not None else None
-    # Rows hold no cycles. A garbage collection that walks a million of them stops the window for a tenth of a second.
-    gc.freeze()
-    return dataset, eval_dataset

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
 from slmstudio.core import words
 from slmstudio.core.data import layouts
 from slmstudio.gui import theme
+from slmstudio.gui.data_recent import RecentButton
 from slmstudio.gui.session import Session
 from slmstudio.gui.tasks import run_task
 from slmstudio.gui.widgets import Card, DropArea, PrimaryButton, SecondaryButton
@@ -33,12 +34,17 @@ NARROW = 1100
 
 @dataclass(eq=False)
 class DataEntry:
-    """One dataset of this sitting, and how it is split."""
+    """One dataset of this sitting, and how it is split.
+
+    Attributes:
+        lost_eval: the file with its evaluation rows, where that could not be read this time.
+    """
 
     dataset: Dataset
     eval_dataset: Dataset | None = None
     eval_fraction: float = 0.1
     split_seed: int = 0
+    lost_eval: Path | None = None
 
 
 class DataWorkspace(QWidget):
@@ -49,6 +55,7 @@ class DataWorkspace(QWidget):
         dropped(list[Path]): files were let go over the drop area.
         eval_file_wanted(DataEntry): the user wants to choose a file with evaluation rows.
         emptied: the last dataset was taken off the list.
+        changed: other datasets are on the list, another one is shown or used, or one is split in another way.
         failed(object): something could not be computed.
     """
 
@@ -56,6 +63,7 @@ class DataWorkspace(QWidget):
     dropped = Signal(object)
     eval_file_wanted = Signal(object)
     emptied = Signal()
+    changed = Signal()
     failed = Signal(object)
 
     def __init__(self, session: Session, parent: QWidget | None = None):
@@ -69,17 +77,20 @@ class DataWorkspace(QWidget):
         row.addWidget(self._right_column())
         session.model_changed.connect(self.update_model)
         session.dataset_changed.connect(self._refresh_list)
+        session.dataset_changed.connect(self.changed)
         self.update_model()
 
     def _list_card(self) -> Card:
         add = SecondaryButton(self.tr("+ Add"), self.tr("Choose more files with rows (Ctrl+O)."), "small")
         add.setObjectName("data_add")
         add.clicked.connect(self.add_wanted)
-        card = Card(self.tr("Datasets"), actions=(add,))
+        self.recent = RecentButton()
+        card = Card(self.tr("Datasets"), actions=(add, self.recent))
         self._left = card
         self.list = TwoLineList(self.tr("Datasets"))
         self.list.setObjectName("data_list")
         self.list.currentItemChanged.connect(lambda: self._show_entry())
+        self.list.currentItemChanged.connect(self.changed)
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.list.customContextMenuRequested.connect(self._list_menu)
         add_key(self.list, QKeySequence.StandardKey.Delete, self.remove_current, inside=True)
@@ -137,39 +148,52 @@ class DataWorkspace(QWidget):
     def entries(self) -> list[DataEntry]:
         return [self.list.item(row).data(VALUE) for row in range(self.list.count())]
 
-    def add(self, entry: DataEntry) -> None:
+    def find(self, path: Path) -> DataEntry | None:
+        """The entry of this file."""
+        return next((entry for entry in self.entries if entry.dataset.path == path), None)
+
+    def add(self, entry: DataEntry, *, show: bool = True) -> None:
         """Put a dataset on the list and show it. A file that is on it already is replaced, its split kept."""
-        for known in self.entries:
-            if known.dataset.path == entry.dataset.path:
-                if layouts.kind(known.dataset.layout) != layouts.kind(entry.dataset.layout):
-                    known.eval_dataset = None  # its rows are of the kind that the file had
-                known.dataset = entry.dataset
-                known.eval_dataset = entry.eval_dataset or known.eval_dataset
-                if self._session.dataset is not None and self._session.dataset.path == entry.dataset.path:
-                    self._choose(known)
-                self.list.select_value(known)
-                self._refresh_list()
-                self._show_entry()
-                return
-        self.list.add(entry.dataset.name, "", entry, tooltip=str(entry.dataset.path))
+        known = self.find(entry.dataset.path)
+        if known is None:
+            self.list.add(entry.dataset.name, "", entry, tooltip=str(entry.dataset.path))
+        else:
+            self._replace(known, entry)
         self._refresh_list()
-        self.list.setCurrentRow(self.list.count() - 1)
+        if show:
+            self.list.select_value(known or entry)
+        if known is not None and known is self.entry:
+            self._show_entry()
+        self.changed.emit()
+
+    def _replace(self, known: DataEntry, entry: DataEntry) -> None:
+        if layouts.kind(known.dataset.layout) != layouts.kind(entry.dataset.layout):
+            known.eval_dataset = None  # its rows are of the kind that the file had
+        known.dataset = entry.dataset
+        known.eval_dataset = entry.eval_dataset or known.eval_dataset
+        if self._session.dataset is not None and self._session.dataset.path == entry.dataset.path:
+            self.choose(known)
 
     def set_eval_dataset(self, entry: DataEntry, dataset: Dataset | None) -> None:
         """Measure with the rows of this dataset; None goes back to splitting."""
         entry.eval_dataset = dataset
+        if dataset is not None:
+            entry.lost_eval = None
         if entry is self.entry:
             self.split.show_split(entry.dataset, dataset, entry.eval_fraction, entry.split_seed)
         self._apply_if_used(entry)
+        self.changed.emit()
 
     def remove_current(self) -> None:
         """Take the dataset off the list. Its file stays."""
-        entry = self.entry
-        if entry is None:
-            return
-        self.list.takeItem(self.list.currentRow())
+        if self.entry is not None:
+            self.remove(self.entry)
+
+    def remove(self, entry: DataEntry) -> None:
+        self.list.takeItem(self.entries.index(entry))
         if self._session.dataset is entry.dataset:
             self._session.set_dataset(None)
+        self.changed.emit()
         if not self.list.count():
             self.emptied.emit()
 
@@ -213,20 +237,22 @@ class DataWorkspace(QWidget):
             return
         entry.eval_fraction, entry.split_seed = self.split.fraction, self.split.seed.value()
         if self.split.split.isChecked():
-            entry.eval_dataset = None
+            entry.eval_dataset = entry.lost_eval = None
         self._apply_if_used(entry)
+        self.changed.emit()
 
     def _apply_if_used(self, entry: DataEntry) -> None:
         """The split of the data in use is in force at once: nobody expects to press "Use" again for it."""
         if self._session.dataset is entry.dataset:
-            self._choose(entry)
+            self.choose(entry)
 
-    def _choose(self, entry: DataEntry) -> None:
+    def choose(self, entry: DataEntry) -> None:
+        """Train on this one."""
         self._session.set_dataset(entry.dataset, entry.eval_dataset, entry.eval_fraction, entry.split_seed)
 
     def _use(self) -> None:
         if self.entry is not None:
-            self._choose(self.entry)
+            self.choose(self.entry)
             self._session.go_to.emit("model")
 
 

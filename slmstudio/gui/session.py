@@ -49,6 +49,9 @@ class Session(QObject):
         run_changed: something about the runs on disk is different: Results reads them again.
         job_changed: `job` (a JobStatus or None) is different now.
         server_changed: `server` is different now.
+        data_requested(list[Path], int): open these datasets in Data, and show the row of that line of the last; 0 for
+            the first.
+        rows_written(Path): rows were added to a dataset, or taken out of it again.
         chat_requested(list[Path]): open these GGUF files in Chat, side by side when there are two.
         continue_wanted(Path): plan a run that goes on from this finished one.
         go_to(str): show this tab, one of TABS.
@@ -64,6 +67,8 @@ class Session(QObject):
     run_changed = Signal()
     job_changed = Signal()
     server_changed = Signal()
+    data_requested = Signal(object, int)
+    rows_written = Signal(object)
     chat_requested = Signal(object)
     continue_wanted = Signal(object)
     go_to = Signal(str)
@@ -125,6 +130,25 @@ class Session(QObject):
         if server != self.server:
             self.server = server
             self.server_changed.emit()
+
+    def open_data(self, files: list[Path], line: int = 0) -> None:
+        """Show the Data tab with these datasets, and the row of that line."""
+        self.go_to.emit("data")
+        self.data_requested.emit(files, line)
+
+    def tell_written(self, path: Path, *, gone: bool = False) -> None:
+        """Say that rows were added to a dataset, or taken out of it again.
+
+        Args:
+            gone: there was nothing else in it, so there is no such file now.
+        """
+        from slmstudio.core.data import remembered
+
+        known = remembered.read_all(self.settings.datasets)
+        known = remembered.without(known, path) if gone else remembered.with_written(known, path)
+        self.settings.datasets = [each.to_dict() for each in known]
+        self.settings_changed.emit()
+        self.rows_written.emit(path)
 
     def open_chat(self, models: list[Path]) -> None:
         """Show the Chat tab with these GGUF files."""

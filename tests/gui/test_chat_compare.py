@@ -395,9 +395,14 @@ def test_the_strength_is_offered_only_where_an_adapter_fits(qtbot, tab, session,
     assert pane.strength == 0
     qtbot.waitUntil(lambda: (pane.adapter, pane.strength) == (lora, 1.5), timeout=5000)
     assert strength.slider.value() == 150 and strength.isVisible()
+    assert tab.settings._strength_title.isVisible()
+    press(qtbot, tab, "reset_sampling", QToolButton)
+    qtbot.waitUntil(lambda: pane.strength == 0, timeout=5000)
+    assert strength.percent.value() == 0
     session.chat_requested.emit(models[:1])
     ready(qtbot, tab)
     qtbot.waitUntil(lambda: not strength.isVisible(), timeout=5000)
+    assert not tab.settings._strength_title.isVisible()
     assert pane.adapter is None and pane.strength == 0
 
 

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QPlainTextE
 
 from slmstudio.core import paths
 from slmstudio.core.chat.conversation import Conversation
-from slmstudio.gui.chat_bubbles import CURSOR
+from slmstudio.gui.chat_bubble import CURSOR
 from slmstudio.gui.chat_markdown import CodeBlock, TextBlock
 from slmstudio.gui.chat_tab import ChatTab
 
@@ -376,7 +376,7 @@ def test_a_full_disk_is_said_and_the_conversation_goes_on(qtbot, tab, first, mon
 
 def test_settings_are_reset_and_checked(qtbot, tab, first):
     settings = tab.settings
-    settings.system.setPlainText("stay")
+    settings.system.setPlainText("You are a clerk.")
     settings.rows["temperature"].slider.setValue(40)
     settings.rows["top_k"].slider.setValue(0)
     settings.stop.setPlainText("\\n\\nUser:\n###")
@@ -391,7 +391,23 @@ def test_settings_are_reset_and_checked(qtbot, tab, first):
     assert tab.input.editor.toPlainText() == "hello" and said(first) == []
     press(qtbot, tab, "reset_sampling")
     assert settings.options()["stop"] == [] and settings.options()["temperature"] == 0.3
-    assert settings.options()["top_k"] == 40 and settings.system.toPlainText() == "stay"
+    assert settings.options()["top_k"] == 40 and settings.system.toPlainText() == ""
+    settings.system.undo()
+    assert settings.system.toPlainText() == "You are a clerk.", "what was typed is not lost"
+
+
+def test_reset_sets_the_context_length_back_and_loads_the_model_for_it(qtbot, tab, first):
+    settings = tab.settings
+    settings.context.slider.setFocus()
+    with qtbot.waitSignal(settings.context_changed):  # a key is enough, as is a click beside the handle
+        qtbot.keyClick(settings.context.slider, Qt.Key.Key_Right)
+    assert settings.context_length() == 1024 and first._load["context_length"] == 1024
+    ready(qtbot, first)
+    with qtbot.waitSignal(settings.context_changed):
+        press(qtbot, tab, "reset_sampling")
+    assert settings.context_length() is None and settings.context.figure.text() == "usual"
+    assert first._load["context_length"] is None
+    ready(qtbot, first)
 
 
 def test_code_is_copied_and_links_show_their_address(qtbot, tab, first, monkeypatch):

@@ -87,8 +87,16 @@ class ErrorBanner(QFrame):
         column.addWidget(self._list)
         close.setVisible(closable)
 
-    def show_error(self, error: Exception) -> None:
-        """Show a UserError as it is; show anything else as a defect with details to copy."""
+    def show_error(self, error: Exception, kind: str = "bad") -> None:
+        """Show a UserError as it is; show anything else as a defect with details to copy.
+
+        Args:
+            kind: "warn" for what is worth knowing, and nothing that anybody did has failed.
+        """
+        if kind != self.property("banner"):
+            self.setProperty("banner", kind)
+            for widget in (self, self._what):
+                theme.restyle(widget)
         self.error = error
         defect = not isinstance(error, UserError)
         if isinstance(error, UserError):

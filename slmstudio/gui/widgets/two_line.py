@@ -15,12 +15,17 @@ _CHIP_COLOURS = {"plain": ("hover", "muted"), "accent": ("accent_ground", "accen
 
 
 class TwoLineList(QListWidget):
-    """A list of two-line items, each with the Python object it stands for."""
+    """A list of two-line items, each with the Python object it stands for.
 
-    def __init__(self, name: str, parent: QWidget | None = None):
+    Args:
+        elide: what a name loses that is too long: its middle, as with files, or its end, as with sentences.
+    """
+
+    def __init__(self, name: str, parent: QWidget | None = None,
+                 elide: Qt.TextElideMode = Qt.TextElideMode.ElideMiddle):
         super().__init__(parent)
         self.setAccessibleName(name)
-        self.setItemDelegate(_TwoLineDelegate(self))
+        self.setItemDelegate(_TwoLineDelegate(self, elide))
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollMode(QListWidget.ScrollMode.ScrollPerPixel)
         self.setSpacing(1)
@@ -60,6 +65,10 @@ class TwoLineList(QListWidget):
 class _TwoLineDelegate(QStyledItemDelegate):
     PADDING = 8
 
+    def __init__(self, parent: QWidget, elide: Qt.TextElideMode):
+        super().__init__(parent)
+        self._elide = elide
+
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
         title = QFontMetrics(theme.base_font(bold=True)).height()
         detail = QFontMetrics(theme.base_font(theme.SMALL_SIZE)).height()
@@ -81,7 +90,7 @@ class _TwoLineDelegate(QStyledItemDelegate):
         upper = QRect(inner.left(), inner.top(), inner.width() - chip_width, inner.height() // 2)
         lower = inner.adjusted(0, inner.height() // 2, 0, 0)
         title = str(index.data(Qt.ItemDataRole.DisplayRole) or "")
-        self._paint_text(painter, upper, title, theme.TEXT_SIZE, selected, "ink", Qt.TextElideMode.ElideMiddle)
+        self._paint_text(painter, upper, title, theme.TEXT_SIZE, selected, "ink", self._elide)
         self._paint_text(painter, lower, str(index.data(DETAIL) or ""), theme.SMALL_SIZE, False, "muted",
                          Qt.TextElideMode.ElideRight)
         painter.restore()

@@ -1,0 +1,119 @@
+"""Datasets that were open before: where they are, and what was chosen for each.
+
+The settings keep them as plain objects. Those that are open come first, in the order of their list; behind them those
+that were open once, the newest first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.errors import UserError
+
+MOST = 20
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """One dataset.
+
+    Attributes:
+        eval_path: the file with its evaluation rows; None where they are split off.
+        eval_fraction, split_seed: how they are split off.
+        sha256: of the file when it was read last; "" where nobody has.
+        open: whether it was on the list when the window was closed.
+        shown: whether it was the one that is shown.
+        used: whether it was the one to train on.
+    """
+
+    path: Path
+    eval_path: Path | None = None
+    eval_fraction: float = 0.1
+    split_seed: int = 0
+    sha256: str = ""
+    open: bool = False
+    shown: bool = False
+    used: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**vars(self), "path": str(self.path), "eval_path": str(self.eval_path) if self.eval_path else ""}
+
+
+class Missing(UserError):
+    """A remembered file is not there.
+
+    Attributes:
+        whole_folder: whether its folder is not there either, as with a disk that is unplugged.
+    """
+
+    def __init__(self, what: str, why: str, remedy: str, *, whole_folder: bool):
+        super().__init__(what, why, remedy)
+        self.whole_folder = whole_folder
+
+
+def read_all(states: Iterable[Any]) -> list[Remembered]:
+    """What the settings keep. An entry without a usable path is left out; another field that does not fit is passed
+    over."""
+    found: dict[Path, Remembered] = {}
+    for state in states:
+        path = state.get("path") if isinstance(state, dict) else None
+        if isinstance(path, str) and Path(path).is_absolute():
+            found.setdefault(Path(path), _read(Path(path), state))
+    return list(found.values())
+
+
+def _read(path: Path, state: dict[str, Any]) -> Remembered:
+    usual = Remembered(path)
+    fraction: Any = state.get("eval_fraction")
+    seed: Any = state.get("split_seed")
+    eval_path, sha256 = state.get("eval_path"), state.get("sha256")
+    return Remembered(
+        path,
+        Path(eval_path) if isinstance(eval_path, str) and Path(eval_path).is_absolute() else None,
+        float(fraction) if _is(fraction, (int, float)) and 0 <= fraction <= 0.5 else usual.eval_fraction,
+        seed if _is(seed, int) and 0 <= seed < 2**31 else usual.split_seed,
+        sha256 if isinstance(sha256, str) else "",
+        *(state.get(name) is True for name in ("open", "shown", "used")))
+
+
+def _is(value: object, kind: type | tuple[type, ...]) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def with_open(known: Sequence[Remembered], now: Sequence[Remembered]) -> list[Remembered]:
+    """`known`, where those of `now` are open and all others are not. The oldest beyond `MOST` are forgotten."""
+    paths = {each.path for each in now}
+    closed = [replace(each, open=False, shown=False, used=False) for each in known if each.path not in paths]
+    return [*now, *closed][:max(MOST, len(now))]
+
+
+def with_written(known: Sequence[Remembered], path: Path) -> list[Remembered]:
+    """`known` with a file that rows were written to: first among those that are not open, unless it is open."""
+    if any(each.path == path and each.open for each in known):
+        return list(known)
+    there = next((each for each in known if each.path == path), Remembered(path))
+    opened = [each for each in known if each.open]
+    return [*opened, there, *(each for each in known if not each.open and each.path != path)][:max(MOST, len(opened))]
+
+
+def without(known: Sequence[Remembered], path: Path) -> list[Remembered]:
+    return [each for each in known if each.path != path]
+
+
+def trouble(path: Path) -> Missing | None:
+    """Why a remembered file cannot be opened now, or None. It asks the disk, so it belongs off the UI thread."""
+    try:
+        if path.exists():
+            return None
+        folder = path.parent.is_dir()
+    except OSError:  # as without permission to look: reading it says so
+        return None
+    if folder:
+        return Missing(f"{path.name} is no longer in {path.parent}.", "It was moved, renamed or deleted.",
+                       "Open it from its new place, or remove it from the recent files.", whole_folder=False)
+    return Missing(f"{path.name} can't be reached.",
+                   f"Its folder {path.parent} isn't there; the disk may be unplugged or the folder was moved.",
+                   "Plug the disk in and open the file from the recent files, or remove it there.", whole_folder=True)
