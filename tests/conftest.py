@@ -106,6 +106,24 @@ def fake_nvml(fake_nvml_library: Path, tmp_path: Path, monkeypatch: pytest.Monke
     return fake
 
 
+@pytest.fixture
+def processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """`processor(bf16=False)`: this process and its children take the processor for one without bf16 arithmetic.
+
+    They read of it in a file like /proc/cpuinfo. PyTorch asks the processor itself, and computes what it lacks the slow
+    way.
+    """
+    if sys.platform != "linux":
+        pytest.skip("only Linux says whether a processor has bf16 arithmetic")
+
+    def choose(bf16: bool) -> None:
+        file = tmp_path / "cpuinfo"
+        file.write_text("model name\t: Trial 3000\nflags\t\t: fpu sse2 avx2" + " avx512_bf16" * bf16 + "\n")
+        monkeypatch.setenv("SLMSTUDIO_CPUINFO", str(file))
+
+    return choose
+
+
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """Real datasets, vocabularies and templates that lie beside the checkout on some machines."""
