@@ -4,7 +4,7 @@
 python3 packaging/build.py windows    SLMStudio-Setup-VERSION.exe
 python3 packaging/build.py deb        slmstudio_VERSION_all.deb
 python3 packaging/build.py bundle     a folder with every wheel, which sets up without a network
-python3 packaging/build.py tools      only the tools that these and their tests need
+python3 packaging/build.py tools      only the tools that these and their tests need; --kind windows: for that one
 
 The tools that it needs are installed when it is root, and named otherwise.
 """
@@ -23,10 +23,11 @@ KINDS = ("windows", "deb", "bundle")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=[*KINDS, "tools"])
+    parser.add_argument("--kind", choices=KINDS, help="with `tools`: for this kind of package alone")
     parser.add_argument("--out", type=Path, default=build_app.ROOT / "dist", help="where it goes; dist/ by default")
     options = parser.parse_args()
     if options.what == "tools":
-        modules = [importlib.import_module(f"build_{kind}") for kind in KINDS]
+        modules = [importlib.import_module(f"build_{kind}") for kind in ([options.kind] if options.kind else KINDS)]
         build_app.need({tool: package for module in modules for tool, package in module.TOOLS.items()})
         return
     module = importlib.import_module(f"build_{options.what}")

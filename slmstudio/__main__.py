@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] != os.path.dirname(os.path.dirname(__file__)):
+    # `python -m slmstudio` by hand: nothing in the current folder may stand in for a module. (A checkout's own may.)
+    del sys.path[0]
 
 QUIT = "--quit-after-paint"
 

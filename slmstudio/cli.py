@@ -14,9 +14,10 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio import cli_chat, cli_evaluate, cli_exports, cli_place, cli_report, cli_runs, cli_serve, cli_setup
-from slmstudio.cli_progress import Follower, print_error, print_json, print_table
-from slmstudio.core import jobs, place
+from slmstudio.cli_progress import Follower, print_error, print_json, print_table, say
+from slmstudio.core import jobs, place, program
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.report.text import rounded, visible
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,17 +51,18 @@ def main(arguments: list[str]) -> int:
         return 2
     except typer.TyperException as error:
         show = getattr(error, "show", None)  # usage errors print themselves, with a hint
-        show() if show else print(error, file=sys.stderr)
+        error.message = visible(getattr(error, "message", str(error)))
+        show() if show else say(error, file=sys.stderr)
         if as_json:
             print_json({"error": UserError(str(error), "", "See --help.").to_dict()})
         return 2
     except (typer.Abort, KeyboardInterrupt):
-        print("Cancelled.", file=sys.stderr)
+        say("Cancelled.", file=sys.stderr)
         return 1
     except Exception as error:
         import traceback
 
-        traceback.print_exc()
+        say(traceback.format_exc(), file=sys.stderr, end="")
         print_error(
             UserError(
                 "Something went wrong in SLM Studio itself.",
@@ -83,26 +85,27 @@ def quickstart(out: Annotated[Path, typer.Option(help="Folder for the run.")], a
     if as_json:
         print_json(result)
         return 0
-    print(f"\nQuestion: {result['question']}\nA good answer: {result['reference']}\n")
+    say(f"\nQuestion: {result['question']}\nA good answer: {result['reference']}\n")
     print_table("Your first tuned model", [
         ("Its answer", result["answer_before"], result["answer_after"]),
         ("Eval loss (lower is better)", *(words.format_loss(result[f"eval_loss_{when}"]) for when in WHEN)),
         ("chrF++ of its answers to questions it never saw (higher is better)",
-         *(f"{result[f'chrf_{when}']:.1f}" for when in WHEN)),
+         *(rounded(result[f"chrf_{when}"], 1) for when in WHEN)),
     ], ("", "Before training", "After training"))
     rows = [("Run folder", result["run_dir"]), ("Training steps", str(result["steps"]))]
     if not result["left_out"]:
         parity = result["parity"]
-        figures = f"NMSE {parity['nmse']:.1e}, top-1 {parity['top1']:.1%}"
+        figures = (f"NMSE {cli_exports.figure(parity['nmse'], '.1e')}, "
+                   f"top-1 {cli_exports.figure(parity['top1'], '.1%')}")
         rows += [
             ("Exported file", result["gguf"]),
             ("Same answers as the trained model", f"{'yes' if parity['passed'] else 'NO'} ({figures})"),
             ("The exported file in chat", result["reply"]),
         ]
-    print()
+    say()
     print_table("What was made", [*rows, ("Time", words.format_duration(result["seconds"]["total"]))])
-    print(f"\n{result['left_out']}\nNext: slmstudio report {result['run_dir']}" if result["left_out"]
-          else f"\nNext: slmstudio chat {result['gguf']}")
+    say(f"\n{result['left_out']}\nNext: {program.command('report', result['run_dir'])}" if result["left_out"]
+        else f"\nNext: {program.command('chat', result['gguf'])}")
     return 0
 
 
@@ -134,12 +137,12 @@ def data_check(file: Annotated[Path, typer.Argument(help="JSONL file.")], as_jso
             }
         )
     else:
-        print(f"{file}: {len(dataset.records):,} rows, {dataset.layout}, {dataset.encoding}")
+        say(f"{file}: {len(dataset.records):,} rows, {dataset.layout}, {dataset.encoding}")
         for problem in dataset.problems:
-            print(f"  {problem}")
-        print(f"{len(dataset.problems)} problems" if dataset.problems else "No problems.")
+            say(f"  {problem}")
+        say(f"{len(dataset.problems)} problems" if dataset.problems else "No problems.")
     if dataset.problems:
-        print(f"error: {file}: {len(dataset.problems)} rows cannot be used.", file=sys.stderr)
+        say(f"error: {file}: {len(dataset.problems)} rows cannot be used.", file=sys.stderr)
     return 2 if dataset.problems else 0
 
 
@@ -176,7 +179,7 @@ def plan(
     except OSError as error:
         raise from_os_error(error, f"write {out}") from error
     for problem in dataset.problems:
-        print(f"warning: {data}: {problem}; this row is left out.", file=sys.stderr)
+        say(f"warning: {data}: {problem}; this row is left out.", file=sys.stderr)
     state = config.to_dict()
     if as_json:
         print_json(
@@ -196,7 +199,7 @@ def plan(
             if name not in ("reasons", "format", "kind")
         ],
     )
-    print(f"\nGo on: slmstudio train {out}")
+    say(f"\nGo on: {program.command('train', out)}")
     return 0
 
 
@@ -220,7 +223,8 @@ def train(
         ended = job.outcome()
         if ended is not None and ended.state == "finished":
             raise UserError(f"{run.name} is finished already.", "",
-                            f"Export it: slmstudio export {run}\nOr learn more: slmstudio continue {run} --out M.json")
+                            f"Export it: {program.command('export', run)}\n"
+                            f"Or learn more: {program.command('continue', run, '--out', 'M.json')}")
         if changed:
             adjust.consent(job.folder, changed)
     else:
@@ -229,24 +233,27 @@ def train(
         job = folder.create(config, out.absolute() if out else None)
     since = time.time()
     job.start()
-    print(f"Run folder: {job.folder}", file=sys.stderr)
+    say(f"Run folder: {job.folder}", file=sys.stderr)
     with Follower(since) as follower:
         outcome = follower.follow(job, "train")
     return _report_outcome(outcome, as_json, {"run_dir": str(job.folder)})
 
 
-@app.command()
+@cli_runs.runs_app.callback(invoke_without_command=True)
 def runs(
-    as_json: Json = False, folder_: Annotated[Path | None, typer.Option("--folder", help="Where runs are.")] = None
+    context: typer.Context, as_json: Json = False,
+    folder_: Annotated[Path | None, typer.Option("--folder", help="Where runs are.")] = None
 ) -> int:
-    """List all runs, newest first."""
+    """List all runs, newest first; or rename one."""
+    if context.invoked_subcommand is not None:
+        return 0
     from slmstudio.core import words
     from slmstudio.core.run import folder
 
     unreadable: list[tuple[Path, UserError]] = []
     found = list(folder.all_runs(folder_, lambda path, why: unreadable.append((path, why))))
     for path, error in unreadable:
-        print(f"warning: {path.name} cannot be shown. {str(error).splitlines()[0]}", file=sys.stderr)
+        say(f"warning: {path.name} cannot be shown. {str(error).splitlines()[0]}", file=sys.stderr)
     if as_json:
         print_json(
             {
@@ -272,20 +279,21 @@ def runs(
         )
         return 0
     if not found:
-        print("No runs yet. Start with: slmstudio quickstart --out my-first-run")
+        say(f"No runs yet. Start with: {program.command('quickstart', '--out', 'my-first-run')}")
         return 0
     print_table(
         "Runs",
         [
             (
-                run.folder.name,
+                run.config.name,
                 run.state,
                 words.format_loss(run.eval_loss_after),
                 words.format_duration(run.seconds),
+                run.folder.name,
             )
             for run in found
         ],
-        ("Run", "Outcome", "Eval loss", "Time"),
+        ("Run", "Outcome", "Eval loss", "Time", "Folder"),
     )
     return 0
 

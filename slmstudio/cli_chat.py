@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli_progress import print_error, print_json
-from slmstudio.core import jobs, llama
+from slmstudio.cli_progress import print_error, print_json, say
+from slmstudio.core import jobs, llama, program
 from slmstudio.core.chat import sampling, store
 from slmstudio.core.chat.conversation import Conversation, Lane
 from slmstudio.core.errors import UserError
@@ -81,8 +81,8 @@ def _no_run(path: Path) -> None:
         jobs.Job(path).request()
         newest = next(iter(folder.exported(path)), None)
         raise UserError(f"{path} is a run, not a GGUF file.", "",
-                        f"Give one of its exports: slmstudio chat {newest}" if newest
-                        else f"Export it first: slmstudio export {path}")
+                        f"Give one of its exports: {program.command('chat', newest)}" if newest
+                        else f"Export it first: {program.command('export', path)}")
 
 
 class Talk:
@@ -117,10 +117,10 @@ class Talk:
         loaded = self._wait("loaded", lambda text: None)
         self._completion = not loaded["chat_template"]
         if self._completion:
-            print("This model has no chat template, so it goes on with your text instead of answering it.",
-                  file=sys.stderr)
+            say("This model has no chat template, so it goes on with your text instead of answering it.",
+                file=sys.stderr)
         if loaded.get("device"):
-            print(loaded["device"], file=sys.stderr)
+            say(loaded["device"], file=sys.stderr)
 
     def ask(self, question: str) -> None:
         """Put a question and print the answer as it comes.
@@ -168,14 +168,14 @@ class Talk:
         def hear(text: str) -> None:
             said.append(text)
             if not self._quiet:
-                print(text, end="", flush=True)
+                say(text, end="", flush=True)
 
         with self._stopping():
             self._worker.send({"command": "generate", "id": self._asked, "messages": messages,
                                "completion": self._completion, **settings})
             done = self._wait("done", hear)
         if said and not self._quiet:
-            print()
+            say()
         figures = {key: value for key, value in done.items() if key not in ("type", "protocol", "id", "time")}
         self.result = {"reply": "".join(said).strip(), **figures}
         self._lane.tree.add("assistant", self.result["reply"], figures)
@@ -207,7 +207,7 @@ class Talk:
 def converse(talk: Talk) -> None:
     """Talk until the input ends. What goes wrong with one line does not end the conversation."""
     if sys.stdin.isatty():
-        print("Ask something; /help says what else can be typed.", file=sys.stderr)
+        say("Ask something; /help says what else can be typed.", file=sys.stderr)
     while True:
         try:
             line = input("you> " if sys.stdin.isatty() else "").strip()
@@ -230,10 +230,10 @@ def _obey(talk: Talk, line: str) -> None:
     command, _, rest = line.partition(" ")
     rest = rest.strip()
     if command == "/help":
-        print(HELP.format(names=", ".join(talk.settings)))
+        say(HELP.format(names=", ".join(talk.settings)))
     elif command == "/system":
         talk.system = rest or talk.system
-        print(f"System prompt: {talk.system or 'none'}")
+        say(f"System prompt: {talk.system or 'none'}")
     elif command == "/set":
         _set(talk, rest)
     elif command == "/regenerate":
@@ -243,7 +243,7 @@ def _obey(talk: Talk, line: str) -> None:
     elif command == "/save" and rest:
         path = Path(rest)
         talk.save(path)
-        print(f"Saved as {path.with_suffix('.json')} and {path.with_suffix('.md')}.")
+        say(f"Saved as {path.with_suffix('.json')} and {path.with_suffix('.md')}.")
     else:
         raise UserError(f"{command} is not known, or lacks something.", "", "/help lists what can be typed.")
 
@@ -259,4 +259,4 @@ def _set(talk: Talk, rest: str) -> None:
             taken = int(taken) if name in sampling.WHOLE else float(taken)
     sampling.parse({**talk.settings, name: taken})
     talk.settings[name] = taken
-    print(f"{name} is {taken}.")
+    say(f"{name} is {taken}.")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli_progress import Follower, print_error, print_json, print_table
+from slmstudio.cli_progress import Follower, print_error, print_json, print_table, say
 from slmstudio.core import formats, jobs, llama
 from slmstudio.core.errors import UserError
 
@@ -146,7 +146,7 @@ def print_warning(text: str) -> None:
     """On stderr, as the events of a job are."""
     import sys
 
-    print(f"warning: {text}", file=sys.stderr)
+    say(f"warning: {text}", file=sys.stderr)
 
 
 def _carry_out(job: jobs.Job, told: tuple[str, ...], as_json: bool) -> int:
@@ -166,7 +166,7 @@ def _carry_out(job: jobs.Job, told: tuple[str, ...], as_json: bool) -> int:
         print_json({"evaluation": str(job.folder), "outcome": outcome.state, **scores})
     else:
         print_scores(scores)
-        print(f"\nKept in {job.folder}")
+        say(f"\nKept in {job.folder}")
     return 0
 
 
@@ -204,7 +204,7 @@ def print_scores(scores: dict[str, Any]) -> None:
     judge = scores.get("judge")
     said += [each["sentence"] for each in (judge, (judge or {}).get("agreement")) if each]
     for sentence in (*said, *scores.get("remarks", [])):
-        print(sentence)
+        say(sentence)
 
 
 def print_benchmark(result: dict[str, Any]) -> None:

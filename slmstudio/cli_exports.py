@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli_progress import Follower, print_error, print_json, print_table
-from slmstudio.core import jobs, llama, paths
+from slmstudio.cli_progress import Follower, print_error, print_json, print_table, say
+from slmstudio.core import jobs, llama, paths, program
 from slmstudio.core.errors import UserError
-from slmstudio.core.export.check_names import LABELS
+from slmstudio.core.export.check_names import HEADINGS, LABELS, required, result
 from slmstudio.core.export.types import choose
 from slmstudio.core.words import format_bytes
 
@@ -40,7 +40,7 @@ def export(
     """
     chosen, others = choose(types or ["Q4_K_M"])
     if not run.is_dir():
-        raise UserError(f"{run} is no folder.", "", "Give a run folder; slmstudio runs lists them.")
+        raise UserError(f"{run} is no folder.", "", f"Give a run folder. To see them: {program.command('runs')}")
     if chosen:
         llama.need()
     outcome = _work(run, "export", types=[kind.name for kind in (*chosen, *others)],
@@ -56,9 +56,9 @@ def export(
         columns = ("File", "Size", "Tokens equal", "Top-1", "NMSE", "Proof")
         print_table("Exports", [_row(file) for file in made], columns)
         for note in outcome.result["notes"]:
-            print(note)
+            say(note)
     for failure in failures:
-        print(f"error: {failure}", file=sys.stderr)
+        say(f"error: {failure}", file=sys.stderr)
     return 0 if outcome.was_successful() and not failures else 1
 
 
@@ -68,8 +68,13 @@ def _row(file: dict[str, Any]) -> tuple[str, ...]:
         return file["path"], size, "–", "–", "–", "–"
     measured = proof["positions"] > 0
     return (file["path"], size, "yes" if proof["token_ids_equal"] else "NO",
-            f"{proof['top1']:.1%}" if measured else "–", f"{proof['nmse']:.1e}" if measured else "–",
+            figure(proof["top1"], ".1%") if measured else "–", figure(proof["nmse"], ".1e") if measured else "–",
             "passed" if proof["passed"] else "FAILED")
+
+
+def figure(value: float | None, form: str) -> str:
+    """A figure of a proof; NaN and Inf come as None."""
+    return "not a number" if value is None else format(value, form)
 
 
 @app.command()
@@ -96,7 +101,7 @@ def parity(
     else:
         print_checks(f"{gguf.name} ({result['type']})", result)
     for failure in result["failures"]:
-        print(f"error: {failure}", file=sys.stderr)
+        say(f"error: {failure}", file=sys.stderr)
     return 0 if result["passed"] else 1
 
 
@@ -115,7 +120,6 @@ def _work(run: Path, kind: str, **request: Any) -> jobs.Outcome:
 
 def print_checks(title: str, parity: dict[str, Any]) -> None:
     """The table of a proof."""
-    signs = {True: "passed", False: "FAILED", None: "–"}
-    rows = [(LABELS.get(check["name"], check["name"]), check["figure"], check["limit"], signs[check["passed"]])
-            for check in parity["checks"]]
-    print_table(title, rows, ("Check", "Found", "Right", "Result"))
+    rows = [(LABELS.get(check["name"], check["name"]), check["figure"], required(check),
+             result(check).replace("failed", "FAILED")) for check in parity["checks"]]
+    print_table(title, rows, HEADINGS)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from slmstudio.cli_progress import print_json, print_table
+from slmstudio.cli_progress import print_json, print_table, say
 from slmstudio.core import paths, words
 from slmstudio.core import place as core_place
 from slmstudio.core.errors import UserError, from_os_error
@@ -40,9 +40,9 @@ def place(
         ("Folder", str(home)), ("Kept there", ", ".join(core_place.kept(home)) or "nothing yet"),
         ("Free", words.format_bytes(free))])
     if stays:
-        print(f"\n{stays}")
+        say(f"\n{stays}")
     for warning in warnings:
-        print(f"note: {warning}", file=sys.stderr)
+        say(f"note: {warning}", file=sys.stderr)
     return 0
 
 

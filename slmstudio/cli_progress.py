@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Container
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from slmstudio.core import files, jobs, words
+from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
+from slmstudio.core.report.text import HIDDEN, visible
+from slmstudio.core.run.history import number
 
 
 class Follower:
@@ -32,9 +33,9 @@ class Follower:
         console = Console(stderr=True)
         self._plain = not console.is_terminal
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
@@ -43,6 +44,7 @@ class Follower:
         self._task = self._progress.add_task("", total=None, detail="", visible=False)
         self._total_steps = 0
         self._said = ""
+        self._passed_over = False
 
     def __enter__(self) -> Follower:
         self._progress.start()
@@ -71,47 +73,62 @@ class Follower:
         self._show("reading", done, total, "")
 
     def on_event(self, phase: str, event: dict[str, Any]) -> None:
-        """Show one event of a job."""
-        kind = event.get("type")
-        if event.get("time", self._since) < self._since:
+        """Show one event of a job. One that makes no sense is passed over, and that is said once."""
+        when = number(event, "time")
+        if when is not None and when < self._since:
             return
+        try:
+            self._tell(phase, event)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            self._pass_over()
+
+    def _tell(self, phase: str, event: dict[str, Any]) -> None:
+        kind = event.get("type")
         if kind == "phase":
-            self._show(event["phase"], 0, None, event.get("detail", ""))
-            self._say(" ".join(filter(None, (f"{phase}:", event["phase"], event.get("detail", "")))))
+            detail = str(event.get("detail", ""))
+            self._show(str(event["phase"]), 0, None, detail)
+            self._say(" ".join(filter(None, (f"{phase}:", str(event["phase"]), detail))))
         elif kind == "progress":
-            self._show(event["phase"], event["done"], event["total"], event.get("detail", ""))
+            self._show(str(event["phase"]), _count(event, "done"), _count(event, "total"),
+                       str(event.get("detail", "")))
         elif kind == "plan":
-            self._total_steps = event["total_steps"]
+            self._total_steps = _count(event, "total_steps")
         elif kind == "step":
-            loss = event["train_loss"]
-            detail = f"loss {words.format_loss(math.nan if loss is None else loss)}"
-            self._show(
-                "training",
-                event["global_step"],
-                self._total_steps,
-                f"{detail} · {event['tokens_per_second']:.0f} tokens/s",
-            )
-            if event["global_step"] % 10 == 0 or event["global_step"] == self._total_steps:
-                self._say(f"step {event['global_step']}/{self._total_steps} {detail}")
+            self._tell_step(event)
         elif kind == "eval":
-            loss = math.nan if event["eval_loss"] is None else event["eval_loss"]  # NaN travels as null
-            self._say(f"step {event['global_step']}: eval loss {words.format_loss(loss)}", always=True)
+            self._say(f"step {_count(event, 'global_step')}: eval {_loss(event, 'eval_loss', 4)}", always=True)
+        elif kind == "warning" and event.get("code") == jobs.DAMAGED:
+            self._pass_over()
         elif kind == "warning" and event.get("code") not in self._told:
-            self._say("warning: " + event["message"], always=True)
+            self._say(f"warning: {event['message']}", always=True)
         elif kind == "sample":
             for sample in event["samples"]:
-                self._say(f"step {event['global_step']}: {_short(sample['prompt'])} → {_short(sample['answer'])}", True)
+                self._say(f"step {_count(event, 'global_step')}: {_short(str(sample['prompt']))} → "
+                          f"{_short(str(sample['answer']))}", always=True)
         elif kind in ("overfitting", "early_stop", "best_used", "adjusted"):
-            self._say(event["message"], always=True)
+            self._say(str(event["message"]), always=True)
         elif kind == "changed":
-            self._total_steps = event["total_steps"]
-            self._say(f"changed: learning rate {event['learning_rate']:g}, {event['total_steps']:,} steps", always=True)
+            self._total_steps = _count(event, "total_steps")
+            self._say(f"changed: learning rate {event['learning_rate']:g}, {self._total_steps:,} steps", always=True)
         elif kind == "suspended":
             self._say(f"the machine slept for {event['seconds']:.0f} s", always=True)
 
+    def _tell_step(self, event: dict[str, Any]) -> None:
+        step, loss = _count(event, "global_step"), _loss(event, "train_loss", 3)
+        speed = number(event, "tokens_per_second")
+        self._show("training", step, self._total_steps, loss if speed is None else f"{loss} · {speed:.0f} tokens/s")
+        if step % 10 == 0 or step == self._total_steps:
+            self._say(f"step {step}/{self._total_steps} {loss}")
+
+    def _pass_over(self) -> None:
+        if not self._passed_over:
+            self._passed_over = True
+            self._say(f"warning: {jobs.DAMAGED_SENTENCE}", always=True)
+
     def _show(self, description: str, done: float, total: float | None, detail: str) -> None:
         self._progress.update(
-            self._task, description=description, completed=done, total=total, detail=detail, visible=True
+            self._task, description=visible(description), completed=done, total=total, detail=visible(detail),
+            visible=True,
         )
 
     def _say(self, line: str, always: bool = False) -> None:
@@ -120,9 +137,30 @@ class Follower:
             return
         self._said = line
         if self._plain:
-            print(line, file=sys.stderr, flush=True)
+            say(line, file=sys.stderr, flush=True)
         elif always:
-            self._progress.console.print(line, markup=False)
+            self._progress.console.print(visible(line), markup=False, emoji=False)
+
+
+def _count(event: dict[str, Any], name: str) -> int:
+    """
+    Raises:
+        ValueError: it is no number.
+    """
+    value = number(event, name)
+    if value is None:
+        raise ValueError(name)
+    return int(value)
+
+
+def _loss(event: dict[str, Any], name: str, digits: int) -> str:
+    """A loss with its figure, or with the word for what is none: NaN and Inf travel as null plus a flag."""
+    value = number(event, name)
+    if value is not None:
+        return f"loss {value:.{digits}f}"
+    flags = event.get("non_finite")
+    flag = flags.get(name) if isinstance(flags, dict) else event[name]
+    return "loss is infinite" if flag in ("inf", "-inf") else "loss is not a number"
 
 
 def _short(text: str, most: int = 70) -> str:
@@ -130,14 +168,21 @@ def _short(text: str, most: int = 70) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
+def say(text: object = "", end: str = "\n", file: TextIO | None = None, flush: bool = False) -> None:
+    """Print a line. All that the terminal prints goes through here or through a table, because names of files, rows
+    and answers may hold characters that a terminal obeys: they are written out."""
+    print(visible(str(text)), end=end, file=file, flush=flush)
+
+
 def print_json(value: dict[str, Any]) -> None:
     """One JSON object on one line, the last one of stdout."""
-    print(json.dumps(files.without_non_finite(value), ensure_ascii=False), flush=True)
+    line = json.dumps(files.without_non_finite(value), ensure_ascii=False)
+    print(HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", line), flush=True)
 
 
 def print_error(error: UserError, as_json: bool) -> None:
     """The sentences of an error on stderr; with --json also the object on stdout."""
-    print(f"error: {error}", file=sys.stderr)
+    say(f"error: {error}", file=sys.stderr)
     if as_json:
         print_json({"error": error.to_dict()})
 
@@ -145,11 +190,11 @@ def print_error(error: UserError, as_json: bool) -> None:
 def print_table(title: str, rows: list[Any], headers: tuple[str, ...] | None = None) -> None:
     """A table on stdout; a line, where it has no rows."""
     if not rows:
-        print(f"{title}: none")
+        say(f"{title}: none")
         return
-    table = Table(title=title, show_header=headers is not None, title_justify="left")
+    table = Table(title=visible(title), show_header=headers is not None, title_justify="left")
     for i in range(len(rows[0])):
-        table.add_column(headers[i] if headers else "", overflow="fold")
+        table.add_column(visible(headers[i]) if headers else "", overflow="fold")
     for row in rows:
-        table.add_row(*row)
-    Console(markup=False).print(table)
+        table.add_row(*map(visible, row))
+    Console(markup=False, emoji=False).print(table)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from slmstudio.cli_progress import print_json, print_table
-from slmstudio.core.report.text import exact, visible
+from slmstudio.cli_progress import print_json, print_table, say
+from slmstudio.core.report.text import exact
 from slmstudio.core.run.field_names import LABELS
 
 app = typer.Typer()
@@ -29,7 +29,7 @@ def report(
     if as_json:
         print_json({"run_dir": str(run), "out": str(written), "bytes": written.stat().st_size})
     else:
-        print(f"Written: {written}")
+        say(f"Written: {written}")
     return 0
 
 
@@ -46,19 +46,19 @@ def compare(
     if as_json:
         print_json(found.to_dict())
         return 0
-    head = ("", *(visible(run["label"]) for run in found.runs))
+    head = ("", *(run["label"] for run in found.runs))
     print_table("Runs", found.rows(), head)
     for line in found.warnings:
-        print(f"\nWarning: {visible(line)}")
+        say(f"\nWarning: {line}")
     said = found.paired.sentences()
     if said:
-        print("\nRow by row, the tuned models:")
+        say("\nRow by row, the tuned models:")
     for line in (*said, *found.paired.remarks):
-        print(visible(line))
+        say(line)
     if not found.differences:
-        print("\nTheir configurations are the same.")
+        say("\nTheir configurations are the same.")
         return 0
     print_table("Only these fields differ", [
-        (LABELS.get(name, name), *(visible(exact(value) or "not set") for value in values))
+        (LABELS.get(name, name), *(exact(value) or "not set" for value in values))
         for name, values in found.differences], head)
     return 0

@@ -12,13 +12,16 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli_progress import Follower, print_error, print_json, print_table
-from slmstudio.core import jobs
+from slmstudio.cli_progress import Follower, print_error, print_json, print_table, say
+from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError
+from slmstudio.core.export import quoting
 
 app = typer.Typer()
 queue_app = typer.Typer(no_args_is_help=True, help="Runs that wait their turn.")
 app.add_typer(queue_app, name="queue")
+runs_app = typer.Typer()
+app.add_typer(runs_app, name="runs")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 Run = Annotated[Path, typer.Argument(help="Run folder.")]
 
@@ -37,8 +40,8 @@ def code(
         print_json({"out": str(written.path), "train_file": str(written.train_file),
                     "eval_file": str(written.eval_file), "rows_are_ids": written.rows_are_ids})
         return 0
-    print(f"Written: {written.path}, {written.train_file.name} and {written.eval_file.name}")
-    print(f"Go on: python {written.path}")
+    say(f"Written: {written.path}, {written.train_file.name} and {written.eval_file.name}")
+    say(f"Go on: {quoting.command(['python', '-P', str(written.path)])}")
     return 0
 
 
@@ -69,7 +72,20 @@ def continue_(
     told = ("name", "start_from", "train_file", "eval_file", "epochs", "max_steps", "learning_rate")
     print_table(f"Plan: {config.name}",
                 [(name, str(getattr(config, name)), config.reasons.get(name, "")) for name in told])
-    print(f"\nGo on: slmstudio train {out}")
+    say(f"\nGo on: {program.command('train', out)}")
+    return 0
+
+
+@runs_app.command("rename")
+def runs_rename(run: Run, name: Annotated[str, typer.Argument(help="Its new name.")], as_json: Json = False) -> int:
+    """Give a run another name. Its folder stays where it is."""
+    from slmstudio.core.run import folder
+
+    kept = folder.rename(run, name)
+    if as_json:
+        print_json({"run_dir": str(run.absolute()), "name": kept})
+    else:
+        print(f"Renamed: {run.name} is called {kept} now.")
     return 0
 
 
@@ -90,7 +106,7 @@ def queue_add(run: Annotated[Path, typer.Argument(help="A run folder, or a run c
     if as_json:
         print_json(entry.to_dict())
         return 0
-    print(f"Waits: {entry.folder}\nGo on: slmstudio queue run")
+    say(f"Waits: {entry.folder}\nGo on: {program.command('queue', 'run')}")
     return 0
 
 
@@ -105,7 +121,7 @@ def queue_list(as_json: Json = False) -> int:
     elif found:
         print_table("Queue", [(entry.folder.name, entry.state) for entry in found], ("Run", "State"))
     else:
-        print("The queue is empty. Add a run: slmstudio queue add RUN.json")
+        say(f"The queue is empty. Add a run: {program.command('queue', 'add', 'RUN.json')}")
     return 0
 
 
@@ -128,7 +144,7 @@ def queue_remove(run: Run, as_json: Json = False) -> int:
     if as_json:
         print_json({"removed": str(run.absolute())})
     else:
-        print(f"Removed from the queue: {run}")
+        say(f"Removed from the queue: {run}")
     return 0
 
 
@@ -144,12 +160,12 @@ def queue_run(as_json: Json = False) -> int:
             job = _next_job()
             if job is None:
                 break
-            print(f"Run folder: {job.folder}", file=sys.stderr)
+            say(f"Run folder: {job.folder}", file=sys.stderr)
             with Follower(since) as follower:
                 outcome = follower.follow(job, "train")
             ended.append(_told(job, outcome))
             if outcome.state == "paused":
-                print("Its memory was freed; the queue waits until it goes on.", file=sys.stderr)
+                say("Its memory was freed; the queue waits until it goes on.", file=sys.stderr)
                 break
     seen = {run["run_dir"] for run in ended}
     left = queue.entries()
@@ -164,7 +180,7 @@ def queue_run(as_json: Json = False) -> int:
     elif ended:
         print_table("Queue", [(Path(run["run_dir"]).name, run["outcome"]) for run in ended], ("Run", "Outcome"))
     else:
-        print("The queue is empty. Add a run: slmstudio queue add RUN.json")
+        say(f"The queue is empty. Add a run: {program.command('queue', 'add', 'RUN.json')}")
     return 0 if all(run["outcome"] in ("finished", "stopped", "paused") for run in ended) else 1
 
 
@@ -186,7 +202,7 @@ def _next_job() -> jobs.Job | None:
         busy = queue.at_work()
         if busy is not None and busy.outcome() is None and busy.folder != said:
             said = busy.folder
-            print(f"Waiting for {busy.folder.name} to end.", file=sys.stderr)
+            say(f"Waiting for {busy.folder.name} to end.", file=sys.stderr)
         time.sleep(jobs.POLL_SECONDS)  # a run at work, or one that has ended and whose process is about to
 
 

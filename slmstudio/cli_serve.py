@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli_progress import print_json
+from slmstudio.cli_progress import print_json, say
 from slmstudio.core import llama, serving
 from slmstudio.core.errors import UserError
 from slmstudio.core.interactive import InteractiveWorker
@@ -49,7 +49,7 @@ def serve(
                     _show(message, key, as_json)
             raise worker.cause_of_death()
         except KeyboardInterrupt:
-            print("Stopped.", file=sys.stderr)
+            say("Stopped.", file=sys.stderr)
             return 0
         finally:
             worker.close()
@@ -73,7 +73,7 @@ def _show(message: dict[str, Any], key: str, as_json: bool) -> None:
                     **{name: message[name] for name in ("host", "port", "context_length", "parallel")}})
         return
     if not serving.is_loopback(message["host"]):
-        print(f"Other machines reach it at http://{socket.gethostname()}:{message['port']}/v1. The connection is not "
-              "encrypted.\n")
-    print(f"URL    {url}\nKey    {key}\nModel  {model}\n\n{serving.curl_snippet(url, key, model)}\n\n"
-          f"{serving.python_snippet(url, key, model)}\n\nCtrl-C ends it.", flush=True)
+        say(f"Other machines reach it at http://{socket.gethostname()}:{message['port']}/v1. The connection is not "
+            "encrypted.\n")
+    say(f"URL    {url}\nKey    {key}\nModel  {model}\n\n{serving.curl_snippet(url, key, model)}\n\n"
+        f"{serving.python_snippet(url, key, model)}\n\nCtrl-C ends it.", flush=True)

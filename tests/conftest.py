@@ -18,6 +18,9 @@ from hypothesis import settings as hypothesis_settings
 from pytestqt.qtbot import QtBot
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+from support import once
+
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 # As for the workers: threads that wait must not spin, or training inside the tests takes many times as long beside
 # other work.
@@ -46,6 +49,48 @@ for _name in ("waitUntil", "waitSignal", "waitSignals", "waitCallback", "waitExp
     setattr(QtBot, _name, _patient(getattr(QtBot, _name)))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the tests marked full too, and fail where a test is "
+                     "skipped for a reason that tests/skips.py does not list")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("full"):
+        left = [item for item in items if item.get_closest_marker("full") is not None]
+        if left:
+            config.hook.pytest_deselected(items=left)
+            items[:] = [item for item in items if item.get_closest_marker("full") is None]
+
+
+UNLISTED: dict[str, str] = {}
+"""Skips of this session that are not on the list: what was skipped, and why. Filled where the reports arrive, which is
+the controller where pytest-xdist has several workers."""
+
+
+def _note_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail") and isinstance(report.longrepr, tuple):
+        import skips
+
+        if not skips.is_allowed(reason := report.longrepr[2]):
+            UNLISTED[report.nodeid] = reason
+
+
+pytest_runtest_logreport = pytest_collectreport = _note_skip
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if UNLISTED and session.config.getoption("full") and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if UNLISTED and config.getoption("full"):
+        terminalreporter.section("skipped for a reason that tests/skips.py does not list", red=True)
+        for name, reason in UNLISTED.items():
+            terminalreporter.line(f"{name}: {reason}")
+
+
 @pytest.fixture
 def studio_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty place for runs, models and settings, for this process and its children."""
@@ -63,12 +108,31 @@ def garbage_stays_here() -> Iterator[None]:
     gc.enable()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _made_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    once.begin(tmp_path_factory)
+
+
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_model() -> Path:
     """A real model folder that trains in a second."""
     import tiny_model
 
-    return tiny_model.build(tmp_path_factory.mktemp("models") / "tiny")
+    return once.made_once("tiny-models", lambda folder: tiny_model.build(folder / "tiny")) / "tiny"
+
+
+@pytest.fixture(scope="session")
+def families() -> Path:
+    """The tiny model folders of the five families, by their names."""
+    from support import family_models
+
+    return once.made_once("families", family_models.build_all)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Small cuts of public data sets, and chat templates; see the README there."""
+    return Path(__file__).parent / "data"
 
 
 @pytest.fixture
@@ -113,24 +177,15 @@ def processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool
     They read of it in a file like /proc/cpuinfo. PyTorch asks the processor itself, and computes what it lacks the slow
     way.
     """
-    if sys.platform != "linux":
-        pytest.skip("only Linux says whether a processor has bf16 arithmetic")
 
     def choose(bf16: bool) -> None:
+        if bf16 and sys.platform != "linux":
+            pytest.skip("looks at Linux's own way")
         file = tmp_path / "cpuinfo"
         file.write_text("model name\t: Trial 3000\nflags\t\t: fpu sse2 avx2" + " avx512_bf16" * bf16 + "\n")
         monkeypatch.setenv("SLMSTUDIO_CPUINFO", str(file))
 
     return choose
-
-
-@pytest.fixture(scope="session")
-def shared_dir() -> Path:
-    """Real datasets, vocabularies and templates that lie beside the checkout on some machines."""
-    folder = Path(__file__).resolve().parent.parent.parent / "shared"
-    if not folder.is_dir():
-        pytest.skip("the shared test material is not on this machine")
-    return folder
 
 
 @pytest.fixture

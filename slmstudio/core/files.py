@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -43,6 +44,21 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             partial.unlink(missing_ok=True)
         raise
     fsync_folder(path.parent)
+
+
+def new_folder(wanted: Path) -> Path:
+    """Make a folder that nobody else has: `wanted`, or where that is taken NAME-2, NAME-3 and so on.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise AssertionError  # never: the numbers have no end
 
 
 def without_non_finite(value: Any) -> Any:
@@ -110,7 +126,7 @@ class LineReader:
                 continue
             try:
                 value = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):  # the latter where it is nested beyond all sense
                 self.damaged += 1
                 continue
             if isinstance(value, dict):
@@ -123,7 +139,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object from a file, or None where the file is missing or is no JSON object."""
     try:
         value = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

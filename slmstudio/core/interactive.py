@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from slmstudio.core import files, jobs, llama, paths, processes
+from slmstudio.core import files, jobs, llama, paths, processes, program
 from slmstudio.core.errors import UserError
 
 CLOSE_SECONDS = 3.0
@@ -51,7 +51,7 @@ class InteractiveWorker:
                     stdout=subprocess.PIPE, stderr=log, env=processes.worker_environment(), **session)
         except OSError as error:
             raise UserError(f"The {self.kind} worker could not be started.", f"The system says: {error}.",
-                            "Run the set-up again: python3 packaging/bootstrap.py setup") from error
+                            f"Run the set-up again: {program.setup_command()}") from error
 
     @property
     def pid(self) -> int | None:

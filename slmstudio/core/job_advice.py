@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from slmstudio.core import program
 
-def go_on(kind: str, folder: Path) -> str:
-    """How the work is taken up again, and what of it is kept."""
+
+def go_on(kind: str, folder: Path, left: Sequence[Path] = ()) -> str:
+    """How the work is taken up again, and what of it is kept.
+
+    Args:
+        left: what it has left half done.
+    """
     if kind == "train":
         return "What was saved is kept. Resume goes on from the last checkpoint."
     if kind == "evaluate":
-        return f"Every answer that was written is kept. Give the folder again to go on: slmstudio evaluate {folder}"
+        return ("Every answer that was written is kept. Give the folder again to go on: "
+                f"{program.command('evaluate', folder)}")
+    if left:
+        return f"What it left half done could not be removed: {', '.join(map(str, left))}. Start it again."
     return "Nothing half done was left behind. Start it again."
 
 

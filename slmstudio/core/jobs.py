@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, job_advice, processes
+from slmstudio.core import files, formats, job_advice, leftovers, processes, program
 from slmstudio.core.errors import UserError
 
 PROTOCOL = formats.KINDS["job"].format
@@ -38,6 +38,10 @@ REQUEST, RUN, PROCESS, EVENTS, COMMANDS, OUTCOME, LOG = (
 START_LOCK = "start.lock"
 MEMORY_KILL = "out_of_memory_kill"
 """Type of the event that a new start of a job begins with when the system had killed the one before for its memory."""
+DAMAGED = "damaged_events"
+"""Code of the warning that a follower gets once where lines of events.jsonl cannot be read."""
+DAMAGED_SENTENCE = ("Some lines of events.jsonl could not be read and were passed over; the job itself is not affected "
+                    "by that.")
 POLL_SECONDS = 0.1
 LEAVING_SECONDS = 15.0
 
@@ -96,8 +100,15 @@ class Job:
 
     @classmethod
     def create(cls, folder: Path, kind: str, **arguments: Any) -> Job:
-        """Make the folder of a new job. Arguments must be JSON values."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Make the folder of a new job; where `folder` is taken, one of that name with a number.
+
+        Arguments must be JSON values.
+        """
+        return cls.at(files.new_folder(folder), kind, **arguments)
+
+    @classmethod
+    def at(cls, folder: Path, kind: str, **arguments: Any) -> Job:
+        """The job of a folder that whoever wants the same thing shares. Arguments must be JSON values."""
         request = {"protocol": PROTOCOL, "kind": kind, **arguments}
         files.write_atomically(folder / REQUEST, files.dump_pretty(request))
         return cls(folder)
@@ -142,7 +153,7 @@ class Job:
             raise UserError(
                 "The worker could not be started.",
                 f"The system says: {error}.",
-                "Check the disk. If that is well, run the set-up again: python3 packaging/bootstrap.py setup",
+                f"Check the disk. If that is well, run the set-up again: {program.setup_command()}",
             ) from error
 
     def _is_leaving(self) -> bool:
@@ -215,9 +226,14 @@ class Job:
     def follow(self, poll_seconds: float = POLL_SECONDS) -> Iterator[dict[str, Any]]:
         """Events from the first, then as they come, until the job has ended."""
         reader = EventReader(self.folder)
+        told = False
         while True:
             ended = self.outcome() is not None
             yield from reader.read()
+            if reader.damaged and not told:
+                told = True
+                yield {"protocol": PROTOCOL, "time": time.time(), "type": "warning", "code": DAMAGED,
+                       "message": DAMAGED_SENTENCE}
             if ended:
                 return
             time.sleep(poll_seconds)
@@ -259,10 +275,17 @@ class Job:
             psutil.wait_procs(alive, timeout=3)
         if self._process is not None:
             self._process.wait(timeout=5)
+        self._remove_leftovers(state)
 
     def advice(self) -> str:
         """How its work is taken up again after it ended badly."""
-        return job_advice.go_on(self._kind(), self.folder)
+        state = files.read_json(self.folder / PROCESS) or {}
+        left = leftovers.find(files.read_json(self.folder / REQUEST) or {}, state.get("pid", 0))
+        return job_advice.go_on(self._kind(), self.folder, left)
+
+    def _remove_leftovers(self, process: dict[str, Any]) -> None:
+        """Of a process that was killed."""
+        leftovers.remove(self.folder, files.read_json(self.folder / REQUEST) or {}, process.get("pid", 0))
 
     def _kind(self) -> str:
         return str((files.read_json(self.folder / RUN) or files.read_json(self.folder / REQUEST) or {}).get(
@@ -294,6 +317,7 @@ class Job:
     def _cause_of_death(self) -> UserError:
         state = files.read_json(self.folder / PROCESS) or {}
         code = self._reap()
+        self._remove_leftovers(state)
         remedy = self.advice()
         if state.get("boot_id") != processes.boot_id():
             return UserError("The machine was restarted while this ran.", "A power cut or a reboot ended it.", remedy)

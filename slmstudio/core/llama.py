@@ -9,7 +9,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from slmstudio.core import files
+from slmstudio.core import program
 from slmstudio.core.errors import UserError
 
 NOTE = "chat-engine.txt"
@@ -25,7 +25,7 @@ def trouble() -> UserError | None:
     if found is not None:
         return None
     return UserError("The chat engine llama.cpp is not set up, so chat and GGUF files are switched off.", _reason(),
-                     f"To set it up, run: {setup_command()}")
+                     f"To set it up, run: {program.setup_command()}")
 
 
 def need() -> None:
@@ -36,16 +36,6 @@ def need() -> None:
     missing = trouble()
     if missing is not None:
         raise missing
-
-
-def setup_command() -> str:
-    """What sets up what is missing: of an installed program, or of a checkout."""
-    root = Path(__file__).resolve().parent.parent.parent
-    how = (files.read_json(root / "installed.json") or {}).get("how")
-    if how == "deb":
-        return "slmstudio setup"
-    scripts = Path(sys.prefix) / ("Scripts" if sys.platform == "win32" else "bin")
-    return f'"{scripts / "slmstudio"}" setup' if how else "python3 packaging/bootstrap.py setup"
 
 
 def _reason() -> str:

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from slmstudio.core import files, formats, paths
+from slmstudio.core import files, formats, paths, program
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.words import format_bytes
 
@@ -47,8 +47,8 @@ def missing() -> UserError | None:
     return UserError(f"The folder with your runs and models ({folder}) is missing.",
                      "It holds no runs or models; its disk may not be connected." if there
                      else "It is not there; its disk may not be connected.",
-                     "Connect the disk and start again, or choose another folder: slmstudio place FOLDER "
-                     "(slmstudio place --usual for the usual one).")
+                     "Connect the disk and start again, or choose another folder: "
+                     f"{program.command('place', 'FOLDER')} ({program.command('place', '--usual')} for the usual one).")
 
 
 def require() -> None:

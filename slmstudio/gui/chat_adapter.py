@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSlider, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.gui import theme
 from slmstudio.gui.chat_pane import ChatPane
 from slmstudio.gui.tasks import run_task
-from slmstudio.gui.widgets import ElidedLabel, number_field, plain_tip, text_label
+from slmstudio.gui.widgets import ComboBox, ElidedLabel, Slider, SpinBox, number_field, plain_tip, text_label
 
 if TYPE_CHECKING:
     from slmstudio.core.model.gguf_lora import LoraFacts
@@ -32,7 +32,7 @@ class AdapterStrength(QWidget):
         self._model, self._loaded = "", False
         self.loras: list[LoraFacts] = []
         self.name = ElidedLabel("", "small")
-        self.adapter, self.slider, self.percent = QComboBox(), QSlider(Qt.Orientation.Horizontal), QSpinBox()
+        self.adapter, self.slider, self.percent = ComboBox(), Slider(Qt.Orientation.Horizontal), SpinBox()
         self._timer = QTimer(self, interval=SETTLE_MS, singleShot=True)
         self._timer.timeout.connect(self._tell)
         self._make()
@@ -46,7 +46,7 @@ class AdapterStrength(QWidget):
                           "trained, more exaggerates it. Lower it when answers sound too much like the training data.")
         self.adapter.setAccessibleName(self.tr("Adapter"))
         self.adapter.setToolTip(self.tr("The exported adapter (GGUF LoRA) that is put on the model."))
-        self.adapter.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.adapter.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.adapter.setMinimumContentsLength(12)
         self.slider.setRange(0, MOST_PERCENT)
         self.slider.setPageStep(10)

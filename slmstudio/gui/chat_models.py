@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox, QFileDialog, QWidget
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 from slmstudio.core import jobs, paths
 from slmstudio.core.run import folder as run_folder
-from slmstudio.gui.widgets import plain_tip
+from slmstudio.gui.widgets import ComboBox, plain_tip
 
 _OPEN = "open"
 
@@ -27,7 +27,7 @@ def known_models() -> list[tuple[str, Path]]:
     return [*found, (f"{library.STARTER_NAME} (base)", starter)] if starter is not None else found
 
 
-class ModelChoice(QComboBox):
+class ModelChoice(ComboBox):
     """A list of GGUF files, with a way to open another.
 
     Signals:
@@ -43,7 +43,7 @@ class ModelChoice(QComboBox):
             self.tr("The model to talk to: an export of a run, or any GGUF file. Files can be dropped here.")
         )
         self.setPlaceholderText(self.tr("Choose a model…"))
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(22)
         self._current: Path | None = None
         self.activated.connect(self._choose)

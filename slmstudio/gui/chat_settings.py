@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QIntValidator, QWheelEvent
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPlainTextEdit, QScrollArea, QSlider, QVBoxLayout, QWidget
+from PySide6.QtGui import QIntValidator
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPlainTextEdit, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.chat.sampling import LIMITS, Sampling
 from slmstudio.gui import theme
-from slmstudio.gui.widgets import Card, IconButton, SecondaryButton, text_label
+from slmstudio.gui.widgets import Card, IconButton, SecondaryButton, Slider, text_label
 
 WIDTH = 240
 CONTEXTS = (0, 1024, 2048, 4096, 8192, 16384, 32768)
@@ -20,16 +20,6 @@ TOP_KS = (0, 1, 2, 5, 10, 20, 40, 60, 80, 100, 200, 500, 1000)
 DEFAULTS = Sampling()
 SCALES = {"temperature": 0.05, "top_p": 0.01, "max_tokens": 32, "min_p": 0.01, "repeat_penalty": 0.01}
 """What one position of each slider is worth."""
-
-
-class _Slider(QSlider):
-    """A slider that the column's scrolling cannot move."""
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        if self.hasFocus():
-            super().wheelEvent(event)
-        else:
-            event.ignore()
 
 
 class SliderRow(QWidget):
@@ -46,7 +36,7 @@ class SliderRow(QWidget):
         super().__init__(parent)
         self._scale, self._form = scale, form
         self.figure = text_label("", "strong")
-        self.slider = _Slider(Qt.Orientation.Horizontal)
+        self.slider = Slider(Qt.Orientation.Horizontal)
         self.slider.setRange(low, high)
         self.slider.setPageStep(max(1, (high - low) // 10))
         self.slider.setValue(value)

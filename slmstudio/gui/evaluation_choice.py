@@ -8,14 +8,14 @@ from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QComboBox, QFileDialog, QGridLayout, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from slmstudio.gui import theme
 from slmstudio.gui.evaluation_fields import MOST_SHOTS, MoreFields, spin_box
 from slmstudio.gui.evaluation_judge import JudgeFields
 from slmstudio.gui.evaluation_models import ModelBoxes
 from slmstudio.gui.evaluation_words import BENCHMARKS, benchmark_label
-from slmstudio.gui.widgets import ElidedLabel, SecondaryButton, SegmentedControl, text_label
+from slmstudio.gui.widgets import ComboBox, ElidedLabel, SecondaryButton, SegmentedControl, text_label
 from slmstudio.gui.widgets.areas import local_paths
 
 HELD_OUT, FILE, BENCHMARK = range(3)
@@ -84,11 +84,11 @@ class EvaluationChoice(QWidget):
             "Fetch its data from the hub, once; they are kept and used offline. You are asked first."), "small")
         self.download.setObjectName("evaluation_download")
         self.download.clicked.connect(self.download_wanted)
-        self.benchmark = QComboBox()
+        self.benchmark = ComboBox()
         self.benchmark.setObjectName("evaluation_benchmark")
         self.benchmark.setAccessibleName(self.tr("Benchmark"))
         self.benchmark.setToolTip(self.tr("Which questions are asked."))
-        self.benchmark.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.benchmark.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.benchmark.setMinimumContentsLength(LETTERS)
         for name in BENCHMARKS:
             self.benchmark.addItem(benchmark_label(name), name)

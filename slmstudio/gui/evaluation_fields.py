@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QGridLayout, QLineEdit, QSpinBox, QWidget
+from PySide6.QtWidgets import QGridLayout, QLineEdit, QWidget
 
 from slmstudio.gui import theme
-from slmstudio.gui.widgets import number_field, text_label
+from slmstudio.gui.widgets import SpinBox, number_field, text_label
 
 LONGEST = 8192
 LARGEST_SEED = 2**31 - 1
@@ -55,9 +55,9 @@ class MoreFields(QWidget):
                 "seed": self.seed.value()}
 
 
-def spin_box(name: str, label: str, tooltip: str, least: int, most: int) -> QSpinBox:
+def spin_box(name: str, label: str, tooltip: str, least: int, most: int) -> SpinBox:
     """A field for a whole number."""
-    box = number_field(QSpinBox())
+    box = number_field(SpinBox())
     box.setObjectName(name)
     box.setRange(least, most)
     box.setGroupSeparatorShown(True)

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QComboBox, QFileDialog, QGridLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QVBoxLayout, QWidget
 
-from slmstudio.core import jobs
 from slmstudio.gui import theme
 from slmstudio.gui.chat_models import known_models
 from slmstudio.gui.evaluation_words import model_label
-from slmstudio.gui.widgets import plain_tip
+from slmstudio.gui.widgets import ComboBox, plain_tip
 
 BOXES_A_LINE = 3
 WIDEST = 330
@@ -30,16 +29,17 @@ def offered_models(but: Path) -> list[tuple[str, Path]]:
     """
     from slmstudio.core.model import library
     from slmstudio.core.run import folder
+    from slmstudio.core.run.history import number
 
     runs = [(run, request) for run, request in folder.requests()
             if run != but and folder.result_folder(run) is not None]
-    runs.sort(key=lambda each: (each[0] / jobs.RUN).stat().st_mtime, reverse=True)
+    runs.sort(key=lambda each: number(each[1], "created") or 0.0, reverse=True)
     results = [(str(request.get("name") or run.name), run) for run, request in runs]
     bases = [(place.name, place) for place in library.local_models()]
     return [*results, *bases, *((name, path) for name, path in known_models() if but not in path.parents)]
 
 
-class ModelPicker(QComboBox):
+class ModelPicker(ComboBox):
     """A list of models with a way to open any other: a GGUF file, a model's folder or a run's.
 
     Signals:
@@ -58,7 +58,7 @@ class ModelPicker(QComboBox):
         self.setAccessibleName(name)
         self.setToolTip(tooltip)
         self.setPlaceholderText(placeholder)
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(22)
         self.activated.connect(self._activate)
         self.set_models([])
@@ -155,9 +155,14 @@ class ModelBoxes(QWidget):
             box.hide()
             box.deleteLater()
         self.boxes, self.added = {}, []
-        for place, name in enumerate(models):
-            self._grid.addWidget(self._box(name, self._tip(name), name in ("base", "tuned")),
-                                 *divmod(place, BOXES_A_LINE))
+        row = column = 0
+        for name in models:
+            box = self._box(name, self._tip(name), name in ("base", "tuned"))
+            wide = BOXES_A_LINE if box.sizeHint().width() > WIDEST // BOXES_A_LINE else 1
+            if column + wide > BOXES_A_LINE:
+                row, column = row + 1, 0
+            self._grid.addWidget(box, row, column, 1, wide)
+            column += wide
 
     def add(self, model: Mapping[str, Any]) -> None:
         """Show one more model, marked. One that was added already is marked again."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.gui import theme
 from slmstudio.gui.evaluation_jobs import Evaluation
@@ -28,7 +28,7 @@ from slmstudio.gui.results_figures import FigureTable
 from slmstudio.gui.results_save import choose_file, csv_kinds, write_csv
 from slmstudio.gui.rows_model import BEST, GAINS, LOSSES, WORST
 from slmstudio.gui.tasks import run_task
-from slmstudio.gui.widgets import ErrorBanner, IconButton, SecondaryButton, SegmentedControl, text_label
+from slmstudio.gui.widgets import ComboBox, ErrorBanner, IconButton, SecondaryButton, SegmentedControl, text_label
 
 ALL, CATEGORY, LANGUAGE, TRAINING = range(4)
 GROUPS = {CATEGORY: "by_category", LANGUAGE: "by_language", TRAINING: "by_training"}
@@ -55,11 +55,11 @@ class ScoresView(QWidget):
         self._remarks: list[str] = []
         self._said: Said | None = None
         self._ended_now: Path | None = None
-        self.which = QComboBox()
+        self.which = ComboBox()
         self.which.setObjectName("which_evaluation")
         self.which.setAccessibleName(self.tr("Evaluation"))
         self.which.setToolTip(self.tr("Which of the run's evaluations is shown."))
-        self.which.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.which.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.which.currentIndexChanged.connect(self._show)
         self.empty = text_label(self.tr(
             "Nobody knows yet whether it is better. Evaluate lets the base and the tuned model answer the rows that "

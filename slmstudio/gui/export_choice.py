@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QCheckBox, QComboBox, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core import llama, words
 from slmstudio.core.export import advice
 from slmstudio.core.export.types import OTHER_FORMATS, QUANT_TYPES
 from slmstudio.gui import theme
-from slmstudio.gui.widgets import Chip, SecondaryButton, text_label
+from slmstudio.gui.widgets import Chip, ComboBox, SecondaryButton, text_label
 
 if TYPE_CHECKING:
     from slmstudio.core.hardware.machine import Machine
@@ -38,7 +38,7 @@ class ExportChoice(QWidget):
         self._facts: ModelFacts | None = None
         self._missing = llama.trouble()
         self._targets = list(advice.TARGETS)
-        self.target = QComboBox()
+        self.target = ComboBox()
         self.target.setObjectName("export_target")
         self.target.setAccessibleName(self.tr("Where the file will be used"))
         self.target.setToolTip(self.tr("The proposal is made for this machine. Any type runs on any machine that has "

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QFocusEvent, QWheelEvent
-from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
+from PySide6.QtGui import QFocusEvent
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
 
 from slmstudio.core.run.config import RunConfig
 from slmstudio.gui import theme
 from slmstudio.gui.plan_fields import CHOICES, FIXED, VARIANTS, choice_label, label, variant, variant_label, write
-from slmstudio.gui.widgets import ElidedLabel, IconButton, text_label
+from slmstudio.gui.widgets import ComboBox, ElidedLabel, IconButton, text_label
 
 LINES = 4
 """Height of an editor that takes a line each."""
 
 
-class _Choice(QComboBox):
+class _Choice(ComboBox):
     """A combo box that the page's scrolling cannot change."""
 
     def __init__(self, values: Sequence[str]):
         super().__init__()
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(6)
         self.set_values(values)
 
@@ -37,12 +37,6 @@ class _Choice(QComboBox):
         if self.findData(value) < 0:
             self.addItem(text, value)
         self.setCurrentIndex(self.findData(value))
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        if self.hasFocus():
-            super().wheelEvent(event)
-        else:
-            event.ignore()
 
 
 class _Lines(QPlainTextEdit):

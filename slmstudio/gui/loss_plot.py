@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QSlider, QWidget
+from PySide6.QtWidgets import QCheckBox, QWidget
 
 from slmstudio.core.run.curves import Smoother
 from slmstudio.core.run.history import RunHistory
@@ -12,7 +12,7 @@ from slmstudio.gui.legend import LegendChip
 from slmstudio.gui.plot_marks import Mark, PlotMarks
 from slmstudio.gui.plots import Plot
 from slmstudio.gui.run_words import change_text
-from slmstudio.gui.widgets import text_label
+from slmstudio.gui.widgets import Slider, text_label
 
 SMOOTHING = 0.9
 
@@ -36,12 +36,12 @@ class LossPlot(Plot):
         self.add_curve("eval", "eval", label=self.tr("eval"), dots=True)
         self.marks = PlotMarks(self.canvas.getPlotItem())
         self._smoother = Smoother(SMOOTHING)
-        self._takes_back = 0
+        self._smoothed: tuple[RunHistory | None, int] = None, 0
         self.train_chip, self.eval_chip = LegendChip("train"), LegendChip("eval")
         self._add_switches()
 
     def _add_switches(self) -> None:
-        self.weight = QSlider(Qt.Orientation.Horizontal)
+        self.weight = Slider(Qt.Orientation.Horizontal)
         self.weight.setObjectName("smoothing")
         self.weight.setRange(0, 99)
         self.weight.setValue(round(SMOOTHING * 100))
@@ -70,9 +70,9 @@ class LossPlot(Plot):
 
     def show_losses(self, history: RunHistory) -> None:
         train, evaluated = history.series["train_loss"], history.series["eval_loss"]
-        if history.takes_back != self._takes_back or len(self._smoother.values) > len(train):
-            self._takes_back = history.takes_back
-            self._smoother = Smoother(self._smoother.weight)
+        if self._smoothed != (history, history.takes_back) or len(self._smoother.values) > len(train):
+            self._smoothed = history, history.takes_back
+            self._smoother = Smoother(self._smoother.weight)  # it goes on only with the points of the same run
         smooth = self._smoother.extend(train.y)
         x = np.array(train.x)
         self.set_data("raw", x, np.array(train.y))

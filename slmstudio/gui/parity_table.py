@@ -7,6 +7,7 @@ from typing import Any
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtWidgets import QAbstractItemView, QTableView, QVBoxLayout, QWidget
 
+from slmstudio.core.export.check_names import HEADINGS, LABELS, required, result
 from slmstudio.gui import table_cells, theme
 from slmstudio.gui.results_figures import FigureDelegate
 from slmstudio.gui.widgets import plain_tip, text_label
@@ -39,45 +40,38 @@ class ChecksModel(QAbstractTableModel):
         if orientation != Qt.Orientation.Horizontal:
             return None
         if role == Qt.ItemDataRole.DisplayRole:
-            return (self.tr("Check"), self.tr("Found"), self.tr("Right"), self.tr("Result"))[section]
+            return HEADINGS[section]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return plain_tip((
+                self.tr("What was compared between the file and the model as it was trained; below it, what is "
+                        "required. Point at a row to read what it means."),
+                self.tr("What the comparison found."), self.tr("What the comparison has to find."),
+                self.tr("passed: the file does what is required. failed: it does not; the text below says what to do. "
+                        "no limit: making the file smaller changes this figure, so that it is only shown. "
+                        "not checked: it could not be measured."))[section])
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         return None
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         check, column = self.checks[index.row()], index.column()
-        name, passed = str(check.get("name", "")), check.get("passed")
+        name, ended, needed = str(check.get("name", "")), result(check), required(check)
+        label = LABELS.get(name, name)
         if role == Qt.ItemDataRole.DisplayRole:
-            result = self.tr("passed") if passed else self.tr("failed") if passed is False else "—"
-            return (self._label(name), str(check.get("figure", "")), str(check.get("limit", "")), result)[column]
-        if role == table_cells.DETAIL and column == CHECK and check.get("limit"):
-            return self.tr("right: {limit}").format(limit=check["limit"])
+            return (label, str(check.get("figure", "")), needed, ended)[column]
+        if role == table_cells.DETAIL and column == CHECK:
+            return needed or None
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        if role == table_cells.CHIP and column == RESULT and passed is not None:
-            return "ok" if passed else "bad"
+        if role == table_cells.CHIP and column == RESULT:
+            return {"passed": "ok", "failed": "bad"}.get(ended, "plain")
         if role == Qt.ItemDataRole.ToolTipRole:
-            found = f"{self._label(name)}: {check.get('figure', '')}"
-            return plain_tip(str(check.get("remedy") or f"{found}\n{self._meaning(name)}"))
+            found = f"{label}: {check.get('figure', '')}"
+            return plain_tip("\n".join(filter(None, (
+                found, self._meaning(name), needed, str(check.get("remedy") or "")))))
         if role == Qt.ItemDataRole.AccessibleTextRole and column == CHECK:
-            return f"{self._label(name)}: {self.data(index.siblingAtColumn(RESULT))}"
+            return f"{label}: {ended}"
         return None
-
-    def _label(self, name: str) -> str:
-        return {
-            "tokens": self.tr("Token ids equal"),
-            "prompt": self.tr("Prompt text equal"),
-            "bos": self.tr("Beginning of sequence"),
-            "stop": self.tr("Stops at end of turn"),
-            "settings": self.tr("Settings"),
-            "embeddings": self.tr("Embeddings"),
-            "layers": self.tr("Layers"),
-            "adapter": self.tr("What was learned"),
-            "nmse": self.tr("Error (NMSE)"),
-            "top1": self.tr("Top-1"),
-            "kl": self.tr("KL divergence"),
-            "perplexity": self.tr("Perplexity"),
-        }.get(name, name)
 
     def _meaning(self, name: str) -> str:
         return {
@@ -89,10 +83,13 @@ class ChecksModel(QAbstractTableModel):
             "embeddings": self.tr("Every token has its own embedding in the file, up to rounding."),
             "layers": self.tr("Samples of every layer's weights are the trained ones, up to rounding."),
             "adapter": self.tr("How much of what the adapter learned is found in the file's weights."),
-            "nmse": self.tr("Mean squared difference of the logits, by their own size. F16 must stay under 0.0001."),
-            "top1": self.tr("How often the most likely next token is the fine-tuned model's."),
-            "kl": self.tr("How much the probabilities of the next token differ, in nats."),
-            "perplexity": self.tr("Among how many tokens the model chooses on your rows: fine-tuned model → file."),
+            "nmse": self.tr("How far the scores of the next tokens (logits) are from the fine-tuned model's: the mean "
+                            "squared difference, relative to their own size. 0 is equal."),
+            "top1": self.tr("How often the file's most likely next token is the fine-tuned model's."),
+            "kl": self.tr("How much the probabilities of the next token differ from the fine-tuned model's, in nats. "
+                          "0 is equal."),
+            "perplexity": self.tr("Among how many equally likely tokens the model has to choose on your rows: "
+                                  "fine-tuned model → file. Lower is better."),
         }.get(name, "")
 
 

@@ -37,9 +37,10 @@ class RunsBar(QWidget):
         self.search.setPlaceholderText(self.tr("Search: helpdesk   rank>8   tag=best   chrf>50"))
         self.search.setAccessibleName(self.tr("Search the runs"))
         self.search.setToolTip(self.tr(
-            "Words that stand anywhere in a run's configuration, note or tags, and conditions on any field:\n"
-            "lora_rank>8   method=qlora   learning_rate<=1e-4   tag=best   chrf>50   outcome!=finished\n"
-            "All must hold. A field may be named by its end, as in rank. (Ctrl+F)"))
+            "Words anywhere in a run's configuration, note or tags, and conditions on any field or score:\n"
+            "lora_rank>8   method=qlora   learning_rate<=1e-4   time<2h   tag=best   chrf>50   outcome!=finished\n"
+            "A run is shown when all of them hold. The end of a field's name is enough, as in rank. Numbers may have a "
+            "unit, as in 2k. (Ctrl+F)"))
         self.tags = SecondaryButton(self.tr("Tags"), self.tr("Show the runs with a tag."), "small")
         self.tags.setObjectName("runs_tags")
         self.columns = IconButton("columns", self.tr("Choose the columns: any field of a run, and any score"))
@@ -102,9 +103,10 @@ class RunsBar(QWidget):
         line = self.search.text()
         unknown = self._table.set_filter(line) if self._table.runs.facts else []
         if unknown:
-            text = self.tr("No run has a field “{name}”. The columns' list names them all.").format(name=unknown[0])
+            text = self.tr("No run has a field “{name}”. The list of columns shows all fields; put quotation marks "
+                           "around words to search for them as text.").format(name=unknown[0])
         elif line.strip() and not self._table.runs.shown:
-            text = self.tr("No run is like this.")
+            text = self.tr("No run matches this search.")
         elif line.strip():
             text = self.tr("{shown} of {all} runs").format(
                 shown=len(self._table.runs.shown), all=len(self._table.runs.facts))
@@ -138,7 +140,7 @@ class RunsBar(QWidget):
 
     def _offer_columns(self) -> None:
         place = self.columns.mapToGlobal(QPoint(self.columns.width() - self.chooser.width(), self.columns.height()))
-        self.chooser.open_at(place, self._table.runs.columns, columns.known_columns(self._table.known_fields()))
+        self.chooser.open_at(place, self._table.runs.columns, columns.known_columns(self._table.runs.known_fields()))
 
     def _choose_columns(self, names: list[str]) -> None:
         self._table.set_columns(names)

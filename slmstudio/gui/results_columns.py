@@ -17,7 +17,7 @@ from slmstudio.gui.widgets import SecondaryButton, plain_tip, text_label
 
 NAME = "name"
 STANDARD = (NAME, "base", "eval_loss", "tuned.chrf", "seconds", "outcome")
-LEFT_OUT = ("format", "kind", "protocol", "reasons", "non_finite")
+LEFT_OUT = ("format", "kind", "protocol", "non_finite")
 """Fields that tell nothing apart."""
 POPUP_WIDTH, POPUP_HEIGHT = 340, 420
 

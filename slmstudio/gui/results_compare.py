@@ -19,7 +19,7 @@ from slmstudio.gui.results_figures import Figure, FigureTable
 from slmstudio.gui.results_save import choose_file, csv_kinds, picture_kinds, write_csv, write_picture
 from slmstudio.gui.run_words import differences
 from slmstudio.gui.tasks import run_task
-from slmstudio.gui.widgets import IconButton, SegmentedControl, text_label
+from slmstudio.gui.widgets import IconButton, SegmentedControl, counted, text_label
 
 if TYPE_CHECKING:
     from slmstudio.gui.compare_plot import ComparePlot
@@ -105,7 +105,8 @@ class ComparePanel(QWidget):
 
     def _setting_hint(self) -> str:
         count = len(self.settings.figures.rows)
-        return self.tr("{count} settings differ; all others are equal.").format(count=count) if count else \
+        return counted(count, self.tr("1 setting differs; all others are equal."),
+                       self.tr("{count} settings differ; all others are equal.")) if count else \
             self.tr("The runs have the same settings.")
 
     def _save(self) -> None:
@@ -136,8 +137,7 @@ def setting_rows(runs: Sequence[RunFacts]) -> tuple[list[str], list[list[Figure]
 
     order = [name for names in groups().values() for name in names]
     own = {"base", "outcome", "eval_loss", "train_loss", "steps", "seconds", "tags", "note", *SAME}
-    names = {key for run in runs for key in run.values if key not in own and columns.score_of(key) is None
-             and not key.startswith("reasons.")}
+    names = {key for run in runs for key in run.values if key not in own and columns.score_of(key) is None}
     unlike = [key for key in names if len({repr(run.values.get(key)) for run in runs}) > 1]
     unlike.sort(key=lambda key: (order.index(key) if key in order else len(order), key))
     head = ["", *run_names(runs)]

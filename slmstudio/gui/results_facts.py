@@ -21,8 +21,9 @@ from slmstudio.core.run.notes import Notes
 from slmstudio.gui.evaluation_jobs import Evaluation, read_evaluations
 from slmstudio.gui.results_filter import folded
 
-UNSEARCHED = ("reasons", "hashes")
-"""Fields of run.json that free text is not looked for in: a reason names half of the other fields."""
+REASONS, HASHES = "reasons", "hashes"
+"""Of run.json: sentences about the other fields, which are neither compared nor searched; and what free text is not
+looked for in."""
 WAIT = 0.1
 """Seconds between two looks whether a reading that waits for another is still wanted."""
 
@@ -130,7 +131,7 @@ def read_facts(folder: Path) -> RunFacts:
     summary = run_folder.summarise(folder)
     request = jobs.Job(folder).request()
     noted, evaluations = notes.read(folder), read_evaluations(folder)
-    values = dict(_flat(request, ""))
+    values = dict(_flat({key: value for key, value in request.items() if key != REASONS}, ""))
     values |= {
         "base": Path(summary.config.model).name, "outcome": summary.state,
         "eval_loss": _finite(summary.eval_loss_after),
@@ -141,7 +142,7 @@ def read_facts(folder: Path) -> RunFacts:
     judged = same_test.preferred(evaluations, summary.config.eval_file)[:1]
     for evaluation in (*reversed(evaluations), *judged):  # the last one has the last word
         values |= evaluation.values()
-    told = [f"{key} {value}" for key, value in values.items() if not key.startswith(UNSEARCHED)]
+    told = [f"{key} {value}" for key, value in values.items() if not key.startswith(HASHES)]
     return RunFacts(summary, values, folded("\n".join([folder.name, *told])), noted, evaluations)
 
 

@@ -139,7 +139,8 @@ class FigureDelegate(TightDelegate):
         if detail:
             half = inner.height() // 2
             below = QRect(inner.left(), inner.top() + half, inner.width(), inner.height() - half)
-            self._paint_text(painter, below, str(detail), theme.SMALL_SIZE, "muted", False, align)
+            self._paint_text(painter, below, str(detail), theme.SMALL_SIZE, "muted", False, align,
+                             Qt.TextElideMode.ElideRight)
             inner = QRect(inner.left(), inner.top(), inner.width(), half)
         self._paint_text(painter, inner, text, theme.TEXT_SIZE, "ink", strong, align)
         painter.restore()

@@ -14,9 +14,10 @@ from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayou
 from slmstudio.core import paths
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.jobs import Job
+from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.core.run.history import RunHistory
-from slmstudio.gui import results_delete, theme
+from slmstudio.gui import results_delete, results_rename, theme
 from slmstudio.gui.export_panel import running_export
 from slmstudio.gui.exports_table import Export, read_exports
 from slmstudio.gui.results_bar import RunsBar
@@ -110,7 +111,7 @@ class ResultsTab(QWidget):
             column.setSpacing(theme.SPACE_S)
         above.addWidget(self.bar.note)
         above.addWidget(self.table, 1)
-        self.hint = text_label(self.tr("Ctrl and a click on further runs compares them."), "small", wrap=True)
+        self.hint = text_label(self.tr("Hold Ctrl and click other runs to compare them."), "small", wrap=True)
         self.save_plots = IconButton("save", self.tr("Save these plots as PNG or SVG"))
         self.save_plots.setObjectName("plots_save")
         self.save_plots.clicked.connect(self._save_plots)
@@ -149,8 +150,10 @@ class ResultsTab(QWidget):
         details = self.details
         details.resume.connect(self._resume)
         details.chat.connect(lambda path: self._session.open_chat([path]))
-        details.open_folder.connect(lambda run: QDesktopServices.openUrl(QUrl.fromLocalFile(str(run.folder))))
-        details.delete.connect(lambda run: results_delete.ask(self, run, self.delete))
+        for wanted in (details, self.table):
+            wanted.open_folder.connect(lambda run: QDesktopServices.openUrl(QUrl.fromLocalFile(str(run.folder))))
+            wanted.delete.connect(lambda run: results_delete.ask(self, run, self.delete))
+            wanted.rename.connect(self._ask_for_name)
         details.exported.connect(self._timer.start)
         details.changed.connect(self._timer.start)
         details.failed.connect(self.banner.show_error)
@@ -300,6 +303,16 @@ class ResultsTab(QWidget):
             self._session.go_to.emit("training")
 
         run_task(self, lambda task: job.start(), started, self.banner.show_error)
+
+    def _ask_for_name(self, run: RunSummary) -> None:
+        taken = [facts.summary.config.name for facts in self.table.runs.facts if facts.folder != run.folder]
+        results_rename.ask(self, run.config.name, taken, lambda name: self.rename(run, name))
+
+    def rename(self, run: RunSummary, name: str) -> None:
+        """Give a run another name; one that cannot be kept is said."""
+        self.banner.clear()
+        run_task(self, lambda task: run_folder.rename(run.folder, name), lambda _: self._session.run_changed.emit(),
+                 self.banner.show_error)
 
     def delete(self, run: RunSummary) -> None:
         """Move a run to the trash; one on which something is at work is refused."""

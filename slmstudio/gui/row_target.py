@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox, QFileDialog, QWidget
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 from slmstudio.core import paths
-from slmstudio.gui.widgets import plain_tip
+from slmstudio.gui.widgets import ComboBox, plain_tip
 
 _CHOOSE, _NEW = "choose", "new"
 _SHOWN = 12
 
 
-class RowTarget(QComboBox):
+class RowTarget(ComboBox):
     """A list of dataset files: the one that was used last, those of the datasets folder, another, or a new one.
 
     Signals:
@@ -30,7 +30,7 @@ class RowTarget(QComboBox):
         super().__init__(parent)
         self.setAccessibleName(name)
         self.setToolTip(tooltip)
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(24)
         self._standard = standard
         self._current: Path | None = None

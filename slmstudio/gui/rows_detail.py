@@ -68,7 +68,7 @@ class RowDetail(QWidget):
         self.reference = ReferencePane("row_reference")
         self.reference.references_wanted.connect(self._want_references)
         self.reference.left.connect(self._forget_draft)
-        self.legend = text_label(self.tr("Marked in an answer: words that the reference has not. Marked in the "
+        self.legend = text_label(self.tr("Highlighted in an answer: words that the reference lacks. Highlighted in the "
                                          "reference: words that the second answer lacks."), "small", wrap=True)
         self.place = ElidedLabel("", "section")
         self.trained = Chip(self.tr("in the training rows"), "warn")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QTimer, Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QWidget
 
 from slmstudio.gui import theme
 from slmstudio.gui.evaluation_words import model_label
 from slmstudio.gui.rows_model import ORDERS, View, order_label
-from slmstudio.gui.widgets import text_label
+from slmstudio.gui.widgets import ComboBox, text_label
 
 SEARCH_AFTER_MS = 200
 
@@ -50,7 +50,7 @@ class RowsFilters(QWidget):
         row.addWidget(self.search, 1)
         for widget in (self.order, self.category, self.language, self.second, self._against, self.first):
             row.addWidget(widget)
-            if isinstance(widget, QComboBox):
+            if isinstance(widget, ComboBox):
                 widget.activated.connect(lambda: self.changed.emit())
 
     def begin(self, names: list[str], order: str, *, again: bool = False) -> None:
@@ -96,10 +96,10 @@ class RowsFilters(QWidget):
                     self.category.currentData(), self.language.currentData(), self.search.text().strip())
 
 
-def _choice(name: str, tooltip: str) -> QComboBox:
-    choice = QComboBox()
+def _choice(name: str, tooltip: str) -> ComboBox:
+    choice = ComboBox()
     choice.setObjectName(name)
     choice.setAccessibleName(tooltip.rstrip("."))
     choice.setToolTip(tooltip)
-    choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+    choice.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToContents)
     return choice

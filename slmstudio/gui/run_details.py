@@ -26,6 +26,7 @@ from slmstudio.gui.widgets import (
     Card,
     Chip,
     ErrorBanner,
+    IconButton,
     PrimaryButton,
     SecondaryButton,
     SegmentedControl,
@@ -39,7 +40,8 @@ class RunDetails(Card):
     """The card at the right of the Results tab.
 
     Signals:
-        resume(RunSummary), chat(Path), open_folder(RunSummary), delete(RunSummary): a button was pressed.
+        resume(RunSummary), rename(RunSummary), chat(Path), open_folder(RunSummary), delete(RunSummary): a button was
+            pressed.
         exported: files were made.
         changed: something else about the run is different now, as its notes or its scores.
         rows_wanted(Evaluation, str): show the answers of an evaluation in this order.
@@ -47,6 +49,7 @@ class RunDetails(Card):
     """
 
     resume = Signal(object)
+    rename = Signal(object)
     chat = Signal(object)
     open_folder = Signal(object)
     delete = Signal(object)
@@ -61,7 +64,11 @@ class RunDetails(Card):
         self._run: RunSummary | None = None
         self._reads_exports = False
         self.chip = Chip()
-        self.header.insertWidget(1, self.chip)
+        self._rename = IconButton("edit", self.tr("Rename the run (F2 in the table)"))
+        self._rename.setObjectName("rename_run")
+        self._rename.clicked.connect(lambda: self.rename.emit(self._run))
+        self.header.insertWidget(1, self._rename)
+        self.header.insertWidget(2, self.chip)
         self._folder = SecondaryButton(self.tr("Open folder"), self.tr("Show the run's files."), "small")
         self._delete = SecondaryButton(
             self.tr("Delete…"), self.tr("Move the run and its exports to the trash."), "small"
@@ -177,6 +184,7 @@ class RunDetails(Card):
         run = facts.summary
         if self._run is not None and self._run.folder != run.folder:
             self.export.setVisible(self.export.is_running())
+            self.serve.setVisible(self.serve.serves(run))
         self._run = run
         self.title.setText(run.config.name)
         self.chip.set(*outcome_chip(run.state))
@@ -234,7 +242,7 @@ class RunDetails(Card):
         self.serve_button.setToolTip(self.tr("Serve the marked file to other programs, or use it in Ollama, vLLM, "
                                              "llama.cpp or LM Studio.") if exports else
                                      self.tr("Export the result first."))
-        if not exports and not self.serve.server.is_busy():
+        if not exports and not self.serve.serves(run):
             self.serve.hide()
         self._show_served()
         self.chat_button.setEnabled(exports)

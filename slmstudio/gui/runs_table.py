@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal, SignalInstance
+from PySide6.QtGui import QAction, QKeySequence, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from slmstudio.core.run.folder import RunSummary
@@ -20,8 +20,9 @@ from slmstudio.gui.widgets import plain_tip
 
 Index = QModelIndex | QPersistentModelIndex
 NO_PARENT = QModelIndex()
-ROW_HEIGHT = 48
-NAME_WIDTH, WIDEST = 116, 170
+ROW_HEIGHT = 52  # Devanagari is higher than Latin
+NAME_WIDTH, WIDEST, NARROW = 160, 240, 128
+"""Pixels: of the name at least, of another column at most, and at most where there is little room."""
 LOOKED_AT = 60
 """Rows whose cells decide how wide a column is."""
 
@@ -41,7 +42,7 @@ class RunsModel(QAbstractTableModel):
         self.shown: list[RunFacts] = []
         self.columns: list[str] = list(columns.STANDARD)
         self.sorted_by: tuple[str, bool] = ("created", True)
-        self._conditions: list[results_filter.Condition] = []
+        self._filter = ""
 
     @property
     def runs(self) -> list[RunSummary]:
@@ -59,11 +60,19 @@ class RunsModel(QAbstractTableModel):
         self.columns = [columns.NAME, *(name for name in names if name != columns.NAME)]
         self.endResetModel()
 
-    def set_filter(self, conditions: list[results_filter.Condition]) -> None:
+    def set_filter(self, line: str) -> None:
         self.beginResetModel()
-        self._conditions = conditions
+        self._filter = line
         self._arrange()
         self.endResetModel()
+
+    def known_fields(self) -> list[str]:
+        return sorted({key for facts in self.facts for key in facts.values})
+
+    def unknown_fields(self) -> list[str]:
+        """Names in the filter that no run has a field for."""
+        known = self.known_fields()
+        return results_filter.unknown_fields(results_filter.parse(self._filter, known), known)
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         if not 0 <= column < len(self.columns):
@@ -77,8 +86,8 @@ class RunsModel(QAbstractTableModel):
 
     def _arrange(self) -> None:
         key, falling = self.sorted_by
-        found = [facts for facts in self.facts
-                 if results_filter.matches(self._conditions, facts.values, facts.text)]
+        conditions = results_filter.parse(self._filter, self.known_fields())
+        found = [facts for facts in self.facts if results_filter.matches(conditions, facts.values, facts.text)]
         if key == "created":
             self.shown = sorted(found, key=lambda facts: facts.summary.created, reverse=falling)
             return
@@ -145,10 +154,14 @@ class RunsTable(QTableView):
     Signals:
         chosen(list[RunSummary]): other runs are selected; the first is the current one.
         sort_changed: the person sorts by another column.
+        rename(RunSummary), open_folder(RunSummary), delete(RunSummary): wanted from the menu, or by a key.
     """
 
     chosen = Signal(list)
     sort_changed = Signal()
+    rename = Signal(object)
+    open_folder = Signal(object)
+    delete = Signal(object)
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
@@ -156,13 +169,14 @@ class RunsTable(QTableView):
         self.runs = RunsModel(self)
         self.setModel(self.runs)
         self._kept: tuple[set[Path], Path | None, int] = (set(), None, 0)
+        self._wanted: list[int] = []
         table_cells.dress(self, ROW_HEIGHT, self.tr("Runs"))
         self.setItemDelegate(TightDelegate(self))
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         header = self.horizontalHeader()
-        header.setMaximumSectionSize(WIDEST)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)  # see _share_room
         header.setResizeContentsPrecision(LOOKED_AT)
         header.setSortIndicator(0, Qt.SortOrder.DescendingOrder)
         self.setSortingEnabled(True)
@@ -170,6 +184,25 @@ class RunsTable(QTableView):
         self.runs.modelAboutToBeReset.connect(self._keep)
         self.runs.modelReset.connect(self._restore)
         self.selectionModel().selectionChanged.connect(lambda: self.chosen.emit(self.selected()))
+        self._add_actions()
+
+    def _add_actions(self) -> None:
+        """What the menu offers for the current run; the keys work while the table has the focus."""
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+        for name, text, key, signal in (("rename", self.tr("Rename…"), "F2", self.rename),
+                                        ("open", self.tr("Open folder"), "", self.open_folder),
+                                        ("delete", self.tr("Delete…"), "Del", self.delete)):
+            action = QAction(text, self)
+            action.setObjectName(f"menu_{name}")
+            action.setShortcut(QKeySequence(key))
+            action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
+            action.triggered.connect(lambda _=False, signal=signal: self._tell(signal))
+            self.addAction(action)
+
+    def _tell(self, signal: SignalInstance) -> None:
+        """Emit a signal about the current run."""
+        if chosen := self.selected():
+            signal.emit(chosen[0])
 
     # -- what is shown ---------------------------------------------------------------------------------------
 
@@ -186,12 +219,11 @@ class RunsTable(QTableView):
         Returns:
             names in the line that no run has a field for.
         """
-        conditions = results_filter.parse(line)
         before = [run.folder for run in self.selected()]
-        self.runs.set_filter(conditions)
+        self.runs.set_filter(line)
         if [run.folder for run in self.selected()] != before:
             self.chosen.emit(self.selected())
-        return results_filter.unknown_fields(conditions, self.known_fields())
+        return self.runs.unknown_fields()
 
     def set_columns(self, names: Sequence[str]) -> None:
         """Show these columns; the first is always the run."""
@@ -212,9 +244,6 @@ class RunsTable(QTableView):
         at = self.runs.columns.index(key) if key in self.runs.columns else -1
         header.setSortIndicator(at, Qt.SortOrder.DescendingOrder if falling else Qt.SortOrder.AscendingOrder)
         header.blockSignals(blocked)
-
-    def known_fields(self) -> list[str]:
-        return sorted({key for facts in self.runs.facts for key in facts.values})
 
     # -- selection -------------------------------------------------------------------------------------------
 
@@ -262,6 +291,9 @@ class RunsTable(QTableView):
         self.select(wanted, current)
         if folders:
             self.verticalScrollBar().setValue(scrolled)
+        header = self.horizontalHeader()
+        self._wanted = [max(self.sizeHintForColumn(column), header.sectionSizeHint(column))
+                        for column in range(1, len(self.runs.columns))]
         self._share_room()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -270,11 +302,8 @@ class RunsTable(QTableView):
 
     def _share_room(self) -> None:
         """The name takes what the other columns leave, but never so little that it cannot be read."""
-        header = self.horizontalHeader()
-        others = sum(header.sectionSize(column) for column in range(1, len(self.runs.columns)))
-        wide = others + NAME_WIDTH > self.viewport().width()
-        mode = QHeaderView.ResizeMode.Interactive if wide else QHeaderView.ResizeMode.Stretch
-        if header.sectionResizeMode(0) != mode:
-            header.setSectionResizeMode(0, mode)
-        if wide:
-            header.resizeSection(0, NAME_WIDTH)
+        header, room = self.horizontalHeader(), self.viewport().width()
+        tight = sum(min(width, WIDEST) for width in self._wanted) + NAME_WIDTH > room
+        others = [min(width, NARROW if tight else WIDEST) for width in self._wanted]
+        for column, width in enumerate([max(NAME_WIDTH, room - sum(others)), *others]):
+            header.resizeSection(column, width)

@@ -77,6 +77,10 @@ class ServePanel(QFrame):
         for number, page in enumerate(self.pages):
             page.setVisible(number == index)
 
+    def serves(self, run: RunSummary) -> bool:
+        """Whether the server is at work on a file of this run."""
+        return self.server.is_busy() and self.server.path is not None and run.folder in self.server.path.parents
+
     def show_export(self, run: RunSummary | None, export: Export | None) -> None:
         """Offer this file; its header is read in the background."""
         shown = (run, export) if run is not None and export is not None else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core import serving
 from slmstudio.gui import theme
@@ -16,6 +16,7 @@ from slmstudio.gui.widgets import (
     ProgressStrip,
     SecondaryButton,
     SegmentedControl,
+    SpinBox,
     counted,
     number_field,
     plain_tip,
@@ -27,7 +28,8 @@ CURL, PYTHON = range(2)
 
 
 class ServerPage(QWidget):
-    """Empty: what it is for, and Start. Working: loading. Done: address, key, snippets. Failed: why.
+    """Empty: what it is for, and Start. Working: loading. Done: address, key, snippets. Failed: why. While a file of
+    another run is served: which, and Stop.
 
     Args:
         server: may be at work on another file than the one that is selected.
@@ -43,11 +45,12 @@ class ServerPage(QWidget):
         self.strip.cancel.setToolTip(self.tr("End the server before it is ready."))
         self.strip.cancelled.connect(server.stop)
         self._make_start()
+        self._make_elsewhere()
         self._make_running()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_S)
-        for widget in (self.banner, self._offer, self.strip, self._running):
+        for widget in (self.banner, self._offer, self._elsewhere, self.strip, self._running):
             column.addWidget(widget)
         server.changed.connect(self._show)
         self._show()
@@ -60,7 +63,7 @@ class ServerPage(QWidget):
         column.addWidget(text_label(self.tr(
             "Programs on this machine can talk to the model as they talk to OpenAI's API. It listens on 127.0.0.1 "
             "alone, asks for a key, and ends with this window."), "small", wrap=True))
-        self.port = number_field(QSpinBox())
+        self.port = number_field(SpinBox())
         self.port.setObjectName("server_port")
         self.port.setRange(1, 65535)
         self.port.setGroupSeparatorShown(False)
@@ -77,6 +80,20 @@ class ServerPage(QWidget):
         row.addStretch(1)
         row.addWidget(self.start_button)
         column.addLayout(row)
+
+    def _make_elsewhere(self) -> None:
+        self._elsewhere = QWidget()
+        row = QHBoxLayout(self._elsewhere)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.SPACE_S)
+        self.elsewhere = text_label("", "small", wrap=True)
+        self.elsewhere.setObjectName("server_elsewhere")
+        stop = SecondaryButton(self.tr("Stop it"), self.tr(
+            "End the other run's server, so that a file of this run can be served."), "small")
+        stop.setObjectName("server_stop_other")
+        stop.clicked.connect(self._server.stop)
+        row.addWidget(self.elsewhere, 1)
+        row.addWidget(stop)
 
     def _make_running(self) -> None:
         self._running = QWidget()
@@ -137,7 +154,12 @@ class ServerPage(QWidget):
 
     def _show(self) -> None:
         server = self._server
-        state = server.state
+        other = self._path is not None and server.path is not None and server.path.parent != self._path.parent
+        # Why the other run's server failed is said where that run is shown.
+        state = STOPPED if other and server.state == FAILED else server.state
+        self.elsewhere.setText(self.tr("{name}, a file of another run, is being served. One file is served at a "
+                                       "time.").format(name=server.path.stem if server.path else ""))
+        self._elsewhere.setVisible(other and state == SERVING)
         self._offer.setVisible(state in (STOPPED, FAILED))
         self.start_button.setEnabled(self._path is not None and not server.is_busy())
         name = self._path.stem if self._path is not None else ""
@@ -154,7 +176,7 @@ class ServerPage(QWidget):
                 self.port.setValue(server.free_port)
         else:
             self.banner.clear()
-        self._running.setVisible(state == SERVING)
+        self._running.setVisible(state == SERVING and not other)
         if server.serving is not None:
             self._show_serving(server.serving)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
-from PySide6.QtGui import QPainter
+from PySide6.QtCore import QEvent, QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
+from PySide6.QtGui import QFontMetrics, QHelpEvent, QPainter
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -11,9 +11,11 @@ from PySide6.QtWidgets import (
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QTableView,
+    QToolTip,
 )
 
 from slmstudio.gui import theme
+from slmstudio.gui.widgets import plain_tip
 
 DETAIL, CHIP, SORT = (Qt.ItemDataRole.UserRole + 16 + offset for offset in range(3))
 """Roles: the small line below the text, the chip's kind, and what the column is sorted by."""
@@ -34,11 +36,11 @@ class CellDelegate(QStyledItemDelegate):
         rect: QRect = option.rect  # type: ignore[attr-defined]
         selected = bool(option.state & QStyle.StateFlag.State_Selected)  # type: ignore[attr-defined]
         painter.save()
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if selected:
             painter.fillRect(rect, theme.colour("accent_ground"))
         painter.setPen(theme.colour("line"))
         painter.drawLine(rect.bottomLeft(), rect.bottomRight())
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)  # from here on: it would blur the line
         inner = rect.adjusted(INSET, theme.SPACE_XS, -INSET, -theme.SPACE_XS)
         text = str(index.data(Qt.ItemDataRole.DisplayRole) or "")
         chip, detail = index.data(CHIP), index.data(DETAIL)
@@ -56,6 +58,17 @@ class CellDelegate(QStyledItemDelegate):
             align = index.data(Qt.ItemDataRole.TextAlignmentRole) or Qt.AlignmentFlag.AlignLeft
             self._paint_text(painter, inner, text, theme.TEXT_SIZE, "ink", False, Qt.AlignmentFlag(align))
         painter.restore()
+
+    def helpEvent(self, event: QHelpEvent, view: QAbstractItemView, option: QStyleOptionViewItem,
+                  index: Index) -> bool:
+        """A cell that has nothing else to say, and whose text has lost a part, tells the whole text."""
+        text = str(index.data(Qt.ItemDataRole.DisplayRole) or "")
+        room = view.visualRect(index).width() - 2 * INSET
+        cut = QFontMetrics(theme.base_font(bold=bool(index.data(DETAIL)))).horizontalAdvance(text) > room
+        if event.type() == QEvent.Type.ToolTip and cut and not index.data(Qt.ItemDataRole.ToolTipRole):
+            QToolTip.showText(event.globalPos(), plain_tip(text), view)
+            return True
+        return super().helpEvent(event, view, option, index)
 
     def _paint_text(self, painter: QPainter, rect: QRect, text: str, size: int, colour: str, bold: bool,
                     align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft,
@@ -94,6 +107,7 @@ def dress(table: QTableView, row_height: int, name: str) -> None:
     table.verticalHeader().setDefaultSectionSize(row_height)
     header = table.horizontalHeader()
     header.setHighlightSections(False)
+    header.setTextElideMode(Qt.TextElideMode.ElideRight)
     header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
     header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
     theme.THEME.changed.connect(table.viewport().update)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -66,6 +68,7 @@ class TrainingTab(QWidget):
         session.model_changed.connect(self._show_choice)
         session.run_started.connect(self._run_started)
         session.run_changed.connect(self._look_for_export)
+        session.run_changed.connect(self._look_for_name)
         session.continue_wanted.connect(coming.go_on_from)
         self.planning.planned.connect(self._show_choice)
         self.planning.failed.connect(self.banner.show_error)
@@ -305,6 +308,16 @@ class TrainingTab(QWidget):
     def _look_for_export(self) -> None:
         if self._job is not None:
             self.run.end_row.set_has_export(bool(run_folder.exported(self._job.folder)))
+
+    def _look_for_name(self) -> None:
+        """The run may have been renamed in Results."""
+        with contextlib.suppress(UserError, OSError):
+            if self._job is not None and self._run_config is not None:
+                name = RunConfig.from_dict(self._job.request()).name
+                if name != self._run_config.name:
+                    self._run_config = replace(self._run_config, name=name)
+                    self.run.title.setText(run_status.title(self._run_config))
+                    self._show_news()
 
     def confirm_close(self) -> bool:
         """Ask what becomes of the run when the window closes. False: do not close."""

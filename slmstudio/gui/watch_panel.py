@@ -6,12 +6,12 @@ from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Qt, QTimer, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QSlider, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui import theme
-from slmstudio.gui.widgets import Card, IconButton, SecondaryButton, breakable, text_label
+from slmstudio.gui.widgets import Card, IconButton, SecondaryButton, Slider, breakable, text_label
 from slmstudio.gui.widgets.conversation import SHOWN_CHARACTERS, Bubble
 
 
@@ -58,7 +58,7 @@ class WatchPanel(Card):
         row.setSpacing(theme.SPACE_XS)
         self.earlier = IconButton("chevron-left", self.tr("Answers of the evaluation before"))
         self.later = IconButton("chevron-right", self.tr("Answers of the next evaluation"))
-        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider = Slider(Qt.Orientation.Horizontal)
         self.slider.setObjectName("watch_slider")
         self.slider.setAccessibleName(self.tr("Which evaluation's answers are shown"))
         self.slider.setToolTip(self.tr("Drag to the left to see what it answered earlier."))

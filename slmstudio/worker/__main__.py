@@ -5,11 +5,15 @@ The environment is set before anything heavy is imported: offline, no telemetry.
 
 from __future__ import annotations
 
+import os
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] == os.getcwd():
+    del sys.path[0]  # started by hand, without -P: nothing in the current folder may stand in for a module
+
 import errno
 import faulthandler
 import importlib
-import os
-import sys
 import traceback
 from pathlib import Path
 from typing import Any
@@ -29,7 +33,8 @@ KINDS = {
 
 
 def main(arguments: list[str]) -> int:
-    os.environ.update({key: value for key, value in processes.worker_environment().items() if key != "PYTHONPATH"})
+    os.environ.update(processes.worker_environment())
+    os.environ["PYTHONSAFEPATH"] = "1"  # as -P, for each Python that a library starts in its turn
     faulthandler.enable()
     if len(arguments) == 2 and arguments[0] == "--interactive":
         from slmstudio.worker import interactive

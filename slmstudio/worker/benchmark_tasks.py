@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files
+from slmstudio.core import files, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import benchmark_store
 from slmstudio.worker.benchmark_mmlu import Subject, has_subject, read_mmlu
@@ -134,7 +134,7 @@ def harness_tasks() -> Path:
     """The folder of lm_eval's own tasks."""
     spec = importlib.util.find_spec("lm_eval")
     if spec is None or not spec.submodule_search_locations:
-        raise UserError("lm_eval is not installed.", "", "Run: python3 packaging/bootstrap.py setup")
+        raise UserError("lm_eval is not installed.", "", f"Run: {program.setup_command()}")
     return Path(spec.submodule_search_locations[0]) / "tasks"
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files
+from slmstudio.core import files, processes
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.worker.context import JobContext
 
@@ -39,11 +39,10 @@ def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path
     report_file = request_file.with_suffix(".report")
     report_file.unlink(missing_ok=True)
     files.write_atomically(request_file, files.dump_pretty({**request, "report": str(report_file)}))
-    paths = [*map(str, search), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     # -P: the current folder must not come before the packages.
     process = subprocess.Popen([sys.executable, "-P", "-m", module, str(request_file)], stdin=subprocess.DEVNULL,
                                env={**os.environ, **(environment or {}),
-                                    "PYTHONPATH": os.pathsep.join(paths)})
+                                    "PYTHONPATH": processes.search_path(*search)})
     try:
         while True:
             try:

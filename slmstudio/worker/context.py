@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 
 from slmstudio.core import files, jobs
+from slmstudio.core.run.history import number
 
 
 class Cancelled(Exception):
@@ -86,7 +87,7 @@ class JobContext:
     def _receive(self) -> None:
         if not self._leads:
             return
-        found = [command for command in self._commands.read() if command.get("time", 0.0) >= self._born]
+        found = [command for command in self._commands.read() if (number(command, "time") or 0.0) >= self._born]
         self._pending += found
         self._cancelled = self._cancelled or any(command.get("command") in ("stop", "cancel") for command in found)
 

@@ -26,6 +26,7 @@ from slmstudio.worker.tensorboard import TensorBoardLog
 POLL_SECONDS = 0.1
 BOARD = "tensorboard"
 RECENT_STEPS = 20
+MOST_STEPS = 10**9
 
 
 class Control(TrainerCallback):  # type: ignore[misc]
@@ -220,24 +221,29 @@ class Control(TrainerCallback):  # type: ignore[misc]
 
     def _change(self, command: dict[str, Any], step: int) -> None:
         """Another learning rate or length, kept for every later start of the run."""
-        total, rate, asked = self.trainer.total_steps, command.get("learning_rate"), dict(command)
-        if command.get("max_steps") is not None:
-            total = int(command["max_steps"])
-        elif command.get("epochs") is not None:
-            total = math.ceil(float(command["epochs"]) * self.steps_per_epoch)
-        reason = ("" if total > step else f"Step {step:,} is made already; Stop ends the run now.")
-        if rate is not None and not 0 < float(rate) <= 1:
-            reason = f"{rate!r} is no learning rate; it must be above 0 and at most 1."
+        total, rate, reason = self.trainer.total_steps, command.get("learning_rate"), ""
         try:
-            if not reason:
-                adjust.record_schedule(self.job.folder, step, None if rate is None else float(rate), total)
+            rate = None if rate is None else float(rate)
+            if command.get("max_steps") is not None:
+                total = int(command["max_steps"])
+            elif command.get("epochs") is not None:
+                total = math.ceil(float(command["epochs"]) * self.steps_per_epoch)
+            if not step < total <= MOST_STEPS:
+                reason = (f"Step {step:,} is made already; Stop ends the run now." if total <= step
+                          else f"A run has at most {MOST_STEPS:,} steps.")
+            elif rate is not None and not 0 < rate <= 1:
+                reason = f"{rate!r} is no learning rate; it must be above 0 and at most 1."
+            else:
+                adjust.record_schedule(self.job.folder, step, rate, total)
+        except (TypeError, ValueError, OverflowError):
+            reason = "The command holds something that is not a number."
         except OSError as error:
             reason = f"It cannot be kept: {error.strerror}."
         if reason:
             self.job.warn("change_refused", f"The change was not made. {reason}")
             return
-        self.trainer.change_schedule(total, self.trainer.learning_rate if rate is None else float(rate))
-        asked = {key: value for key, value in asked.items() if key in ("learning_rate", "max_steps", "epochs")}
+        self.trainer.change_schedule(total, self.trainer.learning_rate if rate is None else rate)
+        asked = {key: value for key, value in command.items() if key in ("learning_rate", "max_steps", "epochs")}
         self.job.emit("changed", global_step=step, learning_rate=self.trainer.learning_rate, total_steps=total,
                       asked=asked)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, llama, paths
+from slmstudio.core import files, llama, paths, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.export.types import (
     ADAPTER,
@@ -195,7 +195,7 @@ def _run_converter(job: JobContext, module: str, request: dict[str, Any], target
     converter = paths.converter_dir()
     if not (converter / "conversion").is_dir():
         raise UserError("The GGUF converter is not installed.", f"{converter} does not hold it.",
-                        "Run the set-up again: python3 packaging/bootstrap.py setup")
+                        f"Run the set-up again: {program.setup_command()}")
     child.run(job, module, {**request, "half_done": list(map(str, targets))}, [converter, PACKAGE_ROOT],
               _file_progress(job, targets))
 

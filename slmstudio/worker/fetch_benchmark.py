@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from slmstudio.core import paths, words
+from slmstudio.core import leftovers, paths, words
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation import benchmark_store as store
 from slmstudio.core.formats import NewerFormat
@@ -26,7 +26,6 @@ from slmstudio.worker.context import JobContext
 PHASE = "fetching"
 ONLINE = {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
           "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-_PARTIAL = ".partial-"
 
 
 def run(job: JobContext) -> dict[str, Any]:
@@ -83,14 +82,14 @@ def _known(name: str) -> store.Fetched | None:
 
 def _remove_leavings(place: Path) -> None:
     """What a process that was killed has left half done."""
-    for path in place.glob(_PARTIAL + "*"):
-        pid = path.name.removeprefix(_PARTIAL)
+    for path in place.glob(leftovers.FETCH + "*"):
+        pid = path.name.removeprefix(leftovers.FETCH)
         if not (pid.isdigit() and psutil.pid_exists(int(pid))):
             shutil.rmtree(path, ignore_errors=True)
 
 
 def _download(job: JobContext, left: dict[str, Source], place: Path) -> None:
-    partial = place / f"{_PARTIAL}{os.getpid()}"
+    partial = leftovers.of_fetch(os.getpid())
     shutil.rmtree(partial, ignore_errors=True)
     cache = partial / "hub"
     job.phase(PHASE, f"{len(left):,} data sets from the hub" if len(left) > 1 else next(iter(left.values())).dataset)

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, llama
+from slmstudio.core import files, formats, leftovers, llama
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.gguf import read_gguf
 from slmstudio.core.model.gguf_header import read_header
@@ -39,7 +39,7 @@ def run(job: JobContext) -> dict[str, Any]:
     if target.exists():
         return _reuse(target, fingerprint)
     _check_space(target, facts.parameters)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial = leftovers.of_import(target, os.getpid())
     _remove_leftovers(target)
     try:
         partial.mkdir(parents=True)

@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from accelerate.utils.memory import should_reduce_batch_size
 
-from slmstudio.core import files, jobs, processes
+from slmstudio.core import files, jobs, processes, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
@@ -38,14 +39,14 @@ def pull_lever(job: JobContext, config: RunConfig) -> dict[str, Any]:
     if changes is None:
         shorter = adjust.shorter(config)
         consent = {"consent": {"max_length": shorter}} if shorter else {}
-        return {"state": "failed", "error": no_lever_left(config).to_dict(), **consent}
+        return {"state": "failed", "error": no_lever_left(job.folder, config).to_dict(), **consent}
     was = {name: getattr(config, name) for name in changes}
     adjust.record(job.folder, changes)
     job.emit("adjusted", reason="out_of_memory", changes=changes, was=was, message=_sentence(changes, was))
     raise StartAnew
 
 
-def no_lever_left(config: RunConfig) -> UserError:
+def no_lever_left(run: Path, config: RunConfig) -> UserError:
     shorter = adjust.shorter(config)
     ways = "Close other programs, or choose a smaller model or QLoRA."
     if shorter is None:
@@ -54,7 +55,7 @@ def no_lever_left(config: RunConfig) -> UserError:
         "Memory ran out.",
         f"Rows go one by one already, and activations are computed twice. What is left is to cut rows at {shorter:,} "
         f"tokens instead of {config.max_length:,}, which changes what is learned, so you decide.",
-        f"Go on with {shorter:,} tokens (slmstudio train RUN --set max_length={shorter}). Or: {ways}")
+        f"Go on with {shorter:,} tokens: {program.command('train', run, '--set', f'max_length={shorter}')}\nOr: {ways}")
 
 
 def _sentence(changes: dict[str, Any], was: dict[str, Any]) -> str:
@@ -70,9 +71,9 @@ def killed_for_memory(job: JobContext) -> bool:
     """Whether the system killed the process before this one for want of memory, and nothing was done about it yet."""
     open_kills = 0
     for event in jobs.Job(job.folder).events():
-        if event["type"] == jobs.MEMORY_KILL:
+        if event.get("type") == jobs.MEMORY_KILL:
             open_kills += 1
-        elif event["type"] in ("adjusted", "step"):
+        elif event.get("type") in ("adjusted", "step"):
             open_kills = 0
     return open_kills > 0
 

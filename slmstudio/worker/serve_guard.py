@@ -57,7 +57,7 @@ class Guard:
             return Refused(401, "No API key was given. Send it as: Authorization: Bearer KEY.", "missing_api_key",
                            kind="authentication_error")
         if not secrets.compare_digest(_digest(given.strip()), self._digest):
-            return Refused(401, "The API key is wrong. The Results tab and `slmstudio serve` show the right one.",
+            return Refused(401, "The API key is wrong. The Results tab and the command `serve` show the right one.",
                            "invalid_api_key", kind="authentication_error")
         return None
 

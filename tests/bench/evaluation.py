@@ -25,9 +25,9 @@ from slmstudio.core import paths, processes
 
 os.environ.update({key: value for key, value in processes.worker_environment().items()
                    if key.startswith(("HF_", "OMP_"))})
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-SETS = (paths.resources() / "starter" / "helpdesk_test.jsonl", SHARED / "gsm8k_test.jsonl",
-        SHARED / "xquad_hi_instructions.jsonl")
+DATA = Path(__file__).resolve().parents[1] / "data"
+SETS = (paths.resources() / "starter" / "helpdesk_test.jsonl", DATA / "gsm8k_test.jsonl",
+        DATA / "xquad_hi_instructions.jsonl")
 TARGET = 2.0
 MEMORY = 4 * 2**30
 """What an evaluation's caches take on a machine with 16 GB that are free: a whole batch of long rows."""

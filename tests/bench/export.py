@@ -126,7 +126,7 @@ def build(folder: Path, layers: int) -> tuple[Path, Path]:
     torch.manual_seed(0)
     save_file({name: weight(name, shape) for name, shape in shapes.items() if name != "lm_head.weight"},
               base / "model.safetensors", metadata={"format": "pt"})
-    tokenizer = gguf_models.families(ROOT.parent / "shared") / "qwen2"
+    tokenizer = gguf_models.families() / "qwen2"
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         shutil.copy(tokenizer / name, base / name)
     return base, make_run(folder, base, shapes)

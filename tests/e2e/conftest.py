@@ -1,37 +1,19 @@
-"""The starter model, imported once for all end-to-end tests."""
+"""What the end-to-end tests share."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
-
-
-@pytest.fixture(scope="session")
-def starter_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of models that holds the imported starter model."""
-    from slmstudio.core.quickstart import prepare_starter
-
-    home = tmp_path_factory.mktemp("starter-home")
-    before = os.environ.get("SLMSTUDIO_HOME")
-    os.environ["SLMSTUDIO_HOME"] = str(home)
-    try:
-        prepare_starter()
-    finally:
-        if before is None:
-            del os.environ["SLMSTUDIO_HOME"]
-        else:
-            os.environ["SLMSTUDIO_HOME"] = before
-    return home / "models"
+from support import starter
 
 
 @pytest.fixture
-def starter_home(studio_home: Path, starter_models: Path) -> Path:
+def starter_home(studio_home: Path) -> Path:
     """An empty place for runs and settings, with the starter model in its library."""
     studio_home.mkdir(parents=True)
-    (studio_home / "models").symlink_to(starter_models, target_is_directory=True)
+    (studio_home / "models").symlink_to(starter.models(), target_is_directory=True)
     return studio_home
 
 

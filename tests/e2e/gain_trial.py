@@ -77,10 +77,10 @@ def compared(run: jobs.Job) -> dict[str, dict[str, Any]]:
     return {each["metric"]: each for each in scores["comparisons"]}
 
 
-def test_ten_minutes_of_training_show_their_gain(starter_home, shared_dir, tmp_path):
+def test_ten_minutes_of_training_show_their_gain(starter_home, data_dir, tmp_path):
     """The loss of the reference answers falls, far beyond chance. What chrF++ shows of it is printed, not asserted:
     ten minutes do not teach an English model of 135M parameters to write Hindi answers."""
-    train, test = split(shared_dir / "data" / "xquad_hi_instructions.jsonl", tmp_path)
+    train, test = split(data_dir / "xquad_hi_instructions.jsonl", tmp_path)
     run, seconds = trained(train, test, tmp_path / "runs", max_steps=STEPS, learning_rate=5e-4, seed=1, **ROWS)
     print(f"trained in {seconds:.0f} s")
     loss = compared(run)["loss"]
@@ -88,7 +88,7 @@ def test_ten_minutes_of_training_show_their_gain(starter_home, shared_dir, tmp_p
     assert loss["rows"] == HELD_OUT and loss["verdict"] == "better" and loss["high"] < 0 and loss["p"] < 0.01
 
 
-def test_another_seed_with_nothing_learned_shows_none(starter_home, shared_dir, tmp_path):
-    train, test = split(shared_dir / "data" / "xquad_hi_instructions.jsonl", tmp_path)
+def test_another_seed_with_nothing_learned_shows_none(starter_home, data_dir, tmp_path):
+    train, test = split(data_dir / "xquad_hi_instructions.jsonl", tmp_path)
     idle, _ = trained(train, test, tmp_path / "runs", max_steps=1, learning_rate=1e-12, seed=2, split_seed=2, **ROWS)
     assert {each["verdict"] for each in compared(idle).values()} == {"unknown"}

@@ -8,27 +8,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import starter
+from support.family_models import FAMILIES
 
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TYPES = ("F16", "Q8_0", "Q4_K_M")
-FAMILIES = ("llama3", "mistral", "phi3", "qwen2", "tinyllama")
 
 
 @pytest.fixture(scope="module")
-def families(shared_dir, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("families")
-    subprocess.run([sys.executable, str(shared_dir / "tools" / "make_family_models.py"), str(out)], check=True,
-                   capture_output=True)
-    return out
-
-
-@pytest.fixture(scope="module")
-def rows(shared_dir, tmp_path_factory) -> Path:
+def rows(data_dir, tmp_path_factory) -> Path:
     """Short real questions in Hindi."""
-    lines = (shared_dir / "data" / "xquad_hi_instructions.jsonl").read_text("utf-8").splitlines()
+    lines = (data_dir / "xquad_hi_instructions.jsonl").read_text("utf-8").splitlines()
     found = sorted((json.loads(line) for line in lines), key=lambda row: sum(map(len, row.values())))[:32]
     file = tmp_path_factory.mktemp("rows") / "rows.jsonl"
     file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found), "utf-8")
@@ -49,12 +42,8 @@ def train(model: Path, rows: Path, out: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, "starter"])
-def test_what_was_trained_is_what_the_files_hold(request, rows, tmp_path, studio_home, name) -> None:
-    if name == "starter":
-        model = next(path for path in request.getfixturevalue("starter_models").iterdir() if path.is_dir())
-    else:
-        model = request.getfixturevalue("families") / name
-    run = train(model, rows, tmp_path / "runs")
+def test_what_was_trained_is_what_the_files_hold(families, rows, tmp_path, studio_home, name) -> None:
+    run = train(starter.model() if name == "starter" else families / name, rows, tmp_path / "runs")
     done = subprocess.run(
         [sys.executable, "-m", "slmstudio", "export", str(run), "--json", *(f"--type={each}" for each in TYPES)],
         capture_output=True, text=True)

@@ -174,10 +174,6 @@ def test_the_fit_is_that_of_the_chosen_data(qtbot, tab: ModelTab, session: Sessi
     assert tab.card.fit.isVisible()
 
 
-needs_starter = pytest.mark.skipif(library.starter_gguf() is None, reason="the starter model is not installed")
-
-
-@needs_starter
 def test_the_starter_model_is_offered(tab: ModelTab):
     entry = tab.list.value()
     assert entry.folder == library.starter_folder()
@@ -185,7 +181,6 @@ def test_the_starter_model_is_offered(tab: ModelTab):
     assert tab.findChild(QPushButton, "model_prepare").isVisible()
 
 
-@needs_starter
 def test_preparing_is_cancelled(qtbot, tab: ModelTab, session: Session, play):
     play("start wait:cancel")
     press(qtbot, tab, "model_prepare")
@@ -198,7 +193,6 @@ def test_preparing_is_cancelled(qtbot, tab: ModelTab, session: Session, play):
     assert tab.findChild(QPushButton, "model_prepare").isVisible()
 
 
-@needs_starter
 def test_preparing_that_fails_is_told_and_can_be_tried_again(qtbot, tab: ModelTab, session: Session, play):
     play("start error")
     with qtbot.waitSignal(tab.importer.failed, timeout=20_000):
@@ -208,7 +202,6 @@ def test_preparing_that_fails_is_told_and_can_be_tried_again(qtbot, tab: ModelTa
     assert tab.findChild(QPushButton, "model_prepare").isEnabled()
 
 
-@needs_starter
 def test_preparing_that_crashes_is_told(qtbot, tab: ModelTab, play):
     play("start die")
     with qtbot.waitSignal(tab.importer.failed, timeout=20_000):
@@ -216,7 +209,6 @@ def test_preparing_that_crashes_is_told(qtbot, tab: ModelTab, play):
     assert tab.banner.isVisible()
 
 
-@needs_starter
 @pytest.mark.slow
 def test_the_starter_model_is_prepared_for_real(qtbot, tab: ModelTab, session: Session):
     with qtbot.waitSignal(tab.importer.finished, timeout=110_000):

@@ -16,7 +16,9 @@ from slmstudio.gui.rows_diff import LONGEST, changed, marked, nearest, pieces
 RUN = {"name": "हेल्पडेस्क पुणे", "lora_rank": 16, "learning_rate": 2e-4, "method": "qlora", "packing": True,
        "model": "/models/Qwen2.5-1.5B-Instruct", "eval_file": None, "tags": ["best", "For the demo"],
        "tuned.chrf": 52.4, "base.chrf": 21.3, "outcome": "finished", "versions.torch": "2.13.0",
-       "created": "2026-11-24 15:31"}
+       "created": "2026-11-24 15:31", "max_length": 2048, "seconds": 6540.0, "warmup_fraction": 0.05,
+       "scratch_size": "30M", "mmlu.base.accuracy": 30.0, "mmlu.tuned.accuracy": 60.0,
+       "note": "4 of 5 answers are right; the loss > eval, and a->b"}
 TEXT = folded("\n".join(f"{key} {value}" for key, value in RUN.items()))
 
 
@@ -30,22 +32,36 @@ TEXT = folded("\n".join(f"{key} {value}" for key, value in RUN.items()))
     ("tag!=best", False), ("chrf>50", True), ("base.chrf>50", False), ("chrf<50", False), ("eval_file=none", True),
     ("eval_file=x", False), ("torch=2.13.0", True), ("created>2026-11-01", True), ("created>2026-12", False),
     ("rank>", True), ("rank>=", True), ("rank>abc", False), ("nosuch>3", False), ("tag=best rank>8 qwen", True),
-    ("tag=best rank>20 qwen", False), ("outcome!=finished", False), ("state=finished", True)])
+    ("tag=best rank>20 qwen", False), ("outcome!=finished", False), ("state=finished", True),
+    # numbers as people type them, with a space or a unit
+    ("rank > 8", True), ("rank > 16", False), ("rank >8 qwen", True), ("method = qlora", True),
+    ("max_length>2k", True), ("max_length>2.1k", False), ("max_length=2,048", True), ("learning_rate>1e-4", True),
+    ("learning_rate>.0002", False), ("time<2h", True), ("time<90min", False), ("warmup_fraction=5%", True),
+    ("chrf>=52.4%", True), ("scratch_size>20M", True), ("scratch_size>1B", False), ("accuracy>50", True),
+    ("accuracy<50", False), ("rank>1e", False), ("rank>8x", False), ("created>2026", True),
+    # a text is no number, though it begins with a figure
+    ("note>3", False), ("note<5", False), ("model>1", False), ("tag>a", False), ("torch>2", False),
+    # what compares no field is a part of a sentence
+    ("the loss > eval", True), ("loss > before", False), ("a->b", True), ("b->a", False), ('"the loss >"', True),
+    ('"rank>8"', False), (">", True), ("> eval", True)])
 def test_what_a_line_finds(line: str, found: bool) -> None:
-    assert matches(parse(line), RUN, TEXT) is found
+    assert matches(parse(line, RUN), RUN, TEXT) is found
 
 
-def test_a_field_that_no_run_has_is_named() -> None:
-    assert unknown_fields(parse("nosuch>3 rank>8 free"), RUN) == ["nosuch"]
+@pytest.mark.parametrize(("line", "named"), [
+    ("nosuch>3 rank>8 free", ["nosuch"]), ("nosuch > 3", ["nosuch"]), ("nosuch=x", ["nosuch"]), ("nosuch = x", []),
+    ("this > that", []), ("this>that", []), ("3>2", []), ("a->3", []), ('"nosuch>3"', [])])
+def test_a_field_that_no_run_has_is_named(line: str, named: list[str]) -> None:
+    assert unknown_fields(parse(line, RUN), RUN) == named
 
 
 @given(st.text())
 @example('a="b c')
 @example(">=<")
 def test_whatever_is_typed_means_something(line: str) -> None:
-    for condition in parse(line):
-        assert condition.field or condition.wanted
-    assert matches(parse(line), RUN, TEXT) in (True, False)
+    conditions = parse(line, RUN)
+    assert [each for each in conditions if not (each.field or each.wanted)] == []
+    assert matches(conditions, RUN, TEXT) is all(matches([each], RUN, TEXT) for each in conditions)
 
 
 @pytest.mark.parametrize("formula", ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", " =1+1", "＝1+1"])

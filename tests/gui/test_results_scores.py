@@ -46,7 +46,8 @@ def test_a_later_look_at_a_few_rows_does_not_become_the_runs_score(make_run):
 
 
 def test_runs_are_found_by_their_fields_notes_and_scores(qtbot, tab, make_run):
-    evaluated_runs.write(make_run("small", lora_rank=4))
+    # A reason names other fields and figures, and is neither of them.
+    evaluated_runs.write(make_run("small", lora_rank=4, reasons={"lora_rank": "9 of 10 such runs do well with 4."}))
     big = make_run("big", lora_rank=32)
     notes.write(big, notes.Notes("for the Pune office", ("best",)))
     show(qtbot, tab, 2)
@@ -54,7 +55,7 @@ def test_runs_are_found_by_their_fields_notes_and_scores(qtbot, tab, make_run):
                         ("", ["big", "small"]), ("loss=1.2", ["big", "small"]), ("rank=5", [])):
         search(qtbot, tab, line)
         assert names(tab) == found, line
-    assert tab.bar.note.text() == "No run is like this."
+    assert tab.bar.note.text() == "No run matches this search."
     search(qtbot, tab, "nosuch>5")
     assert "nosuch" in tab.bar.note.text()
 

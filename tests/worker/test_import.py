@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -121,19 +122,41 @@ def test_an_unknown_pre_tokenizer_is_refused() -> None:
     assert "'martian'" in caught.value.why
 
 
-@pytest.mark.parametrize("vocabulary", ["llama-bpe", "qwen2"])
-def test_other_pre_tokenizers_equal_llama_cpp(shared_dir, vocabulary: str) -> None:
+def vocabulary_file(model: Path, pre_tokenizer: str, path: Path) -> Path:
+    """A GGUF file with the vocabulary of a model folder, and nothing else."""
+    import gguf
+
+    state = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
+    special = {token["id"]: token["content"] for token in state["added_tokens"]}
+    tokens = {number: token for token, number in state["model"]["vocab"].items()} | special
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre_tokenizer)
+    writer.add_token_list([tokens[number] for number in range(len(tokens))])
+    writer.add_token_types([gguf.TokenType.CONTROL if number in special else gguf.TokenType.NORMAL
+                            for number in range(len(tokens))])
+    writer.add_token_merges([" ".join(pair) for pair in state["model"]["merges"]])
+    writer.add_bos_token_id(min(special))
+    writer.add_eos_token_id(min(special))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    return path
+
+
+@pytest.mark.parametrize(("family", "pre_tokenizer"), [("llama3", "llama-bpe"), ("qwen2", "qwen2")])
+def test_other_pre_tokenizers_equal_llama_cpp(families, data_dir, tmp_path, family, pre_tokenizer) -> None:
     import llama_cpp
     from transformers import AutoTokenizer
 
     from slmstudio.worker import probes
     from slmstudio.worker.gguf_tokenizer import corrected
 
-    file = shared_dir / "data" / "vocab" / f"ggml-vocab-{vocabulary}.gguf"
+    file = vocabulary_file(families / family, pre_tokenizer, tmp_path / "vocabulary.gguf")
     model = llama_cpp.Llama(str(file), vocab_only=True, verbose=False)
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     backend = corrected(tokenizer.backend_tokenizer, model.metadata, file.name)
-    hindi = (shared_dir / "data" / "xquad_hi_instructions.jsonl").read_text(encoding="utf-8").splitlines()[:50]
+    hindi = (data_dir / "xquad_hi_instructions.jsonl").read_text(encoding="utf-8").splitlines()[:50]
     assert not probes.differing([*probes.PROBES, *hindi],
                                 lambda text: backend.encode(text, add_special_tokens=False).ids,
                                 lambda text: model.tokenize(text.encode(), add_bos=False, special=True))

@@ -45,8 +45,8 @@ def test_equal_to_the_whole_model(settings, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("family", ["qwen2", "phi3", "llama3"])
-def test_families_are_equal(shared_dir, tmp_path, family) -> None:
-    base = models.families(shared_dir) / family
+def test_families_are_equal(families, tmp_path, family) -> None:
+    base = families / family
     adapter = models.adapter_on(base, tmp_path / "adapter")
     assert np.abs(streamed_logits(base, adapter) - whole_model_logits(base, adapter)).max() < 1e-4
 
@@ -97,10 +97,10 @@ def test_tables_are_what_was_trained(tmp_path) -> None:
     assert np.array_equal(trained.table(head=True)[1](7, 9), rows(7, 9))
 
 
-def test_an_adapter_of_another_model_is_refused(shared_dir, tmp_path) -> None:
+def test_an_adapter_of_another_model_is_refused(families, tmp_path) -> None:
     from slmstudio.core.errors import UserError
     from slmstudio.worker.streamed_model import StreamedModel
 
-    adapter = models.adapter_on(models.families(shared_dir) / "phi3", tmp_path / "adapter")
+    adapter = models.adapter_on(families / "phi3", tmp_path / "adapter")
     with pytest.raises(UserError, match="does not belong to this base"):
         StreamedModel(models.tiny(), adapter)

@@ -51,8 +51,8 @@ def test_the_file_is_what_its_script_writes() -> None:
 
 
 @pytest.mark.parametrize("family", ["llama3", "mistral", "phi3", "qwen2", "tinyllama"])
-def test_every_family_passes_in_every_type(shared_dir, tmp_path, family) -> None:
-    run = models.run_folder(models.families(shared_dir) / family, tmp_path)
+def test_every_family_passes_in_every_type(families, tmp_path, family) -> None:
+    run = models.run_folder(families / family, tmp_path)
     proofs = export(run, tmp_path / "out", *TYPES)
     assert list(proofs) == list(TYPES)
     for proof in proofs.values():

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, paths
+from slmstudio.core import files, formats, paths, program
 from slmstudio.core.errors import UserError
 
 SOURCE = "source.json"
@@ -184,8 +184,8 @@ def missing(name: str) -> UserError:
     return UserError(
         f"The data of {name} are not on this machine.",
         "They are fetched once, on your word, and used offline from then on. How large they are is not known before.",
-        f"Fetch them: slmstudio evaluate starter --benchmark {name} --fetch. Or choose a folder that holds them "
-        "(--data).")
+        f"Fetch them: {program.command('evaluate', 'starter', '--benchmark', name, '--fetch')}. "
+        "Or choose a folder that holds them (--data).")
 
 
 def names(fetched: Iterable[DataSet]) -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import jobs
+from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Gpu
 from slmstudio.core.model.facts import read_model
@@ -38,7 +38,7 @@ def model_at(place: Path | str) -> dict[str, Any]:
     if (path / "config.json").is_file():
         return {"name": path.absolute().name, "model": str(path.absolute()), "adapter": None, "gguf": None}
     raise UserError(f"{place} is nothing that can be evaluated.", "It is no run, model folder or GGUF file.",
-                    "slmstudio runs lists the runs.")
+                    f"To see the runs: {program.command('runs')}")
 
 
 def _result_of(run: Path) -> dict[str, Any]:

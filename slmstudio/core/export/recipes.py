@@ -110,7 +110,7 @@ def _ollama(export: Export, system: str) -> Recipe:
 
 def _llama_server(export: Export, system: str) -> Recipe:
     key_file = "llama-server.key"
-    make_key = 'python3 -c "import secrets; print(secrets.token_urlsafe(32))" > ' + key_file
+    make_key = 'python3 -I -c "import secrets; print(secrets.token_urlsafe(32))" > ' + key_file
     serve = ["llama-server", "-m", str(export.gguf), "-c", str(export.context), "--host", "127.0.0.1", "--port",
              str(LLAMA_SERVER_PORT), "--jinja", "--api-key-file", key_file]
     first = make_key.replace("python3", "python") if system == "nt" else f"(umask 077; {make_key})"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, jobs
+from slmstudio.core import files, jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.report import shapes
 from slmstudio.core.report.evaluations import Evaluation, main_evaluation, read_evaluations
@@ -123,7 +123,8 @@ def gather(run: Path) -> Facts:
         UserError: it is no run folder, or its run.json cannot be used.
     """
     if not (run / jobs.RUN).is_file():
-        raise UserError(f"{run} is no run folder.", "It has no run.json.", "slmstudio runs lists the run folders.")
+        raise UserError(f"{run} is no run folder.", "It has no run.json.",
+                        f"To see the run folders: {program.command('runs')}")
     if files.read_json(run / jobs.RUN) is None:
         raise UserError(f"run.json of {run.name} is damaged.", "It is cut off, or no JSON object.",
                         "Without it nothing can be told of the run: copy it back from a backup.")

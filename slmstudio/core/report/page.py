@@ -9,6 +9,7 @@ from typing import Any
 from slmstudio import __version__
 from slmstudio.core import files, paths
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.export.check_names import HEADINGS, required, result
 from slmstudio.core.export.check_names import LABELS as CHECKS
 from slmstudio.core.report import evaluations as scores
 from slmstudio.core.report import score_tables, sections, summary, timeline
@@ -183,15 +184,14 @@ def _ranking(facts: Facts) -> Ranking | None:
 
 def _export(export: Export) -> dict[str, Any]:
     parity = export.parity
-    signs = {True: "passed", False: "FAILED", None: "not measured"}
-    checks = [(CHECKS.get(str(check.get("name")), check.get("name")), check.get("figure"), check.get("limit"),
-               signs.get(check.get("passed"), "not measured"))
+    checks = [(CHECKS.get(str(check.get("name")), check.get("name")), check.get("figure"), required(check),
+               result(check).replace("failed", "FAILED"))
               for check in parity.get("checks") or [] if isinstance(check, dict)]
     return {
         "name": export.path.name, "size": format_bytes(export.bytes), "bytes": exact(export.bytes),
         "type": parity.get("type"), "sha256": parity.get("sha256"), "passed": parity.get("passed"),
         "verdict": parity.get("verdict"), "failures": parity.get("failures") or [],
-        "checks": Table(("Check", "Found", "Right", "Result"), "wwwl", checks) if checks else None,
+        "checks": Table(HEADINGS, "wwwl", checks) if checks else None,
     }
 
 

@@ -28,7 +28,7 @@ STATES = {
     "running": "The run is still going on", "new": "The run was never started",
 }
 NOT_EVALUATED = ("Not evaluated yet: nothing here says whether its answers are better than the base model's. "
-                 "The command slmstudio evaluate measures that.")
+                 "The command `evaluate` and the Results tab measure that.")
 
 
 def sentences(facts: Facts) -> list[str]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
-import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
 LONGEST_TEXT, LONGEST_NAME = 1500, 400
 """Characters of an answer, and of a name, that are shown."""
-_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Bidi controls that can make text look like another one. The marks that a script needs (LRM, RLM, ZWJ) stay."""
+HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+"""What is not shown as it is: control characters but for newline and tab, which a terminal would obey; half characters;
+and bidi controls, which can make text look like another one. The marks that a script needs (LRM, RLM, ZWJ) stay."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,7 @@ def visible(text: str) -> str:
     >>> visible("a\\u202eb\\x00")
     'a[U+202E]b[U+0000]'
     """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(f"[U+{ord(c):04X}]" if _is_hidden(c) else c for c in text)
-
-
-def _is_hidden(character: str) -> bool:
-    return character in _TURNING or (character not in "\n\t" and unicodedata.category(character) in ("Cc", "Cs"))
+    return HIDDEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", text)
 
 
 def shortened(text: str, limit: int = LONGEST_TEXT) -> Cut:
@@ -89,7 +84,7 @@ def finite(value: Any) -> float | None:
 def rounded(value: Any, digits: int = 3) -> str:
     """A figure for a sentence."""
     number = finite(value)
-    return "no number" if number is None else f"{number:,.{digits}f}"
+    return "not a number" if number is None else f"{number:,.{digits}f}"
 
 
 def moment(seconds: float) -> str:

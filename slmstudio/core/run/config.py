@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from slmstudio.core import files, formats
+from slmstudio.core import files, formats, program
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.run import limits, values
 
@@ -183,7 +183,7 @@ class RunConfig:
             raise UserError(
                 "The run configuration cannot be used.",
                 "Some fields are missing or wrong.",
-                "Correct them, or let `slmstudio plan` write the file.",
+                f"Correct them, or let the program write the file: {_planned()}",
                 problems,
             )
         return cls(**values)
@@ -219,6 +219,11 @@ def field_help() -> dict[str, str]:
     return text
 
 
+def _planned() -> str:
+    """The command that writes a configuration."""
+    return program.command("plan", "--model", "M", "--data", "FILE", "--out", "RUN.json")
+
+
 def load(path: Path) -> RunConfig:
     """Read a run configuration from a file.
 
@@ -227,7 +232,7 @@ def load(path: Path) -> RunConfig:
     """
     if not path.exists():
         raise UserError(
-            f"{path} does not exist.", "", "Write one with `slmstudio plan --model M --data FILE --out RUN.json`."
+            f"{path} does not exist.", "", f"Write one: {_planned()}"
         )
     file = path / "run.json" if path.is_dir() else path
     state = files.read_json(file)
@@ -235,7 +240,7 @@ def load(path: Path) -> RunConfig:
         raise UserError(
             f"{path} is no run configuration.",
             "It is not a JSON object.",
-            "Write one with `slmstudio plan --model M --data FILE --out RUN.json`.",
+            f"Write one: {_planned()}",
         )
     config = RunConfig.from_dict(state, file)
     unknown = state.keys() - RunConfig.__dataclass_fields__.keys() - NOTES

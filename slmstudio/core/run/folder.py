@@ -8,13 +8,14 @@ import secrets
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, formats, jobs, paths
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.export.types import LORA
+from slmstudio.core.run import names
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory, number
 
@@ -24,15 +25,16 @@ LATEST = 253_402_214_400.0
 
 
 def create(config: RunConfig, parent: Path | None = None) -> jobs.Job:
-    """Make a new run folder, `2026-11-24-name-7f3a`, holding run.json.
+    """Make a new run folder, `2026-11-24-name-7f3a`, holding run.json. A name that another run has gets a number.
 
     Raises:
         UserError: the folder cannot be written.
     """
     parent = parent or paths.runs_dir()
+    config = replace(config, name=names.free(config.name, names_in(parent)))
     folder = parent / f"{time.strftime('%Y-%m-%d')}-{slug(config.name)}-{secrets.token_hex(2)}"
     try:
-        folder.mkdir(parents=True)
+        folder = files.new_folder(folder)
         files.write_atomically(
             folder / jobs.RUN,
             files.dump_pretty({"protocol": jobs.PROTOCOL, **config.to_dict(), "created": time.time(),
@@ -41,6 +43,40 @@ def create(config: RunConfig, parent: Path | None = None) -> jobs.Job:
     except OSError as error:
         raise from_os_error(error, "make the run folder") from error
     return jobs.Job(folder)
+
+
+def rename(folder: Path, name: str) -> str:
+    """Give a run another name; returns it as it is kept.
+
+    Only run.json says it: the folder stays where it is, for workers, exports and other runs know it by its place. A run
+    may be at work meanwhile: its worker reads run.json as it starts, and writes none.
+
+    Raises:
+        UserError: the name is none, is too long or is taken; or run.json is damaged or cannot be written.
+    """
+    path, name = Path(folder) / jobs.RUN, names.cleaned(name)
+    refused = f"{Path(folder).name} was not renamed."
+    if not 0 < len(name) <= names.LONGEST:
+        raise UserError(refused, f"A name has from 1 to {names.LONGEST} characters; this one has {len(name):,}.",
+                        "Choose another name.")
+    taken = names_in(path.absolute().parent.parent, but=path.absolute().parent)
+    if names.is_taken(name, taken):
+        raise UserError(refused, f"Another run is called “{name}”.",
+                        f"Choose another name: “{names.free(name, taken)}” is free.")
+    try:
+        state = formats.read("run", path)
+        if state is None:
+            raise UserError(refused, "Its run.json is missing or damaged.", "Choose a run folder that SLM Studio made.")
+        # The file is a new one from now on, and must not say that the run is.
+        files.write_atomically(path, files.dump_pretty({**state, "name": name, "created": _created(folder, state)}))
+    except OSError as error:
+        raise from_os_error(error, "rename the run") from error
+    return name
+
+
+def names_in(parent: Path, but: Path | None = None) -> list[str]:
+    """The names of the runs in a folder, but for that of one."""
+    return [str(request.get("name")) for folder, request in requests(parent) if folder != but]
 
 
 PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "tokenizers", "safetensors")
@@ -183,6 +219,14 @@ def _created(folder: Path, state: dict[str, Any]) -> float:
     return told if told is not None and 0 < told < LATEST else (folder / jobs.RUN).stat().st_mtime
 
 
+def _made(folder: Path) -> float:
+    """When a run was made, as far as its files can be read."""
+    try:
+        return _created(folder, jobs.Job(folder).request())
+    except (UserError, OSError):
+        return (folder / jobs.RUN).stat().st_mtime
+
+
 def unreadable(error: OSError) -> UserError:
     """Why a run cannot be shown, when the system refuses to read a file of it."""
     told = from_os_error(error, "read the run")
@@ -217,7 +261,7 @@ def all_runs(parent: Path | None = None,
         passed_over: called with each run that cannot be shown, and why.
     """
     folders = run_folders(parent, passed_over)
-    for folder in sorted(folders, key=lambda f: (f / jobs.RUN).stat().st_mtime, reverse=True):
+    for folder in sorted(folders, key=_made, reverse=True):
         try:
             yield summarise(folder)
         except UserError as error:

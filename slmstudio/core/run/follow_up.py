@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import jobs
+from slmstudio.core import jobs, program
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.run import adjust, checkpoints, folder, planner
+from slmstudio.core.run import adjust, checkpoints, folder, names, planner
 from slmstudio.core.run.config import RunConfig
 
 FIXED = {
@@ -73,7 +72,8 @@ def _troubles(run_folder: Path, earlier: RunConfig) -> list[Problem]:
     ended = job.outcome()
     if ended is None or not ended.was_successful():
         state = ended.state if ended else "at work" if job.is_alive() else "not started"
-        return [Problem(f"The run is {state}, not finished; go on with it first: slmstudio train {run_folder}")]
+        return [Problem(f"The run is {state}, not finished; go on with it first: "
+                        f"{program.command('train', run_folder)}")]
     name = folder.ADAPTER if earlier.has_adapter else folder.MODEL
     result = run_folder / name
     if not result.is_dir():
@@ -102,7 +102,7 @@ def _fixed(chosen: dict[str, Any], method: str, earlier: RunConfig) -> list[Prob
 def _configuration(run_folder: Path, earlier: RunConfig, chosen: dict[str, Any]) -> RunConfig:
     rate = float(f"{earlier.learning_rate * SLOWER:.2g}")
     values: dict[str, Any] = {
-        "name": _next_name(earlier.name), "start_from": str(run_folder), "method": _method(earlier),
+        "name": names.following(earlier.name), "start_from": str(run_folder), "method": _method(earlier),
         "learning_rate": rate,
     }
     reasons = {f.name: _kept(earlier.reasons.get(f.name, "")) for f in fields(RunConfig) if f.name != "reasons"}
@@ -131,9 +131,3 @@ def _kept(reason: str) -> str:
     if not reason or reason == "You set this.":
         return f"{KEPT}."
     return f"{KEPT}: {reason}"
-
-
-def _next_name(name: str) -> str:
-    """`helpdesk` → `helpdesk-2` → `helpdesk-3`."""
-    match = re.fullmatch(r"(.*)-([1-9]\d{0,3})", name)
-    return f"{match[1]}-{int(match[2]) + 1}" if match else f"{name}-2"

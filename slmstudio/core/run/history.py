@@ -269,6 +269,9 @@ _HANDLERS = {
 def number(event: dict[str, Any], name: str) -> float | None:
     """A finite number of a JSON object, or None: the worker sends NaN and Inf as null."""
     value = event.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return value
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:  # an integer of more digits than a float holds
+        return None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, jobs, paths
+from slmstudio.core import files, formats, jobs, paths, program
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
@@ -75,7 +75,7 @@ def add(run: Path, position: int | None = None) -> Entry:
         raise UserError(f"{config.name} is at work already.", "", "Watch it in the Training tab.")
     if ended is not None and ended.state == "finished":
         raise UserError(f"{config.name} is finished already.", "",
-                        f"Go on from its result: slmstudio continue {run} --out NEXT.json")
+                        f"Go on from its result: {program.command('continue', run, '--out', 'NEXT.json')}")
     with _changing() as items:
         known = next((item for item in items if item["folder"] == str(run)), None)
         entry = _entry(known) if known else None
@@ -177,7 +177,7 @@ def _find(items: list[dict[str, Any]], run: Path) -> dict[str, Any]:
     for item in items:
         if item["folder"] == wanted:
             return item
-    raise UserError(f"{Path(run).name} is not in the queue.", "", "See what is: slmstudio queue list")
+    raise UserError(f"{Path(run).name} is not in the queue.", "", f"See what is: {program.command('queue', 'list')}")
 
 
 def _read() -> list[dict[str, Any]]:

@@ -151,7 +151,7 @@ def _head(config: RunConfig, rows: ScriptRows, script: Script, notes: list[str])
     said = [
         "Trains as the run named below did, with the usual libraries alone:",
         f"    pip install {versions}{extra}",
-        f"    python {_one_line(script.path.name)}",
+        f"    python -P {_one_line(script.path.name)}",
         "In fp32 it prints the run's own losses; in bf16 and fp16 they agree as far as rounding lets them."
         if not config.is_preference else
         "The data, the model and every value are the run's; rows are drawn in TRL's own order.",

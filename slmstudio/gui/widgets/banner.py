@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QListView, QVBoxLayout, QWidg
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.gui import theme
 from slmstudio.gui.widgets.buttons import IconButton, SecondaryButton
-from slmstudio.gui.widgets.labels import counted, plain_tip, text_label
+from slmstudio.gui.widgets.labels import breakable, counted, plain_tip, text_label
 
 _ROOT = QModelIndex()
 OPEN_UP_TO = 5
@@ -100,8 +100,8 @@ class ErrorBanner(QFrame):
                 error=f"{type(error).__name__}: {error}")
             problems = ()
             self._details = _with_traceback(error)
-        self._what.setText(what)
-        self._why.setText(why)
+        self._what.setText(breakable(what))
+        self._why.setText(breakable(why))
         self._why.setVisible(bool(why))
         self._copy.setVisible(defect)
         problems = [problem for problem in problems if problem.message not in why]  # one alone may stand there already

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QTimer, Signal
-from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QRadioButton, QSpinBox, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QRadioButton, QWidget
 
 from slmstudio.gui import theme
 from slmstudio.gui.tasks import Task, run_task
 from slmstudio.gui.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.widgets.card import Card
-from slmstudio.gui.widgets.fields import number_field
+from slmstudio.gui.widgets.fields import DoubleSpinBox, SpinBox, number_field
 from slmstudio.gui.widgets.labels import ElidedLabel, text_label
 
 if TYPE_CHECKING:
@@ -60,13 +60,13 @@ class SplitCard(Card):
         self.own.setObjectName("split_own")
         self.own.setToolTip(self.tr("Measure with rows of another file. Choose this when you have a test set that "
                                     "nobody trained on."))
-        self.share = number_field(QDoubleSpinBox(minimum=0, maximum=50, decimals=1, singleStep=1, value=10))
+        self.share = number_field(DoubleSpinBox(minimum=0, maximum=50, decimals=1, singleStep=1, value=10))
         self.share.setObjectName("split_share")
         self.share.setSuffix(self.tr(" %"))
         self.share.setAccessibleName(self.tr("Share of rows for evaluation"))
         self.share.setToolTip(self.tr("Share of the rows that is never learned, only measured with: 5 to 10 % mostly. "
                                       "With 0, everything is learned and nothing is measured."))
-        self.seed = number_field(QSpinBox(minimum=0, maximum=2**31 - 1))
+        self.seed = number_field(SpinBox(minimum=0, maximum=2**31 - 1))
         self.seed.setObjectName("split_seed")
         self.seed.setAccessibleName(self.tr("Seed of the split"))
         self.seed.setToolTip(self.tr("The same seed always keeps back the same rows. Change it to draw others."))

@@ -238,18 +238,20 @@ def test_a_file_larger_than_the_memory(tmp_path):
 
 
 def only_user_errors(path: Path) -> None:
-    with contextlib.suppress(UserError):
+    try:
         dataset = read_dataset(path)
-        assert dataset.records
-        assert objectives(dataset.layout)
-        for record in dataset.records:
-            if dataset.layout == "text":
-                assert record.text.strip()
-                continue
-            assert record.messages[-1]["role"] == "assistant"
-            assert record.messages[-1]["content"].strip()
-            assert (record.rejected is not None) == (dataset.layout == "preference")
-            assert (record.desirable is not None) == (dataset.layout == "labelled")
+    except UserError as error:
+        assert error.what and error.remedy
+        return
+    assert len(dataset.records) > 0 and len(objectives(dataset.layout)) > 0
+    for record in dataset.records:
+        if dataset.layout == "text":
+            assert record.text.strip() != ""
+            continue
+        assert record.messages[-1]["role"] == "assistant"
+        assert record.messages[-1]["content"].strip() != ""
+        assert (record.rejected is not None) == (dataset.layout == "preference")
+        assert (record.desirable is not None) == (dataset.layout == "labelled")
 
 
 @given(content=st.binary(max_size=300))

@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 
 from slmstudio.core.evaluation import ngrams
 
-XQUAD = Path(__file__).resolve().parents[4] / "shared/data/xquad_hi_instructions.jsonl"
-
 ANSWERS = ["The cat sat on the mat.", "पैंथर्स ने 308 अंक दिए।", "", "दो", "Nothing in common", "उत्तर: 24, \"ठीक\" है?"]
 REFERENCES = [["The cat sat on a mat.", "A cat was on the mat."], ["पैंथर्स डिफ़ेंस ने 308 अंक दिए थे।"], ["empty"],
               ["दो", "२"], ["उत्तर"], ["उत्तर 24 \"ठीक\" है।", "24"]]
@@ -41,9 +39,9 @@ def corpus(answers: list[str], references: list[list[str]], tokenizer: str = "13
     return float(ngrams.chrf_score(chrf.sum(0))), float(ngrams.bleu_score(bleu.sum(0)))
 
 
-def derived_answers() -> tuple[list[str], list[list[str]]]:
+def derived_answers(xquad: Path) -> tuple[list[str], list[list[str]]]:
     """Answers as a model half right would give them, from real Hindi rows: cut, repeated, mixed up, right."""
-    rows = [json.loads(line) for line in XQUAD.read_text("utf-8").splitlines()[:300]]
+    rows = [json.loads(line) for line in xquad.read_text("utf-8").splitlines()[:300]]
     references = [" ".join(row["output"].split()) for row in rows]
     answers = []
     for i, (row, reference) in enumerate(zip(rows, references, strict=True)):
@@ -64,9 +62,8 @@ def test_scores_equal_the_command_line(tmp_path: Path, tokenizer: str) -> None:
     assert 0 < bleu < 100 and 0 < chrf < 100
 
 
-@pytest.mark.skipif(not XQUAD.exists(), reason="the shared data is not here")
-def test_scores_of_real_hindi_rows_equal_the_command_line(tmp_path: Path) -> None:
-    answers, references = derived_answers()
+def test_scores_of_real_hindi_rows_equal_the_command_line(data_dir: Path, tmp_path: Path) -> None:
+    answers, references = derived_answers(data_dir / "xquad_hi_instructions.jsonl")
     chrf, bleu = corpus(answers, references)
     assert bleu == pytest.approx(command_line(tmp_path, answers, references, "-m", "bleu"), abs=1e-7)
     assert chrf == pytest.approx(command_line(tmp_path, answers, references, "-m", "chrf", "--chrf-word-order", "2"),

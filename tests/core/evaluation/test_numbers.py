@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slmstudio.core.evaluation.numbers import last_number, numbers, same_number
-
-GSM8K = Path(__file__).resolve().parents[4] / "shared/data/gsm8k_test.jsonl"
 
 
 @pytest.mark.parametrize(("text", "value"), [
@@ -69,8 +66,7 @@ def test_a_model_that_repeats_a_digit_for_ever_is_no_number() -> None:
     assert last_number("9" * 100_000) is None
 
 
-@pytest.mark.skipif(not GSM8K.exists(), reason="the shared data is not here")
-def test_every_reference_of_gsm8k_is_read() -> None:
-    rows = [json.loads(line)["answer"] for line in GSM8K.read_text("utf-8").splitlines()]
+def test_every_reference_of_gsm8k_is_read(data_dir) -> None:
+    rows = [json.loads(line)["answer"] for line in (data_dir / "gsm8k_test.jsonl").read_text("utf-8").splitlines()]
     for row in rows:
         assert last_number(row).value == Fraction(row.split("####")[1].strip().replace(",", ""))  # type: ignore

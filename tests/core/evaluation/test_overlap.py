@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +15,6 @@ from slmstudio.core.evaluation.overlap import find_overlap, plain
 from slmstudio.core.evaluation.test_item import TestItem
 from slmstudio.core.evaluation.test_sets import read_test_set
 
-DATA = Path(__file__).parents[4] / "shared" / "data"
-needs_data = pytest.mark.skipif(not (DATA / "gsm8k_test.jsonl").is_file(), reason="the shared data are not here")
 QUESTION = "How many days after its sale must a two-wheeler be registered in Karnataka?"
 
 
@@ -56,7 +53,7 @@ def test_nearly_the_same_question():
 
 def test_other_numbers_are_another_problem():
     base = "A robe takes {} bolts of blue fibre and half that much white fibre. How many bolts does it take in total?"
-    assert found(base.format(2), base.format(2).replace("total", "all")) is not None
+    assert 0.8 <= (found(base.format(2), base.format(2).replace("total", "all")) or 0) < 1
     assert found(base.format(2), base.format(4).replace("total", "all")) is None
 
 
@@ -71,7 +68,7 @@ PASSAGE = "The Panthers' defence gave up just 308 points and ranked sixth in the
 def test_another_question_to_the_same_passage_is_none():
     first, second = "How many points did the defence give up?", "In which place were they in the league's list?"
     assert found(f"{first}\n\n{PASSAGE}", f"{second}\n\n{PASSAGE}") is None
-    assert found(f"{first}\n\n{PASSAGE}", f"{first}\n\n{PASSAGE}And more.") is not None
+    assert 0.8 <= (found(f"{first}\n\n{PASSAGE}", f"{first}\n\n{PASSAGE}And more.") or 0) < 1
 
 
 def test_a_question_that_was_learned_without_its_passage(tmp_path):
@@ -152,13 +149,12 @@ def test_similarity_is_jaccard_of_five_letter_shingles():
     assert shingles.jaccard(np.array([], np.uint32), np.array([], np.uint32)) == 0.0
 
 
-@needs_data
-def test_real_data():
+def test_real_data(data_dir):
     """GSM8K's test rows are none of its training rows; XQuAD repeats a question here and there."""
-    numbers = find_overlap(read_test_set(DATA / "gsm8k_test.jsonl").items,
-                           read_dataset(DATA / "gsm8k_train.jsonl").records)
+    numbers = find_overlap(read_test_set(data_dir / "gsm8k_test.jsonl").items,
+                           read_dataset(data_dir / "gsm8k_train.jsonl").records)
     assert numbers.hits == ()
-    path = DATA / "xquad_hi_instructions.jsonl"
+    path = data_dir / "xquad_hi_instructions.jsonl"
     hindi, rows = read_test_set(path), read_dataset(path).records
     apart = find_overlap(hindi.items[::4], [row for number, row in enumerate(rows) if number % 4])
     assert 0 < len(apart.hits) < 15

@@ -1,3 +1,4 @@
+import platform
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,8 @@ def test_this_machine():
     machine = read_machine()
     assert 1 <= machine.physical_cores <= machine.logical_cores
     assert 0 < machine.ram_free <= machine.ram_total
-    assert machine.cpu_name
-    assert machine.system in ("Linux", "Windows", "Darwin")
+    assert len(machine.cpu_name) > 2 and machine.cpu_name == machine.cpu_name.strip()
+    assert machine.system == platform.system()
 
 
 def test_its_cards(fake_nvml):

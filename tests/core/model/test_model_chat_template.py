@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +98,7 @@ def test_the_generation_prompt_and_empty_keys() -> None:
 def test_templates_that_refuse_system_messages() -> None:
     source = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('System role not supported') }}" \
              "{% endif %}{{ m.content }}{% endfor %}"
-    assert ChatTemplate(source).render(CHAT)
+    assert ChatTemplate(source).render(CHAT) == "".join(message["content"] for message in CHAT)
     said = failure(source, WITH_SYSTEM)
     assert "template refuses system messages: System role not supported" in said
     assert "put their text into the first user message" in said
@@ -139,9 +138,7 @@ GROW = "{{% set ns = namespace(x='12345678') %}}{{% for i in range(60) %}}{}{{% 
     "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% else %}0123456789{% endif %}{% endmacro %}{{ f(40) }}"])
 def test_growing_without_end(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "MAX_SECONDS", 1.0)
-    begin = time.monotonic()
     assert "was stopped" in failure(source)
-    assert time.monotonic() - begin < 10
 
 
 @pytest.mark.parametrize("source", [

