@@ -35,6 +35,7 @@ app.add_typer(cli_evaluate.app)
 app.add_typer(cli_report.app)
 app.add_typer(cli_place.app)
 app.add_typer(cli_setup.app)
+WHEN = ("before", "after")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
 
@@ -75,32 +76,36 @@ def main(arguments: list[str]) -> int:
 
 @app.command()
 def quickstart(out: Annotated[Path, typer.Option(help="Folder for the run.")], as_json: Json = False) -> int:
-    """Tune the starter model on the sample data, score it, export it, prove the export, and ask it something."""
+    """Tune the starter model on the sample data, ask it before and after, export it, and prove the export."""
     from slmstudio.core import quickstart as flow
+    from slmstudio.core import words
 
     with Follower() as follower:
         result = flow.run(out, follower.on_event)
     if as_json:
         print_json(result)
         return 0
-    rows = [
-        ("Steps", str(result["steps"])),
-        ("Eval loss", f"{rounded(result['eval_loss_before'])} → {rounded(result['eval_loss_after'])}"),
-        ("chrF++ on held-out rows", f"{rounded(result['chrf_before'], 1)} → {rounded(result['chrf_after'], 1)}"),
-    ]
+    say(f"\nQuestion: {result['question']}\nA good answer: {result['reference']}\n")
+    print_table("Your first tuned model", [
+        ("Its answer", result["answer_before"], result["answer_after"]),
+        ("Eval loss (lower is better)", *(words.format_loss(result[f"eval_loss_{when}"]) for when in WHEN)),
+        ("chrF++ of its answers to questions it never saw (higher is better)",
+         *(rounded(result[f"chrf_{when}"], 1) for when in WHEN)),
+    ], ("", "Before training", "After training"))
+    rows = [("Run folder", result["run_dir"]), ("Training steps", str(result["steps"]))]
     if not result["left_out"]:
         parity = result["parity"]
         figures = (f"NMSE {cli_exports.figure(parity['nmse'], '.1e')}, "
                    f"top-1 {cli_exports.figure(parity['top1'], '.1%')}")
         rows += [
-            ("Export", result["gguf"]),
-            ("Export equals what was trained", f"{'yes' if parity['passed'] else 'NO'}: {figures}"),
-            ("Question", result["question"]),
-            ("Answer", result["reply"]),
+            ("Exported file", result["gguf"]),
+            ("Same answers as the trained model", f"{'yes' if parity['passed'] else 'NO'} ({figures})"),
+            ("The exported file in chat", result["reply"]),
         ]
-    print_table("Your first tuned model", [*rows, ("Time", f"{result['seconds']['total']:.0f} s")])
-    say(f"\n{result['left_out']}\nGo on: {program.command('report', result['run_dir'])}" if result["left_out"]
-        else f"\nGo on: {program.command('chat', result['gguf'])}")
+    say()
+    print_table("What was made", [*rows, ("Time", words.format_duration(result["seconds"]["total"]))])
+    say(f"\n{result['left_out']}\nNext: {program.command('report', result['run_dir'])}" if result["left_out"]
+        else f"\nNext: {program.command('chat', result['gguf'])}")
     return 0
 
 

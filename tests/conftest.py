@@ -171,6 +171,24 @@ def fake_nvml(fake_nvml_library: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
+def processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """`processor(bf16=False)`: this process and its children take the processor for one without bf16 arithmetic.
+
+    They read of it in a file like /proc/cpuinfo. PyTorch asks the processor itself, and computes what it lacks the slow
+    way.
+    """
+
+    def choose(bf16: bool) -> None:
+        if bf16 and sys.platform != "linux":
+            pytest.skip("looks at Linux's own way")
+        file = tmp_path / "cpuinfo"
+        file.write_text("model name\t: Trial 3000\nflags\t\t: fpu sse2 avx2" + " avx512_bf16" * bf16 + "\n")
+        monkeypatch.setenv("SLMSTUDIO_CPUINFO", str(file))
+
+    return choose
+
+
+@pytest.fixture
 def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """The chat engine is not found in this process."""
     import no_llama

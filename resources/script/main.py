@@ -65,7 +65,7 @@ def main():
         neftune_noise_alpha=NEFTUNE_NOISE_ALPHA or None,
         use_liger_kernel=USE_LIGER_KERNEL,
         torch_compile=TORCH_COMPILE,
-        use_cpu=DEVICE == "cpu",
+        use_cpu=DEVICE == "cpu" or not torch.cuda.is_available(),
         seed=SEED,
         data_seed=SEED,
         logging_steps=1,

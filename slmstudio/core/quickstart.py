@@ -10,6 +10,7 @@ from typing import Any
 from slmstudio.core import jobs, llama, paths, program
 from slmstudio.core.data import reader
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.evaluation.answer_rows import read_rows
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.interactive import InteractiveWorker
 from slmstudio.core.model import facts, library
@@ -19,16 +20,18 @@ Report = Callable[[str, dict[str, Any]], None]
 """Called with the phase ("model", "train", ...) and each event of its worker."""
 
 EXPORT_TYPE = "F16"
-QUESTION = "जन्म प्रमाण पत्र के लिए पंजीकरण कितने दिन में कराना होता है?"
+QUESTION = "My cooking gas cylinder is leaking. Who should I call?"
+"""A test row, so it is never learned; in English, the only language that the starter model speaks."""
 MAX_NEW_TOKENS = 96
 EPOCHS = 1.0
 """One pass is enough for a model that answers, and short enough for a first try on two cores."""
 
 
 def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]:
-    """Prepare the starter model, train it, score it, export it, prove the export, and ask it something.
+    """Prepare the starter model, train it, score it, export it, prove the export, and ask that in chat.
 
-    Without the chat engine it ends after the scores; "left_out" says why.
+    What it answers before and after the training is told in any case. Without the chat engine it ends after the scores;
+    "left_out" says why.
 
     Args:
         out: folder for the run; made if it is missing.
@@ -66,9 +69,10 @@ def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]
     job = folder.create(config, out)
     trained = _done(job, "train", report)
     since = timed("train", since)
+    evaluation = job.folder / "jobs" / "evaluate"
     scores = _done(
         jobs.Job.create(
-            job.folder / "jobs" / "evaluate",
+            evaluation,
             "evaluate",
             models=[
                 {"name": "base", "model": config.model, "adapter": None, "gguf": None},
@@ -83,6 +87,7 @@ def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]
         report,
     )
     since = timed("evaluate", since)
+    asked = before_and_after(evaluation)
     missing = llama.trouble()
     gguf: dict[str, Any] = dict.fromkeys(("path", "bytes", "parity"))
     reply = None
@@ -94,7 +99,7 @@ def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]
         )
         gguf = exported["files"][0]
         since = timed("export", since)
-        reply = ask(Path(gguf["path"]), QUESTION)
+        reply = ask(Path(gguf["path"]), asked["question"])
         timed("chat", since)
     seconds["total"] = round(time.monotonic() - started, 1)
     keys = ("steps", "train_loss_first", "train_loss_last", "eval_loss_before", "eval_loss_after")
@@ -107,11 +112,19 @@ def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]
         "gguf": gguf["path"],
         "gguf_bytes": gguf["bytes"],
         "parity": gguf["parity"],
-        "question": QUESTION,
+        **asked,
         "reply": reply,
         "left_out": None if missing is None else f"Export and chat were left out. {missing}",
         "seconds": seconds,
     }
+
+
+def before_and_after(evaluation: Path) -> dict[str, str]:
+    """One question of the test rows, its reference, and what the model answers before and after the training."""
+    rows = list(read_rows(evaluation))
+    item, (before, after) = next((row for row in rows if row[0]["messages"][-1]["content"] == QUESTION), rows[0])
+    return {"question": item["messages"][-1]["content"], "reference": item["references"][0],
+            "answer_before": (before or {}).get("answer", ""), "answer_after": (after or {}).get("answer", "")}
 
 
 def prepare_starter(report: Callable[[dict[str, Any]], None] = lambda event: None) -> facts.ModelFacts:

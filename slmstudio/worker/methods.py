@@ -19,31 +19,36 @@ SMALL_ROPE = ("rope_scaling", "rope_parameters", "layer_types", "max_window_laye
 """Values of config.json that belong to the large model's depth and context; a new small model has the defaults."""
 
 
+def on_gpu(config: RunConfig) -> bool:
+    """Whether this run computes on an NVIDIA GPU; "auto" takes one where there is one."""
+    return config.device != "cpu" and torch.cuda.is_available()
+
+
 def check(config: RunConfig) -> None:
     """Refuse what this machine or this installation cannot do, before anything is loaded.
 
     Raises:
         UserError: with all of it at once.
     """
-    on_gpu = config.device != "cpu" and torch.cuda.is_available()
-    ampere = on_gpu and torch.cuda.get_device_capability() >= (8, 0)
+    gpu = on_gpu(config)
+    ampere = gpu and torch.cuda.get_device_capability() >= (8, 0)
     found = []
 
     def need(field: str, wanted: bool, fine: bool, sentence: str) -> None:
         if wanted and not fine:
             found.append(Problem(sentence, field=field))
 
-    need("device", config.device == "cuda", on_gpu, "'cuda' is not allowed; there is no NVIDIA GPU here: auto or cpu.")
+    need("device", config.device == "cuda", gpu, "'cuda' is not allowed; there is no NVIDIA GPU here: auto or cpu.")
     flash = config.attention == "flash_attention_2"
     need("attention", flash, ampere, "FlashAttention needs an NVIDIA GPU of the Ampere generation or newer; use sdpa.")
     need("attention", flash and ampere, importlib.util.find_spec("flash_attn") is not None,
          "FlashAttention is not installed (the package flash-attn); use sdpa.")
-    need("use_liger_kernel", config.use_liger_kernel, on_gpu, "Liger's kernels need an NVIDIA GPU; switch it off.")
-    need("use_liger_kernel", config.use_liger_kernel and on_gpu, importlib.util.find_spec("liger_kernel") is not None,
+    need("use_liger_kernel", config.use_liger_kernel, gpu, "Liger's kernels need an NVIDIA GPU; switch it off.")
+    need("use_liger_kernel", config.use_liger_kernel and gpu, importlib.util.find_spec("liger_kernel") is not None,
          "Liger is not installed (the package liger-kernel); switch it off.")
-    need("optimizer", config.optimizer.startswith("paged_"), on_gpu,
+    need("optimizer", config.optimizer.startswith("paged_"), gpu,
          f"{config.optimizer!r} needs an NVIDIA GPU; here adamw_torch or adamw_8bit is right.")
-    need("precision", config.precision == "fp16", on_gpu, "'fp16' needs an NVIDIA GPU; here bf16 or fp32 is right.")
+    need("precision", config.precision == "fp16", gpu, "'fp16' needs an NVIDIA GPU; here bf16 or fp32 is right.")
     if found:
         raise UserError("This run cannot be done here.", "", "Correct these fields.", found)
 
@@ -94,7 +99,7 @@ def load_base(config: RunConfig, attention: str, instead: Path | None = None) ->
     held = DTYPES[config.precision] if config.has_adapter else torch.float32
     options: dict[str, Any] = {}
     if config.method == "qlora":
-        options = four_bits(held, config.device != "cpu" and torch.cuda.is_available())
+        options = four_bits(held, on_gpu(config))
     model = AutoModelForCausalLM.from_pretrained(
         instead or config.model, dtype=held, attn_implementation=attention, use_safetensors=True,
         trust_remote_code=False, local_files_only=True, **options)
@@ -102,11 +107,11 @@ def load_base(config: RunConfig, attention: str, instead: Path | None = None) ->
     return model
 
 
-def four_bits(held: torch.dtype, on_gpu: bool) -> dict[str, Any]:
+def four_bits(held: torch.dtype, gpu: bool) -> dict[str, Any]:
     """What `from_pretrained` is told for a base in 4 bits, which goes to its device as it is read."""
     quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
                                       bnb_4bit_compute_dtype=held)
-    return {"quantization_config": quantization, "device_map": {"": torch.cuda.current_device() if on_gpu else "cpu"}}
+    return {"quantization_config": quantization, "device_map": {"": torch.cuda.current_device() if gpu else "cpu"}}
 
 
 def never_repack(model: PreTrainedModel) -> None:

@@ -116,7 +116,7 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
     per_row = config.attention == "sdpa" and not config.is_preference
     model, adapter = methods.build(config, packed.NAME if per_row else None)
     if config.is_preference:
-        preference.be_fast_on_the_cpu(config.device == "cpu" or not torch.cuda.is_available())
+        preference.be_fast_on_the_cpu(not methods.on_gpu(config))
         kind, arguments_kind = preference.trainer_class(config)
         arguments = arguments_kind(**shared_arguments(job, config), **preference.arguments(config))
         options: dict[str, Any] = {}
@@ -184,7 +184,7 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
         "gradient_checkpointing": config.gradient_checkpointing,
         "use_liger_kernel": config.use_liger_kernel,
         "torch_compile": config.torch_compile,
-        "use_cpu": config.device == "cpu",
+        "use_cpu": not methods.on_gpu(config),
         "seed": config.seed,
         "data_seed": config.seed,
         "logging_steps": 1,
@@ -194,7 +194,7 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
         "report_to": "none",
         "disable_tqdm": True,
         "remove_unused_columns": False,
-        "dataloader_pin_memory": config.device != "cpu" and torch.cuda.is_available(),
+        "dataloader_pin_memory": methods.on_gpu(config),
     }
 
 

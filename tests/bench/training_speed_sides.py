@@ -32,11 +32,10 @@ def stock(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, float]:
 
     class Clock(TrainerCallback):  # type: ignore[misc]
         def __init__(self) -> None:
-            self.ends: list[tuple[float, int]] = []
-            self.tokens = 0
+            self.ends: list[float] = []
 
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-            self.ends.append((time.perf_counter(), self.tokens))
+            self.ends.append(time.perf_counter())
 
     with tempfile.TemporaryDirectory() as output:
         trainer = SFTTrainer(
@@ -52,17 +51,16 @@ def stock(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, float]:
         clock = Clock()
         trainer.add_callback(clock)
         collate = trainer.data_collator
+        tokens: list[int] = []  # of each micro-batch, in their order
 
         def counted(examples: list[dict[str, Any]]) -> Any:
-            # One batch is fetched ahead; over a run and without its first step that makes no difference.
-            clock.tokens += sum(len(example["input_ids"]) for example in examples)
+            tokens.append(sum(len(example["input_ids"]) for example in examples))
             return collate(examples)
 
         trainer.data_collator = counted
         trainer.train()
-    (first, _), (last, _) = clock.ends[0], clock.ends[-1]
-    mean_of_counted = clock.tokens * (len(clock.ends) - 1) / len(clock.ends)
-    return {"tokens_per_second": mean_of_counted / (last - first), "tokens": clock.tokens}
+    after_the_first = sum(tokens[config.gradient_accumulation_steps :])
+    return {"tokens_per_second": after_the_first / (clock.ends[-1] - clock.ends[0]), "tokens": sum(tokens)}
 
 
 def parts(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from report_checks import CountingProxy, Page, cut_rows, open_in_browser, untold
+from sacrebleu.metrics import CHRF
 
+from slmstudio.core import paths
 from slmstudio.core.report import pdf
 from slmstudio.core.report.page import write_report
 
@@ -36,12 +38,25 @@ def test_a_first_run_learns_and_its_export_equals_it(starter_home, tmp_path):
     assert parity["token_ids_equal"] and parity["prompts"] >= 50
     assert parity["nmse"] < 1e-4 and parity["top1"] >= 0.99
     assert Path(result["gguf"]).stat().st_size == result["gguf_bytes"]
-    assert result["reply"]
+    check_answers(result)
     run = Path(result["run_dir"])
     assert {"run.json", "events.jsonl", "outcome.json", "adapter", "checkpoints", "exports"} <= {
         path.name for path in run.iterdir()
     }
     check_report(run, tmp_path)
+
+
+def check_answers(result: dict) -> None:
+    """One question in English, which is all that the starter model speaks; it was never learned, and the answer got
+    nearer to the reference."""
+    asked = {"instruction": result["question"], "output": result["reference"]}
+    rows = [[json.loads(line) for line in file.read_text("utf-8").splitlines()]
+            for file in (paths.starter_test_file(), paths.starter_train_file())]
+    assert asked in rows[0] and result["question"] not in {row["instruction"] for row in rows[1]}
+    assert result["question"].isascii() and result["answer_before"].isascii()
+    scores = [CHRF(word_order=2).sentence_score(result[name], [result["reference"]]).score
+              for name in ("answer_before", "answer_after", "reply")]
+    assert scores[1] > scores[0] and scores[2] > scores[0], (scores, result)
 
 
 def check_report(run: Path, tmp_path: Path) -> None:

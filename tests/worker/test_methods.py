@@ -10,8 +10,11 @@ import torch
 from safetensors.torch import load_file
 
 from slmstudio.core import jobs
+from slmstudio.core.data import reader
 from slmstudio.core.errors import UserError
-from slmstudio.core.run import folder
+from slmstudio.core.hardware.machine import read_machine
+from slmstudio.core.model import facts
+from slmstudio.core.run import folder, planner
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker import control, methods, preference, train
 from slmstudio.worker.context import JobContext
@@ -37,17 +40,32 @@ def rows_of(objective: str) -> list[dict]:
 
 
 @pytest.fixture
-def make_job(tmp_path, tiny_model):
-    def make(objective="sft", **changes) -> JobContext:
+def planned(tmp_path, tiny_model, processor):
+    """A run as the plan proposes it, for a processor with bf16 arithmetic or without, but for what is set."""
+
+    def make(objective: str, bf16: bool, settings: dict, rows: int | None = None) -> JobContext:
+        processor(bf16)
         file = tmp_path / f"{objective}.jsonl"
-        file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows_of(objective)), "utf-8")
-        settings = {
-            "max_steps": 6, "micro_batch_size": 2, "gradient_accumulation_steps": 1, "max_length": 128,
-            "learning_rate": 5e-3, "eval_fraction": 0.25, "eval_steps": 3, "save_steps": 3, "device": "cpu",
-            "threads": 1, "lora_rank": 4, "sample_max_tokens": 4, **changes}
-        config = RunConfig(name="trial", model=str(tiny_model), train_file=str(file), objective=objective, **settings)
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows_of(objective)[:rows]]
+        file.write_text("".join(lines), "utf-8")
+        config = planner.plan(planner.PlanRequest(
+            reader.read_dataset(file), facts.read_model(tiny_model), read_machine(), overrides=settings))
         job = folder.create(config, tmp_path / "runs")
         return JobContext(job.folder, job.request())
+
+    return make
+
+
+@pytest.fixture
+def make_job(planned):
+    """A small run; device and number format are left to the plan."""
+
+    def make(objective="sft", bf16=False, **changes) -> JobContext:
+        small = {"lora_rank": 4} if changes.get("method") != "full" else {}
+        return planned(objective, bf16, {
+            "objective": objective, "max_steps": 6, "micro_batch_size": 2, "gradient_accumulation_steps": 1,
+            "max_length": 128, "learning_rate": 5e-3, "eval_fraction": 0.25, "eval_steps": 3, "save_steps": 3,
+            "threads": 1, "sample_max_tokens": 4, **small, **changes})
 
     return make
 
@@ -60,9 +78,19 @@ def adapter_of(result) -> dict[str, torch.Tensor]:
     return load_file(Path(result["adapter"]) / "adapter_model.safetensors")
 
 
+@pytest.mark.parametrize("objective", ["sft", "dpo"])
+def test_full_fine_tuning_in_bf16_is_trained_as_the_plan_proposes_it(planned, objective):
+    """Nothing is set but the method; tests/e2e/test_every_method.py has all methods, and processors without bf16."""
+    job = planned(objective, True, {"method": "full"}, rows=6)
+    assert [job.request[name] for name in ("objective", "device", "precision")] == [objective, "auto", "bf16"]
+    result = train.run(job)
+    assert result["state"] == "finished" and result["steps"] == result["total_steps"] > 1
+    assert result["eval_loss_after"] < result["eval_loss_before"]
+
+
 @pytest.mark.parametrize("changes", [
     {}, {"use_rslora": True}, {"use_dora": True}, {"method": "qlora"}, {"method": "qlora", "use_dora": True},
-    {"precision": "bf16"}, {"lora_dropout": 0.1}], ids=str)
+    {"bf16": True}, {"lora_dropout": 0.1}], ids=str)
 def test_adapters_learn_and_the_base_stays(make_job, tiny_model, changes):
     before = (tiny_model / "model.safetensors").read_bytes()
     result = train.run(make_job(**changes))
@@ -89,7 +117,7 @@ def test_qlora_holds_the_base_in_four_bits(make_job):
 
 def test_evaluating_and_sampling_change_nothing_of_what_qlora_learns(make_job, monkeypatch):
     """bitsandbytes repacks weights on the CPU when it evaluates; the gradient must not be lost by it."""
-    watched, silent = (make_job(method="qlora", precision="bf16", eval_steps=1, sample_max_tokens=8) for _ in range(2))
+    watched, silent = (make_job(method="qlora", bf16=True, eval_steps=1, sample_max_tokens=8) for _ in range(2))
     train.run(watched)
     monkeypatch.setattr(control.Control, "_evaluate", lambda self, state: None)
     train.run(silent)

@@ -20,7 +20,7 @@ from slmstudio.worker.context import JobContext
 
 SETTINGS = {
     "max_steps": 4, "micro_batch_size": 2, "gradient_accumulation_steps": 2, "max_length": 128, "learning_rate": 1e-2,
-    "eval_fraction": 0.25, "eval_steps": 2, "save_steps": 100, "device": "cpu", "threads": 1,
+    "eval_fraction": 0.25, "eval_steps": 2, "save_steps": 100, "threads": 1,
     "use_best_checkpoint": False,
 }
 
@@ -108,8 +108,9 @@ def test_a_run_that_goes_on_from_another(configure, tmp_path, method):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["dpo", "orpo", "kto"])
-def test_preference_scripts_learn(configure, tmp_path, objective):
+@pytest.mark.parametrize(("objective", "changes"), [
+    ("dpo", {"method": "full", "precision": "bf16"}), ("orpo", {}), ("kto", {})])
+def test_preference_scripts_learn(configure, tmp_path, objective, changes):
     file = tmp_path / "answers.jsonl"
     rows = [{"prompt": f"How are you, number {i}?", "chosen": f"Well, {i} times.", "rejected": "Who asks?"}
             for i in range(8)]
@@ -117,7 +118,7 @@ def test_preference_scripts_learn(configure, tmp_path, objective):
         rows = [{"prompt": row["prompt"], "completion": row["chosen" if i % 2 else "rejected"], "label": bool(i % 2)}
                 for i, row in enumerate(rows)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    config = configure(objective=objective, train_file=str(file), learning_rate=1e-3)
+    config = configure(objective=objective, train_file=str(file), learning_rate=1e-3, **changes)
     found = execute(script.write_script(config, tmp_path / "script.py").path, tmp_path)
     assert [step for step, _ in found["loss"]] == [1, 2, 3, 4]
     assert found["eval_loss"][-1][1] < found["eval_loss"][0][1]

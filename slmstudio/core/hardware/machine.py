@@ -12,6 +12,9 @@ from pathlib import Path
 
 from slmstudio.core.hardware import nvml, wsl
 
+CPUINFO = "SLMSTUDIO_CPUINFO"
+"""Environment variable that names a file to read instead of /proc/cpuinfo, so that other processors can be tried."""
+
 
 @dataclass(frozen=True)
 class Gpu:
@@ -115,7 +118,8 @@ def tidy_cpu_name(name: str) -> str:
 def _cpu() -> tuple[str, bool]:
     name, bf16 = "", False
     if sys.platform == "linux":
-        name, bf16 = parse_cpuinfo(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace"))
+        name, bf16 = parse_cpuinfo(
+            Path(os.environ.get(CPUINFO) or "/proc/cpuinfo").read_text(encoding="utf-8", errors="replace"))
     elif sys.platform == "win32":
         import winreg
 

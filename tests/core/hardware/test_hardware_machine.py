@@ -61,6 +61,12 @@ def test_what_linux_says_of_the_processor(text, expected):
     assert parse_cpuinfo(text) == expected
 
 
+@pytest.mark.parametrize("bf16", [True, False])
+def test_another_processor_can_be_tried(processor, bf16):
+    processor(bf16)
+    assert (read_machine().cpu_name, read_machine().cpu_bf16) == ("Trial 3000", bf16)
+
+
 @pytest.mark.parametrize(("name", "tidy"), [
     ("Intel(R) Core(TM) i5-10400 CPU @ 2.90GHz", "Intel Core i5-10400"),
     ("AMD Ryzen 5 5600X 6-Core Processor             ", "AMD Ryzen 5 5600X"),
