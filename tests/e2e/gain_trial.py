@@ -18,7 +18,7 @@ from slmstudio.core.evaluation import request as requests
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.run import folder, planner
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
+pytestmark = pytest.mark.timeout(3000)
 HELD_OUT = 100
 STEPS = 40
 ROWS = {"micro_batch_size": 4, "gradient_accumulation_steps": 1}

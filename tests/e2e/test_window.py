@@ -15,7 +15,7 @@ from slmstudio.gui import tasks, theme
 from slmstudio.gui.main_window import MainWindow
 from slmstudio.gui.session import Session
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.usefixtures("garbage_stays_here")]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("garbage_stays_here")]
 MINUTES = 60_000
 
 

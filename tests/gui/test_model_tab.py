@@ -209,7 +209,7 @@ def test_preparing_that_crashes_is_told(qtbot, tab: ModelTab, play):
     assert tab.banner.isVisible()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_starter_model_is_prepared_for_real(qtbot, tab: ModelTab, session: Session):
     with qtbot.waitSignal(tab.importer.finished, timeout=110_000):
         press(qtbot, tab, "model_prepare")

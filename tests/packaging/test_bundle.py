@@ -14,7 +14,7 @@ import pytest
 import setup_wheels
 
 WITHOUT_NETWORK = ["unshare", "--net"]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900),
+pytestmark = [pytest.mark.full, pytest.mark.timeout(900),
               pytest.mark.skipif(sys.platform != "linux", reason="a network name space is Linux's")]
 
 

@@ -64,12 +64,14 @@ def contents(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.full
 def test_lintian_has_nothing_to_say(package):
     need("lintian")
     said = output_of("lintian", "--allow-root", "--fail-on", "error,warning", package)
     assert not re.search("^[EW]:", said, re.MULTILINE)
 
 
+@pytest.mark.full
 def test_desktop_entry_and_metainfo_are_valid(contents):
     need("desktop-file-validate", "appstreamcli")
     share = contents / "usr/share"
@@ -164,7 +166,7 @@ def kill_in_the_middle(debian: debian_root.DebianRoot, step: str) -> None:
     assert json.loads(seen[-1])["event"] == "step", seen
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.timeout(540)
 def test_from_installing_to_purging(debian):
     install(debian, VERSIONS[0], "xvfb xauth")

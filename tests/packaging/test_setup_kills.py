@@ -21,7 +21,7 @@ import small_project
 KILLS = 20
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(sys.platform != "linux", reason="kills whole process groups, as Linux has them")
 def test_twenty_kills(tmp_path, monkeypatch):

@@ -102,6 +102,7 @@ def own_index(tmp_path) -> Iterator[str]:
         server.shutdown()
 
 
+@pytest.mark.full
 def test_its_own_index_comes_before_the_compiler(project, wheels, own_index):
     a_source(wheels, None)
     small_project.set_up(project, SLMSTUDIO_LLAMA_INDEX=own_index, PIP_NO_INDEX="0",
@@ -115,18 +116,21 @@ def compiler(tmp_path):
         (tmp_path / "tools" / name).symlink_to("/bin/true")
 
 
+@pytest.mark.full
 def test_the_compiler_is_the_last_resort(project, wheels, tmp_path, compiler):
     a_source(wheels, tmp_path / "elsewhere" / WHEEL)
     small_project.set_up(project)
     assert reason(project) == ""
 
 
+@pytest.mark.full
 def test_compiling_that_fails_is_told_and_the_rest_works(project, wheels, compiler):
     a_source(wheels, None)
     assert small_project.set_up(project)[-1] == "Check"
     assert reason(project).startswith("Compiling failed. Install a C++ compiler")
 
 
+@pytest.mark.full
 def test_a_wheel_that_does_not_load_is_not_taken(project, wheels):
     small_project.a_wheel(wheels, "llama_cpp_python", "2.9",
                           {"llama_cpp/__init__.py": "raise OSError('libgomp.so.1: cannot open shared object file')\n"})
@@ -136,6 +140,7 @@ def test_a_wheel_that_does_not_load_is_not_taken(project, wheels):
     assert not (packages / "llama_cpp").exists()  # the program asks whether it is there
 
 
+@pytest.mark.full
 def test_the_tests_need_it(project):
     process = small_project.start(project, "test", "--version")
     _, said = process.communicate(timeout=110)

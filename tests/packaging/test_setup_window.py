@@ -155,6 +155,7 @@ def test_the_steps_are_shown_and_cancelling_keeps_what_is_done(make):
     assert gone(window) and window.open_wanted and window.status == 0
 
 
+@pytest.mark.full
 def test_a_failure_is_told_and_tried_again_and_the_program_opens_by_itself(make, tmp_path):
     log = tmp_path / "setup.log"
     log.write_text("$ pip install torch\nनहीं मिला\n", "utf-8")
@@ -181,6 +182,7 @@ def test_a_failure_is_told_and_tried_again_and_the_program_opens_by_itself(make,
     assert gone(window) and window.open_wanted and window.status == 0
 
 
+@pytest.mark.full
 def test_closing_asks_while_it_works(make):
     window = make(WORKING)
     window.start()
@@ -197,6 +199,7 @@ def test_closing_asks_while_it_works(make):
     assert child._process.poll() == 130
 
 
+@pytest.mark.full
 def test_a_set_up_that_dies_or_cannot_start_is_a_failure(make):
     window = make([PLAN, step(1, "System libraries"), "Traceback (most recent call last):", "MemoryError", 1])
     window.start()
@@ -208,6 +211,7 @@ def test_a_set_up_that_dies_or_cannot_start_is_a_failure(make):
     assert buttons(window) == [TEXTS["close"], TEXTS["again"]]
 
 
+@pytest.mark.full
 def test_a_set_up_that_does_not_hear_is_ended(make, monkeypatch):
     monkeypatch.setattr(setup_window, "CANCEL_PATIENCE_MS", 1)
     monkeypatch.setattr(setup_child.Child, "cancel", lambda self: None)

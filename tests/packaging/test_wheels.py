@@ -27,6 +27,7 @@ def test_the_carried_wheels_run_everywhere(carried):
     assert all(name.endswith("-none-any.whl") for name in names)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("python", PYTHONS)
 def test_every_pin_resolves_to_wheels(carried, tmp_path, platform, python):

@@ -13,7 +13,7 @@ import build_windows
 import pytest
 from windows_machine import LONGEST, Machine, NoMachine, damage, wait_for
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
+pytestmark = pytest.mark.timeout(900)
 
 SPACES = r"C:\My Programs\SLM Studio"
 DEVANAGARI = r"C:\प्रोग्राम\SLM स्टूडियो"
@@ -112,6 +112,7 @@ def test_the_installer_names_its_version_and_is_far_from_two_gigabytes(setup: Pa
         assert text.encode("utf-16-le") in content
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("folder", [SPACES, DEVANAGARI], ids=["spaces", "Devanagari"])
 def test_installed_silently_it_is_whole_and_listed_and_removed_it_leaves_the_data_and_what_is_a_strangers(
         machine: Machine, setup: Path, folder: str) -> None:
@@ -142,6 +143,7 @@ def test_installed_silently_it_is_whole_and_listed_and_removed_it_leaves_the_dat
     assert kept(data)
 
 
+@pytest.mark.full
 def test_a_folder_with_other_files_is_refused_and_not_touched(machine: Machine, setup: Path) -> None:
     place = machine.path(SPACES)
     (place / "app").mkdir(parents=True)
@@ -174,6 +176,7 @@ def test_installed_and_removed_with_their_pages(machine: Machine, setup: Path) -
     assert kept(data)
 
 
+@pytest.mark.full
 def test_the_data_go_when_that_is_asked_for(machine: Machine, setup: Path) -> None:
     place = installed(machine, setup, SPACES)
     plant_data(machine)
@@ -182,6 +185,7 @@ def test_the_data_go_when_that_is_asked_for(machine: Machine, setup: Path) -> No
     assert not (machine.local / "slmstudio").exists()
 
 
+@pytest.mark.full
 def test_an_upgrade_keeps_data_and_environment_and_waits_for_a_program_that_runs(machine: Machine, setup: Path) -> None:
     place, data = installed(machine, setup, SPACES), plant_data(machine)
     make_older(place)
@@ -204,6 +208,7 @@ def test_an_upgrade_keeps_data_and_environment_and_waits_for_a_program_that_runs
     assert not machine.desktop.exists()  # its user had deleted it
 
 
+@pytest.mark.full
 def test_killed_at_ten_moments_what_is_there_starts_and_the_next_run_repairs(machine: Machine, setup: Path) -> None:
     place, data = installed(machine, setup, SPACES), plant_data(machine)
     started = plant_environment(machine, place)
@@ -232,6 +237,7 @@ def test_killed_at_ten_moments_what_is_there_starts_and_the_next_run_repairs(mac
     shutil.rmtree(older)
 
 
+@pytest.mark.full
 def test_a_removal_that_was_killed_is_finished_by_the_next_or_repaired_by_the_installer(
         machine: Machine, setup: Path) -> None:
     place, data = installed(machine, setup, SPACES), plant_data(machine)
@@ -249,6 +255,7 @@ def test_a_removal_that_was_killed_is_finished_by_the_next_or_repaired_by_the_in
     assert kept(data)
 
 
+@pytest.mark.full
 def test_a_removal_that_cannot_delete_everything_says_so_and_can_be_repeated(machine: Machine, setup: Path) -> None:
     place = installed(machine, setup, SPACES)
     tool = place / "environment" / "Lib" / "tool.exe"
@@ -278,6 +285,7 @@ def kill_in(process: subprocess.Popen[bytes], seconds: float) -> bool:
     return False
 
 
+@pytest.mark.full
 def test_the_launcher_ends_every_half_state(machine: Machine, setup: Path) -> None:
     place = installed(machine, setup, DEVANAGARI)
     started = plant_environment(machine, place)
@@ -295,6 +303,7 @@ def test_the_launcher_ends_every_half_state(machine: Machine, setup: Path) -> No
         assert not list(place.glob("app.*")), state
 
 
+@pytest.mark.full
 def test_the_launcher_without_a_network_says_so_retries_and_closes_and_takes_a_python_that_is_there(
         machine: Machine, setup: Path) -> None:
     place = installed(machine, setup, DEVANAGARI)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.tiers import first_fast
 
 from slmstudio.core import files, jobs, processes
 
@@ -66,6 +67,10 @@ def event_types(job: jobs.Job) -> list[str]:
     return [event["type"] for event in job.events()]
 
 
+KILLED = [(0, 0.0), (0, 0.02), (1, 0.0), (5, 0.01), (9, 0.03), (13, 0.0), (21, 0.01), (23, 0.0), (30, 0.02), (41, 0.0)]
+"""After how many answers an evaluation is killed, and how many seconds later."""
+
+
 class Workers:
     """Real workers, forked from a process that has PyTorch loaded already."""
 
@@ -93,7 +98,8 @@ class Workers:
 
 @posix
 @pytest.mark.timeout(400)
-def test_kills_at_any_moment_cost_one_batch_and_change_no_score(tiny_model, tmp_path, studio_home):
+@pytest.mark.parametrize("moments", first_fast([KILLED[3::3], KILLED]))
+def test_kills_at_any_moment_cost_one_batch_and_change_no_score(tiny_model, tmp_path, studio_home, moments):
     workers = Workers()
     whole = new_job(tmp_path / "whole", tiny_model)
     assert workers.finish(whole).state == "finished"
@@ -101,8 +107,7 @@ def test_kills_at_any_moment_cost_one_batch_and_change_no_score(tiny_model, tmp_
 
     broken = new_job(tmp_path / "broken", tiny_model)
     kills = 0
-    for wanted, delay in ((0, 0.0), (0, 0.02), (1, 0.0), (5, 0.01), (9, 0.03), (13, 0.0), (21, 0.01), (23, 0.0),
-                          (30, 0.02), (41, 0.0)):
+    for wanted, delay in moments:
         before = [path.read_bytes() if path.exists() else b"" for path in _files(broken)]
         process = workers.start(broken)
         if wanted == 0:
@@ -115,7 +120,7 @@ def test_kills_at_any_moment_cost_one_batch_and_change_no_score(tiny_model, tmp_
         # What was there is there: only what was being computed is lost.
         for path, data in zip(_files(broken), before, strict=True):
             assert (path.read_bytes() if path.exists() else b"").startswith(data)
-    assert kills >= 6
+    assert kills >= 0.6 * len(moments)
     with open(broken.folder / "answers-1.jsonl", "ab") as file:
         file.write(b'{"id": 3, "answer": "half a li')
     assert workers.finish(broken).state == "finished"
@@ -158,6 +163,7 @@ def test_pause_holds_between_two_steps_and_cancel_keeps_the_answers(tiny_model, 
     assert count(job) == 2 * ROWS
 
 
+@pytest.mark.full
 @posix
 @pytest.mark.timeout(300)
 def test_a_benchmark_that_is_killed_ends_with_the_same_figures(tiny_model, tmp_path, studio_home):

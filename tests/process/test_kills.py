@@ -5,17 +5,19 @@ from __future__ import annotations
 import sys
 
 import pytest
+from support.tiers import first_fast
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork are of POSIX systems")
 
 
 @pytest.mark.timeout(500)
-def test_twenty_kills_lose_nothing(tmp_path, studio_home):
+@pytest.mark.parametrize(("training", "saving"), first_fast([(2, 1), (10, 10)]))
+def test_kills_lose_nothing(tmp_path, studio_home, training, saving):
     from process import kill_trial
 
-    report = kill_trial.run_trial(tmp_path, training=10, saving=10, seed=1)
+    report = kill_trial.run_trial(tmp_path, training=training, saving=saving, seed=1)
     assert report.faults == []
-    assert report.identical and report.kills == {"training": 10, "saving": 10}
+    assert report.identical and report.kills == {"training": training, "saving": saving}
     assert report.most_redone <= kill_trial.SAVE_STEPS
 
 
@@ -29,6 +31,7 @@ def test_a_stopped_process_goes_on_as_if_nothing_had_been(tmp_path, studio_home)
     assert found["longest_step_seconds"] < 6.0
 
 
+@pytest.mark.full
 @pytest.mark.timeout(400)
 def test_a_disk_that_is_full_at_any_write_costs_nothing(tmp_path, studio_home):
     from process import kill_trial

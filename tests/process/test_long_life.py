@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from slmstudio.core import processes
 
 PROGRAM = """
@@ -23,6 +25,7 @@ for number in range(100_000):
 """
 
 
+@pytest.mark.full
 def test_four_hundred_thousand_calls():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60,
                           env=processes.worker_environment())

@@ -13,7 +13,7 @@ import tiny_model as tiny
 
 from slmstudio.core import files
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 SAID = "The chat engine llama.cpp is not set up, so chat and GGUF files are switched off."
 QUICKSTART = """
 import sys

@@ -94,7 +94,7 @@ def test_a_small_model_has_the_numbers_of_the_command_line(tiny_model, tmp_path)
     equals_the_command_line(tmp_path, tiny_model, questions=6, shots=2)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.timeout(1200)
 def test_the_starter_model_has_the_numbers_of_the_command_line(tmp_path):
     """208 questions in four subjects, without examples, as lm_eval's default."""

@@ -15,7 +15,7 @@ from slmstudio.worker.evaluate_models import Models
 from slmstudio.worker.evaluate_rows import prepare
 from slmstudio.worker.evaluate_torch import TorchModel
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 MOST = 24
 
 
@@ -48,6 +48,7 @@ def test_rows_are_independent_and_equal_to_the_model_folder(exported):
         model.close()
 
 
+@pytest.mark.full
 def test_a_benchmark_of_a_file_equals_that_of_the_folder(exported, tmp_path):
     from worker import mmlu_folder
 

@@ -15,7 +15,7 @@ from slmstudio.core import files
 from slmstudio.core.errors import UserError
 from slmstudio.core.export.types import QUANT_TYPES, quant_type
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 BYTE_LEVEL = ("qwen2", "llama3")
 
 
@@ -144,6 +144,7 @@ def test_an_adapter_of_another_base_is_refused(tiny_run, tmp_path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.full
 def test_the_starter_says_which_rows_fall_back(tmp_path) -> None:
     """576 is no multiple of 256. Also: a model folder without a run can be exported, and comes back as it was."""
     from slmstudio.core.model.facts import read_model
@@ -161,6 +162,7 @@ def test_the_starter_says_which_rows_fall_back(tmp_path) -> None:
         assert ours[key] == theirs[key]
 
 
+@pytest.mark.full
 def test_phi3_without_sentencepiece_file(families, tmp_path) -> None:
     """transformers 5 saves none, so a fully tuned Phi-3 has none."""
     base = tmp_path / "phi3"
@@ -170,6 +172,7 @@ def test_phi3_without_sentencepiece_file(families, tmp_path) -> None:
     assert file["parity"]["passed"], file["parity"]["failures"]
 
 
+@pytest.mark.full
 def test_llama_with_the_original_space_in_front(families, tmp_path) -> None:
     """As in TinyLlama's own tokenizer.json: every stretch of text gets a space in front."""
     base = tmp_path / "tinyllama"
@@ -182,6 +185,7 @@ def test_llama_with_the_original_space_in_front(families, tmp_path) -> None:
     assert file["parity"]["passed"], file["parity"]["failures"]
 
 
+@pytest.mark.full
 def test_a_vocabulary_that_the_converter_never_saw(tmp_path) -> None:
     """The converter knows vocabularies by a hash; the pre-tokenizer's spelling decides where it does not."""
     import tiny_model

@@ -7,13 +7,14 @@ import shutil
 import subprocess
 
 import pytest
+from support.tiers import first_fast
 from worker import gguf_models as models
 
 from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.export.types import QUANT_TYPES
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 QUANTIZED = [kind.name for kind in QUANT_TYPES if kind.name != "F32"]
 
 
@@ -53,7 +54,7 @@ def small_base(folder, hidden: int):
     return folder
 
 
-@pytest.mark.parametrize("hidden", [256, 96, 72])
+@pytest.mark.parametrize("hidden", first_fast([256, 96, 72]))
 def test_equals_what_llama_cpp_makes_of_f32(tmp_path, hidden: int) -> None:
     """Rows of 256 fit K-quants, 96 = 3 · 32 falls back, 72 fits nothing: every tensor is equal, byte for byte."""
     from slmstudio.core.export.types import quant_type
@@ -115,6 +116,7 @@ def test_shards_have_their_index(tmp_path, monkeypatch) -> None:
     assert not report["missing_keys"] and not report["unexpected_keys"]
 
 
+@pytest.mark.full
 def test_a_lora_on_the_base_answers_as_the_merged_model(tmp_path) -> None:
     import llama_cpp
     import numpy as np
@@ -161,6 +163,7 @@ def packed_base(folder):
     return folder
 
 
+@pytest.mark.full
 def test_a_four_bit_base_is_unpacked_or_its_original_is_used(tmp_path, monkeypatch) -> None:
     import torch
     from bitsandbytes import functional
@@ -228,6 +231,7 @@ def test_an_adapter_of_other_shapes_is_refused(tmp_path) -> None:
         export.run(models.context(tmp_path / "job", run=str(run), types=["Q8_0"]))
 
 
+@pytest.mark.full
 def test_the_importance_matrix_helps_where_bits_are_few(tmp_path) -> None:
     """Q2_K of the starter, weighed by its own rows and not: the weighed one is nearer to what was trained."""
     from slmstudio.worker import export

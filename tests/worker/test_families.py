@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.family_models import FAMILIES
+from support.tiers import first_fast
 
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
@@ -31,7 +32,7 @@ def rows(data_dir, tmp_path_factory) -> Path:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("method", ["full", "lora", "qlora", "scratch"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", first_fast(FAMILIES))
 def test_a_family_learns(families, rows, tmp_path, family, method):
     config = RunConfig(
         name=family, model=str(families / family), train_file=str(rows), method=method, max_steps=6,

@@ -8,11 +8,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from support.tiers import first_fast
 from worker import gguf_models as models
 
 from slmstudio.core.errors import UserError
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_the_starter_becomes_a_base_model() -> None:
@@ -61,6 +62,7 @@ def test_its_weights_are_those_of_the_file() -> None:
     assert (ours.numpy().argmax(1) == theirs.argmax(1)).mean() > 0.8
 
 
+@pytest.mark.full
 def test_without_the_chat_engine_the_same_tokenizer_is_written_and_said_to_be_unproven(tmp_path, no_engine) -> None:
     from transformers import AutoTokenizer
 
@@ -83,6 +85,7 @@ def test_importing_it_again_only_looks(tmp_path) -> None:
     assert result == {"folder": str(models.starter()), "reused": True, "bytes": 269_060_552}
 
 
+@pytest.mark.full
 def test_another_models_folder_is_never_overwritten(tmp_path) -> None:
     from slmstudio.worker import import_model
 
@@ -102,6 +105,7 @@ def test_a_full_disk_is_found_before_the_work(tmp_path, monkeypatch) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["job"]
 
 
+@pytest.mark.full
 def test_cancel_leaves_nothing(tmp_path) -> None:
     from slmstudio.core.jobs import Job
     from slmstudio.worker import import_model
@@ -144,7 +148,7 @@ def vocabulary_file(model: Path, pre_tokenizer: str, path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("family", "pre_tokenizer"), [("llama3", "llama-bpe"), ("qwen2", "qwen2")])
+@pytest.mark.parametrize(("family", "pre_tokenizer"), first_fast([("llama3", "llama-bpe"), ("qwen2", "qwen2")]))
 def test_other_pre_tokenizers_equal_llama_cpp(families, data_dir, tmp_path, family, pre_tokenizer) -> None:
     import llama_cpp
     from transformers import AutoTokenizer

@@ -11,7 +11,7 @@ from worker import gguf_models as models
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +90,13 @@ def test_another_pre_tokenizer_is_found(changed, check) -> None:
     assert "get other tokens than in training" in result["verdict"]
 
 
+@pytest.mark.full
 def test_another_template_is_found(changed, check) -> None:
     result = check(changed(b"You are a helpful", b"You are a hateful"))
     assert result["token_ids_equal"] and not result["prompts_equal"] and not result["passed"]
 
 
+@pytest.mark.full
 def test_a_bos_that_training_never_saw_is_found(tmp_path, check) -> None:
     """Servers add BOS where the file says so; a template without one was trained without one."""
     import tiny_model

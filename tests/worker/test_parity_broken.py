@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.tiers import first_fast
 from worker import gguf_models as models
 
 from slmstudio.core.export.types import quant_type
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 TYPES = ("F16", "Q4_K_M")
 
 
@@ -58,11 +59,13 @@ def test_a_wrong_end_token(made, failed, tmp_path) -> None:
     assert set(found) == {"stop"} and "would not stop" in found["stop"]
 
 
+@pytest.mark.full
 def test_an_ordinary_word_that_ends_answers_too(made, failed, tmp_path) -> None:
     path = models.with_values(made["F16"], tmp_path / "end.gguf", tokenizer__ggml__eos_token_id=300)
     assert "it would end at" in failed(path)["stop"]
 
 
+@pytest.mark.full
 def test_a_replaced_template(made, failed, tmp_path) -> None:
     template = ("{{ bos_token }}{% for message in messages %}### {{ message.role }}:\n{{ message.content }}\n"
                 "{% endfor %}### answer:\n")
@@ -70,12 +73,14 @@ def test_a_replaced_template(made, failed, tmp_path) -> None:
     assert set(failed(path)) == {"prompt"}
 
 
+@pytest.mark.full
 def test_a_template_that_refuses_what_training_took(made, failed, tmp_path) -> None:
     path = models.with_values(made["F16"], tmp_path / "template.gguf",
                               tokenizer__chat_template="{{ raise_exception('no') }}")
     assert set(failed(path)) == {"prompt"}
 
 
+@pytest.mark.full
 def test_a_doubled_bos(made, failed, tmp_path) -> None:
     """The tiny model's conversations begin with its BOS, <|im_start|>."""
     template = "{{ bos_token }}" + (models.tiny() / "chat_template.jinja").read_text(encoding="utf-8")
@@ -84,6 +89,7 @@ def test_a_doubled_bos(made, failed, tmp_path) -> None:
     assert "bos" in found and "double" in found["bos"]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("rows", [(1400, 2300), (48001, 48002)], ids=["common", "rare"])
 def test_two_embeddings_that_have_changed_places(made, failed, tmp_path, kind, rows) -> None:
@@ -92,13 +98,14 @@ def test_two_embeddings_that_have_changed_places(made, failed, tmp_path, kind, r
     assert set(found) >= {"embeddings"} and "embeddings of 2 of 49,152 tokens" in found["embeddings"]
 
 
+@pytest.mark.full
 def test_another_rope_base(made, failed, tmp_path) -> None:
     path = models.with_values(made["F16"], tmp_path / "rope.gguf", llama__rope__freq_base=1e6)
     found = failed(path)
     assert "rope.freq_base 1000000.000000 instead of 10000" in found["settings"]
 
 
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("kind", first_fast(TYPES))
 def test_an_adapter_of_another_run(made, failed, run, tmp_path, kind) -> None:
     from slmstudio.worker.export_source import Source
     from slmstudio.worker.reference import measure
@@ -111,6 +118,7 @@ def test_an_adapter_of_another_run(made, failed, run, tmp_path, kind) -> None:
     assert failed(made[kind], kind) == {}
 
 
+@pytest.mark.full
 def test_a_layer_of_the_base(made, failed, tmp_path) -> None:
     """Rows of one layer have changed places: too little for the prompts, the template or the embeddings to show."""
     path = models.with_swapped_rows(made["F16"], tmp_path / "layer.gguf", "blk.1.ffn_down.weight", 0, 255)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.tiers import first_fast
 from worker import gguf_models as models
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 ROWS = [[5, 9, 300, 4, 77, 12, 8], [44, 3], [200] * 11 + [7, 250, 31]]
 PLACES = [(0, 2), (0, 5), (1, 0), (2, 13), (2, 0)]
 
@@ -44,7 +45,7 @@ def test_equal_to_the_whole_model(settings, tmp_path) -> None:
     assert np.abs(found - expected).max() < 1e-4
 
 
-@pytest.mark.parametrize("family", ["qwen2", "phi3", "llama3"])
+@pytest.mark.parametrize("family", first_fast(["qwen2", "phi3", "llama3"]))
 def test_families_are_equal(families, tmp_path, family) -> None:
     base = families / family
     adapter = models.adapter_on(base, tmp_path / "adapter")

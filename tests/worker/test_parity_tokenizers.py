@@ -8,13 +8,14 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from support.tiers import first_fast
 from worker import gguf_models as models
 
 from slmstudio.core.errors import UserError
 from slmstudio.worker import probes
 from slmstudio.worker.pre_tokenizers import IGNORE_MERGES, PRE_TOKENIZERS, name_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 TYPES = ("F16", "Q8_0", "Q4_K_M")
 
 
@@ -50,7 +51,7 @@ def test_the_file_is_what_its_script_writes() -> None:
     assert tuple(script["all_strings"](known)) == probes.strings()
 
 
-@pytest.mark.parametrize("family", ["llama3", "mistral", "phi3", "qwen2", "tinyllama"])
+@pytest.mark.parametrize("family", first_fast(["llama3", "mistral", "phi3", "qwen2", "tinyllama"]))
 def test_every_family_passes_in_every_type(families, tmp_path, family) -> None:
     run = models.run_folder(families / family, tmp_path)
     proofs = export(run, tmp_path / "out", *TYPES)
@@ -80,6 +81,7 @@ def extended(folder: Path, *tokens: object, special: tuple[str, ...] = ()) -> Pa
     return folder
 
 
+@pytest.mark.full
 def test_an_extended_tokenizer(tmp_path) -> None:
     base = extended(tmp_path / "base", "पासपोर्ट", "आवेदन पत्र", "Aadhaar", "₹₹", "தமிழ்நாடு",
                     special=("<|tool|>", "<|हिन्दी|>"))
@@ -133,7 +135,7 @@ def cutters():
             "qwen2": Sequence([Split(Regex(qwen), "isolated"), ByteLevel(add_prefix_space=False, use_regex=False)])}
 
 
-@pytest.mark.parametrize("name", ["gpt-2", "smollm", "qwen2"])
+@pytest.mark.parametrize("name", first_fast(["gpt-2", "smollm", "qwen2"]))
 def test_a_tokenizer_trained_from_scratch(tmp_path, name) -> None:
     base = trained(tmp_path / "base", cutters()[name])
     assert name_of(json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))["pre_tokenizer"]) == name

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.tiers import first_fast
 
 from slmstudio.core import jobs
 from slmstudio.core.run import folder, script
@@ -75,14 +76,13 @@ def texts_file(tmp_path):
     return file
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("changes", [
+@pytest.mark.parametrize("changes", first_fast([
     {"lora_dropout": 0.1, "weight_decay": 0.01, "neftune_noise_alpha": 5.0},
     {"method": "full", "learning_rate": 1e-3, "group_by_length": False, "packing": True,
      "objective": "text"},
     {"completion_only_loss": False, "max_length": 24, "use_dora": True, "use_rslora": True},
     {"method": "qlora"},
-])
+]))
 def test_the_script_has_the_losses_of_the_run(configure, tmp_path, changes):
     run, wanted = losses_of_run(configure(**changes), tmp_path / "runs")
     written = script.write_script(run, tmp_path / "script.py")
@@ -90,7 +90,7 @@ def test_the_script_has_the_losses_of_the_run(configure, tmp_path, changes):
     assert_equal(execute(written.path, tmp_path), wanted)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_model_from_scratch_on_plain_text(configure, tmp_path, texts_file):
     config = configure(method="scratch", scratch_size="10M", objective="text", train_file=str(texts_file),
                        max_length=32, learning_rate=1e-3)
@@ -98,7 +98,7 @@ def test_a_model_from_scratch_on_plain_text(configure, tmp_path, texts_file):
     assert_equal(execute(script.write_script(run, tmp_path / "script.py").path, tmp_path), wanted)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_a_run_that_goes_on_from_another(configure, tmp_path, method):
     first, _ = losses_of_run(configure(method=method, learning_rate=1e-3), tmp_path / "runs")
@@ -107,7 +107,7 @@ def test_a_run_that_goes_on_from_another(configure, tmp_path, method):
     assert_equal(execute(script.write_script(run, tmp_path / "script.py").path, tmp_path), wanted)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize(("objective", "changes"), [
     ("dpo", {"method": "full", "precision": "bf16"}), ("orpo", {}), ("kto", {})])
 def test_preference_scripts_learn(configure, tmp_path, objective, changes):
@@ -124,7 +124,7 @@ def test_preference_scripts_learn(configure, tmp_path, objective, changes):
     assert found["eval_loss"][-1][1] < found["eval_loss"][0][1]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_rows_of_a_template_that_drops_earlier_words_come_as_token_ids(configure, tiny_model, tmp_path):
     """As templates do that leave out the thinking of earlier answers once another question follows."""
     import shutil

@@ -189,7 +189,7 @@ def test_rows_of_a_thinker_are_independent_of_their_neighbours(tiny_model, tmp_p
     assert lines(model, rows, 8).keys() == lines(model, rows, 1).keys() == set(range(5))
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.timeout(300)
 def test_a_gguf_file_is_asked_as_its_folder_is(tmp_path):
     from slmstudio.worker import export

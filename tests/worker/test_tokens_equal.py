@@ -10,6 +10,7 @@ from typing import Any
 
 import model_files
 import pytest
+from support.tiers import first_fast
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.chat_template import ChatTemplate
@@ -116,9 +117,8 @@ def test_the_language_of_templates(tmp_path: Path, source: str) -> None:
             assert template.render(chat) == expected
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("family", ENDS)
+@pytest.mark.parametrize("family", first_fast(ENDS))
 def test_families(families: Path, data_dir: Path, family: str) -> None:
     folder = families / family
     assert_same_tokens(folder)
@@ -138,7 +138,7 @@ def test_families(families: Path, data_dir: Path, family: str) -> None:
         assert all(run.endswith(ENDS[family]) for run in runs)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("named", ["LlamaTokenizer", "GPT2Tokenizer", "GemmaTokenizer", "Qwen2Tokenizer", None])
 @pytest.mark.parametrize("family", ["phi3", "qwen2"])

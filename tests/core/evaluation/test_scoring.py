@@ -168,7 +168,7 @@ def test_the_judges_word_is_in_the_scores(folder: Path) -> None:
     assert judge["pairs"][0]["wins_b"] == 10 and judge["agreement"] is None
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_hundred_thousand_rows(tmp_path: Path) -> None:
     items = items_of(100_000)
     folder = write(tmp_path / "job", items, answers_of(items, 0.5, 1), answers_of(items, 0.52, 2))
