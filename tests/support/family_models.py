@@ -165,7 +165,7 @@ def tinyllama() -> Any:
 def phi3() -> Any:
     names = ("assistant", "placeholder1", "placeholder2", "placeholder3", "placeholder4", "system", "end",
              "placeholder5", "placeholder6", "user")
-    tokens = added("<|endoftext|>") + added(*(f"<|{name}|>" for name in names), rstrip=True)
+    tokens = added("<|endoftext|>", *(f"<|{name}|>" for name in names))
     return finished(sentencepiece_state("always"), tokens, template("microsoft-Phi-3.5-mini-instruct"),
                     bos_token="<s>", eos_token="<|end|>", pad_token="<|endoftext|>", unk_token="<unk>")
 

@@ -173,19 +173,6 @@ def test_phi3_without_sentencepiece_file(families, tmp_path) -> None:
 
 
 @pytest.mark.full
-def test_llama_with_the_original_space_in_front(families, tmp_path) -> None:
-    """As in TinyLlama's own tokenizer.json: every stretch of text gets a space in front."""
-    base = tmp_path / "tinyllama"
-    shutil.copytree(families / "tinyllama", base)
-    state = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
-    phi3 = json.loads((families / "phi3" / "tokenizer.json").read_text(encoding="utf-8"))
-    state["normalizer"], state["pre_tokenizer"] = phi3["normalizer"], None
-    (base / "tokenizer.json").write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
-    [file] = export(base, tmp_path / "job", "F16", out=str(tmp_path / "out"))["files"]
-    assert file["parity"]["passed"], file["parity"]["failures"]
-
-
-@pytest.mark.full
 def test_a_vocabulary_that_the_converter_never_saw(tmp_path) -> None:
     """The converter knows vocabularies by a hash; the pre-tokenizer's spelling decides where it does not."""
     import tiny_model
