@@ -78,13 +78,20 @@ def main(arguments: list[str]) -> int:
 def quickstart(out: Annotated[Path, typer.Option(help="Folder for the run.")], as_json: Json = False) -> int:
     """Tune the starter model on the sample data, ask it before and after, export it, and prove the export."""
     from slmstudio.core import quickstart as flow
-    from slmstudio.core import words
 
     with Follower() as follower:
         result = flow.run(out, follower.on_event)
     if as_json:
         print_json(result)
         return 0
+    _show_first_run(result)
+    return 0
+
+
+def _show_first_run(result: dict[str, Any]) -> None:
+    """What a newcomer looks for first: the same question, answered before the training and after it."""
+    from slmstudio.core import words
+
     say(f"\nQuestion: {result['question']}\nA good answer: {result['reference']}\n")
     print_table("Your first tuned model", [
         ("Its answer", result["answer_before"], result["answer_after"]),
@@ -106,7 +113,6 @@ def quickstart(out: Annotated[Path, typer.Option(help="Folder for the run.")], a
     print_table("What was made", [*rows, ("Time", words.format_duration(result["seconds"]["total"]))])
     say(f"\n{result['left_out']}\nNext: {program.command('report', result['run_dir'])}" if result["left_out"]
         else f"\nNext: {program.command('chat', result['gguf'])}")
-    return 0
 
 
 @data_app.command("check")

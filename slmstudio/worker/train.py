@@ -33,7 +33,7 @@ from slmstudio.worker.result import save_result
 from slmstudio.worker.samples import Samples
 from slmstudio.worker.sensors import Sensors
 from slmstudio.worker.trainer import StudioTrainer
-from slmstudio.worker.training_data import encode_rows, read_rows
+from slmstudio.worker.training_data import NothingLearned, encode_rows, read_rows
 
 
 def run(job: JobContext) -> dict[str, Any]:
@@ -95,7 +95,13 @@ def set_up(job: JobContext, config: RunConfig, sensors: Sensors) -> tuple[Any, C
     job.phase("tokenizing")
     encode = encode_preferences if config.is_preference else encode_rows
     train_data = encode(train_rows, tokenizer, template, config, job, "tokenizing")
-    eval_data = encode(eval_rows, tokenizer, template, config, job, "tokenizing") if eval_rows else None
+    try:
+        eval_data = encode(eval_rows, tokenizer, template, config, job, "tokenizing") if eval_rows else None
+    except NothingLearned:
+        job.warn("nothing_evaluated",
+                 f"None of the evaluation rows has an answer within {config.max_length} tokens, so there is no eval "
+                 "loss. Raise the sequence length, or choose other rows.")
+        eval_data = None
     job.check_cancelled()
     job.phase("loading model", model_folder.name)
     per_epoch = math.ceil(math.ceil(len(train_data) / config.micro_batch_size) / config.gradient_accumulation_steps)

@@ -17,6 +17,10 @@ from slmstudio.worker.batches import IGNORED
 from slmstudio.worker.context import Cancelled, JobContext
 
 
+class NothingLearned(UserError):
+    """No row has anything to learn within the sequence length."""
+
+
 def read_rows(config: RunConfig, job: JobContext) -> tuple[list[reader.Record], list[reader.Record]]:
     """Training and evaluation rows, as the configuration splits them.
 
@@ -80,7 +84,7 @@ def encode_rows(
         Columns `input_ids` and `labels`, lists of equal length up to `config.max_length`, and `row`, the row's line.
 
     Raises:
-        UserError: no row is left.
+        NothingLearned: no row is left.
         Cancelled: the user asked to end.
     """
     columns: dict[str, list[Any]] = {"input_ids": [], "labels": [], "row": []}
@@ -130,7 +134,7 @@ def tell_losses(job: JobContext, config: RunConfig, rows: int, cut: int, empty: 
     """Warn of rows that were cut or left out.
 
     Raises:
-        UserError: none is left.
+        NothingLearned: none is left.
     """
     if cut:
         job.warn("rows_cut",
@@ -139,5 +143,5 @@ def tell_losses(job: JobContext, config: RunConfig, rows: int, cut: int, empty: 
         job.warn("rows_without_answer",
                  f"{empty} of {rows} rows have no answer within {config.max_length} tokens and were left out.")
     if not any_left:
-        raise UserError("No row is left to learn from.", f"No answer begins within {config.max_length} tokens.",
-                        "Raise the sequence length.")
+        raise NothingLearned("No row is left to learn from.", f"No answer begins within {config.max_length} tokens.",
+                             "Raise the sequence length.")

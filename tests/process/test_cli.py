@@ -147,3 +147,25 @@ def test_a_run_is_renamed_in_the_terminal(studio_home, capsys):
     assert "Another run is called “Best so far”." in capsys.readouterr().err
     assert cli.main(["runs", "--json"]) == 0
     assert [run["name"] for run in json.loads(capsys.readouterr().out)["runs"]] == ["two", "best so far"]
+
+
+def test_the_quickstart_shows_both_answers_side_by_side(tmp_path, capsys):
+    result = {"question": "My cylinder leaks. Who should I call?", "reference": "Please call 1906.",
+              "answer_before": "I am sorry.", "answer_after": "Call 1906.", "reply": "Call 1906.",
+              "eval_loss_before": 3.21, "eval_loss_after": math.nan, "chrf_before": 12.34, "chrf_after": 45.6,
+              "run_dir": "first/run", "steps": 39, "gguf": "first/run/exports/x.gguf", "left_out": None,
+              "parity": {"passed": True, "nmse": 2.5e-7, "top1": 1.0}, "seconds": {"total": 312.4}}
+    cli._show_first_run(result)
+    shown = capsys.readouterr().out
+    lines = [[cell.strip() for cell in line.strip("│┃").replace("┃", "│").split("│")] for line in shown.splitlines()]
+    assert ["", "Before training", "After training"] in lines
+    assert ["Its answer", "I am sorry.", "Call 1906."] in lines
+    assert ["Eval loss (lower is better)", "3.210", "diverged"] in lines
+    assert ["The exported file in chat", "Call 1906."] in lines and ["Time", "5 min 12 s"] in lines
+    assert "Question: My cylinder leaks. Who should I call?\nA good answer: Please call 1906." in shown
+    assert "chat first/run/exports/x.gguf" in shown.splitlines()[-1]
+
+    cli._show_first_run({**result, "gguf": None, "parity": None, "reply": None, "left_out": "Export was left out."})
+    shown = capsys.readouterr().out
+    assert "Export was left out.\nNext: " in shown and "report first/run" in shown.splitlines()[-1]
+    assert "in chat" not in shown

@@ -66,6 +66,16 @@ def test_full_fine_tuning_changes_every_weight(make_job, tiny_model):
     assert (Path(result["model"]) / "tokenizer.json").is_file()
 
 
+def test_evaluation_rows_that_are_all_too_long_do_not_end_the_run(make_job, tmp_path):
+    file = tmp_path / "long.jsonl"
+    file.write_text(json.dumps({"instruction": "How long is a passport valid? " * 60, "output": "Ten years."}) + "\n")
+    job = make_job(eval_file=str(file), sample_max_tokens=0)
+    result = train.run(job)
+    assert (result["state"], result["steps"], result["eval_loss_after"]) == ("finished", 4, None)
+    assert [event["message"] for event in events(job, "warning")][-1].startswith(
+        "None of the evaluation rows has an answer within 128 tokens")
+
+
 def test_events_tell_the_whole_run(make_job):
     job = make_job()
     train.run(job)

@@ -21,6 +21,7 @@ UNSEEN = "overfitting cannot be seen: add other rows, or choose a test file."
 NOT_EVALUATED = {
     "eval_file": "No test file was chosen, and no rows are held back.",
     "eval_steps": "No rows are held back, so nothing is evaluated.",
+    "save_steps": "At most that much is redone after a power cut.",
     "early_stopping_patience": "No rows are held back, so nothing can end the run early.",
     "use_best_checkpoint": "No rows are held back to find the best weights by, so the last ones are kept.",
     "sample_prompts": "No rows are held back whose questions could be asked.",
