@@ -62,6 +62,16 @@ def terminal(folder: Path) -> None:
     assert done.returncode == 2 and "no.gguf" in done.stderr, done.stderr
 
 
+def script(folder: Path) -> None:
+    """The command that the environment has."""
+    command = Path(sys.prefix) / ("Scripts" if os.name == "nt" else "bin") / "slmstudio"
+    if not command.is_file():
+        pytest.skip("the environment has no such command")
+    done = subprocess.run([command, "chat", "no.gguf", "--prompt", "Hello"], env={**os.environ, **TERMINAL},
+                          capture_output=True, text=True, timeout=110)
+    assert done.returncode == 2 and "no.gguf" in done.stderr, done.stderr
+
+
 def by_hand(folder: Path) -> None:
     """`python -m` puts the current folder first, before any line of ours runs."""
     done = subprocess.run([sys.executable, "-m", "slmstudio", "chat", "no.gguf", "--prompt", "Hello"],
@@ -75,7 +85,7 @@ def worker_by_hand(folder: Path) -> None:
     assert done.returncode == 2 and "JOB_FOLDER" in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize("start", [job_worker, interactive_worker, terminal])
+@pytest.mark.parametrize("start", [job_worker, interactive_worker, terminal, script])
 def test_nothing_in_the_current_folder_is_executed(start, planted, package, studio_home, tmp_path):
     start(planted)
     assert os.listdir(tmp_path / "executed") == []
