@@ -14,10 +14,10 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio import cli_chat, cli_evaluate, cli_exports, cli_place, cli_report, cli_runs, cli_serve, cli_setup
-from slmstudio.cli_progress import Follower, print_error, print_json, print_table, say
+from slmstudio.cli_progress import Follower, figure, print_error, print_json, print_table, say
 from slmstudio.core import jobs, place, program
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.report.text import rounded, visible
+from slmstudio.core.report.text import visible
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -85,13 +85,13 @@ def quickstart(out: Annotated[Path, typer.Option(help="Folder for the run.")], a
         return 0
     rows = [
         ("Steps", str(result["steps"])),
-        ("Eval loss", f"{rounded(result['eval_loss_before'])} → {rounded(result['eval_loss_after'])}"),
-        ("chrF++ on held-out rows", f"{rounded(result['chrf_before'], 1)} → {rounded(result['chrf_after'], 1)}"),
+        ("Eval loss", f"{figure(result['eval_loss_before'])} → {figure(result['eval_loss_after'])}"),
+        ("chrF++ on held-out rows", f"{figure(result['chrf_before'], '.1f')} → {figure(result['chrf_after'], '.1f')}"),
     ]
     if not result["left_out"]:
         parity = result["parity"]
-        figures = (f"NMSE {cli_exports.figure(parity['nmse'], '.1e')}, "
-                   f"top-1 {cli_exports.figure(parity['top1'], '.1%')}")
+        figures = (f"NMSE {figure(parity['nmse'], '.1e')}, "
+                   f"top-1 {figure(parity['top1'], '.1%')}")
         rows += [
             ("Export", result["gguf"]),
             ("Export equals what was trained", f"{'yes' if parity['passed'] else 'NO'}: {figures}"),
@@ -279,7 +279,7 @@ def runs(
             (
                 run.folder.name,
                 run.state,
-                "–" if run.eval_loss_after is None else rounded(run.eval_loss_after),
+                "–" if run.eval_loss_after is None else figure(run.eval_loss_after),
                 words.format_duration(run.seconds),
             )
             for run in found
