@@ -79,6 +79,12 @@ def by_hand(folder: Path) -> None:
     assert done.returncode == 2 and "no.gguf" in done.stderr, done.stderr
 
 
+def help_by_hand(folder: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "slmstudio", "--help"], env={**os.environ, **TERMINAL},
+                          capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0 and "quickstart" in done.stdout and done.stderr == "", done.stderr
+
+
 def worker_by_hand(folder: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "slmstudio.worker"], env={**os.environ, **TERMINAL},
                           capture_output=True, text=True, timeout=110)
@@ -91,7 +97,7 @@ def test_nothing_in_the_current_folder_is_executed(start, planted, package, stud
     assert os.listdir(tmp_path / "executed") == []
 
 
-@pytest.mark.parametrize("start", [by_hand, worker_by_hand])
+@pytest.mark.parametrize("start", [by_hand, help_by_hand, worker_by_hand])
 def test_nor_when_python_is_called_by_hand(start, planted, studio_home, tmp_path):
     start(planted)
     assert os.listdir(tmp_path / "executed") == []
