@@ -14,10 +14,10 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio import cli_chat, cli_evaluate, cli_exports, cli_place, cli_report, cli_runs, cli_serve, cli_setup
-from slmstudio.cli_progress import Follower, print_error, print_json, print_table, say
+from slmstudio.cli_progress import Follower, figure, print_error, print_json, print_table, say
 from slmstudio.core import jobs, place, program
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.report.text import rounded, visible
+from slmstudio.core.report.text import visible
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -97,13 +97,12 @@ def _show_first_run(result: dict[str, Any]) -> None:
         ("Its answer", result["answer_before"], result["answer_after"]),
         ("Eval loss (lower is better)", *(words.format_loss(result[f"eval_loss_{when}"]) for when in WHEN)),
         ("chrF++ of its answers to questions it never saw (higher is better)",
-         *(rounded(result[f"chrf_{when}"], 1) for when in WHEN)),
+         *(figure(result[f"chrf_{when}"], ".1f") for when in WHEN)),
     ], ("", "Before training", "After training"))
     rows = [("Run folder", result["run_dir"]), ("Training steps", str(result["steps"]))]
     if not result["left_out"]:
         parity = result["parity"]
-        figures = (f"NMSE {cli_exports.figure(parity['nmse'], '.1e')}, "
-                   f"top-1 {cli_exports.figure(parity['top1'], '.1%')}")
+        figures = f"NMSE {figure(parity['nmse'], '.1e')}, top-1 {figure(parity['top1'], '.1%')}"
         rows += [
             ("Exported file", result["gguf"]),
             ("Same answers as the trained model", f"{'yes' if parity['passed'] else 'NO'} ({figures})"),

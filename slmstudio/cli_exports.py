@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli_progress import Follower, print_error, print_json, print_table, say
+from slmstudio.cli_progress import Follower, figure, print_error, print_json, print_table, say
 from slmstudio.core import jobs, llama, paths, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.export.check_names import HEADINGS, LABELS, required, result
@@ -70,11 +70,6 @@ def _row(file: dict[str, Any]) -> tuple[str, ...]:
     return (file["path"], size, "yes" if proof["token_ids_equal"] else "NO",
             figure(proof["top1"], ".1%") if measured else "–", figure(proof["nmse"], ".1e") if measured else "–",
             "passed" if proof["passed"] else "FAILED")
-
-
-def figure(value: float | None, form: str) -> str:
-    """A figure of a proof; NaN and Inf come as None."""
-    return "not a number" if value is None else format(value, form)
 
 
 @app.command()

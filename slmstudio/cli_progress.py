@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Container
 from types import TracebackType
@@ -172,6 +173,11 @@ def say(text: object = "", end: str = "\n", file: TextIO | None = None, flush: b
     """Print a line. All that the terminal prints goes through here or through a table, because names of files, rows
     and answers may hold characters that a terminal obeys: they are written out."""
     print(visible(str(text)), end=end, file=file, flush=flush)
+
+
+def figure(value: float | None, form: str = ".3f") -> str:
+    """A figure of a result. NaN and Inf come as themselves, or from a file as None."""
+    return format(value, form) if value is not None and math.isfinite(value) else "not a number"
 
 
 def print_json(value: dict[str, Any]) -> None:

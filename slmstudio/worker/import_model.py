@@ -6,6 +6,7 @@ Request: {"kind": "import", "gguf": path, "out": folder, "name": shown in the mo
 from __future__ import annotations
 
 import functools
+import glob
 import json
 import os
 import shutil
@@ -85,7 +86,7 @@ def _remove_leftovers(target: Path) -> None:
     """Folders of imports that were killed half way."""
     import psutil
 
-    for leftover in target.parent.glob(f".{target.name}.*.partial"):
+    for leftover in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
         owner = leftover.name.split(".")[-2]
         if owner.isdigit() and not psutil.pid_exists(int(owner)):
             shutil.rmtree(leftover, ignore_errors=True)

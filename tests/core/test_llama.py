@@ -7,7 +7,7 @@ import sys
 import no_llama
 import pytest
 
-from slmstudio.core import llama
+from slmstudio.core import llama, program
 from slmstudio.core.errors import UserError
 
 
@@ -23,7 +23,7 @@ def test_the_set_ups_own_reason_is_told(monkeypatch, tmp_path, no_engine):
     (tmp_path / llama.NOTE).write_text("No wheel fits, and there is no compiler.\nRun: apt install g++\n", "utf-8")
     error = llama.trouble()
     assert error.why == "No wheel fits, and there is no compiler. Run: apt install g++"
-    assert "chat and GGUF files are switched off" in error.what and llama.setup_command() in error.remedy
+    assert "chat and GGUF files are switched off" in error.what and program.setup_command() in error.remedy
     with pytest.raises(UserError, match="switched off"):
         llama.need()
 

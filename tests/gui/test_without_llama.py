@@ -9,7 +9,7 @@ import no_llama
 from PySide6.QtWidgets import QAbstractButton, QCheckBox, QLabel
 from pytestqt.qtbot import QtBot
 
-from slmstudio.core import llama
+from slmstudio.core import llama, program
 from slmstudio.core.export.types import OTHER_FORMATS, QUANT_TYPES
 from slmstudio.core.model.facts import read_model
 from slmstudio.gui.chat_tab import ChatTab
@@ -24,7 +24,7 @@ def test_chat_explains_itself_until_the_engine_is_there(qtbot: QtBot, session: S
     with qtbot.waitExposed(tab):
         tab.show()
     shown = " ".join(label.text() for label in tab.findChildren(QLabel) if label.isVisible())
-    assert "Chat is switched off" in shown and llama.trouble().what in shown and llama.setup_command() in shown
+    assert "Chat is switched off" in shown and llama.trouble().what in shown and program.setup_command() in shown
     assert [button for button in tab.findChildren(QAbstractButton) if button.isVisible()] == []
     session.chat_requested.emit([Path("a.gguf")])
     tab.choose_files()

@@ -62,11 +62,27 @@ def terminal(folder: Path) -> None:
     assert done.returncode == 2 and "no.gguf" in done.stderr, done.stderr
 
 
+def script(folder: Path) -> None:
+    """The command that the environment has."""
+    command = Path(sys.prefix) / ("Scripts" if os.name == "nt" else "bin") / "slmstudio"
+    if not command.is_file():
+        pytest.skip("the environment has no such command")
+    done = subprocess.run([command, "chat", "no.gguf", "--prompt", "Hello"], env={**os.environ, **TERMINAL},
+                          capture_output=True, text=True, timeout=110)
+    assert done.returncode == 2 and "no.gguf" in done.stderr, done.stderr
+
+
 def by_hand(folder: Path) -> None:
     """`python -m` puts the current folder first, before any line of ours runs."""
     done = subprocess.run([sys.executable, "-m", "slmstudio", "chat", "no.gguf", "--prompt", "Hello"],
                           env={**os.environ, **TERMINAL}, capture_output=True, text=True, timeout=110)
     assert done.returncode == 2 and "no.gguf" in done.stderr, done.stderr
+
+
+def help_by_hand(folder: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "slmstudio", "--help"], env={**os.environ, **TERMINAL},
+                          capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0 and "quickstart" in done.stdout and done.stderr == "", done.stderr
 
 
 def worker_by_hand(folder: Path) -> None:
@@ -75,13 +91,13 @@ def worker_by_hand(folder: Path) -> None:
     assert done.returncode == 2 and "JOB_FOLDER" in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize("start", [job_worker, interactive_worker, terminal])
+@pytest.mark.parametrize("start", [job_worker, interactive_worker, terminal, script])
 def test_nothing_in_the_current_folder_is_executed(start, planted, package, studio_home, tmp_path):
     start(planted)
     assert os.listdir(tmp_path / "executed") == []
 
 
-@pytest.mark.parametrize("start", [by_hand, worker_by_hand])
+@pytest.mark.parametrize("start", [by_hand, help_by_hand, worker_by_hand])
 def test_nor_when_python_is_called_by_hand(start, planted, studio_home, tmp_path):
     start(planted)
     assert os.listdir(tmp_path / "executed") == []

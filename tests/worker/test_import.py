@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +14,7 @@ import pytest
 from support.tiers import first_fast
 from worker import gguf_models as models
 
+from slmstudio.core import leftovers
 from slmstudio.core.errors import UserError
 
 pytestmark = pytest.mark.timeout(300)
@@ -116,6 +120,26 @@ def test_cancel_leaves_nothing(tmp_path) -> None:
     with pytest.raises(Cancelled):
         import_model.run(job)
     assert [path.name for path in tmp_path.iterdir()] == ["job"]
+
+
+def test_what_a_killed_import_left_is_removed(tmp_path) -> None:
+    """By whoever learns of it, or else by the next import of the same name."""
+    from slmstudio.core.jobs import Job
+    from slmstudio.worker import import_model
+
+    target = tmp_path / "models" / "my [new] model"
+    job = Job.create(tmp_path / "job", "import", gguf=str(models.starter_gguf()), out=str(target))
+    job.start()
+    left = leftovers.of_import(target, job._process.pid)
+    while not left.is_dir():
+        assert job.is_alive(), job.log_tail()
+        time.sleep(0.01)
+    os.kill(job._process.pid, signal.SIGKILL)
+    assert job.wait().error["remedy"] == "Nothing half done was left behind. Start it again."
+    assert list(target.parent.iterdir()) == []
+    left.mkdir()  # as if nobody had learned of it
+    import_model._remove_leftovers(target)
+    assert list(target.parent.iterdir()) == []
 
 
 def test_an_unknown_pre_tokenizer_is_refused() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from pathlib import Path
 
 import pytest
@@ -235,20 +237,29 @@ def test_a_change_holds_from_its_step_on_and_a_resumed_run_makes_it_again(make_j
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-@pytest.mark.parametrize("command", [{"max_steps": 1}, {"learning_rate": 7}])
-def test_a_change_that_cannot_be_is_refused(make_job, command):
+REFUSED = ({"max_steps": 1}, {"learning_rate": 7}, {"learning_rate": "fast"}, {"learning_rate": {}},
+           {"max_steps": "many"}, {"max_steps": 10**400}, {"epochs": []}, {"epochs": math.inf}, {"epochs": math.nan})
+SENSELESS = (b'[1]\n\xff\x00\n{"command": "stop", "time": "noon"}\n{"command": ["stop"], "time": 9e9}\n'
+             b'{"time": 9e9}\n{"command": null, "time": 9e9}\n' + b"[" * 100_000 + b"\n")
+
+
+def test_a_change_that_cannot_be_is_refused_and_no_odd_command_ends_the_worker(make_job):
     job = make_job()
     honest, sent = job.commands, []
 
     def commands():
         if not sent and events(job, "step"):
             sent.append(1)
-            return [{"command": "change", **command}]
+            with open(job.folder / jobs.COMMANDS, "ab") as file:
+                file.write(SENSELESS)
+                for change in REFUSED:
+                    line = {"protocol": 1, "time": time.time(), "command": "change", **change}
+                    file.write(json.dumps(line).encode() + b"\n")
         return honest()
 
     job.commands = commands
     assert train.run(job)["steps"] == 6
-    assert [event["code"] for event in events(job, "warning")] == ["change_refused"]
+    assert sent and [event["code"] for event in events(job, "warning")] == ["change_refused"] * len(REFUSED)
 
 
 def test_samples_show_it_learn(make_job):

@@ -84,7 +84,7 @@ def finite(value: Any) -> float | None:
 def rounded(value: Any, digits: int = 3) -> str:
     """A figure for a sentence."""
     number = finite(value)
-    return "not a number" if number is None else f"{number:,.{digits}f}"
+    return "no number" if number is None else f"{number:,.{digits}f}"
 
 
 def moment(seconds: float) -> str:
