@@ -244,6 +244,8 @@ class ResultsTab(QWidget):
             self.compare.cancel()
         self.details.setEnabled(bool(facts))
         if not facts:
+            self._plot_pages.setCurrentIndex(0)  # the curves of a run that is no longer in the table would mislead
+            self._single.hide()
             return
         if not self.details.shows(facts[0].folder):
             self.details.show_run(facts[0])

@@ -86,6 +86,9 @@ def test_long_names_in_results(qtbot, tab, make_run):
     tab.table.chosen.emit(tab.table.selected())
     qtbot.waitUntil(lambda: tab._plot_pages.currentWidget() is tab.compare)
     qtbot.waitUntil(nothing_is_cut)
+    tab.details.rows_wanted.emit(tab.table.selected_facts()[0].evaluations[0], "worst")
+    qtbot.waitUntil(lambda: tab._pages.currentWidget() is tab.rows and tab.rows.table.isVisible())
+    qtbot.waitUntil(nothing_is_cut)
 
 
 def test_the_name_of_a_run_has_room_before_the_other_columns(qtbot, tab, make_run):
