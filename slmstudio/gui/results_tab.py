@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from slmstudio.gui.run_plots import RunPlots
 
 LOOK_AGAIN_MS = 500
-DETAILS_WIDTH = 500
+DETAILS_WIDTH, DETAILS_MOST = 500, 640
 MOST_COMPARED = 20
 """Runs whose curves are still told apart, and read in a moment; all curves of a thousand runs fill the memory."""
 
@@ -69,7 +69,8 @@ class ResultsTab(QWidget):
         self.table.chosen.connect(self._load)
         self.compare = ComparePanel()
         self.details = RunDetails(session)
-        self.details.setFixedWidth(DETAILS_WIDTH)
+        self.details.setMinimumWidth(DETAILS_WIDTH)
+        self.details.setMaximumWidth(DETAILS_MOST)
         self.rows = RowsPage(session)
         self._lay_out()
         self._connect()
@@ -79,8 +80,8 @@ class ResultsTab(QWidget):
         row = QHBoxLayout(page)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(theme.CARD_GAP)
-        row.addWidget(self._runs_card(), 1)
-        row.addWidget(self.details)
+        row.addWidget(self._runs_card(), 5)
+        row.addWidget(self.details, 3)
         to_training = PrimaryButton(self.tr("Go to Training"), self.tr("Plan and start a run."))
         to_training.setObjectName("to_training")
         to_training.clicked.connect(lambda: self._session.go_to.emit("training"))
@@ -243,6 +244,8 @@ class ResultsTab(QWidget):
             self.compare.cancel()
         self.details.setEnabled(bool(facts))
         if not facts:
+            self._plot_pages.setCurrentIndex(0)  # the curves of a run that is no longer in the table would mislead
+            self._single.hide()
             return
         if not self.details.shows(facts[0].folder):
             self.details.show_run(facts[0])

@@ -107,7 +107,7 @@ class RowsPage(Card):
         inner = QVBoxLayout(working)
         inner.addWidget(self.strip)
         inner.addStretch(1)
-        self._empty = EmptyState(self.tr("No row is like this"), self.tr(
+        self._empty = EmptyState(self.tr("No row matches"), self.tr(
             "Take something out of the search, or choose all categories and languages."))
         self._empty.setAcceptDrops(False)
         self._pages = QStackedWidget()
@@ -247,7 +247,7 @@ class RowsPage(Card):
         self.save.setEnabled(True)
         self.foot.show_count(len(shown), len(rows), self._said)
         self._said = ""
-        self._empty.title.setText(self.tr("No row is like this"))
+        self._empty.title.setText(self.tr("No row matches"))
         self._pages.setCurrentIndex(ROWS if shown else EMPTY)
         if shown:
             place = next((at for at, index in enumerate(shown) if rows[index].id == kept), 0)

@@ -20,9 +20,11 @@ from slmstudio.gui.widgets import plain_tip
 
 Index = QModelIndex | QPersistentModelIndex
 NO_PARENT = QModelIndex()
-ROW_HEIGHT = 52  # Devanagari is higher than Latin
+ROW_HEIGHT = 50  # Devanagari is higher than Latin
 NAME_WIDTH, WIDEST, NARROW = 160, 240, 128
 """Pixels: of the name at least, of another column at most, and at most where there is little room."""
+HEAD_ROOM = 2 * table_cells.INSET + 14
+"""Pixels of a heading beside its text: its margins, and the arrow of the sorted column."""
 LOOKED_AT = 60
 """Rows whose cells decide how wide a column is."""
 
@@ -291,9 +293,9 @@ class RunsTable(QTableView):
         self.select(wanted, current)
         if folders:
             self.verticalScrollBar().setValue(scrolled)
-        header = self.horizontalHeader()
-        self._wanted = [max(self.sizeHintForColumn(column), header.sectionSizeHint(column))
-                        for column in range(1, len(self.runs.columns))]
+        letters = self.horizontalHeader().fontMetrics()
+        self._wanted = [max(self.sizeHintForColumn(number), letters.horizontalAdvance(columns.title(key)) + HEAD_ROOM)
+                        for number, key in enumerate(self.runs.columns) if number]
         self._share_room()
 
     def resizeEvent(self, event: QResizeEvent) -> None:

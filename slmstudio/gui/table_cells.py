@@ -56,7 +56,8 @@ class CellDelegate(QStyledItemDelegate):
                              elide=Qt.TextElideMode.ElideRight)
         else:
             align = index.data(Qt.ItemDataRole.TextAlignmentRole) or Qt.AlignmentFlag.AlignLeft
-            self._paint_text(painter, inner, text, theme.TEXT_SIZE, "ink", False, Qt.AlignmentFlag(align))
+            elide = Qt.TextElideMode.ElideMiddle if "/" in text or "\\" in text else Qt.TextElideMode.ElideRight
+            self._paint_text(painter, inner, text, theme.TEXT_SIZE, "ink", False, Qt.AlignmentFlag(align), elide)
         painter.restore()
 
     def helpEvent(self, event: QHelpEvent, view: QAbstractItemView, option: QStyleOptionViewItem,

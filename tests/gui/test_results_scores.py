@@ -56,6 +56,7 @@ def test_runs_are_found_by_their_fields_notes_and_scores(qtbot, tab, make_run):
         search(qtbot, tab, line)
         assert names(tab) == found, line
     assert tab.bar.note.text() == "No run matches this search."
+    assert tab._plot_pages.currentIndex() == 0, "no curves of a run that is not in the table"
     search(qtbot, tab, "nosuch>5")
     assert "nosuch" in tab.bar.note.text()
 

@@ -298,7 +298,7 @@ def test_the_proof_of_the_selected_export_is_a_table(qtbot, tab, finished_run):
     shown = tab.details.parity
     qtbot.waitUntil(lambda: shown.isVisible(), timeout=5000)
     assert [shown.table.model().index(0, column).data() for column in range(4)] == [
-        "Error (NMSE)", "F16", "under 0.0001", "passed"], "the proven one is selected"
+        "Error of the logits (NMSE)", "F16", "must be under 0.0001", "passed"], "the proven one is selected"
     tab.details.exports.selectRow(1)
     assert shown.table.model().index(0, 1).data() == "Q4_K_M"
     assert shown.remedy.text() == "The logits differ. Export it again."

@@ -68,7 +68,10 @@ class ComboBox(_ScrollsPast, QComboBox):
         self.initStyleOption(option)
         place = self.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option,
                                             QStyle.SubControl.SC_ComboBoxEditField, self)
-        return self.fontMetrics().elidedText(self._text(), Qt.TextElideMode.ElideMiddle, place.width() - STYLE_MARGIN)
+        letters, text = self.fontMetrics(), self._text()
+        if letters.horizontalAdvance(text) <= place.width():
+            return text
+        return letters.elidedText(text, Qt.TextElideMode.ElideMiddle, place.width() - STYLE_MARGIN)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter, option = QStylePainter(self), QStyleOptionComboBox()
