@@ -145,7 +145,7 @@ def test_a_missing_file_is_said_and_nothing_else_is_lost(qtbot, new_tab, next_se
     assert names(tab) == ["changed"] and tab.workspace().entry.dataset.name == "changed"
     assert f"gone.jsonl is no longer in {tmp_path}. It was moved, renamed or deleted." in said(tab)
     assert "stick.jsonl can't be reached." in said(tab) and "unplugged" in said(tab)
-    assert "changed.jsonl has changed since it was open last; it has 3 rows now." in said(tab)
+    assert "changed.jsonl has changed since it was last open; it has 3 rows now." in said(tab)
     assert tab.banner.property("banner") == "warn"
 
     (tmp_path / "unplugged").rename(disk)
