@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from PySide6.QtCore import QRect, Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QBoxLayout, QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core.chat.conversation import Message
 from slmstudio.core.chat.markdown import Stream
@@ -17,6 +17,8 @@ from slmstudio.gui.widgets import ElidedLabel, IconButton, breakable, text_label
 SHARE_OF_WIDTH = 0.92
 CURSOR = "▍"
 PADDING = 12
+NARROW = 260
+"""Below this width, an answer's figures stand below its buttons."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class ChatBubble(QWidget):
         column.addWidget(self.frame, 0, side)
         column.addLayout(self._make_foot())
 
-    def _make_foot(self) -> QHBoxLayout:
+    def _make_foot(self) -> QBoxLayout:
         self.figures = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
         self.figures.setObjectName("answer_figures")
         self.branch = text_label("", "small")
@@ -84,14 +86,16 @@ class ChatBubble(QWidget):
             step.setObjectName(f"{name}_branch")
             step.clicked.connect(partial(self.acted.emit, name))
         self.buttons = [self._make_button(action) for action in self._actions if action.role in ("", self.role)]
-        foot = QHBoxLayout()
-        foot.setSpacing(2)
+        row = QHBoxLayout()
+        row.setSpacing(2)
         if self.role == "user":
-            foot.addStretch(1)
-        for widget in (self.steps[0], self.branch, self.steps[1], *self.buttons, self.figures):
-            foot.addWidget(widget)
-        if self.role != "user":
-            foot.addStretch(1)
+            row.addStretch(1)
+        for widget in (self.steps[0], self.branch, self.steps[1], *self.buttons):
+            row.addWidget(widget)
+        foot = self._foot = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        foot.setSpacing(2)
+        foot.addLayout(row, int(self.role == "user"))
+        foot.addWidget(self.figures, int(self.role != "user"))
         self.set_branches(1, 1)
         self._show_buttons(False)
         return foot
@@ -135,6 +139,8 @@ class ChatBubble(QWidget):
     def fit(self, available: int) -> None:
         """Be as wide as the text wants, at most nine tenths of `available` pixels."""
         self._room = max(80, int(available * SHARE_OF_WIDTH) - 2 * PADDING)
+        narrow = self.role != "user" and available < NARROW
+        self._foot.setDirection(QBoxLayout.Direction.TopToBottom if narrow else QBoxLayout.Direction.LeftToRight)
         self._fit()
 
     def _fit(self) -> None:

@@ -28,6 +28,7 @@ class ChatLane(QWidget):
         for name, icon, tooltip in (("correct", "correct", self.tr("Correct this answer, for the next training")),
                                     ("test", "flask", self.tr("Add the question to a test set"))):
             self.pane.bubbles.add_action(Action(name, icon, tooltip, "assistant"))
+        self.pane.waiting.choose_wanted.connect(self.choice.showPopup)
         self.mask_name = text_label("", "heading")
         self.mask_name.setObjectName("mask_name")
         self._waiting = text_label("", "muted", wrap=True)

@@ -14,8 +14,9 @@ from slmstudio.core.errors import UserError
 from slmstudio.gui import theme
 from slmstudio.gui.chat_bubbles import ChatBubbles
 from slmstudio.gui.chat_thread import ChatThread
+from slmstudio.gui.chat_waiting import ChatWaiting
 from slmstudio.gui.chat_words import figures_text
-from slmstudio.gui.widgets import ElidedLabel, ErrorBanner, SecondaryButton, text_label
+from slmstudio.gui.widgets import ElidedLabel, ErrorBanner, SecondaryButton
 
 KEPT_FIGURES = ("reason", "tokens_per_second", "seconds_to_first_token", "prompt_tokens", "completion_tokens",
                 "dropped_messages")
@@ -90,8 +91,7 @@ class ChatPane(QFrame):
         self.again.setObjectName("start_again")
         self.again.clicked.connect(self.reload)
         self.again.hide()
-        self.waiting = text_label("", "muted", wrap=True)
-        self.waiting.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.waiting = ChatWaiting()
         self.bubbles = ChatBubbles()
         self.bubbles.acted.connect(self._act)
         self._pages = QStackedWidget()
@@ -122,7 +122,6 @@ class ChatPane(QFrame):
             self._thread.message.connect(self._hear)
             self._thread.died.connect(self._died)
             self._thread.start()
-        self.waiting.setText(self.tr("Loading {name} …").format(name=path.stem))
         self.line.setText(path.stem)
         self._set_state("loading")
         self.send("load", **self._load)
@@ -351,17 +350,7 @@ class ChatPane(QFrame):
 
     def _set_state(self, state: str) -> None:
         self.state = state
-        if state == "empty":
-            self.waiting.setText(self.tr(
-                "Choose a model above, or drop a GGUF file here. A run gets one when you export it in Results."))
-        elif state == "ready" and self.completion:
-            self.waiting.setText(self.tr(
-                "{name} has no chat template, so nobody can know how it was taught to chat. It goes on with your text "
-                "instead of answering it.").format(name=self.name))
-        elif state == "ready":
-            self.waiting.setText(self.tr("{name} is ready. Ask it something.").format(name=self.name))
-        elif state == "failed":
-            self.waiting.setText("")
+        self.waiting.show_state(state, self.name, self.completion)
         self._pages.setCurrentWidget(self.bubbles if self.lane.turns else self.waiting)
         self.again.setVisible(state == "failed")
         self.state_changed.emit()

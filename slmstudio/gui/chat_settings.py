@@ -103,7 +103,7 @@ class ChatSettings(Card):
     def _make_system(self) -> None:
         self.system = QPlainTextEdit()
         self.system.setObjectName("system_prompt")
-        self.system.setPlaceholderText(self.tr("What the model is and how it shall speak; may be empty"))
+        self.system.setPlaceholderText(self.tr("What the model is and how it should speak (optional)"))
         self.system.setAccessibleName(self.tr("System prompt"))
         self.system.setToolTip(self.tr("Said to the model before the conversation. Use the one it was trained with, "
                                        "or none if there was none."))
@@ -146,11 +146,11 @@ class ChatSettings(Card):
         self.seed.setPlaceholderText(self.tr("another one each time"))
         self.seed.setAccessibleName(self.tr("Seed"))
         self.seed.setToolTip(self.tr("The same seed, question and settings give the same answer. "
-                                     "Empty: each answer is drawn anew."))
+                                     "Empty: each answer gets another one."))
         self.stop.setPlaceholderText(self.tr("one a line; \\n is a line end"))
         self.stop.setAccessibleName(self.tr("Stop strings"))
         self.stop.setToolTip(self.tr("An answer ends before any of these texts, which is never shown. Use them when a "
-                                     "model goes on with the next question by itself."))
+                                     "model continues with the next question by itself."))
         self.stop.setTabChangesFocus(True)
         self.stop.setFixedHeight(56)
 

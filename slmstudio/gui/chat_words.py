@@ -15,7 +15,8 @@ def figures_text(figures: dict[str, Any]) -> str:
     """How fast an answer came and why it ended: "41 tokens/s · first token 0.2 s · stopped"."""
     parts = []
     if figures.get("tokens_per_second") is not None:
-        parts.append(tr("{speed} tokens/s").format(speed=f"{figures['tokens_per_second']:.0f}"))
+        speed = f"{figures['tokens_per_second']:.0f}"
+        parts.append(tr("1 token/s") if speed == "1" else tr("{speed} tokens/s").format(speed=speed))
     if figures.get("seconds_to_first_token") is not None:
         parts.append(tr("first token {time} s").format(time=f"{figures['seconds_to_first_token']:.1f}"))
     reasons = {"length": tr("cut at max tokens"), "stopped": tr("stopped"), "stop_string": tr("ended by a stop string")}

@@ -11,6 +11,7 @@ from PySide6.QtCore import QCoreApplication
 
 from slmstudio.core.errors import UserError
 from slmstudio.gui.tasks import Task
+from slmstudio.gui.widgets.labels import counted
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
@@ -83,8 +84,9 @@ def _as_before(dataset: Dataset, kept: Remembered, restore: bool, task: Task) ->
 
     notes, eval_dataset = [], None
     if restore and kept.sha256 and kept.sha256 != dataset.sha256:
-        text = _tr("{name} has changed since it was open last; it has {rows} rows now.")
-        notes.append(UserError(text.format(name=dataset.path.name, rows=f"{len(dataset.records):,}")))
+        text = _tr("{name} has changed since it was last open; it has {rows} now.")
+        notes.append(UserError(text.format(name=dataset.path.name, rows=counted(
+            len(dataset.records), _tr("1 row"), _tr("{count} rows")))))
     if kept.eval_path is not None:
         try:
             if (missing := trouble(kept.eval_path)) is not None:

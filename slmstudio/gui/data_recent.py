@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QCoreApplication, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from slmstudio.core.data.remembered import Missing, Remembered
@@ -15,6 +15,14 @@ from slmstudio.gui.widgets import ElidedLabel, IconButton, plain_tip, text_label
 
 LISTED, IN_MENU = 5, 12
 NAME_WIDTH = 210
+MENU_WIDTH = 320
+"""Of a name in the menu."""
+
+
+def _short(missing: Missing) -> str:
+    """Why, in as few words as fit beside a name."""
+    return (QCoreApplication.translate("DataRecent", "Its disk or folder isn't there") if missing.whole_folder else
+            QCoreApplication.translate("DataRecent", "Moved, renamed or deleted"))
 
 
 class _Row(QWidget):
@@ -31,7 +39,7 @@ class _Row(QWidget):
         self.button.setAccessibleName(path.name if missing is None else f"{path.name}. {missing}")
         self.button.setToolTip(plain_tip(str(path) if missing is None else f"{path}\n{missing}"))
         self.name, self.where = ElidedLabel(path.name), ElidedLabel("", "small")
-        self.where.setText(str(path.parent) if missing is None else missing.why)
+        self.where.setText(str(path.parent) if missing is None else _short(missing))
         self.name.setFixedWidth(NAME_WIDTH)
         inner = QHBoxLayout(self.button)
         inner.setContentsMargins(theme.SPACE_S, 0, theme.SPACE_S, 0)
@@ -112,10 +120,11 @@ class RecentButton(IconButton):
         remove = QMenu(self.tr("Remove from this list"), self.files)
         for each in recent[:IN_MENU]:
             why = missing.get(each.path)
-            name = each.path.name.replace("&", "&&")
-            action = self.files.addAction(name if why is None else self.tr("{name}: {why}").format(
-                name=name, why=why.why.replace("&", "&&")), partial(self.chosen.emit, each.path))
-            action.setToolTip(plain_tip(str(each.path)))
+            name = self.fontMetrics().elidedText(each.path.name, Qt.TextElideMode.ElideMiddle, MENU_WIDTH)
+            name = name.replace("&", "&&")
+            action = self.files.addAction(name if why is None else self.tr("{name} · {why}").format(
+                name=name, why=_short(why)), partial(self.chosen.emit, each.path))
+            action.setToolTip(plain_tip(str(each.path) if why is None else str(why)))
             action.setEnabled(why is None)
             remove.addAction(name, partial(self.removed.emit, each.path)).setToolTip(plain_tip(str(each.path)))
         self.files.addSeparator()

@@ -16,7 +16,7 @@ from slmstudio.gui import theme
 from slmstudio.gui.data_recent import RecentButton
 from slmstudio.gui.session import Session
 from slmstudio.gui.tasks import run_task
-from slmstudio.gui.widgets import Card, DropArea, PrimaryButton, SecondaryButton
+from slmstudio.gui.widgets import Card, DropArea, PrimaryButton, SecondaryButton, counted
 from slmstudio.gui.widgets.findings import FindingsCard
 from slmstudio.gui.widgets.keys import add_key
 from slmstudio.gui.widgets.rows_card import RowsCard
@@ -216,11 +216,11 @@ class DataWorkspace(QWidget):
         menu.popup(self.list.viewport().mapToGlobal(place))
 
     def _refresh_list(self) -> None:
-        for row, entry in enumerate(self.entries):
-            detail = self.tr("{rows} rows · {size}").format(
-                rows=f"{len(entry.dataset.records):,}", size=words.format_bytes(entry.dataset.bytes))
+        for place, entry in enumerate(self.entries):
+            rows = counted(len(entry.dataset.records), self.tr("1 row"), self.tr("{count} rows"))
+            detail = self.tr("{rows} · {size}").format(rows=rows, size=words.format_bytes(entry.dataset.bytes))
             used = self._session.dataset is entry.dataset
-            self.list.change(self.list.item(row), detail=detail, chip=self.tr("in use") if used else "", kind="ok")
+            self.list.change(self.list.item(place), detail=detail, chip=self.tr("in use") if used else "", kind="ok")
 
     def _show_entry(self) -> None:
         entry = self.entry

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QPlainTextEdit
 
 from slmstudio.gui.chat_tab import ChatTab
@@ -81,3 +82,22 @@ def test_a_name_that_is_too_long_loses_its_middle(qtbot, chat_tab, session, mode
     session.chat_requested.emit(models[:1])
     chat_tab.choices[0].setMinimumWidth(400)
     qtbot.waitUntil(lambda: chat_tab.choices[0].shown_text() == models[0].stem)
+
+
+def test_figures_stand_below_the_buttons_where_there_is_no_room_beside_them(qtbot, chat_tab, session, models):
+    chat_tab.resize(1280, 644)
+    start(qtbot, chat_tab, session, models)
+    ask(chat_tab, "hello")
+    qtbot.waitUntil(lambda: all(pane.state == "ready" for pane in chat_tab.lanes.panes()))
+    answer = chat_tab.panes[0].bubbles.bubbles[1]
+    assert answer.figures.text().startswith("41 tokens/s")
+    qtbot.waitUntil(lambda: answer.figures.y() >= answer.buttons[0].geometry().bottom())
+    assert answer.figures.shown_text().startswith("41 tokens/s · first")
+
+
+def test_an_empty_chat_leads_to_the_models(qtbot, chat_tab):
+    waiting, choice = chat_tab.panes[0].waiting, chat_tab.choices[0]
+    assert waiting.title.isVisible() and "drop a GGUF file" in waiting.text.text()
+    qtbot.mouseClick(waiting.choose, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: choice.view().isVisible())
+    choice.hidePopup()

@@ -62,7 +62,7 @@ def first(qtbot, tab, session, models):
 
 
 def test_it_says_what_to_do_first(tab):
-    assert "Choose a model" in tab.panes[0].waiting.text()
+    assert "Choose a model" in tab.panes[0].waiting.text.text()
     assert not tab.findChild(QPushButton, "chat_send").isEnabled()
 
 
@@ -292,7 +292,7 @@ def test_what_no_longer_fits_is_marked(qtbot, tab, first):
     ask(qtbot, tab, "dropped:4 four")
     ready(qtbot, first)
     assert [bool(each.frame.property("dropped")) for each in first.bubbles.bubbles] == [True] * 4 + [False] * 4
-    column = first.bubbles.dropped_line.parentWidget().layout()
+    column = first.bubbles._column
     assert first.bubbles.dropped_line.isVisible() and column.indexOf(first.bubbles.dropped_line) == 4
     press(qtbot, tab, "new_chat")
     assert not first.bubbles.dropped_line.isVisible()
@@ -303,7 +303,7 @@ def test_a_model_without_a_template_says_what_it_does(qtbot, tab, session, tmp_p
     path.write_bytes(b"GGUF")
     session.chat_requested.emit([path])
     ready(qtbot, tab.panes[0])
-    assert "no chat template" in tab.panes[0].waiting.text() and tab.panes[0].completion
+    assert "no chat template" in tab.panes[0].waiting.text.text() and tab.panes[0].completion
 
 
 def test_conversations_are_kept_and_opened_again(qtbot, tab, first):

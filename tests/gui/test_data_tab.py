@@ -304,3 +304,12 @@ def test_real_hindi_rows(qtbot, tab: DataTab, data_dir: Path):
     tab.workspace().rows.mode.set_current(1)
     qtbot.waitUntil(lambda: "307 rows" in text(tab, "statistics_figures"), timeout=20_000)
     assert "Devanagari" in tab.findChild(QWidget, "statistics_scripts").accessibleName()
+
+
+def test_one_row_is_one_row(qtbot, tab: DataTab, write_rows):
+    with qtbot.waitSignal(tab.idle):
+        tab.open_files([write_rows("one.jsonl", ROWS[:1])])
+    assert tab.workspace().list.item(0).data(DETAIL).startswith("1 row · ")
+    assert text(tab, "findings_good") == "✓ The one row can be used."
+    qtbot.waitUntil(lambda: text(tab, "statistics_figures").startswith("1 row · "))
+    qtbot.waitUntil(lambda: text(tab, "split_counts") == "1 row to learn · 0 to evaluate")

@@ -115,5 +115,5 @@ def trouble(path: Path) -> Missing | None:
         return Missing(f"{path.name} is no longer in {path.parent}.", "It was moved, renamed or deleted.",
                        "Open it from its new place, or remove it from the recent files.", whole_folder=False)
     return Missing(f"{path.name} can't be reached.",
-                   f"Its folder {path.parent} isn't there; the disk may be unplugged or the folder was moved.",
-                   "Plug the disk in and open the file from the recent files, or remove it there.", whole_folder=True)
+                   f"Its folder {path.parent} isn't there; the disk may be unplugged.",
+                   "Plug it in, or remove the file from the recent files.", whole_folder=True)

@@ -72,7 +72,8 @@ class FindingsCard(Card):
             self.chip.set(counted(count, self.tr("1 finding"), self.tr("{count} findings")), "warn")
         else:
             self.chip.set(self.tr("no problems"), "ok")
-        self.good.setText(self.tr("✓ All {rows} rows can be used.").format(rows=f"{rows:,}"))
+        self.good.setText(counted(rows, self.tr("✓ The one row can be used."),
+                                  self.tr("✓ All {count} rows can be used.")))
         self.good.setVisible(not count)
         for widget in (self.list, self._hint, self.copy):
             widget.setVisible(bool(count))

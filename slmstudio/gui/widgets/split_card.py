@@ -14,6 +14,7 @@ from slmstudio.gui.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.widgets.card import Card
 from slmstudio.gui.widgets.fields import DoubleSpinBox, SpinBox, number_field
 from slmstudio.gui.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.widgets.labels import counted as plural
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
@@ -156,8 +157,8 @@ class SplitCard(Card):
 
     def _show_counts(self, counts: tuple[int, int]) -> None:
         learned, kept = counts
-        self.counts.setText(self.tr("{learned} rows to learn · {kept} to evaluate").format(
-            learned=f"{learned:,}", kept=f"{kept:,}"))
+        rows = plural(learned, self.tr("1 row to learn"), self.tr("{count} rows to learn"))
+        self.counts.setText(self.tr("{rows} · {kept} to evaluate").format(rows=rows, kept=f"{kept:,}"))
         self.counted.emit(learned, kept)
 
 

@@ -66,8 +66,9 @@ class StatisticsStrip(QWidget):
         pattern = self.tr("{script} {percent} %")
         self.scripts.show_shares([Share(share, colour, pattern.format(script=script, percent=_percent(share)))
                                   for (script, share), colour in zip(shown, COLOURS, strict=False)], 1)
-        lines = [self.tr("{rows} rows · {characters} characters").format(
-                     rows=f"{counted.rows:,}", characters=f"{counted.characters:,}"),
+        lines = [self.tr("{rows} · {characters} characters").format(
+                     rows=plural(counted.rows, self.tr("1 row"), self.tr("{count} rows")),
+                     characters=f"{counted.characters:,}"),
                  self.tr("Longest row: {characters} characters, line {line}").format(
                      characters=f"{counted.longest_characters:,}", line=f"{counted.longest_line:,}")]
         if counted.duplicate_prompts:
