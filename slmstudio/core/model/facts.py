@@ -10,6 +10,7 @@ from typing import Any
 
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.model import weights as weight_files
+from slmstudio.core.model.architecture import missing_tensors
 from slmstudio.core.model.chat_template import find_template
 from slmstudio.core.model.families import LABELS, family_label, why_no_language_model
 from slmstudio.core.model.weights import Tensor, Weights, printable, read_json_object
@@ -205,6 +206,7 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
            problems: list[Problem]) -> ModelFacts | None:
     """Put the facts together; what does not fit goes to `problems`."""
     model_type: str = config["model_type"]
+    before = len(problems)
     quantization = _quantization(config, problems)
     embedding = None if quantization else found.embedding()
     sizes = _sizes(folder, config, model_type, embedding)
@@ -222,6 +224,8 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
     if held is not None and held < sizes["layers"]:
         problems.append(Problem(f"config.json promises {sizes['layers']} layers, the weights hold {held}.",
                                 field="num_hidden_layers"))
+    elif len(problems) == before and (said := missing_tensors(config, sizes, found, bool(quantization))):
+        problems.append(Problem(said))
     tie = config.get("tie_word_embeddings")
     tied = tie if isinstance(tie, bool) else found.head() is None
     architectures = config.get("architectures")
