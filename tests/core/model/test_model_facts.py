@@ -239,10 +239,29 @@ def test_other_things_that_a_person_may_choose(tmp_path: Path) -> None:
     assert "adapter, not a base model" in refused(adapter) and "Qwen/Qwen2.5-0.5B" in refused(adapter)
     gguf = tmp_path / "m.gguf"
     gguf.write_bytes(model_files.small_gguf())
-    assert "is a GGUF file" in refused(gguf)
-    assert "holds a GGUF file" in refused(tmp_path)
-    assert "A base model is a folder" in refused(adapter / "adapter_config.json")
+    assert "holds a GGUF file" in refused(tmp_path) and IMPORT in refused(tmp_path)
     assert "does not exist" in refused(tmp_path / "nowhere")
+
+
+IMPORT = 'import it: choose it with "GGUF…" in the Model tab'
+
+
+def test_a_file_where_a_folder_is_expected(tmp_path: Path) -> None:
+    """Each kind is told what to do with it."""
+    gguf = tmp_path / "m.gguf"
+    gguf.write_bytes(model_files.small_gguf())
+    said = refused(gguf)
+    assert said.startswith("m.gguf is a GGUF file") and IMPORT in said and "ends in .gguf" not in said
+    assert "Give it a name that ends in .gguf." in refused(gguf.rename(tmp_path / "m.bin"))
+    text = tmp_path / "notes.gguf"
+    text.write_text("shopping list")
+    said = refused(text)
+    assert said.startswith("notes.gguf is a single file, not a base model. A base model is a folder that holds config.")
+    assert "this file doesn't" in said and "Choose the model's folder, or a GGUF file with" in said
+    folder = model_files.write_model(tmp_path / "model")
+    assert f"Choose the folder it is in: {folder}" in refused(folder / "tokenizer.json")
+    (tmp_path / "empty").touch()
+    assert "is a single file" in refused(tmp_path / "empty")
 
 
 def test_the_hub_cache(tmp_path: Path) -> None:
