@@ -9,12 +9,12 @@ from typing import Any
 
 import psutil
 import torch
-from transformers import AutoModelForCausalLM
 
 from slmstudio.core import words
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.memory import four_bit_bytes
+from slmstudio.worker import whole_model
 from slmstudio.worker.context import JobContext
 from slmstudio.worker.evaluate_rows import Model, cache_budget
 from slmstudio.worker.evaluate_torch import TorchModel
@@ -120,8 +120,7 @@ def load(folder: Path, dtype: torch.dtype, packed: bool = False) -> Any:
     """
     options = four_bits(dtype, torch.cuda.is_available()) if packed else {}
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, trust_remote_code=False,
-                                                     local_files_only=True, **options)
+        model = whole_model.load(folder, dtype=dtype, **options)
         never_repack(model)
         return model.eval()
     except torch.OutOfMemoryError:

@@ -98,16 +98,19 @@ def _convert(job: JobContext, source: Path, folder: Path) -> str:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    from slmstudio.worker import whole_model
+
     _parse_once()
     job.check_cancelled()
     job.phase("weights", "unpacking them to bf16")
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model, report = AutoModelForCausalLM.from_pretrained(
             source.parent, gguf_file=source.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16,
-            local_files_only=True, trust_remote_code=False)
+            local_files_only=True, trust_remote_code=False, **whole_model.REPORT)
     except (ValueError, NotImplementedError, KeyError) as error:
         raise UserError(f"{source.name} cannot be made trainable.", f"transformers says: {error}",
                         "Use the model's original folder with safetensors files.") from error
+    whole_model.need_all(report, source.name)
     job.check_cancelled()
     job.phase("tokenizer", "rebuilding and checking it")
     tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name, local_files_only=True)

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, P
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.run import folder, scratch
 from slmstudio.core.run.config import RunConfig
+from slmstudio.worker import whole_model
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SMALL_ROPE = ("rope_scaling", "rope_parameters", "layer_types", "max_window_layers")
@@ -95,14 +96,16 @@ def load_base(config: RunConfig, attention: str, instead: Path | None = None) ->
 
     Args:
         instead: another folder with the same architecture, to go on from its weights.
+
+    Raises:
+        UserError: weights are missing from the folder.
     """
     held = DTYPES[config.precision] if config.has_adapter else torch.float32
     options: dict[str, Any] = {}
     if config.method == "qlora":
         options = four_bits(held, on_gpu(config))
-    model = AutoModelForCausalLM.from_pretrained(
-        instead or config.model, dtype=held, attn_implementation=attention, use_safetensors=True,
-        trust_remote_code=False, local_files_only=True, **options)
+    model: PreTrainedModel = whole_model.load(instead or config.model, dtype=held, attn_implementation=attention,
+                                              **options)
     never_repack(model)
     return model
 

@@ -21,7 +21,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model import facts
 from slmstudio.core.model.chat_template import ChatTemplate
-from slmstudio.core.run import adjust, checkpoints, folder
+from slmstudio.core.run import adjust, checkpoints, folder, resume
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker import fast_layers, fast_lora, methods, packed, preference, recover
 from slmstudio.worker.batches import PackedCollator, PaddedCollator
@@ -68,8 +68,8 @@ def run(job: JobContext) -> dict[str, Any]:
 
 def _train(job: JobContext, config: RunConfig, sensors: Sensors) -> dict[str, Any]:
     tell_machine(job)
+    resume_from = where_to_start(job, config)
     trainer, control = set_up(job, config, sensors)
-    resume_from = find_checkpoint(job)
     if resume_from is not None:
         control.replay(_evaluations(job), adjust.load(job.folder)["schedule"], resume_from.global_step)
     try:
@@ -204,13 +204,24 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
     }
 
 
+def where_to_start(job: JobContext, config: RunConfig) -> checkpoints.Checkpoint | None:
+    """The checkpoint from which the run goes on; None, and why, for step 0.
+
+    Raises:
+        UserError: its checkpoints are lost, or not its own.
+    """
+    resume.check(job.folder, job.request, config)
+    found = find_checkpoint(job)
+    if found is None and (said := resume.nothing_to_resume(job.folder, jobs.Job(job.folder).events())):
+        job.warn("starts_over", said)
+    return found
+
+
 def find_checkpoint(job: JobContext) -> checkpoints.Checkpoint | None:
     """The newest checkpoint that is proven whole; damaged ones are named and passed over."""
 
     def tell(checkpoint: checkpoints.Checkpoint, reason: str) -> None:
-        job.warn(
-            "checkpoint_damaged", f"Checkpoint {checkpoint.path.name} is damaged ({reason}); the one before is used."
-        )
+        job.warn("checkpoint_damaged", f"Checkpoint {checkpoint.path.name} is damaged ({reason}) and isn't used.")
 
     found = checkpoints.newest_good(job.folder / folder.CHECKPOINTS, tell)
     if found is not None:

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 from worker import gguf_models
 from worker.test_evaluate import MOST, items, lines, same
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.run.config import RunConfig
-from slmstudio.worker import evaluate, evaluate_models, methods
+from slmstudio.worker import evaluate, methods
 from slmstudio.worker.evaluate_models import Models
 from slmstudio.worker.evaluate_rows import prepare
 from slmstudio.worker.evaluate_torch import TorchModel
@@ -63,8 +64,8 @@ def test_a_model_that_does_not_fit_is_told_with_its_size(tiny_model, tmp_path, m
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(torch.nn.Module, "to", too_large)
-    monkeypatch.setattr(evaluate_models.AutoModelForCausalLM, "from_pretrained",
-                        too_large if packed else evaluate_models.AutoModelForCausalLM.from_pretrained)
+    if packed:
+        monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", too_large)
     models = Models(gguf_models.context(tmp_path / "job", precision=precision))
     with pytest.raises(UserError) as caught:
         models.open({"model": str(tiny_model), "load_in_4bit": packed})

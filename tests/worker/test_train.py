@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -154,8 +155,6 @@ def test_resume_is_exact(make_job, changes):
     kept = {"step-000003"}
     for checkpoint in checkpoints.all_checkpoints(cut.folder / folder.CHECKPOINTS):
         if checkpoint.path.name not in kept:
-            import shutil
-
             shutil.rmtree(checkpoint.path)
     (cut.folder / jobs.EVENTS).unlink()
     again = JobContext(cut.folder, cut.request)
@@ -178,6 +177,21 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(make_job):
     weights.write_bytes(weights.read_bytes()[:-5])
     assert train.find_checkpoint(job) == found[-2]
     assert found[-1].path.name in events(job, "warning")[-1]["message"]
+
+
+def test_a_run_whose_checkpoints_are_lost_is_not_started_over(make_job):
+    job = make_job(max_steps=2, save_steps=1)
+    train.run(job)
+    shutil.rmtree(job.folder / folder.CHECKPOINTS)
+    with pytest.raises(UserError, match="checkpoints are gone or damaged"):
+        train.run(JobContext(job.folder, job.request))
+
+
+def test_a_run_that_had_saved_nothing_says_that_it_starts_over(make_job):
+    job = make_job(max_steps=1)
+    job.emit("step", global_step=3, train_loss=2.5)
+    train.run(job)
+    assert [event["code"] for event in events(job, "warning")] == ["starts_over"]
 
 
 def test_commands_are_obeyed_between_steps(make_job):

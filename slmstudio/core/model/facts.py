@@ -10,6 +10,7 @@ from typing import Any
 
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.model import weights as weight_files
+from slmstudio.core.model.architecture import missing_tensors
 from slmstudio.core.model.chat_template import find_template
 from slmstudio.core.model.families import LABELS, family_label, why_no_language_model
 from slmstudio.core.model.weights import Tensor, Weights, printable, read_json_object
@@ -31,6 +32,7 @@ _DEFAULTS = {
     # Gemma 3's files leave out what equals the default of transformers' Gemma3TextConfig.
     "gemma3_text": {"heads": 8, "kv_heads": 4, "head_dim": 256, "vocabulary_size": 262_208, "context_length": 131_072},
 }
+_IMPORT = 'To train it, import it: choose it with "GGUF…" in the Model tab, which unpacks it into such a folder.'
 _LICENCES = {
     "apache-2.0": "Apache-2.0", "mit": "MIT", "gemma": "Gemma", "llama2": "Llama 2", "llama3": "Llama 3",
     "llama3.1": "Llama 3.1", "llama3.2": "Llama 3.2", "llama3.3": "Llama 3.3", "bsd-3-clause": "BSD-3-Clause",
@@ -117,17 +119,11 @@ def model_name(folder: Path) -> str:
 
 def _refuse_other_things(folder: Path, name: str) -> None:
     """Say what was chosen when it is something else than a folder of a base model."""
-    choose = "Choose the folder that holds config.json and model.safetensors."
     if not folder.exists():
         raise UserError(f"{folder} does not exist.", "It may have been moved or deleted.",
                         "Choose the model's folder again.")
     if folder.is_file():
-        with open(folder, "rb") as file:
-            is_gguf = file.read(4) == b"GGUF"
-        if is_gguf:
-            raise UserError(f"{name} is a GGUF file.", "A base model is a folder with safetensors weights.",
-                            "Import the GGUF file as a base model, or choose the folder it was made from.")
-        raise UserError(f"{name} is a file.", "A base model is a folder.", choose)
+        raise _not_a_folder(folder, name)
     present = {path.name for path in folder.iterdir()}
     if "adapter_config.json" in present and not {weight_files.SINGLE, weight_files.INDEX} & present:
         raise UserError(f"{name} is an adapter, not a base model.", _whose_adapter(folder),
@@ -135,10 +131,28 @@ def _refuse_other_things(folder: Path, name: str) -> None:
     ggufs = sorted(printable(file) for file in present if file.lower().endswith(".gguf"))
     if "config.json" not in present and ggufs:
         raise UserError(f"{name} holds a GGUF file ({ggufs[0]}), not a base model.", "GGUF is for running a model.",
-                        "Import the GGUF file as a base model, or choose the folder it was made from.")
+                        f"{_IMPORT} Or choose the folder that it was made from.")
     if "config.json" not in present and "snapshots" in present:
         raise UserError(f"{name} is the hub cache's folder around the model.", "The model lies deeper.",
                         "Choose the folder inside its `snapshots` folder.")
+
+
+def _not_a_folder(file: Path, name: str) -> UserError:
+    """What to do with a file that was chosen as a base model."""
+    with open(file, "rb") as opened:
+        is_gguf = opened.read(4) == b"GGUF"
+    if is_gguf:
+        rename = "" if file.suffix.lower() == ".gguf" else "Give it a name that ends in .gguf. "
+        return UserError(f"{name} is a GGUF file, which runs a model but can't be trained as it is.",
+                         "A base model is a folder with safetensors weights.",
+                         f"{rename}{_IMPORT} Or choose the folder that it was made from.")
+    inside = (file.parent / "config.json").is_file()
+    return UserError(f"{name} is a single file, not a base model.",
+                     "A base model is a folder that holds config.json, tokenizer.json and the weights "
+                     "(model.safetensors); a GGUF file, which can be made into one, begins with the letters GGUF, and "
+                     "this file doesn't.",
+                     f"Choose the folder it is in: {file.parent}" if inside else
+                     'Choose the model\'s folder, or a GGUF file with "GGUF…" in the Model tab.')
 
 
 def _whose_adapter(folder: Path) -> str:
@@ -205,6 +219,7 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
            problems: list[Problem]) -> ModelFacts | None:
     """Put the facts together; what does not fit goes to `problems`."""
     model_type: str = config["model_type"]
+    before = len(problems)
     quantization = _quantization(config, problems)
     embedding = None if quantization else found.embedding()
     sizes = _sizes(folder, config, model_type, embedding)
@@ -222,6 +237,8 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
     if held is not None and held < sizes["layers"]:
         problems.append(Problem(f"config.json promises {sizes['layers']} layers, the weights hold {held}.",
                                 field="num_hidden_layers"))
+    elif len(problems) == before and (said := missing_tensors(config, sizes, found, bool(quantization))):
+        problems.append(Problem(said))
     tie = config.get("tie_word_embeddings")
     tied = tie if isinstance(tie, bool) else found.head() is None
     architectures = config.get("architectures")

@@ -15,11 +15,14 @@ from typing import Any
 from slmstudio.core import files, formats, jobs, paths
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.export.types import LORA
+from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run import names
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory, number
 
 CHECKPOINTS, ADAPTER, MODEL, EXPORTS = "checkpoints", "adapter", "model", "exports"
+WEIGHTS = "weights"
+"""Under this name run.json's hashes hold the fingerprint of the base model."""
 LATEST = 253_402_214_400.0
 """Seconds since 1970 at the end of the year 9999: no clock shows a later moment."""
 
@@ -98,10 +101,13 @@ def versions() -> dict[str, str]:
 
 
 def hashes(config: RunConfig) -> dict[str, str]:
-    """SHA-256 of the files that a run learns from, and of the base model's configuration and tokenizer, by name."""
+    """SHA-256 of the files that a run learns from, of the base's configuration and tokenizer, and of samples of its
+    weights, by name."""
     wanted = {name: Path(path) for name in ("train_file", "eval_file") if (path := getattr(config, name))}
     wanted |= {name: Path(config.model) / name for name in ("config.json", "tokenizer.json")}
-    return {name: files.sha256_of(path) for name, path in wanted.items() if path.is_file()}
+    found = {name: files.sha256_of(path) for name, path in wanted.items() if path.is_file()}
+    sampled = fingerprint(Path(config.model))
+    return {**found, WEIGHTS: sampled} if sampled else found
 
 
 def slug(name: str) -> str:

@@ -94,7 +94,8 @@ def test_other_packings_cannot_be_trained_on(tmp_path: Path) -> None:
     ("Mistral-7B-v0.3", "mistral", "Mistral"), ("gemma-2-2b-it", "gemma2", "Gemma 2"),
     ("apertus", "apertus", "apertus")])
 def test_family_labels(tmp_path: Path, name: str, model_type: str, family: str) -> None:
-    assert read_model(model_files.write_model(tmp_path / name, {"model_type": model_type})).family == family
+    folder = model_files.write_model(tmp_path / name, {"model_type": model_type}, model_files.weights_of(model_type))
+    assert read_model(folder).family == family
 
 
 def test_shards_and_their_index(tmp_path: Path) -> None:
@@ -204,6 +205,35 @@ def test_configurations_that_cannot_be_used(tmp_path: Path, config: dict[str, An
     assert words in refused(model_files.write_model(tmp_path / "m", config))
 
 
+def without(*parts: str, **added: tuple[int, ...]) -> bytes:
+    """A Llama's weights without the tensors whose names contain one of `parts`."""
+    tensors = {name: tensor for name, tensor in model_files.llama_tensors().items()
+               if not any(part in name for part in parts)}
+    return model_files.safetensors(tensors | {name: ("BF16", shape) for name, shape in added.items()})
+
+
+@pytest.mark.parametrize(("config", "weights", "words"), [
+    ({}, without("q_proj"), "2 of the 20 tensors that the model needs are missing from its weights: "
+                            "layers.*.self_attn.q_proj.weight (2 layers). Random numbers would take"),
+    ({}, without("mlp"), "6 of the 20 tensors"), ({}, without("layers.1.mlp.up"), "1 of the 20 tensors that the model "
+                                                  "needs is missing from its weights"),
+    ({"tie_word_embeddings": False}, without(), "1 of the 21 tensors that the model needs is missing"),
+    ({"tie_word_embeddings": None}, without(), "lm_head.weight."),
+    ({"tie_word_embeddings": False}, without(**{"lm_heads.weight": (32, 8)}), "lm_head.weight."),
+    ({"attention_bias": True}, without(), "layers.*.self_attn.q_proj.bias (2 layers)"),
+    ({"intermediate_size": 12}, without(), "6 of the 20 tensors have another shape than config.json says: "
+                                           "layers.*.mlp.gate_proj.weight (2 layers), layers.*.mlp.up_proj.weight"),
+    ({}, without("model.norm", "q_proj", **{"model.norm.weight": (7,)}), "1 of the 20 tensors has another shape")])
+def test_weights_that_would_become_random_numbers(tmp_path: Path, config: dict[str, Any], weights: bytes,
+                                                  words: str) -> None:
+    assert words in refused(model_files.write_model(tmp_path / "m", config, weights))
+
+
+def test_weights_of_an_unknown_architecture_are_not_judged(tmp_path: Path) -> None:
+    """The worker does, by transformers' own report."""
+    assert read_model(model_files.write_model(tmp_path / "m", {"model_type": "apertus"}, without("q_proj"))).layers == 2
+
+
 def test_sizes_that_only_the_weights_know(tmp_path: Path) -> None:
     config = {"vocab_size": "many", "hidden_size": True, "max_position_embeddings": None}
     facts = read_model(model_files.write_model(tmp_path / "m", config))
@@ -212,7 +242,8 @@ def test_sizes_that_only_the_weights_know(tmp_path: Path) -> None:
 
 def test_known_architectures_need_no_code_of_their_own(tmp_path: Path) -> None:
     config = {"model_type": "phi3", "auto_map": {"AutoConfig": "configuration_phi3.Phi3Config"}}
-    assert read_model(model_files.write_model(tmp_path / "m", config)).family == "Phi-3"
+    folder = model_files.write_model(tmp_path / "m", config, model_files.weights_of("phi3"))
+    assert read_model(folder).family == "Phi-3"
 
 
 def test_other_things_that_a_person_may_choose(tmp_path: Path) -> None:
@@ -223,15 +254,35 @@ def test_other_things_that_a_person_may_choose(tmp_path: Path) -> None:
     assert "adapter, not a base model" in refused(adapter) and "Qwen/Qwen2.5-0.5B" in refused(adapter)
     gguf = tmp_path / "m.gguf"
     gguf.write_bytes(model_files.small_gguf())
-    assert "is a GGUF file" in refused(gguf)
-    assert "holds a GGUF file" in refused(tmp_path)
-    assert "A base model is a folder" in refused(adapter / "adapter_config.json")
+    assert "holds a GGUF file" in refused(tmp_path) and IMPORT in refused(tmp_path)
     assert "does not exist" in refused(tmp_path / "nowhere")
+
+
+IMPORT = 'import it: choose it with "GGUF…" in the Model tab'
+
+
+def test_a_file_where_a_folder_is_expected(tmp_path: Path) -> None:
+    """Each kind is told what to do with it."""
+    gguf = tmp_path / "m.gguf"
+    gguf.write_bytes(model_files.small_gguf())
+    said = refused(gguf)
+    assert said.startswith("m.gguf is a GGUF file") and IMPORT in said and "ends in .gguf" not in said
+    assert "Give it a name that ends in .gguf." in refused(gguf.rename(tmp_path / "m.bin"))
+    text = tmp_path / "notes.gguf"
+    text.write_text("shopping list")
+    said = refused(text)
+    assert said.startswith("notes.gguf is a single file, not a base model. A base model is a folder that holds config.")
+    assert "this file doesn't" in said and "Choose the model's folder, or a GGUF file with" in said
+    folder = model_files.write_model(tmp_path / "model")
+    assert f"Choose the folder it is in: {folder}" in refused(folder / "tokenizer.json")
+    (tmp_path / "empty").touch()
+    assert "is a single file" in refused(tmp_path / "empty")
 
 
 def test_the_hub_cache(tmp_path: Path) -> None:
     cache = tmp_path / "models--Qwen--Qwen2.5-0.5B"
-    model_files.write_model(cache / "snapshots" / "060db6499f32", {"model_type": "qwen2"})
+    model_files.write_model(cache / "snapshots" / "060db6499f32", {"model_type": "qwen2"},
+                            model_files.weights_of("qwen2"))
     assert read_model(cache / "snapshots" / "060db6499f32").name == "Qwen2.5-0.5B"
     assert "`snapshots`" in refused(cache)
 
@@ -255,7 +306,8 @@ def test_a_seeing_models_language_part(tmp_path: Path) -> None:
         "architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3",
         "vision_config": {"hidden_size": 1152},
         "text_config": {key: value for key, value in text.items() if value is not None}}
-    facts = read_model(model_files.write_model(tmp_path / "m", config))
+    weights = model_files.weights_of("gemma3_text", heads=8, kv_heads=1, head_dim=256, vocabulary_size=262_208)
+    facts = read_model(model_files.write_model(tmp_path / "m", config, weights))
     assert (facts.family, facts.heads, facts.vocabulary_size, facts.layers) == ("Gemma 3", 8, 262_208, 2)
 
 

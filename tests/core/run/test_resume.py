@@ -1,0 +1,99 @@
+"""A run is resumed from its own checkpoints alone, and says when there is nothing to resume from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import model_files
+import pytest
+
+from slmstudio.core import jobs
+from slmstudio.core.errors import UserError
+from slmstudio.core.model.fingerprint import fingerprint
+from slmstudio.core.run import checkpoints, folder, resume
+from slmstudio.core.run.config import RunConfig
+
+STEP = {"type": "step", "global_step": 5}
+SAVED = {"type": "checkpoint_saved", "global_step": 4}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run with one checkpoint."""
+    base = model_files.write_model(tmp_path / "base")
+    made = folder.create(RunConfig(name="trial", model=str(base), train_file="rows.jsonl"), tmp_path / "runs").folder
+    with checkpoints.writing(made / folder.CHECKPOINTS, 4, None) as inside:
+        (inside / "adapter.safetensors").write_bytes(b"weights")
+    return made
+
+
+def check(run: Path, **changes: Any) -> None:
+    record = {**jobs.Job(run).request(), **changes}
+    resume.check(run, record, RunConfig.from_dict(record))
+
+
+def other_version(base: Path, target: Path) -> Path:
+    """The same architecture with another weight: what a fine-tuned version of a model is."""
+    shutil.copytree(base, target)
+    with open(target / "model.safetensors", "rb+") as file:
+        file.seek(-2, 2)
+        file.write(b"\x01")
+    return target
+
+
+def test_the_same_base_may_have_moved(run: Path, tmp_path: Path) -> None:
+    check(run)
+    (tmp_path / "base").rename(tmp_path / "moved")
+    check(run, model=str(tmp_path / "moved"))
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_checkpoints_of_another_base_are_refused(run: Path, tmp_path: Path, older: bool) -> None:
+    """An older run knows the hash of config.json alone."""
+    other = other_version(tmp_path / "base", tmp_path / "other")
+    changes: dict[str, Any] = {"model": str(other)}
+    if older:
+        (other / "config.json").write_text(json.dumps({**model_files.CONFIG, "rope_theta": 1.0}))
+        hashes = jobs.Job(run).request()["hashes"]
+        changes["hashes"] = {name: value for name, value in hashes.items() if name != folder.WEIGHTS}
+    with pytest.raises(UserError, match="its checkpoints were made on another base model") as caught:
+        check(run, **changes)
+    assert str(other) in caught.value.why and "start a new run" in caught.value.remedy
+    shutil.rmtree(run / folder.CHECKPOINTS)  # without checkpoints there is nothing that would not fit
+    check(run, **changes)
+
+
+def test_a_link_out_of_the_run_is_refused(run: Path, tmp_path: Path) -> None:
+    (run / folder.CHECKPOINTS).rename(tmp_path / "elsewhere")
+    (run / folder.CHECKPOINTS).symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    with pytest.raises(UserError, match="are not in its folder") as caught:
+        check(run)
+    assert str(tmp_path / "elsewhere") in caught.value.why
+
+
+def test_a_checkpoint_that_is_a_link_is_passed_over(run: Path, tmp_path: Path) -> None:
+    own = run / folder.CHECKPOINTS / "step-000004"
+    own.rename(tmp_path / "step-000009")
+    own.symlink_to(tmp_path / "step-000009", target_is_directory=True)
+    told: list[str] = []
+    assert checkpoints.newest_good(run / folder.CHECKPOINTS, lambda each, why: told.append(why)) is None
+    assert told == ["it is a link to another place"]
+
+
+def test_lost_checkpoints_are_refused_and_a_run_without_any_starts_over(run: Path) -> None:
+    assert resume.nothing_to_resume(run, []) is None
+    said = resume.nothing_to_resume(run, [STEP])
+    assert said is not None and "interrupted at step 5, so training starts again at step 0" in said
+    with pytest.raises(UserError, match="all of its checkpoints are gone or damaged") as caught:
+        resume.nothing_to_resume(run, [SAVED, STEP])
+    assert "5 steps" in caught.value.why and f"slmstudio train {run / 'run.json'}" in caught.value.remedy
+
+
+def test_a_fingerprint_knows_content_alone(tmp_path: Path) -> None:
+    base = model_files.write_model(tmp_path / "a")
+    assert fingerprint(base) == fingerprint(model_files.write_model(tmp_path / "b"))
+    assert fingerprint(base) != fingerprint(other_version(base, tmp_path / "c"))
+    assert fingerprint(tmp_path) is None
