@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Container
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
+from slmstudio.core.time_left import ProgressLeft
+from slmstudio.core.words import format_about
 
 
 class Follower:
@@ -35,11 +38,13 @@ class Follower:
             BarColumn(),
             TextColumn("{task.fields[detail]}"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             console=console,
             disable=self._plain,
         )
-        self._task = self._progress.add_task("", total=None, detail="", visible=False)
+        self._task = self._progress.add_task("", total=None, detail="", left="", visible=False)
+        self._reading = ProgressLeft(time.monotonic())
+        self._left = ProgressLeft(0.0)  # of a phase, by the clock of its events
         self._total_steps = 0
         self._said = ""
 
@@ -67,7 +72,7 @@ class Follower:
                     asked = True
 
     def on_bytes(self, done: int, total: int) -> None:
-        self._show("reading", done, total, "")
+        self._show("reading", done, total, "", self._reading.update(done, total, time.monotonic()))
 
     def on_event(self, phase: str, event: dict[str, Any]) -> None:
         """Show one event of a job."""
@@ -75,10 +80,13 @@ class Follower:
         if event.get("time", self._since) < self._since:
             return
         if kind == "phase":
+            self._left = ProgressLeft(event.get("time", 0.0))
             self._show(event["phase"], 0, None, event.get("detail", ""))
             self._say(" ".join(filter(None, (f"{phase}:", event["phase"], event.get("detail", "")))))
         elif kind == "progress":
-            self._show(event["phase"], event["done"], event["total"], event.get("detail", ""))
+            left = event["seconds_left"] if "seconds_left" in event else self._left.update(
+                event["done"], event["total"], event.get("time", 0.0))
+            self._show(event["phase"], event["done"], event["total"], event.get("detail", ""), left)
         elif kind == "plan":
             self._total_steps = event["total_steps"]
         elif kind == "step":
@@ -89,6 +97,7 @@ class Follower:
                 event["global_step"],
                 self._total_steps,
                 f"{detail} · {event['tokens_per_second']:.0f} tokens/s",
+                event.get("seconds_left"),
             )
             if event["global_step"] % 10 == 0 or event["global_step"] == self._total_steps:
                 self._say(f"step {event['global_step']}/{self._total_steps} {detail}")
@@ -107,9 +116,11 @@ class Follower:
         elif kind == "suspended":
             self._say(f"the machine slept for {event['seconds']:.0f} s", always=True)
 
-    def _show(self, description: str, done: float, total: float | None, detail: str) -> None:
+    def _show(self, description: str, done: float, total: float | None, detail: str, seconds_left: float | None = None
+              ) -> None:
+        left = "" if seconds_left is None else f"{format_about(seconds_left)} left"
         self._progress.update(
-            self._task, description=description, completed=done, total=total, detail=detail, visible=True
+            self._task, description=description, completed=done, total=total, detail=detail, left=left, visible=True
         )
 
     def _say(self, line: str, always: bool = False) -> None:
