@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from collections.abc import Container
 from types import TracebackType
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.report.text import HIDDEN, visible
 from slmstudio.core.run.history import number
+from slmstudio.core.time_left import ProgressLeft
+from slmstudio.core.words import format_about
 
 
 class Follower:
@@ -38,11 +41,13 @@ class Follower:
             BarColumn(),
             TextColumn("{task.fields[detail]}", markup=False),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             console=console,
             disable=self._plain,
         )
-        self._task = self._progress.add_task("", total=None, detail="", visible=False)
+        self._task = self._progress.add_task("", total=None, detail="", left="", visible=False)
+        self._reading = ProgressLeft(time.monotonic())
+        self._left = ProgressLeft(0.0)  # of a phase, by the clock of its events
         self._total_steps = 0
         self._said = ""
         self._passed_over = False
@@ -71,7 +76,7 @@ class Follower:
                     asked = True
 
     def on_bytes(self, done: int, total: int) -> None:
-        self._show("reading", done, total, "")
+        self._show("reading", done, total, "", self._reading.update(done, total, time.monotonic()))
 
     def on_event(self, phase: str, event: dict[str, Any]) -> None:
         """Show one event of a job. One that makes no sense is passed over, and that is said once."""
@@ -87,11 +92,11 @@ class Follower:
         kind = event.get("type")
         if kind == "phase":
             detail = str(event.get("detail", ""))
+            self._left = ProgressLeft(number(event, "time") or 0.0)
             self._show(str(event["phase"]), 0, None, detail)
             self._say(" ".join(filter(None, (f"{phase}:", str(event["phase"]), detail))))
         elif kind == "progress":
-            self._show(str(event["phase"]), _count(event, "done"), _count(event, "total"),
-                       str(event.get("detail", "")))
+            self._tell_progress(event)
         elif kind == "plan":
             self._total_steps = _count(event, "total_steps")
         elif kind == "step":
@@ -114,10 +119,17 @@ class Follower:
         elif kind == "suspended":
             self._say(f"the machine slept for {event['seconds']:.0f} s", always=True)
 
+    def _tell_progress(self, event: dict[str, Any]) -> None:
+        done, total = _count(event, "done"), _count(event, "total")
+        left = number(event, "seconds_left") if "seconds_left" in event else self._left.update(
+            done, total, number(event, "time") or 0.0)
+        self._show(str(event["phase"]), done, total, str(event.get("detail", "")), left)
+
     def _tell_step(self, event: dict[str, Any]) -> None:
         step, loss = _count(event, "global_step"), _loss(event, "train_loss", 3)
         speed = number(event, "tokens_per_second")
-        self._show("training", step, self._total_steps, loss if speed is None else f"{loss} · {speed:.0f} tokens/s")
+        self._show("training", step, self._total_steps, loss if speed is None else f"{loss} · {speed:.0f} tokens/s",
+                   number(event, "seconds_left"))
         if step % 10 == 0 or step == self._total_steps:
             self._say(f"step {step}/{self._total_steps} {loss}")
 
@@ -126,10 +138,12 @@ class Follower:
             self._passed_over = True
             self._say(f"warning: {jobs.DAMAGED_SENTENCE}", always=True)
 
-    def _show(self, description: str, done: float, total: float | None, detail: str) -> None:
+    def _show(self, description: str, done: float, total: float | None, detail: str, seconds_left: float | None = None
+              ) -> None:
+        left = "" if seconds_left is None else f"{format_about(seconds_left)} left"
         self._progress.update(
             self._task, description=visible(description), completed=done, total=total, detail=visible(detail),
-            visible=True,
+            left=left, visible=True,
         )
 
     def _say(self, line: str, always: bool = False) -> None:

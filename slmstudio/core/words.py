@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+_ROUNDING = ((55, 10), (3600, 60), (5 * 3600, 300), (24 * 3600, 3600), (math.inf, 4 * 3600))
+"""Below so many seconds, an estimate is rounded to so many."""
 _COUNT_UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 
 
@@ -59,6 +61,21 @@ def format_loss(loss: float | None) -> str:
     if loss is None:
         return "–"
     return f"{loss:.3f}" if math.isfinite(loss) else "diverged"
+
+
+def format_about(seconds: float) -> str:
+    """An estimate of a length of time, no more exact than an estimate is: two digits at most, so that it rests.
+
+    >>> [format_about(s) for s in (4, 26, 57, 95, 760, 3480, 5000, 40_000, 200_000)]
+    ['a few seconds', 'about 30 s', 'about 1 min', 'about 2 min', 'about 13 min', 'about 58 min', 'about 1 h 25 min', \
+'about 11 h', 'about 2 d 8 h']
+    """
+    if not math.isfinite(seconds):
+        return "unknown"
+    if seconds < 10:
+        return "a few seconds"
+    step = next(step for limit, step in _ROUNDING if seconds < limit)
+    return f"about {format_duration(step * round(seconds / step))}"
 
 
 def format_count(count: float) -> str:

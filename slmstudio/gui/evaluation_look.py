@@ -143,8 +143,8 @@ def time_text(rows: int | None, limit: int, models: Sequence[str], known: Mappin
         return tr("{answers}. How long they take shows after the first ones: such a model was not evaluated on this "
                   "machine yet.").format(answers=answers)
     seconds = sum(known[name] for name in models) * count
-    text = tr("{answers}, about {time} as fast as the last time on this machine.").format(
-        answers=answers, time=words.format_duration(seconds))
+    text = tr("{answers}: {time} if it is as fast as the last time on this machine.").format(
+        answers=answers, time=words.format_about(seconds))
     return text + (" " + tr("You can pause it, or end it and go on later: what is answered is kept.")
                    if seconds > LONG_SECONDS else "")
 

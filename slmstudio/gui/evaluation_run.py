@@ -136,7 +136,7 @@ class EvaluationRun(QFrame):
         text = self.tr("{done} of {total}").format(done=f"{int(history.done):,}", total=f"{int(history.total):,}")
         if left is None or history.paused:
             return text
-        return self.tr("{done} · {time} left").format(done=text, time=words.format_duration(left))
+        return self.tr("{done} · {time} left").format(done=text, time=words.format_about(left))
 
     def _show_state(self) -> None:
         running, history = self.is_running(), self._history

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,22 @@ from slmstudio.gui.tasks import Task, run_task
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
     from slmstudio.core.model.facts import ModelFacts
+
+
+@dataclass(frozen=True)
+class _ReadAgain:
+    """What a finished run was made of.
+
+    Attributes:
+        dataset, eval_dataset: its rows, and those of a file of their own that it was evaluated on, so that a plan from
+            the base model is measured by the same; None where other data is chosen.
+    """
+
+    earlier: Earlier
+    config: RunConfig
+    model: ModelFacts
+    dataset: Dataset | None = None
+    eval_dataset: Dataset | None = None
 
 
 class NextRun(QObject):
@@ -117,23 +134,25 @@ class NextRun(QObject):
         """Plan a run that goes on from what a finished one learned, with the data that is chosen, or its own."""
         session = self._session
 
-        def read(task: Task) -> tuple[Earlier, RunConfig, ModelFacts, Dataset | None]:
+        def read(task: Task) -> _ReadAgain:
             from slmstudio.core.data.reader import read_dataset
             from slmstudio.core.model.facts import read_model
             from slmstudio.core.run.follow_up import follow_up
 
             config = follow_up(run)
-            dataset = None if session.dataset is not None else read_dataset(config.train_file)
             earlier = Earlier(run, RunConfig.from_dict(Job(run).request()).name, config.model)
-            return earlier, config, read_model(Path(config.model)), dataset
+            if session.dataset is not None:
+                return _ReadAgain(earlier, config, read_model(Path(config.model)))
+            return _ReadAgain(earlier, config, read_model(Path(config.model)), read_dataset(config.train_file),
+                              read_dataset(config.eval_file) if config.eval_file else None)
 
-        def done(answer: tuple[Earlier, RunConfig, ModelFacts, Dataset | None]) -> None:
-            earlier, config, model, dataset = answer
+        def done(found: _ReadAgain) -> None:
+            config = found.config
             if session.model is None or Path(session.model.path) != Path(config.model):
-                session.set_model(model)
-            self._planning.go_on_from(earlier)
-            if dataset is not None:
-                session.set_dataset(dataset, None, config.eval_fraction, config.split_seed)
+                session.set_model(found.model)
+            self._planning.go_on_from(found.earlier)
+            if found.dataset is not None:
+                session.set_dataset(found.dataset, found.eval_dataset, config.eval_fraction, config.split_seed)
             self.planning_on.emit()
 
         self.begun.emit()

@@ -55,8 +55,8 @@ class RunControls(QWidget):
         pausing.setSpacing(2)
         row.addLayout(pausing)
         for name, button in (("pause", self.pause_button), ("pause_more", self.more),
-                             ("checkpoint", self.checkpoint_button), ("stop", self.stop_button),
-                             ("end_now", self.end_button)):
+                             ("checkpoint", self.checkpoint_button), ("end_now", self.end_button),
+                             ("stop", self.stop_button)):
             button.setObjectName(name)
             (pausing if button in (self.pause_button, self.more) else row).addWidget(button)
 
@@ -95,7 +95,8 @@ class RunControls(QWidget):
         for button in (self.pause_button, self.more, self.checkpoint_button):
             button.setVisible(not ending)
             button.setEnabled(stepping)
-        self.stop_button.setVisible(not ending)
+        # It stays, so that a second click on it does not hit the button that loses what was learned.
+        self.stop_button.setEnabled(not ending)
         self.end_button.setVisible(ending)
 
     def _stop(self) -> None:

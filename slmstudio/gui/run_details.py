@@ -214,8 +214,8 @@ class RunDetails(Card):
 
     def _learn_more(self) -> None:
         if self._run is not None:
+            self._session.go_to.emit("training")  # first: the tab may not have been made yet, and must hear the wish
             self._session.continue_wanted.emit(self._run.folder)
-            self._session.go_to.emit("training")
 
     def _show_buttons(self) -> None:
         run = self._run

@@ -190,7 +190,7 @@ class RunPanel(Card):
         parts = [self.tr("epoch {epoch}").format(epoch=f"{history.epoch:.1f}"),
                  self.tr("{time} gone").format(time=words.format_duration(history.seconds))]
         if self._live and history.seconds_left is not None and not history.paused:
-            parts.append(self.tr("{time} left").format(time=words.format_duration(history.seconds_left)))
+            parts.append(self.tr("{time} left").format(time=words.format_about(history.seconds_left)))
         self.clock.setText(" · ".join(parts))
 
     def _show_phase(self, history: RunHistory) -> None:

@@ -89,7 +89,7 @@ class StatusBar(QFrame):
         if job.seconds_left is None:
             return percent
         return self.tr("{percent} · {duration} left").format(
-            percent=percent, duration=words.format_duration(job.seconds_left))
+            percent=percent, duration=words.format_about(job.seconds_left))
 
     def _show_machine(self) -> None:
         machine = self._session.machine

@@ -79,7 +79,7 @@ class TrainingTab(QWidget):
                 (coming.made, self._start_made), (coming.turn, self._turn_has_come), (coming.begun, self.banner.clear),
                 (coming.failed, self._not_done), (coming.planning_on, self._plan_goes_on),
                 (coming.queue.changed, self._show_choice), (self.plan.buttons.other_wanted, self._plan_other),
-                (self.plan.buttons.code_wanted, self._save_code),
+                (self.plan.buttons.afresh_wanted, self._plan_afresh), (self.plan.buttons.code_wanted, self._save_code),
                 (self.queue_card.start_wanted, coming.queue.start_next)):
             signal.connect(slot)
 
@@ -113,7 +113,7 @@ class TrainingTab(QWidget):
         self.plan.set_editable(ready)
         if ready:
             self.planning.refresh()
-            buttons.show_plan(running=running, going_on=self._going_on(), queueing=self.next.queue.waits())
+            buttons.show_plan(running=running, going_on=self._going_on())
         else:
             buttons.show_run(self.tr("Choose data and a base model to plan another run."), can_plan=False)
         if self._job is None:
@@ -127,11 +127,12 @@ class TrainingTab(QWidget):
         return promise(config, rows, total_steps(config, rows))
 
     def _plan_other(self) -> None:
-        """Show the plan of the next run instead of this one's, or go back; or plan from the base model again."""
-        if self.is_running():
-            self._planning_next = not self._planning_next
-        else:
-            self.planning.go_on_from(None)
+        """Show the plan of the next run instead of this one's, or go back."""
+        self._planning_next = self.is_running() and not self._planning_next
+        self._show_choice()
+
+    def _plan_afresh(self) -> None:
+        self.planning.go_on_from(None)
         self._show_choice()
 
     def _going_on(self) -> str:

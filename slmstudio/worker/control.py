@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from transformers import TrainerCallback
@@ -15,6 +14,7 @@ from slmstudio.core.hardware.spill import SpillWatch, can_spill
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.overfitting import EvalWatch
+from slmstudio.core.time_left import TimeLeft
 from slmstudio.worker.awake import Awake
 from slmstudio.worker.context import JobContext
 from slmstudio.worker.preference import METRICS
@@ -25,7 +25,6 @@ from slmstudio.worker.tensorboard import TensorBoardLog
 
 POLL_SECONDS = 0.1
 BOARD = "tensorboard"
-RECENT_STEPS = 20
 MOST_STEPS = 10**9
 
 
@@ -53,19 +52,21 @@ class Control(TrainerCallback):  # type: ignore[misc]
         self._board = TensorBoardLog(job.folder / BOARD) if config.tensorboard else None
         self._evaluated_step = -1
         self._started, self._asleep = 0.0, 0.0
-        self._durations: list[float] = []
+        self._left = TimeLeft(least=2)
         self._changes: list[dict[str, Any]] = []
         self._changed_before = False
 
-    def replay(self, evaluations: Iterable[tuple[int, float]], schedule: list[dict[str, Any]], step: int) -> None:
+    def replay(self, evaluations: Iterable[tuple[int, float, float]], schedule: list[dict[str, Any]], step: int
+               ) -> None:
         """Know again, at `step`, what an earlier life of this run knew.
 
         Args:
-            evaluations: (step, eval loss) in their order.
+            evaluations: (step, eval loss, seconds) in their order.
             schedule: changes of learning rate and length; those after `step` are made again when it comes to them.
         """
-        for at, loss in evaluations:
+        for at, loss, seconds in evaluations:
             if at <= step:
+                self._left.took("evaluation", seconds)
                 self.watch.update(at, loss)
                 self.watch.turned()
                 self._evaluated_step = at
@@ -86,7 +87,8 @@ class Control(TrainerCallback):  # type: ignore[misc]
         if self._changed_before:  # the checkpoint may be of the moment before the change
             self.trainer.change_schedule(self.trainer.total_steps, self.trainer.learning_rate)
         if state.global_step == 0:
-            self._evaluate(state)
+            with self._timed("evaluation"):
+                self._evaluate(state)
         self.job.phase("training")
         if state.global_step >= self.trainer.total_steps:
             control.should_training_stop = True
@@ -98,11 +100,10 @@ class Control(TrainerCallback):  # type: ignore[misc]
             return
         asleep = self.sensors.suspended_seconds - self._asleep
         seconds = max(1e-6, time.monotonic() - self._started - asleep)
-        self._durations = [*self._durations[1 - RECENT_STEPS :], seconds]
+        self._left.took("step", seconds)
         count = self.trainer.take_tokens()
         self.last_loss = logs["loss"]
-        # The median: one step in which the machine slept says nothing about those to come.
-        left = statistics.median(self._durations) * (self.trainer.total_steps - state.global_step)
+        left = self._seconds_left(state.global_step)
         values = {
             "train_loss": logs["loss"],
             "learning_rate": logs.get("learning_rate"),
@@ -112,7 +113,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         }
         self.job.emit(
             "step", global_step=state.global_step, epoch=round(state.epoch or 0.0, 4), **values, tokens=count,
-            step_seconds=round(seconds, 4), seconds_left=round(left, 1))
+            step_seconds=round(seconds, 4), seconds_left=None if left is None else round(left, 1))
         self._draw(state.global_step, values)
         self._look_for_spill(seconds, count)
         self._after_step(state, control)
@@ -145,6 +146,24 @@ class Control(TrainerCallback):  # type: ignore[misc]
     def _start_clock(self) -> None:
         self._started, self._asleep = time.monotonic(), self.sensors.suspended_seconds
 
+    @contextlib.contextmanager
+    def _timed(self, kind: str) -> Iterator[None]:
+        """Learn how long work of this kind takes, without the sleep of the machine and without waiting for space."""
+        started, idle = time.monotonic(), self.sensors.suspended_seconds + self.saver.waited
+        yield
+        self._left.took(kind, time.monotonic() - started - (
+            self.sensors.suspended_seconds + self.saver.waited - idle))
+
+    def _seconds_left(self, step: int) -> float | None:
+        """The steps to come, and what comes between them and at the end."""
+        total = self.trainer.total_steps
+
+        def coming(every: int) -> int:  # that of this step is still to come
+            return (total - 1) // every - (step - 1) // every + 1
+
+        return self._left.left(step=total - step, evaluation=coming(self.config.eval_steps),
+                               checkpoint=coming(self.config.save_steps))
+
     # -- what happens between two steps -------------------------------------------------------
 
     def _after_step(self, state: Any, control: Any) -> None:
@@ -152,9 +171,11 @@ class Control(TrainerCallback):  # type: ignore[misc]
         for change in [each for each in self._changes if each["global_step"] == step]:
             self.trainer.change_schedule(change["total_steps"], change["learning_rate"] or self.trainer.learning_rate)
         if step % self.config.eval_steps == 0 and step < self.trainer.total_steps:
-            self._evaluate(state)
-        if step % self.config.save_steps == 0 and step < self.trainer.total_steps:
-            self._save("interval")
+            with self._timed("evaluation"):
+                self._evaluate(state)
+        if step % self.config.save_steps == 0 and step < self.trainer.total_steps and self.saver.saved_step != step:
+            with self._timed("checkpoint"):
+                self._save("interval")
         if message := self.watch.wants_to_stop():
             self.early = True
             self.job.emit("early_stop", global_step=step, best_step=self.watch.best_step, message=message)

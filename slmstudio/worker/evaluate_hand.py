@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from slmstudio.core.time_left import ProgressLeft
 from slmstudio.worker.awake import Awake
 from slmstudio.worker.context import JobContext
 
@@ -23,7 +24,7 @@ class Hand:
         self.done, self.finished = 0, 0.0
         self._here = 0.0  # work done by this process, which is what its speed is known from
         self._paused_seconds = 0.0
-        self._started = time.monotonic()
+        self._left = ProgressLeft(time.monotonic())
         self._told = 0.0
         self._awake = Awake(job)
         self._awake.on()
@@ -32,7 +33,7 @@ class Hand:
         """How much it is becomes known, and what of it is over; the speed is measured anew from here."""
         if (total, done) != (self.total, self.done):
             self.total, self.work, self.done, self.finished = total, work, done, finished
-            self._here, self._paused_seconds, self._started = 0.0, 0.0, time.monotonic()
+            self._here, self._left = 0.0, ProgressLeft(time.monotonic() - self._paused_seconds)
 
     def skip(self, answers: int, work: float) -> None:
         """Answers that were there already."""
@@ -83,8 +84,7 @@ class Hand:
         if not always and now - self._told < TELL_SECONDS:
             return
         self._told = now
-        worked = now - self._started - self._paused_seconds
-        here = self._here + work
-        left = (self.work - self.finished - work) * worked / here if here else None
+        here, rest = self._here + work, self.work - self.finished - work
+        left = self._left.update(here, here + rest, now - self._paused_seconds)
         self.job.emit("progress", phase=phase, done=int(self.done + answers), total=self.total, unit="answers",
-                      seconds_left=None if left is None else round(max(0.0, left), 1))
+                      seconds_left=None if left is None else round(left, 1))

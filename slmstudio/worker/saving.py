@@ -23,11 +23,12 @@ class Saver:
 
     Attributes:
         saved_step: of the newest checkpoint.
+        waited: seconds spent waiting for room so far.
     """
 
     def __init__(self, job: JobContext, keep: int, trainer: Any):
         self.job, self.keep, self.trainer = job, keep, trainer
-        self.saved_step = -1
+        self.saved_step, self.waited = -1, 0.0
 
     def checkpoint(self, reason: str) -> bool:
         """Save a checkpoint of the present step, unless there is one; False when the user stopped the waiting."""
@@ -55,7 +56,10 @@ class Saver:
                 if not told:
                     self._tell(step, what)
                     told = True
-                if not self._wait():
+                since = time.monotonic()
+                goes_on = self._wait()
+                self.waited += time.monotonic() - since
+                if not goes_on:
                     return False
                 continue
             if told:

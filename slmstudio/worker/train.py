@@ -229,8 +229,8 @@ def find_checkpoint(job: JobContext) -> checkpoints.Checkpoint | None:
     return found
 
 
-def _evaluations(job: JobContext) -> list[tuple[int, float]]:
-    """Evaluations of earlier lives, the last word on each step."""
-    found = {e["global_step"]: e["eval_loss"] for e in jobs.Job(job.folder).events()
-             if e["type"] == "eval" and e.get("eval_loss") is not None}
-    return sorted(found.items())
+def _evaluations(job: JobContext) -> list[tuple[int, float, float]]:
+    """Evaluations of earlier lives with their losses and seconds, the last word on each step."""
+    found = {e["global_step"]: (e["global_step"], e["eval_loss"], e.get("seconds") or 0.0)
+             for e in jobs.Job(job.folder).events() if e["type"] == "eval" and e.get("eval_loss") is not None}
+    return sorted(found.values())

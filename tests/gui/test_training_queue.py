@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import training_window
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QLabel, QToolButton
+from PySide6.QtCore import QPoint, QRect, Qt
+from PySide6.QtWidgets import QApplication, QLabel, QToolButton
 from training_window import ENDLESS, button, chip, choose, press, wait_for_plan, wait_for_steps
 
 from slmstudio.core.data import reader
@@ -23,6 +23,41 @@ def waiting(tab) -> list[str]:
 def press_in_queue(qtbot, tab, key: str, row: int) -> None:
     qtbot.mouseClick(tab.queue_card._area.widget().findChildren(QToolButton, f"queue_{key}")[row],
                      Qt.MouseButton.LeftButton)
+
+
+NAMES = ("show_code", "plan_other", "start", "queue")
+
+
+def places(qtbot, tab) -> dict[str, QRect]:
+    """Where the buttons below the plan lie that are shown."""
+    qtbot.waitUntil(lambda: not tab.planning.is_busy())
+    QApplication.processEvents()  # what the layouts put off
+    shown = [button(tab, name) for name in NAMES if button(tab, name).isVisible()]
+    return {each.objectName(): QRect(each.mapTo(tab, QPoint()), each.size()) for each in shown}
+
+
+def test_no_button_comes_up_where_another_one_was(qtbot, planned, play):
+    seen = [places(qtbot, planned)]
+    play("start no_gpu load plan:100000 steps:100000@2")
+    press(qtbot, planned, "start")
+    wait_for_steps(qtbot, planned)
+    seen.append(places(qtbot, planned))
+    press(qtbot, planned, "plan_other")
+    seen.append(places(qtbot, planned))
+    assert button(planned, "plan_other").text() == "Back to the run"
+    press(qtbot, planned, "stop")
+    assert not button(planned, "stop").isEnabled(), "a second click on it must not end the process"
+    qtbot.waitUntil(lambda: not planned.is_running())
+    seen.append(places(qtbot, planned))
+    assert [sorted(each) for each in seen] == [
+        sorted(names) for names in (("queue", "show_code", "start"), ("plan_other", "show_code"), NAMES,
+                                    ("queue", "show_code", "start"))]
+    for one in seen:
+        for other in seen:
+            for name, rect in one.items():
+                assert all(name == another or not rect.intersects(there) for another, there in other.items())
+                assert abs(other.get(name, rect).left() - rect.left()) <= 2  # its text may be a little wider
+                assert (other.get(name, rect).top(), other.get(name, rect).height()) == (rect.top(), rect.height())
 
 
 @pytest.fixture
@@ -102,8 +137,8 @@ def test_freed_memory_is_not_given_to_the_next_run(qtbot, tab, run, play):
     tab.next.queue.refresh()
     tab.run.controls.free_action.trigger()
     qtbot.waitUntil(lambda: not tab.is_running(), timeout=10_000)
-    qtbot.waitUntil(lambda: button(tab, "queue_start").isVisible(), timeout=5000)
-    assert waiting(tab) == ["second"] and chip(tab) == "paused"
+    qtbot.waitUntil(lambda: button(tab, "queue_start").isVisible() and chip(tab) == "paused", timeout=5000)
+    assert waiting(tab) == ["second"]
     qtbot.waitUntil(lambda: not tab._job.is_alive(), timeout=5000)
     play("start load plan:10 steps:10 finish")
     press(qtbot, tab, "queue_start")
@@ -138,9 +173,9 @@ def test_going_on_with_more_data(qtbot, planned, session, play, write_rows):
     assert config.reasons["eval_fraction"] == "Chosen in the Data tab."
     planned.plan._edit("epochs", "2")
     qtbot.waitUntil(lambda: planned.planning.config.epochs == 2, timeout=15_000)
-    press(qtbot, planned, "plan_other")
+    press(qtbot, planned, "plan_afresh")
     qtbot.waitUntil(lambda: planned.planning.config.start_from is None, timeout=15_000)
-    assert not button(planned, "plan_other").isVisible() and not planned.plan.buttons.note.text()
+    assert not button(planned, "plan_afresh").isVisible() and not planned.plan.buttons.note.text()
 
 
 def test_a_result_that_is_gone_cannot_be_gone_on_from(qtbot, planned, play):

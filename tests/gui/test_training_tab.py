@@ -181,7 +181,7 @@ def test_attach_to_a_run_that_is_at_work(qtbot, tab, run, play, session):
     session.start_run(job)
     wait_for_steps(qtbot, tab)
     assert session.run.folder == job.folder and next(iter(tab._history.series["train_loss"].x)) == 1
-    assert tab.plan.start.isHidden() and tab.plan.rows["name"].editor.isReadOnly()
+    assert not tab.plan.start.isVisible() and tab.plan.rows["name"].editor.isReadOnly()
 
 
 def test_a_hundred_thousand_events_are_painted(qtbot, tab, run):

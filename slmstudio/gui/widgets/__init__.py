@@ -2,7 +2,7 @@
 
 from slmstudio.gui.widgets.areas import DropArea, EmptyState
 from slmstudio.gui.widgets.banner import ErrorBanner
-from slmstudio.gui.widgets.buttons import IconButton, PrimaryButton, SecondaryButton, SegmentedControl
+from slmstudio.gui.widgets.buttons import IconButton, PrimaryButton, SecondaryButton, SegmentedControl, keep_room
 from slmstudio.gui.widgets.card import Card
 from slmstudio.gui.widgets.fields import ComboBox, DoubleSpinBox, Slider, SpinBox, number_field
 from slmstudio.gui.widgets.labels import Chip, ElidedLabel, breakable, counted, plain_tip, text_label
@@ -10,4 +10,4 @@ from slmstudio.gui.widgets.progress import ProgressStrip
 
 __all__ = ["Card", "Chip", "ComboBox", "DoubleSpinBox", "DropArea", "ElidedLabel", "EmptyState", "ErrorBanner",
            "IconButton", "PrimaryButton", "ProgressStrip", "SecondaryButton", "SegmentedControl", "Slider", "SpinBox",
-           "breakable", "counted", "number_field", "plain_tip", "text_label"]
+           "breakable", "counted", "keep_room", "number_field", "plain_tip", "text_label"]

@@ -112,6 +112,13 @@ class SegmentedControl(QFrame):
         target.setFocus(Qt.FocusReason.OtherFocusReason)
 
 
+def keep_room(widget: QWidget) -> None:
+    """Keep the room of a widget while it is hidden, so that nothing else moves to where a person may just press."""
+    policy = widget.sizePolicy()
+    policy.setRetainSizeWhenHidden(True)
+    widget.setSizePolicy(policy)
+
+
 def _place(index: int, count: int) -> str:
     if count == 1:
         return "only"

@@ -8,10 +8,12 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QWidget
 
 from slmstudio.core import words
+from slmstudio.core.time_left import ProgressLeft
 from slmstudio.gui import theme
 from slmstudio.gui.widgets.buttons import SecondaryButton
 from slmstudio.gui.widgets.labels import ElidedLabel
 
+TOLD_AFTER_SECONDS = 2.0
 SOON_MS = 300
 """Work that ends sooner is not shown: a bar that comes and goes only startles."""
 
@@ -52,6 +54,7 @@ class ProgressStrip(QWidget):
     def start(self, text: str) -> None:
         """Begin a piece of work whose length is not known yet."""
         self._started = time.monotonic()
+        self._left = ProgressLeft(self._started)
         self.label.setText(text)
         self.label.setVisible(bool(text))
         self.detail.setText("")
@@ -87,8 +90,8 @@ class ProgressStrip(QWidget):
         if total <= 0:
             return ""
         percent = self.tr("{percent} %").format(percent=int(100 * min(done, total) / total))
-        gone = time.monotonic() - self._started
-        if gone < 2 or done <= 0 or done >= total:
+        now = time.monotonic()
+        left = self._left.update(done, total, now)
+        if left is None or now - self._started < TOLD_AFTER_SECONDS:
             return percent
-        left = words.format_duration(gone * (total - done) / done)
-        return self.tr("{percent} · {duration} left").format(percent=percent, duration=left)
+        return self.tr("{percent} · {duration} left").format(percent=percent, duration=words.format_about(left))
