@@ -85,7 +85,7 @@ def runs_rename(run: Run, name: Annotated[str, typer.Argument(help="Its new name
     if as_json:
         print_json({"run_dir": str(run.absolute()), "name": kept})
     else:
-        print(f"Renamed: {run.name} is called {kept} now.")
+        say(f"Renamed: {run.name} is called {kept} now.")
     return 0
 
 
