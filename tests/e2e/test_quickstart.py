@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -33,10 +34,11 @@ def test_a_first_run_learns_and_its_export_equals_it(starter_home, tmp_path):
     assert result["chrf_after"] > result["chrf_before"]
     assert result["train_loss_last"] < result["train_loss_first"]
     parity = result["parity"]
+    assert (parity["passed"], parity["failures"]) == (True, [])
     assert parity["token_ids_equal"] and parity["prompts"] >= 50
     assert parity["nmse"] < 1e-4 and parity["top1"] >= 0.99
     assert Path(result["gguf"]).stat().st_size == result["gguf_bytes"]
-    assert result["reply"]
+    assert any("DEVANAGARI" in unicodedata.name(char, "") for char in result["reply"]), "it was asked in Hindi"
     run = Path(result["run_dir"])
     assert {"run.json", "events.jsonl", "outcome.json", "adapter", "checkpoints", "exports"} <= {
         path.name for path in run.iterdir()
