@@ -64,6 +64,7 @@ def test_a_first_run_learns_and_its_export_equals_it(starter_home, tmp_path):
     assert result["chrf_after"] > result["chrf_before"]
     assert result["train_loss_last"] < result["train_loss_first"]
     parity = result["parity"]
+    assert (parity["passed"], parity["failures"]) == (True, [])
     assert parity["token_ids_equal"] and parity["prompts"] >= 50
     assert parity["nmse"] < 1e-4 and parity["top1"] >= 0.99
     assert Path(result["gguf"]).stat().st_size == result["gguf_bytes"]

@@ -9,6 +9,7 @@ from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QApplication, QCheckBox, QLineEdit, QPlainTextEdit, QPushButton, QWidget
 
+from slmstudio.core import files
 from slmstudio.core.run import folder
 from slmstudio.core.settings import Settings
 from slmstudio.gui import tasks, theme
@@ -91,19 +92,23 @@ def test_from_a_dropped_file_to_a_reply(qtbot, window, small_dataset):
         if box.objectName().startswith("type_"):
             box.setChecked(box.objectName() == "type_Q8_0")
     press(qtbot, window, "export_start")
-    qtbot.waitUntil(lambda: bool(folder.summarise(run).exports()), timeout=5 * MINUTES)
+    qtbot.waitUntil(lambda: any((run / folder.EXPORTS).glob("*.parity.json")), timeout=5 * MINUTES)
+    [gguf] = folder.summarise(run).exports()
+    proof = files.read_json(gguf.with_suffix(".parity.json"))
+    assert (proof["passed"], proof["failures"], proof["type"]) == (True, [], "Q8_0")
 
     press(qtbot, window, "results_chat")
     chat = window.page("chat")
     question = chat.findChild(QPlainTextEdit, "chat_input")
     question.setPlainText("What is the emergency number?")
     press(qtbot, window, "chat_send")
-    qtbot.waitUntil(
-        lambda: any(turn.role == "assistant" and turn.content.strip() for turn in replies(chat)),
-        timeout=3 * MINUTES,
-    )
+    qtbot.waitUntil(lambda: len(turns(chat)) == 2 and "reason" in turns(chat)[1].figures, timeout=3 * MINUTES)
+    asked, reply = turns(chat)
+    assert (asked.role, asked.content) == ("user", "What is the emergency number?")
+    assert reply.role == "assistant" and len(reply.content.split()) > 1
+    assert reply.figures["completion_tokens"] > 1, reply.figures
 
 
-def replies(chat):
+def turns(chat):
     """What stands in the conversation."""
     return [turn for lane in chat.conversation().lanes for turn in lane.turns]

@@ -123,7 +123,7 @@ def test_the_server_is_started_used_and_stopped(qtbot, tab, panel, session) -> N
     assert page.model.field.text() == "desk-Q8_0" and not page.start_button.isVisible()
     assert status.server.text() == f"Serving desk-Q8_0 · 127.0.0.1:{page.port.value()}/v1"
     assert not status.server.isHidden()
-    assert ask(serving)["choices"]
+    assert ask(serving)["usage"]["completion_tokens"] == 2
     qtbot.waitUntil(lambda: page.figures.text().startswith("1 request served"), timeout=5000)
     with pytest.raises(urllib.error.HTTPError):
         ask(serving, "wrong")
@@ -160,7 +160,7 @@ def test_a_server_that_is_killed_is_said_and_started_again(qtbot, panel, session
     assert session.server == "" and page.start_button.isEnabled()
     press(qtbot, panel, "server_start")
     qtbot.waitUntil(lambda: panel.server.state == SERVING, timeout=60_000)
-    assert not page.banner.isVisible() and ask(panel.server.serving)["choices"]
+    assert not page.banner.isVisible() and ask(panel.server.serving)["usage"]["completion_tokens"] == 2
 
 
 def test_a_port_in_use_is_said_and_a_free_one_offered(qtbot, panel) -> None:

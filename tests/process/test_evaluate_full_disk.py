@@ -6,12 +6,12 @@ import contextlib
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from process.test_evaluate_refusals import evaluate, new_job, write
+from support.wait import until
 
 from slmstudio.core import files, jobs
 
@@ -39,13 +39,6 @@ def fill(disk: Path, left: int = 0) -> Path:
         while (room := shutil.disk_usage(disk).free - left) > 0:
             file.write(b"\1" * room)
     return ballast
-
-
-def until(ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 90
-    while not ready():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def answers(job: jobs.Job) -> list[dict[str, object]]:

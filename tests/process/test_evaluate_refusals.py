@@ -7,11 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.wait import until
 
 from slmstudio.core import files, jobs
 
@@ -128,10 +128,8 @@ def test_a_hundred_thousand_rows_are_read_and_can_be_given_up(tiny_model, tmp_pa
     try:
         assert process.stderr.readline() == "evaluate: reading many.jsonl\n"
         [place] = (studio_home / "evaluations").iterdir()
-        deadline = time.monotonic() + 60
-        while not any(event["type"] == "progress" and event["unit"] == "bytes" for event in jobs.Job(place).events()):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: any(event["type"] == "progress" and event["unit"] == "bytes"
+                          for event in jobs.Job(place).events()))
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=90)
     finally:

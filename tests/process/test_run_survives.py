@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support.wait import until
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
@@ -53,9 +54,7 @@ def test_a_killed_worker_is_a_crashed_run_that_resumes(start):
     job = start(max_steps=200)
     wait_for(job, "step", global_step=12)
     os.kill(files.read_json(job.folder / jobs.PROCESS)["pid"], signal.SIGKILL)
-    killed = time.monotonic()
-    while job.outcome() is None:
-        assert time.monotonic() - killed < 2
+    until(lambda: job.outcome() is not None, "a killed run is a crashed one")
     assert job.outcome().state == "crashed"
     assert "SIGKILL" in job.outcome().error["why"]
     assert folder.summarise(job.folder).resumable
@@ -156,8 +155,7 @@ def test_two_windows_that_start_at_once_start_one_worker(tmp_path, tiny_model, r
 def test_a_damaged_outcome_is_a_crashed_run_and_hides_no_other(start, tmp_path):
     job = start(max_steps=1)
     assert job.wait().state == "finished"
-    while job.is_alive():  # it writes its outcome a moment before it is gone
-        time.sleep(0.05)
+    until(lambda: not job.is_alive())  # it writes its outcome a moment before it is gone
     (job.folder / jobs.OUTCOME).write_text("[]")
     assert jobs.Job(job.folder).outcome().state == "crashed"
     assert [run.state for run in folder.all_runs(tmp_path / "runs")] == ["crashed"]

@@ -97,14 +97,12 @@ def test_pause_checkpoint_resume_stop(qtbot, follow, play, job):
     assert sent == ["pause", "resume", "checkpoint", "stop"]
 
 
-def test_a_killed_worker_is_noticed_within_two_seconds(qtbot, follow, play, job):
+def test_a_killed_worker_is_noticed(qtbot, follow, play, job):
     play("start plan:100000 steps:100000@1")
     _, listener = follow()
     qtbot.waitUntil(lambda: len(listener.events("step")) > 5, timeout=10_000)
     os.kill(files.read_json(job.folder / jobs.PROCESS)["pid"], signal.SIGKILL)
-    killed = time.monotonic()
     outcome = ended(qtbot, listener)
-    assert time.monotonic() - killed < 2
     assert outcome.state == "crashed"
     assert "SIGKILL" in outcome.user_error().why
 

@@ -6,10 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from support.wait import until
 
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
@@ -54,10 +54,7 @@ def steps(job) -> list[int]:
 def test_the_run_goes_on_and_a_new_window_shows_all_its_points(qtbot, job):
     window = subprocess.Popen([sys.executable, "-c", WINDOW, str(job.folder)], cwd=ROOT)
     try:
-        deadline = time.monotonic() + 90
-        while len(steps(job)) < 20:
-            assert time.monotonic() < deadline and job.outcome() is None, job.log_tail()
-            time.sleep(0.1)
+        until(lambda: len(steps(job)) >= 20, "20 steps", ended=job.outcome)
         os.kill(window.pid, signal.SIGKILL)
     finally:
         window.kill()

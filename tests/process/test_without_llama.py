@@ -66,11 +66,10 @@ def first_run(studio: Studio, tiny_model: Path) -> dict:
 
 
 def test_the_quickstart_goes_on_to_its_end_and_says_what_it_left_out(first_run: dict):
-    assert first_run["steps"] > 0 and first_run["eval_loss_after"] > 0
-    assert first_run["chrf_before"] is not None and first_run["chrf_after"] is not None
+    assert first_run["steps"] > 0 and first_run["eval_loss_after"] < first_run["eval_loss_before"]
+    assert 0 <= first_run["chrf_before"] <= 100 and 0 <= first_run["chrf_after"] <= 100
     assert first_run["question"] == tiny.ROWS[0]["instruction"]
     assert first_run["reference"] == tiny.ROWS[0]["output"]
-    assert first_run["answer_before"] and first_run["answer_after"]
     assert first_run["gguf"] is first_run["parity"] is first_run["reply"] is None
     assert SAID in first_run["left_out"] and "bootstrap.py setup" in first_run["left_out"]
 

@@ -201,7 +201,8 @@ def test_data_that_were_spoilt_are_found_out(studio_home, tmp_path):
     (folder / "test.parquet").write_bytes(b"rows")
     store.write_source(folder, "some/set", "", "", {"test": 1})
     store.write_record("some_task", {"some_part": "some--set"})
-    assert store.find("some_task") is not None and store.find("some_part") is not None
+    for name in ("some_task", "some_part"):
+        assert [each.folder for each in store.find(name).data_sets] == [folder]
     assert store.find("other") is None and store.find("../x") is None
     (folder / "test.parquet").write_bytes(b"ROWS")
     with pytest.raises(UserError, match="not whole any more"):

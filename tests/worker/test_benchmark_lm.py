@@ -197,7 +197,8 @@ class TestNoNumber:
         assert "fp16" in caught.value.why and "--precision bf16" in caught.value.remedy
         assert not (tmp_path / "job" / "scores.json").exists()
         self.run(tmp_path / "job", loud, "bf16", **asked)
-        assert files.read_json(tmp_path / "job" / "scores.json") is not None
+        scores = files.read_json(tmp_path / "job" / "scores.json")
+        assert [each["title"] for each in scores["benchmarks"]] == ["MMLU"]
 
     def test_written_answers_are_refused(self, loud, tmp_path):
         asked = [SimpleNamespace(args=("Why?", {"until": ["\n"], "do_sample": False, "max_gen_toks": 4}))]

@@ -100,7 +100,8 @@ def test_a_learning_norm_gets_its_gradient():
         for name, parameter in model.named_parameters():
             if "norm" in name:
                 parameter.requires_grad_(True)
-        assert fast_layers.apply(model) == 0 if fast else True
+        if fast:
+            assert fast_layers.apply(model) == 0
         return learn(model, PackedCollator())
 
     assert_equal(learned(True), learned(False))

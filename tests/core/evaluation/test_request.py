@@ -239,10 +239,10 @@ def test_the_length_of_answers_is_measured(run, tmp_path):
 
 def test_a_template_that_refuses_system_prompts_is_told_before_the_start(run, tmp_path):
     asked = {**request.propose(run()), "system": "Be brief."}
-    assert request.check(asked).test is not None
+    assert len(request.check(asked).test.items) > 0
     template = "{% if messages[0].role == 'system' %}{{ raise_exception('No system role') }}{% endif %}" \
         + model_files.CHATML
     (tmp_path / "model" / "chat_template.jinja").write_text(template, encoding="utf-8")
     assert problems(asked) == ["system: base: The chat template refuses system messages: No system role. Leave the "
                                "system prompt out."]
-    assert request.check({**asked, "system": None}).test is not None
+    assert len(request.check({**asked, "system": None}).test.items) > 0

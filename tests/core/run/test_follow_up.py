@@ -86,7 +86,8 @@ def test_a_model_from_scratch_is_fine_tuned_the_next_time(finished):
 
 
 def test_a_stopped_run_that_kept_its_work_will_do(finished):
-    assert follow_up(finished(state="stopped")).start_from
+    stopped = finished(state="stopped")
+    assert follow_up(stopped).start_from == str(stopped)
 
 
 def test_everything_wrong_is_said_at_once(finished, tmp_path):
