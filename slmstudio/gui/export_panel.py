@@ -86,6 +86,10 @@ class ExportPanel(QFrame):
     def is_running(self) -> bool:
         return self._thread is not None
 
+    def exports(self, run: RunSummary) -> bool:
+        """Whether the export at work is of this run."""
+        return self.is_running() and self._exporting is not None and self._exporting.folder == run.folder
+
     def show_run(self, run: RunSummary) -> None:
         """Offer the export of this run; the sizes come from its base model's files."""
         if self._run is not None and self._run.folder == run.folder:
@@ -145,7 +149,10 @@ class ExportPanel(QFrame):
             self._history.add(event)
         history = self._history
         text = f"{phase_text(history.phase)} {history.detail}".strip()
-        self.strip.label.setText(text)
+        exporting = self._exporting
+        elsewhere = exporting is not None and self._run is not None and not self.exports(self._run)
+        self.strip.label.setText(self.tr("{name}: {phase}").format(name=exporting.config.name, phase=text)
+                                 if exporting is not None and elsewhere else text)
         self.strip.set_progress(int(history.done), int(history.total))
         if self._exporting is not None and (self._session.job is None or self._is_mine(self._session.job)):
             self._session.set_job(JobStatus(self._status_name(), int(history.done), int(history.total), None, text))

@@ -183,7 +183,7 @@ class RunDetails(Card):
         """Show a run and its finished files; None while these are still being read."""
         run = facts.summary
         if self._run is not None and self._run.folder != run.folder:
-            self.export.setVisible(self.export.is_running())
+            self.export.setVisible(self.export.exports(run))
             self.serve.setVisible(self.serve.serves(run))
         self._run = run
         self.title.setText(run.config.name)

@@ -216,6 +216,34 @@ def test_an_export_is_cancelled_and_leaves_the_offer(qtbot, tab, finished_run, p
     assert not panel.banner.isVisible()
 
 
+def test_the_export_of_another_run_does_not_stay_in_the_pane(qtbot, tab, make_run, play):
+    for name in ("helpdesk", "other"):
+        make_run(name)
+    show(qtbot, tab, 2)
+
+    def choose_one(name: str) -> None:
+        choose(tab, name)
+        qtbot.waitUntil(lambda: tab.details.title.text() == name and tab._loading is None)
+
+    choose_one("helpdesk")
+    press(qtbot, tab, "results_export")
+    qtbot.waitUntil(tab.findChild(QPushButton, "export_start").isEnabled)
+    play("start wait:cancel cancelled")
+    press(qtbot, tab, "export_start")
+    panel = tab.details.export
+    qtbot.waitUntil(panel.is_running)
+    choose_one("other")
+    assert panel.isHidden() and panel.is_running()
+    choose_one("helpdesk")
+    assert panel.isVisible() and panel.strip.isVisible()
+    choose_one("other")
+    press(qtbot, tab, "results_export")
+    panel._take([{"type": "phase", "phase": "quantizing"}])
+    assert panel.isVisible() and panel.strip.label.text().startswith("helpdesk: ")
+    qtbot.mouseClick(panel.strip.cancel, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not panel.is_running())
+
+
 def test_a_failed_export_says_why(qtbot, tab, finished_run, play):
     finished_run("helpdesk")
     show(qtbot, tab, 1)
