@@ -92,6 +92,8 @@ class ChatBubble(QWidget):
             row.addStretch(1)
         for widget in (self.steps[0], self.branch, self.steps[1], *self.buttons):
             row.addWidget(widget)
+        if self.role != "user":
+            row.addStretch(1)
         foot = self._foot = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         foot.setSpacing(2)
         foot.addLayout(row, int(self.role == "user"))

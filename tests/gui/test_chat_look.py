@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,8 @@ def test_figures_stand_below_the_buttons_where_there_is_no_room_beside_them(qtbo
     assert answer.figures.text().startswith("41 tokens/s")
     qtbot.waitUntil(lambda: answer.figures.y() >= answer.buttons[0].geometry().bottom())
     assert answer.figures.shown_text().startswith("41 tokens/s · first")
+    left = [button.geometry() for button in answer.buttons]
+    assert all(after.left() - before.right() <= 4 for before, after in itertools.pairwise(left)), "not spread"
 
 
 def test_an_empty_chat_leads_to_the_models(qtbot, chat_tab):
