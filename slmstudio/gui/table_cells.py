@@ -55,6 +55,7 @@ class CellDelegate(QStyledItemDelegate):
         else:
             align = index.data(Qt.ItemDataRole.TextAlignmentRole) or Qt.AlignmentFlag.AlignLeft
             self._paint_text(painter, inner, text, theme.TEXT_SIZE, "ink", False, Qt.AlignmentFlag(align))
+        theme.draw_item_focus(painter, option)
         painter.restore()
 
     def _paint_text(self, painter: QPainter, rect: QRect, text: str, size: int, colour: str, bold: bool,
