@@ -21,7 +21,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from support import once
 
-os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+# A screen as people have one: the platform's own is 800×800, and a window makes itself no larger than its screen.
+if os.environ.setdefault("QT_QPA_PLATFORM", "offscreen") == "offscreen":
+    os.environ["QT_QPA_PLATFORM"] = f"offscreen:configfile={Path(__file__).with_name('screen.json')}"
 # As for the workers: threads that wait must not spin, or training inside the tests takes many times as long beside
 # other work.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

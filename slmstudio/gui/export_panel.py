@@ -21,20 +21,27 @@ from slmstudio.gui.job_thread import JobThread
 from slmstudio.gui.run_words import phase_text
 from slmstudio.gui.session import JobStatus, Session
 from slmstudio.gui.tasks import run_task
-from slmstudio.gui.widgets import ErrorBanner, PrimaryButton, ProgressStrip, SecondaryButton
+from slmstudio.gui.widgets import ErrorBanner, PrimaryButton, ProgressStrip, ScrolledIfNeeded, SecondaryButton
 
 if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
+
+LEAST_HEIGHT = 96
+"""Of the types: three of them."""
 
 
 class ExportPanel(QFrame):
     """The types with their sizes; while it works, the progress and Cancel.
 
+    The types scroll where there is little room; the row that confirms the choice is always seen.
+
     Signals:
+        works(bool): an export is at work now, or no longer.
         finished: files were made; the run's exports are different now.
         closed: the person does not want to export now.
     """
 
+    works = Signal(bool)
     finished = Signal()
     closed = Signal()
 
@@ -68,7 +75,7 @@ class ExportPanel(QFrame):
         inner = QVBoxLayout(self._choice)
         inner.setContentsMargins(0, 0, 0, 0)
         inner.setSpacing(theme.SPACE_S)
-        inner.addWidget(self.choice)
+        inner.addWidget(ScrolledIfNeeded(self.choice, LEAST_HEIGHT))
         buttons = QHBoxLayout()
         buttons.addStretch(1)
         close = SecondaryButton(self.tr("Not now"), self.tr("Close without exporting."))
@@ -130,6 +137,7 @@ class ExportPanel(QFrame):
             return
         self._exporting, self._history = run, RunHistory()
         self._choice.hide()
+        self.works.emit(True)
         self.strip.show()
         self.strip.start(self.tr("Exporting {name}").format(name=run.config.name))
         self._thread = thread = JobThread(job, start_worker=start_worker)
@@ -185,6 +193,7 @@ class ExportPanel(QFrame):
         self._thread = None
         self.strip.hide()
         self._choice.show()
+        self.works.emit(False)
 
 
 def _facts(run: RunSummary) -> ModelFacts:

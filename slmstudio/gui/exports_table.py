@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QAbstractItemView, QTableView, QWidget
 
 from slmstudio.core import words
 from slmstudio.core.run.folder import RunSummary, proof
-from slmstudio.gui import table_cells
+from slmstudio.gui import table_cells, theme
 from slmstudio.gui.widgets import plain_tip
 
 Index = QModelIndex | QPersistentModelIndex
@@ -137,7 +137,7 @@ class ExportsTable(QTableView):
             self.selectRow(paths.index(kept.path))
         elif exports:
             self.selectRow(proven[-1] if proven else len(exports) - 1)
-        height = self.horizontalHeader().sizeHint().height() + ROW_HEIGHT * max(1, len(exports)) + 2
+        height = self.horizontalHeader().sizeHint().height() + ROW_HEIGHT * max(1, len(exports)) + 2 * theme.FOCUS_RING
         self.setFixedHeight(min(height, 6 * ROW_HEIGHT))
 
     def selected(self) -> Export | None:

@@ -74,7 +74,8 @@ class FieldRow(QWidget):
     def __init__(self, name: str, help_text: str, parent: QWidget | None = None):
         super().__init__(parent)
         self.name = name
-        self.label = text_label(label(name), "small")
+        # Two fields in one line, each with its button to reset it, would be wider than the card.
+        self.label = ElidedLabel(label(name), "small", Qt.TextElideMode.ElideRight)
         self.reason = text_label("", "small", wrap=True)
         self.reason.setProperty("tone", "faint")
         self.problem = text_label("", "small", wrap=True)

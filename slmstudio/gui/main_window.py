@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from PySide6.QtCore import QByteArray, Qt, QTimer, Signal
-from PySide6.QtGui import QCloseEvent, QKeySequence, QPaintEvent
-from PySide6.QtWidgets import QApplication, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtCore import QByteArray, QEvent, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QCloseEvent, QKeySequence, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QApplication, QMainWindow, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.gui import theme
@@ -19,13 +19,42 @@ from slmstudio.gui.session import TABS, Session
 from slmstudio.gui.status_bar import StatusBar
 from slmstudio.gui.widgets.banner import ErrorBanner
 from slmstudio.gui.widgets.header import Header
-from slmstudio.gui.widgets.keys import add_key
+from slmstudio.gui.widgets.keys import add_key, let_enter_press
 
 if TYPE_CHECKING:
     from slmstudio.gui.training_tab import TrainingTab
     from slmstudio.gui.welcome import Welcome
 
 _log = logging.getLogger(__name__)
+LEAST_SIZE = (640, 360)
+"""In device-independent pixels: a screen of 1280×720 at 200 %."""
+
+
+class _Room(QWidget):
+    """What is scrolled: the pages, which fill it. It asks for no more room than the open one needs at least.
+
+    It has no layout, for with one it would be as high as wrapped text would like to be.
+    """
+
+    def __init__(self, pages: QStackedWidget):
+        super().__init__()
+        self.setProperty("plain", True)
+        self._pages = pages
+        pages.setParent(self)
+        pages.currentChanged.connect(self.updateGeometry)
+
+    def minimumSizeHint(self) -> QSize:
+        page = self._pages.currentWidget()
+        return page.minimumSizeHint() if page is not None else QSize()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._pages.resize(event.size())
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return super().event(event)
 
 
 class MainWindow(QMainWindow):
@@ -56,6 +85,7 @@ class MainWindow(QMainWindow):
         self._stack = QStackedWidget()
         self._lay_out(StatusBar(session))
         self._add_shortcuts()
+        let_enter_press(cast("QApplication", QApplication.instance()))
         session.go_to.connect(self.go_to)
         session.done_changed.connect(self._show_done)
         session.machine_changed.connect(self._show_machine)
@@ -71,10 +101,19 @@ class MainWindow(QMainWindow):
         column.setSpacing(0)
         column.addWidget(self.header)
         column.addWidget(self.banner)
-        column.addWidget(self._stack, 1)
+        column.addWidget(self._scrolled(), 1)
         column.addWidget(status)
         self.status = status
         self.setCentralWidget(page)
+        page.setFocus()  # else the tabs would have it, and a ring around them would greet everybody
+
+    def _scrolled(self) -> QScrollArea:
+        """The pages, scrolled where the screen is too small for the open one."""
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area.setWidget(_Room(self._stack))
+        return area
 
     def _add_shortcuts(self) -> None:
         for number, tab in enumerate(TABS, 1):
@@ -194,12 +233,22 @@ class MainWindow(QMainWindow):
 
     def _restore(self) -> None:
         self.resize(1280, 720)
-        self.setMinimumSize(900, 480)
+        self._fit_screen()
         geometry = self._session.settings.geometry
         if geometry and not self.restoreGeometry(QByteArray.fromBase64(geometry.encode("ascii", "ignore"))):
             _log.warning("The window's remembered place could not be restored.")
+        self._fit_screen()
         tab = self._session.settings.last_tab
         self.go_to(tab if tab in TABS else TABS[0])
+
+    def _fit_screen(self) -> None:
+        """Be no larger than the screen has room for, with the frame as far as it is known."""
+        room = self.screen().availableGeometry()
+        most = room.size() - (self.frameGeometry().size() - self.size())
+        self.setMinimumSize(QSize(*LEAST_SIZE).boundedTo(most))
+        if not self.isMaximized() and not self.isFullScreen() and self.size() != self.size().boundedTo(most):
+            self.resize(self.size().boundedTo(most))
+            self.move(room.topLeft())
 
     def _save_settings(self) -> None:
         try:
@@ -215,6 +264,7 @@ class MainWindow(QMainWindow):
             QTimer.singleShot(0, self._after_first_paint)
 
     def _after_first_paint(self) -> None:
+        self._fit_screen()  # only now is the frame known
         self.painted.emit()
         # The tab that was open last may need a plotting library: it comes once the window is there.
         if not self.welcome_is_open():

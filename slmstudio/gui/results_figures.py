@@ -143,6 +143,7 @@ class FigureDelegate(TightDelegate):
                              Qt.TextElideMode.ElideRight)
             inner = QRect(inner.left(), inner.top(), inner.width(), half)
         self._paint_text(painter, inner, text, theme.TEXT_SIZE, "ink", strong, align)
+        theme.draw_item_focus(painter, option)
         painter.restore()
 
 
@@ -177,7 +178,7 @@ class FigureTable(QTableView):
         if self._grows:
             header = self.horizontalHeader().sizeHint().height()
             bar = self.horizontalScrollBar().sizeHint().height() if self._too_wide() else 0
-            self.setFixedHeight(header + height * min(self._most, max(1, len(rows))) + bar + 2)
+            self.setFixedHeight(header + height * min(self._most, max(1, len(rows))) + bar + 2 * theme.FOCUS_RING)
 
     def _too_wide(self) -> bool:
         return self._width_of_figures() + FIRST_WIDTH > self.viewport().width() > 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedWidget, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.run.folder import RunSummary, result_folder
@@ -34,6 +34,8 @@ from slmstudio.gui.widgets import (
 )
 
 OVERVIEW, SCORES = range(2)
+LEAST_VIEW = 120
+"""Pixels that the run's page is high at least, however much of the card an export takes."""
 
 
 class RunDetails(Card):
@@ -86,6 +88,7 @@ class RunDetails(Card):
         self.export.closed.connect(self.export.hide)
         self.export.closed.connect(self._show_buttons)
         self.export.finished.connect(self.exported)
+        self.export.works.connect(lambda _: self._show_buttons())
         self.serve = ServePanel(session)
         self.serve.hide()
         self.serve.closed.connect(self.serve.hide)
@@ -121,7 +124,6 @@ class RunDetails(Card):
         column.addWidget(self.exports)
         column.addWidget(self.parity)
         column.addWidget(self.no_exports)
-        column.addWidget(self.export)
         column.addWidget(self.serve)
         column.addWidget(text_label(self.tr("Notes"), "section"))
         column.addWidget(self.notes)
@@ -148,7 +150,11 @@ class RunDetails(Card):
         self.body.addLayout(head)
         self.body.addWidget(self.report.strip)
         self.body.addWidget(self.report.line)
+        # Outside of what scrolls, so that the row that confirms is seen; the run's page takes what is left.
+        self._views.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored)
+        self._views.setMinimumHeight(LEAST_VIEW)
         self.body.addWidget(self._views, 1)
+        self.body.addWidget(self.export)
         self.resume_button = SecondaryButton(self.tr("Resume"), self.tr("Go on from the newest checkpoint."))
         self.more_button = SecondaryButton(
             self.tr("Learn more…"), self.tr("Plan a run that goes on from this one, with more data or epochs."))
@@ -165,7 +171,9 @@ class RunDetails(Card):
         self.resume_button.clicked.connect(lambda: self.resume.emit(self._run))
         self.export_button.clicked.connect(self.open_export)
         self.chat_button.clicked.connect(self._chat)
-        row = QHBoxLayout()
+        self._actions = QWidget()
+        row = QHBoxLayout(self._actions)
+        row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(theme.SPACE_S)
         self.more_button.clicked.connect(self._learn_more)
         row.addWidget(self.resume_button)
@@ -177,7 +185,7 @@ class RunDetails(Card):
             button.setObjectName(name)
             if button is not self.resume_button:
                 row.addWidget(button)
-        self.body.addLayout(row)
+        self.body.addWidget(self._actions)
 
     def show_run(self, facts: RunFacts, exports: list[Export] | None = None) -> None:
         """Show a run and its finished files; None while these are still being read."""
@@ -232,6 +240,7 @@ class RunDetails(Card):
         self.evaluate_button.setToolTip(
             self.tr("Let the base and the tuned model answer test rows, and see which is better.") if made else
             self.tr("There is nothing to evaluate: the run has left no adapter or model yet."))
+        self._actions.setVisible(self.export.isHidden() or self.export.is_running())  # its own row decides then
         self.export_button.setVisible(self.export.isHidden())
         self.export_button.setEnabled(made)
         self.export_button.setToolTip(

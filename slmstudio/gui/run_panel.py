@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QStackedWidget, QWidget
 
 from slmstudio.core import words
@@ -22,6 +22,9 @@ from slmstudio.gui.widgets import Card, Chip, ErrorBanner, SecondaryButton, text
 
 if TYPE_CHECKING:
     from slmstudio.gui.run_plots import RunPlots
+
+LEAST_WIDTH = 420
+"""In a narrower window the page scrolls."""
 
 
 class RunPanel(Card):
@@ -66,6 +69,9 @@ class RunPanel(Card):
         for widget in (self.banner, self.end_row, self._make_progress(), self.change, self.remark):
             self.body.addWidget(widget)
         self.body.addWidget(self._pages, 1)
+
+    def minimumSizeHint(self) -> QSize:
+        return super().minimumSizeHint().expandedTo(QSize(LEAST_WIDTH, 0))
 
     def _make_progress(self) -> QWidget:
         self._progress = QWidget()

@@ -154,7 +154,7 @@ class QueueCard(Card):
             column.addWidget(self._line(entry, index, len(entries)))
         column.addStretch(1)
         self._area.setWidget(page)
-        self._area.setFixedHeight(ROW_HEIGHT * max(1, min(SHOWN_ROWS, len(entries))) + 2)
+        self._area.setFixedHeight(ROW_HEIGHT * max(1, min(SHOWN_ROWS, len(entries))) + 2 * theme.FOCUS_RING)
         self.start.setEnabled(self._runs.waits())
         self.setVisible(bool(entries))
 

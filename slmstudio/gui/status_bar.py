@@ -11,6 +11,7 @@ from slmstudio.gui.session import Session
 from slmstudio.gui.widgets.labels import ElidedLabel, text_label
 
 MEMORY_EVERY_MS = 5000
+BAR_WIDTHS = (40, 180)
 
 
 class StatusBar(QFrame):
@@ -25,7 +26,8 @@ class StatusBar(QFrame):
         self.job.setObjectName("status_job")
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
-        self.bar.setFixedWidth(180)
+        self.bar.setMinimumWidth(BAR_WIDTHS[0])
+        self.bar.setMaximumWidth(BAR_WIDTHS[1])
         self.bar.setAccessibleName(self.tr("Progress of the running job"))
         self.progress = text_label("", "small")
         self.progress.setObjectName("status_progress")
@@ -42,7 +44,7 @@ class StatusBar(QFrame):
         row.setContentsMargins(theme.SPACE_L, 0, theme.SPACE_L, 0)
         row.setSpacing(theme.SPACE_L)
         for widget in (self.job, self.bar, self.progress, self._dot, self.memory):
-            row.addWidget(widget)
+            row.addWidget(widget, 9 if widget is self.bar else 0)  # before the empty room
         row.addStretch(1)
         row.addWidget(self.server)
         row.addWidget(self.right)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import cast
 
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QIcon, QPainter, QPalette, QPixmap
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtGui import QColor, QFont, QIcon, QPainter, QPalette, QPen, QPixmap
+from PySide6.QtWidgets import QApplication, QStyle, QStyleOptionViewItem, QWidget
 
 from slmstudio.core import paths
 
@@ -20,6 +20,7 @@ LIGHT = {
     "on_accent": "#ffffff", "ok": "#156b3f", "ok_ground": "#e3f5eb", "warn": "#8f4a00", "warn_ground": "#fdf0dc",
     "bad": "#b3261e", "bad_ground": "#fbe6e4", "train": "#2f5bea", "eval": "#e07b00", "extra": "#7a5af8",
     "teal": "#0e9384", "pink": "#c4467b", "olive": "#74802a", "grey": "#98a2b3", "field": "#ffffff", "hover": "#eef0f4",
+    "ring_on_accent": "#0b1030",
 }
 DARK = {
     "ground": "#15181e", "card": "#1d2129", "line": "#2d333d", "edge": "#475060", "ink": "#e8ebf0",
@@ -27,6 +28,7 @@ DARK = {
     "on_accent": "#10131a", "ok": "#5ecb93", "ok_ground": "#193326", "warn": "#f0b15c", "warn_ground": "#3a2c17",
     "bad": "#ff8a80", "bad_ground": "#40211f", "train": "#7c9bff", "eval": "#f0a34a", "extra": "#a48afb",
     "teal": "#2fbfae", "pink": "#f08bb4", "olive": "#b5c45a", "grey": "#7d8696", "field": "#171a20", "hover": "#252a33",
+    "ring_on_accent": "#ffffff",
 }
 
 # Sizes in device-independent pixels.
@@ -34,6 +36,7 @@ HEADER_HEIGHT, STATUS_HEIGHT = 48, 28
 PAGE_MARGIN, CARD_GAP, CARD_PADDING = 12, 12, 14
 SPACE_XS, SPACE_S, SPACE_M, SPACE_L = 4, 8, 10, 16
 RADIUS, RADIUS_SMALL = 8, 6
+FOCUS_RING = 2  # a list, a table or a scrolled page has that room around it for the ring
 TEXT_SIZE, SMALL_SIZE, TITLE_SIZE = 13, 12, 20
 FONT_FAMILIES = ["Noto Sans", "Noto Sans Devanagari"]
 
@@ -151,6 +154,14 @@ def stylesheet(tokens: dict[str, str]) -> str:
 def rich_text_style() -> str:
     """The style of rich text in labels, to be put before it, in the colours that are on."""
     return THEME.rich_text_style()
+
+
+def draw_item_focus(painter: QPainter, option: QStyleOptionViewItem) -> None:
+    """Draw a ring around the item that the keys act on, for a delegate that paints by itself."""
+    if option.state & QStyle.StateFlag.State_HasFocus:  # type: ignore[attr-defined]
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setPen(QPen(colour("accent"), FOCUS_RING))
+        painter.drawRoundedRect(option.rect.adjusted(1, 1, -1, -1), 4, 4)  # type: ignore[attr-defined]
 
 
 def _dress(app: QApplication) -> None:

@@ -102,3 +102,21 @@ def test_work_that_only_says_how_far_it_is():
     (3599, "about 1 h"), (3 * 3600 + 1400, "about 3 h 25 min"), (23.9 * 3600, "about 1 d")])
 def test_an_estimate_is_told_no_more_exactly_than_it_is(seconds, text):
     assert words.format_about(seconds) == text
+
+
+def test_the_terminal_shows_the_same_figure_as_the_window():
+    from slmstudio.cli_progress import Follower
+
+    with Follower() as follower:
+        follower.on_event("training", {"type": "plan", "total_steps": 600})
+        step = {"type": "step", "global_step": 3, "train_loss": 1.0, "tokens_per_second": 10.0}
+        shown = []
+        for left in (None, 760.0):
+            follower.on_event("training", {**step, "seconds_left": left})
+            shown.append(follower._progress.tasks[0].fields["left"])
+        follower.on_event("evaluating", {"type": "phase", "phase": "evaluating", "time": 100.0})
+        for seconds in range(1, 6):
+            follower.on_event("evaluating", {"type": "progress", "phase": "evaluating", "done": 10 * seconds,
+                                             "total": 1000, "time": 100.0 + seconds})
+        shown.append(follower._progress.tasks[0].fields["left"])
+    assert shown == ["", "about 13 min left", "about 2 min left"]

@@ -14,6 +14,7 @@ from slmstudio.core.jobs import Job
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.gui.exports_table import PROOF, TOKENS
+from slmstudio.gui.main_window import MainWindow
 from slmstudio.gui.results_columns import STANDARD
 from slmstudio.gui.results_tab import ResultsTab
 
@@ -177,6 +178,34 @@ def test_export_with_its_proof_and_chat(qtbot, tab, finished_run, session, play)
     session.chat_requested.connect(asked.append)
     press(qtbot, tab, "results_chat")
     assert asked[0][0].suffix == ".gguf" and session.job is None
+
+
+def test_the_export_is_confirmed_without_scrolling_at_1280_by_720(qtbot, session, finished_run):
+    finished_run("helpdesk")
+    window = MainWindow(session)
+    qtbot.addWidget(window)
+    window.resize(1280, 720)
+    window.show()
+    window.go_to("results")
+    tab = window.page("results")
+    qtbot.waitUntil(lambda: tab.details._run is not None and tab._loading is None)
+    press(qtbot, tab, "results_export")
+    start, close = (tab.findChild(QPushButton, name) for name in ("export_start", "export_close"))
+    qtbot.waitUntil(start.isEnabled)
+    for _ in range(2):
+        qtbot.waitUntil(lambda: not tab.details.export.choice.boxes["F16"].visibleRegion().isEmpty())
+        for button in (start, close):
+            assert button.visibleRegion().boundingRect() == button.rect(), button.text()
+        assert tab.details._views.height() >= 120, "and some of the run is still seen"
+        if not tab.details.export.choice.more.isChecked():
+            press(qtbot, tab, "export_all_types")
+        qtbot.waitUntil(lambda: tab.details.export.choice.boxes["LORA"].isVisible())
+    for name, box in tab.details.export.choice.boxes.items():
+        area = box.parentWidget().parentWidget().parentWidget()
+        area.ensureWidgetVisible(box)
+        assert box.visibleRegion().boundingRect() == box.rect(), name
+    press(qtbot, tab, "export_close")
+    assert tab.findChild(QPushButton, "results_export").isVisible() and not tab.details.export.isVisible()
 
 
 def test_every_type_and_format_can_be_chosen(qtbot, tab, finished_run):

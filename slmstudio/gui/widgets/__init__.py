@@ -1,6 +1,6 @@
 """The window's own controls."""
 
-from slmstudio.gui.widgets.areas import DropArea, EmptyState
+from slmstudio.gui.widgets.areas import DropArea, EmptyState, ScrolledIfNeeded
 from slmstudio.gui.widgets.banner import ErrorBanner
 from slmstudio.gui.widgets.buttons import IconButton, PrimaryButton, SecondaryButton, SegmentedControl, keep_room
 from slmstudio.gui.widgets.card import Card
@@ -9,5 +9,5 @@ from slmstudio.gui.widgets.labels import Chip, ElidedLabel, breakable, counted, 
 from slmstudio.gui.widgets.progress import ProgressStrip
 
 __all__ = ["Card", "Chip", "ComboBox", "DoubleSpinBox", "DropArea", "ElidedLabel", "EmptyState", "ErrorBanner",
-           "IconButton", "PrimaryButton", "ProgressStrip", "SecondaryButton", "SegmentedControl", "Slider", "SpinBox",
-           "breakable", "counted", "keep_room", "number_field", "plain_tip", "text_label"]
+           "IconButton", "PrimaryButton", "ProgressStrip", "ScrolledIfNeeded", "SecondaryButton", "SegmentedControl", "Slider",
+           "SpinBox", "breakable", "counted", "keep_room", "number_field", "plain_tip", "text_label"]

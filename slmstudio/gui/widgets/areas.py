@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QMimeData, QRectF, Qt, Signal
+from PySide6.QtCore import QEvent, QMimeData, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QAbstractButton, QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from slmstudio.gui import theme
 from slmstudio.gui.widgets.labels import text_label
@@ -16,6 +25,38 @@ from slmstudio.gui.widgets.labels import text_label
 def local_paths(mime: QMimeData) -> list[Path]:
     """The local files and folders that are dragged."""
     return [Path(url.toLocalFile()) for url in mime.urls() if url.isLocalFile()]
+
+
+class ScrolledIfNeeded(QScrollArea):
+    """As high as what it holds, as long as there is room for that; else it scrolls.
+
+    Args:
+        least: pixels that it is high at least.
+    """
+
+    def __init__(self, widget: QWidget, least: int):
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self._least = least
+        widget.setProperty("plain", True)
+        self.setWidget(widget)
+
+    def sizeHint(self) -> QSize:
+        inner, width = self.widget(), self.viewport().width()
+        high = inner.heightForWidth(width) if inner.hasHeightForWidth() else inner.sizeHint().height()
+        return QSize(inner.sizeHint().width(), high)
+
+    def minimumSizeHint(self) -> QSize:
+        hint = self.sizeHint()
+        return QSize(self.widget().minimumSizeHint().width(), min(self._least, hint.height()))
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize):
+            self.updateGeometry()  # what it holds is higher or lower now
+        return super().event(event)
 
 
 class DropArea(QFrame):

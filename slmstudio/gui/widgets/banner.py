@@ -117,7 +117,7 @@ class ErrorBanner(QFrame):
         self._toggle.setText(counted(len(problems), self.tr("1 problem"), self.tr("{count} problems")))
         self._toggle.setVisible(len(problems) > 1)
         self._list.setVisible(0 < len(problems) <= OPEN_UP_TO)
-        self._list.setFixedHeight(min(140, 26 * len(problems) + 4))
+        self._list.setFixedHeight(min(140, 26 * len(problems) + 2 * theme.FOCUS_RING))
         self.setAccessibleName(what)
         self.setAccessibleDescription(why)
         self.show()

@@ -121,6 +121,7 @@ class _ProblemDelegate(QStyledItemDelegate):
         painter.setPen(theme.colour("ink"))
         text = _two_lines(problem.message[:1].upper() + problem.message[1:], painter.fontMetrics(), inner.width())
         painter.drawText(inner.adjusted(0, height, 0, 0), 0, text)
+        theme.draw_item_focus(painter, option)
         painter.restore()
 
     def _place(self, problem: Problem) -> str:

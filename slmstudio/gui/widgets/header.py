@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPointF, QSize, Qt, Signal
-from PySide6.QtGui import QPainter, QPainterPath, QPaintEvent, QPen
+from PySide6.QtGui import QPainter, QPainterPath, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QTabBar, QWidget
 
 from slmstudio.gui import theme
 from slmstudio.gui.widgets.buttons import IconButton
 from slmstudio.gui.widgets.labels import Chip, text_label
+
+NARROW = 800
+"""Below this width there is room for the tabs and the settings alone."""
 
 
 class Logo(QWidget):
@@ -80,8 +83,20 @@ class Header(QFrame):
         row.addSpacing(theme.SPACE_M)
         row.addWidget(self.tabs)
         row.addStretch(1)
-        for widget in (self.device, self.temperature, self.network, gear):
-            row.addWidget(widget)
+        self._brand, self._chips = brand, QWidget()
+        chips = QHBoxLayout(self._chips)
+        chips.setContentsMargins(0, 0, 0, 0)
+        chips.setSpacing(theme.SPACE_S)
+        for chip in (self.device, self.temperature, self.network):
+            chips.addWidget(chip)
+        row.addWidget(self._chips)
+        row.addWidget(gear)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Where there is little room, the tabs and the settings come first."""
+        super().resizeEvent(event)
+        for widget in (self._brand, self._chips):
+            widget.setVisible(event.size().width() >= NARROW)
 
     def set_done(self, index: int, done: bool) -> None:
         """Put the tick behind a tab's name, or take it away."""
@@ -100,4 +115,4 @@ class Header(QFrame):
             old.deleteLater()
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(super().minimumSizeHint().width(), theme.HEADER_HEIGHT)
+        return QSize(self.tabs.sizeHint().width(), theme.HEADER_HEIGHT)

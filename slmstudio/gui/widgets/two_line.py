@@ -93,6 +93,7 @@ class _TwoLineDelegate(QStyledItemDelegate):
         self._paint_text(painter, upper, title, theme.TEXT_SIZE, selected, "ink", self._elide)
         self._paint_text(painter, lower, str(index.data(DETAIL) or ""), theme.SMALL_SIZE, False, "muted",
                          Qt.TextElideMode.ElideRight)
+        theme.draw_item_focus(painter, option)
         painter.restore()
 
     def _paint_text(self, painter: QPainter, rect: QRect, text: str, size: int, bold: bool, colour: str,
