@@ -14,6 +14,7 @@ from slmstudio.core import words
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.memory import four_bit_bytes
+from slmstudio.core.run.folder import need_own_result
 from slmstudio.worker import whole_model
 from slmstudio.worker.context import JobContext
 from slmstudio.worker.evaluate_rows import Model, cache_budget
@@ -59,6 +60,7 @@ class Models:
         return self._open
 
     def _open_folder(self, folder: Path, adapter: str | None, packed: bool) -> TorchModel:
+        need_own_result(Path(adapter) if adapter else folder)
         try:
             model = self._load(folder, packed)
             if adapter:

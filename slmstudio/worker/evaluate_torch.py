@@ -14,7 +14,7 @@ from transformers.cache_utils import DynamicLayer
 from slmstudio.core.errors import UserError
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
-from slmstudio.worker import ragged_attention
+from slmstudio.worker import head_input, ragged_attention
 from slmstudio.worker.evaluate_batch import Batch, logprobs
 from slmstudio.worker.evaluate_rows import Ask, Gate, Reply
 from slmstudio.worker.methods import load_tokenizer
@@ -49,8 +49,10 @@ class TorchModel:
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.bytes_per_token = 2 * self._layers * heads * size * model.dtype.itemsize
         self._ends = self._find_ends()
+        self._hook = head_input.in_one_piece(model)
 
     def close(self) -> None:
+        self._hook.remove()  # another may be made of the same base
         del self.model
 
     # -- texts ------------------------------------------------------------------------------------

@@ -98,20 +98,31 @@ def weight_checks(found: dict[str, Any]) -> list[Check]:
                              f"{_share(len(layers), count, wrong=True)} layers hold other weights than the model, for "
                              f"instance {example}. {OTHER_RUN}"))
     if found["adapter_strength"] is not None:
-        checks.append(_adapter_check(found["adapter_strength"], found["adapter_strength_error"]))
+        checks.append(_adapter_check(found["adapter_strength"], found["adapter_strength_error"],
+                                     found.get("adapter_change", 1.0), found.get("adapter_rounding", 0.0)))
     return checks
 
 
-def _adapter_check(strength: float, error: float) -> Check:
+def _adapter_check(strength: float, error: float, change: float, rounding: float) -> Check:
     """Where rounding hides a tenth of what was learned, four standard errors are allowed; where it hides half, nothing
-    is said of it."""
+    is said of it.
+
+    A change smaller than the type's steps is rounded back to what the base had, above all where the base itself was
+    unpacked from that type. So little of it is in the file then that it looks like another adapter's.
+    """
     allowed = max(0.1, 4 * error)
     figure = f"{strength:.0%} ± {2 * error:.0%}" if error > 0.005 else f"{strength:.0%}"
     if allowed >= 0.5:
         return Check("adapter", None, f"{figure}: rounding hides it", "")
-    return _check("adapter", abs(strength - 1) <= allowed, figure, f"{1 - allowed:.0%} to {1 + allowed:.0%}",
-                  f"What was learned is in the file by {strength:.0%}: it was made of another adapter, "
-                  f"or of none. {OTHER_RUN}")
+    if change < rounding and -allowed < strength < 1 - allowed:
+        remedy = (f"Only {strength:.0%} of what was learned is left in the file: training changed the weights by "
+                  f"{change:.2%} of their size, less than the {rounding:.1%} by which this type rounds them, so "
+                  "rounding swallowed it. Export as Q8_0 or F16, which keep small changes, or train longer. If F16 says the "
+                  "same, the file was made of another adapter.")
+    else:
+        remedy = (f"What was learned is in the file by {strength:.0%}: it was made of another adapter, or of none. "
+                  f"{OTHER_RUN}")
+    return _check("adapter", abs(strength - 1) <= allowed, figure, f"{1 - allowed:.0%} to {1 + allowed:.0%}", remedy)
 
 
 def answer_checks(found: dict[str, Any], kind: QuantType | None) -> list[Check]:

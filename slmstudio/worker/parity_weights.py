@@ -23,6 +23,12 @@ MOST_ERROR = {"F32": 1e-6, "F16": 1e-5, "BF16": 1e-4, "Q8_0": 1e-3, "Q6_K": 0.01
               "Q5_K": 0.02, "Q4_1": 0.06, "Q4_0": 0.06, "Q4_K": 0.06, "IQ4_NL": 0.06, "IQ4_XS": 0.06, "Q3_K": 0.2}
 LOW_BITS = 0.45
 """Largest Σ(a - b)² / Σa² of a row that is still rounding. Two rows that are not alike have about 2."""
+ROUNDING = {"F32": 0.0, "F16": 0.0, "BF16": 2.7e-6, "Q8_0": 2.9e-5, "Q6_K": 3.2e-4, "Q5_K": 1.3e-3, "Q5_1": 1.4e-3,
+            "Q5_0": 1.8e-3, "Q4_K": 5.1e-3, "Q4_1": 6.1e-3, "Q4_0": 7.4e-3, "IQ4_NL": 5.9e-3, "IQ4_XS": 5.9e-3,
+            "Q3_K": 0.023}
+"""Σ(a - b)² / Σa² of normally distributed values; tests hold it against ggml's own. F16 keeps what LoRA learns."""
+LOW_ROUNDING = 0.088
+"""Of the types with fewer bits: Q2_K's."""
 PLAIN = frozenset({"qwen2", "qwen3", "phi3", "gemma", "gemma2", "gemma3", "olmo2"})
 """Architectures whose queries and keys llama.cpp stores in the order of the base's."""
 REORDERED = frozenset({"llama"})
@@ -38,7 +44,8 @@ def compare(reference: Reference, gguf: Path, metadata: dict[str, str], tokens: 
     Returns:
         `{"settings_differ": [words], "tokens_compared", "tokens_wrong", "tokens_wrong_example", "layers_compared",
         "layers_wrong": [names], "adapter_strength": None where nothing was learned by an adapter,
-        "adapter_strength_error": its standard error}`.
+        "adapter_strength_error": its standard error, "adapter_change": by which share of their size the weights were
+        changed, "adapter_rounding": by which share the file's types round them}`.
     """
     architecture = metadata.get("general.architecture", "")
     found = {"settings_differ": _compare_settings(reference.settings, metadata, architecture)}
@@ -115,12 +122,12 @@ def _compare_layers(reference: Reference, tensors: GgufTensors, metadata: dict[s
         error = float(np.square(answers - layer.tuned).sum() / np.square(layer.tuned).sum())
         if not error <= MOST_ERROR.get(tensors.types[name], LOW_BITS):
             wrong.append(base_name)
-        strength.add(layer, answers)
+        strength.add(layer, answers, ROUNDING.get(tensors.types[name], LOW_ROUNDING))
     total = sum(float(np.vdot(layer.base, layer.base)) for layer in reference.layers.values())
     known = strength.learned > _LEAST_LEARNED * max(total, _LEAST_LEARNED)
     return {"layers_compared": compared, "layers_wrong": wrong,
             "adapter_strength": strength.value() if known else None,
-            "adapter_strength_error": strength.error() if known else None}
+            "adapter_strength_error": strength.error() if known else None, **strength.sizes()}
 
 
 class Strength:
@@ -128,22 +135,32 @@ class Strength:
 
     def __init__(self) -> None:
         self.learned = 0.0
+        self._tuned = self._rounded = 0.0
         self._product = self._weight = self._spread = 0.0
 
-    def add(self, layer: Layer, answers: Array) -> None:
+    def add(self, layer: Layer, answers: Array, rounding: float = 0.0) -> None:
         """
         Args:
             answers: float32 (inputs, rows), of the file's weights.
+            rounding: Σ(a - b)² / Σa² that the tensor's type makes.
         """
+        power = float(np.vdot(layer.tuned, layer.tuned))
+        self._tuned += power
+        self._rounded += rounding * power
         change, error = layer.tuned - layer.base, answers - layer.tuned
         least = _LEAST_LEARNED * float(np.square(layer.tuned).mean()) + 1e-30
-        power = np.square(error).mean(0) + least
-        off = (error * change).sum(0) / power
-        weight = float((np.square(change).sum(0) / power).sum())
+        variance = np.square(error).mean(0) + least
+        off = (error * change).sum(0) / variance
+        weight = float((np.square(change).sum(0) / variance).sum())
         self.learned += float(np.vdot(change, change))
         self._weight += weight
         self._product += weight + float(off.sum())
         self._spread += float(np.square(off).sum())
+
+    def sizes(self) -> dict[str, float]:
+        """How large what was learned is, and how large the rounding, each as a share of the weights' own size."""
+        tuned = max(self._tuned, 1e-30)
+        return {"adapter_change": math.sqrt(self.learned / tuned), "adapter_rounding": math.sqrt(self._rounded / tuned)}
 
     def value(self) -> float:
         return self._product / self._weight

@@ -24,11 +24,13 @@ def save_result(job: JobContext, config: RunConfig, trainer: Any, control: Contr
     final = job.folder / name
     used = best_checkpoint(job, config, trainer, control)
     step = used.global_step if used else trainer.state.global_step
+    digest: dict[str, str] = {}
     if trainer.accelerator.is_main_process:
         written = control.saver.with_space(lambda: _write(job, trainer, final, used, control), "save the result")
         if not written:
             return {"state": "stopped", "steps": trainer.state.global_step, "total_steps": trainer.total_steps,
                     **losses(job)}
+        digest = {folder.RESULT_DIGEST: files.sha256_of(final / checkpoints.MANIFEST)}
         shutil.rmtree(job.folder / "trainer", ignore_errors=True)
     if used:
         job.emit("best_used", global_step=step, eval_loss=used.eval_loss,
@@ -45,6 +47,7 @@ def save_result(job: JobContext, config: RunConfig, trainer: Any, control: Contr
         **losses(job),
         **({"eval_loss_after": used.eval_loss} if used else {}),
         name: str(final),
+        **digest,
     }
 
 

@@ -10,6 +10,7 @@ import torch
 from slmstudio.core.data.reader import Record
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run.config import RunConfig
+from slmstudio.worker.head_input import whole_inputs
 
 FROM_ROWS = 2
 """Evaluation rows whose questions are asked when the configuration names no prompts."""
@@ -49,9 +50,10 @@ class Samples:
         try:
             inputs = self._tokenizer([text for _, text, _ in self._asked], return_tensors="pt", padding=True,
                                      add_special_tokens=False).to(model.device)
-            output = model.generate(
-                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], max_new_tokens=self._most,
-                do_sample=False, use_cache=True, pad_token_id=self._tokenizer.pad_token_id)
+            with whole_inputs(model):
+                output = model.generate(
+                    input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], max_new_tokens=self._most,
+                    do_sample=False, use_cache=True, pad_token_id=self._tokenizer.pad_token_id)
             answers = self._tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
         finally:
             self._tokenizer.padding_side = side

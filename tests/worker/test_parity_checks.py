@@ -76,6 +76,17 @@ def test_every_failure_names_what_is_wrong() -> None:
         assert words in found[name]
 
 
+@pytest.mark.parametrize(("strength", "change", "swallowed"), [
+    (0.23, 0.002, True), (0.02, 0.002, True), (0.23, 0.2, False), (-0.6, 0.002, False), (1.8, 0.002, False)])
+def test_a_change_that_rounding_swallowed_is_not_called_another_adapter(strength, change, swallowed) -> None:
+    said = failed(weight_checks({**WEIGHTS, "adapter_strength": strength, "adapter_change": change,
+                                 "adapter_rounding": 0.071}))["adapter"]
+    if swallowed:
+        assert said.startswith(f"Only {strength:.0%} of what was learned is left in the file: training changed the "
+                               "weights by 0.20% of their size, less than the 7.1% by which this type rounds them")
+    assert said.startswith("What was learned is in the file by") is not swallowed
+
+
 @pytest.mark.parametrize(("strength", "error", "passed"), [
     (0.85, 0.001, False), (0.85, 0.05, True), (0.7, 0.05, False), (0.02, 0.1, False), (0.02, 0.2, None),
     (1.4, 0.2, None), (float("nan"), float("nan"), False)])

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from slmstudio.core import jobs
+from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
@@ -51,6 +51,7 @@ def test_lora_learns_and_leaves_the_base_alone(make_job, tiny_model):
     result = train.run(job)
 
     assert result["state"] == "finished" and result["steps"] == 4
+    assert result["manifest_sha256"] == files.sha256_of(Path(result["adapter"]) / "manifest.json")
     assert result["eval_loss_after"] < result["eval_loss_before"]
     adapter = load_file(Path(result["adapter"]) / "adapter_model.safetensors")
     changed = [name for name, weight in adapter.items() if "lora_B" in name and weight.abs().sum() > 0]

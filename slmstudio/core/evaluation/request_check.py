@@ -18,6 +18,7 @@ from slmstudio.core.evaluation.thoughts import hold_thoughts
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.gguf import read_gguf
+from slmstudio.core.run.folder import need_own_result
 from slmstudio.core.run.limits import PRECISIONS
 
 MOST_ROWS = 10_000_000
@@ -128,6 +129,7 @@ def _check_model(model: Mapping[str, Any], name: str, problems: list[Problem]) -
         context = read_model(str(folder)).context_length
         if adapter and not (Path(adapter) / "adapter_config.json").is_file():
             raise UserError(f"{adapter} is no adapter.", "It has no adapter_config.json; it was moved or deleted.")
+        need_own_result(Path(adapter or str(folder)))
         return context
     except UserError as error:
         inner = "; ".join(map(str, error.problems))

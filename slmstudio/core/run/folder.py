@@ -16,13 +16,15 @@ from slmstudio.core import files, formats, jobs, paths
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.export.types import LORA
 from slmstudio.core.model.fingerprint import fingerprint
-from slmstudio.core.run import names
+from slmstudio.core.run import checkpoints, names
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory, number
 
 CHECKPOINTS, ADAPTER, MODEL, EXPORTS = "checkpoints", "adapter", "model", "exports"
 WEIGHTS = "weights"
 """Under this name run.json's hashes hold the fingerprint of the base model."""
+RESULT_DIGEST = "manifest_sha256"
+"""Under this name the outcome's result holds the SHA-256 of the manifest of what the run left."""
 LATEST = 253_402_214_400.0
 """Seconds since 1970 at the end of the year 9999: no clock shows a later moment."""
 
@@ -312,3 +314,29 @@ def result_folder(folder: Path) -> Path | None:
         if (folder / name).is_dir():
             return folder / name
     return None
+
+
+def need_own_result(result: Path) -> None:
+    """Refuse an adapter or a model in a run folder that isn't what the run has left there.
+
+    Its files must be those of its manifest, and the manifest the one that the outcome names. What lies elsewhere, and
+    what older runs left, is taken as far as it can be checked.
+
+    Raises:
+        UserError: it was changed or replaced since.
+    """
+    run = result.parent
+    if not (run / jobs.RUN).is_file():
+        return
+    outcome = jobs.Job(run).outcome()
+    manifest = result / checkpoints.MANIFEST
+    known = outcome.result.get(RESULT_DIGEST) if outcome else None
+    found = files.sha256_of(manifest) if manifest.is_file() else None
+    why = None
+    if known is not None and known != found:
+        why = "Its manifest isn't the one that the run wrote"
+    elif found is not None and (damage := checkpoints.damage(result)):
+        why = f"Checking its files against its manifest found that {damage}"
+    if why:
+        raise UserError(f"The {result.name} in {run.name} isn't the one that this run trained.", f"{why}.",
+                        "Put the run's own files back, resume the run to write its result again, or train a new one.")

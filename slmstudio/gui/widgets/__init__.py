@@ -9,5 +9,5 @@ from slmstudio.gui.widgets.labels import Chip, ElidedLabel, breakable, counted, 
 from slmstudio.gui.widgets.progress import ProgressStrip
 
 __all__ = ["Card", "Chip", "ComboBox", "DoubleSpinBox", "DropArea", "ElidedLabel", "EmptyState", "ErrorBanner",
-           "IconButton", "PrimaryButton", "ProgressStrip", "ScrolledIfNeeded", "SecondaryButton", "SegmentedControl", "Slider",
-           "SpinBox", "breakable", "counted", "keep_room", "number_field", "plain_tip", "text_label"]
+           "IconButton", "PrimaryButton", "ProgressStrip", "ScrolledIfNeeded", "SecondaryButton", "SegmentedControl",
+           "Slider", "SpinBox", "breakable", "counted", "keep_room", "number_field", "plain_tip", "text_label"]

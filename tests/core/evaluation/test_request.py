@@ -9,14 +9,14 @@ from pathlib import Path
 import model_files
 import pytest
 
-from slmstudio.core import jobs
+from slmstudio.core import files, jobs
 from slmstudio.core.data import split
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import request
 from slmstudio.core.evaluation.held_out import learned
 from slmstudio.core.evaluation.test_sets import read_test_set
-from slmstudio.core.run import folder
+from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 
 ROWS = [{"question": f"What is question {n}?", "answer": f"It is {n}.\n#### {n}", "subject": "odd" if n % 2 else "even"}
@@ -65,6 +65,29 @@ def test_a_run_is_tested_on_the_rows_it_held_out(run, tmp_path):
     assert learned(read_dataset(asked["train_file"]).records, asked["train_split"]) == train
     checked = request.check(asked)
     assert checked.test is not None and len(checked.test.items) == 8 and checked.warnings == ()
+
+
+@pytest.mark.parametrize("harm", ["another run's, with its manifest", "another's weights", "no manifest"])
+def test_an_adapter_that_is_not_the_runs_is_refused(run, harm):
+    place = run()
+    adapter = place / folder.ADAPTER
+    (adapter / "adapter_model.safetensors").write_bytes(b"learned")
+    checkpoints.seal(adapter, 3)
+    digest = files.sha256_of(adapter / checkpoints.MANIFEST)
+    jobs.write_outcome(place, jobs.Outcome("finished", result={folder.RESULT_DIGEST: digest}))
+    asked = request.propose(place)
+    assert request.check(asked).test is not None
+    if harm == "no manifest":
+        (adapter / checkpoints.MANIFEST).unlink()
+    else:
+        (adapter / "adapter_model.safetensors").write_bytes(b"another")
+    if harm.startswith("another run's"):
+        checkpoints.seal(adapter, 3)
+    said = problems(asked)
+    assert said == [f"tuned: The adapter in {place.name} isn't the one that this run trained. "
+                    + ("Checking its files against its manifest found that adapter_model.safetensors was changed after "
+                       "it was saved." if "weights" in harm else
+                       "Its manifest isn't the one that the run wrote.")]
 
 
 @pytest.mark.parametrize("text", [
