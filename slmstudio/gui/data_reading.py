@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication
 
-from slmstudio.core.errors import UserError
+from slmstudio.core.errors import Problem, UserError
 from slmstudio.gui.tasks import Task
 from slmstudio.gui.widgets.labels import counted
 
@@ -78,7 +79,6 @@ def read(wanted: Wanted, task: Task) -> Read:
 
 def _as_before(dataset: Dataset, kept: Remembered, restore: bool, task: Task) -> Read:
     """With what was chosen for it, as far as that is still there."""
-    from slmstudio.core.data import layouts
     from slmstudio.core.data.reader import ReadingCancelled, read_dataset
     from slmstudio.core.data.remembered import trouble
 
@@ -92,8 +92,8 @@ def _as_before(dataset: Dataset, kept: Remembered, restore: bool, task: Task) ->
             if (missing := trouble(kept.eval_path)) is not None:
                 raise missing
             eval_dataset = read_dataset(kept.eval_path, None, task.cancelled)
-            if layouts.kind(eval_dataset.layout) != layouts.kind(dataset.layout):
-                raise UserError(_tr("{name} holds rows of another kind now.").format(name=kept.eval_path.name))
+            if (other := other_kind(eval_dataset, dataset)) is not None:
+                raise other
         except ReadingCancelled:
             raise
         except UserError as error:
@@ -101,6 +101,30 @@ def _as_before(dataset: Dataset, kept: Remembered, restore: bool, task: Task) ->
             notes.append(UserError(text.format(name=dataset.path.name), " ".join((error.what, error.why)).strip()))
             eval_dataset = None
     return Read(dataset, eval_dataset, notes)
+
+
+def other_kind(eval_dataset: Dataset, dataset: Dataset) -> UserError | None:
+    """Why one cannot evaluate the other: their rows are of different kinds. None where they are not."""
+    from slmstudio.core.data import layouts
+
+    if layouts.kind(eval_dataset.layout) == layouts.kind(dataset.layout):
+        return None
+    name, data = eval_dataset.path.name, dataset.path.name
+    return UserError(
+        _tr("{name} cannot evaluate {data}.").format(name=name, data=data),
+        _tr("Their rows are of different kinds. {name}: {theirs} {data}: {own}").format(
+            name=name, theirs=layouts.sentence(eval_dataset.layout), data=data, own=layouts.sentence(dataset.layout)),
+        _tr("Choose a file with rows of the same kind."))
+
+
+def all_together(errors: Sequence[Exception], notes: Sequence[UserError]) -> Exception:
+    """What could not be read, and what is not as it was, in one message."""
+    everything = [*errors, *notes]
+    if len(everything) == 1:
+        return everything[0]
+    what = _tr("Not everything is as it was when the window was closed.") if notes else (
+        _tr("{count} files could not be read.").format(count=len(errors)))
+    return UserError(what, problems=[Problem(str(each).splitlines()[0]) for each in everything])
 
 
 def _tr(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,9 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 from PySide6.QtWidgets import QFileDialog, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core import paths
-from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.errors import UserError
 from slmstudio.gui import theme
-from slmstudio.gui.data_memory import DataMemory
-from slmstudio.gui.data_reading import Read, Wanted, read
-from slmstudio.gui.data_recent import RecentButton, RecentList
+from slmstudio.gui.data_reading import Read, Wanted, all_together, other_kind, read
 from slmstudio.gui.session import Session
 from slmstudio.gui.tasks import Task, run_task
 from slmstudio.gui.widgets import Card, EmptyState, ErrorBanner, PrimaryButton, ProgressStrip, SecondaryButton, counted
@@ -22,7 +21,13 @@ from slmstudio.gui.widgets.areas import local_paths
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
+    from slmstudio.gui.data_memory import DataMemory
+    from slmstudio.gui.data_recent import RecentButton, RecentList
     from slmstudio.gui.data_workspace import DataEntry, DataWorkspace
+
+
+LOOK_AFTER_MS = 50
+"""After the tab is shown, it looks whether the recent files are there; by then the window is painted."""
 
 
 class DataTab(QWidget):
@@ -43,8 +48,6 @@ class DataTab(QWidget):
         self._errors: list[Exception] = []
         self._notes: list[UserError] = []
         self._workspace: DataWorkspace | None = None
-        self.memory = DataMemory(session, self)
-        self.memory.changed.connect(self._show_recent)
         session.data_requested.connect(self.open_files)
         session.rows_written.connect(self._read_again)
         self.setAcceptDrops(True)
@@ -56,7 +59,10 @@ class DataTab(QWidget):
         for strip in self._strips:
             strip.cancelled.connect(self.cancel)
         self._pages = QStackedWidget()
-        self._pages.addWidget(EmptyState.centred(self._empty_state()))
+        self._look_soon = QTimer(self, interval=LOOK_AFTER_MS, singleShot=True)
+        self._look_soon.timeout.connect(lambda: self.memory.look())
+        self._empty = self._empty_state()
+        self._pages.addWidget(EmptyState.centred(self._empty))
         column = QVBoxLayout(self)
         column.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
         column.setSpacing(theme.CARD_GAP)
@@ -67,7 +73,26 @@ class DataTab(QWidget):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        QTimer.singleShot(0, self.memory.look)  # once the window is painted; a disk may be there again
+        self._look_soon.start()
+
+    @cached_property
+    def memory(self) -> DataMemory:
+        """Which datasets are open and which were. Made when the window is painted, so that it starts without it."""
+        from slmstudio.gui.data_memory import DataMemory
+
+        made = DataMemory(self._session, self)
+        made.changed.connect(self._show_recent)
+        return made
+
+    @cached_property
+    def recent(self) -> RecentList:
+        """The recent files in the empty state."""
+        from slmstudio.gui.data_recent import RecentList
+
+        made = RecentList()
+        self._connect_recent(made)
+        self._empty.column.addWidget(made)
+        return made
 
     def _empty_state(self) -> EmptyState:
         choose = PrimaryButton(self.tr("Choose files…"), self.tr("Choose files with rows to learn (Ctrl+O)."))
@@ -83,9 +108,6 @@ class DataTab(QWidget):
                                    "or plain text. It stays on this machine."),
                            (choose, sample), self.tr("JSONL or a JSON list · text (.txt, .md)"))
         state.dropped.connect(self.open_files)
-        self.recent = RecentList()
-        self._connect_recent(self.recent)
-        state.column.addWidget(self.recent)
         state.column.addWidget(self._strips[1])
         self._buttons = (choose, sample)
         return state
@@ -189,18 +211,12 @@ class DataTab(QWidget):
         self._pages.setCurrentWidget(page)
 
     def _use_for_evaluation(self, entry: DataEntry, dataset: Dataset) -> None:
-        from slmstudio.core.data import layouts
-
-        if layouts.kind(dataset.layout) == layouts.kind(entry.dataset.layout):
+        error = other_kind(dataset, entry.dataset)
+        if error is None:
             self.workspace().set_eval_dataset(entry, dataset)
-            return
-        self._keep_eval(entry)
-        self._errors.append(UserError(
-            self.tr("{name} cannot evaluate {data}.").format(name=dataset.path.name, data=entry.dataset.path.name),
-            self.tr("Their rows are of different kinds. {name}: {theirs} {data}: {own}").format(
-                name=dataset.path.name, theirs=layouts.sentence(dataset.layout),
-                data=entry.dataset.path.name, own=layouts.sentence(entry.dataset.layout)),
-            self.tr("Choose a file with rows of the same kind.")))
+        else:
+            self._keep_eval(entry)
+            self._errors.append(error)
 
     def _was_not_read(self, error: Exception) -> None:
         from slmstudio.core.data.remembered import Missing
@@ -225,15 +241,8 @@ class DataTab(QWidget):
         page = self._workspace
         if page is not None and page.entry is None and page.entries:
             page.list.setCurrentRow(0)  # the one that was shown is not there
-        errors = [*self._errors, *self._notes]
-        kind = "bad" if self._errors else "warn"
-        if len(errors) == 1:
-            self.banner.show_error(errors[0], kind)
-        elif errors:
-            what = self.tr("{count} files could not be read.").format(count=len(errors)) if not self._notes else (
-                self.tr("Not everything is as it was when the window was closed."))
-            problems = [Problem(str(error).splitlines()[0]) for error in errors]
-            self.banner.show_error(UserError(what, problems=problems), kind)
+        if self._errors or self._notes:
+            self.banner.show_error(all_together(self._errors, self._notes), "bad" if self._errors else "warn")
         self._errors, self._notes = [], []
         self._show_progress()
         self.idle.emit()
