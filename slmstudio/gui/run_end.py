@@ -17,6 +17,9 @@ from slmstudio.gui.run_grid import number_text
 from slmstudio.gui.run_words import steps_text
 from slmstudio.gui.widgets import PrimaryButton, SecondaryButton, text_label
 
+NOTE_WIDTH = 160
+"""So that the sentence does not become a column of single words beside the buttons."""
+
 
 class RunEnd(QWidget):
     """The row between the run's header and its plots.
@@ -42,6 +45,7 @@ class RunEnd(QWidget):
         self.result.setObjectName("run_result")
         self.note = text_label("", "small", wrap=True)
         self.note.setObjectName("run_result_note")
+        self.note.setMinimumWidth(NOTE_WIDTH)
         self._make_buttons()
         self._lay_out()
         self.hide()
