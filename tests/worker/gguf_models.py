@@ -87,6 +87,20 @@ def run_folder(base: Path, parent: Path, **settings: Any) -> Path:
     return job.folder
 
 
+def exported_run() -> tuple[Path, dict[str, Path]]:
+    """A finished run on the tiny model, and its proven GGUF files by type; made once in a session."""
+    run = made_once("tiny-exported", _export_tiny) / "run"
+    return run, {kind: run / "exports" / f"pune-helpdesk-{kind}.gguf" for kind in ("F16", "Q4_K_M")}
+
+
+def _export_tiny(folder: Path) -> None:
+    from slmstudio.worker import export
+
+    run = run_folder(tiny(), folder / "runs").rename(folder / "run")
+    files = export.run(context(folder / "job", run=str(run), types=["F16", "Q4_K_M"]))["files"]
+    assert [file["parity"]["failures"] for file in files] == [[], []]
+
+
 def with_values(source: Path, target: Path, **values: Any) -> Path:
     """A copy of a GGUF file with other key-value pairs; dots in a key are written as two underscores."""
     import gguf

@@ -15,17 +15,14 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return models.run_folder(models.tiny(), tmp_path_factory.mktemp("runs"))
+def run():
+    return models.exported_run()[0]
 
 
 @pytest.fixture(scope="module")
-def good(run, tmp_path_factory):
+def good():
     """A GGUF of the run."""
-    from slmstudio.worker import export
-
-    [file] = export.run(models.context(tmp_path_factory.mktemp("job"), run=str(run), types=["F16"]))["files"]
-    return file["path"]
+    return str(models.exported_run()[1]["F16"])
 
 
 @pytest.fixture

@@ -15,18 +15,14 @@ TYPES = ("F16", "Q4_K_M")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return models.run_folder(models.tiny(), tmp_path_factory.mktemp("runs"))
+def run() -> Path:
+    return models.exported_run()[0]
 
 
 @pytest.fixture(scope="module")
-def made(run, tmp_path_factory) -> dict[str, Path]:
+def made() -> dict[str, Path]:
     """Sound files of the run, by type."""
-    from slmstudio.worker import export
-
-    files = export.run(models.context(tmp_path_factory.mktemp("job"), run=str(run), types=list(TYPES)))["files"]
-    assert all(file["parity"]["passed"] for file in files), [file["parity"]["failures"] for file in files]
-    return {file["type"]: Path(file["path"]) for file in files}
+    return models.exported_run()[1]
 
 
 @pytest.fixture(scope="module")
