@@ -117,8 +117,8 @@ def _adapter_check(strength: float, error: float, change: float, rounding: float
     if change < rounding and -allowed < strength < 1 - allowed:
         remedy = (f"Only {strength:.0%} of what was learned is left in the file: training changed the weights by "
                   f"{change:.2%} of their size, less than the {rounding:.1%} by which this type rounds them, so "
-                  "rounding swallowed it. Export as Q8_0 or F16, which keep small changes, or train longer. If F16 says the "
-                  "same, the file was made of another adapter.")
+                  "rounding swallowed it. Export as Q8_0 or F16, which keep small changes, or train longer. If F16 "
+                  "says the same, the file was made of another adapter.")
     else:
         remedy = (f"What was learned is in the file by {strength:.0%}: it was made of another adapter, or of none. "
                   f"{OTHER_RUN}")
