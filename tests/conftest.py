@@ -56,7 +56,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                      "skipped for a reason that tests/skips.py does not list")
 
 
+LONGEST_FIRST = ("e2e", "packaging", "process", "worker", "gui", "core")
+"""Suites by how long a file of theirs takes: where several processes share the tests, none is left with a long one."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    order = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: next((order[part] for part in item.path.parts if part in order), len(order)))
     if not config.getoption("full"):
         left = [item for item in items if item.get_closest_marker("full") is not None]
         if left:
