@@ -11,7 +11,7 @@ ALLOWED = {
     "Windows": (
         "there is no file that is never ready", "the fake is a shell script", "signals are POSIX",
         "Ctrl-C of another console", r"Ctrl\+C is sent as a signal", "SIGKILL (and fork are|is) of POSIX systems",
-        "needs a POSIX shell", "no pipes in the file system here", "POSIX permissions",
+        "needs a POSIX shell", "the shell's quoting is POSIX's here", "no pipes in the file system here", "POSIX permissions",
         "Windows has no such permissions", "Windows keeps an open file from being changed so"),
     "another system than Linux": (
         "the fake NVML is built for Linux only", "tmpfs is of Linux", "only Linux can be told so",
@@ -34,7 +34,8 @@ ALLOWED = {
         "apt knows no mirror of .*", "debootstrap (took more than|failed).*",
         "uv's wheel for Windows cannot be fetched: .*",
         "no compiled wheel of llama-cpp-python is at hand, and compiling one takes 6 minutes"),
-    "an environment made by other means than the README's": ("this environment was not made by the set-up",),
+    "an environment made by other means than the README's": (
+        "this environment was not made by the set-up", "the environment has no such command"),
     "a graphics card, or none": (
         "this machine has a GPU", "this machine has an NVIDIA driver",
         "the real NVML is loaded in this process already"),

@@ -187,7 +187,7 @@ def test_the_throttle_draws_at_once_then_not_sooner_than_allowed_and_the_last_re
     qtbot.waitUntil(lambda: bool(drawn) and drawn[-1][1] == 100)
     assert drawn[0][1] == 1 and len(drawn) >= 2
     gaps = [later - earlier for (earlier, _), (later, _) in itertools.pairwise(drawn)]
-    assert min(gaps) >= 1 / REDRAWS_A_SECOND - 0.001, "timers count whole milliseconds"
+    assert min(gaps) >= 0.8 / REDRAWS_A_SECOND, "a timer may come a few milliseconds early"
 
 
 def test_plots_that_nobody_sees_are_not_drawn(qtbot, plots):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files
+from slmstudio.core import files, program
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run import checkpoints, folder
@@ -64,7 +64,7 @@ def nothing_to_resume(run: Path, events: Iterable[dict[str, Any]]) -> str | None
             f"{run.name} cannot be resumed: all of its checkpoints are gone or damaged.",
             f"It had learned {learned:,} steps, and nothing of that is left to continue from.",
             f"Put the folder {run / folder.CHECKPOINTS} back if you moved it. To start over from step 0, make a new "
-            f"run from the same configuration: slmstudio train {run / 'run.json'}")
+            f"run from the same configuration: {program.command('train', run / 'run.json')}")
     if learned:
         return (f"No checkpoint had been saved before the run was interrupted at step {learned:,}, so training starts "
                 "again at step 0.")
