@@ -11,7 +11,8 @@ ALLOWED = {
     "Windows": (
         "there is no file that is never ready", "the fake is a shell script", "signals are POSIX",
         "Ctrl-C of another console", r"Ctrl\+C is sent as a signal", "SIGKILL (and fork are|is) of POSIX systems",
-        "needs a POSIX shell", "the shell's quoting is POSIX's here", "no pipes in the file system here", "POSIX permissions",
+        "needs a POSIX shell", "the shell's quoting is POSIX's here", "no pipes in the file system here",
+        "POSIX permissions",
         "Windows has no such permissions", "Windows keeps an open file from being changed so"),
     "another system than Linux": (
         "the fake NVML is built for Linux only", "tmpfs is of Linux", "only Linux can be told so",

@@ -16,7 +16,7 @@ from slmstudio.gui.chat_bubbles import ChatBubbles
 from slmstudio.gui.chat_thread import ChatThread
 from slmstudio.gui.chat_waiting import ChatWaiting
 from slmstudio.gui.chat_words import figures_text
-from slmstudio.gui.widgets import ElidedLabel, ErrorBanner, SecondaryButton
+from slmstudio.gui.widgets import ElidedLabel, ErrorBanner, ScrolledIfNeeded, SecondaryButton
 
 KEPT_FIGURES = ("reason", "tokens_per_second", "seconds_to_first_token", "prompt_tokens", "completion_tokens",
                 "dropped_messages")
@@ -95,7 +95,8 @@ class ChatPane(QFrame):
         self.bubbles = ChatBubbles()
         self.bubbles.acted.connect(self._act)
         self._pages = QStackedWidget()
-        self._pages.addWidget(self.waiting)
+        self._empty = ScrolledIfNeeded(self.waiting, theme.SPACE_L)
+        self._pages.addWidget(self._empty)
         self._pages.addWidget(self.bubbles)
         head = QHBoxLayout()
         head.addWidget(self.line, 1)
@@ -249,7 +250,7 @@ class ChatPane(QFrame):
     def _show_messages(self) -> None:
         self.bubbles.show_path(self.lane.turns, self.lane.tree.siblings,
                                lambda each: "" if self._masked else figures_text(each.figures))
-        self._pages.setCurrentWidget(self.bubbles if self.lane.turns else self.waiting)
+        self._pages.setCurrentWidget(self.bubbles if self.lane.turns else self._empty)
 
     # -- what the worker says --------------------------------------------------------------------------------
 
@@ -351,6 +352,6 @@ class ChatPane(QFrame):
     def _set_state(self, state: str) -> None:
         self.state = state
         self.waiting.show_state(state, self.name, self.completion)
-        self._pages.setCurrentWidget(self.bubbles if self.lane.turns else self.waiting)
+        self._pages.setCurrentWidget(self.bubbles if self.lane.turns else self._empty)
         self.again.setVisible(state == "failed")
         self.state_changed.emit()

@@ -102,6 +102,7 @@ def test_unknown_command(slmstudio):
     assert "No such command" in slmstudio("fly", status=2).stderr
 
 
+@pytest.mark.full
 def test_paths_below_the_current_folder_work(slmstudio, rows_file, tiny_model, tmp_path, monkeypatch):
     """Workers start in folders of their own, so each path a person types must be made whole first."""
     monkeypatch.chdir(tmp_path)

@@ -45,6 +45,7 @@ def answers(job: jobs.Job) -> list[dict[str, object]]:
     return [line for number in (0, 1) for line in files.LineReader(job.folder / f"answers-{number}.jsonl").read()]
 
 
+@pytest.mark.full
 @pytest.mark.timeout(240)
 def test_a_disk_that_fills_ends_it_in_a_sentence_and_it_goes_on(disk, tiny_model, tmp_path, studio_home):
     rows = write(tmp_path / "rows.jsonl", [{"question": f"What is form {n}? " * (1 + n % 5), "answer": f"Form {n}."}

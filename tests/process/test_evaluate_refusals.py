@@ -114,6 +114,7 @@ def test_rows_that_were_learned_and_a_judge_that_talks_nonsense(tiny_model, tmp_
     assert "are no verdict" not in said
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C is sent as a signal")
 @pytest.mark.timeout(240)
 def test_a_hundred_thousand_rows_are_read_and_can_be_given_up(tiny_model, tmp_path, studio_home):

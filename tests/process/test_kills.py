@@ -21,6 +21,7 @@ def test_kills_lose_nothing(tmp_path, studio_home, training, saving):
     assert report.most_redone <= kill_trial.SAVE_STEPS
 
 
+@pytest.mark.full
 def test_a_stopped_process_goes_on_as_if_nothing_had_been(tmp_path, studio_home):
     from process import kill_trial
 

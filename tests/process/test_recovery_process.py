@@ -52,6 +52,7 @@ def test_out_of_memory_restarts_by_itself(job, monkeypatch, handover):
     assert len(pids - {0}) == (3 if handover else 1)
 
 
+@pytest.mark.full
 def test_no_lever_left_asks_for_consent(job, monkeypatch):
     monkeypatch.setenv("STARVED_ROWS", "0")
     state = json.loads((job.folder / jobs.RUN).read_text())
@@ -63,6 +64,7 @@ def test_no_lever_left_asks_for_consent(job, monkeypatch):
     assert outcome.error["what"] == "Memory ran out."
 
 
+@pytest.mark.full
 def test_a_lost_gpu_is_named(job, monkeypatch):
     monkeypatch.setenv("STARVED_GPU", "1")
     job.start()

@@ -123,6 +123,7 @@ def test_fetched_once_kept_and_run_offline_with_equal_figures(hub, hub_files, ti
     assert offline == online and offline["title"] == "MMLU in Hindi"
 
 
+@pytest.mark.full
 @pytest.mark.timeout(200)
 def test_what_fails_is_a_sentence_and_nothing_half_is_kept(hub, studio_home, tmp_path, monkeypatch):
     def refused(name: str) -> str:

@@ -76,6 +76,7 @@ def test_sizes_are_estimated_well(tiny_export) -> None:
         assert quant_type(file["type"]).estimate_bytes(facts) == pytest.approx(file["bytes"], rel=0.05)
 
 
+@pytest.mark.full
 def test_cancel_leaves_no_file_and_older_ones_alone(tiny_run, tmp_path) -> None:
     from slmstudio.core.jobs import Job
 

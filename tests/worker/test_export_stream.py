@@ -191,6 +191,7 @@ def test_a_four_bit_base_is_unpacked_or_its_original_is_used(tmp_path, monkeypat
     assert BaseWeights(run / "exports" / "pune-helpdesk-merged").packed == {}
 
 
+@pytest.mark.full
 def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch) -> None:
     """At any moment: in a header, in a tensor, in the second file, in a folder. tmpfs is the disk."""
     from slmstudio.worker import export
