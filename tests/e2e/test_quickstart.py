@@ -36,7 +36,7 @@ def test_the_whole_way_on_a_few_rows(starter_home, tmp_path, monkeypatch):
     assert result["question"] == quickstart.QUESTION
     # What the file answers is held against the model by its proof: after so few steps another arithmetic may begin
     # another sentence.
-    assert result["reply"].isascii() and result["reply"][:1].isupper()
+    assert len(result["reply"].split()) >= 3
     check_report(Path(result["run_dir"]), tmp_path)
 
 
