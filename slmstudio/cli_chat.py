@@ -117,7 +117,7 @@ class Talk:
         loaded = self._wait("loaded", lambda text: None)
         self._completion = not loaded["chat_template"]
         if self._completion:
-            say("This model has no chat template, so it goes on with your text instead of answering it.",
+            say("This model has no chat template, so it continues your text instead of answering it.",
                 file=sys.stderr)
         if loaded.get("device"):
             say(loaded["device"], file=sys.stderr)

@@ -165,7 +165,7 @@ def queue_run(as_json: Json = False) -> int:
                 outcome = follower.follow(job, "train")
             ended.append(_told(job, outcome))
             if outcome.state == "paused":
-                say("Its memory was freed; the queue waits until it goes on.", file=sys.stderr)
+                say("Its memory was freed; the queue waits until it is resumed.", file=sys.stderr)
                 break
     seen = {run["run_dir"] for run in ended}
     left = queue.entries()

@@ -30,7 +30,7 @@ EPOCHS = 1.0
 def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]:
     """Prepare the starter model, train it, score it, export it, prove the export, and ask that in chat.
 
-    What it answers before and after the training is told in any case. Without the chat engine it ends after the scores;
+    Its answers before and after training are always in the result. Without the chat engine it ends after the scores;
     "left_out" says why.
 
     Args:

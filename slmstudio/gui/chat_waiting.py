@@ -54,7 +54,7 @@ class ChatWaiting(QWidget):
             self.text.setText(self.tr("Loading {name} …").format(name=name))
         elif state == "ready" and completion:
             self.text.setText(self.tr(
-                "{name} has no chat template, so there is no telling how it was taught to chat. It continues your text "
+                "{name} has no chat template, so nobody can say how it was taught to chat. It continues your text "
                 "instead of answering it.").format(name=name))
         elif state == "ready":
             self.text.setText(self.tr("{name} is ready. Ask it something.").format(name=name))
