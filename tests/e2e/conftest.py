@@ -19,11 +19,11 @@ def starter_home(studio_home: Path) -> Path:
 
 @pytest.fixture
 def small_dataset(tmp_path: Path) -> Path:
-    """Twenty-four rows of the starter data."""
+    """Twelve rows of the starter data."""
     from slmstudio.core import paths
 
     lines = paths.starter_train_file().read_text(encoding="utf-8").splitlines()
-    rows = sorted(lines, key=lambda line: len(json.loads(line)["output"]))[:24]
+    rows = sorted(lines, key=lambda line: len(json.loads(line)["output"]))[:12]
     file = tmp_path / "small.jsonl"
     file.write_text("\n".join(rows) + "\n", encoding="utf-8")
     return file

@@ -22,14 +22,14 @@ pytestmark = pytest.mark.timeout(1800)
 
 def test_the_whole_way_on_a_few_rows(starter_home, tmp_path, monkeypatch):
     """The quickstart itself; its rows are few, so that it takes few steps."""
-    learned = few_rows(paths.starter_train_file(), 16, tmp_path)
+    learned = few_rows(paths.starter_train_file(), 8, tmp_path)
     asked = few_rows(paths.starter_test_file(), 2, tmp_path)
     monkeypatch.setattr(paths, "starter_train_file", lambda: learned)
     monkeypatch.setattr(paths, "starter_test_file", lambda: asked)
     phases = set()
     result = quickstart.run(tmp_path / "first", lambda phase, event: phases.add(phase))
     assert phases == {"train", "evaluate", "export"}  # the starter model was there
-    assert result["steps"] >= 2 and result["left_out"] is None
+    assert result["steps"] >= 1 and result["left_out"] is None
     assert result["eval_loss_after"] < result["eval_loss_before"]
     assert result["parity"]["passed"] and result["parity"]["token_ids_equal"]
     assert Path(result["gguf"]).stat().st_size == result["gguf_bytes"]
@@ -37,7 +37,8 @@ def test_the_whole_way_on_a_few_rows(starter_home, tmp_path, monkeypatch):
     # What the file answers is held against the model by its proof: after so few steps another arithmetic may begin
     # another sentence.
     assert len(result["reply"].split()) >= 3
-    check_report(Path(result["run_dir"]), tmp_path)
+    run = Path(result["run_dir"])
+    assert untold(run, Page(write_report(run).read_text("utf-8")).text) == []
 
 
 def few_rows(file: Path, count: int, place: Path) -> Path:

@@ -220,6 +220,7 @@ class TestJson:
         assert process.returncode == status and said == "", (out, said)
         return [json.loads(line) for line in out.splitlines()]
 
+    @pytest.mark.full
     def test_progress_of_every_step_and_the_end(self, project):
         first = self.lines(project, 0)
         assert first[0]["event"] == "plan" and len(first[0]["steps"]) == 8 and first[0]["log"].endswith("setup.log")
@@ -235,6 +236,7 @@ class TestJson:
         assert last["event"] == "failed" and "PyTorch could not be installed" in last["text"]
 
 
+@pytest.mark.full
 def test_where_an_installed_program_keeps_its_environment(project, tmp_path, monkeypatch):
     note = project / "installed.json"
     of_user = tmp_path / "data" / "slmstudio" / "environment"

@@ -11,6 +11,7 @@ import gguf
 import numpy as np
 import pytest
 from support import starter
+from support.tiers import first_fast
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.interactive import InteractiveWorker
@@ -203,6 +204,7 @@ def test_the_same_strength_again_costs_nothing(loaded: Chat, files: dict[Any, Pa
     assert done["cached_tokens"] > 0
 
 
+@pytest.mark.full
 def test_another_model_begins_without_the_adapter(loaded: Chat, files: dict[Any, Path]) -> None:
     base, _ = loaded.answer()
     loaded.tell("adapter", path=str(files["lora"]), scale=1.5)
@@ -210,6 +212,7 @@ def test_another_model_begins_without_the_adapter(loaded: Chat, files: dict[Any,
     assert loaded.answer()[0] == base
 
 
+@pytest.mark.full
 def test_another_export_under_the_same_name_is_read(loaded: Chat, files: dict[Any, Path], tmp_path: Path) -> None:
     path = tmp_path / "again-lora-F16.gguf"
     parts = {"blk.0.ffn_up.weight": (np.zeros((RANK, WIDTH), np.float32), np.zeros((INNER, RANK), np.float32))}
@@ -224,8 +227,8 @@ def test_another_export_under_the_same_name_is_read(loaded: Chat, files: dict[An
     assert loaded.answer()[0] != base
 
 
-@pytest.mark.parametrize("make", ["missing", "a model", "architecture", "shape", "layer", "half", "truncated",
-                                  "too strong", "no number", "not a number"])
+@pytest.mark.parametrize("make", first_fast(["shape", "missing", "a model", "architecture", "layer", "half",
+                                             "truncated", "too strong", "no number", "not a number"], 2))
 def test_what_does_not_fit_is_refused_and_the_model_stays(loaded: Chat, files: dict[Any, Path], tmp_path: Path,
                                                           make: str) -> None:
     loaded.tell("adapter", path=str(files["lora"]), scale=1.0)

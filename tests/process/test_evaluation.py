@@ -194,6 +194,7 @@ def test_a_benchmark_that_is_killed_ends_with_the_same_figures(tiny_model, tmp_p
     assert phases(broken)[-1] == "MMLU: again"
 
 
+@pytest.mark.full
 def test_the_test_file_may_change_or_go_once_the_items_are_written(tiny_model, tmp_path, studio_home):
     job = new_job(tmp_path / "job", tiny_model, max_new_tokens=2)
     job.start()

@@ -9,6 +9,7 @@ from worker import thinking_models
 from slmstudio.core import files
 
 
+@pytest.mark.full
 @posix
 @pytest.mark.timeout(300)
 def test_kills_and_pauses_change_no_thought_and_no_score(tiny_model, tmp_path, studio_home):

@@ -36,7 +36,8 @@ def follow(job) -> tuple[jobs.Outcome, set[int]]:
     return job.wait(look), pids
 
 
-@pytest.mark.parametrize("handover", [False, True], ids=["exec", "as on Windows"])
+@pytest.mark.parametrize("handover", [
+    pytest.param(False, id="exec"), pytest.param(True, id="as on Windows", marks=pytest.mark.full)])
 def test_out_of_memory_restarts_by_itself(job, monkeypatch, handover):
     monkeypatch.setenv("STARVED_ROWS", "1")
     if handover:

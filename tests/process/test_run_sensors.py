@@ -45,6 +45,7 @@ def test_temperature_power_and_memory_are_sampled_and_heat_is_warned_of(start, f
     assert f"{gpu['slowdown_c']} °C" in warning["message"]
 
 
+@pytest.mark.full
 def test_a_lost_card_is_said_and_does_not_end_a_run_on_the_processor(start, fake_nvml):
     job = start()
     first(job, lambda e: e["type"] == "sensors" and e["gpu"])
@@ -53,6 +54,7 @@ def test_a_lost_card_is_said_and_does_not_end_a_run_on_the_processor(start, fake
     assert job.is_alive()
 
 
+@pytest.mark.full
 def test_no_card_is_said_once_in_words(start):
     job = start()
     said = first(job, lambda e: e["type"] == "sensors_unavailable")

@@ -110,6 +110,7 @@ def test_a_full_disk_pauses_and_space_resumes(start, tmp_path):
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
+@pytest.mark.full
 def test_a_model_folder_that_vanished_fails_in_a_sentence(tmp_path, rows_file):
     config = RunConfig(name="trial", model=str(tmp_path / "gone"), train_file=str(rows_file), **SETTINGS)
     job = folder.create(config, tmp_path / "runs")
@@ -132,6 +133,7 @@ def test_a_read_only_disk_is_said(tmp_path, tiny_model, rows_file):
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
+@pytest.mark.full
 def test_two_windows_that_start_at_once_start_one_worker(tmp_path, tiny_model, rows_file):
     config = RunConfig(name="trial", model=str(tiny_model), train_file=str(rows_file), max_steps=5000, **SETTINGS)
     job = folder.create(config, tmp_path / "runs")
@@ -152,6 +154,7 @@ def test_two_windows_that_start_at_once_start_one_worker(tmp_path, tiny_model, r
         job.kill()
 
 
+@pytest.mark.full
 def test_a_damaged_outcome_is_a_crashed_run_and_hides_no_other(start, tmp_path):
     job = start(max_steps=1)
     assert job.wait().state == "finished"

@@ -89,6 +89,7 @@ def equals_the_command_line(folder: Path, model: Path, questions: int, shots: in
     return result
 
 
+@pytest.mark.full
 @pytest.mark.timeout(300)
 def test_a_small_model_has_the_numbers_of_the_command_line(tiny_model, tmp_path):
     equals_the_command_line(tmp_path, tiny_model, questions=6, shots=2)
@@ -115,6 +116,7 @@ def test_a_sample_of_each_subject_has_its_interval(tiny_model, tmp_path):
     assert (whole["title"], only["title"]) == ("MMLU", "MMLU (hindi words)")
 
 
+@pytest.mark.full
 def test_arc_hellaswag_and_gsm8k_run_from_a_folder(tiny_model, tmp_path):
     arc = tmp_path / "arc" / "ARC-Challenge"
     arc.mkdir(parents=True)

@@ -69,6 +69,7 @@ def test_rows_of_mmlu_agree_with_its_scores(tiny_model, tuned, tmp_path):
     assert difference == pytest.approx(result["comparisons"][0]["difference"])
 
 
+@pytest.mark.full
 def test_rows_of_arc_and_gsm8k_agree_with_their_scores(tiny_model, tuned, tmp_path):
     arc = tmp_path / "arc" / "ARC-Challenge"
     arc.mkdir(parents=True)

@@ -94,6 +94,7 @@ def test_cancel_leaves_no_file_and_older_ones_alone(tiny_run, tmp_path) -> None:
         assert older.read_bytes() == b"older"
 
 
+@pytest.mark.full
 def test_what_a_killed_export_left_is_removed(tiny_run, tmp_path) -> None:
     """By whoever learns of it, or else by the next export."""
     from slmstudio.core.jobs import PROCESS, Job

@@ -90,6 +90,7 @@ def test_an_extended_tokenizer(tmp_path) -> None:
     assert proof["prompts"] > len(probes.strings()) + 7 * 7
 
 
+@pytest.mark.full
 def test_an_added_token_that_llama_cpp_treats_otherwise_is_caught(tmp_path) -> None:
     """It knows no token that counts as a whole word only. The file is kept, and marked."""
     from tokenizers import AddedToken

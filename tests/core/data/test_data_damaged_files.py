@@ -191,6 +191,7 @@ def test_the_limit_is_16_mb_exactly(tmp_path, excess, rest):
     assert len(dataset.problems) == excess
 
 
+@pytest.mark.full
 def test_a_hundred_thousand_rows_with_one_fault_are_all_reported(tmp_path):
     path = write(tmp_path, GOOD + b"\n" + b'{"instruction": "a", "output": ""}\n' * 100_000)
     dataset, peak = peak_of_reading(path)
@@ -216,6 +217,7 @@ def test_problems_come_in_the_order_of_lines(tmp_path, refusal):
     assert "2 rows are like this, lines 2 to 4" in error.problems[1].message
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the address space")
 def test_a_file_larger_than_the_memory(tmp_path):
     path = write(tmp_path, b'{"instruction": "a", "output": "%s"}\n' % (b"x" * 1000) * 300_000)
