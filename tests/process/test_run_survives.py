@@ -61,6 +61,7 @@ def test_a_killed_worker_is_a_crashed_run_that_resumes(start):
 
     job.start()
     assert wait_for(job, "resumed_from")["global_step"] >= 10
+    wait_for(job, "step", global_step=60)  # a stop before the first step only cancels the attempt
     job.send("stop")
     assert job.wait().state == "stopped"
     assert (job.folder / "adapter" / "adapter_model.safetensors").is_file()
