@@ -24,12 +24,12 @@ def main() -> int:
     if not files or is_path(files[0]):
         from pathlib import Path
 
-        from slmstudio.gui import app
+        from slmstudio.gui.app import application
 
-        return app.main(quit_after_paint=QUIT in arguments, files=[Path(file) for file in files])
-    from slmstudio import cli
+        return application.main(quit_after_paint=QUIT in arguments, files=[Path(file) for file in files])
+    from slmstudio.cli import commands
 
-    return cli.main(arguments)
+    return commands.main(arguments)
 
 
 if __name__ == "__main__":

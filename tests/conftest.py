@@ -124,7 +124,7 @@ def _made_once(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def tiny_model() -> Path:
     """A real model folder that trains in a second."""
-    import tiny_model
+    from support import tiny_model
 
     return once.made_once("tiny-models", lambda folder: tiny_model.build(folder / "tiny")) / "tiny"
 
@@ -146,7 +146,7 @@ def data_dir() -> Path:
 @pytest.fixture
 def rows_file(tmp_path: Path) -> Path:
     """Eight rows in two scripts."""
-    import tiny_model
+    from support import tiny_model
 
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in tiny_model.ROWS), encoding="utf-8")
@@ -156,7 +156,7 @@ def rows_file(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def fake_nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The compiled fake of NVIDIA's management library."""
-    from fake_nvml import build
+    from support.fake_nvml import build
 
     if sys.platform != "linux":
         pytest.skip("the fake NVML is built for Linux only")
@@ -168,7 +168,7 @@ def fake_nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def fake_nvml(fake_nvml_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """An RTX 3060 that this process and its children see; `fake_nvml.set(temperature=83)` heats it up."""
-    from fake_nvml.build import FakeNvml
+    from support.fake_nvml.build import FakeNvml
 
     fake = FakeNvml(fake_nvml_library, tmp_path / "nvml.txt")
     if not fake.loaded:
@@ -199,7 +199,7 @@ def processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool
 @pytest.fixture
 def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """The chat engine is not found in this process."""
-    import no_llama
+    from support import no_llama
 
     monkeypatch.delitem(sys.modules, "llama_cpp", raising=False)
     monkeypatch.setattr(sys, "meta_path", [no_llama.Hidden, *sys.meta_path])
@@ -208,7 +208,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def play(monkeypatch: pytest.MonkeyPatch):
     """`play("start steps:5 die")`: the next worker is the fake one of tests/process, and does this."""
-    fake = Path(__file__).parent / "process" / "fake_worker.py"
+    fake = Path(__file__).parent / "support" / "fake_worker.py"
 
     def choose(words: str) -> None:
         monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([sys.executable, str(fake)]))

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from slmstudio.core import files, setup_again
+from slmstudio.core import environment, files
 from slmstudio.core.export import quoting
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -19,9 +19,9 @@ def command(*words: object) -> str:
 
 def setup_command() -> str:
     """What sets up what is missing; packaging/bootstrap.py's `how_to_set_up` says the same, from inside a checkout."""
-    if _how() or not setup_again.BOOTSTRAP.is_file():
+    if _how() or not environment.BOOTSTRAP.is_file():
         return command("setup")
-    return quoting.command(setup_again.command())
+    return quoting.command(environment.command())
 
 
 def _program() -> list[str]:

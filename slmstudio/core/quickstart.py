@@ -12,7 +12,7 @@ from slmstudio.core.data import reader
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation.answer_rows import read_rows
 from slmstudio.core.hardware.machine import read_machine
-from slmstudio.core.interactive import InteractiveWorker
+from slmstudio.core.jobs.interactive import InteractiveWorker
 from slmstudio.core.model import facts, library
 from slmstudio.core.run import folder, planner
 

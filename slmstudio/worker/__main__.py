@@ -18,16 +18,17 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import job_advice, jobs, processes, room
+from slmstudio.core import disk_space, jobs
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.jobs import advice, processes
 
 KINDS = {
-    "train": "slmstudio.worker.train",
-    "import": "slmstudio.worker.import_model",
-    "export": "slmstudio.worker.export",
-    "parity": "slmstudio.worker.parity",
-    "evaluate": "slmstudio.worker.evaluate",
-    "fetch_benchmark": "slmstudio.worker.fetch_benchmark",
+    "train": "slmstudio.worker.training.train",
+    "import": "slmstudio.worker.export.import_model",
+    "export": "slmstudio.worker.export.export",
+    "parity": "slmstudio.worker.parity.parity",
+    "evaluate": "slmstudio.worker.evaluation.evaluate",
+    "fetch_benchmark": "slmstudio.worker.benchmark.fetch_job",
 }
 """Kind of job: the module whose `run(job)` does it and returns the outcome's `result`."""
 
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> int:
     os.environ["PYTHONSAFEPATH"] = "1"  # as -P, for each Python that a library starts in its turn
     faulthandler.enable()
     if len(arguments) == 2 and arguments[0] == "--interactive":
-        from slmstudio.worker import interactive
+        from slmstudio.worker.runtime import interactive
 
         return interactive.main(arguments[1])
     if len(arguments) != 1:
@@ -54,7 +55,7 @@ def run_job(folder: Path) -> int:
     """
     import filelock
 
-    from slmstudio.worker.context import JobContext, rank
+    from slmstudio.worker.runtime.context import JobContext, rank
 
     leads, lock = rank() == 0, filelock.FileLock(folder / "worker.lock")
     if leads:
@@ -69,10 +70,10 @@ def run_job(folder: Path) -> int:
     job.emit("job_started", pid=os.getpid(), kind=job.request["kind"])
     outcome = _outcome_of(job)
     if outcome is None and leads:
-        from slmstudio.worker import recover
+        from slmstudio.worker.training import out_of_memory
 
         lock.release()
-        recover.start_anew(job)
+        out_of_memory.start_anew(job)
         return 0
     if outcome is None:
         return 1  # torchrun then ends the other ranks
@@ -85,7 +86,7 @@ def _write_outcome(job: Any, outcome: jobs.Outcome) -> None:
     """The last word must not be lost to a full disk: wait for the few bytes it takes."""
     import time
 
-    room.give_reserve(job.folder)
+    disk_space.give_reserve(job.folder)
     job.emit("job_ended", state=outcome.state)
     while True:
         try:
@@ -98,7 +99,7 @@ def _write_outcome(job: Any, outcome: jobs.Outcome) -> None:
 
 def _outcome_of(job: Any) -> jobs.Outcome | None:
     """How the job ended; None when a fresh process must go on with it."""
-    from slmstudio.worker.context import Cancelled, StartAnew
+    from slmstudio.worker.runtime.context import Cancelled, StartAnew
 
     try:
         module = importlib.import_module(KINDS[job.request["kind"]])
@@ -129,7 +130,7 @@ def _outcome_of(job: Any) -> jobs.Outcome | None:
 def _out_of_memory(job: Any) -> UserError:
     kind = job.request["kind"]
     return UserError("Memory ran out.", "It needs more than the machine has free.",
-                     f"{job_advice.need_less(kind)} {job_advice.go_on(kind, job.folder)}")
+                     f"{advice.need_less(kind)} {advice.go_on(kind, job.folder)}")
 
 
 def _gpu_gone(job: Any) -> UserError:
@@ -138,7 +139,7 @@ def _gpu_gone(job: Any) -> UserError:
         "Its driver reports an error that no program can go on after: the card fell off the bus, was reset, or a "
         "kernel crashed.",
         "If it happens again, look at heat, power supply and driver. "
-        f"{job_advice.go_on(job.request['kind'], job.folder)}")
+        f"{advice.go_on(job.request['kind'], job.folder)}")
 
 
 def _gpu_is_gone(error: Exception) -> bool:

@@ -22,7 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from slmstudio.core.interactive import InteractiveWorker
+from slmstudio.core.jobs.interactive import InteractiveWorker
 from slmstudio.core.model import library
 
 TARGET = 0.97
@@ -84,7 +84,7 @@ def plain(model: Path) -> None:
     import llama_cpp
     import psutil
 
-    from slmstudio.worker.llama_vocab import LlamaVocab
+    from slmstudio.worker.model.llama_vocab import LlamaVocab
 
     llama = llama_cpp.Llama(str(model), n_ctx=CONTEXT, n_threads=psutil.cpu_count(logical=False) or 1,
                             n_threads_batch=psutil.cpu_count() or 1, verbose=False)

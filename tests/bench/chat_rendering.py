@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QLabel
 
-from slmstudio.gui import theme
-from slmstudio.gui.chat_bubbles import ChatBubbles
+from slmstudio.gui.chat.bubbles import ChatBubbles
+from slmstudio.gui.common import theme
 
 FRAME_MS = 16.0
 EVERY = 8

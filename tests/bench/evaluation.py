@@ -21,7 +21,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from slmstudio.core import paths, processes
+from slmstudio.core import paths
+from slmstudio.core.jobs import processes
 
 os.environ.update({key: value for key, value in processes.worker_environment().items()
                    if key.startswith(("HF_", "OMP_"))})
@@ -36,19 +37,19 @@ MEMORY = 4 * 2**30
 def load(folder: Path) -> Any:
     import torch
 
-    from slmstudio.worker import evaluate_models
-    from slmstudio.worker.evaluate_torch import TorchModel
+    from slmstudio.worker.answering import model_loader
+    from slmstudio.worker.answering.torch_model import TorchModel
 
-    return TorchModel(evaluate_models.load(folder, torch.float32), folder, MEMORY)
+    return TorchModel(model_loader.load(folder, torch.float32), folder, MEMORY)
 
 
 def measure(model: Any, test: Path, count: int, tokens: int, rounds: int) -> dict[str, Any]:
     """Seconds of both sides in each round, and the median of their ratio."""
     import torch
 
-    from slmstudio.core.evaluation.test_sets import read_test_set
-    from slmstudio.worker.evaluate_items import sample
-    from slmstudio.worker.evaluate_rows import batches, line_of, prepare, run_rows
+    from slmstudio.core.evaluation.testset.reader import read_test_set
+    from slmstudio.worker.answering.rows import batches, line_of, prepare, run_rows
+    from slmstudio.worker.evaluation.items import sample
 
     items = [item.to_dict() for item in sample(read_test_set(test).items, count, seed=0)]
     scored = [prepare(item, model, tokens) for item in items]

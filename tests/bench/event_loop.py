@@ -36,9 +36,9 @@ def main() -> None:
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.quickstart import prepare_starter
     from slmstudio.core.run import folder, planner
-    from slmstudio.gui import theme
-    from slmstudio.gui.main_window import MainWindow
-    from slmstudio.gui.session import Session
+    from slmstudio.gui.app.main_window import MainWindow
+    from slmstudio.gui.common import theme
+    from slmstudio.gui.common.session import Session
 
     model = prepare_starter()
     dataset = reader.read_dataset(paths.starter_train_file())

@@ -112,7 +112,7 @@ def build(folder: Path, layers: int) -> tuple[Path, Path]:
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-    from worker import gguf_models
+    from support import gguf_models
 
     base = folder / "base"
     base.mkdir()

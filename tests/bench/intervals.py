@@ -21,12 +21,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-import score_shapes
-from score_shapes import Pair, Shape
+from support import score_shapes
+from support.score_shapes import Pair, Shape
 
-from slmstudio.core.evaluation import verdicts
-from slmstudio.core.evaluation.comparison import compare, difference_interval
-from slmstudio.core.evaluation.intervals import interval, normal_quantile, wilson
+from slmstudio.core.evaluation.scores import verdicts
+from slmstudio.core.evaluation.scores.comparison import compare, difference_interval
+from slmstudio.core.evaluation.scores.intervals import interval, normal_quantile, wilson
 
 LEAST, MOST, ALARMS = 93.0, 97.0, 6.0
 SHARES = (0.05, 0.1, 0.3, 0.5, 0.8, 0.95)

@@ -19,7 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import evaluated_runs
+from support import evaluated_runs
 
 from slmstudio.core.evaluation import scoring
 

@@ -25,10 +25,10 @@ from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model import library
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.settings import Settings
-from slmstudio.gui import tasks, theme
-from slmstudio.gui.main_window import MainWindow
-from slmstudio.gui.session import TABS, JobStatus, Session
-from slmstudio.gui.settings_dialog import SettingsDialog
+from slmstudio.gui.app.main_window import MainWindow
+from slmstudio.gui.app.settings_dialog import SettingsDialog
+from slmstudio.gui.common import tasks, theme
+from slmstudio.gui.common.session import TABS, JobStatus, Session
 
 
 def pause(milliseconds: int = 400) -> None:

@@ -36,7 +36,7 @@ window.resize(1280, 720)
 window.show()
 sys.exit(app.exec())
 """
-OURS = "import sys; from slmstudio.gui.app import main; sys.exit(main(quit_after_paint=True))"
+OURS = "import sys; from slmstudio.gui.app.application import main; sys.exit(main(quit_after_paint=True))"
 
 
 def seconds(program: str, environment: dict[str, str]) -> float:

@@ -67,9 +67,9 @@ def parts(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Three optimizer updates of a real run, after its first, under PyTorch's profiler."""
     from transformers import TrainerCallback
 
-    from slmstudio.worker import train
-    from slmstudio.worker.context import JobContext
-    from slmstudio.worker.sensors import Sensors
+    from slmstudio.worker.runtime.context import JobContext
+    from slmstudio.worker.runtime.sensors import Sensors
+    from slmstudio.worker.training import train
 
     class Profile(TrainerCallback):  # type: ignore[misc]
         def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -134,11 +134,11 @@ def matrix_rate(config: RunConfig) -> float:
 def losses(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, float]:
     from dataclasses import replace
 
-    from slmstudio.worker import train
-    from slmstudio.worker.batches import PackedCollator, PaddedCollator
-    from slmstudio.worker.context import JobContext
-    from slmstudio.worker.sensors import Sensors
-    from slmstudio.worker.summed_loss import per_row_losses
+    from slmstudio.worker.runtime.context import JobContext
+    from slmstudio.worker.runtime.sensors import Sensors
+    from slmstudio.worker.training import train
+    from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
+    from slmstudio.worker.training.summed_loss import per_row_losses
 
     found = {}
     for precision in ("fp32", "bf16"):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-import no_llama
 import pytest
+from support import no_llama
 
 from slmstudio.core import llama, program
 from slmstudio.core.errors import UserError

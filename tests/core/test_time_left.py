@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slmstudio.core import words
+from slmstudio.core import units
 from slmstudio.core.time_left import LARGEST_JUMP, RECENT, ProgressLeft, TimeLeft
 
 STEPS, EVAL_EVERY = 600, 50
@@ -73,7 +73,7 @@ def test_no_step_whatever_makes_it_jump_after_the_first_ones(steps, more):
 def test_what_is_read_does_not_flicker():
     """Minutes only ever fall while a run does nothing unusual: never 12, 13 and 12 again."""
     for seed in range(20):
-        texts = [words.format_about(said) for said, _ in play(*noisy(seed, 0.0))[2 * RECENT:]]
+        texts = [units.format_about(said) for said, _ in play(*noisy(seed, 0.0))[2 * RECENT:]]
         seen = list(dict.fromkeys(texts))
         changes = [text for text, before in zip(texts, [None, *texts], strict=False) if text != before]
         assert len(changes) <= len(seen) + 2, changes
@@ -101,11 +101,11 @@ def test_work_that_only_says_how_far_it_is():
     (float("inf"), "unknown"), (0, "a few seconds"), (54.9, "about 50 s"), (55, "about 1 min"), (89, "about 1 min"),
     (3599, "about 1 h"), (3 * 3600 + 1400, "about 3 h 25 min"), (23.9 * 3600, "about 1 d")])
 def test_an_estimate_is_told_no_more_exactly_than_it_is(seconds, text):
-    assert words.format_about(seconds) == text
+    assert units.format_about(seconds) == text
 
 
 def test_the_terminal_shows_the_same_figure_as_the_window():
-    from slmstudio.cli_progress import Follower
+    from slmstudio.cli.progress import Follower
 
     with Follower() as follower:
         follower.on_event("training", {"type": "plan", "total_steps": 600})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slmstudio import cli
+from slmstudio.cli import commands
 from slmstudio.core import paths
 from slmstudio.core.data import reader
 
@@ -60,5 +60,5 @@ def test_the_starter_model_learns_as_planned(starter_home, tmp_path, capsys, pro
 
 def told(capsys: pytest.CaptureFixture[str], *words: object) -> dict:
     """What a command of the terminal answers; the worker it starts is a process of its own."""
-    assert cli.main([*map(str, words), "--json"]) == 0, capsys.readouterr().err[-3000:]
+    assert commands.main([*map(str, words), "--json"]) == 0, capsys.readouterr().err[-3000:]
     return json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from report_checks import CountingProxy, Page, cut_rows, open_in_browser, untold
 from sacrebleu.metrics import CHRF
+from support.report_checks import CountingProxy, Page, cut_rows, open_in_browser, untold
 
 from slmstudio.core import paths, quickstart
 from slmstudio.core.report import pdf

@@ -12,9 +12,9 @@ from PySide6.QtWidgets import QApplication, QCheckBox, QLineEdit, QPlainTextEdit
 from slmstudio.core import files
 from slmstudio.core.run import folder
 from slmstudio.core.settings import Settings
-from slmstudio.gui import tasks, theme
-from slmstudio.gui.main_window import MainWindow
-from slmstudio.gui.session import Session
+from slmstudio.gui.app.main_window import MainWindow
+from slmstudio.gui.common import tasks, theme
+from slmstudio.gui.common.session import Session
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("garbage_stays_here")]
 MINUTES = 60_000

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import evaluated_runs
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
@@ -22,12 +21,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 from pytestqt.qtbot import QtBot
+from support import evaluated_runs
 
 from slmstudio.core.settings import Settings
-from slmstudio.gui import tasks, theme
-from slmstudio.gui.chat_tab import ChatTab
-from slmstudio.gui.results_tab import ResultsTab
-from slmstudio.gui.session import Session
+from slmstudio.gui.chat.tab import ChatTab
+from slmstudio.gui.common import tasks, theme
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.results.tab import ResultsTab
 
 
 @pytest.fixture(autouse=True)

@@ -19,10 +19,10 @@ import setup_causes
 import setup_console
 import setup_packages
 import setup_system
-import small_project
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from small_project import load, set_up, start
+from support import small_project
+from support.small_project import load, set_up, start
 
 ROOT = Path(bootstrap.ROOT)
 LISTS = ("requirements.txt", "requirements-dev.txt", "requirements-converter.txt")

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import build_app
 import build_deb
-import debian_root
 import pytest
-import small_project
+from support import debian_root, small_project
 
 ROOT = build_app.ROOT
 WINDOW_NEEDS = ("PySide6_Essentials", "shiboken6", "platformdirs", "psutil", "orjson", "nvidia-ml-py", "Send2Trash")

@@ -8,7 +8,7 @@ import sys
 import bootstrap
 import pytest
 
-from slmstudio.core import setup_again
+from slmstudio.core import environment
 from slmstudio.core.errors import UserError
 
 
@@ -20,6 +20,6 @@ def test_a_complete_environment_stays_as_it_is():
 
 
 def test_a_copy_without_the_set_up_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(setup_again, "BOOTSTRAP", tmp_path / "bootstrap.py")
+    monkeypatch.setattr(environment, "BOOTSTRAP", tmp_path / "bootstrap.py")
     with pytest.raises(UserError, match="cannot set itself up"):
-        setup_again.command()
+        environment.command()

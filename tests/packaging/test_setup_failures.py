@@ -16,8 +16,8 @@ from pathlib import Path
 
 import build_app
 import pytest
-import small_project
 from setup_wheels import MANIFEST, NOTE, this_machine
+from support import small_project
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mounts and processes as Linux has them")
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-import small_project
+from support import small_project
 
 KILLS = 20
 

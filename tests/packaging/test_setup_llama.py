@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import small_project
+from support import small_project
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the project's programs are found as on Linux")
 WHEEL = "llama_cpp_python-2.9-py3-none-any.whl"

@@ -259,7 +259,7 @@ def test_the_program_opens_with_the_files_that_were_double_clicked(screen, tmp_p
 
 
 def test_the_colours_are_the_programs_own():
-    from slmstudio.gui import theme
+    from slmstudio.gui.common import theme
 
     for mine, theirs in ((setup_looks.LIGHT, theme.LIGHT), (setup_looks.DARK, theme.DARK)):
         assert mine.items() <= theirs.items()

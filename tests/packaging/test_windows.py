@@ -11,7 +11,7 @@ from pathlib import Path
 import build_app
 import build_windows
 import pytest
-from windows_machine import LONGEST, Machine, NoMachine, damage, wait_for
+from support.windows_machine import LONGEST, Machine, NoMachine, damage, wait_for
 
 pytestmark = pytest.mark.timeout(900)
 

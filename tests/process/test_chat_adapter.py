@@ -14,7 +14,7 @@ from support import starter
 from support.tiers import first_fast
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.interactive import InteractiveWorker
+from slmstudio.core.jobs.interactive import InteractiveWorker
 from slmstudio.core.model.gguf_lora import fitting, read_lora
 
 pytestmark = pytest.mark.timeout(180)
@@ -102,8 +102,8 @@ def logits(path: Path, lora: Path | None = None, scales: tuple[float, ...] = (0.
     """What the model says next, at each strength in turn."""
     import llama_cpp
 
-    from slmstudio.worker.chat_adapter import ChatAdapter
-    from slmstudio.worker.chat_model import ChatModel
+    from slmstudio.worker.chat.adapter import ChatAdapter
+    from slmstudio.worker.chat.model import ChatModel
 
     model = ChatModel(path, 256, 0)
     try:

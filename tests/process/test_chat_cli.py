@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from support import starter
 
-from slmstudio.core import processes
 from slmstudio.core.chat.conversation import Conversation
+from slmstudio.core.jobs import processes
 
 pytestmark = pytest.mark.timeout(180)
 

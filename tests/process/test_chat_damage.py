@@ -12,7 +12,7 @@ import pytest
 from support import starter
 from support.tiers import first_fast
 
-from slmstudio.core.interactive import InteractiveWorker
+from slmstudio.core.jobs.interactive import InteractiveWorker
 
 pytestmark = pytest.mark.timeout(240)
 QUESTION = [{"role": "user", "content": "What is the capital of India?"}]

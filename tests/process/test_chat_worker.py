@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from support import starter
 
-from slmstudio.core import processes
 from slmstudio.core.errors import UserError
-from slmstudio.core.interactive import InteractiveWorker
+from slmstudio.core.jobs import processes
+from slmstudio.core.jobs.interactive import InteractiveWorker
 
 pytestmark = pytest.mark.timeout(180)
 QUESTION = [{"role": "user", "content": "What is the capital of India?"}]
@@ -238,7 +238,7 @@ def test_what_libraries_print_never_reaches_the_channel() -> None:
 
 
 def test_characters_of_several_tokens_come_whole() -> None:
-    from slmstudio.worker.chat_text import Text
+    from slmstudio.worker.chat.text import Text
 
     sent = " नमस्ते 👍🏽!"
     for strip, expected in ((False, sent), (True, sent[1:])):
@@ -251,7 +251,7 @@ def test_characters_of_several_tokens_come_whole() -> None:
 
 
 def test_stop_strings_that_nearly_come() -> None:
-    from slmstudio.worker.chat_text import StopStrings
+    from slmstudio.worker.chat.text import StopStrings
 
     stops = StopStrings(["###", "aab"])
     assert stops.add("x#") == ("x", False) and stops.add("#y") == ("##y", False)

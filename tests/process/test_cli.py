@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from report_run import ReportRun
+from support.report_run import ReportRun
 
-from slmstudio import cli
-from slmstudio.cli_progress import Follower
+from slmstudio.cli import commands
+from slmstudio.cli.progress import Follower
 from slmstudio.core import files, jobs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -127,7 +127,7 @@ def test_a_loss_that_ran_away_has_a_word(tmp_path, capsys):
     run.learn(1, 20)
     run.tell("eval", global_step=40, eval_loss=math.nan, seconds=7.5)
     files.write_atomically(run.folder / jobs.OUTCOME, files.dump_pretty({"protocol": 1, "state": "stopped"}))
-    assert cli.main(["runs", "--folder", str(tmp_path / "runs")]) == 0
+    assert commands.main(["runs", "--folder", str(tmp_path / "runs")]) == 0
     shown = capsys.readouterr().out
     assert "diverged" in shown and "nan" not in shown.lower()
     with Follower() as follower:
@@ -137,16 +137,16 @@ def test_a_loss_that_ran_away_has_a_word(tmp_path, capsys):
 
 
 def test_a_run_is_renamed_in_the_terminal(studio_home, capsys):
-    from slmstudio import cli
+    from slmstudio.cli import commands
     from slmstudio.core.run import folder
     from slmstudio.core.run.config import RunConfig
 
     one, two = (folder.create(RunConfig(name=name, model="m", train_file="t.jsonl")).folder for name in ("one", "two"))
-    assert cli.main(["runs", "rename", str(one), "best  so far", "--json"]) == 0
+    assert commands.main(["runs", "rename", str(one), "best  so far", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"run_dir": str(one), "name": "best so far"}
-    assert cli.main(["runs", "rename", str(two), "Best so far"]) == 2
+    assert commands.main(["runs", "rename", str(two), "Best so far"]) == 2
     assert "Another run is called “Best so far”." in capsys.readouterr().err
-    assert cli.main(["runs", "--json"]) == 0
+    assert commands.main(["runs", "--json"]) == 0
     assert [run["name"] for run in json.loads(capsys.readouterr().out)["runs"]] == ["two", "best so far"]
 
 
@@ -156,7 +156,7 @@ def test_the_quickstart_shows_both_answers_side_by_side(tmp_path, capsys):
               "eval_loss_before": 3.21, "eval_loss_after": math.nan, "chrf_before": 12.34, "chrf_after": 45.6,
               "run_dir": "first/run", "steps": 39, "gguf": "first/run/exports/x.gguf", "left_out": None,
               "parity": {"passed": True, "nmse": 2.5e-7, "top1": 1.0}, "seconds": {"total": 312.4}}
-    cli._show_first_run(result)
+    commands._show_first_run(result)
     shown = capsys.readouterr().out
     lines = [[cell.strip() for cell in line.strip("│┃").replace("┃", "│").split("│")] for line in shown.splitlines()]
     assert ["", "Before training", "After training"] in lines
@@ -166,7 +166,8 @@ def test_the_quickstart_shows_both_answers_side_by_side(tmp_path, capsys):
     assert "Question: My cylinder leaks. Who should I call?\nA good answer: Please call 1906." in shown
     assert "chat first/run/exports/x.gguf" in shown.splitlines()[-1]
 
-    cli._show_first_run({**result, "gguf": None, "parity": None, "reply": None, "left_out": "Export was left out."})
+    commands._show_first_run({**result, "gguf": None, "parity": None, "reply": None,
+                              "left_out": "Export was left out."})
     shown = capsys.readouterr().out
     assert "Export was left out.\nNext: " in shown and "report first/run" in shown.splitlines()[-1]
     assert "in chat" not in shown

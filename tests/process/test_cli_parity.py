@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from worker import gguf_models as models
+from support import gguf_models as models
 
 from slmstudio.core import files
 

@@ -146,7 +146,7 @@ def test_a_hundred_thousand_rows_are_read_and_can_be_given_up(tiny_model, tmp_pa
 
 
 def test_what_was_told_before_the_worker_began_is_not_told_again(capsys):
-    from slmstudio.cli_progress import Follower
+    from slmstudio.cli.progress import Follower
 
     with Follower(told=("benchmark_data",)) as follower:
         for code in ("benchmark_data", "rows_skipped"):
@@ -155,8 +155,8 @@ def test_what_was_told_before_the_worker_began_is_not_told_again(capsys):
 
 
 def test_a_table_without_rows_is_printed_as_that(capsys):
-    from slmstudio.cli_evaluate import print_scores
-    from slmstudio.cli_progress import print_table
+    from slmstudio.cli.evaluate import print_scores
+    from slmstudio.cli.progress import print_table
 
     print_scores({"models": [{"name": "base", "scores": {}}], "test": {"rows": 3}})
     print_table("Exports", [])

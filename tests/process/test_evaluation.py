@@ -17,7 +17,8 @@ import pytest
 from support.tiers import first_fast
 from support.wait import until
 
-from slmstudio.core import files, jobs, processes
+from slmstudio.core import files, jobs
+from slmstudio.core.jobs import processes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROWS = 22
@@ -27,7 +28,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork are
 
 def new_job(folder: Path, model: Path, **more: Any) -> jobs.Job:
     """Two models (the same one twice) and rows of many lengths, in batches of four."""
-    import tiny_model
+    from support import tiny_model
 
     rows = folder.parent / "test.jsonl"
     lines = [{**tiny_model.ROWS[number % 8], "instruction": f"{tiny_model.ROWS[number % 8]['instruction']} " * (
@@ -69,11 +70,11 @@ class Workers:
     """Real workers, forked from a process that has PyTorch loaded already."""
 
     def __init__(self) -> None:
-        from process import kill_trial
+        from support import kill_trial
 
         self._work = kill_trial._work
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["slmstudio.worker.evaluate", "slmstudio.worker.__main__"])
+        self._context.set_forkserver_preload(["slmstudio.worker.evaluation.evaluate", "slmstudio.worker.__main__"])
         environment = processes.worker_environment()
         os.environ.update({key: value for key, value in environment.items() if key.startswith("HF_")})
 
@@ -162,7 +163,7 @@ def test_pause_holds_between_two_steps_and_cancel_keeps_the_answers(tiny_model, 
 @posix
 @pytest.mark.timeout(300)
 def test_a_benchmark_that_is_killed_ends_with_the_same_figures(tiny_model, tmp_path, studio_home):
-    from worker import mmlu_folder
+    from support import mmlu_folder
 
     data = mmlu_folder.write(tmp_path / "mmlu", questions=100)
     benchmark = {"name": "mmlu", "data": str(data), "limit": None, "shots": 1}

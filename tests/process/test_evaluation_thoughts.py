@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from process.test_evaluation import ROWS, Workers, answers, count, event_types, new_job, posix, scores, until
-from worker import thinking_models
+from support import thinking_models
 
 from slmstudio.core import files
 

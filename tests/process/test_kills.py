@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and for
 @pytest.mark.timeout(500)
 @pytest.mark.parametrize(("training", "saving"), first_fast([(2, 1), (10, 10)]))
 def test_kills_lose_nothing(tmp_path, studio_home, training, saving):
-    from process import kill_trial
+    from support import kill_trial
 
     report = kill_trial.run_trial(tmp_path, training=training, saving=saving, seed=1)
     assert report.faults == []
@@ -23,7 +23,7 @@ def test_kills_lose_nothing(tmp_path, studio_home, training, saving):
 
 @pytest.mark.full
 def test_a_stopped_process_goes_on_as_if_nothing_had_been(tmp_path, studio_home):
-    from process import kill_trial
+    from support import kill_trial
 
     found = kill_trial.suspend_trial(tmp_path, seconds=8.0)
     assert found["identical"]
@@ -35,7 +35,7 @@ def test_a_stopped_process_goes_on_as_if_nothing_had_been(tmp_path, studio_home)
 @pytest.mark.full
 @pytest.mark.timeout(400)
 def test_a_disk_that_is_full_at_any_write_costs_nothing(tmp_path, studio_home):
-    from process import kill_trial
+    from support import kill_trial
 
     try:
         found = kill_trial.full_disk_trial(tmp_path, levels=4)

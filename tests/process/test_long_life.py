@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from slmstudio.core import processes
+from slmstudio.core.jobs import processes
 
 PROGRAM = """
 import slmstudio.gui

@@ -10,8 +10,9 @@ from pathlib import Path
 import filelock
 import pytest
 
-from slmstudio.core import jobs, processes
-from slmstudio.core.interactive import InteractiveWorker
+from slmstudio.core import jobs
+from slmstudio.core.jobs import processes
+from slmstudio.core.jobs.interactive import InteractiveWorker
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PLANTED = ("llama_cpp", "queue", "filelock", "psutil", "json", "errno", "secrets", "signal", "typer", "rich", "numpy")

@@ -17,7 +17,7 @@ from slmstudio.core.run import folder, queue
 from slmstudio.core.run.config import RunConfig
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-FAKE = ROOT / "tests" / "process" / "fake_worker.py"
+FAKE = ROOT / "tests" / "support" / "fake_worker.py"
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from slmstudio.core import files, jobs
 
-PROBE = Path(__file__).with_name("rank_probe.py")
+PROBE = Path(__file__).parents[1] / "support" / "rank_probe.py"
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from slmstudio.core.run.config import RunConfig
 
 @pytest.fixture
 def job(tmp_path, tiny_model, rows_file, studio_home, monkeypatch):
-    script = Path(__file__).parent / "starved_worker.py"
+    script = Path(__file__).parents[1] / "support" / "starved_worker.py"
     monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([sys.executable, str(script)]))
     config = RunConfig(
         name="starved", model=str(tiny_model), train_file=str(rows_file), max_steps=6, micro_batch_size=4,

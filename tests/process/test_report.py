@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from report_checks import (
+from support.report_checks import (
     CALLS_HOME,
     NO_NAMES,
     NO_PROXY,
@@ -18,9 +18,9 @@ from report_checks import (
     needs_pdftotext,
     open_in_browser,
 )
-from report_run import BUSY, ReportRun, finished, parity, scores
+from support.report_run import BUSY, ReportRun, finished, parity, scores
 
-from slmstudio import cli
+from slmstudio.cli import commands
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.scoring import score
 from slmstudio.core.report import pdf
@@ -56,7 +56,7 @@ def corner(picture: Path) -> str:
 
 @needs_browser
 def test_it_opens_without_any_request_in_light_and_dark(run, tmp_path, proxy):
-    from slmstudio.gui import theme
+    from slmstudio.gui.common import theme
 
     page = write_report(run.folder)
     html = page.read_text("utf-8")
@@ -125,7 +125,7 @@ def test_without_a_browser_the_remedy_is_named(run, tmp_path, monkeypatch, capsy
     monkeypatch.setenv("PATH", str(tmp_path))
     if sys.platform != "linux":
         monkeypatch.setattr(pdf, "browsers", lambda: [])
-    assert cli.main(["report", str(run.folder), "--out", str(tmp_path / "x.pdf"), "--json"]) == 2
+    assert commands.main(["report", str(run.folder), "--out", str(tmp_path / "x.pdf"), "--json"]) == 2
     said = capsys.readouterr()
     assert "open it and print it" in said.err and '"No PDF was made."' in said.out
     assert not (tmp_path / "x.pdf").exists()
@@ -134,7 +134,7 @@ def test_without_a_browser_the_remedy_is_named(run, tmp_path, monkeypatch, capsy
 def test_the_terminal_writes_and_compares(run, tmp_path, capsys):
     import json
 
-    assert cli.main(["report", str(run.folder), "--json"]) == 0
+    assert commands.main(["report", str(run.folder), "--json"]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert Path(told["out"]) == run.folder / "report.html" and told["bytes"] == Path(told["out"]).stat().st_size
 
@@ -142,7 +142,7 @@ def test_the_terminal_writes_and_compares(run, tmp_path, capsys):
     accuracy = {"value": 59.1, "low": 57.0, "high": 61.0, "rows": 200}
     other.evaluate(scores={**scores(), "benchmarks": [
         {"name": "mmlu", "title": "MMLU", "models": [{"name": "tuned", "accuracy": accuracy}]}]})
-    assert cli.main(["compare", str(run.folder), str(other.folder), "--json"]) == 0
+    assert commands.main(["compare", str(run.folder), str(other.folder), "--json"]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     differing = {each["field"]: each["values"] for each in found["differences"]}
     assert differing["lora_rank"] == [24, 8] and differing["lora_alpha"] == [48, 16] and "seed" not in differing
@@ -150,12 +150,13 @@ def test_the_terminal_writes_and_compares(run, tmp_path, capsys):
     assert first["eval_loss_after"] == 1.2512344666 and second["scores"]["tuned"]["chrf"]["value"] == 52.4
     assert first["tokens_per_second"] == 3431.0 and first["steps"] == 60
 
-    assert cli.main(["compare", str(run.folder), str(other.folder)]) == 0
+    assert commands.main(["compare", str(run.folder), str(other.folder)]) == 0
     shown = capsys.readouterr().out
     assert "52.4 (49.2 to 55.6)" in shown and "59.1 (57.0 to 61.0)" in shown and "MMLU, tuned" in shown
     assert "Rank" in shown and "Seed" not in shown
-    assert cli.main(["compare", str(run.folder)]) == 2 and "two or more" in capsys.readouterr().err
-    assert cli.main(["compare", str(run.folder), str(tmp_path)]) == 2 and "no run folder" in capsys.readouterr().err
+    assert commands.main(["compare", str(run.folder)]) == 2 and "two or more" in capsys.readouterr().err
+    assert commands.main(["compare", str(run.folder), str(tmp_path)]) == 2
+    assert "no run folder" in capsys.readouterr().err
 
 
 def test_a_real_run_says_on_which_machine_it_was(rows_file, tiny_model, tmp_path, studio_home, capsys):
@@ -164,11 +165,11 @@ def test_a_real_run_says_on_which_machine_it_was(rows_file, tiny_model, tmp_path
     from slmstudio.core.hardware.machine import read_machine
 
     config = tmp_path / "run.json"
-    assert cli.main(["plan", "--model", str(tiny_model), "--data", str(rows_file), "--out", str(config), "--set",
+    assert commands.main(["plan", "--model", str(tiny_model), "--data", str(rows_file), "--out", str(config), "--set",
                      "max_steps=2", "--set", "device=cpu"]) == 0
-    assert cli.main(["train", str(config), "--json"]) == 0
+    assert commands.main(["train", str(config), "--json"]) == 0
     run_folder = json.loads(capsys.readouterr().out.splitlines()[-1])["run_dir"]
-    assert cli.main(["report", run_folder]) == 0
+    assert commands.main(["report", run_folder]) == 0
     html = (Path(run_folder) / "report.html").read_text("utf-8")
     assert read_machine().cpu_name in html and "The run finished: 2 of 2 steps" in html
     assert "do not say on which machine" not in html and "adapter/adapter_model.safetensors" in html

@@ -14,15 +14,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import model_files
 import openai
 import psutil
 import pytest
-from support import starter
+from support import model_files, starter
 
-from slmstudio.core import processes, serving
+from slmstudio.core import serving
 from slmstudio.core.errors import UserError
-from slmstudio.core.interactive import InteractiveWorker
+from slmstudio.core.jobs import processes
+from slmstudio.core.jobs.interactive import InteractiveWorker
 
 pytestmark = pytest.mark.timeout(180)
 KEY = "slm-a key for tests"
@@ -373,7 +373,8 @@ def test_a_client_that_goes_away_ends_its_answer(gguf, tmp_path, stream) -> None
 
 
 def test_a_full_queue_is_said(gguf, tmp_path, monkeypatch) -> None:
-    from slmstudio.worker import generation, serve_engine
+    from slmstudio.worker.chat import generation
+    from slmstudio.worker.serve import engine as serve_engine
 
     monkeypatch.setattr(serve_engine, "MAX_WAITING", 2)
     engine = serve_engine.Engine(gguf, 256, 1, 0)
@@ -445,7 +446,7 @@ def test_what_cannot_be_served_is_said_and_the_worker_lives(gguf, tmp_path, monk
 
 
 def test_without_a_port_the_next_free_one_is_taken() -> None:
-    from slmstudio.worker import serve
+    from slmstudio.worker.serve import serve
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         with serve._listen("127.0.0.1", taken.getsockname()[1], search=True) as listener:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from slmstudio import cli_progress
+from slmstudio.cli import progress
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
@@ -34,10 +34,10 @@ def assert_harmless(printed: str) -> None:
 
 
 def test_foreign_text_cannot_command_the_terminal(capsys):
-    cli_progress.say(TEXT)
-    cli_progress.print_error(UserError(TEXT, TEXT, TEXT, [Problem(TEXT)]), as_json=False)
-    cli_progress.print_table(TEXT, [(TEXT, TEXT)], (TEXT, TEXT))
-    cli_progress.print_table(TEXT, [])
+    progress.say(TEXT)
+    progress.print_error(UserError(TEXT, TEXT, TEXT, [Problem(TEXT)]), as_json=False)
+    progress.print_table(TEXT, [(TEXT, TEXT)], (TEXT, TEXT))
+    progress.print_table(TEXT, [])
     printed = capsys.readouterr()
     for each in (printed.out, printed.err):
         assert_harmless(each)
@@ -46,7 +46,7 @@ def test_foreign_text_cannot_command_the_terminal(capsys):
 
 
 def test_json_holds_it_all(capsys):
-    cli_progress.print_json({"text": TEXT, "half": "\ud83d"})
+    progress.print_json({"text": TEXT, "half": "\ud83d"})
     line = capsys.readouterr().out
     assert_harmless(line)
     assert json.loads(line) == {"text": TEXT, "half": "\ud83d"} and SCRIPTS in line
@@ -55,7 +55,7 @@ def test_json_holds_it_all(capsys):
 def test_nor_the_progress_bar(capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
     monkeypatch.setenv("COLUMNS", "400")
-    with cli_progress.Follower() as follower:
+    with progress.Follower() as follower:
         follower.on_event("train", {"type": "phase", "phase": MARKUP, "detail": TEXT})
         follower.on_event("train", {"type": "warning", "message": TEXT})
         follower.on_event("train", {"type": "sample", "global_step": 1, "samples": [{"prompt": TEXT, "answer": TEXT}]})
@@ -80,7 +80,7 @@ def test_what_a_person_mistypes_too(studio_home):
 
 
 def test_all_of_it_goes_through_one_function():
-    printing = {"cli_progress.py": 2}  # say and print_json
+    printing = {"cli/progress.py": 2}  # say and print_json
     for path in (ROOT / "slmstudio").glob("cli*.py"):
         calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8")))
                  if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"]
@@ -114,7 +114,7 @@ FIELDS = ("phase", "detail", "done", "total", "total_steps", "global_step", "tra
                          ids=lambda value: str(value)[:5])
 def test_no_event_ends_the_follower(value, terminal, capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", terminal)
-    with cli_progress.Follower() as follower:
+    with progress.Follower() as follower:
         for kind in KINDS:
             follower.on_event("train", {"type": kind})
             follower.on_event("train", {"type": kind, **dict.fromkeys(FIELDS, value)})

@@ -14,9 +14,10 @@ from support.wait import until
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.settings import Settings
-from slmstudio.gui import app, tasks
-from slmstudio.gui.main_window import MainWindow
-from slmstudio.gui.session import Session
+from slmstudio.gui.app import application
+from slmstudio.gui.app.main_window import MainWindow
+from slmstudio.gui.common import tasks
+from slmstudio.gui.common.session import Session
 
 pytestmark = pytest.mark.usefixtures("garbage_stays_here")
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -69,7 +70,7 @@ def test_the_run_goes_on_and_a_new_window_shows_all_its_points(qtbot, job):
     with qtbot.waitSignal(again.painted, timeout=10_000):
         again.show()
     there = steps(job)
-    app.look_for_runs(session, again)
+    application.look_for_runs(session, again)
     training = again.page("training")
     qtbot.waitUntil(lambda: training._history.step >= there[-1], timeout=3_000)
     assert list(training._history.series["train_loss"].x)[:len(there)] == there

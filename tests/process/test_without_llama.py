@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import no_llama
 import pytest
-import tiny_model as tiny
+from support import no_llama
+from support import tiny_model as tiny
 
 from slmstudio.core import files
 

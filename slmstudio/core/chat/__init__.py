@@ -1,0 +1,1 @@
+"""Conversations, how tokens are drawn, blind votes, and corrections. No window, and no model is loaded here."""

@@ -18,13 +18,13 @@ from typing import Any
 
 from slmstudio.core import files
 from slmstudio.core.data import layouts
+from slmstudio.core.data.file_end import Changed, beside, bytes_at, put_in_place, write
 from slmstudio.core.data.new_row import NewRow, as_columns
-from slmstudio.core.data.pieces import cut, is_lines
 from slmstudio.core.data.reader import TEXT_SUFFIXES, Dataset, Record, read_dataset
+from slmstudio.core.data.row_texts import cut, is_lines
 from slmstudio.core.data.rows import ColumnsMissing, RowError, read_row
 from slmstudio.core.data.source import Source
 from slmstudio.core.data.strict_json import NotJson, parse
-from slmstudio.core.data.tail import Changed, beside, bytes_at, put_in_place, write
 from slmstudio.core.errors import Problem, UserError, from_os_error
 
 SUFFIXES = (".jsonl", ".ndjson", ".json")

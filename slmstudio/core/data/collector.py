@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from slmstudio.core.data import layouts
-from slmstudio.core.data.pieces import Piece
 from slmstudio.core.data.record import Record
+from slmstudio.core.data.row_texts import Piece
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, read_row
 from slmstudio.core.data.strict_json import NotJson, decode, parse, printable
 from slmstudio.core.errors import Problem

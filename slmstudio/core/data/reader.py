@@ -9,8 +9,8 @@ from itertools import chain
 from pathlib import Path
 
 from slmstudio.core.data.collector import Rows
-from slmstudio.core.data.pieces import cut, paragraphs
 from slmstudio.core.data.record import Record
+from slmstudio.core.data.row_texts import cut, paragraphs
 from slmstudio.core.data.source import CHOOSE, ReadingCancelled, Source
 from slmstudio.core.errors import Problem, UserError
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.evaluation import asked
-from slmstudio.core.evaluation.metrics import METRICS, main_metric, needs_intl, row_counts, row_values
-from slmstudio.core.evaluation.thoughts import KEY, OPEN, answer_of, as_scored
+from slmstudio.core.evaluation import items_file
+from slmstudio.core.evaluation.reasoning import KEY, OPEN, answer_of, as_scored
+from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric, needs_intl, row_counts, row_values
 
 ITEMS = "items.jsonl"
 
@@ -161,7 +161,7 @@ def read_rows(folder: Path) -> Rows:
         what = "no test rows" if not items else "no answers"
         raise UserError(f"There is nothing to score in {folder.name}.", f"The evaluation has {what} yet.",
                         "Start it, or let it go on, and come back.")
-    return Rows(list(items.values()), answers, names, request, damaged, asked.sha256(folder))
+    return Rows(list(items.values()), answers, names, request, damaged, items_file.sha256(folder))
 
 
 _ITEM = {"kind": str, "messages": list, "references": list, "choices": list}

@@ -10,7 +10,7 @@ from typing import Any
 
 from slmstudio.core import files, jobs
 from slmstudio.core.data import layouts, reader, split
-from slmstudio.core.data.pieces import cut
+from slmstudio.core.data.row_texts import cut
 from slmstudio.core.data.rows import ColumnsMissing, RowError, read_row
 from slmstudio.core.data.source import Source
 from slmstudio.core.data.strict_json import NotJson, parse
@@ -34,7 +34,7 @@ def learned(records: Sequence[reader.Record], train_split: dict[str, Any] | None
 def held_out_file(run: Path, config: RunConfig, cancelled: Callable[[], bool] | None = None) -> Path:
     """The test file of a run's held-out rows, in RUN/jobs; written the first time it is asked for.
 
-    The rows are those that `worker.training_data.read_rows` evaluated, each with all its columns.
+    The rows are those that `worker.training.data.read_rows` evaluated, each with all its columns.
 
     Raises:
         UserError: the training file is gone, is another one now, is plain text, or nothing was split off.

@@ -13,11 +13,12 @@ from typing import Any
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.evaluation import asked, scoring, test_set_edits
+from slmstudio.core.evaluation import items_file, scoring
 from slmstudio.core.evaluation.answer_rows import ITEMS
-from slmstudio.core.evaluation.test_item import TestItem, TestSet
-from slmstudio.core.evaluation.test_set_edits import Edited
-from slmstudio.core.evaluation.test_sets import read_test_set
+from slmstudio.core.evaluation.testset import file_edits
+from slmstudio.core.evaluation.testset.file_edits import Edited
+from slmstudio.core.evaluation.testset.item import TestItem, TestSet
+from slmstudio.core.evaluation.testset.reader import read_test_set
 
 Line = dict[str, Any]
 Contents = dict[Path, bytes]
@@ -63,11 +64,11 @@ def set_references(job_folder: Path, item: int, references: Sequence[str]) -> It
             written, or the references cannot be used (`test_set_edits.set_references`). Nothing is changed then.
     """
     rows, place, test, of_file = _found(job_folder, item)
-    edited = test_set_edits.set_references(test, of_file, references)
+    edited = file_edits.set_references(test, of_file, references)
 
     def change() -> tuple[ItemEdit, Contents]:
         read = read_test_set(test.path)
-        moved = test_set_edits.moved(test, read)
+        moved = file_edits.moved(test, read)
         after = next(each for each in read.items if each.line == moved[of_file.line])
         new = [{**row, **{name: after.to_dict()[name] for name in OF_THE_FILE}} if row["id"] == item else row
                for row in rows]
@@ -89,10 +90,10 @@ def remove(job_folder: Path, item: int) -> ItemEdit:
     rows, place, test, of_file = _found(job_folder, item)
     if len(rows) < 2:
         raise UserError("The row was not removed.", "It is the only one of this evaluation.", "")
-    edited = test_set_edits.remove(test, of_file)
+    edited = file_edits.remove(test, of_file)
 
     def change() -> tuple[ItemEdit, Contents]:
-        moved = test_set_edits.moved(test, read_test_set(test.path), of_file)
+        moved = file_edits.moved(test, read_test_set(test.path), of_file)
         kept = [row for row in rows if row["id"] != item]
         others, contents = _without_verdicts(job_folder, item)
         edit = ItemEdit(job_folder, item, edited, (place, rows[place]), others, _places(rows, item))
@@ -118,10 +119,10 @@ def undo(edit: ItemEdit) -> UserError | None:
         place, row = edit.row
         contents = {edit.folder / ITEMS: _as_bytes([*rows[:place], row, *rows[place:]])}
         contents |= {edit.folder / name: _put_back(edit.folder / name, lines) for name, lines in edit.others.items()}
-        contents |= asked.edited(edit.folder, edit.test.sha256, hashlib.sha256(edit.test.before).hexdigest())
+        contents |= items_file.edited(edit.folder, edit.test.sha256, hashlib.sha256(edit.test.before).hexdigest())
         before = write_all(contents)
         try:
-            test_set_edits.undo(edit.test)
+            file_edits.undo(edit.test)
         except UserError:
             write_all(before)
             raise
@@ -163,9 +164,9 @@ def _carried_out(job_folder: Path, test: TestSet, edited: Edited,
     """Change the evaluation as its test file was changed; where that fails, all files are as they were."""
     try:
         edit, contents = change()
-        write_all(contents | asked.edited(job_folder, test.sha256, edited.sha256))
+        write_all(contents | items_file.edited(job_folder, test.sha256, edited.sha256))
     except Exception as error:
-        test_set_edits.undo(edited)
+        file_edits.undo(edited)
         if isinstance(error, OSError):
             raise from_os_error(error, "change the row") from error
         raise

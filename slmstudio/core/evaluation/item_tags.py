@@ -8,11 +8,12 @@ from typing import Any
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.evaluation import asked, test_set_edits
+from slmstudio.core.evaluation import items_file
 from slmstudio.core.evaluation.answer_rows import ITEMS
 from slmstudio.core.evaluation.item_edits import Contents, score_again, write_all
-from slmstudio.core.evaluation.test_set_edits import Edited
-from slmstudio.core.evaluation.test_sets import read_test_set
+from slmstudio.core.evaluation.testset import file_edits
+from slmstudio.core.evaluation.testset.file_edits import Edited
+from slmstudio.core.evaluation.testset.reader import read_test_set
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def set_tags(job_folder: Path, item: int, category: str, language: str) -> Tagge
                 {**line, "line": moved.get(line.get("line") or 0, line.get("line"))}) for line in lines), **about})
         except OSError:
             if in_file:
-                test_set_edits.undo(in_file.edited)
+                file_edits.undo(in_file.edited)
             raise
     except OSError as error:
         raise from_os_error(error, "change the row") from error
@@ -88,12 +89,12 @@ def _write_test_file(job_folder: Path, row: dict[str, Any], category: str, langu
                      if each.line == row.get("line") and each.messages == tuple(row.get("messages") or ())), None)
         if item is None:
             return None
-        edited = test_set_edits.set_tags(found, item, category=category, language=language)
+        edited = file_edits.set_tags(found, item, category=category, language=language)
         try:
-            return _InFile(edited, test_set_edits.moved(found, read_test_set(found.path)),
-                           asked.edited(job_folder, found.sha256, edited.sha256))
+            return _InFile(edited, file_edits.moved(found, read_test_set(found.path)),
+                           items_file.edited(job_folder, found.sha256, edited.sha256))
         except Exception:
-            test_set_edits.undo(edited)
+            file_edits.undo(edited)
             raise
     except UserError:
         return None

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import asked, model_pairs
+from slmstudio.core.evaluation import items_file
 from slmstudio.core.evaluation.answer_rows import Rows, read_rows
-from slmstudio.core.evaluation.same_test import asked_how, result_name
-from slmstudio.core.evaluation.score_table import ScoreTable
+from slmstudio.core.evaluation.comparability import asked_how, result_name
+from slmstudio.core.evaluation.scores import model_pairs
+from slmstudio.core.evaluation.scores.score_table import ScoreTable
 
 CONTENT = ("kind", "messages", "references", "choices", "answer", "pattern")
 """What makes two items the same row."""
@@ -200,7 +201,7 @@ def _asked_otherwise(first: str, its: Rows, name: str, rows: Rows) -> str:
 
 def _thought_otherwise(first: Side, its: Rows, side: Side, rows: Rows) -> str:
     """Why the answers of two sides do not compare where one was asked to answer at once, or ""."""
-    if asked.thinks(first.folder) == asked.thinks(side.folder):
+    if items_file.thinks(first.folder) == items_file.thinks(side.folder):
         return ""
     thought = [name for name, found in ((first.name, its), (side.name, rows)) if found.thought(_tuned(found))]
     if len(thought) != 1:

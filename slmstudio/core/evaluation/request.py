@@ -26,12 +26,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import jobs, paths, room
+from slmstudio.core import disk_space, jobs, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.held_out import held_out_file
 from slmstudio.core.evaluation.request_check import Checked, check
 from slmstudio.core.evaluation.request_models import held_as_learned
-from slmstudio.core.evaluation.test_sets import read_test_set
+from slmstudio.core.evaluation.testset.reader import read_test_set
 from slmstudio.core.model.gguf import read_gguf
 from slmstudio.core.run import adjust, folder
 from slmstudio.core.run.config import RunConfig
@@ -113,7 +113,7 @@ def create(request: Mapping[str, Any], run: Path | None = None) -> jobs.Job:
     """
     parent = run / "jobs" if run else paths.evaluations_dir()
     place = parent / f"{time.strftime('evaluate-%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-    room.require(parent)
+    disk_space.require(parent)
     try:
         return jobs.Job.create(place, "evaluate", **{key: value for key, value in request.items() if key != "kind"})
     except OSError as error:

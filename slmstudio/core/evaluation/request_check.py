@@ -10,11 +10,11 @@ from typing import Any
 from slmstudio.core import llama
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.evaluation import benchmark_store
-from slmstudio.core.evaluation.mmlu_folder import MmluFolder, examples, find_mmlu
-from slmstudio.core.evaluation.shots import too_few
-from slmstudio.core.evaluation.test_item import TestItem, TestSet
-from slmstudio.core.evaluation.test_sets import ReadingCancelled, read_test_set
-from slmstudio.core.evaluation.thoughts import hold_thoughts
+from slmstudio.core.evaluation.few_shot import too_few
+from slmstudio.core.evaluation.reasoning import hold_thoughts
+from slmstudio.core.evaluation.testset.item import TestItem, TestSet
+from slmstudio.core.evaluation.testset.mmlu_folder import MmluFolder, examples, find_mmlu
+from slmstudio.core.evaluation.testset.reader import ReadingCancelled, read_test_set
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.gguf import read_gguf

@@ -13,13 +13,13 @@ from typing import Any
 from slmstudio.core import files, formats
 from slmstudio.core.chat import votes
 from slmstudio.core.errors import from_os_error
-from slmstudio.core.evaluation import model_pairs
 from slmstudio.core.evaluation.answer_rows import Row, Rows, read_rows
-from slmstudio.core.evaluation.intervals import interval
-from slmstudio.core.evaluation.judging import agreement, judge_summary, voted_pairs
-from slmstudio.core.evaluation.metrics import METRICS
-from slmstudio.core.evaluation.model_pairs import GROUPED_BY, MOST_GROUPS, rounded
-from slmstudio.core.evaluation.score_table import ScoreTable
+from slmstudio.core.evaluation.scores import model_pairs
+from slmstudio.core.evaluation.scores.intervals import interval
+from slmstudio.core.evaluation.scores.judging import agreement, judge_summary, voted_pairs
+from slmstudio.core.evaluation.scores.metrics import METRICS
+from slmstudio.core.evaluation.scores.model_pairs import GROUPED_BY, MOST_GROUPS, rounded
+from slmstudio.core.evaluation.scores.score_table import ScoreTable
 
 __all__ = ["SCORES", "Row", "row_scores", "score"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from slmstudio.core.export.types import QUANT_TYPES, QuantType, Shape
-from slmstudio.core.words import format_bytes
+from slmstudio.core.units import format_bytes
 
 GB = 10**9
 CHAT_CONTEXT = 4096

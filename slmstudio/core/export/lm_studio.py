@@ -10,7 +10,7 @@ from pathlib import Path
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.words import format_bytes
+from slmstudio.core.units import format_bytes
 
 PUBLISHER = "slm-studio"
 CHUNK = 8 * 2**20

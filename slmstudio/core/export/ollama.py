@@ -10,7 +10,7 @@ from pathlib import Path
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.export import quoting, turns
+from slmstudio.core.export import ollama_template, quoting
 from slmstudio.core.export.gguf_tokens import GgufTokens, read_tokens
 
 POLL_SECONDS = 0.2
@@ -43,7 +43,7 @@ def modelfile(gguf: Path, context: int, system: str = "") -> tuple[str, tuple[st
     if tokens.template is None:
         raise UserError(f"{gguf.name} has no chat template.", "Nobody can know how it was taught to chat.",
                         "Export an instruct model.")
-    found = turns.take_apart(tokens.template)
+    found = ollama_template.take_apart(tokens.template)
     notes = [*found.notes, *_bos_notes(found, tokens)]
     if tokens.adds_bos:
         found = found.without_bos(tokens.bos)
@@ -63,14 +63,14 @@ def modelfile(gguf: Path, context: int, system: str = "") -> tuple[str, tuple[st
     return "\n".join(lines) + "\n", tuple(notes)
 
 
-def stop_texts(found: turns.Turns, tokens: GgufTokens) -> tuple[str, ...]:
+def stop_texts(found: ollama_template.Turns, tokens: GgufTokens) -> tuple[str, ...]:
     """What ends a turn: the token that the template puts behind an answer, and those that the file names."""
     behind = _FIRST_TOKEN.match(found.between)
     texts = [behind[1]] if behind else []
     return tuple(text for text in dict.fromkeys([*texts, *tokens.ends]) if text and '"' not in text)
 
 
-def _bos_notes(found: turns.Turns, tokens: GgufTokens) -> list[str]:
+def _bos_notes(found: ollama_template.Turns, tokens: GgufTokens) -> list[str]:
     if tokens.adds_bos and tokens.bos and not found.opening.startswith(tokens.bos):
         return [f"Ollama puts {tokens.bos} first, which the chat template does not."]
     return []

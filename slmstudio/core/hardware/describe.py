@@ -7,7 +7,7 @@ from collections import Counter
 
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.hardware.nvml import GpuReading
-from slmstudio.core.words import format_bytes
+from slmstudio.core.units import format_bytes
 
 NO_GPU = "no NVIDIA GPU"
 

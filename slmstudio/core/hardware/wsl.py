@@ -14,7 +14,7 @@ from pathlib import Path
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.mounts import file_system
-from slmstudio.core.words import format_bytes
+from slmstudio.core.units import format_bytes
 
 LITTLE_MEMORY = 16 * 1024**3
 """Below so many bytes the share that WSL was given is worth a word."""

@@ -1,0 +1,1 @@
+"""Base models: facts, chat templates, token ids, memory needs, without loading weights."""

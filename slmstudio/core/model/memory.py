@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from slmstudio.core.model import scratch
 from slmstudio.core.model.facts import ModelFacts
-from slmstudio.core.run import scratch
 from slmstudio.core.run.config import RunConfig
 
 MB = 2**20
 HEAD_CHUNK = 32 * 2**20
-"""Logits that the head's loss holds at once (worker/head_loss.py)."""
+"""Logits that the head's loss holds at once (worker/kernels/head_loss.py)."""
 _OVERHEAD = {"cuda": (500 * MB, 800 * MB, 1100 * MB), "cpu": (450 * MB, 600 * MB, 900 * MB)}
 """Beside the tensors, least, likely and most. CUDA: context, libraries' kernels and cuBLAS' workspaces, 0.3 to 0.6 GB
 by driver and card, and what the allocator rounds up. CPU: Python with torch, transformers and TRL took 484 MB."""
@@ -62,7 +62,7 @@ class MemoryEstimate:
 def estimate(facts: ModelFacts, config: RunConfig, device: str) -> MemoryEstimate:
     """Estimate the peak of a run.
 
-    As worker/train.py holds things: LoRA keeps the frozen base in `config.precision` and the adapter in fp32; full
+    As worker/training holds things: LoRA keeps the frozen base in `config.precision` and the adapter in fp32; full
     fine-tuning keeps fp32 weights and computes in `config.precision`, with a copy of the weights in that format.
 
     Args:
@@ -174,8 +174,8 @@ def _layer_bytes(facts: ModelFacts, config: RunConfig, compute: int) -> int:
     other branch and their product; the normed inputs of attention and MLP; the residuals before both norms in fp32;
     the attention mask in the compute format (SDPA turns the boolean mask into numbers in each layer). Eager attention
     keeps the probabilities of all heads besides. Learning norms keep their input before the scaling. LoRA's layers keep
-    what the base's would keep and their projection to rank r (worker/fast_lora.py); with dropout or on a quantized base
-    PEFT's own layers run, which cast the input of each target to fp32.
+    what the base's would keep and their projection to rank r (kernels/fast_lora.py); with dropout or on a quantized
+    base PEFT's own layers run, which cast the input of each target to fp32.
     """
     hidden, inner, attention = facts.hidden_size, facts.intermediate_size, facts.heads * facts.head_dim
     size = 4 * attention * compute + 2 * hidden * 4

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from slmstudio.core.errors import Problem, UserError, from_os_error
-from slmstudio.core.words import format_bytes
+from slmstudio.core.units import format_bytes
 
 MAX_HEADER = 100_000_000
 """The format's own limit on the header, in bytes."""

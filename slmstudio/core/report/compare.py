@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import same_test
+from slmstudio.core.evaluation import comparability
 from slmstudio.core.evaluation.paired import Paired, Progress, Side, compare_runs, unique
 from slmstudio.core.report.evaluations import Evaluation, benchmark_results, metric_name
 from slmstudio.core.report.gather import Facts, gather
@@ -17,7 +17,7 @@ from slmstudio.core.report.score_tables import interval
 from slmstudio.core.report.text import exact, rounded
 from slmstudio.core.run import adjust
 from slmstudio.core.run.field_names import LABELS, differences
-from slmstudio.core.words import format_duration
+from slmstudio.core.units import format_duration
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def compare(folders: list[Path], progress: Progress | None = None) -> Comparison
         raise UserError("There is nothing to compare.", "Only one run was named.", "Name two or more run folders.")
     facts = [gather(folder) for folder in folders]
     configs = [adjust.apply(each.run.config, each.run.folder).to_dict() for each in facts]
-    chosen = same_test.choose([(each.evaluations, each.run.config.eval_file) for each in facts])
+    chosen = comparability.choose([(each.evaluations, each.run.config.eval_file) for each in facts])
     benchmarks = [{str(result.get("title")): result for result in benchmark_results(each.evaluations)[0]}
                   for each in facts]
     runs = [_run(*each) for each in zip(facts, chosen, benchmarks, strict=True)]
@@ -91,9 +91,9 @@ def compare(folders: list[Path], progress: Progress | None = None) -> Comparison
 
 
 def _warnings(runs: list[dict[str, Any]], chosen: list[Evaluation]) -> list[str]:
-    found = {same_test.ROWS: ["The runs were tested on different rows: their scores do not compare."],
-             same_test.HOW: ["The same rows, but not asked in the same way: answers of another length, or another "
-                             "system prompt."]}.get(same_test.difference(chosen), [])
+    found = {comparability.ROWS: ["The runs were tested on different rows: their scores do not compare."],
+             comparability.HOW: ["The same rows, but not asked in the same way: answers of another length, or another "
+                             "system prompt."]}.get(comparability.difference(chosen), [])
     for title in dict.fromkeys(title for run in runs for title in run["benchmarks"]):
         if unlike := _unlike(runs, title):
             what = ", ".join(_ASKED[key] for key in unlike)
@@ -103,7 +103,7 @@ def _warnings(runs: list[dict[str, Any]], chosen: list[Evaluation]) -> list[str]
 
 def _unlike(runs: list[dict[str, Any]], title: str) -> list[str]:
     """In what a benchmark was asked differently."""
-    return same_test.unlike([run["benchmarks_asked"][title] for run in runs if title in run["benchmarks"]])
+    return comparability.unlike([run["benchmarks_asked"][title] for run in runs if title in run["benchmarks"]])
 
 
 _ASKED = {"limit": "questions a subject", "shots": "examples before a question", "data": "where the questions are from",
@@ -126,7 +126,7 @@ def _run(facts: Facts, main: Evaluation | None, benchmarks: dict[str, dict[str, 
         "scores": {str(model.get("name")): model.get("scores") or {} for model in main.models} if main else {},
         "benchmarks": {title: {str(model.get("name")): model.get("accuracy") for model in each.get("models") or []}
                        for title, each in benchmarks.items()},
-        "benchmarks_asked": {title: same_test.benchmark_asked(*(each.get(key) for key in _ASKED))
+        "benchmarks_asked": {title: comparability.benchmark_asked(*(each.get(key) for key in _ASKED))
                              for title, each in benchmarks.items()},
     }
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import formats, jobs
-from slmstudio.core.evaluation.metrics import METRICS
-from slmstudio.core.evaluation.same_test import difference, is_own, model_names, preferred
-from slmstudio.core.report import shapes
+from slmstudio.core.evaluation.comparability import difference, is_own, model_names, preferred
+from slmstudio.core.evaluation.scores.metrics import METRICS
+from slmstudio.core.report import expected
 from slmstudio.core.report.text import exact, finite
 
 SCORES = "scores.json"
@@ -105,13 +105,13 @@ def read_evaluations(run: Path) -> list[Evaluation]:
         if request is None or request.get("kind") != "evaluate":
             continue
         lost: list[str] = []
-        scores = shapes.fit(formats.read("scores", folder / SCORES) or {}, shapes.SCORES, lost)
+        scores = expected.fit(formats.read("scores", folder / SCORES) or {}, expected.SCORES, lost)
         if not lost and (folder / SCORES).exists() and not scores:
             lost.append("everything")
         ended = jobs.Job(folder).outcome()
         found.append(Evaluation(folder, request, scores, ended.state if ended else "running",
                                 _created(scores, folder),
-                                shapes.sentence(f"{SCORES} of {folder.name}", lost) if lost else ""))
+                                expected.sentence(f"{SCORES} of {folder.name}", lost) if lost else ""))
     return sorted(found, key=lambda each: each.created, reverse=True)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from slmstudio.core import files, jobs, program
 from slmstudio.core.errors import UserError
-from slmstudio.core.report import shapes
+from slmstudio.core.report import expected
 from slmstudio.core.report.evaluations import Evaluation, main_evaluation, read_evaluations
 from slmstudio.core.report.heat import Heat
 from slmstudio.core.report.text import finite
@@ -130,7 +130,7 @@ def gather(run: Path) -> Facts:
                         "Without it nothing can be told of the run: copy it back from a backup.")
     summary = folder.summarise(run)
     gaps: list[str] = []
-    record = _fitting(files.read_json(run / jobs.RUN) or {}, shapes.RECORD, jobs.RUN, gaps)
+    record = _fitting(files.read_json(run / jobs.RUN) or {}, expected.RECORD, jobs.RUN, gaps)
     evaluations = read_evaluations(run)
     found = Facts(
         summary, record, adjust.load(run)["values"], _outcome(run, gaps), read_base(Path(summary.config.model)),
@@ -149,9 +149,9 @@ def gather(run: Path) -> Facts:
 
 def _fitting(value: dict[str, Any], shape: dict[str, Any], name: str, gaps: list[str]) -> dict[str, Any]:
     lost: list[str] = []
-    fitted: dict[str, Any] = shapes.fit(value, shape, lost)
+    fitted: dict[str, Any] = expected.fit(value, shape, lost)
     if lost:
-        gaps.append(shapes.sentence(name, lost))
+        gaps.append(expected.sentence(name, lost))
     return fitted
 
 
@@ -173,7 +173,7 @@ def _outcome(run: Path, gaps: list[str]) -> dict[str, Any]:
 def read_base(path: Path) -> BaseModel:
     """Name, licence and sizes of the base model; a folder that is gone is named as such."""
     from slmstudio.core.model.facts import read_model
-    from slmstudio.core.words import format_bytes, format_count
+    from slmstudio.core.units import format_bytes, format_count
 
     try:
         model = read_model(path)
@@ -200,7 +200,7 @@ def _result_files(run: Path) -> list[tuple[str, int, str | None]]:
 def _exports(run: Path, gaps: list[str]) -> list[Export]:
     place = run / folder.EXPORTS
     found = sorted(place.iterdir()) if place.is_dir() else []
-    return [Export(path, _size(path), _fitting(folder.proof(path), shapes.PARITY, f"The proof of {path.name}", gaps))
+    return [Export(path, _size(path), _fitting(folder.proof(path), expected.PARITY, f"The proof of {path.name}", gaps))
             for path in found
             if not path.name.startswith(".") and path.suffix != ".json"]
 

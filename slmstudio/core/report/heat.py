@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slmstudio.core.report.text import Table, exact, finite
-from slmstudio.core.words import format_bytes
+from slmstudio.core.units import format_bytes
 
 LONGEST_GAP = 10.0
 """Seconds between two readings above which the power between them is not known."""

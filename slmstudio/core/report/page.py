@@ -17,7 +17,7 @@ from slmstudio.core.report.gather import Export, Facts, gather
 from slmstudio.core.report.rows import Ranking, rank
 from slmstudio.core.report.text import Table, exact, flat, moment, shortened, visible
 from slmstudio.core.run.history import RunHistory
-from slmstudio.core.words import format_bytes, format_duration
+from slmstudio.core.units import format_bytes, format_duration
 
 FILE = "report.html"
 LONGEST_DETAILS = 4000

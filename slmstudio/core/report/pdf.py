@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from slmstudio.core import files, processes
+from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.jobs import processes
 
 SECONDS = 90.0
 """A browser that has not printed a page by then hangs."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slmstudio.core.evaluation.answer_rows import Row
-from slmstudio.core.evaluation.metrics import METRICS, main_metric
+from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric
 from slmstudio.core.report.evaluations import Evaluation
 from slmstudio.core.report.text import Cut, shortened
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from slmstudio.core.evaluation import verdicts
-from slmstudio.core.evaluation.score_table import LEARNED, NEW
+from slmstudio.core.evaluation.scores import verdicts
+from slmstudio.core.evaluation.scores.score_table import LEARNED, NEW
 from slmstudio.core.report.evaluations import Evaluation, metric_name
 from slmstudio.core.report.text import Table, exact, finite
 

@@ -12,7 +12,7 @@ from slmstudio.core.report.gather import Facts
 from slmstudio.core.report.text import Table, exact, finite, flat, moment
 from slmstudio.core.run.curves import Smoother
 from slmstudio.core.run.field_names import GROUPS, LABELS
-from slmstudio.core.words import format_bytes
+from slmstudio.core.units import format_bytes
 
 READ_AGAIN = 200 * 1024**2
 """Bytes up to which a dataset is read once more, to name the rows that were left out."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from slmstudio.core import words
+from slmstudio.core import units
 from slmstudio.core.report.evaluations import (
     Evaluation,
     benchmark_results,
@@ -45,7 +45,7 @@ def sentences(facts: Facts) -> list[str]:
     device = facts.history.plan.get("device")
     card = next(iter(facts.heat.gpus), "") if str(device).startswith("cuda") else ""
     where = f" on {card or device_name(device)}" if device else ""
-    said.append(f"{STATES.get(run.state, run.state)}: {steps} in {words.format_duration(run.seconds)} of work{where}."
+    said.append(f"{STATES.get(run.state, run.state)}: {steps} in {units.format_duration(run.seconds)} of work{where}."
                 + _troubles(facts))
     if run.error:
         said.append(f"What it said: {run.error.get('what', '')} {run.error.get('why', '')}".strip())
@@ -145,7 +145,7 @@ def tiles(facts: Facts) -> list[tuple[str, str, str]]:
         found.append(("Loss on held-out rows", f"{rounded(before)} → {rounded(after)}",
                       "before → after, lower is better"))
     found += _score_tile(facts.main_evaluation)
-    found.append(("Work", words.format_duration(run.seconds), f"{run.steps:,} steps"))
+    found.append(("Work", units.format_duration(run.seconds), f"{run.steps:,} steps"))
     speed = [value for value in facts.history.series["tokens_per_second"].y if math.isfinite(value)]
     if speed:
         found.append(("Speed", f"{sum(speed) / len(speed):,.0f} tokens/s", "mean of all steps"))

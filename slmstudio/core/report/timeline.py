@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from slmstudio.core import jobs, words
+from slmstudio.core import jobs, units
 from slmstudio.core.report.text import exact, finite, rounded
 from slmstudio.core.run.field_names import LABELS
 from slmstudio.core.run.history import TOLD
@@ -116,8 +116,8 @@ def _step(event: dict[str, Any]) -> str:
 
 
 def _plan(event: dict[str, Any]) -> str:
-    return (f"{words.format_count(_number(event, 'trainable_parameters'))} of "
-            f"{words.format_count(_number(event, 'parameters'))} parameters learn, from "
+    return (f"{units.format_count(_number(event, 'trainable_parameters'))} of "
+            f"{units.format_count(_number(event, 'parameters'))} parameters learn, from "
             f"{exact(event.get('train_rows')) or '?'} rows in {exact(event.get('total_steps')) or '?'} steps, on "
             f"{device_name(event.get('device'))}")
 
@@ -156,7 +156,7 @@ def _sleep(event: dict[str, Any]) -> str:
 
 
 def _suspended(event: dict[str, Any]) -> str:
-    return (f"Stood still for {words.format_duration(_number(event, 'seconds'))} "
+    return (f"Stood still for {units.format_duration(_number(event, 'seconds'))} "
             f"({exact(event.get('seconds')) or '?'} s), as the machine slept; not counted as work")
 
 

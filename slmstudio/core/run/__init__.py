@@ -1,0 +1,1 @@
+"""Runs: their configuration and how it is planned, their folder, checkpoints, history and queue."""

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import words
+from slmstudio.core import units
 from slmstudio.core.data import layouts
 from slmstudio.core.data.reader import Dataset
 from slmstudio.core.errors import Problem
 from slmstudio.core.hardware.machine import Machine
-from slmstudio.core.model import memory
+from slmstudio.core.model import memory, scratch
 from slmstudio.core.model.facts import ModelFacts
-from slmstudio.core.run import plan_rows, scratch
+from slmstudio.core.run import plan_rows
 from slmstudio.core.run.config import RunConfig, default_of
 from slmstudio.core.run.limits import OBJECTIVES, PREFERENCES
 
@@ -185,8 +185,8 @@ class Proposal:
         if need <= free * PHYSICAL_SHARE:
             return lora
         four_bit = memory.estimate(self.base, replace(smallest, method="qlora"), device).high
-        return "qlora", (f"LoRA would need about {words.format_bytes(need)} of {words.format_bytes(free)} free; with "
-                         f"the base in 4 bits it is {words.format_bytes(four_bit)}.")
+        return "qlora", (f"LoRA would need about {units.format_bytes(need)} of {units.format_bytes(free)} free; with "
+                         f"the base in 4 bits it is {units.format_bytes(four_bit)}.")
 
     def free_memory(self) -> int:
         """Bytes free where the model will lie; 0 where nobody says."""
@@ -197,7 +197,7 @@ class Proposal:
         sizes = ((200e6, 2e-3, 1e-4), (500e6, 1e-3, 5e-5), (2e9, 3e-4, 2e-5), (math.inf, 2e-4, 1e-5))
         lora_rate, full_rate = next((lora, full) for limit, lora, full in sizes if parameters < limit)
         rate, what = (full_rate, "all weights") if method == "full" else (lora_rate, "an adapter")
-        count = words.format_count(parameters)
+        count = units.format_count(parameters)
         reason = f"Suits {what} of a model with {count} parameters; larger models take smaller steps."
         if method == "scratch":
             rate, reason = 1e-3, "Random weights take large steps at first."
@@ -306,7 +306,7 @@ class Proposal:
         if budget and need(micro, checkpointing) > budget:
             checkpointing = True
         total = need(micro, checkpointing)
-        fits = f"Needs about {words.format_bytes(int(total))} of {words.format_bytes(free)} free."
+        fits = f"Needs about {units.format_bytes(int(total))} of {units.format_bytes(free)} free."
         micro = self.set("micro_batch_size", micro, fits)
         self.set(
             "gradient_accumulation_steps",

@@ -15,8 +15,8 @@ from typing import Any
 
 from slmstudio.core import files, paths
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.model import facts
-from slmstudio.core.run import adjust, folder, scratch
+from slmstudio.core.model import facts, scratch
+from slmstudio.core.run import adjust, folder
 from slmstudio.core.run import config as run_config
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.script_rows import ScriptRows, script_rows

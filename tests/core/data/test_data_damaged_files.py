@@ -19,8 +19,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from slmstudio.core.data.layouts import objectives
-from slmstudio.core.data.pieces import ROW_LIMIT
 from slmstudio.core.data.reader import read_dataset
+from slmstudio.core.data.row_texts import ROW_LIMIT
 from slmstudio.core.errors import UserError
 
 GOOD = b'{"instruction": "a", "output": "b"}'

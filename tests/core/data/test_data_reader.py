@@ -8,10 +8,10 @@ import json
 import os
 from pathlib import Path
 
-import model_files
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import model_files
 
 from slmstudio.core.data.reader import ReadingCancelled, read_dataset
 from slmstudio.core.errors import UserError

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slmstudio.core.data.pieces import ROW_LIMIT
 from slmstudio.core.data.reader import Dataset, read_dataset
+from slmstudio.core.data.row_texts import ROW_LIMIT
 
 MB = 1 << 20
 

@@ -6,13 +6,14 @@ import errno
 import json
 import os
 
-import evaluated_runs
 import pytest
+from support import evaluated_runs
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import item_edits, item_tags, scoring, test_set_edits
-from slmstudio.core.evaluation.test_sets import read_test_set
+from slmstudio.core.evaluation import item_edits, item_tags, scoring
+from slmstudio.core.evaluation.testset import file_edits
+from slmstudio.core.evaluation.testset.reader import read_test_set
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_rows_below_one_that_takes_more_lines_now_can_still_be_edited(job):
                                    ensure_ascii=False, indent=2), encoding="utf-8")
     request = files.read_json(job / jobs.REQUEST)
     files.write_atomically(job / jobs.REQUEST, files.dump_pretty({**request, "test": str(indented)}))
-    moved = test_set_edits.moved(read, read_test_set(indented))
+    moved = file_edits.moved(read, read_test_set(indented))
     rows = [{**row, "line": moved[row["line"]]} for row in files.LineReader(job / item_edits.ITEMS).read()]
     files.write_atomically(job / item_edits.ITEMS, b"".join(map(files.dump_line, rows)))
 

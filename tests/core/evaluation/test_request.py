@@ -6,8 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
-import model_files
 import pytest
+from support import model_files
 
 from slmstudio.core import files, jobs
 from slmstudio.core.data import split
@@ -15,7 +15,7 @@ from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import request
 from slmstudio.core.evaluation.held_out import learned
-from slmstudio.core.evaluation.test_sets import read_test_set
+from slmstudio.core.evaluation.testset.reader import read_test_set
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 

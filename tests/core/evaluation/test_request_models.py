@@ -1,7 +1,7 @@
 """What a path names when it is put beside the models of an evaluation."""
 
-import model_files
 import pytest
+from support import model_files
 
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scored_jobs import answers_of, items_of, write
+from support.scored_jobs import answers_of, items_of, write
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
@@ -202,7 +202,7 @@ def test_scores_are_given_without_the_rows_that_were_learned_too(tmp_path):
 
 def test_scoring_can_be_cancelled_to_its_end(tmp_path):
     """Intervals and tests of many scores and groups take seconds after the last row was counted."""
-    import evaluated_runs
+    from support import evaluated_runs
 
     job = evaluated_runs.write(tmp_path, count=30)
     before = (job.folder / "scores.json").read_bytes()

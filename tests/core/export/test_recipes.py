@@ -11,13 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import go_template
-import model_files
 import pytest
+from support import go_template, model_files
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
-from slmstudio.core.export import lm_studio, ollama, quoting, recipes, turns
+from slmstudio.core.export import lm_studio, ollama, ollama_template, quoting, recipes
 from slmstudio.core.export.gguf_tokens import read_tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run import folder
@@ -74,7 +73,7 @@ def gguf(path: Path, source: str | None, **extra) -> Path:
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_the_go_template_writes_what_the_jinja_template_writes(name) -> None:
     jinja = template(TEMPLATES[name])
-    found = turns.take_apart(jinja)
+    found = ollama_template.take_apart(jinja)
     for talk in talks(found.system_before is not None):
         expected = jinja.render(talk, add_generation_prompt=True)
         assert go_template.ollama_prompt(found.go_template(), talk) == expected
@@ -86,7 +85,7 @@ def test_the_go_template_writes_what_the_jinja_template_writes(name) -> None:
     ("llama-3.1-style", True, "cuts spaces"), ("gemma-2-style", False, "no system message")])
 def test_the_templates_of_real_families(data_dir, file, system, note) -> None:
     jinja = template((data_dir / "chat_templates" / f"{file}.jinja").read_text("utf-8"))
-    found = turns.take_apart(jinja)
+    found = ollama_template.take_apart(jinja)
     assert (found.system_before is not None) == system
     assert note in " ".join(found.notes)
     for talk in talks(system):
@@ -109,14 +108,14 @@ def test_the_templates_of_real_families(data_dir, file, system, note) -> None:
 ])
 def test_what_cannot_be_written_for_ollama_is_said(source, why) -> None:
     with pytest.raises(UserError) as caught:
-        turns.take_apart(template(source))
+        ollama_template.take_apart(template(source))
     assert why in caught.value.why and caught.value.remedy
 
 
 def test_notes_say_what_is_lost() -> None:
     trims = ("{% for m in messages %}<{{ m.role }}>{{ m.content.split('</think>')[-1] | trim }}</s>{% endfor %}"
              "{% if tools %}{% endif %}{{ strftime_now('%Y')[4:] }}<bot>")
-    notes = " ".join(turns.take_apart(template(trims)).notes)
+    notes = " ".join(ollama_template.take_apart(template(trims)).notes)
     assert all(word in notes for word in ("cuts spaces", "reasoning", "date", "Tool calls"))
 
 
@@ -151,7 +150,7 @@ def test_every_end_of_turn_is_a_stop(tmp_path) -> None:
     path = gguf(tmp_path / "m.gguf", SMOLLM, **{"tokenizer.ggml.eot_token_id": 3})
     tokens = read_tokens(path)
     assert tokens.ends == ("</s>", "<|end|>") and tokens.bos == "<s>"
-    assert ollama.stop_texts(turns.take_apart(tokens.template), tokens) == ("<|im_end|>", "</s>", "<|end|>")
+    assert ollama.stop_texts(ollama_template.take_apart(tokens.template), tokens) == ("<|im_end|>", "</s>", "<|end|>")
 
 
 @pytest.mark.parametrize("make", ["no template", "joiner in the path", "quotes in the system message"])

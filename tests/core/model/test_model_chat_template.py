@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import model_files
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import model_files
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model import sandbox

@@ -6,8 +6,8 @@ import json
 import os
 from pathlib import Path
 
-import model_files
 import pytest
+from support import model_files
 
 from slmstudio.core import paths
 from slmstudio.core.chat.origin import adapters, train_file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import model_files
+from support import model_files
 
 from slmstudio.core import paths
 from slmstudio.core.model import library

@@ -8,10 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import model_files
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import model_files
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.chat_template import ChatTemplate

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from report_checks import Page
+from support.report_checks import Page
 
 from slmstudio.core.report.gather import gather
 from slmstudio.core.report.page import render

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import evaluated_runs
 import pytest
+from support import evaluated_runs
 
-from slmstudio import cli
+from slmstudio.cli import commands
 from slmstudio.core import files
 from slmstudio.core.report.compare import compare
 
@@ -38,7 +38,7 @@ def test_runs_that_answered_the_same_rows_are_tested_in_pairs(make_run, capsys):
     evaluated_runs.write(two, count=40)
     found = compare([one, two])
     assert found.warnings == [] and found.paired.sentences() == ["two against one: The answers are the same."]
-    assert cli.main(["compare", str(one), str(two), "--json"]) == 0
+    assert commands.main(["compare", str(one), str(two), "--json"]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     first = told["runs"][0]
     assert (first["rows"], first["limit"], first["seed"]) == (40, None, 0)
@@ -47,7 +47,7 @@ def test_runs_that_answered_the_same_rows_are_tested_in_pairs(make_run, capsys):
     assert told["paired"]["rows"] == 40 and told["warnings"] == []
     main = next(each for each in told["paired"]["comparisons"] if each["main"])
     assert (main["of"], main["with"], main["metric"], main["p"]) == ("two", "one", "chrf", 1.0)
-    assert cli.main(["compare", str(one), str(two)]) == 0
+    assert commands.main(["compare", str(one), str(two)]) == 0
     shown = capsys.readouterr().out
     assert "two against one: The answers are the same." in shown and "Warning" not in shown
 
@@ -65,7 +65,7 @@ def test_scores_of_other_rows_are_not_compared_in_silence(make_run, capsys):
     assert found.warnings == ["The runs were tested on different rows: their scores do not compare."]
     assert found.paired.rows is not None and len(found.paired.rows) == 30
     assert "10 rows of two and 0 of one are others." in found.paired.remarks[0]
-    assert cli.main(["compare", str(one), str(two)]) == 0
+    assert commands.main(["compare", str(one), str(two)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "Warning: The runs were tested on different rows" in shown and "Rows tested" in shown
 

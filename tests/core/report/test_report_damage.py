@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import report_run
+from support import report_run
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.report.compare import compare

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from report_run import BEGIN, finished, scores
+from support.report_run import BEGIN, finished, scores
 
 from slmstudio.core import files
 

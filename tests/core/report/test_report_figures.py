@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from report_checks import missing, untold
-from report_run import add_rows, finished, parity, scores
+from support.report_checks import missing, untold
+from support.report_run import add_rows, finished, parity, scores
 
 from slmstudio.core import files, jobs
 from slmstudio.core.run.config import RunConfig

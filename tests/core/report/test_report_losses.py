@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from report_run import ReportRun
+from support.report_run import ReportRun
 
 
 @pytest.mark.parametrize(("losses", "said"), [

@@ -6,11 +6,12 @@ import json
 import re
 
 import pytest
-from report_run import ReportRun, finished, parity, scores
+from support.report_run import ReportRun, finished, parity, scores
 
-from slmstudio.core import files, jobs, processes
+from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.scoring import score
+from slmstudio.core.jobs import processes
 from slmstudio.core.report.page import write_report
 
 SCRIPT = '<script>alert(1)</script><img src="https://example.org/x.png" onerror="alert(2)">'

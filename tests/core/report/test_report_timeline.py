@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from report_run import ReportRun
+from support.report_run import ReportRun
 
 from slmstudio.core import jobs
 from slmstudio.core.report.gather import gather

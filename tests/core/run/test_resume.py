@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import model_files
 import pytest
+from support import model_files
 
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError

@@ -1,0 +1,319 @@
+"""The terminal: one command per capability. It parses, calls core, and prints; nothing else.
+
+Progress goes to stderr. With --json the last line of stdout is one JSON object. Exit status: 0 done,
+1 failed, 2 the user has to change something.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from slmstudio.cli import chat, evaluate, exports, place, report, serve, setup
+from slmstudio.cli import runs as run_commands
+from slmstudio.cli.progress import Follower, figure, print_error, print_json, print_table, say
+from slmstudio.core import home_folder, jobs, program
+from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.report.text import visible
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Fine-tune a small language model on your own machine, on your own data, offline.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Read and check datasets.")
+app.add_typer(data_app, name="data")
+app.add_typer(exports.app)
+app.add_typer(run_commands.app)
+app.add_typer(chat.app)
+app.add_typer(serve.app)
+app.add_typer(evaluate.app)
+app.add_typer(report.app)
+app.add_typer(place.app)
+app.add_typer(setup.app)
+WHEN = ("before", "after")
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command and return its exit status."""
+    as_json = "--json" in arguments
+    try:
+        if arguments[:1] != ["place"] and "--help" not in arguments:
+            home_folder.require()
+        return int(app(arguments, standalone_mode=False) or 0)
+    except UserError as error:
+        print_error(error, as_json)
+        return 2
+    except typer.TyperException as error:
+        show = getattr(error, "show", None)  # usage errors print themselves, with a hint
+        error.message = visible(getattr(error, "message", str(error)))
+        show() if show else say(error, file=sys.stderr)
+        if as_json:
+            print_json({"error": UserError(str(error), "", "See --help.").to_dict()})
+        return 2
+    except (typer.Abort, KeyboardInterrupt):
+        say("Cancelled.", file=sys.stderr)
+        return 1
+    except Exception as error:
+        import traceback
+
+        say(traceback.format_exc(), file=sys.stderr, end="")
+        print_error(
+            UserError(
+                "Something went wrong in SLM Studio itself.",
+                f"{type(error).__name__}: {error}",
+                "Please report the lines above.",
+            ),
+            as_json,
+        )
+        return 1
+
+
+@app.command()
+def quickstart(out: Annotated[Path, typer.Option(help="Folder for the run.")], as_json: Json = False) -> int:
+    """Tune the starter model on the sample data, ask it before and after, export it, and prove the export."""
+    from slmstudio.core import quickstart as flow
+
+    with Follower() as follower:
+        result = flow.run(out, follower.on_event)
+    if as_json:
+        print_json(result)
+        return 0
+    _show_first_run(result)
+    return 0
+
+
+def _show_first_run(result: dict[str, Any]) -> None:
+    """What a newcomer looks for first: the same question, answered before the training and after it."""
+    from slmstudio.core import units
+
+    say(f"\nQuestion: {result['question']}\nA good answer: {result['reference']}\n")
+    print_table("Your first tuned model", [
+        ("Its answer", result["answer_before"], result["answer_after"]),
+        ("Eval loss (lower is better)", *(units.format_loss(result[f"eval_loss_{when}"]) for when in WHEN)),
+        ("chrF++ of its answers to questions it never saw (higher is better)",
+         *(figure(result[f"chrf_{when}"], ".1f") for when in WHEN)),
+    ], ("", "Before training", "After training"))
+    rows = [("Run folder", result["run_dir"]), ("Training steps", str(result["steps"]))]
+    if not result["left_out"]:
+        parity = result["parity"]
+        figures = f"NMSE {figure(parity['nmse'], '.1e')}, top-1 {figure(parity['top1'], '.1%')}"
+        rows += [
+            ("Exported file", result["gguf"]),
+            ("Same answers as the trained model", f"{'yes' if parity['passed'] else 'NO'} ({figures})"),
+            ("The exported file in chat", result["reply"]),
+        ]
+    say()
+    print_table("What was made", [*rows, ("Time", units.format_duration(result["seconds"]["total"]))])
+    say(f"\n{result['left_out']}\nNext: {program.command('report', result['run_dir'])}" if result["left_out"]
+        else f"\nNext: {program.command('chat', result['gguf'])}")
+
+
+@data_app.command("check")
+def data_check(file: Annotated[Path, typer.Argument(help="JSONL file.")], as_json: Json = False) -> int:
+    """Read a dataset and name every problem in it, with its line. Exit status 2 when there is one."""
+    from slmstudio.core.data import reader
+
+    try:
+        with Follower() as follower:
+            dataset = reader.read_dataset(file, progress=follower.on_bytes)
+    except UserError as error:
+        print_error(error, as_json=False)
+        if as_json:
+            problems = error.problems or [Problem(" ".join(filter(None, (error.what, error.why))))]
+            print_json({"file": str(file), "records": 0, "problems": [problem.to_dict() for problem in problems],
+                        "error": error.to_dict()})
+        return 2
+    if as_json:
+        print_json(
+            {
+                "file": str(file),
+                "records": len(dataset.records),
+                "layout": dataset.layout,
+                "encoding": dataset.encoding,
+                "sha256": dataset.sha256,
+                "bytes": dataset.bytes,
+                "problems": [problem.to_dict() for problem in dataset.problems],
+            }
+        )
+    else:
+        say(f"{file}: {len(dataset.records):,} rows, {dataset.layout}, {dataset.encoding}")
+        for problem in dataset.problems:
+            say(f"  {problem}")
+        say(f"{len(dataset.problems)} problems" if dataset.problems else "No problems.")
+    if dataset.problems:
+        say(f"error: {file}: {len(dataset.problems)} rows cannot be used.", file=sys.stderr)
+    return 2 if dataset.problems else 0
+
+
+@app.command()
+def plan(
+    model: Annotated[str, typer.Option(help='Folder of the base model, or "starter".')],
+    data: Annotated[Path, typer.Option(help="JSONL file with the rows to learn.")],
+    out: Annotated[Path, typer.Option(help="Where to write the run configuration.")],
+    test: Annotated[Path | None, typer.Option(help="JSONL file with rows that are never learned.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Propose a whole run configuration, with a reason for each value, and write it to a file."""
+    from slmstudio.core import files, quickstart
+    from slmstudio.core.data import reader
+    from slmstudio.core.errors import from_os_error
+    from slmstudio.core.hardware.machine import read_machine
+    from slmstudio.core.model import facts
+    from slmstudio.core.run import planner
+
+    overrides = planner.parse_settings(set_ or [])
+    with Follower() as follower:
+        model_facts = (
+            quickstart.prepare_starter(lambda event: follower.on_event("model", event))
+            if model == "starter"
+            else facts.read_model(Path(model).absolute())
+        )
+        dataset = reader.read_dataset(data.absolute(), progress=follower.on_bytes)
+    config = planner.plan(
+        planner.PlanRequest(dataset, model_facts, read_machine(), test.absolute() if test else None, overrides)
+    )
+    try:
+        files.write_atomically(out, files.dump_pretty(config.to_dict()))
+    except OSError as error:
+        raise from_os_error(error, f"write {out}") from error
+    for problem in dataset.problems:
+        say(f"warning: {data}: {problem}; this row is left out.", file=sys.stderr)
+    state = config.to_dict()
+    if as_json:
+        print_json(
+            {
+                "out": str(out),
+                "config": state,
+                "reasons": config.reasons,
+                "problems": [problem.to_dict() for problem in dataset.problems],
+            }
+        )
+        return 0
+    print_table(
+        f"Plan: {config.name}",
+        [
+            (name, str(state[name]), config.reasons.get(name, ""))
+            for name in state
+            if name not in ("reasons", "format", "kind")
+        ],
+    )
+    say(f"\nGo on: {program.command('train', out)}")
+    return 0
+
+
+@app.command()
+def train(
+    run: Annotated[Path, typer.Argument(help="A run configuration, or a run folder to go on with.")],
+    out: Annotated[Path | None, typer.Option(help="Folder in which the run folder is made.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Train as a run configuration says; given a run folder, go on from its last checkpoint. Ctrl-C stops and saves."""
+    import time
+    from dataclasses import replace
+
+    from slmstudio.core.run import adjust, folder, planner
+    from slmstudio.core.run import config as run_config
+
+    config, changed = run_config.load(run), planner.overrides(dict(planner.parse_settings(set_ or [])))
+    if run.is_dir():
+        job = jobs.Job(run)
+        ended = job.outcome()
+        if ended is not None and ended.state == "finished":
+            raise UserError(f"{run.name} is finished already.", "",
+                            f"Export it: {program.command('export', run)}\n"
+                            f"Or learn more: {program.command('continue', run, '--out', 'M.json')}")
+        if changed:
+            adjust.consent(job.folder, changed)
+    else:
+        config = replace(config, **changed)
+        config.check()
+        job = folder.create(config, out.absolute() if out else None)
+    since = time.time()
+    job.start()
+    say(f"Run folder: {job.folder}", file=sys.stderr)
+    with Follower(since) as follower:
+        outcome = follower.follow(job, "train")
+    return _report_outcome(outcome, as_json, {"run_dir": str(job.folder)})
+
+
+@run_commands.runs_app.callback(invoke_without_command=True)
+def runs(
+    context: typer.Context, as_json: Json = False,
+    folder_: Annotated[Path | None, typer.Option("--folder", help="Where runs are.")] = None
+) -> int:
+    """List all runs, newest first; or rename one."""
+    if context.invoked_subcommand is not None:
+        return 0
+    from slmstudio.core import units
+    from slmstudio.core.run import folder
+
+    unreadable: list[tuple[Path, UserError]] = []
+    found = list(folder.all_runs(folder_, lambda path, why: unreadable.append((path, why))))
+    for path, error in unreadable:
+        say(f"warning: {path.name} cannot be shown. {str(error).splitlines()[0]}", file=sys.stderr)
+    if as_json:
+        print_json(
+            {
+                "runs": [
+                    {
+                        "run_dir": str(run.folder),
+                        "name": run.config.name,
+                        "state": run.state,
+                        "steps": run.steps,
+                        "train_loss": run.train_loss,
+                        "eval_loss_before": run.eval_loss_before,
+                        "eval_loss_after": run.eval_loss_after,
+                        "seconds": run.seconds,
+                        "model": run.config.model,
+                        "method": run.config.method,
+                        "exports": [str(path) for path in run.exports()],
+                        "error": run.error,
+                    }
+                    for run in found
+                ],
+                "unreadable": [{"run_dir": str(path), "error": error.to_dict()} for path, error in unreadable],
+            }
+        )
+        return 0
+    if not found:
+        say(f"No runs yet. Start with: {program.command('quickstart', '--out', 'my-first-run')}")
+        return 0
+    print_table(
+        "Runs",
+        [
+            (
+                run.config.name,
+                run.state,
+                units.format_loss(run.eval_loss_after),
+                units.format_duration(run.seconds),
+                run.folder.name,
+            )
+            for run in found
+        ],
+        ("Run", "Outcome", "Eval loss", "Time", "Folder"),
+    )
+    return 0
+
+
+def _report_outcome(outcome: jobs.Outcome, as_json: bool, extra: dict[str, Any]) -> int:
+    """Print how a job ended; 0 when it did its work, else 1."""
+    if not outcome.was_successful():
+        print_error(outcome.user_error(), as_json=False)
+    if as_json:
+        print_json({**extra, "outcome": outcome.state, **outcome.result, "error": outcome.error})
+    elif outcome.was_successful():
+        rows = [
+            (key, json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value))
+            for key, value in {**extra, **outcome.result}.items()
+        ]
+        print_table(f"Outcome: {outcome.state}", rows)
+    return 0 if outcome.was_successful() else 1

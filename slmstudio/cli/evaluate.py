@@ -1,0 +1,226 @@
+"""Evaluations in the terminal: test sets, benchmarks of the field, a judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
+from slmstudio.core import formats, jobs, llama
+from slmstudio.core.errors import UserError
+
+app = typer.Typer()
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+RUBRIC = "The better answer is right, complete and short, and is written in the language of the question."
+TOKENS = 256
+MOST_WARNINGS = 20
+TOLD_AFTER = ("judge_unreadable",)
+TOLD_BEFORE = ("test_problems", "benchmark_data")
+"""Warnings of the worker that are told with the scores; and those that were told, by the line, before it started."""
+
+
+@app.command()
+def evaluate(
+    run_or_model: Annotated[str, typer.Argument(
+        help='Run folder, model folder, GGUF file or "starter"; or the folder of an evaluation that was cut off, which '
+             "goes on.")],
+    test: Annotated[Path | None, typer.Option(help="Test rows: JSONL, CSV or TSV. A run's held-out rows by default.")]
+    = None,
+    limit: Annotated[int | None, typer.Option(help="Rows that are drawn; with --benchmark, questions a subject.")]
+    = None,
+    benchmark: Annotated[str | None, typer.Option(help="mmlu, arc_challenge, hellaswag, gsm8k or another task of "
+                                                       "lm_eval.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with the benchmark's files; by default what was fetched.")]
+    = None,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch the benchmark's data from the hub where they are not "
+                                                        "here yet. Once: they are kept and used offline.")] = False,
+    shots: Annotated[int | None, typer.Option(help="Few-shot examples; the benchmark's own number by default.")] = None,
+    against: Annotated[list[str] | None, typer.Option(help="Another model, run or GGUF file to compare with. May be "
+                                                           "given several times.")] = None,
+    exports: Annotated[bool, typer.Option(help="Evaluate the run's GGUF files too.")] = False,
+    judge: Annotated[str | None, typer.Option(help="Model folder or GGUF file that compares the answers.")] = None,
+    rubric: Annotated[Path | None, typer.Option(help="Text file: what the judge looks for.")] = None,
+    system: Annotated[str | None, typer.Option(help="System prompt before every question.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Tokens of an answer at most.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16: how models in folders compute; by default "
+                                                       "as the run was trained; without a run as the model is kept "
+                                                       "where a GPU computes, and fp32 on the processor.")] = None,
+    seed: Annotated[int, typer.Option(help="Draws the rows.")] = 0,
+    as_json: Json = False,
+) -> int:
+    """Let a model, or a run's result and its base, answer test rows; score them with intervals, compare them.
+
+    Every batch of answers is kept: an evaluation that was cut off goes on when its folder is given.
+    """
+    from slmstudio.core.evaluation.request_models import model_at, with_own_name
+
+    found, told = _job_of(run_or_model), TOLD_AFTER
+    if found is None:
+        told += TOLD_BEFORE
+        request, run = _request(run_or_model, exports)
+        for name in against or []:
+            request["models"].append(with_own_name(model_at(name), [model["name"] for model in request["models"]]))
+        given = {"system": system, "max_new_tokens": max_new_tokens, "precision": precision or _precision(request)}
+        request.update({key: value for key, value in given.items() if value is not None})
+        _choose_rows(request, test, limit, seed, benchmark)
+        if benchmark:
+            request["benchmark"] = {"name": benchmark, "data": str(data.absolute()) if data else None, "limit": limit,
+                                    "shots": shots, "fetch": fetch}
+        if judge:
+            request["judge"] = {**model_at(judge), "rubric": _read(rubric) if rubric else RUBRIC}
+        found = _created(request, run)
+    asked = found.request()
+    if any((model or {}).get("gguf") for model in (*asked["models"], asked.get("judge"))):
+        llama.need()
+    return _carry_out(found, told, as_json)
+
+
+def _job_of(text: str) -> jobs.Job | None:
+    """The evaluation in a folder, where it is one."""
+    request = formats.read("job", Path(text) / jobs.REQUEST)
+    return jobs.Job(Path(text)) if request is not None and request.get("kind") == "evaluate" else None
+
+
+def _request(text: str, exports: bool) -> tuple[dict[str, Any], Path | None]:
+    """A request for a run, or for a model alone; and the run."""
+    from slmstudio.core.evaluation import request
+    from slmstudio.core.evaluation.request_models import model_at
+
+    path = Path(text)
+    if (path / jobs.RUN).is_file():
+        return request.propose(path, exports), path.absolute()
+    return {"kind": "evaluate", "test": None, "limit": None, "seed": 0, "benchmark": None, "models": [model_at(text)],
+            "train_file": None, "train_split": None, "system": None, "max_new_tokens": TOKENS, "precision": None,
+            "batch_size": None, "judge": None}, None
+
+
+def _precision(request: dict[str, Any]) -> str:
+    """The run's, or what suits the models."""
+    from slmstudio.core.evaluation.request_models import precision_of
+    from slmstudio.core.hardware.machine import read_gpus
+
+    if request["precision"]:
+        return str(request["precision"])
+    gpus, _ = read_gpus()
+    return precision_of(request["models"], gpus[0] if gpus else None)
+
+
+def _choose_rows(request: dict[str, Any], test: Path | None, limit: int | None, seed: int,
+                 benchmark: str | None) -> None:
+    if test is not None:
+        request["test"], request["limit"] = str(test.absolute()), None
+    elif benchmark:
+        request["test"] = request["limit"] = None
+    if limit is not None and not benchmark:
+        request["limit"] = limit
+    request["seed"] = seed
+
+
+def _read(path: Path) -> str:
+    from slmstudio.core.errors import from_os_error
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise from_os_error(error, "read the rubric") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path.name} is no UTF-8 text.", "", "Save it as UTF-8.") from error
+
+
+def _created(request: dict[str, Any], run: Path | None) -> jobs.Job:
+    from slmstudio.core.evaluation import request as requests
+
+    with Follower() as follower:
+        checked = requests.check(request, progress=follower.on_bytes)
+    for warning in checked.warnings[:MOST_WARNINGS]:
+        print_warning(str(warning))
+    if len(checked.warnings) > MOST_WARNINGS:
+        print_warning(f"and {len(checked.warnings) - MOST_WARNINGS:,} more of this kind")
+    request.pop("no_test", None)
+    return requests.create(request, run)
+
+
+def print_warning(text: str) -> None:
+    """On stderr, as the events of a job are."""
+    import sys
+
+    say(f"warning: {text}", file=sys.stderr)
+
+
+def _carry_out(job: jobs.Job, told: tuple[str, ...], as_json: bool) -> int:
+    import time
+
+    since = time.time()
+    outcome = job.outcome()
+    if outcome is None or not outcome.was_successful():
+        if not job.is_alive():
+            job.start()
+        with Follower(since, told, "answers that are written are kept") as follower:
+            outcome = follower.follow(job, "evaluate")
+    if not outcome.was_successful():
+        return _print_failure(job, outcome, as_json)
+    scores = formats.read("scores", Path(outcome.result["scores"])) or {}
+    if as_json:
+        print_json({"evaluation": str(job.folder), "outcome": outcome.state, **scores})
+    else:
+        print_scores(scores)
+        say(f"\nKept in {job.folder}")
+    return 0
+
+
+def _print_failure(job: jobs.Job, outcome: jobs.Outcome, as_json: bool) -> int:
+    """Returns the exit status: 2 where the user has to change something."""
+    from slmstudio.core.jobs.advice import go_on
+
+    error = outcome.user_error()
+    advice = go_on("evaluate", job.folder)
+    if outcome.state == "cancelled":
+        print_warning(f"Cancelled. {advice}")
+    else:
+        print_error(error, as_json=False)
+        if advice not in str(error):
+            print_warning(advice)
+    if as_json:
+        print_json({"evaluation": str(job.folder), "outcome": outcome.state, "error": outcome.error})
+    return 2 if outcome.state == "failed" and not outcome.details else 1
+
+
+def print_scores(scores: dict[str, Any]) -> None:
+    """Tables of all scores with their 95 % intervals, and what they say."""
+    from slmstudio.core.evaluation.scores.metrics import METRICS
+
+    models = scores.get("models") or []
+    if models:
+        keys = [key for key in METRICS if any(key in model["scores"] for model in models)]
+        rows = [(METRICS[key].name.removeprefix("% "), *(_figure(model["scores"].get(key)) for model in models))
+                for key in keys]
+        print_table(f"Scores of {scores['test']['rows']:,} rows", rows, ("", *(model["name"] for model in models)))
+    said = [f"{each['of']}: {each['sentence']}" for each in scores.get("comparisons") or [] if each.get("main")]
+    for result in scores.get("benchmarks") or []:
+        print_benchmark(result)
+        said += [result["sentence"]] if result["sentence"] else []
+    judge = scores.get("judge")
+    said += [each["sentence"] for each in (judge, (judge or {}).get("agreement")) if each]
+    for sentence in (*said, *scores.get("remarks", [])):
+        say(sentence)
+
+
+def print_benchmark(result: dict[str, Any]) -> None:
+    """Accuracy of all questions and by subject."""
+    models = result["models"]
+    subjects = sorted({subject for model in models for subject in model["by_subject"]})
+    rows = [("all", *(_figure(model["accuracy"]) for model in models))]
+    if len(subjects) > 1:
+        rows += [(subject, *(_figure(model["by_subject"].get(subject)) for model in models)) for subject in subjects]
+    questions = f"{models[0]['accuracy']['rows']:,} questions"
+    print_table(f"{result['title']}, {questions}", rows, ("Accuracy in %", *(model["name"] for model in models)))
+
+
+def _figure(score: dict[str, Any] | None) -> str:
+    if score is None or score["value"] is None:
+        return "–"
+    digits = 3 if score["value"] < 10 and score["high"] is not None and score["high"] < 10 else 1
+    bounds = [f"{score[key]:.{digits}f}" if score[key] is not None else "∞" for key in ("low", "high")]
+    return f"{score['value']:.{digits}f} ({bounds[0]} to {bounds[1]})"

@@ -1,0 +1,120 @@
+"""Exports and their proofs in the terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from slmstudio.cli.progress import Follower, figure, print_error, print_json, print_table, say
+from slmstudio.core import jobs, llama, paths, program
+from slmstudio.core.errors import UserError
+from slmstudio.core.export.check_names import HEADINGS, LABELS, required, result
+from slmstudio.core.export.types import choose
+from slmstudio.core.units import format_bytes
+
+app = typer.Typer()
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder, or model folder.")],
+    types: Annotated[
+        list[str] | None,
+        typer.Option("--type", help="F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, IQ4_XS, Q3_K_M or Q2_K; MERGED, a "
+                     "folder for vLLM; ADAPTER; LORA, the adapter as GGUF. May be given several times."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the files; by default exports in the run.")] = None,
+    importance: Annotated[
+        bool, typer.Option(help="Let the learned rows weigh the columns of types below Q4_K_M.")
+    ] = True,
+    as_json: Json = False,
+) -> int:
+    """Turn a finished run into files in one pass, and prove each GGUF against what was trained.
+
+    Exit status 1 when a proof fails: the file is kept, and its .parity.json says what is wrong.
+    """
+    chosen, others = choose(types or ["Q4_K_M"])
+    if not run.is_dir():
+        raise UserError(f"{run} is no folder.", "", f"Give a run folder. To see them: {program.command('runs')}")
+    if chosen:
+        llama.need()
+    outcome = _work(run, "export", types=[kind.name for kind in (*chosen, *others)],
+                    out=str(out.absolute()) if out else None, importance=importance)
+    if not outcome.was_successful():
+        print_error(outcome.user_error(), as_json=False)
+    made = outcome.result.get("files", [])
+    failures = [f"{Path(file['path']).name}: {text}" for file in made if file["parity"]
+                for text in file["parity"]["failures"]]
+    if as_json:
+        print_json({"run_dir": str(run), "outcome": outcome.state, **outcome.result, "error": outcome.error})
+    elif made:
+        columns = ("File", "Size", "Tokens equal", "Top-1", "NMSE", "Proof")
+        print_table("Exports", [_row(file) for file in made], columns)
+        for note in outcome.result["notes"]:
+            say(note)
+    for failure in failures:
+        say(f"error: {failure}", file=sys.stderr)
+    return 0 if outcome.was_successful() and not failures else 1
+
+
+def _row(file: dict[str, Any]) -> tuple[str, ...]:
+    size = format_bytes(file["bytes"])
+    if not (proof := file["parity"]):
+        return file["path"], size, "–", "–", "–", "–"
+    measured = proof["positions"] > 0
+    return (file["path"], size, "yes" if proof["token_ids_equal"] else "NO",
+            figure(proof["top1"], ".1%") if measured else "–", figure(proof["nmse"], ".1e") if measured else "–",
+            "passed" if proof["passed"] else "FAILED")
+
+
+@app.command()
+def parity(
+    run: Annotated[Path, typer.Argument(help="Run folder, or model folder, that the file was made of.")],
+    gguf: Annotated[Path, typer.Argument(help="GGUF file.")],
+    as_json: Json = False,
+) -> int:
+    """Prove that a GGUF file answers as the model that was trained. Exit status 1 when it does not.
+
+    The result is stored beside the file, as NAME.parity.json.
+    """
+    for path in (run, gguf):
+        if not path.exists():
+            raise UserError(f"{path} does not exist.", "", "Check the path.")
+    llama.need()
+    outcome = _work(run, "parity", gguf=str(gguf.absolute()))
+    if not outcome.was_successful():
+        print_error(outcome.user_error(), as_json)
+        return 1
+    result = outcome.result
+    if as_json:
+        print_json({"gguf": str(gguf), "run": str(run), **result})
+    else:
+        print_checks(f"{gguf.name} ({result['type']})", result)
+    for failure in result["failures"]:
+        say(f"error: {failure}", file=sys.stderr)
+    return 0 if result["passed"] else 1
+
+
+def _work(run: Path, kind: str, **request: Any) -> jobs.Outcome:
+    """Start a job of a run, or of a model folder, and follow it to its end."""
+    place = paths.cache_dir() / "jobs"
+    if (run / jobs.RUN).is_file():
+        jobs.Job(run).request()  # one of a newer program is refused before a job is made in it
+        place = run.absolute() / "jobs"
+    folder = place / time.strftime(f"{kind}-%Y%m%d-%H%M%S")
+    job = jobs.Job.create(folder, kind, run=str(run.absolute()), **request)
+    job.start()
+    with Follower() as follower:
+        return follower.follow(job, kind)
+
+
+def print_checks(title: str, parity: dict[str, Any]) -> None:
+    """The table of a proof."""
+    rows = [(LABELS.get(check["name"], check["name"]), check["figure"], required(check),
+             result(check).replace("failed", "FAILED")) for check in parity["checks"]]
+    print_table(title, rows, HEADINGS)

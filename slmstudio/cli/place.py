@@ -1,0 +1,72 @@
+"""The folder with runs and models in the terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from slmstudio.cli.progress import print_json, print_table, say
+from slmstudio.core import home_folder, paths, units
+from slmstudio.core.errors import UserError, from_os_error
+
+app = typer.Typer()
+
+
+@app.command()
+def place(
+    folder: Annotated[Path | None, typer.Argument(help="Keep everything here from now on: an empty folder, or one "
+                                                       "that SLM Studio kept things in before.")] = None,
+    usual: Annotated[bool, typer.Option("--usual", help="Go back to the system's own place.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+) -> int:
+    """Show or change where runs, models and chats are kept. Windows that are open must be started again."""
+    stays = ""
+    if folder is not None or usual:
+        stays = home_folder.change(folder) if folder is not None else _go_back()
+    else:
+        home_folder.require()
+    home = home_folder.absolute(paths.home())
+    free = _free(home)
+    warnings = _warnings(home, free)
+    if as_json:
+        print_json({"folder": str(home), "fixed": home_folder.is_fixed(), "stays": stays,
+                    "warnings": [warning.to_dict() for warning in warnings]})
+        return 0
+    print_table("Where runs, models and chats are kept", [
+        ("Folder", str(home)), ("Kept there", ", ".join(home_folder.kept(home)) or "nothing yet"),
+        ("Free", units.format_bytes(free))])
+    if stays:
+        say(f"\n{stays}")
+    for warning in warnings:
+        say(f"note: {warning}", file=sys.stderr)
+    return 0
+
+
+def _go_back() -> str:
+    """To the system's own place; where the chosen one is not there, without asking for room in the usual one."""
+    try:
+        home_folder.require()
+    except UserError:
+        home_folder.use_usual()
+        return ""
+    return home_folder.change(paths.usual_home())
+
+
+def _free(home: Path) -> int:
+    from slmstudio.core.hardware.machine import disk_free
+
+    try:
+        return disk_free(home)
+    except OSError as error:
+        raise from_os_error(error, "ask for the room on the disk") from error
+
+
+def _warnings(home: Path, free: int) -> list[UserError]:
+    from slmstudio.core.hardware import wsl
+
+    notes = home_folder.notes(home, free)
+    told = {note.what for note in notes}
+    return notes + [finding for finding in wsl.findings(home) if finding.what not in told]

@@ -1,0 +1,220 @@
+"""What the terminal shows while a job runs, and how results and errors are printed."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Container
+from types import TracebackType
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from slmstudio.core import files, jobs
+from slmstudio.core.errors import UserError
+from slmstudio.core.report.text import HIDDEN, visible
+from slmstudio.core.run.history import number
+from slmstudio.core.time_left import ProgressLeft
+from slmstudio.core.units import format_about
+
+
+class Follower:
+    """A progress bar on stderr that is fed with a job's events.
+
+    Args:
+        since: events from before this time (seconds since 1970) are of an earlier life of the job, and are not told.
+        told: codes of warnings that are not told here, since they are elsewhere.
+        stopping: what the first Ctrl-C does.
+    """
+
+    def __init__(self, since: float = 0.0, told: Container[str] = (),
+                 stopping: str = "the step is finished and saved") -> None:
+        self._since, self._told, self._stopping = since, told, stopping
+        console = Console(stderr=True)
+        self._plain = not console.is_terminal
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[detail]}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            disable=self._plain,
+        )
+        self._task = self._progress.add_task("", total=None, detail="", left="", visible=False)
+        self._reading = ProgressLeft(time.monotonic())
+        self._left = ProgressLeft(0.0)  # of a phase, by the clock of its events
+        self._total_steps = 0
+        self._said = ""
+        self._passed_over = False
+
+    def __enter__(self) -> Follower:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def follow(self, job: jobs.Job, phase: str) -> jobs.Outcome:
+        """Follow to the end. Ctrl-C asks the job to stop; a second one ends it."""
+        asked = False
+        while True:
+            try:
+                return job.wait(lambda event: self.on_event(phase, event))
+            except KeyboardInterrupt:
+                if asked:
+                    job.kill()
+                else:
+                    self._say(f"Stopping: {self._stopping}. Ctrl-C again ends it at once.", always=True)
+                    job.send("stop")
+                    asked = True
+
+    def on_bytes(self, done: int, total: int) -> None:
+        self._show("reading", done, total, "", self._reading.update(done, total, time.monotonic()))
+
+    def on_event(self, phase: str, event: dict[str, Any]) -> None:
+        """Show one event of a job. One that makes no sense is passed over, and that is said once."""
+        when = number(event, "time")
+        if when is not None and when < self._since:
+            return
+        try:
+            self._tell(phase, event)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            self._pass_over()
+
+    def _tell(self, phase: str, event: dict[str, Any]) -> None:
+        kind = event.get("type")
+        if kind == "phase":
+            detail = str(event.get("detail", ""))
+            self._left = ProgressLeft(number(event, "time") or 0.0)
+            self._show(str(event["phase"]), 0, None, detail)
+            self._say(" ".join(filter(None, (f"{phase}:", str(event["phase"]), detail))))
+        elif kind == "progress":
+            self._tell_progress(event)
+        elif kind == "plan":
+            self._total_steps = _count(event, "total_steps")
+        elif kind == "step":
+            self._tell_step(event)
+        elif kind == "eval":
+            self._say(f"step {_count(event, 'global_step')}: eval {_loss(event, 'eval_loss', 4)}", always=True)
+        elif kind == "warning" and event.get("code") == jobs.DAMAGED:
+            self._pass_over()
+        elif kind == "warning" and event.get("code") not in self._told:
+            self._say(f"warning: {event['message']}", always=True)
+        elif kind == "sample":
+            for sample in event["samples"]:
+                self._say(f"step {_count(event, 'global_step')}: {_short(str(sample['prompt']))} → "
+                          f"{_short(str(sample['answer']))}", always=True)
+        elif kind in ("overfitting", "early_stop", "best_used", "adjusted"):
+            self._say(str(event["message"]), always=True)
+        elif kind == "changed":
+            self._total_steps = _count(event, "total_steps")
+            self._say(f"changed: learning rate {event['learning_rate']:g}, {self._total_steps:,} steps", always=True)
+        elif kind == "suspended":
+            self._say(f"the machine slept for {event['seconds']:.0f} s", always=True)
+
+    def _tell_progress(self, event: dict[str, Any]) -> None:
+        done, total = _count(event, "done"), _count(event, "total")
+        left = number(event, "seconds_left") if "seconds_left" in event else self._left.update(
+            done, total, number(event, "time") or 0.0)
+        self._show(str(event["phase"]), done, total, str(event.get("detail", "")), left)
+
+    def _tell_step(self, event: dict[str, Any]) -> None:
+        step, loss = _count(event, "global_step"), _loss(event, "train_loss", 3)
+        speed = number(event, "tokens_per_second")
+        self._show("training", step, self._total_steps, loss if speed is None else f"{loss} · {speed:.0f} tokens/s",
+                   number(event, "seconds_left"))
+        if step % 10 == 0 or step == self._total_steps:
+            self._say(f"step {step}/{self._total_steps} {loss}")
+
+    def _pass_over(self) -> None:
+        if not self._passed_over:
+            self._passed_over = True
+            self._say(f"warning: {jobs.DAMAGED_SENTENCE}", always=True)
+
+    def _show(self, description: str, done: float, total: float | None, detail: str, seconds_left: float | None = None
+              ) -> None:
+        left = "" if seconds_left is None else f"{format_about(seconds_left)} left"
+        self._progress.update(
+            self._task, description=visible(description), completed=done, total=total, detail=visible(detail),
+            left=left, visible=True,
+        )
+
+    def _say(self, line: str, always: bool = False) -> None:
+        """A line of its own; on a terminal only what the bar does not show."""
+        if line == self._said:
+            return
+        self._said = line
+        if self._plain:
+            say(line, file=sys.stderr, flush=True)
+        elif always:
+            self._progress.console.print(visible(line), markup=False, emoji=False)
+
+
+def _count(event: dict[str, Any], name: str) -> int:
+    """
+    Raises:
+        ValueError: it is no number.
+    """
+    value = number(event, name)
+    if value is None:
+        raise ValueError(name)
+    return int(value)
+
+
+def _loss(event: dict[str, Any], name: str, digits: int) -> str:
+    """A loss with its figure, or with the word for what is none: NaN and Inf travel as null plus a flag."""
+    value = number(event, name)
+    if value is not None:
+        return f"loss {value:.{digits}f}"
+    flags = event.get("non_finite")
+    flag = flags.get(name) if isinstance(flags, dict) else event[name]
+    return "loss is infinite" if flag in ("inf", "-inf") else "loss is not a number"
+
+
+def _short(text: str, most: int = 70) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def say(text: object = "", end: str = "\n", file: TextIO | None = None, flush: bool = False) -> None:
+    """Print a line. All that the terminal prints goes through here or through a table, because names of files, rows
+    and answers may hold characters that a terminal obeys: they are written out."""
+    print(visible(str(text)), end=end, file=file, flush=flush)
+
+
+def figure(value: float | None, form: str = ".3f") -> str:
+    """A figure of a result. NaN and Inf come as themselves, or from a file as None."""
+    return format(value, form) if value is not None and math.isfinite(value) else "not a number"
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One JSON object on one line, the last one of stdout."""
+    line = json.dumps(files.without_non_finite(value), ensure_ascii=False)
+    print(HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", line), flush=True)
+
+
+def print_error(error: UserError, as_json: bool) -> None:
+    """The sentences of an error on stderr; with --json also the object on stdout."""
+    say(f"error: {error}", file=sys.stderr)
+    if as_json:
+        print_json({"error": error.to_dict()})
+
+
+def print_table(title: str, rows: list[Any], headers: tuple[str, ...] | None = None) -> None:
+    """A table on stdout; a line, where it has no rows."""
+    if not rows:
+        say(f"{title}: none")
+        return
+    table = Table(title=visible(title), show_header=headers is not None, title_justify="left")
+    for i in range(len(rows[0])):
+        table.add_column(visible(headers[i]) if headers else "", overflow="fold")
+    for row in rows:
+        table.add_row(*map(visible, row))
+    Console(markup=False, emoji=False).print(table)

@@ -1,0 +1,64 @@
+"""A run's report, and several runs side by side, in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from slmstudio.cli.progress import print_json, print_table, say
+from slmstudio.core.report.text import exact
+from slmstudio.core.run.field_names import LABELS
+
+app = typer.Typer()
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    out: Annotated[Path | None, typer.Option(
+        help="FILE.html or FILE.pdf; by default report.html in the run. A PDF needs Chromium, Chrome or Edge.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Write a run's report: one file that needs no network, with every figure of the run."""
+    from slmstudio.core.report.page import write_report
+
+    written = write_report(run.absolute(), out.absolute() if out else None)
+    if as_json:
+        print_json({"run_dir": str(run), "out": str(written), "bytes": written.stat().st_size})
+    else:
+        say(f"Written: {written}")
+    return 0
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, two or more.")],
+    as_json: Json = False,
+) -> int:
+    """Compare runs: losses, scores of the same test set with a paired test, time, and only the fields in which they
+    differ."""
+    from slmstudio.core.report.compare import compare as compare_runs
+
+    found = compare_runs([run.absolute() for run in runs])
+    if as_json:
+        print_json(found.to_dict())
+        return 0
+    head = ("", *(run["label"] for run in found.runs))
+    print_table("Runs", found.rows(), head)
+    for line in found.warnings:
+        say(f"\nWarning: {line}")
+    said = found.paired.sentences()
+    if said:
+        say("\nRow by row, the tuned models:")
+    for line in (*said, *found.paired.remarks):
+        say(line)
+    if not found.differences:
+        say("\nTheir configurations are the same.")
+        return 0
+    print_table("Only these fields differ", [
+        (LABELS.get(name, name), *(exact(value) or "not set" for value in values))
+        for name, values in found.differences], head)
+    return 0

@@ -1,0 +1,230 @@
+"""Commands about runs as a whole: show one as code, let several wait their turn, go on from a finished one."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
+from slmstudio.core import jobs, program
+from slmstudio.core.errors import UserError
+from slmstudio.core.export import quoting
+
+app = typer.Typer()
+queue_app = typer.Typer(no_args_is_help=True, help="Runs that wait their turn.")
+app.add_typer(queue_app, name="queue")
+runs_app = typer.Typer()
+app.add_typer(runs_app, name="runs")
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+Run = Annotated[Path, typer.Argument(help="Run folder.")]
+
+
+@app.command()
+def code(
+    run: Annotated[Path, typer.Argument(help="A run folder, or a run configuration.")],
+    out: Annotated[Path, typer.Option(help="Where the script goes.")],
+    as_json: Json = False,
+) -> int:
+    """Write a run as a script of its own, with its rows beside it: the usual libraries, the same losses."""
+    from slmstudio.core.run import script
+
+    written = script.write_script(run, out)
+    if as_json:
+        print_json({"out": str(written.path), "train_file": str(written.train_file),
+                    "eval_file": str(written.eval_file), "rows_are_ids": written.rows_are_ids})
+        return 0
+    say(f"Written: {written.path}, {written.train_file.name} and {written.eval_file.name}")
+    say(f"Go on: {quoting.command(['python', '-P', str(written.path)])}")
+    return 0
+
+
+@app.command("continue")
+def continue_(
+    run: Run,
+    out: Annotated[Path, typer.Option(help="Where to write the run configuration.")],
+    data: Annotated[Path | None, typer.Option(help="JSONL file with the rows to learn; without it, the same.")] = None,
+    test: Annotated[Path | None, typer.Option(help="JSONL file with rows that are never learned.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the rows; without it, as many.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Propose a run that goes on from a finished one's adapter or model, and write it to a file."""
+    from slmstudio.core import files
+    from slmstudio.core.errors import from_os_error
+    from slmstudio.core.run import follow_up, planner
+
+    config = follow_up.follow_up(run, epochs=epochs, train_file=data, eval_file=test,
+                                 overrides=planner.parse_settings(set_ or []))
+    try:
+        files.write_atomically(out, files.dump_pretty(config.to_dict()))
+    except OSError as error:
+        raise from_os_error(error, f"write {out}") from error
+    if as_json:
+        print_json({"out": str(out), "config": config.to_dict(), "reasons": config.reasons})
+        return 0
+    told = ("name", "start_from", "train_file", "eval_file", "epochs", "max_steps", "learning_rate")
+    print_table(f"Plan: {config.name}",
+                [(name, str(getattr(config, name)), config.reasons.get(name, "")) for name in told])
+    say(f"\nGo on: {program.command('train', out)}")
+    return 0
+
+
+@runs_app.command("rename")
+def runs_rename(run: Run, name: Annotated[str, typer.Argument(help="Its new name.")], as_json: Json = False) -> int:
+    """Give a run another name. Its folder stays where it is."""
+    from slmstudio.core.run import folder
+
+    kept = folder.rename(run, name)
+    if as_json:
+        print_json({"run_dir": str(run.absolute()), "name": kept})
+    else:
+        say(f"Renamed: {run.name} is called {kept} now.")
+    return 0
+
+
+@queue_app.command("add")
+def queue_add(run: Annotated[Path, typer.Argument(help="A run folder, or a run configuration.")],
+              as_json: Json = False) -> int:
+    """Put a run at the end of the queue; of a configuration, a run folder is made first."""
+    from slmstudio.core.run import config as run_config
+    from slmstudio.core.run import folder, queue
+
+    config = run_config.load(run)
+    if run.is_dir():
+        target = run
+    else:
+        config.check()
+        target = folder.create(config).folder
+    entry = queue.add(target)
+    if as_json:
+        print_json(entry.to_dict())
+        return 0
+    say(f"Waits: {entry.folder}\nGo on: {program.command('queue', 'run')}")
+    return 0
+
+
+@queue_app.command("list")
+def queue_list(as_json: Json = False) -> int:
+    """Show the queue in its order."""
+    from slmstudio.core.run import queue
+
+    found = queue.entries()
+    if as_json:
+        print_json({"queue": [entry.to_dict() for entry in found]})
+    elif found:
+        print_table("Queue", [(entry.folder.name, entry.state) for entry in found], ("Run", "State"))
+    else:
+        say(f"The queue is empty. Add a run: {program.command('queue', 'add', 'RUN.json')}")
+    return 0
+
+
+@queue_app.command("move")
+def queue_move(run: Run, position: Annotated[int, typer.Argument(min=1, help="Its new place, from 1.")],
+               as_json: Json = False) -> int:
+    """Put a run at another place of the queue."""
+    from slmstudio.core.run import queue
+
+    queue.move(run, position - 1)
+    return queue_list(as_json)
+
+
+@queue_app.command("remove")
+def queue_remove(run: Run, as_json: Json = False) -> int:
+    """Take a run out of the queue. Its folder stays."""
+    from slmstudio.core.run import queue
+
+    queue.remove(run)
+    if as_json:
+        print_json({"removed": str(run.absolute())})
+    else:
+        say(f"Removed from the queue: {run}")
+    return 0
+
+
+@queue_app.command("run")
+def queue_run(as_json: Json = False) -> int:
+    """Work through the queue, one run after another. Ctrl-C stops the run at work; the others go on waiting."""
+    from slmstudio.core.run import queue
+
+    ended: list[dict[str, Any]] = []
+    with _interruptions() as pressed:
+        while not pressed:
+            since = time.time()
+            job = _next_job()
+            if job is None:
+                break
+            say(f"Run folder: {job.folder}", file=sys.stderr)
+            with Follower(since) as follower:
+                outcome = follower.follow(job, "train")
+            ended.append(_told(job, outcome))
+            if outcome.state == "paused":
+                say("Its memory was freed; the queue waits until it is resumed.", file=sys.stderr)
+                break
+    seen = {run["run_dir"] for run in ended}
+    left = queue.entries()
+    for entry in left:
+        if entry.error and str(entry.folder) not in seen:
+            ended.append({"run_dir": str(entry.folder), "name": entry.name, "outcome": entry.state,
+                          "error": entry.error})
+            print_error(UserError.from_dict(entry.error), as_json=False)
+    waiting = [str(entry.folder) for entry in left if entry.state == "waiting"]
+    if as_json:
+        print_json({"runs": ended, "waiting": waiting})
+    elif ended:
+        print_table("Queue", [(Path(run["run_dir"]).name, run["outcome"]) for run in ended], ("Run", "Outcome"))
+    else:
+        say(f"The queue is empty. Add a run: {program.command('queue', 'add', 'RUN.json')}")
+    return 0 if all(run["outcome"] in ("finished", "stopped", "paused") for run in ended) else 1
+
+
+def _next_job() -> jobs.Job | None:
+    """The run of the queue that is at work, or the next one as soon as no other run is; None when none waits."""
+    from slmstudio.core.run import queue
+
+    said = None
+    while True:
+        found = queue.entries()
+        at_work = next((entry for entry in found if entry.state == "running"), None)
+        if at_work is not None:
+            return jobs.Job(at_work.folder)
+        if not any(entry.state == "waiting" for entry in found):
+            return None
+        job = queue.start_next()
+        if job is not None:
+            return job
+        busy = queue.at_work()
+        if busy is not None and busy.outcome() is None and busy.folder != said:
+            said = busy.folder
+            say(f"Waiting for {busy.folder.name} to end.", file=sys.stderr)
+        time.sleep(jobs.POLL_SECONDS)  # a run at work, or one that has ended and whose process is about to
+
+
+def _told(job: jobs.Job, outcome: jobs.Outcome) -> dict[str, Any]:
+    """How a run ended, for --json; a bad end is also told at once."""
+    if not outcome.was_successful() and outcome.state != "paused":
+        print_error(outcome.user_error(), as_json=False)
+    return {"run_dir": str(job.folder), "name": job.request().get("name"), "outcome": outcome.state,
+            "error": outcome.error, **outcome.result}
+
+
+@contextmanager
+def _interruptions() -> Iterator[list[int]]:
+    """Notes each Ctrl-C, which otherwise does what it always does."""
+    pressed: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        pressed.append(number)
+        signal.default_int_handler(number, frame)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

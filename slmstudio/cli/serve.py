@@ -1,0 +1,79 @@
+"""The built-in server in the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from slmstudio.cli.progress import print_json, say
+from slmstudio.core import llama, serving
+from slmstudio.core.errors import UserError
+from slmstudio.core.jobs.interactive import InteractiveWorker
+
+app = typer.Typer()
+
+
+@app.command()
+def serve(
+    gguf: Annotated[Path, typer.Argument(help="GGUF file.")],
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Without it: 8765, or the next free one.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = serving.LOOPBACK,
+    allow_network: Annotated[bool, typer.Option("--allow-network", help="Let other machines reach it.")] = False,
+    context: Annotated[int | None, typer.Option(min=256, help="Tokens of a prompt with its answer.")] = None,
+    parallel: Annotated[int | None, typer.Option(min=1, max=64, help="Answers that are written at once.")] = None,
+    new_key: Annotated[bool, typer.Option("--new-key", help="Make a new API key; the old one is refused.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line once it is ready.")] = False,
+) -> int:
+    """Serve a model to other programs as OpenAI's API does, until Ctrl-C. It ends with this terminal."""
+    llama.need()
+    serving.check_host(host, allow_network)
+    key = serving.server_key(new_key)
+    worker = InteractiveWorker("serve")
+    with _interruptible():
+        try:
+            worker.start()
+            worker.send({"command": "start", "path": str(gguf.absolute()), "key": key, "host": host, "port": port,
+                         "allow_network": allow_network, "context_length": context, "parallel": parallel})
+            for message in worker.receive():
+                if message["type"] == "error":
+                    raise UserError.from_dict(message["error"])
+                if message["type"] == "serving":
+                    _show(message, key, as_json)
+            raise worker.cause_of_death()
+        except KeyboardInterrupt:
+            say("Stopped.", file=sys.stderr)
+            return 0
+        finally:
+            worker.close()
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """`kill` ends it as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _show(message: dict[str, Any], key: str, as_json: bool) -> None:
+    url, model = message["url"], message["model"]
+    if as_json:
+        # Whoever ends `pid` ends the worker too.
+        print_json({"url": url, "api_key": key, "model": model, "pid": os.getpid(), "worker_pid": message["pid"],
+                    **{name: message[name] for name in ("host", "port", "context_length", "parallel")}})
+        return
+    if not serving.is_loopback(message["host"]):
+        say(f"Other machines reach it at http://{socket.gethostname()}:{message['port']}/v1. The connection is not "
+            "encrypted.\n")
+    say(f"URL    {url}\nKey    {key}\nModel  {model}\n\n{serving.curl_snippet(url, key, model)}\n\n"
+        f"{serving.python_snippet(url, key, model)}\n\nCtrl-C ends it.", flush=True)

@@ -1,0 +1,71 @@
+"""Room on the disk: asked for before a job begins, kept in reserve for its last word."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+from slmstudio.core import units
+from slmstudio.core.errors import UserError
+
+LEAST = 256 * 1024
+"""Bytes without which no job begins: its events and its outcome would find no place."""
+RESERVE = "reserve"
+RESERVE_BYTES = 64 * 1024
+NOTHING = 16 * 1024
+"""Bytes that are as good as none."""
+
+
+def free(folder: Path) -> int:
+    """Bytes that can be written where a folder lies, or will lie."""
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    return shutil.disk_usage(there).free
+
+
+def require(folder: Path) -> None:
+    """
+    Raises:
+        UserError: there is no room to speak of.
+    """
+    try:
+        left = free(folder)
+    except OSError:
+        return  # what is wrong there shows when it is written to
+    if left < LEAST:
+        raise UserError(f"The disk is full: {units.format_bytes(left)} are left where {folder} lies.",
+                        "What would be done there could not be written down.", "Free some room and start again.")
+
+
+def keep_reserve(folder: Path) -> None:
+    """Take some room now, so that the outcome can be written on a disk that filled in the meantime.
+
+    Raises:
+        OSError: there is none left.
+    """
+    with open(folder / RESERVE, "wb") as file:
+        file.write(os.urandom(RESERVE_BYTES))  # zeros may take no room
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def give_reserve(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        (folder / RESERVE).unlink(missing_ok=True)
+
+
+def is_full(error: BaseException, folder: Path) -> bool:
+    """Whether an error came of a full disk, whatever a library made of it."""
+    current: BaseException | None = error
+    while current is not None:
+        if isinstance(current, OSError) and current.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if isinstance(current, sqlite3.Error) and getattr(current, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+            return True
+        current = current.__cause__ or current.__context__
+    return not isinstance(error, UserError) and free(folder) < NOTHING

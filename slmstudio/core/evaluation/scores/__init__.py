@@ -1,0 +1,1 @@
+"""Scores, their intervals, tests for chance, and verdicts in words: figures from answers, no files."""

@@ -1,0 +1,1 @@
+"""Test sets: reading questions and references from any file, and changing single rows."""

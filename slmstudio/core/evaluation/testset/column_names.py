@@ -1,0 +1,72 @@
+"""What columns are called: other spellings and other languages, each with the name that the readers know."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+from slmstudio.core.evaluation.scores.normalise import plain_digits
+
+_WORDS = {
+    "question": (
+        "question_text question_stem que ques "
+        "प्रश्न प्रश्नः सवाल প্রশ্ন প্ৰশ্ন கேள்வி வினா ప్రశ్న પ્રશ્ન સવાલ ಪ್ರಶ್ನೆ ചോദ്യം ਪ੍ਰਸ਼ਨ ਸਵਾਲ ପ୍ରଶ୍ନ "
+        "سوال سؤال السؤال frage pregunta pergunta domanda vraag pytanie вопрос soru "
+        "pertanyaan câu_hỏi 问题 問題 質問 질문"),
+    "prompt": "prompt_text user_prompt",
+    "system": "system_prompt system_message",
+    "answer": (
+        "ans answer_text उत्तर उत्तरः जवाब सही_उत्तर सही_जवाब बरोबर_उत्तर उत्तरे উত্তর সঠিক_উত্তর উত্তৰ பதில் விடை சரியான_விடை "
+        "జవాబు సమాధానం సరైన_సమాధానం જવાબ ઉત્તર સાચો_જવાબ ಉತ್ತರ ಸರಿಯಾದ_ಉತ್ತರ ഉത്തരം ശരിയുത്തരം ਜਵਾਬ ਉੱਤਰ ਸਹੀ_ਜਵਾਬ ଉତ୍ତର "
+        "ସଠିକ୍_ଉତ୍ତର جواب درست_جواب صحیح_جواب الجواب إجابة الإجابة antwort réponse reponse respuesta resposta risposta "
+        "antwoord odpowiedź ответ cevap jawaban câu_trả_lời đáp_án 答案 回答 解答 답변 정답"),
+    "reference": "reference_text ground_truth groundtruth gold_answer expected_output expected_response",
+    "correct_answer": "right_answer correct_ans",
+    "correct_option": (
+        "right_option सही_विकल्प बरोबर_पर्याय योग्य_पर्याय সঠিক_বিকল্প சரியான_விருப்பம் సరైన_ఎంపిక સાચો_વિકલ્પ ಸರಿಯಾದ_ಆಯ್ಕೆ "
+        "ശരിയായ_ഓപ്ഷൻ ਸਹੀ_ਵਿਕਲਪ ସଠିକ୍_ବିକଳ୍ପ درست_اختیار"),
+    "choices": (
+        "विकल्प पर्याय বিকল্প விருப்பங்கள் தெரிவுகள் ఎంపికలు વિકલ્પો વિકલ્પ ಆಯ್ಕೆಗಳು ഓപ്ഷനുകൾ ਵਿਕਲਪ ବିକଳ୍ପ اختیارات "
+        "اختیار آپشن விருப்பம் ఎంపిక ಆಯ್ಕೆ ഓപ്ഷൻ خيارات antwortmöglichkeiten auswahl "
+        "choix opciones opções opzioni варианты 选项 選択肢 선택지"),
+    "alternatives": "opt alternative alternatives",
+    "category": (
+        "श्रेणी वर्ग विषय विभाग শ্রেণী বিভাগ বিষয় வகை பாடம் వర్గం విషయం શ્રેણી વિષય ವರ್ಗ ವಿಷಯ വിഭാഗം വിഷയം ਸ਼੍ਰੇਣੀ ਵਿਸ਼ਾ ଶ୍ରେଣୀ "
+        "ବିଷୟ زمرہ موضوع فئة kategorie thema fach catégorie categoría categoria "
+        "kategori категория 类别 分类 カテゴリ 분류"),
+    "language": "भाषा ভাষা மொழி భాష ભાષા ಭಾಷೆ ഭാഷ ਭਾਸ਼ਾ ଭାଷା زبان لغة sprache langue idioma lingua язык 语言 言語 언어",
+    "context": (
+        "संदर्भ सन्दर्भ गद्यांश অনুচ্ছেদ பத்தி సందర్భం ફકરો ಸಂದರ್ಭ സന്ദർഭം ਪੈਰਾ ଅନୁଚ୍ଛେଦ سیاق kontext contexte contexto "
+        "контекст 上下文 文脈 문맥"),
+}
+"""For each column, what it is called elsewhere; "_" stands for a space."""
+
+_BETWEEN = re.compile(r"[\s\u200b\ufeff_.:：*()\[\]-]+")
+_OF_CHOICE = re.compile(r"(?P<word>.+?)_?(?P<mark>(?<=_)[a-z]|\d)")
+_SERIES = {"choices": "choice", "alternatives": "alternative", "answer": "answer"}
+"""What the columns of single choices are called, by the word for all of them: "विकल्प A", "Antwort A"."""
+
+
+@lru_cache(maxsize=4096)  # all rows of a file have the same columns, or few different ones
+def column(name: str) -> str:
+    """The name by which a column is known: in small letters and English, "_" between its words.
+
+    >>> column(" Reference Answer"), column("प्रश्न"), column("Réponse:"), column("विकल्प (२)")
+    ('reference_answer', 'question', 'answer', 'choice_2')
+    """
+    plain = _plain(name)
+    of_choice = _OF_CHOICE.fullmatch(plain)
+    if of_choice and (series := _SERIES.get(_known().get(of_choice["word"], ""))):
+        return f"{series}_{of_choice['mark']}"
+    return _known().get(plain, plain)
+
+
+def _plain(name: str) -> str:
+    text = plain_digits(unicodedata.normalize("NFC", name).casefold())
+    return _BETWEEN.sub("_", text).strip("_") or name.strip()
+
+
+@lru_cache(maxsize=1)
+def _known() -> dict[str, str]:
+    return {_plain(word): known for known, words in _WORDS.items() for word in words.split()}

@@ -1,0 +1,251 @@
+"""Which items of a test set the model has been trained on: what it says there is remembered, not learned."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from slmstudio.core.data.record import Record
+from slmstudio.core.data.source import ReadingCancelled
+from slmstudio.core.evaluation.testset.item import TestItem
+from slmstudio.core.evaluation.testset.shingles import Shingled, alike, similarity
+
+NEAR = 0.8
+"""Jaccard similarity of the questions' shingles from which on two are nearly the same."""
+NEAR_PARAGRAPH = 0.6
+"""The same of each paragraph: other questions to the same long passage are no copies."""
+NEAR_WORDS = 0.6
+"""Share of the words, weighted by rarity: questions made by one template are no copies of each other."""
+SHORTEST_NEAR = 20
+"""Characters of a question that is looked for in other words; shorter ones are too easily alike."""
+WHOLE_FILE = 0.95
+"""Share of the items from which on the test set is called the training data itself."""
+WORDS = 13
+"""Words in a row that a question shares with plain text: Brown et al. 2020, appendix C, count such as seen."""
+CHECK_EVERY = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An item that was trained on.
+
+    Attributes:
+        item: its id.
+        line: of the test file.
+        train_line: of the training file.
+        similarity: 1.0 where the questions are the same but for case, punctuation and spaces.
+    """
+
+    item: int
+    line: int
+    train_line: int
+    similarity: float
+
+    @property
+    def is_exact(self) -> bool:
+        return self.similarity == 1.0
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What a test set shares with the training rows.
+
+    Attributes:
+        hits: one for each item that was found, in the test set's order.
+        items: how many items there are.
+        same_file: whether the test file is the training file, byte for byte.
+    """
+
+    hits: tuple[Hit, ...]
+    items: int
+    same_file: bool = False
+
+    @property
+    def ids(self) -> frozenset[int]:
+        """The ids of the items that were trained on."""
+        return frozenset(hit.item for hit in self.hits)
+
+    @property
+    def is_training_data(self) -> bool:
+        """Whether the test set as a whole is what was learned."""
+        return self.same_file or (self.items > 0 and len(self.hits) >= WHOLE_FILE * self.items)
+
+    def sentence(self) -> str:
+        """For people; empty where nothing was found."""
+        exact = sum(hit.is_exact for hit in self.hits)
+        near = len(self.hits) - exact
+        if self.same_file:
+            return "The test file is the training file itself: scores show what was remembered, not what was learned."
+        if self.is_training_data:
+            return (f"{len(self.hits):,} of {self.items:,} test rows are among the rows that were trained on: scores "
+                    "show what was remembered, not what was learned.")
+        if not self.hits:
+            return ""
+        parts = [f"{exact:,} word for word"] * bool(exact) + [f"{near:,} nearly so"] * bool(near)
+        were = "was" if len(self.hits) == 1 else "were"
+        return (f"{len(self.hits):,} of {self.items:,} test rows {were} trained on ({', '.join(parts)}): scores are "
+                "given without them too.")
+
+
+def find_overlap(items: Sequence[TestItem], records: Sequence[Record], same_file: bool = False,
+                 progress: Callable[[str], None] = lambda what: None,
+                 cancelled: Callable[[], bool] | None = None) -> Overlap:
+    """Look for each item's question among the questions that were learned.
+
+    The same are questions that differ in case, punctuation and spaces alone; near are those with most of their
+    shingles (5 characters) in common and the same numbers. A problem with other numbers is another problem.
+
+    Args:
+        items: the test set.
+        records: the rows that were learned; not those that were split off.
+        same_file: whether both files have one SHA-256.
+        progress: called with what is done now, now and then.
+        cancelled: asked now and then.
+
+    Raises:
+        ReadingCancelled: `cancelled` said so.
+    """
+
+    def step(what: str = "comparing") -> None:
+        if cancelled is not None and cancelled():
+            raise ReadingCancelled("Comparing with the training data was cancelled.")
+        progress(what)
+
+    known: dict[str, int] = {}
+    for number, record in enumerate(records):
+        for key in _keys(record):
+            known.setdefault(key, record.line)
+        if number % CHECK_EVERY == 0:
+            step("reading the training rows")
+    hits = {item.id: Hit(item.id, item.line, known[key], 1.0)
+            for item in items for key in map(plain, reversed(_questions(item))) if key in known}
+    left = [item for item in items if item.id not in hits]
+    for hit in (*_near(left, records, step), *_in_text(left, records, step)):
+        hits.setdefault(hit.item, hit)
+    return Overlap(tuple(hits[item.id] for item in items if item.id in hits), len(items), same_file)
+
+
+def plain(text: str) -> str:
+    """What two questions are compared by: NFC, without case, punctuation and superfluous spaces."""
+    return " ".join(unicodedata.normalize("NFC", text).casefold().translate(_PUNCTUATION).split())
+
+
+class _Punctuation(dict[int, int]):
+    """Punctuation becomes a blank; found out once for each character. Signs such as + and = say something and stay."""
+
+    def __missing__(self, code: int) -> int:
+        self[code] = 32 if unicodedata.category(chr(code))[0] in "PC" else code
+        return self[code]
+
+
+_PUNCTUATION = _Punctuation()
+_NUMBERS = re.compile(r"\d+")
+
+
+def _question(item: TestItem) -> str:
+    """All that the user says."""
+    return "\n\n".join(message["content"] for message in item.messages if message["role"] == "user")
+
+
+def _questions(item: TestItem) -> list[str]:
+    """The same, and without the passage below it: training may have left that out."""
+    whole = _question(item)
+    return [whole, whole[:-item.below]] if item.below else [whole]
+
+
+def _asked(record: Record) -> list[str]:
+    return [message["content"] for message in record.messages if message["role"] == "user"]
+
+
+def _keys(record: Record) -> Iterator[str]:
+    """Every question that a row teaches to answer: each alone, with those before it, and its first line, below which
+    choices may stand."""
+    asked = _asked(record)
+    for number, text in enumerate(asked):
+        yield plain(text)
+        if number:
+            yield plain("\n\n".join(asked[: number + 1]))
+        first, _, rest = text.partition("\n")
+        if rest and len(first) >= SHORTEST_NEAR and "\n\n" not in text:
+            yield plain(first)
+
+
+def _near(items: Sequence[TestItem], records: Sequence[Record], step: Callable[[], None]) -> Iterator[Hit]:
+    queries = [(item, whole, text) for item in items for whole in _questions(item)
+               if len(text := plain(whole)) >= SHORTEST_NEAR]
+    asked = [(record, text) for record in records for text in dict.fromkeys(_asked(record))]
+    learned = [(record.line, whole, text) for record, whole in asked if len(text := plain(whole)) >= SHORTEST_NEAR]
+    if not queries or not learned:
+        return
+    step()
+    texts, known = [text for *_, text in queries], [text for *_, text in learned]
+    words = _Words(known)
+    found = alike(Shingled(texts, [_digits(text) for text in texts], step),
+                  Shingled(known, [_digits(text) for text in known], step), NEAR,
+                  lambda query, index: words.shared(texts[query], known[index]) >= NEAR_WORDS
+                  and _same_paragraphs(queries[query][1], learned[index][1]))
+    for number, (query, index, share) in enumerate(found):
+        if number % CHECK_EVERY == 0:
+            step()
+        item = queries[query][0]
+        yield Hit(item.id, item.line, learned[index][0], min(share, 0.999))
+
+
+class _Words:
+    """How much two texts share of the words that few texts have (weight: logarithm of the inverse document frequency).
+
+    "Translate into Hindi: good morning" and "... good evening" differ in the only word that matters among rows that all
+    begin so.
+    """
+
+    def __init__(self, known: Sequence[str]):
+        self._known = known
+        self._counts: Counter[str] = Counter()
+
+    def shared(self, left: str, right: str) -> float:
+        """Weighted Jaccard similarity of the words, 0 to 1."""
+        if not self._counts:
+            self._counts.update(word for text in self._known for word in set(text.split()))
+        ours, theirs = set(left.split()), set(right.split())
+        together = sum(map(self._weight, ours | theirs))
+        return sum(map(self._weight, ours & theirs)) / together if together else 1.0
+
+    def _weight(self, word: str) -> float:
+        return math.log((len(self._known) + 1) / max(1, self._counts[word]))
+
+
+def _digits(text: str) -> str:
+    return " ".join(_NUMBERS.findall(text))
+
+
+def _same_paragraphs(left: str, right: str) -> bool:
+    """Whether each paragraph is like its counterpart, where the texts have the same number of them."""
+    ours, theirs = ([plain(part) for part in text.split("\n\n") if part.strip()] for text in (left, right))
+    if len(ours) != len(theirs) or len(ours) == 1:
+        return True
+    return all(similarity(one, other) >= NEAR_PARAGRAPH for one, other in zip(ours, theirs, strict=True))
+
+
+def _in_text(items: Sequence[TestItem], records: Sequence[Record], step: Callable[[], None]) -> Iterator[Hit]:
+    """Items of which `WORDS` words in a row stand in plain text that was learned."""
+    if not any(record.text is not None for record in records):
+        return
+    wanted: dict[str, list[TestItem]] = {}
+    for item in items:
+        for run in _runs(_question(item)):
+            wanted.setdefault(run, []).append(item)
+    for number, record in enumerate(records):
+        if number % CHECK_EVERY == 0:
+            step()
+        for run in _runs(record.text or ""):
+            for item in wanted.pop(run, ()):
+                yield Hit(item.id, item.line, record.line, 0.999)
+
+
+def _runs(text: str) -> Iterator[str]:
+    words = plain(text).split()
+    return (" ".join(words[begin : begin + WORDS]) for begin in range(len(words) - WORDS + 1))

@@ -1,0 +1,229 @@
+"""The folder that holds runs, models and chats: which one it is, whether another can be taken, and taking it.
+
+Nothing is moved. A run remembers where its base model lies by its path, and the queue its runs; files that moved under
+them would be lost to them. So what was kept stays where it is, and the user is told how to bring it along.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from slmstudio.core import files, formats, paths, program
+from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.units import format_bytes
+
+KEPT = ("runs", "models", "datasets", "chats", "evaluations", "benchmarks", "votes.jsonl")
+"""What a user would miss."""
+LITTLE_ROOM = 10 * 1024**3
+"""Bytes free below which a warning is due: a model, its checkpoints and its exports soon fill them."""
+LEAST_ROOM = 2 * 1024**3
+"""Bytes free below which a folder is refused: the starter model and one run with an export take about one GB."""
+_SETTINGS = "settings.json"
+_OF_THE_SYSTEM = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN", "desktop.ini", ".DS_Store"})
+
+
+def is_fixed() -> bool:
+    """Whether SLMSTUDIO_HOME names the place, which nothing else can change then."""
+    return bool(os.environ.get("SLMSTUDIO_HOME"))
+
+
+def missing() -> UserError | None:
+    """Why the chosen folder cannot be used now, or None. New empty folders in its stead would look like a loss."""
+    if is_fixed():
+        return None
+    try:
+        folder = paths.chosen_home()
+    except UserError as error:
+        return error
+    if folder is None or _has(folder, KEPT):
+        return None
+    there = os.path.isdir(folder)
+    return UserError(f"The folder with your runs and models ({folder}) is missing.",
+                     "It holds no runs or models; its disk may not be connected." if there
+                     else "It is not there; its disk may not be connected.",
+                     "Connect the disk and start again, or choose another folder: "
+                     f"{program.command('place', 'FOLDER')} ({program.command('place', '--usual')} for the usual one).")
+
+
+def require() -> None:
+    """Stop before anything is read or written where the chosen folder is missing.
+
+    Raises:
+        UserError: see `missing`.
+    """
+    error = missing()
+    if error is not None:
+        raise error
+
+
+def kept(folder: Path) -> list[str]:
+    """Names of what a user would miss in `folder`, as in ["runs", "chats"]."""
+    found = []
+    for name in KEPT:
+        with contextlib.suppress(OSError):  # absent, or on a disk that went away
+            path = folder / name
+            if any(path.iterdir()) if path.is_dir() else path.stat().st_size:
+                found.append(name)
+    return found
+
+
+def what_stays(old: Path, new: Path) -> str:
+    """A sentence on what was kept in the place before, and how to bring it along; "" when that was nothing."""
+    names = kept(old) if old != new else []
+    if not names:
+        return ""
+    return (f"What was kept until now stays in {old}: {', '.join(names)}. To bring it along, copy these into {new}. "
+            "Copy, do not move: runs remember where their base model lay.")
+
+
+def check(folder: Path) -> list[UserError]:
+    """Whether `folder` can be the place. Nothing is made or changed.
+
+    Returns:
+        warnings: it can, but the user should know this first.
+
+    Raises:
+        UserError: it cannot.
+    """
+    from slmstudio.core.hardware.machine import disk_free
+
+    if is_fixed():
+        raise UserError("The folder is set by SLMSTUDIO_HOME.", f"It is {paths.home()}.",
+                        "Unset SLMSTUDIO_HOME and start again to choose a folder here.")
+    folder = absolute(folder)
+    _refuse_own(folder)
+    _refuse_foreign(folder)
+    try:
+        nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+        free = disk_free(nearest)
+    except OSError as error:
+        raise from_os_error(error, f"write to {folder}") from error
+    if free < LEAST_ROOM:
+        raise UserError(f"There is too little room in {folder}.", f"{format_bytes(free)} are free; a first run needs "
+                        f"{format_bytes(LEAST_ROOM)}.", "Choose a folder on another disk, or free some space.")
+    return notes(folder, free)
+
+
+def notes(folder: Path, free: int) -> list[UserError]:
+    """What to know of `folder`, with so many bytes free, as the place."""
+    from slmstudio.core.hardware import mounts, wsl
+
+    found = [little_room(free), wsl.slow_place(folder) if wsl.is_wsl() else None]
+    if mounts.is_network(folder):
+        found.append(UserError("This folder lies on another machine.",
+                               "Models load at the network's speed, and a run stops when the connection does.",
+                               "A folder on a disk of this machine is faster and safer."))
+    return [note for note in found if note is not None]
+
+
+def little_room(free: int) -> UserError | None:
+    """What to say when so many bytes are free at the place; None when they will do."""
+    if free >= LITTLE_ROOM:
+        return None
+    return UserError(f"Only {format_bytes(free)} are free.",
+                     f"A model with its checkpoints and exports soon takes {format_bytes(LITTLE_ROOM)}.",
+                     "Choose a folder on a larger disk, or free some space.")
+
+
+def change(folder: Path) -> str:
+    """Keep everything in `folder` from now on, in this and every other process that starts.
+
+    Returns:
+        what stays in the old place, and how to bring it along; "" when there is nothing.
+
+    Raises:
+        UserError: it cannot be used, or something is running.
+    """
+    check(folder)
+    folder = absolute(folder)
+    try:
+        old: Path | None = paths.home()
+    except UserError:
+        old = None  # a damaged note is what this mends
+    if old is not None:
+        _refuse_while_running(old)
+    try:
+        for name in ("runs", "models"):
+            # By these the folder is known again: an empty one is the place where a disk is not plugged in.
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        if old is not None:
+            _bring_settings(old, folder)
+        if folder == absolute(paths.usual_home()):
+            paths.place_file().unlink(missing_ok=True)
+        else:
+            note = {**formats.stamp("place"), "folder": str(folder)}
+            files.write_atomically(paths.place_file(), files.dump_pretty(note))
+    except OSError as error:
+        raise from_os_error(error, f"keep runs and models in {folder}") from error
+    return what_stays(old, folder) if old is not None else ""
+
+
+def use_usual() -> None:
+    """Forget the choice: the system's own place is used again. What lies in the chosen folder stays there.
+
+    Raises:
+        UserError: the note of the choice cannot be removed.
+    """
+    try:
+        paths.place_file().unlink(missing_ok=True)
+    except OSError as error:
+        raise from_os_error(error, "forget the chosen folder") from error
+
+
+def absolute(folder: Path) -> Path:
+    """As it is remembered: whole, and without `..` and links."""
+    return folder.expanduser().resolve()
+
+
+def _has(folder: Path, names: Iterable[str]) -> bool:
+    # os.path answers no where pathlib raises: a disk that gives errors is not there.
+    return any(os.path.exists(folder / name) for name in names)
+
+
+def _refuse_own(folder: Path) -> None:
+    for own, name in ((paths.resources().parent, "program"), (Path(sys.prefix), "program's Python environment")):
+        if folder.is_relative_to(own.resolve()):
+            raise UserError(f"{folder} lies inside the {name}.", "An update or a removal would take your work along.",
+                            "Choose a folder elsewhere, for example in your home folder.")
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if folder.is_dir():
+        try:
+            names = set(os.listdir(folder)) - _OF_THE_SYSTEM
+        except OSError as error:
+            raise from_os_error(error, "look into the folder") from error
+        names = {name for name in names if not name.startswith(".Trash")}
+        if names and not _has(folder, (*KEPT, _SETTINGS)) and folder != absolute(paths.usual_home()):
+            raise UserError(f"{folder} holds other files.", f"Among them {min(names)}.",
+                            "Make an empty folder in it, and choose that.")
+    elif os.path.lexists(folder):
+        raise UserError(f"{folder} is no folder.", "It is a file.", "Choose a folder.")
+
+
+def _refuse_while_running(home: Path) -> None:
+    from slmstudio.core.jobs.job import Job
+
+    for folder in _job_folders(home):
+        if Job(folder).is_alive():
+            raise UserError("The folder cannot be changed while something is running.", f"At work: {folder}.",
+                            "Wait until it is done, or stop it, and change the folder then.")
+
+
+def _job_folders(home: Path) -> Iterator[Path]:
+    for pattern in ("runs/*", "runs/*/jobs/*", "evaluations/*", "cache/jobs/*"):
+        yield from (file.parent for file in home.glob(f"{pattern}/process.json"))
+
+
+def _bring_settings(old: Path, new: Path) -> None:
+    before, after = old / _SETTINGS, new / _SETTINGS
+    if before.is_file() and not after.exists():
+        shutil.copyfile(before, after)

@@ -1,0 +1,29 @@
+"""Jobs: a folder and a worker process each. Starting, attaching to, commanding and ending them.
+
+`job` is a job as core and the window see it, `processes` the process itself, `interactive` a worker that answers at
+once (chat), `advice` what a person can do about one that ended badly. What is done in a job is in `slmstudio.worker`.
+"""
+
+from slmstudio.core.jobs.job import (
+    COMMANDS,
+    DAMAGED,
+    DAMAGED_SENTENCE,
+    EVENTS,
+    LOG,
+    MEMORY_KILL,
+    OUTCOME,
+    POLL_SECONDS,
+    PROCESS,
+    PROTOCOL,
+    REQUEST,
+    RUN,
+    EventReader,
+    Job,
+    Outcome,
+    write_outcome,
+    write_process_file,
+)
+
+__all__ = ["COMMANDS", "DAMAGED", "DAMAGED_SENTENCE", "EVENTS", "LOG", "MEMORY_KILL", "OUTCOME", "POLL_SECONDS",
+           "PROCESS", "PROTOCOL", "REQUEST", "RUN", "EventReader", "Job", "Outcome", "write_outcome",
+           "write_process_file"]

@@ -1,0 +1,128 @@
+"""A worker that answers at once: JSON lines over its stdin and stdout, as long as this process keeps it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from slmstudio.core import files, jobs, llama, paths, program
+from slmstudio.core.errors import UserError
+from slmstudio.core.jobs import processes
+
+CLOSE_SECONDS = 3.0
+
+
+class InteractiveWorker:
+    """One child process of a kind, "chat" for instance. It ends when this process ends: its stdin closes then.
+
+    `send` may be called from any thread; `receive` belongs to one.
+
+    Attributes:
+        log: what the process prints.
+    """
+
+    def __init__(self, kind: str):
+        self.kind = kind
+        self.log = paths.cache_dir() / f"{kind}-worker.log"
+        self._writing = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the process.
+
+        Raises:
+            UserError: it cannot be started, or there is no chat engine: each kind of such a worker needs it.
+        """
+        llama.need()
+        session: dict[str, Any] = {"start_new_session": True}  # Ctrl-C in a terminal is for the caller alone
+        if os.name == "nt":
+            flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW  # type: ignore[attr-defined]
+            session = {"creationflags": flags}
+        try:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.log, "wb") as log:
+                self._process = subprocess.Popen(
+                    [*processes.worker_command(), "--interactive", self.kind], stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE, stderr=log, env=processes.worker_environment(), **session)
+        except OSError as error:
+            raise UserError(f"The {self.kind} worker could not be started.", f"The system says: {error}.",
+                            f"Run the set-up again: {program.setup_command()}") from error
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send one message.
+
+        Raises:
+            UserError: the worker is gone.
+        """
+        line = files.dump_line({"protocol": jobs.PROTOCOL, **message})
+        if self._process is None:
+            raise self.cause_of_death()
+        assert self._process.stdin is not None
+        try:
+            with self._writing:
+                self._process.stdin.write(line)
+                self._process.stdin.flush()
+        except (OSError, ValueError) as error:
+            raise self.cause_of_death() from error
+
+    def receive(self) -> Iterator[dict[str, Any]]:
+        """Messages as they come, until the worker ends. What is no JSON object is passed over."""
+        if self._process is None:
+            return
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with contextlib.suppress(ValueError):
+                message = json.loads(line)
+                if isinstance(message, dict):
+                    yield message
+
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def close(self) -> None:
+        """Ask it to end, wait a moment, then end it."""
+        if self._process is None:
+            return
+        with contextlib.suppress(UserError):
+            self.send({"command": "close"})
+        with contextlib.suppress(OSError, ValueError):
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+        try:
+            self._process.wait(CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def cause_of_death(self) -> UserError:
+        """Why it is gone, as far as can be known."""
+        code = None
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = self._process.wait(1)
+        if code == -9:
+            why = "It was killed, perhaps for want of memory."
+        elif code is not None and code == -getattr(signal, "SIGBUS", 0):
+            why = "A file that it was reading, most likely the model, was cut short or its disk went away."
+        elif code is not None and code < 0:
+            why = f"Signal {-code} ended it: a library crashed, or somebody ended it."
+        else:
+            why = "It was not started." if self._process is None else f"It ended with exit status {code}."
+        return UserError("The worker is gone.", why, f"Load the model again. What it printed is in {self.log}.")
+
+    def __enter__(self) -> InteractiveWorker:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

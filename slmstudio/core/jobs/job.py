@@ -1,0 +1,375 @@
+"""A job is a folder and a process: start it, attach to it, command it, and learn how it ended.
+
+The folder holds everything; the process may be anybody's child. So a window that crashed and was
+opened again knows as much as the one that started the job.
+
+    request.json    what is to be done, as `{"kind": ..., ...}` (a training run calls it run.json)
+    process.json    who is doing it: pid, creation time, and the machine's state at the start
+    events.jsonl    everything that happened, append-only
+    commands.jsonl  what the user asked of it, append-only
+    outcome.json    how it ended, written once
+    worker.log      what the process printed
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files, formats, leftovers, program
+from slmstudio.core.errors import UserError
+from slmstudio.core.jobs import processes
+from slmstudio.core.jobs.advice import go_on, need_less
+
+PROTOCOL = formats.KINDS["job"].format
+REQUEST, RUN, PROCESS, EVENTS, COMMANDS, OUTCOME, LOG = (
+    "request.json",
+    "run.json",
+    "process.json",
+    "events.jsonl",
+    "commands.jsonl",
+    "outcome.json",
+    "worker.log",
+)
+START_LOCK = "start.lock"
+MEMORY_KILL = "out_of_memory_kill"
+"""Type of the event that a new start of a job begins with when the system had killed the one before for its memory."""
+DAMAGED = "damaged_events"
+"""Code of the warning that a follower gets once where lines of events.jsonl cannot be read."""
+DAMAGED_SENTENCE = ("Some lines of events.jsonl could not be read and were passed over; the job itself is not affected "
+                    "by that.")
+POLL_SECONDS = 0.1
+LEAVING_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        state: "finished", "stopped" (by the user, its work kept), "paused" (by the user, to free the memory; it goes
+            on later), "cancelled" (by the user, nothing kept), "failed" (it said why) or "crashed" (the process went
+            away without a word).
+        error: `UserError.to_dict()` for a failed or crashed job.
+        details: the traceback of a defect, for "copy details".
+        result: what the job produced, by its kind.
+    """
+
+    state: str
+    error: dict[str, Any] | None = None
+    details: str = ""
+    result: dict[str, Any] = field(default_factory=dict)
+
+    def was_successful(self) -> bool:
+        return self.state in ("finished", "stopped")
+
+    def user_error(self) -> UserError:
+        return (
+            UserError.from_dict(self.error)
+            if self.error
+            else UserError(f"The job was {self.state} before anything was saved.")
+        )
+
+
+class EventReader(files.LineReader):
+    """Reads the events of a job folder. Those of a newer program are refused."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder / EVENTS)
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        for event in super().read():
+            try:
+                yield formats.check("job", event, self.path)
+            except formats.NewerFormat:
+                raise
+            except UserError:
+                self.damaged += 1
+
+
+class Job:
+    """A job folder, and whichever process works on it."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder).absolute()  # the worker starts in a folder of its own
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def create(cls, folder: Path, kind: str, **arguments: Any) -> Job:
+        """Make the folder of a new job; where `folder` is taken, one of that name with a number.
+
+        Arguments must be JSON values.
+        """
+        return cls.at(files.new_folder(folder), kind, **arguments)
+
+    @classmethod
+    def at(cls, folder: Path, kind: str, **arguments: Any) -> Job:
+        """The job of a folder that whoever wants the same thing shares. Arguments must be JSON values."""
+        request = {"protocol": PROTOCOL, "kind": kind, **arguments}
+        files.write_atomically(folder / REQUEST, files.dump_pretty(request))
+        return cls(folder)
+
+    def request(self) -> dict[str, Any]:
+        """What is to be done, as run.json or request.json says.
+
+        Raises:
+            UserError: the folder is no job, or a newer program made it.
+        """
+        value = formats.read("run", self.folder / RUN) or formats.read("job", self.folder / REQUEST)
+        if value is None:
+            raise UserError(
+                f"{self.folder} is no job.",
+                "It has no readable request.json or run.json.",
+                "Choose a run folder that SLM Studio made.",
+            )
+        return value
+
+    def start(self) -> None:
+        """Start a detached worker process; it outlives this one.
+
+        Raises:
+            UserError: a worker is at work on this folder already, or none can be started, or the disk is full.
+        """
+        import filelock
+
+        from slmstudio.core import disk_space
+
+        disk_space.require(self.folder)
+        try:
+            # Two windows may press Start at once: the one that comes second must see the first one's worker.
+            with filelock.FileLock(self.folder / START_LOCK):
+                if self.is_alive() and not self._is_leaving():
+                    raise UserError(
+                        f"{self.folder.name} is running already.",
+                        "Another process works on it.",
+                        "Watch it in the Training tab, or stop it first.",
+                    )
+                self._spawn()
+        except OSError as error:
+            raise UserError(
+                "The worker could not be started.",
+                f"The system says: {error}.",
+                f"Check the disk. If that is well, run the set-up again: {program.setup_command()}",
+            ) from error
+
+    def _is_leaving(self) -> bool:
+        """Whether the process has written its outcome; then wait until it is gone, which takes PyTorch a moment."""
+        deadline = time.monotonic() + LEAVING_SECONDS
+        while (self.folder / OUTCOME).exists() and time.monotonic() < deadline:
+            if not self.is_alive():
+                return True
+            time.sleep(POLL_SECONDS)
+        return False
+
+    def _spawn(self) -> None:
+        if self._died_of_memory():
+            files.append_line(self.folder / EVENTS,
+                              {"protocol": PROTOCOL, "time": round(time.time(), 3), "type": MEMORY_KILL})
+        (self.folder / OUTCOME).unlink(missing_ok=True)
+        (self.folder / PROCESS).unlink(missing_ok=True)
+        with open(self.folder / LOG, "ab") as log:
+            self._process = subprocess.Popen(
+                [*processes.worker_command(), str(self.folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env=processes.worker_environment(),
+                **processes.detached(),
+            )
+        write_process_file(self.folder, self._process.pid)
+
+    def is_alive(self) -> bool:
+        """Whether the process that process.json names still runs: same pid, same creation time."""
+        state = files.read_json(self.folder / PROCESS)
+        if state is None:
+            return False
+        # Asking its exit status lets the system forget a child that has ended. Its successor may have another pid.
+        if self._process is not None and self._process.poll() is not None and state["pid"] == self._process.pid:
+            return False
+        return processes.is_running(state)
+
+    def send(self, command: str, **arguments: Any) -> None:
+        """Append a command; the worker reads it at the next step boundary."""
+        files.append_line(
+            self.folder / COMMANDS, {"protocol": PROTOCOL, "time": time.time(), "command": command, **arguments}
+        )
+
+    def outcome(self) -> Outcome | None:
+        """How the job ended; None while it runs and before it was started.
+
+        Raises:
+            UserError: a newer program wrote the outcome.
+        """
+        state = formats.read("job", self.folder / OUTCOME)
+        if state is not None:
+            return _outcome_of(state)
+        if not (self.folder / PROCESS).exists() or self.is_alive():
+            return None
+        # The outcome may have been written between the two looks; a damaged one counts as none.
+        if files.read_json(self.folder / OUTCOME) is not None:
+            return self.outcome()
+        return Outcome("crashed", self._cause_of_death().to_dict(), details=self.log_tail())
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """All events so far, from the first.
+
+        Raises:
+            UserError: a newer program wrote them.
+        """
+        return EventReader(self.folder).read()
+
+    def follow(self, poll_seconds: float = POLL_SECONDS) -> Iterator[dict[str, Any]]:
+        """Events from the first, then as they come, until the job has ended."""
+        reader = EventReader(self.folder)
+        told = False
+        while True:
+            ended = self.outcome() is not None
+            yield from reader.read()
+            if reader.damaged and not told:
+                told = True
+                yield {"protocol": PROTOCOL, "time": time.time(), "type": "warning", "code": DAMAGED,
+                       "message": DAMAGED_SENTENCE}
+            if ended:
+                return
+            time.sleep(poll_seconds)
+
+    def wait(self, on_event: Callable[[dict[str, Any]], None] = lambda event: None) -> Outcome:
+        """Follow the job to its end."""
+        for event in self.follow():
+            on_event(event)
+        outcome = self.outcome()
+        assert outcome is not None
+        self._reap()
+        return outcome
+
+    def stop(self, grace_seconds: float = 30.0) -> None:
+        """Ask it to stop, wait, then end the whole process tree. Blocks; call it off the UI thread."""
+        self.send("stop")
+        deadline = time.monotonic() + grace_seconds
+        while self.is_alive() and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process tree at once: SIGTERM, three seconds, SIGKILL."""
+        import psutil
+
+        state = files.read_json(self.folder / PROCESS)
+        if state is None or not processes.is_running(state):
+            return
+        with contextlib.suppress(psutil.NoSuchProcess):
+            parent = psutil.Process(state["pid"])
+            tree = [*parent.children(recursive=True), parent]
+            for process in tree:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.terminate()
+            _, alive = psutil.wait_procs(tree, timeout=3)
+            for process in alive:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(alive, timeout=3)
+        if self._process is not None:
+            self._process.wait(timeout=5)
+        self._remove_leftovers(state)
+
+    def advice(self) -> str:
+        """How its work is taken up again after it ended badly."""
+        state = files.read_json(self.folder / PROCESS) or {}
+        left = leftovers.find(files.read_json(self.folder / REQUEST) or {}, state.get("pid", 0))
+        return go_on(self._kind(), self.folder, left)
+
+    def _remove_leftovers(self, process: dict[str, Any]) -> None:
+        """Of a process that was killed."""
+        leftovers.remove(self.folder, files.read_json(self.folder / REQUEST) or {}, process.get("pid", 0))
+
+    def _kind(self) -> str:
+        return str((files.read_json(self.folder / RUN) or files.read_json(self.folder / REQUEST) or {}).get(
+            "kind", "train"))
+
+    def log_tail(self, characters: int = 4000) -> str:
+        """The end of what the process printed."""
+        try:
+            with open(self.folder / LOG, "rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - characters))
+                return file.read().decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+
+    def _reap(self) -> int | None:
+        """The exit status of a worker that this process started and that is gone; None when it is not known."""
+        if self._process is None:
+            return None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(timeout=1)
+        return None
+
+    def _died_of_memory(self) -> bool:
+        """Whether the last process is gone without an outcome and the kernel has killed for memory since it began."""
+        state = files.read_json(self.folder / PROCESS) or {}
+        return (state.get("boot_id") == processes.boot_id() and files.read_json(self.folder / OUTCOME) is None
+                and processes.oom_kills() > state.get("oom_kills", 0))
+
+    def _cause_of_death(self) -> UserError:
+        state = files.read_json(self.folder / PROCESS) or {}
+        code = self._reap()
+        self._remove_leftovers(state)
+        remedy = self.advice()
+        if state.get("boot_id") != processes.boot_id():
+            return UserError("The machine was restarted while this ran.", "A power cut or a reboot ended it.", remedy)
+        if processes.oom_kills() > state.get("oom_kills", 0):
+            return UserError(
+                "The system ended the worker because memory ran out.",
+                "More memory was needed than the machine has.",
+                f"{need_less(self._kind())} {remedy}",
+            )
+        if code is not None and code < 0:
+            import signal
+
+            name = signal.Signals(-code).name
+            causes = {
+                "SIGKILL": "Somebody, or the system for want of memory, killed the process (SIGKILL).",
+                "SIGSEGV": "A library crashed (SIGSEGV).",
+                "SIGTERM": "It was asked to end (SIGTERM).",
+            }
+            return UserError(
+                "The worker process ended unexpectedly.", causes.get(name, f"Signal {name} ended it."), remedy
+            )
+        why = f"It ended with exit status {code}." if code is not None else "It was killed, or a library in it crashed."
+        return UserError("The worker process ended unexpectedly.", why, remedy)
+
+
+def _outcome_of(state: dict[str, Any]) -> Outcome:
+    """What an outcome.json says; what makes no sense in it counts as not said."""
+    name, error, details, result = (state.get(key) for key in ("state", "error", "details", "result"))
+    return Outcome(name if isinstance(name, str) and name else "failed",
+                   {**error, **UserError.from_dict(error).to_dict()} if isinstance(error, dict) else None,
+                   details if isinstance(details, str) else "", result if isinstance(result, dict) else {})
+
+
+def write_outcome(folder: Path, outcome: Outcome) -> None:
+    """Write outcome.json, once, complete or absent."""
+    files.write_atomically(
+        folder / OUTCOME, files.dump_pretty({"protocol": PROTOCOL, "time": time.time(), **asdict(outcome)})
+    )
+
+
+def write_process_file(folder: Path, pid: int) -> None:
+    """Say who works on the folder. Written by the starter and by the worker itself, with equal content."""
+    import psutil
+
+    try:
+        created = psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        created = 0.0
+    files.write_atomically(
+        folder / PROCESS,
+        files.dump_pretty({"pid": pid, "create_time": created, "boot_id": processes.boot_id(),
+                           "oom_kills": processes.oom_kills()}),
+    )

@@ -1,0 +1,89 @@
+"""Worker processes: how they are started, and whether one still runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def worker_command() -> list[str]:
+    """How a worker is started; `SLMSTUDIO_WORKER` puts another program in its place, as a JSON list."""
+    override = os.environ.get("SLMSTUDIO_WORKER")
+    # -P: no file in the current folder or in the run's may stand in for a module.
+    command: list[str] = json.loads(override) if override else [sys.executable, "-P", "-m", "slmstudio.worker"]
+    return command
+
+
+def search_path(*first: Path) -> str:
+    """PYTHONPATH of a child process: `first`, then what this process was given.
+
+    Relative entries are left out: they would name a folder below the one that the child starts in.
+    """
+    given = filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return os.pathsep.join(dict.fromkeys([*map(str, first), *given]))
+
+
+def worker_environment() -> dict[str, str]:
+    """The environment of a worker: offline, silent, and able to find this package from any folder."""
+    return {
+        **os.environ,
+        "PYTHONPATH": search_path(Path(__file__).resolve().parents[3]),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONUTF8": "1",
+        # Threads that wait must not spin: on a machine that does other work too, spinning costs most of the speed.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "0",
+        "KMP_BLOCKTIME": "0",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DO_NOT_TRACK": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+def detached() -> dict[str, Any]:
+    """What `Popen` needs so that a process outlives the one that starts it."""
+    if os.name == "nt":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}  # type: ignore[attr-defined]
+    return {"start_new_session": True}
+
+
+def is_running(state: dict[str, Any]) -> bool:
+    """Whether the process that a process.json names still runs: same pid, same creation time."""
+    import psutil
+
+    try:
+        process = psutil.Process(state["pid"])
+        same = abs(process.create_time() - state["create_time"]) < 1.0
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return False  # a damaged process.json names nobody
+
+
+def boot_id() -> str:
+    """Names this start of the machine: it changes with every boot."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        import psutil
+
+        return str(round(psutil.boot_time() / 60))
+
+
+def oom_kills() -> int:
+    """How many processes the Linux kernel has killed for want of memory since boot; 0 elsewhere."""
+    try:
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    except OSError:
+        pass
+    return 0

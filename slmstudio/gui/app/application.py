@@ -1,0 +1,204 @@
+"""Starts the window and ends it: logging, unhandled errors, the machine's state after the first paint."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, cast
+
+from PySide6.QtCore import QMessageLogContext, QObject, QtMsgType, Signal, qInstallMessageHandler
+from PySide6.QtWidgets import QApplication
+
+from slmstudio.core import home_folder, paths, settings
+from slmstudio.core.errors import Problem, UserError, from_os_error
+from slmstudio.gui.app.garbage import GarbageCollector
+from slmstudio.gui.app.main_window import MainWindow
+from slmstudio.gui.common import tasks, theme
+from slmstudio.gui.common.session import Session
+
+if TYPE_CHECKING:
+    from slmstudio.core.jobs.job import Job
+    from slmstudio.gui.data.tab import DataTab
+
+LOG_LIMIT = 2_000_000
+LOG_HANDLER = "slmstudio.log"
+UI_TURN_SECONDS = 0.0005
+"""How long a thread at work may keep the interpreter while the UI thread waits for it; a paint waits many times."""
+_log = logging.getLogger("slmstudio")
+_QT_LEVELS = {QtMsgType.QtDebugMsg: logging.DEBUG, QtMsgType.QtInfoMsg: logging.INFO,
+              QtMsgType.QtWarningMsg: logging.WARNING, QtMsgType.QtCriticalMsg: logging.ERROR,
+              QtMsgType.QtFatalMsg: logging.CRITICAL}
+
+
+class _Defects(QObject):
+    """Carries an unhandled exception of any thread to the window."""
+
+    raised = Signal(object)
+
+
+def main(quit_after_paint: bool = False, files: Sequence[Path] = ()) -> int:
+    """Open the window and stay until it is closed.
+
+    Args:
+        quit_after_paint: quit once everything was painted: how the start is measured and checked.
+        files: opened once the window is there, each in the tab that it belongs to.
+
+    Returns:
+        the exit status.
+    """
+    sys.setswitchinterval(UI_TURN_SECONDS)
+    app = QApplication.instance() or QApplication(["slmstudio"])
+    assert isinstance(app, QApplication)
+    garbage = GarbageCollector(app)
+    app.setApplicationName("slmstudio")
+    app.setApplicationDisplayName("SLM Studio")
+    app.setDesktopFileName("slmstudio")
+    missing = home_folder.missing()
+    if missing is not None and not _found_again(app, missing, ask=not quit_after_paint):
+        print(f"error: {missing}", file=sys.stderr)
+        return 2
+    log_trouble = _start_logging()
+    chosen, trouble = settings.load()
+    theme.apply(app, chosen.theme)
+    session = Session(chosen)
+    window = MainWindow(session)
+    _catch_defects(window)
+    for error in (log_trouble, trouble):
+        if error is not None:
+            window.show_error(error)
+    session.place_changed.connect(lambda: _log_elsewhere(window))
+    if not files and not chosen.welcomed and not home_folder.kept(paths.home()):
+        window.open_welcome()
+    window.painted.connect(garbage.keep_what_is_there)
+    if quit_after_paint:
+        window.painted.connect(app.quit)
+    else:
+        window.painted.connect(lambda: _after_paint(app, session, window, files))
+    # Ctrl+C in the terminal ends the window at once. Runs are processes of their own and go on.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    window.show()
+    status = app.exec()
+    tasks.shut_down()
+    return status
+
+
+def _after_paint(app: QApplication, session: Session, window: MainWindow, files: Sequence[Path]) -> None:
+    """What the user need not wait for."""
+    from PySide6.QtGui import QIcon
+
+    from slmstudio.gui.app import opening
+    from slmstudio.gui.app.sensors import Sensors
+
+    app.setWindowIcon(QIcon(str(paths.resources() / "icons" / "slmstudio.svg")))
+    Sensors(session, window.header, window.status, window)
+    if window.welcome is not None:
+        window.welcome.look()
+    if session.settings.datasets:
+        cast("DataTab", window.page("data")).restore()
+    look_for_runs(session, window)
+    tell_of_wsl(session, window)
+    if files:
+        opening.open_files(files, session, window)
+
+
+def _found_again(app: QApplication, missing: UserError, *, ask: bool) -> bool:
+    """Whether there is a folder to work in after all: the missing one, or another that the user chooses now."""
+    if not ask:
+        return False
+    from slmstudio.gui.app.home_folder_missing import PlaceMissing
+
+    theme.apply(app)
+    return PlaceMissing(missing).exec() == PlaceMissing.DialogCode.Accepted
+
+
+def look_for_runs(session: Session, window: MainWindow) -> None:
+    """Follow a run that went on without the window, or say that one was cut off."""
+    from slmstudio.core.run.folder import wanting_attention
+
+    def found(job: Job | None) -> None:
+        if job is not None and session.run is None:
+            session.start_run(job)
+            session.go_to.emit("training")
+
+    tasks.run_task(window, lambda task: wanting_attention(), found, window.show_error)
+
+
+def tell_of_wsl(session: Session, window: MainWindow, root: Path = Path("/")) -> None:
+    """Say once what is different, or to be mended, where Linux runs inside Windows.
+
+    Args:
+        root: where the files lie that tell; see `wsl`.
+    """
+    from slmstudio.core.hardware import wsl
+
+    def found(notes: list[UserError]) -> None:
+        new = [note for note in notes if note.what not in session.settings.told]
+        if not new or window.banner.error is not None:
+            return  # another message stands there: next time
+        session.settings.told += [note.what for note in new]
+        session.settings_changed.emit()
+        if not window.welcome_is_open():  # that page has them
+            window.show_error(new[0] if len(new) == 1 else UserError(
+                window.tr("SLM Studio runs inside Windows (WSL). Some things should be looked at."),
+                problems=[Problem(str(note)) for note in new]))
+
+    tasks.run_task(window, lambda task: wsl.findings(home_folder.absolute(paths.home()), root), found,
+                   window.show_error)
+
+
+def _log_elsewhere(window: MainWindow) -> None:
+    trouble = _start_logging()
+    if trouble is not None:
+        window.show_error(trouble)
+
+
+def _start_logging() -> UserError | None:
+    """Log to the program's log file, and to no other. Returns what a person should know when that cannot be done."""
+    path = paths.log_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size > LOG_LIMIT:
+            path.replace(path.with_name(path.name + ".1"))
+        handler: logging.Handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+        trouble = None
+    except OSError as error:
+        handler = logging.StreamHandler()
+        trouble = from_os_error(error, "write the log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.set_name(LOG_HANDLER)
+    root = logging.getLogger()
+    for other in [known for known in root.handlers if known.name == LOG_HANDLER]:
+        root.removeHandler(other)
+        other.close()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    qInstallMessageHandler(_log_qt)
+    return trouble
+
+
+def _log_qt(kind: QtMsgType, context: QMessageLogContext, message: str) -> None:
+    logging.getLogger("qt").log(_QT_LEVELS.get(kind, logging.WARNING), "%s", message)
+
+
+def _catch_defects(window: MainWindow) -> None:
+    """An unhandled exception is logged and shown; the program goes on."""
+    defects = _Defects(window)
+    defects.raised.connect(window.show_error)
+
+    def hook(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt) or not isinstance(error, Exception):
+            sys.__excepthook__(kind, error or kind(), trace)
+            return
+        _log.critical("An unhandled error.", exc_info=(kind, error, trace))
+        defects.raised.emit(error)
+
+    def thread_hook(args: Any) -> None:
+        hook(args.exc_type, args.exc_value, args.exc_traceback)
+
+    sys.excepthook = hook
+    threading.excepthook = thread_hook

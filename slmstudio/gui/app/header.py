@@ -1,0 +1,118 @@
+"""The top of the window: the program's name, the tabs, and the machine's state."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QPointF, QSize, Qt, Signal
+from PySide6.QtGui import QPainter, QPainterPath, QPaintEvent, QPen, QResizeEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QTabBar, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import IconButton
+from slmstudio.gui.common.widgets.labels import Chip, text_label
+
+NARROW = 800
+"""Below this width there is room for the tabs and the settings alone."""
+
+
+class Logo(QWidget):
+    """The program's mark: a loss that falls. resources/icons/slmstudio.svg is the same drawing."""
+
+    def __init__(self, size: int = 18, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setFixedSize(size, size)
+        theme.THEME.changed.connect(self.update)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.scale(self.width() / 64, self.height() / 64)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(theme.colour("accent"))
+        painter.drawRoundedRect(0, 0, 64, 64, 16, 16)
+        curve = QPainterPath(QPointF(14, 19))
+        curve.cubicTo(20, 38, 30, 45, 50, 46)
+        painter.setPen(QPen(theme.colour("on_accent"), 7, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.drawPath(curve)
+
+
+class Header(QFrame):
+    """Logo, tabs and chips.
+
+    Signals:
+        tab_chosen(int): the user chose a tab, or `set_current` did.
+        settings_wanted: the gear was pressed.
+    """
+
+    tab_chosen = Signal(int)
+    settings_wanted = Signal()
+
+    def __init__(self, labels: list[str], parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setObjectName("header")
+        self.setFixedHeight(theme.HEADER_HEIGHT)
+        brand = text_label("SLM Studio")
+        brand.setObjectName("brand")
+        self.tabs = QTabBar()
+        self.tabs.setObjectName("tabs")
+        self.tabs.setDrawBase(False)
+        self.tabs.setExpanding(False)
+        self.tabs.setElideMode(Qt.TextElideMode.ElideNone)
+        self.tabs.setUsesScrollButtons(False)
+        self.tabs.setAccessibleName(self.tr("Steps"))
+        self.tabs.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        for number, label in enumerate(labels, 1):
+            self.tabs.setTabToolTip(self.tabs.addTab(label), self.tr("{tab} (Ctrl+{number})").format(
+                tab=label, number=number))
+            self.set_done(number - 1, False)
+        self.tabs.currentChanged.connect(self.tab_chosen)
+        self.device, self.temperature, self.network = Chip(), Chip(), Chip(self.tr("Offline"))
+        self.device.setObjectName("chip_device")
+        self.temperature.setObjectName("chip_temperature")
+        self.network.setObjectName("chip_network")
+        for chip in (self.device, self.temperature):
+            chip.hide()
+        gear = IconButton("settings", self.tr("Settings (Ctrl+,)"))
+        gear.setObjectName("open_settings")
+        gear.clicked.connect(self.settings_wanted)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(theme.SPACE_L, 0, theme.SPACE_M, 0)
+        row.setSpacing(theme.SPACE_S)
+        row.addWidget(Logo())
+        row.addWidget(brand)
+        row.addSpacing(theme.SPACE_M)
+        row.addWidget(self.tabs)
+        row.addStretch(1)
+        self._brand, self._chips = brand, QWidget()
+        chips = QHBoxLayout(self._chips)
+        chips.setContentsMargins(0, 0, 0, 0)
+        chips.setSpacing(theme.SPACE_S)
+        for chip in (self.device, self.temperature, self.network):
+            chips.addWidget(chip)
+        row.addWidget(self._chips)
+        row.addWidget(gear)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Where there is little room, the tabs and the settings come first."""
+        super().resizeEvent(event)
+        for widget in (self._brand, self._chips):
+            widget.setVisible(event.size().width() >= NARROW)
+
+    def set_done(self, index: int, done: bool) -> None:
+        """Put the tick behind a tab's name, or take it away."""
+        side = QTabBar.ButtonPosition.RightSide
+        old = self.tabs.tabButton(index, side)
+        if old is not None and done == bool(old.property("tick")):
+            return
+        # Every tab ends with a label, so that the room at its right is the same with and without the tick.
+        label = text_label("✓" if done else "")
+        label.setProperty("tick", done)
+        label.setAccessibleName(self.tr("done") if done else "")
+        label.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        label.setFixedWidth(24 if done else 10)
+        self.tabs.setTabButton(index, side, label)
+        if old is not None:
+            old.deleteLater()
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(self.tabs.sizeHint().width(), theme.HEADER_HEIGHT)

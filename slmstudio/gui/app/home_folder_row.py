@@ -1,0 +1,201 @@
+"""Where things are kept, and the way to another folder: used by the welcome page, the settings and a missing disk."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Qt, QUrl, Signal
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+
+from slmstudio.core import home_folder, paths, settings
+from slmstudio.core.errors import UserError
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.progress import ProgressStrip
+
+
+class PlaceChanger(QObject):
+    """Lets the user choose a folder, looks at it, asks where there is a doubt, and takes it.
+
+    Attributes:
+        parts: what it shows of that, for its owner's layout; all of them are hidden at rest.
+
+    Signals:
+        changed(str): another folder is in force; the words on what stays in the one before, or "".
+        working(bool): it looks at a folder now, or no longer.
+    """
+
+    changed = Signal(str)
+    working = Signal(bool)
+
+    def __init__(self, owner: QWidget, session: Session | None = None):
+        super().__init__(owner)
+        self._owner, self._session = owner, session
+        self._folder = Path()
+        self.banner = ErrorBanner()
+        self.banner.setObjectName("place_banner")
+        self.strip = ProgressStrip(cancellable=False)
+        self.question = self._make_question()
+        self.parts = (self.banner, self.question, self.strip)
+        for part in self.parts:
+            part.hide()
+
+    def _make_question(self) -> QFrame:
+        question = QFrame()
+        question.setObjectName("place_question")
+        question.setProperty("banner", "warn")
+        self.doubts = text_label("", wrap=True)
+        use = SecondaryButton(self.tr("Use it anyway"), self.tr("Keep everything in this folder from now on."), "small")
+        use.setObjectName("place_anyway")
+        use.clicked.connect(lambda: self._change())
+        other = SecondaryButton(self.tr("Choose another…"), self.tr("Look for a better folder."), "small")
+        other.setObjectName("place_other")
+        other.clicked.connect(self.choose)
+        keep = SecondaryButton(self.tr("Keep the present one"), self.tr("Change nothing."), "small")
+        keep.setObjectName("place_keep")
+        keep.clicked.connect(question.hide)
+        row = QHBoxLayout()
+        row.setSpacing(theme.SPACE_S)
+        for button in (use, other, keep):
+            row.addWidget(button)
+        row.addStretch(1)
+        column = QVBoxLayout(question)
+        column.setContentsMargins(*[theme.SPACE_M] * 4)
+        column.addWidget(self.doubts)
+        column.addLayout(row)
+        return question
+
+    def choose(self) -> None:
+        """Let the user choose a folder."""
+        dialog = QFileDialog(self._owner, self.tr("Choose an empty folder, or one that SLM Studio used before"))
+        dialog.setFileMode(QFileDialog.FileMode.Directory)
+        dialog.setOption(QFileDialog.Option.ShowDirsOnly)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(lambda name: self.take(Path(name)))
+        dialog.open()
+
+    def take(self, folder: Path) -> None:
+        """Look at `folder`, off the UI thread, and take it if nothing speaks against it."""
+        self.question.hide()
+        self.banner.clear()
+        busy = self._what_runs()
+        if busy is not None:
+            self.banner.show_error(busy)
+            return
+        self._folder = folder
+        self._begin(self.tr("Looking at {folder}").format(folder=folder))
+        run_task(self, lambda task: home_folder.check(folder), self._checked, self._failed)
+
+    def _what_runs(self) -> UserError | None:
+        session = self._session
+        if session is None or (session.job is None and not session.server):
+            return None
+        name = self.tr("Serving {server}").format(server=session.server)
+        if session.job is not None:
+            name = session.job.name
+        return UserError(self.tr("The folder cannot be changed while something is running."),
+                         self.tr("At work: {name}.").format(name=name),
+                         self.tr("Wait until it is done, or stop it, and change the folder then."))
+
+    def _checked(self, warnings: list[UserError]) -> None:
+        if not warnings:
+            self._change()
+            return
+        self._end()
+        self.doubts.setText("\n".join(map(str, warnings)))
+        self.question.setAccessibleName(self.doubts.text())
+        self.question.show()
+
+    def _change(self) -> None:
+        self.question.hide()
+        self._begin(self.tr("Changing to {folder}").format(folder=self._folder))
+        run_task(self, partial(_change_to, self._folder), self._changed, self._failed)
+
+    def _changed(self, stays: str) -> None:
+        self._end()
+        if self._session is not None:
+            self._adopt(self._session)
+        self.changed.emit(stays)
+
+    def _adopt(self, session: Session) -> None:
+        """Go on with the settings of the place that is in force now; where it has none, with those of before."""
+        if paths.settings_file().exists():
+            session.settings, trouble = settings.load()
+            if trouble is not None:
+                self.banner.show_error(trouble)
+        session.place_changed.emit()
+        session.run_changed.emit()
+        session.settings_changed.emit()
+
+    def _failed(self, error: Exception) -> None:
+        self._end()
+        self.banner.show_error(error)
+
+    def _begin(self, text: str) -> None:
+        self.strip.start(text)
+        self.strip.show()
+        self.working.emit(True)
+
+    def _end(self) -> None:
+        self.strip.hide()
+        self.working.emit(False)
+
+
+class PlaceRow(QWidget):
+    """The folder, elided in its middle, with a button for another one, and what that did.
+
+    Signals:
+        changed: another folder is in force.
+    """
+
+    changed = Signal()
+
+    def __init__(self, session: Session, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.path = ElidedLabel(str(paths.home()))
+        self.path.setObjectName("place_path")
+        self.path.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # no long path widens a dialog
+        self.path.setAccessibleName(self.tr("The folder with runs, models and chats"))
+        self.show_folder = SecondaryButton(self.tr("Show folder"), self.tr("Open this folder in the file manager."),
+                                           "small")
+        self.show_folder.clicked.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(paths.home()))))
+        self.change = SecondaryButton(self.tr("Change…"), self.tr(
+            "Choose another folder, for example on a larger disk. What is kept already stays where it is."), "small")
+        self.change.setObjectName("place_change")
+        self.changer = PlaceChanger(self, session)
+        self.change.clicked.connect(self.changer.choose)
+        self.changer.working.connect(self.change.setDisabled)
+        self.changer.changed.connect(self._changed)
+        self.note = text_label("", "small", wrap=True)
+        self.note.setObjectName("place_note")
+        if home_folder.is_fixed():
+            self.change.setEnabled(False)
+            self.note.setText(self.tr("Set by SLMSTUDIO_HOME. To choose a folder here, start without that variable."))
+        self.note.setVisible(bool(self.note.text()))
+        row = QHBoxLayout()
+        row.setSpacing(theme.SPACE_S)
+        row.addWidget(self.path, 1)
+        row.addWidget(self.show_folder)
+        row.addWidget(self.change)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_S)
+        column.addLayout(row)
+        for part in (*self.changer.parts, self.note):
+            column.addWidget(part)
+
+    def _changed(self, stays: str) -> None:
+        self.path.setText(str(paths.home()))
+        self.note.setText(" ".join(filter(None, (self.tr("New work is kept here from now on."), stays))))
+        self.note.show()
+        self.changed.emit()
+
+
+def _change_to(folder: Path, task: object) -> str:
+    return home_folder.change(folder)

@@ -1,0 +1,283 @@
+"""The window: a header with tabs, the page that is open, and the status bar."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import logging
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from PySide6.QtCore import QByteArray, QEvent, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QCloseEvent, QKeySequence, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QApplication, QMainWindow, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
+
+from slmstudio.core.errors import UserError
+from slmstudio.gui.app.header import Header
+from slmstudio.gui.app.status_bar import StatusBar
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.session import TABS, Session
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.keys import add_key, let_enter_press
+
+if TYPE_CHECKING:
+    from slmstudio.gui.app.welcome import Welcome
+    from slmstudio.gui.training.tab import TrainingTab
+
+_log = logging.getLogger(__name__)
+LEAST_SIZE = (640, 360)
+"""In device-independent pixels: a screen of 1280×720 at 200 %."""
+
+
+class _Room(QWidget):
+    """What is scrolled: the pages, which fill it. It asks for no more room than the open one needs at least.
+
+    It has no layout, for with one it would be as high as wrapped text would like to be.
+    """
+
+    def __init__(self, pages: QStackedWidget):
+        super().__init__()
+        self.setProperty("plain", True)
+        self._pages = pages
+        pages.setParent(self)
+        pages.currentChanged.connect(self.updateGeometry)
+
+    def minimumSizeHint(self) -> QSize:
+        page = self._pages.currentWidget()
+        return page.minimumSizeHint() if page is not None else QSize()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._pages.resize(event.size())
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return super().event(event)
+
+
+class MainWindow(QMainWindow):
+    """The one window of the program.
+
+    Signals:
+        painted: everything was painted for the first time.
+    """
+
+    painted = Signal()
+
+    def __init__(self, session: Session):
+        super().__init__()
+        self._session = session
+        self._was_painted = False
+        self._pages: dict[str, QWidget] = {}
+        self.welcome: Welcome | None = None
+        self.setWindowTitle("SLM Studio")
+        self.setAcceptDrops(False)
+        self.header = Header([self.tr("Data"), self.tr("Model"), self.tr("Training"), self.tr("Results"),
+                              self.tr("Chat")])
+        self.header.tab_chosen.connect(self._show_tab)
+        self.header.tabs.tabBarClicked.connect(self._tab_clicked)
+        self.header.settings_wanted.connect(self.open_settings)
+        self.header.network.setToolTip(self._network_tooltip())
+        self.banner = ErrorBanner()
+        self.banner.setObjectName("window_banner")
+        self._stack = QStackedWidget()
+        self._lay_out(StatusBar(session))
+        self._add_shortcuts()
+        let_enter_press(cast("QApplication", QApplication.instance()))
+        session.go_to.connect(self.go_to)
+        session.done_changed.connect(self._show_done)
+        session.machine_changed.connect(self._show_machine)
+        session.settings_changed.connect(self._save_settings)
+        session.place_changed.connect(self._place_changed)
+        self._restore()
+
+    def _lay_out(self, status: StatusBar) -> None:
+        page = QWidget()
+        page.setObjectName("page")
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.header)
+        column.addWidget(self.banner)
+        column.addWidget(self._scrolled(), 1)
+        column.addWidget(status)
+        self.status = status
+        self.setCentralWidget(page)
+        page.setFocus()  # else the tabs would have it, and a ring around them would greet everybody
+
+    def _scrolled(self) -> QScrollArea:
+        """The pages, scrolled where the screen is too small for the open one."""
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area.setWidget(_Room(self._stack))
+        return area
+
+    def _add_shortcuts(self) -> None:
+        for number, tab in enumerate(TABS, 1):
+            add_key(self, f"Ctrl+{number}", partial(self.go_to, tab))
+        add_key(self, QKeySequence.StandardKey.Open, self._open_something)
+        add_key(self, "Ctrl+,", self.open_settings)
+        add_key(self, QKeySequence.StandardKey.HelpContents, self.open_welcome)
+        add_key(self, QKeySequence.StandardKey.Quit, self.close)
+
+    def page(self, tab: str) -> QWidget:
+        """The page of a tab; it is made when it is first asked for."""
+        if tab not in self._pages:
+            module = importlib.import_module(f"slmstudio.gui.{tab}.tab")
+            page = getattr(module, f"{tab.capitalize()}Tab")(self._session)
+            self._pages[tab] = page
+            self._stack.addWidget(page)
+        return self._pages[tab]
+
+    def go_to(self, tab: str) -> None:
+        """Open a tab, one of TABS."""
+        if self.header.tabs.currentIndex() == TABS.index(tab):
+            self._show_tab(TABS.index(tab))
+        self.header.tabs.setCurrentIndex(TABS.index(tab))
+
+    def show_error(self, error: Exception) -> None:
+        """Show what belongs to no tab: a defect, or trouble with the program's own files."""
+        self.banner.show_error(error)
+
+    def open_settings(self) -> None:
+        from slmstudio.gui.app.settings_dialog import SettingsDialog
+
+        dialog = SettingsDialog(self._session, self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.welcome_wanted.connect(self.open_welcome)
+        dialog.open()
+
+    def open_welcome(self) -> None:
+        """Show over the open tab what this machine has, where things are kept, and how to begin (F1).
+
+        Before the first paint nothing is read: who opens it calls `welcome.look` then.
+        """
+        if self.welcome is None:
+            from slmstudio.gui.app.welcome import Welcome
+
+            page = self.welcome = Welcome(self._session)
+            page.left.connect(self._leave_welcome)
+            page.own_wanted.connect(lambda: self._leave_welcome("data"))
+            page.sample_wanted.connect(self._open_sample)
+            page.dropped.connect(self._open_dropped)
+            self._stack.addWidget(page)
+        self._stack.setCurrentWidget(self.welcome)
+        self.welcome.sample.setFocus()
+        if self._was_painted:
+            self.welcome.look()
+
+    def welcome_is_open(self) -> bool:
+        return self.welcome is not None and self._stack.currentWidget() is self.welcome
+
+    def _leave_welcome(self, tab: str = "") -> None:
+        """Go to a tab, or back to the one that was open. It does not come by itself again."""
+        self._session.settings.welcomed = True
+        self._save_settings()
+        self.go_to(tab or TABS[self.header.tabs.currentIndex()])
+
+    def _open_sample(self) -> None:
+        self._leave_welcome("data")
+        self.page("data").open_sample()  # type: ignore[attr-defined]
+
+    def _open_dropped(self, files: list[Path]) -> None:
+        self._leave_welcome("data")
+        self.page("data").open_files(files)  # type: ignore[attr-defined]
+
+    def _tab_clicked(self, index: int) -> None:
+        # The tab that lies below the welcome page is the current one already: choosing it changes nothing.
+        if self.welcome_is_open() and index == self.header.tabs.currentIndex():
+            self._show_tab(index)
+
+    def _place_changed(self) -> None:
+        """Another folder holds the models, and perhaps other settings. Results and Chat read theirs when shown."""
+        theme.apply(cast("QApplication", QApplication.instance()), self._session.settings.theme)
+        model = self._pages.get("model")
+        if model is not None:
+            model.refresh()  # type: ignore[attr-defined]
+
+    def _show_tab(self, index: int) -> None:
+        self._session.settings.last_tab = TABS[index]
+        if self._was_painted or TABS[index] == TABS[0]:
+            self._stack.setCurrentWidget(self.page(TABS[index]))
+
+    def _open_something(self) -> None:
+        """Ctrl+O: the open tab chooses files where it can, else the Data tab does."""
+        choose = getattr(self._stack.currentWidget(), "choose_files", None)
+        if choose is None:
+            self.go_to("data")
+            choose = self.page("data").choose_files  # type: ignore[attr-defined]
+        choose()
+
+    def _show_done(self) -> None:
+        for index, tab in enumerate(TABS):
+            self.header.set_done(index, tab in self._session.done)
+
+    def _show_machine(self) -> None:
+        from slmstudio.core.hardware import describe
+
+        machine = self._session.machine
+        assert machine is not None
+        tooltip = self.tr("{machine}\n{reason}").format(machine=describe.cpu_chip(machine), reason=machine.gpu_reason)
+        self.header.device.set(describe.gpu_chip(machine), tooltip=tooltip.strip())
+        self.header.device.show()
+
+    def _network_tooltip(self) -> str:
+        return self.tr(
+            "Works offline. Training, export and chat run with the model hub's offline switches on and its telemetry "
+            "off, and this window opens no connection.\n"
+            "Not enforced yet: the system does not stop a process from using the network. "
+            "To be certain, unplug the cable or block the program in your firewall.")
+
+    def _restore(self) -> None:
+        self.resize(1280, 720)
+        self._fit_screen()
+        geometry = self._session.settings.geometry
+        if geometry and not self.restoreGeometry(QByteArray.fromBase64(geometry.encode("ascii", "ignore"))):
+            _log.warning("The window's remembered place could not be restored.")
+        self._fit_screen()
+        tab = self._session.settings.last_tab
+        self.go_to(tab if tab in TABS else TABS[0])
+
+    def _fit_screen(self) -> None:
+        """Be no larger than the screen has room for, with the frame as far as it is known."""
+        room = self.screen().availableGeometry()
+        most = room.size() - (self.frameGeometry().size() - self.size())
+        self.setMinimumSize(QSize(*LEAST_SIZE).boundedTo(most))
+        if not self.isMaximized() and not self.isFullScreen() and self.size() != self.size().boundedTo(most):
+            self.resize(self.size().boundedTo(most))
+            self.move(room.topLeft())
+
+    def _save_settings(self) -> None:
+        try:
+            self._session.settings.save()
+        except UserError as error:
+            self.show_error(error)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if not self._was_painted:
+            self._was_painted = True
+            # The children paint in the same pass, after this; the queue runs when all is on the screen.
+            QTimer.singleShot(0, self._after_first_paint)
+
+    def _after_first_paint(self) -> None:
+        self._fit_screen()  # only now is the frame known
+        self.painted.emit()
+        # The tab that was open last may need a plotting library: it comes once the window is there.
+        if not self.welcome_is_open():
+            QTimer.singleShot(0, lambda: self._show_tab(self.header.tabs.currentIndex()))
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        training = self._pages.get("training")
+        if training is not None and not cast("TrainingTab", training).confirm_close():
+            event.ignore()
+            return
+        self._session.settings.geometry = base64.b64encode(self.saveGeometry().data()).decode()
+        try:
+            self._session.settings.save()
+        except UserError as error:
+            _log.warning("%s", error)
+        super().closeEvent(event)

@@ -1,0 +1,76 @@
+"""The few things that are the same for every run."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QApplication, QDialog, QHBoxLayout, QVBoxLayout, QWidget
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.settings import THEMES
+from slmstudio.gui.app.home_folder_row import PlaceRow
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, SegmentedControl
+from slmstudio.gui.common.widgets.labels import text_label
+
+
+class SettingsDialog(QDialog):
+    """Theme, and where everything is kept. A change is in force at once.
+
+    Signals:
+        welcome_wanted: show the welcome page.
+    """
+
+    welcome_wanted = Signal()
+
+    def __init__(self, session: Session, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._session = session
+        self.setWindowTitle(self.tr("Settings"))
+        self.setMinimumWidth(520)
+        self.scheme = SegmentedControl([self.tr("Like the system"), self.tr("Light"), self.tr("Dark")])
+        self.scheme.setObjectName("settings_theme")
+        self.scheme.setAccessibleName(self.tr("Colours"))
+        self.scheme.setToolTip(self.tr("Colours of the window. Change them when the system's choice tires your eyes."))
+        self.scheme.set_current(THEMES.index(session.settings.theme))
+        self.scheme.changed.connect(self._set_theme)
+        self.banner = ErrorBanner()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(*[theme.SPACE_L] * 4)
+        column.setSpacing(theme.SPACE_S)
+        column.addWidget(self.banner)
+        column.addWidget(text_label(self.tr("Colours"), "section"))
+        column.addWidget(self.scheme)
+        column.addSpacing(theme.SPACE_M)
+        column.addWidget(text_label(self.tr("Where runs, models and chats are kept"), "section"))
+        column.addWidget(PlaceRow(session))
+        column.addSpacing(theme.SPACE_M)
+        column.addStretch(1)
+        column.addLayout(self._close_row())
+
+    def _close_row(self) -> QHBoxLayout:
+        close = PrimaryButton(self.tr("Done"), self.tr("Close the settings. They are saved already."))
+        close.setObjectName("settings_close")
+        close.clicked.connect(self.accept)
+        welcome = SecondaryButton(self.tr("Welcome page"), self.tr(
+            "Show again what this machine has and how to begin (F1)."))
+        welcome.setObjectName("settings_welcome")
+        welcome.clicked.connect(self.accept)
+        welcome.clicked.connect(self.welcome_wanted)
+        row = QHBoxLayout()
+        row.addWidget(welcome)
+        row.addStretch(1)
+        row.addWidget(close)
+        return row
+
+    def _set_theme(self, index: int) -> None:
+        self._session.settings.theme = THEMES[index]
+        theme.apply(cast(QApplication, QApplication.instance()), THEMES[index])
+        try:
+            self._session.settings.save()
+        except UserError as error:
+            self.banner.show_error(error)
+        self._session.settings_changed.emit()

@@ -1,0 +1,115 @@
+"""The line at the bottom: the running job, and what the machine has left."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QWidget
+
+from slmstudio.core import units
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+
+MEMORY_EVERY_MS = 5000
+BAR_WIDTHS = (40, 180)
+
+
+class StatusBar(QFrame):
+    """Shows `session.job` and the memory of the GPU, or of the machine where there is none."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setObjectName("status_bar")
+        self.setFixedHeight(theme.STATUS_HEIGHT)
+        self._session = session
+        self.job = ElidedLabel(self.tr("Ready"), "small", Qt.TextElideMode.ElideRight)
+        self.job.setObjectName("status_job")
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setMinimumWidth(BAR_WIDTHS[0])
+        self.bar.setMaximumWidth(BAR_WIDTHS[1])
+        self.bar.setAccessibleName(self.tr("Progress of the running job"))
+        self.progress = text_label("", "small")
+        self.progress.setObjectName("status_progress")
+        self._dot = text_label("·", "small")
+        self.memory = text_label("", "small")
+        self.memory.setObjectName("status_memory")
+        self.memory.setToolTip(self.tr("Memory that is free for training now. Close other programs to have more."))
+        self.right = text_label("", "small")
+        self.right.setObjectName("status_right")
+        self.server = text_label("", "small")
+        self.server.setObjectName("status_server")
+        self.server.setToolTip(self.tr("The server that other programs can talk to. Stop it in the Results tab."))
+        row = QHBoxLayout(self)
+        row.setContentsMargins(theme.SPACE_L, 0, theme.SPACE_L, 0)
+        row.setSpacing(theme.SPACE_L)
+        for widget in (self.job, self.bar, self.progress, self._dot, self.memory):
+            row.addWidget(widget, 9 if widget is self.bar else 0)  # before the empty room
+        row.addStretch(1)
+        row.addWidget(self.server)
+        row.addWidget(self.right)
+        self._timer = QTimer(self)
+        self._timer.setInterval(MEMORY_EVERY_MS)
+        self._timer.timeout.connect(self._look_at_memory)
+        session.job_changed.connect(self._show_job)
+        session.machine_changed.connect(self._show_machine)
+        session.server_changed.connect(self._show_server)
+        self._show_server()
+        self._show_job()
+        self._show_machine()
+
+    def set_memory(self, free: int, total: int, *, gpu: bool) -> None:
+        """Show what is free of the GPU's memory, or of the machine's, in bytes."""
+        from slmstudio.core.hardware import describe
+
+        text = self.tr("GPU memory: {left}") if gpu else self.tr("Memory: {left}")
+        self.memory.setText(text.format(left=describe.memory_left(free, total)))
+        self.memory.show()
+        self._dot.show()
+
+    def _show_job(self) -> None:
+        job = self._session.job
+        self.job.setText(job.name if job else self.tr("Ready"))
+        self.bar.setVisible(job is not None)
+        self.progress.setVisible(job is not None)
+        self.right.setText(job.right if job else self.tr("No run"))
+        if job is None:
+            return
+        self.bar.setRange(0, 1000 if job.total else 0)
+        self.bar.setValue(round(1000 * job.done / job.total) if job.total else 0)
+        self.progress.setText(job.text or self._progress_text())
+
+    def _show_server(self) -> None:
+        self.server.setText(self.tr("Serving {server}").format(server=self._session.server))
+        self.server.setVisible(bool(self._session.server))
+
+    def _progress_text(self) -> str:
+        job = self._session.job
+        if job is None or not job.total:
+            return ""
+        percent = self.tr("{percent} %").format(percent=int(100 * job.done / job.total))
+        if job.seconds_left is None:
+            return percent
+        return self.tr("{percent} · {duration} left").format(
+            percent=percent, duration=units.format_about(job.seconds_left))
+
+    def _show_machine(self) -> None:
+        machine = self._session.machine
+        if machine is None:
+            self.memory.hide()
+            self._dot.hide()
+            return
+        if machine.gpus:
+            # The GPU's memory comes with its temperature, from whoever reads the sensors.
+            gpu = machine.gpus[0]
+            if gpu.memory_free is not None and gpu.memory_total is not None:
+                self.set_memory(gpu.memory_free, gpu.memory_total, gpu=True)
+        else:
+            self.set_memory(machine.ram_free, machine.ram_total, gpu=False)
+            self._timer.start()
+
+    def _look_at_memory(self) -> None:
+        import psutil
+
+        memory = psutil.virtual_memory()
+        self.set_memory(memory.available, memory.total, gpu=False)

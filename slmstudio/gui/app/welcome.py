@@ -1,0 +1,204 @@
+"""The first thing a new user sees: what this machine has, where things are kept, and how to begin."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeySequence
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+
+from slmstudio.gui.app.header import Logo
+from slmstudio.gui.app.home_folder_row import PlaceRow
+from slmstudio.gui.app.welcome_facts import Fact, Found, facts, names, read
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.areas import EmptyState, local_paths
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.keys import add_key
+from slmstudio.gui.common.widgets.labels import Chip, text_label
+
+CARD_WIDTH = 720
+LOGO_SIZE = 28
+MARK_WIDTH, MARK_PADDING = 32, 1
+_MARKS = {"ok": "✓", "plain": "–", "warn": "!"}
+
+
+class Welcome(QWidget):
+    """A page over the tabs. It reads the machine when `look` is called.
+
+    Signals:
+        sample_wanted: open the sample in the Data tab.
+        own_wanted: go to the Data tab.
+        dropped(list[Path]): files were let go over the page.
+        left: close the page; nothing else.
+        found(Found): the machine was read.
+    """
+
+    sample_wanted = Signal()
+    own_wanted = Signal()
+    dropped = Signal(object)
+    left = Signal()
+    found = Signal(object)
+
+    def __init__(self, session: Session, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setAcceptDrops(True)
+        self._facts = FactsGrid()
+        self.banner = ErrorBanner(closable=False)
+        self.banner.setObjectName("welcome_banner")
+        self.place = PlaceRow(session)
+        self.place.changed.connect(self.look)
+        page = EmptyState.centred(self._card())
+        page.setProperty("plain", True)
+        self.area = QScrollArea()
+        self.area.setWidgetResizable(True)
+        self.area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.area.setWidget(page)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.area)
+        add_key(self, QKeySequence.StandardKey.Cancel, self.left.emit, inside=True)
+
+    def _card(self) -> Card:
+        card = Card()
+        card.setFixedWidth(CARD_WIDTH)
+        card.layout().setContentsMargins(*[2 * theme.CARD_PADDING] * 4)
+        card.body.addLayout(self._head())
+        card.body.addWidget(text_label(self.tr(
+            "Teach a small language model from your own data, then talk to it: all of it on this machine."),
+            "muted", wrap=True))
+        card.body.addSpacing(theme.SPACE_XS)
+        card.body.addWidget(text_label(self.tr("What was found"), "section"))
+        card.body.addWidget(self._facts)
+        card.body.addLayout(self._trouble())
+        card.body.addWidget(_rule())
+        card.body.addWidget(text_label(self.tr("Where things are kept: runs, models and chats"), "section"))
+        card.body.addWidget(self.place)
+        card.body.addWidget(_rule())
+        card.body.addLayout(self._buttons())
+        return card
+
+    def _head(self) -> QHBoxLayout:
+        close = IconButton("close", self.tr("Close this page (Esc). F1 opens it again."))
+        close.setObjectName("welcome_close")
+        close.clicked.connect(self.left)
+        row = QHBoxLayout()
+        row.setSpacing(theme.SPACE_M)
+        row.addWidget(Logo(LOGO_SIZE))
+        row.addWidget(text_label(self.tr("Welcome to SLM Studio"), "title"), 1)
+        row.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
+        return row
+
+    def _trouble(self) -> QHBoxLayout:
+        self.again = SecondaryButton(self.tr("Look again"), self.tr("Read this machine once more."), "small")
+        self.again.setObjectName("welcome_again")
+        self.again.clicked.connect(self.look)
+        self.again.hide()
+        row = QHBoxLayout()
+        row.addWidget(self.banner, 1)
+        row.addWidget(self.again, 0, Qt.AlignmentFlag.AlignTop)
+        return row
+
+    def _buttons(self) -> QHBoxLayout:
+        self.sample = PrimaryButton(self.tr("Try the sample"), self.tr(
+            "Opens questions and answers of a city's help desk, in English and Hindi. They come with the program."))
+        self.sample.setObjectName("welcome_sample")
+        self.sample.clicked.connect(self.sample_wanted)
+        own = SecondaryButton(self.tr("Use my own data"), self.tr("Goes to the Data tab, where you choose your files."))
+        own.setObjectName("welcome_own")
+        own.clicked.connect(self.own_wanted)
+        row = QHBoxLayout()
+        row.setSpacing(theme.SPACE_S)
+        row.addWidget(self.sample)
+        row.addWidget(own)
+        row.addSpacing(theme.SPACE_XS)
+        row.addWidget(text_label(self.tr("The sample and a small model come along; nothing is downloaded."),
+                                 "small", wrap=True), 1)
+        return row
+
+    def look(self) -> None:
+        """Read the machine, off the UI thread, and show what was found."""
+        self.banner.clear()
+        self.again.hide()
+        self._facts.show_working()
+        run_task(self, lambda task: read(), self._show, self._failed)
+
+    def _show(self, found: Found) -> None:
+        self._facts.show_facts(facts(found))
+        self.found.emit(found)
+
+    def _failed(self, error: Exception) -> None:
+        self._facts.show_facts([])
+        self.banner.show_error(error)
+        self.again.show()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if local_paths(event.mimeData()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        event.acceptProposedAction()
+        self.dropped.emit(local_paths(event.mimeData()))
+
+
+class FactsGrid(QWidget):
+    """Lines of a mark, a name, and what was found, with a note below where there is something to do."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._outer = QVBoxLayout(self)
+        self._outer.setContentsMargins(0, 0, 0, 0)
+        self._lines = QWidget()
+        self._outer.addWidget(self._lines)
+        self.show_working()
+
+    def show_working(self) -> None:
+        """The usual lines, still empty."""
+        self.show_facts([Fact(name, "", self.tr("Looking…")) for name in names()])
+
+    def show_facts(self, lines: list[Fact]) -> None:
+        """Show these lines in the place of those before."""
+        self.setVisible(bool(lines))
+        before, self._lines = self._lines, QWidget(self)
+        grid = QGridLayout(self._lines)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(theme.SPACE_M)
+        grid.setVerticalSpacing(theme.SPACE_S)
+        grid.setColumnStretch(2, 1)
+        for row, fact in enumerate(lines):
+            self._add(grid, row, fact)
+        self._outer.replaceWidget(before, self._lines)
+        self._lines.show()
+        before.hide()
+        before.deleteLater()
+
+    def _add(self, grid: QGridLayout, row: int, fact: Fact) -> None:
+        top = Qt.AlignmentFlag.AlignTop
+        meaning = {"ok": self.tr("fine"), "warn": self.tr("to be looked at")}.get(fact.kind, "")
+        mark = Chip(_MARKS.get(fact.kind, "…"), fact.kind or "plain")
+        mark.setAccessibleName(f"{fact.name}: {meaning}")
+        mark.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        mark.setFixedWidth(MARK_WIDTH)
+        name = text_label(fact.name, "muted")
+        found = text_label(fact.text, "body" if fact.kind else "muted", wrap=True)
+        for label in (name, found):
+            label.setContentsMargins(0, MARK_PADDING, 0, 0)  # so that the first line stands beside the mark's
+        text = QVBoxLayout()
+        text.setSpacing(0)
+        text.addWidget(found)
+        if fact.note:
+            note = text_label(fact.note, "small", wrap=True)
+            note.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            text.addWidget(note)
+        text.addStretch(1)
+        grid.addWidget(mark, row, 0, top)
+        grid.addWidget(name, row, 1, top)
+        grid.addLayout(text, row, 2)
+
+
+def _rule() -> QFrame:
+    rule = QFrame()
+    rule.setProperty("rule", True)
+    return rule

@@ -1,0 +1,1 @@
+"""The Chat tab: talking to exported models, one or several at once."""

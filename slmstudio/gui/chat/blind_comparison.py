@@ -1,0 +1,177 @@
+"""Blind comparison: the same question to several models whose names are hidden, and a vote."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QCoreApplication, QObject, Signal
+
+from slmstudio.core.chat import votes
+from slmstudio.core.chat.votes import BEST, Answer, Vote
+from slmstudio.gui.chat.lanes import ChatLanes
+from slmstudio.gui.chat.pane import ChatPane
+from slmstudio.gui.chat.vote_bar import VoteBar, place_name, score_text, verdict_text
+from slmstudio.gui.common.tasks import run_task
+
+if TYPE_CHECKING:
+    from slmstudio.core.chat.tally import Tally
+
+
+class Comparison(QObject):
+    """Hides which model is which, asks for the vote, keeps it, and says how it stands.
+
+    Each question begins a new conversation: earlier answers would tell who is who, and only answers to the very same
+    text are preference pairs. The lanes are shuffled for each question, and all answers appear together, so that
+    neither place nor speed tells a model.
+
+    Signals:
+        failed(UserError | Exception): the vote could not be kept; it can be given again.
+        voted: a vote was kept.
+
+    Attributes:
+        blind: whether the next question will be asked so.
+        masked: whether names are hidden now.
+        seed: of the order of the lanes now.
+    """
+
+    failed = Signal(object)
+    voted = Signal()
+
+    def __init__(self, lanes: ChatLanes, bar: VoteBar, parent: QObject | None = None):
+        super().__init__(parent)
+        self._lanes, self._bar = lanes, bar
+        self.blind = self.masked = self._asked = False
+        self.seed = 0
+        bar.voted.connect(self.vote)
+
+    def set_blind(self, on: bool) -> None:
+        """Whether names are hidden from the next question on."""
+        self.blind = on
+        self.end()
+
+    def begin(self) -> None:
+        """Hide the names and shuffle the lanes: a question is about to be asked."""
+        self.end()
+        self.seed = votes.new_seed()
+        count = self._lanes.count
+        self._lanes.set_order(votes.shuffled(count, self.seed))
+        self.masked = True
+        for place, number in enumerate(self._lanes.order):
+            lane = self._lanes.lanes[number]
+            lane.mask(place_name(place, count))
+            lane.hold(self.tr("All answers appear together, when the last one is complete."))
+        self._bar.say(self.tr("Nobody sees yet who answers, or how fast."))
+        models = [_model(pane) for pane in self._lanes.panes()]
+        # Reading the whole files takes a while for large ones; the votes will need their checksums.
+        run_task(self, lambda task: [votes.voted_model(*each) for each in models], lambda _: None, self.failed.emit)
+
+    def end(self) -> None:
+        """Show who is who, without a vote."""
+        self._reveal()
+        if self.blind:
+            self._bar.say(self.tr("Ask something. The answers come without names, and you vote for the better one."))
+        else:
+            self._bar.hide()
+        self._lanes.set_order(tuple(range(self._lanes.count)))
+
+    def _reveal(self) -> None:
+        self.masked = self._asked = False
+        for lane in self._lanes.lanes:
+            lane.mask("")
+
+    def check(self) -> None:
+        """Look whether all have answered, and ask for the vote then. Called when a pane's state changes."""
+        panes = self._lanes.panes()
+        if not self.masked or self._asked or any(pane.state in ("waiting", "answering") for pane in panes):
+            return
+        turns = [pane.lane.turns for pane in panes]
+        if not any(turns):
+            self.end()  # stopped before any word came
+        elif all(each and each[-1].role == "assistant" and each[-1].figures.get("reason") != "stopped"
+                 for each in turns):
+            self._asked = True
+            for lane in self._lanes.shown():
+                lane.hold("")
+            self._bar.ask(len(panes))
+        else:
+            self._reveal()
+            self._bar.say(self.tr("Not every model has answered to the end, so there is nothing to vote on."))
+
+    def vote(self, verdict: str, place: int | None) -> None:
+        """Keep a vote: the verdict, and of `BEST` the place that is better."""
+        panes, order = self._lanes.panes(), self._lanes.order
+        best = order[place] if verdict == BEST and place is not None else None
+        answers = [(_answered_by(pane), _asked(pane), pane.lane.turns[-1].content) for pane in panes]
+        settings = dict(panes[0].request.options) if panes[0].request is not None else {}
+        seed = self.seed
+
+        def keep(task: object) -> tuple[Vote, list[Tally]]:
+            from slmstudio.core.chat import tally
+
+            vote = Vote(time.time(), tuple(Answer(votes.voted_model(*model), asked, text)
+                                           for model, asked, text in answers), seed, order, verdict, best, True,
+                        settings)
+            votes.add(vote)
+            return vote, tally.tallies(votes.read()[0])
+
+        run_task(self, keep, self._kept, partial(self._not_kept, seed))
+
+    def _kept(self, result: tuple[Vote, list[Tally]]) -> None:
+        vote, tallies = result
+        self.voted.emit()
+        if not self.masked or vote.seed != self.seed:
+            return  # the next question was asked meanwhile, whose names stay hidden
+        self._reveal()
+        count = len(vote.answers)
+        who = [self.tr("{place}: {model}").format(place=place_name(place, count), model=vote.answers[number].model.name)
+               for place, number in enumerate(vote.order)]
+        self._bar.say("\n".join([" · ".join(who), *standings(vote, tallies)]))
+
+    def _not_kept(self, seed: int, error: Exception) -> None:
+        if seed == self.seed:
+            self._bar.set_enabled(True)
+        self.failed.emit(error)
+
+
+def standings(vote: Vote, tallies: list[Tally]) -> list[str]:
+    """How the models that this vote was about stand now."""
+    identities = {each.model.identity for each in vote.answers}
+    best = None if vote.best is None else vote.answers[vote.best].model.identity
+    about = [each for each in tallies if {each.first.identity, each.second.identity} <= identities
+             and (best is None or best in (each.first.identity, each.second.identity))]
+    if len(vote.answers) > 2:  # what each pair says stands in the list of all votes
+        return ["    ".join(score_text(each) for each in about[:3])] if about else []
+    return [f"{score_text(each)}. {verdict_text(each)}" for each in about]
+
+
+def room_text(models: list[Path], context_length: int | None) -> str:
+    """Whether models fit into memory together. It reads the files' headers, so it belongs off the UI thread."""
+    from slmstudio.core.chat.memory import free_bytes, needed_bytes
+    from slmstudio.core.units import format_bytes
+
+    needed, free = needed_bytes(models, context_length), free_bytes()
+    text = QCoreApplication.translate("ChatCompare", "{count} models need about {needed} together; {free} is free")
+    if needed > free:
+        text = QCoreApplication.translate("ChatCompare", "{count} models need about {needed} together, more than the "
+                                          "{free} that is free: expect it to be slow, or leave one")
+    return text.format(count=len(models), needed=format_bytes(needed), free=format_bytes(free))
+
+
+def _model(pane: ChatPane) -> tuple[Path, Path | None, float]:
+    """The model of a pane, its adapter, and how strong that is now."""
+    return Path(pane.lane.model), pane.adapter, pane.strength
+
+
+def _answered_by(pane: ChatPane) -> tuple[Path, Path | None, float]:
+    """The same, as it was when the last answer was given; the slider may have been moved since."""
+    figures = pane.lane.turns[-1].figures
+    adapter = figures.get("adapter")
+    return Path(pane.lane.model), Path(adapter) if adapter else None, float(figures.get("strength") or 0)
+
+
+def _asked(pane: ChatPane) -> tuple[dict[str, Any], ...]:
+    system = pane.request.system if pane.request is not None else ""
+    return tuple(pane.messages(system)[:-1])

@@ -1,0 +1,182 @@
+"""One message of a conversation, and what can be done to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from PySide6.QtCore import QRect, Qt, Signal
+from PySide6.QtWidgets import QBoxLayout, QFrame, QHBoxLayout, QVBoxLayout, QWidget
+
+from slmstudio.core.chat.conversation import Message
+from slmstudio.core.chat.markdown import Stream
+from slmstudio.gui.chat.markdown_view import MarkdownView
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import IconButton
+from slmstudio.gui.common.widgets.labels import ElidedLabel, breakable, text_label
+
+SHARE_OF_WIDTH = 0.92
+CURSOR = "▍"
+PADDING = 12
+NARROW = 260
+"""Below this width, an answer's figures stand below its buttons."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """A button below messages.
+
+    Attributes:
+        name: what `ChatBubbles.acted` says when it is pressed.
+        role: below whose messages it stands, "user" or "assistant"; "" for both.
+    """
+
+    name: str
+    icon: str
+    tooltip: str
+    role: str = ""
+
+
+class ChatBubble(QWidget):
+    """One message with what can be done to it. Questions are shown as typed, answers as Markdown.
+
+    Signals:
+        acted(str): the name of the button that was pressed, or "previous" or "next" for another branch.
+
+    Attributes:
+        message: what is shown; None while it is being written.
+        content: its text.
+    """
+
+    acted = Signal(str)
+
+    def __init__(self, role: str, who: str, actions: list[Action], parent: QWidget | None = None):
+        super().__init__(parent)
+        self.role, self.content = role, ""
+        self.message: Message | None = None
+        self._writing = False
+        self._actions = actions
+        self._room = 0
+        self._stream = Stream(breakable)
+        self.frame = QFrame()
+        self.frame.setProperty("bubble", role)
+        self.frame.setAccessibleName(who)
+        inner = QVBoxLayout(self.frame)
+        inner.setContentsMargins(PADDING, theme.SPACE_S, PADDING, theme.SPACE_S)
+        self.label, self.view = text_label(wrap=True), MarkdownView()
+        self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse
+                                           | Qt.TextInteractionFlag.TextSelectableByKeyboard)
+        inner.addWidget(self.label if role == "user" else self.view)
+        (self.view if role == "user" else self.label).setParent(self)
+        (self.view if role == "user" else self.label).hide()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        side = Qt.AlignmentFlag.AlignRight if role == "user" else Qt.AlignmentFlag.AlignLeft
+        column.addWidget(self.frame, 0, side)
+        column.addLayout(self._make_foot())
+
+    def _make_foot(self) -> QBoxLayout:
+        self.figures = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
+        self.figures.setObjectName("answer_figures")
+        self.branch = text_label("", "small")
+        self.branch.setObjectName("branch")
+        self.steps = [IconButton("chevron-left", self.tr("Show the earlier version")),
+                      IconButton("chevron-right", self.tr("Show the later version"))]
+        for step, name in zip(self.steps, ("previous", "next"), strict=True):
+            step.setObjectName(f"{name}_branch")
+            step.clicked.connect(partial(self.acted.emit, name))
+        self.buttons = [self._make_button(action) for action in self._actions if action.role in ("", self.role)]
+        row = QHBoxLayout()
+        row.setSpacing(2)
+        if self.role == "user":
+            row.addStretch(1)
+        for widget in (self.steps[0], self.branch, self.steps[1], *self.buttons):
+            row.addWidget(widget)
+        if self.role != "user":
+            row.addStretch(1)
+        foot = self._foot = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        foot.setSpacing(2)
+        foot.addLayout(row, int(self.role == "user"))
+        foot.addWidget(self.figures, int(self.role != "user"))
+        self.set_branches(1, 1)
+        self._show_buttons(False)
+        return foot
+
+    def _make_button(self, action: Action) -> IconButton:
+        button = IconButton(action.icon, action.tooltip)
+        button.setObjectName(f"{action.name}_message")
+        button.clicked.connect(partial(self.acted.emit, action.name))
+        return button
+
+    def show_message(self, message: Message, number: int, count: int, figures: str) -> None:
+        """Show a message, which is version `number` of `count` in its place."""
+        self.message = message
+        self._show_buttons(True)
+        self.set_branches(number, count)
+        self.figures.setText(figures)
+        if self._writing and self.content.strip() == message.content:
+            self._draw(self._stream.add(self.content[self._stream.length:]))  # only its end is new
+        elif self._writing or message.content != self.content:
+            self._stream = Stream(breakable)
+            self.content = message.content
+            self._draw(self._stream.add(self.content))
+        self.content, self._writing = message.content, False
+
+    def write(self, text: str) -> None:
+        """More text; `draw_writing` shows it."""
+        self.content += text
+
+    def draw_writing(self) -> None:
+        """Show what was written by now. Only the end of it is read and laid out."""
+        self._writing = True
+        self._draw(self._stream.add(self.content[self._stream.length:]), CURSOR)
+
+    def _draw(self, kept: int, cursor: str = "") -> None:
+        if self.role == "user":
+            self.label.setText(breakable(self.content))
+        else:
+            self.view.show_pieces(self._stream.pieces(cursor), kept)
+        self._fit()
+
+    def fit(self, available: int) -> None:
+        """Be as wide as the text wants, at most nine tenths of `available` pixels."""
+        self._room = max(80, int(available * SHARE_OF_WIDTH) - 2 * PADDING)
+        narrow = self.role != "user" and available < NARROW
+        self._foot.setDirection(QBoxLayout.Direction.TopToBottom if narrow else QBoxLayout.Direction.LeftToRight)
+        self._fit()
+
+    def _fit(self) -> None:
+        if not self._room or (self.role == "user" and not self.label.text()):
+            return
+        if self.role != "user":
+            self.view.fit(min(self._room, self.view.wanted_width()))
+            return
+        bounds = self.label.fontMetrics().boundingRect(
+            QRect(0, 0, self._room, 1 << 22), int(Qt.TextFlag.TextWordWrap), self.label.text())
+        # The height too: a box that is aligned at one side asks text for its height at the full width, which it never
+        # gets, and the last line is cut off then.
+        self.label.setFixedWidth(min(self._room, bounds.width() + 4))
+        self.label.setFixedHeight(self.label.heightForWidth(self.label.width()))
+
+    def set_branches(self, number: int, count: int) -> None:
+        """Say which of several versions is shown."""
+        self.branch.setText(f"{number}/{count}")
+        self.branch.setAccessibleName(self.tr("Version {number} of {count}").format(number=number, count=count))
+        for widget in (*self.steps, self.branch):
+            widget.setVisible(count > 1)
+        self.steps[0].setEnabled(number > 1)
+        self.steps[1].setEnabled(number < count)
+
+    def _show_buttons(self, on: bool) -> None:
+        for button in self.buttons:
+            button.setVisible(on)
+
+    def set_dropped(self, dropped: bool) -> None:
+        """Dim it: the model does not see it any more."""
+        if bool(self.frame.property("dropped")) == dropped:
+            return
+        self.frame.setProperty("dropped", dropped)
+        for widget in (self.frame, *self.frame.findChildren(QWidget)):
+            theme.restyle(widget)
+        self.frame.setToolTip(self.tr("The context is full; the model does not see this any more.") if dropped else "")

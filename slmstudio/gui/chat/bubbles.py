@@ -1,0 +1,184 @@
+"""A conversation that grows while it is read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QGuiApplication, QResizeEvent
+from PySide6.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+
+from slmstudio.core.chat.conversation import Message
+from slmstudio.gui.chat.bubble import Action, ChatBubble
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.throttle import Throttle
+from slmstudio.gui.common.widgets.labels import text_label
+
+REST = 4
+"""Drawing an answer may take one part in so many of the window's time."""
+
+
+class ChatBubbles(QScrollArea):
+    """Messages, top to bottom; it stays at the end while the reader is there.
+
+    Signals:
+        acted(str, Message): a button below a message was pressed; see `Action`. Copying is done here.
+    """
+
+    acted = Signal(str, object)
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setAccessibleName(self.tr("Conversation"))
+        self.bubbles: list[ChatBubble] = []
+        self.actions_below = [
+            Action("copy", "copy", self.tr("Copy the whole message")),
+            Action("edit", "edit", self.tr("Ask something else here; both versions are kept"), "user"),
+            Action("again", "again", self.tr("Answer again; both answers are kept"), "assistant")]
+        self._at_end = True
+        self._writing: ChatBubble | None = None
+        self._throttle = Throttle(self._draw_writing, self)
+        # The width changes many times in one resize; laying out once at its end is enough.
+        self._later = QTimer(self, interval=0, singleShot=True)
+        self._later.timeout.connect(self._fit_all)
+        page = QWidget()
+        page.setProperty("plain", True)
+        self._column = QVBoxLayout()
+        self._column.setSpacing(theme.SPACE_M)
+        self.turn = text_label("", "muted", wrap=True)
+        self.turn.setObjectName("chat_turn")
+        self.turn.hide()
+        outer = QVBoxLayout(page)
+        outer.setContentsMargins(0, 0, theme.SPACE_S, 0)
+        outer.setSpacing(theme.SPACE_M)
+        outer.addLayout(self._column)
+        outer.addWidget(self.turn)
+        outer.addStretch(1)
+        self.setWidget(page)
+        self.dropped_line = text_label(self.tr("▲ not seen by the model any more"), "small")
+        self.dropped_line.setObjectName("dropped_line")
+        self.dropped_line.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.dropped_line.setToolTip(self.tr("The context is full. Load the model with a longer one, or begin a new "
+                                             "conversation, when the answers need what was said above."))
+        self.dropped_line.setParent(page)
+        self.dropped_line.hide()
+        bar = self.verticalScrollBar()
+        bar.valueChanged.connect(self._note_place)
+        bar.rangeChanged.connect(self._keep_end)
+
+    def show_turn(self, text: str) -> None:
+        """Say below the messages what the next answer waits for; "" for nothing."""
+        self.turn.setText(text)
+        self.turn.setVisible(bool(text))
+
+    def add_action(self, action: Action) -> None:
+        """Put one more button below the messages that come from now on."""
+        self.actions_below.append(action)
+
+    def show_path(self, path: list[Message], versions: Callable[[Message], list[Message]],
+                  figures: Callable[[Message], str]) -> None:
+        """Show these messages; those that stand there already stay as they are.
+
+        Args:
+            versions: all versions of a message, itself included.
+            figures: what stands below a message.
+        """
+        self._writing = None
+        same = 0
+        for bubble, message in zip(self.bubbles, path, strict=False):
+            if bubble.message is not message:
+                break
+            same += 1
+        while len(self.bubbles) > same:
+            self._remove_last()
+        for number, message in enumerate(path):
+            bubble = self.bubbles[number] if number < same else self._add(message.role)
+            all_versions = versions(message)
+            bubble.show_message(message, all_versions.index(message) + 1, len(all_versions), figures(message))
+
+    def _add(self, role: str) -> ChatBubble:
+        bubble = ChatBubble(role, self.tr("You") if role == "user" else self.tr("Model"), self.actions_below)
+        bubble.acted.connect(lambda name: self._act(name, bubble))
+        self._column.addWidget(bubble)
+        self.bubbles.append(bubble)
+        bubble.fit(self._available())
+        self._at_end = True
+        return bubble
+
+    def _act(self, name: str, bubble: ChatBubble) -> None:
+        if name == "copy":
+            QGuiApplication.clipboard().setText(bubble.content)
+        elif bubble.message is not None:
+            self.acted.emit(name, bubble.message)
+
+    def begin_answer(self) -> None:
+        """An answer that is being written."""
+        self._writing = self._add("assistant")
+        self._writing.draw_writing()
+
+    def write(self, text: str) -> None:
+        """More of the answer. Drawn at most twenty times a second."""
+        if self._writing is not None:
+            self._writing.write(text)
+            self._throttle.request()
+
+    def end_answer(self) -> str:
+        """Nothing is written any more; the bubble goes, and `show_path` shows the message. Returns its text."""
+        if self._writing is None:
+            return ""
+        bubble, self._writing = self._writing, None
+        return bubble.content.strip()
+
+    def keep_writing_as(self, message: Message) -> None:
+        """The bubble that was written is this message now."""
+        bubble = self.bubbles[-1]
+        if bubble.message is None:
+            bubble.message = message
+
+    def set_dropped(self, count: int) -> None:
+        """Mark the first `count` messages as no longer seen by the model."""
+        for number, bubble in enumerate(self.bubbles):
+            bubble.set_dropped(number < count)
+        self._column.removeWidget(self.dropped_line)
+        if 0 < count < len(self.bubbles):
+            self._column.insertWidget(count, self.dropped_line)
+        self.dropped_line.setVisible(0 < count < len(self.bubbles))
+
+    def _remove_last(self) -> None:
+        bubble = self.bubbles.pop()
+        self._column.removeWidget(bubble)
+        bubble.hide()
+        bubble.deleteLater()
+
+    def clear(self) -> None:
+        self._writing = None
+        while self.bubbles:
+            self._remove_last()
+        self.set_dropped(0)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._later.start()
+
+    def _fit_all(self) -> None:
+        for bubble in self.bubbles:
+            bubble.fit(self._available())
+
+    def _available(self) -> int:
+        return self.viewport().width() - theme.SPACE_S
+
+    def _draw_writing(self) -> None:
+        if self._writing is not None:
+            begun = time.monotonic()
+            self._writing.draw_writing()
+            self._throttle.rest((REST - 1) * (time.monotonic() - begun))
+
+    def _note_place(self, value: int) -> None:
+        self._at_end = value >= self.verticalScrollBar().maximum() - theme.SPACE_L
+
+    def _keep_end(self, _: int, maximum: int) -> None:
+        if self._at_end:
+            self.verticalScrollBar().setValue(maximum)

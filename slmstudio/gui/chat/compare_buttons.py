@@ -1,0 +1,56 @@
+"""How many models are asked, and whether their names are hidden."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QHBoxLayout, QWidget
+
+from slmstudio.core.chat.votes import MOST_ANSWERS
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
+
+
+class CompareButtons(QWidget):
+    """Side by side, blind, one more, one less.
+
+    Signals:
+        count_wanted(int): so many models shall be asked.
+        blind_changed(bool): names shall be hidden, or not.
+    """
+
+    count_wanted = Signal(int)
+    blind_changed = Signal(bool)
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._count = 1
+        self.compare = SecondaryButton(self.tr("Side by side"), self.tr(
+            "Put each question to two models, as to the base and to what you trained."), "small")
+        self.blind = SecondaryButton(self.tr("Blind"), self.tr(
+            "Hide which answer is whose until you have voted. Each question then begins a new conversation."), "small")
+        for button in (self.compare, self.blind):
+            button.setCheckable(True)
+        self.more = IconButton("plus", self.tr("Ask one more model, four at most"))
+        self.fewer = IconButton("minus", self.tr("Leave the last model"))
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.SPACE_S)
+        for name, widget in (("compare", self.compare), ("remove_lane", self.fewer), ("add_lane", self.more),
+                             ("blind", self.blind)):
+            widget.setObjectName(name)
+            row.addWidget(widget)
+        self.compare.clicked.connect(lambda on: self.count_wanted.emit(2 if on else 1))
+        self.more.clicked.connect(lambda: self.count_wanted.emit(self._count + 1))
+        self.fewer.clicked.connect(lambda: self.count_wanted.emit(self._count - 1))
+        self.blind.toggled.connect(self.blind_changed)
+        self.show_count(1)
+
+    def show_count(self, count: int) -> None:
+        """Say how many models are asked now."""
+        self._count = count
+        self.compare.setChecked(count > 1)
+        if count == 1:
+            self.blind.setChecked(False)
+        self.blind.setVisible(count > 1)
+        self.more.setVisible(1 < count < MOST_ANSWERS)
+        self.fewer.setVisible(count > 2)

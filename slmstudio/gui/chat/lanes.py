@@ -1,0 +1,186 @@
+"""The models in Chat, side by side: one to four, each with its conversation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+
+from slmstudio.core.chat.votes import MOST_ANSWERS
+from slmstudio.gui.chat.bubble import Action
+from slmstudio.gui.chat.pane import ChatPane
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.known_models import ModelChoice
+from slmstudio.gui.common.widgets.labels import text_label
+
+
+class ChatLane(QWidget):
+    """One model: its name, and what it said. While it is masked, nobody sees which model it is.
+
+    Attributes:
+        choice: which model; the tab puts it into its header while there is only one lane.
+    """
+
+    def __init__(self, name: str, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.choice, self.pane = ModelChoice(name), ChatPane()
+        for name, icon, tooltip in (("correct", "correct", self.tr("Correct this answer, for the next training")),
+                                    ("test", "flask", self.tr("Add the question to a test set"))):
+            self.pane.bubbles.add_action(Action(name, icon, tooltip, "assistant"))
+        self.pane.waiting.choose_wanted.connect(self.choice.showPopup)
+        self.mask_name = text_label("", "heading")
+        self.mask_name.setObjectName("mask_name")
+        self._waiting = text_label("", "muted", wrap=True)
+        self._waiting.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._pages = QStackedWidget()
+        self._pages.addWidget(self.pane)
+        self._pages.addWidget(self._waiting)
+        self.column = QVBoxLayout(self)
+        self.column.setContentsMargins(0, 0, 0, 0)
+        self.column.setSpacing(theme.SPACE_XS)
+        self.column.addWidget(self.choice)
+        self.column.addWidget(self.mask_name)
+        self.column.addWidget(self._pages, 1)
+        self.mask("")
+
+    def mask(self, name: str) -> None:
+        """Hide which model this is behind a name; "" shows it again."""
+        self.mask_name.setText(name)
+        self.mask_name.setVisible(bool(name))
+        self.choice.setVisible(not name)
+        self.pane.set_masked(bool(name))
+        self.hold("")
+
+    def hold(self, text: str) -> None:
+        """Show a text in place of the conversation; "" shows that again."""
+        self._waiting.setText(text)
+        self._pages.setCurrentIndex(bool(text))
+
+
+class ChatLanes(QWidget):
+    """All lanes. A lane keeps its number, wherever it stands.
+
+    Signals:
+        made(ChatLane): there is one more lane; those of the beginning are not told.
+        count_changed: more or fewer of them are shown.
+
+    Attributes:
+        lanes: all that were ever needed, by number.
+        count: how many are shown.
+        order: the number of the lane in each place, from the left.
+    """
+
+    made = Signal(object)
+    count_changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._names = (self.tr("Model"), self.tr("Second model"), self.tr("Third model"), self.tr("Fourth model"))
+        self._row = QHBoxLayout(self)
+        self._row.setContentsMargins(0, 0, 0, 0)
+        self._row.setSpacing(theme.SPACE_S)
+        self.lanes: list[ChatLane] = []
+        self.count = 1
+        self.order: tuple[int, ...] = (0,)
+        self._grow(2)
+        self.set_count(1)
+
+    def _grow(self, count: int) -> None:
+        while len(self.lanes) < count:
+            number = len(self.lanes)
+            lane = ChatLane(self._names[number])
+            lane.choice.setObjectName(("chat_model", "chat_second_model", "chat_third_model",
+                                       "chat_fourth_model")[number])
+            self.lanes.append(lane)
+            self._row.addWidget(lane, 1)
+            self.made.emit(lane)
+
+    def set_count(self, count: int) -> None:
+        """Show so many, in their usual order; the models of the others leave the memory."""
+        count = max(1, min(count, MOST_ANSWERS))
+        self._grow(count)
+        changed, self.count = count != self.count, count
+        self.set_order(tuple(range(count)))
+        for number, lane in enumerate(self.lanes):
+            lane.setVisible(number < count)
+            if number >= count:
+                lane.pane.close_worker()
+            if number > 0 or count > 1:
+                lane.column.insertWidget(0, lane.choice)
+        if changed:
+            self.count_changed.emit()
+
+    def set_order(self, order: tuple[int, ...]) -> None:
+        """Let the lanes stand in another order, those that are not shown behind them."""
+        self.order = order
+        for place, number in enumerate((*order, *range(len(order), len(self.lanes)))):
+            self._row.removeWidget(self.lanes[number])
+            self._row.insertWidget(place, self.lanes[number], 1)
+
+    def shown(self) -> list[ChatLane]:
+        """The lanes that are shown, by number."""
+        return self.lanes[:self.count]
+
+    def panes(self) -> list[ChatPane]:
+        """Their panes, by number."""
+        return [lane.pane for lane in self.shown()]
+
+    def in_order(self) -> list[ChatPane]:
+        """Their panes, as they stand from the left."""
+        return [self.lanes[number].pane for number in self.order]
+
+    def models(self) -> list[Path]:
+        """The GGUF files that are chosen in the lanes that are shown."""
+        return [Path(pane.lane.model) for pane in self.panes() if pane.lane.model]
+
+    # -- models ----------------------------------------------------------------------------------------------
+
+    def load(self, number: int, path: Path, context_length: int | None) -> None:
+        """Load a model into a lane."""
+        self.lanes[number].choice.set_current(path)
+        self.lanes[number].pane.load(path, context_length)
+
+    def load_again(self, context_length: int | None) -> None:
+        """Load all models anew, for another context length."""
+        for pane in self.panes():
+            if pane.lane.model:
+                pane.load(Path(pane.lane.model), context_length)
+
+    def fill(self, context_length: int | None) -> None:
+        """Load a model into every further lane that has none: what it had before, or a guess."""
+        for number, pane in enumerate(self.panes()):
+            if number > 0 and pane.state in ("empty", "failed"):
+                path = Path(pane.lane.model) if pane.lane.model else self._guess()
+                if path is not None:
+                    self.load(number, path, context_length)
+
+    def _guess(self) -> Path | None:
+        """A model that no shown lane has, the last in the list: that is the base, where there is one."""
+        taken = set(self.models())
+        others = [path for path in self.lanes[0].choice.models() if path not in taken]
+        return others[-1] if others else None
+
+    def close_workers(self) -> None:
+        """End all workers; the program ends or the tab goes."""
+        for lane in self.lanes:
+            lane.pane.close_worker()
+
+    # -- answers ---------------------------------------------------------------------------------------------
+
+    def let_next_answer(self) -> None:
+        """One after the other: models that share the processor are slower together, and no speed is true then."""
+        panes = self.in_order()
+        if not any(pane.state == "answering" for pane in panes):
+            waiting = next((pane for pane in panes if pane.state == "waiting"), None)
+            if waiting is not None:
+                waiting.answer()
+        at_work = next((pane for pane in panes if pane.state == "answering"), None)
+        for pane in panes:
+            pane.bubbles.show_turn(self.tr("Waiting for {model} to finish").format(model=at_work.name)
+                                   if at_work is not None and pane.state == "waiting" else "")
+
+    def stop(self) -> None:
+        """End all answers, those that wait first, so that they do not begin now."""
+        for pane in reversed(self.in_order()):
+            pane.stop()

@@ -1,0 +1,360 @@
+"""One model in Chat: choose it, load it, read its answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+
+from slmstudio.core.chat.conversation import Lane, Message
+from slmstudio.core.errors import UserError
+from slmstudio.gui.chat.bubbles import ChatBubbles
+from slmstudio.gui.chat.chat_thread import ChatThread
+from slmstudio.gui.chat.texts import figures_text
+from slmstudio.gui.chat.waiting import ChatWaiting
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.labels import ElidedLabel
+
+KEPT_FIGURES = ("reason", "tokens_per_second", "seconds_to_first_token", "prompt_tokens", "completion_tokens",
+                "dropped_messages")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an answer is drawn with.
+
+    Attributes:
+        system: the system prompt, or "".
+        options: the fields of a "generate" command.
+        instead_of: the message whose place the new one takes; it is shown again when no word of an answer comes.
+    """
+
+    system: str
+    options: dict[str, Any]
+    instead_of: Message | None = None
+
+
+class ChatPane(QFrame):
+    """A worker with its model, and the conversation with it.
+
+    Signals:
+        state_changed: it loads, is ready, answers, or has failed.
+        answered: an answer is complete, its figures are known, or another branch is shown; `lane` holds it.
+        counted(tokens): how many tokens of the context the asked-about conversation takes.
+        used(tokens, context_length): how full the context is after an answer.
+        unanswered(question): no word of an answer came; the question was taken back.
+        acted(str, Message): a button below a message was pressed that is not the pane's own; see `chat_bubble.Action`.
+        adapter_changed: the worker has put an adapter on, taken it off, changed its strength, or refused to.
+
+    Attributes:
+        lane: the model and the conversation with it.
+        bubbles: the messages on the screen.
+        state: one of "empty", "loading", "ready", "waiting" for its turn to answer, "answering", "failed".
+        adapter, strength: the GGUF LoRA that is on the model, and how much of it: 1 as trained.
+    """
+
+    state_changed = Signal()
+    answered = Signal()
+    counted = Signal(int)
+    used = Signal(int, int)
+    unanswered = Signal(str)
+    acted = Signal(str, object)
+    adapter_changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setProperty("card", "true")
+        self.lane = Lane("")
+        self.state = "empty"
+        self.context_length = 0
+        self.completion = self._masked = False
+        self.adapter: Path | None = None
+        self.strength = 0.0
+        self._thread: ChatThread | None = None
+        self._answer_id = 0
+        self._answer: Message | None = None
+        self._load: dict[str, Any] = {}
+        self.request: Request | None = None
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        self.line = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
+        self.line.setObjectName("chat_model_line")
+        self.banner = ErrorBanner()
+        self.banner.setObjectName("chat_banner")
+        self.again = SecondaryButton(
+            self.tr("Start again"), self.tr("Start the worker again and load the model."), "small"
+        )
+        self.again.setObjectName("start_again")
+        self.again.clicked.connect(self.reload)
+        self.again.hide()
+        self.waiting = ChatWaiting()
+        self.bubbles = ChatBubbles()
+        self.bubbles.acted.connect(self._act)
+        self._pages = QStackedWidget()
+        self._empty = ScrolledIfNeeded(self.waiting, theme.SPACE_L)
+        self._pages.addWidget(self._empty)
+        self._pages.addWidget(self.bubbles)
+        head = QHBoxLayout()
+        head.addWidget(self.line, 1)
+        head.addWidget(self.again)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(*[theme.SPACE_M] * 4)
+        column.setSpacing(theme.SPACE_S)
+        column.addLayout(head)
+        column.addWidget(self.banner)
+        column.addWidget(self._pages, 1)
+        self._set_state("empty")
+
+    # -- the model -------------------------------------------------------------------------------------------
+
+    def load(self, path: Path, context_length: int | None) -> None:
+        """Load another model; the conversation stays, and the model reads it with the next question."""
+        self.stop()
+        self.lane.model = str(path)
+        self.adapter, self.strength = None, 0.0
+        self._load = {"path": str(path), "context_length": context_length, "gpu_layers": None}
+        self.banner.clear()
+        if self._thread is None:
+            self._thread = ChatThread()
+            self._thread.message.connect(self._hear)
+            self._thread.died.connect(self._died)
+            self._thread.start()
+        self.line.setText(path.stem)
+        self._set_state("loading")
+        self.send("load", **self._load)
+
+    def reload(self) -> None:
+        """Start a new worker with the same model."""
+        if self.lane.model:
+            self.close_worker()
+            self.load(Path(self.lane.model), self._load.get("context_length"))
+
+    def close_worker(self) -> None:
+        """End the worker; the conversation stays on the screen."""
+        if self._thread is not None:
+            self.stop()
+            self._thread.close()
+            self._thread = None
+        self._set_state("empty")
+
+    def send(self, command: str, **fields: Any) -> None:
+        """Tell the worker something, if there is one."""
+        if self._thread is not None:
+            self._thread.send(command, **fields)
+
+    def set_adapter(self, path: Path | None, strength: float) -> None:
+        """Put an adapter on the model, or take it off; it is in force from the next answer on."""
+        self.send("adapter", path=None if path is None else str(path), scale=strength)
+
+    def set_masked(self, on: bool) -> None:
+        """Hide what would tell which model this is: its name and its speed."""
+        self._masked = on
+        self.line.setVisible(not on)
+        if self.state not in ("waiting", "answering"):
+            self._show_messages()
+
+    @property
+    def name(self) -> str:
+        return Path(self.lane.model).stem
+
+    # -- the conversation ------------------------------------------------------------------------------------
+
+    def ask(self, question: str, system: str, options: dict[str, Any], instead_of: Message | None = None) -> None:
+        """Put a question; `answer` lets the model begin.
+
+        Args:
+            instead_of: an earlier question that it is another version of.
+        """
+        self.request = Request(system, options, instead_of)
+        if instead_of is not None:
+            self.lane.tree.rewind(instead_of)
+        self.lane.tree.add("user", question)
+        self._show_messages()
+        self._set_state("waiting")
+
+    def regenerate(self, answer: Message, system: str, options: dict[str, Any]) -> None:
+        """Let the model answer the same question once more, with another seed; both answers are kept."""
+        if self.state != "ready":
+            return
+        seed = options.get("seed")
+        if seed is not None:
+            options = {**options, "seed": (seed + len(self.lane.tree.siblings(answer))) % 2**31}
+        self.request = Request(system, options, answer)
+        self.lane.tree.rewind(answer)
+        self._show_messages()
+        self._set_state("waiting")
+
+    def answer(self) -> None:
+        """Answer the question that waits."""
+        if self.state != "waiting" or self.request is None:
+            return
+        self.banner.clear()
+        self.bubbles.begin_answer()
+        self._answer_id += 1
+        self._answer = None
+        self._set_state("answering")
+        self.send("generate", id=self._answer_id, messages=self.messages(self.request.system),
+                  completion=self.completion, **self.request.options)
+
+    def messages(self, system: str, draft: str = "") -> list[dict[str, str]]:
+        """The conversation as the worker wants it, with `draft` as its next question."""
+        turns = [{"role": turn.role, "content": turn.content} for turn in self.lane.turns]
+        start = [{"role": "system", "content": system}] if system else []
+        return [*start, *turns, *([{"role": "user", "content": draft}] if draft else [])]
+
+    def stop(self) -> None:
+        """End the answer now. What comes late is not shown."""
+        if self.state == "waiting":
+            self._take_back()
+            self._set_state("ready")
+        elif self.state == "answering":
+            self.send("stop", id=self._answer_id)
+            self._finish({"reason": "stopped"})
+
+    def count(self, system: str, draft: str, max_tokens: int | None) -> None:
+        """Ask how much of the context the conversation would take; the answer comes with `counted`."""
+        messages = self.messages(system, draft)
+        if self.state == "ready" and messages:
+            self.send("count", messages=messages, max_tokens=max_tokens, completion=self.completion)
+
+    def show_lane(self, lane: Lane) -> None:
+        """Show a conversation that was saved."""
+        self.stop()
+        self.lane = lane
+        self.bubbles.clear()
+        self._show_messages()
+        self._set_state(self.state)
+
+    def show_version(self, message: Message) -> None:
+        """Show the branch that this message is in."""
+        self.lane.tree.show(message)
+        self._show_messages()
+        self.answered.emit()
+
+    def clear(self) -> None:
+        """Begin a new conversation with the same model."""
+        self.show_lane(Lane(self.lane.model))
+
+    def _act(self, name: str, message: Message) -> None:
+        step = {"previous": -1, "next": 1}.get(name)
+        if step is None:
+            self.acted.emit(name, message)
+        elif self.state not in ("waiting", "answering"):
+            versions = self.lane.tree.siblings(message)
+            self.show_version(versions[(versions.index(message) + step) % len(versions)])
+
+    def _show_messages(self) -> None:
+        self.bubbles.show_path(self.lane.turns, self.lane.tree.siblings,
+                               lambda each: "" if self._masked else figures_text(each.figures))
+        self._pages.setCurrentWidget(self.bubbles if self.lane.turns else self._empty)
+
+    # -- what the worker says --------------------------------------------------------------------------------
+
+    @Slot(dict)
+    def _hear(self, message: dict[str, Any]) -> None:
+        if self.sender() is not self._thread:
+            return
+        kind = message.get("type")
+        if kind == "token" and message.get("id") == self._answer_id and self.state == "answering":
+            self.bubbles.write(str(message.get("text") or ""))
+        elif kind == "done" and message.get("id") == self._answer_id:
+            if self.state == "answering":
+                self._finish(message)
+            else:
+                self._late_figures(message)  # it was stopped, and shown so at once
+        elif kind == "loaded":
+            self._loaded(message)
+        elif kind == "adapter":
+            self.adapter = Path(message["path"]) if message.get("path") else None
+            self.strength = float(message.get("scale") or 0)
+            self.adapter_changed.emit()
+        elif kind == "count":
+            self.bubbles.set_dropped(int(message.get("dropped_messages") or 0))
+            self.counted.emit(int(message.get("prompt_tokens") or message.get("tokens") or 0))
+        elif kind == "error":
+            self._fail(message)
+
+    def _loaded(self, message: dict[str, Any]) -> None:
+        self.context_length = int(message.get("context_length") or 0)
+        self.completion = message.get("chat_template") is False
+        device = str(message.get("device") or "").rstrip(".")
+        self.line.setText(" · ".join(part for part in (self.name, device) if part))
+        self._set_state("ready")
+
+    def _fail(self, message: dict[str, Any]) -> None:
+        if "id" in message and message["id"] != self._answer_id:
+            return
+        self.banner.show_error(UserError.from_dict(message["error"]))
+        if self.state == "answering":
+            self._end_answer({})
+            self._set_state("ready")
+        elif self.state == "loading":
+            self._set_state("failed")
+
+    def _finish(self, done: dict[str, Any]) -> None:
+        adapter = {"adapter": str(self.adapter), "strength": self.strength} if self.adapter and self.strength else {}
+        self._end_answer({key: done[key] for key in KEPT_FIGURES if done.get(key) is not None} | adapter)
+        self._show_use(done)
+        self._set_state("ready")
+        self.answered.emit()
+
+    def _late_figures(self, done: dict[str, Any]) -> None:
+        if self._answer is not None:
+            self._answer.figures.update({key: done[key] for key in KEPT_FIGURES if done.get(key) is not None})
+            self._show_messages()
+            self.answered.emit()
+        self._show_use(done)
+
+    def _show_use(self, done: dict[str, Any]) -> None:
+        if done.get("prompt_tokens") is not None:
+            self.bubbles.set_dropped(int(done.get("dropped_messages") or 0))
+            self.used.emit(int(done["prompt_tokens"]) + int(done.get("completion_tokens") or 0),
+                           int(done.get("context_length") or self.context_length))
+
+    def _end_answer(self, figures: dict[str, Any]) -> None:
+        """Keep the answer, or what there is of it. Without a word of it the question goes too: two questions in a
+        row are no conversation that a model knows."""
+        text = self.bubbles.end_answer()
+        if not text:
+            self._take_back()
+            return
+        self._answer = self.lane.tree.add("assistant", text, figures)
+        self.bubbles.keep_writing_as(self._answer)
+        self._show_messages()
+
+    def _take_back(self) -> None:
+        """No answer came: show what was there before the question."""
+        before = self.request.instead_of if self.request is not None else None
+        if before is None or before.role == "user":
+            question = self.lane.turns[-1]
+            self.lane.tree.remove(question)
+            self.unanswered.emit(question.content)
+        if before is not None:
+            self.lane.tree.show(before)
+        self._show_messages()
+
+    @Slot(object)
+    def _died(self, error: Exception) -> None:
+        if self.sender() is not self._thread:
+            return
+        self._thread = None
+        self.banner.show_error(error)
+        if self.state == "answering":
+            self._end_answer({})
+        elif self.state == "waiting":
+            self._take_back()
+        self._set_state("failed")
+
+    def _set_state(self, state: str) -> None:
+        self.state = state
+        self.waiting.show_state(state, self.name, self.completion)
+        self._pages.setCurrentWidget(self.bubbles if self.lane.turns else self._empty)
+        self.again.setVisible(state == "failed")
+        self.state_changed.emit()

@@ -1,0 +1,174 @@
+"""Where the question is typed, and how full the context is."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QProgressBar, QVBoxLayout, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.labels import text_label
+
+COUNT_AFTER_MS = 400
+HEIGHT = 56
+
+
+class _Editor(QPlainTextEdit):
+    """Enter sends, with Ctrl too; Shift+Enter makes a line. Esc stops; Up in an empty field takes the last question.
+
+    An input method that is composing keeps Enter to itself: it never arrives here then.
+    """
+
+    send = Signal()
+    stop = Signal()
+    recall = Signal()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+        if enter and not event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+            self.send.emit()
+        elif event.key() == Qt.Key.Key_Escape:
+            self.stop.emit()
+        elif event.key() == Qt.Key.Key_Up and not self.toPlainText():
+            self.recall.emit()
+        else:
+            super().keyPressEvent(event)
+
+
+class ChatInput(QWidget):
+    """The editor, Send or Stop, and the context meter.
+
+    Signals:
+        sent(str): a question.
+        stopped: the answer shall end.
+        drafted(str): the person paused while typing; how long is it?
+        recalled: the last question shall be edited.
+        edit_cancelled: the earlier question shall stay as it is.
+    """
+
+    sent = Signal(str)
+    stopped = Signal()
+    drafted = Signal(str)
+    recalled = Signal()
+    edit_cancelled = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._answering = self._ready = self.editing = False
+        self.editor = _Editor()
+        self.editor.setObjectName("chat_input")
+        self.editor.setPlaceholderText(self.tr("Ask something · Enter sends, Shift+Enter makes a line"))
+        self.editor.setAccessibleName(self.tr("Your question"))
+        self.editor.setToolTip(self.tr("Enter sends it, Shift+Enter makes a new line, Esc stops the answer, and Up in "
+                                       "the empty field edits your last question."))
+        self.editor.setFixedHeight(HEIGHT)
+        self.editor.setTabChangesFocus(True)
+        self.send_button = PrimaryButton(self.tr("Send"), self.tr("Put the question (Enter)."))
+        self.send_button.setObjectName("chat_send")
+        self.stop_button = SecondaryButton(self.tr("Stop"), self.tr("End the answer at once (Esc)."), "danger")
+        self.stop_button.setObjectName("chat_stop")
+        self.note = text_label("", "small")
+        self.note.setObjectName("chat_note")
+        self.cancel_edit = IconButton("close", self.tr("Leave the earlier question as it is (Esc)"))
+        self.cancel_edit.setObjectName("cancel_edit")
+        self.meter = QProgressBar()
+        self.meter.setTextVisible(False)
+        self.meter.setFixedWidth(160)
+        self.meter.setAccessibleName(self.tr("How full the context is"))
+        self.meter_text = text_label("", "small")
+        self.meter_text.setObjectName("context_meter")
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(COUNT_AFTER_MS)
+        self._lay_out()
+        self._connect()
+        self.set_used(0, 0)
+        self.set_state(ready=False, answering=False)
+        self.set_editing(False)
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout()
+        row.setSpacing(theme.SPACE_S)
+        row.addWidget(self.editor, 1)
+        row.addWidget(self.send_button)
+        row.addWidget(self.stop_button)
+        self.below = QHBoxLayout()
+        self.below.setSpacing(theme.SPACE_S)
+        self.below.addWidget(self.meter_text)
+        self.below.addWidget(self.meter)
+        self.below.addStretch(1)
+        self.below.addWidget(self.note)
+        self.below.addWidget(self.cancel_edit)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_S)
+        column.addLayout(row)
+        column.addLayout(self.below)
+
+    def _connect(self) -> None:
+        self.editor.send.connect(self.send)
+        self.editor.stop.connect(self._escape)
+        self.editor.recall.connect(self.recalled)
+        self.editor.textChanged.connect(self._typed)
+        self.send_button.clicked.connect(self.send)
+        self.stop_button.clicked.connect(self.stopped)
+        self.cancel_edit.clicked.connect(self.edit_cancelled)
+        self._timer.timeout.connect(lambda: self.drafted.emit(self.editor.toPlainText().strip()))
+
+    def _escape(self) -> None:
+        if self.editing and not self._answering:
+            self.edit_cancelled.emit()
+        else:
+            self.stopped.emit()
+
+    def send(self) -> None:
+        text = self.editor.toPlainText().strip()
+        if text and self._ready and not self._answering:
+            self.editor.clear()
+            self.sent.emit(text)
+
+    def put_back(self, question: str) -> None:
+        """A question that got no answer, unless the person types another already."""
+        if not self.editor.toPlainText():
+            self.editor.setPlainText(question)
+
+    def set_editing(self, on: bool, text: str = "") -> None:
+        """Let the person change an earlier question, or leave that.
+
+        Args:
+            text: what stands in the editor then.
+        """
+        if on or self.editing:
+            self.editor.setPlainText(text)
+            self.editor.moveCursor(self.editor.textCursor().MoveOperation.End)
+        self.editing = on
+        self.note.setText(self.tr("Editing an earlier question; both versions are kept.") if on else "")
+        self.cancel_edit.setVisible(on)
+        if on:
+            self.editor.setFocus()
+
+    def set_state(self, *, ready: bool, answering: bool) -> None:
+        self._ready, self._answering = ready, answering
+        self.send_button.setVisible(not answering)
+        self.stop_button.setVisible(answering)
+        self._show_send()
+
+    def recount(self) -> None:
+        """Ask soon how full the context is."""
+        self._timer.start()
+
+    def _typed(self) -> None:
+        self._show_send()
+        self.recount()
+
+    def _show_send(self) -> None:
+        self.send_button.setEnabled(self._ready and bool(self.editor.toPlainText().strip()))
+
+    def set_used(self, tokens: int, context_length: int) -> None:
+        """Show how much of the context is taken."""
+        self.meter.setVisible(context_length > 0)
+        self.meter.setRange(0, max(1, context_length))
+        self.meter.setValue(min(tokens, context_length))
+        self.meter_text.setText(self.tr("context {used} of {all}").format(
+            used=f"{tokens:,}", all=f"{context_length:,}") if context_length else "")

@@ -1,0 +1,216 @@
+"""The saved conversations: find, open, rename, delete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QPoint, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QKeySequence, QShortcut
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QListWidgetItem, QMenu, QWidget
+
+from slmstudio.core import paths
+from slmstudio.core.chat import store
+from slmstudio.core.chat.conversation import Conversation
+from slmstudio.core.errors import UserError
+from slmstudio.gui.common.run_texts import when
+from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.two_line import TwoLineList
+
+WIDTH = 200
+
+
+class _Name(QLineEdit):
+    """A name that is being changed; Esc leaves it."""
+
+    left = Signal()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Escape:
+            self.left.emit()
+        else:
+            super().keyPressEvent(event)
+
+
+class ChatList(Card):
+    """The left column of the Chat tab.
+
+    Signals:
+        new_wanted: begin a new conversation.
+        opened(Path): this one shall be shown.
+        deleted(Path): this one is in the trash.
+        renamed(Path, str): this one has another name; "" for its first question.
+        failed(Exception): what could not be done.
+
+    Attributes:
+        list: an item each; its value is the file, or the error of a file that cannot be read.
+    """
+
+    new_wanted = Signal()
+    opened = Signal(object)
+    deleted = Signal(object)
+    renamed = Signal(object, str)
+    failed = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None):
+        new = IconButton("plus", self.tr("Begin a new conversation with the same models"))
+        super().__init__(self.tr("Chats"), actions=[new], parent=parent)
+        new.setObjectName("new_chat")
+        new.clicked.connect(self.new_wanted)
+        self.setFixedWidth(WIDTH)
+        self._found: list[tuple[Path, Conversation]] = []
+        self._damaged: list[tuple[Path, UserError]] = []
+        self._current: Path | None = None
+        self._renamed: Path | None = None
+        self._gone: tuple[Path, bytes] | None = None
+        self._make_fields()
+        self._make_list()
+        self._make_undo()
+        for widget in (self.search, self.name, self._none, self.list):
+            self.body.addWidget(widget)
+        self.body.setStretchFactor(self.list, 1)
+        self.body.addLayout(self._undo_row)
+        self._show()
+
+    def _make_fields(self) -> None:
+        self.search = QLineEdit()
+        self.search.setObjectName("search_chats")
+        self.search.setPlaceholderText(self.tr("Search"))
+        self.search.setAccessibleName(self.tr("Search the conversations"))
+        self.search.setToolTip(self.tr("Shows the conversations in which this was said, by you or by a model."))
+        self.search.setClearButtonEnabled(True)
+        self.search.textChanged.connect(self._show)
+        self.name = _Name()
+        self.name.setObjectName("rename_chat")
+        self.name.setAccessibleName(self.tr("Name of the conversation"))
+        self.name.setToolTip(self.tr("Enter keeps the name, Esc leaves it; an empty one gives back the first "
+                                     "question."))
+        self.name.returnPressed.connect(self._rename)
+        self.name.left.connect(self.name.hide)
+        self.name.hide()
+
+    def _make_list(self) -> None:
+        self._none = text_label("", "small", wrap=True)
+        self.list = TwoLineList(self.tr("Saved conversations"), elide=Qt.TextElideMode.ElideRight)
+        self.list.setObjectName("chats")
+        self.list.setToolTip(self.tr("F2 renames a conversation, Delete puts it into the trash."))
+        self.list.itemClicked.connect(self._open)
+        self.list.itemActivated.connect(self._open)
+        self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.list.customContextMenuRequested.connect(self._offer)
+        for key, act in ((Qt.Key.Key_F2, self.begin_rename), (Qt.Key.Key_Delete, self.delete)):
+            shortcut = QShortcut(QKeySequence(key), self.list, act)
+            shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
+
+    def _make_undo(self) -> None:
+        self._undo_text = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
+        self.undo = SecondaryButton(self.tr("Undo"), self.tr("Put the conversation back"), "small")
+        self.undo.setObjectName("undo_delete")
+        self.undo.clicked.connect(self._put_back)
+        self._undo_row = QHBoxLayout()
+        self._undo_row.addWidget(self._undo_text, 1)
+        self._undo_row.addWidget(self.undo)
+        self._show_undo()
+
+    # -- what there is ---------------------------------------------------------------------------------------
+
+    def read(self) -> None:
+        """Look at the folder again."""
+        run_task(self, lambda task: store.read_all(paths.chats_dir()), self._read, self.failed.emit)
+
+    def _read(self, found: tuple[list[tuple[Path, Conversation]], list[tuple[Path, UserError]]]) -> None:
+        self._found, self._damaged = found
+        self._show()
+
+    def select(self, path: Path | None) -> None:
+        """Mark the conversation that is shown, if it is a saved one."""
+        self._current = path
+        self.list.setCurrentRow(-1)
+        if path is not None:
+            self.list.select_value(path)
+
+    def _show(self) -> None:
+        words = self.search.text().strip()
+        shown = [each for each in self._found if each[1].mentions(words)]
+        marked = self.list.value()
+        self.list.clear()
+        for path, conversation in shown:
+            self.list.add(conversation.title or self.tr("Untitled"), when(conversation.created), path)
+        for path, error in self._damaged if not words else ():
+            self.list.add(path.stem, self.tr("cannot be read"), error, chip=self.tr("damaged"), kind="bad",
+                          tooltip=str(error))
+        self._none.setText(self.tr("Nothing was said about that.") if words and not shown else
+                           self.tr("Conversations are kept on this machine and appear here."))
+        self._none.setVisible(self.list.count() == 0)
+        self.search.setVisible(bool(words) or len(self._found) > 1)
+        self.select(self._current)
+        if marked is not None:
+            self.list.select_value(marked)
+
+    # -- what is done with one -------------------------------------------------------------------------------
+
+    def _open(self, item: QListWidgetItem) -> None:
+        self.list.setCurrentItem(item)
+        value = self.list.value()
+        if isinstance(value, Path):
+            self.opened.emit(value)
+        elif isinstance(value, UserError):
+            self.failed.emit(value)
+
+    def _offer(self, place: QPoint) -> None:
+        item = self.list.itemAt(place)
+        if item is None:
+            return
+        self.list.setCurrentItem(item)
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        if isinstance(self.list.value(), Path):
+            menu.addAction(self.tr("Rename"), self.begin_rename)
+            menu.addAction(self.tr("Move to the trash"), self.delete)
+        menu.popup(self.list.viewport().mapToGlobal(place))
+
+    def begin_rename(self) -> None:
+        """Let the person name the conversation that is marked."""
+        value = self.list.value()
+        conversation = next((each for path, each in self._found if path == value), None)
+        if isinstance(value, Path) and conversation is not None:
+            self._renamed = value
+            self.name.setText(conversation.name or conversation.title)
+            self.name.show()
+            self.name.setFocus()
+            self.name.selectAll()
+
+    def _rename(self) -> None:
+        path, name = self._renamed, self.name.text()
+        self.name.hide()
+        if path is not None:
+            self.renamed.emit(path, name.strip())
+            run_task(self, lambda task: store.rename(path, name), lambda _: self.read(), self.failed.emit)
+
+    def delete(self) -> None:
+        """Put the conversation that is marked into the trash."""
+        path = self.list.value()
+        if isinstance(path, Path):
+            run_task(self, lambda task: store.delete(path), lambda content: self._deleted(path, content),
+                     self.failed.emit)
+
+    def _deleted(self, path: Path, content: bytes) -> None:
+        self._gone = (path, content)
+        self._show_undo()
+        self.deleted.emit(path)
+        self.read()
+
+    def _put_back(self) -> None:
+        if self._gone is not None:
+            path, content = self._gone
+            self._gone = None
+            self._show_undo()
+            run_task(self, lambda task: store.put_back(path, content), lambda _: self.read(), self.failed.emit)
+
+    def _show_undo(self) -> None:
+        title = next((each.title for path, each in self._found if self._gone and path == self._gone[0]), "")
+        self._undo_text.setText(self.tr("“{title}” is in the trash").format(title=title))
+        for widget in (self._undo_text, self.undo):
+            widget.setVisible(self._gone is not None)

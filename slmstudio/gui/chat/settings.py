@@ -1,0 +1,263 @@
+"""How it answers: system prompt, sampling, length and stop strings."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QIntValidator, QTextCursor
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPlainTextEdit, QScrollArea, QVBoxLayout, QWidget
+
+from slmstudio.core.chat.sampling import LIMITS, Sampling
+from slmstudio.gui.chat.adapter_strength import SETTLE_MS, AdapterStrength
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.fields import Slider
+from slmstudio.gui.common.widgets.labels import text_label
+
+WIDTH = 240
+CONTEXTS = (0, 1024, 2048, 4096, 8192, 16384, 32768)
+TOP_KS = (0, 1, 2, 5, 10, 20, 40, 60, 80, 100, 200, 500, 1000)
+DEFAULTS = Sampling()
+SCALES = {"temperature": 0.05, "top_p": 0.01, "max_tokens": 32, "min_p": 0.01, "repeat_penalty": 0.01}
+"""What one position of each slider is worth."""
+
+
+class SliderRow(QWidget):
+    """A name, a figure, and a slider below.
+
+    Args:
+        scale: what one position of the slider is worth.
+    """
+
+    changed = Signal()
+
+    def __init__(self, name: str, tooltip: str, low: int, high: int, value: int, scale: float,
+                 form: Callable[[float], str], parent: QWidget | None = None):
+        super().__init__(parent)
+        self._scale, self._form = scale, form
+        self.figure = text_label("", "strong")
+        self.slider = Slider(Qt.Orientation.Horizontal)
+        self.slider.setRange(low, high)
+        self.slider.setPageStep(max(1, (high - low) // 10))
+        self.slider.setValue(value)
+        self.slider.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.slider.setAccessibleName(name)
+        self.setToolTip(tooltip)
+        self.slider.setToolTip(tooltip)
+        self.slider.valueChanged.connect(self._show)
+        head = QHBoxLayout()
+        head.addWidget(text_label(name, "small"))
+        head.addStretch(1)
+        head.addWidget(self.figure)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_XS)
+        column.addLayout(head)
+        column.addWidget(self.slider)
+        self._show()
+
+    def value(self) -> float:
+        return self.slider.value() * self._scale
+
+    def set_value(self, value: float) -> None:
+        self.slider.setValue(round(value / self._scale))
+
+    def _show(self) -> None:
+        self.figure.setText(self._form(self.value()))
+        self.changed.emit()
+
+
+class ChatSettings(Card):
+    """The right column of the Chat tab.
+
+    Signals:
+        context_changed: another context length is wanted; the models must be loaded again.
+        system_changed: the system prompt is different now.
+    """
+
+    context_changed = Signal()
+    system_changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        self._reset = IconButton("undo", self.tr("Reset everything in this column, the system prompt too. Ctrl+Z there "
+                                                 "brings the prompt back."))
+        super().__init__(self.tr("How it answers"), actions=[self._reset], parent=parent)
+        self._reset.setObjectName("reset_sampling")
+        self._reset.clicked.connect(self.reset)
+        self.setFixedWidth(WIDTH)
+        self._make_system()
+        self.rows = self._make_rows()
+        self.context = SliderRow(self.tr("Context, tokens"), self.tr(
+            "How much of the conversation the model sees. Longer takes more memory; changing it loads the model "
+            "again."), 0, len(CONTEXTS) - 1, 0, 1, self._context_text)
+        self._settled = QTimer(self, interval=SETTLE_MS, singleShot=True)
+        self._settled.timeout.connect(self.context_changed)
+        self.context.changed.connect(self._context_moved)
+        self.context.slider.sliderReleased.connect(self._settled.start)
+        self.seed, self.stop = QLineEdit(), QPlainTextEdit()
+        self._make_seed_and_stops()
+        self._lay_out()
+        self.reset()
+
+    def _make_system(self) -> None:
+        self.system = QPlainTextEdit()
+        self.system.setObjectName("system_prompt")
+        self.system.setPlaceholderText(self.tr("What the model is and how it should speak (optional)"))
+        self.system.setAccessibleName(self.tr("System prompt"))
+        self.system.setToolTip(self.tr("Said to the model before the conversation. Use the one it was trained with, "
+                                       "or none if there was none."))
+        self.system.setTabChangesFocus(True)
+        self.system.setFixedHeight(80)
+        self.system.textChanged.connect(self.system_changed)
+
+    def _make_rows(self) -> dict[str, SliderRow]:
+        """The sliders by the name of the field of `Sampling` that each sets."""
+        def two_digits(value: float) -> str:
+            return f"{value:.2f}"
+
+        def row(name: str, title: str, tooltip: str, form: Callable[[float], str] = two_digits) -> SliderRow:
+            scale, (low, high) = SCALES[name], LIMITS[name]
+            high = min(high, 4096)
+            return SliderRow(title, tooltip, max(round(low / scale), 1 if name in ("max_tokens", "top_p") else 0),
+                             round(high / scale), 0, scale, form)
+
+        return {
+            "temperature": row("temperature", self.tr("Temperature"), self.tr(
+                "How freely it chooses its words. 0 always takes the likeliest; above 1 it rambles.")),
+            "top_p": row("top_p", self.tr("Top-p"), self.tr(
+                "It chooses among the likeliest tokens that together make up this share. Lower it against odd words.")),
+            "max_tokens": row("max_tokens", self.tr("Max tokens"), self.tr(
+                "An answer ends here at the latest. Raise it when answers are cut off."),
+                lambda value: f"{value:,.0f}"),
+            "top_k": SliderRow(self.tr("Top-k"), self.tr(
+                "It chooses among so many of the likeliest tokens. Lower it against odd words; \"off\" leaves all."),
+                0, len(TOP_KS) - 1, 0, 1, lambda value: str(TOP_KS[round(value)]) if value else self.tr("off")),
+            "min_p": row("min_p", self.tr("Min-p"), self.tr(
+                "Tokens less likely than this share of the likeliest are left out. Raise it when a high temperature "
+                "brings nonsense.")),
+            "repeat_penalty": row("repeat_penalty", self.tr("Repeat penalty"), self.tr(
+                "Makes words that it has just used less likely. Raise it a little, to 1.1, when an answer goes round "
+                "in circles; 1 does nothing.")),
+        }
+
+    def _make_seed_and_stops(self) -> None:
+        self.seed.setValidator(QIntValidator(0, 2**31 - 1, self))
+        self.seed.setPlaceholderText(self.tr("another one each time"))
+        self.seed.setAccessibleName(self.tr("Seed"))
+        self.seed.setToolTip(self.tr("The same seed, question and settings give the same answer. "
+                                     "Empty: each answer gets another one."))
+        self.stop.setPlaceholderText(self.tr("one a line; \\n is a line end"))
+        self.stop.setAccessibleName(self.tr("Stop strings"))
+        self.stop.setToolTip(self.tr("An answer ends before any of these texts, which is never shown. Use them when a "
+                                     "model continues with the next question by itself."))
+        self.stop.setTabChangesFocus(True)
+        self.stop.setFixedHeight(56)
+
+    def _lay_out(self) -> None:
+        widgets = {**{name: row.slider for name, row in self.rows.items()}, "context": self.context.slider,
+                   "seed": self.seed, "stop_strings": self.stop}
+        for name, widget in widgets.items():
+            widget.setObjectName(name)
+        self.more = SecondaryButton(self.tr("More"), self.tr("Show or hide what is changed more seldom."), "small")
+        self.more.setObjectName("more_sampling")
+        self.more.setCheckable(True)
+        self._seldom = QWidget()
+        seldom = QVBoxLayout(self._seldom)
+        page = QWidget()
+        page.setProperty("plain", True)
+        column = QVBoxLayout(page)
+        for layout in (seldom, column):
+            layout.setContentsMargins(0, 0, 0, 0)
+            layout.setSpacing(theme.SPACE_M)
+        column.setContentsMargins(0, 0, theme.SPACE_S, 0)
+        self._column = column
+        self._strengths: list[AdapterStrength] = []
+        self._strength_title = text_label(self.tr("Adapter strength"), "small")
+        self._strength_title.hide()
+        for widget in (text_label(self.tr("System prompt"), "small"), self.system, self.rows["temperature"],
+                       self.rows["top_p"], self.rows["max_tokens"], self.context, self._strength_title,
+                       self.more, self._seldom):
+            column.addWidget(widget)
+        column.addStretch(1)
+        for widget in (self.rows["top_k"], self.rows["min_p"], self.rows["repeat_penalty"],
+                       text_label(self.tr("Seed"), "small"), self.seed, text_label(self.tr("Stop strings"), "small"),
+                       self.stop):
+            seldom.addWidget(widget)
+        self._seldom.hide()
+        self.more.toggled.connect(self._seldom.setVisible)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(page)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.body.addWidget(area, 1)
+
+    def add_strength(self, strength: AdapterStrength) -> None:
+        """Put the strength of one more model's adapter above what is changed more seldom."""
+        self._strengths.append(strength)
+        strength.offered.connect(self._show_strengths)
+        self._column.insertWidget(self._column.indexOf(self.more), strength)
+
+    def _show_strengths(self) -> None:
+        self._strength_title.setVisible(any(not each.isHidden() for each in self._strengths))
+
+    def _context_moved(self) -> None:
+        if not self.context.slider.isSliderDown():  # by a key, a click beside the handle, or Reset
+            self._settled.start()
+
+    def _context_text(self, value: float) -> str:
+        tokens = CONTEXTS[round(value)]
+        return f"{tokens:,}" if tokens else self.tr("usual")
+
+    def context_length(self) -> int | None:
+        """Tokens, or None for the worker's own choice."""
+        return CONTEXTS[round(self.context.value())] or None
+
+    def max_tokens(self) -> int:
+        return round(self.rows["max_tokens"].value())
+
+    def reset(self) -> None:
+        """Set everything back to what it was at first."""
+        self._set_sampling(DEFAULTS.to_dict())
+        self.context.set_value(0)
+        for strength in self._strengths:
+            strength.reset()
+        prompt = QTextCursor(self.system.document())  # unlike setPlainText, this can be undone
+        prompt.select(QTextCursor.SelectionType.Document)
+        prompt.removeSelectedText()
+
+    def options(self) -> dict[str, Any]:
+        """The fields of `Sampling`. An empty seed is drawn here, so that all models get the same."""
+        found: dict[str, Any] = {name: round(row.value(), 2) for name, row in self.rows.items()}
+        stops = [line.replace("\\n", "\n") for line in self.stop.toPlainText().split("\n") if line]
+        return {**found, "max_tokens": self.max_tokens(), "top_k": TOP_KS[round(self.rows["top_k"].value())],
+                "seed": int(self.seed.text()) if self.seed.text() else secrets.randbelow(2**31), "stop": stops}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as a conversation keeps them."""
+        return {"system": self.system.toPlainText().strip(), **self.options(), "seed": self.seed.text()}
+
+    def from_dict(self, state: dict[str, Any]) -> None:
+        """Take a conversation's settings; what does not fit is passed over."""
+        self.system.setPlainText(str(state.get("system") or ""))
+        self._set_sampling(state)
+
+    def _set_sampling(self, state: dict[str, Any]) -> None:
+        seed = state.get("seed")
+        self.seed.setText("" if seed is None else str(seed))
+        stops = state.get("stop")
+        self.stop.setPlainText("\n".join(each.replace("\n", "\\n") for each in stops if isinstance(each, str))
+                               if isinstance(stops, list) else "")
+        for name, row in self.rows.items():
+            value = state.get(name)
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                row.set_value(_nearest(value) if name == "top_k" else value)
+
+
+def _nearest(top_k: float) -> int:
+    """The position of the slider that comes nearest."""
+    return min(range(len(TOP_KS)), key=lambda index: abs(TOP_KS[index] - top_k))

@@ -1,0 +1,392 @@
+"""Chat: talk to an exported model, or put the same question to several side by side."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
+
+from slmstudio.core import llama
+from slmstudio.core.chat import sampling, store
+from slmstudio.core.chat.conversation import Conversation, Lane, Message
+from slmstudio.core.errors import UserError
+from slmstudio.gui.chat.adapter_strength import AdapterStrength
+from slmstudio.gui.chat.blind_comparison import Comparison, room_text
+from slmstudio.gui.chat.compare_buttons import CompareButtons
+from slmstudio.gui.chat.lanes import ChatLane, ChatLanes
+from slmstudio.gui.chat.pane import ChatPane
+from slmstudio.gui.chat.question import ChatInput
+from slmstudio.gui.chat.saved_chats import ChatList
+from slmstudio.gui.chat.settings import ChatSettings
+from slmstudio.gui.chat.vote_bar import VoteBar
+from slmstudio.gui.chat.votes_dialog import show_votes
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.known_models import ModelChoice, known_models
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.areas import EmptyState, local_paths
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.corrections.panel import CorrectPanel
+
+
+class ChatTab(QWidget):
+    """Saved conversations at the left, the models and their answers in the middle, settings at the right."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setAcceptDrops(True)
+        self._session = session
+        self._now = Conversation(time.time(), {}, [])
+        self._file: Path | None = None
+        self._edited: Message | None = None
+        self.banner = ErrorBanner()
+        self.banner.setObjectName("chat_tab_banner")
+        self.lanes, self.votes = ChatLanes(), VoteBar()
+        self.comparison = Comparison(self.lanes, self.votes, self)
+        self.settings, self.input, self.saved = ChatSettings(), ChatInput(), ChatList()
+        self.correct = CorrectPanel(session)
+        self._models: list[tuple[str, Path]] = []
+        self._make_header()
+        self._lay_out()
+        self._connect()
+        self._set_count(1)
+        self._look_for_engine()
+
+    @property
+    def panes(self) -> list[ChatPane]:
+        """Of all lanes that were ever shown."""
+        return [lane.pane for lane in self.lanes.lanes]
+
+    @property
+    def choices(self) -> list[ModelChoice]:
+        return [lane.choice for lane in self.lanes.lanes]
+
+    def _make_header(self) -> None:
+        self.compare = CompareButtons()
+        self.save = SecondaryButton(self.tr("Save…"), self.tr(
+            "Save the conversation as JSON, to open it again, and as Markdown, to read it."), "small")
+        self.save.setObjectName("save_chat")
+
+    def _lay_out(self) -> None:
+        self.middle = Card(self.tr("Chat"), actions=[self.compare, self.save])
+        self.middle.body.addWidget(self.banner)
+        self.middle.body.addWidget(self.lanes, 1)
+        for widget in (self.votes, self.correct, self.input):
+            self.middle.body.addWidget(widget)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
+        row.setSpacing(theme.CARD_GAP)
+        row.addWidget(self.saved)
+        row.addWidget(self.middle, 1)
+        row.addWidget(self.settings)
+        self.off = EmptyState(self.tr("Chat is switched off"), "", note=self.tr(
+            "Training, evaluation and exports for other programs work without it."))
+        self.off.setAcceptDrops(False)
+        self.off.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._off_page = EmptyState.centred(self.off)
+        row.addWidget(self._off_page, 1)
+
+    def _look_for_engine(self) -> bool:
+        """Whether there is a chat engine; else the tab says why not, and nothing can be pressed in vain."""
+        missing = llama.trouble()
+        if missing is not None:
+            self.off.text.setText("\n\n".join((missing.what, missing.why, missing.remedy)))
+        for widget in (self.saved, self.middle, self.settings):
+            widget.setVisible(missing is None)
+        self._off_page.setVisible(missing is not None)
+        self.setAcceptDrops(missing is None)
+        return missing is None
+
+    def _connect(self) -> None:
+        for lane in self.lanes.lanes:
+            self._connect_lane(lane)
+        self.lanes.made.connect(self._connect_lane)
+        self.comparison.failed.connect(self.banner.show_error)
+        self.votes.list_wanted.connect(partial(show_votes, self))
+        self.correct.closed.connect(self.input.show)
+        self.correct.failed.connect(self.banner.show_error)
+        first = self.panes[0]
+        first.counted.connect(lambda tokens: self.input.set_used(tokens, first.context_length))
+        first.used.connect(self.input.set_used)
+        self.input.sent.connect(self._ask)
+        self.input.stopped.connect(self.lanes.stop)
+        self.input.drafted.connect(self._count)
+        self.input.recalled.connect(self._edit_last)
+        self.input.edit_cancelled.connect(lambda: self._edit(None))
+        self.settings.context_changed.connect(
+            lambda: self.lanes.load_again(self.settings.context_length()))
+        self.settings.system_changed.connect(self.input.recount)
+        self.compare.count_wanted.connect(self._compare)
+        self.compare.blind_changed.connect(self.comparison.set_blind)
+        self.save.clicked.connect(self._choose_file)
+        self.saved.new_wanted.connect(self.new_chat)
+        self.saved.opened.connect(self._open)
+        self.saved.failed.connect(self.banner.show_error)
+        self.saved.renamed.connect(self._renamed)
+        self.saved.deleted.connect(self._deleted)
+        self._session.chat_requested.connect(self.open_models)
+        app = QCoreApplication.instance()
+        if app is not None:
+            app.aboutToQuit.connect(self.lanes.close_workers)
+
+    def _connect_lane(self, lane: ChatLane) -> None:
+        pane = lane.pane
+        lane.choice.set_models(self._models)
+        lane.choice.chosen.connect(partial(self._load, self.lanes.lanes.index(lane)))
+        pane.state_changed.connect(self._show_state)
+        pane.answered.connect(self._answered)
+        pane.unanswered.connect(self.input.put_back)
+        pane.acted.connect(partial(self._act, pane))
+        self.settings.add_strength(AdapterStrength(pane))
+
+    # -- models ----------------------------------------------------------------------------------------------
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if self._look_for_engine():  # it may have been set up meanwhile
+            run_task(self, lambda task: known_models(), self._offer, self.banner.show_error)
+            self.saved.read()
+
+    def _offer(self, models: list[tuple[str, Path]]) -> None:
+        self._models = models
+        for choice in self.choices:
+            choice.set_models(models)
+
+    def open_models(self, models: list[Path]) -> None:
+        """Load one model, or up to four side by side, for a new conversation."""
+        if not self._look_for_engine():
+            return
+        self.new_chat()
+        self._set_count(len(models))
+        for number, path in enumerate(models[:self.lanes.count]):
+            self._load(number, path)
+
+    def choose_files(self) -> None:
+        """Open a GGUF file: what Ctrl+O does here."""
+        if not self._look_for_engine():
+            return
+        self.choices[0].choose_file()
+
+    def _load(self, number: int, path: Path) -> None:
+        self.comparison.end()
+        self.lanes.load(number, path, self.settings.context_length())
+        self._tell_room()
+
+    def _compare(self, count: int) -> None:
+        """Ask so many models; the base they were trained from is the first guess."""
+        self._set_count(count)
+        self.lanes.fill(self.settings.context_length())
+        self._tell_room()
+
+    def _set_count(self, count: int) -> None:
+        self.comparison.end()
+        self.lanes.set_count(count)
+        self.compare.show_count(self.lanes.count)
+        if self.lanes.count == 1:
+            self.middle.header.insertWidget(1, self.choices[0])
+        self._show_state()
+
+    def _tell_room(self) -> None:
+        """Say whether the models fit into memory together."""
+        models, length = self.lanes.models(), self.settings.context_length()
+        if len(models) > 1:
+            run_task(self, lambda task: room_text(models, length), self.input.note.setText, lambda error: None)
+
+    def _shown(self) -> list[ChatPane]:
+        return self.lanes.panes()
+
+    # -- talking ---------------------------------------------------------------------------------------------
+
+    def _options(self) -> dict[str, Any] | None:
+        """How to answer; None when the settings are wrong, which the banner says then."""
+        options = self.settings.options()
+        try:
+            sampling.parse(options)
+        except UserError as error:
+            self.banner.show_error(error)
+            return None
+        return options
+
+    def _ask(self, question: str) -> None:
+        options = self._options()
+        if options is None:
+            self.input.put_back(question)
+            return
+        edited = self._edited
+        self._edit(None)
+        if self.comparison.blind:
+            self._save()
+            self._forget()
+            self.comparison.begin()
+            edited = None
+        self._start_level()
+        for pane in self.lanes.in_order():  # the first one begins at once
+            pane.ask(question, self._system(), options, same_place(pane, edited))
+
+    def _act(self, pane: ChatPane, name: str, message: Message) -> None:
+        """A button below a message was pressed."""
+        if self.comparison.masked:
+            return  # another answer now would not be the one that is voted on
+        if name in ("correct", "test"):
+            self.input.hide()
+            self.correct.open_for(pane, self._system(), message, test=name == "test")
+        elif name == "edit":
+            self._edit(message)
+        elif name == "again":
+            options = self._options()
+            if options is not None:
+                pane.regenerate(message, self._system(), options)
+
+    def _edit_last(self) -> None:
+        questions = [turn for turn in self.panes[0].lane.turns if turn.role == "user"]
+        if questions:
+            self._edit(questions[-1])
+
+    def _edit(self, question: Message | None) -> None:
+        """Take an earlier question into the editor; None leaves it."""
+        self._edited = question
+        self.input.set_editing(question is not None, question.content if question is not None else "")
+
+    def _start_level(self) -> None:
+        """A model that joins later has heard nothing, so both begin anew."""
+        if len({bool(pane.lane.turns) for pane in self._shown()}) == 2:
+            self._save()
+            self._forget()
+
+    def _system(self) -> str:
+        return self.settings.system.toPlainText().strip()
+
+    def _count(self, draft: str) -> None:
+        self.panes[0].count(self._system(), draft, self.settings.max_tokens())
+
+    def _show_state(self) -> None:
+        self.lanes.let_next_answer()
+        states = {pane.state for pane in self._shown()}
+        self.input.set_state(ready=states == {"ready"}, answering=bool(states & {"answering", "waiting"}))
+        self.save.setEnabled(any(pane.lane.turns for pane in self._shown()))
+        self.comparison.check()
+
+    # -- conversations ---------------------------------------------------------------------------------------
+
+    def new_chat(self) -> None:
+        """Begin anew with the same models; what was said is saved already."""
+        self._forget()
+        self.saved.select(None)
+        self.input.editor.setFocus()
+
+    def _forget(self) -> None:
+        self._edit(None)
+        self.comparison.end()
+        self.correct.close_panel()
+        for pane in self.panes:
+            pane.clear()
+        self._now, self._file = Conversation(time.time(), {}, []), None
+        self.input.set_used(0, 0)
+        self._show_state()
+
+    def _answered(self) -> None:
+        self.input.recount()
+        if not {pane.state for pane in self._shown()} & {"answering", "waiting"}:
+            self._save()
+
+    def conversation(self) -> Conversation:
+        """The conversation as it is now."""
+        self._now.settings = self.settings.to_dict()
+        self._now.lanes = [pane.lane for pane in self._shown()]
+        return self._now
+
+    def _save(self) -> None:
+        """Keep the conversation among the saved ones, off the UI thread."""
+        now = self.conversation()
+        if not any(lane.tree for lane in now.lanes):
+            return
+        self._file = self._file or store.new_file(now.created)
+        file, text = self._file, now.to_json()
+        run_task(self, lambda task: store.write(file, text), lambda _: self._kept(file), self.banner.show_error)
+
+    def _kept(self, file: Path) -> None:
+        if file == self._file:
+            self.saved.select(file)
+        self.saved.read()
+
+    def _renamed(self, path: Path, name: str) -> None:
+        if path == self._file:
+            self._now.name = name
+
+    def _deleted(self, path: Path) -> None:
+        if path == self._file:
+            self.new_chat()
+
+    def _open(self, path: Path) -> None:
+        if path == self._file:
+            return
+        try:
+            found = Conversation.read(path)
+        except UserError as error:
+            self.banner.show_error(error)
+            return
+        self.lanes.stop()
+        self._edit(None)
+        self._now, self._file = found, path
+        self.settings.from_dict(found.settings)
+        self._set_count(len(found.lanes))
+        self.correct.close_panel()
+        for pane, lane in zip(self.panes, found.lanes, strict=False):
+            self._show_lane(pane, lane)
+        self.saved.select(path)
+        self._show_state()
+        self.input.recount()
+
+    def _show_lane(self, pane: ChatPane, lane: Lane) -> None:
+        loaded = pane.lane.model == lane.model and pane.state == "ready"
+        pane.show_lane(lane)
+        if not loaded:
+            self._load(self.panes.index(pane), Path(lane.model))
+
+    def _choose_file(self) -> None:
+        dialog = QFileDialog(self, self.tr("Save the conversation"), "", self.tr("Conversation (*.json)"))
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setDefaultSuffix("json")
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(lambda name: self.save_as(Path(name)))
+        dialog.open()
+
+    def save_as(self, path: Path) -> None:
+        """Write the conversation as JSON, and as Markdown beside it."""
+        now = self.conversation()
+        run_task(self, lambda task: store.save(now, path), lambda _: self._saved(path), self.banner.show_error)
+
+    def _saved(self, path: Path) -> None:
+        self.input.note.setText(self.tr("saved as {json} and {markdown}").format(
+            json=path.with_suffix(".json").name, markdown=path.with_suffix(".md").name))
+
+    # -- dropped files ---------------------------------------------------------------------------------------
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if any(path.suffix.lower() == ".gguf" for path in local_paths(event.mimeData())):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        event.acceptProposedAction()
+        files = [path for path in local_paths(event.mimeData()) if path.suffix.lower() == ".gguf"]
+        if len(files) == 1:
+            self._load(0, files[0])
+        elif files:
+            self.open_models(files)
+
+
+def same_place(pane: ChatPane, edited: Message | None) -> Message | None:
+    """The question of this pane that an edited one stands for: another model was asked the same in the same place."""
+    if edited is None:
+        return None
+    turns = pane.lane.turns
+    if any(turn is edited for turn in turns):
+        return edited
+    return next((turn for turn in turns if turn.role == "user" and turn.content == edited.content), None)

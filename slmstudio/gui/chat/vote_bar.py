@@ -1,0 +1,141 @@
+"""Voting on answers whose models are hidden, and what all votes say together."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QCoreApplication, Qt, Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from slmstudio.core.chat.tally import LEVEL, MOST_MORE, votes_needed
+from slmstudio.core.chat.votes import ALL_BAD, ALL_GOOD, BEST
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.labels import counted, text_label
+
+if TYPE_CHECKING:
+    from slmstudio.core.chat.tally import Tally
+
+
+def _tr(text: str) -> str:
+    return QCoreApplication.translate("ChatVotes", text)
+
+
+def place_name(place: int, count: int) -> str:
+    """What an answer is called while its model is hidden: Left and Right, or A to D."""
+    if count == 2:
+        return (_tr("Left"), _tr("Right"))[place]
+    return "ABCD"[place]
+
+
+def score_text(tally: Tally) -> str:
+    """As in "base 3 · tuned 9 · ties 2"."""
+    parts = [f"{model.name} {wins}" for model, wins in zip((tally.first, tally.second), tally.wins, strict=True)]
+    if tally.ties:
+        parts.append(_tr("ties {count}").format(count=tally.ties))
+    return " · ".join(parts)
+
+
+def verdict_text(tally: Tally) -> str:
+    """Whether the difference is more than chance, in a sentence that does not promise too much."""
+    if not tally.decided:
+        return _tr("No vote prefers one of them yet.")
+    votes = counted(tally.decided, _tr("1 vote"), _tr("{count} votes"))
+    first, second = tally.wins
+    if first == second:
+        return _tr("{votes}: as many for the one as for the other.").format(votes=votes)
+    leader = tally.first if first > second else tally.second
+    chance = tally.chance
+    shown = _tr("less than 0.1 %") if chance < 0.001 else f"{100 * chance:.1f} %" if chance < 0.02 else (
+        f"{100 * chance:.0f} %")
+    said = _tr("{votes}: {model} wins {wins} of {all}. Chance alone makes such a difference {chance} of the time")
+    said = said.format(votes=votes, model=leader.name, wins=max(first, second), all=tally.decided, chance=shown)
+    if chance < LEVEL:
+        return _tr("{said}, so it is hardly chance.").format(said=said)
+    more = votes_needed(first, second)
+    if more is None:
+        return _tr("{said}. Even {most} more votes would hardly tell them apart.").format(said=said,
+                                                                                           most=f"{MOST_MORE:,}")
+    return _tr("{said}. {more} would tell, if it goes on like this.").format(said=said, more=counted(
+        more, _tr("About 1 more vote"), _tr("About {count} more votes")))
+
+
+class VoteBar(QFrame):
+    """The question which answer is better, and after the vote who it was and how it stands.
+
+    Signals:
+        voted(str, object): the verdict, and of `BEST` the place that is better, else None.
+        list_wanted: all votes shall be shown.
+    """
+
+    voted = Signal(str, object)
+    list_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setProperty("inset", "true")
+        self.text = text_label("", "body", wrap=True)
+        self.text.setObjectName("vote_text")
+        self.more = SecondaryButton(self.tr("All votes…"), self.tr("How all comparisons stand, and their export as "
+                                                                  "preference pairs."), "small")
+        self.more.setObjectName("all_votes")
+        self.more.clicked.connect(self.list_wanted)
+        self._buttons: list[QPushButton] = []
+        self._row = QHBoxLayout()
+        self._row.setSpacing(theme.SPACE_S)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(theme.SPACE_S, theme.SPACE_XS, theme.SPACE_S, theme.SPACE_XS)
+        column.setSpacing(theme.SPACE_XS)
+        column.addLayout(self._row)
+        top = QHBoxLayout()
+        top.addWidget(self.text, 1)
+        top.addWidget(self.more, 0, Qt.AlignmentFlag.AlignTop)
+        column.addLayout(top)
+        self.hide()
+
+    def ask(self, count: int) -> None:
+        """Ask for a vote on so many answers."""
+        self._clear()
+        for place in range(count):
+            name = place_name(place, count)
+            self._add(self.tr("{name} is better").format(name=name) if count == 2 else
+                      self.tr("{name} is best").format(name=name),
+                      self.tr("Vote for this answer; then you see whose it is. Alt+{number}").format(number=place + 1),
+                      f"vote_{place}", BEST, place, f"Alt+{place + 1}")
+        both = (self.tr("Both good"), self.tr("Both bad")) if count == 2 else (self.tr("All good"), self.tr("All bad"))
+        self._add(both[0], self.tr("None is better, and you would take any of them."), "vote_good", ALL_GOOD, None, "")
+        self._add(both[1], self.tr("None is better, and you would take none of them."), "vote_bad", ALL_BAD, None, "")
+        self._row.addStretch(1)
+        self.text.setText(self.tr("Which answer is better? The models' names are hidden until you vote."))
+        self.show()
+
+    def say(self, text: str) -> None:
+        """Show a text instead of the buttons."""
+        self._clear()
+        self.text.setText(text)
+        self.show()
+
+    def set_enabled(self, on: bool) -> None:
+        for button in self._buttons:
+            button.setEnabled(on)
+
+    def _add(self, text: str, tooltip: str, name: str, verdict: str, place: int | None, shortcut: str) -> None:
+        button = SecondaryButton(text, tooltip)
+        button.setObjectName(name)
+        if shortcut:
+            button.setShortcut(shortcut)
+        button.clicked.connect(partial(self._vote, verdict, place))
+        self._buttons.append(button)
+        self._row.addWidget(button)
+
+    def _vote(self, verdict: str, place: int | None) -> None:
+        self.set_enabled(False)  # one vote for one question
+        self.voted.emit(verdict, place)
+
+    def _clear(self) -> None:
+        while (item := self._row.takeAt(0)) is not None:
+            if item.widget() is not None:
+                item.widget().hide()
+                item.widget().deleteLater()
+        self._buttons = []

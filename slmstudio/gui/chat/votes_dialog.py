@@ -1,0 +1,182 @@
+"""All votes by pair of models, and their export as preference pairs."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QDialog,
+    QFileDialog,
+    QHBoxLayout,
+    QHeaderView,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from slmstudio.core import paths
+from slmstudio.gui.chat.vote_bar import verdict_text
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.labels import counted, plain_tip, text_label
+
+if TYPE_CHECKING:
+    from slmstudio.core.chat.preferences import Exported
+    from slmstudio.core.chat.tally import Tally
+    from slmstudio.core.chat.votes import Vote
+
+
+class VotesDialog(QDialog):
+    """All comparisons by pair of models, with their export."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setWindowTitle(self.tr("Votes"))
+        self.setMinimumSize(760, 400)
+        self._votes: list[Vote] = []
+        self._tallies: list[Tally] = []
+        self.banner = ErrorBanner()
+        self.banner.setObjectName("votes_banner")
+        self.table = QTableWidget(0, 6)
+        self.table.setObjectName("votes_table")
+        self.note = text_label(self.tr("Reading the votes …"), "muted", wrap=True)
+        self.note.setObjectName("votes_note")
+        self.sentence = text_label("", "body", wrap=True)
+        self.sentence.setObjectName("votes_sentence")
+        self.export = SecondaryButton(self.tr("Export these pairs…"), self.tr(
+            "Write the chosen comparison as a preference dataset: the better answers as chosen, the others as "
+            "rejected."))
+        self.export.setObjectName("votes_export")
+        self.export_all = SecondaryButton(self.tr("Export all pairs…"), self.tr(
+            "Write all comparisons as one preference dataset, whichever models they were of."))
+        self.export_all.setObjectName("votes_export_all")
+        self._lay_out()
+        self.export.clicked.connect(lambda: self._choose_file(self._chosen()))
+        self.export_all.clicked.connect(lambda: self._choose_file(None))
+        self.table.itemSelectionChanged.connect(self._show_chosen)
+        self.read()
+
+    def _lay_out(self) -> None:
+        self.table.setHorizontalHeaderLabels([self.tr("Model"), self.tr("Better"), self.tr("Against"),
+                                              self.tr("Better"), self.tr("Both good"), self.tr("Both bad")])
+        self.table.setAccessibleName(self.tr("Comparisons"))
+        self.table.setToolTip(self.tr("Choose a comparison to see what it says."))
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.table.setShowGrid(False)
+        self.table.verticalHeader().hide()
+        header = self.table.horizontalHeader()
+        for column in range(6):
+            wide = column in (0, 2)
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch if wide else
+                                        QHeaderView.ResizeMode.ResizeToContents)
+        close = PrimaryButton(self.tr("Done"), self.tr("Close this list."))
+        close.setObjectName("votes_close")
+        close.clicked.connect(self.accept)
+        foot = QHBoxLayout()
+        foot.setSpacing(theme.SPACE_S)
+        foot.addWidget(self.export)
+        foot.addWidget(self.export_all)
+        foot.addStretch(1)
+        foot.addWidget(close)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(*[theme.SPACE_L] * 4)
+        column.setSpacing(theme.SPACE_M)
+        for widget in (self.banner, self.table, self.sentence, self.note):
+            column.addWidget(widget)
+        column.addLayout(foot)
+
+    def read(self) -> None:
+        """Read the votes from the disk."""
+        self._show_chosen()
+        run_task(self, lambda task: _read(), self._show, self.banner.show_error)
+
+    def _show(self, found: tuple[list[Vote], int, list[Tally]]) -> None:
+        self._votes, damaged, self._tallies = found
+        self.table.setRowCount(len(self._tallies))
+        for row, tally in enumerate(self._tallies):
+            cells = (tally.first.name, tally.wins[0], tally.second.name, tally.wins[1], tally.both_good,
+                     tally.both_bad)
+            for column, value in enumerate(cells):
+                item = QTableWidgetItem(str(value))
+                if not isinstance(value, str):
+                    item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                else:
+                    item.setToolTip(plain_tip((tally.first if column == 0 else tally.second).path))
+                self.table.setItem(row, column, item)
+        note = counted(len(self._votes), self.tr("1 vote, kept on this machine."),
+                       self.tr("{count} votes, kept on this machine."))
+        if not self._votes:
+            note = self.tr("There are no votes yet. Switch “Blind” on in a side-by-side chat, ask, and vote.")
+        if damaged:
+            note += " " + counted(damaged, self.tr("1 damaged line of the file was passed over."),
+                                  self.tr("{count} damaged lines of the file were passed over."))
+        self.note.setText(note)
+        if self._tallies:
+            self.table.selectRow(0)
+        self._show_chosen()
+
+    def _chosen(self) -> Tally | None:
+        row = self.table.currentRow()
+        return self._tallies[row] if 0 <= row < len(self._tallies) else None
+
+    def _show_chosen(self) -> None:
+        tally = self._chosen()
+        self.sentence.setText(verdict_text(tally) if tally is not None else "")
+        self.export.setEnabled(tally is not None and tally.decided > 0)
+        self.export_all.setEnabled(any(each.decided for each in self._tallies))
+
+    def _choose_file(self, between: Tally | None) -> None:
+        dialog = QFileDialog(self, self.tr("Export preference pairs"), str(paths.datasets_dir() / "preferences.jsonl"),
+                             self.tr("Datasets (*.jsonl)"))
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setDefaultSuffix("jsonl")
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(lambda name: self.export_to(Path(name), between))
+        dialog.open()
+
+    def export_to(self, path: Path, between: Tally | None) -> None:
+        """Write the pairs of one comparison, or of all."""
+        from slmstudio.core.chat import preferences
+
+        votes = self._votes
+        self.banner.clear()
+        run_task(self, lambda task: preferences.export(path, votes, between), partial(self._exported, path),
+                 self.banner.show_error)
+
+    def _exported(self, path: Path, result: Exported) -> None:
+        parts = [self.tr("{count} pairs written to {file}.").format(count=f"{result.pairs:,}", file=path.name)]
+        left = result.apart + result.same + result.empty
+        if result.undecided:
+            parts.append(counted(result.undecided, self.tr("1 vote prefers none."),
+                                 self.tr("{count} votes prefer none.")))
+        if left:
+            parts.append(counted(left, self.tr("1 pair was left out: its answers are the same, or belong to different "
+                                               "conversations."),
+                                 self.tr("{count} pairs were left out: their answers are the same, or belong to "
+                                         "different conversations.")))
+        self.note.setText(" ".join(parts))
+
+
+def _read() -> tuple[list[Vote], int, list[Tally]]:
+    from slmstudio.core.chat import tally, votes
+
+    found, damaged = votes.read()
+    return found, damaged, tally.tallies(found)
+
+
+def show_votes(parent: QWidget) -> VotesDialog:
+    """Open the list of votes."""
+    dialog = VotesDialog(parent)
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    dialog.open()
+    return dialog

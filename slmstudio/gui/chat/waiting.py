@@ -1,0 +1,63 @@
+"""What a model's place in Chat says while there is no conversation yet."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import PrimaryButton
+from slmstudio.gui.common.widgets.labels import text_label
+
+
+class ChatWaiting(QWidget):
+    """What to do first, that the model is being loaded, or that it is ready.
+
+    Signals:
+        choose_wanted: show the models to choose from.
+    """
+
+    choose_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.title = text_label(self.tr("Talk to a model"), "title", wrap=True)
+        self.text = text_label("", "muted", wrap=True)
+        self.choose = PrimaryButton(self.tr("Choose a model"), self.tr("Show the models that can be talked to."))
+        self.choose.setObjectName("chat_choose")
+        self.choose.clicked.connect(self.choose_wanted)
+        row = QHBoxLayout()
+        row.addStretch(1)
+        row.addWidget(self.choose)
+        row.addStretch(1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_L)
+        column.addStretch(1)
+        for label in (self.title, self.text):
+            label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+            column.addWidget(label)
+        column.addLayout(row)
+        column.addStretch(1)
+
+    def show_state(self, state: str, name: str, completion: bool) -> None:
+        """Say what a model's state means, one of `ChatPane.state`.
+
+        Args:
+            completion: the model has no chat template.
+        """
+        for widget in (self.title, self.choose):
+            widget.setVisible(state == "empty")
+        if state == "empty":
+            self.text.setText(self.tr(
+                "Choose a model, or drop a GGUF file here. A run gets one when you export it in Results."))
+        elif state == "loading":
+            self.text.setText(self.tr("Loading {name} …").format(name=name))
+        elif state == "ready" and completion:
+            self.text.setText(self.tr(
+                "{name} has no chat template, so nobody can say how it was taught to chat. It continues your text "
+                "instead of answering it.").format(name=name))
+        elif state == "ready":
+            self.text.setText(self.tr("{name} is ready. Ask it something.").format(name=name))
+        elif state == "failed":
+            self.text.setText("")

@@ -1,0 +1,218 @@
+"""Follows a job in a thread of its own: the window never waits for a file or a process."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from typing import Any
+
+from PySide6.QtCore import QCoreApplication, QObject, QThread, Signal, Slot
+
+from slmstudio.core import files, jobs
+from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.run.history import RunHistory
+
+SECONDS_BETWEEN_BATCHES = 0.05
+BATCH_LIMIT = 5000
+"""Events in one signal: few enough that the UI thread takes them within a frame."""
+GRACE_SECONDS = 60.0
+"""How long a worker that was asked to end may go without a sign of work."""
+CLOSING_SECONDS = 3.0
+"""How long a worker may take to write its last events once its outcome is there."""
+_living: set[JobThread] = set()
+"""Keeps each thread until it has ended: a QThread that is destroyed while it runs takes the program along."""
+
+
+class JobThread(QThread):
+    """Starts a job's worker, or attaches to it, and turns its events into signals.
+
+    The worker is a process of its own: when this thread ends, it works on.
+
+    Signals:
+        events(list[dict]): events in their order, from the first; at most 20 signals a second.
+        caught_up(RunHistory): everything that had happened before this thread began has been emitted, and is folded
+            up in this history, which is the receiver's from now on. A long run is so attached to in no UI time.
+        ended(Outcome): the job is over, once, after its last event.
+        failed(UserError | Exception): it could not be started, commanded or followed. A job that runs
+            already is told so, and followed.
+    """
+
+    events = Signal(list)
+    caught_up = Signal(object)
+    ended = Signal(object)
+    failed = Signal(object)
+
+    def __init__(self, job: Job, parent: QObject | None = None, *, start_worker: bool = False,
+                 grace_seconds: float = GRACE_SECONDS):
+        super().__init__(parent)
+        self.job = job
+        self._start_worker, self._grace = start_worker, grace_seconds
+        self._commands: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._wake = threading.Event()
+        self._detached = self._end_now = False
+        self._listening_since: float | None = None
+        self._listening = False
+        self._asked_to_end: float | None = None
+        self._cancelling = False
+        self._last_sign = 0.0
+        self._last_batch = 0.0
+        self._said_farewell = False
+        self._replay: RunHistory | None = RunHistory()
+        self.finished.connect(self._forget)
+        app = QCoreApplication.instance()
+        if app is not None:
+            app.aboutToQuit.connect(self.detach)
+
+    def send(self, command: str) -> None:
+        """Hand a command to the worker; it obeys at its next step boundary."""
+        self._commands.put(command)
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Ask the worker to finish its step, save and end. One that shows no sign of work is ended."""
+        self.send("stop")
+
+    def cancel(self) -> None:
+        """Ask the worker to end and keep nothing. One that shows no sign of work is ended."""
+        self.send("cancel")
+
+    def end_now(self) -> None:
+        """End the worker's process tree without waiting for its answer."""
+        self._end_now = True
+        self._wake.set()
+
+    def detach(self) -> None:
+        """End this thread, not the worker, and wait for that. A signal that is on its way may still come."""
+        self._detached = True
+        self._wake.set()
+        self.wait()
+
+    @Slot()
+    def _forget(self) -> None:
+        _living.discard(self)
+
+    def run(self) -> None:
+        _living.add(self)
+        try:
+            if self._start_worker:
+                self._start()
+            self._follow()
+        except UserError as error:
+            self.failed.emit(error)
+        except OSError as error:
+            self.failed.emit(from_os_error(error, "follow the job"))
+        except Exception as error:
+            logging.getLogger(__name__).exception("Following %s failed.", self.job.folder.name)
+            self.failed.emit(error)
+
+    def _start(self) -> None:
+        now = time.time()
+        try:
+            self.job.start()
+        except UserError as error:
+            if not self.job.is_alive():
+                raise
+            self.failed.emit(error)
+            return
+        self._listening_since = now
+
+    def _follow(self) -> None:
+        reader = jobs.EventReader(self.job.folder)
+        over_since = None
+        while not self._detached:
+            outcome = self.job.outcome()  # looked at before reading: what came before it is read below
+            self._read(reader)
+            if self._replay is not None:
+                replay, self._replay = self._replay, None
+                self.caught_up.emit(replay)
+            if outcome is not None:
+                over_since = over_since or time.monotonic()
+                late = time.monotonic() - over_since > CLOSING_SECONDS
+                if self._said_farewell or late or not self.job.is_alive():
+                    self._read(reader)
+                    self.ended.emit(outcome)
+                    return
+            elif not self.job.folder.exists():
+                raise UserError("The job's folder is gone.", f"{self.job.folder.name} was moved or deleted.",
+                                "Put it back, or start the job again.")
+            self._pass_commands_on()
+            self._climb_ladder()
+            self._wake.wait(jobs.POLL_SECONDS)
+            self._wake.clear()
+        self._listening = True  # what was asked just before the thread was let go cannot wait any longer
+        self._pass_commands_on()
+
+    def _read(self, reader: files.LineReader) -> None:
+        batch: list[dict[str, Any]] = []
+        for event in reader.read():
+            self._notice(event)
+            batch.append(event)
+            if len(batch) == BATCH_LIMIT:
+                self._emit(batch)
+                batch = []
+            if self._detached:
+                return
+        if batch:
+            self._emit(batch)
+
+    def _emit(self, batch: list[dict[str, Any]]) -> None:
+        rest = self._last_batch + SECONDS_BETWEEN_BATCHES - time.monotonic()
+        if rest > 0:
+            time.sleep(rest)
+        self._last_batch = time.monotonic()
+        self.events.emit(batch)
+
+    def _notice(self, event: dict[str, Any]) -> None:
+        if self._replay is not None:
+            self._replay.add(event)
+        kind, when = event.get("type"), event.get("time")
+        if kind != "sensors":  # those come from a thread that outlives a hung step
+            self._last_sign = time.monotonic()
+        if kind == "job_started" and (self._listening_since is None or (
+                isinstance(when, (int, float)) and when >= self._listening_since - 1)):
+            self._listening = True
+        self._said_farewell = kind == "job_ended"
+
+    def _pass_commands_on(self) -> None:
+        """Append the commands. A worker that is still starting passes over older ones, so they wait for it."""
+        asked = list(iter(self._take_command, None))
+        if "stop" in asked or "cancel" in asked:
+            self._asked_to_end = self._asked_to_end or time.monotonic()
+            self._cancelling = "cancel" in asked
+        if not self._listening:
+            for command in asked:
+                self._commands.put(command)
+            return
+        for command in asked:
+            try:
+                self.job.send(command)
+            except OSError as error:
+                self.failed.emit(from_os_error(error, f"send “{command}” to the worker"))
+
+    def _take_command(self) -> str | None:
+        try:
+            return self._commands.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _climb_ladder(self) -> None:
+        """Cooperative, grace, process tree: the last rung."""
+        if self._asked_to_end is not None:
+            silent_since = max(self._asked_to_end, self._last_sign)
+            self._end_now = self._end_now or time.monotonic() - silent_since > self._grace
+        if not self._end_now or not self.job.is_alive():
+            return
+        self._end_now = False
+        self.job.kill()
+        if (self.job.folder / jobs.OUTCOME).exists():
+            return
+        if self._cancelling:
+            jobs.write_outcome(self.job.folder, Outcome("cancelled"))
+        else:
+            error = UserError("The worker did not end by itself and was ended.",
+                              "It was asked to stop and gave no answer in time, or you did not want to wait.",
+                              self.job.advice())
+            jobs.write_outcome(self.job.folder, Outcome("failed", error.to_dict()))

@@ -1,0 +1,72 @@
+"""What the page of a run is laid out with: a scrolled column, and figures that line up."""
+
+from __future__ import annotations
+
+import math
+
+from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtWidgets import QGridLayout, QScrollArea, QVBoxLayout, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+
+
+def page_and_column() -> tuple[QWidget, QVBoxLayout]:
+    """A page that is scrolled, and its column."""
+    page = QWidget()
+    page.setProperty("plain", True)
+    column = QVBoxLayout(page)
+    column.setContentsMargins(0, 0, theme.SPACE_S, 0)
+    column.setSpacing(theme.SPACE_M)
+    return page, column
+
+
+def scrolled(page: QWidget) -> QScrollArea:
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(page)
+    return area
+
+
+class Grid(QGridLayout):
+    """A few rows of figures or sentences that line up.
+
+    Args:
+        columns: beside the first; one column takes text, several take figures.
+    """
+
+    def __init__(self, columns: int):
+        super().__init__()
+        self._columns = columns
+        self.setHorizontalSpacing(theme.SPACE_L)
+        self.setVerticalSpacing(theme.SPACE_XS)
+        for column in range(1, columns + 1):
+            self.setColumnStretch(column, 1)
+
+    def set_rows(self, rows: list[tuple[str, ...]], strong_row: int = -1) -> None:
+        while (item := self.takeAt(0)) is not None:
+            if (widget := item.widget()) is not None:
+                widget.deleteLater()
+                widget.hide()
+        for number, row in enumerate(rows):
+            for column, text in enumerate(row):
+                figures = self._columns > 1
+                head = column == 0 or (figures and number == 0)
+                role = "small" if head and number != strong_row else "strong" if number == strong_row else "body"
+                label = text_label(text, role) if head or figures else ElidedLabel(text, role)
+                if figures and column:
+                    label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                self.addWidget(label, number, column)
+
+
+def number_text(value: float | None) -> str:
+    if value is None:
+        return "—"
+    return f"{value:.2f}" if math.isfinite(value) else QCoreApplication.translate("RunGrid", "not a number")
+
+
+def perplexity_text(loss: float | None) -> str:
+    """exp(loss): among how many equally likely tokens the model would have to choose."""
+    return "—" if loss is None or not loss < 50 else f"{math.exp(loss):,.1f}"

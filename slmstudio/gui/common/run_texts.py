@@ -1,0 +1,213 @@
+"""A run's states, phases and events in words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QCoreApplication
+
+from slmstudio.core import units
+from slmstudio.core.run import field_names
+from slmstudio.core.run.config import RunConfig
+from slmstudio.gui.common.plan_fields import groups, label, variant_label, write
+
+MOST_PARTS = 3
+"""Parts of a path that are told of one beside another."""
+
+
+def tr(text: str) -> str:
+    return QCoreApplication.translate("RunWords", text)
+
+
+def steps_text(count: int) -> str:
+    return tr("1 step") if count == 1 else tr("{count} steps").format(count=f"{count:,}")
+
+
+def when(moment: float) -> str:
+    """A point in time as people say it: "today 15:31", "yesterday 09:12", or the date."""
+    day, hour = datetime.fromtimestamp(moment), time.strftime("%H:%M", time.localtime(moment))
+    days = (datetime.now().date() - day.date()).days
+    if days == 0:
+        return tr("today {time}").format(time=hour)
+    return tr("yesterday {time}").format(time=hour) if days == 1 else f"{day:%Y-%m-%d} {hour}"
+
+
+def promise(config: RunConfig, rows: int, steps: int) -> str:
+    """What pressing Start will do, in a sentence."""
+    how = tr("a new model of about {size} parameters learns").format(size=config.scratch_size) \
+        if config.method == "scratch" else tr("an adapter of rank {rank} learns").format(rank=config.lora_rank) \
+        if config.has_adapter else tr("every weight learns")
+    return tr("{rows} rows, {steps}: {how}.\nPress Start training; it goes on when you close the window.").format(
+        rows=f"{rows:,}", steps=steps_text(steps), how=how)
+
+
+def method_text(config: RunConfig) -> str:
+    """As in "LoRA, rank 16, alpha 32"."""
+    if not config.has_adapter:
+        return variant_label(config)
+    return tr("{method}, rank {rank}, alpha {alpha}").format(
+        method=variant_label(config), rank=config.lora_rank, alpha=config.lora_alpha)
+
+
+def outcome_chip(state: str) -> tuple[str, str]:
+    """Text and kind of the chip for a run's state."""
+    return {
+        "new": (tr("not started"), "plain"), "running": (tr("running"), "accent"), "paused": (tr("paused"), "warn"),
+        "finished": (tr("finished"), "ok"), "stopped": (tr("stopped, kept"), "ok"),
+        "cancelled": (tr("cancelled"), "plain"),
+        "failed": (tr("failed"), "bad"), "crashed": (tr("crashed"), "bad"),
+    }.get(state, (state, "plain"))
+
+
+def phase_text(phase: str) -> str:
+    """A phase of the worker as a person reads it; an unknown one as it is."""
+    return {
+        "": tr("Starting"), "starting": tr("Starting the worker"), "reading data": tr("Reading the rows"),
+        "tokenizing": tr("Tokenizing"), "loading model": tr("Loading the base model"), "training": tr("Training"),
+        "evaluating": tr("Evaluating"), "sampling": tr("Asking the fixed questions"),
+        "saving": tr("Saving the result"), "converting": tr("Converting"),
+        "merging": tr("Merging"), "weighing": tr("Weighing"), "checking": tr("Checking"),
+    }.get(phase, phase[:1].upper() + phase[1:].replace("_", " "))
+
+
+def checkpoint_reason(reason: str) -> str:
+    return {"interval": "", "requested": tr("you asked for it"), "stop": tr("before stopping"),
+            "free": tr("before its memory is freed"), "best": tr("the best so far"),
+            "end": tr("at the end")}.get(reason, reason)
+
+
+def event_text(event: dict[str, Any]) -> str:
+    """One of `RunHistory.told` as a line; "" for what needs none."""
+    kind, step = str(event.get("type")), event.get("global_step")
+    at = f"{step:,}" if isinstance(step, int) else "?"
+    if kind in _WORDS:
+        return _WORDS[kind](event, at)
+    return {"job_started": tr("worker started"), "paused": tr("paused at step {step}"),
+            "resumed": tr("goes on at step {step}"), "resumed_from": tr("goes on from the checkpoint of step {step}"),
+            }.get(kind, "").format(step=at)
+
+
+def is_alarming(event: dict[str, Any]) -> bool:
+    """Whether one of `RunHistory.told` wants to be noticed."""
+    return event.get("type") in ("warning", "adjusted", "overfitting") or (
+        event.get("type") == "sleep_prevented" and event.get("on") is False)
+
+
+def fields_text(event: dict[str, Any], key: str) -> str:
+    """The values that an event names: "Micro-batch, rows 8 → 4"."""
+    values, was = event.get(key), event.get("was")
+    before = was if isinstance(was, dict) else {}
+    parts = []
+    given = values if isinstance(values, dict) else {}
+    order = [name for names in groups().values() for name in names]
+    for name, value in sorted(given.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)):
+        after = tr("on") if value is True else tr("off") if value is False else write(value)
+        old = before.get(name)
+        parts.append(f"{label(name)} {write(old)} → {after}" if old is not None and not isinstance(old, bool)
+                     else f"{label(name)} {after}")
+    return ", ".join(parts)
+
+
+def adjusted_text(event: dict[str, Any]) -> str:
+    """What the worker lowered, and why."""
+    text = tr("memory ran out, so it goes on with {changes}") if event.get("reason") == "out_of_memory" else \
+        tr("it goes on with {changes}")
+    return text.format(changes=fields_text(event, "changes"))
+
+
+def _eval(event: dict[str, Any], at: str) -> str:
+    loss = event.get("eval_loss")
+    if loss is None:
+        return tr("eval loss at step {step} is no number").format(step=at)
+    text = tr("best eval loss {loss}, step {step}") if event.get("best") else tr("eval loss {loss}, step {step}")
+    return text.format(loss=f"{loss:.3f}", step=at)
+
+
+def _saved(event: dict[str, Any], at: str) -> str:
+    reason = checkpoint_reason(str(event.get("reason") or ""))
+    return tr("checkpoint saved, step {step}").format(step=at) + (f": {reason}" if reason else "")
+
+
+def _planned(event: dict[str, Any], at: str) -> str:
+    return tr("{learned} of {all} parameters learn, {rows} rows").format(
+        learned=units.format_count(event.get("trainable_parameters") or 0),
+        all=units.format_count(event.get("parameters") or 0), rows=f"{event.get('train_rows') or 0:,}")
+
+
+def change_text(event: dict[str, Any]) -> str:
+    """What a `changed` event made different: "learning rate 1e-4, 500 steps"."""
+    asked = event.get("asked")
+    rate, total = event.get("learning_rate"), event.get("total_steps")
+    parts = [tr("learning rate {rate}").format(rate=write(float(rate)))] if _asked(asked, "learning_rate") and \
+        isinstance(rate, int | float) else []
+    if isinstance(total, int) and (_asked(asked, "max_steps") or _asked(asked, "epochs")):
+        parts.append(steps_text(total))
+    return ", ".join(parts)
+
+
+def _asked(asked: Any, name: str) -> bool:
+    return not isinstance(asked, dict) or name in asked
+
+
+def _overfitting(event: dict[str, Any], at: str) -> str:
+    return tr("eval loss was lowest at step {step} and rises since: it begins to learn the rows by heart").format(
+        step=at)
+
+
+def _suspended(event: dict[str, Any], at: str) -> str:
+    seconds = event.get("seconds")
+    time = units.format_duration(seconds if isinstance(seconds, int | float) else 0.0)
+    return tr("stood still for {time}, as the machine slept; not counted as work").format(time=time)
+
+
+def _sleep(event: dict[str, Any], at: str) -> str:
+    if event.get("on") is not False:
+        return ""
+    text, reason = tr("the machine may fall asleep while it learns"), str(event.get("reason") or "")
+    return f"{text}: {reason}" if reason else text
+
+
+def _stopped_early(event: dict[str, Any], at: str) -> str:
+    best = event.get("best_step")
+    return tr("ended early at step {step}: eval loss got no better after step {best}").format(
+        step=at, best=f"{best:,}" if isinstance(best, int) else "?")
+
+
+def _best_used(event: dict[str, Any], at: str) -> str:
+    loss = event.get("eval_loss")
+    text = tr("the result holds the weights of step {step}").format(step=at)
+    return text if not isinstance(loss, int | float) else text + ", " + tr("eval loss {loss}").format(
+        loss=f"{loss:.3f}")
+
+
+_WORDS: dict[str, Callable[[dict[str, Any], str], str]] = {
+    "eval": _eval, "checkpoint_saved": _saved, "plan": _planned, "overfitting": _overfitting,
+    "suspended": _suspended, "sleep_prevented": _sleep, "early_stop": _stopped_early, "best_used": _best_used,
+    "changed": lambda event, at: tr("changed at step {step}: {values}").format(step=at, values=change_text(event)),
+    "adjusted": lambda event, at: adjusted_text(event),
+    "warning": lambda event, at: str(event.get("message") or event.get("code") or ""),
+    "job_ended": lambda event, at: outcome_chip(str(event.get("state")))[0],
+}
+
+
+def differences(first: dict[str, Any], second: dict[str, Any]) -> str:
+    """In which fields two configurations differ: "Rank 16 / 4, Alpha 32 / 8"."""
+    return ", ".join(f"{label(key)} {_short(one)} / {_short(other)}"
+                     for key, (one, other) in field_names.differences([first, second]) if key in first.keys() & second)
+
+
+def _short(value: Any) -> str:
+    """A value that is shown beside another one: long lists are counted, of a path the end is told.
+
+    >>> _short("/home/asha/data/help/train.jsonl"), _short(["q", "k", "v", "o"]), _short(0.5)
+    ('…/help/train.jsonl', '4 entries', '0.5')
+    """
+    if value is None:
+        return "—"
+    if isinstance(value, str) and Path(value).is_absolute() and len(Path(value).parts) > MOST_PARTS:
+        return "/".join(("…", *Path(value).parts[-2:]))
+    return tr("{count} entries").format(count=len(value)) if isinstance(value, list) and len(value) > 3 else str(value)

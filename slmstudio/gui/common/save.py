@@ -1,0 +1,130 @@
+"""Saves tables as CSV, and what is drawn as PNG or SVG."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QCoreApplication, QPoint, QRect, Qt
+from PySide6.QtGui import QPainter, QPixmap
+from PySide6.QtWidgets import QFileDialog, QWidget
+
+from slmstudio.core import files
+from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.gui.common import theme
+
+SHARPNESS = 2
+"""Pixels of a PNG for each of the screen's, so that it is sharp in print."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+
+
+def tr(text: str) -> str:
+    return QCoreApplication.translate("ResultsSave", text)
+
+
+def csv_cell(value: object) -> object:
+    """A cell that no spreadsheet takes for a formula; a number stays one.
+
+    >>> csv_cell("=2+3"), csv_cell(-0.7), csv_cell("-0.7"), csv_cell(None), csv_cell("हिन्दी")
+    ("'=2+3", -0.7, '-0.7', '', 'हिन्दी')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, int | float):
+        return value
+    text = str(value)
+    if not text.lstrip().startswith(_FORMULA) and not text.startswith(_FORMULA):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return "'" + text
+    return text
+
+
+def csv_text(rows: Sequence[Sequence[object]]) -> bytes:
+    """A table as CSV in UTF-8, with the mark at its beginning without which Excel shows Devanagari as noise."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerows([[csv_cell(cell) for cell in row] for row in rows])
+    return out.getvalue().encode("utf-8-sig")
+
+
+def write_csv(path: Path, rows: Sequence[Sequence[object]]) -> None:
+    """
+    Raises:
+        UserError: it cannot be written; what was there stays.
+    """
+    try:
+        files.write_atomically(path, csv_text(rows))
+    except OSError as error:
+        raise from_os_error(error, f"save {path.name}") from error
+
+
+def write_picture(widget: QWidget, path: Path) -> None:
+    """Draw a widget as it is seen into a PNG, or into an SVG whose lines stay sharp.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        with open(path, "ab"):  # the drawing itself says nothing of a full disk or a folder that is gone
+            pass
+    except OSError as error:
+        raise from_os_error(error, f"save {path.name}") from error
+    done = _write_svg(widget, path) if path.suffix.lower() == ".svg" else _write_png(widget, path)
+    if not done:
+        raise UserError(f"{path.name} could not be saved.", "The picture could not be written.",
+                        "Choose another folder.")
+
+
+def _write_png(widget: QWidget, path: Path) -> bool:
+    picture = QPixmap(widget.size() * SHARPNESS)
+    picture.setDevicePixelRatio(SHARPNESS)
+    picture.fill(theme.colour("card"))
+    widget.render(picture)
+    return picture.save(str(path), "PNG")
+
+
+def _write_svg(widget: QWidget, path: Path) -> bool:
+    from PySide6.QtSvg import QSvgGenerator
+
+    generator = QSvgGenerator()
+    generator.setFileName(str(path))
+    generator.setSize(widget.size())
+    generator.setViewBox(QRect(0, 0, widget.width(), widget.height()))
+    generator.setTitle(widget.accessibleName() or "SLM Studio")
+    painter = QPainter()
+    if not painter.begin(generator):
+        return False
+    try:
+        painter.fillRect(widget.rect(), theme.colour("card"))
+        widget.render(painter, QPoint())
+    finally:
+        done = painter.end()  # a painter that outlives its device takes the program along
+    return done
+
+
+def choose_file(parent: QWidget, title: str, name: str, kinds: str, write: Callable[[Path], object]) -> None:
+    """Let the person choose where to save, and write it then.
+
+    Args:
+        kinds: as in "PNG picture (*.png);;SVG drawing (*.svg)"; the first is proposed.
+    """
+    dialog = QFileDialog(parent, title, name, kinds)
+    dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+    dialog.setDefaultSuffix(Path(name).suffix.removeprefix("."))
+    dialog.filterSelected.connect(lambda kind: dialog.setDefaultSuffix(kind.rpartition("*.")[2].rstrip(")")))
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    dialog.fileSelected.connect(lambda chosen: write(Path(chosen)))
+    dialog.open()
+
+
+def picture_kinds() -> str:
+    return tr("PNG picture (*.png);;SVG drawing (*.svg)")
+
+
+def csv_kinds() -> str:
+    return tr("Table for a spreadsheet (*.csv)")

@@ -1,0 +1,162 @@
+"""What is chosen so far. The tabs know this, and nothing of each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Signal
+
+from slmstudio.core.settings import Settings
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Dataset
+    from slmstudio.core.hardware.machine import Machine
+    from slmstudio.core.jobs.job import Job
+    from slmstudio.core.model.facts import ModelFacts
+
+TABS = ("data", "model", "training", "results", "chat")
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """What the status bar says of the running job.
+
+    Attributes:
+        name: as in "Training pune-helpdesk".
+        done, total: in steps, rows or bytes; total 0 means that nobody knows.
+        text: overrides the "46 % · 58 min left" that is made of the numbers, as in "paused".
+        right: replaces the device's memory at the right end, as in "8.2 of 12 GB · 168 W".
+    """
+
+    name: str
+    done: int = 0
+    total: int = 0
+    seconds_left: float | None = None
+    text: str = ""
+    right: str = ""
+
+
+class Session(QObject):
+    """The choices of one sitting, and who must hear of them.
+
+    Signals:
+        dataset_changed: `dataset`, `eval_dataset`, `eval_fraction` or `split_seed` is different now.
+        model_changed: `model` is different now.
+        machine_changed: `machine` was read, or read again.
+        run_started(Job): a training run was started, by the Training tab or elsewhere.
+        run_changed: something about the runs on disk is different: Results reads them again.
+        job_changed: `job` (a JobStatus or None) is different now.
+        server_changed: `server` is different now.
+        data_requested(list[Path], int): open these datasets in Data, and show the row of that line of the last; 0 for
+            the first.
+        rows_written(Path): rows were added to a dataset, or taken out of it again.
+        chat_requested(list[Path]): open these GGUF files in Chat, side by side when there are two.
+        continue_wanted(Path): plan a run that goes on from this finished one.
+        go_to(str): show this tab, one of TABS.
+        done_changed: `done` holds other tabs now.
+        settings_changed: the user changed the settings.
+        place_changed: runs and models are kept in another folder now, and `settings` are those kept there.
+    """
+
+    dataset_changed = Signal()
+    model_changed = Signal()
+    machine_changed = Signal()
+    run_started = Signal(object)
+    run_changed = Signal()
+    job_changed = Signal()
+    server_changed = Signal()
+    data_requested = Signal(object, int)
+    rows_written = Signal(object)
+    chat_requested = Signal(object)
+    continue_wanted = Signal(object)
+    go_to = Signal(str)
+    done_changed = Signal()
+    settings_changed = Signal()
+    place_changed = Signal()
+
+    def __init__(self, settings: Settings, parent: QObject | None = None):
+        super().__init__(parent)
+        self.settings = settings
+        self.dataset: Dataset | None = None
+        self.eval_dataset: Dataset | None = None
+        self.eval_fraction = 0.1
+        self.split_seed = 0
+        self.model: ModelFacts | None = None
+        self.machine: Machine | None = None
+        self.run: Job | None = None
+        self.job: JobStatus | None = None
+        self.server = ""
+        self.done: set[str] = set()
+
+    def set_dataset(self, dataset: Dataset | None, eval_dataset: Dataset | None = None, eval_fraction: float = 0.1,
+                    split_seed: int = 0) -> None:
+        """Choose the data to learn.
+
+        Args:
+            eval_dataset: rows of a file of their own that are never learned; None splits them off `dataset`.
+            eval_fraction: share of `dataset` that is split off when there is no `eval_dataset`.
+        """
+        self.dataset, self.eval_dataset = dataset, eval_dataset
+        self.eval_fraction, self.split_seed = eval_fraction, split_seed
+        self.mark_done("data", dataset is not None)
+        self.dataset_changed.emit()
+
+    def set_model(self, model: ModelFacts | None) -> None:
+        """Choose the base model."""
+        self.model = model
+        self.mark_done("model", model is not None)
+        self.model_changed.emit()
+
+    def set_machine(self, machine: Machine) -> None:
+        self.machine = machine
+        self.machine_changed.emit()
+
+    def start_run(self, job: Job) -> None:
+        """Tell everybody that a training run was started, or attached to."""
+        self.run = job
+        self.run_started.emit(job)
+        self.run_changed.emit()
+
+    def set_job(self, status: JobStatus | None) -> None:
+        """Show the running job in the status bar, whichever tab is open; None when there is none."""
+        if status != self.job:
+            self.job = status
+            self.job_changed.emit()
+
+    def set_server(self, server: str) -> None:
+        """Say which model is served, and where; empty when none is."""
+        if server != self.server:
+            self.server = server
+            self.server_changed.emit()
+
+    def open_data(self, files: list[Path], line: int = 0) -> None:
+        """Show the Data tab with these datasets, and the row of that line."""
+        self.go_to.emit("data")
+        self.data_requested.emit(files, line)
+
+    def tell_written(self, path: Path, *, gone: bool = False) -> None:
+        """Say that rows were added to a dataset, or taken out of it again.
+
+        Args:
+            gone: there was nothing else in it, so there is no such file now.
+        """
+        from slmstudio.core.data import remembered
+
+        known = remembered.read_all(self.settings.datasets)
+        known = remembered.without(known, path) if gone else remembered.with_written(known, path)
+        self.settings.datasets = [each.to_dict() for each in known]
+        self.settings_changed.emit()
+        self.rows_written.emit(path)
+
+    def open_chat(self, models: list[Path]) -> None:
+        """Show the Chat tab with these GGUF files."""
+        self.go_to.emit("chat")
+        self.chat_requested.emit(models)
+
+    def mark_done(self, tab: str, done: bool = True) -> None:
+        """Put the tick beside a tab's name, or take it away."""
+        if done != (tab in self.done):
+            self.done = self.done | {tab} if done else self.done - {tab}
+            self.done_changed.emit()

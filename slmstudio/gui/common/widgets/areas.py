@@ -1,0 +1,154 @@
+"""Places to drop files on, and what a view says while it is empty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QEvent, QMimeData, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.labels import text_label
+
+
+def local_paths(mime: QMimeData) -> list[Path]:
+    """The local files and folders that are dragged."""
+    return [Path(url.toLocalFile()) for url in mime.urls() if url.isLocalFile()]
+
+
+class ScrolledIfNeeded(QScrollArea):
+    """As high as what it holds, as long as there is room for that; else it scrolls.
+
+    Args:
+        least: pixels that it is high at least.
+    """
+
+    def __init__(self, widget: QWidget, least: int):
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self._least = least
+        widget.setProperty("plain", True)
+        self.setWidget(widget)
+
+    def sizeHint(self) -> QSize:
+        inner, width = self.widget(), self.viewport().width()
+        high = inner.heightForWidth(width) if inner.hasHeightForWidth() else inner.sizeHint().height()
+        return QSize(inner.sizeHint().width(), high)
+
+    def minimumSizeHint(self) -> QSize:
+        hint = self.sizeHint()
+        return QSize(self.widget().minimumSizeHint().width(), min(self._least, hint.height()))
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize):
+            self.updateGeometry()  # what it holds is higher or lower now
+        return super().event(event)
+
+
+class DropArea(QFrame):
+    """A dashed field that takes files.
+
+    Signals:
+        dropped(list[Path]): files or folders were let go over it.
+    """
+
+    dropped = Signal(object)
+
+    def __init__(self, text: str = "", parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setAcceptDrops(True)
+        self._over = False
+        self.column = QVBoxLayout(self)
+        self.column.setContentsMargins(*[theme.CARD_PADDING] * 4)
+        if text:
+            label = text_label(text, "small", wrap=True)
+            label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+            self.column.addWidget(label)
+
+    def set_highlighted(self, on: bool) -> None:
+        self._over = on
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        # A style sheet draws dashes unevenly along the edges.
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        pen = QPen(theme.colour("accent" if self._over else "edge"), 1, Qt.PenStyle.CustomDashLine)
+        pen.setDashPattern([4, 3])
+        painter.setPen(pen)
+        painter.setBrush(theme.colour("accent_ground" if self._over else "card"))
+        painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), theme.RADIUS, theme.RADIUS)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if local_paths(event.mimeData()):
+            event.acceptProposedAction()
+            self.set_highlighted(True)
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        self.set_highlighted(False)
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        self.set_highlighted(False)
+        event.acceptProposedAction()
+        self.dropped.emit(local_paths(event.mimeData()))
+
+
+class EmptyState(DropArea):
+    """What a view says before it has something to show: a question, a sentence, and what to press.
+
+    It takes files like any DropArea; a view that wants none calls `setAcceptDrops(False)`.
+    """
+
+    def __init__(self, title: str, text: str, buttons: Sequence[QAbstractButton] = (), note: str = "",
+                 parent: QWidget | None = None):
+        super().__init__("", parent)
+        self.setFixedWidth(620)
+        self.column.setContentsMargins(36, 36, 36, 36)
+        self.column.setSpacing(theme.SPACE_L)
+        self.title = self._line(title, "title")
+        self.text = self._line(text, "muted")
+        if buttons:
+            row = QHBoxLayout()
+            row.setSpacing(theme.SPACE_S)
+            row.addStretch(1)
+            for button in buttons:
+                row.addWidget(button)
+            row.addStretch(1)
+            self.column.addLayout(row)
+        if note:
+            self._line(note, "small")
+
+    def _line(self, text: str, role: str) -> QLabel:
+        label = text_label(text, role, wrap=True)
+        label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.column.addWidget(label)
+        return label
+
+    @staticmethod
+    def centred(state: QWidget) -> QWidget:
+        """An empty state, or what stands in its place, in the middle of a page."""
+        page = QWidget()
+        # Stretches instead of an alignment, which would not ask wrapped text for its height.
+        row = QHBoxLayout()
+        row.addStretch(1)
+        row.addWidget(state)
+        row.addStretch(1)
+        column = QVBoxLayout(page)
+        column.addStretch(1)
+        column.addLayout(row)
+        column.addStretch(1)
+        return page

@@ -1,0 +1,136 @@
+"""What went wrong, shown where it went wrong."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QListView, QVBoxLayout, QWidget
+
+from slmstudio.core.errors import Problem, UserError
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
+from slmstudio.gui.common.widgets.labels import breakable, counted, plain_tip, text_label
+
+_ROOT = QModelIndex()
+OPEN_UP_TO = 5
+"""So many problems are shown at once; more on demand."""
+
+
+class ProblemsModel(QAbstractListModel):
+    """The problems of one input, a line each."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.problems: tuple[Problem, ...] = ()
+
+    def set_problems(self, problems: tuple[Problem, ...]) -> None:
+        self.beginResetModel()
+        self.problems = problems
+        self.endResetModel()
+
+    def rowCount(self, parent: QModelIndex | QPersistentModelIndex = _ROOT) -> int:
+        return 0 if parent.isValid() else len(self.problems)
+
+    def data(self, index: QModelIndex | QPersistentModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        if role == Qt.ItemDataRole.DisplayRole:
+            return str(self.problems[index.row()])
+        return plain_tip(str(self.problems[index.row()])) if role == Qt.ItemDataRole.ToolTipRole else None
+
+
+class ErrorBanner(QFrame):
+    """One error: what happened, why, what to do, and every single problem on demand.
+
+    A defect (anything but a UserError) gets "Copy details", with its traceback.
+    """
+
+    def __init__(self, parent: QWidget | None = None, *, closable: bool = True):
+        super().__init__(parent)
+        self.setProperty("banner", "bad")
+        self.error: Exception | None = None
+        self._details = ""
+        self._what = text_label("", "strong", wrap=True)
+        self._why = text_label("", "body", wrap=True)
+        self._what.setContentsMargins(0, 2, 0, 2)
+        for label in (self._what, self._why):
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._model = ProblemsModel(self)
+        self._build(closable)
+        self.hide()
+
+    def _build(self, closable: bool) -> None:
+        self._list = QListView()
+        self._list.setObjectName("banner_list")
+        self._list.setAccessibleName(self.tr("Problems"))
+        self._list.setModel(self._model)
+        self._list.setUniformItemSizes(True)
+        self._toggle = SecondaryButton(self.tr("Problems"), self.tr("Show or hide every single problem."), "small")
+        self._toggle.setObjectName("banner_problems")
+        self._toggle.clicked.connect(lambda: self._list.setVisible(self._list.isHidden()))
+        self._copy = SecondaryButton(self.tr("Copy details"), self.tr("Copy the message and where it came from, "
+                                                                     "to paste into a bug report."), "small")
+        self._copy.setObjectName("banner_copy")
+        self._copy.clicked.connect(self.copy_details)
+        close = IconButton("close", self.tr("Hide this message"))
+        close.setObjectName("banner_close")
+        close.clicked.connect(self.clear)
+        top = QHBoxLayout()
+        top.setSpacing(theme.SPACE_S)
+        top.addWidget(self._what, 1)
+        top.addWidget(self._toggle, 0, Qt.AlignmentFlag.AlignTop)
+        top.addWidget(self._copy, 0, Qt.AlignmentFlag.AlignTop)
+        top.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_S, theme.SPACE_S)
+        column.setSpacing(theme.SPACE_XS)
+        column.addLayout(top)
+        column.addWidget(self._why)
+        column.addWidget(self._list)
+        close.setVisible(closable)
+
+    def show_error(self, error: Exception, kind: str = "bad") -> None:
+        """Show a UserError as it is; show anything else as a defect with details to copy.
+
+        Args:
+            kind: "warn" for what is worth knowing, and nothing that anybody did has failed.
+        """
+        if kind != self.property("banner"):
+            self.setProperty("banner", kind)
+            for widget in (self, self._what):
+                theme.restyle(widget)
+        self.error = error
+        defect = not isinstance(error, UserError)
+        if isinstance(error, UserError):
+            what, why, problems = error.what, " ".join(p for p in (error.why, error.remedy) if p), error.problems
+            self._details = str(error)
+        else:
+            what = self.tr("Something went wrong inside SLM Studio.")
+            why = self.tr("Nothing was lost; go on working. The log has the details: {error}").format(
+                error=f"{type(error).__name__}: {error}")
+            problems = ()
+            self._details = _with_traceback(error)
+        self._what.setText(breakable(what))
+        self._why.setText(breakable(why))
+        self._why.setVisible(bool(why))
+        self._copy.setVisible(defect)
+        problems = [problem for problem in problems if problem.message not in why]  # one alone may stand there already
+        self._model.set_problems(tuple(problems))
+        self._toggle.setText(counted(len(problems), self.tr("1 problem"), self.tr("{count} problems")))
+        self._toggle.setVisible(len(problems) > 1)
+        self._list.setVisible(0 < len(problems) <= OPEN_UP_TO)
+        self._list.setFixedHeight(min(140, 26 * len(problems) + 2 * theme.FOCUS_RING))
+        self.setAccessibleName(what)
+        self.setAccessibleDescription(why)
+        self.show()
+
+    def clear(self) -> None:
+        self.error = None
+        self.hide()
+
+    def copy_details(self) -> None:
+        QGuiApplication.clipboard().setText(self._details)
+
+
+def _with_traceback(error: Exception) -> str:
+    import traceback
+
+    return "".join(traceback.format_exception(error))

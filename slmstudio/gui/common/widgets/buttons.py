@@ -1,0 +1,125 @@
+"""Buttons, and a row of them of which one is on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QFontMetrics, QKeyEvent
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QButtonGroup,
+    QFrame,
+    QHBoxLayout,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QWidget,
+)
+
+from slmstudio.gui.common import theme
+
+
+class PrimaryButton(QPushButton):
+    """The one thing to do next in a view. There is at most one of them."""
+
+    def __init__(self, text: str = "", tooltip: str = "", parent: QWidget | None = None):
+        super().__init__(text, parent)
+        self.setProperty("kind", "primary")
+        self.setToolTip(tooltip)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+
+
+class SecondaryButton(QPushButton):
+    """Any other button.
+
+    Args:
+        kind: "plain", "danger" (what it does cannot be undone) or "small" (inside a list or a card's header).
+    """
+
+    def __init__(self, text: str = "", tooltip: str = "", kind: str = "plain", parent: QWidget | None = None):
+        super().__init__(text, parent)
+        self.setProperty("kind", kind)
+        self.setToolTip(tooltip)
+
+
+class IconButton(QToolButton):
+    """A button that is only a drawing; its tooltip is its name for those who cannot see it."""
+
+    def __init__(self, icon: str, tooltip: str, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._icon = icon
+        self.setToolTip(tooltip)
+        self.setAccessibleName(tooltip)
+        self.setIconSize(QSize(16, 16))
+        self.setAutoRaise(True)
+        self._paint()
+        theme.THEME.changed.connect(self._paint)
+
+    def _paint(self) -> None:
+        self.setIcon(theme.icon(self._icon))
+
+
+class SegmentedControl(QFrame):
+    """A row of choices of which one is on. Arrow keys move between them.
+
+    Signals:
+        changed(int): another one is on, by the user's hand or by `set_current`.
+    """
+
+    changed = Signal(int)
+    PADDING = 13
+
+    def __init__(self, labels: Sequence[str], parent: QWidget | None = None, tooltips: Sequence[str] = ()):
+        super().__init__(parent)
+        self.setProperty("segmented", True)
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(1, 1, 1, 1)
+        row.setSpacing(0)
+        self._group = QButtonGroup(self)
+        for index, label in enumerate(labels):
+            button = QPushButton(label)
+            button.setCheckable(True)
+            button.setChecked(index == 0)
+            button.setProperty("segment", _place(index, len(labels)))
+            button.setAccessibleName(label)
+            if index < len(tooltips):
+                button.setToolTip(tooltips[index])
+            # The one that is on is bold; all are as wide as that, so that nothing moves or is cut.
+            bold = QFontMetrics(theme.base_font(bold=True)).horizontalAdvance(label)
+            button.setFixedWidth(bold + 2 * self.PADDING)
+            self._group.addButton(button, index)
+            row.addWidget(button)
+        self._group.idToggled.connect(lambda index, on: self.changed.emit(index) if on else None)
+
+    def current(self) -> int:
+        return self._group.checkedId()
+
+    def set_current(self, index: int) -> None:
+        self._group.button(index).setChecked(True)
+
+    def button(self, index: int) -> QAbstractButton:
+        return self._group.button(index)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()), 0)
+        if not step:
+            super().keyPressEvent(event)
+            return
+        target = self._group.button((self.current() + step) % len(self._group.buttons()))
+        target.setChecked(True)
+        target.setFocus(Qt.FocusReason.OtherFocusReason)
+
+
+def keep_room(widget: QWidget) -> None:
+    """Keep the room of a widget while it is hidden, so that nothing else moves to where a person may just press."""
+    policy = widget.sizePolicy()
+    policy.setRetainSizeWhenHidden(True)
+    widget.setSizePolicy(policy)
+
+
+def _place(index: int, count: int) -> str:
+    if count == 1:
+        return "only"
+    return "first" if index == 0 else "last" if index == count - 1 else "middle"

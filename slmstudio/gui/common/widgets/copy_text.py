@@ -1,0 +1,126 @@
+"""Text to copy: commands, programs, keys."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtGui import QFontMetrics, QGuiApplication, QResizeEvent, QTextOption
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
+from slmstudio.gui.common.widgets.labels import text_label
+
+
+class _Field(QPlainTextEdit):
+    """Says when its lines may break elsewhere, after they have.
+
+    Signals:
+        resized: its width is different now.
+    """
+
+    resized = Signal()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if event.size().width() != event.oldSize().width():
+            self.resized.emit()
+
+
+class CopyText(QFrame):
+    """A few lines in a field that can be read and marked, and a button that copies all of them.
+
+    Args:
+        name: for a screen reader.
+        most_lines: the field grows to so many; more can be scrolled to.
+        wrap: break long lines, as of commands; a program is scrolled.
+    """
+
+    def __init__(self, name: str, most_lines: int = 9, *, wrap: bool = False, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._copied, self._most = "", most_lines
+        self.field = _Field()
+        self.field.setReadOnly(True)
+        self.field.setAccessibleName(name)
+        self.field.setToolTip(self.tr("Copy it, or mark a part of it."))
+        self.field.setProperty("recipe", True)
+        self._wraps = wrap
+        if wrap:
+            self.field.setWordWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+        else:
+            self.field.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        self.field.setTabChangesFocus(True)
+        # Queued: the field must not change its height while it is being laid out.
+        self.field.resized.connect(self._fit, Qt.ConnectionType.QueuedConnection)
+        self.copy = SecondaryButton(self.tr("Copy"), self.tr("Copy the whole text."), "small")
+        self.copy.setAccessibleName(self.tr("Copy: {name}").format(name=name))
+        self.copy.clicked.connect(self._copy)
+        self._done = text_label("", "small")
+        self.row = QHBoxLayout()
+        self.row.setSpacing(theme.SPACE_S)
+        self.row.addWidget(self.copy)
+        self.row.addWidget(self._done)
+        self.row.addStretch(1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_S)
+        column.addWidget(self.field)
+        column.addLayout(self.row)
+
+    def set_text(self, shown: str, copied: str | None = None) -> None:
+        """Show a text.
+
+        Args:
+            copied: what the button copies, where a part of it is not to be seen.
+        """
+        self._copied = shown if copied is None else copied
+        if shown != self.field.toPlainText():
+            self.field.setPlainText(shown)
+            self._done.setText("")
+        self._fit()
+
+    @Slot()
+    def _fit(self) -> None:
+        """As high as the text, up to the limit."""
+        lines = min(self._most, max(1, round(self.field.document().size().height())))  # in lines, not in pixels
+        bar = 0 if self._wraps else self.field.horizontalScrollBar().sizeHint().height()
+        self.field.setFixedHeight(lines * QFontMetrics(self.field.font()).lineSpacing() + bar + 2 * theme.SPACE_L)
+
+    def _copy(self) -> None:
+        QGuiApplication.clipboard().setText(self._copied)
+        self._done.setText(self.tr("Copied."))
+
+
+class CopyLine(QWidget):
+    """One line to copy; a secret one is hidden until it is revealed.
+
+    Args:
+        name: for a screen reader.
+        secret: hide it at first.
+    """
+
+    def __init__(self, name: str, *, secret: bool = False, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.field = QLineEdit()
+        self.field.setReadOnly(True)
+        self.field.setAccessibleName(name)
+        self.field.setToolTip(self.tr("Copy it with the button at the right."))
+        self.reveal = IconButton("eye", self.tr("Show or hide: {name}").format(name=name))
+        self.reveal.setCheckable(True)
+        self.reveal.setVisible(secret)
+        self.reveal.toggled.connect(self._reveal)
+        self.copy = IconButton("copy", self.tr("Copy: {name}").format(name=name))
+        self.copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self.field.text()))
+        self._reveal(not secret)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.SPACE_XS)
+        for widget in (self.field, self.reveal, self.copy):
+            row.addWidget(widget, 0, Qt.AlignmentFlag.AlignVCenter)
+        row.setStretch(0, 1)
+
+    def set_text(self, text: str) -> None:
+        self.field.setText(text)
+        self.field.setCursorPosition(0)
+
+    def _reveal(self, on: bool) -> None:
+        self.field.setEchoMode(QLineEdit.EchoMode.Normal if on else QLineEdit.EchoMode.Password)

@@ -1,0 +1,98 @@
+"""Fields that a person turns or chooses from.
+
+The wheel scrolls the page they lie on. It changes a field only while that has the keyboard focus: whoever scrolls past
+must not change a setting without seeing it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from PySide6.QtCore import QEvent, Qt
+from PySide6.QtGui import QHelpEvent, QPaintEvent, QPalette, QWheelEvent
+from PySide6.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QSlider,
+    QSpinBox,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
+    QToolTip,
+)
+
+from slmstudio.gui.common.widgets.labels import plain_tip
+
+STYLE_MARGIN = 4
+"""Pixels that the style leaves free at the sides of a box's text, together."""
+_Box = TypeVar("_Box", bound=QAbstractSpinBox)
+
+
+class _ScrollsPast:
+    """Mixed into a field: leaves the wheel to the page unless the field has the focus, which the wheel never gives."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # type: ignore[attr-defined]
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        if self.hasFocus():  # type: ignore[attr-defined]
+            super().wheelEvent(event)  # type: ignore[misc]
+        else:
+            event.ignore()
+
+
+class SpinBox(_ScrollsPast, QSpinBox):
+    """A whole number."""
+
+
+class DoubleSpinBox(_ScrollsPast, QDoubleSpinBox):
+    """A number with decimals."""
+
+
+class Slider(_ScrollsPast, QSlider):
+    """A place on a line."""
+
+
+class ComboBox(_ScrollsPast, QComboBox):
+    """A choice from a list. A name without room loses its middle, and is the tooltip then: names of runs, models and
+    files are told apart by their ends."""
+
+    def _text(self) -> str:
+        return self.currentText() if self.currentIndex() >= 0 else self.placeholderText()
+
+    def shown_text(self) -> str:
+        """What fits of the current text, or of the placeholder."""
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        place = self.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option,
+                                            QStyle.SubControl.SC_ComboBoxEditField, self)
+        letters, text = self.fontMetrics(), self._text()
+        if letters.horizontalAdvance(text) <= place.width():
+            return text
+        return letters.elidedText(text, Qt.TextElideMode.ElideMiddle, place.width() - STYLE_MARGIN)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter, option = QStylePainter(self), QStyleOptionComboBox()
+        self.initStyleOption(option)
+        option.currentText = self.shown_text()  # type: ignore[attr-defined]
+        if self.currentIndex() < 0:
+            palette = option.palette  # type: ignore[attr-defined]
+            palette.setBrush(QPalette.ColorRole.ButtonText, palette.placeholderText())
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+
+    def event(self, event: QEvent) -> bool:
+        if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
+            whole = self._text()
+            if self.shown_text() != whole:
+                QToolTip.showText(event.globalPos(), plain_tip(whole), self)
+                return True
+        return super().event(event)
+
+
+def number_field(box: _Box) -> _Box:
+    """Give a spin box the room before its figure that other fields have; a style sheet's padding stops short of it."""
+    box.lineEdit().setTextMargins(7, 0, 0, 0)
+    return box

@@ -1,0 +1,138 @@
+"""Text: plain, elided, and in chips."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+
+from PySide6.QtCore import QSize, Qt
+from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
+
+from slmstudio.gui.common.theme import restyle
+
+_LONG_RUN = re.compile(r"\S{60,}")
+_MARKUP = re.compile(r"[<&]")
+_PIECE = 12
+"""Characters between two places to break."""
+_TIP_LINE = 100
+"""Characters of a tooltip's line that fit on any screen."""
+
+
+def text_label(text: str = "", role: str = "body", *, wrap: bool = False, parent: QWidget | None = None) -> QLabel:
+    """A label in one of the window's text roles.
+
+    Args:
+        role: "title" (20 px), "heading" (14 px, bold), "section" (12 px, bold, muted), "body", "strong",
+            "muted" (13 px) or "small" (12 px, muted).
+    """
+    label = QLabel(text, parent)
+    label.setProperty("role", role)
+    label.setWordWrap(wrap)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    return label
+
+
+def breakable(text: str) -> str:
+    """`text` with places to break in runs that are too long for a line, which a label would cut off.
+
+    A model that repeats itself writes them. Addresses stay whole, so that they can be copied.
+    """
+    return _LONG_RUN.sub(lambda run: run[0] if "/" in run[0] else _broken(run[0]), text)
+
+
+def _broken(run: str) -> str:
+    out, since = [], 0
+    for before, letter in zip(" " + run, run, strict=False):
+        # A mark belongs to the letter before it, and a virama (class 9) joins the one behind it.
+        joined = unicodedata.category(letter).startswith("M") or unicodedata.combining(before) == 9
+        if since >= _PIECE and not joined:
+            out.append("\u200b")
+            since = 0
+        out.append(letter)
+        since += 1
+    return "".join(out)
+
+
+def plain_tip(text: str) -> str:
+    """A tooltip that shows `text` as it is, in lines of a readable length.
+
+    Qt takes a tooltip that looks like HTML for HTML, and breaks no line of another. Short text stays as it is, for
+    screen readers read it out.
+    """
+    if not _MARKUP.search(text) and all(len(line) <= _TIP_LINE for line in text.splitlines()):
+        return text
+    return f'<qt><p style="white-space:pre-wrap; margin:0">{html.escape(text)}</p></qt>'
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """`one` or `many`, with `{count}` filled in: counted(2, tr("1 row"), tr("{count} rows"))."""
+    return one if count == 1 else many.format(count=f"{count:,}")
+
+
+class Chip(QLabel):
+    """A few words on a rounded ground; the kind gives the colour.
+
+    Args:
+        kind: "plain", "ok", "warn", "bad" or "accent".
+    """
+
+    def __init__(self, text: str = "", kind: str = "plain", parent: QWidget | None = None):
+        super().__init__(text, parent)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setProperty("chip", kind)
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+
+    @property
+    def kind(self) -> str:
+        return str(self.property("chip"))
+
+    def set(self, text: str, kind: str | None = None, tooltip: str | None = None) -> None:
+        """Change text, kind and tooltip together."""
+        self.setText(text)
+        if tooltip is not None:
+            self.setToolTip(plain_tip(tooltip))
+        if kind is not None and kind != self.kind:
+            self.setProperty("chip", kind)
+            restyle(self)
+
+
+class ElidedLabel(QLabel):
+    """One line that loses its middle where there is no room: the ends of a path say the most.
+
+    The whole text is the tooltip while something is hidden.
+    """
+
+    def __init__(self, text: str = "", role: str = "body", mode: Qt.TextElideMode = Qt.TextElideMode.ElideMiddle,
+                 parent: QWidget | None = None):
+        super().__init__(text, parent)
+        self._mode = mode
+        self.setProperty("role", role)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+
+    def minimumSizeHint(self) -> QSize:
+        hint = super().minimumSizeHint()
+        return QSize(min(hint.width(), self.fontMetrics().horizontalAdvance("m…m")), hint.height())
+
+    def setText(self, text: str) -> None:
+        super().setText(text)
+        self._update_tooltip()
+
+    def shown_text(self) -> str:
+        """What fits of the text."""
+        return self.fontMetrics().elidedText(self.text(), self._mode, self.contentsRect().width())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._update_tooltip()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setPen(self.palette().color(self.foregroundRole()))
+        align = self.alignment() | Qt.TextFlag.TextSingleLine
+        painter.drawText(self.contentsRect(), int(align), self.shown_text())
+
+    def _update_tooltip(self) -> None:
+        self.setToolTip(plain_tip(self.text()) if self.shown_text() != self.text() else "")

@@ -1,0 +1,97 @@
+"""How far a piece of work is, in one line."""
+
+from __future__ import annotations
+
+import time
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QWidget
+
+from slmstudio.core import units
+from slmstudio.core.time_left import ProgressLeft
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.labels import ElidedLabel
+
+TOLD_AFTER_SECONDS = 2.0
+SOON_MS = 300
+"""Work that ends sooner is not shown: a bar that comes and goes only startles."""
+
+
+class ProgressStrip(QWidget):
+    """A bar, a sentence with the time left, and Cancel.
+
+    Signals:
+        cancelled: the user pressed Cancel.
+    """
+
+    cancelled = Signal()
+
+    def __init__(self, parent: QWidget | None = None, *, cancellable: bool = True):
+        super().__init__(parent)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.SPACE_S)
+        self.label = ElidedLabel("", "small")
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setAccessibleName(self.tr("Progress"))
+        self.detail = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
+        self.cancel = SecondaryButton(self.tr("Cancel"), self.tr("End this work. Nothing is changed."), "small")
+        self.cancel.setObjectName("cancel")
+        self.cancel.clicked.connect(self.cancelled)
+        row.addWidget(self.label)
+        row.addWidget(self.bar, 1)
+        row.addWidget(self.detail)
+        row.addWidget(self.cancel)
+        self.cancel.setVisible(cancellable)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(SOON_MS)
+        self._soon.timeout.connect(self.show)
+        self.start("")
+
+    def start(self, text: str) -> None:
+        """Begin a piece of work whose length is not known yet."""
+        self._started = time.monotonic()
+        self._left = ProgressLeft(self._started)
+        self.label.setText(text)
+        self.label.setVisible(bool(text))
+        self.detail.setText("")
+        self.detail.hide()
+        self.bar.setRange(0, 0)
+
+    def start_soon(self, text: str) -> None:
+        """Begin a piece of work that may end at once: the strip is seen when it does not."""
+        self.hide()
+        self.start(text)
+        self._soon.start()
+
+    def end(self) -> None:
+        """The work is done, or given up."""
+        self._soon.stop()
+        self.hide()
+
+    def set_progress(self, done: int, total: int, text: str | None = None) -> None:
+        """Show `done` of `total`, and the time left once it can be told.
+
+        Args:
+            text: replaces the percentage and the time left.
+        """
+        if total <= 0:
+            self.bar.setRange(0, 0)
+        else:
+            self.bar.setRange(0, 1000)
+            self.bar.setValue(int(1000 * min(done, total) / total))
+        self.detail.setText(self._time_left(done, total) if text is None else text)
+        self.detail.setVisible(bool(self.detail.text()))
+
+    def _time_left(self, done: int, total: int) -> str:
+        if total <= 0:
+            return ""
+        percent = self.tr("{percent} %").format(percent=int(100 * min(done, total) / total))
+        now = time.monotonic()
+        left = self._left.update(done, total, now)
+        if left is None or now - self._started < TOLD_AFTER_SECONDS:
+            return percent
+        return self.tr("{percent} · {duration} left").format(percent=percent, duration=units.format_about(left))

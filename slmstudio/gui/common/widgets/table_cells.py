@@ -1,0 +1,115 @@
+"""Cells of a table: a name with a line below it, a number at the right, or a chip."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
+from PySide6.QtGui import QFontMetrics, QHelpEvent, QPainter
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTableView,
+    QToolTip,
+)
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.labels import plain_tip
+
+DETAIL, CHIP, SORT = (Qt.ItemDataRole.UserRole + 16 + offset for offset in range(3))
+"""Roles: the small line below the text, the chip's kind, and what the column is sorted by."""
+CHIP_COLOURS = {"plain": ("hover", "muted"), "accent": ("accent_ground", "accent"),
+                **{kind: (f"{kind}_ground", kind) for kind in ("ok", "warn", "bad")}}
+INSET = theme.SPACE_S + 3  # where the header's text begins
+Index = QModelIndex | QPersistentModelIndex
+
+
+class CellDelegate(QStyledItemDelegate):
+    """Paints by the roles that a cell has."""
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
+        hint = super().sizeHint(option, index)
+        return QSize(hint.width() + 2 * INSET, hint.height())
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        rect: QRect = option.rect  # type: ignore[attr-defined]
+        selected = bool(option.state & QStyle.StateFlag.State_Selected)  # type: ignore[attr-defined]
+        painter.save()
+        if selected:
+            painter.fillRect(rect, theme.colour("accent_ground"))
+        painter.setPen(theme.colour("line"))
+        painter.drawLine(rect.bottomLeft(), rect.bottomRight())
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)  # from here on: it would blur the line
+        inner = rect.adjusted(INSET, theme.SPACE_XS, -INSET, -theme.SPACE_XS)
+        text = str(index.data(Qt.ItemDataRole.DisplayRole) or "")
+        chip, detail = index.data(CHIP), index.data(DETAIL)
+        if chip and text:
+            self._paint_chip(painter, inner, text, str(chip))
+        elif detail:
+            half = inner.height() // 2
+            self._paint_text(
+                painter, QRect(inner.left(), inner.top(), inner.width(), half), text, theme.TEXT_SIZE, "ink", True
+            )
+            lower = QRect(inner.left(), inner.top() + half, inner.width(), inner.height() - half)
+            self._paint_text(painter, lower, str(detail), theme.SMALL_SIZE, "muted", False,
+                             elide=Qt.TextElideMode.ElideRight)
+        else:
+            align = index.data(Qt.ItemDataRole.TextAlignmentRole) or Qt.AlignmentFlag.AlignLeft
+            elide = Qt.TextElideMode.ElideMiddle if "/" in text or "\\" in text else Qt.TextElideMode.ElideRight
+            self._paint_text(painter, inner, text, theme.TEXT_SIZE, "ink", False, Qt.AlignmentFlag(align), elide)
+        theme.draw_item_focus(painter, option)
+        painter.restore()
+
+    def helpEvent(self, event: QHelpEvent, view: QAbstractItemView, option: QStyleOptionViewItem,
+                  index: Index) -> bool:
+        """A cell that has nothing else to say, and whose text has lost a part, tells the whole text."""
+        text = str(index.data(Qt.ItemDataRole.DisplayRole) or "")
+        room = view.visualRect(index).width() - 2 * INSET
+        cut = QFontMetrics(theme.base_font(bold=bool(index.data(DETAIL)))).horizontalAdvance(text) > room
+        if event.type() == QEvent.Type.ToolTip and cut and not index.data(Qt.ItemDataRole.ToolTipRole):
+            QToolTip.showText(event.globalPos(), plain_tip(text), view)
+            return True
+        return super().helpEvent(event, view, option, index)
+
+    def _paint_text(self, painter: QPainter, rect: QRect, text: str, size: int, colour: str, bold: bool,
+                    align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft,
+                    elide: Qt.TextElideMode = Qt.TextElideMode.ElideMiddle) -> None:
+        painter.setFont(theme.base_font(size, bold))
+        painter.setPen(theme.colour(colour))
+        shown = painter.fontMetrics().elidedText(text, elide, rect.width())
+        painter.drawText(rect, int(align | Qt.AlignmentFlag.AlignVCenter), shown)
+
+    def _paint_chip(self, painter: QPainter, inner: QRect, text: str, kind: str) -> None:
+        ground, ink = CHIP_COLOURS[kind]
+        painter.setFont(theme.base_font(theme.SMALL_SIZE))
+        metrics = painter.fontMetrics()
+        width = min(inner.width(), metrics.horizontalAdvance(text) + 2 * theme.SPACE_S)
+        height = metrics.height() + 2
+        chip = QRect(inner.left(), inner.center().y() - height // 2, width, height)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(theme.colour(ground))
+        painter.drawRoundedRect(chip, height / 2, height / 2)
+        painter.setPen(theme.colour(ink))
+        shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, width - theme.SPACE_S)
+        painter.drawText(chip, int(Qt.AlignmentFlag.AlignCenter), shown)
+
+
+def dress(table: QTableView, row_height: int, name: str) -> None:
+    """Make a table look and behave like the others: rows are selected whole, the first column takes what is left."""
+    table.setAccessibleName(name)
+    table.setItemDelegate(CellDelegate(table))
+    table.setShowGrid(False)
+    table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    table.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+    table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    table.setTabKeyNavigation(False)
+    table.verticalHeader().hide()
+    table.verticalHeader().setDefaultSectionSize(row_height)
+    header = table.horizontalHeader()
+    header.setHighlightSections(False)
+    header.setTextElideMode(Qt.TextElideMode.ElideRight)
+    header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+    header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+    theme.THEME.changed.connect(table.viewport().update)

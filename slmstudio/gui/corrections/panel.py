@@ -1,0 +1,309 @@
+"""Makes a row of an answer: what it should have been, for training; or what a test expects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLineEdit, QPlainTextEdit, QWidget
+
+from slmstudio.core.chat.conversation import Message
+from slmstudio.core.errors import UserError
+from slmstudio.gui.chat.pane import ChatPane
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.labels import ElidedLabel, counted, text_label
+from slmstudio.gui.corrections.target_file import RowTarget, known_files
+from slmstudio.gui.corrections.texts import Answered, added_text, learned_text, not_added, shortened
+
+if TYPE_CHECKING:
+    from slmstudio.core.chat.corrections import Learned
+    from slmstudio.core.data.append import Added
+    from slmstudio.core.data.new_row import NewRow
+
+EDITOR_HEIGHT = 92
+
+
+class CorrectPanel(Card):
+    """Shown below the conversation while an answer is corrected, or made a test.
+
+    Signals:
+        closed: it is no longer needed.
+        stored: rows were added, or taken back.
+        failed(Exception): something was not added, or not taken back, and the panel that would say so is closed.
+    """
+
+    closed = Signal()
+    stored = Signal()
+    failed = Signal(object)
+
+    def __init__(self, session: Session, parent: QWidget | None = None):
+        self._close = IconButton("close", self.tr("Close without adding anything (Esc)"))
+        super().__init__(self.tr("Correct this answer"), actions=[self._close], parent=parent)
+        self._session = session
+        self._answered = Answered((), "", ())
+        self._test = self._confirmed = self._at_work = False
+        self._added: list[Added] = []
+        self._make()
+        self._lay_out()
+        self._connect()
+        self.hide()
+
+    def _make(self) -> None:
+        self.question = ElidedLabel("", "muted", Qt.TextElideMode.ElideRight)
+        self.answer = QPlainTextEdit()
+        self.answer.setAccessibleName(self.tr("The answer as it should be"))
+        self.answer.setToolTip(self.tr("Write the answer as it should have been."))
+        self.answer.setFixedHeight(EDITOR_HEIGHT)
+        self.answer.setTabChangesFocus(True)
+        self.as_row = QCheckBox(self.tr("Learn it, as a row of"))
+        self.as_row.setToolTip(self.tr("The conversation up to here with your answer, for the next training."))
+        self.as_pair = QCheckBox(self.tr("Prefer it, as a pair of"))
+        self.as_pair.setToolTip(self.tr("Your answer as the better one and the model's as the worse one, for training "
+                                        "on preferences."))
+        self.row_file = RowTarget(self.tr("Dataset for rows"), self.tr("The dataset that the row is added to."),
+                                  "corrections.jsonl")
+        self.pair_file = RowTarget(self.tr("Dataset for pairs"), self.tr("The dataset that the pair is added to."),
+                                   "preferences.jsonl")
+        self.test_file = RowTarget(self.tr("Test set"), self.tr("The test set that the question is added to, with your "
+                                                                "answer as the one that is expected."), "tests.jsonl")
+        self._targets = {"correction_file": self.row_file, "preference_file": self.pair_file,
+                         "test_file": self.test_file}
+        self.category, self.language = QLineEdit(), QLineEdit()
+        for field, name in ((self.category, self.tr("Category")), (self.language, self.tr("Language"))):
+            field.setAccessibleName(name)
+            field.setPlaceholderText(name)
+            field.setToolTip(self.tr("Kept with the row, so that results can be told apart by it. It may be empty."))
+        self.note = text_label("", "small", wrap=True)
+        self.banner = ErrorBanner()
+        self.add = PrimaryButton(self.tr("Add"), self.tr("Add it to the chosen files."))
+        self.undo = SecondaryButton(self.tr("Undo"), self.tr("Take the added rows out of the files again."))
+        self.open_data = SecondaryButton(self.tr("Open in Data"), self.tr("Show the new row in the Data tab."))
+        for name, widget in (("correct_answer", self.answer), ("correct_row", self.as_row),
+                             ("correct_pair", self.as_pair), ("correct_add", self.add), ("correct_undo", self.undo),
+                             ("correct_open", self.open_data), ("correct_close", self._close),
+                             ("correct_note", self.note), ("correct_banner", self.banner)):
+            widget.setObjectName(name)
+
+    def _lay_out(self) -> None:
+        self._grid = QGridLayout()
+        self._grid.setHorizontalSpacing(theme.SPACE_S)
+        self._grid.setVerticalSpacing(theme.SPACE_XS)
+        self._test_label = text_label(self.tr("Test set"))
+        for row, (name, target) in enumerate(((self.as_row, self.row_file), (self.as_pair, self.pair_file),
+                                              (self._test_label, self.test_file))):
+            self._grid.addWidget(name, row, 0)
+            self._grid.addWidget(target, row, 1)
+        self._grid.addWidget(self.category, 2, 2)
+        self._grid.addWidget(self.language, 2, 3)
+        self._grid.setColumnStretch(4, 1)
+        foot = QHBoxLayout()
+        foot.setSpacing(theme.SPACE_S)
+        foot.addWidget(self.note, 1)
+        foot.addWidget(self.open_data)
+        foot.addWidget(self.undo)
+        foot.addWidget(self.add)
+        self.body.setSpacing(theme.SPACE_S)
+        self.body.addWidget(self.question)
+        self.body.addWidget(self.answer)
+        self.body.addLayout(self._grid)
+        self.body.addWidget(self.banner)
+        self.body.addLayout(foot)
+
+    def _connect(self) -> None:
+        self._close.clicked.connect(self.close_panel)
+        self.add.clicked.connect(self.store)
+        self.undo.clicked.connect(self.take_back)
+        self.open_data.clicked.connect(self._show_in_data)
+        self.answer.textChanged.connect(self._show_state)
+        for box in (self.as_row, self.as_pair):
+            box.toggled.connect(self._show_state)
+        for name, target in self._targets.items():
+            target.chosen.connect(lambda path, name=name: self._remember(name, path))
+
+    # -- opening and closing ---------------------------------------------------------------------------------
+
+    def open_for(self, pane: ChatPane, system: str, answer: Message, *, test: bool) -> None:
+        """Let the person correct an answer of this pane, or put its question into a test set.
+
+        Args:
+            system: the system prompt of a conversation that was opened, and not gone on with yet.
+        """
+        turns = pane.lane.turns
+        system = pane.request.system if pane.request is not None else system
+        before = pane.messages(system)[:-len(turns[turns.index(answer):])]
+        models = [Path(pane.lane.model), *([pane.adapter] if pane.adapter is not None else [])]
+        self.open(Answered(tuple(before), answer.content, tuple(models)), test=test)
+
+    def open(self, answered: Answered, *, test: bool) -> None:
+        """As `open_for`, wherever the answer comes from."""
+        self.title.setText(self.tr("Add to a test set") if test else self.tr("Correct this answer"))
+        self._answered, self._test, self._confirmed, self._added = answered, test, False, []
+        for widget in (self.as_row, self.row_file, self.as_pair, self.pair_file):
+            widget.setVisible(not test)
+        for widget in (self._test_label, self.test_file, self.category, self.language):
+            widget.setVisible(test)
+        before = sum(message["role"] == "user" for message in answered.messages) - 1
+        text = " ".join(answered.messages[-1]["content"].split())
+        earlier = counted(before, self.tr("after 1 earlier question"), self.tr("after {count} earlier questions"))
+        self.question.setText(f"{text} · {earlier}" if before > 0 else text)
+        self.answer.setPlainText(answered.text)
+        self.as_row.setChecked(True)
+        self.as_pair.setChecked(False)
+        self.banner.clear()
+        self.note.setText("")
+        known = known_files()
+        for name, target in self._targets.items():
+            target.offer(getattr(self._session.settings, name), known)
+        self._show_state()
+        self.show()
+        self.answer.setFocus()
+
+    def close_panel(self) -> None:
+        self.hide()
+        self.closed.emit()
+
+    def keyPressEvent(self, event: Any) -> None:
+        if event.key() == Qt.Key.Key_Escape:
+            self.close_panel()
+        else:
+            super().keyPressEvent(event)
+
+    def _remember(self, name: str, path: Path) -> None:
+        setattr(self._session.settings, name, str(path))
+        self._confirmed = False
+        try:
+            self._session.settings.save()
+        except UserError as error:
+            self.banner.show_error(error)
+
+    def _show_state(self) -> None:
+        """What can be pressed now."""
+        text = self.answer.toPlainText().strip()
+        changed = text != self._answered.text.strip()
+        self.as_pair.setEnabled(changed)
+        if not changed:
+            self.as_pair.setChecked(False)
+        wanted = self._test or self.as_row.isChecked() or self.as_pair.isChecked()
+        self.add.setVisible(not self._added)
+        self.add.setEnabled(bool(text) and wanted and not self._at_work)
+        self.add.setText(self.tr("Add all the same") if self._confirmed else self.tr("Add"))
+        for button in (self.undo, self.open_data):
+            button.setVisible(bool(self._added))
+        self.undo.setEnabled(not self._at_work)
+        self.answer.setReadOnly(bool(self._added))
+
+    # -- adding and taking back ------------------------------------------------------------------------------
+
+    def rows(self) -> list[tuple[Path, NewRow]]:
+        """What will be added, and where."""
+        from slmstudio.core.data.new_row import NewRow
+
+        better = {"role": "assistant", "content": self.answer.toPlainText().strip()}
+        messages = (*self._answered.messages, better)
+        if self._test:
+            tags = {"category": self.category.text().strip(), "language": self.language.text().strip()}
+            return [(self.test_file.path(), NewRow(messages, tags=tags))]
+        wanted = [(self.row_file.path(), NewRow(messages))] if self.as_row.isChecked() else []
+        if self.as_pair.isChecked():
+            wanted.append((self.pair_file.path(), NewRow(messages, rejected=self._answered.text.strip())))
+        return wanted
+
+    def store(self) -> None:
+        """Add the rows, all or none. A test that was learned already must be asked for twice."""
+        from slmstudio.core.chat import corrections
+
+        wanted, answered = self.rows(), self._answered
+        learned = self._answered.models if self._test and not self._confirmed else ()
+        self.banner.clear()
+        self.note.setText(self.tr("Adding …"))
+        self._set_at_work(True)
+
+        def work(task: Task) -> tuple[Learned | None, str, list[Added]]:
+            found, hindered = corrections.learned_by(learned, wanted[0][1], task.cancelled)
+            return found, hindered, [] if found else corrections.add_all(wanted, task.cancelled)
+
+        run_task(self, work, lambda result: self._stored(answered, result), lambda error: self._failed(answered, error))
+
+    def _set_at_work(self, on: bool) -> None:
+        """One thing at a time, whichever answer is shown meanwhile."""
+        self._at_work = on
+        self._show_state()
+
+    def _stored(self, answered: Answered, result: tuple[Learned | None, str, list[Added]]) -> None:
+        """What became of an answer; by now another may be shown."""
+        found, hindered, added = result
+        if answered is self._answered:
+            self._confirmed, self._added = found is not None, added
+        self._set_at_work(False)
+        names = [added_text(each) for each in added]
+        if hindered:
+            names.append(self.tr("Not compared with what the model has learned: {why}").format(why=hindered))
+        if found and self.isHidden():
+            self.failed.emit(UserError(not_added(answered), learned_text(found)))
+        else:
+            self._say(answered, learned_text(found) if found else " · ".join(names), added=not found)
+        used = {each.path for each in added}
+        for name, target in self._targets.items():
+            if target.path().resolve() in used:
+                self._remember(name, target.path())
+                target.offer(str(target.path()), known_files())
+        for each in added:
+            self._session.tell_written(each.path)
+        if used:
+            self.stored.emit()
+
+    def _say(self, answered: Answered, said: str, *, added: bool) -> None:
+        """Say what became of an answer, and of which one where another is shown now."""
+        if answered is not self._answered:
+            named = self.tr("“{question}”: {said}").format(question=shortened(answered), said=said)
+            said = named if added else " ".join(filter(None, (not_added(answered), said)))
+        self.note.setText(said)
+
+    def _show_in_data(self) -> None:
+        """The files that rows were added to, and the row in the first."""
+        files = [each.path for each in reversed(self._added)]
+        self._session.open_data(files, self._added[0].line)
+
+    def take_back(self) -> None:
+        """Undo."""
+        from slmstudio.core.chat import corrections
+
+        added, answered = self._added, self._answered
+        self._set_at_work(True)
+        run_task(self, lambda task: corrections.undo_all(added), lambda _: self._taken_back(answered, added),
+                 self._not_taken_back)
+
+    def _taken_back(self, answered: Answered, added: list[Added]) -> None:
+        if answered is self._answered:
+            self._added = []
+        self._set_at_work(False)
+        self._say(answered, self.tr("Taken back."), added=True)
+        for each in added:
+            self._session.tell_written(each.path, gone=each.created)
+        self.stored.emit()
+
+    def _not_taken_back(self, error: Exception) -> None:
+        self._set_at_work(False)
+        self._show_error(error)
+
+    def _failed(self, answered: Answered, error: Exception) -> None:
+        self._set_at_work(False)
+        self._say(answered, "", added=False)
+        if self.isHidden() and isinstance(error, UserError):
+            error = UserError(not_added(answered), " ".join(filter(None, (error.what, error.why))), error.remedy,
+                              error.problems)
+        self._show_error(error)
+
+    def _show_error(self, error: Exception) -> None:
+        """Here, or by the page where the panel was closed meanwhile: it has given the place to something else."""
+        if self.isHidden():
+            self.failed.emit(error)
+        else:
+            self.banner.show_error(error)
+

@@ -1,0 +1,141 @@
+"""What is wrong with a dataset: every problem at once, each with its line."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, Signal
+from PySide6.QtGui import QFontMetrics, QGuiApplication, QKeySequence, QPainter, QTextLayout
+from PySide6.QtWidgets import (
+    QHBoxLayout,
+    QListView,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QToolTip,
+    QWidget,
+)
+
+from slmstudio.core.errors import Problem
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.banner import ProblemsModel
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.keys import add_key
+from slmstudio.gui.common.widgets.labels import Chip, counted, text_label
+
+
+class FindingsCard(Card):
+    """The problems of a file, or the words that there are none.
+
+    Signals:
+        line_wanted(int): the user wants to see this line of the file.
+    """
+
+    line_wanted = Signal(int)
+
+    def __init__(self, parent: QWidget | None = None):
+        self.copy = SecondaryButton("", kind="small")
+        super().__init__(self.tr("Findings"), parent=parent)
+        self.chip = Chip()
+        self.chip.setObjectName("findings_chip")
+        self.header.addWidget(self.chip)
+        self.good = text_label("", "muted", wrap=True)
+        self.good.setObjectName("findings_good")
+        self.list = QListView()
+        self.list.setObjectName("findings_list")
+        self.list.setAccessibleName(self.tr("Problems of the file"))
+        self.list.setUniformItemSizes(True)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.setItemDelegate(_ProblemDelegate(self.list))
+        self.problems = ProblemsModel(self)
+        self.list.setModel(self.problems)
+        self.list.doubleClicked.connect(self._activated)
+        self.copy.setText(self.tr("Copy all"))
+        self.copy.setToolTip(self.tr("Copy every problem with its line, to mend the file in an editor."))
+        self.copy.setObjectName("findings_copy")
+        self.copy.clicked.connect(self.copy_all)
+        add_key(self.list, QKeySequence.StandardKey.Copy, self._copy_current, inside=True)
+        self._hint = text_label(self.tr("These rows are left out. Your file is never changed."), "small", wrap=True)
+        self.body.addWidget(self.good)
+        self.body.addWidget(self.list, 1)
+        row = QHBoxLayout()
+        row.addWidget(self._hint, 1)
+        row.addWidget(self.copy, 0, Qt.AlignmentFlag.AlignBottom)
+        self.body.addLayout(row)
+        self.body.addStretch()
+        theme.THEME.changed.connect(self.list.viewport().update)
+
+    def show_problems(self, problems: list[Problem], rows: int) -> None:
+        """Show every problem of a file with `rows` usable rows."""
+        self.problems.set_problems(tuple(problems))
+        count = len(problems)
+        if count:
+            self.chip.set(counted(count, self.tr("1 finding"), self.tr("{count} findings")), "warn")
+        else:
+            self.chip.set(self.tr("no problems"), "ok")
+        self.good.setText(counted(rows, self.tr("✓ The one row can be used."),
+                                  self.tr("✓ All {count} rows can be used.")))
+        self.good.setVisible(not count)
+        for widget in (self.list, self._hint, self.copy):
+            widget.setVisible(bool(count))
+
+    def copy_all(self) -> None:
+        QGuiApplication.clipboard().setText("\n".join(str(problem) for problem in self.problems.problems))
+
+    def _copy_current(self) -> None:
+        index = self.list.currentIndex()
+        if index.isValid():
+            QGuiApplication.clipboard().setText(str(self.problems.problems[index.row()]))
+
+    def _activated(self, index: QModelIndex) -> None:
+        problem = self.problems.problems[index.row()]
+        QGuiApplication.clipboard().setText(str(problem))
+        QToolTip.showText(self.cursor().pos(), self.tr("Copied."), self.list)
+        if problem.line is not None:
+            self.line_wanted.emit(problem.line)
+
+
+class _ProblemDelegate(QStyledItemDelegate):
+    """The line in small letters, the message below it in two lines at most."""
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
+        small = QFontMetrics(theme.base_font(theme.SMALL_SIZE)).height()
+        return QSize(0, small + 2 * QFontMetrics(theme.base_font()).height() + 12)
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem,
+              index: QModelIndex | QPersistentModelIndex) -> None:
+        rect: QRect = option.rect
+        state = option.state
+        problem: Problem = index.model().problems[index.row()]  # type: ignore[attr-defined]
+        painter.save()
+        if state & (QStyle.StateFlag.State_Selected | QStyle.StateFlag.State_MouseOver):
+            selected = bool(state & QStyle.StateFlag.State_Selected)
+            painter.fillRect(rect, theme.colour("accent_ground" if selected else "hover"))
+        painter.setPen(theme.colour("line"))
+        painter.drawLine(rect.bottomLeft(), rect.bottomRight())
+        inner = rect.adjusted(2, 5, -2, -5)
+        painter.setFont(theme.base_font(theme.SMALL_SIZE))
+        height = painter.fontMetrics().height()
+        painter.setPen(theme.colour("warn"))
+        painter.drawText(QRect(inner.left(), inner.top(), inner.width(), height), 0, self._place(problem))
+        painter.setFont(theme.base_font())
+        painter.setPen(theme.colour("ink"))
+        text = _two_lines(problem.message[:1].upper() + problem.message[1:], painter.fontMetrics(), inner.width())
+        painter.drawText(inner.adjusted(0, height, 0, 0), 0, text)
+        theme.draw_item_focus(painter, option)
+        painter.restore()
+
+    def _place(self, problem: Problem) -> str:
+        line = self.tr("line {number}").format(number=f"{problem.line:,}") if problem.line is not None else ""
+        column = self.tr("column {number}").format(number=f"{problem.column:,}") if problem.column is not None else ""
+        return ", ".join(part for part in (line, column, problem.field or "") if part)
+
+
+def _two_lines(text: str, metrics: QFontMetrics, width: int) -> str:
+    """Break `text` once; the second line is elided where there is more of it."""
+    layout = QTextLayout(text, theme.base_font())
+    layout.beginLayout()
+    line = layout.createLine()
+    line.setLineWidth(width)
+    layout.endLayout()
+    first, rest = text[:line.textLength()], text[line.textLength():]
+    return first if not rest else f"{first.rstrip()}\n{metrics.elidedText(rest, Qt.TextElideMode.ElideRight, width)}"

@@ -1,0 +1,133 @@
+"""Files that were open before, offered again: a list while the Data tab is empty, a menu beside its list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtCore import QCoreApplication, Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
+
+from slmstudio.core.data.remembered import Missing, Remembered
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import IconButton
+from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
+
+LISTED, IN_MENU = 5, 12
+NAME_WIDTH = 210
+MENU_WIDTH = 320
+"""Of a name in the menu."""
+
+
+def _short(missing: Missing) -> str:
+    """Why, in as few words as fit beside a name."""
+    return (QCoreApplication.translate("DataRecent", "Its disk or folder isn't there") if missing.whole_folder else
+            QCoreApplication.translate("DataRecent", "Moved, renamed or deleted"))
+
+
+class _Row(QWidget):
+    """One file: its name, and its folder or why it cannot be opened."""
+
+    opened = Signal()
+    removed = Signal()
+
+    def __init__(self, path: Path, missing: Missing | None, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.button = QPushButton()
+        self.button.setObjectName("recent_file")
+        self.button.setProperty("kind", "row")
+        self.button.setAccessibleName(path.name if missing is None else f"{path.name}. {missing}")
+        self.button.setToolTip(plain_tip(str(path) if missing is None else f"{path}\n{missing}"))
+        self.name, self.where = ElidedLabel(path.name), ElidedLabel("", "small")
+        self.where.setText(str(path.parent) if missing is None else _short(missing))
+        self.name.setFixedWidth(NAME_WIDTH)
+        inner = QHBoxLayout(self.button)
+        inner.setContentsMargins(theme.SPACE_S, 0, theme.SPACE_S, 0)
+        inner.setSpacing(theme.SPACE_M)
+        inner.addWidget(self.name)
+        inner.addWidget(self.where, 1)
+        for label in (self.name, self.where):
+            label.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+            label.setEnabled(missing is None)
+            label.setProperty("faint", missing is not None)
+        remove = IconButton("close", self.tr("Remove it from the recent files; the file itself stays"))
+        remove.setObjectName("recent_remove")
+        self.button.clicked.connect(self.opened)
+        remove.clicked.connect(self.removed)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.SPACE_XS)
+        row.addWidget(self.button, 1)
+        row.addWidget(remove)
+
+
+class RecentList(QWidget):
+    """The newest of them, a line each.
+
+    Signals:
+        chosen(Path): this one should be opened; a missing one too, for its disk may be back.
+        removed(Path): this one should not be offered any more.
+    """
+
+    chosen = Signal(object)
+    removed = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.rows: list[_Row] = []
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(0)
+        title = text_label(self.tr("Recent files"), "section")
+        title.setContentsMargins(theme.SPACE_S, 0, 0, theme.SPACE_XS)
+        self._column.addWidget(title)
+        self.hide()
+
+    def show_files(self, recent: Sequence[Remembered], missing: dict[Path, Missing]) -> None:
+        for row in self.rows:
+            row.hide()
+            row.deleteLater()
+        self.rows = []
+        for each in recent[:LISTED]:
+            row = _Row(each.path, missing.get(each.path))
+            row.opened.connect(partial(self.chosen.emit, each.path))
+            row.removed.connect(partial(self.removed.emit, each.path))
+            self._column.addWidget(row)
+            self.rows.append(row)
+        self.setVisible(bool(self.rows))
+
+
+class RecentButton(IconButton):
+    """The same as a menu. It is there while there are any.
+
+    Signals:
+        chosen(Path), removed(Path): as of `RecentList`.
+    """
+
+    chosen = Signal(object)
+    removed = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__("chevron-down", self.tr("Open a recent file"), parent)
+        self.setObjectName("data_recent")
+        self.files = QMenu(self)
+        self.files.setToolTipsVisible(True)
+        self.clicked.connect(lambda: self.files.popup(self.mapToGlobal(self.rect().bottomLeft())))
+        self.hide()
+
+    def show_files(self, recent: Sequence[Remembered], missing: dict[Path, Missing]) -> None:
+        self.files.clear()
+        remove = QMenu(self.tr("Remove from this list"), self.files)
+        for each in recent[:IN_MENU]:
+            why = missing.get(each.path)
+            name = self.fontMetrics().elidedText(each.path.name, Qt.TextElideMode.ElideMiddle, MENU_WIDTH)
+            name = name.replace("&", "&&")
+            action = self.files.addAction(name if why is None else self.tr("{name} · {why}").format(
+                name=name, why=_short(why)), partial(self.chosen.emit, each.path))
+            action.setToolTip(plain_tip(str(each.path) if why is None else str(why)))
+            action.setEnabled(why is None)
+            remove.addAction(name, partial(self.removed.emit, each.path)).setToolTip(plain_tip(str(each.path)))
+        self.files.addSeparator()
+        self.files.addMenu(remove)
+        self.setVisible(bool(recent))

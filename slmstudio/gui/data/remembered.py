@@ -1,0 +1,94 @@
+"""Which datasets are open, for the next sitting, and which were open before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from slmstudio.core.data import remembered
+from slmstudio.core.data.remembered import Missing, Remembered
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.tasks import run_task
+
+if TYPE_CHECKING:
+    from slmstudio.gui.data.workspace import DataEntry
+
+SAVE_AFTER_MS = 500
+
+
+class DataMemory(QObject):
+    """Keeps the datasets of the session in its settings.
+
+    Signals:
+        changed: other files are recent now, or it is known of another one that it is missing.
+
+    Attributes:
+        unreachable: those whose disk is not there now. They stay open for the next sitting.
+        missing: why a file that is not open cannot be opened.
+    """
+
+    changed = Signal()
+
+    def __init__(self, session: Session, parent: QObject | None = None):
+        super().__init__(parent)
+        self._session = session
+        self.unreachable: list[Remembered] = []
+        self.missing: dict[Path, Missing] = {}
+        self._later = QTimer(self, interval=SAVE_AFTER_MS, singleShot=True)
+        self._later.timeout.connect(session.settings_changed)
+
+    def known(self) -> list[Remembered]:
+        return remembered.read_all(self._session.settings.datasets)
+
+    def recent(self) -> list[Remembered]:
+        """Files that are not on the list of datasets now, the newest first."""
+        away = {each.path for each in self.unreachable}
+        return [each for each in self.known() if not each.open or each.path in away]
+
+    def keep(self, entries: Sequence[DataEntry], shown: DataEntry | None, waiting: Sequence[Remembered]) -> None:
+        """Remember what is open now, and what is being opened."""
+        now = [self._entry(entry, shown) for entry in entries]
+        there = {each.path for each in now}
+        self.unreachable = [each for each in self.unreachable if each.path not in there]
+        now += [each for each in (*waiting, *self.unreachable) if each.path not in there]
+        self._write(remembered.with_open(self.known(), now))
+
+    def _entry(self, entry: DataEntry, shown: DataEntry | None) -> Remembered:
+        eval_path = entry.eval_dataset.path if entry.eval_dataset is not None else entry.lost_eval
+        return Remembered(entry.dataset.path, eval_path, entry.eval_fraction, entry.split_seed, entry.dataset.sha256,
+                          open=True, shown=entry is shown, used=self._session.dataset is entry.dataset)
+
+    def forget(self, path: Path) -> None:
+        """Take a file off the recent ones. The file itself stays."""
+        self.unreachable = [each for each in self.unreachable if each.path != path]
+        self._write(remembered.without(self.known(), path))
+
+    def set_missing(self, kept: Remembered, why: Missing) -> None:
+        """A file that was open is not there. A disk may come back by the next start; a file that was deleted does
+        not."""
+        if why.whole_folder:
+            self.unreachable.append(kept)
+        self.missing[kept.path] = why
+
+    def _write(self, known: list[Remembered]) -> None:
+        states = [each.to_dict() for each in known]
+        if states != self._session.settings.datasets:
+            self._session.settings.datasets = states
+            self._later.start()
+            self.look()
+
+    def look(self) -> None:
+        """See which of the recent files are there."""
+        paths = [each.path for each in self.recent()]
+        self.changed.emit()
+        run_task(self, lambda task: {path: why for path in paths if (why := remembered.trouble(path)) is not None},
+                 self._looked, lambda error: None)
+
+    def _looked(self, missing: dict[Path, Missing]) -> None:
+        if missing != self.missing:
+            self.missing = missing
+            self.changed.emit()
+

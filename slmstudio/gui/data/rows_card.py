@@ -1,0 +1,209 @@
+"""The rows of a dataset: as a table, as a conversation, and as the model sees them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QModelIndex, Qt, QTimer, Signal
+from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QStackedLayout, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.buttons import IconButton, SegmentedControl
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.conversation import ConversationView
+from slmstudio.gui.common.widgets.keys import add_key
+from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.data.rows_table import RowsTable, matching_rows
+from slmstudio.gui.data.token_preview import TokenPreview
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Dataset
+    from slmstudio.core.model.facts import ModelFacts
+
+TABLE, CONVERSATION, TOKENS = range(3)
+
+
+class RowsCard(Card):
+    """Shows one dataset, a row at a time or all of them, and searches in it.
+
+    Signals:
+        model_wanted: the user wants to choose a model, to see rows as it sees them.
+        failed(object): the search failed.
+    """
+
+    model_wanted = Signal()
+    failed = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(" ", parent=parent)
+        self._dataset: Dataset | None = None
+        self._matches: Sequence[int] = ()
+        self._position = 0
+        self._search_task: Task | None = None
+        self._make_header()
+        self._make_navigation()
+        self._make_views()
+        self._later = QTimer(self, interval=200, singleShot=True)
+        self._later.timeout.connect(self._search)
+
+    def _make_header(self) -> None:
+        self.title.setObjectName("dataset_name")
+        self.facts = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
+        self.facts.setObjectName("dataset_facts")
+        self.header.insertWidget(1, self.facts)
+        self.mode = SegmentedControl(
+            [self.tr("Table"), self.tr("Conversation"), self.tr("As the model sees it")],
+            tooltips=[self.tr("All rows, a line each."), self.tr("One row, as people read it."),
+                      self.tr("One row with the chat template around it, cut into tokens; what is learned is green.")])
+        self.mode.setObjectName("rows_mode")
+        self.mode.changed.connect(self._set_mode)
+        self.header.addWidget(self.mode)
+
+    def _make_navigation(self) -> None:
+        self.search = QLineEdit()
+        self.search.setObjectName("rows_search")
+        self.search.setPlaceholderText(self.tr("Search in any script"))
+        self.search.setAccessibleName(self.tr("Search in the rows"))
+        self.search.setToolTip(self.tr("Show only rows in which this text occurs, in whatever script (Ctrl+F)."))
+        self.search.setAcceptDrops(False)  # a file that is let go here is for the tab
+        self.search.textChanged.connect(self._search_typed)
+        self._glass = QAction(self.search)
+        self._empty = QAction(self.tr("Search for nothing: show all rows"), self.search)
+        self._empty.triggered.connect(self.search.clear)
+        self._empty.setVisible(False)
+        self.search.addAction(self._glass, QLineEdit.ActionPosition.LeadingPosition)
+        self.search.addAction(self._empty, QLineEdit.ActionPosition.TrailingPosition)
+        self._paint_icons()
+        theme.THEME.changed.connect(self._paint_icons)
+        self.previous = IconButton("chevron-left", self.tr("Previous row (Alt+Left)"))
+        self.previous.setObjectName("rows_previous")
+        self.next = IconButton("chevron-right", self.tr("Next row (Alt+Right)"))
+        self.next.setObjectName("rows_next")
+        for button, step in ((self.previous, -1), (self.next, 1)):
+            button.setProperty("kind", "outlined")
+            button.clicked.connect(lambda _=False, step=step: self.go(self._position + step))
+        self.place = text_label("", "small")
+        self.place.setObjectName("rows_place")
+        row = QHBoxLayout()
+        row.setSpacing(theme.SPACE_S)
+        row.addWidget(self.search, 1)
+        for widget in (self.previous, self.place, self.next):
+            row.addWidget(widget)
+        self.body.addLayout(row)
+        add_key(self, "Alt+Left", lambda: self.go(self._position - 1))
+        add_key(self, "Alt+Right", lambda: self.go(self._position + 1))
+        add_key(self, QKeySequence.StandardKey.Find, self.search.setFocus)
+
+    def _paint_icons(self) -> None:
+        self._glass.setIcon(theme.icon("search"))
+        self._empty.setIcon(theme.icon("close"))
+
+    def _search_typed(self, text: str) -> None:
+        self._empty.setVisible(bool(text))
+        self._later.start()
+
+    def _make_views(self) -> None:
+        self.table = RowsTable()
+        self.table.setObjectName("rows_table")
+        self.table.selectionModel().currentRowChanged.connect(self._row_chosen)
+        self.table.activated.connect(lambda: self.mode.set_current(CONVERSATION))
+        self.conversation = ConversationView()
+        self.conversation.setObjectName("rows_conversation")
+        self.tokens = TokenPreview()
+        self.tokens.model_wanted.connect(self.model_wanted)
+        inset = QFrame()
+        inset.setProperty("inset", True)
+        self._views = QStackedLayout(inset)
+        for view in (self.table, self.conversation, self.tokens):
+            self._views.addWidget(view)
+        self.body.addWidget(inset, 1)
+
+    def show_dataset(self, dataset: Dataset) -> None:
+        """Show another dataset from its first row."""
+        self._dataset = dataset
+        self.title.setText(dataset.name)
+        layout = {"instruction": self.tr("instruction rows"), "messages": self.tr("conversations"),
+                  "mixed": self.tr("instruction rows and conversations"), "preference": self.tr("preference pairs"),
+                  "labelled": self.tr("good and bad answers"), "text": self.tr("plain text")}[dataset.layout]
+        self.facts.setText(" · ".join((layout, dataset.encoding)))
+        self.table.show_columns(dataset.layout)
+        self.search.clear()
+        self._later.stop()
+        self._show_matches(range(len(dataset.records)))
+
+    def set_model(self, model: ModelFacts | None, fallback: Path | None = None) -> None:
+        """Show rows as this model sees them, or as the one in `fallback` while none is chosen."""
+        self.tokens.set_model(model, fallback)
+
+    def show_line(self, line: int) -> None:
+        """Go to the row of this line of the file, or to the first one after it."""
+        if self._dataset is None or not self._dataset.records:
+            return
+        self.search.clear()
+        self._later.stop()
+        self._show_matches(range(len(self._dataset.records)))
+        index = bisect_left(self._dataset.records, line, key=lambda record: record.line)
+        self.go(min(index, len(self._matches) - 1))
+
+    def go(self, position: int) -> None:
+        """Show the row at this place of the rows found, counted from 0."""
+        if not 0 <= position < len(self._matches):
+            return
+        self._position = position
+        index = self.table.rows.index(position, 0)
+        if self.table.currentIndex().row() != position:
+            self.table.setCurrentIndex(index)
+            self.table.scrollTo(index)
+        self._show_row()
+
+    def _set_mode(self, mode: int) -> None:
+        self._views.setCurrentIndex(mode)
+        self._show_row()
+
+    def _row_chosen(self, current: QModelIndex) -> None:
+        if current.isValid() and current.row() != self._position:
+            self.go(current.row())
+
+    def _search(self) -> None:
+        if self._dataset is None:
+            return
+        if self._search_task is not None:
+            self._search_task.cancel()
+        needle, records = self.search.text().strip(), self._dataset.records
+        if not needle:
+            self._show_matches(range(len(records)))
+            return
+        self._search_task = run_task(self, lambda task: matching_rows(records, needle, task.cancelled),
+                                     self._show_matches, self.failed.emit)
+
+    def _show_matches(self, matches: Sequence[int]) -> None:
+        assert self._dataset is not None
+        self._matches, self._position = matches, 0
+        self.table.rows.show_rows(self._dataset.records, matches)
+        if matches:
+            self.go(0)
+        else:
+            self._show_row()
+
+    def _show_row(self) -> None:
+        """Bring the view that is open up to date; the others follow when they are opened."""
+        count = len(self._matches)
+        for button, ok in ((self.previous, self._position > 0), (self.next, self._position + 1 < count)):
+            button.setEnabled(ok)
+        if self._dataset is None or not count:
+            self.place.setText(self.tr("no row has this text"))
+            self.conversation.show_record(None)
+            return
+        record = self._dataset.records[self._matches[self._position]]
+        pattern = self.tr("match {row} of {count}") if self.search.text().strip() else self.tr("row {row} of {count}")
+        self.place.setText(pattern.format(row=f"{self._position + 1:,}", count=f"{count:,}"))
+        self.place.setToolTip(self.tr("line {line} of the file").format(line=f"{record.line:,}"))
+        if self.mode.current() == CONVERSATION:
+            self.conversation.show_record(record)
+        elif self.mode.current() == TOKENS:
+            self.tokens.show_record(record)

@@ -1,0 +1,157 @@
+"""The rows of a dataset as a table, and the search in them."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+
+from slmstudio.gui.common.widgets.labels import plain_tip
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Record
+
+_Index = QModelIndex | QPersistentModelIndex
+_ROOT = QModelIndex()
+SHOWN_CHARACTERS = 300
+LINE, TURNS, QUESTION, ANSWER, BESIDE = range(5)
+
+
+def folded(text: str) -> str:
+    """Text as the search compares it: composed and without case, so that typed and stored forms meet."""
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def matching_rows(records: Sequence[Record], needle: str, cancelled: Callable[[], bool]) -> list[int]:
+    """Indices of the records in whose texts `needle` occurs. Takes about 0.2 s for 100,000 rows."""
+    wanted = folded(needle)
+    found = []
+    for index, record in enumerate(records):
+        if index % 1000 == 0 and cancelled():
+            break
+        if any(wanted in folded(content) for content in record.contents):
+            found.append(index)
+    return found
+
+
+def last_of(record: Record, role: str) -> str:
+    """The last message of a role, "" without one."""
+    return next((m["content"] for m in reversed(record.messages) if m["role"] == role), "")
+
+
+class RowsModel(QAbstractTableModel):
+    """The records, or those of them that a search found."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._records: Sequence[Record] = ()
+        self._rows: Sequence[int] = ()
+        self._titles: dict[int, str] = {}
+        self._tips = {LINE: self.tr("Line of the file, counted from 1"), TURNS: self.tr("Messages in this row"),
+                      QUESTION: self.tr("The first thing the user says"),
+                      ANSWER: self.tr("The last thing the assistant says: what is learned"),
+                      BESIDE: self.tr("What the file says of the answer before")}
+        self.name_columns("instruction")
+
+    def name_columns(self, layout: str) -> None:
+        """Name the columns for rows of this layout."""
+        self._titles = {
+            LINE: self.tr("Line"), TURNS: self.tr("Turns"),
+            QUESTION: self.tr("Text") if layout == "text" else self.tr("Question"),
+            ANSWER: self.tr("Chosen answer") if layout == "preference" else self.tr("Answer"),
+            BESIDE: self.tr("Rejected answer") if layout == "preference" else self.tr("Mark")}
+        self.headerDataChanged.emit(Qt.Orientation.Horizontal, LINE, BESIDE)
+
+    def show_rows(self, records: Sequence[Record], rows: Sequence[int]) -> None:
+        """Show these rows, given by their index in `records`."""
+        self.beginResetModel()
+        self._records, self._rows = records, rows
+        self.endResetModel()
+
+    def rowCount(self, parent: _Index = _ROOT) -> int:
+        return 0 if parent.isValid() else len(self._rows)
+
+    def columnCount(self, parent: _Index = _ROOT) -> int:
+        return 0 if parent.isValid() else len(self._titles)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self._titles[section]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return self._tips[section]
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return _alignment(section)
+        return None
+
+    def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return _alignment(index.column())
+        if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
+            return None
+        record = self._records[self._rows[index.row()]]
+        if index.column() == LINE:
+            return f"{record.line:,}" if role == Qt.ItemDataRole.DisplayRole else None
+        if index.column() == TURNS:
+            return str(len(record.messages)) if role == Qt.ItemDataRole.DisplayRole else None
+        text = self._text(record, index.column())
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return plain_tip(text if len(text) <= 2000 else text[:2000] + " …")
+        return " ".join(text[:SHOWN_CHARACTERS].split())
+
+    def _text(self, record: Record, column: int) -> str:
+        if column == ANSWER:
+            return last_of(record, "assistant")
+        if column == QUESTION:
+            return record.text or next((m["content"] for m in record.messages if m["role"] == "user"), "")
+        if record.desirable is not None:
+            return self.tr("good") if record.desirable else self.tr("bad")
+        return record.rejected or ""
+
+
+class RowsTable(QTableView):
+    """The table of a dataset's rows; rows are of one height, so that any number scrolls smoothly."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setAccessibleName(self.tr("Rows"))
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setTabKeyNavigation(False)
+        self.verticalHeader().hide()
+        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        self.verticalHeader().setDefaultSectionSize(33)
+        self.horizontalHeader().setHighlightSections(False)
+        self.rows = RowsModel(self)
+        self.setModel(self.rows)
+        header = self.horizontalHeader()
+        for column, width in ((LINE, 68), (TURNS, 56)):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
+            header.resizeSection(column, width)
+        for column in (QUESTION, ANSWER, BESIDE):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
+
+    def show_columns(self, layout: str) -> None:
+        """Show the columns that rows of this layout fill."""
+        self.rows.name_columns(layout)
+        self.setColumnHidden(TURNS, layout in ("instruction", "text"))
+        self.setColumnHidden(ANSWER, layout == "text")
+        self.setColumnHidden(BESIDE, layout not in ("preference", "labelled"))
+        narrow = layout == "labelled"
+        mode = QHeaderView.ResizeMode.Fixed if narrow else QHeaderView.ResizeMode.Stretch
+        self.horizontalHeader().setSectionResizeMode(BESIDE, mode)
+        if narrow:
+            self.horizontalHeader().resizeSection(BESIDE, 68)
+
+
+def _alignment(column: int) -> int:
+    side = Qt.AlignmentFlag.AlignRight if column in (LINE, TURNS) else Qt.AlignmentFlag.AlignLeft
+    return int(side | Qt.AlignmentFlag.AlignVCenter)

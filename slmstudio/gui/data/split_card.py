@@ -1,0 +1,169 @@
+"""Which rows are kept back to measure with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QTimer, Signal
+from PySide6.QtWidgets import QHBoxLayout, QRadioButton, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.fields import DoubleSpinBox, SpinBox, number_field
+from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.labels import counted as plural
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Dataset
+
+INDENT = 22
+"""Of what belongs to a radio button, so that it stands below the button's words."""
+
+
+class SplitCard(Card):
+    """Split rows off for evaluation, or take them from a file of their own.
+
+    Signals:
+        changed: the share, the seed or the kind of split is different now.
+        file_wanted: the user wants to choose a file of evaluation rows.
+        counted(int, int): rows that are learned and rows that are kept back, once they are known.
+        failed(object): the split could not be made.
+    """
+
+    changed = Signal()
+    file_wanted = Signal()
+    counted = Signal(int, int)
+    failed = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__("", parent=parent)
+        self._dataset: Dataset | None = None
+        self._eval: Dataset | None = None
+        self._task: Task | None = None
+        self._later = QTimer(self, interval=150, singleShot=True)
+        self._later.timeout.connect(self._count)
+        self._make_controls()
+        self._lay_out()
+        self.own.toggled.connect(self._kind_toggled)
+        for spin in (self.share, self.seed):
+            spin.valueChanged.connect(self._settings_changed)
+
+    def _make_controls(self) -> None:
+        self.split = QRadioButton(self.tr("Split off the data"))
+        self.split.setObjectName("split_off")
+        self.split.setChecked(True)
+        self.split.setToolTip(self.tr("Keep some rows back. Rows with the same question stay on one side, so that the "
+                                      "measure is honest."))
+        self.own = QRadioButton(self.tr("A file of its own"))
+        self.own.setObjectName("split_own")
+        self.own.setToolTip(self.tr("Measure with rows of another file. Choose this when you have a test set that "
+                                    "nobody trained on."))
+        self.share = number_field(DoubleSpinBox(minimum=0, maximum=50, decimals=1, singleStep=1, value=10))
+        self.share.setObjectName("split_share")
+        self.share.setSuffix(self.tr(" %"))
+        self.share.setAccessibleName(self.tr("Share of rows for evaluation"))
+        self.share.setToolTip(self.tr("Share of the rows that is never learned, only measured with: 5 to 10 % mostly. "
+                                      "With 0, everything is learned and nothing is measured."))
+        self.seed = number_field(SpinBox(minimum=0, maximum=2**31 - 1))
+        self.seed.setObjectName("split_seed")
+        self.seed.setAccessibleName(self.tr("Seed of the split"))
+        self.seed.setToolTip(self.tr("The same seed always keeps back the same rows. Change it to draw others."))
+        self.file = ElidedLabel("", "small")
+        self.choose = SecondaryButton(self.tr("Choose…"), self.tr("Choose the file with evaluation rows."), "small")
+        self.choose.setObjectName("split_choose")
+        self.choose.clicked.connect(self.file_wanted)
+        self.remove = IconButton("close", self.tr("Take the evaluation file away and split rows off instead"))
+        self.remove.setObjectName("split_remove")
+        self.remove.clicked.connect(lambda: self.split.setChecked(True))
+        self.counts = text_label("", "small", wrap=True)
+        self.counts.setObjectName("split_counts")
+
+    def _lay_out(self) -> None:
+        self.body.setSpacing(theme.SPACE_S)
+        self.body.addWidget(text_label(self.tr("Evaluation rows"), "section"))
+        self.body.addWidget(self.split)
+        figures = QHBoxLayout()
+        figures.setContentsMargins(INDENT, 0, 0, 0)
+        figures.setSpacing(theme.SPACE_S)
+        for name, field, stretch in ((self.tr("Share"), self.share, 3), (self.tr("Seed"), self.seed, 2)):
+            field.setMinimumWidth(40)
+            figures.addWidget(text_label(name, "small"))
+            figures.addWidget(field, stretch)
+        self.body.addLayout(figures)
+        self.body.addWidget(self.own)
+        row = QHBoxLayout()
+        row.setContentsMargins(INDENT, 0, 0, 0)
+        row.addWidget(self.file, 1)
+        row.addWidget(self.choose)
+        row.addWidget(self.remove)
+        self.body.addLayout(row)
+        self.body.addWidget(self.counts)
+
+    def show_split(self, dataset: Dataset, eval_dataset: Dataset | None, share: float, seed: int) -> None:
+        """Show the split of a dataset. `share` is a fraction from 0 to 0.5."""
+        self._dataset, self._eval = dataset, eval_dataset
+        controls = (self.split, self.own, self.share, self.seed)
+        for control in controls:
+            control.blockSignals(True)
+        (self.split if eval_dataset is None else self.own).setChecked(True)
+        self.share.setValue(100 * share)
+        self.seed.setValue(seed)
+        for control in controls:
+            control.blockSignals(False)
+        self._show_kind()
+        self._count()
+
+    @property
+    def fraction(self) -> float:
+        return round(self.share.value() / 100, 4)
+
+    def _kind_toggled(self, own: bool) -> None:
+        if own and self._eval is None:
+            self.file_wanted.emit()
+        if not own:
+            self._eval = None
+        self._show_kind()
+        self._settings_changed()
+
+    def _show_kind(self) -> None:
+        own = self.own.isChecked()
+        for spin in (self.share, self.seed):
+            spin.setEnabled(not own)
+        self.file.setText(Path(self._eval.path).name if self._eval is not None else self.tr("none chosen yet"))
+        for widget in (self.file, self.choose):
+            widget.setVisible(own)
+        self.remove.setVisible(own and self._eval is not None)
+
+    def _settings_changed(self) -> None:
+        self.counts.setText(self.tr("Counting…"))
+        self._later.start()
+        self.changed.emit()
+
+    def _count(self) -> None:
+        """Make the split as training will, and show how many rows are on each side."""
+        dataset, fraction, seed = self._dataset, self.fraction, self.seed.value()
+        if self._task is not None:
+            self._task.cancel()
+        if dataset is None:
+            return
+        if self._eval is not None:
+            self._show_counts((len(dataset.records), len(self._eval.records)))
+        else:
+            self._task = run_task(self, lambda task: _split_counts(dataset, fraction, seed), self._show_counts,
+                                  self.failed.emit)
+
+    def _show_counts(self, counts: tuple[int, int]) -> None:
+        learned, kept = counts
+        rows = plural(learned, self.tr("1 row to learn"), self.tr("{count} rows to learn"))
+        self.counts.setText(self.tr("{rows} · {kept} to evaluate").format(rows=rows, kept=f"{kept:,}"))
+        self.counted.emit(learned, kept)
+
+
+def _split_counts(dataset: Dataset, fraction: float, seed: int) -> tuple[int, int]:
+    from slmstudio.core.data.split import split
+
+    train, kept = split(dataset.records, fraction, seed)
+    return len(train), len(kept)

@@ -1,0 +1,94 @@
+"""A dataset in figures: its scripts, its size, and what repeats."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.labels import counted as plural
+from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.share_bar import Share, ShareBar
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Dataset
+    from slmstudio.core.data.statistics import Statistics
+
+COLOURS = ("train", "eval", "teal", "extra", "grey")
+
+
+class StatisticsStrip(QWidget):
+    """Counts off the UI thread, and shows the figures when they are there.
+
+    Signals:
+        failed(object): counting failed.
+    """
+
+    failed = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._task: Task | None = None
+        self._dataset: Dataset | None = None
+        self.scripts = ShareBar(height=10)
+        self.scripts.setObjectName("statistics_scripts")
+        self.scripts.setToolTip(self.tr("Share of each script among the letters. A model learns best what its own "
+                                        "training had much of."))
+        self.figures = text_label("", "small", wrap=True)
+        self.figures.setObjectName("statistics_figures")
+        left = QVBoxLayout()
+        left.setSpacing(theme.SPACE_S)
+        left.addWidget(text_label(self.tr("Scripts"), "section"))
+        left.addWidget(self.scripts)
+        left.addStretch(1)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.SPACE_L)
+        row.addLayout(left, 1)
+        row.addWidget(self.figures, 1)
+
+    def show_dataset(self, dataset: Dataset) -> None:
+        """Show the figures of another dataset."""
+        if self._task is not None:
+            self._task.cancel()
+        self._dataset = dataset
+        self.scripts.show_shares((), 1)
+        self.figures.setText(self.tr("Counting…"))
+        self._task = run_task(self, lambda task: _count(dataset), self._show, self.failed.emit)
+
+    def _show(self, counted: Statistics) -> None:
+        main = [(script, share) for script, share in counted.scripts.items() if share >= 0.005][:len(COLOURS) - 1]
+        rest = 1 - sum(share for _, share in main) if counted.scripts else 0
+        shown = [*main, *([(self.tr("others"), rest)] if rest > 1e-9 else [])]
+        pattern = self.tr("{script} {percent} %")
+        self.scripts.show_shares([Share(share, colour, pattern.format(script=script, percent=_percent(share)))
+                                  for (script, share), colour in zip(shown, COLOURS, strict=False)], 1)
+        lines = [self.tr("{rows} · {characters} characters").format(
+                     rows=plural(counted.rows, self.tr("1 row"), self.tr("{count} rows")),
+                     characters=f"{counted.characters:,}"),
+                 self.tr("Longest row: {characters} characters, line {line}").format(
+                     characters=f"{counted.longest_characters:,}", line=f"{counted.longest_line:,}")]
+        if counted.duplicate_prompts:
+            lines.append(plural(
+                counted.duplicate_prompts, self.tr("1 row asks what an earlier row asks"),
+                self.tr("{count} rows ask what an earlier row asks")))
+        elif counted.duplicate_rows:
+            lines.append(plural(
+                counted.duplicate_rows, self.tr("1 row is the same as an earlier row"),
+                self.tr("{count} rows are the same as an earlier row")))
+        if self._dataset is not None and self._dataset.unused:
+            lines.append(self.tr("Not used: {columns}").format(columns=", ".join(self._dataset.unused)))
+        self.figures.setText("\n".join(lines))
+
+
+def _percent(share: float) -> str:
+    return "<1" if share < 0.01 else f"{100 * share:.0f}"
+
+
+def _count(dataset: Dataset) -> Statistics:
+    from slmstudio.core.data.statistics import statistics
+
+    return statistics(dataset.records)

@@ -1,0 +1,319 @@
+"""The Data tab: which files the model should learn from."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
+from PySide6.QtWidgets import QFileDialog, QStackedWidget, QVBoxLayout, QWidget
+
+from slmstudio.core import paths
+from slmstudio.core.errors import UserError
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.areas import EmptyState, local_paths
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.labels import counted
+from slmstudio.gui.common.widgets.progress import ProgressStrip
+from slmstudio.gui.data.reading import Read, Wanted, all_together, other_kind, read
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Dataset
+    from slmstudio.gui.data.recent import RecentButton, RecentList
+    from slmstudio.gui.data.remembered import DataMemory
+    from slmstudio.gui.data.workspace import DataEntry, DataWorkspace
+
+
+LOOK_AFTER_MS = 50
+"""After the tab is shown, it looks whether the recent files are there; by then the window is painted."""
+
+
+class DataTab(QWidget):
+    """Reads datasets one after another, off the UI thread, and shows them.
+
+    Signals:
+        idle: every file that was wanted is read, or failed, or was cancelled.
+    """
+
+    idle = Signal()
+
+    def __init__(self, session: Session, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._session = session
+        self._waiting: list[Wanted] = []
+        self._reading: Wanted | None = None
+        self._task: Task | None = None
+        self._errors: list[Exception] = []
+        self._notes: list[UserError] = []
+        self._workspace: DataWorkspace | None = None
+        session.data_requested.connect(self.open_files)
+        session.rows_written.connect(self._read_again)
+        self.setAcceptDrops(True)
+        self.banner = ErrorBanner()
+        self.banner.setObjectName("data_banner")
+        self._strip_card = Card()
+        self._strips = (ProgressStrip(), ProgressStrip())
+        self._strip_card.body.addWidget(self._strips[0])
+        for strip in self._strips:
+            strip.cancelled.connect(self.cancel)
+        self._pages = QStackedWidget()
+        self._look_soon = QTimer(self, interval=LOOK_AFTER_MS, singleShot=True)
+        self._look_soon.timeout.connect(lambda: self.memory.look())
+        self._empty = self._empty_state()
+        self._pages.addWidget(EmptyState.centred(self._empty))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
+        column.setSpacing(theme.CARD_GAP)
+        column.addWidget(self.banner)
+        column.addWidget(self._strip_card)
+        column.addWidget(self._pages, 1)
+        self._show_progress()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._look_soon.start()
+
+    @cached_property
+    def memory(self) -> DataMemory:
+        """Which datasets are open and which were. Made when the window is painted, so that it starts without it."""
+        from slmstudio.gui.data.remembered import DataMemory
+
+        made = DataMemory(self._session, self)
+        made.changed.connect(self._show_recent)
+        return made
+
+    @cached_property
+    def recent(self) -> RecentList:
+        """The recent files in the empty state."""
+        from slmstudio.gui.data.recent import RecentList
+
+        made = RecentList()
+        self._connect_recent(made)
+        self._empty.column.addWidget(made)
+        return made
+
+    def _empty_state(self) -> EmptyState:
+        choose = PrimaryButton(self.tr("Choose files…"), self.tr("Choose files with rows to learn (Ctrl+O)."))
+        choose.setObjectName("data_choose")
+        choose.clicked.connect(self.choose_files)
+        sample = SecondaryButton(self.tr("Try the sample: citizen help desk"),
+                                 self.tr("Questions and answers of a city's help desk, in English and Hindi. "
+                                         "They come with the program: good for a first try."))
+        sample.setObjectName("data_sample")
+        sample.clicked.connect(self.open_sample)
+        state = EmptyState(self.tr("What should the model learn?"),
+                           self.tr("Drop a file with questions and answers, conversations, better and worse answers, "
+                                   "or plain text. It stays on this machine."),
+                           (choose, sample), self.tr("JSONL or a JSON list · text (.txt, .md)"))
+        state.dropped.connect(self.open_files)
+        state.column.addWidget(self._strips[1])
+        self._buttons = (choose, sample)
+        return state
+
+    def choose_files(self) -> None:
+        """Let the user choose files with rows."""
+        self._dialog(self.tr("Choose files with rows to learn"), True).filesSelected.connect(
+            lambda names: self.open_files([Path(name) for name in names]))
+
+    def open_sample(self) -> None:
+        """Open the dataset that comes with the program, with its own test rows."""
+        self._add(Wanted(paths.starter_train_file(), paths.starter_test_file()))
+
+    def open_files(self, files: list[Path], line: int = 0) -> None:
+        """Read these files, after those that are being read now, and show the row of this line of the last."""
+        recent = {each.path: each for each in self.memory.recent()}
+        for file in files:
+            path = file.absolute()
+            self._add(Wanted(path, kept=recent.get(path), line=line if file == files[-1] else 0))
+
+    def restore(self) -> None:
+        """Open what was open when the window was closed."""
+        for kept in self.memory.known():
+            if kept.open:
+                self._add(Wanted(kept.path, kept=kept, restore=True))
+
+    def _read_again(self, path: Path) -> None:
+        """Rows were added to a file, or taken out of it; who looks at it sees that."""
+        for entry in self._workspace.entries if self._workspace is not None else ():
+            if entry.dataset.path.resolve() == path.resolve():
+                self._add(Wanted(entry.dataset.path, again=True))
+            elif entry.eval_dataset is not None and entry.eval_dataset.path.resolve() == path.resolve():
+                self._add(Wanted(entry.eval_dataset.path, eval_for=entry))
+        self.memory.look()
+
+    def cancel(self) -> None:
+        """Stop reading; what was read before stays."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._reading is not None and self._reading.eval_for is not None:
+            self._keep_eval(self._reading.eval_for)
+        self._waiting.clear()
+        self._reading = self._task = None
+        self._keep()
+        self._finish()
+
+    def _dialog(self, title: str, several: bool) -> QFileDialog:
+        dialog = QFileDialog(self, title)
+        dialog.setFileMode(QFileDialog.FileMode.ExistingFiles if several else QFileDialog.FileMode.ExistingFile)
+        dialog.setNameFilters([self.tr("Datasets (*.jsonl *.json *.ndjson *.txt *.md)"), self.tr("All files (*)")])
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.open()
+        return dialog
+
+    def _add(self, wanted: Wanted) -> None:
+        self._waiting.append(wanted)
+        if self._reading is None:
+            self.banner.clear()
+            self._errors, self._notes = [], []
+            self._read_next()
+        self._show_progress()
+
+    def _read_next(self) -> None:
+        if not self._waiting:
+            self._finish()
+            return
+        wanted = self._reading = self._waiting.pop(0)
+        for strip in self._strips:
+            strip.start("")
+        self._task = run_task(self, lambda task: read(wanted, task), self._was_read, self._was_not_read,
+                              self._progressed)
+        self._show_progress()
+
+    def _progressed(self, done: int, total: int) -> None:
+        for strip in self._strips:
+            strip.set_progress(done, total)
+
+    def _was_read(self, found: Read) -> None:
+        wanted, self._reading, self._task = self._reading, None, None
+        assert wanted is not None
+        self._notes += found.notes
+        if wanted.eval_for is not None:
+            self._use_for_evaluation(wanted.eval_for, found.dataset)
+        else:
+            self._put(wanted, found)
+        self._read_next()
+
+    def _put(self, wanted: Wanted, found: Read) -> None:
+        """Put a dataset on the list, as it was there before."""
+        from slmstudio.gui.data.workspace import DataEntry
+
+        page, kept, entry = self.workspace(), wanted.kept, DataEntry(found.dataset, found.eval_dataset)
+        if kept is not None:
+            entry.eval_fraction, entry.split_seed = kept.eval_fraction, kept.split_seed
+            entry.lost_eval = kept.eval_path if found.eval_dataset is None else None
+        page.add(entry, show=not wanted.again and (not wanted.restore or kept is None or kept.shown))
+        if kept is not None and kept.used and self._session.dataset is None:
+            page.choose(entry)
+        if wanted.line:
+            page.rows.show_line(wanted.line)
+        self._pages.setCurrentWidget(page)
+
+    def _use_for_evaluation(self, entry: DataEntry, dataset: Dataset) -> None:
+        error = other_kind(dataset, entry.dataset)
+        if error is None:
+            self.workspace().set_eval_dataset(entry, dataset)
+        else:
+            self._keep_eval(entry)
+            self._errors.append(error)
+
+    def _was_not_read(self, error: Exception) -> None:
+        from slmstudio.core.data.remembered import Missing
+
+        wanted, self._reading, self._task = self._reading, None, None
+        assert wanted is not None
+        if wanted.eval_for is not None:
+            self._keep_eval(wanted.eval_for)
+        if wanted.restore and wanted.kept is not None and isinstance(error, Missing):
+            self.memory.set_missing(wanted.kept, error)
+        entry = self.workspace().find(wanted.path) if wanted.again and isinstance(error, Missing) else None
+        if entry is not None:  # its only row was taken back, so there is no such file any more
+            self.workspace().remove(entry)
+            self.memory.forget(wanted.path)
+        else:
+            (self._notes if wanted.restore and isinstance(error, UserError) else self._errors).append(error)
+        self._keep()
+        self._read_next()
+
+    def _finish(self) -> None:
+        """Everything is read: say what is wrong, all together."""
+        page = self._workspace
+        if page is not None and page.entry is None and page.entries:
+            page.list.setCurrentRow(0)  # the one that was shown is not there
+        if self._errors or self._notes:
+            self.banner.show_error(all_together(self._errors, self._notes), "bad" if self._errors else "warn")
+        self._errors, self._notes = [], []
+        self._show_progress()
+        self.idle.emit()
+
+    def _keep(self) -> None:
+        """Remember what is open."""
+        page = self._workspace
+        waiting = [each.kept for each in (self._reading, *self._waiting)
+                   if each is not None and each.restore and each.kept is not None]
+        self.memory.keep(page.entries if page is not None else [], page.entry if page is not None else None, waiting)
+
+    def _connect_recent(self, offer: RecentList | RecentButton) -> None:
+        offer.chosen.connect(lambda path: self.open_files([path]))
+        offer.removed.connect(self.memory.forget)
+
+    def _show_recent(self) -> None:
+        recent = self.memory.recent()
+        self.recent.show_files(recent, self.memory.missing)
+        if self._workspace is not None:
+            self._workspace.recent.show_files(recent, self.memory.missing)
+
+    def _show_progress(self) -> None:
+        """Show what is being read: in the empty state while there is no dataset, above the cards otherwise."""
+        reading = self._reading is not None
+        text = self.tr("Reading {name}").format(name=self._reading.path.name) if self._reading is not None else ""
+        if self._waiting:
+            text += counted(len(self._waiting), self.tr(" · 1 more waiting"), self.tr(" · {count} more waiting"))
+        for strip in self._strips:
+            strip.label.setText(text)
+            strip.label.setVisible(bool(text))
+        empty = self._workspace is None or self._pages.currentWidget() is not self._workspace
+        self._strip_card.setVisible(reading and not empty)
+        self._strips[1].setVisible(reading and empty)
+        for button in self._buttons:
+            button.setEnabled(not reading)
+
+    def workspace(self) -> DataWorkspace:
+        """The page with the datasets; made when the first one was read, so that the window starts without it."""
+        if self._workspace is None:
+            from slmstudio.gui.data.workspace import DataWorkspace
+
+            page = self._workspace = DataWorkspace(self._session)
+            page.add_wanted.connect(self.choose_files)
+            page.dropped.connect(self.open_files)
+            page.eval_file_wanted.connect(self._choose_eval_file)
+            page.emptied.connect(lambda: self._pages.setCurrentIndex(0))
+            page.failed.connect(self.banner.show_error)
+            page.changed.connect(self._keep)
+            self._connect_recent(page.recent)
+            self._pages.addWidget(page)
+            self._show_recent()
+        return self._workspace
+
+    def _choose_eval_file(self, entry: DataEntry) -> None:
+        dialog = self._dialog(self.tr("Choose the file with evaluation rows"), False)
+        dialog.fileSelected.connect(lambda name: self._add(Wanted(Path(name), eval_for=entry)))
+        dialog.rejected.connect(lambda: self._keep_eval(entry))
+
+    def _keep_eval(self, entry: DataEntry) -> None:
+        """No other file was chosen or read: show what is in force."""
+        self.workspace().set_eval_dataset(entry, entry.eval_dataset)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if local_paths(event.mimeData()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        event.acceptProposedAction()
+        self.open_files(local_paths(event.mimeData()))
+

@@ -1,0 +1,147 @@
+"""What the chosen model makes of a row: chat template, tokens, and what is learned of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QStackedLayout, QVBoxLayout, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.data.token_view import Piece, TokenView, pieces
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from slmstudio.core.data.record import Record
+    from slmstudio.core.model.chat_template import ChatTemplate
+    from slmstudio.core.model.facts import ModelFacts
+    from slmstudio.core.model.tokens import Encoded
+
+    _Loaded = tuple[Path, Tokenizer, ChatTemplate | None]
+
+
+class TokenPreview(QWidget):
+    """Shows a row as the model reads it. Without a model it says so.
+
+    Signals:
+        model_wanted: the user wants to choose a model.
+    """
+
+    model_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._model: Path | None = None
+        self._name = ""
+        self._loaded: _Loaded | None = None
+        self._record: Record | None = None
+        self._task: Task | None = None
+        self.view = TokenView()
+        self.view.setObjectName("token_view")
+        self.banner = ErrorBanner()
+        self.counts = text_label("", "small", wrap=True)
+        self.counts.setObjectName("token_counts")
+        self.counts.setContentsMargins(theme.CARD_PADDING, 0, theme.CARD_PADDING, theme.SPACE_S)
+        shown = QWidget()
+        column = QVBoxLayout(shown)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.banner)
+        column.addWidget(self.view, 1)
+        column.addWidget(self.counts)
+        self._stack = QStackedLayout(self)
+        self._stack.addWidget(self._no_model())
+        self._stack.addWidget(shown)
+
+    def _no_model(self) -> QWidget:
+        page = QWidget()
+        column = QVBoxLayout(page)
+        column.setSpacing(theme.SPACE_M)
+        column.addStretch(1)
+        for text, role in ((self.tr("Each model cuts text into tokens in its own way."), "strong"),
+                           (self.tr("Choose a model to see your rows as it will read them."), "muted")):
+            label = text_label(text, role, wrap=True)
+            label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+            column.addWidget(label)
+        button = SecondaryButton(self.tr("Choose a model"), self.tr("Go to the Model tab. You can come back."))
+        button.setObjectName("token_choose_model")
+        button.clicked.connect(self.model_wanted)
+        column.addWidget(button, 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addStretch(1)
+        return page
+
+    def set_model(self, model: ModelFacts | None, fallback: Path | None = None) -> None:
+        """Read with this model, or with the one in `fallback` while none is chosen."""
+        self._model = model.path if model is not None else fallback
+        self._name = model.name if model is not None else fallback.name if fallback is not None else ""
+        self._stack.setCurrentIndex(0 if self._model is None else 1)
+        self._encode()
+
+    def show_record(self, record: Record) -> None:
+        """Show this row; of a preference pair, the chosen answer. The work is done when the widget is on screen."""
+        self._record = record
+        self._encode()
+
+    def showEvent(self, event: object) -> None:
+        self._encode()
+
+    def _encode(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        if self._model is None or self._record is None or not self.isVisible():
+            return
+        folder, record, loaded = self._model, self._record, self._loaded
+        self._task = run_task(self, lambda task: _encode(folder, record, loaded), self._show, self._failed)
+
+    def _show(self, answer: tuple[_Loaded, list[Piece], int, int, float]) -> None:
+        self._loaded, shown, tokens, learned, per_word = answer
+        self.banner.clear()
+        self.view.show_pieces(shown)
+        pattern = self.tr("{tokens} tokens, {learned} learned · {per_word} tokens a word with {model}")
+        self.counts.setText(pattern.format(
+            tokens=f"{tokens:,}", learned=f"{learned:,}", per_word=f"{per_word:.1f}", model=self._name))
+
+    def _failed(self, error: Exception) -> None:
+        self.view.show_pieces(())
+        self.counts.setText("")
+        self.banner.show_error(error)
+
+
+def _encode(folder: Path, record: Record, loaded: _Loaded | None) -> tuple[_Loaded, list[Piece], int, int, float]:
+    """Runs in a thread: the tokenizer, the pieces, tokens, learned tokens, tokens a word."""
+    from slmstudio.core.model.chat_template import ChatTemplate
+    from slmstudio.core.model.tokens import encode, load_tokenizer
+
+    if loaded is None or loaded[0] != folder:
+        loaded = folder, load_tokenizer(folder), None
+    _, tokenizer, template = loaded
+    if record.text is not None:  # needs no template, so that models without one can learn it
+        encoded = _encode_text(record.text, tokenizer, folder)
+    else:
+        template = template or ChatTemplate.from_folder(folder)
+        encoded = encode(list(record.messages), tokenizer, template)
+    special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    words = len((record.text or "").split()) + sum(len(message["content"].split()) for message in record.messages)
+    return ((folder, tokenizer, template), pieces(encoded, special), len(encoded.ids), sum(encoded.learned),
+            len(encoded.ids) / max(1, words))
+
+
+def _encode_text(text: str, tokenizer: Tokenizer, folder: Path) -> Encoded:
+    """Plain text and the token that ends it, all learned."""
+    from slmstudio.core.model.chat_template import special_tokens
+    from slmstudio.core.model.tokens import Encoded
+
+    encoding = tokenizer.encode(text, add_special_tokens=False)
+    ids, offsets = list(encoding.ids), list(encoding.offsets)
+    end = special_tokens(folder).get("eos_token", "")
+    number = tokenizer.token_to_id(end)
+    if number is not None:
+        ids.append(number)
+        offsets.append((len(text), len(text) + len(end)))
+        text += end
+    return Encoded(ids, [True] * len(ids), offsets, text)

@@ -1,0 +1,266 @@
+"""The Data tab once it has data: the list of datasets, their rows, and what is wrong with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QPoint, Qt, Signal
+from PySide6.QtGui import QKeySequence, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
+
+from slmstudio.core import units
+from slmstudio.core.data import layouts
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.areas import DropArea
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.keys import add_key
+from slmstudio.gui.common.widgets.labels import counted
+from slmstudio.gui.common.widgets.two_line import VALUE, TwoLineList
+from slmstudio.gui.data.findings import FindingsCard
+from slmstudio.gui.data.recent import RecentButton
+from slmstudio.gui.data.rows_card import RowsCard
+from slmstudio.gui.data.split_card import SplitCard
+from slmstudio.gui.data.statistics_strip import StatisticsStrip
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Dataset
+
+
+NARROW = 1100
+"""Below this width (a screen of 1920 pixels at 200 %), the columns at the sides give way to the rows."""
+
+
+@dataclass(eq=False)
+class DataEntry:
+    """One dataset of this sitting, and how it is split.
+
+    Attributes:
+        lost_eval: the file with its evaluation rows, where that could not be read this time.
+    """
+
+    dataset: Dataset
+    eval_dataset: Dataset | None = None
+    eval_fraction: float = 0.1
+    split_seed: int = 0
+    lost_eval: Path | None = None
+
+
+class DataWorkspace(QWidget):
+    """Datasets at the left, the rows in the middle, findings and split at the right.
+
+    Signals:
+        add_wanted: the user wants to choose more files.
+        dropped(list[Path]): files were let go over the drop area.
+        eval_file_wanted(DataEntry): the user wants to choose a file with evaluation rows.
+        emptied: the last dataset was taken off the list.
+        changed: other datasets are on the list, another one is shown or used, or one is split in another way.
+        failed(object): something could not be computed.
+    """
+
+    add_wanted = Signal()
+    dropped = Signal(object)
+    eval_file_wanted = Signal(object)
+    emptied = Signal()
+    changed = Signal()
+    failed = Signal(object)
+
+    def __init__(self, session: Session, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._session = session
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.CARD_GAP)
+        row.addWidget(self._list_card())
+        row.addWidget(self._rows_card(), 1)
+        row.addWidget(self._right_column())
+        session.model_changed.connect(self.update_model)
+        session.dataset_changed.connect(self._refresh_list)
+        session.dataset_changed.connect(self.changed)
+        self.update_model()
+
+    def _list_card(self) -> Card:
+        add = SecondaryButton(self.tr("+ Add"), self.tr("Choose more files with rows (Ctrl+O)."), "small")
+        add.setObjectName("data_add")
+        add.clicked.connect(self.add_wanted)
+        self.recent = RecentButton()
+        card = Card(self.tr("Datasets"), actions=(add, self.recent))
+        self._left = card
+        self.list = TwoLineList(self.tr("Datasets"))
+        self.list.setObjectName("data_list")
+        self.list.currentItemChanged.connect(lambda: self._show_entry())
+        self.list.currentItemChanged.connect(self.changed)
+        self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.list.customContextMenuRequested.connect(self._list_menu)
+        add_key(self.list, QKeySequence.StandardKey.Delete, self.remove_current, inside=True)
+        drop = DropArea(self.tr("Drop files here\nJSONL, text"))
+        drop.setObjectName("data_drop")
+        drop.dropped.connect(self.dropped)
+        card.body.addWidget(self.list, 1)
+        card.body.addWidget(drop)
+        return card
+
+    def _rows_card(self) -> RowsCard:
+        self.rows = RowsCard()
+        self.rows.model_wanted.connect(lambda: self._session.go_to.emit("model"))
+        self.rows.failed.connect(self.failed)
+        self.statistics = StatisticsStrip()
+        self.statistics.failed.connect(self.failed)
+        self.rows.body.addWidget(self.statistics)
+        return self.rows
+
+    def _right_column(self) -> QWidget:
+        side = self._right = QWidget()
+        column = QVBoxLayout(side)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.CARD_GAP)
+        self.findings = FindingsCard()
+        self.findings.line_wanted.connect(self.rows.show_line)
+        self.split = SplitCard()
+        self.split.changed.connect(self._split_changed)
+        self.split.failed.connect(self.failed)
+        self.split.file_wanted.connect(lambda: self.eval_file_wanted.emit(self.entry))
+        self.use = PrimaryButton(self.tr("Use this data →"), self.tr("Train on this dataset and go on to the model."))
+        self.use.setObjectName("data_use")
+        self.use.clicked.connect(self._use)
+        row = QHBoxLayout()
+        row.addStretch(1)
+        row.addWidget(self.use)
+        self.split.body.addLayout(row)
+        column.addWidget(self.findings, 1)
+        column.addWidget(self.split)
+        return side
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        narrow = event.size().width() < NARROW
+        self._left.setFixedWidth(172 if narrow else 210)
+        self._right.setFixedWidth(268 if narrow else 300)
+
+    @property
+    def entry(self) -> DataEntry | None:
+        """The entry that is shown."""
+        value = self.list.value()
+        return value if isinstance(value, DataEntry) else None
+
+    @property
+    def entries(self) -> list[DataEntry]:
+        return [self.list.item(row).data(VALUE) for row in range(self.list.count())]
+
+    def find(self, path: Path) -> DataEntry | None:
+        """The entry of this file."""
+        return next((entry for entry in self.entries if entry.dataset.path == path), None)
+
+    def add(self, entry: DataEntry, *, show: bool = True) -> None:
+        """Put a dataset on the list and show it. A file that is on it already is replaced, its split kept."""
+        known = self.find(entry.dataset.path)
+        if known is None:
+            self.list.add(entry.dataset.name, "", entry, tooltip=str(entry.dataset.path))
+        else:
+            self._replace(known, entry)
+        self._refresh_list()
+        if show:
+            self.list.select_value(known or entry)
+        if known is not None and known is self.entry:
+            self._show_entry()
+        self.changed.emit()
+
+    def _replace(self, known: DataEntry, entry: DataEntry) -> None:
+        if layouts.kind(known.dataset.layout) != layouts.kind(entry.dataset.layout):
+            known.eval_dataset = None  # its rows are of the kind that the file had
+        known.dataset = entry.dataset
+        known.eval_dataset = entry.eval_dataset or known.eval_dataset
+        if self._session.dataset is not None and self._session.dataset.path == entry.dataset.path:
+            self.choose(known)
+
+    def set_eval_dataset(self, entry: DataEntry, dataset: Dataset | None) -> None:
+        """Measure with the rows of this dataset; None goes back to splitting."""
+        entry.eval_dataset = dataset
+        if dataset is not None:
+            entry.lost_eval = None
+        if entry is self.entry:
+            self.split.show_split(entry.dataset, dataset, entry.eval_fraction, entry.split_seed)
+        self._apply_if_used(entry)
+        self.changed.emit()
+
+    def remove_current(self) -> None:
+        """Take the dataset off the list. Its file stays."""
+        if self.entry is not None:
+            self.remove(self.entry)
+
+    def remove(self, entry: DataEntry) -> None:
+        self.list.takeItem(self.entries.index(entry))
+        if self._session.dataset is entry.dataset:
+            self._session.set_dataset(None)
+        self.changed.emit()
+        if not self.list.count():
+            self.emptied.emit()
+
+    def update_model(self) -> None:
+        """Preview rows with the session's model, else with the starter model when it is there already."""
+        self.rows.set_model(self._session.model)
+        if self._session.model is None:
+            run_task(self, lambda task: _starter(), self._show_starter, self.failed.emit)
+
+    def _show_starter(self, folder: Path | None) -> None:
+        if folder is not None and self._session.model is None:
+            self.rows.set_model(None, folder)
+
+    def _list_menu(self, place: QPoint) -> None:
+        if self.entry is None:
+            return
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.addAction(self.tr("Take off the list"), QKeySequence(QKeySequence.StandardKey.Delete), self.remove_current)
+        menu.popup(self.list.viewport().mapToGlobal(place))
+
+    def _refresh_list(self) -> None:
+        for place, entry in enumerate(self.entries):
+            rows = counted(len(entry.dataset.records), self.tr("1 row"), self.tr("{count} rows"))
+            detail = self.tr("{rows} · {size}").format(rows=rows, size=units.format_bytes(entry.dataset.bytes))
+            used = self._session.dataset is entry.dataset
+            self.list.change(self.list.item(place), detail=detail, chip=self.tr("in use") if used else "", kind="ok")
+
+    def _show_entry(self) -> None:
+        entry = self.entry
+        if entry is None:
+            return
+        self.rows.show_dataset(entry.dataset)
+        self.statistics.show_dataset(entry.dataset)
+        self.findings.show_problems(entry.dataset.problems, len(entry.dataset.records))
+        self.split.show_split(entry.dataset, entry.eval_dataset, entry.eval_fraction, entry.split_seed)
+
+    def _split_changed(self) -> None:
+        entry = self.entry
+        if entry is None:
+            return
+        entry.eval_fraction, entry.split_seed = self.split.fraction, self.split.seed.value()
+        if self.split.split.isChecked():
+            entry.eval_dataset = entry.lost_eval = None
+        self._apply_if_used(entry)
+        self.changed.emit()
+
+    def _apply_if_used(self, entry: DataEntry) -> None:
+        """The split of the data in use is in force at once: nobody expects to press "Use" again for it."""
+        if self._session.dataset is entry.dataset:
+            self.choose(entry)
+
+    def choose(self, entry: DataEntry) -> None:
+        """Train on this one."""
+        self._session.set_dataset(entry.dataset, entry.eval_dataset, entry.eval_fraction, entry.split_seed)
+
+    def _use(self) -> None:
+        if self.entry is not None:
+            self.choose(self.entry)
+            self._session.go_to.emit("model")
+
+
+def _starter() -> Path | None:
+    """Runs in a thread: the starter model's folder, when it is there."""
+    from slmstudio.core.model import library
+
+    return library.starter_folder() if library.starter_ready() else None

@@ -1,0 +1,296 @@
+"""One row of an evaluation: the question, two answers and the reference beside each other, with what differs marked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QTextBrowser, QVBoxLayout, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
+from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, text_label
+from slmstudio.gui.evaluation import answer_diff
+from slmstudio.gui.evaluation.answer_panes import ReferencePane, TextPane, stands_for
+from slmstudio.gui.evaluation.answers_model import all_scores, row_score
+from slmstudio.gui.evaluation.texts import figure, metric_label, model_label
+
+if TYPE_CHECKING:
+    from slmstudio.core.evaluation.scoring import Row
+
+QUESTION_HEIGHT = 92
+LONGEST_SHOWN = 200_000
+"""Characters of a text that are laid out."""
+
+
+@dataclass(frozen=True)
+class _Marked:
+    first: str
+    second: str
+    reference: str
+
+
+class RowDetail(QWidget):
+    """The row at the right of the list. What is written for a reference and not kept yet comes again with its row.
+
+    Attributes:
+        fixed: why nothing of the rows can be changed; "" where it can.
+
+    Signals:
+        correct_wanted(Row, test: bool): a row shall be made of it, for training or for a test set.
+        tags_wanted(Row, category: str, language: str): the person typed others.
+        references_wanted(Row, list[str]): the person wrote others.
+        remove_wanted(Row): it shall be taken out of the test set.
+    """
+
+    correct_wanted = Signal(object, bool)
+    tags_wanted = Signal(object, str, str)
+    references_wanted = Signal(object, list)
+    remove_wanted = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._row: Row | None = None
+        self._models = ("base", "tuned")
+        self._marking: Task | None = None
+        self._busy = False
+        self._tagged: tuple[int, str, str] | None = None
+        self._evaluation = Path()
+        self._drafts: dict[tuple[Path, int], str] = {}
+        self.question = QTextBrowser()
+        self.question.setObjectName("row_question")
+        self.question.setProperty("bare", True)
+        self.question.setAccessibleName(self.tr("Question"))
+        self.question.document().setDocumentMargin(0)
+        self.question.document().documentLayout().documentSizeChanged.connect(self._fit_question)
+        self.first, self.second = TextPane("row_first"), TextPane("row_second")
+        self.reference = ReferencePane("row_reference")
+        self.reference.references_wanted.connect(self._want_references)
+        self.reference.left.connect(self._forget_draft)
+        self.legend = text_label(self.tr("Highlighted in an answer: words that the reference lacks. Highlighted in the "
+                                         "reference: words that the second answer lacks."), "small", wrap=True)
+        self.place = ElidedLabel("", "section")
+        self.trained = Chip(self.tr("in the training rows"), "warn")
+        self.trained.setToolTip(self.tr("The model has learned this question: its answer shows memory, not skill."))
+        self._make_foot()
+        self._lay_out()
+        theme.THEME.changed.connect(self._mark)
+
+    def _make_foot(self) -> None:
+        self.category, self.language = QLineEdit(), QLineEdit()
+        for field, name, label in ((self.category, "row_category", self.tr("Category")),
+                                   (self.language, "row_language", self.tr("Language"))):
+            field.setObjectName(name)
+            field.setAccessibleName(label)
+            field.setPlaceholderText(label)
+            field.setMaximumWidth(130)
+            field.setToolTip(self.tr("Scores are told apart by it. Enter keeps it, in this evaluation and in the test "
+                                     "file."))
+            field.editingFinished.connect(self._tag)
+        self.correct = SecondaryButton(self.tr("Correct this…"), self.tr(
+            "Write the answer as it should have been, for the next training."))
+        self.correct.setObjectName("row_correct")
+        self.test = SecondaryButton(self.tr("Add to test set…"), self.tr("Put the question into a test set."))
+        self.test.setObjectName("row_test")
+        self.remove = IconButton("trash", self.tr("Take this row out of the test set (Undo brings it back)"))
+        self.remove.setObjectName("row_remove")
+        self.remove.clicked.connect(lambda: self._row and self.remove_wanted.emit(self._row))
+        self.correct.clicked.connect(lambda: self._row and self.correct_wanted.emit(self._row, False))
+        self.test.clicked.connect(lambda: self._row and self.correct_wanted.emit(self._row, True))
+        self.fixed = ""
+        self._tips = {widget: widget.toolTip() for widget in (self.category, self.language, self.remove, self.correct)}
+
+    def _lay_out(self) -> None:
+        head = QHBoxLayout()
+        head.setSpacing(theme.SPACE_S)
+        head.addWidget(self.place, 1)
+        head.addWidget(self.trained)
+        panes = QHBoxLayout()
+        panes.setSpacing(theme.SPACE_S)
+        for pane in (self.first, self.second, self.reference):
+            panes.addWidget(pane, 1)
+        self.foot = QWidget()
+        foot = QHBoxLayout(self.foot)
+        foot.setContentsMargins(0, 0, 0, 0)
+        foot.setSpacing(theme.SPACE_S)
+        for widget in (self.category, self.language):
+            foot.addWidget(text_label(widget.accessibleName(), "small"))
+            foot.addWidget(widget)
+        foot.addStretch(1)
+        for button in (self.remove, self.test, self.correct):
+            foot.addWidget(button)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_S)
+        column.addLayout(head)
+        column.addWidget(self.question)
+        column.addLayout(panes, 1)
+        column.addWidget(self.legend)
+        column.addWidget(self.foot)
+
+    def begin(self, evaluation: Path) -> None:
+        """Show rows of another evaluation from now on."""
+        from slmstudio.core.evaluation import benchmark_rows
+
+        self.show_row(None, "", "")
+        self._evaluation = evaluation
+        self.fixed = self.tr("The questions of a benchmark stay as they are, and are not learned: its figures could be "
+                             "compared with nobody's any more.") if benchmark_rows.shows(evaluation) else ""
+        for widget, tip in self._tips.items():
+            widget.setEnabled(not self.fixed)
+            widget.setToolTip(self.fixed or tip)
+
+    def set_narrow(self, on: bool) -> None:
+        """Leave room for the panel below: it shows the question itself."""
+        for widget in (self.question, self.legend, self.foot):
+            widget.setVisible(not on)
+
+    def set_busy(self, busy: bool) -> None:
+        """Take nothing while a change is at work, whichever row is shown meanwhile: it would be lost."""
+        self._busy = busy
+        self._tagged = self._tagged if busy else None
+        self._show_state()
+
+    def _show_state(self) -> None:
+        self.setEnabled(self._row is not None and not self._busy)
+
+    # -- showing ---------------------------------------------------------------------------------------------
+
+    def show_row(self, row: Row | None, first: str, second: str) -> None:
+        """Show a row with the answers of two models; None empties the view."""
+        self._keep_draft()
+        self._row, self._models = row, (first, second)
+        self._show_state()
+        self.reference.end()
+        self.trained.setVisible(row is not None and row.trained_on)
+        if row is None:
+            self.place.setText("")
+            for view in (self.question, self.first.text, self.second.text, self.reference.text):
+                view.clear()
+            return
+        self.place.setText(self.tr("Question, line {line}").format(line=f"{row.line:,}") if row.line else
+                           self.tr("Question {number}").format(number=f"{row.id + 1:,}"))
+        self.question.setHtml(_question(row))
+        self.category.setText(row.category or "")
+        self.language.setText(row.language or "")
+        for pane, model in ((self.first, first), (self.second, second)):
+            found = row_score(row, model)
+            pane.show_head(model_label(model), f"{metric_label(found[0])} {figure(*found)}" if found else "",
+                           all_scores(row, model))
+        many = len(row.references) > 1
+        self.reference.show_head(self.tr("References, {count}").format(count=len(row.references)) if many else
+                                 self.tr("Reference"), "", "")
+        self.reference.set_references(row.references, why_not=self.fixed or (self.tr(
+            "The right answer is one of the choices: change it in the file.") if row.kind == "choice" else ""))
+        self.go_on()
+        self._mark()
+
+    # -- what is written and not kept ------------------------------------------------------------------------
+
+    def unfinished(self) -> set[int]:
+        """The ids of the other rows of this evaluation for which something is written."""
+        return {item for evaluation, item in self._drafts if evaluation == self._evaluation
+                and not (self._row is not None and item == self._row.id)}
+
+    def go_on(self) -> None:
+        """Show what was written for the row and not kept, as when it could not be."""
+        key = (self._evaluation, self._row.id if self._row is not None else -1)
+        if self.reference.is_edited():
+            return  # more may be written by now
+        if key in self._drafts and not self.reference.go_on(self._drafts[key]):
+            del self._drafts[key]
+
+    def _keep_draft(self) -> None:
+        draft = self.reference.draft()
+        if self._row is not None and draft is not None:
+            self._drafts[self._evaluation, self._row.id] = draft
+        elif self.reference.is_edited():
+            self._forget_draft()
+
+    def _forget_draft(self) -> None:
+        if self._row is not None:
+            self._drafts.pop((self._evaluation, self._row.id), None)
+
+    def let_go(self, evaluation: Path, row: int, references: list[str]) -> None:
+        """Forget what was written for a row, of whichever evaluation: it is kept. What was written since is not."""
+        draft = self._drafts.get((evaluation, row))
+        if draft is not None and stands_for(draft, references):
+            del self._drafts[evaluation, row]
+
+    def _want_references(self, written: list[str]) -> None:
+        if self._row is not None:
+            self._keep_draft()  # it may be refused
+            self.references_wanted.emit(self._row, written)
+
+    def _fit_question(self) -> None:
+        """As high as its text, up to the limit."""
+        height = round(self.question.document().size().height()) + theme.SPACE_XS
+        self.question.setFixedHeight(min(QUESTION_HEIGHT, height))
+
+    def _mark(self) -> None:
+        """Mark what differs, off the UI thread: comparing two long texts takes a while."""
+        row = self._row
+        if row is None:
+            return
+        if self._marking is not None:
+            self._marking.cancel()
+        first, second = self._models
+        style = _style("warn")
+        self._marking = run_task(self, lambda task: _marked(row, first, second, style, _style("ok")), self._show,
+                                 self._not_marked)
+
+    def _not_marked(self, error: Exception) -> None:
+        """Without marks the texts can still be read."""
+        row = self._row
+        if row is not None:
+            first, second = (answer_diff.escaped(row.answers.get(name, "")) for name in self._models)
+            self._show(_Marked(first, second, answer_diff.escaped("\n\n".join(row.references))))
+
+    def _show(self, texts: _Marked) -> None:
+        self._marking = None
+        row = self._row
+        if row is None:
+            return
+        for pane, model, text in ((self.first, self._models[0], texts.first),
+                                  (self.second, self._models[1], texts.second)):
+            none = row.skipped.get(model) or (self.tr("An empty answer.") if model in row.answers else
+                                              self.tr("No answer."))
+            pane.text.setHtml(text or f"<i>{answer_diff.escaped(none)}</i>")
+        self.reference.text.setHtml(texts.reference or f"<i>{answer_diff.escaped(self.tr('None.'))}</i>")
+
+    def _tag(self) -> None:
+        row, category, language = self._row, self.category.text().strip(), self.language.text().strip()
+        if row is None or (category, language) == (row.category or "", row.language or ""):
+            return
+        if self._tagged != (row.id, category, language):  # Enter asks for it, and then the field that loses the focus
+            self._tagged = (row.id, category, language)
+            self.tags_wanted.emit(row, category, language)
+
+
+def _style(kind: str) -> str:
+    ground, ink = theme.colour(f"{kind}_ground").name(), theme.colour(kind).name()
+    return f"background-color:{ground}; color:{ink}; text-decoration:underline"
+
+
+def _question(row: Row) -> str:
+    """The messages before the answer; a single question stands alone."""
+    if len(row.messages) == 1:
+        return answer_diff.escaped(row.messages[0].get("content", "")[:LONGEST_SHOWN])
+    return "<br>".join(f"<b>{answer_diff.escaped(m.get('role', ''))}</b> {answer_diff.escaped(m.get('content', ''))}"
+                       for m in row.messages)[:LONGEST_SHOWN]
+
+
+def _marked(row: Row, first: str, second: str, style: str, missing: str) -> _Marked:
+    answers = [row.answers.get(name, "")[:LONGEST_SHOWN] for name in (first, second)]
+    if not row.references:
+        return _Marked(answer_diff.marked(answers[0], answers[1], style),
+                       answer_diff.marked(answers[1], answers[0], style), "")
+    shown = []
+    for answer in answers:
+        reference = row.references[answer_diff.nearest(answer, row.references)]
+        shown.append(answer_diff.marked(answer, reference, style))
+    references = [answer_diff.marked(each[:LONGEST_SHOWN], answers[1], missing) for each in row.references]
+    return _Marked(shown[0], shown[1], "<hr>".join(references))

@@ -1,0 +1,187 @@
+"""The three texts of a row beside each other: two answers and the reference, which can be corrected in its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPlainTextEdit, QTextBrowser, QVBoxLayout, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.keys import add_key
+from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel
+
+BETWEEN = "\n---\n"
+_BETWEEN = re.compile(r"(?m)^[ \t]*---[ \t]*$")
+
+
+class TextPane(QFrame):
+    """A heading with scores, and a text below."""
+
+    def __init__(self, name: str):
+        super().__init__()
+        self.setProperty("inset", True)
+        self.title = ElidedLabel("", "section")
+        self.chip = Chip()
+        policy = self.chip.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)  # so that the three texts begin at the same height
+        self.chip.setSizePolicy(policy)
+        self.text = QTextBrowser()
+        self.text.setObjectName(name)
+        self.text.setProperty("bare", True)
+        self.text.setOpenLinks(False)
+        self.text.document().setDocumentMargin(0)
+        self.text.setTabChangesFocus(True)
+        self.head = QHBoxLayout()
+        self.head.setSpacing(theme.SPACE_S)
+        self.head.addWidget(self.title, 1)
+        self.head.addWidget(self.chip)
+        self.column = QVBoxLayout(self)
+        self.column.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_S, theme.SPACE_S)
+        self.column.setSpacing(theme.SPACE_XS)
+        self.column.addLayout(self.head)
+        self.column.addWidget(self.text, 1)
+
+    def show_head(self, title: str, chip: str, tooltip: str) -> None:
+        self.title.setText(title)
+        self.chip.set(chip, tooltip=tooltip)
+        self.chip.setVisible(bool(chip))
+        self.text.setAccessibleName(title)
+        self.text.setToolTip("")
+
+
+class ReferencePane(TextPane):
+    """What a good answer is. The pencil makes a field of it; several references stand below each other there, with a
+    line of "---" between them.
+
+    Signals:
+        references_wanted(list[str]): the person wrote others.
+        left: the person leaves them as they were.
+    """
+
+    references_wanted = Signal(list)
+    left = Signal()
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self._references: tuple[str, ...] = ()
+        self._begun = ""  # the references as the field shows them: it turns some spaces and line ends into others
+        self.edit = IconButton("edit", self.tr("Correct the reference (F2)"))
+        self.edit.setObjectName("reference_edit")
+        self.edit.clicked.connect(lambda: self.begin())
+        self.edit.setFixedHeight(self.chip.sizeHint().height())  # so that the three texts begin at the same height
+        self.head.addWidget(self.edit)
+        self.editor = QPlainTextEdit()
+        self.editor.setObjectName("reference_editor")
+        self.editor.setAccessibleName(self.tr("The reference"))
+        self.editor.setToolTip(self.tr("What a good answer is. Several good answers: a line with --- between them. "
+                                       "Ctrl+Enter keeps it, Esc leaves it as it was."))
+        self.editor.setTabChangesFocus(True)
+        self.editor.textChanged.connect(self._show_state)
+        self.keep = PrimaryButton(self.tr("Keep"), self.tr(
+            "Write it into the test file and into this evaluation, and score the row again. (Ctrl+Enter)"))
+        self.keep.setObjectName("reference_keep")
+        self.keep.clicked.connect(self._keep)
+        self._leave = leave = SecondaryButton(self.tr("Cancel"), self.tr("Leave the reference as it was. (Esc)"))
+        leave.setObjectName("reference_leave")
+        leave.clicked.connect(self.leave)
+        self._field = QWidget()
+        field = QVBoxLayout(self._field)
+        field.setContentsMargins(0, 0, 0, 0)
+        field.setSpacing(theme.SPACE_XS)
+        buttons = QHBoxLayout()
+        buttons.setSpacing(theme.SPACE_S)
+        buttons.addStretch(1)
+        buttons.addWidget(leave)
+        buttons.addWidget(self.keep)
+        field.addWidget(self.editor, 1)
+        field.addLayout(buttons)
+        self.column.addWidget(self._field, 1)
+        for keys in ("Ctrl+Return", "Ctrl+Enter"):
+            add_key(self.editor, keys, self._keep, inside=True)
+        self.end()
+
+    def set_references(self, references: list[str], *, why_not: str = "") -> None:
+        """Show others; a reason why they cannot be corrected takes the pencil away."""
+        self._references = tuple(references)
+        self.edit.setEnabled(not why_not)
+        self.edit.setToolTip(why_not or self.edit.accessibleName())
+        self.end()
+
+    def begin(self) -> None:
+        """Make a field of the text."""
+        if not self.is_edited():
+            self._open()
+        if self.is_edited():
+            self.editor.setFocus()
+
+    def go_on(self, draft: str) -> bool:
+        """Make a field of the text with what was written there before; the focus stays where it is.
+
+        Returns:
+            whether there is anything left to do: the references may say so by now.
+        """
+        if _parts(draft) == _parts(BETWEEN.join(self._references)):
+            return False
+        self._open(draft)
+        return True
+
+    def draft(self) -> str | None:
+        """What is written and not kept; None where nothing is different."""
+        text = self.editor.toPlainText()
+        return text if self.is_edited() and self._is_other(text) else None
+
+    def _is_other(self, text: str) -> bool:
+        """Whether it stands for other references than those that the field began with. A reference may have a line of
+        "---" itself, or be empty: to open the field is no correction then either."""
+        return _parts(text) != _parts(self._begun)
+
+    def _open(self, draft: str | None = None) -> None:
+        if self.edit.isEnabled():
+            self.editor.setPlainText(BETWEEN.join(self._references))
+            self._begun = self.editor.toPlainText()
+            if draft is not None:
+                self.editor.setPlainText(draft)
+            self.text.hide()
+            self.edit.hide()
+            self._field.show()
+            self._show_state()
+
+    def leave(self) -> None:
+        """Leave the references as they were."""
+        self.end()
+        self.left.emit()
+
+    def end(self) -> None:
+        """Make a text of the field."""
+        self._field.hide()
+        self.edit.show()
+        self.text.show()
+
+    def is_edited(self) -> bool:
+        return not self._field.isHidden()
+
+    def has_focus(self) -> bool:
+        """Whether the person is in the field, or on one of its buttons."""
+        return any(widget.hasFocus() for widget in (self.editor, self._leave, self.keep))
+
+    def _show_state(self) -> None:
+        text = self.editor.toPlainText()
+        self.keep.setEnabled(bool(_parts(text)) and self._is_other(text))
+
+    def _keep(self) -> None:
+        if self.keep.isEnabled():
+            self.references_wanted.emit(_parts(self.editor.toPlainText()))
+            self.end()
+
+
+def stands_for(draft: str, references: Sequence[str]) -> bool:
+    """Whether what was written says just these references."""
+    return _parts(draft) == list(references)
+
+
+def _parts(text: str) -> list[str]:
+    """The references that a text in the field stands for; the same one twice is one."""
+    return list(dict.fromkeys(part.strip() for part in _BETWEEN.split(text) if part.strip()))

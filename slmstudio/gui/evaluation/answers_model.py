@@ -1,0 +1,261 @@
+"""The rows of an evaluation as a table: what was asked, how each model did, and the gain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QAbstractTableModel, QCoreApplication, QModelIndex, QPersistentModelIndex, QRect, Qt
+from PySide6.QtGui import QPainter
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric
+from slmstudio.gui.common.tasks import Task
+from slmstudio.gui.common.widgets import table_cells
+from slmstudio.gui.common.widgets.labels import plain_tip
+from slmstudio.gui.evaluation.texts import figure, metric_label, model_label
+from slmstudio.gui.results.run_filter import folded
+
+if TYPE_CHECKING:
+    from slmstudio.core.evaluation.scoring import Row
+
+Index = QModelIndex | QPersistentModelIndex
+NO_PARENT = QModelIndex()
+LINE, QUESTION, FIRST, SECOND, GAIN = range(5)
+ROW_HEIGHT, SHOWN = 32, 200
+GAINS, LOSSES, WORST, BEST, FILE = "gain", "loss", "worst", "best", "file"
+ORDERS = (GAINS, LOSSES, WORST, BEST, FILE)
+
+
+def tr(text: str) -> str:
+    return QCoreApplication.translate("RowsModel", text)
+
+
+def order_label(order: str) -> str:
+    return {GAINS: tr("Largest gain first"), LOSSES: tr("Largest loss first"), WORST: tr("Worst answers first"),
+            BEST: tr("Best answers first"), FILE: tr("As in the file")}[order]
+
+
+@dataclass(frozen=True)
+class View:
+    """Which rows are shown, and how.
+
+    Attributes:
+        first, second: names of the two models that are compared; the second is the one that is looked at.
+        order: one of ORDERS.
+        category, language: None shows all, "" those without one.
+        text: occurs in the question, an answer or a reference.
+    """
+
+    first: str
+    second: str
+    order: str = GAINS
+    category: str | None = None
+    language: str | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class ReadRows:
+    rows: list[Row]
+    categories: list[str]
+    languages: list[str]
+
+
+def read_answers(folder: Path, known: list[Row], task: Task) -> ReadRows:
+    """The rows of an evaluation with their scores; those that are `known` are not scored again where nothing has
+    changed.
+
+    Raises:
+        UserError: they cannot be read, or the task was cancelled.
+    """
+    from slmstudio.core.evaluation import benchmark_rows
+    from slmstudio.core.evaluation.answer_rows import read_rows
+
+    def tell(done: int, total: int) -> None:
+        if task.cancelled():
+            raise UserError("Reading the answers was cancelled.")
+        task.progress(done, total)
+
+    rows = benchmark_rows.read(folder, tell) if benchmark_rows.shows(folder) else read_rows(folder).scored(tell, known)
+    return ReadRows(rows, sorted({row.category or "" for row in rows}), sorted({row.language or "" for row in rows}))
+
+
+def question(row: Row) -> str:
+    """The last user message of a row."""
+    return next((m["content"] for m in reversed(row.messages) if m.get("role") == "user"), "")
+
+
+def row_score(row: Row, model: str) -> tuple[str, float] | None:
+    """The score by which a row of its kind is judged, with its metric; None where the model has none."""
+    scores = row.scores.get(model, {})
+    metric = main_metric(scores, [row.kind])
+    return (metric, scores[metric]) if metric else None
+
+
+def all_scores(row: Row, model: str) -> str:
+    """Every score of a model's answer, a line each."""
+    return "\n".join(f"{metric_label(metric)} {figure(metric, value)}"
+                     for metric, value in row.scores.get(model, {}).items())
+
+
+def goodness(row: Row, model: str) -> float | None:
+    """The row's score, with its sign turned where lower is better."""
+    found = row_score(row, model)
+    if found is None:
+        return None
+    return found[1] if METRICS[found[0]].higher_is_better else -found[1]
+
+
+def arrange(rows: Sequence[Row], view: View, cancelled: Callable[[], bool]) -> list[int]:
+    """Indices of the rows that a view shows, in its order; rows without a score come last."""
+    wanted = folded(view.text)
+    found = []
+    for index, row in enumerate(rows):
+        if index % 1000 == 0 and cancelled():
+            return []
+        if _in(view.category, row.category) and _in(view.language, row.language) and (
+                not wanted or any(wanted in folded(text) for text in _texts(row))):
+            found.append(index)
+    if view.order == FILE:
+        return found
+    by_gain = view.order in (GAINS, LOSSES)
+    values = {index: rows[index].gain(view.second, view.first) if by_gain else goodness(rows[index], view.second)
+              for index in found}
+    known = [index for index in found if values[index] is not None]
+    known.sort(key=lambda index: values[index] or 0.0, reverse=view.order in (GAINS, BEST))
+    return known + [index for index in found if values[index] is None]
+
+
+def _in(wanted: str | None, its: str | None) -> bool:
+    return wanted is None or (its or "") == wanted
+
+
+def _texts(row: Row) -> list[str]:
+    return [question(row), *row.answers.values(), *row.references]
+
+
+def rows_as_table(rows: list[Row], models: list[str]) -> list[list[object]]:
+    """Headings and rows: everything that is known of each, for a CSV."""
+    metrics = [metric for metric in METRICS if any(metric in row.scores.get(name, {}) for row in rows
+                                                   for name in models)]
+    head: list[object] = ["line", "category", "language", "question", "reference"]
+    for name in models:
+        head += [f"{name} answer", *(f"{name} {metric_label(metric)}" for metric in metrics)]
+    out = [head]
+    for row in rows:
+        line: list[object] = [row.line, row.category, row.language, question(row), "\n".join(row.references)]
+        for name in models:
+            scores = row.scores.get(name, {})
+            line += [row.answers.get(name, ""), *(scores.get(metric) for metric in metrics)]
+        out.append(line)
+    return out
+
+
+class RowsModel(QAbstractTableModel):
+    """Rows by their index, so that a hundred thousand of them are shown at once."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.rows: Sequence[Row] = ()
+        self.shown: list[int] = []
+        self.view = View("base", "tuned")
+
+    def show_rows(self, rows: Sequence[Row], shown: list[int], view: View) -> None:
+        self.beginResetModel()
+        self.rows, self.shown, self.view = rows, shown, view
+        self.endResetModel()
+
+    def row_at(self, place: int) -> Row:
+        return self.rows[self.shown[place]]
+
+    def rowCount(self, parent: Index = NO_PARENT) -> int:
+        return 0 if parent.isValid() else len(self.shown)
+
+    def columnCount(self, parent: Index = NO_PARENT) -> int:
+        return 0 if parent.isValid() else 5
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == Qt.ItemDataRole.DisplayRole:
+            return (self.tr("Line"), self.tr("Question"), model_label(self.view.first), model_label(self.view.second),
+                    self.tr("Gain"))[section]
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return _alignment(section)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return (self.tr("Line of the test file, counted from 1"), self.tr("What was asked"),
+                    *(plain_tip(self.tr("The row's score of {model}").format(model=model_label(model)))
+                      for model in (self.view.first, self.view.second)),
+                    self.tr("How much better the second model did than the first"))[section]
+        return None
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return _alignment(index.column())
+        if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
+            return None
+        row, column = self.row_at(index.row()), index.column()
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return plain_tip(question(row)[:2000] if column == QUESTION else self._tip(row, column))
+        if column == LINE:
+            return str(row.line) if row.line is not None else str(row.id + 1)
+        if column == QUESTION:
+            return " ".join(question(row)[:SHOWN].split())
+        if column == GAIN:
+            gain = row.gain(self.view.second, self.view.first)
+            return "—" if gain is None else signed(gain)
+        found = row_score(row, self._model(column))
+        return figure(*found) if found else "—"
+
+    def _model(self, column: int) -> str:
+        return self.view.first if column == FIRST else self.view.second
+
+    def _tip(self, row: Row, column: int) -> str:
+        if column not in (FIRST, SECOND):
+            return ""
+        model = self._model(column)
+        return all_scores(row, model) or row.skipped.get(model, "")
+
+
+def signed(value: float) -> str:
+    """A difference with its sign: "+31.1", "−0.7"."""
+    text = f"{value:+,.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+
+
+def _alignment(column: int) -> int:
+    side = Qt.AlignmentFlag.AlignLeft if column == QUESTION else Qt.AlignmentFlag.AlignRight
+    return int(side | Qt.AlignmentFlag.AlignVCenter)
+
+
+class _Delegate(table_cells.CellDelegate):
+    """Questions lose their end where there is no room, not their middle as paths do."""
+
+    def _paint_text(self, painter: QPainter, rect: QRect, text: str, size: int, colour: str, bold: bool,
+                    align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft,
+                    elide: Qt.TextElideMode = Qt.TextElideMode.ElideRight) -> None:
+        super()._paint_text(painter, rect, text, size, colour, bold, align, elide)
+
+
+class RowsTable(QTableView):
+    """The list at the left of the answers; rows are of one height, so that any number scrolls smoothly."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setObjectName("evaluated_rows")
+        self.rows = RowsModel(self)
+        self.setModel(self.rows)
+        table_cells.dress(self, ROW_HEIGHT, self.tr("Rows of the test set"))
+        self.setItemDelegate(_Delegate(self))
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setWordWrap(False)
+        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        header = self.horizontalHeader()
+        for column, width in ((LINE, 62), (FIRST, 70), (SECOND, 70), (GAIN, 70)):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
+            header.resizeSection(column, width)
+        header.setSectionResizeMode(QUESTION, QHeaderView.ResizeMode.Stretch)

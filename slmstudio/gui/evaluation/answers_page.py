@@ -1,0 +1,353 @@
+"""All answers of an evaluation, row by row: what got better, what got worse, and what to do about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QKeySequence
+from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.run_texts import when
+from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.areas import EmptyState
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.keys import add_key
+from slmstudio.gui.common.widgets.progress import ProgressStrip
+from slmstudio.gui.corrections.panel import Answered, CorrectPanel
+from slmstudio.gui.evaluation.answer_detail import RowDetail
+from slmstudio.gui.evaluation.answer_edits import RowEdits
+from slmstudio.gui.evaluation.answers_filters import RowsFilters
+from slmstudio.gui.evaluation.answers_footer import RowsFoot
+from slmstudio.gui.evaluation.answers_model import (
+    GAINS,
+    ReadRows,
+    RowsTable,
+    View,
+    arrange,
+    read_answers,
+    rows_as_table,
+)
+from slmstudio.gui.evaluation.jobs import Evaluation, objects, read_evaluation
+from slmstudio.gui.evaluation.tables import test_name
+from slmstudio.gui.evaluation.votes import VoteDialog
+
+if TYPE_CHECKING:
+    from slmstudio.core.evaluation.scoring import Row
+
+LIST_WIDTH = 520
+WORKING, EMPTY, ROWS = range(3)
+
+
+class RowsPage(Card):
+    """The list at the left, the chosen row at the right, and the panel that makes a row of it below.
+
+    Signals:
+        closed: back to the runs.
+        changed: a row is different now or gone, and the scores with it.
+        failed(Exception): what was asked for before the page was closed could not be done.
+    """
+
+    closed = Signal()
+    changed = Signal()
+    failed = Signal(object)
+
+    def __init__(self, session: Session, parent: QWidget | None = None):
+        self.back = SecondaryButton("←", "", "small")
+        self.save = IconButton("save", "")
+        self.vote = SecondaryButton("", "", "small")
+        super().__init__(" ", actions=[self.vote, self.save], parent=parent)
+        self._evaluation: Evaluation | None = None
+        self._rows: list[Row] = []
+        self._task: Task | None = None
+        self._reading = self._opening = self._closed = False
+        self._keep_row: int | None = None
+        self._said = ""
+        self.banner = ErrorBanner()
+        self.banner.setObjectName("rows_banner")
+        self.table, self.detail, self.correct = RowsTable(), RowDetail(), CorrectPanel(session)
+        self.filters, self.edits, self.foot = RowsFilters(), RowEdits(self), RowsFoot()
+        self.strip = ProgressStrip()
+        self.strip.cancelled.connect(self.close_page)
+        self.count, self.undo = self.foot.count, self.foot.undo
+        self._make_buttons()
+        self._lay_out()
+        self._connect()
+
+    def _make_buttons(self) -> None:
+        self.back.setText(self.tr("← Runs"))
+        self.back.setToolTip(self.tr("Back to the runs (Esc)"))
+        self.back.setObjectName("rows_back")
+        self.save.setToolTip(self.tr("Save the rows that are shown as CSV"))
+        self.save.setAccessibleName(self.save.toolTip())
+        self.save.setObjectName("rows_csv")
+        self.vote.setText(self.tr("Vote blind…"))
+        self.vote.setToolTip(self._vote_tip())
+        self.vote.setObjectName("rows_vote")
+        self.vote.clicked.connect(self._vote)
+
+    def _lay_out(self) -> None:
+        self.header.insertWidget(0, self.back)
+        left = QWidget()
+        column = QVBoxLayout(left)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_XS)
+        column.addWidget(self.table, 1)
+        column.addWidget(self.foot)
+        halves = QSplitter()
+        halves.setChildrenCollapsible(False)
+        halves.setHandleWidth(theme.SPACE_M)
+        halves.addWidget(left)
+        halves.addWidget(self.detail)
+        halves.setStretchFactor(0, 1)
+        halves.setStretchFactor(1, 2)
+        halves.setSizes([LIST_WIDTH, 710])
+        working = QWidget()
+        inner = QVBoxLayout(working)
+        inner.addWidget(self.strip)
+        inner.addStretch(1)
+        self._empty = EmptyState(self.tr("No row matches"), self.tr(
+            "Take something out of the search, or choose all categories and languages."))
+        self._empty.setAcceptDrops(False)
+        self._pages = QStackedWidget()
+        for page in (working, EmptyState.centred(self._empty), halves):
+            self._pages.addWidget(page)
+        self.body.addWidget(self.banner)
+        self.body.addWidget(self.filters)
+        self.body.addWidget(self._pages, 1)
+        self.body.addWidget(self.correct)
+
+    def _connect(self) -> None:
+        self.back.clicked.connect(self.close_page)
+        add_key(self, "Escape", self._escape, inside=True)
+        add_key(self, "Ctrl+F", self.filters.search.setFocus, inside=True)
+        self.filters.changed.connect(self.apply)
+        self.table.selectionModel().currentRowChanged.connect(lambda: self._show_row())
+        self.detail.correct_wanted.connect(self._make_row)
+        for asked in (self.detail.tags_wanted, self.detail.references_wanted, self.detail.remove_wanted,
+                      self.undo.clicked):
+            asked.connect(self.banner.clear)
+        self.detail.tags_wanted.connect(self.edits.set_tags)
+        self.detail.references_wanted.connect(self.edits.set_references)
+        self.detail.remove_wanted.connect(self.edits.remove)
+        self.edits.busy.connect(self._show_busy)
+        self.edits.kept.connect(self.detail.let_go)
+        self.edits.done.connect(self._edited)
+        self.edits.done_elsewhere.connect(self.changed)
+        self.edits.failed.connect(self._not_edited)
+        self.undo.clicked.connect(self.edits.undo)
+        add_key(self, QKeySequence.StandardKey.Undo, self.undo.click, inside=True)
+        add_key(self, "F2", self.detail.reference.begin, inside=True)
+        self.correct.failed.connect(self._show_error)
+        self.correct.closed.connect(self.table.setFocus)
+        self.correct.closed.connect(lambda: self.detail.set_narrow(False))
+        self.save.clicked.connect(self._save)
+
+    # -- opening and closing ---------------------------------------------------------------------------------
+
+    def open(self, evaluation: Evaluation, order: str = GAINS, run: str = "") -> None:
+        """Read the answers of an evaluation of the run of that name, and show them in this order."""
+        self.title.setText(self.tr("Answers · {run}").format(run=run))
+        self.banner.clear()
+        self.correct.hide()
+        self.detail.set_narrow(False)
+        again = self._evaluation is not None and self._evaluation.folder == evaluation.folder
+        self.filters.begin([str(model.get("name")) for model in objects(evaluation.request["models"])], order,
+                           again=again)
+        self._evaluation, self._keep_row, self._rows, self._said = evaluation, None, [], ""
+        self.detail.begin(evaluation.folder)
+        self.vote.setToolTip(self._vote_tip())
+        self.edits.begin(evaluation.folder, self.tr("{test} ({run}, {time})").format(
+            test=test_name(evaluation), run=run, time=when(evaluation.created)))
+        self.undo.hide()
+        self._opening, self._closed = True, False
+        for button in (self.vote, self.save):
+            button.setEnabled(False)  # the rows are not there yet
+        self._read()
+
+    def _read(self) -> None:
+        evaluation = self._evaluation
+        if evaluation is None:
+            return
+        self._stop()
+        self._reading = True
+        self.edits.hold(True)
+        self._pages.setCurrentIndex(WORKING)
+        self.strip.start(self.tr("Reading the answers"))
+        folder, known = evaluation.folder, self._rows
+        self._task = run_task(self, lambda task: read_answers(folder, known, task), self._show, self._not_read,
+                              self.strip.set_progress)
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def _read_ended(self) -> None:
+        self._reading = False
+        self.edits.hold(False)
+
+    def _escape(self) -> None:
+        """Out of what the person is in: a reference that is being written, the panel below, or the page."""
+        if self.detail.reference.has_focus():
+            self.detail.reference.leave()
+        else:
+            self.close_page()
+
+    def close_page(self) -> None:
+        """Back to the runs; rows are let go of, for there may be many."""
+        if self.correct.isVisible():
+            self.correct.close_panel()
+            return
+        self._stop()
+        self._closed = True
+        self.edits.begin(Path(), "")  # what is still at work is of an evaluation that is not open
+        self._read_ended()
+        self._rows = []
+        self.table.rows.show_rows((), [], self.filters.view())
+        self.detail.show_row(None, "", "")
+        self.closed.emit()
+
+    def _not_read(self, error: Exception) -> None:
+        self._task = None
+        self._read_ended()
+        self._pages.setCurrentIndex(EMPTY)
+        self._empty.title.setText(self.tr("No answers to show"))
+        self._empty.text.setText(self.tr("See above for the reason. The other evaluations can be chosen in Results."))
+        self.banner.show_error(error)
+
+    def _show(self, read: ReadRows) -> None:
+        self._rows = read.rows
+        self._reading = False
+        self.filters.offer(read.categories, read.languages)
+        self.apply()
+        self._read_ended()
+
+    # -- filter and order ------------------------------------------------------------------------------------
+
+    def apply(self) -> None:
+        """Show the rows that the fields ask for, in their order; with many rows this takes a moment."""
+        if self._reading:
+            return  # what is asked for then is shown when they are read
+        self._stop()
+        row = self.current()
+        if row is not None and self.detail.reference.is_edited() and self._keep_row is None:
+            self._keep_row = row.id  # the person is at work on it
+        rows, view = self._rows, self.filters.view()
+        self._task = run_task(self, lambda task: arrange(rows, view, task.cancelled),
+                              lambda shown: self._show_arranged(rows, shown, view), self._not_read)
+
+    def _show_arranged(self, rows: list[Row], shown: list[int], view: View) -> None:
+        self._task = None
+        kept = self._keep_row
+        self._keep_row = None
+        self.table.rows.show_rows(rows, shown, view)
+        self.vote.setEnabled(view.first != view.second and not self.detail.fixed)
+        self.save.setEnabled(True)
+        self.foot.show_count(len(shown), len(rows), self._said)
+        self._said = ""
+        self._empty.title.setText(self.tr("No row matches"))
+        self._pages.setCurrentIndex(ROWS if shown else EMPTY)
+        if shown:
+            place = next((at for at, index in enumerate(shown) if rows[index].id == kept), 0)
+            self.table.selectRow(place)
+            if self._opening and not self.filters.search.hasFocus():
+                self.table.setFocus()  # so that the arrows go through the rows at once
+            self._opening = False
+        self._show_row()
+
+    def current(self) -> Row | None:
+        """The chosen row."""
+        index = self.table.currentIndex()
+        return self.table.rows.row_at(index.row()) if index.isValid() else None
+
+    def _show_row(self) -> None:
+        view = self.table.rows.view
+        self.detail.show_row(self.current(), view.first, view.second)
+        self._show_begun()
+
+    def _show_begun(self) -> None:
+        begun = self.detail.unfinished()
+        self.foot.show_begun([row.line or row.id + 1 for row in self._rows if row.id in begun] if begun else [])
+
+    # -- doing -----------------------------------------------------------------------------------------------
+
+    def _make_row(self, row: Row, test: bool) -> None:
+        """Open the panel that makes a row of an answer; the reference is the first guess at the right one."""
+        if self._evaluation is None:
+            return
+        view = self.table.rows.view
+        models = [Path(model["gguf"]) for model in objects(self._evaluation.request["models"])
+                  if model.get("name") == view.second and model.get("gguf")]
+        messages = tuple({"role": m["role"], "content": m["content"]} for m in row.messages)
+        self.detail.set_narrow(True)
+        self.correct.open(Answered(messages, row.answers.get(view.second, ""), tuple(models)), test=test)
+        if row.references:
+            self.correct.answer.setPlainText(row.references[0])
+        self.correct.category.setText(row.category or "")
+        self.correct.language.setText(row.language or "")
+
+    def _show_busy(self, busy: bool) -> None:
+        """One change at a time."""
+        self.detail.set_busy(busy)
+        for widget in (self.table, self.filters):
+            widget.setEnabled(not busy)
+        self.undo.setVisible(self.edits.can_undo())
+        self.foot.show_at_work(busy)
+
+    def _not_edited(self, error: Exception) -> None:
+        """Say why; what was written stays there."""
+        self._show_error(error)
+        if not self._closed:
+            self.detail.go_on()
+            self._show_begun()
+
+    def _show_error(self, error: Exception) -> None:
+        """Here, or in the tab where the page was closed meanwhile."""
+        if self._closed:
+            self.failed.emit(error)
+        else:
+            self.banner.show_error(error)
+
+    def _edited(self, said: str, row: int) -> None:
+        """Read the evaluation again, and look at the row that was changed, or at that in the place of a removed one."""
+        self._said, self._keep_row = said, row if row >= 0 else self._next_row()
+        self.changed.emit()
+        if self._evaluation is not None:
+            self._evaluation = read_evaluation(self._evaluation.folder) or self._evaluation
+        self._read()
+
+    def _next_row(self) -> int | None:
+        """The row below the chosen one, or above where it is the last."""
+        model, place = self.table.rows, self.table.currentIndex().row()
+        near = place + 1 if place + 1 < len(model.shown) else place - 1
+        return model.row_at(near).id if 0 <= near < len(model.shown) else None
+
+    def _vote_tip(self) -> str:
+        return self.tr("The answers to a benchmark are right or wrong: there is nothing to vote on.") if (
+            self.detail.fixed) else self.tr("Say of some rows which answer is better, without seeing whose it is.")
+
+    def _vote(self) -> None:
+        """Let the person vote on the two models that are beside each other."""
+        view = self.filters.view()
+        if self._evaluation is not None and view.first != view.second:
+            dialog = VoteDialog(self._evaluation.folder, self._rows, view.second, view.first, self)
+            dialog.voted.connect(self.changed)
+            dialog.open()
+
+    def _save(self) -> None:
+        choose_file(self, self.tr("Save the rows"), "answers.csv", csv_kinds(), self.save_table)
+
+    def save_table(self, path: Path) -> None:
+        """Write the rows that are shown, in their order, as CSV."""
+        model = self.table.rows
+        rows, shown = model.rows, list(model.shown)
+        names = self.filters.names()
+        run_task(self, lambda task: write_csv(path, rows_as_table([rows[index] for index in shown], names)),
+                 lambda _: None, self.banner.show_error)

@@ -1,0 +1,299 @@
+"""What is evaluated: which rows, which models, how many, and by whom it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.areas import local_paths
+from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
+from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.evaluation.judge import JudgeFields
+from slmstudio.gui.evaluation.models import ModelBoxes
+from slmstudio.gui.evaluation.more_fields import MOST_SHOTS, MoreFields, spin_box
+from slmstudio.gui.evaluation.texts import BENCHMARKS, benchmark_label
+
+HELD_OUT, FILE, BENCHMARK = range(3)
+MOST_ROWS = 1_000_000
+SUBJECT_ROWS = 10
+"""Questions of each subject of a benchmark that are proposed."""
+LETTERS = 12
+"""Of a benchmark's name, that are shown where there is little room."""
+OWN_SHOTS = -1
+"""As many examples as the benchmark itself takes."""
+
+
+class EvaluationChoice(QWidget):
+    """The fields.
+
+    Signals:
+        changed: something else is chosen now.
+        read_wanted: other rows, or another folder, are chosen; what is in them?
+        model_wanted(Path): another model shall be added.
+        download_wanted: the benchmark's data shall be fetched.
+    """
+
+    changed = Signal()
+    read_wanted = Signal()
+    model_wanted = Signal(object)
+    download_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setAcceptDrops(True)
+        self.test: Path | None = None
+        self._folders: dict[str, Path] = {}
+        self._fetched = ""
+        self._limits = {False: 0, True: SUBJECT_ROWS}
+        self._was_benchmark = False
+        self.source = SegmentedControl([self.tr("Held-out rows"), self.tr("A file"), self.tr("Benchmark")], tooltips=[
+            self.tr("The rows of the run's own data that it never learned."),
+            self.tr("A test set of your own: JSONL, JSON or CSV, with a question and what is expected."),
+            self.tr("General knowledge, by the harness that the field quotes. Its files must be on this machine.")])
+        self.source.setObjectName("evaluation_source")
+        self.models, self.judge, self.fields = ModelBoxes(), JudgeFields(), MoreFields()
+        self.longest = self.fields.longest
+        self._make_file_line()
+        self._make_rows_line()
+        self.more = SecondaryButton(self.tr("More"), self.tr(
+            "How long answers may be, a system prompt, and which rows are drawn."), "small")
+        self.more.setObjectName("evaluation_more")
+        self.more.setCheckable(True)
+        self._lay_out()
+        self.more.toggled.connect(self._show_state)
+        self.source.changed.connect(self._change_source)
+        self.models.changed.connect(self.changed)
+        self.models.wanted.connect(self.model_wanted)
+        self.judge.changed.connect(self.changed)
+        self.fields.changed.connect(self.changed)
+        self._show_state()
+
+    def _make_file_line(self) -> None:
+        self.name = ElidedLabel("", "body")
+        self.name.setObjectName("evaluation_file")
+        self.browse = SecondaryButton(self.tr("Browse…"), self.tr("Choose it. A file may also be dropped here."),
+                                      "small")
+        self.browse.setObjectName("evaluation_browse")
+        self.browse.clicked.connect(self._ask)
+        self.download = SecondaryButton(self.tr("Download…"), self.tr(
+            "Fetch its data from the hub, once; they are kept and used offline. You are asked first."), "small")
+        self.download.setObjectName("evaluation_download")
+        self.download.clicked.connect(self.download_wanted)
+        self.benchmark = ComboBox()
+        self.benchmark.setObjectName("evaluation_benchmark")
+        self.benchmark.setAccessibleName(self.tr("Benchmark"))
+        self.benchmark.setToolTip(self.tr("Which questions are asked."))
+        self.benchmark.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.benchmark.setMinimumContentsLength(LETTERS)
+        for name in BENCHMARKS:
+            self.benchmark.addItem(benchmark_label(name), name)
+        self.benchmark.insertSeparator(self.benchmark.count())
+        self.benchmark.addItem(self.tr("Another…"), "")
+        self.benchmark.currentIndexChanged.connect(self._change_source)
+        self.task = QLineEdit()
+        self.task.setObjectName("evaluation_task")
+        self.task.setAccessibleName(self.tr("The harness's name of the benchmark"))
+        self.task.setPlaceholderText(self.tr("as in mmlu_anatomy"))
+        self.task.setToolTip(self.tr("Any task or group of lm_eval that counts right answers, by its name there."))
+        self.task.editingFinished.connect(self._change_source)
+        self.task.textChanged.connect(self._change_name)
+        self.found = text_label("", "small", wrap=True)
+        self.found.setObjectName("evaluation_found")
+        self.found.hide()
+
+    def _make_rows_line(self) -> None:
+        self.limit = spin_box("evaluation_limit", self.tr("Rows at most"), self.tr(
+            "So many rows are drawn by lot. Fewer are faster, and tell less: a difference of a few points needs "
+            "hundreds."), 0, MOST_ROWS)
+        self.limit.setSpecialValueText(self.tr("all"))
+        self.limit.valueChanged.connect(lambda: self.changed.emit())
+        self.limit_label = text_label("", "small")
+        self.shots = spin_box("evaluation_shots", self.tr("Examples before each question"), self.tr(
+            "Solved questions that the model reads first (few-shot). Leave it as it is to compare with published "
+            "figures; fewer are faster."), OWN_SHOTS, MOST_SHOTS)
+        self.shots.setSpecialValueText(self.tr("as usual"))
+        self.shots.setValue(OWN_SHOTS)
+        self.shots_label = text_label(self.tr("Examples"), "small")
+
+    def _lay_out(self) -> None:
+        self._file, rows_line = QWidget(), QWidget()
+        file, rows = QHBoxLayout(self._file), QHBoxLayout(rows_line)
+        for line, widgets in ((file, (self.benchmark, self.name, self.download, self.browse)),
+                              (rows, (self.limit, self.limit_label, self.shots_label, self.shots))):
+            line.setContentsMargins(0, 0, 0, 0)
+            line.setSpacing(theme.SPACE_S)
+            for widget in widgets:
+                line.addWidget(widget, int(widget in (self.benchmark, self.name, self.limit_label)))
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(theme.SPACE_M)
+        grid.setVerticalSpacing(theme.SPACE_S)
+        grid.setColumnStretch(1, 1)
+        top = Qt.AlignmentFlag.AlignTop
+        for row, (name, widget) in enumerate(((self.tr("Test"), self.source), ("", self._file), ("", self.task),
+                                              ("", self.found), (self.tr("Models"), self.models),
+                                              (self.tr("Rows"), rows_line), ("", self.judge), ("", self.more),
+                                              ("", self.fields))):
+            if name:  # an empty label would keep the height of a line that is hidden
+                grid.addWidget(text_label(name, "small"), row, 0, top if widget is self.models else Qt.AlignmentFlag(0))
+            grid.addWidget(widget, row, 1, Qt.AlignmentFlag.AlignLeft if widget is self.more else Qt.AlignmentFlag(0))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(grid)
+
+    # -- what is offered -------------------------------------------------------------------------------------
+
+    def offer(self, run: Path, models: list[str], longest: int, limit: int, *, held_out: bool) -> None:
+        """Offer these models of a run, and its held-out rows where it has some."""
+        self.models.offer(run, models)
+        self._limits[False] = limit
+        for box, value in ((self.longest, longest), (self.limit, self._limits[self._was_benchmark])):
+            with QSignalBlocker(box):
+                box.setValue(value)
+        self.source.button(HELD_OUT).setEnabled(held_out)
+        if not held_out and self.source.current() == HELD_OUT:
+            self.source.set_current(FILE)
+        self._show_state()
+
+    def set_found(self, text: str, rows: int | None = None) -> None:
+        """Say what was found in the test set."""
+        self.found.setText(text)
+        self.found.setVisible(bool(text))
+        self.limit_label.setText(self.tr("of each subject") if self.is_benchmark() else
+                                 "" if rows is None else self.tr("of {rows}").format(rows=f"{rows:,}"))
+
+    def set_fetched(self, name: str, sentence: str) -> None:
+        """Say that the data of this benchmark are on this machine, and where they came from; "" where they are not."""
+        if name == self.benchmark_name():
+            self._fetched = sentence
+            self._show_state()
+
+    @property
+    def data(self) -> Path | None:
+        """The folder that was chosen for the benchmark."""
+        return self._folders.get(self.benchmark_name())
+
+    def is_benchmark(self) -> bool:
+        return self.source.current() == BENCHMARK
+
+    def _change_source(self) -> None:
+        self._fetched = ""
+        self._show_state()
+        self.read_wanted.emit()
+
+    def _change_name(self) -> None:
+        """A name is being typed: whether its data are here is looked at when it is whole."""
+        self._fetched = ""
+        self._show_state()
+
+    def _show_state(self) -> None:
+        benchmark = self.is_benchmark()
+        if benchmark != self._was_benchmark:
+            self._limits[self._was_benchmark], self._was_benchmark = self.limit.value(), benchmark
+            self.limit.setValue(self._limits[benchmark])
+        path = self.data if benchmark else self.test
+        self._file.setVisible(self.source.current() != HELD_OUT)
+        self.task.setVisible(benchmark and not self.benchmark.currentData())
+        self.name.setText(str(path) if path else self._fetched if benchmark else self.tr("no file yet; drop one here"))
+        self.name.setVisible(bool(self.name.text()))
+        self.download.setVisible(benchmark and not path and not self._fetched)
+        self.download.setEnabled(bool(self.benchmark_name()))
+        for widget in (self.benchmark, self.shots, self.shots_label):
+            widget.setVisible(benchmark)
+        for widget in (self.judge, self.more):
+            widget.setVisible(not benchmark)  # the harness asks and scores in its own way
+        self.fields.setVisible(self.more.isChecked() and not benchmark)
+        self.changed.emit()
+
+    # -- files -----------------------------------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        folder = self.is_benchmark()
+        title = self.tr("Choose the benchmark's folder") if folder else self.tr("Choose a test set")
+        kinds = "" if folder else self.tr("Test sets (*.jsonl *.json *.ndjson *.csv *.tsv)")
+        dialog = QFileDialog(self, title, "", kinds)
+        dialog.setFileMode(QFileDialog.FileMode.Directory if folder else QFileDialog.FileMode.ExistingFile)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(lambda name: self.set_path(Path(name)))
+        dialog.open()
+
+    def set_path(self, path: Path) -> None:
+        """Take a test file, or a benchmark's folder where that is asked for."""
+        if self.is_benchmark() and path.is_dir():
+            self._folders[self.benchmark_name()] = path
+        else:
+            self.test = path
+            with QSignalBlocker(self.source):
+                self.source.set_current(FILE)
+        self._change_source()
+
+    def forget_file(self) -> None:
+        """Take back a test file that is none."""
+        self.test = None
+        self._show_state()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if local_paths(event.mimeData()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """A file is a test set, a GGUF file or a folder one more model; for a benchmark, a folder holds its data."""
+        event.acceptProposedAction()
+        path = local_paths(event.mimeData())[0]
+        if path.suffix.lower() == ".gguf" or (path.is_dir() and not self.is_benchmark()):
+            self.model_wanted.emit(path)
+        else:
+            self.set_path(path)
+
+    # -- what is chosen --------------------------------------------------------------------------------------
+
+    def complete(self) -> bool:
+        """Whether it can be started as it is."""
+        there = {HELD_OUT: True, FILE: self.test is not None,
+                 BENCHMARK: bool(self.benchmark_name() and (self.data or self._fetched))}[self.source.current()]
+        return there and (self.is_benchmark() or self.judge.complete()) and bool(self.names())
+
+    def missing(self) -> str:
+        """What a person must still choose where it is not plain to see; "" where nothing is."""
+        if not self.names():
+            return self.tr("Mark at least one model.")
+        if not self.is_benchmark() and not self.judge.complete():
+            return self.tr("Choose the judge and say what it looks for, or take its mark away.")
+        return ""
+
+    def benchmark_name(self) -> str:
+        """As the harness calls it."""
+        return str(self.benchmark.currentData() or "") or self.task.text().strip()
+
+    def judge_path(self) -> Path | None:
+        """The judge's folder or file, where one reads the answers too."""
+        return None if self.is_benchmark() else self.judge.path()
+
+    def names(self) -> list[str]:
+        """The models that are marked, in the order in which they are shown."""
+        return self.models.names()
+
+    def apply(self, proposed: Mapping[str, Any]) -> dict[str, Any]:
+        """A request as it was proposed, with what the person decided; the judge is named by its path yet."""
+        source, limit = self.source.current(), self.limit.value() or None
+        models = [*proposed["models"], *self.models.added]
+        request = {**proposed, **self.fields.values(), "limit": limit, "benchmark": None, "judge": None,
+                   "models": [model for model in models if model["name"] in self.names()]}
+        if source == FILE:
+            request["test"] = str(self.test)
+        elif source == BENCHMARK:
+            shots = self.shots.value()
+            request |= {"test": None, "limit": None, "system": proposed["system"], "benchmark": {
+                "name": self.benchmark_name(), "data": str(self.data) if self.data else None,
+                "limit": limit,
+                "shots": None if shots == OWN_SHOTS else shots}}
+        judge = self.judge_path()
+        if judge is not None:
+            request["judge"] = {"place": str(judge), "rubric": self.judge.rubric_text()}
+        return request

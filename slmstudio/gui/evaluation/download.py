@@ -1,0 +1,128 @@
+"""Fetching a benchmark's data, once, after asking."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtWidgets import QMessageBox, QVBoxLayout, QWidget
+
+from slmstudio.core import paths, units
+from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.run.history import RunHistory
+from slmstudio.gui.common.job_thread import JobThread
+from slmstudio.gui.common.run_texts import phase_text
+from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.progress import ProgressStrip
+from slmstudio.gui.evaluation.texts import benchmark_label
+
+HUB = "https://huggingface.co"
+
+
+class BenchmarkDownload(QWidget):
+    """Asks, and then shows how far it is.
+
+    Signals:
+        fetched: there are other data on this machine.
+    """
+
+    fetched = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._thread: JobThread | None = None
+        self._history = RunHistory()
+        self._name = ""
+        self.banner = ErrorBanner()
+        self.banner.setObjectName("download_banner")
+        self.strip = ProgressStrip()
+        self.strip.cancel.setObjectName("download_cancel")
+        self.strip.cancel.setToolTip(self.tr("End the download. What is whole is kept."))
+        self.strip.cancelled.connect(self.cancel)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.banner)
+        column.addWidget(self.strip)
+        self._show_state()
+
+    def is_running(self) -> bool:
+        return self._thread is not None
+
+    def ask(self, name: str) -> None:
+        """Say what would be fetched, from where, and that it takes the network; begin if the person wants it."""
+        box = QMessageBox(self)
+        box.setIcon(QMessageBox.Icon.Question)
+        box.setTextFormat(Qt.TextFormat.PlainText)
+        box.setWindowTitle(self.tr("Download a benchmark"))
+        box.setText(self.tr("Download the questions of {name}?").format(name=benchmark_label(name)))
+        box.setInformativeText(self.tr(
+            "They come from {host} over the network; nothing of yours is sent. How large they are is not known "
+            "before: most have less than 200 MB. They are kept in {folder} and used offline from then on.").format(
+                host=urlsplit(os.environ.get("HF_ENDPOINT") or HUB).hostname, folder=paths.benchmarks_dir()))
+        box.setStandardButtons(QMessageBox.StandardButton.Cancel)
+        yes = box.addButton(self.tr("Download"), QMessageBox.ButtonRole.AcceptRole)
+        yes.setObjectName("confirm_download")
+        box.setDefaultButton(QMessageBox.StandardButton.Cancel)
+        box.finished.connect(lambda: self.begin(name) if box.clickedButton() is yes else None)
+        box.open()
+
+    def begin(self, name: str) -> None:
+        """Start the worker that fetches."""
+        if self.is_running():
+            return
+        self.banner.clear()
+        self._name = name
+        self.strip.start(self.tr("Starting the download"))
+        self.strip.show()
+        place = paths.evaluations_dir() / f"{time.strftime('fetch-%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        run_task(self, lambda task: Job.create(place, "fetch_benchmark", name=name), self._follow, self._failed)
+
+    def _follow(self, job: Job) -> None:
+        self._history = RunHistory()
+        self._thread = thread = JobThread(job, start_worker=True)
+        thread.events.connect(self._take)
+        thread.ended.connect(self._ended)
+        thread.failed.connect(self._failed)
+        thread.start()
+        self._show_state()
+
+    def cancel(self) -> None:
+        if self._thread is not None:
+            self.strip.start(self.tr("Cancelling …"))
+            self._thread.cancel()
+
+    @Slot(list)
+    def _take(self, events: list[dict[str, Any]]) -> None:
+        size = 0
+        for event in events:
+            self._history.add(event)
+            size = event.get("bytes") or size
+        history = self._history
+        self.strip.label.setText(phase_text(history.phase))
+        self.strip.set_progress(int(history.done), int(history.total), self.tr("{size} so far").format(
+            size=units.format_bytes(int(size))) if size else "")
+
+    @Slot(object)
+    def _ended(self, outcome: Outcome) -> None:
+        self._thread = None
+        if not outcome.was_successful() and outcome.state != "cancelled":
+            self.banner.show_error(outcome.user_error())
+        self._show_state()
+        self.fetched.emit()
+
+    @Slot(object)
+    def _failed(self, error: Exception) -> None:
+        thread = self._thread
+        if thread is None or not thread.job.is_alive():
+            self._thread = None
+        self.banner.show_error(error)
+        self._show_state()
+
+    def _show_state(self) -> None:
+        self.strip.setVisible(self.is_running())
+        self.setVisible(self.is_running() or self.banner.error is not None)

@@ -1,0 +1,201 @@
+"""Which models answer: those of the run, and any other on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QVBoxLayout, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.known_models import known_models
+from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.labels import plain_tip
+from slmstudio.gui.evaluation.texts import model_label
+
+BOXES_A_LINE = 3
+WIDEST = 330
+"""Pixels of a model's name."""
+_FILE, _FOLDER = "file", "folder"
+
+
+def offered_models(but: Path) -> list[tuple[str, Path]]:
+    """Names and places of the models on this machine that an evaluation can take: the results of the other runs, base
+    models, GGUF files. May take a while.
+
+    Args:
+        but: the run whose own models are not named again.
+    """
+    from slmstudio.core.model import library
+    from slmstudio.core.run import folder
+    from slmstudio.core.run.history import number
+
+    runs = [(run, request) for run, request in folder.requests()
+            if run != but and folder.result_folder(run) is not None]
+    runs.sort(key=lambda each: number(each[1], "created") or 0.0, reverse=True)
+    results = [(str(request.get("name") or run.name), run) for run, request in runs]
+    bases = [(place.name, place) for place in library.local_models()]
+    return [*results, *bases, *((name, path) for name, path in known_models() if but not in path.parents)]
+
+
+class ModelPicker(ComboBox):
+    """A list of models with a way to open any other: a GGUF file, a model's folder or a run's.
+
+    Signals:
+        picked(Path): the person chose it.
+
+    Args:
+        keeps: whether the choice stays shown; else the box is ready for the next one.
+    """
+
+    picked = Signal(object)
+
+    def __init__(self, name: str, placeholder: str, tooltip: str, *, keeps: bool, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._keeps = keeps
+        self._path: Path | None = None
+        self.setAccessibleName(name)
+        self.setToolTip(tooltip)
+        self.setPlaceholderText(placeholder)
+        self.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(22)
+        self.activated.connect(self._activate)
+        self.set_models([])
+
+    def path(self) -> Path | None:
+        """What is chosen."""
+        return self._path
+
+    def set_models(self, models: Iterable[tuple[str, Path]]) -> None:
+        """Offer these; what is chosen already stays so."""
+        self.clear()
+        for name, path in models:
+            self._add(name, path)
+        if self.count():
+            self.insertSeparator(self.count())
+        self.addItem(self.tr("Open a GGUF file…"), _FILE)
+        self.addItem(self.tr("Open a model or run folder…"), _FOLDER)
+        self._show()
+
+    def _add(self, name: str, path: Path, at: int | None = None) -> None:
+        at = self.count() if at is None else at
+        self.insertItem(at, name, str(path))
+        self.setItemData(at, plain_tip(str(path)), Qt.ItemDataRole.ToolTipRole)
+
+    def _show(self) -> None:
+        if self._path is not None and self.findData(str(self._path)) < 0:
+            self._add(self._path.stem, self._path, 0)
+        self.setCurrentIndex(self.findData(str(self._path)) if self._path is not None else -1)
+
+    def _activate(self, index: int) -> None:
+        data = self.itemData(index)
+        self._show()
+        if data in (_FILE, _FOLDER):
+            self._ask(folder=data == _FOLDER)
+        elif data:
+            self.pick(Path(data))
+
+    def pick(self, path: Path) -> None:
+        """Choose it, and say so."""
+        self._path = path if self._keeps else None
+        self._show()
+        self.picked.emit(path)
+
+    def _ask(self, folder: bool) -> None:
+        title = self.tr("Choose a model's or a run's folder") if folder else self.tr("Open a GGUF file")
+        dialog = QFileDialog(self, title, "", "" if folder else self.tr("GGUF models (*.gguf)"))
+        dialog.setFileMode(QFileDialog.FileMode.Directory if folder else QFileDialog.FileMode.ExistingFile)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(lambda name: self.pick(Path(name)))
+        dialog.open()
+
+
+class ModelBoxes(QWidget):
+    """A mark beside each model that answers, and a list of others below.
+
+    Signals:
+        changed: other models are marked.
+        wanted(Path): the person chose another model; whoever listens finds out what it is and calls `add`.
+    """
+
+    changed = Signal()
+    wanted = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.boxes: dict[str, QCheckBox] = {}
+        self.added: list[dict[str, Any]] = []
+        self._run: Path | None = None
+        self.picker = ModelPicker(self.tr("Add a model"), self.tr("Add a model…"), self.tr(
+            "Let another model answer the same rows: another run's result, a base model, or a GGUF file."), keeps=False)
+        self.picker.setObjectName("evaluation_add_model")
+        self.picker.picked.connect(self.wanted)
+        self._grid = QGridLayout()
+        self._grid.setHorizontalSpacing(theme.SPACE_M)
+        self._grid.setVerticalSpacing(theme.SPACE_XS)
+        self._grid.setColumnStretch(BOXES_A_LINE, 1)
+        self._others = QVBoxLayout()  # their names are long
+        self._others.setSpacing(theme.SPACE_XS)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_XS)
+        column.addLayout(self._grid)
+        column.addLayout(self._others)
+        column.addWidget(self.picker, 0, Qt.AlignmentFlag.AlignLeft)
+
+    def offer(self, run: Path, models: list[str]) -> None:
+        """Show a run's models; the base and the result are marked. The same run's keep their marks, and what was added
+        to them."""
+        same = list(self.boxes)[:len(models)] == models and len(self.boxes) == len(models) + len(self.added)
+        if run == self._run and same:
+            return
+        self._run = run
+        for box in self.boxes.values():
+            box.hide()
+            box.deleteLater()
+        self.boxes, self.added = {}, []
+        row = column = 0
+        for name in models:
+            box = self._box(name, self._tip(name), name in ("base", "tuned"))
+            wide = BOXES_A_LINE if box.sizeHint().width() > WIDEST // BOXES_A_LINE else 1
+            if column + wide > BOXES_A_LINE:
+                row, column = row + 1, 0
+            self._grid.addWidget(box, row, column, 1, wide)
+            column += wide
+
+    def add(self, model: Mapping[str, Any]) -> None:
+        """Show one more model, marked. One that was added already is marked again."""
+        from slmstudio.core.evaluation.request_models import with_own_name
+
+        place = str(model["gguf"] or model["adapter"] or model["model"])
+        same = next((each for each in self.added if place in (each["gguf"], each["adapter"], each["model"])
+                     and each["adapter"] == model["adapter"]), None)
+        if same is not None:
+            self.boxes[same["name"]].setChecked(True)
+            return
+        named = with_own_name(model, self.boxes)
+        self.added.append(named)
+        self._others.addWidget(self._box(named["name"], place, True))
+        self.changed.emit()
+
+    def _box(self, name: str, tooltip: str, on: bool) -> QCheckBox:
+        box = QCheckBox(self.fontMetrics().elidedText(model_label(name), Qt.TextElideMode.ElideMiddle, WIDEST))
+        box.setObjectName(f"evaluate_{name}")
+        box.setAccessibleName(model_label(name))
+        box.setToolTip(plain_tip(tooltip))
+        box.setChecked(on)
+        box.toggled.connect(lambda: self.changed.emit())
+        self.boxes[name] = box
+        return box
+
+    def _tip(self, name: str) -> str:
+        return {"base": self.tr("The model as it was before training; the others are compared with it."),
+                "tuned": self.tr("What the run has made of it."),
+                }.get(name, self.tr("The exported file: shows what quantization costs on your task."))
+
+    def names(self) -> list[str]:
+        """The models that are marked, in the order in which they are shown."""
+        return [name for name, box in self.boxes.items() if box.isChecked()]
+

@@ -1,0 +1,68 @@
+"""Fields of an evaluation that are seldom changed: how long answers may be, the system prompt, which rows are drawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QGridLayout, QLineEdit, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.fields import SpinBox, number_field
+from slmstudio.gui.common.widgets.labels import text_label
+
+LONGEST = 8192
+LARGEST_SEED = 2**31 - 1
+MOST_SHOTS = 100
+
+
+class MoreFields(QWidget):
+    """
+    Signals:
+        changed: something else is chosen now.
+    """
+
+    changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.longest = spin_box("evaluation_longest", self.tr("Answers, tokens at most"), self.tr(
+            "Where an answer is cut. Longer answers take longer, nearly in proportion."), 1, LONGEST)
+        self.longest.valueChanged.connect(lambda: self.changed.emit())
+        self.system = QLineEdit()
+        self.system.setObjectName("evaluation_system")
+        self.system.setAccessibleName(self.tr("System prompt"))
+        self.system.setPlaceholderText(self.tr("none"))
+        self.system.setToolTip(self.tr("Stands before every question that has none of its own. Use the one that the "
+                                       "model will be used with."))
+        self.seed = spin_box("evaluation_seed", self.tr("Seed of the draw"), self.tr(
+            "Decides which rows are drawn where not all are asked. The same number draws the same rows, so that two "
+            "evaluations can be compared."), 0, LARGEST_SEED)
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(theme.SPACE_M)
+        grid.setVerticalSpacing(theme.SPACE_S)
+        grid.setColumnStretch(1, 1)
+        for row, field in enumerate((self.longest, self.system, self.seed)):
+            grid.addWidget(text_label(field.accessibleName(), "small"), row, 0)
+            if field is self.system:
+                grid.addWidget(field, row, 1)
+            else:
+                grid.addWidget(field, row, 1, Qt.AlignmentFlag.AlignLeft)
+
+    def values(self) -> dict[str, Any]:
+        """Those keys of a request."""
+        return {"max_new_tokens": self.longest.value(), "system": self.system.text().strip() or None,
+                "seed": self.seed.value()}
+
+
+def spin_box(name: str, label: str, tooltip: str, least: int, most: int) -> SpinBox:
+    """A field for a whole number."""
+    box = number_field(SpinBox())
+    box.setObjectName(name)
+    box.setRange(least, most)
+    box.setGroupSeparatorShown(True)
+    box.setAccessibleName(label)
+    box.setToolTip(tooltip)
+    box.setMinimumWidth(96)
+    return box

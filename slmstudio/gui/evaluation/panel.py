@@ -1,0 +1,311 @@
+"""Choosing an evaluation of a run, and starting it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.jobs.job import Job
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.evaluation.choice import FILE, HELD_OUT, EvaluationChoice
+from slmstudio.gui.evaluation.download import BenchmarkDownload
+from slmstudio.gui.evaluation.models import offered_models
+from slmstudio.gui.evaluation.preview import (
+    Look,
+    earlier_seconds,
+    look_at_benchmark,
+    look_at_rows,
+    rows_warning,
+    time_text,
+)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What can be evaluated of a run.
+
+    Attributes:
+        request: as it is proposed.
+        rows: held-out rows that there are; None where nobody knows.
+        no_test: why there are none.
+        seconds: how long an answer took, by the model's name, when such a model was last evaluated on this machine.
+        others: names and places of other models, which may answer or judge.
+        votes: blind votes of the user that a judge can be held against.
+    """
+
+    request: dict[str, Any]
+    rows: int | None
+    no_test: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    others: list[tuple[str, Path]] = field(default_factory=list)
+    votes: int = 0
+
+
+class EvaluationPanel(QFrame):
+    """The fields, what should be known before the start, and Start.
+
+    Signals:
+        made(Job): the job is there and shall be started.
+        closed: the person does not want to evaluate now.
+    """
+
+    made = Signal(object)
+    closed = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setProperty("inset", True)
+        self._folder: Path | None = None
+        self._offer: Offer | None = None
+        self._look: Look | None = None
+        self._looking: Task | None = None
+        self._told: tuple[str, ...] = ()
+        self._making: Task | None = None
+        self._busy = ""
+        self.banner = ErrorBanner()
+        self.banner.setObjectName("evaluate_banner")
+        self.choice, self.download, self.warnings = EvaluationChoice(), BenchmarkDownload(), Warnings()
+        self.estimate = text_label("", "small", wrap=True)
+        self.estimate.setObjectName("evaluation_estimate")
+        close = SecondaryButton(self.tr("Not now"), self.tr("Close without evaluating."))
+        close.setObjectName("evaluation_close")
+        close.clicked.connect(self.give_up)
+        close.clicked.connect(self.closed)
+        self.button = PrimaryButton(self.tr("Evaluate"), self.tr(
+            "Let the marked models answer the test rows, and compare the answers."))
+        self.button.setObjectName("evaluation_start")
+        self.button.clicked.connect(self.start)
+        buttons = QHBoxLayout()
+        buttons.addStretch(1)
+        buttons.addWidget(close)
+        buttons.addWidget(self.button)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(*[theme.SPACE_M] * 4)
+        column.setSpacing(theme.SPACE_S)
+        for widget in (self.banner, self.choice, self.download, self.warnings, self.estimate):
+            column.addWidget(widget)
+        column.addLayout(buttons)
+        self._connect()
+        self._show_state()
+
+    def _connect(self) -> None:
+        self.choice.changed.connect(self._changed)
+        self.choice.read_wanted.connect(self._look_again)
+        self.choice.model_wanted.connect(self._add_model)
+        self.choice.download_wanted.connect(lambda: self.download.ask(self.choice.benchmark_name()))
+        self.download.fetched.connect(self._look_again)
+
+    def show_run(self, folder: Path) -> None:
+        """Offer the evaluation of this run."""
+        self.give_up()
+        self._folder, self._offer, self._look, self._told = folder, None, None, ()
+        self.banner.clear()
+        self._show_state()
+        run_task(self, lambda task: _offer(folder, task), lambda offer: self._show_offer(folder, offer), self._failed)
+
+    def _show_offer(self, folder: Path, offer: Offer) -> None:
+        if folder != self._folder:
+            return
+        self._offer = offer
+        for picker in (self.choice.judge.model, self.choice.models.picker):
+            picker.set_models(offer.others)
+        self.choice.judge.set_votes(offer.votes)
+        self.choice.offer(folder, [str(model["name"]) for model in offer.request["models"]],
+                          int(offer.request["max_new_tokens"]), int(offer.request["limit"] or 0),
+                          held_out=bool(offer.rows))
+        self._look_again()
+
+    def give_up(self) -> None:
+        """Start nothing, though it is being checked: the person has closed the panel, or looks at another run."""
+        if self._making is not None:
+            self._making.cancel()
+            self._making = None
+            self._show_state()
+
+    def set_busy(self, why: str) -> None:
+        """Say why nothing can be started now; "" where it can."""
+        if why != self._busy:
+            self._busy = why
+            self._show_state()
+
+    def _failed(self, error: Exception) -> None:
+        self._making = None
+        self.banner.show_error(error)
+        self._show_state()
+
+    # -- what is known before the start ----------------------------------------------------------------------
+
+    def _look_again(self) -> None:
+        """Look into the rows, or the folder, that are chosen now."""
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+        self._look, self._told = None, ()
+        offer, choice = self._offer, self.choice
+        if offer is not None and choice.is_benchmark():
+            name, data = choice.benchmark_name(), choice.data
+            self._looking = run_task(self, lambda task: look_at_benchmark(name, data),
+                                     lambda look: self._show_look(look, name), self._not_read)
+        elif offer is not None and (choice.source.current() == HELD_OUT or choice.test is not None):
+            request = choice.apply(offer.request)
+            self._looking = run_task(self, lambda task: look_at_rows(request, task), self._show_look, self._not_read)
+        self._show_state()
+
+    def _show_look(self, look: Look, benchmark: str = "") -> None:
+        self._looking, self._look = None, look
+        self.banner.clear()
+        self.choice.set_fetched(benchmark, look.fetched)
+        self._show_state()
+
+    def _not_read(self, error: Exception) -> None:
+        self._looking = None
+        self.banner.show_error(error)
+        if self.choice.source.current() == FILE:
+            self.choice.forget_file()
+        self._show_state()
+
+    def _changed(self) -> None:
+        self._told = ()  # what was told at the start was about another choice
+        self._show_state()
+
+    def _show_state(self) -> None:
+        offer, look, choice = self._offer, self._look, self.choice
+        self.button.setEnabled(offer is not None and choice.complete() and self._making is None and not self._busy)
+        self.button.setText(self.tr("Evaluate all the same") if self._told else self.tr("Evaluate"))
+        if offer is None:
+            self.estimate.setText(self.tr("Looking at the run …") if self.banner.error is None else "")
+            self.warnings.show_sentences(())
+            return
+        rows = look.rows if look else offer.rows if choice.source.current() == HELD_OUT else None
+        choice.set_found(self._found_text(), None if choice.is_benchmark() else rows)
+        said = list(look.warnings) if look else []
+        limit = choice.limit.value()
+        if not choice.is_benchmark():
+            said.append(rows_warning(rows, limit))
+            self.estimate.setText(" ".join(filter(None, (
+                time_text(rows, limit, choice.names(), offer.seconds),
+                self.tr("The judge's reading comes on top.") if choice.judge_path() else ""))))
+        else:
+            self.estimate.setText(self.tr("Each model answers with the harness's own prompts. How long that takes "
+                                          "shows after the first answers."))
+        if hindered := self._busy or choice.missing():
+            self.estimate.setText(hindered)
+        self.warnings.show_sentences(tuple(filter(None, (*said, *self._told))))
+
+    def _found_text(self) -> str:
+        choice, look = self.choice, self._look
+        if self._looking is not None and choice.source.current() == FILE and choice.test is not None:
+            return self.tr("Reading {name} …").format(name=choice.test.name)
+        if choice.source.current() == FILE and choice.test is None:
+            return self._offer.no_test if self._offer is not None else ""
+        return look.text if look is not None and choice.source.current() != HELD_OUT else ""
+
+    # -- doing -----------------------------------------------------------------------------------------------
+
+    def _add_model(self, place: Path) -> None:
+        from slmstudio.core.evaluation.request_models import model_at
+
+        self.banner.clear()
+        folder = self._folder
+        run_task(self, lambda task: model_at(place),
+                 lambda model: self.choice.models.add(model) if folder == self._folder else None,
+                 self.banner.show_error)
+
+    def start(self) -> None:
+        """Check what is chosen, and make the job; what the check warns of is told first, once."""
+        folder, offer, told = self._folder, self._offer, self._told
+        if folder is None or offer is None or self._making is not None or not self.choice.complete():
+            return
+        self.banner.clear()
+        request = self.choice.apply(offer.request)
+        self._making = run_task(self, lambda task: make_job(folder, request, told, task.cancelled), self._made,
+                                self._failed)
+        self._show_state()
+
+    def _made(self, made: Job | tuple[str, ...]) -> None:
+        self._making = None
+        self._told = made if isinstance(made, tuple) else ()
+        self._show_state()
+        if isinstance(made, Job):
+            if self._looking is not None:
+                self._looking.cancel()
+            self.made.emit(made)
+
+
+class Warnings(QFrame):
+    """What should be known before the start, a sentence a line."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setProperty("banner", "warn")
+        self.text = text_label("", "body", wrap=True)
+        self.text.setObjectName("evaluation_known")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S)
+        column.addWidget(self.text)
+
+    def show_sentences(self, sentences: tuple[str, ...]) -> None:
+        self.text.setText("\n".join(dict.fromkeys(sentences)))
+        self.setVisible(bool(sentences))
+
+
+def make_job(run: Path, request: Mapping[str, Any], told: tuple[str, ...] = (),
+             cancelled: Callable[[], bool] | None = None) -> Job | tuple[str, ...]:
+    """The job of an evaluation of this run, checked and not started; or what should be told before.
+
+    Args:
+        told: what was told already.
+        cancelled: asked now and then.
+
+    Raises:
+        UserError: something of the request cannot be used, all of it at once.
+        ReadingCancelled: `cancelled` said so; nothing is made.
+    """
+    from slmstudio.core.evaluation import request as requests
+    from slmstudio.core.evaluation.request_models import model_at
+    from slmstudio.core.evaluation.testset.reader import ReadingCancelled
+
+    if request["judge"]:
+        judge = request["judge"]
+        request = {**request, "judge": {**model_at(judge["place"]), "rubric": judge["rubric"]}}
+    checked = requests.check(request, cancelled)
+    known = len(checked.test.problems) if checked.test else 0  # they come first, and the panel has named them
+    said = tuple(str(each) for each in checked.warnings[known:] if each.field != "benchmark")
+    if cancelled is not None and cancelled():
+        raise ReadingCancelled("Starting the evaluation was cancelled.")
+    if said and said != told:
+        return said
+    return requests.create(request, run)
+
+
+def _offer(folder: Path, task: Task) -> Offer:
+    from slmstudio.core.evaluation import request as requests
+
+    proposed = requests.propose(folder, True, task.cancelled)
+    no_test = str(proposed.pop("no_test", None) or "")
+    rows = None
+    if proposed["test"]:
+        from slmstudio.core.evaluation.testset.reader import read_test_set
+
+        rows = len(read_test_set(proposed["test"], None, task.cancelled).items)
+    return Offer(proposed, rows, no_test, earlier_seconds(folder), offered_models(folder), _blind_votes())
+
+
+def _blind_votes() -> int:
+    from slmstudio.core.chat import votes
+    from slmstudio.core.evaluation.scores.judging import voted_pairs
+
+    try:
+        return len(voted_pairs(votes.read()[0]))
+    except UserError:
+        return 0  # then there is nothing to hold a judge against

@@ -1,0 +1,169 @@
+"""What is known of an evaluation before it starts: its rows, what they can tell, and how long it takes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QCoreApplication
+
+from slmstudio.core import jobs, units
+from slmstudio.core.errors import UserError
+from slmstudio.core.run.folder import requests
+from slmstudio.gui.common.tasks import Task
+from slmstudio.gui.common.widgets.labels import counted
+from slmstudio.gui.evaluation.jobs import Evaluation, an_object, objects, read_evaluations
+
+FEW_ROWS = 100
+"""With fewer, only a large difference can be told from chance."""
+LONG_SECONDS = 3600
+NAMED_PROBLEMS = 3
+
+
+@dataclass(frozen=True)
+class Look:
+    """
+    Attributes:
+        rows: that can be asked; None where nobody knows.
+        text: of which kinds they are.
+        warnings: sentences on what a person should know before the start.
+        fetched: where a benchmark's data on this machine came from; "" where they are not here.
+    """
+
+    rows: int | None
+    text: str = ""
+    warnings: tuple[str, ...] = ()
+    fetched: str = ""
+
+
+def tr(text: str) -> str:
+    return QCoreApplication.translate("EvaluationLook", text)
+
+
+def look_at_rows(request: Mapping[str, Any], task: Task) -> Look:
+    """Read a test set, and look for its questions among those that were learned.
+
+    Raises:
+        UserError: it is no test set.
+        ReadingCancelled: the task was cancelled.
+    """
+    from slmstudio.core.evaluation.testset.reader import read_test_set
+
+    found = read_test_set(str(request["test"]), task.progress, task.cancelled)
+    warnings = [*found.notes]
+    if found.problems:
+        named = "; ".join(map(str, found.problems[:NAMED_PROBLEMS]))
+        more = tr("; and {count} more").format(count=f"{len(found.problems) - NAMED_PROBLEMS:,}")
+        warnings.append(tr("Left out: {rows}").format(rows=named) + (
+            more if len(found.problems) > NAMED_PROBLEMS else "") + ".")
+    warnings += _learned(request, found, task)
+    return Look(len(found.items), found_text(found.kinds, len(found.problems)), tuple(warnings))
+
+
+def _learned(request: Mapping[str, Any], test: Any, task: Task) -> list[str]:
+    """What is to be said of rows that were trained on."""
+    from slmstudio.core.data import reader
+    from slmstudio.core.evaluation.held_out import learned
+    from slmstudio.core.evaluation.testset.overlap import find_overlap
+
+    if not request.get("train_file"):
+        return []
+    try:
+        training = reader.read_dataset(Path(str(request["train_file"])), cancelled=task.cancelled)
+        rows = learned(training.records, request.get("train_split"))
+        overlap = find_overlap(test.items, rows, training.sha256 == test.sha256, cancelled=task.cancelled)
+    except UserError as error:
+        if task.cancelled():
+            raise
+        return [tr("Whether test rows were trained on is not known: {why}").format(why=error.what)]
+    return [sentence] if (sentence := overlap.sentence()) else []
+
+
+def look_at_benchmark(name: str, folder: Path | None) -> Look:
+    """Look whether a benchmark's data were fetched; or into the folder that was chosen for it: how many subjects there
+    are, and which are missing. Only MMLU's own layout is looked into; what else a folder may hold, the worker knows."""
+    from slmstudio.core.evaluation import benchmark_store
+    from slmstudio.core.evaluation.testset.mmlu_folder import find_mmlu
+
+    if folder is None:
+        try:
+            known = benchmark_store.find(name) if name else None
+        except UserError as error:  # they were, and are not whole any more
+            return Look(None, warnings=(" ".join(filter(None, (error.what, error.why, error.remedy))),))
+        return Look(None, fetched=known.sentence()) if known else Look(None, tr(
+            "Its data are not on this machine. Download them once, or choose a folder that holds them."))
+    try:
+        found = find_mmlu(folder) if name == "mmlu" else None
+    except UserError:
+        found = None
+    if found is None:
+        return Look(None)
+    missing = found.sentence()
+    return Look(None, counted(len(found.subjects), tr("1 subject."), tr("{count} subjects.")),
+                (missing,) if missing else ())
+
+
+def found_text(kinds: Mapping[str, int], problems: int) -> str:
+    """As in "40 free answers, 3 multiple choice; 2 rows cannot be used"."""
+    names = {"free": tr("{count} with a free answer"), "choice": tr("{count} multiple choice"),
+             "number": tr("{count} with a number"), "exact": tr("{count} with one exact answer"),
+             "pattern": tr("{count} with a pattern")}
+    parts = [names.get(kind, "{count} " + kind).format(count=f"{count:,}") for kind, count in kinds.items() if count]
+    text = ", ".join(parts)
+    if problems:
+        text += "; " + counted(problems, tr("1 row cannot be used"), tr("{count} rows cannot be used"))
+    return text
+
+
+def rows_warning(rows: int | None, limit: int) -> str:
+    """What so few rows can tell; "" where there are enough."""
+    asked = min(rows, limit) if rows and limit else rows or limit
+    if not asked or asked >= FEW_ROWS:
+        return ""
+    there = tr("there are {rows}; take more").format(rows=f"{rows:,}") if rows and rows >= FEW_ROWS else tr(
+        "{count} or more tell small ones too").format(count=f"{2 * FEW_ROWS:,}")
+    return tr("{rows} can only show a large difference; {more}.").format(
+        rows=counted(asked, tr("1 row"), tr("{count} rows")), more=there)
+
+
+def time_text(rows: int | None, limit: int, models: Sequence[str], known: Mapping[str, float]) -> str:
+    """How long it will take, from how long it took before; no guess where nothing is known.
+
+    Args:
+        known: seconds an answer, by the model's name.
+    """
+    count = min(rows, limit) if rows and limit else rows or limit
+    if not count or not models:
+        return ""
+    answers = counted(count * len(models), tr("1 answer"), tr("{count} answers"))
+    if not all(name in known for name in models):
+        return tr("{answers}. How long they take shows after the first ones: such a model was not evaluated on this "
+                  "machine yet.").format(answers=answers)
+    seconds = sum(known[name] for name in models) * count
+    text = tr("{answers}: {time} if it is as fast as the last time on this machine.").format(
+        answers=answers, time=units.format_about(seconds))
+    return text + (" " + tr("You can pause it, or end it and go on later: what is answered is kept.")
+                   if seconds > LONG_SECONDS else "")
+
+
+def earlier_seconds(folder: Path) -> dict[str, float]:
+    """Seconds an answer by the model's name, from the newest evaluation of a run with the same base model. A run whose
+    evaluations cannot be read has no say in it: it is only a guess."""
+    base = jobs.Job(folder).request().get("model")
+    found: list[tuple[float, str, float]] = []
+    for run, request in requests():
+        if request.get("model") == base:
+            with contextlib.suppress(UserError, OSError):
+                found += [each for evaluation in read_evaluations(run) for each in _seconds(evaluation)]
+    return {name: seconds for _, name, seconds in sorted(found)}
+
+
+def _seconds(evaluation: Evaluation) -> Iterator[tuple[float, str, float]]:
+    """When each model was asked, its name, and its seconds an answer."""
+    for model in objects((evaluation.scores or {}).get("models")) if not evaluation.benchmark else ():
+        seconds, rows = an_object(model.get("speed")).get("seconds"), model.get("rows")
+        if isinstance(seconds, int | float) and isinstance(rows, int) and rows > 0:
+            yield evaluation.created, str(model.get("name")), seconds / rows

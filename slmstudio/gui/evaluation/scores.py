@@ -1,0 +1,270 @@
+"""Is it better? The verdict in a sentence, then the figures behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
+from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
+from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.figures import FigureTable
+from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.evaluation.answers_model import BEST, GAINS, LOSSES, WORST
+from slmstudio.gui.evaluation.jobs import Evaluation
+from slmstudio.gui.evaluation.tables import (
+    group_names,
+    group_rows,
+    group_sentences,
+    judge_sentences,
+    main_comparisons,
+    metric_rows,
+    sentence,
+    speed_text,
+    tested_text,
+    title,
+)
+from slmstudio.gui.evaluation.texts import model_label, verdict_kind
+from slmstudio.gui.evaluation.votes import Said, votes_said
+
+ALL, CATEGORY, LANGUAGE, TRAINING = range(4)
+GROUPS = {CATEGORY: "by_category", LANGUAGE: "by_language", TRAINING: "by_training"}
+MOST_ROWS = 10
+
+
+
+class ScoresView(QWidget):
+    """The evaluations of a run, one of which is shown.
+
+    Signals:
+        rows_wanted(Evaluation, str): show its answers in this order.
+        go_on(Evaluation): one that ended before it was done shall go on.
+        failed(Exception): a file could not be saved.
+    """
+
+    rows_wanted = Signal(object, str)
+    go_on = Signal(object)
+    failed = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._all: list[Evaluation] = []
+        self._remarks: list[str] = []
+        self._said: Said | None = None
+        self._ended_now: Path | None = None
+        self.which = ComboBox()
+        self.which.setObjectName("which_evaluation")
+        self.which.setAccessibleName(self.tr("Evaluation"))
+        self.which.setToolTip(self.tr("Which of the run's evaluations is shown."))
+        self.which.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.which.currentIndexChanged.connect(self._show)
+        self.empty = text_label(self.tr(
+            "Nobody knows yet whether it is better. Evaluate lets the base and the tuned model answer the rows that "
+            "were never learned, and compares the answers."), "muted", wrap=True)
+        self.banner = ErrorBanner(closable=False)
+        self.banner.setObjectName("scores_banner")
+        self.cut_off = text_label(self.tr(
+            "It was ended before every row was answered, so it has no scores yet. What was answered is kept."),
+            "muted", wrap=True)
+        self.resume = SecondaryButton(self.tr("Go on"), self.tr("Go on where it ended; what was answered is kept."))
+        self.resume.setObjectName("evaluation_go_on")
+        self.resume.clicked.connect(lambda: self.go_on.emit(self.current()))
+        self.verdict = _Verdict()
+        self.tested = text_label("", "small", wrap=True)
+        self.table = FigureTable(self.tr("Scores"), grows=True, most=MOST_ROWS)
+        self.table.setObjectName("scores_table")
+        self.group_verdicts = text_label("", "body", wrap=True)
+        self.group_verdicts.setObjectName("group_verdicts")
+        self.remarks = text_label("", "small", wrap=True)
+        self._make_rows()
+        self._lay_out()
+        self.show_evaluations([])
+
+    def _make_rows(self) -> None:
+        self.groups = SegmentedControl([self.tr("All rows"), self.tr("Category"), self.tr("Language"),
+                                        self.tr("Learned?")], tooltips=[
+            self.tr("Each score of each model."), self.tr("The main score in each category."),
+            self.tr("The main score in each language."),
+            self.tr("The main score of rows that were among those that were trained on, and of the others.")])
+        self.groups.setObjectName("score_groups")
+        self.groups.changed.connect(self._show_table)
+        self.save = IconButton("save", self.tr("Save the scores as CSV"))
+        self.save.setObjectName("scores_csv")
+        self.save.clicked.connect(lambda: choose_file(
+            self, self.tr("Save the scores"), "scores.csv", csv_kinds(), self.save_table))
+        self.buttons = {order: SecondaryButton(text, tip, "small") for order, text, tip in (
+            (GAINS, self.tr("Biggest gains…"), self.tr("The rows that the tuned model answers better than the base.")),
+            (LOSSES, self.tr("Losses…"), self.tr("The rows that it answers worse than the base.")),
+            (WORST, self.tr("Worst answers…"), self.tr("The tuned model's answers with the lowest scores.")),
+            (BEST, self.tr("Best answers…"), self.tr("The tuned model's answers with the highest scores.")))}
+        self._tips = {order: button.toolTip() for order, button in self.buttons.items()}
+        for order, button in self.buttons.items():
+            button.setObjectName(f"rows_{order}")
+            button.clicked.connect(lambda _=False, order=order: self.rows_wanted.emit(self.current(), order))
+
+    def _lay_out(self) -> None:
+        self._body = QWidget()
+        inner = QVBoxLayout(self._body)
+        inner.setContentsMargins(0, 0, 0, 0)
+        inner.setSpacing(theme.SPACE_S)
+        switch = QHBoxLayout()
+        switch.addWidget(self.groups)
+        switch.addStretch(1)
+        switch.addWidget(self.save)
+        rows = QHBoxLayout()
+        rows.setSpacing(theme.SPACE_S)
+        for button in self.buttons.values():
+            rows.addWidget(button)
+        rows.addStretch(1)
+        inner.addWidget(self.verdict)
+        inner.addWidget(self.tested)
+        inner.addLayout(rows)
+        inner.addLayout(switch)
+        inner.addWidget(self.table)
+        inner.addWidget(self.group_verdicts)
+        inner.addWidget(self.remarks)
+        self._ended = QWidget()
+        ended = QVBoxLayout(self._ended)
+        ended.setContentsMargins(0, 0, 0, 0)
+        ended.addWidget(self.banner)
+        ended.addWidget(self.cut_off)
+        ended.addWidget(self.resume, 0, Qt.AlignmentFlag.AlignLeft)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_S)
+        for widget in (self.which, self.empty, self._ended, self._body):
+            column.addWidget(widget)
+
+    # -- showing ---------------------------------------------------------------------------------------------
+
+    def show_evaluations(self, evaluations: list[Evaluation]) -> None:
+        """Show a run's evaluations, newest first; the one that was chosen stays, unless one has just ended."""
+        chosen = self.current()
+        kept = chosen.folder if chosen else None
+        self._all = [each for each in evaluations if each.state not in ("running", "new")]
+        blocked = self.which.blockSignals(True)
+        self.which.clear()
+        for each in self._all:
+            self.which.addItem(title(each))
+        folders = [each.folder for each in self._all]
+        if self._ended_now in folders:
+            kept, self._ended_now = self._ended_now, None
+        self.which.setCurrentIndex(folders.index(kept) if kept in folders else 0)
+        self.which.blockSignals(blocked)
+        self.which.setVisible(len(self._all) > 1)
+        self._show()
+
+    def show_next(self, folder: Path) -> None:
+        """Show this evaluation as soon as it is among those of the run."""
+        self._ended_now = folder
+
+    def current(self) -> Evaluation | None:
+        index = self.which.currentIndex()
+        return self._all[index] if 0 <= index < len(self._all) else None
+
+    def _show(self) -> None:
+        evaluation = self.current()
+        scores = evaluation.scores if evaluation is not None else None
+        self.empty.setVisible(evaluation is None)
+        self._body.setVisible(scores is not None)
+        self._ended.setVisible(evaluation is not None and scores is None)
+        self.remarks.setText("")
+        if evaluation is None:
+            return
+        if scores is None:
+            self._show_ended(evaluation)
+            return
+        self.verdict.show_comparisons(scores.get("comparisons") or [])
+        self.tested.setText(tested_text(evaluation))
+        groups = {number: group_names(scores, key) for number, key in GROUPS.items()}
+        for number, names in groups.items():
+            self.groups.button(number).setEnabled(any(names))
+        self.groups.button(TRAINING).setVisible(any(groups[TRAINING]))
+        if self.groups.current() != ALL and not any(groups[self.groups.current()]):
+            self.groups.set_current(ALL)
+        why_not = "" if evaluation.has_rows else self.tr("What was answered was not kept: an older version ran this "
+                                                         "benchmark. Run it again to see it row by row.")
+        for order, button in self.buttons.items():
+            button.setEnabled(not why_not)
+            button.setToolTip(why_not or self._tips[order])
+        self._show_table()
+        told = scores.get("remarks")
+        remarks = [str(each) for each in told] if isinstance(told, list) else []
+        remarks += judge_sentences(scores)
+        self._remarks = [*self.verdict.others, speed_text(scores), *remarks]
+        self._show_remarks()
+        names, known = evaluation.model_names(), self._said
+        if not names:
+            return  # a damaged file; nothing of it was voted on
+        first, second = (names * 2)[:2]
+        run_task(self, lambda task: votes_said(evaluation.folder, second, first, known),
+                 lambda said: self._show_votes(evaluation, said), self.failed.emit)
+
+    def _show_votes(self, evaluation: Evaluation, said: Said) -> None:
+        if self.current() is evaluation:
+            self._said = said
+            self._show_remarks()
+
+    def _show_remarks(self) -> None:
+        evaluation, said = self.current(), self._said
+        of_this = evaluation is not None and said is not None and said.state[0] == evaluation.folder
+        votes = said.sentences if said is not None and of_this else []
+        self.remarks.setText("\n".join(filter(None, [*votes, *self._remarks])))
+
+    def _show_ended(self, evaluation: Evaluation) -> None:
+        outcome = evaluation.job.outcome()
+        failed = outcome is not None and outcome.state in ("failed", "crashed")
+        self.cut_off.setVisible(not failed)
+        if outcome is not None and failed:
+            self.banner.show_error(outcome.user_error())
+        else:
+            self.banner.clear()
+
+    def _show_table(self) -> None:
+        evaluation = self.current()
+        if evaluation is None or evaluation.scores is None:
+            return
+        which = self.groups.current()
+        key = GROUPS.get(which, "")
+        self.table.show_rows(*(metric_rows(evaluation) if which == ALL else group_rows(evaluation, key)))
+        self.group_verdicts.setText("" if which == ALL else "\n".join(group_sentences(evaluation.scores, key)))
+        self.group_verdicts.setVisible(bool(self.group_verdicts.text()))
+
+    def save_table(self, path: Path) -> None:
+        """Write the table that is shown as CSV."""
+        rows = self.table.figures.as_table()
+        run_task(self, lambda task: write_csv(path, rows), lambda _: None, self.failed.emit)
+
+
+class _Verdict(QFrame):
+    """The main comparison of the tuned model, on the ground of its colour.
+
+    Attributes:
+        others: sentences on the other models, such as exports.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("verdict")
+        self.others: list[str] = []
+        self.sentence = text_label("", "strong", wrap=True)
+        self.sentence.setObjectName("verdict_sentence")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S)
+        column.addWidget(self.sentence)
+
+    def show_comparisons(self, comparisons: list[dict[str, Any]]) -> None:
+        found = main_comparisons(comparisons)
+        self.setVisible(bool(found))
+        self.others = [f"{model_label(str(each.get('of')))}: {sentence(each)}" for each in found[1:]]
+        if found:
+            self.sentence.setText(sentence(found[0]))
+            self.setProperty("banner", verdict_kind(found[0].get("verdict")))
+            theme.restyle(self)
+            theme.restyle(self.sentence)

@@ -1,0 +1,271 @@
+"""The user votes on answers of an evaluation without seeing whose they are."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QTextBrowser, QVBoxLayout, QWidget
+
+from slmstudio.core.errors import UserError
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.keys import add_key
+from slmstudio.gui.common.widgets.labels import counted, text_label
+from slmstudio.gui.evaluation import answer_diff
+from slmstudio.gui.evaluation.answer_panes import TextPane
+from slmstudio.gui.evaluation.answers_model import question
+
+if TYPE_CHECKING:
+    from slmstudio.core.evaluation.answer_rows import Row
+    from slmstudio.core.evaluation.ballots import Ballot
+
+QUESTION_HEIGHT = 92
+KEYS = {"left": "Left", "neither": "Space", "right": "Right", "skip": "S"}
+SIZE = 860, 560
+
+
+class VoteDialog(QDialog):
+    """One question after another, drawn by lot, each with two answers at sides that are drawn too.
+
+    The keys that vote work while the question or an answer has the focus: the space bar on a button presses that.
+
+    Signals:
+        voted: there are other votes.
+
+    Args:
+        folder: of the evaluation.
+        rows: all its rows.
+        of, with_: names of the two models.
+    """
+
+    voted = Signal()
+
+    def __init__(self, folder: Path, rows: list[Row], of: str, with_: str, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowTitle(self.tr("Vote blind"))
+        self.resize(*SIZE)
+        self._folder, self._rows, self._models = folder, rows, (of, with_)
+        self._left: list[Ballot] = []
+        self._cast: list[tuple[Ballot, bool]] = []  # what was passed here, and whether it was voted on
+        self._votes = 0
+        self.banner = ErrorBanner()
+        self.intro = text_label(self.tr("Which answer is better? Whose it is stays hidden. Ten votes tell little, "
+                                        "thirty tell more."), "small", wrap=True)
+        self.question = QTextBrowser()
+        self.question.setObjectName("vote_question")
+        self.question.setAccessibleName(self.tr("Question"))
+        self.question.setProperty("bare", True)
+        self.question.document().setDocumentMargin(0)
+        self.question.document().documentLayout().documentSizeChanged.connect(self._fit_question)
+        self.sides = TextPane("vote_left"), TextPane("vote_right")
+        for pane, name in zip(self.sides, (self.tr("Left"), self.tr("Right")), strict=True):
+            pane.show_head(name, "", "")
+        self.count = text_label("", "small")
+        self.count.setObjectName("vote_count")
+        self.result = text_label("", "body", wrap=True)
+        self.result.setObjectName("vote_result")
+        self._make_buttons()
+        self._lay_out()
+        self._add_keys()
+        self.question.setFocus()
+        run_task(self, lambda task: _begin(folder, rows, of, with_, task), self._begin, self.banner.show_error)
+
+    def _make_buttons(self) -> None:
+        self.buttons = {}
+        for name, text in (("left", self.tr("Left is better")), ("neither", self.tr("Neither")),
+                           ("right", self.tr("Right is better")), ("skip", self.tr("Skip"))):
+            button = SecondaryButton(text, self.tr("{what} ({key})").format(what=text, key=KEYS[name]))
+            button.setObjectName(f"vote_{name}")
+            button.setAutoDefault(False)
+            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # so that the keys go on voting after a click
+            button.setEnabled(False)
+            button.clicked.connect(partial(self.vote, name))
+            self.buttons[name] = button
+        self.undo = SecondaryButton(self.tr("Undo"), self.tr("Show the question before again, and take your vote on it "
+                                                             "back (Ctrl+Z)"), "small")
+        self.undo.setObjectName("vote_undo")
+        self.undo.clicked.connect(self.take_back)
+        self.undo.hide()
+        self.show_result = SecondaryButton(self.tr("Result"), self.tr("Show what your votes say so far, and how far a "
+                                                                      "judge agrees with you. (R)"), "small")
+        self.show_result.setObjectName("vote_show_result")
+        self.show_result.clicked.connect(self._read_result)
+        for button in (self.undo, self.show_result):
+            button.setAutoDefault(False)
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+
+    def _lay_out(self) -> None:
+        self._ballot = QWidget()
+        ballot = QVBoxLayout(self._ballot)
+        ballot.setContentsMargins(0, 0, 0, 0)
+        ballot.setSpacing(theme.SPACE_S)
+        panes, buttons, foot = QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
+        for pane in self.sides:
+            panes.addWidget(pane, 1)
+        ballot.addWidget(self.question)
+        ballot.addLayout(panes, 1)
+        buttons.addStretch(1)
+        for button in self.buttons.values():
+            buttons.addWidget(button)
+        buttons.addStretch(1)
+        foot.addWidget(self.count, 1)
+        foot.addWidget(self.undo)
+        foot.addWidget(self.show_result)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(*[theme.SPACE_L] * 4)
+        column.setSpacing(theme.SPACE_S)
+        column.addWidget(self.banner)
+        column.addWidget(self.intro)
+        column.addWidget(self._ballot, 1)
+        column.addLayout(buttons)
+        column.addWidget(self.result)
+        column.addLayout(foot)
+
+    def _add_keys(self) -> None:
+        for name, key in KEYS.items():
+            shortcut = QShortcut(QKeySequence(key), self._ballot)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.setAutoRepeat(False)  # a key that is held down is one vote
+            shortcut.activated.connect(partial(self.vote, name))
+        for button in (self.undo, self.show_result):
+            for key in ("Left", "Right", "Up", "Down"):  # they would take the focus to where the next one votes
+                QShortcut(QKeySequence(key), button).setContext(Qt.ShortcutContext.WidgetShortcut)
+        add_key(self, QKeySequence.StandardKey.Undo, self.take_back)
+        add_key(self, "R", self._read_result)
+
+    def _fit_question(self) -> None:
+        """As high as its text, up to the limit."""
+        height = round(self.question.document().size().height()) + theme.SPACE_XS
+        self.question.setFixedHeight(min(QUESTION_HEIGHT, height))
+
+    def _begin(self, found: tuple[list[Ballot], int]) -> None:
+        self._left, self._votes = found
+        self._show()
+
+    def _show(self) -> None:
+        """The next question, or that there is none."""
+        self.result.setText("")
+        there = bool(self._left)
+        for button in self.buttons.values():
+            button.setEnabled(there)
+        # Hiding the button that has the focus would hand it on, and the next space bar would vote.
+        self.show_result.setVisible(self._votes > 0 or self.show_result.hasFocus())
+        if self._cast:
+            self.undo.show()  # and it stays, for the same reason
+        self.count.setText(self.tr("{votes}, {left} left").format(
+            votes=counted(self._votes, self.tr("1 vote"), self.tr("{count} votes")), left=f"{len(self._left):,}"))
+        if not there:
+            for view in (self.question, *(pane.text for pane in self.sides)):
+                view.clear()
+            self.question.setPlainText(self.tr("There is nothing left to vote on: of all other rows the answers are "
+                                               "the same, or you have voted."))
+            self._read_result()
+            return
+        ballot = self._left[0]
+        self.question.setHtml(answer_diff.escaped(question(ballot.row)))
+        for pane, model in zip(self.sides, ballot.shown, strict=True):
+            answer = ballot.row.answers[model]
+            shown = answer_diff.escaped(answer) if answer.strip() else f"<i>{self.tr('An empty answer.')}</i>"
+            pane.text.setHtml(shown)
+
+    def vote(self, what: str) -> None:
+        """Keep a vote and go on: "left", "right", "neither" or "skip"."""
+        from slmstudio.core.evaluation import ballots
+
+        if not self._left:
+            return
+        ballot = self._left[0]
+        if what != "skip":
+            winner = {"left": ballot.shown[0], "right": ballot.shown[1]}.get(what, "")
+            try:
+                ballots.add(self._folder, ballot.row.id, *self._models, winner)
+            except UserError as error:
+                self.banner.show_error(error)
+                return
+            self._votes += 1
+            self.voted.emit()
+        self._cast.append((ballot, what != "skip"))
+        self._left = self._left[1:]
+        self._show()
+
+    def take_back(self) -> None:
+        """Undo: show the question before again, without its vote."""
+        from slmstudio.core.evaluation import ballots
+
+        if not self._cast:
+            return
+        ballot, voted = self._cast[-1]
+        if voted:
+            try:
+                ballots.take_back(self._folder, ballot.row.id, *self._models)
+            except UserError as error:
+                self.banner.show_error(error)
+                return
+            self._votes -= 1
+            self.voted.emit()
+        self._cast.pop()
+        self._left = [ballot, *self._left]
+        self._show()
+
+    def _read_result(self) -> None:
+        folder, models, votes = self._folder, self._models, self._votes
+        if votes:
+            run_task(self, lambda task: votes_sentences(folder, *models), lambda said: self._show_result(said, votes),
+                     self.banner.show_error)
+
+    def _show_result(self, said: list[str], votes: int) -> None:
+        if votes == self._votes:  # else it is of votes that were cast or taken back since
+            self.result.setText("\n".join(said))
+
+
+def _begin(folder: Path, rows: list[Row], of: str, with_: str, task: Task) -> tuple[list[Ballot], int]:
+    from slmstudio.core.evaluation import ballots
+
+    voted = ballots.read(folder, of, with_)
+    return ballots.ballots(rows, of, with_, voted, random.randrange(2**31)), len(voted)
+
+
+@dataclass(frozen=True)
+class Said:
+    """
+    Attributes:
+        state: which votes these are, and as of when.
+        sentences: what they say.
+    """
+
+    state: tuple[object, ...]
+    sentences: list[str]
+
+
+def votes_said(folder: Path, of: str, with_: str, before: Said | None) -> Said:
+    """As `votes_sentences`; what was read `before` is not read again where nothing has changed since."""
+    from slmstudio.core.evaluation import ballots
+
+    state = (folder, of, with_, *(_stamp(folder / name) for name in (ballots.FILE, ballots.JUDGE, ballots.ITEMS)))
+    return before if before is not None and before.state == state else Said(state, votes_sentences(folder, of, with_))
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def votes_sentences(folder: Path, of: str, with_: str) -> list[str]:
+    """What the user's own votes say, and whether the judge agrees; nothing without votes. Reads what the judge said."""
+    from slmstudio.core.evaluation import ballots
+
+    found: dict[str, Any] = ballots.summary(folder, of, with_)
+    agreed = found["agreement"] if found["votes"] else None
+    return [str(each) for each in (found["sentence"], agreed["sentence"] if agreed else "") if each]

@@ -1,0 +1,219 @@
+"""Choosing quantization types, and the export job that makes them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import Signal, Slot
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+
+from slmstudio.core import jobs
+from slmstudio.core.errors import UserError
+from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.run import folder as run_folder
+from slmstudio.core.run.folder import RunSummary
+from slmstudio.core.run.history import RunHistory
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.job_thread import JobThread
+from slmstudio.gui.common.run_texts import phase_text
+from slmstudio.gui.common.session import JobStatus, Session
+from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.progress import ProgressStrip
+from slmstudio.gui.export.choice import ExportChoice
+
+if TYPE_CHECKING:
+    from slmstudio.core.model.facts import ModelFacts
+
+LEAST_HEIGHT = 96
+"""Of the types: three of them."""
+
+
+class ExportPanel(QFrame):
+    """The types with their sizes; while it works, the progress and Cancel.
+
+    The types scroll where there is little room; the row that confirms the choice is always seen.
+
+    Signals:
+        works(bool): an export is at work now, or no longer.
+        finished: files were made; the run's exports are different now.
+        closed: the person does not want to export now.
+    """
+
+    works = Signal(bool)
+    finished = Signal()
+    closed = Signal()
+
+    def __init__(self, session: Session, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setProperty("inset", True)
+        self._session = session
+        self._run: RunSummary | None = None
+        self._exporting: RunSummary | None = None
+        self._thread: JobThread | None = None
+        self._history = RunHistory()
+        self.banner = ErrorBanner()
+        self.choice = ExportChoice()
+        self.choice.changed.connect(self._show_choice)
+        session.machine_changed.connect(lambda: self.choice.set_machine(session.machine))
+        self.choice.set_machine(session.machine)
+        self.strip = ProgressStrip()
+        self.strip.setObjectName("export_progress")
+        self.strip.cancel.setToolTip(self.tr("End the export. No file is left of it; older files stay."))
+        self.strip.cancelled.connect(self.cancel)
+        self.strip.hide()
+        self._lay_out()
+        self._show_choice()
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(*[theme.SPACE_M] * 4)
+        column.setSpacing(theme.SPACE_S)
+        column.addWidget(self.banner)
+        self._choice = QWidget()
+        inner = QVBoxLayout(self._choice)
+        inner.setContentsMargins(0, 0, 0, 0)
+        inner.setSpacing(theme.SPACE_S)
+        inner.addWidget(ScrolledIfNeeded(self.choice, LEAST_HEIGHT))
+        buttons = QHBoxLayout()
+        buttons.addStretch(1)
+        close = SecondaryButton(self.tr("Not now"), self.tr("Close without exporting."))
+        close.setObjectName("export_close")
+        close.clicked.connect(self.closed)
+        self.button = PrimaryButton(self.tr("Export"), self.tr("Make the marked files and prove each of them."))
+        self.button.setObjectName("export_start")
+        self.button.clicked.connect(self.start)
+        buttons.addWidget(close)
+        buttons.addWidget(self.button)
+        inner.addLayout(buttons)
+        column.addWidget(self._choice)
+        column.addWidget(self.strip)
+
+    def is_running(self) -> bool:
+        return self._thread is not None
+
+    def exports(self, run: RunSummary) -> bool:
+        """Whether the export at work is of this run."""
+        return self.is_running() and self._exporting is not None and self._exporting.folder == run.folder
+
+    def show_run(self, run: RunSummary) -> None:
+        """Offer the export of this run; the sizes come from its base model's files."""
+        if self._run is not None and self._run.folder == run.folder:
+            self._run = run
+            return
+        self._run = run
+        if not self.is_running():
+            self.banner.clear()
+        self.choice.clear()
+        run_task(self, lambda task: _facts(run), lambda facts: self._show_sizes(run, facts), self._no_sizes)
+
+    def _show_sizes(self, run: RunSummary, facts: ModelFacts) -> None:
+        if self._run is not run:
+            return
+        self.choice.show_facts(facts, run_folder.has_adapter(run.folder))
+
+    def _no_sizes(self, error: Exception) -> None:
+        """Without the base model nothing can be exported: say so before the person tries."""
+        self.banner.show_error(error)
+
+    def _show_choice(self) -> None:
+        self.button.setEnabled(bool(self.choice.names()))
+
+    def start(self) -> None:
+        """Make the job and start its worker."""
+        run = self._run
+        types = self.choice.names()
+        if run is None or self.is_running() or not types:
+            return
+        self.banner.clear()
+        folder = run.folder / "jobs" / time.strftime("export-%Y%m%d-%H%M%S")
+        run_task(self, lambda task: Job.create(folder, "export", run=str(run.folder), types=types),
+                 lambda job: self.follow(run, job, start_worker=True), self.banner.show_error)
+
+    def follow(self, run: RunSummary, job: Job, *, start_worker: bool = False) -> None:
+        """Show an export's progress: one that is started now, or one that was at work already."""
+        if self.is_running():
+            return
+        self._exporting, self._history = run, RunHistory()
+        self._choice.hide()
+        self.works.emit(True)
+        self.strip.show()
+        self.strip.start(self.tr("Exporting {name}").format(name=run.config.name))
+        self._thread = thread = JobThread(job, start_worker=start_worker)
+        thread.events.connect(self._take)
+        thread.ended.connect(self._ended)
+        thread.failed.connect(self._failed)
+        thread.start()
+
+    def cancel(self) -> None:
+        if self._thread is not None:
+            self.strip.start(self.tr("Cancelling …"))
+            self._thread.cancel()
+
+    @Slot(list)
+    def _take(self, events: list[dict[str, Any]]) -> None:
+        for event in events:
+            self._history.add(event)
+        history = self._history
+        text = f"{phase_text(history.phase)} {history.detail}".strip()
+        exporting = self._exporting
+        elsewhere = exporting is not None and self._run is not None and not self.exports(self._run)
+        self.strip.label.setText(self.tr("{name}: {phase}").format(name=exporting.config.name, phase=text)
+                                 if exporting is not None and elsewhere else text)
+        self.strip.set_progress(int(history.done), int(history.total))
+        if self._exporting is not None and (self._session.job is None or self._is_mine(self._session.job)):
+            self._session.set_job(JobStatus(self._status_name(), int(history.done), int(history.total), None, text))
+
+    def _status_name(self) -> str:
+        return self.tr("Exporting {name}").format(name=self._exporting.config.name if self._exporting else "")
+
+    def _is_mine(self, status: JobStatus) -> bool:
+        return status.name == self._status_name()
+
+    @Slot(object)
+    def _ended(self, outcome: Outcome) -> None:
+        self._stop_showing()
+        if outcome.was_successful():
+            self.finished.emit()
+            self.closed.emit()
+        elif outcome.state != "cancelled":
+            self.banner.show_error(outcome.user_error())
+        self._session.run_changed.emit()
+
+    @Slot(object)
+    def _failed(self, error: Exception) -> None:
+        self.banner.show_error(error)
+        if self._thread is not None and not self._thread.job.is_alive():
+            self._stop_showing()
+
+    def _stop_showing(self) -> None:
+        if self._session.job is not None and self._is_mine(self._session.job):
+            self._session.set_job(None)
+        self._thread = None
+        self.strip.hide()
+        self._choice.show()
+        self.works.emit(False)
+
+
+def _facts(run: RunSummary) -> ModelFacts:
+    """Facts of the model that would be exported. Raises UserError when its base is gone."""
+    from slmstudio.core.model.facts import read_model
+
+    base = Path(run.config.model)
+    if not base.exists():
+        raise UserError(f"The base model {base.name} is not where it was.", f"{base} does not exist.",
+                        "Put it back: the export needs the base and the adapter.")
+    return read_model(base)
+
+
+def running_export(folder: Path) -> Job | None:
+    """An export of this run that is at work now, as after the window was closed."""
+    for each in (folder / "jobs").glob("export-*"):
+        job = Job(each)
+        if (each / jobs.PROCESS).is_file() and job.is_alive():
+            return job
+    return None

@@ -1,0 +1,127 @@
+"""The proof of one export: what was compared, what was found, and what to do where it failed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtWidgets import QAbstractItemView, QTableView, QVBoxLayout, QWidget
+
+from slmstudio.core.export.check_names import HEADINGS, LABELS, required, result
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets import table_cells
+from slmstudio.gui.common.widgets.figures import FigureDelegate
+from slmstudio.gui.common.widgets.labels import plain_tip, text_label
+
+Index = QModelIndex | QPersistentModelIndex
+NO_PARENT = QModelIndex()
+CHECK, FOUND, RIGHT, RESULT = range(4)
+ROW_HEIGHT = 40
+
+
+class ChecksModel(QAbstractTableModel):
+    """One row a check."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.checks: list[dict[str, Any]] = []
+
+    def set_checks(self, checks: list[dict[str, Any]]) -> None:
+        self.beginResetModel()
+        self.checks = checks
+        self.endResetModel()
+
+    def rowCount(self, parent: Index = NO_PARENT) -> int:
+        return 0 if parent.isValid() else len(self.checks)
+
+    def columnCount(self, parent: Index = NO_PARENT) -> int:
+        return 0 if parent.isValid() else 4
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == Qt.ItemDataRole.DisplayRole:
+            return HEADINGS[section]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return plain_tip((
+                self.tr("What was compared between the file and the model as it was trained; below it, what is "
+                        "required. Point at a row to read what it means."),
+                self.tr("What the comparison found."), self.tr("What the comparison has to find."),
+                self.tr("passed: the file does what is required. failed: it does not; the text below says what to do. "
+                        "no limit: making the file smaller changes this figure, so that it is only shown. "
+                        "not checked: it could not be measured."))[section])
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        return None
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        check, column = self.checks[index.row()], index.column()
+        name, ended, needed = str(check.get("name", "")), result(check), required(check)
+        label = LABELS.get(name, name)
+        if role == Qt.ItemDataRole.DisplayRole:
+            return (label, str(check.get("figure", "")), needed, ended)[column]
+        if role == table_cells.DETAIL and column == CHECK:
+            return needed or None
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        if role == table_cells.CHIP and column == RESULT:
+            return {"passed": "ok", "failed": "bad"}.get(ended, "plain")
+        if role == Qt.ItemDataRole.ToolTipRole:
+            found = f"{label}: {check.get('figure', '')}"
+            return plain_tip("\n".join(filter(None, (
+                found, self._meaning(name), needed, str(check.get("remedy") or "")))))
+        if role == Qt.ItemDataRole.AccessibleTextRole and column == CHECK:
+            return f"{label}: {ended}"
+        return None
+
+    def _meaning(self, name: str) -> str:
+        return {
+            "tokens": self.tr("Texts of many scripts and your own prompts become the same tokens as in training."),
+            "prompt": self.tr("The chat template in the file writes conversations as in training."),
+            "bos": self.tr("Servers put the beginning-of-sequence token as often as training did."),
+            "stop": self.tr("An answer ends with the token that ended answers in training."),
+            "settings": self.tr("Numbers of the architecture, such as the rope base, are the model's."),
+            "embeddings": self.tr("Every token has its own embedding in the file, up to rounding."),
+            "layers": self.tr("Samples of every layer's weights are the trained ones, up to rounding."),
+            "adapter": self.tr("How much of what the adapter learned is found in the file's weights."),
+            "nmse": self.tr("How far the scores of the next tokens (logits) are from the fine-tuned model's: the mean "
+                            "squared difference, relative to their own size. 0 is equal."),
+            "top1": self.tr("How often the file's most likely next token is the fine-tuned model's."),
+            "kl": self.tr("How much the probabilities of the next token differ from the fine-tuned model's, in nats. "
+                          "0 is equal."),
+            "perplexity": self.tr("Among how many equally likely tokens the model has to choose on your rows: "
+                                  "fine-tuned model → file. Lower is better."),
+        }.get(name, "")
+
+
+class ParityTable(QWidget):
+    """The checks of one file, and below them what to do about those that failed."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.checks = ChecksModel(self)
+        self.table = QTableView()
+        self.table.setObjectName("parity")
+        self.table.setModel(self.checks)
+        table_cells.dress(self.table, ROW_HEIGHT, self.tr("Proof of the selected export"))
+        self.table.setItemDelegate(FigureDelegate(self.table))
+        self.table.setColumnHidden(RIGHT, True)  # it stands below the check's name: there is no room beside it
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.remedy = text_label("", "small", wrap=True)
+        self.remedy.setObjectName("parity_remedy")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_S)
+        column.addWidget(self.table)
+        column.addWidget(self.remedy)
+        self.hide()
+
+    def show_parity(self, parity: dict[str, Any]) -> None:
+        """Show what lies beside an export; nothing where it has no checks, as files of older versions."""
+        checks = [check for check in parity.get("checks") or [] if isinstance(check, dict)]
+        self.checks.set_checks(checks)
+        self.remedy.setText("\n".join(str(check["remedy"]) for check in checks if check.get("remedy")))
+        self.remedy.setVisible(bool(self.remedy.text()))
+        height = self.table.horizontalHeader().sizeHint().height() + ROW_HEIGHT * len(checks)
+        self.table.setFixedHeight(height + 2 * theme.FOCUS_RING)
+        self.setVisible(bool(checks))

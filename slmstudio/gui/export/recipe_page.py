@@ -1,0 +1,199 @@
+"""One recipe: text to copy, what to do with it, and a button that does it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QUrl
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from slmstudio.core.export.recipes import Recipe
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.copy_text import CopyText
+from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.progress import ProgressStrip
+
+
+class RecipePage(QWidget):
+    """Empty until a recipe is shown.
+
+    Args:
+        lead: what the text is for.
+        name: of the text, for a screen reader.
+        wrap: break long lines, as of commands.
+    """
+
+    def __init__(self, lead: str, name: str, *, wrap: bool = True, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._task: Task | None = None
+        self._gguf: Path | None = None
+        self.recipe: Recipe | None = None
+        self.banner = ErrorBanner()
+        self.lead = text_label(lead, "small", wrap=True)
+        self.text = CopyText(name, wrap=wrap)
+        self.then = text_label("", "small", wrap=True)
+        self.command = CopyText(self.tr("Command"), wrap=True)
+        self.notes = text_label("", "small", wrap=True)
+        self.strip = ProgressStrip()
+        self.strip.cancelled.connect(self._cancel)
+        self.strip.hide()
+        self.done = text_label("", "small", wrap=True)
+        self.done.setProperty("tone", "ok")
+        self.done.hide()
+        self.column = QVBoxLayout(self)
+        self.column.setContentsMargins(0, 0, 0, 0)
+        self.column.setSpacing(theme.SPACE_S)
+        for widget in (self.banner, self.lead, self.text, self.then, self.command, self.notes, self.strip, self.done):
+            self.column.addWidget(widget)
+        self.command.hide()
+        self.then.hide()
+
+    def show_recipe(self, gguf: Path, recipe: Recipe) -> None:
+        """Show a recipe for a file; one that cannot be followed says why."""
+        self._gguf, self.recipe = gguf, recipe
+        if recipe.problem is not None:
+            self.banner.show_error(recipe.problem)
+        else:
+            self.banner.clear()
+        for widget in (self.lead, self.text):
+            widget.setVisible(recipe.problem is None)
+        self.text.set_text(recipe.text)
+        self.notes.setText("\n".join(recipe.notes))
+        self.notes.setVisible(bool(recipe.notes))
+        self.done.hide()
+        self._update()
+
+    def _update(self) -> None:
+        """Buttons and texts that depend on the recipe and on whether something is at work."""
+
+    def is_at_work(self) -> bool:
+        return self._task is not None
+
+    def work(self, saying: str, func: Any) -> None:
+        """Do something off the UI thread; its answer is a sentence."""
+        if self._task is not None:
+            return
+        self.banner.clear()
+        self.done.hide()
+        self.strip.show()
+        self.strip.start(saying)
+        self._task = run_task(self, func, self._worked, self._failed, self.strip.set_progress)
+        self._update()
+
+    def _worked(self, sentence: str) -> None:
+        self._rest()
+        self.done.setText(sentence)
+        self.done.show()
+
+    def _failed(self, error: Exception) -> None:
+        self._rest()
+        self.banner.show_error(error)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._rest()
+
+    def _rest(self) -> None:
+        self._task = None
+        self.strip.hide()
+        self._update()
+
+
+class OllamaPage(RecipePage):
+    """The Modelfile, and "Create in Ollama" where Ollama is installed."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__("", self.tr("Modelfile"), wrap=False, parent=parent)
+        self.lead.setText(self.tr("A Modelfile with the chat template and the stop tokens written out."))
+        self.create = SecondaryButton(self.tr("Create in Ollama"), "", "small")
+        self.create.setObjectName("ollama_create")
+        self.create.clicked.connect(self._create)
+        self.save = SecondaryButton(self.tr("Save"), self.tr("Write the Modelfile beside the exported file."), "small")
+        self.save.setObjectName("ollama_save")
+        self.save.clicked.connect(self._save)
+        self.text.row.addWidget(self.save)
+        self.text.row.addWidget(self.create)
+
+    def _update(self) -> None:
+        from slmstudio.core.export import ollama
+
+        installed = ollama.program() is not None
+        fine = self.recipe is not None and self.recipe.problem is None
+        self.save.setEnabled(fine and not self.is_at_work())
+        self.create.setEnabled(installed and fine and not self.is_at_work())
+        self.create.setToolTip(self.tr("Let Ollama take the model into its own store.") if installed else
+                               self.tr("Ollama is not installed on this machine."))
+        self.then.setText(self.tr("Ollama is not installed here. Once it is, and the Modelfile is saved:"))
+        self.then.setVisible(fine and not installed)
+        self.command.setVisible(fine and not installed)
+        self.command.set_text(self.recipe.command if self.recipe is not None else "")
+
+    def _save(self) -> None:
+        from slmstudio.core.export import ollama
+
+        gguf, recipe = self._gguf, self.recipe
+        if gguf is None or recipe is None:
+            return
+        said = self.tr("Saved as {path}")
+        self.work(self.tr("Saving"), lambda task: said.format(path=ollama.save(gguf, recipe.text)))
+
+    def _create(self) -> None:
+        from slmstudio.core.export import ollama
+
+        gguf, recipe = self._gguf, self.recipe
+        if gguf is None or recipe is None:
+            return
+        name, said = ollama.model_name(gguf), self.tr("Done. Talk to it with: {command}")
+
+        def create(task: Task) -> str:
+            return said.format(command=ollama.create(gguf, name, recipe.text, task.cancelled))
+
+        self.work(self.tr("Ollama copies {name}").format(name=name), create)
+
+
+class LmStudioPage(RecipePage):
+    """Where the file goes, and a button that puts it there."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__("", self.tr("Place in LM Studio's folder"), parent=parent)
+        self.lead.setText(self.tr("LM Studio finds models in its own folder. This is where the file goes:"))
+        self.put = SecondaryButton(self.tr("Put into LM Studio"), self.tr(
+            "Link the file into LM Studio's folder, or copy it where it is on another disk."), "small")
+        self.put.setObjectName("lm_studio_put")
+        self.put.clicked.connect(self._put)
+        self.open = SecondaryButton(self.tr("Open folder"), self.tr("Show the folder in the file manager."), "small")
+        self.open.setObjectName("lm_studio_open")
+        self.open.clicked.connect(self._open)
+        self.text.row.addWidget(self.open)
+        self.text.row.addWidget(self.put)
+
+    def _update(self) -> None:
+        self.put.setEnabled(self.recipe is not None and not self.is_at_work())
+        self.open.setEnabled(self._folder() is not None)
+
+    def _folder(self) -> Path | None:
+        folder = Path(self.recipe.text).parent if self.recipe is not None else None
+        return folder if folder is not None and folder.is_dir() else None
+
+    def _open(self) -> None:
+        if (folder := self._folder()) is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
+
+    def _put(self) -> None:
+        from slmstudio.core.export import lm_studio
+
+        gguf = self._gguf
+        if gguf is None:
+            return
+        linked, copied = self.tr("It is there, and takes no room of its own."), self.tr("A copy is there.")
+
+        def put(task: Task) -> str:
+            return copied if lm_studio.put(gguf, task.progress, task.cancelled)[1] else linked
+
+        self.work(self.tr("Copying"), put)

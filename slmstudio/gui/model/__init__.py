@@ -1,0 +1,1 @@
+"""The Model tab: which base model learns, and whether it fits."""

@@ -1,0 +1,107 @@
+"""The losses of several runs in one plot."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+
+from slmstudio.core.run.curves import Smoother
+from slmstudio.core.run.history import RunHistory
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import SegmentedControl
+from slmstudio.gui.common.widgets.labels import plain_tip
+from slmstudio.gui.plots.legend import LegendChip
+from slmstudio.gui.plots.plot import Plot
+
+COLOURS = ("train", "eval", "teal", "extra", "pink", "olive", "bad", "grey", "ok")
+SMOOTHING = 0.9
+SHOWN_NAME = 26
+"""Characters of a run's name below the plot."""
+BOTH, EVAL, TRAIN = range(3)
+
+
+class ComparePlot(QWidget):
+    """One colour a run, named below: eval loss as a thick line with dots, train loss as a thin one."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.plot = Plot(self.tr("Loss"), x_unit=self.tr("steps"),
+                         x_form=lambda x: self.tr("step {x}").format(x=f"{x:,.0f}"),
+                         value_form=lambda value: f"{value:.3f}", empty=self.tr("None of these runs has a loss yet."))
+        self._runs: list[tuple[str, RunHistory]] = []
+        self.which = SegmentedControl([self.tr("Both"), self.tr("Eval"), self.tr("Train")], tooltips=[
+            self.tr("Eval losses as thick lines, train losses as thin ones."),
+            self.tr("Losses on rows that were never learned."),
+            self.tr("Losses on the rows that were learned, smoothed.")])
+        self.which.setObjectName("compare_losses")
+        self.which.changed.connect(self._draw)
+        self.log = QCheckBox(self.tr("Log scale"))
+        self.log.setObjectName("compare_log")
+        self.log.setToolTip(self.tr("A logarithmic left axis: small differences at the end are seen better."))
+        self.log.toggled.connect(self.plot.set_log)
+        self.plot.header.insertWidget(1, self.which)
+        self.plot.header.insertWidget(2, self.log)
+        self._legend = QHBoxLayout()
+        self._legend.setContentsMargins(0, 0, 0, 0)
+        self._legend.setSpacing(theme.SPACE_S)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.plot, 1)
+        column.addWidget(self._scrolled())
+
+    def _scrolled(self) -> QWidget:
+        """The names of many runs are scrolled, so that none is left out and the window grows no wider."""
+        inner = QWidget()
+        inner.setProperty("plain", True)
+        inner.setLayout(self._legend)
+        area = QScrollArea()
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setWidgetResizable(True)
+        area.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area.setWidget(inner)
+        area.setFixedHeight(LegendChip("train").sizeHint().height() + area.horizontalScrollBar().sizeHint().height()
+                            + theme.SPACE_XS)
+        return area
+
+    def show_runs(self, names: list[str], histories: list[RunHistory]) -> None:
+        """Show the curves of these runs; from the tenth on colours come again, paler."""
+        self._runs = list(zip(names, histories, strict=True))
+        while (item := self._legend.takeAt(0)) is not None:
+            if (widget := item.widget()) is not None:
+                widget.hide()
+                widget.deleteLater()
+        for number, (name, history) in enumerate(self._runs):
+            chip = LegendChip(COLOURS[number % len(COLOURS)])
+            last = history.series["eval_loss"].last()
+            short = name if len(name) <= SHOWN_NAME else f"{name[:SHOWN_NAME // 2]}…{name[-SHOWN_NAME // 2:]}"
+            chip.show_text(short if last is None else f"{short} {last:.3f}")
+            chip.setToolTip(plain_tip(name))
+            self._legend.addWidget(chip)
+        self._legend.addStretch(1)
+        self._draw()
+
+    def _draw(self) -> None:
+        self.plot.remove_curves()
+        which = self.which.current()
+        for number, (name, history) in enumerate(self._runs):
+            colour, alpha = COLOURS[number % len(COLOURS)], 1.0 if number < len(COLOURS) else 0.5
+            if which in (BOTH, TRAIN):
+                self._add(f"{number} train", colour, self.tr("{name}, train").format(name=name), history, alpha)
+            if which in (BOTH, EVAL):
+                series = history.series["eval_loss"]
+                label = self.tr("{name}, eval").format(name=name) if which == BOTH else name
+                self.plot.add_curve(f"{number} eval", colour, label=label, dots=True, alpha=alpha)
+                self.plot.set_data(f"{number} eval", np.array(series.x), np.array(series.y))
+        self.plot.show_all()
+
+    def _add(self, key: str, colour: str, label: str, history: RunHistory, alpha: float) -> None:
+        series = history.series["train_loss"]
+        smooth = Smoother(SMOOTHING).extend(series.y)
+        values = np.array([value if math.isfinite(raw) else math.nan
+                           for value, raw in zip(smooth, series.y, strict=True)])
+        self.plot.add_curve(key, colour, label=label, width=1.0, alpha=0.55 * alpha)
+        self.plot.set_data(key, np.array(series.x), values)

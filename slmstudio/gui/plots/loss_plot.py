@@ -1,0 +1,95 @@
+"""The plot that everybody looks at: train and eval loss over steps."""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QCheckBox, QWidget
+
+from slmstudio.core.run.curves import Smoother
+from slmstudio.core.run.history import RunHistory
+from slmstudio.gui.common.run_texts import change_text
+from slmstudio.gui.common.widgets.fields import Slider
+from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.plots.legend import LegendChip
+from slmstudio.gui.plots.marks import Mark, PlotMarks
+from slmstudio.gui.plots.plot import Plot
+
+SMOOTHING = 0.9
+
+
+class LossPlot(Plot):
+    """Train and eval loss over steps, with smoothing and a logarithmic axis.
+
+    Signals:
+        changed: smoothing is different now; the curves want to be drawn again.
+    """
+
+    changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(self.tr("Loss"), x_unit=self.tr("steps"),
+                         x_form=lambda x: self.tr("step {x}").format(x=f"{x:,.0f}"),
+                         value_form=lambda value: f"{value:.3f}",
+                         empty=self.tr("The loss appears with the first step."), parent=parent)
+        self.add_curve("raw", "train", label=self.tr("train"), width=1, alpha=0.35)
+        self.add_curve("smooth", "train", label=self.tr("train, smoothed"))
+        self.add_curve("eval", "eval", label=self.tr("eval"), dots=True)
+        self.marks = PlotMarks(self.canvas.getPlotItem())
+        self._smoother = Smoother(SMOOTHING)
+        self._smoothed: tuple[RunHistory | None, int] = None, 0
+        self.train_chip, self.eval_chip = LegendChip("train"), LegendChip("eval")
+        self._add_switches()
+
+    def _add_switches(self) -> None:
+        self.weight = Slider(Qt.Orientation.Horizontal)
+        self.weight.setObjectName("smoothing")
+        self.weight.setRange(0, 99)
+        self.weight.setValue(round(SMOOTHING * 100))
+        self.weight.setFixedWidth(80)
+        self.weight.setAccessibleName(self.tr("Smoothing of the train loss"))
+        self.weight.setToolTip(self.tr(
+            "How much of the average so far each point of the thick line keeps. "
+            "Raise it when the thin line jumps too much to see a trend; 0 shows it as it is."))
+        self._weight_text = text_label("", "small")
+        self._weight_text.setMinimumWidth(self._weight_text.fontMetrics().horizontalAdvance("0.00 "))
+        self.weight.valueChanged.connect(self._set_weight)
+        self.log = QCheckBox(self.tr("Log scale"))
+        self.log.setObjectName("log_scale")
+        self.log.setToolTip(self.tr("Equal distances for equal ratios: small changes late in a run become visible."))
+        self.log.toggled.connect(self.set_log)
+        for place, widget in enumerate((self.train_chip, self.eval_chip), 1):
+            self.header.insertWidget(place, widget)
+        for widget in (text_label(self.tr("Smoothing"), "small"), self.weight, self._weight_text, self.log):
+            self.header.addWidget(widget)
+        self._set_weight(self.weight.value())
+
+    def _set_weight(self, percent: int) -> None:
+        self._weight_text.setText(f"{percent / 100:.2f}")
+        self._smoother = Smoother(percent / 100)
+        self.changed.emit()
+
+    def show_losses(self, history: RunHistory) -> None:
+        train, evaluated = history.series["train_loss"], history.series["eval_loss"]
+        if self._smoothed != (history, history.takes_back) or len(self._smoother.values) > len(train):
+            self._smoothed = history, history.takes_back
+            self._smoother = Smoother(self._smoother.weight)  # it goes on only with the points of the same run
+        smooth = self._smoother.extend(train.y)
+        x = np.array(train.x)
+        self.set_data("raw", x, np.array(train.y))
+        self.set_data("smooth", x, np.array(smooth))
+        self.set_data("eval", np.array(evaluated.x), np.array(evaluated.y))
+        self.marks.show(self._marks(history))
+        for chip, text, loss in ((self.train_chip, self.tr("train {loss}"), smooth[-1] if smooth else None),
+                                 (self.eval_chip, self.tr("eval {loss}"), evaluated.last())):
+            chip.setVisible(loss is not None)
+            chip.show_text("" if loss is None else text.format(loss=f"{loss:.2f}"))
+
+    def _marks(self, history: RunHistory) -> list[Mark]:
+        """Where something was changed by hand, and where eval loss turned upwards."""
+        marks = [Mark(float(step), change_text(event), "muted") for event in history.changes
+                 if isinstance(step := event.get("global_step"), int) and step <= history.step]
+        if history.overfit_step is not None:
+            text = self.tr("lowest eval loss, step {step}").format(step=f"{history.overfit_step:,}")
+            marks.append(Mark(float(history.overfit_step), text, "warn"))
+        return marks

@@ -1,0 +1,316 @@
+"""One plot: curves, an axis in plain numbers, a read-out under the pointer.
+
+Imported when a plot is first shown: pyqtgraph and numpy are no part of the program's start.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QEvent, QObject, QPointF, QSize, Qt
+from PySide6.QtGui import QMouseEvent, QPen, QWheelEvent
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.plots.axis import Form, NumberAxis, plain
+
+AXIS_WIDTH, CANVAS_HEIGHT = 46, 90
+X_PADDING = 0.02
+
+
+@dataclass
+class Curve:
+    """One line of a plot.
+
+    Attributes:
+        label: its name in the read-out; "" leaves it out there.
+        colour: a token of the theme.
+        form: writes a value in the read-out.
+    """
+
+    item: pg.PlotDataItem
+    label: str
+    colour: str
+    width: float
+    alpha: float
+    dots: bool
+    form: Callable[[float], str]
+    x: np.ndarray[Any, Any]
+    y: np.ndarray[Any, Any]
+
+
+class Canvas(pg.PlotWidget):  # type: ignore[misc]
+    """A PlotWidget whose wheel scrolls the page, unless Ctrl is held: then it zooms along x."""
+
+    def sizeHint(self) -> QSize:
+        return QSize(240, CANVAS_HEIGHT)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        if event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            super().wheelEvent(event)
+        else:
+            event.ignore()
+
+
+class Box(pg.ViewBox):  # type: ignore[misc]
+    """A view that leaves room for half the height of its outermost ticks' numbers."""
+
+    def suggestPadding(self, axis: int) -> float:
+        return X_PADDING if axis == self.XAxis else min(0.25, theme.SPACE_M / max(1.0, self.height()))
+
+
+class Plot(QWidget):
+    """A titled plot.
+
+    Args:
+        title: with the unit, where the values have one.
+        x_unit: written behind the last tick, as in "steps".
+        x_form: writes the place in the read-out, as in "step 484".
+        form: writes the ticks of the left axis.
+        value_form: writes a value in the read-out and at the title's right.
+        floor: a value that is always in sight, as 0 for a rate.
+        empty: what stands there before the first point.
+    """
+
+    def __init__(self, title: str, *, x_unit: str, x_form: Callable[[float], str], form: Form = plain,
+                 value_form: Callable[[float], str] = lambda value: f"{value:,.2f}", floor: float | None = None,
+                 empty: str = "", parent: QWidget | None = None):
+        super().__init__(parent)
+        self._value_form, self._floor, self._x_form = value_form, floor, x_form
+        self._curves: dict[str, Curve] = {}
+        self._limit: float | None = None
+        self._following = True
+        self.title = text_label(title, "section")
+        self.value = text_label("", "strong")
+        self.empty = text_label(empty, "small", wrap=True)
+        self.header = QHBoxLayout()
+        self.header.setSpacing(theme.SPACE_S)
+        self.header.addWidget(self.title)
+        self.header.addStretch(1)
+        self.limit = text_label("", "small")
+        self.limit.hide()
+        self.header.addWidget(self.limit)
+        self.header.addWidget(self.value)
+        self.bottom = NumberAxis("bottom", unit=x_unit, whole=True)
+        self.left = NumberAxis("left", form)
+        self.canvas = Canvas(
+            viewBox=Box(enableMenu=False), enableMenu=False, axisItems={"bottom": self.bottom, "left": self.left}
+        )
+        self.canvas.setAccessibleName(title)
+        self._build()
+        self._paint()
+        theme.THEME.changed.connect(self._paint)
+
+    def _build(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_XS)
+        column.addLayout(self.header)
+        column.addWidget(self.canvas, 1)
+        self.left.setWidth(AXIS_WIDTH)
+        self.left.setGrid(255)
+        self.left.setZValue(-1)  # the grid lies under the curves
+        self.canvas.setMinimumHeight(CANVAS_HEIGHT)
+        self.canvas.setToolTip(self.tr("Point at the curve to read it. Ctrl and the wheel zoom, dragging moves, "
+                                       "a double click shows everything again."))
+        item = self.canvas.getPlotItem()
+        item.setMenuEnabled(False)
+        item.hideButtons()
+        self._box = item.getViewBox()
+        self._box.setMouseEnabled(x=True, y=False)
+        # The x range is set from all points, not found by pyqtgraph from those it paints: fewer would make
+        # a smaller range, that range other points, and so on without end.
+        self._box.disableAutoRange(self._box.XAxis)
+        self._box.sigRangeChangedManually.connect(self._stop_following)
+        self._frame = pg.PlotCurveItem(pen=None)  # keeps floor and limit in sight
+        self._limit_line = pg.PlotCurveItem()
+        self._rule = pg.InfiniteLine(angle=90, movable=False)
+        for each in (self._frame, self._limit_line):
+            item.addItem(each)
+        item.addItem(self._rule, ignoreBounds=True)
+        self._rule.hide()
+        self._readout = QLabel(self.canvas)
+        self._readout.setTextFormat(Qt.TextFormat.RichText)
+        self._readout.setProperty("readout", True)
+        self._readout.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self._readout.hide()
+        self.empty.setParent(self.canvas)
+        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.empty.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.canvas.viewport().setMouseTracking(True)
+        self.canvas.viewport().installEventFilter(self)
+        self._show_axes(False)
+
+    def add_curve(self, name: str, colour: str, *, label: str = "", width: float = 2.0, alpha: float = 1.0,
+                  dots: bool = False, form: Callable[[float], str] | None = None) -> None:
+        """Add a line, empty for now.
+
+        Args:
+            colour: a token of the theme.
+            alpha: opacity, 0 to 1.
+            dots: mark every point.
+        """
+        item = pg.PlotDataItem(connect="finite", antialias=True)
+        self.canvas.addItem(item)  # which gives it the plot's own settings, so ours come after
+        item.setDownsampling(auto=True, method="peak")
+        item.setClipToView(True)
+        item.opts["autoDownsampleFactor"] = 1.0  # a low and a high for each pixel: what a screen can show
+        nothing = np.empty(0)
+        self._curves[name] = Curve(item, label, colour, width, alpha, dots, form or self._value_form, nothing, nothing)
+        self._paint_curve(self._curves[name])
+
+    def remove_curves(self) -> None:
+        for curve in self._curves.values():
+            self.canvas.removeItem(curve.item)
+        self._curves.clear()
+
+    def set_data(self, name: str, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> None:
+        """Show other points. Both of shape (points,), x rising; NaN leaves a gap."""
+        curve = self._curves[name]
+        curve.x, curve.y = x, y
+        curve.item.setData(x, y)
+        self._show_axes(any(len(each.x) for each in self._curves.values()))
+        self._place_limits()
+        if self._following:
+            self._show_all_x()
+
+    def set_value(self, text: str) -> None:
+        """The figure of the moment, at the title's right."""
+        self.value.setText(text)
+        self.canvas.setAccessibleDescription(text)
+
+    def write(self, value: float) -> str:
+        """A value as this plot writes it, with its unit."""
+        return self._value_form(value)
+
+    def set_limit(self, value: float | None, text: str, tooltip: str) -> None:
+        """Draw a limit in, as a dashed line; `text` names it beside the figure of the moment."""
+        self.limit.setText(text)
+        self.limit.setToolTip(tooltip)
+        if value != self._limit:
+            self._limit = value
+            self._place_limits()
+
+    def set_log(self, on: bool) -> None:
+        """A logarithmic left axis."""
+        self.canvas.setLogMode(y=on)
+        self.show_all()
+
+    def show_all(self) -> None:
+        """Zoom out until every point is seen, and follow the newest again."""
+        self._following = True
+        self._box.enableAutoRange(self._box.YAxis)
+        self._show_all_x()
+
+    def _show_all_x(self) -> None:
+        if (ends := self._ends()) is not None:
+            first, last = ends
+            self._box.setXRange(first, last if last > first else first + 1, padding=X_PADDING)
+
+    def _stop_following(self) -> None:
+        self._following = False
+
+    def _ends(self) -> tuple[float, float] | None:
+        """The first and the last x of all curves."""
+        ends = [end for curve in self._curves.values() if len(curve.x) for end in (curve.x[0], curve.x[-1])]
+        return (min(ends), max(ends)) if ends else None
+
+    def _show_axes(self, on: bool) -> None:
+        self.empty.setVisible(not on)
+        for axis in (self.left, self.bottom):
+            axis.setStyle(showValues=on)
+        self.left.setGrid(255 if on else False)
+
+    def _place_limits(self) -> None:
+        ends = self._ends()
+        shown = ends is not None and self._limit is not None
+        self.limit.setVisible(shown)
+        self._limit_line.setVisible(shown)
+        if ends is None:
+            return
+        first, last = ends
+        heights = [value for value in (self._floor, self._limit) if value is not None]
+        self._frame.setData([first] * len(heights), heights)
+        if self._limit is not None:
+            self._limit_line.setData([first, last], [self._limit] * 2)
+
+    def _paint(self) -> None:
+        """Put the theme's colours on."""
+        self.canvas.setBackground(theme.colour("card"))
+        font = theme.base_font(theme.SMALL_SIZE - 1)
+        for axis in (self.left, self.bottom):
+            axis.dress(pen=QPen(theme.colour("line")), text=QPen(theme.colour("muted")), font=font)
+        self._limit_line.setPen(pg.mkPen(theme.colour("bad"), width=1, style=Qt.PenStyle.DashLine))
+        self._rule.setPen(pg.mkPen(theme.colour("edge"), width=1))
+        for curve in self._curves.values():
+            self._paint_curve(curve)
+
+    def _paint_curve(self, curve: Curve) -> None:
+        colour = theme.colour(curve.colour)
+        curve.item.setSymbol("o" if curve.dots else None)
+        if curve.dots:
+            curve.item.setSymbolSize(6)
+            curve.item.setSymbolBrush(pg.mkBrush(colour))
+            curve.item.setSymbolPen(None)
+        colour.setAlphaF(curve.alpha)
+        curve.item.setPen(pg.mkPen(colour, width=curve.width))
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.MouseMove and isinstance(event, QMouseEvent):
+            self.read_at(event.position())
+        elif event.type() == QEvent.Type.Leave:
+            self._rule.hide()
+            self._readout.hide()
+        elif event.type() == QEvent.Type.MouseButtonDblClick:
+            self.show_all()
+            return True
+        elif event.type() == QEvent.Type.Resize:
+            self.empty.setGeometry(self.canvas.rect().adjusted(theme.SPACE_L, 0, -theme.SPACE_L, 0))
+        return super().eventFilter(watched, event)
+
+    def read_at(self, position: QPointF) -> None:
+        """Show the values at a place of the canvas, in its pixels."""
+        point = self._box.mapSceneToView(self.canvas.mapToScene(position.toPoint()))
+        named = [curve for curve in self._curves.values() if curve.label and len(curve.x)]
+        if not named:
+            return
+        nearest = [curve.x[_nearest(curve.x, point.x())] for curve in named]
+        x = min(nearest, key=lambda each: abs(each - point.x()))
+        rows = [f"<b>{html.escape(self._x_form(x))}</b>"]
+        for curve in named:
+            index = _nearest(curve.x, x)
+            value = curve.y[index]
+            where = "" if curve.x[index] == x else f" ({self._x_form(curve.x[index])})"
+            text = curve.form(value) if np.isfinite(value) else self.tr("not a number")
+            said = html.escape(f"{curve.label} {text}{where}")  # the label may be a run's name, which may be anything
+            rows.append(f'<span style="color:{theme.colour(curve.colour).name()}">●</span> {said}')
+        self._rule.setPos(x)
+        self._rule.show()
+        place = self.canvas.mapFromScene(self._box.mapViewToScene(QPointF(x, point.y())))
+        self._show_readout("<br>".join(rows), place.x())
+
+    def readout(self) -> str:
+        """What the read-out says, as rich text; "" while the pointer is elsewhere."""
+        return "" if self._readout.isHidden() else self._readout.text()
+
+    def _show_readout(self, text: str, x: int) -> None:
+        self._readout.setText(text)
+        self._readout.adjustSize()
+        gap = theme.SPACE_S
+        fits = x + gap + self._readout.width() < self.canvas.width()
+        self._readout.move(x + gap if fits else max(0, x - gap - self._readout.width()), theme.SPACE_XS)
+        self._readout.show()
+
+
+def _nearest(x: np.ndarray[Any, Any], value: float) -> int:
+    """Index of the element of the rising `x` that is nearest to `value`."""
+    index = int(np.searchsorted(x, value))
+    if index == 0 or (index < len(x) and x[index] - value < value - x[index - 1]):
+        return index
+    return index - 1

@@ -1,0 +1,211 @@
+"""The plots of one run, whether it is learning now or was finished long ago."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QResizeEvent, QShowEvent
+from PySide6.QtWidgets import QGridLayout, QScrollArea, QVBoxLayout, QWidget
+
+from slmstudio.core import units
+from slmstudio.core.run.history import RunHistory
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.throttle import Throttle
+from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.plots.axis import rate
+from slmstudio.gui.plots.loss_plot import LossPlot
+from slmstudio.gui.plots.plot import Plot
+
+GB = 1024**3
+OVER_STEPS = ("tokens_per_second", "learning_rate", "grad_norm")
+OF_THE_GPU = ("temperature_c", "power_w", "memory_used")
+LOSS_HEIGHT, SMALL_HEIGHT = 210, 118
+WIDE = 900
+REST = 3.0
+"""Times as long as a round of drawing took, nothing is drawn."""
+
+
+class RunPlots(QScrollArea):
+    """Loss above, the small plots below; they scroll where there is little room.
+
+    Attributes:
+        small: the plots below, by their field of `RunHistory.series`.
+
+    Plots are made and drawn one after the other, each in a turn of the event loop of its own, so that the window never
+    stands still for all of them; and drawing takes no more than a quarter of the time.
+    """
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._history = RunHistory()
+        self._stale = False
+        self._clock_unit = 60.0
+        self._throttle = Throttle(self._begin_drawing, self)
+        self._page = QWidget()
+        self._page.setProperty("plain", True)
+        self.setWidget(self._page)
+        self.loss = LossPlot()
+        self.loss.setMinimumHeight(LOSS_HEIGHT)
+        self.loss.changed.connect(self.refresh)
+        self.small: dict[str, Plot] = {}
+        self._to_make = self._recipes()
+        self._to_draw: list[str] = []
+        self._spent = 0.0
+        self._turn = QTimer(self)
+        self._turn.timeout.connect(self._next)
+        self._turn.start(0)
+        self.note = text_label("", "small", wrap=True)
+        self.note.setObjectName("no_gpu_note")
+        self.note.hide()
+        self._arranged: tuple[int, list[str]] = (0, [])
+        self._lay_out()
+
+    def _recipes(self) -> dict[str, dict[str, Any]]:
+        """Title and options of each small plot, in their order."""
+        def whole(unit: str = "") -> dict[str, Any]:
+            return {"value_form": lambda value: f"{value:,.0f}{unit}"}
+
+        size = {"value_form": lambda value: units.format_bytes(value * GB)}
+        return {
+            "tokens_per_second": {"title": self.tr("Tokens per second"), **whole()},
+            "temperature_c": {"title": self.tr("GPU temperature, °C"), **whole(" °C"), "floor": None},
+            "learning_rate": {"title": self.tr("Learning rate"), "form": rate, "value_form": lambda v: rate(v, v)},
+            "grad_norm": {"title": self.tr("Gradient norm")},
+            "power_w": {"title": self.tr("GPU power, W"), **whole(" W")},
+            "memory_used": {"title": self.tr("GPU memory, GB"), **size},
+            "process_memory": {"title": self.tr("Memory of the worker, GB"), **size},
+            "cpu_percent": {"title": self.tr("Processor, % of one core"), **whole(" %")},
+        }
+
+    def _next(self) -> None:
+        """Make or draw one plot."""
+        if self._to_make:
+            self._make_one()
+        elif self._to_draw:
+            began = time.perf_counter()
+            self._draw(self._to_draw.pop(0))
+            self._spent += time.perf_counter() - began
+        else:
+            self._turn.stop()
+            self._throttle.rest(REST * self._spent)
+            self._spent = 0.0
+            if self._stale:
+                self._throttle.request()
+
+    def _make_one(self) -> None:
+        name = next(iter(self._to_make))
+        options = {"floor": 0.0, "x_unit": self.tr("steps"), "x_form": self._at_step, **self._to_make.pop(name)}
+        if name not in OVER_STEPS:
+            options["x_form"] = self._after
+        plot = self.small[name] = Plot(**options, parent=self._page)
+        plot.add_curve("value", "train", label=plot.title.text(), width=1.5)
+        plot.setMinimumHeight(SMALL_HEIGHT)
+        plot.setObjectName(f"plot_{name}")
+        plot.hide()
+        self.refresh()
+
+    def _at_step(self, x: float) -> str:
+        return self.tr("step {x}").format(x=f"{x:,.0f}")
+
+    def _after(self, x: float) -> str:
+        return self.tr("after {time}").format(time=units.format_duration(x * self._clock_unit))
+
+    def _lay_out(self) -> None:
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        column = QVBoxLayout(self._page)
+        column.setContentsMargins(0, 0, theme.SPACE_M, 0)
+        column.setSpacing(theme.SPACE_M)
+        column.addWidget(self.loss, 3)
+        self._grid = QGridLayout()
+        self._grid.setHorizontalSpacing(theme.SPACE_L)
+        self._grid.setVerticalSpacing(theme.SPACE_M)
+        column.addLayout(self._grid, 2)
+        column.addWidget(self.note)
+
+    def show_history(self, history: RunHistory) -> None:
+        """Show a run from now on."""
+        self._history = history
+        self.loss.show_all()
+        self.refresh()
+
+    def set_note(self, note: str) -> None:
+        """Say something below the plots, as why there is no temperature."""
+        self.note.setText(note)
+        self.note.setVisible(bool(note))
+
+    def refresh(self) -> None:
+        """The history has more to show. Cheap: drawing is throttled, and waits until the plots are visible."""
+        self._stale = True
+        if self.isVisible():
+            self._throttle.request()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if self._stale:
+            self._throttle.request()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._arrange()
+
+    def _begin_drawing(self) -> None:
+        if self._turn.isActive() or not self.isVisible():
+            return  # the next round begins when this one is done, or when somebody looks
+        self._stale = False
+        self._arrange()
+        self._set_clock()
+        self._to_draw = ["loss", *(name for name in self._arranged[1])]
+        self._turn.start(0)
+
+    def _set_clock(self) -> None:
+        """Seconds, minutes or hours below the curves over time."""
+        series = self._history.series
+        longest = max((series[name].x[-1] for name in ("temperature_c", "process_memory") if series[name]), default=0.0)
+        unit, self._clock_unit = ((self.tr("h"), 3600.0) if longest >= 3 * 3600 else
+                                  (self.tr("min"), 60.0) if longest >= 3 * 60 else (self.tr("s"), 1.0))
+        for name in self.small.keys() - set(OVER_STEPS):
+            self.small[name].bottom.unit = unit
+
+    def _draw(self, name: str) -> None:
+        if name == "loss":
+            self.loss.show_losses(self._history)
+            return
+        series, plot = self._history.series[name], self.small[name]
+        x_scale, y_scale = 1.0 if name in OVER_STEPS else self._clock_unit, GB if "memory" in name else 1.0
+        plot.set_data("value", np.array(series.x) / x_scale, np.array(series.y) / y_scale)
+        last = series.last()
+        plot.set_value("" if last is None else plot.write(last / y_scale))
+        if name in OF_THE_GPU:
+            self._draw_limit(name)
+
+    def _draw_limit(self, name: str) -> None:
+        limits = self._history.limits
+        slowdown, power, memory = (limits.get(limit) for limit in ("slowdown_c", "power_limit_w", "memory_total"))
+        value, text, tooltip = {
+            "temperature_c": (slowdown, self.tr("limit {limit} °C").format(limit=f"{slowdown or 0:.0f}"),
+                              self.tr("At this temperature the GPU slows itself down to protect itself.")),
+            "power_w": (power, self.tr("limit {limit} W").format(limit=f"{power or 0:.0f}"),
+                        self.tr("The driver lets the GPU draw no more than this.")),
+            "memory_used": (None if memory is None else memory / GB,
+                            self.tr("of {size}").format(size=units.format_bytes(memory or 0)),
+                            self.tr("All the memory of the GPU. A run that needs more ends with an error.")),
+        }[name]
+        self.small[name].set_limit(value, text, tooltip)
+
+    def _arrange(self) -> None:
+        """Put the plots that have something to say into two columns, or three where there is room."""
+        gpu = any(self._history.series[name] for name in OF_THE_GPU)
+        names = [name for name in self.small if gpu or name not in OF_THE_GPU]
+        columns = 3 if self.viewport().width() >= WIDE else 2
+        if (columns, names) == self._arranged:
+            return
+        self._arranged = (columns, names)
+        for name, plot in self.small.items():
+            self._grid.removeWidget(plot)
+            plot.setVisible(name in names)
+        for index, name in enumerate(names):
+            self._grid.addWidget(self.small[name], index // columns, index % columns)

@@ -1,0 +1,150 @@
+"""Several runs beside each other: their losses, where their configurations differ, and their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.run.history import RunHistory
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.run_texts import differences
+from slmstudio.gui.common.save import choose_file, csv_kinds, picture_kinds, write_csv, write_picture
+from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.buttons import IconButton, SegmentedControl
+from slmstudio.gui.common.widgets.figures import Figure, FigureTable
+from slmstudio.gui.common.widgets.labels import counted, text_label
+from slmstudio.gui.results import columns
+from slmstudio.gui.results.compare_scores import ComparedScores, run_names
+from slmstudio.gui.results.run_facts import RunFacts
+
+if TYPE_CHECKING:
+    from slmstudio.gui.plots.compare_plot import ComparePlot
+
+LOSSES, SETTINGS, SCORES = range(3)
+SAME = ("name", "reasons", "threads", "created", "format", "kind", "protocol", "non_finite")
+"""Fields of run.json in which it means nothing that runs differ."""
+
+
+class ComparePanel(QWidget):
+    """Losses, differences and scores of the selected runs.
+
+    Signals:
+        failed(Exception): a file could not be saved, or answers not be compared.
+    """
+
+    failed = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._runs: list[RunFacts] = []
+        self.curves: ComparePlot | None = None
+        self.tabs = SegmentedControl([self.tr("Losses"), self.tr("Settings"), self.tr("Scores")], tooltips=[
+            self.tr("The runs' losses in one plot."), self.tr("The settings in which the runs differ."),
+            self.tr("The runs' scores on their test sets, with intervals, and a paired test of the difference.")])
+        self.tabs.setObjectName("compare_tabs")
+        self.tabs.changed.connect(self._show_page)
+        self.hint = text_label("", "small", wrap=True)
+        self.hint.setObjectName("compare_hint")
+        self.save = IconButton("save", self.tr("Save the plot as PNG or SVG, or the table as CSV"))
+        self.save.setObjectName("compare_save")
+        self.save.clicked.connect(self._save)
+        self.settings = FigureTable(self.tr("Settings in which the runs differ"))
+        self.settings.setObjectName("compare_settings")
+        self.compared = ComparedScores()
+        self.compared.failed.connect(self.failed)
+        self.scores = self.compared.table
+        self._plot_page, self._pages = QWidget(), QStackedWidget()
+        self._plot_column = QVBoxLayout(self._plot_page)
+        self._plot_column.setContentsMargins(0, 0, 0, 0)
+        for page in (self._plot_page, self.settings, self.compared):
+            self._pages.addWidget(page)
+        head = QHBoxLayout()
+        head.setSpacing(theme.SPACE_S)
+        head.addWidget(self.tabs)
+        head.addWidget(self.hint, 1)
+        head.addWidget(self.save)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_S)
+        column.addLayout(head)
+        column.addWidget(self._pages, 1)
+
+    def show_runs(self, runs: list[RunFacts], histories: list[RunHistory]) -> None:
+        """Compare these runs; the first is the current one."""
+        self._runs = runs
+        if self.curves is None:
+            from slmstudio.gui.plots.compare_plot import ComparePlot  # pyqtgraph is loaded when it is first needed
+
+            self.curves = ComparePlot()
+            self._plot_column.addWidget(self.curves)
+        self.curves.show_runs(run_names(runs), histories)
+        self.settings.show_rows(*setting_rows(runs), figures=False)
+        self.compared.show_runs(runs)
+        self._show_page(self.tabs.current())
+
+    def cancel(self) -> None:
+        """End what is at work for a comparison that is shown no more."""
+        self.compared.cancel()
+
+    def _show_page(self, page: int) -> None:
+        self._pages.setCurrentIndex(page)
+        self.hint.setText((self._loss_hint, self._setting_hint, self.compared.hint)[page]())
+        if page == SCORES:
+            self.compared.start()
+
+    def _loss_hint(self) -> str:
+        if len(self._runs) == 2:
+            unlike = differences(*(run.summary.config.to_dict() for run in self._runs))
+            if unlike:
+                return self.tr("Differs in: {fields}").format(fields=unlike)
+        return self.tr("{count} runs compared by their losses.").format(count=len(self._runs))
+
+    def _setting_hint(self) -> str:
+        count = len(self.settings.figures.rows)
+        return counted(count, self.tr("1 setting differs; all others are equal."),
+                       self.tr("{count} settings differ; all others are equal.")) if count else \
+            self.tr("The runs have the same settings.")
+
+    def _save(self) -> None:
+        if self._pages.currentWidget() is self._plot_page:
+            if self.curves is not None:
+                choose_file(self, self.tr("Save the plot"), "losses.png", picture_kinds(), self.save_picture)
+            return
+        choose_file(self, self.tr("Save the table"), "comparison.csv", csv_kinds(), self.save_table)
+
+    def save_picture(self, path: Path) -> None:
+        """Draw the plot into a file."""
+        try:
+            if self.curves is not None:
+                write_picture(self.curves, path)
+        except UserError as error:
+            self.failed.emit(error)
+
+    def save_table(self, path: Path) -> None:
+        """Write the table that is shown as CSV."""
+        table = self.scores if self._pages.currentWidget() is self.compared else self.settings
+        rows = table.figures.as_table()
+        run_task(self, lambda task: write_csv(path, rows), lambda _: None, self.failed.emit)
+
+
+def setting_rows(runs: Sequence[RunFacts]) -> tuple[list[str], list[list[Figure]]]:
+    """Headings and rows of the settings in which runs differ, in the order in which one decides them."""
+    from slmstudio.gui.common.plan_fields import groups
+
+    order = [name for names in groups().values() for name in names]
+    own = {"base", "outcome", "eval_loss", "train_loss", "steps", "seconds", "tags", "note", *SAME}
+    names = {key for run in runs for key in run.values if key not in own and columns.score_of(key) is None}
+    unlike = [key for key in names if len({repr(run.values.get(key)) for run in runs}) > 1]
+    unlike.sort(key=lambda key: (order.index(key) if key in order else len(order), key))
+    head = ["", *run_names(runs)]
+    return head, [[Figure(columns.title(key), tip=key), *(_setting(key, run) for run in runs)] for key in unlike]
+
+
+def _setting(key: str, run: RunFacts) -> Figure:
+    text = columns.cell(key, run.values.get(key))
+    return Figure(text, raw=text, tip=text)

@@ -1,0 +1,270 @@
+"""Scores of several runs beside each other: what the paired test says of them, the figures, and the answers behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from PySide6.QtCore import QCoreApplication, Signal
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation import comparability
+from slmstudio.core.evaluation.paired import Paired, Side, compare_runs, said, unique
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.figures import Figure, FigureTable
+from slmstudio.gui.common.widgets.labels import plain_tip, text_label
+from slmstudio.gui.common.widgets.progress import ProgressStrip
+from slmstudio.gui.evaluation.jobs import Evaluation, an_object
+from slmstudio.gui.evaluation.tables import MOST_SENTENCES, main_comparisons, score_figure, sentence
+from slmstudio.gui.evaluation.texts import METRICS, benchmark_label, metric_help, metric_label, model_label
+from slmstudio.gui.results.run_facts import RunFacts
+
+TESTS = ""
+"""Stands for a test set where others are named by their benchmark."""
+MOST_REMARKS = 6
+"""Remarks that are shown: each may take two lines, and the table stands below them."""
+Shown = dict[str, list[Evaluation | None]]
+"""By the benchmark, or `TESTS`: of each run the evaluation whose scores are shown."""
+
+
+def tr(text: str) -> str:
+    return QCoreApplication.translate("CompareScores", text)
+
+
+class ComparedScores(QWidget):
+    """The page of scores.
+
+    Signals:
+        failed(Exception): the answers could not be compared.
+    """
+
+    failed = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._runs: list[RunFacts] = []
+        self._shown: Shown = {}
+        self._tests: list[Side] = []
+        self._benchmarks: dict[str, list[Side]] = {}
+        self._key: object = None
+        self._task: Task | None = None
+        self._given_up = False
+        self.paired: Paired | None = None
+        self.table = FigureTable(self.tr("Scores of the runs"))
+        self.table.setObjectName("compare_scores")
+        self.verdicts = text_label("", "body", wrap=True)
+        self.verdicts.setObjectName("compare_verdicts")
+        self.remarks = text_label("", "small", wrap=True)
+        self.remarks.setObjectName("compare_remarks")
+        self.strip = ProgressStrip()
+        self.strip.cancelled.connect(self._give_up)
+        self.strip.end()
+        self.again = SecondaryButton(self.tr("Test the difference"), self.tr(
+            "Compare the runs' answers to the same rows one by one, by a paired test."), "small")
+        self.again.setObjectName("compare_again")
+        self.again.clicked.connect(lambda: self.start(asked=True))
+        self.rows = SecondaryButton(self.tr("Answers…"), self.tr(
+            "The runs' answers to the same rows beside each other, the largest gain first."), "small")
+        self.rows.setObjectName("compare_rows")
+        self.rows.clicked.connect(self._show_rows)
+        self._lay_out()
+        self._show_state()
+
+    def _lay_out(self) -> None:
+        head = QHBoxLayout()
+        head.setSpacing(theme.SPACE_S)
+        head.addWidget(self.verdicts, 1)
+        head.addWidget(self.again)
+        head.addWidget(self.rows)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_S)
+        column.addWidget(self.strip)
+        column.addLayout(head)
+        column.addWidget(self.remarks)
+        column.addWidget(self.table, 1)
+
+    def show_runs(self, runs: list[RunFacts]) -> None:
+        """Show the scores of these runs; what the paired test said stays where its evaluations are the same."""
+        self._runs, self._shown = runs, shown(runs)
+        self.table.show_rows(*score_rows(runs, self._shown))
+        names = run_names(runs)
+        sides = {title: [Side(name, each.folder) for name, each in zip(names, evaluations, strict=True) if each]
+                 for title, evaluations in self._shown.items() if not _unpaired(title, evaluations)}
+        self._tests = sides.pop(TESTS, [])
+        self._benchmarks = {benchmark_label(name): each for name, each in sides.items()}
+        key = [(names, each.folder, (each.scores or {}).get("created"))
+               for evaluations in self._shown.values() for each in evaluations if each]
+        if key != self._key:
+            self.cancel()
+            self._key, self.paired, self._given_up = key, None, False
+            self._show_state()
+
+    def hint(self) -> str:
+        """Whether the scores compare."""
+        return score_hint(self._runs, self._shown)
+
+    # -- the paired test -------------------------------------------------------------------------------------
+
+    def start(self, *, asked: bool = False) -> None:
+        """Begin the paired test, unless it is done, or there is nothing to pair, or it was given up and nobody asks."""
+        if self.paired is not None or self._task is not None or not self._can() or (self._given_up and not asked):
+            return
+        tests, benchmarks = self._tests, self._benchmarks
+        self.strip.start_soon(self.tr("Comparing the answers row by row"))
+        self._task = run_task(self, lambda task: _compared(tests, benchmarks, task), self._show_paired,
+                              self._not_paired, self.strip.set_progress)
+        self._show_state()
+
+    def _can(self) -> bool:
+        """Whether two runs have been asked the same."""
+        return any(len(sides) > 1 for sides in (self._tests, *self._benchmarks.values()))
+
+    def cancel(self) -> None:
+        """Give the paired test up; it can be begun again."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self.strip.end()
+        self._show_state()
+
+    def _give_up(self) -> None:
+        self._given_up = True
+        self.cancel()
+
+    def _show_paired(self, found: Paired) -> None:
+        self._task = None
+        self.paired = found
+        self.strip.end()
+        self._show_state()
+
+    def _not_paired(self, error: Exception) -> None:
+        self._give_up()
+        self.failed.emit(error)
+
+    def _show_state(self) -> None:
+        found = self.paired
+        self.verdicts.setText("\n".join(verdicts(found) if found else []))
+        self.verdicts.setVisible(bool(self.verdicts.text()))
+        remarks = found.remarks if found else []
+        self.remarks.setText("\n".join(_limited(remarks, MOST_REMARKS)))
+        self.remarks.setToolTip(plain_tip("\n".join(remarks)) if len(remarks) > MOST_REMARKS else "")
+        self.remarks.setVisible(bool(self.remarks.text()))
+        self.again.setVisible(found is None and self._task is None and self._can())
+        self.rows.setVisible(found is not None and found.rows is not None)
+
+    def _show_rows(self) -> None:
+        """Open the answers to the rows that were compared."""
+        if self.paired is None or self.paired.rows is None:
+            return
+        from slmstudio.gui.results.compare_rows import ComparedRows
+
+        first, *others = self.paired.rows.names
+        ComparedRows(self.paired.rows, self.tr("Answers · {runs} against {first}").format(
+            runs=", ".join(others), first=first), self).show()
+
+
+def _compared(tests: list[Side], benchmarks: dict[str, list[Side]], task: Task) -> Paired:
+    def tell(done: int, total: int) -> None:
+        if task.cancelled():
+            raise UserError("The comparison was cancelled.")
+        task.progress(done, total)
+
+    return compare_runs(tests, benchmarks, tell)
+
+
+def verdicts(found: Paired) -> list[str]:
+    """What the paired test says in the score by which such rows are judged, and no more than can be read."""
+    return _limited([sentence({"sentence": said(each)}) for each in found.comparisons if each["main"]],
+                    MOST_SENTENCES)
+
+
+def _limited(lines: list[str], most: int) -> list[str]:
+    """So many lines, and how many there are beyond them."""
+    return lines if len(lines) <= most else [*lines[:most], tr("And {count} more.").format(
+        count=f"{len(lines) - most:,}")]
+
+
+def shown(runs: Sequence[RunFacts]) -> Shown:
+    """The evaluations whose scores are shown: of test sets those of the same one where the runs share it, of each
+    benchmark the newest."""
+    tests = comparability.choose([(run.evaluations, run.summary.config.eval_file) for run in runs])
+    found: Shown = {TESTS: tests} if any(tests) else {}
+    of_benchmarks = [[each for each in run.evaluations
+                      if each.scores and each.benchmark and not each.request.get("test")] for run in runs]
+    for benchmark in sorted({each.benchmark for evaluations in of_benchmarks for each in evaluations}):
+        found[benchmark] = [next((each for each in evaluations if each.benchmark == benchmark), None)
+                            for evaluations in of_benchmarks]
+    return found
+
+
+def run_names(runs: Sequence[RunFacts]) -> list[str]:
+    """What each run is called in a comparison: runs of one name are told apart."""
+    return unique([run.summary.config.name for run in runs])
+
+
+def score_rows(runs: Sequence[RunFacts], found: Shown) -> tuple[list[str], list[list[Figure]]]:
+    """Headings and rows of the tuned models' scores; the base's below each where runs share it."""
+    head = ["", *run_names(runs)]
+    rows = []
+    for benchmark, evaluations in found.items():
+        deciding = {each.get("metric") for one in evaluations if one for each in main_comparisons(
+            (one.scores or {}).get("comparisons") or [])}
+        for model in ("tuned", "base"):
+            scores = [each.model_scores(model) if each else {} for each in evaluations]
+            for metric in sorted(METRICS, key=lambda metric: metric not in deciding):
+                if any(metric in each for each in scores):
+                    title = " ".join(filter(None, (benchmark_label(benchmark) if benchmark else "",
+                                                   metric_label(metric))))
+                    title += "" if model == "tuned" else f", {model_label(model).lower()}"
+                    rows.append([Figure(title, tip=metric_help(metric)),
+                                 *(score_figure(metric, each.get(metric), model == "tuned") for each in scores)])
+    return head, rows
+
+
+def score_hint(runs: Sequence[RunFacts], found: Shown) -> str:
+    """Whether the scores compare, judged by each test set and benchmark that is shown."""
+    if not found:
+        return tr("None of these runs was evaluated yet. Press Evaluate… at the right.")
+    scored = {name: [each for each in evaluations if each] for name, evaluations in found.items()}
+    shared = {name: there for name, there in scored.items() if len(there) > 1}
+    troubles = [trouble for name, there in shared.items() if (trouble := _trouble(name, there))]
+    if troubles:
+        return " ".join(troubles)
+    missing = sum(not any(evaluations[place] for evaluations in found.values()) for place in range(len(runs)))
+    if missing:
+        return tr("{count} of them were not evaluated yet. 95 % intervals.").format(count=missing)
+    if not shared:
+        return tr("No two of these runs were tested on the same: no score compares.")
+    if any(len(there) < len(runs) for there in scored.values()):
+        return tr("Where several have a score, it is of the same rows. 95 % intervals.")
+    return tr("All tested on the same rows. 95 % intervals.")
+
+
+def _trouble(name: str, evaluations: list[Evaluation]) -> str:
+    """Why the scores of a test set or of a benchmark do not compare, or ""."""
+    if name == TESTS:
+        return {comparability.ROWS: tr("Tested on different rows: these scores do not compare."),
+                comparability.HOW: tr("The same rows, but not asked in the same way: answers of another "
+                                      "length, or another system prompt.")}.get(comparability.difference(evaluations), "")
+    words = {"limit": tr("number of questions"), "shots": tr("examples before a question"),
+             "data": tr("source of the questions"), "seed": tr("questions that were drawn")}
+    unlike = comparability.unlike([_asked(each) for each in evaluations])
+    return tr("{benchmark} was not asked in the same way, so its scores do not compare: other {differences}.").format(
+        benchmark=benchmark_label(name), differences=", ".join(words[key] for key in unlike)) if unlike else ""
+
+
+def _unpaired(name: str, evaluations: Sequence[Evaluation | None]) -> bool:
+    """Whether it is a benchmark whose questions were put in different ways, or come from different places."""
+    return name != TESTS and not {"shots", "data"}.isdisjoint(
+        comparability.unlike([_asked(each) for each in evaluations if each]))
+
+
+def _asked(evaluation: Evaluation) -> dict[str, Any]:
+    asked = an_object(evaluation.request.get("benchmark"))
+    test = an_object((evaluation.scores or {}).get("test"))
+    return comparability.benchmark_asked(asked.get("limit"), asked.get("shots"), test.get("path"),
+                                     evaluation.request.get("seed"))

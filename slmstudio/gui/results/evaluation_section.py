@@ -1,0 +1,119 @@
+"""A run's evaluations: the scores, the panel that starts another, and the one at work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from slmstudio.core.jobs.job import Job
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.evaluation.panel import EvaluationPanel
+from slmstudio.gui.evaluation.run import EvaluationRun
+from slmstudio.gui.evaluation.scores import ScoresView
+from slmstudio.gui.evaluation.tables import main_comparisons, sentence
+from slmstudio.gui.results.run_facts import RunFacts
+
+
+class EvaluationSection(QWidget):
+    """What the Scores page of a run holds.
+
+    Signals:
+        changed: there are other evaluations, or other scores.
+        panel_changed: the panel was opened or closed, or an evaluation began or ended.
+        rows_wanted(Evaluation, str): show its answers in this order.
+        failed(Exception): something could not be saved.
+    """
+
+    changed = Signal()
+    panel_changed = Signal()
+    rows_wanted = Signal(object, str)
+    failed = Signal(object)
+
+    def __init__(self, session: Session, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._session = session
+        self._run: RunFacts | None = None
+        self.panel, self.scores = EvaluationPanel(), ScoresView()
+        self.running = EvaluationRun(session)
+        self.panel.hide()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_M)
+        for widget in (self.running, self.panel, self.scores):
+            column.addWidget(widget)
+        self.panel.closed.connect(self._close_panel)
+        self.panel.made.connect(self._start)
+        self.running.ended.connect(self._ended)
+        self.scores.rows_wanted.connect(self.rows_wanted)
+        self.scores.go_on.connect(lambda evaluation: self._start(evaluation.job))
+        self.scores.failed.connect(self.failed)
+
+    def show_run(self, facts: RunFacts) -> None:
+        """Show the evaluations of a run; one that is at work is followed, as after the window was closed."""
+        other = self._run is None or self._run.folder != facts.folder
+        self._run = facts
+        if other:
+            self.panel.give_up()
+            self.panel.hide()
+        self.scores.show_evaluations(facts.evaluations)
+        at_work = next((each for each in facts.evaluations if each.state == "running"), None)
+        if at_work is not None and not self.running.is_running():
+            self.running.follow(facts.summary.config.name, at_work.job)
+        self._show_state()
+
+    def verdict(self) -> str:
+        """The sentence of the newest evaluation; "" without one."""
+        scored = self._run.scored if self._run is not None else None
+        found = main_comparisons((scored.scores or {}).get("comparisons") or []) if scored is not None else []
+        return sentence(found[0]) if found else ""
+
+    def can_be_opened(self) -> bool:
+        """Whether the panel would show something new."""
+        return self.panel.isHidden() and not self._at_work_here()
+
+    def open_panel(self) -> None:
+        """Offer another evaluation."""
+        if self._run is None or self._at_work_here():
+            return
+        self.panel.show_run(self._run.folder)
+        self.panel.show()
+        self._show_state()
+
+    def _close_panel(self) -> None:
+        self.panel.hide()
+        self._show_state()
+
+    def _start(self, job: Job) -> None:
+        """Start the worker of a new evaluation, or of one that goes on."""
+        if self._run is None or self.running.is_running():
+            return
+        self.panel.hide()
+        self.running.follow(self._run.summary.config.name, job, start_worker=True)
+        self._show_state()
+
+    def _ended(self, job: Job) -> None:
+        self.scores.show_next(job.folder)
+        self._show_state()
+        self.changed.emit()
+
+    def _at_work_here(self) -> bool:
+        job = self.running.job
+        return job is not None and self._run is not None and _run_of(job) == self._run.folder.absolute()
+
+    def _show_state(self) -> None:
+        """An evaluation of another run goes on unseen; the status bar tells of it."""
+        job = self.running.job
+        here = self._at_work_here()
+        self.running.setVisible(here or (job is None and self.running.banner.error is not None))
+        self.scores.setVisible(self.panel.isHidden())
+        elsewhere = job is not None and not here
+        self.panel.set_busy(self.tr("An evaluation of {run} is at work. This one can start when it is done.").format(
+            run=self.running.name) if elsewhere else "")
+        self.panel_changed.emit()
+
+
+def _run_of(job: Job) -> Path:
+    return job.folder.parent.parent

@@ -1,0 +1,146 @@
+"""The button that writes a run's report and opens it, and the line that says how that went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QUrl, Signal
+from PySide6.QtGui import QAction, QDesktopServices
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.save import choose_file
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.progress import ProgressStrip
+
+
+class ReportLine(QWidget):
+    """Below the button: where the report is, and how to get there when nothing opens it."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._path = Path()
+        self.said, self.place = text_label("", "small"), ElidedLabel("", "small")
+        self.said.setObjectName("report_said")
+        self.open_folder = SecondaryButton(self.tr("Open folder"), self.tr("Show the report among its files."), "small")
+        self.open_folder.setObjectName("report_folder")
+        self.open_folder.clicked.connect(self._open_folder)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.SPACE_S)
+        row.addWidget(self.said)
+        row.addWidget(self.place, 1)
+        row.addWidget(self.open_folder)
+        self.hide()
+
+    def show_written(self, path: Path) -> None:
+        """Open the report with the system's program for it, and say where it is."""
+        self._path = path
+        self.place.setText(str(path))
+        self._say(QDesktopServices.openUrl(QUrl.fromLocalFile(str(path))))
+        self.open_folder.setVisible(True)
+        self.show()
+
+    def _open_folder(self) -> None:
+        if not QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._path.parent))):
+            self._say(False)
+            self.open_folder.hide()
+
+    def _say(self, opened: bool) -> None:
+        self.said.setText(self.tr("Written:") if opened else self.tr("Written, but nothing here opens it:"))
+
+
+class ReportButton(SecondaryButton):
+    """Writes one page for whoever approves a run: as HTML into the run's folder, or as HTML or PDF elsewhere.
+
+    Attributes:
+        line: says where the report is; for whoever lays the page out.
+        strip: the bar with Cancel, seen while it is being written; likewise.
+
+    Signals:
+        failed(Exception): it could not be written.
+    """
+
+    failed = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__("", "", "small", parent)
+        self._folder: Path | None = None
+        self._writing: Task | None = None
+        self.line, self.strip = ReportLine(), ProgressStrip()
+        self.strip.setObjectName("report_progress")
+        self.strip.cancel.setToolTip(self.tr("Write no report. An older one stays as it is."))
+        self.strip.cancelled.connect(self.cancel)
+        self.strip.hide()
+        self.setObjectName("results_report")
+        self.setToolTip(self.tr("One page that says everything of the run: data, settings, curves, scores, exports. It "
+                                "needs no network, and can be sent to whoever approves."))
+        menu = QMenu(self)
+        for text, do in ((self.tr("Write and open"), self.write),
+                         (self.tr("Save as HTML or PDF…"), self._choose)):
+            action = QAction(text, menu)
+            action.triggered.connect(do)
+            menu.addAction(action)
+        self.setMenu(menu)
+        self._show_state()
+
+    def show_run(self, folder: Path) -> None:
+        """Report on this run from now on."""
+        if folder != self._folder:
+            self.line.hide()
+        self._folder = folder
+        self._show_state()
+
+    def write(self) -> None:
+        """Write the report into the run's folder, and open it."""
+        self.save(None)
+
+    def save(self, out: Path | None) -> None:
+        """Write the report and open it.
+
+        Args:
+            out: an HTML or PDF file; None is report.html in the run's folder.
+        """
+        folder = self._folder
+        if folder is None or self._writing is not None:
+            return
+
+        def work(task: Task) -> Path:
+            from slmstudio.core.report import page
+
+            return page.write_report(folder, out, task.cancelled)
+
+        self.line.hide()
+        self._writing = run_task(self, work, lambda path: self._written(folder, path), self._not_written)
+        self.strip.start_soon(self.tr("Writing the report"))
+        self._show_state()
+
+    def cancel(self) -> None:
+        """Write no report; a browser that prints one is ended."""
+        if self._writing is not None:
+            self._writing.cancel()
+        self._end()
+
+    def _choose(self) -> None:
+        choose_file(self, self.tr("Save the report"), "report.html",
+                    self.tr("Web page (*.html);;PDF (*.pdf)"), self.save)
+
+    def _written(self, folder: Path, path: Path) -> None:
+        self._end()
+        self.line.show_written(path)
+        self.line.setVisible(folder == self._folder)  # another run may be shown by now
+
+    def _not_written(self, error: Exception) -> None:
+        self._end()
+        self.failed.emit(error)
+
+    def _end(self) -> None:
+        self._writing = None
+        self.strip.end()
+        self._show_state()
+
+    def _show_state(self) -> None:
+        self.setText(self.tr("Writing …") if self._writing is not None else self.tr("Report"))
+        self.setEnabled(self._folder is not None and self._writing is None)

@@ -1,0 +1,282 @@
+"""One finished run: what it learned, how, whether it is better, and its exports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QTimer, Signal
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedWidget, QWidget
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.run.folder import RunSummary, result_folder
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.run_grid import page_and_column, scrolled
+from slmstudio.gui.common.run_texts import outcome_chip
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton, SegmentedControl
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.labels import Chip, text_label
+from slmstudio.gui.export.exports_table import Export, ExportsTable
+from slmstudio.gui.export.panel import ExportPanel
+from slmstudio.gui.export.parity_table import ParityTable
+from slmstudio.gui.export.serve_panel import ServePanel
+from slmstudio.gui.results.evaluation_section import EvaluationSection
+from slmstudio.gui.results.report import ReportButton
+from slmstudio.gui.results.run_facts import RunFacts
+from slmstudio.gui.results.run_notes import NotesEditor
+from slmstudio.gui.results.run_overview import RunOverview
+
+OVERVIEW, SCORES = range(2)
+LEAST_VIEW = 120
+"""Pixels that the run's page is high at least, however much of the card an export takes."""
+
+
+class RunDetails(Card):
+    """The card at the right of the Results tab.
+
+    Signals:
+        resume(RunSummary), rename(RunSummary), chat(Path), open_folder(RunSummary), delete(RunSummary): a button was
+            pressed.
+        exported: files were made.
+        changed: something else about the run is different now, as its notes or its scores.
+        rows_wanted(Evaluation, str): show the answers of an evaluation in this order.
+        failed(Exception): something could not be saved.
+    """
+
+    resume = Signal(object)
+    rename = Signal(object)
+    chat = Signal(object)
+    open_folder = Signal(object)
+    delete = Signal(object)
+    exported = Signal()
+    changed = Signal()
+    rows_wanted = Signal(object, str)
+    failed = Signal(object)
+
+    def __init__(self, session: Session, parent: QWidget | None = None):
+        super().__init__(" ", parent=parent)
+        self._session = session
+        self._run: RunSummary | None = None
+        self._reads_exports = False
+        self.chip = Chip()
+        self._rename = IconButton("edit", self.tr("Rename the run (F2 in the table)"))
+        self._rename.setObjectName("rename_run")
+        self._rename.clicked.connect(lambda: self.rename.emit(self._run))
+        self.header.insertWidget(1, self._rename)
+        self.header.insertWidget(2, self.chip)
+        self._folder = SecondaryButton(self.tr("Open folder"), self.tr("Show the run's files."), "small")
+        self._delete = SecondaryButton(
+            self.tr("Delete…"), self.tr("Move the run and its exports to the trash."), "small"
+        )
+        self._folder.setObjectName("open_folder")
+        self._delete.setObjectName("delete_run")
+        self._folder.clicked.connect(lambda: self.open_folder.emit(self._run))
+        self._delete.clicked.connect(lambda: self.delete.emit(self._run))
+        self.header.addWidget(self._folder)
+        self.header.addWidget(self._delete)
+        self.banner = ErrorBanner()
+        self.banner.setObjectName("details_banner")
+        self.export = ExportPanel(session)
+        self.export.hide()
+        self.export.closed.connect(self.export.hide)
+        self.export.closed.connect(self._show_buttons)
+        self.export.finished.connect(self.exported)
+        self.export.works.connect(lambda _: self._show_buttons())
+        self.serve = ServePanel(session)
+        self.serve.hide()
+        self.serve.closed.connect(self.serve.hide)
+        self.serve.closed.connect(self._show_buttons)
+        self.exports = ExportsTable()
+        self.exports.selectionModel().selectionChanged.connect(self._show_served)
+        self.parity = ParityTable()
+        self.exports.selectionModel().selectionChanged.connect(self._show_parity)
+        self.evaluation = EvaluationSection(session)
+        self.evaluate_button = SecondaryButton(self.tr("Evaluate…"), "", "small")
+        self.evaluate_button.setObjectName("results_evaluate")
+        self.evaluate_button.clicked.connect(self.open_evaluation)
+        self.evaluation.panel_changed.connect(self._show_buttons)
+        self.notes, self.report = NotesEditor(), ReportButton()
+        self.notes.saved.connect(lambda _: self.changed.emit())
+        self.evaluation.changed.connect(self.changed)
+        self.evaluation.rows_wanted.connect(self.rows_wanted)
+        for part in (self.notes, self.evaluation, self.report):
+            part.failed.connect(self.failed)
+        self.no_exports = text_label(self.tr(
+            "No file yet. Export makes a GGUF file, which Chat, Ollama and llama.cpp can open."), "small", wrap=True)
+        self._make_page()
+
+    def _make_page(self) -> None:
+        page, column = page_and_column()
+        column.addWidget(self.banner)
+        self.verdict = text_label("", "strong", wrap=True)
+        self.verdict.setObjectName("overview_verdict")
+        column.addWidget(self.verdict)
+        self.overview = RunOverview()
+        column.addWidget(self.overview)
+        column.addWidget(text_label(self.tr("Exports"), "section"))
+        column.addWidget(self.exports)
+        column.addWidget(self.parity)
+        column.addWidget(self.no_exports)
+        column.addWidget(self.serve)
+        column.addWidget(text_label(self.tr("Notes"), "section"))
+        column.addWidget(self.notes)
+        column.addStretch(1)
+        scores, inner = page_and_column()
+        inner.addWidget(self.evaluation)
+        inner.addStretch(1)
+        self._area, score_area = scrolled(page), scrolled(scores)
+        self._views = QStackedWidget()
+        self._views.addWidget(self._area)
+        self._views.addWidget(score_area)
+        self.tabs = SegmentedControl([self.tr("Overview"), self.tr("Scores")], tooltips=[
+            self.tr("What the run learned, how, and its files."),
+            self.tr("Whether it is better than the base, on rows that it never learned.")])
+        self.tabs.setObjectName("details_tabs")
+        self.tabs.changed.connect(self._views.setCurrentIndex)
+        self.tabs.changed.connect(lambda _: self._show_buttons())
+        head = QHBoxLayout()
+        head.setSpacing(theme.SPACE_S)
+        head.addWidget(self.tabs)
+        head.addStretch(1)
+        head.addWidget(self.evaluate_button)
+        head.addWidget(self.report)
+        self.body.addLayout(head)
+        self.body.addWidget(self.report.strip)
+        self.body.addWidget(self.report.line)
+        # Outside of what scrolls, so that the row that confirms is seen; the run's page takes what is left.
+        self._views.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored)
+        self._views.setMinimumHeight(LEAST_VIEW)
+        self.body.addWidget(self._views, 1)
+        self.body.addWidget(self.export)
+        self.resume_button = SecondaryButton(self.tr("Resume"), self.tr("Go on from the newest checkpoint."))
+        self.more_button = SecondaryButton(
+            self.tr("Learn more…"), self.tr("Plan a run that goes on from this one, with more data or epochs."))
+        self.more_button.setObjectName("results_more")
+        self.more_button.hide()
+        self.serve_button = SecondaryButton(self.tr("Use elsewhere…"), "")
+        self.serve_button.setObjectName("results_serve")
+        self.serve_button.clicked.connect(self.open_serve)
+        self.export_button = SecondaryButton(self.tr("Export…"), "")
+        self.chat_button = PrimaryButton(self.tr("Chat"), "")
+        for button in (self.resume_button, self.serve_button, self.export_button, self.evaluate_button,
+                       self.chat_button):
+            button.setEnabled(False)  # until a run is shown
+        self.resume_button.clicked.connect(lambda: self.resume.emit(self._run))
+        self.export_button.clicked.connect(self.open_export)
+        self.chat_button.clicked.connect(self._chat)
+        self._actions = QWidget()
+        row = QHBoxLayout(self._actions)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.SPACE_S)
+        self.more_button.clicked.connect(self._learn_more)
+        row.addWidget(self.resume_button)
+        row.addWidget(self.more_button)
+        row.addWidget(self.serve_button)
+        row.addStretch(1)
+        for name, button in (("results_resume", self.resume_button), ("results_export", self.export_button),
+                             ("results_chat", self.chat_button)):
+            button.setObjectName(name)
+            if button is not self.resume_button:
+                row.addWidget(button)
+        self.body.addWidget(self._actions)
+
+    def show_run(self, facts: RunFacts, exports: list[Export] | None = None) -> None:
+        """Show a run and its finished files; None while these are still being read."""
+        run = facts.summary
+        if self._run is not None and self._run.folder != run.folder:
+            self.export.setVisible(self.export.exports(run))
+            self.serve.setVisible(self.serve.serves(run))
+        self._run = run
+        self.title.setText(run.config.name)
+        self.chip.set(*outcome_chip(run.state))
+        if run.error and run.state in ("failed", "crashed"):
+            self.banner.show_error(UserError.from_dict(run.error))
+        else:
+            self.banner.clear()
+        self.notes.show_notes(run.folder, facts.notes)
+        self.report.show_run(run.folder)
+        self.evaluation.show_run(facts)
+        self.verdict.setText(self.evaluation.verdict())
+        self.verdict.setVisible(bool(self.verdict.text()))
+        self.overview.show_run(run)
+        self._reads_exports = exports is None
+        self.exports.set_exports(exports or [])
+        self.exports.setVisible(bool(exports))
+        self._show_parity()
+        self._show_buttons()
+
+    def shows(self, folder: Path) -> bool:
+        """Whether this run is shown."""
+        return self._run is not None and self._run.folder == folder
+
+    def _show_parity(self) -> None:
+        chosen = self.exports.selected()
+        self.parity.show_parity(chosen.parity if chosen else {})
+
+    def _learn_more(self) -> None:
+        if self._run is not None:
+            self._session.go_to.emit("training")  # first: the tab may not have been made yet, and must hear the wish
+            self._session.continue_wanted.emit(self._run.folder)
+
+    def _show_buttons(self) -> None:
+        run = self._run
+        if run is None:
+            return
+        made = result_folder(run.folder) is not None
+        exports = bool(self.exports.exports.exports)
+        self.no_exports.setVisible(not exports and self.export.isHidden() and not self._reads_exports)
+        self.resume_button.setVisible(run.resumable)
+        self.resume_button.setEnabled(run.resumable)
+        self.more_button.setVisible(made and run.state == "finished")
+        self.evaluate_button.setVisible(self.evaluation.can_be_opened())
+        self.evaluate_button.setEnabled(made)
+        self.evaluate_button.setToolTip(
+            self.tr("Let the base and the tuned model answer test rows, and see which is better.") if made else
+            self.tr("There is nothing to evaluate: the run has left no adapter or model yet."))
+        self._actions.setVisible(self.export.isHidden() or self.export.is_running())  # its own row decides then
+        self.export_button.setVisible(self.export.isHidden())
+        self.export_button.setEnabled(made)
+        self.export_button.setToolTip(
+            self.tr("Make GGUF files of the result, in the quantization types that you choose.") if made else
+            self.tr("There is nothing to export: the run has left no adapter or model yet."))
+        self.serve_button.setVisible(self.serve.isHidden())
+        self.serve_button.setEnabled(exports)
+        self.serve_button.setToolTip(self.tr("Serve the marked file to other programs, or use it in Ollama, vLLM, "
+                                             "llama.cpp or LM Studio.") if exports else
+                                     self.tr("Export the result first."))
+        if not exports and not self.serve.serves(run):
+            self.serve.hide()
+        self._show_served()
+        self.chat_button.setEnabled(exports)
+        self.chat_button.setToolTip(self.tr("Talk to the file that is marked above.") if exports else
+                                    self.tr("Export the result first: Chat opens its GGUF file."))
+
+    def open_export(self) -> None:
+        """Offer the types below the exports."""
+        if self._run is not None:
+            self.tabs.set_current(OVERVIEW)
+            self.export.show_run(self._run)
+            self.export.show()
+            self._show_buttons()
+
+    def open_evaluation(self) -> None:
+        """Offer the evaluation, beside the scores that there are."""
+        self.tabs.set_current(SCORES)
+        self.evaluation.open_panel()
+
+    def open_serve(self) -> None:
+        """Show how to use the marked file elsewhere."""
+        self.tabs.set_current(OVERVIEW)
+        self.serve.show()
+        self._show_buttons()
+        QTimer.singleShot(0, lambda: self._area.ensureWidgetVisible(self.serve))
+
+    def _show_served(self) -> None:
+        if not self.serve.isHidden():
+            self.serve.show_export(self._run, self.exports.selected())
+
+    def _chat(self) -> None:
+        chosen = self.exports.selected()
+        if chosen is not None:
+            self.chat.emit(chosen.path)

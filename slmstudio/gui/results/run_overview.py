@@ -1,0 +1,75 @@
+"""What a run learned and how, in figures."""
+
+from __future__ import annotations
+
+import math
+
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from slmstudio.core import units
+from slmstudio.core.run.folder import RunSummary
+from slmstudio.core.run.history import number
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.run_grid import Grid, number_text, perplexity_text
+from slmstudio.gui.common.run_texts import method_text, steps_text
+from slmstudio.gui.common.widgets.labels import text_label
+
+
+class RunOverview(QWidget):
+    """Losses before and after with a sentence on them, and the run's facts."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.scores, self.facts = Grid(3), Grid(1)
+        self.advice = text_label("", "small", wrap=True)
+        self.advice.setObjectName("overview_advice")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_M)
+        column.addWidget(text_label(self.tr("What it learned"), "section"))
+        column.addLayout(self.scores)
+        column.addWidget(self.advice)
+        column.addWidget(text_label(self.tr("How"), "section"))
+        column.addLayout(self.facts)
+
+    def show_run(self, run: RunSummary) -> None:
+        """Show the figures of a run."""
+        self._show_scores(run)
+        self._show_facts(run)
+
+    def _show_scores(self, run: RunSummary) -> None:
+        before, after = run.eval_loss_before, run.eval_loss_after
+        first, last = number(run.result, "train_loss_first"), number(run.result, "train_loss_last")
+        missing = before is not None and after is None
+        self.scores.set_rows([
+            ("", self.tr("Eval loss"), self.tr("Perplexity"), self.tr("Train loss")),
+            (self.tr("Before"), number_text(before), perplexity_text(before), number_text(first)),
+            (self.tr("After"), self.tr("not measured") if missing else number_text(after), perplexity_text(after),
+             number_text(run.train_loss if last is None else last)),
+        ], strong_row=2)
+        self.advice.setText(self._judge(before, after))
+        self.advice.setVisible(bool(self.advice.text()))
+
+    def _judge(self, before: float | None, after: float | None) -> str:
+        if before is None or after is None or not math.isfinite(before):
+            return ""
+        if not math.isfinite(after):
+            return self.tr("On rows it never learned, the newest loss is not a number: the weights have run away. A "
+                           "lower learning rate may help.")
+        if after < before:
+            return self.tr("On rows it never learned, the right next token became {factor} times as likely.").format(
+                factor=f"{math.exp(before - after):.2g}")
+        return self.tr("On rows it never learned it did not get better. Fewer epochs, a lower learning rate or more "
+                       "rows may help.")
+
+    def _show_facts(self, run: RunSummary) -> None:
+        config, total = run.config, run.total_steps
+        steps = steps_text(run.steps) if not total or total == run.steps else self.tr("{done} of {all} steps").format(
+            done=f"{run.steps:,}", all=f"{total:,}")
+        length = self.tr("{steps}, {time}").format(steps=steps, time=units.format_duration(run.seconds))
+        batch = self.tr("{micro} × {accumulated} accumulated = {rows} rows a step").format(
+            micro=config.micro_batch_size, accumulated=config.gradient_accumulation_steps,
+            rows=config.effective_batch_size)
+        self.facts.set_rows([
+            (self.tr("Data"), config.train_file), (self.tr("Base model"), config.model),
+            (self.tr("Method"), method_text(config)), (self.tr("Length"), length), (self.tr("Batch"), batch)])

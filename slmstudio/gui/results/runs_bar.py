@@ -1,0 +1,166 @@
+"""The line above the runs: what is looked for, which columns are shown, and the table as a file."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QPoint, QTimer, Signal
+from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QWidget
+
+from slmstudio.core.errors import UserError
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
+from slmstudio.gui.common.widgets.keys import add_key
+from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.results import columns
+from slmstudio.gui.results.runs_table import RunsTable
+
+FILTER_AFTER_MS = 120
+
+
+class RunsBar(QWidget):
+    """Commands a runs table, and remembers what was chosen.
+
+    Signals:
+        failed(Exception): something could not be saved.
+    """
+
+    failed = Signal(object)
+
+    def __init__(self, session: Session, table: RunsTable, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._session, self._table = session, table
+        self.search = QLineEdit(session.settings.runs_filter)
+        self.search.setObjectName("runs_filter")
+        self.search.setClearButtonEnabled(True)
+        self.search.setPlaceholderText(self.tr("Search: helpdesk   rank>8   tag=best   chrf>50"))
+        self.search.setAccessibleName(self.tr("Search the runs"))
+        self.search.setToolTip(self.tr(
+            "Words anywhere in a run's configuration, note or tags, and conditions on any field or score:\n"
+            "lora_rank>8   method=qlora   learning_rate<=1e-4   time<2h   tag=best   chrf>50   outcome!=finished\n"
+            "A run is shown when all of them hold. The end of a field's name is enough, as in rank. Numbers may have a "
+            "unit, as in 2k. (Ctrl+F)"))
+        self.tags = SecondaryButton(self.tr("Tags"), self.tr("Show the runs with a tag."), "small")
+        self.tags.setObjectName("runs_tags")
+        self.columns = IconButton("columns", self.tr("Choose the columns: any field of a run, and any score"))
+        self.columns.setObjectName("runs_columns")
+        self.save = IconButton("save", self.tr("Save the table as CSV, as it is shown"))
+        self.save.setObjectName("runs_csv")
+        self.note = text_label("", "small", wrap=True)
+        self.note.setObjectName("runs_filter_note")
+        self.note.hide()
+        self.chooser = columns.ColumnChooser(self)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.SPACE_S)
+        row.addWidget(self.search, 1)
+        for widget in (self.tags, self.columns, self.save):
+            row.addWidget(widget)
+        self.tags.hide()
+        self._wait = QTimer(self)
+        self._wait.setSingleShot(True)
+        self._wait.setInterval(FILTER_AFTER_MS)
+        self._connect()
+        self._restore()
+
+    def _connect(self) -> None:
+        self._wait.timeout.connect(self.apply)
+        self.search.textChanged.connect(lambda: self._wait.start())
+        self.search.returnPressed.connect(self.apply)
+        self.tags.clicked.connect(self._offer_tags)
+        self.columns.clicked.connect(self._offer_columns)
+        self.chooser.changed.connect(self._choose_columns)
+        self.save.clicked.connect(self._save)
+        self._table.sort_changed.connect(self._remember_sort)
+        window = self.parentWidget() or self
+        add_key(window, QKeySequence.StandardKey.Find, self._begin_search, inside=True)
+
+    def _restore(self) -> None:
+        """As it was when the program was used last."""
+        settings = self._session.settings
+        if settings.runs_columns:
+            self._table.set_columns(settings.runs_columns)
+        key = settings.runs_sort.removeprefix("-")
+        if key:
+            self._table.sort_by(key, settings.runs_sort.startswith("-"))
+        if settings.runs_filter:
+            self._table.set_filter(settings.runs_filter)
+
+    def show_runs(self) -> None:
+        """Other runs are in the table now."""
+        tags = self._known_tags()
+        self.tags.setVisible(bool(tags))
+        self.apply()
+
+    def _begin_search(self) -> None:
+        self.search.setFocus()
+        self.search.selectAll()
+
+    def apply(self) -> None:
+        """Show the runs that the line lets through, and say when none does."""
+        self._wait.stop()
+        line = self.search.text()
+        unknown = self._table.set_filter(line) if self._table.runs.facts else []
+        if unknown:
+            text = self.tr("No run has a field “{name}”. The list of columns shows all fields; put quotation marks "
+                           "around words to search for them as text.").format(name=unknown[0])
+        elif line.strip() and not self._table.runs.shown:
+            text = self.tr("No run matches this search.")
+        elif line.strip():
+            text = self.tr("{shown} of {all} runs").format(
+                shown=len(self._table.runs.shown), all=len(self._table.runs.facts))
+        else:
+            text = ""
+        self.note.setText(text)
+        self.note.setVisible(bool(text))
+        if line != self._session.settings.runs_filter:
+            self._session.settings.runs_filter = line
+            self._save_settings()
+
+    def _known_tags(self) -> list[str]:
+        found = {tag.casefold(): tag for facts in self._table.runs.facts for tag in facts.notes.tags}
+        return [found[key] for key in sorted(found)]
+
+    def _offer_tags(self) -> None:
+        menu = QMenu(self)
+        for tag in self._known_tags():
+            action = QAction(tag.replace("&", "&&"), menu)  # one alone underlines the letter behind it
+            action.triggered.connect(lambda _=False, tag=tag: self._show_tag(tag))
+            menu.addAction(action)
+        menu.addSeparator()
+        every = QAction(self.tr("All runs"), menu)
+        every.triggered.connect(self.search.clear)
+        menu.addAction(every)
+        menu.popup(self.tags.mapToGlobal(QPoint(0, self.tags.height())))
+
+    def _show_tag(self, tag: str) -> None:
+        self.search.setText(f'tag="{tag}"' if " " in tag else f"tag={tag}")
+        self.apply()
+
+    def _offer_columns(self) -> None:
+        place = self.columns.mapToGlobal(QPoint(self.columns.width() - self.chooser.width(), self.columns.height()))
+        self.chooser.open_at(place, self._table.runs.columns, columns.known_columns(self._table.runs.known_fields()))
+
+    def _choose_columns(self, names: list[str]) -> None:
+        self._table.set_columns(names)
+        standard = self._table.runs.columns == list(columns.STANDARD)
+        self._session.settings.runs_columns = [] if standard else self._table.runs.columns
+        self._save_settings()
+
+    def _remember_sort(self) -> None:
+        key, falling = self._table.runs.sorted_by
+        self._session.settings.runs_sort = ("-" if falling else "") + key
+        self._save_settings()
+
+    def _save_settings(self) -> None:
+        try:
+            self._session.settings.save()
+        except UserError as error:
+            self.failed.emit(error)
+
+    def _save(self) -> None:
+        rows = self._table.runs.as_table()
+        choose_file(self, self.tr("Save the table"), "runs.csv", csv_kinds(), lambda path: run_task(
+            self, lambda task: write_csv(path, rows), lambda _: None, self.failed.emit))

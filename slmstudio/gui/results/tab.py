@@ -1,0 +1,344 @@
+"""Results: all runs, their curves, what came out of each, and what to do with it."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QFileSystemWatcher, Qt, QTimer, QUrl
+from PySide6.QtGui import QDesktopServices, QShowEvent
+from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+
+from slmstudio.core import paths
+from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.run import folder as run_folder
+from slmstudio.core.run.folder import RunSummary
+from slmstudio.core.run.history import RunHistory
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.save import choose_file, picture_kinds, write_picture
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.areas import EmptyState
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.evaluation.answers_page import RowsPage
+from slmstudio.gui.export.exports_table import Export, read_exports
+from slmstudio.gui.export.panel import running_export
+from slmstudio.gui.results import delete_run, rename_run
+from slmstudio.gui.results.compare import ComparePanel
+from slmstudio.gui.results.reading import ReadingPage
+from slmstudio.gui.results.run_details import RunDetails
+from slmstudio.gui.results.run_facts import FactsReader, RunFacts
+from slmstudio.gui.results.runs_bar import RunsBar
+from slmstudio.gui.results.runs_table import RunsTable
+
+if TYPE_CHECKING:
+    from slmstudio.gui.evaluation.jobs import Evaluation
+    from slmstudio.gui.plots.run_plots import RunPlots
+
+LOOK_AGAIN_MS = 500
+DETAILS_WIDTH, DETAILS_MOST = 500, 640
+MOST_COMPARED = 20
+"""Runs whose curves are still told apart, and read in a moment; all curves of a thousand runs fill the memory."""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    run: RunFacts
+    exports: list[Export]
+    histories: list[RunHistory]
+    exporting: Job | None
+
+
+class ResultsTab(QWidget):
+    """Reads the run folders whenever they may have changed; they are the only store."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._session = session
+        self._shown_run: Path | None = None
+        self._reading: Task | None = None
+        self._stopped, self._read_so_far = False, 0
+        self._loading: Task | None = None
+        self._plots: RunPlots | None = None
+        self._facts = FactsReader()
+        self._told: dict[str, str] = {}
+        self.banner = ErrorBanner()
+        self.banner.setObjectName("results_banner")
+        self.table = RunsTable()
+        self.table.chosen.connect(self._load)
+        self.compare = ComparePanel()
+        self.details = RunDetails(session)
+        self.details.setMinimumWidth(DETAILS_WIDTH)
+        self.details.setMaximumWidth(DETAILS_MOST)
+        self.rows = RowsPage(session)
+        self._lay_out()
+        self._connect()
+
+    def _lay_out(self) -> None:
+        page = QWidget()
+        row = QHBoxLayout(page)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.CARD_GAP)
+        row.addWidget(self._runs_card(), 5)
+        row.addWidget(self.details, 3)
+        to_training = PrimaryButton(self.tr("Go to Training"), self.tr("Plan and start a run."))
+        to_training.setObjectName("to_training")
+        to_training.clicked.connect(lambda: self._session.go_to.emit("training"))
+        empty = EmptyState(self.tr("No runs yet"), self.tr(
+            "Every run you start appears here with its losses, its curves and its exports."), [to_training])
+        empty.setAcceptDrops(False)
+        self._pages = QStackedWidget()
+        self.reading = ReadingPage()
+        for each in (self.reading, EmptyState.centred(empty), page, self.rows):
+            self._pages.addWidget(each)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
+        column.setSpacing(theme.CARD_GAP)
+        column.addWidget(self.banner)
+        column.addWidget(self._pages, 1)
+
+    def _runs_card(self) -> Card:
+        runs = Card()
+        self.bar = RunsBar(self._session, self.table, runs)
+        head = QHBoxLayout()
+        head.setSpacing(theme.SPACE_M)
+        head.addWidget(text_label(self.tr("Runs"), "heading"))
+        head.addWidget(self.bar, 1)
+        upper, lower = QWidget(), QWidget()
+        above, below = QVBoxLayout(upper), QVBoxLayout(lower)
+        for column in (above, below):
+            column.setContentsMargins(0, 0, 0, 0)
+            column.setSpacing(theme.SPACE_S)
+        above.addWidget(self.bar.note)
+        above.addWidget(self.table, 1)
+        self.hint = text_label(self.tr("Hold Ctrl and click other runs to compare them."), "small", wrap=True)
+        self.save_plots = IconButton("save", self.tr("Save these plots as PNG or SVG"))
+        self.save_plots.setObjectName("plots_save")
+        self.save_plots.clicked.connect(self._save_plots)
+        self._single = QWidget()
+        single = QHBoxLayout(self._single)
+        single.setContentsMargins(0, 0, 0, 0)
+        single.addWidget(self.hint, 1)
+        single.addWidget(self.save_plots)
+        below.addWidget(self._single)
+        self.too_many = text_label("", "small", wrap=True)
+        self.too_many.setObjectName("compare_limit")
+        self.too_many.hide()
+        below.addWidget(self.too_many)
+        self._plot_pages = QStackedWidget()
+        self._plot_pages.addWidget(QWidget())
+        self._plot_pages.addWidget(self.compare)
+        below.addWidget(self._plot_pages, 1)
+        halves = QSplitter(Qt.Orientation.Vertical)
+        halves.setChildrenCollapsible(False)
+        for number, half in enumerate((upper, lower)):
+            halves.addWidget(half)
+            halves.setStretchFactor(number, 2 + number)
+        halves.setSizes([220, 330])
+        runs.body.addLayout(head)
+        runs.body.addWidget(halves, 1)
+        return runs
+
+    def _connect(self) -> None:
+        self._watcher = QFileSystemWatcher(self)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(LOOK_AGAIN_MS)
+        self._timer.timeout.connect(self.refresh)
+        self._watcher.directoryChanged.connect(lambda: self._timer.start())
+        self._session.run_changed.connect(self._timer.start)
+        details = self.details
+        details.resume.connect(self._resume)
+        details.chat.connect(lambda path: self._session.open_chat([path]))
+        for wanted in (details, self.table):
+            wanted.open_folder.connect(lambda run: QDesktopServices.openUrl(QUrl.fromLocalFile(str(run.folder))))
+            wanted.delete.connect(lambda run: delete_run.ask(self, run, self.delete))
+            wanted.rename.connect(self._ask_for_name)
+        details.exported.connect(self._timer.start)
+        details.changed.connect(self._timer.start)
+        details.failed.connect(self.banner.show_error)
+        details.rows_wanted.connect(self._show_rows)
+        self.rows.closed.connect(lambda: self._pages.setCurrentIndex(2))
+        self.rows.changed.connect(self._timer.start)
+        self.rows.failed.connect(self.banner.show_error)
+        self.bar.failed.connect(self.banner.show_error)
+        self.compare.failed.connect(self.banner.show_error)
+        self.reading.cancelled.connect(self._stop_reading)
+        self.reading.go_on.connect(self._read)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._read()
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Read all runs again, unless the tab is not seen: then it does so when it is."""
+        if self.isVisible() and not self._stopped:
+            self._read()
+
+    def _read(self) -> None:
+        if self._reading is not None:
+            return
+        self._stopped, self._read_so_far = False, 0
+        parent = paths.runs_dir()
+        if parent.is_dir() and not self._watcher.directories():
+            self._watcher.addPath(str(parent))
+        if self._pages.currentWidget() is self.reading:
+            self.reading.start()
+        self._reading = run_task(self, lambda task: self._facts.read(parent, task.progress, task.cancelled),
+                                 self._show_runs, self._not_read, self._show_progress)
+
+    def _show_progress(self, done: int, total: int) -> None:
+        self._read_so_far = done
+        self.reading.set_progress(done, total)
+
+    def _stop_reading(self) -> None:
+        """The person pressed Cancel: nothing is read until they say so, or come back to the tab."""
+        if self._reading is not None:
+            self._reading.cancel()
+        self._reading, self._stopped = None, True
+        self.reading.show_cancelled(self._read_so_far)
+
+    def _not_read(self, error: Exception) -> None:
+        self._reading = None
+        self.reading.show_stopped(self.tr("The message above says why."))
+        self.banner.show_error(error)
+
+    def _show_runs(self, runs: list[RunFacts]) -> None:
+        self._reading = None
+        self.reading.end()
+        if self._pages.currentWidget() is not self.rows:
+            self._pages.setCurrentIndex(2 if runs else 1)
+        wanted = self._session.run.folder if self._session.run is not None else None
+        select = wanted if wanted != self._shown_run else None
+        self._shown_run = wanted
+        self._session.mark_done("results", any(run.summary.state in ("finished", "stopped") for run in runs))
+        self.table.set_facts(runs, select)
+        self.bar.show_runs()
+        self._tell_of_unreadable()
+
+    def _tell_of_unreadable(self) -> None:
+        """Name the runs that cannot be shown, once each time that there are others."""
+        found = self._facts.passed_over
+        told, self._told = self._told, {name: str(error) for name, error in found.items()}
+        if not found or told == self._told:
+            return
+        problems = [Problem(str(error).splitlines()[0], field=name) for name, error in sorted(found.items())]
+        self.banner.show_error(UserError(self.tr("Some runs cannot be shown."), "",
+                                         self.tr("Nothing in their folders was changed."), problems))
+
+    def _load(self, runs: list[RunSummary]) -> None:
+        """Show the selected runs: what is known at once, so that details and table never tell of different runs, then
+        the curves and the exports, which are read."""
+        facts = self.table.selected_facts()
+        chosen, facts = len(facts), facts[:MOST_COMPARED]
+        self.too_many.setText(self.tr("The first {shown} of the {count} selected runs are compared.").format(
+            shown=MOST_COMPARED, count=f"{chosen:,}"))
+        self.too_many.setVisible(chosen > MOST_COMPARED)
+        if self._loading is not None:
+            self._loading.cancel()
+            self._loading = None
+        if len(facts) < 2:
+            self.compare.cancel()
+        self.details.setEnabled(bool(facts))
+        if not facts:
+            self._plot_pages.setCurrentIndex(0)  # the curves of a run that is no longer in the table would mislead
+            self._single.hide()
+            return
+        if not self.details.shows(facts[0].folder):
+            self.details.show_run(facts[0])
+        self._loading = run_task(self, lambda task: _load(facts, task), lambda loaded: self._show(facts, loaded),
+                                 self._not_loaded)
+
+    def _not_loaded(self, error: Exception) -> None:
+        self._loading = None
+        self.banner.show_error(error)
+
+    def _show(self, runs: list[RunFacts], loaded: _Loaded) -> None:
+        self._loading = None
+        self.details.show_run(loaded.run, loaded.exports)
+        if loaded.exporting is not None and not self.details.export.is_running():
+            self.details.open_export()
+            self.details.export.follow(loaded.run.summary, loaded.exporting)
+        if len(runs) == 1:
+            self._show_plots(loaded.histories[0])
+        else:
+            self.compare.show_runs(runs, loaded.histories)
+            self._plot_pages.setCurrentWidget(self.compare)
+        self._single.setVisible(len(runs) == 1)
+
+    def _show_rows(self, evaluation: Evaluation, order: str) -> None:
+        """Open the answers of an evaluation."""
+        self.rows.open(evaluation, order, self.details.title.text())
+        self._pages.setCurrentWidget(self.rows)
+
+    def _show_plots(self, history: RunHistory) -> None:
+        if self._plots is None:
+            from slmstudio.gui.plots.run_plots import RunPlots  # pyqtgraph is loaded when a run is first shown
+
+            self._plots = RunPlots()
+            self._plot_pages.addWidget(self._plots)
+        self._plots.show_history(history)
+        self._plot_pages.setCurrentWidget(self._plots)
+
+    def _save_plots(self) -> None:
+        choose_file(self, self.tr("Save the plots"), "curves.png", picture_kinds(), self.save_picture)
+
+    def save_picture(self, path: Path) -> None:
+        """Draw the plots of the run, all of them, into a file."""
+        plots = self._plots.widget() if self._plots is not None else None
+        try:
+            if plots is not None:
+                write_picture(plots, path)
+        except UserError as error:
+            self.banner.show_error(error)
+
+    # -- doing -----------------------------------------------------------------------------------------------
+
+    def _resume(self, run: RunSummary) -> None:
+        """Start the worker on the run's folder again, and watch it in the Training tab."""
+        job = Job(run.folder)
+
+        def started(_: None) -> None:
+            self._session.start_run(job)
+            self._session.go_to.emit("training")
+
+        run_task(self, lambda task: job.start(), started, self.banner.show_error)
+
+    def _ask_for_name(self, run: RunSummary) -> None:
+        taken = [facts.summary.config.name for facts in self.table.runs.facts if facts.folder != run.folder]
+        rename_run.ask(self, run.config.name, taken, lambda name: self.rename(run, name))
+
+    def rename(self, run: RunSummary, name: str) -> None:
+        """Give a run another name; one that cannot be kept is said."""
+        self.banner.clear()
+        run_task(self, lambda task: run_folder.rename(run.folder, name), lambda _: self._session.run_changed.emit(),
+                 self.banner.show_error)
+
+    def delete(self, run: RunSummary) -> None:
+        """Move a run to the trash; one on which something is at work is refused."""
+        self.banner.clear()
+        run_task(self, lambda task: delete_run.to_trash(run), lambda _: self._session.run_changed.emit(),
+                 self.banner.show_error)
+
+
+def _load(runs: list[RunFacts], task: Task) -> _Loaded:
+    # What the plots calculate with takes a while to load. What paints them is loaded on the UI thread: it reads all of
+    # Qt's types, and two threads at that at once end the program.
+    importlib.import_module("numpy")
+    histories = []
+    for run in runs:
+        history = RunHistory()
+        for event in Job(run.folder).events():
+            history.add(event)
+        histories.append(history)
+        if task.cancelled():
+            break
+    return _Loaded(runs[0], read_exports(runs[0].summary), histories, running_export(runs[0].folder))

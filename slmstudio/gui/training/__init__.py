@@ -1,0 +1,1 @@
+"""The Training tab: the plan, the run at work, its feed, the queue, and what comes after."""

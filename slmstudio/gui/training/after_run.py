@@ -1,0 +1,172 @@
+"""What comes after: the plan's start, the queue, going on from a result, and the plan as code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QWidget
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.training.plan_panel import PlanPanel
+from slmstudio.gui.training.planning import Earlier, Planning
+from slmstudio.gui.training.run_queue import RunQueue
+from slmstudio.gui.training.script_saver import ScriptSaver
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Dataset
+    from slmstudio.core.model.facts import ModelFacts
+
+
+@dataclass(frozen=True)
+class _ReadAgain:
+    """What a finished run was made of.
+
+    Attributes:
+        dataset, eval_dataset: its rows, and those of a file of their own that it was evaluated on, so that a plan from
+            the base model is measured by the same; None where other data is chosen.
+    """
+
+    earlier: Earlier
+    config: RunConfig
+    model: ModelFacts
+    dataset: Dataset | None = None
+    eval_dataset: Dataset | None = None
+
+
+class NextRun(QObject):
+    """Makes runs of plans.
+
+    Attributes:
+        queue: the runs that wait.
+
+    Signals:
+        made(Job): a run folder; its worker is to be started.
+        turn(Job): a run of the queue, whose worker runs.
+        planning_on: the plan goes on from a finished run now.
+        begun: what stood in the tab's banner is over.
+        failed(Exception): it did not work.
+    """
+
+    made = Signal(object)
+    turn = Signal(object)
+    planning_on = Signal()
+    begun = Signal()
+    failed = Signal(object)
+
+    def __init__(self, session: Session, plan: PlanPanel, planning: Planning, parent: QWidget):
+        super().__init__(parent)
+        self._session, self._plan, self._planning = session, plan, planning
+        self.queue = RunQueue(self)
+        self.code = ScriptSaver(parent)
+        self._wanted: Callable[[RunConfig], object] | None = None
+        buttons = plan.buttons
+        buttons.start_wanted.connect(self.start)
+        buttons.queue_wanted.connect(lambda: self._use(self.queue.add))
+        planning.planned.connect(self._plan_made)
+        planning.refused.connect(self._forget)
+        self.queue.started.connect(self.turn)
+        self.queue.failed.connect(self._not_done)
+        self.queue.added.connect(self._added)
+        self.code.saving.connect(lambda: buttons.say(self.tr("Writing the script …")))
+        self.code.saved.connect(self._saved)
+        self.code.failed.connect(self._not_done)
+
+    def start(self) -> None:
+        """Make a run of the plan."""
+        self._use(self._make)
+
+    def _use(self, act: Callable[[RunConfig], object]) -> None:
+        """Do it with the plan; with the coming one, when the person has just changed a field."""
+        self.begun.emit()
+        if self._planning.is_busy():
+            self._wanted = act
+        elif self._planning.config is not None:
+            self._plan.buttons.set_ready(False)
+            act(self._planning.config)
+
+    def _plan_made(self) -> None:
+        wanted, self._wanted = self._wanted, None
+        if wanted is not None:
+            self._use(wanted)
+
+    def _forget(self) -> None:
+        self._wanted = None
+
+    def _make(self, config: RunConfig) -> None:
+        run_task(self, lambda task: folder.create(config), self._made, self._not_done)
+
+    def _made(self, job: Job) -> None:
+        self._plan.buttons.set_ready(True)
+        self.made.emit(job)
+
+    def _added(self, name: str) -> None:
+        self._plan.buttons.set_ready(True)
+        self._plan.buttons.say(self.tr("“{name}” waits in the queue.").format(name=name))
+
+    def _not_done(self, error: Exception) -> None:
+        self._plan.buttons.set_ready(self._planning.config is not None)
+        self._plan.buttons.say("")
+        self.failed.emit(error)
+
+    def after_end(self, job: Job, name: str, outcome: Outcome) -> None:
+        """A run has ended: the next one begins, unless the person wanted the memory for something else."""
+        if outcome.state == "paused":
+            return
+        if self.queue.waits() and outcome.state in ("failed", "crashed"):
+            error = outcome.user_error()
+            self.failed.emit(UserError(
+                self.tr("“{name}” ended: {what}").format(name=name, what=error.what), error.why,
+                self.tr("The queue goes on. Results keeps that run.")))
+        self.queue.start_next(job)
+
+    # -- going on from a result -------------------------------------------------------------------------------
+
+    def go_on_from(self, run: Path) -> None:
+        """Plan a run that goes on from what a finished one learned, with the data that is chosen, or its own."""
+        session = self._session
+
+        def read(task: Task) -> _ReadAgain:
+            from slmstudio.core.data.reader import read_dataset
+            from slmstudio.core.model.facts import read_model
+            from slmstudio.core.run.follow_up import follow_up
+
+            config = follow_up(run)
+            earlier = Earlier(run, RunConfig.from_dict(Job(run).request()).name, config.model)
+            if session.dataset is not None:
+                return _ReadAgain(earlier, config, read_model(Path(config.model)))
+            return _ReadAgain(earlier, config, read_model(Path(config.model)), read_dataset(config.train_file),
+                              read_dataset(config.eval_file) if config.eval_file else None)
+
+        def done(found: _ReadAgain) -> None:
+            config = found.config
+            if session.model is None or Path(session.model.path) != Path(config.model):
+                session.set_model(found.model)
+            self._planning.go_on_from(found.earlier)
+            if found.dataset is not None:
+                session.set_dataset(found.dataset, found.eval_dataset, config.eval_fraction, config.split_seed)
+            self.planning_on.emit()
+
+        self.begun.emit()
+        run_task(self, read, done, self.failed.emit)
+
+    # -- the code ---------------------------------------------------------------------------------------------
+
+    def save_code(self, run: Path | None) -> None:
+        """Let the person save the run, or the plan, as a script."""
+        config = self._plan.config
+        if config is not None:
+            self.begun.emit()
+            self.code.ask(run if run is not None else config, config.name)
+
+    def _saved(self, path: Path) -> None:
+        self._plan.buttons.say(self.tr("Saved as {name}, with its rows beside it, in {folder}.").format(
+            name=path.name, folder=path.parent))

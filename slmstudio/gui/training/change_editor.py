@@ -1,0 +1,134 @@
+"""Change a run while it learns: learning rate, and how long it lasts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeySequence
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+
+from slmstudio.core.run.config import RunConfig, convert
+from slmstudio.core.run.history import RunHistory
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.plan_fields import write
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.keys import add_key
+from slmstudio.gui.common.widgets.labels import text_label
+
+RATE_WIDTH, LENGTH_WIDTH = 72, 64
+
+
+class ChangeEditor(QFrame):
+    """Two fields below the run's progress. What is not touched is not sent.
+
+    Signals:
+        apply_wanted(dict): `learning_rate`, and `epochs` or `max_steps`: those that are to be different.
+    """
+
+    apply_wanted = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setObjectName("change_editor")
+        self.setProperty("bar", True)
+        self._config: RunConfig | None = None
+        self._done = 0
+        self.rate = self._field("change_rate", self.tr("Learning rate"), RATE_WIDTH, self.tr(
+            "The peak of the schedule, from the next step on. Lower it when the loss jumps or eval loss rises."))
+        self.length = self._field("change_length", self.tr("Length of run"), LENGTH_WIDTH, self.tr(
+            "The whole run, with the steps it has made. Shorten it when eval loss gets no better."))
+        self.unit = ComboBox()
+        self.unit.setObjectName("change_unit")
+        self.unit.setAccessibleName(self.tr("Unit of the length"))
+        self.unit.setToolTip(self.tr("Passes over the rows, or optimizer updates."))
+        self.unit.addItem(self.tr("epochs"), "epochs")
+        self.unit.addItem(self.tr("steps"), "max_steps")
+        self.unit.activated.connect(self._show_length)
+        self.problem = text_label("", "small", wrap=True)
+        self.problem.setProperty("tone", "bad")
+        self._lay_out()
+        self.hide()
+
+    def _field(self, name: str, accessible: str, width: int, tooltip: str) -> QLineEdit:
+        line = QLineEdit()
+        line.setObjectName(name)
+        line.setAccessibleName(accessible)
+        line.setToolTip(tooltip)
+        line.setFixedWidth(width)
+        line.returnPressed.connect(self._apply)
+        return line
+
+    def _lay_out(self) -> None:
+        apply = SecondaryButton(self.tr("Apply"), self.tr("From the next step on."), "small")
+        cancel = SecondaryButton(self.tr("Cancel"), self.tr("Change nothing."), "small")
+        apply.setObjectName("change_apply")
+        cancel.setObjectName("change_cancel")
+        apply.clicked.connect(self._apply)
+        cancel.clicked.connect(self.hide)
+        add_key(self, QKeySequence(Qt.Key.Key_Escape), self.hide, inside=True)
+        row = QHBoxLayout()
+        row.setSpacing(theme.SPACE_S)
+        for widget in (text_label(self.tr("Learning rate"), "small"), self.rate,
+                       text_label(self.tr("Length of run"), "small"), self.length, self.unit):
+            row.addWidget(widget)
+        row.addStretch(1)
+        row.addWidget(cancel)
+        row.addWidget(apply)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S)
+        column.setSpacing(theme.SPACE_XS)
+        column.addLayout(row)
+        column.addWidget(self.problem)
+
+    def open(self, config: RunConfig, history: RunHistory) -> None:
+        """Show what holds now.
+
+        Args:
+            config: the run's, with what was changed since.
+        """
+        self._config, self._done = config, history.step
+        self.rate.setText(write(config.learning_rate))
+        self.unit.setCurrentIndex(1 if config.max_steps else 0)
+        self._show_length()
+        self._say("")
+        self.show()
+        self.rate.setFocus()
+        self.rate.selectAll()
+
+    def set_step(self, step: int) -> None:
+        """So many steps are done: a run cannot become shorter than that."""
+        self._done = step
+
+    def _show_length(self) -> None:
+        assert self._config is not None
+        self.length.setText(write(getattr(self._config, self.unit.currentData())))
+
+    def _apply(self) -> None:
+        config, length = self._config, self.unit.currentData()
+        assert config is not None
+        problems, values = [], {}
+        for name, text in (("learning_rate", self.rate.text()), (length, self.length.text())):
+            if text.strip() == write(getattr(config, name)):
+                continue
+            try:
+                values[name] = convert(name, text)
+            except ValueError as error:
+                problems.append(str(error))
+        if not problems:
+            problems = [problem.message for problem in replace(config, **values).problems()]
+        if "max_steps" in values and not values["max_steps"]:
+            problems.append(self.tr("Say how many steps, or choose epochs."))
+        elif values.get("max_steps", self._done + 1) <= self._done:
+            problems.append(self.tr("{done} steps are done already. Stop and keep ends it now.").format(
+                done=f"{self._done:,}"))
+        self._say(" ".join(problems))
+        if not problems:
+            self.hide()
+            if values:
+                self.apply_wanted.emit(values)
+
+    def _say(self, problem: str) -> None:
+        self.problem.setText(problem)
+        self.problem.setVisible(bool(problem))

@@ -1,0 +1,202 @@
+"""One field of the plan: its label, editor, the reason for its value, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QFocusEvent
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
+
+from slmstudio.core.run.config import RunConfig
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.plan_fields import (
+    CHOICES,
+    FIXED,
+    VARIANTS,
+    choice_label,
+    label,
+    variant,
+    variant_label,
+    write,
+)
+from slmstudio.gui.common.widgets.buttons import IconButton
+from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+
+LINES = 4
+"""Height of an editor that takes a line each."""
+
+
+class _Choice(ComboBox):
+    """A combo box that the page's scrolling cannot change."""
+
+    def __init__(self, values: Sequence[str]):
+        super().__init__()
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(6)
+        self.set_values(values)
+
+    def set_values(self, values: Sequence[str]) -> None:
+        self.clear()
+        for value in values:
+            self.addItem(choice_label(value), value)
+
+    def show_value(self, value: str, text: str) -> None:
+        """Show a value, also one that is not among the choices."""
+        if self.findData(value) < 0:
+            self.addItem(text, value)
+        self.setCurrentIndex(self.findData(value))
+
+
+class _Lines(QPlainTextEdit):
+    """Several lines of text.
+
+    Signals:
+        finished: the person has changed the text and gone elsewhere.
+    """
+
+    finished = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setTabChangesFocus(True)
+        self.setFixedHeight(LINES * self.fontMetrics().lineSpacing() + 2 * theme.SPACE_M)
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        super().focusOutEvent(event)
+        if self.document().isModified():
+            self.document().setModified(False)
+            self.finished.emit()
+
+
+class FieldRow(QWidget):
+    """One field: label, editor, the reason for its value, and what is wrong with it.
+
+    Signals:
+        edited(name, text or bool): the person decided another value.
+        reset(name): the plan shall decide again.
+    """
+
+    edited = Signal(str, object)
+    reset = Signal(str)
+
+    def __init__(self, name: str, help_text: str, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.name = name
+        # Two fields in one line, each with its button to reset it, would be wider than the card.
+        self.label = ElidedLabel(label(name), "small", Qt.TextElideMode.ElideRight)
+        self.reason = text_label("", "small", wrap=True)
+        self.reason.setProperty("tone", "faint")
+        self.problem = text_label("", "small", wrap=True)
+        self.problem.setProperty("tone", "bad")
+        self.problem.hide()
+        self._reset = IconButton("undo", self.tr("Let the plan decide this again"))
+        self._reset.setObjectName(f"reset_{name}")
+        self._reset.hide()
+        self._reset.clicked.connect(lambda: self.reset.emit(self.name))
+        self.editor = self._make_editor()
+        self.editor.setObjectName(f"field_{name}")
+        self.editor.setAccessibleName(label(name))
+        for each in (self, self.editor):
+            each.setToolTip(help_text)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        head = QHBoxLayout()
+        head.setSpacing(theme.SPACE_XS)
+        head.addWidget(self.label, 1)
+        head.addWidget(self._reset)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        if not isinstance(self.editor, QCheckBox):
+            column.addLayout(head)
+            column.addWidget(self.editor)
+        else:
+            line = QHBoxLayout()
+            line.addWidget(self.editor, 1)
+            line.addWidget(self._reset)
+            self.label.setParent(self)
+            self.label.hide()
+            column.addLayout(line)
+        column.addWidget(self.problem)
+        column.addWidget(self.reason)
+
+    def _make_editor(self) -> QWidget:
+        if self.name in FIXED:
+            return ElidedLabel()
+        if self.name in CHOICES:
+            box = _Choice(list(VARIANTS) if self.name == "method" else CHOICES[self.name])
+            box.activated.connect(lambda: self.edited.emit(self.name, box.currentData()))
+            return box
+        if self.name == "sample_prompts":
+            lines = _Lines()
+            lines.setPlaceholderText(self.tr("Empty: eval rows are asked"))
+            lines.finished.connect(lambda: self.edited.emit(self.name, lines.toPlainText()))
+            return lines
+        if isinstance(RunConfig.__dataclass_fields__[self.name].default, bool):
+            check = QCheckBox(label(self.name))
+            check.clicked.connect(lambda on: self.edited.emit(self.name, on))
+            return check
+        line = QLineEdit()
+        line.editingFinished.connect(self._finished)
+        return line
+
+    def _finished(self) -> None:
+        assert isinstance(self.editor, QLineEdit)
+        if self.editor.isModified():
+            self.editor.setModified(False)
+            self.edited.emit(self.name, self.editor.text())
+
+    def set_choices(self, values: Sequence[str]) -> None:
+        """Offer these values only, of a field that holds one of a few words."""
+        assert isinstance(self.editor, _Choice)
+        now = self.editor.currentData()
+        self.editor.set_values(values)
+        self.editor.setCurrentIndex(self.editor.findData(now))
+
+    def show_config(self, config: RunConfig, reason: str, changed: bool) -> None:
+        """Show what the plan holds now.
+
+        Args:
+            changed: whether the person decided it; then it can be given back to the plan.
+        """
+        editor, value = self.editor, getattr(config, self.name)
+        if isinstance(editor, _Choice) and self.name == "method":
+            editor.set_values(list(VARIANTS))
+            editor.show_value(variant(config), variant_label(config))
+        elif isinstance(editor, _Choice):
+            editor.show_value(value, choice_label(value))
+        elif isinstance(editor, QCheckBox):
+            editor.setChecked(bool(value))
+        elif isinstance(editor, QPlainTextEdit):
+            if not editor.document().isModified() and editor.toPlainText() != "\n".join(value):
+                editor.setPlainText("\n".join(value))
+        elif isinstance(editor, QLineEdit):
+            if not (editor.isModified() and editor.hasFocus()):  # somebody is typing into it
+                editor.setText(write(value))
+                editor.setCursorPosition(0)
+        elif isinstance(editor, ElidedLabel):
+            editor.setText(write(value) or self.tr("split off the training rows"))
+        self.reason.setText(reason)
+        self._reset.setVisible(changed)
+        self.show_problem("")
+
+    def show_problem(self, text: str) -> None:
+        self.problem.setText(text)
+        self.problem.setVisible(bool(text))
+        if text:
+            self.reason.hide()
+        self.editor.setProperty("invalid", bool(text))
+        theme.restyle(self.editor)
+
+    def set_editable(self, on: bool) -> None:
+        if isinstance(self.editor, QLineEdit | QPlainTextEdit):
+            self.editor.setReadOnly(not on)
+        elif not isinstance(self.editor, ElidedLabel):
+            self.editor.setEnabled(on)
+        self.editor.setProperty("locked", not on)
+        theme.restyle(self.editor)
+        self._reset.setEnabled(on)

@@ -1,0 +1,76 @@
+"""The pages of the Training tab: what to choose first, and the three columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.widgets.areas import EmptyState
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+
+SIDE_WIDTHS = (270, 420)
+"""Least and greatest width of the column at the right."""
+
+
+class TrainingPages(QStackedWidget):
+    """One of two pages.
+
+    Args:
+        left, right: cards of the outer columns, from the top.
+        middle: the run.
+    """
+
+    def __init__(self, session: Session, left: Sequence[QWidget], middle: QWidget, right: Sequence[QWidget]):
+        super().__init__()
+        self._session = session
+        self.addWidget(self._make_empty())
+        page = QWidget()
+        row = QHBoxLayout(page)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.CARD_GAP)
+        row.addWidget(_column(left, (1, 0)))
+        row.addWidget(middle, 3)
+        side = _column(right, (5, 4))
+        side.setMinimumWidth(SIDE_WIDTHS[0])
+        side.setMaximumWidth(SIDE_WIDTHS[1])
+        row.addWidget(side, 1)
+        self.addWidget(page)
+
+    def _make_empty(self) -> QWidget:
+        self._to_data = PrimaryButton(self.tr("Choose data…"), self.tr("Go to the Data tab."))
+        self._to_data.setObjectName("to_data")
+        self._to_data.clicked.connect(lambda: self._session.go_to.emit("data"))
+        self._to_model = SecondaryButton(self.tr("Choose a base model…"), self.tr("Go to the Model tab."))
+        self._to_model.setObjectName("to_model")
+        self._to_model.clicked.connect(lambda: self._session.go_to.emit("model"))
+        self._empty = EmptyState(self.tr("What shall it learn, and which model?"), "", [self._to_data, self._to_model])
+        self._empty.setAcceptDrops(False)
+        return EmptyState.centred(self._empty)
+
+    def show_choice(self, has_run: bool) -> bool:
+        """Show what is to be chosen first, or the columns. Returns whether data and model are chosen."""
+        session = self._session
+        ready = session.dataset is not None and session.model is not None
+        self.setCurrentIndex(1 if ready or has_run else 0)
+        if not ready:
+            self._to_data.setVisible(session.dataset is None)
+            self._to_model.setVisible(session.model is None)
+            self._empty.text.setText(
+                self.tr("Choose the data and a base model first. Then a plan with its reasons stands here.")
+                if session.dataset is None and session.model is None else
+                self.tr("Choose the data to learn first.") if session.dataset is None else
+                self.tr("Choose a base model first."))
+        return ready
+
+
+def _column(cards: Sequence[QWidget], stretches: Sequence[int]) -> QWidget:
+    column = QWidget()
+    layout = QVBoxLayout(column)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(theme.CARD_GAP)
+    for card, stretch in zip(cards, stretches, strict=True):
+        layout.addWidget(card, stretch)
+    return column

@@ -1,0 +1,118 @@
+"""What to do with a plan: start it, queue it, show its code; and, while a run is at work, plan another one."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, keep_room
+from slmstudio.gui.common.widgets.labels import text_label
+
+
+class PlanButtons(QWidget):
+    """The foot of the Plan card.
+
+    Signals:
+        start_wanted, queue_wanted, code_wanted: a button was pressed.
+        other_wanted: show the plan of another run instead of the one at work, or go back to that.
+        afresh_wanted: plan from the base model again, not from a finished run.
+
+    A button never comes up where another one was: the foot's last row stays, the row above it comes and goes, and what
+    is hidden in a row keeps its room.
+    """
+
+    start_wanted = Signal()
+    queue_wanted = Signal()
+    code_wanted = Signal()
+    other_wanted = Signal()
+    afresh_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._ready = self._running = self._showed_plan = False
+        self._going_on = ""
+        self.note = text_label("", "small", wrap=True)
+        self.note.setObjectName("plan_note")
+        self.note.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.start = PrimaryButton(self.tr("Start training"))
+        self.queue = SecondaryButton(self.tr("Add to queue"), self.tr(
+            "Let this run wait in the queue. It starts by itself when the run at work has ended; without one, press "
+            "Start next."))
+        self.other = SecondaryButton(self.tr("Plan the next run"), "", "small")
+        self.afresh = SecondaryButton(self.tr("Plan afresh"), self.tr("Plan from the base model again."), "small")
+        self.code = SecondaryButton(self.tr("Show the code…"), self.tr(
+            "Save a Python script that does what this plan does, without SLM Studio."), "small")
+        for name, button, signal in (("start", self.start, self.start_wanted), ("queue", self.queue, self.queue_wanted),
+                                     ("plan_other", self.other, self.other_wanted),
+                                     ("plan_afresh", self.afresh, self.afresh_wanted),
+                                     ("show_code", self.code, self.code_wanted)):
+            button.setObjectName(name)
+            button.clicked.connect(signal)
+        self.code.setEnabled(False)
+        self._lay_out()
+        self.show_plan(running=False)
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_S)
+        column.addWidget(self.note)
+        column.addWidget(self.afresh, 0, Qt.AlignmentFlag.AlignLeft)
+        self._using = QWidget()
+        last = QHBoxLayout()
+        for row, buttons in ((QHBoxLayout(self._using), (self.start, self.queue)), (last, (self.code, self.other))):
+            row.setContentsMargins(0, 0, 0, 0)
+            row.setSpacing(theme.SPACE_S)
+            for button in buttons:
+                row.addWidget(button, 1)
+        keep_room(self.other)
+        column.addWidget(self._using)
+        column.addLayout(last)
+
+    def set_ready(self, on: bool) -> None:
+        """Whether the plan can be used as it is."""
+        self._ready = on
+        self.start.setEnabled(on and not self._running)
+        self.queue.setEnabled(on)
+
+    def show_plan(self, *, running: bool, going_on: str = "") -> None:
+        """The plan of a coming run is shown.
+
+        Args:
+            running: another one is at work, so this one cannot start now.
+            going_on: name of the finished run that the plan goes on from.
+        """
+        self._running = running
+        self.start.setToolTip(
+            self.tr("A run is at work. Add this one to the queue; it starts when that one has ended.") if running else
+            self.tr("Make the run's folder and start. The run goes on when this window is closed."))
+        self._using.show()
+        self.afresh.setVisible(bool(going_on))
+        self._show_other(running, self.tr("Back to the run"), self.tr("Show the plan of the run at work."))
+        self.set_ready(self._ready)
+        went_on, self._going_on = self._going_on, going_on
+        if going_on:
+            self.say(self.tr("Goes on from what “{name}” learned. Choose other rows in the Data tab, and the plan "
+                             "follows.").format(name=going_on))
+        elif went_on or not self._showed_plan:
+            self.say("")
+        self._showed_plan = True
+
+    def show_run(self, note: str, *, can_plan: bool) -> None:
+        """The plan of a run that was started is shown."""
+        self._using.hide()
+        self.afresh.hide()
+        self._showed_plan = False
+        self._show_other(can_plan, self.tr("Plan the next run"), self.tr(
+            "Plan another run with the chosen data and model, and let it wait in the queue."))
+        self.say(note)
+
+    def _show_other(self, on: bool, text: str, tooltip: str) -> None:
+        self.other.setVisible(on)
+        self.other.setText(text)
+        self.other.setToolTip(tooltip)
+
+    def say(self, note: str) -> None:
+        self.note.setText(note)
+        self.note.setVisible(bool(note))

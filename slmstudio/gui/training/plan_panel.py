@@ -1,0 +1,189 @@
+"""The Plan card: every field of the coming run, with the reason for its value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.run.config import RunConfig, field_help
+from slmstudio.gui.common import plan_fields, theme
+from slmstudio.gui.common.run_texts import steps_text
+from slmstudio.gui.common.widgets.buttons import SegmentedControl
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.training.field_row import FieldRow
+from slmstudio.gui.training.plan_buttons import PlanButtons
+
+WIDTH = 270
+
+
+class PlanPanel(Card):
+    """Shows a run configuration, and takes the person's changes.
+
+    Attributes:
+        overrides: what the person decided, by field.
+        config: what is shown.
+        buttons: what to do with it.
+
+    Signals:
+        changed: `overrides` is different now; plan again.
+    """
+
+    changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(self.tr("Plan"), parent=parent)
+        self.overrides: dict[str, Any] = {}
+        self.config: RunConfig | None = None
+        self.editable = True
+        self.rows: dict[str, FieldRow] = {}
+        self._objectives: tuple[str, ...] = ()
+        self._headings: dict[QWidget, tuple[str, ...]] = {}
+        self.setFixedWidth(WIDTH)
+        self._mode = SegmentedControl([self.tr("Simple"), self.tr("Expert")], tooltips=[
+            self.tr("The fields that matter most."), self.tr("Every field of the run.")])
+        self._mode.setObjectName("plan_mode")
+        self._mode.setAccessibleName(self.tr("How much of the plan is shown"))
+        self._mode.changed.connect(self._show_rows)
+        self.header.addWidget(self._mode)
+        self.buttons = PlanButtons()
+        self.start = self.buttons.start
+        self.body.addWidget(self._make_form(), 1)
+        self.body.addWidget(self.buttons)
+        self._show_rows()
+
+    def _make_form(self) -> QWidget:
+        page = QWidget()
+        page.setProperty("plain", True)
+        self._form = QVBoxLayout(page)
+        self._form.setContentsMargins(0, 0, theme.SPACE_M, 0)
+        self._form.setSpacing(theme.SPACE_M)
+        help_texts = field_help()
+        shared = set(plan_fields.PAIRS.values())
+        for heading, names in plan_fields.groups().items():
+            title = text_label(heading, "section")
+            self._headings[title] = names
+            self._form.addWidget(title)
+            for name in names:
+                self.rows[name] = FieldRow(name, help_texts[name], page)
+                self.rows[name].edited.connect(self._edit)
+                self.rows[name].reset.connect(self._reset)
+            for name in names:
+                if name not in shared:
+                    self._add_line(name)
+        self._form.addStretch(1)
+        area = QScrollArea()
+        area.setObjectName("plan_form")
+        area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area.setWidget(page)
+        return area
+
+    def _add_line(self, name: str) -> None:
+        """One field, or two that belong together, such as micro-batch × accumulation."""
+        partner = plan_fields.PAIRS.get(name)
+        if partner is None:
+            self._form.addWidget(self.rows[name])
+            return
+        line = QHBoxLayout()
+        line.setSpacing(theme.SPACE_S)
+        line.addWidget(self.rows[name], 3, Qt.AlignmentFlag.AlignTop)
+        line.addWidget(self.rows[partner], 2, Qt.AlignmentFlag.AlignTop)
+        column = QVBoxLayout()
+        column.setSpacing(2)
+        column.addLayout(line)
+        for each in (name, partner):  # the reasons take the whole width
+            column.addWidget(self.rows[each].reason)
+        self._form.addLayout(column)
+
+    def _show_rows(self) -> None:
+        expert = self._mode.current() == 1
+        for heading in self._headings:
+            heading.setVisible(expert)
+        for name, row in self.rows.items():
+            shown = ((expert or self._is_simple(name)) and (
+                self.config is None or plan_fields.applies(name, self.config))) or bool(row.problem.text())
+            row.setVisible(shown)
+            row.reason.setVisible(shown and bool(row.reason.text()) and not row.problem.text())
+
+    def _is_simple(self, name: str) -> bool:
+        return name in plan_fields.SIMPLE and (name != "objective" or len(self._objectives) > 1)
+
+    def set_objectives(self, objectives: Sequence[str]) -> None:
+        """Offer what the data can teach; where that is one thing only, there is nothing to choose."""
+        if tuple(objectives) != self._objectives:
+            self._objectives = tuple(objectives)
+            self.rows["objective"].set_choices(self._objectives)
+
+    def show_config(self, config: RunConfig, train_rows: int | None = None) -> None:
+        """Show a configuration.
+
+        Args:
+            train_rows: rows that will be learned, to tell the number of steps.
+        """
+        self.config = config
+        for name, row in self.rows.items():
+            changed = name in self.overrides and self.editable
+            reason = self.tr("You set this.") if changed else config.reasons.get(name, "")
+            row.show_config(config, reason, changed)
+        if train_rows:
+            steps = steps_text(total_steps(config, train_rows)) + "."
+            row = self.rows["epochs"]
+            row.reason.setText(f"{row.reason.text()} {steps}".strip())
+        batch = self.rows["gradient_accumulation_steps"]
+        batch.reason.setText(self.tr("= {rows} rows a step").format(rows=config.effective_batch_size))
+        self.buttons.code.setEnabled(True)
+        self._show_rows()
+
+    def show_problems(self, error: UserError) -> bool:
+        """Show each problem at its field. False when one of them belongs to no field."""
+        whole = bool(error.problems)
+        for row in self.rows.values():
+            row.show_problem("")
+        for problem in error.problems:
+            row = self.rows.get(problem.field or "")
+            if row is None:
+                whole = False
+                continue
+            row.show_problem(problem.message)
+        self._show_rows()
+        self.buttons.set_ready(False)
+        return whole
+
+    def set_editable(self, on: bool) -> None:
+        """Let the person change things, or only look."""
+        self.editable = on
+        for row in self.rows.values():
+            row.set_editable(on)
+
+    def _edit(self, name: str, value: Any) -> None:
+        if name != "method":
+            self.overrides[name] = value
+        elif value in plan_fields.VARIANTS:
+            self._forget_method()
+            self.overrides |= plan_fields.VARIANTS[value]
+        self.changed.emit()
+
+    def _reset(self, name: str) -> None:
+        self.overrides.pop(name, None)
+        if name == "method":
+            self._forget_method()
+        self.changed.emit()
+
+    def _forget_method(self) -> None:
+        for name in ("method", *plan_fields.VARIANT_FLAGS):
+            self.overrides.pop(name, None)
+
+
+def total_steps(config: RunConfig, train_rows: int) -> int:
+    """Optimizer updates of a run, counted as the trainer counts them."""
+    if config.max_steps:
+        return config.max_steps
+    per_epoch = math.ceil(math.ceil(train_rows / config.micro_batch_size) / config.gradient_accumulation_steps)
+    return max(1, math.ceil(config.epochs * per_epoch))

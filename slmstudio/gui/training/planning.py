@@ -1,0 +1,208 @@
+"""Keeps the plan in step with the data, the model, the machine and the person's changes, off the UI thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QObject, Signal
+
+from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.run.config import RunConfig, convert
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.training.plan_panel import PlanPanel
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Dataset
+    from slmstudio.core.hardware.machine import Machine
+    from slmstudio.core.model.facts import ModelFacts
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The finished run whose result a plan goes on from.
+
+    Attributes:
+        model: folder of its base model.
+    """
+
+    folder: Path
+    name: str
+    model: str
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What a plan is made from.
+
+    Attributes:
+        eval_file: rows of a file of their own; None splits them off.
+        split: share and seed of that split, chosen in the Data tab.
+        own: fields that were changed in the plan itself.
+        lengths: tokens a row, when they were measured already.
+        after: folder of the finished run whose result is gone on from.
+    """
+
+    dataset: Dataset
+    model: ModelFacts
+    machine: Machine | None
+    eval_file: Path | None
+    split: dict[str, Any]
+    own: dict[str, Any]
+    lengths: list[int] | None
+    after: Path | None
+
+
+@dataclass(frozen=True)
+class _Answer:
+    config: RunConfig
+    lengths: list[int] | None
+    train_rows: int
+    objectives: tuple[str, ...]
+
+
+class Planning(QObject):
+    """Plans, and plans again when something it rests on has changed.
+
+    Attributes:
+        config, train_rows: the newest plan, and how many rows it learns; None before there is one.
+        after: the run that the plan goes on from, as long as its base model is chosen; None plans from the base.
+
+    Signals:
+        planned: `config` and `train_rows` are different now.
+        refused: no plan could be made; the reason stands at its fields, or `failed` told it.
+        failed(Exception): no plan can be made, for a reason that is no field's.
+    """
+
+    planned = Signal()
+    refused = Signal()
+    failed = Signal(object)
+
+    def __init__(self, session: Session, panel: PlanPanel, parent: QObject):
+        super().__init__(parent)
+        self.config: RunConfig | None = None
+        self.train_rows: int | None = None
+        self.after: Earlier | None = None
+        self._session, self._panel = session, panel
+        self._lengths: tuple[Any, list[int]] | None = None
+        self._made_for: Any = None
+        self._task: Task | None = None
+        panel.changed.connect(self.refresh)
+        session.machine_changed.connect(self.refresh)
+
+    def is_busy(self) -> bool:
+        """Whether a plan is being made: `config` is the one before."""
+        return self._task is not None
+
+    def go_on_from(self, run: Earlier | None) -> None:
+        """Plan a run that goes on from what a finished one learned; None plans from the base model again."""
+        self.after = run
+        self._panel.overrides.clear()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Plan again, unless the plan is of just this already, or the panel shows a run that was started."""
+        if not self._panel.editable:
+            return
+        session = self._session
+        dataset, model = session.dataset, session.model
+        if dataset is None or model is None:
+            self.config = self.train_rows = None
+            self._made_for = None
+            return
+        if self.after is not None and Path(self.after.model) != Path(model.path):
+            self.after = None
+        key = (id(dataset), model.path, id(session.eval_dataset), session.eval_fraction, session.split_seed,
+               id(session.machine), repr(self._panel.overrides), self.after)
+        if key == self._made_for:
+            if self.config is not None and self._task is None:
+                self._panel.show_config(self.config, self.train_rows)
+            return
+        self._made_for = key
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        if problems := self._problems():
+            self._fail(UserError("The plan cannot be used.", "Some values are wrong.", "Correct them.", problems))
+            return
+        about = (dataset.sha256, model.path)
+        split = {} if session.eval_dataset is not None else {
+            "eval_fraction": session.eval_fraction, "split_seed": session.split_seed}
+        wish = _Wish(dataset, model, session.machine, session.eval_dataset.path if session.eval_dataset else None,
+                     split, dict(self._panel.overrides),
+                     self._lengths[1] if self._lengths and self._lengths[0] == about else None,
+                     self.after.folder if self.after else None)
+
+        def done(answer: _Answer) -> None:
+            self._task = None
+            self._lengths = (about, answer.lengths) if answer.lengths is not None else self._lengths
+            self.config, self.train_rows = answer.config, answer.train_rows
+            self._panel.set_objectives(answer.objectives)
+            self._panel.buttons.set_ready(True)
+            if self._panel.editable:
+                self._panel.show_config(answer.config, answer.train_rows)
+            self.planned.emit()
+
+        self._task = run_task(self, lambda task: _plan(wish), done, self._fail)
+
+    def _problems(self) -> list[Problem]:
+        """Everything wrong with what the person typed: no number where one belongs, and numbers out of range."""
+        problems, values = [], {}
+        for name, value in self._panel.overrides.items():
+            try:
+                values[name] = convert(name, value)
+            except ValueError as error:
+                problems.append(Problem(str(error), field=name))
+        # Measured against the defaults: the plan before may hold values that were the person's and are so no more.
+        return problems + RunConfig(**{"name": "x", "model": "x", "train_file": "x", **values}).problems()
+
+    def _fail(self, error: Exception) -> None:
+        self._task = None
+        if not isinstance(error, UserError) or not self._panel.show_problems(error):
+            self._made_for = None  # a later try may go better
+            self.failed.emit(error)
+        self.refused.emit()
+
+
+def _plan(wish: _Wish) -> _Answer:
+    """Plan in a thread of the pool."""
+    from slmstudio.core.data.layouts import objectives
+
+    config, lengths = _go_on(wish) if wish.after is not None else _propose(wish)
+    rows = len(wish.dataset.records)
+    if config.eval_file is None:
+        rows -= round(rows * config.eval_fraction)
+    return _Answer(config, lengths, max(1, rows), tuple(objectives(wish.dataset.layout)))
+
+
+def _propose(wish: _Wish) -> tuple[RunConfig, list[int]]:
+    from slmstudio.core.hardware.machine import read_machine
+    from slmstudio.core.run import planner
+
+    lengths = planner.measure_lengths(wish.dataset, wish.model) if wish.lengths is None else wish.lengths
+    chosen = {**wish.split, **wish.own}
+    config = planner.plan(planner.PlanRequest(
+        wish.dataset, wish.model, wish.machine or read_machine(), wish.eval_file, chosen, lengths))
+    return _of_the_data_tab(config, wish.split.keys() - wish.own.keys()), lengths
+
+
+def _go_on(wish: _Wish) -> tuple[RunConfig, None]:
+    """The earlier run's rows keep their split; others are split as the Data tab says."""
+    from slmstudio.core.jobs.job import Job
+    from slmstudio.core.run.follow_up import follow_up
+
+    assert wish.after is not None
+    earlier = RunConfig.from_dict(Job(wish.after).request())
+    same = Path(earlier.train_file) == Path(wish.dataset.path)
+    split = {} if same or earlier.eval_file else wish.split
+    config = follow_up(wish.after, train_file=None if same else wish.dataset.path, eval_file=wish.eval_file,
+                       overrides={**split, **wish.own})
+    return _of_the_data_tab(config, split.keys() - wish.own.keys()), None
+
+
+def _of_the_data_tab(config: RunConfig, names: set[str]) -> RunConfig:
+    for name in names:
+        config.reasons[name] = "Chosen in the Data tab."
+    return config

@@ -1,0 +1,112 @@
+"""What a person can do with a run at work: pause it, save it, end it."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
+
+
+class RunControls(QWidget):
+    """The buttons of the run's header.
+
+    Signals:
+        pause, resume, free, checkpoint, stop, end_now: a button was pressed.
+    """
+
+    pause = Signal()
+    resume = Signal()
+    free = Signal()
+    checkpoint = Signal()
+    stop = Signal()
+    end_now = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._paused = self.stopping = False
+        self.freeing = False
+        self.pause_button = SecondaryButton(self.tr("Pause"), self.tr(
+            "Stop computing after this step and keep everything in memory, to use the machine for something else."))
+        self.more = IconButton("chevron-down", self.tr("Other ways to pause"))
+        self.more.setProperty("kind", "outlined")
+        self.checkpoint_button = SecondaryButton(self.tr("Checkpoint now"), self.tr(
+            "Save a checkpoint after this step, from which the run can go on after a power cut."))
+        self.stop_button = SecondaryButton(self.tr("Stop and keep"), self.tr(
+            "Finish this step, save, and end the run. What it has learned is kept."), "danger")
+        self.end_button = SecondaryButton(self.tr("End now"), self.tr(
+            "Do not wait for the step: end the process. What came after the last checkpoint is lost."), "danger")
+        self._lay_out()
+        self._make_menu()
+        self.pause_button.clicked.connect(lambda: (self.resume if self._paused else self.pause).emit())
+        self.checkpoint_button.clicked.connect(self.checkpoint)
+        self.stop_button.clicked.connect(self._stop)
+        self.end_button.clicked.connect(self.end_now)
+        self._dress()
+        theme.THEME.changed.connect(self._dress)
+        self.hide()
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.SPACE_S)
+        pausing = QHBoxLayout()
+        pausing.setSpacing(2)
+        row.addLayout(pausing)
+        for name, button in (("pause", self.pause_button), ("pause_more", self.more),
+                             ("checkpoint", self.checkpoint_button), ("end_now", self.end_button),
+                             ("stop", self.stop_button)):
+            button.setObjectName(name)
+            (pausing if button in (self.pause_button, self.more) else row).addWidget(button)
+
+    def _make_menu(self) -> None:
+        self.menu = QMenu(self)
+        self.menu.setToolTipsVisible(True)
+        self.pause_action = self.menu.addAction(self.tr("Pause"))
+        self.pause_action.setToolTip(self.pause_button.toolTip())
+        self.pause_action.triggered.connect(self.pause)
+        self.free_action = self.menu.addAction(self.tr("Pause and free memory"))
+        self.free_action.setToolTip(self.tr(
+            "Save a checkpoint and end the worker, so that the memory can be used for something else. "
+            "Resume goes on from the checkpoint."))
+        self.free_action.triggered.connect(self._free)
+        self.more.clicked.connect(self._open_menu)
+
+    def _open_menu(self) -> None:
+        self.menu.popup(self.more.mapToGlobal(self.more.rect().bottomLeft()))
+
+    def _dress(self) -> None:
+        self.pause_button.setIcon(theme.icon("play" if self._paused else "pause", "ink"))
+        self.stop_button.setIcon(theme.icon("stop", "bad"))
+
+    def begin(self) -> None:
+        """A run is followed from now on."""
+        self.stopping = self.freeing = False
+        self.show()
+
+    def show_state(self, *, paused: bool, stepping: bool) -> None:
+        """Offer what is possible now."""
+        self._paused = paused
+        self.pause_button.setText(self.tr("Go on") if paused else self.tr("Pause"))
+        self.pause_action.setVisible(not paused)
+        self._dress()
+        ending = self.stopping or self.freeing
+        for button in (self.pause_button, self.more, self.checkpoint_button):
+            button.setVisible(not ending)
+            button.setEnabled(stepping)
+        # It stays, so that a second click on it does not hit the button that loses what was learned.
+        self.stop_button.setEnabled(not ending)
+        self.end_button.setVisible(ending)
+
+    def _stop(self) -> None:
+        self.stopping = True
+        self._end(self.stop)
+
+    def _free(self) -> None:
+        self.freeing = True
+        self._end(self.free)
+
+    def _end(self, signal: object) -> None:
+        self.show_state(paused=self._paused, stepping=True)
+        signal.emit()  # type: ignore[attr-defined]

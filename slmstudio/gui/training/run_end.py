@@ -1,0 +1,157 @@
+"""How a run ended: what came out, and what to do next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from slmstudio.core import units
+from slmstudio.core.jobs.job import Outcome
+from slmstudio.core.run.history import RunHistory
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.plan_fields import label, write
+from slmstudio.gui.common.run_grid import number_text
+from slmstudio.gui.common.run_texts import steps_text
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.labels import text_label
+
+NOTE_WIDTH = 160
+"""So that the sentence does not become a column of single words beside the buttons."""
+
+
+class RunEnd(QWidget):
+    """The row between the run's header and its plots.
+
+    Signals:
+        resume_run: go on with a run that ended early, in its folder.
+        consent(dict): go on with these values, which the worker asks for.
+        more_data: plan a run that goes on from this one's result.
+        export_wanted, chat_wanted: what to do with the result.
+    """
+
+    resume_run = Signal()
+    consent = Signal(object)
+    more_data = Signal()
+    export_wanted = Signal()
+    chat_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._details = ""
+        self._asked: dict[str, Any] = {}
+        self.result = text_label("", "strong", wrap=True)
+        self.result.setObjectName("run_result")
+        self.note = text_label("", "small", wrap=True)
+        self.note.setObjectName("run_result_note")
+        self.note.setMinimumWidth(NOTE_WIDTH)
+        self._make_buttons()
+        self._lay_out()
+        self.hide()
+
+    def _make_buttons(self) -> None:
+        self.copy_button = SecondaryButton(self.tr("Copy details"), self.tr(
+            "Copy what the worker printed last, for a bug report."))
+        self.resume_button = PrimaryButton(self.tr("Resume"), self.tr(
+            "Go on from the newest checkpoint, in the same run."))
+        self.consent_button = PrimaryButton("", self.tr(
+            "Go on from the newest checkpoint with this value. Nothing else is left that would save enough memory."))
+        self.more_button = SecondaryButton(self.tr("Continue with more data…"), self.tr(
+            "Plan another run that goes on from what this one has learned, with other rows."))
+        self.chat_button = SecondaryButton(self.tr("Chat"), "")
+        self.export_button = PrimaryButton(self.tr("Export…"), self.tr(
+            "Make a GGUF file of the result, to chat with it and to use it in other programs."))
+        self.copy_button.clicked.connect(lambda: QGuiApplication.clipboard().setText(self._details))
+        self.resume_button.clicked.connect(self.resume_run)
+        self.consent_button.clicked.connect(lambda: self.consent.emit(self._asked))
+        self.more_button.clicked.connect(self.more_data)
+        self.chat_button.clicked.connect(self.chat_wanted)
+        self.export_button.clicked.connect(self.export_wanted)
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.SPACE_S)
+        column = QVBoxLayout()
+        column.setSpacing(2)
+        column.addWidget(self.result)
+        column.addWidget(self.note)
+        row.addLayout(column, 1)
+        for name, button in (("copy_details", self.copy_button), ("more_data", self.more_button),
+                             ("resume_run", self.resume_button), ("consent", self.consent_button),
+                             ("chat", self.chat_button), ("export", self.export_button)):
+            button.setObjectName(name)
+            row.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
+
+    def show_outcome(self, outcome: Outcome, history: RunHistory, resumable: bool, has_export: bool) -> None:
+        """Show how the run ended."""
+        done = outcome.was_successful()
+        asked = outcome.result.get("consent")
+        self._asked = asked if isinstance(asked, dict) and not done else {}
+        self._details = "\n".join(part for part in (str(outcome.user_error()), outcome.details) if part)
+        self.result.setText(self._result_text(outcome.result, history))
+        self.result.setVisible(done)
+        self.note.setText(self._note(outcome, history, resumable))
+        self.copy_button.setVisible(not done and bool(outcome.details))
+        self.resume_button.setVisible(resumable and not self._asked)
+        self.consent_button.setVisible(bool(self._asked))
+        self.consent_button.setText(self._consent_text())
+        self.export_button.setVisible(done)
+        self.chat_button.setVisible(done)
+        self.more_button.setVisible(done)
+        self.set_has_export(has_export)
+        self.show()
+
+    def set_busy(self, busy: bool) -> None:
+        """A button was pressed whose work takes a moment."""
+        for button in (self.resume_button, self.consent_button, self.more_button):
+            button.setEnabled(not busy)
+
+    def set_has_export(self, on: bool) -> None:
+        """Chat needs a GGUF file of the run."""
+        self.chat_button.setEnabled(on)
+        self.chat_button.setToolTip(self.tr("Talk to the exported model.") if on else
+                                    self.tr("Export the result first: Chat opens its GGUF file."))
+
+    def _consent_text(self) -> str:
+        if set(self._asked) == {"max_length"}:
+            return self.tr("Go on with {count} tokens").format(count=write(self._asked["max_length"]))
+        values = ", ".join(f"{label(name)} {write(value)}" for name, value in self._asked.items())
+        return self.tr("Go on with {values}").format(values=values)
+
+    def _result_text(self, result: dict[str, Any], history: RunHistory) -> str:
+        series = history.series
+        before = result.get("eval_loss_before") or (series["eval_loss"].y[0] if series["eval_loss"] else None)
+        after = history.eval_loss_after(result)
+        if before is not None and after is not None:
+            return self.tr("Eval loss {before} → {after}").format(before=number_text(before), after=number_text(after))
+        first, last = result.get("train_loss_first"), result.get("train_loss_last")
+        if first is not None and last is not None:
+            return self.tr("Train loss {before} → {after}").format(before=f"{first:.2f}", after=f"{last:.2f}")
+        return self.tr("The result is saved.")
+
+    def _note(self, outcome: Outcome, history: RunHistory, resumable: bool) -> str:
+        at = f"{history.step:,}"
+        if outcome.was_successful():
+            return self._success(outcome.result, history)
+        if outcome.state == "paused":
+            return self.tr("Paused at step {step}, and its memory is free. Resume goes on from there.").format(step=at)
+        if self._asked:
+            return self.tr("It goes on from the newest checkpoint; longer rows are cut.")
+        if resumable and history.step:
+            return self.tr("It got to step {step}. Resume goes on from the newest checkpoint.").format(step=at)
+        return self.tr("Nothing was kept.") if outcome.state == "cancelled" else ""
+
+    def _success(self, result: dict[str, Any], history: RunHistory) -> str:
+        took = steps_text(history.step) + " · " + units.format_duration(history.seconds)
+        first, last = result.get("train_loss_first"), result.get("train_loss_last")
+        if first is not None and last is not None:
+            text = self.tr("train loss {before} → {after}")
+            took += " · " + text.format(before=f"{first:.2f}", after=f"{last:.2f}")
+        used = result.get("used_step") or history.used_step
+        if isinstance(used, int) and used < history.step:
+            return took + ". " + self.tr("The result holds the weights of step {step}, the best on rows it never "
+                                         "learned.").format(step=f"{used:,}")
+        return took + ". " + self.tr("Lower is better; on rows it never learned, what counts is the eval loss.")

@@ -1,0 +1,226 @@
+"""The run in the middle of the Training tab: what it is doing, its plots, and what came out."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QStackedWidget, QWidget
+
+from slmstudio.core import units
+from slmstudio.core.jobs.job import Outcome
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.history import RunHistory
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.run_texts import adjusted_text, outcome_chip, phase_text
+from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.labels import Chip, text_label
+from slmstudio.gui.training.change_editor import ChangeEditor
+from slmstudio.gui.training.run_controls import RunControls
+from slmstudio.gui.training.run_end import RunEnd
+
+if TYPE_CHECKING:
+    from slmstudio.gui.plots.run_plots import RunPlots
+
+LEAST_WIDTH = 420
+"""In a narrower window the page scrolls."""
+
+
+class RunPanel(Card):
+    """Title, state, buttons, progress, and one of: nothing yet, the phases before the first step, the plots.
+
+    Attributes:
+        controls: what can be done while it works.
+        end_row: what came out, and what to do next.
+        change: the editor of a run at work.
+
+    Signals:
+        change_wanted: the person wants to change the run; `change.open` shows the fields.
+    """
+
+    change_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(" ", parent=parent)
+        self.title.setText(self.tr("No run yet"))
+        self.chip = Chip()
+        self.chip.setObjectName("run_state")
+        self.chip.hide()
+        self.header.insertWidget(1, self.chip)
+        self.plots: RunPlots | None = None
+        self._history, self._note, self._loading = RunHistory(), "", False
+        self._live = False
+        self.controls, self.end_row, self.change = RunControls(), RunEnd(), ChangeEditor()
+        for signal in (self.controls.stop, self.controls.free):
+            signal.connect(lambda: self._show_state(self._history))
+        self.header.addWidget(self.controls)
+        self.banner = ErrorBanner()
+        self.banner.setObjectName("run_banner")
+        self.remark = text_label("", "small", wrap=True)
+        self.remark.setObjectName("run_remark")
+        self.remark.setProperty("tone", "warn")
+        self.remark.hide()
+        self._pages = QStackedWidget()
+        self._waiting = text_label("", "muted", wrap=True)
+        self._waiting.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._waiting.setObjectName("run_waiting")
+        self._pages.addWidget(self._waiting)
+        for widget in (self.banner, self.end_row, self._make_progress(), self.change, self.remark):
+            self.body.addWidget(widget)
+        self.body.addWidget(self._pages, 1)
+
+    def minimumSizeHint(self) -> QSize:
+        return super().minimumSizeHint().expandedTo(QSize(LEAST_WIDTH, 0))
+
+    def _make_progress(self) -> QWidget:
+        self._progress = QWidget()
+        row = QHBoxLayout(self._progress)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.SPACE_S)
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setAccessibleName(self.tr("Progress of the run"))
+        self.count = text_label("", "strong")
+        self.count.setObjectName("run_count")
+        self.clock = text_label("", "small")
+        self.clock.setObjectName("run_clock")
+        self.change_button = SecondaryButton(self.tr("Change…"), self.tr(
+            "Change the learning rate or the length of the run while it learns."), "small")
+        self.change_button.setObjectName("change")
+        self.change_button.clicked.connect(self._toggle_change)
+        row.addWidget(self.bar, 1)
+        for widget in (self.count, self.clock, self.change_button):
+            row.addWidget(widget)
+        self._progress.hide()
+        return self._progress
+
+    def _toggle_change(self) -> None:
+        if self.change.isHidden():
+            self.change_wanted.emit()
+        else:
+            self.change.hide()
+
+    def open_change(self, config: RunConfig) -> None:
+        """Let the person change the run; `config` is what holds now."""
+        self.change.open(config, self._history)
+
+    def show_waiting(self, title: str, text: str) -> None:
+        """No run: say what pressing Start will do."""
+        self.title.setText(title)
+        self._waiting.setText(text)
+        self._pages.setCurrentWidget(self._waiting)
+
+    def begin(self, title: str, history: RunHistory) -> None:
+        """Show a run from now on; its events come with `update_from`."""
+        self.title.setText(title)
+        self.banner.clear()
+        self.end_row.hide()
+        self.change.hide()
+        self._live = True
+        self.controls.begin()
+        self._progress.show()
+        self.show_history(history)
+        self.update_from(history)
+
+    def show_history(self, history: RunHistory) -> None:
+        """Plot this history from now on."""
+        self._history = history
+        if self.plots is not None:
+            self.plots.show_history(history)
+        elif not self._loading:
+            self._loading = True
+            run_task(self, lambda task: importlib.import_module("numpy"), lambda _: self._make_plots(),
+                     self.banner.show_error)
+
+    def _make_plots(self) -> None:
+        """What the plots calculate with was loaded off the UI thread; what paints them must be loaded on it, for it
+        reads all of Qt's types, and two threads at that at once end the program."""
+        from slmstudio.gui.plots.run_plots import RunPlots
+
+        self.plots = RunPlots()
+        self._pages.addWidget(self.plots)
+        self.plots.set_note(self._note)
+        self.show_history(self._history)
+        self.update_from(self._history)
+
+    def set_note(self, note: str) -> None:
+        """Said below the plots, as why there is no temperature."""
+        self._note = note
+        if self.plots is not None:
+            self.plots.set_note(note)
+
+    def update_from(self, history: RunHistory) -> None:
+        """The history has more to show."""
+        begun = self.plots is not None and history.step > 0
+        if self.plots is not None:
+            self.plots.refresh()
+        self._pages.setCurrentWidget(self.plots if begun else self._waiting)
+        if self._live:
+            self._show_state(history)
+            self.change.set_step(history.step)
+        if history.stepping or not self._live:
+            self._show_steps(history)
+        else:
+            self._show_phase(history)
+        self.change_button.setVisible(self._live and history.stepping)
+        self._show_remark(history)
+
+    def _show_state(self, history: RunHistory) -> None:
+        if self.controls.stopping or self.controls.freeing:
+            self.chip.set(self.tr("stopping") if self.controls.stopping else self.tr("pausing"), "warn")
+        elif history.paused:
+            self.chip.set(self.tr("paused"), "warn")
+        elif history.stepping:
+            doing = {"evaluating": self.tr("evaluating"), "sampling": self.tr("sampling")}
+            self.chip.set(doing.get(history.phase, self.tr("running")), "accent")
+        else:
+            self.chip.set(self.tr("starting"), "accent")
+        self.chip.show()
+        self.controls.show_state(paused=history.paused, stepping=history.stepping)
+
+    def _show_remark(self, history: RunHistory) -> None:
+        """What the run lowered by itself, and why a change was not made."""
+        parts = [adjusted_text(event) for event in history.adjustments[-1:]]
+        if history.change_refused and self._live:
+            parts.append(history.change_refused)
+        text = " ".join(part[:1].upper() + part[1:] + ("" if part.endswith(".") else ".") for part in parts)
+        self.remark.setText(text)
+        self.remark.setVisible(bool(text))
+
+    def _show_steps(self, history: RunHistory) -> None:
+        total = history.total_steps
+        self.bar.setRange(0, 1000 if total else 0)
+        self.bar.setValue(min(1000, round(1000 * history.step / total)) if total else 0)
+        self.count.setText(f"{history.step:,} / {total:,}" if total else f"{history.step:,}")
+        parts = [self.tr("epoch {epoch}").format(epoch=f"{history.epoch:.1f}"),
+                 self.tr("{time} gone").format(time=units.format_duration(history.seconds))]
+        if self._live and history.seconds_left is not None and not history.paused:
+            parts.append(self.tr("{time} left").format(time=units.format_about(history.seconds_left)))
+        self.clock.setText(" · ".join(parts))
+
+    def _show_phase(self, history: RunHistory) -> None:
+        known = history.total > 0
+        self.bar.setRange(0, 1000 if known else 0)
+        self.bar.setValue(round(1000 * history.done / history.total) if known else 0)
+        self.count.setText("")
+        text = phase_text(history.phase)
+        self.clock.setText(f"{text} {history.done:,.0f} / {history.total:,.0f} {history.unit}" if known else text)
+        lines = [f"✓ {phase_text(phase)}" for phase in history.phases if phase != history.phase]
+        now = f"{text}: {history.detail}" if history.detail else f"{text} …"
+        self._waiting.setText("\n".join([*lines, now]))
+
+    def end(self, outcome: Outcome, history: RunHistory, resumable: bool, has_export: bool) -> None:
+        """Show how the run ended."""
+        self._live = False
+        self.controls.hide()
+        self.change.hide()
+        self.chip.set(*outcome_chip(outcome.state))
+        self.chip.show()
+        self.update_from(history)
+        if not outcome.was_successful() and outcome.state not in ("cancelled", "paused"):
+            self.banner.show_error(outcome.user_error())
+        self.end_row.show_outcome(outcome, history, resumable, has_export)

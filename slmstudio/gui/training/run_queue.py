@@ -1,0 +1,189 @@
+"""Runs that wait: what stands in the queue, and the next one's start."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.jobs.job import POLL_SECONDS, Job
+from slmstudio.core.run import folder, queue
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.queue import Entry
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.run_texts import outcome_chip
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel
+from slmstudio.gui.training.plan_panel import WIDTH
+
+ROW_HEIGHT, SHOWN_ROWS = 26, 3
+
+
+class RunQueue(QObject):
+    """The studio's queue, asked and changed off the UI thread.
+
+    Attributes:
+        entries: as it was last read, without the run at work.
+
+    Signals:
+        changed: `entries` are different now.
+        added(str): a run of this name waits now.
+        started(Job): a run's turn has come; its worker runs.
+        failed(Exception): the queue could not be read or changed.
+    """
+
+    changed = Signal()
+    added = Signal(str)
+    started = Signal(object)
+    failed = Signal(object)
+
+    def __init__(self, parent: QObject):
+        super().__init__(parent)
+        self.entries: list[Entry] = []
+
+    def refresh(self) -> None:
+        """Read it again."""
+        run_task(self, lambda task: queue.entries(), self._take, self.failed.emit)
+
+    def _take(self, entries: list[Entry]) -> None:
+        waiting = [entry for entry in entries if entry.state != "running"]
+        if waiting != self.entries:
+            self.entries = waiting
+            self.changed.emit()
+
+    def waits(self) -> bool:
+        """Whether a run waits for its turn."""
+        return any(entry.state == "waiting" for entry in self.entries)
+
+    def add(self, config: RunConfig) -> None:
+        """Make a run of this configuration, and let it wait."""
+        def done(entry: Entry) -> None:
+            self.added.emit(entry.name)
+            self.refresh()
+
+        run_task(self, lambda task: queue.add(folder.create(config).folder), done, self.failed.emit)
+
+    def remove(self, run: Entry) -> None:
+        """Take a run out; its folder stays."""
+        run_task(self, lambda task: queue.remove(run.folder), lambda _: self.refresh(), self._not_changed)
+
+    def move(self, run: Entry, by: int) -> None:
+        """Let a run come earlier (-1) or later (1)."""
+        run_task(self, lambda task: _move(run, by), lambda _: self.refresh(), self._not_changed)
+
+    def _not_changed(self, error: Exception) -> None:
+        self.refresh()  # somebody else may have changed it: show what is there
+        self.failed.emit(error)
+
+    def start_next(self, after: Job | None = None) -> None:
+        """Start the run whose turn is next, unless one is at work: that one is told instead.
+
+        Args:
+            after: a job that has ended; its process is waited for, because its memory is needed.
+        """
+        def work(task: Task) -> Job | None:
+            if after is not None:
+                wait_until_gone(after, task)
+            return queue.start_next() or queue.at_work()
+
+        def done(job: Job | None) -> None:
+            self.refresh()
+            if job is not None:
+                self.started.emit(job)
+
+        run_task(self, work, done, self._not_changed)
+
+
+def wait_until_gone(job: Job, task: Task) -> None:
+    """Wait for the process of a job that has said how it ended. Not on the UI thread."""
+    gone = Job(job.folder)  # one that waits for no child: the job's own thread does
+    while gone.is_alive() and not task.cancelled():
+        time.sleep(POLL_SECONDS)
+
+
+def _move(run: Entry, by: int) -> None:
+    """Move it among all entries past its neighbour, passing over the run at work, which is not shown."""
+    order = queue.entries()
+    shown = [index for index, entry in enumerate(order) if entry.state != "running"]
+    place = next((n for n, index in enumerate(shown) if order[index].folder == run.folder), None)
+    if place is not None and 0 <= place + by < len(shown):
+        queue.move(run.folder, shown[place + by])
+
+
+class QueueCard(Card):
+    """The waiting runs, a line each. Hidden while there are none.
+
+    Signals:
+        start_wanted: start the first one, as nothing is at work.
+    """
+
+    start_wanted = Signal()
+
+    def __init__(self, runs: RunQueue, parent: QWidget | None = None):
+        super().__init__(parent=parent, title=self.tr("Queue"))
+        self._runs = runs
+        self.setFixedWidth(WIDTH)
+        self.start = SecondaryButton(self.tr("Start next"), self.tr("Start the first run that waits."), "small")
+        self.start.setObjectName("queue_start")
+        self.start.clicked.connect(self.start_wanted)
+        self.header.addWidget(self.start)
+        self._area = QScrollArea()
+        self._area.setAccessibleName(self.tr("Waiting runs"))
+        self._area.setWidgetResizable(True)
+        self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.body.addWidget(self._area)
+        runs.changed.connect(self._show)
+        self._show()
+
+    def set_running(self, on: bool) -> None:
+        """A run is at work: the next one starts by itself."""
+        self.start.setVisible(not on)
+        self.start.setEnabled(self._runs.waits())
+
+    def _show(self) -> None:
+        entries = self._runs.entries
+        page = QWidget()
+        page.setProperty("plain", True)
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        for index, entry in enumerate(entries):
+            column.addWidget(self._line(entry, index, len(entries)))
+        column.addStretch(1)
+        self._area.setWidget(page)
+        self._area.setFixedHeight(ROW_HEIGHT * max(1, min(SHOWN_ROWS, len(entries))) + 2 * theme.FOCUS_RING)
+        self.start.setEnabled(self._runs.waits())
+        self.setVisible(bool(entries))
+
+    def _line(self, entry: Entry, index: int, count: int) -> QWidget:
+        line = QWidget()
+        line.setFixedHeight(ROW_HEIGHT)
+        row = QHBoxLayout(line)
+        row.setContentsMargins(0, 0, theme.SPACE_XS, 0)
+        row.setSpacing(2)
+        name = ElidedLabel(entry.name)
+        name.setObjectName("queue_name")
+        name.setMinimumWidth(1)
+        row.addWidget(name, 1)
+        if entry.state != "waiting":
+            chip = Chip()
+            chip.set(*outcome_chip(entry.state),
+                     tooltip=str(UserError.from_dict(entry.error)) if entry.error else "")
+            row.addWidget(chip)
+        for icon, key, tooltip, act, possible in (
+                ("chevron-up", "up", self.tr("{name} earlier"), partial(self._runs.move, entry, -1), index > 0),
+                ("chevron-down", "down", self.tr("{name} later"), partial(self._runs.move, entry, 1),
+                 index < count - 1),
+                ("close", "remove", self.tr("Take {name} out of the queue; its folder stays"),
+                 partial(self._runs.remove, entry), True)):
+            button = IconButton(icon, tooltip.format(name=entry.name))
+            button.setObjectName(f"queue_{key}")
+            button.setEnabled(possible)
+            button.clicked.connect(lambda _=False, act=act: act())
+            row.addWidget(button)
+        return line

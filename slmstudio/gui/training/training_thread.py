@@ -1,0 +1,50 @@
+"""Runs one training run: the Training tab's hand on the worker."""
+
+from __future__ import annotations
+
+import queue
+from typing import Any
+
+from slmstudio.core.errors import from_os_error
+from slmstudio.gui.common.job_thread import JobThread
+
+
+class TrainingThread(JobThread):
+    """A job that learns can be paused, asked for a checkpoint or for samples, and changed, between two steps.
+
+    The worker answers with the events `paused`, `resumed`, `checkpoint_saved`, `sample` and `changed`.
+    """
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self._changes: queue.SimpleQueue[dict[str, float]] = queue.SimpleQueue()
+
+    def pause(self) -> None:
+        self.send("pause")
+
+    def resume(self) -> None:
+        self.send("resume")
+
+    def checkpoint(self) -> None:
+        self.send("checkpoint")
+
+    def sample(self) -> None:
+        """Ask the fixed prompts now."""
+        self.send("sample")
+
+    def free(self) -> None:
+        """Save a checkpoint and end the worker, so that its memory is free; the outcome is "paused"."""
+        self.send("free")
+
+    def change(self, values: dict[str, float]) -> None:
+        """Decide `learning_rate`, and `max_steps` or `epochs`, anew."""
+        self._changes.put(values)
+        self._wake.set()
+
+    def _pass_commands_on(self) -> None:
+        super()._pass_commands_on()
+        while self._listening and not self._changes.empty():
+            try:
+                self.job.send("change", **self._changes.get_nowait())
+            except OSError as error:
+                self.failed.emit(from_os_error(error, "send the change to the worker"))

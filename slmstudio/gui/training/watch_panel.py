@@ -1,0 +1,204 @@
+"""Watch it learn: what the model answers to the same questions, evaluation after evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import QSignalBlocker, Qt, QTimer, Signal
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.history import RunHistory
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.conversation import SHOWN_CHARACTERS, Bubble
+from slmstudio.gui.common.widgets.fields import Slider
+from slmstudio.gui.common.widgets.labels import breakable, text_label
+
+
+class WatchPanel(Card):
+    """The newest answers, or those of an earlier step.
+
+    Signals:
+        sample_wanted: ask the questions now.
+    """
+
+    sample_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(self.tr("Watch it learn"), parent=parent)
+        self._samples: list[dict[str, Any]] = []
+        self._shown: dict[str, Any] | None = None
+        self._bubbles: list[Bubble] = []
+        self._asking = False
+        self._last_when_asked: dict[str, Any] | None = None
+        self.now = SecondaryButton(self.tr("Sample now"), self.tr(
+            "Ask the fixed questions after this step, without waiting for the next evaluation."), "small")
+        self.now.setObjectName("sample_now")
+        self.now.clicked.connect(self._ask)
+        self.header.addWidget(self.now)
+        self.waiting = text_label("", "small", wrap=True)
+        self.waiting.setObjectName("watch_waiting")
+        self.waiting.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.body.addWidget(self.waiting)
+        self.body.addWidget(self._make_steps())
+        self._area = QScrollArea()
+        self._area.setObjectName("watch_answers")
+        self._area.setAccessibleName(self.tr("Answers of the model"))
+        self._area.setWidgetResizable(True)
+        self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.body.addWidget(self._area, 1)
+        self._later = QTimer(self, interval=0, singleShot=True)  # a resize moves the width many times
+        self._later.timeout.connect(self._fit)
+        self.show_none()
+
+    def _make_steps(self) -> QWidget:
+        self._steps = QWidget()
+        row = QHBoxLayout(self._steps)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.SPACE_XS)
+        self.earlier = IconButton("chevron-left", self.tr("Answers of the evaluation before"))
+        self.later = IconButton("chevron-right", self.tr("Answers of the next evaluation"))
+        self.slider = Slider(Qt.Orientation.Horizontal)
+        self.slider.setObjectName("watch_slider")
+        self.slider.setAccessibleName(self.tr("Which evaluation's answers are shown"))
+        self.slider.setToolTip(self.tr("Drag to the left to see what it answered earlier."))
+        self.step = text_label("", "small")
+        self.step.setObjectName("watch_step")
+        for name, button, by in (("watch_earlier", self.earlier, -1), ("watch_later", self.later, 1)):
+            button.setObjectName(name)
+            button.clicked.connect(lambda _=False, by=by: self.slider.setValue(self.slider.value() + by))
+        self.slider.valueChanged.connect(self._show_at)
+        row.addWidget(self.earlier)
+        row.addWidget(self.slider, 1)
+        row.addWidget(self.later)
+        row.addWidget(self.step)
+        return self._steps
+
+    def show_none(self) -> None:
+        """No run yet."""
+        self._samples, self._shown = [], None
+        self._show_waiting(self.tr("While it learns, a few fixed questions are asked again and again. "
+                                   "Their answers stand here, so that one sees what changes."))
+        self.now.hide()
+
+    def update_from(self, history: RunHistory, config: RunConfig, live: bool) -> None:
+        """The history has more to show.
+
+        Args:
+            live: a worker is at it, who can be asked.
+        """
+        self.now.setVisible(live and config.sample_max_tokens > 0)
+        self.now.setEnabled(history.stepping and not history.paused and not self._asked(history))
+        if not history.samples:
+            self._samples, self._shown = [], None
+            self._show_waiting(self._when(history, config, live))
+            return
+        at_end = not self._samples or self.slider.value() >= len(self._samples) - 1
+        self._samples = list(history.samples)
+        self.waiting.hide()
+        self._steps.show()
+        self._area.show()
+        with QSignalBlocker(self.slider):
+            self.slider.setRange(0, len(self._samples) - 1)
+            if at_end:
+                self.slider.setValue(len(self._samples) - 1)
+        self._show_at(self.slider.value())
+
+    def _ask(self) -> None:
+        self._asking, self._last_when_asked = True, self._samples[-1] if self._samples else None
+        self.now.setEnabled(False)
+        self.now.setText(self.tr("Asking …"))
+        self.sample_wanted.emit()
+
+    def _asked(self, history: RunHistory) -> bool:
+        """Whether an answer to the button is still to come."""
+        last = history.samples[-1] if history.samples else None
+        if self._asking and last is self._last_when_asked and history.stepping:
+            return True
+        self._asking = False
+        self.now.setText(self.tr("Sample now"))
+        return False
+
+    def _when(self, history: RunHistory, config: RunConfig, live: bool) -> str:
+        if not config.sample_max_tokens:
+            return self.tr("This run asks no questions: the length of its answers is 0.")
+        if not live:
+            return self.tr("No answers were recorded in this run.")
+        if not history.stepping:
+            return self.tr("The first answers come before the first step, the next ones at step {step}.").format(
+                step=f"{config.eval_steps:,}")
+        following = (history.step // config.eval_steps + 1) * config.eval_steps
+        if history.total_steps:
+            following = min(following, history.total_steps)
+        return self.tr("The first answers come with the evaluation at step {step}. Sample now asks at once.").format(
+            step=f"{following:,}")
+
+    def _show_waiting(self, text: str) -> None:
+        self.waiting.setText(text)
+        self.waiting.show()
+        self._steps.hide()
+        self._area.hide()
+
+    def _show_at(self, index: int) -> None:
+        """Show the answers of one evaluation, unless they stand there."""
+        count, sample = len(self._samples), self._samples[index]
+        self._steps.setVisible(count > 1)
+        self.earlier.setEnabled(index > 0)
+        self.later.setEnabled(index < count - 1)
+        self.step.setText(self._step_text(sample))
+        if sample is self._shown:
+            return
+        self._shown = sample
+        place = self._area.verticalScrollBar().value()
+        self._area.setWidget(self._make_page(sample))
+        self._fit()
+        self._area.verticalScrollBar().setValue(place)
+
+    def _step_text(self, sample: dict[str, Any]) -> str:
+        return self.tr("step {step}").format(step=f"{sample['global_step']:,}")
+
+    def _make_page(self, sample: dict[str, Any]) -> QWidget:
+        page = QWidget()
+        page.setProperty("plain", True)
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, theme.SPACE_S, 0)
+        column.setSpacing(theme.SPACE_S)
+        self._bubbles = []
+        for each in sample["samples"]:
+            self._add(column, "user", str(each.get("prompt") or ""), self.tr("Question"))
+            self._add(column, "assistant", str(each.get("answer") or "").strip() or self.tr("(no words)"),
+                      self._step_text(sample))
+            if each.get("reference"):
+                reference = text_label(breakable(
+                    self.tr("Reference: {text}").format(text=_cut(str(each["reference"])))), "small", wrap=True)
+                reference.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+                column.addWidget(reference)
+        column.addStretch(1)
+        return page
+
+    def _add(self, column: QVBoxLayout, role: str, text: str, who: str) -> None:
+        bubble = Bubble(role, _cut(text), who if role != "user" else "")
+        bubble.text.setAccessibleName(who)
+        row = QHBoxLayout()
+        if role == "user":
+            row.addStretch(1)
+        row.addWidget(bubble)
+        if role != "user":
+            row.addStretch(1)
+        column.addLayout(row)
+        self._bubbles.append(bubble)
+
+    def _fit(self) -> None:
+        for bubble in self._bubbles:
+            bubble.fit(self._area.viewport().width() - theme.SPACE_S)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._later.start()
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]} …"

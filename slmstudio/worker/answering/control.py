@@ -1,0 +1,90 @@
+"""The user's hand on an evaluation: pause, resume, cancel; and how long it will take."""
+
+from __future__ import annotations
+
+import time
+
+from slmstudio.core.time_left import ProgressLeft
+from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.runtime.keep_awake import Awake
+
+POLL_SECONDS = 0.1
+TELL_SECONDS = 0.5
+
+
+class Hand:
+    """Progress and commands of an evaluation, in units of work that take about equally long.
+
+    Args:
+        total: answers that are wanted in all; `work`: what they take, in tokens for instance.
+    """
+
+    def __init__(self, job: JobContext, total: int, work: float):
+        self.job, self.total, self.work = job, total, work
+        self.done, self.finished = 0, 0.0
+        self._here = 0.0  # work done by this process, which is what its speed is known from
+        self._paused_seconds = 0.0
+        self._left = ProgressLeft(time.monotonic())
+        self._told = 0.0
+        self._awake = Awake(job)
+        self._awake.on()
+
+    def expect(self, total: int, work: float, done: int, finished: float) -> None:
+        """How much it is becomes known, and what of it is over; the speed is measured anew from here."""
+        if (total, done) != (self.total, self.done):
+            self.total, self.work, self.done, self.finished = total, work, done, finished
+            self._here, self._left = 0.0, ProgressLeft(time.monotonic() - self._paused_seconds)
+
+    def skip(self, answers: int, work: float) -> None:
+        """Answers that were there already."""
+        self.done += answers
+        self.finished += work
+
+    def add(self, answers: int, work: float, phase: str) -> None:
+        """A batch is done and written."""
+        self.skip(answers, work)
+        self._here += work
+        self._tell(0.0, 0.0, phase, always=True)
+
+    def gate(self, share: float, answers: int, work: float, phase: str) -> None:
+        """In the middle of a batch: tell how far it is; wait while paused.
+
+        Args:
+            share: of the batch, 0 to 1.
+            answers, work: of the whole batch.
+
+        Raises:
+            Cancelled: the user asked this job to end.
+        """
+        self._obey()
+        self._tell(share * answers, share * work, phase)
+
+    def close(self) -> None:
+        self._awake.off()
+
+    def _obey(self) -> None:
+        paused = False
+        since = time.monotonic()
+        while True:
+            self.job.check_cancelled()
+            for command in self.job.commands():
+                name = command.get("command")
+                if name in ("pause", "resume") and paused != (name == "pause"):
+                    paused = name == "pause"
+                    self.job.emit("paused" if paused else "resumed")
+                    # A paused evaluation lets the machine sleep.
+                    self._awake.off() if paused else self._awake.on()
+            if not paused:
+                self._paused_seconds += time.monotonic() - since
+                return
+            time.sleep(POLL_SECONDS)
+
+    def _tell(self, answers: float, work: float, phase: str, always: bool = False) -> None:
+        now = time.monotonic()
+        if not always and now - self._told < TELL_SECONDS:
+            return
+        self._told = now
+        here, rest = self._here + work, self.work - self.finished - work
+        left = self._left.update(here, here + rest, now - self._paused_seconds)
+        self.job.emit("progress", phase=phase, done=int(self.done + answers), total=self.total, unit="answers",
+                      seconds_left=None if left is None else round(left, 1))

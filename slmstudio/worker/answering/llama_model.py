@@ -1,0 +1,234 @@
+"""A GGUF file that answers and scores the rows of a test set: several at once, each in a sequence of its own."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.model.tokens import answer_spans
+from slmstudio.worker.answering.rows import Ask, Gate, Reply
+from slmstudio.worker.chat.text import Text
+from slmstudio.worker.model import llama_log
+from slmstudio.worker.model.llama_vocab import LlamaVocab
+
+BATCH = 512
+"""Tokens that llama.cpp computes at a time."""
+SCORED = 64
+"""Of those, tokens whose logits are kept: 39 MB of them for a vocabulary of 151,936."""
+READING = 0.5
+
+
+class LlamaModel:
+    """Has what `evaluate_rows.Model` asks, and `LlamaVocab` of a `llama_cpp.Llama`.
+
+    Attributes:
+        model: llama.cpp's pointer.
+        metadata: key-value pairs as text.
+        end, prefix: tokens that lm_eval asks for: the end of a text, and what stands before one without context.
+
+    Raises:
+        UserError: llama.cpp cannot load it, or it is no model that writes, or has no chat template.
+    """
+
+    def __init__(self, path: Path, memory: int):
+        llama_log.install()
+        llama_log.RECENT.clear()
+        import llama_cpp
+        from llama_cpp._internals import LlamaModel as Loaded
+
+        self._api, self._name, self.memory, self._context = llama_cpp, path.name, memory, None
+        self._capacity = self._sequences = 0
+        llama_cpp.llama_backend_init()
+        options = llama_cpp.llama_model_default_params()
+        options.n_gpu_layers = 999 if llama_cpp.llama_supports_gpu_offload() else 0
+        try:
+            self._loaded = Loaded(path_model=str(path), params=options, verbose=False)
+        except ValueError as error:
+            raise UserError(f"{path.name} cannot be loaded.", f"llama.cpp says: {llama_log.last_error() or error}",
+                            "Choose another GGUF file, or export the run again.") from error
+        self.model, self.metadata = self._loaded.model, self._loaded.metadata()
+        self.vocab = LlamaVocab(self)
+        if self.vocab.template is None:
+            raise UserError(f"{path.name} has no chat template.", "", "Choose the instruct version of the model.")
+        self.template = self.vocab.template
+        self._vocabulary = llama_cpp.llama_model_get_vocab(self.model)
+        self._size = int(llama_cpp.llama_vocab_n_tokens(self._vocabulary))
+        self.context_length = int(llama_cpp.llama_model_n_ctx_train(self.model))
+        self.shares_batches = not (llama_cpp.llama_model_is_recurrent(self.model)
+                                   or llama_cpp.llama_model_has_encoder(self.model))
+        heads = max(1, llama_cpp.llama_model_n_head(self.model))
+        width = llama_cpp.llama_model_n_embd(self.model) * llama_cpp.llama_model_n_head_kv(self.model) // heads
+        self.bytes_per_token = 2 * 2 * llama_cpp.llama_model_n_layer(self.model) * max(1, width)
+        ends = sorted(self.vocab.named_ends())
+        self.end = ends[0] if ends else 0
+        bos = int(llama_cpp.llama_vocab_bos(self._vocabulary))
+        self.prefix = bos if bos >= 0 else self.end
+        self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
+
+    def close(self) -> None:
+        self._free_context()
+        if self._loaded is not None:
+            self._api.llama_batch_free(self._batch)
+            self._loaded.close()
+            self._loaded = None
+
+    # -- texts ------------------------------------------------------------------------------------
+
+    def tokenize(self, text: bytes, add_bos: bool, special: bool) -> list[int]:
+        return list(self._loaded.tokenize(text, add_bos, special))
+
+    def encode(self, text: str) -> list[int]:
+        return self.vocab.encode(text)
+
+    def served(self, text: str) -> list[int]:
+        """As llama-server makes tokens: with BOS where the file asks for it."""
+        return self.vocab.served(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        text = Text(strip_space=self.vocab.is_sentencepiece)
+        return "".join(text.add(self.vocab.piece(token)) for token in ids) + text.end()
+
+    def reference(self, messages: Sequence[Mapping[str, Any]], answer: str) -> tuple[list[int], list[int]]:
+        """The tokens before an answer, and the answer's with what ends it, as training would learn them."""
+        chat = [*messages, {"role": "assistant", "content": answer}]
+        text = self.template.render(chat)
+        begin, end = answer_spans(chat, self.template, text)[-1]
+        before, whole = self.encode(text[:begin]), self.encode(text[:end])
+        if not before or len(whole) <= len(before):
+            raise UserError("The reference leaves no token to score.", "It is empty.", "Give every row an answer.")
+        return before, whole[len(before):]
+
+    # -- work -------------------------------------------------------------------------------------
+
+    def run(self, asks: Sequence[Ask], gate: Gate) -> list[Reply]:
+        """Read the prompts, score the continuations, write the answers.
+
+        Raises:
+            UserError: llama.cpp failed.
+        """
+        self._make_context(max(ask.length for ask in asks) + 1, len(asks))
+        replies = [Reply() for _ in asks]
+        last = np.empty((len(asks), self._size), np.float32)
+        for row, ask in enumerate(asks):
+            gate(READING * row / len(asks))
+            [last[row]] = self._read(row, ask.prompt, 0, len(ask.prompt) - 1)
+            replies[row].broken = not np.isfinite(last[row].max())
+            for continuation in ask.continuations:
+                replies[row].logprobs.append(self._score(row, ask, continuation, last[row]))
+        self._write(asks, replies, last, gate)
+        for reply in replies:
+            reply.broken |= any(value != value for value in reply.logprobs)
+        return replies
+
+    def grow(self, prompt: list[int], most: int) -> Iterator[list[int]]:
+        """A greedy answer as it grows, token by token."""
+        self._make_context(len(prompt) + most + 1, 1)
+        [logits] = self._read(0, prompt, 0, len(prompt) - 1)
+        ids: list[int] = []
+        while len(ids) < most and not self.vocab.ends(token := int(logits.argmax())):
+            ids.append(token)
+            yield ids
+            [logits] = self._read(0, [token], len(prompt) + len(ids) - 1, 0)
+
+    def _make_context(self, tokens: int, sequences: int) -> None:
+        """A context with room for so many tokens in each of so many sequences; the one that is there, if it fits."""
+        if self._context is not None and tokens <= self._capacity and sequences <= self._sequences:
+            self._api.llama_memory_clear(self._api.llama_get_memory(self._context), True)
+            return
+        self._free_context()
+        settings = self._api.llama_context_default_params()
+        tokens = -(-tokens // 256) * 256
+        settings.n_ctx, settings.n_seq_max = tokens * sequences, sequences
+        settings.n_batch = settings.n_ubatch = BATCH
+        settings.n_threads = settings.n_threads_batch = psutil.cpu_count(logical=False) or 1
+        settings.no_perf = True
+        self._context = self._api.llama_init_from_model(self.model, settings)
+        if self._context is None or self._api.llama_get_memory(self._context) is None:
+            raise UserError(f"{self._name} cannot answer.", f"llama.cpp says: {llama_log.last_error() or 'nothing'}",
+                            "Choose a model that writes text, or fewer rows at once.")
+        self._capacity, self._sequences = tokens, sequences
+
+    def _free_context(self) -> None:
+        context, self._context = self._context, None
+        if context is not None:
+            self._api.llama_free(context)
+
+    def _read(self, row: int, ids: Sequence[int], start: int, first: int) -> Iterator[Any]:
+        """Read tokens of one sequence from position `start` on; the logits behind those from number `first` on."""
+        at = 0
+        while at < len(ids):
+            # Where all logits are wanted, fewer tokens go at once.
+            part = ids[at:at + (BATCH if at + BATCH <= first else max(SCORED, min(BATCH, first - at)))]
+            wanted = [at + place >= first for place in range(len(part))]
+            self._compute([(token, start + at + place, row, keep)
+                           for place, (token, keep) in enumerate(zip(part, wanted, strict=True))])
+            for place, keep in enumerate(wanted):
+                if keep:
+                    yield self._logits(place)
+            at += len(part)
+
+    def _compute(self, tokens: Sequence[tuple[int, int, int, bool]]) -> None:
+        """One batch of (token, position, sequence, whether its logits are wanted)."""
+        batch = self._batch
+        batch.n_tokens = len(tokens)
+        for place, (token, position, row, keep) in enumerate(tokens):
+            batch.token[place], batch.pos[place] = token, position
+            batch.n_seq_id[place], batch.seq_id[place][0], batch.logits[place] = 1, row, keep
+        status = self._api.llama_decode(self._context, batch)
+        if status != 0:
+            raise UserError(f"{self._name} could not go on.", f"llama.cpp says: {llama_log.last_error() or status}.",
+                            "Choose fewer rows at once, or export the run again.")
+
+    def _logits(self, place: int) -> Any:
+        pointer = self._api.llama_get_logits_ith(self._context, place)
+        return np.ctypeslib.as_array(ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float)), (self._size,)).copy()
+
+    def _score(self, row: int, ask: Ask, continuation: Sequence[int], last: Any) -> float:
+        """ln p of a continuation; the sequence is wound back to the prompt afterwards."""
+        found = logprob(last, continuation[0])
+        if len(continuation) > 1:
+            following = self._read(row, continuation[:-1], len(ask.prompt), 0)
+            for logits, token in zip(following, continuation[1:], strict=True):
+                found += logprob(logits, token)
+            memory = self._api.llama_get_memory(self._context)
+            if not self._api.llama_memory_seq_rm(memory, row, len(ask.prompt), -1):
+                # A recurrent model cannot forget only the end.
+                self._api.llama_memory_seq_rm(memory, row, -1, -1)
+                list(self._read(row, ask.prompt, 0, len(ask.prompt) - 1))
+        return found
+
+    def _write(self, asks: Sequence[Ask], replies: Sequence[Reply], last: Any, gate: Gate) -> None:
+        """Greedy answers; a row that has ended is no longer computed."""
+        alive = [row for row, ask in enumerate(asks) if ask.most and not replies[row].broken]
+        logits, most, step = {row: last[row] for row in alive}, max((ask.most for ask in asks), default=0), 0
+        while alive:
+            going = []
+            for row in alive:
+                token, reply = int(logits[row].argmax()), replies[row]
+                if not np.isfinite(logits[row][token]):
+                    reply.broken = True
+                elif self.vocab.ends(token):
+                    reply.ended = True
+                else:
+                    reply.ids.append(token)
+                    if len(reply.ids) < asks[row].most:
+                        going.append(row)
+            alive = going
+            if alive:
+                gate(READING + (1 - READING) * step / most)
+                self._compute([(replies[row].ids[-1], len(asks[row].prompt) + step, row, True) for row in alive])
+                logits = {row: self._logits(place) for place, row in enumerate(alive)}
+                step += 1
+
+
+def logprob(logits: Any, token: int) -> float:
+    """ln p of a token, float64."""
+    wide = logits.astype(np.float64)
+    most = wide.max()
+    return float(wide[token] - most - np.log(np.exp(wide - most).sum()))

@@ -1,0 +1,168 @@
+"""Loads what is evaluated: model folders, adapters on them, GGUF files. A base that several share is loaded once."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from slmstudio.core import units
+from slmstudio.core.errors import UserError
+from slmstudio.core.model.facts import read_model
+from slmstudio.core.model.memory import four_bit_bytes
+from slmstudio.core.run.folder import need_own_result
+from slmstudio.worker.answering.rows import Model, cache_budget
+from slmstudio.worker.answering.torch_model import TorchModel
+from slmstudio.worker.model import whole_model
+from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.training.methods import DTYPES, four_bits, never_repack
+
+BUDGET = "batches.json"
+
+
+class Models:
+    """Opens one model at a time.
+
+    Args:
+        job: of the evaluation; says in which number format models compute.
+    """
+
+    def __init__(self, job: JobContext):
+        self._job = job
+        self._dtype = DTYPES[job.request.get("precision") or "fp32"]
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._base: tuple[tuple[Path, bool], Any] | None = None
+        self._open: Model | None = None
+
+    def open(self, spec: dict[str, Any], thinks: bool = True) -> Model:
+        """Load one of the request's models; the one before is closed.
+
+        Args:
+            thinks: False asks its template for answers without thoughts.
+
+        Raises:
+            UserError: it cannot be loaded, or does not fit into memory.
+        """
+        self.close()
+        if spec.get("gguf"):
+            from slmstudio.worker.answering.llama_model import LlamaModel
+
+            self._forget()
+            self._open = LlamaModel(Path(spec["gguf"]), self._budget())
+        else:
+            self._open = self._open_folder(Path(spec["model"]), spec.get("adapter"), bool(spec.get("load_in_4bit")))
+        if not thinks:
+            self._open.template = self._open.template.without_thoughts()
+        return self._open
+
+    def _open_folder(self, folder: Path, adapter: str | None, packed: bool) -> TorchModel:
+        need_own_result(Path(adapter) if adapter else folder)
+        try:
+            model = self._load(folder, packed)
+            if adapter:
+                self._base = None  # the adapter goes into this very model
+                model = (put_on if packed else merge)(model, Path(adapter))
+            return TorchModel(model, folder, self._budget())
+        except torch.OutOfMemoryError as error:
+            self._forget()
+            raise self._too_large(folder, packed) from error
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _load(self, folder: Path, packed: bool) -> Any:
+        if self._base and self._base[0] == (folder, packed):
+            return self._base[1]
+        self._forget()
+        model = load(folder, self._dtype, packed) if packed else load(folder, self._dtype).to(self._device)
+        self._base = (folder, packed), model
+        return model
+
+    def _too_large(self, folder: Path, packed: bool) -> UserError:
+        facts = read_model(folder)
+        held = self._dtype.itemsize
+        needed = four_bit_bytes(facts, held) if packed else facts.parameters * held
+        half = "Evaluate in bf16 or fp16 (--precision), which takes half of it; or close" if held > 2 else "Close"
+        return UserError(f"{folder.name} does not fit into the GPU's memory.",
+                         f"Its weights need about {units.format_bytes(needed)}, {units.format_bytes(_gpu_free())} are "
+                         "free.", f"{half} other programs that use the GPU, or evaluate a GGUF file of a smaller "
+                                  "quantization type.")
+
+    def _forget(self) -> None:
+        """Free the weights before others are loaded."""
+        self._base = None
+        gc.collect()
+        if self._device == "cuda":
+            torch.cuda.empty_cache()
+
+    def _budget(self) -> int:
+        free = _gpu_free() if self._device == "cuda" else psutil.virtual_memory().available
+        return cache_budget(free, self._job.folder / BUDGET)
+
+
+def _gpu_free() -> int:
+    return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else 0
+
+
+def load(folder: Path, dtype: torch.dtype, packed: bool = False) -> Any:
+    """A model folder in memory, to be read from only.
+
+    Args:
+        packed: in 4 bits, as QLoRA holds a base; it is on its device then.
+
+    Raises:
+        UserError: it is none, or damaged.
+        torch.OutOfMemoryError: it does not fit.
+    """
+    options = four_bits(dtype, torch.cuda.is_available()) if packed else {}
+    try:
+        model = whole_model.load(folder, dtype=dtype, **options)
+        never_repack(model)
+        return model.eval()
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise UserError(f"The model {folder.name} cannot be loaded.", f"{_said(error)}.",
+                        "Choose a whole model folder, or download it again.") from error
+
+
+def merge(model: Any, adapter: Path) -> Any:
+    """Put an adapter into the weights of its base, which are changed by it.
+
+    Raises:
+        UserError: it is no adapter, or belongs to another base model.
+        torch.OutOfMemoryError: it does not fit.
+    """
+    return _with_adapter(model, adapter, lambda both: both.merge_and_unload())
+
+
+def put_on(model: Any, adapter: Path) -> Any:
+    """Put an adapter beside the weights of its base: 4 bits cannot hold what it adds to them.
+
+    Raises:
+        as `merge`.
+    """
+    return _with_adapter(model, adapter, lambda both: both.get_base_model())  # whose layers have the adapter in them
+
+
+def _with_adapter(model: Any, adapter: Path, ready: Callable[[Any], Any]) -> Any:
+    from peft import PeftModel
+
+    try:
+        return ready(PeftModel.from_pretrained(model, adapter, local_files_only=True)).eval()
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise UserError(f"The adapter {adapter} cannot be put onto the model.", f"{_said(error)}.",
+                        "Choose the model that it was trained on.") from error
+
+
+def _said(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:300].rstrip(".:")

@@ -1,0 +1,1 @@
+"""Benchmarks of the field through lm_eval, and fetching their data."""

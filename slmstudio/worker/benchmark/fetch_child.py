@@ -1,0 +1,120 @@
+"""A child of `fetch_benchmark`, and the only process of an evaluation that may use the network.
+
+Each data set is loaded as lm_eval's task would load it, by `datasets`, and kept as Parquet, a file a split: beside its
+place first, renamed when whole.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.evaluation import benchmark_store as store
+from slmstudio.worker.runtime import child
+
+ELSEWHERE = "or get its files on another machine and choose their folder (--data)."
+_UNREACHABLE = {"ConnectError", "ConnectTimeout", "ReadTimeout", "ReadError", "WriteError", "PoolTimeout", "ProxyError",
+                "TimeoutException", "RemoteProtocolError", "OfflineModeIsEnabled", "ConnectionError", "CloseError",
+                "ConnectionResetError", "ConnectionRefusedError", "gaierror", "TimeoutError", "SSLError"}
+_ABSENT = {"DatasetNotFoundError", "RepositoryNotFoundError", "RevisionNotFoundError"}
+_NO_HUB = {"FileMetadataError", "JSONDecodeError"}
+
+
+def work(request: dict[str, Any], report: Callable[..., None]) -> None:
+    """Fetch all data sets of a request, one after the other."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    for done, wanted in enumerate(request["wanted"]):
+        report(done=done, current=wanted["dataset"])
+        try:
+            if not done:
+                _knock()
+            _fetch(wanted, Path(request["place"]), Path(request["partial"]))
+        except UserError:
+            raise
+        except Exception as error:
+            import traceback
+
+            traceback.print_exc()  # into worker.log
+            raise explained(error, wanted["dataset"]) from error
+    report(done=len(request["wanted"]))
+
+
+def _knock() -> None:
+    """Ask once whether anybody is there: the libraries try for half a minute before they say that nobody is."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    get_session().head(constants.ENDPOINT, timeout=10.0)
+
+
+def _fetch(wanted: dict[str, Any], place: Path, partial: Path) -> None:
+    import datasets
+
+    options = {key: value for key, value in wanted["options"].items() if key != "trust_remote_code"}
+    builder = datasets.load_dataset_builder(wanted["dataset"], wanted["part"] or None, **options)
+    builder.download_and_prepare()
+    folder = partial / wanted["folder"]
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = {}
+    for split, data in builder.as_dataset().items():
+        data.to_parquet(folder / f"{split}.parquet")
+        rows[str(split)] = len(data)
+    if not sum(rows.values()):
+        raise UserError(f"The data set {wanted['dataset']} came without a single row.", "", f"Try again, {ELSEWHERE}")
+    revision = re.search(r"@([0-9a-f]{40})\b", str(builder.base_path or ""))
+    store.write_source(folder, wanted["dataset"], wanted["part"], revision[1] if revision else "", rows,
+                       str(builder.info.license or ""))
+    if not store.is_whole(place / wanted["folder"]):  # another fetch may have been faster
+        shutil.rmtree(place / wanted["folder"], ignore_errors=True)
+        os.replace(folder, place / wanted["folder"])
+
+
+def explained(error: BaseException, dataset: str) -> UserError:
+    """What went wrong between us and the hub, for a person. What libraries say is shown, never understood."""
+    chain = list(_chain(error))
+    kinds = {type(each).__name__ for each in chain}
+    status = next((response.status_code for each in chain
+                   if (response := getattr(each, "response", None)) is not None), None)
+    full = next((each for each in chain if isinstance(each, OSError) and each.errno in (28, 122)), None)
+    if full is not None:
+        return from_os_error(full, f"keep the data set {dataset}")
+    what = f"The data set {dataset} could not be fetched."
+    if "GatedRepoError" in kinds or status == 403:
+        return UserError(what, "Its owner lets in only who has asked.",
+                         f"Ask for access on its page, put your token into HF_TOKEN and try again, {ELSEWHERE}")
+    if kinds & _ABSENT or status in (401, 404):
+        return UserError(what, "The hub does not have it, or hides it from who is not signed in.",
+                         f"It may have moved: look for it on the hub, {ELSEWHERE}")
+    if status is not None:
+        return UserError(what, f"The hub answered with status {status}.", f"Try again later, {ELSEWHERE}")
+    if kinds & _NO_HUB:
+        return UserError(what, "What answered does not speak as the hub does: a sign-in page of the network, perhaps, "
+                               "or a proxy.", f"Open a web page to sign in, then try again, {ELSEWHERE}")
+    if kinds & _UNREACHABLE:
+        return UserError(what, "The hub cannot be reached, or the connection broke.",
+                         f"Look at the network and the proxy and try again, {ELSEWHERE}")
+    said = str(chain[-1]).strip().splitlines()
+    return UserError(what, f"What came is damaged, or no data set that can be read ({type(chain[-1]).__name__}: "
+                           f"{said[0][:200].rstrip('.') if said else ''}).", f"Try again, {ELSEWHERE}")
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what caused it, the first cause last."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+if __name__ == "__main__":
+    sys.exit(child.serve(Path(sys.argv[1]), work))

@@ -1,0 +1,127 @@
+"""Fetches a benchmark's data from the hub, once and on the user's word, and keeps them for use offline.
+
+    {"kind": "fetch_benchmark", "name": a task or group of lm_eval}
+
+An evaluation whose benchmark says `"fetch": true` does the same before it begins. The network is used by a child
+process alone (`fetch_data`): this one stays offline, and Cancel ends that one in the middle of a download.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from slmstudio.core import leftovers, paths, units
+from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.evaluation import benchmark_store as store
+from slmstudio.core.formats import NewerFormat
+from slmstudio.worker.benchmark.tasks import Source, sources_of
+from slmstudio.worker.runtime import child
+from slmstudio.worker.runtime.context import JobContext
+
+PHASE = "fetching"
+ONLINE = {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
+          "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+
+
+def run(job: JobContext) -> dict[str, Any]:
+    """
+    Returns:
+        {"name", "data_sets": how many, "rows", "bytes", "sentence": where they came from}.
+    """
+    found = fetch(job, job.request["name"])
+    return {"name": found.name, "data_sets": len(found.data_sets), "rows": sum(each.rows for each in found.data_sets),
+            "bytes": found.bytes, "sentence": found.sentence()}
+
+
+def fetch(job: JobContext, name: str) -> store.Fetched:
+    """Fetch what is not here yet, or not whole any more. A data set that is whole stays, whatever becomes of the
+    others.
+
+    Raises:
+        UserError: the benchmark is not known, or the hub cannot be reached, or does not have it.
+        Cancelled: the user asked this job to end.
+    """
+    known = _known(name)
+    job.phase("looking up the benchmark", name)
+    wanted = sources_of(name)
+    if known and wanted.keys() <= known.tasks.keys():
+        job.log(f"The data of {name} are here already: {known.sentence()}.")
+        return known
+    folders = {task: store.folder_of(source.dataset, source.part, source.options) for task, source in wanted.items()}
+    place = paths.benchmarks_dir()
+    try:
+        (place / store.DATA).mkdir(parents=True, exist_ok=True)
+        _remove_leavings(place)
+        left = {folder: wanted[task] for task, folder in folders.items()
+                if not store.is_whole(place / store.DATA / folder)}
+        if left:
+            _download(job, left, place)
+        store.write_record(name, folders)
+    except OSError as error:
+        raise from_os_error(error, "keep the benchmark's data") from error
+    found = store.find(name)
+    assert found is not None
+    job.log(f"Fetched {units.format_bytes(found.bytes)}: {found.sentence()}.")
+    return found
+
+
+def _known(name: str) -> store.Fetched | None:
+    """What was fetched of the benchmark; None where a part of it is not whole: then it is fetched again."""
+    try:
+        return store.find(name)
+    except NewerFormat:
+        raise
+    except UserError:
+        return None
+
+
+def _remove_leavings(place: Path) -> None:
+    """What a process that was killed has left half done."""
+    for path in place.glob(leftovers.FETCH + "*"):
+        pid = path.name.removeprefix(leftovers.FETCH)
+        if not (pid.isdigit() and psutil.pid_exists(int(pid))):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _download(job: JobContext, left: dict[str, Source], place: Path) -> None:
+    partial = leftovers.of_fetch(os.getpid())
+    shutil.rmtree(partial, ignore_errors=True)
+    cache = partial / "hub"
+    job.phase(PHASE, f"{len(left):,} data sets from the hub" if len(left) > 1 else next(iter(left.values())).dataset)
+    job.progress(0, len(left), "data sets", PHASE)
+    told = [0, 0.0]
+
+    def poll(report: dict[str, Any]) -> None:
+        done, size = int(report.get("done") or 0), _bytes_below(cache)
+        if [done, size] != told:
+            told[:] = done, size
+            job.emit("progress", phase=PHASE, done=done, total=len(left), unit="data sets", bytes=size,
+                     detail=f"{units.format_bytes(size)} so far" if size else "")
+
+    request = {"place": str(place / store.DATA), "partial": str(partial), "half_done": [str(partial)],
+               "doing": "keep the benchmark's data", "wanted": [
+        {"folder": folder, "dataset": source.dataset, "part": source.part, "options": source.options}
+        for folder, source in left.items()]}
+    environment = {**ONLINE, "HF_HOME": str(cache), "HF_HUB_CACHE": str(cache / "hub"),
+                   "HF_DATASETS_CACHE": str(cache / "datasets")}
+    try:
+        child.run(job, "slmstudio.worker.benchmark.fetch_child", request, [], poll, environment,
+                  "fetching the benchmark")
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    job.progress(len(left), len(left), "data sets", PHASE)
+
+
+def _bytes_below(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += 0 if path.is_symlink() or not path.is_file() else path.stat().st_size
+        except OSError:
+            continue  # it was renamed since it was listed
+    return total

@@ -1,0 +1,263 @@
+"""Benchmarks of the field by lm_eval, the harness that papers quote: its prompts, its numbers, with our intervals."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import time
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slmstudio.core import files
+from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation import benchmark_store, scoring
+from slmstudio.core.evaluation.scores.comparison import Difference, compare
+from slmstudio.core.evaluation.scores.intervals import interval
+from slmstudio.core.evaluation.scores.metrics import METRICS, Metric
+from slmstudio.worker.answering.control import Hand
+from slmstudio.worker.answering.model_loader import Models
+from slmstudio.worker.benchmark import question_rows
+from slmstudio.worker.benchmark.few_shot import check_shots
+from slmstudio.worker.benchmark.tasks import Tasks, write_tasks
+from slmstudio.worker.runtime.context import JobContext
+
+KEPT_WITHIN = 2.0
+"""Points: an interval that is wider, and holds zero, does not show that knowledge was kept."""
+FOLDER = "benchmark"
+Answers = dict[str, dict[int, float]]
+"""Subject: question: 1 for right, 0 for wrong; or a share between, as the probability of what is true."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A benchmark that can be asked.
+
+    Attributes:
+        loaded: lm_eval's own tasks, by name.
+        manager: of them.
+        chosen: the questions of each task; None for all.
+    """
+
+    tasks: Tasks
+    loaded: dict[str, Any]
+    manager: Any
+    chosen: dict[str, list[int]] | None
+
+
+def prepare(job: JobContext) -> Prepared:
+    """Read the benchmark's data, and look whether it can be asked as the request wants.
+
+    Raises:
+        UserError: the data are not whole, or too few for the examples, or the benchmark is not known.
+    """
+    import datasets
+    from lm_eval.tasks import TaskManager
+
+    request = job.request["benchmark"]
+    job.phase("reading the benchmark", request["name"])
+    tasks = write_tasks(request["name"], Path(request["data"]) if request.get("data") else None, job.folder / FOLDER)
+    for note in tasks.notes:
+        job.warn("benchmark_data", note)
+    datasets.disable_progress_bars()
+    for name in ("lm_eval", "lm-eval", "datasets"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    manager = TaskManager(include_path=str(tasks.folder), include_defaults=False)
+    loaded = dict(manager.load(list(tasks.names))["tasks"])
+    check_shots(tasks.title, loaded, tasks.subjects, request.get("shots"))
+    return Prepared(tasks, loaded, manager, _sample(loaded, request.get("limit"), job.request.get("seed") or 0))
+
+
+def run(job: JobContext, models: Models, prepared: Prepared | None = None) -> dict[str, Any]:
+    """Run the request's benchmark on every model, and write the results into scores.json.
+
+    Each model's answers are kept as they come, so that a killed benchmark goes on.
+
+    Returns:
+        What scores.json holds.
+
+    Raises:
+        UserError: the data are not whole, or the benchmark is not known, or a model cannot be asked.
+    """
+    prepared = prepared or prepare(job)
+    place = job.folder / FOLDER
+    kept: dict[str, dict[str, Any]] = {}
+    hand = Hand(job, 0, 1.0)
+    try:
+        for number, spec in enumerate(job.request["models"]):
+            path = place / f"model-{number}.json"
+            if (known := files.read_json(path)) is None:
+                known = _run_model(job, models, spec, prepared, place / f"model-{number}", hand, number)
+                files.write_atomically(path, files.dump_pretty(known))
+            kept[spec["name"]] = known
+    finally:
+        hand.close()
+    found = {name: {subject: {int(key): value for key, value in rows.items()}
+                    for subject, rows in known["right"].items()} for name, known in kept.items()}
+    scores = _write(job, _result(job.request["benchmark"], prepared.tasks, found))
+    _keep_rows(job, prepared, found, {name: known["samples"] for name, known in kept.items()})
+    return scores
+
+
+def _keep_rows(job: JobContext, prepared: Prepared, found: dict[str, Answers], given: dict[str, Any]) -> None:
+    """Tasks are programs of many people: one whose questions cannot be read apart must not cost its scores."""
+    try:
+        question_rows.write(job.folder, prepared.tasks, prepared.loaded, found, given)
+    except OSError:
+        raise
+    except Exception as error:
+        job.warn("benchmark_rows", f"{prepared.tasks.title} has scores, and its questions cannot be shown one by one: "
+                                   f"{type(error).__name__}: {error}")
+
+
+def _run_model(job: JobContext, models: Models, spec: dict[str, Any], prepared: Prepared, cache: Path, hand: Hand,
+               number: int) -> dict[str, Any]:
+    from slmstudio.worker.benchmark.language_model import harness_model
+
+    job.phase("loading model", spec["name"])
+    model = models.open(spec)
+    tasks = prepared.tasks
+    phase = f"{tasks.title}: {spec['name']}"
+    job.phase(phase)
+    count = len(job.request["models"])
+
+    def tell(done: int, left: int, before: int) -> None:
+        total = left + before
+        over = total * number + before
+        hand.expect(total * count, float(total * count), over, float(over))
+        hand.gate(done / max(1, left), left, float(left), phase)
+
+    asked = harness_model(model, spec["name"], tell, f"{cache}_rank0.db")
+    try:
+        results = evaluate(asked, prepared, job.request["benchmark"].get("shots"))
+    finally:
+        asked.close()
+    return {"right": right(results, tasks), "versions": results["versions"],
+            "harness": {task: dict(values) for task, values in results["results"].items()},
+            "samples": samples(results)}
+
+
+def evaluate(model: Any, prepared: Prepared, shots: int | None) -> dict[str, Any]:
+    """lm_eval's own `simple_evaluate` on local data."""
+    import lm_eval
+
+    results = lm_eval.simple_evaluate(
+        model=model, tasks=list(prepared.tasks.names), num_fewshot=shots, task_manager=prepared.manager,
+        samples=prepared.chosen, bootstrap_iters=0, log_samples=True)
+    assert results is not None
+    return dict(results)
+
+
+def _sample(tasks: dict[str, Any], limit: int | None, seed: int) -> dict[str, list[int]] | None:
+    """`limit` questions of each subject, drawn by the seed; None for all."""
+    if not limit:
+        return None
+    chosen = {}
+    for name, task in tasks.items():
+        size = len(list(task.eval_docs))
+        chosen[name] = sorted(random.Random(f"{seed} {name}").sample(range(size), min(limit, size)))
+    return chosen
+
+
+def right(results: dict[str, Any], tasks: Tasks) -> Answers:
+    """Which questions were answered rightly, by subject. Of several metrics the one that the field quotes counts."""
+    found: Answers = defaultdict(dict)
+    for task, rows in results["samples"].items():
+        wanted = [row for row in rows if row.get("filter") in (tasks.filter, None) or tasks.filter is None]
+        for row in wanted:
+            found[tasks.subjects.get(task, task)][int(row["doc_id"])] = float(row[tasks.metric])
+    return dict(found)
+
+
+def samples(results: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """What each answer was judged by: the log-likelihoods of the choices, or the text."""
+    return {task: [{"doc_id": row["doc_id"], "filter": row.get("filter"), "target": row["target"],
+                    "answers": row["filtered_resps"]} for row in sorted(rows, key=lambda row: row["doc_id"])]
+            for task, rows in results["samples"].items()}
+
+
+def _result(request: dict[str, Any], tasks: Tasks, found: dict[str, Answers]) -> dict[str, Any]:
+    names = list(found)
+    metric = _metric(found)
+    models = [{"name": name, "accuracy": _accuracy(_flat(answers), metric),
+               "by_subject": {subject: _accuracy(list(rows.values()), metric)
+                              for subject, rows in sorted(answers.items())}} for name, answers in found.items()]
+    pairs = [(name, _difference(found[name], found[names[0]], metric)) for name in names[1:]]
+    several = len(pairs) > 1
+    sentence = " ".join((f"{name}: " if several else "") + verdict(tasks.title, pair) for name, pair in pairs)
+    return {"name": request["name"], "title": tasks.title, "shots": request.get("shots"),
+            "limit": request.get("limit"), "models": models, **_data(request),
+            "comparisons": [{"of": name, "with": names[0], "difference": pair.value, "low": pair.low,
+                             "high": pair.high, "p": pair.p, "rows": pair.rows} for name, pair in pairs],
+            "sentence": sentence}
+
+
+def _metric(found: dict[str, Answers]) -> Metric:
+    """How answers are counted: right or wrong; or, where a benchmark gives shares, as those are."""
+    yes_or_no = all(value in (0, 1) for answers in found.values() for value in _flat(answers))
+    return replace(METRICS["accuracy"], yes_or_no=yes_or_no)
+
+
+def _data(request: dict[str, Any]) -> dict[str, Any]:
+    """The folder that the user chose, or what was fetched."""
+    if request.get("data"):
+        return {"data": str(request["data"])}
+    fetched = benchmark_store.find(request["name"])
+    assert fetched is not None
+    return {"data": fetched.sentence(), "data_sets": benchmark_store.names(fetched.data_sets)}
+
+
+def _flat(answers: Answers) -> list[float]:
+    return [value for _, rows in sorted(answers.items()) for _, value in sorted(rows.items())]
+
+
+def _counts(values: list[float]) -> Any:
+    return np.array([[value, 1.0] for value in values])
+
+
+def _accuracy(values: list[float], metric: Metric) -> dict[str, Any]:
+    its = interval(_counts(values), metric)
+    return {"value": its.value, "low": its.low, "high": its.high, "rows": its.rows}
+
+
+def _difference(first: Answers, second: Answers, metric: Metric) -> Difference:
+    return compare(_counts(_flat(first)), _counts(_flat(second)), metric)
+
+
+def verdict(title: str, found: Difference) -> str:
+    """What a benchmark says of what was forgotten, as in "General knowledge kept: MMLU −0.7 ± 1.1."."""
+    half = (found.high - found.low) / 2
+    if not math.isfinite(half):
+        return f"One question of {title} says nothing."
+    figures = f"{title} {found.value:+.1f} ± {half:.1f}".replace("-", "−")
+    if found.low > 0:
+        return f"General knowledge gained: {figures}."
+    if found.high < 0:
+        return f"General knowledge lost: {figures}."
+    if half > KEPT_WITHIN:
+        return f"No change that {found.rows:,} questions can show: {figures}."
+    return f"General knowledge kept: {figures}."
+
+
+def _write(job: JobContext, result: dict[str, Any]) -> dict[str, Any]:
+    path = job.folder / scoring.SCORES
+    scores = files.read_json(path) if job.request.get("test") else None
+    if scores is None:
+        scores = {"protocol": scoring.PROTOCOL, "created": time.time(), "test": None,
+                  "models": [], "comparisons": [], "judge": None}
+    scores["benchmarks"] = [result]
+    files.write_atomically(path, files.dump_pretty(scores))
+    return scores
+
+
+def refuse_unknown(name: str, known: list[str]) -> UserError:
+    """For a benchmark that lm_eval does not have."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, 3)
+    return UserError(f"The benchmark {name} is not known.", f"Did you mean {' or '.join(near)}?" if near else "",
+                     "lm_eval's own list of tasks names all of them.")

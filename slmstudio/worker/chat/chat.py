@@ -1,0 +1,262 @@
+"""Chat with a GGUF model: loads it, streams answers, stops at once.
+
+The commands and messages are those of `ChatService.handle`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.chat import gpu_layers, sampling
+from slmstudio.core.chat.gpu_layers import GpuLayers
+from slmstudio.core.chat.sampling import Sampling
+from slmstudio.core.errors import UserError
+from slmstudio.core.hardware.machine import read_gpus
+from slmstudio.core.model.gguf import read_gguf
+from slmstudio.core.run import folder as run_folder
+from slmstudio.worker.chat.adapter import ChatAdapter
+from slmstudio.worker.chat.model import ChatModel
+from slmstudio.worker.chat.text import StopStrings, Text
+from slmstudio.worker.model import llama_log
+
+DEFAULT_CONTEXT = 4096
+"""Tokens, where neither the user nor the model sets less: the cache of an 8B model then takes half a gigabyte."""
+MIN_REPLY_SHARE = 8
+"""At least one part in so many of the context is kept free for the answer."""
+EMIT_SECONDS = 0.02
+"""Text that is drawn faster than this goes out together."""
+
+
+class ChatService:
+    """One model at a time, and one answer at a time.
+
+    Attributes:
+        model: what is loaded, or None.
+    """
+
+    def __init__(self, emit: Callable[..., None]):
+        self._emit = emit
+        self.model: ChatModel | None = None
+        self._adapter: ChatAdapter | None = None
+        self._current: Any = None
+        self._stopped: set[Any] = set()
+        self._closing = False
+        self._commands = {"load": self._load, "generate": self._generate, "count": self._count,
+                          "unload": self._unload_loudly, "adapter": self._set_adapter}
+
+    def handle(self, message: dict[str, Any]) -> None:
+        """load {path, context_length, gpu_layers} → loaded; unload → unloaded;
+        generate {id, messages, completion, and the fields of Sampling} → token*, done;
+        count {messages, max_tokens, completion} → count;
+        adapter {path, scale} → adapter: a GGUF LoRA on the model, at a strength from 0 to 2; path null takes it off.
+
+        `gpu_layers` None chooses by free memory. `completion` goes on with the messages' bare text, for a model without
+        a chat template.
+
+        Raises:
+            UserError: the model cannot be loaded, or the conversation not be answered.
+        """
+        command = self._commands.get(str(message.get("command")))
+        if command is None:
+            raise UserError(f"The chat worker does not know the command {message.get('command')!r}.")
+        command(message)
+
+    def interrupt(self, message: dict[str, Any]) -> bool:
+        """"stop" marks one answer, running or still waiting; ids must not be used twice. "close" ends all of them."""
+        if message.get("command") == "stop":
+            self._stopped.add(message.get("id"))
+            return True
+        self._closing |= message.get("command") == "close"
+        return False
+
+    def _load(self, message: dict[str, Any]) -> None:
+        path = Path(message["path"])
+        facts = read_gguf(path)
+        self._unload()
+        wanted = message.get("context_length") or DEFAULT_CONTEXT
+        length = min(wanted, facts.context_length or wanted)
+        started = time.monotonic()
+        self.model, offload = _load_model(path, length, message.get("gpu_layers"))
+        self._adapter = ChatAdapter(self.model, path)
+        self._emit("loaded", path=str(path), name=facts.name, context_length=length,
+                   trained_context_length=facts.context_length, quantization=facts.quantization,
+                   gpu_layers=offload.layers, all_layers=offload.all_layers, device=offload.reason,
+                   chat_template=self.model.vocab.template is not None, seconds=round(time.monotonic() - started, 3))
+
+    def _unload(self) -> None:
+        model, self.model, self._adapter = self.model, None, None
+        if model is not None:
+            model.close()
+
+    def _unload_loudly(self, _: dict[str, Any]) -> None:
+        self._unload()
+        self._emit("unloaded")
+
+    def _set_adapter(self, message: dict[str, Any]) -> None:
+        self._loaded()
+        assert self._adapter is not None
+        try:
+            self._adapter.set(message.get("path"), message.get("scale", 1.0))
+        finally:
+            self._emit("adapter", **self._adapter.state())
+
+    def _loaded(self) -> ChatModel:
+        if self.model is None:
+            raise UserError("No model is loaded.", "", "Choose a model first.")
+        return self.model
+
+    def _count(self, message: dict[str, Any]) -> None:
+        model, messages = self._loaded(), message["messages"]
+        completion = bool(message.get("completion"))
+        whole = len(_encode(model, messages, completion))
+        try:
+            prompt, dropped = _fit(model, messages, message.get("max_tokens"), completion)
+            fitted: int | None = len(prompt)
+        except UserError:
+            fitted, dropped = None, 0  # not even the last message fits, which the answer will say
+        self._emit("count", tokens=whole, prompt_tokens=fitted, dropped_messages=dropped,
+                   context_length=model.context_length)
+
+    def _generate(self, message: dict[str, Any]) -> None:
+        self._current = message.get("id")
+        try:
+            self._answer(self._loaded(), message, sampling.parse(message))
+        finally:
+            self._stopped.discard(self._current)
+
+    def _answer(self, model: ChatModel, message: dict[str, Any], settings: Sampling) -> None:
+        started = time.monotonic()
+        prompt, dropped = _fit(model, message["messages"], settings.max_tokens, bool(message.get("completion")))
+        room = model.context_length - len(prompt)
+        out = _Outlet(lambda text: self._emit("token", id=self._current, text=text), settings.stop,
+                      model.vocab.is_sentencepiece)
+        model.share_processor(busy=run_folder.running() is not None)
+        cached = model.read(prompt, self._is_stopped)
+        first = 0.0
+        count, reason = 0, "length"
+        with closing(model.draw(settings)) as tokens:
+            while count < min(settings.max_tokens or room, room):
+                if self._is_stopped():
+                    reason = "stopped"
+                    break
+                token = next(tokens)
+                first = first or time.monotonic()
+                if model.vocab.ends(token):
+                    reason = "stop"
+                    break
+                count += 1
+                if out.add(model.vocab.piece(token)):
+                    reason = "stop_string"
+                    break
+        spent = time.monotonic() - first if first else 0.0
+        out.end(cut=reason == "stop_string")
+        self._emit("done", id=self._current, reason=reason, prompt_tokens=len(prompt), cached_tokens=cached,
+                   completion_tokens=count,
+                   seconds_to_first_token=round(first - started, 3) if first else None,
+                   tokens_per_second=round((count - 1) / spent, 1) if count > 1 and spent > 0 else None,
+                   context_length=model.context_length, dropped_messages=dropped)
+
+    def _is_stopped(self) -> bool:
+        return self._closing or self._current in self._stopped
+
+
+class _Outlet:
+    """Lets an answer's text out, whole characters only and nothing of a stop string."""
+
+    def __init__(self, emit: Callable[[str], None], stops: tuple[str, ...], strip_space: bool):
+        self._emit, self._text, self._stops = emit, Text(strip_space), StopStrings(stops)
+        self._waiting, self._not_before = "", 0.0
+
+    def add(self, piece: bytes) -> bool:
+        """One token's bytes. Returns whether a stop string was found."""
+        shown, found = self._stops.add(self._text.add(piece))
+        self._waiting += shown
+        now = time.monotonic()
+        if self._waiting and now >= self._not_before:
+            self._emit(self._waiting)
+            self._waiting, self._not_before = "", now + EMIT_SECONDS
+        return found
+
+    def end(self, cut: bool) -> None:
+        """Nothing follows.
+
+        Args:
+            cut: a stop string was found, and what may be left of it is not let out.
+        """
+        if not cut:
+            shown, found = self._stops.add(self._text.end())
+            self._waiting += shown + ("" if found else self._stops.end())
+        if self._waiting:
+            self._emit(self._waiting)
+
+
+def _load_model(path: Path, context_length: int, layers: int | None) -> tuple[ChatModel, GpuLayers]:
+    """Load a model onto the card as far as it fits, or onto the processor where the card refuses after all."""
+    llama_log.install()
+    import llama_cpp
+
+    supported = llama_cpp.llama_supports_gpu_offload()
+    shape = gpu_layers.read_shape(path)
+    offload = (gpu_layers.choose(shape, context_length, read_gpus()[0], supported=supported,
+                                 training=run_folder.running() is not None) if layers is None
+               else GpuLayers(layers if supported else 0, shape.layers + 1, ""))
+    try:
+        return ChatModel(path, context_length, offload.layers), offload
+    except UserError:
+        if offload.layers == 0:
+            raise
+        return ChatModel(path, context_length, 0), GpuLayers(0, offload.all_layers, "On the processor: the card "
+                                                             "refused the model, whose memory was taken meanwhile.")
+
+
+def _fit(model: ChatModel, messages: list[dict[str, str]], max_tokens: int | None,
+         completion: bool) -> tuple[list[int], int]:
+    """The prompt, and how many of the oldest messages were left out so that it fits. A system message always stays.
+
+    Raises:
+        UserError: not even the last message fits.
+    """
+    length = model.context_length
+    room = length - max(1, min(max_tokens or length, length // MIN_REPLY_SHARE))
+    system = [message for message in messages[:1] if message["role"] == "system"]
+    turns = messages[len(system):]
+    # A shorter conversation can begin at each of the user's messages.
+    starts = [0, *(number for number in range(1, len(turns)) if turns[number]["role"] == "user")]
+    low, high = 0, len(starts) - 1
+    found: list[int] = []
+    while low <= high:
+        middle = (low + high) // 2 if found or low else 0  # most often all of it fits
+        prompt = _encode(model, [*system, *turns[starts[middle]:]], completion)
+        if len(prompt) <= room:
+            found, dropped, high = prompt, starts[middle], middle - 1
+        else:
+            low = middle + 1
+    if not found:
+        raise UserError("The message is too long for the context.",
+                        f"It takes {len(prompt)} tokens; {room} of {length} are free for it.",
+                        "Shorten it, or load the model with a longer context.")
+    return found, dropped
+
+
+def _encode(model: ChatModel, messages: list[dict[str, str]], completion: bool) -> list[int]:
+    if completion:
+        text = "".join(message["content"] for message in messages)
+        if not text:
+            raise UserError("There is nothing to go on with.", "The text is empty.", "Write its beginning.")
+        return model.vocab.served(text)
+    if model.vocab.template is None:
+        raise UserError("This model has no chat template.", "The GGUF file stores none, so nobody can know how it "
+                        "was taught to chat.", "Choose an instruct model, or one that was exported here.")
+    tokens = model.vocab.encode(model.vocab.template.render(messages, add_generation_prompt=True))
+    if not tokens:
+        raise UserError("The chat template makes no text of this conversation.", "The model would read nothing.",
+                        "Choose a model with another chat template.")
+    return tokens
+
+
+def create(emit: Callable[..., None]) -> ChatService:
+    return ChatService(emit)

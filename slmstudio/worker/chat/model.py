@@ -1,0 +1,223 @@
+"""A GGUF model that llama.cpp has loaded: what it has read, and how it goes on.
+
+llama.cpp's C functions are called directly. `llama_cpp.Llama` would compile the file's chat template in a jinja
+environment of its own, where a constant expression can eat all memory before our sandbox ever sees the template.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.chat import sampling
+from slmstudio.core.chat.sampling import Sampling
+from slmstudio.core.errors import UserError
+from slmstudio.worker.model import llama_log
+from slmstudio.worker.model.llama_vocab import LlamaVocab
+
+BATCH_TOKENS = 512
+
+
+class ChatModel:
+    """One model with one conversation in its memory.
+
+    Attributes:
+        model, context: llama.cpp's pointers.
+        context_length: tokens that the memory holds.
+        vocab: its tokens and its chat template.
+        tokens: what is in the memory now.
+    """
+
+    def __init__(self, path: Path, context_length: int, gpu_layers: int):
+        """
+        Raises:
+            UserError: llama.cpp cannot load it, or it is no model that writes.
+        """
+        llama_log.install()
+        llama_log.RECENT.clear()
+        import llama_cpp
+
+        llama_cpp.llama_backend_init()
+        self._api, self._name = llama_cpp, path.name
+        self.model: Any = None
+        self.context: Any = None
+        self.tokens: list[int] = []
+        options = llama_cpp.llama_model_default_params()
+        options.n_gpu_layers, options.load_mode = gpu_layers, llama_cpp.LLAMA_LOAD_MODE_MMAP
+        self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), options)
+        if not self.model:
+            raise self._refusal()
+        try:
+            settings = llama_cpp.llama_context_default_params()
+            settings.n_ctx, settings.n_batch = context_length, min(BATCH_TOKENS, context_length)
+            settings.n_ubatch = settings.n_batch
+            if gpu_layers == 0:  # on the CPU it reads a prompt a third faster, and draws tokens half as fast
+                settings.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+            settings.n_threads, settings.n_threads_batch = _threads(busy=False)
+            self.context = llama_cpp.llama_init_from_model(self.model, settings)
+            if not self.context:
+                raise self._refusal()
+            if llama_cpp.llama_get_memory(self.context) is None or llama_cpp.llama_model_has_encoder(self.model):
+                raise UserError(f"{self._name} cannot chat.", "It is a model that reads text into numbers, as for "
+                                "search; it writes none.", "Choose a model that writes text.")
+            self.context_length = context_length
+            self.metadata = _Metadata(self.model)
+            self.vocab = LlamaVocab(self)
+        except BaseException:
+            self.close()
+            raise
+        self._batch_tokens = int(settings.n_batch)
+
+    def _refusal(self) -> UserError:
+        said = llama_log.last_error().rstrip(".") or "nothing"
+        return UserError(f"{self._name} cannot be loaded.", f"llama.cpp says: {said}.",
+                         "Choose another GGUF file, a shorter context, or export the run again.")
+
+    def close(self) -> None:
+        """Free it. Closing twice does nothing."""
+        context, self.context = self.context, None
+        if context:
+            self._api.llama_free(context)
+        model, self.model = self.model, None
+        if model:
+            self._api.llama_model_free(model)
+
+    def tokenize(self, text: bytes, add_bos: bool, special: bool) -> list[int]:
+        """Token ids of a text."""
+        vocab = self._api.llama_model_get_vocab(self.model)
+        room = len(text) + 2
+        while True:
+            found = (ctypes.c_int32 * room)()
+            count = self._api.llama_tokenize(vocab, text, len(text), found, room, add_bos, special)
+            if count >= 0:
+                return list(found[:count])
+            room = -count
+
+    def share_processor(self, busy: bool) -> None:
+        """Take fewer threads while other work is on the machine. Threads that wait for one which does not get its turn
+        are slower than fewer threads: beside one busy core of two, two threads drew 57 tokens a second and one 158."""
+        self._api.llama_set_n_threads(self.context, *_threads(busy))
+
+    def forget(self) -> None:
+        """Read the next prompt from its start: what is remembered was computed with other weights, for instance."""
+        self._api.llama_memory_clear(self._api.llama_get_memory(self.context), True)
+        self.tokens = []
+
+    def read(self, prompt: Sequence[int], stopped: Callable[[], bool]) -> int:
+        """Read a prompt, as far as it is not remembered. Returns how many tokens were.
+
+        `stopped` ends it in the middle of a batch: llama.cpp asks before every operation. It is asked nothing more
+        while tokens are drawn, where that would cost a tenth of the speed.
+        """
+        same = self._keep_common(prompt)
+        api = self._api
+        asked = api.ggml_abort_callback(lambda _: stopped())
+        api.llama_set_abort_callback(self.context, asked, None)
+        try:
+            for start in range(same, len(prompt), self._batch_tokens):
+                if stopped() or not self._decode(prompt[start:start + self._batch_tokens]):
+                    break
+        finally:
+            api.llama_set_abort_callback(self.context, api.ggml_abort_callback(), None)
+        return same
+
+    def _keep_common(self, prompt: Sequence[int]) -> int:
+        """Forget what the prompt does not begin with. Its last token is always read again: the next is drawn from
+        what the model says after it."""
+        same = 0
+        for old, new in zip(self.tokens, prompt[:-1], strict=False):
+            if old != new:
+                break
+            same += 1
+        self._cut(same)
+        return len(self.tokens)
+
+    def _cut(self, length: int) -> None:
+        memory = self._api.llama_get_memory(self.context)
+        if self._api.llama_memory_seq_rm(memory, -1, length, -1):
+            del self.tokens[length:]
+        else:  # a recurrent model cannot forget only the end
+            self.forget()
+
+    def _decode(self, tokens: Sequence[int]) -> bool:
+        """Read one batch; False when it was stopped, and then nothing of it is remembered.
+
+        Raises:
+            UserError: llama.cpp failed.
+        """
+        array = (ctypes.c_int32 * len(tokens))(*tokens)
+        status = self._api.llama_decode(self.context, self._api.llama_batch_get_one(array, len(tokens)))
+        if status == 0:
+            self.tokens += tokens
+            return True
+        self._cut(len(self.tokens))
+        if status == 2:
+            return False
+        raise UserError("The model could not go on.", f"llama.cpp says: {llama_log.last_error() or status}.",
+                        "Load it again, with a shorter context if memory is short.")
+
+    def draw(self, settings: Sampling) -> Iterator[int]:
+        """Tokens that follow what was read, without end. Each is read when the next one is asked for."""
+        api = self._api
+        sampler = self._sampler(settings)
+        token = (ctypes.c_int32 * 1)()
+        batch = api.llama_batch_get_one(token, 1)
+        try:
+            while True:
+                token[0] = api.llama_sampler_sample(sampler, self.context, -1)
+                yield token[0]
+                status = api.llama_decode(self.context, batch)
+                if status:
+                    raise UserError("The model could not go on.",
+                                    f"llama.cpp says: {llama_log.last_error() or status}.", "Load it again.")
+                self.tokens.append(token[0])
+        finally:
+            api.llama_sampler_free(sampler)
+
+    def _sampler(self, settings: Sampling) -> Any:
+        api = self._api
+        chain = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
+        parts = []
+        if settings.repeat_penalty != 1:
+            size = api.llama_vocab_n_tokens(api.llama_model_get_vocab(self.model))
+            parts.append(api.llama_sampler_init_penalties(size, sampling.REPEAT_WINDOW, settings.repeat_penalty,
+                                                          0.0, 0.0))
+        if settings.temperature == 0:
+            parts.append(api.llama_sampler_init_greedy())
+        else:
+            seed = time.time_ns() % 2**32 if settings.seed is None else settings.seed
+            parts += [api.llama_sampler_init_top_k(settings.top_k), api.llama_sampler_init_top_p(settings.top_p, 1),
+                      api.llama_sampler_init_min_p(settings.min_p, 1),
+                      api.llama_sampler_init_temp(settings.temperature), api.llama_sampler_init_dist(seed)]
+        for part in parts:
+            api.llama_sampler_chain_add(chain, part)
+        return chain
+
+
+def _threads(busy: bool) -> tuple[int, int]:
+    """How many threads draw tokens, and how many read a prompt."""
+    import psutil
+
+    cores, logical = psutil.cpu_count(logical=False) or 1, psutil.cpu_count() or 1
+    return (max(1, cores // 2), max(1, logical // 2)) if busy else (cores, logical)
+
+
+class _Metadata:
+    """A model's metadata as llama.cpp writes it out: texts by key."""
+
+    def __init__(self, model: Any):
+        import llama_cpp
+
+        self._api, self._model = llama_cpp, model
+
+    def get(self, key: str, default: Any = None) -> Any:
+        size = 256
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = self._api.llama_model_meta_val_str(self._model, key.encode(), buffer, size)
+            if length < size:
+                return default if length < 0 else buffer.value.decode("utf-8", "replace")
+            size = length + 1

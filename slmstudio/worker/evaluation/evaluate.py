@@ -1,0 +1,213 @@
+"""Lets models answer a test set, and scores the answers; or runs a benchmark of the field.
+
+The request and the files of the job folder:
+
+    {"kind": "evaluate", "test": file or null, "limit": rows or null, "seed": 0,
+     "benchmark": null or {"name", "data": folder or null for what was fetched, "fetch": true where it may be fetched,
+                           "limit": n per subject or null, "shots": n or null},
+     "models": [{"name", "model": folder, "adapter": folder or null, "gguf": file or null, "load_in_4bit": true where
+                 the base was held so while the adapter learned}, ...],
+     "train_file": file or null, "system": text or null, "max_new_tokens": n, "precision": "fp32" | "bf16" | "fp16",
+     "batch_size": rows or null, "judge": null or {"model": folder, "gguf": file, "rubric": text}}
+
+    items.json        of which file the items are, and whether models are to think (`core.evaluation.items_file`)
+    items.jsonl       what is asked, in the order of the file; written once
+    answers-N.jsonl   what model N answered, a line an item, appended batch by batch: a killed evaluation goes on there
+    scores.json       at the end
+    benchmark-rows.jsonl    at the end of a benchmark: what each model chose at each question
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from slmstudio.core import disk_space, files, units
+from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation import items_file, reasoning, scoring
+from slmstudio.core.jobs import advice
+from slmstudio.worker.answering.control import Hand
+from slmstudio.worker.answering.kept import Kept
+from slmstudio.worker.answering.model_loader import Models
+from slmstudio.worker.answering.rows import BROKEN, Model, Row, batches, line_of, prepare, run_rows
+from slmstudio.worker.evaluation.items import read_items
+from slmstudio.worker.runtime.context import Cancelled, JobContext
+
+MAX_NEW_TOKENS = 256
+
+
+def run(job: JobContext) -> dict[str, Any]:
+    """
+    Returns:
+        {"rows": items of the test set, "scores": path of scores.json, "models": {name: {metric: value}},
+        "verdict": the sentence on the metric that counts, or None}.
+
+    Raises:
+        UserError: something in the request cannot be used, or no model answered anything, or the disk is full.
+    """
+    try:
+        disk_space.keep_reserve(job.folder)
+        return _run(job)
+    except Cancelled:
+        raise
+    except Exception as error:
+        if not disk_space.is_full(error, job.folder):
+            raise
+        raise UserError(
+            "The disk is full, so the evaluation cannot go on.",
+            f"{units.format_bytes(disk_space.free(job.folder))} are left where {job.folder} lies.",
+            f"Free some room. {advice.go_on('evaluate', job.folder)}") from error
+
+
+def _run(job: JobContext) -> dict[str, Any]:
+    benchmark_request = job.request.get("benchmark") or {}
+    if benchmark_request.get("fetch") and not benchmark_request.get("data"):
+        from slmstudio.worker.benchmark.fetch_job import fetch
+
+        fetch(job, benchmark_request["name"])  # first: what it may fail of must not come after hours of work
+    prepared = None
+    if benchmark_request:
+        from slmstudio.worker.benchmark import lm_eval_run
+
+        prepared = lm_eval_run.prepare(job)  # and so here
+    models = Models(job)
+    scores: dict[str, Any] = {}
+    try:
+        items = []
+        if job.request.get("test"):
+            items = read_items(job)
+            _answer(job, models, items)
+            _tell_cut(job)
+            if job.request.get("judge"):
+                from slmstudio.worker.evaluation import judge
+
+                judge.run(job, models, items)
+            job.phase("scoring")
+            scores = scoring.score(job.folder, lambda done, total: _tell_scored(job, done, total))
+        if benchmark_request:
+            scores = lm_eval_run.run(job, models, prepared)
+    finally:
+        models.close()
+    return {"rows": len(items), "scores": str(job.folder / scoring.SCORES), **_summary(scores)}
+
+
+def _tell_scored(job: JobContext, done: int, total: int) -> None:
+    job.check_cancelled()
+    if done < total:  # what comes then has no number
+        job.progress(done, total, "rows", "scoring")
+
+
+def _summary(scores: dict[str, Any]) -> dict[str, Any]:
+    values = {model["name"]: {key: score["value"] for key, score in model["scores"].items()}
+              for model in scores["models"]}
+    main = next((each["sentence"] for each in scores["comparisons"] if each.get("main")), None)
+    return {"models": values, "verdict": main}
+
+
+def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
+    """Let every model answer every item that it has not answered yet."""
+    specs = job.request["models"]
+    kept = [Kept(job.folder / f"answers-{number}.jsonl") for number in range(len(specs))]
+    ids = {item["id"] for item in items}
+    thinks = items_file.thinks(job.folder)
+    hand = Hand(job, len(items) * len(specs), float(len(items) * len(specs)))
+    try:
+        for number, (spec, answers) in enumerate(zip(specs, kept, strict=True)):
+            if ids <= answers.keys:
+                hand.skip(len(items), float(len(items)))
+            else:
+                job.phase("loading model", spec["name"])
+                model = models.open(spec, thinks)
+                job.check_cancelled()
+                _answer_all(job, model, spec["name"], items, answers, hand)
+            _tell_silent(job, number)
+    finally:
+        hand.close()
+    _need_answers(job)
+
+
+def _tell_silent(job: JobContext, number: int) -> None:
+    """A warning where a model answered nothing, told before the others take their hours; their answers are kept."""
+    models, lines = job.request["models"], _lines(job, number)
+    if len(models) < 2 or not _is_silent(lines):
+        return
+    compared = "" if number else " The other models are compared with it: there will be no comparisons."
+    job.warn("no_answers", f"{models[number]['name']} answered none of the {len(lines):,} rows, and has no scores. "
+                           f"{lines[0]['skipped']}{compared} {_remedy(job, lines)}")
+
+
+def _need_answers(job: JobContext) -> None:
+    """There must be something to score."""
+    models = job.request["models"]
+    answers = [_lines(job, number) for number in range(len(models))]
+    if not all(map(_is_silent, answers)):
+        return
+    lines = answers[0]
+    who = f"{models[0]['name']} answered none" if len(models) == 1 else "No model answered any"
+    raise UserError(f"{who} of the {len(lines):,} rows.", str(lines[0]["skipped"]), _remedy(job, lines))
+
+
+def _is_silent(lines: list[dict[str, Any]]) -> bool:
+    return bool(lines) and all(line.get("skipped") for line in lines)
+
+
+def _remedy(job: JobContext, lines: list[dict[str, Any]]) -> str:
+    if any(line["skipped"] == BROKEN for line in lines):
+        return "Evaluate in another precision, or choose an earlier checkpoint."
+    if job.request.get("system"):
+        return "Leave the system prompt out, or choose another model."
+    return "Choose another model, or other rows."
+
+
+def _tell_cut(job: JobContext) -> None:
+    """One warning of the answers that ended in the middle of a thought."""
+    told = []
+    for number, spec in enumerate(job.request["models"]):
+        lines = _lines(job, number)
+        if cut := sum(map(reasoning.is_cut, lines)):
+            told.append(f"{cut:,} of {len(lines):,} of {spec['name']}")
+    if told:
+        most = job.request.get("max_new_tokens") or MAX_NEW_TOKENS
+        job.warn("cut_thinking", f"Answers that were cut while the model was still thinking count as empty: "
+                                 f"{', '.join(told)}. Allow more than {most:,} tokens for an answer.")
+
+
+def _lines(job: JobContext, number: int) -> list[dict[str, Any]]:
+    return list(files.LineReader(job.folder / f"answers-{number}.jsonl").read())
+
+
+def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, Any]], answers: Kept,
+                hand: Hand) -> None:
+    phase = f"answering: {name}"
+    job.phase(phase)
+    most = job.request.get("max_new_tokens") or MAX_NEW_TOKENS
+    rows = []
+    for item in items:
+        job.check_cancelled()
+        rows.append(prepare(item, model, most))
+    asks = [row for row in rows if not row.skipped]
+    share = len(rows) / max(1, sum(row.length for row in asks))  # so that work counts in answers
+    if left_out := [row for row in rows if row.skipped and row.item["id"] not in answers.keys]:
+        job.warn("rows_skipped", f"{name}: {len(left_out):,} of {len(rows):,} rows cannot be asked. "
+                                 f"Line {left_out[0].item['line']}: {left_out[0].skipped}")
+        answers.write([line_of(row, [], model, 0.0) for row in left_out])
+    hand.skip(len(rows) - len(asks), 0.0)
+    for batch in batches(asks, model, job.request.get("batch_size")):
+        work = share * sum(row.length for row in batch)
+        if all(row.item["id"] in answers.keys for row in batch):
+            hand.skip(len(batch), work)
+            continue
+        started = time.monotonic()
+        replies = run_rows(batch, model, lambda part, batch=batch, work=work: hand.gate(
+            part, len(batch), work, phase))
+        seconds = (time.monotonic() - started) / len(batch)
+        lines = [line_of(row, reply, model, seconds) for row, reply in zip(batch, replies, strict=True)]
+        answers.write(lines)
+        _tell_broken(job, name, batch, lines)
+        hand.add(len(batch), work, phase)
+
+
+def _tell_broken(job: JobContext, name: str, batch: list[Row], lines: list[dict[str, Any]]) -> None:
+    for row, line in zip(batch, lines, strict=True):
+        if line["skipped"]:
+            job.warn("row_skipped", f"{name}, line {row.item['line']}: {line['skipped']}")

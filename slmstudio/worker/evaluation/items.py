@@ -1,0 +1,104 @@
+"""What is asked: the test set of a request, written down once, so that every attempt asks the same.
+
+`core.evaluation.items_file` tells what else is written down: of which file they are, and whether models are to think.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files
+from slmstudio.core.data import reader
+from slmstudio.core.data.source import ReadingCancelled
+from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation import items_file
+from slmstudio.core.evaluation.answer_rows import ITEMS
+from slmstudio.core.evaluation.held_out import learned
+from slmstudio.core.evaluation.reasoning import hold_thoughts
+from slmstudio.core.evaluation.testset.item import TestItem, TestSet
+from slmstudio.core.evaluation.testset.overlap import find_overlap
+from slmstudio.core.evaluation.testset.reader import read_test_set
+from slmstudio.worker.runtime.context import Cancelled, JobContext
+
+NAMED = 5
+"""Problems of a test file that the warning names; all of them are counted."""
+
+
+def read_items(job: JobContext) -> list[dict[str, Any]]:
+    """The lines of items.jsonl; made from the test file where they are not there yet.
+
+    Raises:
+        UserError: the test file cannot be used.
+        Cancelled: the user asked this job to end.
+    """
+    path = job.folder / ITEMS
+    if not path.exists():
+        try:
+            items, about = _made(job)
+            files.write_atomically(job.folder / items_file.ABOUT, about)
+            files.write_atomically(path, b"".join(map(files.dump_line, items)))
+        except ReadingCancelled as error:
+            raise Cancelled from error
+    with open(path, "rb") as file:
+        return [json.loads(line) for line in file if line.strip()]
+
+
+def _made(job: JobContext) -> tuple[list[dict[str, Any]], bytes]:
+    """The lines of items.jsonl, and what items.json says of them."""
+    request = job.request
+    path = Path(request["test"])
+    job.phase("reading", path.name)
+    test = read_test_set(path, lambda done, total: job.progress(done, total, "bytes", "reading"), job.cancelled)
+    _tell_problems(job, test)
+    items = sample(test.items, request.get("limit"), request.get("seed") or 0)
+    if request.get("train_file"):
+        items = _marked(job, test, items, Path(request["train_file"]))
+    about = items_file.dump(test.sha256, hold_thoughts(text for item in items for text in item.references))
+    return [with_system(item.to_dict(), request.get("system")) for item in items], about
+
+
+def _tell_problems(job: JobContext, test: TestSet) -> None:
+    for note in test.notes:
+        job.log(note)
+    if test.problems:
+        named = "; ".join(map(str, test.problems[:NAMED]))
+        more = "" if len(test.problems) <= NAMED else f"; and {len(test.problems) - NAMED:,} more"
+        rows = "1 row is" if len(test.problems) == 1 else f"{len(test.problems):,} rows are"
+        job.warn("test_problems", f"{rows} left out of {test.path.name}: {named}{more}.")
+
+
+def sample(items: list[TestItem], limit: int | None, seed: int) -> list[TestItem]:
+    """`limit` items drawn by the seed, in the order of the file, numbered anew; all for None."""
+    if limit and limit < len(items):
+        chosen = sorted(random.Random(seed).sample(range(len(items)), limit))
+        items = [items[at] for at in chosen]
+    return [replace(item, id=number) for number, item in enumerate(items)]
+
+
+def _marked(job: JobContext, test: TestSet, items: list[TestItem], train_file: Path) -> list[TestItem]:
+    """The items, with those marked that were trained on. Without the training data nothing can be said, and that is
+    told."""
+    job.phase("comparing with the training data", train_file.name)
+    try:
+        training = reader.read_dataset(train_file, cancelled=job.cancelled)
+    except ReadingCancelled:
+        raise
+    except UserError as error:
+        job.warn("overlap_unknown", f"Whether test rows were trained on is not known: {error.what}")
+        return items
+    rows = learned(training.records, job.request.get("train_split"))
+    found = find_overlap(items, rows, same_file=training.sha256 == test.sha256, cancelled=job.cancelled)
+    if sentence := found.sentence():
+        job.warn("overlap", sentence)
+    return [replace(item, trained_on=item.id in found.ids) for item in items]
+
+
+def with_system(item: dict[str, Any], system: str | None) -> dict[str, Any]:
+    """The item with a system prompt before its messages, unless it has its own."""
+    if not system or item["messages"][0]["role"] == "system":
+        return item
+    return {**item, "messages": [{"role": "system", "content": system}, *item["messages"]]}

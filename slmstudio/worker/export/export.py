@@ -1,0 +1,274 @@
+"""Turns a finished run into files: GGUF of any type in one pass, each with its proof; also folders for other programs.
+
+Request: {"kind": "export", "run": run folder or model folder, "types": ["F16", "Q4_K_M", "MERGED", ...],
+"out": folder, optional, "importance": whether the user's own rows weigh the columns, optional}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files, llama, paths, program
+from slmstudio.core.errors import UserError
+from slmstudio.core.export.types import (
+    ADAPTER,
+    DEFAULT_TYPES,
+    FALLBACK,
+    LORA,
+    MERGED,
+    OTHER_FORMATS,
+    ROW_MULTIPLE,
+    OtherFormat,
+    QuantType,
+    choose,
+)
+from slmstudio.core.model.facts import ModelFacts, read_model
+from slmstudio.core.run import folder as run_folder
+from slmstudio.core.units import format_bytes
+from slmstudio.worker.export import importance
+from slmstudio.worker.model.export_source import Source, in_full_precision
+from slmstudio.worker.runtime import child
+from slmstudio.worker.runtime.context import Cancelled, JobContext
+
+PACKAGE_ROOT = Path(__file__).resolve().parents[3]
+SPARE_BYTES = 64 * 2**20
+
+
+@dataclass
+class _Made:
+    """A complete file or folder that still has its hidden name."""
+
+    partial: Path
+    target: Path
+    type: str
+    parity: dict[str, Any] | None = None
+
+
+def run(job: JobContext) -> dict[str, Any]:
+    """
+    Returns:
+        `{"files": [{"path", "type", "bytes", "sha256", "parity"}], "notes": [sentence, ...]}`; folders and a GGUF LoRA
+        have no sha256 and no parity.
+
+    Raises:
+        UserError: nothing to export, an unknown architecture, too little room on the disk, or no chat engine.
+        Cancelled: no file is left, and older ones stay as they were.
+    """
+    types, others = choose(job.request.get("types") or DEFAULT_TYPES)
+    if types:
+        llama.need()
+    source = Source.of(Path(job.request["run"]))
+    facts = read_model(source.base)
+    source, note = in_full_precision(source, facts)
+    _check_formats(source, others)
+    out = Path(job.request.get("out") or source.folder / run_folder.EXPORTS)
+    out.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(out)
+    _check_space(out, source, facts, types, others)
+    with _published(out) as made:
+        for other in others:
+            made.append(_make_other(job, source, out, other))
+        if types:
+            made += _make_types(job, source, out, types)
+            _prove(job, source, made)
+    proofs = [entry.parity for entry in made if entry.parity]
+    for entry in made:
+        if entry.parity and not entry.parity["passed"]:
+            job.warn("parity", f"{entry.target.name}: {entry.parity['verdict']}")
+    notes = [note] if note else []
+    return {"files": [_report(entry) for entry in made],
+            "notes": notes + _notes(facts, types, proofs[0]["normalizer"] if proofs else None)}
+
+
+def _report(made: _Made) -> dict[str, Any]:
+    parts = [path for path in made.target.rglob("*") if path.is_file()] if made.target.is_dir() else [made.target]
+    return {"path": str(made.target), "type": made.type, "bytes": sum(path.stat().st_size for path in parts),
+            "sha256": made.parity["sha256"] if made.parity else None, "parity": made.parity}
+
+
+@contextlib.contextmanager
+def _published(out: Path) -> Iterator[list[_Made]]:
+    """Files get their names at the end: all of them, or those that were proven before an error, or none on Cancel."""
+    made: list[_Made] = []
+    try:
+        yield made
+    except Cancelled:
+        made.clear()
+        raise
+    finally:
+        for entry in made:
+            if entry.parity or entry.type in (other.name for other in OTHER_FORMATS):
+                _publish(entry)
+        for leftover in out.glob(f".*.{os.getpid()}.partial"):
+            _remove(leftover)
+        files.fsync_folder(out)
+
+
+def _publish(entry: _Made) -> None:
+    for path in [entry.partial] if entry.partial.is_file() else sorted(entry.partial.rglob("*")):
+        if path.is_file():
+            with open(path, "rb+") as file:
+                os.fsync(file.fileno())
+    if entry.target.is_dir():
+        older = entry.partial.with_name(f".older{entry.partial.name}")
+        os.replace(entry.target, older)
+        os.replace(entry.partial, entry.target)
+        shutil.rmtree(older)
+    else:
+        os.replace(entry.partial, entry.target)
+    if entry.parity:
+        files.write_atomically(entry.target.with_suffix(".parity.json"), files.dump_pretty(entry.parity))
+
+
+def _make_types(job: JobContext, source: Source, out: Path, types: list[QuantType]) -> list[_Made]:
+    """All GGUF files in one pass over the weights, under hidden names."""
+    made = [_Made(_partial(out, source, kind.name), out / f"{source.name}-{kind.name}.gguf", kind.name)
+            for kind in types]
+    weights = _weigh(job, source, types)
+    job.phase("converting", f"{source.base.name} to {', '.join(kind.name for kind in types)}")
+    targets = [{"path": str(entry.partial), "ftype": kind.ftype, "weighted": importance.is_weighted(kind)}
+               for entry, kind in zip(made, types, strict=True)]
+    request = {"base": str(source.base), "adapter": str(source.adapter) if source.adapter else None,
+               "name": source.name, "importance": weights, "targets": targets}
+    _run_converter(job, "slmstudio.worker.export.gguf_convert", request, [entry.partial for entry in made])
+    return made
+
+
+def _weigh(job: JobContext, source: Source, types: list[QuantType]) -> str | None:
+    """The file of the importance matrix, where a type gains by it and there are rows to measure it on."""
+    if not importance.wanted(types) or not job.request.get("importance", True):
+        return None
+    job.phase("weighing", "which weights the learned rows use")
+    target = job.folder / "importance.safetensors"
+    return str(target) if importance.measure(job, source, target) else None
+
+
+def _prove(job: JobContext, source: Source, made: list[_Made]) -> None:
+    """Hold every GGUF file against what was trained."""
+    from slmstudio.worker.parity import parity
+    from slmstudio.worker.parity.reference import measure
+
+    kinds = {kind.name: kind for kind in choose(entry.type for entry in made)[0]}
+    job.phase("checking", "what was trained")
+    reference = measure(job, source)
+    for entry in made:
+        if entry.type in kinds:
+            job.phase("checking", f"{entry.type} against what was trained")
+            entry.parity = parity.compare(job, reference, entry.partial, kinds[entry.type])
+
+
+def _make_other(job: JobContext, source: Source, out: Path, other: OtherFormat) -> _Made:
+    partial, target = _partial(out, source, other.name), out / f"{source.name}{other.ending}"
+    if other is LORA:
+        job.phase("converting", "the adapter")
+        _run_converter(job, "slmstudio.worker.export.gguf_lora", {
+            "base": str(source.base), "adapter": str(source.adapter), "name": source.name, "target": str(partial)},
+            [partial])
+    elif other is ADAPTER:
+        assert source.adapter is not None
+        shutil.copytree(source.adapter, partial)
+    else:
+        _merge(job, source, partial)
+    return _Made(partial, target, other.name)
+
+
+def _merge(job: JobContext, source: Source, partial: Path) -> None:
+    from slmstudio.worker.export import merged_folder
+    from slmstudio.worker.model.merged_weights import MergedWeights
+
+    job.phase("merging", f"{source.base.name} and its adapter" if source.adapter else source.base.name)
+
+    def progress(done: int, total: int) -> None:
+        job.check_cancelled()
+        job.progress(done, total, "bytes", "merging")
+
+    partial.mkdir()
+    merged_folder.write(source.base, MergedWeights(source.base, source.adapter), partial, progress)
+
+
+def _run_converter(job: JobContext, module: str, request: dict[str, Any], targets: list[Path]) -> None:
+    converter = paths.converter_dir()
+    if not (converter / "conversion").is_dir():
+        raise UserError("The GGUF converter is not installed.", f"{converter} does not hold it.",
+                        f"Run the set-up again: {program.setup_command()}")
+    child.run(job, module, {**request, "half_done": list(map(str, targets))}, [converter, PACKAGE_ROOT],
+              _file_progress(job, targets))
+
+
+def _file_progress(job: JobContext, targets: list[Path]) -> Callable[[dict[str, Any]], None]:
+    """Progress of a child that writes `targets`: how much of them is there."""
+    def poll(report: dict[str, Any]) -> None:
+        if total := report.get("total_bytes", 0):
+            done = sum(target.stat().st_size for target in targets if target.exists())
+            job.progress(min(done, total), total, "bytes", "converting")
+
+    return poll
+
+
+def _partial(out: Path, source: Source, type_name: str) -> Path:
+    return out / f".{source.name}-{type_name}.{os.getpid()}.partial"
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Half files of exports that were killed."""
+    import psutil
+
+    for leftover in out.glob(".*.partial"):
+        owner = leftover.name.split(".")[-2]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            _remove(leftover)
+
+
+def _check_formats(source: Source, others: list[OtherFormat]) -> None:
+    for other in others:
+        if other.needs_adapter and source.adapter is None:
+            raise UserError(f"{source.folder.name} has no adapter to export by itself.",
+                            "Its weights were trained whole.", "Choose a GGUF type, or MERGED.")
+
+
+def _check_space(out: Path, source: Source, facts: ModelFacts, types: list[QuantType],
+                 others: list[OtherFormat]) -> None:
+    """The sizes of all that is asked for: nothing is made on the way."""
+    need = SPARE_BYTES + sum(kind.estimate_bytes(facts) for kind in types)
+    if MERGED in others:
+        need += facts.parameters * 2 if facts.quantization else facts.disk_bytes
+    if source.adapter is not None:
+        need += sum(other.needs_adapter for other in others) * _size(source.adapter)
+    have = shutil.disk_usage(out).free
+    if have < need:
+        raise UserError("The disk has too little room for the export.",
+                        f"It takes {format_bytes(need)}; {format_bytes(have)} are free in {out}.",
+                        "Free some space, choose fewer types, or another folder.")
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _notes(facts: ModelFacts, types: list[QuantType], normalizer: str | None) -> list[str]:
+    """What a person should know of the files that is no fault."""
+    notes = []
+    if normalizer:
+        notes.append(f"The model learned text in Unicode form {normalizer}. Chat here keeps to it; other llama.cpp "
+                     "programs do not convert, so give them text in that form: letters with a nukta or an accent "
+                     "differ otherwise.")
+    fallen = [kind for kind in types if kind.falls_back(facts.hidden_size)]
+    if fallen:
+        instead = "; ".join(f"{kind.name}: {FALLBACK[kind.block]} for {kind.block}" for kind in fallen)
+        notes.append(f"Rows of {facts.hidden_size} weights are no multiple of {ROW_MULTIPLE}, so llama.cpp stores most "
+                     f"tensors in a larger format ({instead}). The files are larger and slightly better than their "
+                     "names say.")
+    return notes

@@ -1,0 +1,144 @@
+"""Child process of the export: base model and adapter into GGUF files of several types, in one pass over the weights.
+
+`python -P -m slmstudio.worker.export.gguf_convert REQUEST.json`, with the converter's folder first on PYTHONPATH. The
+request holds base, adapter (or null), name, importance (a file of `worker.export.importance`, or null) and targets, a list
+of {"path", "ftype", "weighted"}; the report goes to its "report" path.
+No merged model is on the disk or in memory: rows are read, merged, turned into every type, written and forgotten.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from slmstudio.worker.export import gguf_source, gguf_types
+from slmstudio.worker.export.gguf_source import GgufSource
+from slmstudio.worker.model import ggml_blocks
+from slmstudio.worker.model.base_weights import Array
+from slmstudio.worker.runtime import child
+
+MOST_THREADS = 8
+
+
+def convert(request: dict[str, Any], report: Callable[..., None]) -> None:
+    """Write all files; `report(total_bytes=n)` comes before the first byte of a tensor is written."""
+    import torch
+
+    torch.set_num_threads(1)  # the threads here work side by side, each on its own rows
+    source = gguf_source.read(Path(request["base"]), Path(request["adapter"]) if request["adapter"] else None,
+                              request["name"])
+    importance = _importance(request["importance"], source)
+    folder = Path(request["report"]).parent
+    types = [gguf_types.tensor_types(source, target["ftype"], folder) for target in request["targets"]]
+    files = [_GgufFile(Path(target["path"]), source, target["ftype"], kinds, importance if target["weighted"] else {})
+             for target, kinds in zip(request["targets"], types, strict=True)]
+    report(total_bytes=sum(file.total_bytes for file in files))
+    try:
+        _write_all(source, files)
+    finally:
+        for file in files:
+            file.close()
+
+
+def _write_all(source: GgufSource, files: list[_GgufFile]) -> None:
+    threads = min(os.cpu_count() or 1, MOST_THREADS)
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[list[bytearray]]] = deque()
+        for tensor in source.tensors:
+            for chunk in tensor.chunks(source.weights):
+                waiting.append(pool.submit(_turn, chunk, tensor.name, files))
+                if len(waiting) > threads:  # a bound on the memory
+                    _write(waiting.popleft(), files)
+            while waiting:
+                _write(waiting.popleft(), files)
+            for file in files:
+                file.pad()
+
+
+def _turn(chunk: Callable[[], Array], name: str, files: list[_GgufFile]) -> list[bytearray]:
+    rows = chunk()
+    done: dict[tuple[int, bool], bytearray] = {}  # types share formats
+    parts = []
+    for file in files:
+        key = (file.types[name], name in file.importance)
+        if key not in done:
+            done[key] = ggml_blocks.quantize(file.types[name], rows, file.importance.get(name))
+        parts.append(done[key])
+    return parts
+
+
+def _write(future: Future[list[bytearray]], files: list[_GgufFile]) -> None:
+    for file, data in zip(files, future.result(), strict=True):
+        file.out.write(data)
+
+
+class _GgufFile:
+    """One file that is being written: header and key-value pairs at once, then tensor after tensor.
+
+    Attributes:
+        types: GGUF name: ggml type.
+        importance: GGUF name: mean squares of the inputs; empty where none were measured.
+        total_bytes: of all its tensors.
+    """
+
+    def __init__(self, path: Path, source: GgufSource, ftype: int, types: dict[str, int],
+                 importance: dict[str, Array]):
+        import gguf
+
+        kinds = gguf.GGUFValueType
+        self.types, self.importance = types, importance
+        self._writer = gguf.GGUFWriter(path, source.architecture)
+        self._writer.kv_data[0] = {**source.values, "general.file_type": gguf.GGUFValue(ftype, kinds.UINT32)}
+        if importance:
+            self._writer.add_string("quantize.imatrix.dataset", "the rows that were learned")
+            self._writer.add_uint32("quantize.imatrix.entries_count", len(importance))
+        self.total_bytes = 0
+        for tensor in source.tensors:
+            size = tensor.row_count * ggml_blocks.row_bytes(types[tensor.name], tensor.width)
+            self._writer.add_tensor_info(tensor.name, tensor.shape, _float32(), size,
+                                         gguf.GGMLQuantizationType(types[tensor.name]))
+            self.total_bytes += size
+        self._writer.write_header_to_file(path=path)
+        self._writer.write_kv_data_to_file()
+        self._writer.write_ti_data_to_file()
+        self.out: BinaryIO = self._writer.fout[0]
+        self.pad()
+
+    def pad(self) -> None:
+        """Fill up to where the next tensor may begin."""
+        self._writer.write_padding(self.out, self.out.tell())
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _float32() -> Any:
+    import numpy as np
+
+    return np.dtype(np.float32)
+
+
+def _importance(path: str | None, source: GgufSource) -> dict[str, Array]:
+    """GGUF name: mean squares of the inputs. Where the converter rearranges rows, columns stay where they are."""
+    if path is None:
+        return {}
+    from safetensors.numpy import load_file
+
+    found = load_file(path)
+    return {tensor.name: found[tensor.origin] for tensor in source.tensors
+            if tensor.origin in found and found[tensor.origin].shape == (tensor.width,)}
+
+
+def main(request_file: str) -> int:
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    return child.serve(Path(request_file), convert)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

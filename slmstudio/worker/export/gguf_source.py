@@ -1,0 +1,206 @@
+"""What goes into a GGUF file of a model: its key-value pairs and its tensors' rows, as llama.cpp's converter sees them.
+
+Runs in the converter's own process: its packages `conversion` and `gguf` are on no other path.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slmstudio.core.errors import UserError
+from slmstudio.worker.model.base_weights import Array
+from slmstudio.worker.model.merged_weights import MergedWeights, row_ranges
+
+
+@dataclass
+class GgufTensor:
+    """One tensor of the file.
+
+    Attributes:
+        shape: rows first, as in torch.
+        plain: the base tensor's name where its rows are taken as they are; None where the converter rearranges them.
+        origin: the base tensor that it is made of; None where the converter made it up.
+        load: the whole tensor, where it is not plain; it can be asked for once.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    plain: str | None
+    origin: str | None
+    load: Callable[[], Array] = field(repr=False)
+
+    @property
+    def width(self) -> int:
+        return self.shape[-1]
+
+    @property
+    def row_count(self) -> int:
+        return math.prod(self.shape[:-1])
+
+    def chunks(self, weights: MergedWeights) -> Iterator[Callable[[], Array]]:
+        """Calls that each give the next rows, float32 (rows, width); they may run in any thread."""
+        if self.plain is not None:
+            for start, stop in row_ranges(self.row_count, self.width):
+                yield lambda start=start, stop=stop: weights.rows(  # type: ignore[misc]
+                    self.plain or "", start, stop).reshape(-1, self.width)
+            return
+        whole = self.load().reshape(self.row_count, self.width)
+        for start, stop in row_ranges(self.row_count, self.width):
+            yield lambda start=start, stop=stop: whole[start:stop]  # type: ignore[misc]
+
+
+@dataclass
+class GgufSource:
+    """A model as the converter sees it.
+
+    Attributes:
+        values: key-value pairs of the file, as the converter's `gguf` package holds them.
+        lora: `modify(name, B) -> (GGUF name, B)` rearranges an adapter's B as its tensor's rows are.
+    """
+
+    architecture: str
+    values: dict[str, Any]
+    tensors: list[GgufTensor]
+    weights: MergedWeights
+    modify: Callable[[str, Any], tuple[str, Any]]
+
+
+def read(base: Path, adapter: Path | None, name: str) -> GgufSource:
+    """
+    Args:
+        name: the model's, written into the file.
+
+    Raises:
+        UserError: llama.cpp has no equal of the architecture or of the pre-tokenizer, or the adapter does not fit.
+    """
+    import gguf
+    import torch
+    import transformers
+
+    from slmstudio.worker.model import gguf_vocabulary
+
+    # The converter asks AutoTokenizer, which gives some models other pre-tokenizers than their tokenizer.json has.
+    transformers.AutoTokenizer = transformers.PreTrainedTokenizerFast
+    weights = MergedWeights(base, adapter)
+    vocabulary = gguf_vocabulary.Vocabulary.of(base)
+    _know_more_pre_tokenizers(vocabulary.state)
+    model_class = _model_class(base, vocabulary)
+    plain, origins = _through(model_class, weights)
+    with torch.inference_mode():
+        model = model_class(base, gguf.LlamaFileType.ALL_F32, Path("none"), model_name=vocabulary.model_name(name))
+        model.hparams.pop("quantization_config", None)  # the weights come unpacked
+        model.prepare_tensors()
+        model.prepare_metadata(vocab_only=False)
+    values = dict(model.gguf_writer.kv_data[0])
+    values.update(vocabulary.corrections(values, gguf))
+    tensors = [GgufTensor(key, tuple(info.shape), plain.get(key), origins.get(key),
+                          _loader(info.tensor))
+               for shard in model.gguf_writer.tensors for key, info in shard.items()]
+    return GgufSource(model.gguf_writer.arch, values, tensors, weights, _modifier(model))
+
+
+def _model_class(base: Path, vocabulary: Any) -> Any:
+    from conversion import ModelBase, get_model_architecture, get_model_class
+    from conversion.base import ModelType
+
+    architecture = get_model_architecture(ModelBase.load_hparams(base, False), ModelType.TEXT)
+    try:
+        found = get_model_class(architecture)
+    except NotImplementedError as error:
+        raise UserError("This model cannot become a GGUF file.", f"llama.cpp's converter does not know {architecture}.",
+                        "Serve the Hugging Face folder instead, or choose another base model.") from error
+    # A class of our own, so that what is changed in it stays out of the converter's.
+    model_class = type(found.__name__, (found,), {"model_arch": found.model_arch})
+    if architecture.startswith("Phi3") and not vocabulary.has_sentencepiece:
+        _read_tokenizer_json(model_class, vocabulary.state["model"])
+    return model_class
+
+
+def _through(model_class: Any, weights: MergedWeights) -> tuple[dict[str, str], dict[str, str]]:
+    """Let every tensor that the converter reads come from `weights`, when its turn to be written comes.
+
+    Returns:
+        GGUF name: base name, of the tensors that the converter passes on as they are, and of all of them. Filled while
+        it works.
+    """
+    import torch
+    from conversion import LazyTorchTensor
+
+    plain: dict[str, str] = {}
+    origins: dict[str, str] = {}
+    original = model_class.modify_tensors
+
+    def lazy(name: str) -> Any:
+        meta = LazyTorchTensor.meta_with_dtype_and_shape(torch.float32, weights.shape(name))
+        tensor = LazyTorchTensor(meta=meta, args=(name,), func=lambda key: torch.from_numpy(weights.whole(key)))
+        tensor.base_name = name
+        return tensor
+
+    def index_tensors(self: Any, remote_hf_model_id: str | None = None) -> dict[str, Callable[[], Any]]:
+        found = (self.filter_tensors((name, lambda name=name: lazy(name))) for name in weights.names)
+        return dict(item for item in found if item is not None)
+
+    def modify_tensors(self: Any, data_torch: Any, name: str, bid: int | None) -> Iterable[tuple[str, Any]]:
+        base_name = getattr(data_torch, "base_name", None)
+        for new_name, tensor in original(self, data_torch, name, bid):
+            if base_name is not None:
+                origins[new_name] = base_name
+                if tensor is data_torch:
+                    plain[new_name] = base_name
+            yield new_name, tensor
+
+    model_class.index_tensors = index_tensors
+    model_class.modify_tensors = modify_tensors
+    return plain, origins
+
+
+def _loader(tensor: Any) -> Callable[[], Array]:
+    """The whole tensor, once: the converter's lazy tensors keep what they computed, so it is let go of."""
+    import gguf
+
+    held = [tensor]
+    return lambda: np.asarray(gguf.LazyNumpyTensor.to_eager(held.pop()), np.float32)
+
+
+def _modifier(model: Any) -> Callable[[str, Any], tuple[str, Any]]:
+    def modify(name: str, tensor: Any) -> tuple[str, Any]:
+        block = next((int(part) for part in name.split(".") if part.isdecimal()), None)
+        [(new_name, changed)] = list(model.modify_tensors(tensor, name, block))
+        return new_name, changed
+
+    return modify
+
+
+def _read_tokenizer_json(model_class: Any, tokenizer_model: dict[str, Any]) -> None:
+    """The converter wants Phi-3's tokenizer.model, which transformers 5 no longer writes; tokenizer.json has it all."""
+    plain = "_set_vocab_llama_hf" if tokenizer_model.get("byte_fallback") else "_set_vocab_gpt2"
+    model_class.set_vocab = getattr(model_class, plain)
+
+
+def _know_more_pre_tokenizers(tokenizer_state: dict[str, Any]) -> None:
+    """The converter knows pre-tokenizers by a hash of one encoded text, so a changed vocabulary is unknown to it.
+
+    Where it gives up, the pre-tokenizer's own spelling decides.
+    """
+    from conversion import TextModel
+
+    from slmstudio.worker.model.pre_tokenizers import name_of
+
+    original = TextModel.get_vocab_base_pre
+
+    def get_vocab_base_pre(self: Any, tokenizer: Any) -> str:
+        try:
+            return str(original(self, tokenizer))
+        except NotImplementedError:
+            if name := name_of(tokenizer_state["pre_tokenizer"]):
+                return name
+        raise UserError("This model cannot become a GGUF file.", "llama.cpp has no equal of its pre-tokenizer, so it "
+                        "would cut text differently than in training.", "Serve the Hugging Face folder instead.")
+
+    TextModel.get_vocab_base_pre = get_vocab_base_pre

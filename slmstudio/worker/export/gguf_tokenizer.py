@@ -1,0 +1,37 @@
+"""Makes the tokenizer that transformers reads from a GGUF file right."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from slmstudio.core.errors import UserError
+from slmstudio.worker.model.pre_tokenizers import IGNORE_MERGES, PRE_TOKENIZERS
+
+
+def corrected(backend: Any, metadata: dict[str, str], file_name: str) -> Any:
+    """The `tokenizers.Tokenizer` with the pre-tokenizer that the file names.
+
+    transformers knows only some of llama.cpp's names and silently falls back to GPT-2's cutting for the others: SmolLM2
+    ("smollm") would lose its single digits.
+
+    Args:
+        backend: what transformers made of the file.
+        metadata: the GGUF's key-value pairs, as text.
+
+    Raises:
+        UserError: the pre-tokenizer is not known here, so that every text would be cut by guesswork.
+    """
+    from tokenizers import Tokenizer
+
+    if metadata.get("tokenizer.ggml.model") != "gpt2":
+        return backend
+    name = metadata.get("tokenizer.ggml.pre", "default")
+    if name not in PRE_TOKENIZERS:
+        raise UserError(f"The tokenizer of {file_name} is of a kind that is not known here.",
+                        f"Its pre-tokenizer is {name!r}; known are {', '.join(PRE_TOKENIZERS)}.",
+                        "Use the model's original folder with its tokenizer.json.")
+    state = json.loads(backend.to_str())
+    state["pre_tokenizer"] = PRE_TOKENIZERS[name]
+    state["model"]["ignore_merges"] = name in IGNORE_MERGES
+    return Tokenizer.from_str(json.dumps(state))

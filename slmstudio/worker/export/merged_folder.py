@@ -1,0 +1,111 @@
+"""A run as a Hugging Face model folder: base and adapter merged row by row into safetensors, for vLLM and the like."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from slmstudio.core import files
+from slmstudio.core.model.weights import INDEX, SINGLE
+from slmstudio.worker.model.merged_weights import MergedWeights
+
+SHARD_BYTES = 4 * 2**30
+DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
+BYTES = {"BF16": 2, "F16": 2, "F32": 4}
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx", ".index.json")
+
+
+def write(base: Path, weights: MergedWeights, target: Path, progress: Callable[[int, int], None]) -> None:
+    """Write the whole folder into `target`, which exists and is empty.
+
+    Weights keep the base's number format; those unpacked from 4 bits become bf16.
+
+    Args:
+        progress: called with bytes written and bytes in all.
+    """
+    shards = _shards(weights)
+    total = sum(_bytes(weights, name) for shard in shards for name in shard)
+    done = 0
+    index: dict[str, str] = {}
+    for number, names in enumerate(shards, 1):
+        file = SINGLE if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        with open(target / file, "wb") as out:
+            for written in _write_shard(out, weights, names):
+                done += written
+                progress(done, total)
+        index.update(dict.fromkeys(names, file))
+    if len(shards) > 1:
+        files.write_atomically(target / INDEX, files.dump_pretty(
+            {"metadata": {"total_size": total}, "weight_map": dict(sorted(index.items()))}))
+    for path in base.iterdir():
+        if path.is_file() and not path.name.endswith(_WEIGHTS) and path.name != "config.json":
+            shutil.copyfile(path, target / path.name)
+    files.write_atomically(target / "config.json", files.dump_pretty(_config(base, weights)))
+
+
+def _config(base: Path, weights: MergedWeights) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    if config.pop("quantization_config", None):
+        config["dtype"] = "bfloat16"
+        config.pop("torch_dtype", None)
+    # A head that was trained by itself is no longer the embeddings.
+    if weights.is_changed("lm_head.weight") and "lm_head.weight" not in weights.base.tensors:
+        config["tie_word_embeddings"] = False
+    return config
+
+
+def _format(weights: MergedWeights, name: str) -> str:
+    tensor = weights.base.tensors.get(name)
+    if tensor is None or name in weights.base.packed or tensor.dtype not in BYTES:
+        return "BF16" if weights.base.packed else _most_common(weights)
+    return tensor.dtype
+
+
+def _most_common(weights: MergedWeights) -> str:
+    found = [tensor.dtype for tensor in weights.base.tensors.values() if tensor.dtype in BYTES]
+    return max(set(found), key=found.count, default="BF16")
+
+
+def _bytes(weights: MergedWeights, name: str) -> int:
+    return math.prod(weights.shape(name)) * BYTES[_format(weights, name)]
+
+
+def _shards(weights: MergedWeights) -> list[list[str]]:
+    shards: list[list[str]] = [[]]
+    size = 0
+    for name in weights.names:
+        length = _bytes(weights, name)
+        if shards[-1] and size + length > SHARD_BYTES:
+            shards.append([])
+            size = 0
+        shards[-1].append(name)
+        size += length
+    return shards
+
+
+def _write_shard(out: BinaryIO, weights: MergedWeights, names: list[str]) -> Iterator[int]:
+    """One safetensors file (https://huggingface.co/docs/safetensors, "Format"); yields the bytes of each part."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    for name in names:
+        end = offset + _bytes(weights, name)
+        header[name] = {"dtype": _format(weights, name), "shape": list(weights.shape(name)),
+                        "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    out.write(struct.pack("<Q", len(text)) + text)
+    for name in names:
+        dtype = DTYPES[_format(weights, name)]
+        for start, stop in weights.chunks(name):
+            rows = torch.from_numpy(weights.rows(name, start, stop)).to(dtype)
+            data = rows.contiguous().view(torch.uint8).numpy().tobytes()
+            out.write(data)
+            yield len(data)

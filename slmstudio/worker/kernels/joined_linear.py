@@ -1,0 +1,125 @@
+"""Frozen linear layers that read the same input, as one, with their LoRA matrices laid together.
+
+Queries, keys and values read the same vectors, gate and up too. Their weights lie one below the other in one matrix,
+so that one product serves them, forwards and backwards; the matrices A lie below one another and the matrices B
+along the diagonal of one matrix, so that their adapters are one adapter too. Formulae: fast_lora.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from peft.tuners.lora import Linear as LoraLinear
+from torch.nn import functional
+
+from slmstudio.worker.kernels.fast_lora import is_plain
+
+
+def scale_rows(x: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """x [rows, size] with each row times its factor (fp32), rounded once.
+
+    A product of mixed formats with one factor a row runs unvectorized on the processor, 25 times slower than this use
+    of the batch norm, whose "channels" are the rows.
+    """
+    rows = x.shape[0]
+    return functional.batch_norm(x[None], factors.new_zeros(rows), factors.new_ones(rows), factors, None, False, 0.0,
+                                 0.0)[0]
+
+
+class Saved(NamedTuple):
+    """What the backward pass needs beside the input: A [rank, inputs], scaled B [outputs, rank], A x [tokens, rank].
+
+    Without an adapter they are empty.
+    """
+
+    a: torch.Tensor
+    b: torch.Tensor
+    projected: torch.Tensor
+
+
+class JoinedLinear:
+    """
+    Attributes:
+        matrices: how many adapter matrices there are: A and B of each layer that has them.
+    """
+
+    def __init__(self, layers: list[Any]):
+        """
+        Args:
+            layers: `torch.nn.Linear` or PEFT's LoRA around one; from here on their weights are slices of one matrix.
+        """
+        bases = [_base(layer) for layer in layers]
+        sizes = [base.weight.shape[0] for base in bases]
+        self.layers, self.bases = layers, bases
+        self.weight = bases[0].weight.detach()
+        if len(bases) > 1:
+            self.weight = torch.cat([base.weight.detach() for base in bases])
+            for base, part in zip(bases, self.weight.split(sizes), strict=True):
+                base.weight.data = part
+        self.bias = None
+        if any(base.bias is not None for base in bases):
+            self.bias = torch.cat([torch.zeros_like(base.weight[:, 0]) if base.bias is None else base.bias.detach()
+                                   for base in bases])
+        starts = [sum(sizes[:i]) for i in range(len(sizes))]
+        self.adapted = [(layer, start, start + size) for layer, start, size in zip(layers, starts, sizes, strict=True)
+                        if isinstance(layer, LoraLinear)]
+        self.matrices = 2 * len(self.adapted)
+
+    @staticmethod
+    def covers(layers: list[Any]) -> bool:
+        """Whether all are plain and frozen."""
+        return all(is_plain(layer) if type(layer) is LoraLinear else
+                   type(layer) is torch.nn.Linear and not any(p.requires_grad for p in layer.parameters())
+                   for layer in layers)
+
+    def ready(self, x: torch.Tensor) -> bool:
+        """Whether the layers are as they were: in place, adapters on, x in the weights' format."""
+        return (
+            x.dtype == self.weight.dtype
+            and self.bases[0].weight.data_ptr() == self.weight.data_ptr()
+            and not any(layer.disable_adapters or layer.merged or len(layer.active_adapters) != 1
+                        or layer.active_adapters[0] not in layer.lora_A for layer, _, _ in self.adapted)
+        )
+
+    def adapter(self) -> list[torch.Tensor]:
+        """A and B of each layer that has them, as they learn."""
+        return [matrix.weight for layer, _, _ in self.adapted
+                for matrix in (layer.lora_A[layer.active_adapters[0]], layer.lora_B[layer.active_adapters[0]])]
+
+    def forward(self, x: torch.Tensor, adapter: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, Saved]:
+        """x [tokens, inputs] → [tokens, outputs]."""
+        out = functional.linear(x, self.weight, self.bias)
+        if not adapter:
+            return out, Saved(*(x.new_empty(0) for _ in Saved._fields))
+        a = torch.cat(adapter[::2]).to(x.dtype)
+        b, column = x.new_zeros(out.shape[1], len(a)), 0
+        for (layer, start, end), matrix in zip(self.adapted, adapter[1::2], strict=True):
+            rank = matrix.shape[1]
+            b[start:end, column : column + rank] = matrix * layer.scaling[layer.active_adapters[0]]
+            column += rank
+        projected = x @ a.T
+        return out.addmm_(projected, b.T), Saved(a, b, projected)
+
+    def backward(self, grad: torch.Tensor, x: torch.Tensor, saved: Saved,
+                 wants_x: bool) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
+        """Gradients with respect to x and to the adapter's matrices."""
+        grad_x = grad @ self.weight if wants_x else None
+        if not self.adapted:
+            return grad_x, []
+        grad_projected = grad @ saved.b
+        grad_a, grad_b = (grad_projected.T @ x).float(), grad.T @ saved.projected
+        if grad_x is not None:
+            grad_x.addmm_(grad_projected, saved.a)
+        grads, column = [], 0
+        for layer, start, end in self.adapted:
+            name = layer.active_adapters[0]
+            rank = layer.lora_A[name].weight.shape[0]
+            part = slice(column, column + rank)
+            grads += [grad_a[part], grad_b[start:end, part].float().mul_(layer.scaling[name])]
+            column += rank
+        return grad_x, grads
+
+
+def _base(layer: Any) -> torch.nn.Linear:
+    return layer.get_base_layer() if isinstance(layer, LoraLinear) else layer

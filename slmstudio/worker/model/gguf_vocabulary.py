@@ -1,0 +1,191 @@
+"""What a GGUF must say about a vocabulary so that llama.cpp cuts text and ends turns as in training."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.model.tokens import load_tokenizer
+from slmstudio.worker.model.llama_vocab import NORMALIZER_KEY
+
+_MARK = "zxqanswerqxz"
+_NORMAL, _CONTROL = 1, 3
+_MARKER = re.compile(r"[▁_]?(<[^<>]+>|\[[^\[\]]+\])")
+"""Words that look like llama.cpp's own names for special tokens."""
+_PHI3 = re.compile(r"phi-?3", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A model folder's tokenizer and chat template.
+
+    Attributes:
+        state: tokenizer.json.
+        template: None where the model has none.
+        has_sentencepiece: whether tokenizer.model lies beside it, from which the converter takes scores and types.
+    """
+
+    state: dict[str, Any]
+    template: ChatTemplate | None
+    has_sentencepiece: bool
+
+    @classmethod
+    def of(cls, folder: Path) -> Vocabulary:
+        try:
+            template = ChatTemplate.from_folder(folder)
+        except UserError:
+            template = None
+        state = json.loads(load_tokenizer(folder).to_str())
+        return cls(state, template, (folder / "tokenizer.model").is_file())
+
+    @property
+    def special(self) -> dict[str, int]:
+        """Text of every special token: its id."""
+        return {token["content"]: token["id"] for token in self.state["added_tokens"] if token["special"]}
+
+    @property
+    def added(self) -> list[str]:
+        """Tokens that are found in a text before it is cut, those first that are no special ones."""
+        tokens = sorted(self.state["added_tokens"], key=lambda token: (token["special"], token["id"]))
+        return [token["content"] for token in tokens]
+
+    def lead(self) -> str:
+        """What llama.cpp's rendering must begin with, because this tokenizer puts it in front of a text by itself.
+
+        A space, where the tokenizer has one at the very start of a text and the template begins with words. llama.cpp
+        puts its own behind every special token too, or nowhere. Behind a special token neither puts one.
+        """
+        text = self._rendered()
+        if text is None or self._metaspace() != "first" or any(text.startswith(token) for token in self.special):
+            return ""
+        return " "
+
+    def boundary(self) -> str:
+        """What may stand in front of a text so that it is tokenized as in the middle of a conversation."""
+        return self.end_of_turn() or ""
+
+    def normalizer(self) -> str | None:
+        """The Unicode form into which the tokenizer brings text, as Qwen's does; None for none."""
+        forms = ("NFC", "NFKC", "NFD", "NFKD")
+        return next((kind["type"] for kind in self._normalizers() if kind.get("type") in forms), None)
+
+    def end_of_turn(self) -> str | None:
+        """The special token that the template puts behind an assistant's words; None where it puts none."""
+        if (text := self._rendered()) is None:
+            return None
+        tail = text.partition(_MARK)[2]
+        found = [(tail.find(token), -len(token), token) for token in self.special if token in tail]
+        return min(found)[2] if found else None
+
+    def model_name(self, name: str) -> str:
+        """`name`, changed where llama.cpp would draw a wrong conclusion from it.
+
+        llama.cpp strips white space behind special tokens if and only if the name contains "phi-3" or "phi3".
+        """
+        strips = any(token["rstrip"] for token in self.state["added_tokens"] if token["special"])
+        if strips:
+            return name if _PHI3.search(name) else f"{name} (Phi-3)"
+        return _PHI3.sub("Phi 3", name)
+
+    def corrections(self, values: dict[str, Any], gguf: Any) -> dict[str, Any]:
+        """Key-value pairs to write instead of, or beside, those that the converter chose.
+
+        Args:
+            values: the converter's.
+            gguf: the converter's gguf package.
+        """
+        kinds = gguf.GGUFValueType
+        changed: dict[str, Any] = {}
+
+        def put(key: str, value: Any, kind: Any) -> None:
+            changed[key] = gguf.GGUFValue(value=value, type=kind)
+
+        if self.template is not None:
+            put("tokenizer.chat_template", self._template_lead() + self.template.source, kinds.STRING)
+            if (end := self.end_of_turn()) is not None:
+                put("tokenizer.ggml.eot_token_id", self.special[end], kinds.UINT32)
+                if "eos_token" not in self.template.source:  # else the template would render another text
+                    put("tokenizer.ggml.eos_token_id", self.special[end], kinds.UINT32)
+            if not self._starts_with_bos():
+                put("tokenizer.ggml.add_bos_token", False, kinds.BOOL)
+        if (form := self.normalizer()) is not None:
+            put(NORMALIZER_KEY, form, kinds.STRING)
+        if values["tokenizer.ggml.model"].value == "gpt2":
+            put("tokenizer.ggml.tokens", self._without_false_markers(values), kinds.ARRAY)
+        if values["tokenizer.ggml.model"].value == "llama":
+            put("tokenizer.ggml.add_space_prefix", self._space_prefix(), kinds.BOOL)
+            if not self.has_sentencepiece:
+                tokens = values["tokenizer.ggml.tokens"].value
+                put("tokenizer.ggml.scores", self._scores(tokens), kinds.ARRAY)
+                types = list(values["tokenizer.ggml.token_type"].value)
+                for token_id in self.special.values():
+                    types[token_id] = _CONTROL
+                put("tokenizer.ggml.token_type", [int(kind) for kind in types], kinds.ARRAY)
+        return changed
+
+    def _rendered(self) -> str | None:
+        if self.template is None:
+            return None
+        return self.template.render([{"role": "user", "content": "a"}, {"role": "assistant", "content": _MARK}])
+
+    def _starts_with_bos(self) -> bool:
+        """Whether the template writes BOS itself. If not, training saw none, and llama.cpp must add none."""
+        bos = self.template.special_tokens.get("bos_token") if self.template else None
+        return bool(bos) and (self._rendered() or "").startswith(bos or "")
+
+    def _space_prefix(self) -> bool:
+        """Whether text gets a space in front, as llama.cpp can do it: at the start and behind every special token."""
+        if any(normalizer.get("type") == "Prepend" for normalizer in self._normalizers()):
+            return True
+        # "first" is a space at the very start only: without a template, a text has no special token to speak of.
+        return self._metaspace() == "always" or (self._metaspace() == "first" and self.template is None)
+
+    def _metaspace(self) -> str | None:
+        """Where the tokenizer itself puts a space in front: "always", "first" or "never"; None for no such step."""
+        steps = [self.state["pre_tokenizer"] or {}]
+        steps += steps[0].get("pretokenizers", [])
+        return next((str(step.get("prepend_scheme")) for step in steps if step.get("type") == "Metaspace"), None)
+
+    def _template_lead(self) -> str:
+        return "{{ '" + self.lead() + "' }}" if self.lead() else ""
+
+    def _without_false_markers(self, values: dict[str, Any]) -> list[Any]:
+        """The tokens, with a space behind those that llama.cpp would take for special ones by their looks.
+
+        Qwen's vocabulary has an ordinary token "</s>" that its pre-tokenizer never lets come about. llama.cpp overrides
+        its type, cuts texts at it and would end answers there.
+        """
+        tokens, types = list(values["tokenizer.ggml.tokens"].value), values["tokenizer.ggml.token_type"].value
+        suspects = [(token_id, text) for token_id, text in enumerate(tokens) if int(types[token_id]) == _NORMAL
+                    and isinstance(text, str) and _MARKER.fullmatch(text)]
+        if suspects:
+            from tokenizers import Tokenizer
+
+            known, tokenizer = set(tokens), Tokenizer.from_str(json.dumps(self.state))
+            for token_id, text in suspects:
+                other = f"{text}Ġ"  # a space, in the alphabet of byte-level vocabularies
+                if tokenizer.encode(text, add_special_tokens=False).ids != [token_id] and other not in known:
+                    tokens[token_id] = other
+        return tokens
+
+    def _normalizers(self) -> list[dict[str, Any]]:
+        outer: dict[str, Any] = self.state["normalizer"] or {}
+        return [outer, *outer.get("normalizers", [])]
+
+    def _scores(self, tokens: list[Any]) -> list[float]:
+        """Scores that make llama.cpp merge in the order of tokenizer.json's merges; the converter writes -1000 for all.
+
+        llama.cpp joins the neighbours whose union scores highest; byte-pair encoding those of the earliest merge.
+        """
+        ranks: dict[str, int] = {}
+        for rank, merge in enumerate(self.state["model"]["merges"]):
+            pair = merge.split(" ") if isinstance(merge, str) else merge
+            ranks.setdefault("".join(pair), rank)
+        lowest = -float(len(ranks) + 1_000)
+        texts = (token.decode("utf-8", "replace") if isinstance(token, bytes) else token for token in tokens)
+        return [-float(ranks[text]) if text in ranks else lowest for text in texts]

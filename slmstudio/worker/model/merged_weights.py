@@ -1,0 +1,85 @@
+"""A base model with its adapter, merged a few rows at a time; nothing of it is ever whole in memory or on the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from slmstudio.core.errors import UserError
+from slmstudio.worker.model.adapter import Adapter
+from slmstudio.worker.model.base_weights import Array, BaseWeights
+
+CHUNK_VALUES = 2 * 2**20
+"""Values that are merged at a time: 8 MB of float32."""
+
+
+class MergedWeights:
+    """The weights that were trained, float32, under the base model's names.
+
+    Attributes:
+        names: of all tensors; where the adapter brought one that the base does not have, that too.
+        base: the weights on the disk.
+
+    Raises:
+        UserError: the weights cannot be read, or the adapter is of another base.
+    """
+
+    def __init__(self, base: Path, adapter: Path | None):
+        self.base = BaseWeights(base)
+        self._adapter = Adapter(adapter) if adapter is not None else None
+        self.names = list(self.base.tensors)
+        if self._adapter is None:
+            return
+        for name in sorted(self._adapter.targets - self.base.tensors.keys()):
+            if self._adapter.replacement(name) is None:
+                raise UserError("The adapter does not belong to this base model.", f"The base has no {name}.",
+                                "Choose the base model that the adapter was trained on.")
+            self.names.append(name)
+        self._check_shapes(self._adapter)
+
+    def _check_shapes(self, adapter: Adapter) -> None:
+        for name, shape in adapter.shapes().items():
+            if name in self.base.tensors and self.base.shape(name) != shape:
+                raise UserError("The adapter does not belong to this base model.",
+                                f"{name} is {self.base.shape(name)} in the base and {shape} in the adapter.",
+                                "Choose the base model that the adapter was trained on.")
+
+    def is_changed(self, name: str) -> bool:
+        """Whether training changed this tensor."""
+        return self._adapter is not None and name in self._adapter.targets
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        replaced = self._adapter.replacement(name) if self._adapter else None
+        return self.base.shape(name) if replaced is None else tuple(replaced.shape)
+
+    def row_count(self, name: str) -> int:
+        """A vector counts as one row."""
+        shape = self.shape(name)
+        return shape[0] if len(shape) > 1 else 1
+
+    def rows(self, name: str, start: int, stop: int) -> Array:
+        """Rows of a merged tensor, float32 (stop - start, ...)."""
+        if self._adapter is None or name not in self._adapter.targets:
+            return self.base.rows(name, start, stop)
+        replaced = self._adapter.replacement(name)
+        if replaced is not None:
+            return replaced.reshape(self.row_count(name), -1)[start:stop].numpy()
+        weight = torch.from_numpy(self.base.rows(name, start, stop))
+        return self._adapter.rows(name, weight, start, stop).numpy()
+
+    def whole(self, name: str) -> Array:
+        """A merged tensor in its own shape, float32."""
+        return self.rows(name, 0, self.row_count(name)).reshape(self.shape(name))
+
+    def chunks(self, name: str) -> list[tuple[int, int]]:
+        """Parts of a tensor of about `CHUNK_VALUES` values, as (first row, end)."""
+        shape = self.shape(name)
+        count = self.row_count(name)
+        return row_ranges(count, torch.Size(shape).numel() // max(1, count))
+
+
+def row_ranges(count: int, width: int) -> list[tuple[int, int]]:
+    """`count` rows of `width` values in parts of about `CHUNK_VALUES` values."""
+    step = max(1, CHUNK_VALUES // max(1, width))
+    return [(start, min(count, start + step)) for start in range(0, count, step)]

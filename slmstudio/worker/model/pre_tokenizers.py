@@ -1,0 +1,84 @@
+"""How text is cut before byte-pair merges: llama.cpp's name for it, and the same thing as tokenizer.json has it.
+
+A GGUF names its pre-tokenizer (`tokenizer.ggml.pre`), a Hugging Face folder spells it out. Both directions need one
+table: the import writes the spelling, the export looks for the one that cuts alike where the converter does not know
+the vocabulary.
+The expressions are those of llama.cpp's src/llama-vocab.cpp, which quotes the models' own tokenizer.json.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from slmstudio.worker.model import probes
+
+_LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+           r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+_QWEN2 = _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
+_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+
+def _split(*patterns: str) -> dict[str, Any]:
+    steps = [{"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+             for pattern in patterns]
+    return {"type": "Sequence", "pretokenizers": [*steps, _byte_level(use_regex=False)]}
+
+
+def _byte_level(use_regex: bool) -> dict[str, Any]:
+    return {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": use_regex}
+
+
+_SINGLE_DIGITS = {"type": "Sequence", "pretokenizers": [
+    {"type": "Digits", "individual_digits": True}, _byte_level(use_regex=True)]}
+
+PRE_TOKENIZERS: dict[str, dict[str, Any]] = {
+    "llama-bpe": _split(_LLAMA3),
+    "qwen2": _split(_QWEN2),
+    "smollm": _SINGLE_DIGITS,
+    "gpt-2": _byte_level(use_regex=True),
+    "default": _split(r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", "[0-9][0-9][0-9]"),
+    "llama3": _split(_LLAMA3), "llama-v3": _split(_LLAMA3), "smaug-bpe": _split(_LLAMA3), "dbrx": _split(_LLAMA3),
+    "stablelm2": _split(_QWEN2), "deepseek-r1-qwen": _split(_QWEN2),
+    "starcoder": _SINGLE_DIGITS, "refact": _SINGLE_DIGITS, "command-r": _SINGLE_DIGITS, "codeshell": _SINGLE_DIGITS,
+    "mpt": _byte_level(use_regex=True), "olmo": _byte_level(use_regex=True), "phi-2": _byte_level(use_regex=True),
+}
+"""llama.cpp's name: `pre_tokenizer` of tokenizer.json. The first of equal spellings is the one an export writes."""
+
+IGNORE_MERGES = {"llama-bpe", "llama3", "llama-v3"}
+"""Vocabularies in which a whole word that is a token is taken as it is, whatever the merges say."""
+
+
+def name_of(pre_tokenizer: dict[str, Any] | None, ignore_merges: bool = False) -> str | None:
+    """llama.cpp's name for a `pre_tokenizer` of tokenizer.json; None where none of the table's cuts as it does.
+
+    Spellings differ, so what counts is the cut: the first candidate that cuts every text of `probes.strings()` at the
+    same places. An equal spelling needs no trial.
+
+    Args:
+        ignore_merges: of the model, in tokenizer.json: candidates that treat whole words alike come first.
+    """
+    candidates = sorted(PRE_TOKENIZERS, key=lambda name: (name in IGNORE_MERGES) != ignore_merges)
+    for name in candidates:
+        if PRE_TOKENIZERS[name] == pre_tokenizer:
+            return name
+    if pre_tokenizer is None:
+        return None
+    texts = probes.strings()
+    wanted = _cut(pre_tokenizer)
+    expected = [wanted(text) for text in texts]
+    for name in candidates:
+        found = _cut(PRE_TOKENIZERS[name])
+        if all(found(text) == pieces for text, pieces in zip(texts, expected, strict=True)):
+            return name
+    return None
+
+
+def _cut(pre_tokenizer: dict[str, Any]) -> Callable[[str], list[str]]:
+    from tokenizers import Tokenizer
+    from tokenizers.models import BPE
+
+    state = {**json.loads(Tokenizer(BPE()).to_str()), "pre_tokenizer": pre_tokenizer}
+    cutter = Tokenizer.from_str(json.dumps(state)).pre_tokenizer
+    return lambda text: [piece for piece, _ in cutter.pre_tokenize_str(text)]

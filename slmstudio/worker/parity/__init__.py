@@ -1,0 +1,1 @@
+"""The proof of an export: that a GGUF answers as the model that was trained."""

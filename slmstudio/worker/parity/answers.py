@@ -1,0 +1,85 @@
+"""How far a GGUF's predictions are from the fine-tuned model's, where answers are predicted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from slmstudio.worker.model.base_weights import Array
+from slmstudio.worker.parity.llama_logits import LlamaLogits
+from slmstudio.worker.parity.reference import Reference
+from slmstudio.worker.runtime.context import JobContext
+
+NEAR_TIE = 0.01
+"""Two choices whose logits differ by less than this share of the logits' spread: F16 arithmetic alone swaps them."""
+
+
+@dataclass
+class _Sums:
+    """Over positions."""
+
+    positions: int = 0
+    error: float = 0.0
+    power: float = 0.0
+    equal: int = 0
+    near: int = 0
+    divergence: float = 0.0
+
+    def add(self, ours: Array, theirs: Array) -> tuple[Array, Array]:
+        """Add one position; returns the logarithms of both probabilities, float64 (vocabulary,)."""
+        first, second = int(ours.argmax()), int(theirs.argmax())
+        ours, theirs = ours.astype(np.float64), theirs.astype(np.float64)
+        ours -= ours.mean()
+        theirs -= theirs.mean()
+        self.positions += 1
+        self.error += float(np.square(ours - theirs).sum())
+        self.power += float(np.square(ours).sum())
+        self.equal += first == second
+        self.near += first != second and bool(ours[first] - ours[second] < NEAR_TIE * ours.std())
+        ours -= _log_sum_exp(ours)
+        theirs -= _log_sum_exp(theirs)
+        self.divergence += float(np.exp(ours) @ (ours - theirs))
+        return ours, theirs
+
+
+def compare(job: JobContext, reference: Reference, logits: LlamaLogits) -> dict[str, Any]:
+    """Teacher-forced, position by position.
+
+    NMSE = Σ(a - b)² / Σa² over the whole vocabulary, where each position's mean is taken off first: softmax does not
+    see it, and a large common offset would hide differences. KL divergence: mean of Σ p·ln(p/q), p the fine-tuned
+    model's. Perplexity: exp of the mean of -ln p(right token), over the user's rows where there are any.
+
+    Returns:
+        `{"positions", "nmse", "top1", "near_ties", "kl", "perplexity_reference", "perplexity", "perplexity_change",
+        "perplexity_positions"}`, the figures None where no row was measured.
+    """
+    sums = _Sums()
+    losses: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    for row in reference.rows:
+        job.check_cancelled()
+        targets = row.ids[row.answer + 1:]
+        for ours, theirs, target in zip(row.logits, logits.after(row.ids[:-1], row.answer), targets, strict=True):
+            size = min(len(ours), len(theirs))  # either may have rows for tokens that do not exist
+            known, found = sums.add(ours[:size], theirs[:size])
+            losses[row.own].append((-known[target], -found[target]))
+    counted = losses[True] or losses[False]
+    if not counted:
+        names = ("nmse", "top1", "near_ties", "kl", "perplexity_reference", "perplexity", "perplexity_change")
+        return {"positions": 0, **dict.fromkeys(names), "perplexity_positions": 0}
+    ours, theirs = (float(np.mean(column)) for column in zip(*counted, strict=True))
+    return {"positions": sums.positions, "nmse": sums.error / sums.power, "top1": sums.equal / sums.positions,
+            "near_ties": sums.near, "kl": max(0.0, sums.divergence / sums.positions),
+            "perplexity_reference": _exp(ours), "perplexity": _exp(theirs),
+            "perplexity_change": _exp(theirs - ours) - 1, "perplexity_positions": len(counted)}
+
+
+def _log_sum_exp(values: Array) -> float:
+    most = values.max()
+    return float(most + np.log(np.exp(values - most).sum()))
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < 700 else math.inf

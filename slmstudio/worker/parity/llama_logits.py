@@ -1,0 +1,71 @@
+"""Logits of a loaded GGUF at chosen positions, one after the other: no more than a few of them are ever in memory."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from slmstudio.core.errors import UserError
+from slmstudio.worker.model import llama_log
+from slmstudio.worker.model.base_weights import Array
+from slmstudio.worker.parity.llama_file import BATCH, LlamaFile
+
+
+class LlamaLogits:
+    """Runs token rows through a loaded file."""
+
+    def __init__(self, file: LlamaFile):
+        import llama_cpp
+
+        self._api, self._context, self._vocabulary = llama_cpp, file.context, file.vocabulary_size
+        self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
+        self._done = 0
+
+    def close(self) -> None:
+        self._api.llama_batch_free(self._batch)
+
+    def after(self, ids: list[int], first: int) -> Iterator[Array]:
+        """Feed a new row; the logits behind its tokens from position `first` on, each valid until the next one.
+
+        Raises:
+            UserError: llama.cpp could not compute them.
+        """
+        self._api.llama_memory_clear(self._api.llama_get_memory(self._context), True)
+        self._done = 0
+        yield from self._feed(ids, first)
+
+    def greedy(self, ids: list[int], most: int, ends: Callable[[int], bool]) -> list[int]:
+        """The most likely continuation of a row, until a token at which it `ends`, that one included."""
+        found: list[int] = []
+        [logits] = self.after(ids, len(ids) - 1)
+        while len(found) < most:
+            found.append(int(logits.argmax()))
+            if ends(found[-1]):
+                break
+            [logits] = self._feed(found[-1:], self._done)
+        return found
+
+    def _feed(self, ids: list[int], first: int) -> Iterator[Array]:
+        start = self._done
+        for begin in range(0, len(ids), BATCH):
+            part = ids[begin:begin + BATCH]
+            wanted = [place for place in range(len(part)) if start + begin + place >= first]
+            self._compute(part, start + begin, set(wanted))
+            for place in wanted:
+                pointer = self._api.llama_get_logits_ith(self._context, place)
+                yield np.ctypeslib.as_array(ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float)), (self._vocabulary,))
+        self._done = start + len(ids)
+
+    def _compute(self, part: list[int], position: int, wanted: set[int]) -> None:
+        batch = self._batch
+        batch.n_tokens = len(part)
+        for place, token in enumerate(part):
+            batch.token[place], batch.pos[place] = token, position + place
+            batch.n_seq_id[place], batch.seq_id[place][0] = 1, 0
+            batch.logits[place] = place in wanted
+        status = self._api.llama_decode(self._context, batch)
+        if status != 0:
+            raise UserError("The exported file could not be run.",
+                            f"llama.cpp says: {llama_log.last_error() or status}.", "Export it again.")

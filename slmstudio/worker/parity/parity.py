@@ -1,0 +1,98 @@
+"""Proves that a GGUF answers as the model that was trained: same tokens, prompt, weights, logits and end.
+
+Request: {"kind": "parity", "gguf": path, "run": run folder or model folder}.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files, formats, llama
+from slmstudio.core.export.types import QUANT_TYPES, QuantType
+from slmstudio.worker.model.llama_vocab import LlamaVocab
+from slmstudio.worker.model.mapped_file import kept_small
+from slmstudio.worker.parity import answers, tokens, weights
+from slmstudio.worker.parity import checks as parity_checks
+from slmstudio.worker.parity.llama_file import LlamaFile
+from slmstudio.worker.parity.llama_logits import LlamaLogits
+from slmstudio.worker.parity.reference import Reference, measure
+from slmstudio.worker.runtime.context import JobContext
+
+
+def run(job: JobContext) -> dict[str, Any]:
+    """
+    Returns:
+        What `compare` returns; it is stored beside the file too.
+
+    Raises:
+        UserError: the file cannot be loaded, the run has left nothing to compare it with, or there is no chat engine.
+    """
+    from slmstudio.core.model.facts import read_model
+    from slmstudio.core.model.gguf import read_gguf
+    from slmstudio.worker.model.export_source import Source, in_full_precision
+
+    llama.need()
+    gguf = Path(job.request["gguf"])
+    read_gguf(gguf)  # says in words what is wrong with a file
+    source = Source.of(Path(job.request["run"]))
+    source, _ = in_full_precision(source, read_model(source.base))
+    job.phase("checking", "what was trained")
+    reference = measure(job, source)
+    job.phase("checking", gguf.name)
+    result = compare(job, reference, gguf, None)
+    files.write_atomically(gguf.with_suffix(".parity.json"), files.dump_pretty(result))
+    return result
+
+
+def compare(job: JobContext, reference: Reference, gguf: Path, kind: QuantType | None) -> dict[str, Any]:
+    """Hold a GGUF against the fine-tuned model.
+
+    Args:
+        kind: its quantization type; None reads it from the file.
+
+    Returns:
+        `{"format", "passed", "verdict", "failures": [sentence], "checks": [`parity_checks.Check`], "type", "sha256"}`
+        and the figures of `parity_tokens`, `parity_weights` and `parity_answers`.
+
+    Raises:
+        UserError: the file cannot be loaded or run.
+    """
+    with kept_small(gguf):
+        found, metadata = _compare(job, reference, gguf)
+    ftype = int(metadata.get("general.file_type", -1))
+    kind = kind or next((known for known in QUANT_TYPES if known.ftype == ftype), None)
+    checks = [*parity_checks.token_checks(found), *parity_checks.weight_checks(found),
+              *parity_checks.answer_checks(found, kind)]
+    failures = [check.remedy for check in checks if check.passed is False]
+    return {**formats.stamp("parity"), "passed": not failures, "verdict": _verdict(found, failures),
+            "failures": failures, "checks": [check.to_dict() for check in checks], **found,
+            "type": kind.name if kind else f"file type {ftype}", "sha256": files.sha256_of(gguf)}
+
+
+def _compare(job: JobContext, reference: Reference, gguf: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The figures of all comparisons, and the file's key-value pairs."""
+    longest = max((len(row.ids) for row in reference.rows), default=1)
+    file = LlamaFile(gguf, longest + tokens.GENERATED_TOKENS)
+    logits = LlamaLogits(file)
+    try:
+        vocab = LlamaVocab(file)
+        found = tokens.compare(reference, vocab)
+        job.check_cancelled()
+        found |= answers.compare(job, reference, logits)
+        found |= tokens.compare_end(reference, vocab, logits)
+        found |= weights.compare(reference, gguf, file.metadata, vocab.text)
+    finally:
+        logits.close()
+        file.close()
+    return found, file.metadata
+
+
+def _verdict(found: dict[str, Any], failures: list[str]) -> str:
+    if failures:
+        return failures[0] + (f" And {len(failures) - 1} more." if len(failures) > 1 else "")
+    same = f"Same tokens in {found['texts']:,} texts and same prompt in {found['prompts']:,} conversations; "
+    if found["positions"] == 0:
+        return same + "the answers were not compared."
+    return same + (f"the first choice is the same at {found['top1']:.1%} of {found['positions']} positions "
+                   f"(NMSE {found['nmse']:.1e}, perplexity {found['perplexity_change']:+.2%}).")

@@ -1,0 +1,94 @@
+"""Whether llama.cpp makes of text what training made of it: tokens, rendered prompts, BOS, and the end of a turn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slmstudio.core.errors import UserError
+from slmstudio.worker.model.llama_vocab import LlamaVocab
+from slmstudio.worker.parity.llama_logits import LlamaLogits
+from slmstudio.worker.parity.reference import Reference, Row
+from slmstudio.worker.parity.reference_rows import Prompt
+
+GENERATED_TOKENS = 8
+
+
+def compare(reference: Reference, vocab: LlamaVocab) -> dict[str, Any]:
+    """
+    Returns:
+        `{"texts", "token_ids_equal", "token_ids_differ", "token_ids_example", "prompts", "user_prompts",
+        "prompts_equal", "prompts_differ", "one_bos", "normalizer"}`; texts are the prompts and the fixed texts as they
+        are.
+    """
+    other_ids, other_text, other_bos = [], 0, 0
+    for prompt in reference.prompts:
+        rendered = _rendered(vocab, prompt)
+        other_text += rendered != prompt.text
+        if vocab.encode(prompt.text) != prompt.ids:
+            other_ids.append(prompt.messages[-1]["content"])
+        served = vocab.served(prompt.text if rendered is None else rendered)
+        other_bos += _leading(served, reference.bos) != _leading(prompt.ids, reference.bos)
+    other_ids += [text for text, ids in reference.texts if vocab.encode(text) != ids]
+    return {"texts": len(reference.prompts) + len(reference.texts), "token_ids_equal": not other_ids,
+            "token_ids_differ": len(other_ids), "token_ids_example": other_ids[:1],
+            "prompts": len(reference.prompts), "user_prompts": reference.user_rows, "prompts_equal": not other_text,
+            "prompts_differ": other_text, "one_bos": not other_bos, "normalizer": vocab.normalizer}
+
+
+def _rendered(vocab: LlamaVocab, prompt: Prompt) -> str | None:
+    if vocab.template is None:
+        return prompt.text
+    try:
+        return vocab.template.render(prompt.messages, add_generation_prompt=True)
+    except UserError:  # it took the conversation in training
+        return None
+
+
+def _leading(ids: list[int], bos: int | None) -> int:
+    count = 0
+    while count < len(ids) and ids[count] == bos:
+        count += 1
+    return count
+
+
+def compare_end(reference: Reference, vocab: LlamaVocab, logits: LlamaLogits) -> dict[str, Any]:
+    """Whether the file names the token that ends a turn, and whether a generation really ends there.
+
+    Returns:
+        `{"stops_at_end_of_turn", "stop_figure": in words, "generated": token ids or None}`.
+    """
+    wrong = _wrong_end(reference, vocab)
+    row = _ending_row(reference)
+    generated = None
+    if not wrong and row is not None:
+        generated = logits.greedy(row.ids[:-1], GENERATED_TOKENS, vocab.ends)
+        if not vocab.ends(generated[-1]):
+            wrong = f"an answer went on for {len(generated)} tokens where the model ends it"
+    figure = wrong or ("ends" if generated else "ends, not tried: the model itself ended no answer")
+    return {"stops_at_end_of_turn": not wrong, "stop_figure": figure, "generated": generated}
+
+
+def _wrong_end(reference: Reference, vocab: LlamaVocab) -> str:
+    end, named = reference.end_of_turn, vocab.named_ends()
+    if end is not None and not vocab.ends(end):
+        return f"{vocab.text(end)} does not end it"
+    if end is not None and end not in named:
+        return f"the file does not name {vocab.text(end)} as an end"
+    if foreign := named - reference.ends:
+        return f"it would end at {vocab.text(min(foreign))!r}"
+    return ""
+
+
+def _ending_row(reference: Reference) -> Row | None:
+    """The row that the model itself would end where it ends, as sure as possible; None where there is none."""
+    best, found = 0.0, None
+    for row in reference.rows:
+        if row.ids[-1] != reference.end_of_turn:
+            continue
+        logits = row.logits[-1]
+        others = logits.copy()
+        others[reference.end_of_turn] = float("-inf")
+        lead = float(logits[reference.end_of_turn] - others.max())
+        if lead > best:
+            best, found = lead, row
+    return found

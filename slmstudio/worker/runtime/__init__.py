@@ -1,0 +1,1 @@
+"""What every worker process has: its job, its child processes, its channel, and its sensors."""

@@ -1,0 +1,112 @@
+"""A worker's own child processes: for C code that cannot be interrupted, and for the converter's separate packages."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files
+from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.jobs import processes
+from slmstudio.worker.runtime.context import JobContext
+
+POLL_SECONDS = 0.1
+
+
+def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path],
+        poll: Callable[[dict[str, Any]], None], environment: Mapping[str, str] | None = None,
+        step: str = "a step of the export") -> None:
+    """Run `module` with `request` in a process of its own; Cancel ends it at once.
+
+    Args:
+        search: folders that go first on the child's PYTHONPATH.
+        poll: called ten times a second with what the child has reported so far.
+        environment: what differs from this process's own.
+        step: what it is called when it crashes.
+
+    Raises:
+        UserError: what the child says, or that it crashed.
+        Cancelled: the user asked for it; the child is gone.
+    """
+    request_file = job.folder / f"{module.rsplit('.', 1)[-1]}.request.json"
+    report_file = request_file.with_suffix(".report")
+    report_file.unlink(missing_ok=True)
+    files.write_atomically(request_file, files.dump_pretty({**request, "report": str(report_file)}))
+    # -P: the current folder must not come before the packages.
+    process = subprocess.Popen([sys.executable, "-P", "-m", module, str(request_file)], stdin=subprocess.DEVNULL,
+                               env={**os.environ, **(environment or {}),
+                                    "PYTHONPATH": processes.search_path(*search)})
+    try:
+        while True:
+            try:
+                code = process.wait(POLL_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                job.check_cancelled()
+                poll(files.read_json(report_file) or {})
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    report = files.read_json(report_file) or {}
+    if error := report.get("error"):
+        raise UserError.from_dict(error)
+    if code != 0:
+        raise UserError(f"{step[0].upper()}{step[1:]} ended unexpectedly: {module.rsplit('.', 1)[-1]}.",
+                        f"It ended with exit status {code}. " + report.get("defect", ""),
+                        "Look into worker.log in the job's folder.")
+
+
+def _end_with(parent: int) -> None:
+    """A worker that was killed cannot end its children, and theirs is work that nobody waits for."""
+    while os.getppid() == parent:
+        time.sleep(POLL_SECONDS)
+    os._exit(1)
+
+
+def serve(request_file: Path, work: Callable[[dict[str, Any], Callable[..., None]], None]) -> int:
+    """The child's side: do `work(request, report)`, and say how it went. Returns the exit status.
+
+    Of the request it reads "half_done", paths that are of no use when the work fails, and "doing" for a system error.
+    """
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    request = files.read_json(request_file)
+    assert request is not None
+    report_file, known = Path(request["report"]), {}
+
+    def report(**fields: Any) -> None:
+        known.update(fields)
+        files.write_atomically(report_file, files.dump_pretty(known))
+
+    def report_last(**fields: Any) -> None:
+        try:
+            report(**fields)
+        except OSError:  # on a full disk what is half done gives way to the sentence about it
+            for path in map(Path, request.get("half_done", ())):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            report(**fields)
+
+    try:
+        work(request, report)
+    except UserError as error:
+        report_last(error=error.to_dict())
+        return 1
+    except OSError as error:
+        report_last(error=from_os_error(error, request.get("doing") or "write the GGUF file").to_dict())
+        return 1
+    except Exception as error:
+        traceback.print_exc()
+        report_last(defect=f"{type(error).__name__}: {error}")
+        return 1
+    return 0

@@ -1,0 +1,102 @@
+"""`python -m slmstudio.worker --interactive KIND`: JSON lines in on stdin, JSON lines out on stdout.
+
+File descriptor 1 is moved aside before anything else is imported; what libraries print goes to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_channel_fd = os.dup(1)
+os.dup2(2, 1)
+
+import importlib  # noqa: E402
+import json  # noqa: E402
+import queue  # noqa: E402
+import threading  # noqa: E402
+import traceback  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from typing import Any, Protocol  # noqa: E402
+
+from slmstudio.core import files, jobs  # noqa: E402
+from slmstudio.core.errors import UserError  # noqa: E402
+
+KINDS = {"chat": "slmstudio.worker.chat.chat", "serve": "slmstudio.worker.serve.serve"}
+"""Kind of worker: the module whose `create(emit)` makes its `Service`."""
+
+
+class Service(Protocol):
+    """What an interactive worker does."""
+
+    def handle(self, message: dict[str, Any]) -> None:
+        """Carry out one command; long work is fine. Called one at a time.
+
+        Raises:
+            UserError: it becomes an "error" message; the worker goes on.
+        """
+
+    def interrupt(self, message: dict[str, Any]) -> bool:
+        """Look at a command the moment it comes, in another thread. True: it is done with.
+
+        "close" comes last, also where stdin just ends: what is running must end soon.
+        """
+
+
+class Channel:
+    """The way out. Messages of several threads do not mix."""
+
+    def __init__(self, descriptor: int):
+        self._file = os.fdopen(descriptor, "wb", buffering=0)
+        self._lock = threading.Lock()
+
+    def emit(self, type: str, **fields: Any) -> None:
+        with self._lock:
+            self._file.write(files.dump_line({"protocol": jobs.PROTOCOL, "type": type, **fields}))
+
+
+def main(kind: str) -> int:
+    """Serve until stdin ends or "close" comes. Returns the exit status."""
+    os.set_inheritable(_channel_fd, False)
+    channel = Channel(_channel_fd)
+    if kind not in KINDS:
+        print(f"unknown kind of worker: {kind}", file=sys.stderr)
+        return 2
+    service: Service = importlib.import_module(KINDS[kind]).create(channel.emit)
+    commands: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(service, channel.emit, commands), daemon=True).start()
+    while (message := commands.get()) is not None:
+        _handle(service, channel.emit, message)
+    return 0
+
+
+def _handle(service: Service, emit: Callable[..., None], message: dict[str, Any]) -> None:
+    about = {"id": message["id"]} if "id" in message else {}
+    try:
+        service.handle(message)
+    except UserError as error:
+        emit("error", **about, error=error.to_dict())
+    except BrokenPipeError:
+        raise SystemExit(0) from None  # nobody listens any more
+    except Exception as error:
+        traceback.print_exc()
+        defect = UserError("Something went wrong in SLM Studio itself.", f"{type(error).__name__}: {error}",
+                           "Copy the details and report them.")
+        emit("error", **about, error=defect.to_dict(), details=traceback.format_exc())
+
+
+def _read(service: Service, emit: Callable[..., None], commands: queue.SimpleQueue[dict[str, Any] | None]) -> None:
+    """Reads stdin to its end. "stop" must not wait in the queue behind what it is to stop."""
+    for line in sys.stdin.buffer:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            message = None
+        if not isinstance(message, dict):
+            emit("error", error=UserError("A message was no JSON object and was passed over.").to_dict())
+        elif message.get("command") == "close":
+            break
+        elif not service.interrupt(message):
+            commands.put(message)
+    service.interrupt({"command": "close"})
+    commands.put(None)

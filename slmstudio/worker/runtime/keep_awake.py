@@ -1,0 +1,37 @@
+"""Keeps the machine from sleeping while it trains, by wakepy; while paused it may sleep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wakepy import keep
+
+from slmstudio.worker.runtime.context import JobContext
+
+
+class Awake:
+    """Asks the system to stay awake between `on` and `off`. Where it cannot, that is said once, and nothing fails."""
+
+    def __init__(self, job: JobContext):
+        self._job = job
+        self._mode: Any = None
+        self._told = False
+
+    def on(self) -> None:
+        if self._mode is not None:
+            return
+        self._mode = keep.running(on_fail="pass")
+        self._mode.__enter__()
+        self._tell(bool(self._mode.active))
+
+    def off(self) -> None:
+        if self._mode is not None:
+            self._mode.__exit__(None, None, None)
+            self._mode = None
+
+    def _tell(self, works: bool) -> None:
+        if self._told:
+            return
+        self._told = True
+        reason = "" if works else "This system offers no way to prevent sleep; switch it off in the energy settings."
+        self._job.emit("sleep_prevented", on=works, reason=reason)

@@ -1,0 +1,333 @@
+"""Answers several prompts at once with one GGUF model: continuous batching over llama.cpp's sequences.
+
+One thread owns llama.cpp's context, which has a few slots, each with a cache of its own. A step takes one token of each
+answer that is being written, and as many tokens of new prompts as are read in about half a second; a free slot takes
+the prompt that has waited longest. So a short question does not wait for a long answer, and nobody waits for ever.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.errors import UserError
+from slmstudio.worker.chat.generation import End, Generation, Sampling
+from slmstudio.worker.model import llama_log
+from slmstudio.worker.model.llama_vocab import LlamaVocab
+
+BATCH_TOKENS = 512
+FIRST_CHUNK = 64
+STEP_SECONDS = 0.5
+"""A step reads so much of the prompts as takes about this long: others go on writing, and a stop is heard."""
+MAX_WAITING = 128
+RANDOM_SEED = 0xFFFFFFFF
+"""llama.cpp's number for "draw one"."""
+PENALTY_TOKENS = 4096
+
+
+class TooManyRequests(UserError):
+    """The queue is full."""
+
+
+@dataclass
+class _Slot:
+    """One sequence of the context.
+
+    Attributes:
+        known: the tokens in its cache.
+        next_token: drawn, and not yet read by the model.
+    """
+
+    number: int
+    known: list[int] = field(default_factory=list)
+    generation: Generation | None = None
+    sampler: Any = None
+    next_token: int | None = None
+    last_used: float = 0.0
+
+    @property
+    def prompt(self) -> list[int]:
+        return self.generation.prompt if self.generation is not None else []
+
+    def common(self, prompt: list[int]) -> int:
+        """How many tokens of `prompt` need not be read again. The last one must, for its logits."""
+        same = 0
+        for old, new in zip(self.known, prompt[:-1], strict=False):
+            if old != new:
+                break
+            same += 1
+        return same
+
+
+class Engine:
+    """A loaded model and its thread.
+
+    Attributes:
+        context_length: tokens of one prompt with its answer.
+        slots: how many answers are written at once.
+    """
+
+    def __init__(self, path: Path, context_length: int, slots: int, gpu_layers: int):
+        """
+        Raises:
+            UserError: llama.cpp cannot load the file.
+        """
+        llama_log.install()
+        llama_log.RECENT.clear()
+        import llama_cpp
+        from llama_cpp.llama_grammar import JSON_GBNF
+
+        self._api = llama_cpp
+        self._model = _load(path, gpu_layers)
+        self.vocab = LlamaVocab(self._model)
+        self._vocabulary = llama_cpp.llama_model_get_vocab(self._model.model)
+        self._json_grammar = JSON_GBNF.encode()
+        self.slots = slots
+        self._ctx = self._make_context(path, context_length)
+        self.context_length = min(context_length, int(llama_cpp.llama_n_ctx_seq(self._ctx)))
+        self._memory = llama_cpp.llama_get_memory(self._ctx)
+        self._batch = llama_cpp.llama_batch_init(BATCH_TOKENS, 0, 1)
+        self._slots = [_Slot(number) for number in range(slots)]
+        self._waiting: deque[Generation] = deque()
+        self._change = threading.Condition()
+        self._closing = False
+        self._chunk = FIRST_CHUNK
+        self._thread = threading.Thread(target=self._run, name="generation", daemon=True)
+        self._thread.start()
+
+    def submit(self, generation: Generation) -> None:
+        """Put a prompt into the queue. Thread-safe.
+
+        Raises:
+            TooManyRequests: the queue is full, or the engine is closing.
+        """
+        with self._change:
+            if len(self._waiting) >= MAX_WAITING or self._closing:
+                raise TooManyRequests("The server is busy.", f"{len(self._waiting)} requests are waiting.",
+                                      "Try again in a moment.")
+            self._waiting.append(generation)
+            self._change.notify()
+
+    def active(self) -> int:
+        """How many answers are being written or waited for."""
+        return len(self._waiting) + sum(slot.generation is not None for slot in self._slots)
+
+    def close(self, seconds: float = 2.0) -> None:
+        """End everything; answers that are under way fail."""
+        with self._change:
+            self._closing = True
+            self._change.notify()
+        self._thread.join(seconds)
+        if self._thread.is_alive() or self._ctx is None:
+            return  # a step of a large model takes longer; the process takes it along
+        self._api.llama_batch_free(self._batch)
+        self._api.llama_free(self._ctx)
+        self._ctx = None
+        self._model.close()
+
+    def _make_context(self, path: Path, context_length: int) -> Any:
+        import psutil
+
+        parameters = self._api.llama_context_default_params()
+        parameters.n_ctx = context_length * self.slots
+        parameters.n_batch = parameters.n_ubatch = BATCH_TOKENS
+        parameters.n_seq_max = self.slots
+        parameters.n_threads = psutil.cpu_count(logical=False) or 1
+        parameters.n_threads_batch = psutil.cpu_count() or 1
+        parameters.no_perf = True
+        context = self._api.llama_init_from_model(self._model.model, parameters)
+        if context is None:
+            self._model.close()
+            raise UserError(f"{path.name} cannot be loaded.", f"llama.cpp says: {llama_log.last_error()}",
+                            "Choose a shorter context, or fewer answers at once.")
+        if self._api.llama_get_memory(context) is None or self._api.llama_model_has_encoder(self._model.model):
+            self._api.llama_free(context)
+            self._model.close()
+            raise UserError(f"{path.name} cannot answer.", "It is a model that reads text into numbers, as for search; "
+                            "it writes none.", "Choose a model that writes text.")
+        return context
+
+    # -- the engine's thread ---------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            with self._change:
+                while not self._closing and not self.active():
+                    self._change.wait()
+                if self._closing:
+                    break
+            try:
+                with self._change:
+                    self._drop_cancelled()
+                    self._take_waiting()
+                self._step()
+            except Exception:  # a defect must not leave everybody waiting
+                traceback.print_exc()
+                self._fail_all(UserError("Something went wrong in SLM Studio itself.", "", "Look into the log."))
+        self._fail_all(UserError("The server was stopped.", "", "Start it again."))
+
+    def _drop_cancelled(self) -> None:
+        for slot in self._slots:
+            if slot.generation is not None and slot.generation.cancelled:
+                self._end(slot, "cancelled")
+        for generation in [each for each in self._waiting if each.cancelled]:
+            self._waiting.remove(generation)
+            generation.tell(End("cancelled"))
+
+    def _take_waiting(self) -> None:
+        """Give free slots to those that have waited longest; the slot that knows most of the prompt is taken."""
+        while self._waiting and (free := [slot for slot in self._slots if slot.generation is None]):
+            generation = self._waiting.popleft()
+            slot = max(free, key=lambda each: (each.common(generation.prompt), -each.last_used))
+            slot.generation, slot.next_token = generation, None
+            same = slot.common(generation.prompt)
+            if same < len(slot.known) and not self._api.llama_memory_seq_rm(self._memory, slot.number, same, -1):
+                self._api.llama_memory_seq_rm(self._memory, slot.number, -1, -1)
+                same = 0  # a recurrent model cannot forget only the end
+            slot.known = generation.prompt[:same]
+            generation.cached = same
+            slot.sampler = self._make_sampler(generation.sampling)
+
+    def _make_sampler(self, sampling: Sampling) -> Any:
+        api = self._api
+        chain = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
+        parts = []
+        if sampling.json:
+            # First, while all tokens are there: later ones could leave none that the grammar allows.
+            parts.append(api.llama_sampler_init_grammar(self._vocabulary, self._json_grammar, b"root"))
+        if sampling.frequency_penalty or sampling.presence_penalty:
+            tokens = api.llama_vocab_n_tokens(self._vocabulary)
+            parts.append(api.llama_sampler_init_penalties(tokens, PENALTY_TOKENS, 1.0, sampling.frequency_penalty,
+                                                          sampling.presence_penalty))
+        if sampling.temperature <= 0:
+            parts.append(api.llama_sampler_init_greedy())
+        else:
+            seed = RANDOM_SEED if sampling.seed is None else sampling.seed % RANDOM_SEED
+            parts += [api.llama_sampler_init_top_k(sampling.top_k), api.llama_sampler_init_top_p(sampling.top_p, 1),
+                      api.llama_sampler_init_min_p(sampling.min_p, 1),
+                      api.llama_sampler_init_temp(sampling.temperature), api.llama_sampler_init_dist(seed)]
+        for part in parts:
+            api.llama_sampler_chain_add(chain, part)
+        return chain
+
+    def _step(self) -> None:
+        """Let the model read one batch, and draw a token wherever it has read all there is."""
+        self._batch.n_tokens = 0
+        drawn: list[tuple[_Slot, int]] = []
+        busy = [slot for slot in self._slots if slot.generation is not None]
+        read: list[tuple[_Slot, list[int]]] = [(slot, [slot.next_token]) for slot in busy
+                                               if slot.next_token is not None]
+        reading = [slot for slot in busy if slot.next_token is None]
+        share = max(1, min(self._chunk, BATCH_TOKENS - len(read)) // max(1, len(reading)))
+        read += [(slot, slot.prompt[len(slot.known):len(slot.known) + share]) for slot in reading]
+        for slot, tokens in read:
+            at = self._add(slot, tokens)
+            if slot.next_token is not None or len(slot.known) + len(tokens) == len(slot.prompt):
+                self._batch.logits[at] = 1
+                drawn.append((slot, at))
+        if not read:
+            return
+        started = time.monotonic()
+        code = self._api.llama_decode(self._ctx, self._batch)
+        if code != 0:
+            return self._fail_all(UserError("The model could not compute an answer.",
+                                            f"llama.cpp says: {llama_log.last_error() or f'code {code}'}",
+                                            "Try again; a shorter context or fewer answers at once may help."))
+        self._adapt(sum(len(tokens) for _, tokens in read), time.monotonic() - started)
+        for slot, tokens in read:
+            slot.known += tokens
+        for slot, at in drawn:
+            self._take(slot, self._api.llama_sampler_sample(slot.sampler, self._ctx, at))
+
+    def _add(self, slot: _Slot, tokens: list[int]) -> int:
+        """Append tokens to the batch; returns the place of the last one."""
+        batch, at = self._batch, self._batch.n_tokens
+        for offset, token in enumerate(tokens):
+            batch.token[at + offset] = token
+            batch.pos[at + offset] = len(slot.known) + offset
+            batch.n_seq_id[at + offset] = 1
+            batch.seq_id[at + offset][0] = slot.number
+            batch.logits[at + offset] = 0
+        batch.n_tokens = at + len(tokens)
+        return at + len(tokens) - 1
+
+    def _adapt(self, tokens: int, seconds: float) -> None:
+        """Read more of a prompt at once where that is quick, less where it is slow."""
+        if tokens >= self._chunk // 2:
+            wanted = int(tokens / max(seconds, 1e-3) * STEP_SECONDS)
+            self._chunk = max(FIRST_CHUNK // 2, min(BATCH_TOKENS, wanted))
+
+    def _take(self, slot: _Slot, token: int) -> None:
+        """A token was drawn: tell its text, and see whether the answer ends."""
+        generation = slot.generation
+        assert generation is not None
+        if self.vocab.ends(token):
+            return self._end(slot, "stop")
+        slot.next_token = token
+        stopped = generation.write(self.vocab.piece(token))
+        full = len(generation.prompt) + generation.written >= self.context_length
+        if stopped:
+            self._end(slot, "stop")  # nothing is held back then
+        elif full or generation.written >= generation.sampling.max_tokens:
+            self._end(slot, "length")
+
+    def _end(self, slot: _Slot, reason: str, error: UserError | None = None) -> None:
+        """Say the last word and free the slot; its cache stays for a prompt that begins the same way."""
+        generation = slot.generation
+        assert generation is not None
+        if slot.sampler is not None:
+            self._api.llama_sampler_free(slot.sampler)
+        slot.generation = slot.sampler = slot.next_token = None
+        slot.last_used = time.monotonic()
+        if reason in ("stop", "length"):
+            generation.flush()
+        generation.tell(End(reason, generation.written, generation.cached, error))
+
+    def _fail_all(self, error: UserError) -> None:
+        """After a failed step nobody knows what the caches hold."""
+        for slot in self._slots:
+            if slot.generation is not None:
+                self._end(slot, "failed", error)
+            slot.known = []
+            self._api.llama_memory_seq_rm(self._memory, slot.number, -1, -1)
+        if self._closing:
+            while self._waiting:
+                self._waiting.popleft().tell(End("failed", error=error))
+
+
+@dataclass
+class _Model:
+    """What `LlamaVocab` asks of a model; llama_cpp.Llama would make a context of its own beside it."""
+
+    inner: Any
+    metadata: dict[str, str]
+
+    @property
+    def model(self) -> Any:
+        return self.inner.model
+
+    def tokenize(self, text: bytes, add_bos: bool, special: bool) -> list[int]:
+        return list(self.inner.tokenize(text, add_bos, special))
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def _load(path: Path, gpu_layers: int) -> _Model:
+    import llama_cpp
+    from llama_cpp._internals import LlamaModel
+
+    llama_cpp.llama_backend_init()
+    parameters = llama_cpp.llama_model_default_params()
+    parameters.n_gpu_layers = gpu_layers
+    try:
+        inner = LlamaModel(path_model=str(path), params=parameters, verbose=False)
+    except ValueError as error:
+        raise UserError(f"{path.name} cannot be loaded.", f"llama.cpp says: {llama_log.last_error() or error}",
+                        "Choose another GGUF file, or export the run again.") from error
+    return _Model(inner, inner.metadata())

@@ -1,0 +1,253 @@
+"""OpenAI's endpoints over an `Engine`: /v1/models, /v1/chat/completions, /v1/completions, and /health."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+import traceback
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from slmstudio.core.errors import UserError
+from slmstudio.worker.chat.generation import End, Generation, Piece
+from slmstudio.worker.serve.engine import Engine, TooManyRequests
+from slmstudio.worker.serve.form import ChatForm, Form
+from slmstudio.worker.serve.guard import Guard
+from slmstudio.worker.serve.request import ChatRequest, Common, CompletionRequest, Refused, parse
+
+BYTES_PER_TOKEN = 64
+"""No prompt needs more bytes for a token of it than this, markup included."""
+MIN_BODY, MAX_BODY = 2**18, 2**24
+DRAINED = 2**26
+"""So much of a body that is too large is read and thrown away, so that the client hears why it was refused."""
+BODY_SECONDS = 30.0
+GONE = 499
+"""Nobody hears it: the client has gone away."""
+
+
+@dataclass
+class Status:
+    """What the window shows of the server.
+
+    Attributes:
+        served: requests that were answered in full.
+        refused: requests that were not.
+        last_error: what was said to the last one of those.
+    """
+
+    served: int = 0
+    refused: int = 0
+    last_error: str = ""
+
+    def fail(self, error: Refused) -> None:
+        self.refused += 1
+        self.last_error = error.message
+
+
+@dataclass
+class Api:
+    """The endpoints.
+
+    Args:
+        name: what clients call the model.
+    """
+
+    engine: Engine
+    name: str
+    status: Status = field(default_factory=Status)
+    created: int = field(default_factory=lambda: int(time.time()))
+    _watchers: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def app(self, key: str, beyond_loopback: bool) -> Guard:
+        routes = [Route("/health", self.health), Route("/v1/models", self.models),
+                  Route("/v1/models/{name:path}", self.model),
+                  Route("/v1/chat/completions", self.chat, methods=["POST"]),
+                  Route("/v1/completions", self.complete, methods=["POST"])]
+        handlers = {Refused: self._refuse, HTTPException: self._no_such_path, ClientDisconnect: _gone,
+                    Exception: self._defect}
+        return Guard(Starlette(routes=routes, exception_handlers=handlers), key, beyond_loopback, self.status.fail)
+
+    # -- endpoints -------------------------------------------------------------------------------------------
+
+    async def health(self, request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def models(self, request: Request) -> Response:
+        return JSONResponse({"object": "list", "data": [self._model()]})
+
+    async def model(self, request: Request) -> Response:
+        self._check_model(request.path_params["name"])
+        return JSONResponse(self._model())
+
+    async def chat(self, request: Request) -> Response:
+        wanted: ChatRequest = parse(await self._body(request), ChatRequest)
+        self._check_model(wanted.model)
+        prompt = await asyncio.to_thread(self._chat_prompt, wanted)
+        return await self._answer(request, wanted, prompt, ChatForm(self.name))
+
+    async def complete(self, request: Request) -> Response:
+        wanted: CompletionRequest = parse(await self._body(request), CompletionRequest)
+        self._check_model(wanted.model)
+        prompt = await asyncio.to_thread(self.engine.vocab.served, str(wanted.prompt))
+        return await self._answer(request, wanted, prompt, Form(self.name))
+
+    # -- what they share -------------------------------------------------------------------------------------
+
+    def _model(self) -> dict[str, Any]:
+        return {"id": self.name, "object": "model", "created": self.created, "owned_by": "slm-studio",
+                "context_length": self.engine.context_length}
+
+    def _check_model(self, name: str) -> None:
+        if name != self.name:
+            raise Refused(404, f"There is no model {name[:100]!r} here. It serves {self.name!r}.", "model_not_found",
+                          "model")
+
+    async def _body(self, request: Request) -> bytes:
+        """
+        Raises:
+            Refused: it is larger than any prompt that fits, or does not come.
+        """
+        most = max(MIN_BODY, min(MAX_BODY, self.engine.context_length * BYTES_PER_TOKEN))
+        size, parts = 0, []
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for part in request.stream():
+                    size += len(part)
+                    if size <= most:
+                        parts.append(part)
+                    elif size > DRAINED:
+                        break
+        except TimeoutError as error:
+            raise Refused(408, "The request did not arrive in time.", "timeout") from error
+        if size > most:
+            raise Refused(413, f"The request is larger than {most:,} bytes, so it cannot fit into the context of "
+                          f"{self.engine.context_length:,} tokens. Shorten the messages.", "context_length_exceeded",
+                          "messages")
+        return b"".join(parts)
+
+    def _chat_prompt(self, wanted: ChatRequest) -> list[int]:
+        template = self.engine.vocab.template
+        if template is None:
+            raise Refused(400, "The model has no chat template. Use /v1/completions, or an instruct model.",
+                          "no_chat_template")
+        try:
+            text = template.render([message.plain() for message in wanted.messages], add_generation_prompt=True)
+        except UserError as error:
+            raise Refused(400, str(error), "chat_template_refused", "messages") from error
+        return self.engine.vocab.encode(text)
+
+    async def _answer(self, request: Request, wanted: Common, prompt: list[int], form: Form) -> Response:
+        room = self.engine.context_length - len(prompt)
+        if room < 1 or not prompt:
+            if not prompt:
+                raise Refused(400, "The prompt is empty.", "empty_prompt", "prompt")
+            raise Refused(400, f"The context holds {self.engine.context_length:,} tokens, and the prompt alone has "
+                          f"{len(prompt):,}. Shorten the messages.", "context_length_exceeded", form.param)
+        events: asyncio.Queue[Piece | End] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def hear(event: Piece | End) -> None:
+            loop.call_soon_threadsafe(events.put_nowait, event)
+
+        generation = Generation(prompt, wanted.sampling(room), hear,
+                                strip_space=isinstance(form, ChatForm) and self.engine.vocab.is_sentencepiece)
+        try:
+            self.engine.submit(generation)
+        except TooManyRequests as error:
+            raise Refused(429, str(error), "too_many_requests", kind="rate_limit_error") from error
+        watcher = asyncio.create_task(_cancel_with_client(request, generation))
+        self._watchers.add(watcher)
+        watcher.add_done_callback(self._watchers.discard)
+        if wanted.stream:
+            usage = wanted.stream_options is not None and wanted.stream_options.include_usage
+            return StreamingResponse(self._stream(generation, watcher, events, form, usage),
+                                     media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+        return await self._whole(generation, watcher, events, form)
+
+    async def _whole(self, generation: Generation, watcher: asyncio.Task[None], events: asyncio.Queue[Piece | End],
+                     form: Form) -> Response:
+        text = ""
+        with _until_the_end(generation, watcher):
+            while isinstance(event := await events.get(), Piece):
+                text += event.text
+        if event.reason == "cancelled":
+            return Response(status_code=GONE)
+        if event.error is not None:
+            raise Refused(503, str(event.error), "not_finished", kind="server_error")
+        self.status.served += 1
+        return JSONResponse(form.whole(text, event.reason, _usage(generation, event)))
+
+    async def _stream(self, generation: Generation, watcher: asyncio.Task[None], events: asyncio.Queue[Piece | End],
+                      form: Form, with_usage: bool) -> AsyncIterator[bytes]:
+        with _until_the_end(generation, watcher):
+            if (first := form.first()) is not None:
+                yield _event(first)
+            while isinstance(event := await events.get(), Piece):
+                yield _event(form.part(event.text))
+            if event.error is not None:
+                error = Refused(503, str(event.error), "not_finished", kind="server_error")
+                self.status.fail(error)
+                yield _event(error.to_dict())
+                return
+            yield _event(form.last(event.reason))
+            if with_usage:
+                yield _event(form.usage(_usage(generation, event)))
+            self.status.served += event.reason != "cancelled"
+            yield b"data: [DONE]\n\n"
+
+    # -- errors ----------------------------------------------------------------------------------------------
+
+    async def _refuse(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, Refused)
+        self.status.fail(error)
+        return JSONResponse(error.to_dict(), error.status)
+
+    async def _no_such_path(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return await self._refuse(request, Refused(
+            error.status_code, f"{request.method} {request.url.path[:200]}: {error.detail}.", "unknown_path"))
+
+    async def _defect(self, request: Request, error: Exception) -> Response:
+        traceback.print_exception(error)
+        return await self._refuse(request, Refused(500, "Something went wrong in SLM Studio itself.",
+                                                   kind="server_error"))
+
+
+async def _cancel_with_client(request: Request, generation: Generation) -> None:
+    """A client that goes away ends its answer."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    generation.cancel()
+
+
+@contextlib.contextmanager
+def _until_the_end(generation: Generation, watcher: asyncio.Task[None]) -> Iterator[None]:
+    """Whatever ends the answer, nothing of it goes on."""
+    try:
+        yield
+    finally:
+        watcher.cancel()
+        generation.cancel()
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=GONE)
+
+
+def _usage(generation: Generation, end: End) -> dict[str, Any]:
+    prompt = len(generation.prompt)
+    return {"prompt_tokens": prompt, "completion_tokens": end.tokens, "total_tokens": prompt + end.tokens,
+            "prompt_tokens_details": {"cached_tokens": end.cached}}
+
+
+def _event(value: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"

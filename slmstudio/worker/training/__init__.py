@@ -1,0 +1,1 @@
+"""Training: data, model, trainer, checkpoints, and the result of a run."""

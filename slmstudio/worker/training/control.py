@@ -1,0 +1,282 @@
+"""The user's hand on a running training: events out, commands in, at every step boundary."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from transformers import TrainerCallback
+
+from slmstudio.core.hardware.spill import SpillWatch, can_spill
+from slmstudio.core.run import adjust
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.overfitting import EvalWatch
+from slmstudio.core.time_left import TimeLeft
+from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.runtime.keep_awake import Awake
+from slmstudio.worker.runtime.sensors import Sensors
+from slmstudio.worker.training.preference import METRICS
+from slmstudio.worker.training.samples import Samples
+from slmstudio.worker.training.saving import Saver
+from slmstudio.worker.training.tensorboard import TensorBoardLog
+
+POLL_SECONDS = 0.1
+BOARD = "tensorboard"
+MOST_STEPS = 10**9
+
+
+class Control(TrainerCallback):  # type: ignore[misc]
+    """Evaluates, samples, saves, pauses, changes and stops; tells what happens.
+
+    Attributes:
+        stopped: the user asked to stop.
+        freed: the user asked to pause and to free the memory.
+        early: the run ended by its patience.
+        watch: the evaluations so far.
+        last_loss: of the newest step.
+    """
+
+    def __init__(self, job: JobContext, config: RunConfig, trainer: Any, steps_per_epoch: int, samples: Samples,
+                 sensors: Sensors):
+        self.job, self.config, self.trainer, self.samples, self.sensors = job, config, trainer, samples, sensors
+        self.steps_per_epoch = steps_per_epoch
+        self.saver = Saver(job, config.keep_checkpoints, trainer)
+        self.watch = EvalWatch(config.early_stopping_patience)
+        self.stopped = self.freed = self.early = False
+        self.last_loss: float | None = None
+        self._awake = Awake(job)
+        self._spill = SpillWatch() if can_spill() else None
+        self._board = TensorBoardLog(job.folder / BOARD) if config.tensorboard else None
+        self._evaluated_step = -1
+        self._started, self._asleep = 0.0, 0.0
+        self._left = TimeLeft(least=2)
+        self._changes: list[dict[str, Any]] = []
+        self._changed_before = False
+
+    def replay(self, evaluations: Iterable[tuple[int, float, float]], schedule: list[dict[str, Any]], step: int
+               ) -> None:
+        """Know again, at `step`, what an earlier life of this run knew.
+
+        Args:
+            evaluations: (step, eval loss, seconds) in their order.
+            schedule: changes of learning rate and length; those after `step` are made again when it comes to them.
+        """
+        for at, loss, seconds in evaluations:
+            if at <= step:
+                self._left.took("evaluation", seconds)
+                self.watch.update(at, loss)
+                self.watch.turned()
+                self._evaluated_step = at
+        if self._board:
+            self._board = TensorBoardLog(self.job.folder / BOARD, after_step=step)
+        self._changes = [change for change in schedule if change["global_step"] > step]
+        for change in schedule:
+            if change["global_step"] <= step:
+                self.trainer.total_steps = change["total_steps"]
+                self.trainer.learning_rate = change["learning_rate"] or self.trainer.learning_rate
+                self._changed_before = True
+
+    # -- what the trainer calls ---------------------------------------------------------------
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.saver.saved_step = state.global_step if state.global_step else -1
+        self._awake.on()
+        if self._changed_before:  # the checkpoint may be of the moment before the change
+            self.trainer.change_schedule(self.trainer.total_steps, self.trainer.learning_rate)
+        if state.global_step == 0:
+            with self._timed("evaluation"):
+                self._evaluate(state)
+        self.job.phase("training")
+        if state.global_step >= self.trainer.total_steps:
+            control.should_training_stop = True
+        self._start_clock()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
+        """Called once a step, after the optimizer, with what the step measured."""
+        if "loss" not in logs:
+            return
+        asleep = self.sensors.suspended_seconds - self._asleep
+        seconds = max(1e-6, time.monotonic() - self._started - asleep)
+        self._left.took("step", seconds)
+        count = self.trainer.take_tokens()
+        self.last_loss = logs["loss"]
+        left = self._seconds_left(state.global_step)
+        values = {
+            "train_loss": logs["loss"],
+            "learning_rate": logs.get("learning_rate"),
+            "grad_norm": _number(logs.get("grad_norm")),
+            "tokens_per_second": round(count / seconds, 1),
+            **{ours: logs[theirs] for theirs, ours in METRICS.items() if theirs in logs},
+        }
+        self.job.emit(
+            "step", global_step=state.global_step, epoch=round(state.epoch or 0.0, 4), **values, tokens=count,
+            step_seconds=round(seconds, 4), seconds_left=None if left is None else round(left, 1))
+        self._draw(state.global_step, values)
+        self._look_for_spill(seconds, count)
+        self._after_step(state, control)
+        self._start_clock()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not (self.stopped or self.freed) and self._evaluated_step != state.global_step:
+            self._evaluate(state)
+        self.saver.checkpoint("stop" if self.stopped else "free" if self.freed else "end")
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what outlives a run that ended in the middle."""
+        self._awake.off()
+        board, self._board = self._board, None
+        if board:
+            with contextlib.suppress(OSError):  # events.jsonl has it all
+                board.close()
+
+    def _draw(self, step: int, values: dict[str, Any]) -> None:
+        """For TensorBoard too, as long as its files can be written."""
+        try:
+            if self._board:
+                self._board.add(step, values)
+        except OSError as error:
+            self._board = None
+            self.job.warn("tensorboard_stopped", f"TensorBoard's files cannot be written any more: {error.strerror}. "
+                                                 "The run goes on, and its own curves are complete.")
+
+    def _start_clock(self) -> None:
+        self._started, self._asleep = time.monotonic(), self.sensors.suspended_seconds
+
+    @contextlib.contextmanager
+    def _timed(self, kind: str) -> Iterator[None]:
+        """Learn how long work of this kind takes, without the sleep of the machine and without waiting for space."""
+        started, idle = time.monotonic(), self.sensors.suspended_seconds + self.saver.waited
+        yield
+        self._left.took(kind, time.monotonic() - started - (
+            self.sensors.suspended_seconds + self.saver.waited - idle))
+
+    def _seconds_left(self, step: int) -> float | None:
+        """The steps to come, and what comes between them and at the end."""
+        total = self.trainer.total_steps
+
+        def coming(every: int) -> int:  # that of this step is still to come
+            return (total - 1) // every - (step - 1) // every + 1
+
+        return self._left.left(step=total - step, evaluation=coming(self.config.eval_steps),
+                               checkpoint=coming(self.config.save_steps))
+
+    # -- what happens between two steps -------------------------------------------------------
+
+    def _after_step(self, state: Any, control: Any) -> None:
+        step = state.global_step
+        for change in [each for each in self._changes if each["global_step"] == step]:
+            self.trainer.change_schedule(change["total_steps"], change["learning_rate"] or self.trainer.learning_rate)
+        if step % self.config.eval_steps == 0 and step < self.trainer.total_steps:
+            with self._timed("evaluation"):
+                self._evaluate(state)
+        if step % self.config.save_steps == 0 and step < self.trainer.total_steps and self.saver.saved_step != step:
+            with self._timed("checkpoint"):
+                self._save("interval")
+        if message := self.watch.wants_to_stop():
+            self.early = True
+            self.job.emit("early_stop", global_step=step, best_step=self.watch.best_step, message=message)
+        self._obey(state)
+        if self.stopped or self.freed or self.early or step >= self.trainer.total_steps:
+            control.should_training_stop = True
+
+    def _obey(self, state: Any) -> None:
+        """Do what the user asked for; while paused, wait for more."""
+        paused, step = False, state.global_step
+        while True:
+            for command in self.job.commands():
+                name = command.get("command")
+                if name == "checkpoint":
+                    self._save("requested")
+                elif name == "sample":
+                    self._sample(state)
+                elif name == "change":
+                    self._change(command, step)
+                elif name in ("stop", "cancel"):
+                    self.stopped = True
+                elif name == "free":
+                    self.freed = True
+                elif name in ("pause", "resume") and paused != (name == "pause"):
+                    paused = name == "pause"
+                    self.job.emit("paused" if paused else "resumed", global_step=step)
+                    # A paused run lets the machine sleep.
+                    self._awake.off() if paused else self._awake.on()
+            if not paused or self.stopped or self.freed:
+                return
+            time.sleep(POLL_SECONDS)
+
+    def _save(self, reason: str) -> None:
+        if not self.saver.checkpoint(reason):
+            self.stopped = True
+
+    def _evaluate(self, state: Any) -> None:
+        if self.trainer.eval_dataset is None:
+            self._sample(state)
+            return
+        self.job.phase("evaluating")
+        started, step = time.monotonic(), state.global_step
+        metrics = self.trainer.evaluate()
+        loss, self._evaluated_step = metrics["eval_loss"], step
+        self.trainer.eval_loss_of_step = (step, loss)
+        figures = {ours: metrics[f"eval_{theirs}"] for theirs, ours in METRICS.items() if f"eval_{theirs}" in metrics}
+        self.job.emit("eval", global_step=step, eval_loss=loss, seconds=round(time.monotonic() - started, 2), **figures)
+        self._draw(step, {"eval_loss": loss, **{f"eval_{name}": value for name, value in figures.items()}})
+        best = self.watch.update(step, loss)
+        if message := self.watch.turned():
+            self.job.emit("overfitting", global_step=self.watch.best_step, eval_loss=self.watch.best_loss,
+                          message=message)
+        self._sample(state)
+        if best and step and self.config.use_best_checkpoint:
+            self._save("end" if step >= self.trainer.total_steps else
+                       "interval" if step % self.config.save_steps == 0 else "best")
+        self.job.phase("training")
+
+    def _sample(self, state: Any) -> None:
+        if self.samples:
+            self.job.phase("sampling")
+            self.job.emit("sample", global_step=state.global_step, **self.samples.take(self.trainer.model))
+            self.job.phase("training")
+
+    def _change(self, command: dict[str, Any], step: int) -> None:
+        """Another learning rate or length, kept for every later start of the run."""
+        total, rate, reason = self.trainer.total_steps, command.get("learning_rate"), ""
+        try:
+            rate = None if rate is None else float(rate)
+            if command.get("max_steps") is not None:
+                total = int(command["max_steps"])
+            elif command.get("epochs") is not None:
+                total = math.ceil(float(command["epochs"]) * self.steps_per_epoch)
+            if not step < total <= MOST_STEPS:
+                reason = (f"Step {step:,} is made already; Stop ends the run now." if total <= step
+                          else f"A run has at most {MOST_STEPS:,} steps.")
+            elif rate is not None and not 0 < rate <= 1:
+                reason = f"{rate!r} is no learning rate; it must be above 0 and at most 1."
+            else:
+                adjust.record_schedule(self.job.folder, step, rate, total)
+        except (TypeError, ValueError, OverflowError):
+            reason = "The command holds something that is not a number."
+        except OSError as error:
+            reason = f"It cannot be kept: {error.strerror}."
+        if reason:
+            self.job.warn("change_refused", f"The change was not made. {reason}")
+            return
+        self.trainer.change_schedule(total, self.trainer.learning_rate if rate is None else rate)
+        asked = {key: value for key, value in command.items() if key in ("learning_rate", "max_steps", "epochs")}
+        self.job.emit("changed", global_step=step, learning_rate=self.trainer.learning_rate, total_steps=total,
+                      asked=asked)
+
+    def _look_for_spill(self, seconds: float, tokens: int) -> None:
+        gpu = self.sensors.newest or {}
+        if self._spill and (message := self._spill.update(
+                seconds, tokens, gpu.get("memory_used"), gpu.get("memory_total"))):
+            self.job.warn("memory_spill", message)
+
+
+def _number(value: Any) -> float | None:
+    if value is None:
+        return None
+    number = float(value)
+    return number if math.isfinite(number) else float("nan")

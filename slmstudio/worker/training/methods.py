@@ -1,0 +1,173 @@
+"""The model that learns, by method: what is loaded, in which number format, and what of it learns."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel
+from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.model import scratch
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
+from slmstudio.worker.model import whole_model
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+SMALL_ROPE = ("rope_scaling", "rope_parameters", "layer_types", "max_window_layers")
+"""Values of config.json that belong to the large model's depth and context; a new small model has the defaults."""
+
+
+def on_gpu(config: RunConfig) -> bool:
+    """Whether this run computes on an NVIDIA GPU; "auto" takes one where there is one."""
+    return config.device != "cpu" and torch.cuda.is_available()
+
+
+def check(config: RunConfig) -> None:
+    """Refuse what this machine or this installation cannot do, before anything is loaded.
+
+    Raises:
+        UserError: with all of it at once.
+    """
+    gpu = on_gpu(config)
+    ampere = gpu and torch.cuda.get_device_capability() >= (8, 0)
+    found = []
+
+    def need(field: str, wanted: bool, fine: bool, sentence: str) -> None:
+        if wanted and not fine:
+            found.append(Problem(sentence, field=field))
+
+    need("device", config.device == "cuda", gpu, "'cuda' is not allowed; there is no NVIDIA GPU here: auto or cpu.")
+    flash = config.attention == "flash_attention_2"
+    need("attention", flash, ampere, "FlashAttention needs an NVIDIA GPU of the Ampere generation or newer; use sdpa.")
+    need("attention", flash and ampere, importlib.util.find_spec("flash_attn") is not None,
+         "FlashAttention is not installed (the package flash-attn); use sdpa.")
+    need("use_liger_kernel", config.use_liger_kernel, gpu, "Liger's kernels need an NVIDIA GPU; switch it off.")
+    need("use_liger_kernel", config.use_liger_kernel and gpu, importlib.util.find_spec("liger_kernel") is not None,
+         "Liger is not installed (the package liger-kernel); switch it off.")
+    need("optimizer", config.optimizer.startswith("paged_"), gpu,
+         f"{config.optimizer!r} needs an NVIDIA GPU; here adamw_torch or adamw_8bit is right.")
+    need("precision", config.precision == "fp16", gpu, "'fp16' needs an NVIDIA GPU; here bf16 or fp32 is right.")
+    if found:
+        raise UserError("This run cannot be done here.", "", "Correct these fields.", found)
+
+
+def load_tokenizer(model_folder: Path) -> PreTrainedTokenizerFast:
+    """The base model's own tokenizer; padding is given a token if it has none.
+
+    Not by AutoTokenizer: for some classes transformers 5 puts a normalizer and a pre-tokenizer of its own in the
+    place of those in tokenizer.json, and other token ids are the result.
+    """
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(model_folder, local_files_only=True)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def build(config: RunConfig, attention: str | None = None) -> tuple[PreTrainedModel | PeftModel, LoraConfig | None]:
+    """The model in memory, and the adapter that the trainer shall put on it.
+
+    Args:
+        attention: implementation by transformers' name; None takes the configuration's.
+
+    Returns:
+        The model; and the new adapter's configuration, or None where nothing new is to be added.
+    """
+    attention = attention or config.attention
+    if config.method == "scratch":
+        return new_model(config, attention), None
+    earlier = start_weights(config)
+    if not config.has_adapter:
+        return load_base(config, attention, earlier), None
+    base = load_base(config, attention)
+    if earlier is None:
+        return base, lora_config(config)
+    return PeftModel.from_pretrained(base, earlier, is_trainable=True, local_files_only=True), None
+
+
+def load_base(config: RunConfig, attention: str, instead: Path | None = None) -> PreTrainedModel:
+    """The base model, in the run's precision.
+
+    LoRA keeps the frozen base in `precision` and the adapter in fp32; QLoRA keeps the base in 4 bits: NF4 with double
+    quantization (Dettmers et al. 2023, arXiv 2305.14314). Full fine-tuning keeps fp32 weights and computes in
+    `precision`: updates smaller than a bf16 weight can hold would be lost.
+
+    Args:
+        instead: another folder with the same architecture, to go on from its weights.
+
+    Raises:
+        UserError: weights are missing from the folder.
+    """
+    held = DTYPES[config.precision] if config.has_adapter else torch.float32
+    options: dict[str, Any] = {}
+    if config.method == "qlora":
+        options = four_bits(held, on_gpu(config))
+    model: PreTrainedModel = whole_model.load(instead or config.model, dtype=held, attn_implementation=attention,
+                                              **options)
+    never_repack(model)
+    return model
+
+
+def four_bits(held: torch.dtype, gpu: bool) -> dict[str, Any]:
+    """What `from_pretrained` is told for a base in 4 bits, which goes to its device as it is read."""
+    quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+                                      bnb_4bit_compute_dtype=held)
+    return {"quantization_config": quantization, "device_map": {"": torch.cuda.current_device() if gpu else "cpu"}}
+
+
+def never_repack(model: PreTrainedModel) -> None:
+    """Forbid bitsandbytes to repack 4-bit weights for inference, which it does on the CPU at the first evaluation; with
+    a bias, as Qwen2 has, that raises an error.
+
+    Its layer stays repacked afterwards, and the repacked product has no gradient: training would go on, and everything
+    below each layer would learn from the adapter's part alone (bitsandbytes 0.50, nn/modules.py, Linear4bit.forward).
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def new_model(config: RunConfig, attention: str) -> PreTrainedModel:
+    """A model with random weights: the base's architecture and vocabulary, the sizes of `scratch_size`."""
+    base = AutoConfig.from_pretrained(config.model, trust_remote_code=False, local_files_only=True)
+    state = {key: value for key, value in base.to_dict().items() if key not in SMALL_ROPE}
+    sizes = scratch.sizes(config.scratch_size, base.vocab_size)
+    new = type(base)(**{**state, **sizes, "max_position_embeddings": max(2048, config.max_length)})
+    return AutoModelForCausalLM.from_config(new, dtype=torch.float32, attn_implementation=attention)
+
+
+def lora_config(config: RunConfig) -> LoraConfig:
+    return LoraConfig(
+        r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout,
+        target_modules=config.target_modules, use_dora=config.use_dora, use_rslora=config.use_rslora,
+        task_type="CAUSAL_LM")
+
+
+def start_weights(config: RunConfig) -> Path | None:
+    """The adapter or model to go on from, found in the run folder that `start_from` names.
+
+    Raises:
+        UserError: there is none, or it is of another kind than this run's method.
+    """
+    if config.start_from is None:
+        return None
+    given = Path(config.start_from)
+    wanted, file = (folder.ADAPTER, "adapter_config.json") if config.has_adapter else (folder.MODEL, "config.json")
+    found = next((path for path in (given / wanted, given) if (path / file).is_file()), None)
+    if found is None:
+        what = "adapter" if config.has_adapter else "model"
+        raise UserError(f"There is no {what} to go on from in {given}.",
+                        f"The method {config.method} goes on from a finished run of the same kind.",
+                        "Choose another run, or the method of that run.",
+                        [Problem(f"{config.start_from!r} holds no {what}.", field="start_from")])
+    return found
+
+
+def adapters_in_fp32(model: torch.nn.Module) -> None:
+    """TRL casts the adapter on a 4-bit base to bf16; small updates at the end of a run would then be lost."""
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
+            parameter.data = parameter.data.float()

@@ -1,0 +1,104 @@
+"""When memory runs out: the next lever, and a fresh process that goes on from the last good state."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils.memory import should_reduce_batch_size
+
+from slmstudio.core import files, jobs, program
+from slmstudio.core.errors import UserError
+from slmstudio.core.jobs import processes
+from slmstudio.core.run import adjust
+from slmstudio.core.run.config import RunConfig
+from slmstudio.worker.runtime.context import JobContext, StartAnew
+
+HANDOVER_SECONDS = 30.0
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that memory ran out. PyTorch has no class of its own for main memory, so accelerate's list
+    of messages is asked."""
+    return isinstance(error, MemoryError) or (isinstance(error, Exception) and should_reduce_batch_size(error))
+
+
+def pull_lever(job: JobContext, config: RunConfig) -> dict[str, Any]:
+    """Write down the next lever, tell it, and ask for a fresh process.
+
+    Returns:
+        The result of a run that failed, when only a shorter length is left, which the user must agree to.
+
+    Raises:
+        StartAnew: whenever there is a lever.
+    """
+    changes = adjust.next_lever(config)
+    if changes is None:
+        shorter = adjust.shorter(config)
+        consent = {"consent": {"max_length": shorter}} if shorter else {}
+        return {"state": "failed", "error": no_lever_left(job.folder, config).to_dict(), **consent}
+    was = {name: getattr(config, name) for name in changes}
+    adjust.record(job.folder, changes)
+    job.emit("adjusted", reason="out_of_memory", changes=changes, was=was, message=_sentence(changes, was))
+    raise StartAnew
+
+
+def no_lever_left(run: Path, config: RunConfig) -> UserError:
+    shorter = adjust.shorter(config)
+    ways = "Close other programs, or choose a smaller model or QLoRA."
+    if shorter is None:
+        return UserError("Memory ran out.", "Rows go one by one already, and activations are computed twice.", ways)
+    return UserError(
+        "Memory ran out.",
+        f"Rows go one by one already, and activations are computed twice. What is left is to cut rows at {shorter:,} "
+        f"tokens instead of {config.max_length:,}, which changes what is learned, so you decide.",
+        f"Go on with {shorter:,} tokens: {program.command('train', run, '--set', f'max_length={shorter}')}\nOr: {ways}")
+
+
+def _sentence(changes: dict[str, Any], was: dict[str, Any]) -> str:
+    if "gradient_checkpointing" in changes:
+        return ("Memory ran out. The run goes on by itself and computes activations twice instead of keeping them: "
+                "about a fifth slower, same result.")
+    return (f"Memory ran out. The run goes on by itself with {changes['micro_batch_size']} instead of "
+            f"{was['micro_batch_size']} rows at once, {changes['gradient_accumulation_steps']} times accumulated: the "
+            "effective batch stays the same.")
+
+
+def killed_for_memory(job: JobContext) -> bool:
+    """Whether the system killed the process before this one for want of memory, and nothing was done about it yet."""
+    open_kills = 0
+    for event in jobs.Job(job.folder).events():
+        if event.get("type") == jobs.MEMORY_KILL:
+            open_kills += 1
+        elif event.get("type") in ("adjusted", "step"):
+            open_kills = 0
+    return open_kills > 0
+
+
+def start_anew(job: JobContext) -> None:
+    """Put a fresh process in the place of this one. Does not return where the system can do that.
+
+    The same command as the first start; on POSIX systems pid and creation time stay, so whoever watches sees one
+    living process. Windows has no such thing: a new process is started, and this one waits until it has signed.
+    """
+    command = [*processes.worker_command(), str(job.folder)]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.name != "nt":
+        os.execve(command[0], command, processes.worker_environment())
+    hand_over(job, command)
+
+
+def hand_over(job: JobContext, command: list[str]) -> None:
+    """Start the successor and wait until process.json names it."""
+    successor = subprocess.Popen(command, cwd=job.folder, env=processes.worker_environment(), stdin=subprocess.DEVNULL,
+                                 stdout=sys.stdout, stderr=sys.stderr, **processes.detached())
+    deadline = time.monotonic() + HANDOVER_SECONDS
+    while time.monotonic() < deadline and successor.poll() is None:
+        if (files.read_json(job.folder / jobs.PROCESS) or {}).get("pid") == successor.pid:
+            return
+        time.sleep(jobs.POLL_SECONDS)

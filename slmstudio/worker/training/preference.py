@@ -1,0 +1,102 @@
+"""Preference tuning by TRL: DPO and ORPO learn from pairs of answers, KTO from single ones marked good or bad."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from trl import DPOConfig, DPOTrainer
+from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+from trl.trainer import utils as trl_utils
+from trl.trainer.kto_config import KTOConfig
+from trl.trainer.kto_trainer import KTOTrainer
+
+from slmstudio.core.run.config import RunConfig
+from slmstudio.worker.kernels.head_loss import token_log_probs
+from slmstudio.worker.training.trainer_mixin import Exact
+
+METRICS = {"rewards/accuracies": "reward_accuracy", "rewards/margins": "reward_margin"}
+"""TRL's figures and our names: how often the better answer has the higher reward, and by how much."""
+
+
+class StudioDPO(Exact, DPOTrainer):  # type: ignore[misc]
+    """DPO (Rafailov et al. 2023, arXiv 2305.18290)."""
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        return dataset  # tokenized already, by preference_data.py
+
+
+class StudioORPO(Exact, ORPOTrainer):  # type: ignore[misc]
+    """ORPO (Hong et al. 2024, arXiv 2403.07691): answers and preference in one loss, without a reference model."""
+
+    def tokenize_row(self, feature: Any, model: Any = None) -> Any:
+        return feature  # tokenized already, by preference_data.py
+
+    def count_tokens(self, inputs: dict[str, Any]) -> torch.Tensor:
+        return inputs["chosen_attention_mask"].sum() + inputs["rejected_attention_mask"].sum()
+
+
+class StudioKTO(Exact, KTOTrainer):  # type: ignore[misc]
+    """KTO (Ethayarajh et al. 2024, arXiv 2402.01306).
+
+    Its estimate of the KL divergence pairs each question with the answer of the row before it in the dataset, so rows
+    keep their order within a micro-batch: they are shuffled once, when the dataset is made.
+    """
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        return dataset  # tokenized already, by preference_data.py
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return torch.utils.data.SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+
+
+class _LogProbs:
+    """In the place of TRL's chunked log-probabilities: without a GPU theirs takes minutes a step at 49,000 tokens of
+    vocabulary. Entropy and the like, which only TRL's own log shows, are zero."""
+
+    @staticmethod
+    def apply(hidden: torch.Tensor, weight: torch.Tensor, bias: Any, targets: torch.Tensor, *options: Any) -> Any:
+        temperature, _, softcap, scale = options[:4]
+        if bias is not None or temperature != 1.0 or softcap is not None or scale != 1.0:
+            return _STOCK.apply(hidden, weight, bias, targets, *options)
+        found = token_log_probs(hidden.to(weight.dtype), weight, targets)
+        nothing = torch.zeros_like(found)
+        return found, nothing, nothing, nothing, nothing.bool()
+
+
+_STOCK = trl_utils._ChunkedLogProbFunction
+
+
+def be_fast_on_the_cpu(on_cpu: bool) -> None:
+    """Let TRL's preference losses use our log-probabilities, of the answers' positions alone.
+
+    Both are private names of TRL 1.16, which is pinned; test_methods.py compares with the stock ones.
+    """
+    trl_utils._ChunkedLogProbFunction = _LogProbs if on_cpu else _STOCK
+    trl_utils._use_triton = (lambda device: True) if on_cpu else _STOCK_USE_TRITON
+
+
+_STOCK_USE_TRITON = trl_utils._use_triton
+
+
+def trainer_class(config: RunConfig) -> tuple[type, type]:
+    """The trainer of an objective, and the class of its arguments."""
+    return {"dpo": (StudioDPO, DPOConfig), "orpo": (StudioORPO, ORPOConfig), "kto": (StudioKTO, KTOConfig)}[
+        config.objective]
+
+
+def arguments(config: RunConfig) -> dict[str, Any]:
+    """What the trainer is told beside the arguments that all trainers share."""
+    return {"beta": config.beta, "max_length": config.max_length}
+
+
+class WithRows:
+    """TRL's collator, and the rows' lines beside it, which a NaN is told by."""
+
+    def __init__(self, collator: Any):
+        self._collator = collator
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        kept = ("row", "length")
+        batch: dict[str, Any] = self._collator([{k: v for k, v in each.items() if k not in kept} for each in examples])
+        return {**batch, "rows": torch.tensor([each["row"] for each in examples])}

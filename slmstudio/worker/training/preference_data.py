@@ -1,0 +1,109 @@
+"""Pairs of answers, and answers marked good or bad, as token ids in the columns that TRL's trainers read.
+
+TRL would render and tokenize by itself, for ORPO with a BOS and an EOS of its own. Ours come from the function that the
+preview and the chat training share, so that the model learns the very tokens it will be asked with.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import datasets
+
+from slmstudio.core.data import reader
+from slmstudio.core.errors import UserError
+from slmstudio.core.model import tokens
+from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.run.config import RunConfig
+from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.training.batches import IGNORED
+from slmstudio.worker.training.data import tell_losses, told
+
+
+def encode_preferences(rows: list[reader.Record], tokenizer: Any, template: ChatTemplate, config: RunConfig,
+                       job: JobContext, phase: str) -> datasets.Dataset:
+    """
+    Returns:
+        For dpo the columns `prompt_ids`, `chosen_ids`, `rejected_ids`; for orpo its own; for kto `prompt_ids`,
+        `completion_ids`, `KL_completion_ids`, `label`. All have `row` (the line) and `length` (tokens).
+
+    Raises:
+        UserError: the rows are of another kind, or none is left.
+    """
+    _check_kind(rows, config)
+    found, cut, empty = [], 0, 0
+    for row in told(rows, job, phase):
+        encoded = _encode(row, tokenizer, template)
+        answers = [encoded[name] for name in ("chosen_ids", "rejected_ids", "completion_ids") if name in encoded]
+        room = config.max_length - len(encoded["prompt_ids"])
+        if room < 1:
+            empty += 1
+            continue
+        cut += any(len(answer) > room for answer in answers)
+        encoded |= {name: ids[:room] for name, ids in encoded.items() if name.endswith("_ids") and name != "prompt_ids"}
+        length = sum(len(encoded["prompt_ids"]) + min(len(answer), room) for answer in answers)
+        found.append({**encoded, "row": row.line, "length": length})
+    tell_losses(job, config, len(rows), cut, empty, bool(found))
+    if config.objective == "orpo":
+        found = [_orpo_columns(each) for each in found]
+    if config.objective == "kto":
+        found = _with_other_answers(found, config)
+    return datasets.Dataset.from_list(found)
+
+
+def _check_kind(rows: list[reader.Record], config: RunConfig) -> None:
+    labelled = config.objective == "kto"
+    if all((row.desirable if labelled else row.rejected) is not None for row in rows):
+        return
+    raise UserError(
+        f"These rows cannot be learned by {config.objective.upper()}.",
+        "They have no label." if labelled else "They have no rejected answer.",
+        'A row looks like this: {"prompt": …, "completion": …, "label": true}' if labelled else
+        'A row looks like this: {"prompt": …, "chosen": …, "rejected": …}')
+
+
+def _encode(row: reader.Record, tokenizer: Any, template: ChatTemplate) -> dict[str, Any]:
+    prompt, answer = _split(list(row.messages), tokenizer, template)
+    if row.rejected is None:
+        return {"prompt_ids": prompt, "completion_ids": answer, "label": bool(row.desirable)}
+    other_prompt, rejected = _split(
+        [*row.messages[:-1], {"role": "assistant", "content": row.rejected}], tokenizer, template)
+    # Tokens may merge across the boundary; what both begin with is the prompt.
+    shared = next((i for i, (a, b) in enumerate(zip(prompt, other_prompt, strict=False)) if a != b),
+                  min(len(prompt), len(other_prompt)))
+    return {"prompt_ids": prompt[:shared], "chosen_ids": prompt[shared:] + answer,
+            "rejected_ids": other_prompt[shared:] + rejected}
+
+
+def _split(messages: list[dict[str, str]], tokenizer: Any, template: ChatTemplate) -> tuple[list[int], list[int]]:
+    """What is before the last answer, and the answer with the token that ends it."""
+    encoded = tokens.encode(messages, tokenizer.backend_tokenizer, template, completion_only=True)
+    end = max(i for i, learned in enumerate(encoded.learned) if learned) + 1
+    start = next((i + 1 for i in range(end - 1, -1, -1) if not encoded.learned[i]), 0)
+    return encoded.ids[:start], encoded.ids[start:end]
+
+
+def _orpo_columns(row: dict[str, Any]) -> dict[str, Any]:
+    prompt = row["prompt_ids"]
+    columns: dict[str, Any] = {"row": row["row"], "length": row["length"], "prompt_input_ids": prompt,
+                               "prompt_attention_mask": [1] * len(prompt)}
+    for name in ("chosen", "rejected"):
+        answer = row[f"{name}_ids"]
+        columns |= {f"{name}_input_ids": prompt + answer, f"{name}_attention_mask": [1] * (len(prompt) + len(answer)),
+                    f"{name}_labels": [IGNORED] * len(prompt) + answer}
+    return columns
+
+
+def _with_other_answers(rows: list[dict[str, Any]], config: RunConfig) -> list[dict[str, Any]]:
+    """KTO's estimate of the KL divergence: each question with the answer of the row before it in its micro-batch.
+
+    Shuffled here once, because the trainer must keep the micro-batches together (TRL's KTOTrainer does it likewise).
+    """
+    order = list(rows)
+    random.Random(config.seed).shuffle(order)
+    size, found = config.micro_batch_size, []
+    for start in range(0, len(order), size):
+        batch = order[start : start + size]
+        found += [{**row, "KL_completion_ids": batch[i - 1]["completion_ids"]} for i, row in enumerate(batch)]
+    return found

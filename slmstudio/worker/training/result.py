@@ -1,0 +1,98 @@
+"""What a run leaves: the adapter or the model, of the best or of the last step, complete or absent; and its figures."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files, jobs
+from slmstudio.core.run import checkpoints, folder
+from slmstudio.core.run.config import RunConfig
+from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.training.control import Control
+
+STATE_FILES = frozenset({"optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth", "trainer_state.json",
+                         checkpoints.MANIFEST, checkpoints.MANIFEST_DIGEST})
+"""What a checkpoint has beside the weights, to go on learning; a result does not need it."""
+
+
+def save_result(job: JobContext, config: RunConfig, trainer: Any, control: Control) -> dict[str, Any]:
+    """Write the adapter or the model, and sum up. A full disk is waited for."""
+    job.phase("saving")
+    name = folder.ADAPTER if config.has_adapter else folder.MODEL
+    final = job.folder / name
+    used = best_checkpoint(job, config, trainer, control)
+    step = used.global_step if used else trainer.state.global_step
+    digest: dict[str, str] = {}
+    if trainer.accelerator.is_main_process:
+        written = control.saver.with_space(lambda: _write(job, trainer, final, used, control), "save the result")
+        if not written:
+            return {"state": "stopped", "steps": trainer.state.global_step, "total_steps": trainer.total_steps,
+                    **losses(job)}
+        digest = {folder.RESULT_DIGEST: files.sha256_of(final / checkpoints.MANIFEST)}
+        shutil.rmtree(job.folder / "trainer", ignore_errors=True)
+    if used:
+        job.emit("best_used", global_step=step, eval_loss=used.eval_loss,
+                 message=f"The weights of step {step:,} are the result: they had the lowest eval loss "
+                         f"({used.eval_loss:.3f}).")
+    return {
+        "state": "stopped" if control.stopped else "finished",
+        "steps": trainer.state.global_step,
+        "total_steps": trainer.total_steps,
+        "used_step": step,
+        "best_step": control.watch.best_step,
+        "best_eval_loss": control.watch.best_loss,
+        "stopped_early": control.early,
+        **losses(job),
+        **({"eval_loss_after": used.eval_loss} if used else {}),
+        name: str(final),
+        **digest,
+    }
+
+
+def best_checkpoint(job: JobContext, config: RunConfig, trainer: Any,
+                    control: Control) -> checkpoints.Checkpoint | None:
+    """The checkpoint with the lowest eval loss, if it is wanted, is not of the last step, and is whole."""
+    best = control.watch.best_step
+    if not config.use_best_checkpoint or not best or best == trainer.state.global_step:
+        return None
+    found = [c for c in checkpoints.all_checkpoints(trainer.checkpoint_parent) if c.global_step == best]
+    if not found or found[0].eval_loss is None:
+        return None
+    if reason := checkpoints.damage(found[0].path):
+        job.warn("checkpoint_damaged", f"Checkpoint {found[0].path.name}, the best one, is damaged ({reason}); the "
+                                       "last weights are kept instead.")
+        return None
+    return found[0]
+
+
+def _write(job: JobContext, trainer: Any, final: Path, used: checkpoints.Checkpoint | None, control: Control) -> None:
+    partial = final.with_name(f".{final.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        if used:
+            shutil.copytree(used.path, partial, ignore=lambda where, names: STATE_FILES.intersection(names))
+        else:
+            trainer.save_model(str(partial))
+        evaluated = control.watch.best_loss if used else None
+        checkpoints.seal(partial, used.global_step if used else trainer.state.global_step, evaluated)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    shutil.rmtree(final, ignore_errors=True)
+    partial.rename(final)
+    files.fsync_folder(job.folder)
+
+
+def losses(job: JobContext) -> dict[str, float | None]:
+    """First and last losses of the whole run, earlier lives of it included: the events know them."""
+    steps = {e["global_step"]: e["train_loss"] for e in jobs.Job(job.folder).events() if e["type"] == "step"}
+    evals = {e["global_step"]: e["eval_loss"] for e in jobs.Job(job.folder).events() if e["type"] == "eval"}
+    first, last = (min(steps), max(steps)) if steps else (None, None)
+    return {
+        "train_loss_first": steps.get(first),
+        "train_loss_last": steps.get(last),
+        "eval_loss_before": evals[min(evals)] if evals else None,
+        "eval_loss_after": evals[max(evals)] if len(evals) > 1 else None,  # a run stopped early has only the first
+    }

@@ -1,0 +1,99 @@
+"""Saves that wait for room: a full disk never ends a run, and never costs what was learned."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.errors import from_os_error
+from slmstudio.core.run import checkpoints
+from slmstudio.core.units import format_bytes
+from slmstudio.worker.runtime.context import JobContext
+
+POLL_SECONDS = 0.5
+LOOK_SECONDS = 1.0
+"""How long Stop may take to be noticed while a run waits for space, and how often the disk is looked at."""
+
+
+class Saver:
+    """Writes for a run; when the disk is full it says so, waits, and tries again.
+
+    Attributes:
+        saved_step: of the newest checkpoint.
+        waited: seconds spent waiting for room so far.
+    """
+
+    def __init__(self, job: JobContext, keep: int, trainer: Any):
+        self.job, self.keep, self.trainer = job, keep, trainer
+        self.saved_step, self.waited = -1, 0.0
+
+    def checkpoint(self, reason: str) -> bool:
+        """Save a checkpoint of the present step, unless there is one; False when the user stopped the waiting."""
+        step = self.trainer.state.global_step
+        if self.saved_step == step:
+            return True
+        if not self.with_space(lambda: self.trainer._save_checkpoint(self.trainer.model, None), "save a checkpoint"):
+            return False
+        self.saved_step = step
+        path = self.trainer.checkpoint_parent / checkpoints.folder_name(step)
+        self.job.emit("checkpoint_saved", global_step=step, path=str(path), reason=reason)
+        checkpoints.rotate(self.trainer.checkpoint_parent, self.keep)
+        return True
+
+    def with_space(self, write: Callable[[], Any], what: str) -> bool:
+        """Write; while the disk is full, wait for space, for Resume, or for Stop, which gives up (False)."""
+        step, told = self.trainer.state.global_step, False
+        while True:
+            try:
+                write()
+            except Exception as error:
+                # safetensors and torch wrap the system's error, so the disk itself is asked.
+                if not self._disk_is_full(error):
+                    raise
+                if not told:
+                    self._tell(step, what)
+                    told = True
+                since = time.monotonic()
+                goes_on = self._wait()
+                self.waited += time.monotonic() - since
+                if not goes_on:
+                    return False
+                continue
+            if told:
+                self.job.emit("resumed", global_step=step)
+            return True
+
+    @property
+    def _folder(self) -> Path:
+        return self.job.folder
+
+    def _bytes_needed(self) -> int:
+        learning = sum(p.numel() * p.element_size() for p in self.trainer.model.parameters() if p.requires_grad)
+        return 3 * learning + 2**20  # weights and AdamW's two moments
+
+    def _disk_is_full(self, error: Exception) -> bool:
+        full = isinstance(error, OSError) and error.errno == 28
+        return full or shutil.disk_usage(self._folder).free < self._bytes_needed()
+
+    def _tell(self, step: int, what: str) -> None:
+        error = from_os_error(OSError(28, "No space left on device"), what)
+        self.job.warn(
+            "disk_full",
+            f"{error.what} {error.why} About {format_bytes(self._bytes_needed())} are needed. The run waits and goes "
+            "on by itself when there is space; Stop ends it with the last checkpoint kept.")
+        self.job.emit("paused", global_step=step, reason="disk_full")
+
+    def _wait(self) -> bool:
+        while True:
+            for command in self.job.commands():
+                if command.get("command") == "resume":
+                    return True
+                if command.get("command") in ("stop", "cancel", "free"):
+                    return False
+            if shutil.disk_usage(self._folder).free > 1.2 * self._bytes_needed():
+                time.sleep(LOOK_SECONDS)  # what freed it may still be at work
+                return True
+            time.sleep(POLL_SECONDS)

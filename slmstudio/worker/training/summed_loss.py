@@ -1,0 +1,89 @@
+"""The loss of a micro-batch, padded or packed, summed over the learned positions.
+
+The decoder runs, and the head sees the learned positions only (head_loss.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from slmstudio.worker.kernels.head_loss import head_loss
+from slmstudio.worker.training.batches import IGNORED
+
+SCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
+"""Configuration keys of models whose logits are more than a matrix product; TRL's own loss serves them."""
+
+
+def is_direct(causal_lm: Any, processes: int = 1) -> bool:
+    """Whether `summed_loss` may call the decoder by itself.
+
+    Not with several processes: a wrapped (distributed) model must be called through its wrapper. Not where logits are
+    more than a matrix product.
+    """
+    return processes == 1 and not any(getattr(causal_lm.config, key, None) for key in SCALED_LOGITS)
+
+
+def summed_loss(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sum of the cross entropy over the learned positions, and their number.
+
+    Args:
+        causal_lm: the model without PEFT's wrapper.
+        inputs: a micro-batch of batches.py, padded or packed.
+    """
+    positions, targets, weight = _learned(causal_lm, inputs)
+    return head_loss(positions, weight, targets), torch.tensor(len(targets), device=targets.device)
+
+
+def per_row_losses(causal_lm: Any, inputs: dict[str, Any]) -> list[float]:
+    """Mean loss of each row of a micro-batch, in its order: to name the row that spoils a step.
+
+    A row without a learned position has NaN.
+    """
+    with torch.no_grad():
+        positions, targets, weight = _learned(causal_lm, inputs)
+        losses, start = [], 0
+        for count in _learned_per_row(inputs):
+            part = slice(start, start + count)
+            losses.append((head_loss(positions[part], weight, targets[part]) / count).item() if count else float("nan"))
+            start += count
+    return losses
+
+
+def token_count(inputs: dict[str, Any]) -> torch.Tensor:
+    """Non-padding tokens of a micro-batch."""
+    if "attention_mask" in inputs:
+        return inputs["attention_mask"].sum()  # type: ignore[no-any-return]
+    return torch.tensor(inputs["input_ids"].numel(), device=inputs["input_ids"].device)
+
+
+def _learned(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Hidden states before the head at the learned positions, the tokens to foretell there, and the head's weight."""
+    layout = {name: inputs[name] for name in ("attention_mask", "position_ids", "row_lengths") if name in inputs}
+    if "row_lengths" in layout and "flash" in causal_lm.config._attn_implementation:
+        lengths = layout.pop("row_lengths")
+        layout |= _boundaries(lengths, inputs["input_ids"].device) if "position_ids" in layout else {}
+    decoder, weight = causal_lm.get_decoder(), causal_lm.get_output_embeddings().weight
+    learned = torch.nn.functional.pad(inputs["labels"][:, 1:] != IGNORED, (0, 1)).flatten().nonzero()[:, 0]
+    targets = inputs["labels"].flatten()[learned + 1]
+    selects = getattr(getattr(decoder, "layers", [None])[-1], "selects_positions", False)
+    if selects:  # the last layer leaves out what nothing is foretold from (fast_layers.py)
+        layout["selected"] = learned
+    hidden = decoder(input_ids=inputs["input_ids"], use_cache=False, **layout).last_hidden_state
+    positions = hidden[0] if selects else hidden.flatten(0, 1)[learned]
+    return positions.to(weight.dtype), targets, weight
+
+
+def _boundaries(lengths: list[int], device: torch.device) -> dict[str, Any]:
+    """Where rows begin and end, in the words of FlashAttention's functions for sequences of varying length."""
+    ends = torch.tensor([0, *lengths], dtype=torch.int32, device=device).cumsum(0, dtype=torch.int32)
+    longest = max(lengths)
+    return {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends, "max_length_q": longest, "max_length_k": longest}
+
+
+def _learned_per_row(inputs: dict[str, Any]) -> list[int]:
+    learned = inputs["labels"] != IGNORED
+    if "position_ids" not in inputs:
+        return learned[:, 1:].sum(1).tolist()  # type: ignore[no-any-return]
+    return [int(part.sum()) for part in learned[0].split(inputs["row_lengths"])]

@@ -1,0 +1,237 @@
+"""One training run in one process: set up, train, save, clean up.
+
+Several processes cannot share a run yet. Under torchrun only rank 0 holds the run's folder (see `worker.__main__`), but
+rows, evaluations and checkpoints are not divided among the ranks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import set_seed
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from trl import SFTConfig
+
+from slmstudio.core import jobs
+from slmstudio.core.errors import UserError
+from slmstudio.core.hardware.machine import read_machine
+from slmstudio.core.model import facts
+from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.run import adjust, checkpoints, folder, resume
+from slmstudio.core.run.config import RunConfig
+from slmstudio.worker.kernels import fast_layers, fast_lora, packed
+from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.runtime.sensors import Sensors
+from slmstudio.worker.training import methods, out_of_memory, preference
+from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
+from slmstudio.worker.training.control import Control
+from slmstudio.worker.training.data import NothingLearned, encode_rows, read_rows
+from slmstudio.worker.training.preference_data import encode_preferences
+from slmstudio.worker.training.result import save_result
+from slmstudio.worker.training.samples import Samples
+from slmstudio.worker.training.trainer import StudioTrainer
+from slmstudio.worker.training.trainer_mixin import ENDLESS
+
+
+def run(job: JobContext) -> dict[str, Any]:
+    """Train as run.json says, from the newest good checkpoint if there is one.
+
+    Returns:
+        The outcome's result: losses, steps, and where the adapter or model lies.
+
+    Raises:
+        UserError: the configuration, the data or the model cannot be used, or a step came to no number.
+        StartAnew: memory ran out, and a fresh process shall go on with less.
+    """
+    config = adjust.apply(RunConfig.from_dict(job.request), job.folder)
+    if problems := config.problems():
+        raise UserError(
+            "The run configuration cannot be used.", "Some values are out of range.", "Correct them.", problems
+        )
+    methods.check(config)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    if out_of_memory.killed_for_memory(job):
+        return out_of_memory.pull_lever(job, config)
+    try:
+        with contextlib.closing(Sensors(job)) as sensors:
+            return _train(job, config, sensors)
+    except Exception as error:
+        if not out_of_memory.ran_out(error):
+            raise
+        job.log(f"{type(error).__name__}: {error}", "warning")
+        return out_of_memory.pull_lever(job, config)
+
+
+def _train(job: JobContext, config: RunConfig, sensors: Sensors) -> dict[str, Any]:
+    tell_machine(job)
+    resume_from = where_to_start(job, config)
+    trainer, control = set_up(job, config, sensors)
+    if resume_from is not None:
+        control.replay(_evaluations(job), adjust.load(job.folder)["schedule"], resume_from.global_step)
+    try:
+        trainer.train(resume_from_checkpoint=str(resume_from.path) if resume_from else None)
+    finally:
+        control.close()
+    if control.freed:
+        return {"state": "paused", "steps": trainer.state.global_step, "total_steps": trainer.total_steps}
+    if control.stopped and control.last_loss is None and resume_from is None:
+        return {"state": "cancelled"}
+    return save_result(job, config, trainer, control)
+
+
+def set_up(job: JobContext, config: RunConfig, sensors: Sensors) -> tuple[Any, Control]:
+    """Everything that is needed before the first step; each part says what it is doing."""
+    set_seed(config.seed)
+    model_folder = Path(config.model)
+    facts.read_model(model_folder)  # refuses pickles and damaged files in a sentence, before torch sees them
+    job.phase("reading data", Path(config.train_file).name)
+    train_rows, eval_rows = read_rows(config, job)
+    tokenizer = methods.load_tokenizer(model_folder)
+    template = ChatTemplate.from_folder(model_folder)
+    job.phase("tokenizing")
+    encode = encode_preferences if config.is_preference else encode_rows
+    train_data = encode(train_rows, tokenizer, template, config, job, "tokenizing")
+    try:
+        eval_data = encode(eval_rows, tokenizer, template, config, job, "tokenizing") if eval_rows else None
+    except NothingLearned:
+        job.warn("nothing_evaluated",
+                 f"None of the evaluation rows has an answer within {config.max_length} tokens, so there is no eval "
+                 "loss. Raise the sequence length, or choose other rows.")
+        eval_data = None
+    job.check_cancelled()
+    job.phase("loading model", model_folder.name)
+    per_epoch = math.ceil(math.ceil(len(train_data) / config.micro_batch_size) / config.gradient_accumulation_steps)
+    total_steps = config.max_steps or max(1, math.ceil(config.epochs * per_epoch))
+    trainer = make_trainer(job, config, tokenizer, train_data, eval_data)
+    lengths = train_data["length"] if config.is_preference else [len(ids) for ids in train_data["input_ids"]]
+    trainer.prepare(config, job.folder / folder.CHECKPOINTS, list(lengths), total_steps)
+    samples = Samples(config, tokenizer, template, eval_rows)
+    control = Control(job, config, trainer, per_epoch, samples, sensors)
+    trainer.add_callback(control)
+    tell_plan(job, trainer, per_epoch, len(train_data), len(eval_data) if eval_data is not None else 0)
+    return trainer, control
+
+
+def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data: Any, eval_data: Any) -> Any:
+    """The trainer of the run's objective, with the model of the run's method."""
+    packed.register()
+    per_row = config.attention == "sdpa" and not config.is_preference
+    model, adapter = methods.build(config, packed.NAME if per_row else None)
+    if config.is_preference:
+        preference.be_fast_on_the_cpu(not methods.on_gpu(config))
+        kind, arguments_kind = preference.trainer_class(config)
+        arguments = arguments_kind(**shared_arguments(job, config), **preference.arguments(config))
+        options: dict[str, Any] = {}
+    else:
+        kind = StudioTrainer
+        arguments = SFTConfig(
+            **shared_arguments(job, config), max_length=None, packing=False,
+            dataset_kwargs={"skip_prepare_dataset": True})
+        options = {"data_collator": PackedCollator() if config.packing else PaddedCollator(tokenizer.pad_token_id)}
+    trainer = kind(
+        model=model, args=arguments, train_dataset=train_data, eval_dataset=eval_data, processing_class=tokenizer,
+        peft_config=adapter, **options)
+    if config.is_preference:
+        trainer.data_collator = preference.WithRows(trainer.data_collator)
+    if config.method == "qlora":
+        methods.adapters_in_fp32(trainer.model)
+    if config.has_adapter:
+        fast_lora.apply(trainer.model)
+        fast_layers.apply(trainer.model)
+    for noisy in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(noisy)
+    return trainer
+
+
+def tell_plan(job: JobContext, trainer: Any, per_epoch: int, train_rows: int, eval_rows: int) -> None:
+    parameters = list(trainer.model.parameters())
+    job.emit(
+        "plan",
+        total_steps=trainer.total_steps,
+        steps_per_epoch=per_epoch,
+        train_rows=train_rows,
+        eval_rows=eval_rows,
+        tokens_per_epoch=sum(trainer.lengths),
+        parameters=sum(p.numel() for p in parameters),
+        trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
+        device=str(trainer.args.device),
+    )
+
+
+def tell_machine(job: JobContext) -> None:
+    """What this start of the run is made on: a run may go on elsewhere."""
+    machine = read_machine()
+    job.emit("machine", system=machine.system, cpu=machine.cpu_name, cores=machine.physical_cores,
+             ram_total=machine.ram_total,
+             gpus=[{"name": gpu.name, "memory_total": gpu.memory_total} for gpu in machine.gpus])
+
+
+def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
+    """Our configuration in the words of every trainer. Saving and evaluating is left to `Control`."""
+    autocast = not config.has_adapter
+    return {
+        "output_dir": str(job.folder / "trainer"),
+        "max_steps": ENDLESS,
+        "per_device_train_batch_size": config.micro_batch_size,
+        "per_device_eval_batch_size": config.micro_batch_size,
+        "gradient_accumulation_steps": config.gradient_accumulation_steps,
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": config.lr_scheduler,
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.max_grad_norm,
+        "optim": config.optimizer,
+        "neftune_noise_alpha": config.neftune_noise_alpha or None,
+        "bf16": autocast and config.precision == "bf16",
+        "fp16": config.precision == "fp16",
+        "gradient_checkpointing": config.gradient_checkpointing,
+        "use_liger_kernel": config.use_liger_kernel,
+        "torch_compile": config.torch_compile,
+        "use_cpu": not methods.on_gpu(config),
+        "seed": config.seed,
+        "data_seed": config.seed,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "no",
+        "eval_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": methods.on_gpu(config),
+    }
+
+
+def where_to_start(job: JobContext, config: RunConfig) -> checkpoints.Checkpoint | None:
+    """The checkpoint from which the run goes on; None, and why, for step 0.
+
+    Raises:
+        UserError: its checkpoints are lost, or not its own.
+    """
+    resume.check(job.folder, job.request, config)
+    found = find_checkpoint(job)
+    if found is None and (said := resume.nothing_to_resume(job.folder, jobs.Job(job.folder).events())):
+        job.warn("starts_over", said)
+    return found
+
+
+def find_checkpoint(job: JobContext) -> checkpoints.Checkpoint | None:
+    """The newest checkpoint that is proven whole; damaged ones are named and passed over."""
+
+    def tell(checkpoint: checkpoints.Checkpoint, reason: str) -> None:
+        job.warn("checkpoint_damaged", f"Checkpoint {checkpoint.path.name} is damaged ({reason}) and isn't used.")
+
+    found = checkpoints.newest_good(job.folder / folder.CHECKPOINTS, tell)
+    if found is not None:
+        job.emit("resumed_from", global_step=found.global_step, path=str(found.path))
+    return found
+
+
+def _evaluations(job: JobContext) -> list[tuple[int, float, float]]:
+    """Evaluations of earlier lives with their losses and seconds, the last word on each step."""
+    found = {e["global_step"]: (e["global_step"], e["eval_loss"], e.get("seconds") or 0.0)
+             for e in jobs.Job(job.folder).events() if e["type"] == "eval" and e.get("eval_loss") is not None}
+    return sorted(found.values())

@@ -1,0 +1,68 @@
+"""TRL's SFTTrainer on ready-made rows, with a loss and an evaluation that touch no more than they must."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from trl import SFTTrainer
+
+from slmstudio.worker.training.summed_loss import is_direct, per_row_losses, summed_loss, token_count
+from slmstudio.worker.training.trainer_mixin import Exact
+
+
+class StudioTrainer(Exact, SFTTrainer):  # type: ignore[misc]
+    """Trains on `input_ids` and `labels`, padded or packed."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._causal_lm = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        self._direct = is_direct(self._causal_lm, self.accelerator.num_processes)
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Mean cross entropy over the learned tokens of the whole effective batch.
+
+        The head sees the learned positions only; see head_loss.py.
+        """
+        if not self._direct or return_outputs:
+            unknown = ("rows",) if "position_ids" in inputs else ("rows", "row_lengths")
+            known = {name: value for name, value in inputs.items() if name not in unknown}
+            return super().compute_loss(model, known, return_outputs, num_items_in_batch)
+        loss, count = self._summed_loss(inputs)
+        return loss / (count if num_items_in_batch is None else num_items_in_batch)
+
+    def _summed_loss(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sum of the cross entropy over the learned positions, and their number."""
+        with self.accelerator.autocast():
+            return summed_loss(self._causal_lm, inputs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Eval loss as the mean over all learned tokens; the stock trainer averages batch means instead."""
+        if not self._direct:
+            return dict(super().evaluate(*args, **kwargs))
+        was_training = self.model.training
+        self.model.eval()
+        total, count = torch.zeros(()), torch.zeros((), dtype=torch.long)
+        with torch.no_grad():
+            for batch in self.get_eval_dataloader():
+                loss, learned = self._summed_loss(self._prepare_inputs(batch))
+                total, count = total.to(loss.device) + loss, count.to(learned.device) + learned
+        self.model.train(was_training)
+        metrics = {"eval_loss": (total / count).item()}
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Without TRL's own metrics: entropy and accuracy cost a pass over the whole vocabulary."""
+        self._metrics["train"].clear()
+        self._metrics["eval"].clear()
+        super().log(logs, start_time)
+
+    def count_tokens(self, inputs: dict[str, Any]) -> torch.Tensor:
+        return token_count(inputs)
+
+    def losses_by_row(self, inputs: dict[str, Any]) -> list[float]:
+        with self.accelerator.autocast():
+            return per_row_losses(self._causal_lm, self._prepare_inputs(inputs))

@@ -1,0 +1,69 @@
+"""Sentences say what the rows can carry."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from slmstudio.core.evaluation.scores.comparison import Difference
+from slmstudio.core.evaluation.scores.metrics import METRICS
+from slmstudio.core.evaluation.scores.verdicts import holm, p_text, rounded_up, score_text, sentence, verdict
+
+CHRF, LOSS, ACCURACY = METRICS["chrf"], METRICS["loss"], METRICS["accuracy"]
+
+
+def test_better() -> None:
+    found = Difference(31.1, 27.9, 34.2, 0.0001, 100, 4)
+    assert sentence(CHRF, 52.4, 21.3, found, found.p) == (
+        "Better: 52.4 against 21.3 chrF++ (difference 31.1, 27.9 to 34.2), p < 0.001.")
+    assert verdict(CHRF, 52.4, 21.3, found, found.p) == "better"
+
+
+def test_of_losses_less_is_better() -> None:
+    found = Difference(-0.509, -0.562, -0.457, 0.0001, 188, 4)
+    assert sentence(LOSS, 1.473, 1.982, found, found.p) == (
+        "Better: 1.473 against 1.982 nats a token (difference −0.509, −0.562 to −0.457), p < 0.001.")
+    assert verdict(LOSS, 1.982, 1.473, Difference(0.509, 0.457, 0.562, 0.0001, 188, 4), 0.0001) == "worse"
+
+
+def test_unknown_says_how_many_rows_would_do() -> None:
+    found = Difference(2.0, -1.5, 5.5, 0.27, 40, 183)
+    assert sentence(ACCURACY, 52.0, 50.0, found, found.p) == (
+        "No difference that 40 rows can show; about 190 would. 52.0 against 50.0 % accuracy, p = 0.27.")
+    alone = Difference(0.0, -1.5, 1.5, 1.0, 1, None)
+    assert sentence(ACCURACY, 50.0, 50.0, alone, 1.0).startswith("No difference that 1 row can show. 50.0 against")
+
+
+def test_where_test_and_interval_disagree_both_are_said() -> None:
+    found = Difference(1.0, -0.593, 2.597, 0.0001, 100, 510)
+    assert sentence(METRICS["bleu"], 2.0, 1.0, found, found.p) == (
+        "No difference that 100 rows can show; about 510 would. 2.0 against 1.0 BLEU, p < 0.001, "
+        "but the difference may be anything from −0.6 to 2.6.")
+
+
+@pytest.mark.parametrize("found", [
+    Difference(2.0, 0.1, 3.9, 0.06, 40, 80),  # the test does not say so
+    Difference(2.0, -0.1, 4.1, 0.04, 40, 80),  # the interval does not
+    Difference(0.01, 0.005, 0.015, 0.0001, 40, 20),  # nobody can see it
+])
+def test_no_verdict_where_anything_speaks_against_it(found: Difference) -> None:
+    assert verdict(CHRF, 50.0 + found.value, 50.0, found, found.p) == "unknown"
+
+
+def test_a_correction_is_said() -> None:
+    found = Difference(2.0, 0.5, 3.5, 0.01, 40, 30)
+    assert sentence(CHRF, 52, 50, found, 0.03, tests=3).endswith("p = 0.03 (corrected for 3 comparisons).")
+
+
+def test_holm() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0] and holm([]) == []
+
+
+def test_figures() -> None:
+    assert [p_text(p) for p in (0.00099, 0.001, 0.0499, 0.5, 1.0)] == [
+        "p < 0.001", "p = 0.001", "p = 0.0499", "p = 0.5", "p = 1"]
+    assert score_text(CHRF, -0.04) == "0.0" and score_text(CHRF, -1.26) == "−1.3"
+    assert score_text(LOSS, math.inf) == "unknown"
+    assert [rounded_up(n) for n in (3, 99, 100, 101, 1_000_000)] == [3, 99, 100, 110, 1_000_000]

@@ -1,0 +1,229 @@
+"""The window around the tabs: header, chips, status bar, shortcuts, and what it remembers."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+
+import pytest
+from PySide6.QtCore import QEvent, QObject, QRect, Qt
+from PySide6.QtWidgets import QFileDialog, QLabel, QPushButton, QTabBar, QToolButton, QWidget
+
+from slmstudio.core import settings
+from slmstudio.core.hardware.machine import Gpu, Machine
+from slmstudio.gui.app import application as program
+from slmstudio.gui.app.main_window import MainWindow
+from slmstudio.gui.app.settings_dialog import SettingsDialog
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.session import TABS, JobStatus, Session
+
+GIB = 1024**3
+CPU_ONLY = Machine("Linux", "Some CPU", 4, 8, 16 * GIB, 9 * GIB, (), False, False, "No NVIDIA driver was found.")
+WITH_GPU = Machine("Linux", "Some CPU", 4, 8, 16 * GIB, 9 * GIB,
+                   (Gpu(0, "NVIDIA GeForce RTX 3060", 12 * GIB, int(11.2 * GIB), (8, 6)),), False, False)
+
+
+@pytest.fixture
+def window(qtbot, session: Session) -> MainWindow:
+    shown = MainWindow(session)
+    qtbot.addWidget(shown)
+    with qtbot.waitSignal(shown.painted):
+        shown.show()
+    return shown
+
+
+def text(window: MainWindow, name: str) -> str:
+    return window.findChild(QLabel, name).text()
+
+
+def test_it_begins_with_the_data_tab(window: MainWindow):
+    assert window.header.tabs.tabText(window.header.tabs.currentIndex()) == "Data"
+    assert window.findChild(QPushButton, "data_choose").isVisible()
+    assert (text(window, "status_job"), text(window, "status_right")) == ("Ready", "No run")
+
+
+def test_tabs_by_mouse_and_by_keyboard(qtbot, window: MainWindow):
+    tabs = window.header.tabs
+    qtbot.mouseClick(tabs, Qt.MouseButton.LeftButton, pos=tabs.tabRect(1).center())
+    assert tabs.currentIndex() == 1
+    window.activateWindow()
+    for number in (3, 4, 5, 1):
+        qtbot.keyClick(window, getattr(Qt.Key, f"Key_{number}"), Qt.KeyboardModifier.ControlModifier)
+        assert tabs.currentIndex() == number - 1
+
+
+class WindowWatch(QObject):
+    """Counts the windows that come up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[str] = []
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Show and isinstance(watched, QWidget) and watched.isWindow():
+            self.shown.append(type(watched).__name__)
+        return False
+
+
+def test_no_part_flashes_up_as_a_window_of_its_own(qtbot, qapp, session: Session):
+    watch = WindowWatch()
+    qapp.installEventFilter(watch)
+    window = MainWindow(session)
+    qtbot.addWidget(window)
+    window.show()
+    for tab in TABS:
+        window.go_to(tab)
+    data = window.page("data")
+    with qtbot.waitSignal(data.idle):
+        data.open_sample()
+    for mode in range(3):
+        data.workspace().rows.mode.set_current(mode)
+    qapp.removeEventFilter(watch)
+    assert watch.shown == ["MainWindow"]
+
+
+def test_a_tick_stands_behind_what_is_done(window: MainWindow, session: Session):
+    width = window.header.tabs.tabRect(0).width()
+    session.mark_done("data")
+    tick = window.header.tabs.tabButton(0, QTabBar.ButtonPosition.RightSide)
+    assert tick.text() == "✓"
+    assert window.header.tabs.tabRect(0).width() > width
+    session.mark_done("data", False)
+    assert window.header.tabs.tabButton(0, QTabBar.ButtonPosition.RightSide).text() == ""
+    assert window.header.tabs.tabRect(0).width() == width
+
+
+def test_the_chips_tell_of_the_machine(window: MainWindow, session: Session):
+    session.set_machine(CPU_ONLY)
+    assert text(window, "chip_device") == "no NVIDIA GPU"
+    assert "No NVIDIA driver" in window.header.device.toolTip()
+    assert text(window, "status_memory") == "Memory: 9 GB of 16 free"
+    session.set_machine(WITH_GPU)
+    assert text(window, "chip_device") == "RTX 3060 · 12 GB"
+    assert text(window, "status_memory") == "GPU memory: 11.2 GB of 12 free"
+
+
+def test_the_network_chip_promises_no_more_than_is_true(window: MainWindow):
+    assert text(window, "chip_network") == "Offline"
+    assert "Not enforced" in window.header.network.toolTip()
+
+
+def test_the_running_job_is_in_the_status_bar(window: MainWindow, session: Session):
+    session.set_job(JobStatus("Training pune-helpdesk", 484, 1053, 3480, right="8.2 of 12 GB · 168 W"))
+    assert text(window, "status_job") == "Training pune-helpdesk"
+    assert text(window, "status_progress") == "45 % · about 58 min left"
+    assert text(window, "status_right") == "8.2 of 12 GB · 168 W"
+    assert (window.status.bar.value(), window.status.bar.maximum()) == (460, 1000)
+    session.set_job(JobStatus("Training pune-helpdesk", text="starting"))
+    assert (text(window, "status_progress"), window.status.bar.maximum()) == ("starting", 0)
+    session.set_job(None)
+    assert not window.status.bar.isVisible()
+
+
+def test_the_window_remembers_its_place_and_its_tab(qtbot, session: Session, window: MainWindow):
+    window.setGeometry(QRect(40, 30, 1000, 655))  # the tests' screen is 800 pixels high and wide
+    window.go_to("model")
+    window.close()
+    remembered, trouble = settings.load()
+    assert (remembered.last_tab, trouble) == ("model", None)
+    again = MainWindow(Session(remembered))
+    qtbot.addWidget(again)
+    again.show()
+    assert again.height() == 655
+    assert again.header.tabs.currentIndex() == 1
+
+
+@pytest.mark.parametrize("geometry", ["", "nonsense", "ÄÖ", "QUJD"])
+def test_a_damaged_place_is_passed_over(qtbot, session: Session, geometry: str):
+    session.settings.geometry, session.settings.last_tab = geometry, "no such tab"
+    window = MainWindow(session)
+    qtbot.addWidget(window)
+    assert (window.width(), window.height()) == (1280, 720)
+    assert window.header.tabs.currentIndex() == 0
+
+
+def test_it_holds_at_1280_by_720(window: MainWindow):
+    window.resize(1280, 720)
+    assert (window.width(), window.height()) == (1280, 720)
+    assert window.minimumSizeHint().width() <= 1280
+
+
+def test_the_theme_is_changed_and_kept(qtbot, window: MainWindow, session: Session):
+    qtbot.mouseClick(window.findChild(QToolButton, "open_settings"), Qt.MouseButton.LeftButton)
+    dialog = window.findChild(SettingsDialog)
+    with qtbot.waitSignal(theme.THEME.changed):
+        qtbot.mouseClick(dialog.scheme.button(2), Qt.MouseButton.LeftButton)
+    assert theme.THEME.dark
+    assert settings.load()[0].theme == "dark"
+    qtbot.mouseClick(dialog.findChild(QPushButton, "settings_close"), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: window.findChild(SettingsDialog) is None)
+
+
+def test_a_defect_in_a_slot_is_logged_and_shown_and_the_window_lives(qtbot, window: MainWindow, caplog, monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr("threading.excepthook", None)
+    program._catch_defects(window)
+    error = RuntimeError("a defect")
+    sys.excepthook(type(error), error, None)
+    assert window.banner.isVisible()
+    assert "a defect" in caplog.text
+    window.go_to("model")
+    assert window.header.tabs.currentIndex() == 1
+
+
+def test_qt_messages_go_to_the_log(caplog):
+    from PySide6.QtCore import QtMsgType
+
+    with caplog.at_level(logging.DEBUG):
+        program._log_qt(QtMsgType.QtCriticalMsg, None, "a message")
+    assert ("qt", logging.ERROR, "a message") in caplog.record_tuples
+
+
+LOADED = """
+import pkgutil, sys, importlib
+import slmstudio.gui
+for module in pkgutil.walk_packages(slmstudio.gui.__path__, "slmstudio.gui."):
+    importlib.import_module(module.name)
+heavy = {"torch", "transformers", "trl", "peft", "datasets", "llama_cpp", "bitsandbytes", "slmstudio.worker"}
+print(sorted(heavy & set(sys.modules)))
+"""
+STARTED = """
+import sys
+from slmstudio.gui.app import main
+status = main(quit_after_paint=True)
+slow = {"torch", "transformers", "numpy", "pandas", "pyqtgraph", "tokenizers", "psutil", "pynvml", "jinja2"}
+print(status, sorted(slow & set(sys.modules)))
+"""
+
+
+def run(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_no_module_of_the_window_loads_a_heavy_library():
+    assert run(LOADED) == "[]"
+
+
+@pytest.mark.parametrize("last_tab", TABS)
+def test_the_window_paints_and_quits_without_loading_anything_slow(studio_home, last_tab):
+    settings.Settings(last_tab=last_tab, welcomed=True).save()
+    assert run(STARTED) == "0 []"
+
+
+def test_every_control_has_a_name_and_a_tooltip(window: MainWindow, unexplained):
+    window.open_settings()
+    assert unexplained(window) == []
+    window.findChild(SettingsDialog).reject()
+
+
+def test_ctrl_o_opens_in_the_tab_that_is_open_or_in_data(qtbot, window: MainWindow):
+    for begin, expected in (("results", "data"), ("model", "model")):
+        window.go_to(begin)
+        qtbot.keyClick(window, Qt.Key.Key_O, Qt.KeyboardModifier.ControlModifier)
+        assert TABS[window.header.tabs.currentIndex()] == expected
+        dialog = window.page(expected).findChild(QFileDialog)
+        assert dialog is not None
+        dialog.reject()

@@ -1,0 +1,263 @@
+"""The first start: what was found, where things are kept, how to begin; and a place that is missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFileDialog, QLabel, QPushButton, QWidget
+from pytestqt.qtbot import QtBot
+
+from slmstudio.core import home_folder, paths, settings
+from slmstudio.core.errors import UserError
+from slmstudio.core.hardware import machine
+from slmstudio.core.hardware.machine import Gpu, Machine
+from slmstudio.core.settings import Settings
+from slmstudio.gui.app import application as program
+from slmstudio.gui.app import welcome_facts
+from slmstudio.gui.app.home_folder_missing import PlaceMissing
+from slmstudio.gui.app.main_window import MainWindow
+from slmstudio.gui.app.settings_dialog import SettingsDialog
+from slmstudio.gui.app.welcome_facts import Found
+from slmstudio.gui.common import tasks, theme
+from slmstudio.gui.common.session import TABS, JobStatus, Session
+
+GIB = 1024**3
+LONG = 60_000
+CPU = Machine("Linux", "Some CPU", 4, 8, 16 * GIB, 9 * GIB, (), False, False, "No NVIDIA driver was found.")
+CARD = Gpu(0, "NVIDIA GeForce RTX 3060", 12 * GIB, int(11.2 * GIB), (8, 6))
+GPU = Machine("Linux", "Some CPU", 4, 8, 16 * GIB, 9 * GIB, (CARD,), False, False)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qapp) -> Iterator[Session]:
+    """A session of somebody who has chosen no place yet, on a disk with room."""
+    monkeypatch.delenv("SLMSTUDIO_HOME", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setattr(machine, "disk_free", lambda path: 50 * GIB)
+    theme.apply(qapp, "light")
+    yield Session(Settings())
+    assert tasks.shut_down(LONG), "a task did not end"
+
+
+@pytest.fixture
+def window(qtbot: QtBot, fresh: Session) -> MainWindow:
+    """The window at its first start, after the machine was read."""
+    made = MainWindow(fresh)
+    qtbot.addWidget(made)
+    made.resize(1280, 720)
+    made.open_welcome()
+    with qtbot.waitSignal(made.painted, timeout=LONG):
+        made.show()
+    look(qtbot, made)
+    return made
+
+
+def look(qtbot: QtBot, window: MainWindow) -> None:
+    with qtbot.waitSignal(window.welcome.found, timeout=LONG):
+        window.welcome.look()
+
+
+def texts(widget: QWidget) -> str:
+    return "\n".join(label.text() for label in widget.findChildren(QLabel) if label.isVisibleTo(widget))
+
+
+def press(qtbot: QtBot, widget: QWidget, name: str) -> None:
+    button = widget.findChild(QPushButton, name)
+    assert button.isEnabled()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def take(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
+    """Choose a folder as the file dialog would tell it, and wait until it was looked at."""
+    changer = window.welcome.place.changer
+    press(qtbot, window, "place_change")
+    dialog = next(dialog for dialog in window.findChildren(QFileDialog) if dialog.isVisible())
+    dialog.fileSelected.emit(str(folder))
+    dialog.reject()
+    qtbot.waitUntil(lambda: changer.strip.isHidden(), timeout=LONG)
+
+
+def test_it_lies_over_the_data_tab_and_tells_of_the_machine(window: MainWindow, unexplained):
+    assert window.welcome_is_open()
+    shown = texts(window.welcome)
+    assert all(words in shown for words in ("Welcome to SLM Studio", "GPU", "Memory", "50 GB free", "Fonts"))
+    assert "Looking" not in shown
+    assert window.findChild(QLabel, "place_path").text() == str(paths.usual_home())
+    assert unexplained(window.welcome) == []
+    assert not window.welcome.area.verticalScrollBar().isVisible(), "all of it at 1280x720"
+
+
+def test_the_sample_opens_in_the_data_tab(qtbot: QtBot, window: MainWindow):
+    data = window.page("data")
+    with qtbot.waitSignal(data.idle, timeout=LONG):
+        press(qtbot, window, "welcome_sample")
+    assert not window.welcome_is_open()
+    assert data.workspace().list.count() == 1
+    assert settings.load()[0].welcomed
+
+
+def test_own_data_a_tab_and_f1(qtbot: QtBot, window: MainWindow):
+    press(qtbot, window, "welcome_own")
+    assert window.findChild(QPushButton, "data_choose").isVisible()
+    window.go_to("model")
+    window.activateWindow()
+    qtbot.keyClick(window, Qt.Key.Key_F1)
+    assert window.welcome_is_open()
+    tabs = window.header.tabs
+    qtbot.mouseClick(tabs, Qt.MouseButton.LeftButton, pos=tabs.tabRect(1).center())
+    assert not window.welcome_is_open() and window.page("model").isVisible()
+    window.open_settings()
+    press(qtbot, window.findChild(SettingsDialog), "settings_welcome")
+    assert window.welcome_is_open()
+    qtbot.waitUntil(window.welcome.sample.hasFocus, timeout=LONG)
+    qtbot.keyClick(window.welcome.sample, Qt.Key.Key_Escape)
+    assert not window.welcome_is_open() and TABS[tabs.currentIndex()] == "model"
+
+
+def test_files_may_be_dropped_on_it(qtbot: QtBot, window: MainWindow, rows_file: Path, drop):
+    data = window.page("data")
+    with qtbot.waitSignal(data.idle, timeout=LONG):
+        drop(window.welcome, [rows_file])
+    assert not window.welcome_is_open() and data.workspace().list.count() == 1
+
+
+def test_a_machine_that_cannot_be_read_is_looked_at_again(qtbot: QtBot, window: MainWindow):
+    window.welcome._failed(UserError("The machine could not be read.", "A reason.", "A remedy."))
+    assert window.welcome.banner.isVisible() and "GPU" not in texts(window.welcome)
+    with qtbot.waitSignal(window.welcome.found, timeout=LONG):
+        press(qtbot, window, "welcome_again")
+    assert not window.welcome.banner.isVisible() and "GPU" in texts(window.welcome)
+
+
+def test_the_facts_in_words():
+    def lines(found: Found) -> dict[str, tuple[str, str]]:
+        return {fact.name: (fact.kind, f"{fact.text} {fact.note}") for fact in welcome_facts.facts(found)}
+
+    good = lines(Found(GPU, 412 * GIB, ()))
+    assert {kind for kind, _ in good.values()} == {"ok"}
+    assert "RTX 3060 · 12 GB · 11.2 GB of 12 free" in good["GPU"][1]
+    assert "9 GB of 16 free" in good["Memory"][1] and "412 GB" in good["Disk"][1]
+    poor = lines(Found(CPU, 6 * GIB, ("Tamil",), (UserError("A note.", "Why.", "Do this."),)))
+    assert [poor[name][0] for name in ("GPU", "Disk", "Fonts", "WSL")] == ["plain", "warn", "warn", "warn"]
+    assert "No NVIDIA GPU: small models train on the processor, slowly." in poor["GPU"][1]
+    assert "Only 6 GB" in poor["Disk"][1] and "Tamil" in poor["Fonts"][1] and "Do this." in poor["WSL"][1]
+
+
+def test_another_place_is_in_force_at_once(qtbot: QtBot, window: MainWindow, fresh: Session, tmp_path: Path):
+    (paths.home() / "chats").mkdir(parents=True)
+    (paths.home() / "chats" / "a.json").write_text("{}")
+    take(qtbot, window, tmp_path / "new")
+    assert paths.runs_dir() == tmp_path / "new" / "runs"
+    assert window.findChild(QLabel, "place_path").text() == str(tmp_path / "new")
+    assert "chats" in window.findChild(QLabel, "place_note").text()
+    assert paths.settings_file().is_file()
+    Settings(theme="dark", welcomed=True).save()
+    take(qtbot, window, paths.usual_home())
+    take(qtbot, window, tmp_path / "new")
+    assert (fresh.settings.theme, theme.THEME.dark) == ("dark", True), "a place brings its own settings"
+
+
+def test_a_place_that_cannot_be_used_is_refused_in_words(qtbot: QtBot, window: MainWindow, fresh: Session, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_text("x")
+    banner = window.welcome.place.changer.banner
+    take(qtbot, window, tmp_path / "photos")
+    assert "other files" in banner.error.what and banner.isVisible()
+    fresh.set_job(JobStatus("Training pune-helpdesk"))
+    take(qtbot, window, tmp_path / "new")
+    assert "pune-helpdesk" in banner.error.why
+    assert paths.home() == paths.usual_home()
+
+
+def test_a_doubtful_place_is_asked_about(qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(machine, "disk_free", lambda path: 5 * GIB)
+    changer = window.welcome.place.changer
+    for answer, expected in (("place_keep", paths.usual_home()), ("place_anyway", tmp_path / "new")):
+        take(qtbot, window, tmp_path / "new")
+        assert changer.question.isVisible() and "5 GB" in changer.doubts.text()
+        press(qtbot, window, answer)
+        qtbot.waitUntil(lambda: changer.strip.isHidden(), timeout=LONG)
+        assert paths.home() == expected and not changer.question.isVisible()
+
+
+def test_a_place_that_the_environment_names_is_not_changed_here(qtbot: QtBot, session: Session):
+    dialog = SettingsDialog(session)
+    qtbot.addWidget(dialog)
+    assert not dialog.findChild(QPushButton, "place_change").isEnabled()
+    assert "SLMSTUDIO_HOME" in dialog.findChild(QLabel, "place_note").text()
+
+
+def test_a_missing_place_is_asked_about_before_anything_is_made(qtbot: QtBot, fresh: Session, tmp_path, unexplained):
+    disk = tmp_path / "disk"
+    home_folder.change(disk)
+    disk.rename(tmp_path / "unplugged")
+
+    def ask() -> PlaceMissing:
+        dialog = PlaceMissing(home_folder.missing())
+        qtbot.addWidget(dialog)
+        dialog.open()
+        return dialog
+
+    dialog = ask()
+    assert str(disk) in dialog.what.text() and unexplained(dialog) == []
+    press(qtbot, dialog, "missing_again")
+    assert dialog.isVisible()
+    (tmp_path / "unplugged").rename(disk)
+    press(qtbot, dialog, "missing_again")
+    assert dialog.result() == PlaceMissing.DialogCode.Accepted and home_folder.missing() is None
+    disk.rename(tmp_path / "unplugged")
+    dialog = ask()
+    with qtbot.waitSignal(dialog.accepted, timeout=LONG):
+        dialog.changer.take(tmp_path / "other")
+    assert paths.home() == tmp_path / "other"
+    (tmp_path / "other").rename(tmp_path / "gone")
+    press(qtbot, ask(), "missing_usual")
+    assert paths.home() == paths.usual_home() and not disk.exists()
+
+
+def wsl_machine(root: Path) -> Path:
+    for name, text in {"proc/sys/kernel/osrelease": "5.15-microsoft-standard-WSL2", "proc/mounts": "",
+                       "proc/meminfo": "MemTotal: 4194304 kB\n"}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def test_what_differs_in_wsl_is_told_once(qtbot: QtBot, window: MainWindow, fresh: Session, tmp_path: Path):
+    press(qtbot, window, "welcome_own")
+    program.tell_of_wsl(fresh, window, wsl_machine(tmp_path / "root"))
+    qtbot.waitUntil(lambda: window.banner.isVisible(), timeout=LONG)
+    assert len(window.banner.error.problems) == 2 and ".wslconfig" in str(window.banner.error)
+    window.banner.clear()
+    assert len(settings.load()[0].told) == 2
+    program.tell_of_wsl(fresh, window, wsl_machine(tmp_path / "root"))
+    assert tasks.shut_down(LONG)
+    assert not window.banner.isVisible()
+
+
+STARTED = """
+import sys
+from slmstudio.gui import app
+from slmstudio.gui.main_window import MainWindow
+opened = []
+show = MainWindow.open_welcome
+MainWindow.open_welcome = lambda self: (opened.append(1), show(self))
+status = app.main(quit_after_paint=True)
+print(status, len(opened), sorted({"psutil", "pynvml", "torch", "numpy", "pyqtgraph"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize(("kept", "expected"), [(None, "0 1 []"), ("answered", "0 0 []"), ("runs", "0 0 []")])
+def test_only_the_first_start_opens_it(studio_home: Path, kept: str | None, expected: str):
+    if kept == "answered":
+        Settings(welcomed=True).save()
+    elif kept == "runs":
+        (studio_home / "runs" / "a-run").mkdir(parents=True)
+    done = subprocess.run([sys.executable, "-c", STARTED], capture_output=True, text=True, timeout=100)
+    assert done.stdout.strip() == expected, done.stderr

@@ -1,0 +1,106 @@
+"""What is read in Chat is whole, at the smallest usual size too: questions, names, and why a lane says nothing yet."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QPlainTextEdit
+
+from slmstudio.gui.chat.tab import ChatTab
+
+QUESTION = ("My ration card application was rejected because the address on my electricity bill doesn't match my "
+            "Aadhaar card. What should I do now, and which documents should I bring to the tehsil office? "
+            "राशन कार्ड में बच्चे का नाम कैसे जोड़ें?")
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> list[Path]:
+    """Four files that the fake worker takes for models, with names as exports have them."""
+    found = [tmp_path / f"pune-helpdesk-qwen2.5-1.5b-r16-{name}.gguf" for name in ("Q4_K_M", "Q8_0", "F16", "base")]
+    for path in found:
+        path.write_bytes(b"GGUF")
+    return found
+
+
+def start(qtbot, tab: ChatTab, session, models: list[Path]) -> None:
+    session.chat_requested.emit(models)
+    qtbot.waitUntil(lambda: all(pane.state == "ready" for pane in tab.lanes.panes()))
+
+
+def ask(tab: ChatTab, question: str) -> None:
+    tab.findChild(QPlainTextEdit, "chat_input").setPlainText(question)
+    tab.input.send()
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_question_is_shown_whole(qtbot, chat_tab, session, models, count):
+    chat_tab.resize(1280, 644)  # what a window of 1280 x 720 leaves
+    start(qtbot, chat_tab, session, models[:count])
+    ask(chat_tab, QUESTION)
+    qtbot.waitUntil(lambda: all(pane.state == "ready" for pane in chat_tab.lanes.panes()))
+    for pane in chat_tab.lanes.panes():
+        bubble = pane.bubbles.bubbles[0]
+        label = bubble.label
+        assert label.text() == QUESTION
+        # It is laid out once the events of the answer are through.
+        qtbot.waitUntil(lambda label=label: label.height() >= label.heightForWidth(label.width()))
+        qtbot.waitUntil(lambda bubble=bubble: bubble.frame.height() >= bubble.label.height())
+        assert label.width() <= pane.bubbles.viewport().width()
+
+
+def test_a_lane_says_whose_turn_it_waits_for(qtbot, chat_tab, session, models):
+    start(qtbot, chat_tab, session, models[:3])
+    panes = chat_tab.lanes.panes()
+    said: dict[str, list[str]] = {}
+
+    def note() -> None:
+        at_work = next((pane.name for pane in panes if pane.state == "answering"), "")
+        said[at_work] = [pane.bubbles.turn.text() if pane.bubbles.turn.isVisible() else "" for pane in panes]
+
+    for pane in panes:
+        pane.state_changed.connect(note)
+    ask(chat_tab, "hello")
+    qtbot.waitUntil(lambda: all(pane.state == "ready" for pane in panes))
+    first, second, third = (pane.name for pane in panes)
+    assert said[first] == ["", f"Waiting for {first} to finish", f"Waiting for {first} to finish"]
+    assert said[second] == ["", "", f"Waiting for {second} to finish"]
+    assert said[third] == said[""] == ["", "", ""]
+    assert panes[2].bubbles.turn.isHidden()
+
+
+def test_a_name_that_is_too_long_loses_its_middle(qtbot, chat_tab, session, models):
+    chat_tab.resize(1280, 644)
+    start(qtbot, chat_tab, session, models)
+    for lane in chat_tab.lanes.shown():
+        name, shown = lane.pane.name, lane.choice.shown_text()
+        start_of_it, _, end_of_it = shown.partition("…")
+        assert len(shown) > 8 and len(shown) < len(name)
+        assert name.startswith(start_of_it) and name.endswith(end_of_it) and end_of_it
+        assert lane.choice.toolTip().startswith(name)
+    session.chat_requested.emit(models[:1])
+    chat_tab.choices[0].setMinimumWidth(400)
+    qtbot.waitUntil(lambda: chat_tab.choices[0].shown_text() == models[0].stem)
+
+
+def test_figures_stand_below_the_buttons_where_there_is_no_room_beside_them(qtbot, chat_tab, session, models):
+    chat_tab.resize(1280, 644)
+    start(qtbot, chat_tab, session, models)
+    ask(chat_tab, "hello")
+    qtbot.waitUntil(lambda: all(pane.state == "ready" for pane in chat_tab.lanes.panes()))
+    answer = chat_tab.panes[0].bubbles.bubbles[1]
+    assert answer.figures.text().startswith("41 tokens/s")
+    qtbot.waitUntil(lambda: answer.figures.y() >= answer.buttons[0].geometry().bottom())
+    assert answer.figures.shown_text().startswith("41 tokens/s · first")
+    left = [button.geometry() for button in answer.buttons]
+    assert all(after.left() - before.right() <= 4 for before, after in itertools.pairwise(left)), "not spread"
+
+
+def test_an_empty_chat_leads_to_the_models(qtbot, chat_tab):
+    waiting, choice = chat_tab.panes[0].waiting, chat_tab.choices[0]
+    assert waiting.title.isVisible() and "drop a GGUF file" in waiting.text.text()
+    qtbot.mouseClick(waiting.choose, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: choice.view().isVisible())
+    choice.hidePopup()

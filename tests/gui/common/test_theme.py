@@ -1,0 +1,103 @@
+"""Colours that can be read, and a style sheet without holes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QByteArray
+from PySide6.QtSvg import QSvgRenderer
+from PySide6.QtWidgets import QApplication, QLabel
+
+from slmstudio.core import paths
+from slmstudio.gui.common import theme
+
+READ = {  # ink: the grounds it stands on
+    "ink": ("ground", "card", "field", "hover", "accent_ground", "ok_ground", "warn_ground", "bad_ground"),
+    "muted": ("ground", "card", "field", "hover", "accent_ground"), "accent": ("card", "accent_ground"),
+    "ok": ("card", "ok_ground"), "warn": ("card", "warn_ground"), "bad": ("card", "bad_ground"),
+    "on_accent": ("accent", "accent_hover"),
+}
+QUIET = ("card", "field")  # "faint" is for hints beside a label: 4 to 1, as much as leaves it quieter than "muted"
+
+
+def luminance(value: str) -> float:
+    """Relative luminance, WCAG 2.2."""
+    parts = [int(value[i:i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    bright, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("tokens", [theme.LIGHT, theme.DARK], ids=["light", "dark"])
+@pytest.mark.parametrize(("ink", "ground"), [(ink, ground) for ink, grounds in READ.items() for ground in grounds])
+def test_text_has_the_contrast_that_wcag_asks_for(tokens, ink, ground):
+    assert contrast(tokens[ink], tokens[ground]) >= 4.5
+
+
+@pytest.mark.parametrize("tokens", [theme.LIGHT, theme.DARK], ids=["light", "dark"])
+def test_faint_text_can_be_read_and_is_fainter_than_muted(tokens):
+    for ground in QUIET:
+        faint, muted = (contrast(tokens[ink], tokens[ground]) for ink in ("faint", "muted"))
+        assert 4 <= faint < muted
+
+
+def test_both_schemes_have_the_same_tokens():
+    assert theme.LIGHT.keys() == theme.DARK.keys()
+
+
+@pytest.mark.parametrize("tokens", [theme.LIGHT, theme.DARK], ids=["light", "dark"])
+def test_the_style_sheet_has_every_token_and_every_picture(tokens, qapp):
+    sheet = theme.stylesheet(tokens)
+    assert "$" not in re.sub(r"/\*.*?\*/", "", sheet, flags=re.S)
+    pictures = re.findall(r'url\("([^"]+)"\)', sheet)
+    assert {Path(picture).stem.rpartition("-")[0] for picture in pictures} == {"check", "chevron-down", "chevron-up"}
+    for picture in pictures:
+        assert QSvgRenderer(picture).isValid(), picture
+
+
+def test_colours_stand_in_the_theme_alone():
+    sheet = (paths.resources() / "styles" / "studio.qss").read_text(encoding="utf-8")
+    assert not re.search(r"#[0-9a-fA-F]{3,8}\b(?![^{}]*\{)", re.sub(r"/\*.*?\*/", "", sheet, flags=re.S))
+
+
+def test_every_icon_is_a_drawing(qapp):
+    icons = sorted((paths.resources() / "icons").glob("*.svg"))
+    assert len(icons) > 20
+    for icon in icons:
+        assert QSvgRenderer(QByteArray(icon.read_bytes())).isValid(), icon.name
+
+
+def test_changing_the_scheme_repaints_and_says_so(qapp, qtbot):
+    theme.apply(qapp, "light")
+    label = QLabel("x")
+    qtbot.addWidget(label)
+    label.ensurePolished()
+    light = label.palette().color(label.foregroundRole()).name()
+    with qtbot.waitSignal(theme.THEME.changed):
+        theme.apply(qapp, "dark")
+    assert theme.colour("ink").name() == theme.DARK["ink"]
+    label.ensurePolished()
+    assert (light, label.palette().color(label.foregroundRole()).name()) == (theme.LIGHT["ink"], theme.DARK["ink"])
+    theme.apply(qapp, "light")
+
+
+def test_icons_take_the_colour_of_the_scheme(qapp):
+    theme.apply(qapp, "light")
+    light = theme.icon("close").pixmap(16, 16).toImage()
+    theme.apply(qapp, "dark")
+    assert theme.icon("close").pixmap(16, 16).toImage() != light
+    theme.apply(qapp, "light")
+
+
+def test_the_system_scheme_is_followed_again_after_an_override(qapp):
+    assert isinstance(qapp, QApplication)
+    theme.apply(qapp, "dark")
+    theme.apply(qapp, "system")
+    assert theme.THEME.dark == (qapp.styleHints().colorScheme().name == "Dark")
+    theme.apply(qapp, "light")

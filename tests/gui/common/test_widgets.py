@@ -1,0 +1,166 @@
+"""The window's own controls, used as a person would."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication, QTextDocument
+from PySide6.QtWidgets import QPushButton, QToolButton, QVBoxLayout, QWidget
+
+from slmstudio.core.errors import Problem, UserError
+from slmstudio.gui.common.widgets.areas import DropArea, EmptyState
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SegmentedControl
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, counted, plain_tip
+from slmstudio.gui.common.widgets.progress import ProgressStrip
+
+pytestmark = pytest.mark.usefixtures("session")
+
+
+def show(qtbot, widget: QWidget) -> QWidget:
+    qtbot.addWidget(widget)
+    with qtbot.waitExposed(widget):
+        widget.show()
+    return widget
+
+
+def test_counted_chooses_the_words():
+    assert [counted(n, "1 row", "{count} rows") for n in (0, 1, 12480)] == ["0 rows", "1 row", "12,480 rows"]
+
+
+def test_a_long_path_loses_its_middle_and_keeps_both_ends(qtbot):
+    path = "/home/someone/a very long folder name/another one/helpdesk_train.jsonl"
+    label = show(qtbot, ElidedLabel(path))
+    label.setFixedWidth(160)
+    assert label.shown_text() != path
+    assert label.shown_text().startswith("/home")
+    assert label.shown_text().endswith(".jsonl")
+    assert label.toolTip() == path
+    label.setFixedWidth(900)
+    assert (label.shown_text(), label.toolTip()) == (path, "")
+
+
+def test_a_chip_changes_text_colour_and_tooltip(qtbot):
+    chip = show(qtbot, Chip("46 °C"))
+    before = chip.grab().toImage()
+    chip.set("46 °C", "warn", "hot")
+    assert (chip.kind, chip.toolTip()) == ("warn", "hot")
+    assert chip.grab().toImage() != before
+
+
+def test_segments_by_mouse_and_by_keyboard(qtbot):
+    control = SegmentedControl(["Table", "Conversation", "As the model sees it"])
+    show(qtbot, control)
+    with qtbot.waitSignal(control.changed) as heard:
+        qtbot.mouseClick(control.button(2), Qt.MouseButton.LeftButton)
+    assert heard.args == [2]
+    widths = [control.button(i).width() for i in range(3)]
+    with qtbot.waitSignal(control.changed) as heard:
+        qtbot.keyClick(control.button(2), Qt.Key.Key_Left)
+    assert heard.args == [1]
+    qtbot.keyClick(control, Qt.Key.Key_Right)
+    qtbot.keyClick(control, Qt.Key.Key_Right)
+    assert control.current() == 0
+    assert [control.button(i).width() for i in range(3)] == widths
+    for index in range(3):
+        bold = control.button(index)
+        assert bold.fontMetrics().horizontalAdvance(bold.text()) < bold.width()
+
+
+def test_a_user_error_is_shown_with_all_its_problems(qtbot):
+    banner = show(qtbot, ErrorBanner())
+    problems = [Problem(f"number {n}", line=n) for n in range(1, 100_001)]
+    banner.show_error(UserError("bad.jsonl cannot be used.", "Every row is broken.", "Mend it.", problems))
+    toggle, copy = banner.findChild(QPushButton, "banner_problems"), banner.findChild(QPushButton, "banner_copy")
+    problem_list = banner.findChild(QWidget, "banner_list")
+    assert toggle.text() == "100,000 problems"
+    assert not copy.isVisible()
+    assert not problem_list.isVisible()
+    qtbot.mouseClick(toggle, Qt.MouseButton.LeftButton)
+    assert problem_list.isVisible()
+    assert problem_list.model().rowCount() == 100_000
+    assert problem_list.model().index(41, 0).data() == "line 42: number 42"
+
+
+def test_a_defect_offers_its_details(qtbot):
+    banner = show(qtbot, ErrorBanner())
+    try:
+        {}["gone"]
+    except KeyError as error:
+        banner.show_error(error)
+    qtbot.mouseClick(banner.findChild(QPushButton, "banner_copy"), Qt.MouseButton.LeftButton)
+    text = QGuiApplication.clipboard().text()
+    assert "KeyError: 'gone'" in text
+    assert "Traceback" in text
+    qtbot.mouseClick(banner.findChild(QToolButton, "banner_close"), Qt.MouseButton.LeftButton)
+    assert banner.error is None
+    assert not banner.isVisible()
+
+
+def test_html_in_an_error_stays_text(qtbot):
+    banner = show(qtbot, ErrorBanner())
+    banner.show_error(UserError("<b>x</b>", "<img src=x>", ""))
+    assert banner._what.textFormat() == Qt.TextFormat.PlainText
+    assert banner._why.textFormat() == Qt.TextFormat.PlainText
+
+
+def test_progress_and_cancel(qtbot):
+    strip = show(qtbot, ProgressStrip())
+    strip.start("Reading rows.jsonl")
+    assert strip.bar.maximum() == 0
+    strip.set_progress(5 * 1024**3, 10 * 1024**3)
+    assert (strip.bar.value(), strip.detail.text()) == (500, "50 %")
+    strip.set_progress(1, 0)
+    assert strip.bar.maximum() == 0
+    with qtbot.waitSignal(strip.cancelled):
+        qtbot.mouseClick(strip.cancel, Qt.MouseButton.LeftButton)
+
+
+def test_files_are_dropped(qtbot, drop, tmp_path: Path):
+    area = show(qtbot, DropArea("Drop files here"))
+    with qtbot.waitSignal(area.dropped) as heard:
+        drop(area, [tmp_path / "ए.jsonl", tmp_path / "b.jsonl"])
+    assert heard.args == [[tmp_path / "ए.jsonl", tmp_path / "b.jsonl"]]
+
+
+def test_an_empty_state_says_what_to_do(qtbot):
+    button = PrimaryButton("Choose files…")
+    state = show(qtbot, EmptyState("What should the model learn?", "Drop a file.", [button], "JSONL"))
+    assert state.isAncestorOf(button)
+    assert button.isVisible()
+
+
+def test_a_card_holds_heading_actions_and_body(qtbot):
+    action = QPushButton("+ Add")
+    card = Card("Datasets", actions=(action,))
+    child = QPushButton("x")
+    card.body.addWidget(child)
+    show(qtbot, card)
+    assert card.title.text() == "Datasets"
+    assert card.isAncestorOf(action) and card.isAncestorOf(child)
+    assert isinstance(card.body, QVBoxLayout)
+
+
+def test_a_run_that_is_too_long_for_a_line_gets_places_to_break():
+    from slmstudio.gui.common.widgets.labels import breakable
+
+    run = "आपृचा" * 40
+    broken = breakable(run)
+    assert broken.replace("\u200b", "") == run and max(map(len, broken.split("\u200b"))) < 20
+    assert all(not unicodedata.category(piece[0]).startswith("M") for piece in broken.split("\u200b"))
+    address = "https://example.org/" + "a" * 100
+    assert breakable(f"see {address} and text") == f"see {address} and text"
+
+
+@pytest.mark.parametrize("text", ["lr<1e-4", "<b>bold</b>\n  and a line & more", "<img src='x'>", "word " * 60,
+                                  "plain"])
+def test_a_tooltip_shows_its_text_as_it_is(qtbot, text):
+    tip = QTextDocument()
+    rich = plain_tip(text).startswith("<qt>")
+    (tip.setHtml if rich else tip.setPlainText)(plain_tip(text))
+    assert tip.toPlainText() == text
+    assert rich == (text != "plain"), "screen readers read it out, and short text needs no breaks"

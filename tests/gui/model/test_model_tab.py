@@ -1,0 +1,219 @@
+"""The Model tab: the list, the facts, what is refused, and the starter model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFileDialog, QLabel, QPushButton, QWidget
+
+from slmstudio.core import paths
+from slmstudio.core.data.reader import read_dataset
+from slmstudio.core.hardware.machine import Gpu, Machine
+from slmstudio.core.model import library
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.widgets.two_line import CHIP
+from slmstudio.gui.model.tab import ModelTab
+
+LEFT = Qt.MouseButton.LeftButton
+GIB = 1024**3
+FAKE_WORKER = Path(__file__).resolve().parents[2] / "support" / "fake_worker.py"
+
+
+@pytest.fixture
+def play(monkeypatch: pytest.MonkeyPatch):
+    """`play("start hang")`: the next worker is the fake one, and does this."""
+
+    def choose(words: str) -> None:
+        monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([sys.executable, str(FAKE_WORKER)]))
+        monkeypatch.setenv("FAKE_WORKER", words)
+
+    return choose
+
+
+@pytest.fixture
+def tab(qtbot, session: Session) -> ModelTab:
+    shown = ModelTab(session)
+    shown.resize(1256, 620)
+    qtbot.addWidget(shown)
+    with qtbot.waitSignal(shown.refreshed), qtbot.waitActive(shown):
+        shown.show()
+        shown.activateWindow()
+    return shown
+
+
+def text(tab: QWidget, name: str) -> str:
+    return tab.findChild(QLabel, name).text()
+
+
+def press(qtbot, tab: QWidget, name: str) -> None:
+    button = tab.findChild(QPushButton, name)
+    assert button.isVisible() and button.isEnabled(), name
+    qtbot.mouseClick(button, LEFT)
+
+
+def machine(ram_free: int, gpu_free: int | None = None) -> Machine:
+    gpus = () if gpu_free is None else (Gpu(0, "NVIDIA GeForce RTX 3060", 12 * GIB, gpu_free, (8, 6)),)
+    return Machine("Linux", "CPU", 4, 8, 16 * GIB, ram_free, gpus, False, False)
+
+
+def test_a_folder_is_opened_and_its_facts_are_shown(qtbot, tab: ModelTab, tiny_model: Path):
+    press(qtbot, tab, "model_open")
+    dialog = tab.findChild(QFileDialog)
+    with qtbot.waitSignal(tab.opened):
+        dialog.fileSelected.emit(str(tiny_model))
+        dialog.accept()
+    assert text(tab, "model_name") == tiny_model.name
+    assert "chat template" in text(tab, "model_chip")
+    assert [value.text() for value in tab.card.facts.values][:1] == ["Llama"]
+    assert tab.card.facts.folder.text() == str(tiny_model)
+
+
+def test_a_dropped_folder_or_its_config_is_opened(qtbot, tab: ModelTab, tiny_model: Path, drop):
+    with qtbot.waitSignal(tab.opened):
+        drop(tab, [tiny_model / "config.json"])
+    assert text(tab, "model_name") == tiny_model.name
+    count = tab.list.count()
+    with qtbot.waitSignal(tab.opened):
+        drop(tab, [tiny_model])
+    assert tab.list.count() == count
+
+
+def test_every_control_has_a_name_and_a_tooltip(tab: ModelTab, unexplained):
+    assert unexplained(tab) == []
+
+
+def test_use_this_model(qtbot, tab: ModelTab, session: Session, tiny_model: Path):
+    with qtbot.waitSignal(tab.opened):
+        tab.open_paths([tiny_model])
+    with qtbot.waitSignal(session.model_changed), qtbot.waitSignal(session.go_to) as heard:
+        press(qtbot, tab, "model_use")
+    assert heard.args == ["training"]
+    assert session.model.path == tiny_model
+    assert "model" in session.done
+    assert tab.list.currentItem().data(CHIP) == "in use"
+
+
+def test_opened_models_are_remembered_until_they_are_forgotten(qtbot, tab: ModelTab, session: Session,
+                                                               tiny_model: Path):
+    with qtbot.waitSignal(session.settings_changed):
+        tab.open_paths([tiny_model])
+    assert session.settings.model_folders == [str(tiny_model)]
+    session.settings.save()
+    again = ModelTab(session)
+    qtbot.addWidget(again)
+    with qtbot.waitSignal(again.refreshed):
+        pass
+    assert tiny_model in [entry.folder for entry in again.entries()]
+    tab.list.setFocus()
+    with qtbot.waitSignal(session.settings_changed):
+        qtbot.keyClick(tab.list, Qt.Key.Key_Delete)
+    assert session.settings.model_folders == []
+    assert tiny_model.is_dir()
+
+
+def test_pickled_weights_are_refused_and_nothing_is_lost(qtbot, tab: ModelTab, tiny_model: Path, tmp_path: Path):
+    with qtbot.waitSignal(tab.opened):
+        tab.open_paths([tiny_model])
+    pickled = tmp_path / "pickled"
+    pickled.mkdir()
+    shutil.copy(tiny_model / "config.json", pickled)
+    shutil.copy(tiny_model / "tokenizer.json", pickled)
+    (pickled / "pytorch_model.bin").write_bytes(b"PK\x03\x04")
+    with qtbot.waitSignal(tab.opened):
+        tab.open_paths([pickled])
+    assert tab.banner.isVisible()
+    assert "pickle" in tab.banner._why.text()
+    assert text(tab, "model_name") == tiny_model.name
+    assert pickled not in [entry.folder for entry in tab.entries()]
+
+
+def test_a_damaged_model_of_the_library_stays_on_the_list_and_says_why(qtbot, studio_home, session: Session,
+                                                                       tiny_model: Path):
+    broken = paths.models_dir() / "broken"
+    shutil.copytree(tiny_model, broken)
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    tab = ModelTab(session)
+    qtbot.addWidget(tab)
+    tab.show()
+    with qtbot.waitSignal(tab.refreshed):
+        pass
+    tab.list.select_value(next(entry for entry in tab.entries() if entry.folder == broken))
+    assert tab.list.currentItem().data(CHIP) == "damaged"
+    assert tab.card.banner.isVisible()
+    assert not tab.findChild(QPushButton, "model_use").isVisible()
+
+
+def test_the_memory_is_compared_with_what_is_free(qtbot, tab: ModelTab, session: Session, tiny_model: Path):
+    with qtbot.waitSignal(tab.opened):
+        tab.open_paths([tiny_model])
+    assert not tab.card.fit.isVisible()
+    session.set_machine(machine(8 * GIB))
+    qtbot.waitUntil(lambda: text(tab, "fit_verdict").startswith("It fits"))
+    assert "in this machine" in text(tab, "fit_verdict")
+    session.set_machine(machine(8 * GIB, gpu_free=100 * 1024**2))
+    qtbot.waitUntil(lambda: text(tab, "fit_verdict").startswith("It does not fit"))
+    assert "on the GPU" in text(tab, "fit_verdict")
+    assert tab.findChild(QPushButton, "model_use").isEnabled()
+    session.set_machine(machine(8 * GIB, gpu_free=800 * 1024**2))
+    qtbot.waitUntil(lambda: text(tab, "fit_verdict").startswith("It may just fit"))
+
+
+def test_the_fit_is_that_of_the_chosen_data(qtbot, tab: ModelTab, session: Session, tiny_model: Path, rows_file: Path):
+    session.set_machine(machine(8 * GIB))
+    with qtbot.waitSignal(tab.opened):
+        tab.open_paths([tiny_model])
+    qtbot.waitUntil(lambda: "sequence length 512" in tab.card.fit.title.text())
+    session.set_dataset(read_dataset(rows_file))
+    qtbot.waitUntil(lambda: "sequence length 512" not in tab.card.fit.title.text())
+    assert tab.card.fit.isVisible()
+
+
+def test_the_starter_model_is_offered(tab: ModelTab):
+    entry = tab.list.value()
+    assert entry.folder == library.starter_folder()
+    assert tab.list.currentItem().data(CHIP) == "prepare"
+    assert tab.findChild(QPushButton, "model_prepare").isVisible()
+
+
+def test_preparing_is_cancelled(qtbot, tab: ModelTab, session: Session, play):
+    play("start wait:cancel")
+    press(qtbot, tab, "model_prepare")
+    assert tab.card.strip.isVisible()
+    assert session.job.name == "Preparing SmolLM2-135M-Instruct"
+    assert not tab.findChild(QPushButton, "model_prepare").isVisible()
+    with qtbot.waitSignal(tab.importer.changed, timeout=20_000):
+        qtbot.mouseClick(tab.card.strip.cancel, LEFT)
+    assert session.job is None
+    assert tab.findChild(QPushButton, "model_prepare").isVisible()
+
+
+def test_preparing_that_fails_is_told_and_can_be_tried_again(qtbot, tab: ModelTab, session: Session, play):
+    play("start error")
+    with qtbot.waitSignal(tab.importer.failed, timeout=20_000):
+        press(qtbot, tab, "model_prepare")
+    assert tab.banner.isVisible()
+    assert session.job is None
+    assert tab.findChild(QPushButton, "model_prepare").isEnabled()
+
+
+def test_preparing_that_crashes_is_told(qtbot, tab: ModelTab, play):
+    play("start die")
+    with qtbot.waitSignal(tab.importer.failed, timeout=20_000):
+        press(qtbot, tab, "model_prepare")
+    assert tab.banner.isVisible()
+
+
+@pytest.mark.full
+def test_the_starter_model_is_prepared_for_real(qtbot, tab: ModelTab, session: Session):
+    with qtbot.waitSignal(tab.importer.finished, timeout=110_000):
+        press(qtbot, tab, "model_prepare")
+    qtbot.waitUntil(lambda: tab.findChild(QPushButton, "model_use").isVisible())
+    assert library.starter_ready()
+    assert tab.card.facts.values[0].text() == "SmolLM"
+    assert tab.list.count() == 1

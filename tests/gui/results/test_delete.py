@@ -1,0 +1,48 @@
+"""A run that something works on is not deleted."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QMessageBox, QWidget
+from support import evaluated_runs
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.run import folder
+from slmstudio.gui.results import delete_run
+
+
+@pytest.fixture
+def run(studio_home, tiny_model):
+    return folder.summarise(evaluated_runs.ended_run("<b>busy</b>", model=tiny_model))
+
+
+@pytest.mark.parametrize(("kinds", "what", "remedy"), [
+    (["evaluate"], "an evaluation of it is at work", "“Scores”"),
+    (["export"], "an export of it is at work", "“Overview”"),
+    (["export", "evaluate"], "an evaluation of it and an export of it are at work", "“Overview”"),
+    (["something new"], "a job of it is at work", "Wait until it is done")])
+def test_an_evaluation_or_an_export_at_work_keeps_the_run(run, play, kinds, what, remedy):
+    play("start wait:cancel cancelled")
+    jobs = [Job.create(run.folder / "jobs" / f"{kind}-1", kind) for kind in kinds]
+    try:
+        for job in jobs:
+            job.start()
+        with pytest.raises(UserError) as refused:
+            delete_run.to_trash(run)
+        assert what in refused.value.what and remedy in refused.value.remedy
+    finally:
+        for job in jobs:
+            job.kill()
+    assert run.folder.is_dir()
+    delete_run.refuse_at_work(run)  # they are gone, and with them the reason
+
+
+def test_the_question_takes_a_name_as_it_is(qtbot, run):
+    window = QWidget()
+    qtbot.addWidget(window)
+    delete_run.ask(window, run, lambda run: None)
+    box = window.findChild(QMessageBox)
+    assert "<b>busy</b>" in box.text() and box.textFormat() == Qt.TextFormat.PlainText
+    box.reject()

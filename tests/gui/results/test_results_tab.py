@@ -1,0 +1,361 @@
+"""The Results tab on run folders that a real child process has written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from PySide6.QtCore import QItemSelectionModel, Qt
+from PySide6.QtWidgets import QApplication, QCheckBox, QPushButton
+
+from slmstudio.core import files, jobs, paths
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
+from slmstudio.gui.app.main_window import MainWindow
+from slmstudio.gui.export.exports_table import PROOF, TOKENS
+from slmstudio.gui.results.columns import STANDARD
+from slmstudio.gui.results.tab import ResultsTab
+
+
+@pytest.fixture
+def finished_run(studio_home, play, tiny_model):
+    """`finished_run("name", "start ...")`: a run that has ended."""
+
+    def make(name: str, words: str = "start gpu load plan:60 steps:60 finish", **fields) -> Job:
+        play(words)
+        job = folder.create(RunConfig(name=name, model=str(tiny_model), train_file="rows.jsonl", **fields))
+        job.start()
+        job.wait()
+        return job
+
+    return make
+
+
+EVAL_LOSS, OUTCOME = (STANDARD.index(key) for key in ("eval_loss", "outcome"))
+
+
+@pytest.fixture
+def tab(qtbot, session, studio_home):
+    made = ResultsTab(session)
+    qtbot.addWidget(made)
+    made.resize(1280, 640)
+    yield made
+    if made.details.export._thread is not None:
+        made.details.export._thread.end_now()
+        made.details.export._thread.wait()
+
+
+def show(qtbot, tab, runs: int) -> None:
+    tab.show()
+    tab.refresh()
+    qtbot.waitUntil(
+        lambda: len(tab.table.runs.runs) == runs and tab._loading is None and tab.details._run is not None,
+        timeout=10_000,
+    )
+
+
+def press(qtbot, tab, name: str) -> None:
+    qtbot.mouseClick(tab.findChild(QPushButton, name), Qt.MouseButton.LeftButton)
+
+
+def choose(tab, *names: str) -> None:
+    tab.table.select({run.folder for run in tab.table.runs.runs if run.config.name in names})
+    tab.table.chosen.emit(tab.table.selected())
+
+
+def test_a_run_of_a_newer_program_is_named_and_the_others_are_shown(qtbot, tab):
+    own, newer = (folder.create(RunConfig(name=name, model="m", train_file="t.jsonl")) for name in ("own", "newer"))
+    state = files.read_json(newer.folder / jobs.RUN)
+    files.write_atomically(newer.folder / jobs.RUN, files.dump_pretty({**state, "format": 99}))
+    show(qtbot, tab, 1)
+    assert [run.folder for run in tab.table.runs.runs] == [own.folder]
+    (problem,) = tab.banner.error.problems
+    assert problem.field == newer.folder.name and "was written by a newer SLM Studio." in problem.message
+    tab.banner.clear()
+    tab.refresh()
+    qtbot.waitUntil(lambda: tab._reading is None, timeout=60_000)
+    assert tab.banner.error is None  # said once
+
+
+def test_no_runs_leads_to_training(qtbot, tab, session):
+    gone: list[str] = []
+    session.go_to.connect(gone.append)
+    tab.show()
+    qtbot.waitUntil(lambda: tab.findChild(QPushButton, "to_training").isVisible(), timeout=5000)
+    press(qtbot, tab, "to_training")
+    assert gone == ["training"]
+
+
+def test_runs_with_their_losses_and_outcomes(qtbot, tab, finished_run):
+    finished_run("old, crashed", "start load plan:60 steps:30 die")
+    finished_run("हेल्पडेस्क")
+    show(qtbot, tab, 2)
+    model = tab.table.model()
+    cells = {model.index(row, 0).data(): [model.index(row, c).data() for c in (EVAL_LOSS, OUTCOME)] for row in range(2)}
+    assert cells == {"हेल्पडेस्क": ["1.55", "finished"], "old, crashed": ["1.80", "crashed"]}
+    assert tab.details.title.text() == "हेल्पडेस्क", "the newest is selected"
+    assert tab.findChild(QPushButton, "results_resume").isHidden()
+    qtbot.waitUntil(lambda: tab._plots is not None and len(tab._plots.loss._curves["raw"].x) == 60, timeout=5000)
+
+
+def test_a_crashed_run_names_its_cause_and_resumes_in_training(qtbot, tab, finished_run, session, play):
+    job = finished_run("crashed", "start load plan:60 steps:55 die")
+    show(qtbot, tab, 1)
+    assert tab.details.banner.isVisible() and "unexpectedly" in tab.details.banner._what.text()
+    gone, started = [], []
+    session.go_to.connect(gone.append)
+    session.run_started.connect(started.append)
+    play("start load plan:60 steps:60 finish")
+    press(qtbot, tab, "results_resume")
+    qtbot.waitUntil(lambda: bool(started), timeout=5000)
+    assert gone == ["training"] and started[0].folder == job.folder
+    started[0].wait()
+    tab.refresh()
+    qtbot.waitUntil(lambda: tab.table.runs.runs[0].state == "finished", timeout=5000)
+
+
+def test_a_finished_run_may_learn_more(qtbot, tab, finished_run, session):
+    job = finished_run("done", "start plan:20 steps:20 finish")
+    show(qtbot, tab, 1)
+    gone, wanted = [], []
+    session.go_to.connect(gone.append)
+    session.continue_wanted.connect(wanted.append)
+    press(qtbot, tab, "results_more")
+    assert gone == ["training"] and wanted == [job.folder]
+
+
+def test_sorting_by_loss(qtbot, tab, finished_run):
+    finished_run("long", "start plan:100 steps:100 finish")
+    finished_run("short", "start plan:20 steps:20 finish")
+    show(qtbot, tab, 2)
+    tab.table.sortByColumn(EVAL_LOSS, Qt.SortOrder.AscendingOrder)
+    assert [tab.table.model().index(row, 0).data() for row in range(2)] == ["long", "short"]
+    tab.table.sortByColumn(EVAL_LOSS, Qt.SortOrder.DescendingOrder)
+    assert [tab.table.model().index(row, 0).data() for row in range(2)] == ["short", "long"]
+
+
+def test_two_runs_are_compared(qtbot, tab, finished_run):
+    finished_run("r4", lora_rank=4)
+    finished_run("r16")
+    show(qtbot, tab, 2)
+    selection = tab.table.selectionModel()
+    for row in range(2):
+        selection.select(tab.table.model().index(row, 0),
+                         QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows)
+    compare = tab.compare
+    qtbot.waitUntil(compare.isVisible, timeout=5000)
+    ranks = [str(tab.table.model().index(row, 0).data()).removeprefix("r") for row in range(2)]
+    assert sorted(ranks) == ["16", "4"] and f"Rank {' / '.join(ranks)}" in compare.hint.text()
+    assert len(compare.curves.plot._curves) == 4, "train and eval of each"
+    compare.tabs.set_current(1)
+    assert [[cell.text for cell in row] for row in compare.settings.figures.rows] == [["Rank", *ranks]], "nothing equal"
+
+
+def test_export_with_its_proof_and_chat(qtbot, tab, finished_run, session, play):
+    job = finished_run("helpdesk")
+    show(qtbot, tab, 1)
+    assert not tab.findChild(QPushButton, "results_chat").isEnabled()
+    press(qtbot, tab, "results_export")
+    start = tab.findChild(QPushButton, "export_start")
+    qtbot.waitUntil(start.isEnabled, timeout=5000)  # the sizes are known, and the proposal is marked
+    choice = tab.details.export.choice
+    assert choice.names() == ["Q8_0"] and "·" in choice._figures["Q4_K_M"].text()
+    assert choice.reason.text().startswith("Q8_0 needs about ")
+    box = tab.findChild(QCheckBox, "type_Q4_K_M")
+    qtbot.mouseClick(box, Qt.MouseButton.LeftButton)
+    box.setChecked(True)
+    play("start export")
+    press(qtbot, tab, "export_start")
+    qtbot.waitUntil(lambda: len(tab.details.exports.exports.exports) == 2, timeout=15_000)
+    model = tab.details.exports.exports
+    assert [model.index(row, 0).data() for row in range(2)] == ["Q4_K_M", "Q8_0"]  # by size: the fake's
+    assert model.index(0, TOKENS).data() == "all 60" and model.index(0, PROOF).data() == "proven"
+    (made,) = (job.folder / "jobs").iterdir()
+    assert Job(made).request()["types"] == ["Q8_0", "Q4_K_M"] and Job(made).request()["kind"] == "export"
+    asked: list = []
+    session.chat_requested.connect(asked.append)
+    press(qtbot, tab, "results_chat")
+    assert asked[0][0].suffix == ".gguf" and session.job is None
+
+
+def test_the_export_is_confirmed_without_scrolling_at_1280_by_720(qtbot, session, finished_run):
+    finished_run("helpdesk")
+    window = MainWindow(session)
+    qtbot.addWidget(window)
+    window.resize(1280, 720)
+    window.show()
+    window.go_to("results")
+    tab = window.page("results")
+    qtbot.waitUntil(lambda: tab.details._run is not None and tab._loading is None)
+    press(qtbot, tab, "results_export")
+    start, close = (tab.findChild(QPushButton, name) for name in ("export_start", "export_close"))
+    qtbot.waitUntil(start.isEnabled)
+    for _ in range(2):
+        qtbot.waitUntil(lambda: not tab.details.export.choice.boxes["F16"].visibleRegion().isEmpty())
+        for button in (start, close):
+            assert button.visibleRegion().boundingRect() == button.rect(), button.text()
+        assert tab.details._views.height() >= 120, "and some of the run is still seen"
+        if not tab.details.export.choice.more.isChecked():
+            press(qtbot, tab, "export_all_types")
+        qtbot.waitUntil(lambda: tab.details.export.choice.boxes["LORA"].isVisible())
+    for name, box in tab.details.export.choice.boxes.items():
+        area = box.parentWidget().parentWidget().parentWidget()
+        area.ensureWidgetVisible(box)
+        assert box.visibleRegion().boundingRect() == box.rect(), name
+    press(qtbot, tab, "export_close")
+    assert tab.findChild(QPushButton, "results_export").isVisible() and not tab.details.export.isVisible()
+
+
+def test_every_type_and_format_can_be_chosen(qtbot, tab, finished_run):
+    """A few are shown at first; the adapter's formats only where there is one."""
+    from slmstudio.core.export.types import OTHER_FORMATS, QUANT_TYPES
+
+    run = finished_run("helpdesk").folder
+    (run / "adapter").rename(run / "model")
+    show(qtbot, tab, 1)
+    press(qtbot, tab, "results_export")
+    qtbot.waitUntil(tab.findChild(QPushButton, "export_start").isEnabled, timeout=5000)
+    choice = tab.details.export.choice
+    shown = [name for name, box in choice.boxes.items() if not box.isHidden()]
+    assert shown == ["F16", "Q8_0", "Q4_K_M"]
+    press(qtbot, tab, "export_all_types")
+    assert [name for name, box in choice.boxes.items() if not box.isHidden()] == [
+        kind.name for kind in (*QUANT_TYPES, *OTHER_FORMATS)]
+    assert choice.boxes["MERGED"].isEnabled() and not choice.boxes["LORA"].isEnabled()
+    for index in range(choice.target.count()):
+        choice.target.setCurrentIndex(index)
+        assert [name for name, chip in choice._chips.items() if not chip.isHidden()] == ["Q8_0"]  # it is tiny
+
+
+def test_an_export_is_cancelled_and_leaves_the_offer(qtbot, tab, finished_run, play):
+    finished_run("helpdesk")
+    show(qtbot, tab, 1)
+    press(qtbot, tab, "results_export")
+    qtbot.waitUntil(tab.findChild(QPushButton, "export_start").isEnabled, timeout=5000)
+    play("start wait:cancel cancelled")
+    press(qtbot, tab, "export_start")
+    panel = tab.details.export
+    qtbot.waitUntil(panel.is_running, timeout=5000)
+    qtbot.waitUntil(lambda: panel._history.phase == "starting", timeout=10_000)
+    qtbot.mouseClick(panel.strip.cancel, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not panel.is_running(), timeout=10_000)
+    assert panel.isVisible() and tab.findChild(QPushButton, "export_start").isVisible()
+    assert not panel.banner.isVisible()
+
+
+def test_the_export_of_another_run_does_not_stay_in_the_pane(qtbot, tab, make_run, play):
+    for name in ("helpdesk", "other"):
+        make_run(name)
+    show(qtbot, tab, 2)
+
+    def choose_one(name: str) -> None:
+        choose(tab, name)
+        qtbot.waitUntil(lambda: tab.details.title.text() == name and tab._loading is None)
+
+    choose_one("helpdesk")
+    press(qtbot, tab, "results_export")
+    qtbot.waitUntil(tab.findChild(QPushButton, "export_start").isEnabled)
+    play("start wait:cancel cancelled")
+    press(qtbot, tab, "export_start")
+    panel = tab.details.export
+    qtbot.waitUntil(panel.is_running)
+    choose_one("other")
+    assert panel.isHidden() and panel.is_running()
+    choose_one("helpdesk")
+    assert panel.isVisible() and panel.strip.isVisible()
+    choose_one("other")
+    press(qtbot, tab, "results_export")
+    panel._take([{"type": "phase", "phase": "quantizing"}])
+    assert panel.isVisible() and panel.strip.label.text().startswith("helpdesk: ")
+    qtbot.mouseClick(panel.strip.cancel, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not panel.is_running())
+
+
+def test_a_failed_export_says_why(qtbot, tab, finished_run, play):
+    finished_run("helpdesk")
+    show(qtbot, tab, 1)
+    press(qtbot, tab, "results_export")
+    qtbot.waitUntil(tab.findChild(QPushButton, "export_start").isEnabled, timeout=5000)
+    play("start error")
+    press(qtbot, tab, "export_start")
+    qtbot.waitUntil(tab.details.export.banner.isVisible, timeout=10_000)
+    assert "Memory ran out" in tab.details.export.banner._what.text()
+
+
+def test_an_export_at_work_is_found_again(qtbot, tab, finished_run, play):
+    job = finished_run("helpdesk")
+    play("start wait:cancel cancelled")
+    export = Job.create(job.folder / "jobs" / "export-1", "export", run=str(job.folder), types=["F16"])
+    export.start()
+    show(qtbot, tab, 1)
+    qtbot.waitUntil(tab.details.export.is_running, timeout=5000)
+    assert tab.details.export.isVisible()
+
+
+def test_a_missing_base_model_is_said_before_the_export(qtbot, tab, finished_run, tmp_path):
+    job = finished_run("helpdesk")
+    state = files.read_json(job.folder / jobs.RUN)
+    files.write_atomically(job.folder / jobs.RUN, files.dump_pretty({**state, "model": str(tmp_path / "gone")}))
+    show(qtbot, tab, 1)
+    press(qtbot, tab, "results_export")
+    qtbot.waitUntil(tab.details.export.banner.isVisible, timeout=5000)
+    assert "not where it was" in tab.details.export.banner._what.text()
+
+
+def test_delete_moves_to_the_trash(qtbot, tab, finished_run, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "trash-home"))
+    kept, gone = finished_run("kept"), finished_run("gone")
+    show(qtbot, tab, 2)
+    press(qtbot, tab, "delete_run")
+    box = QApplication.activeModalWidget()
+    assert "gone" in box.text()
+    box.findChild(QPushButton, "confirm_delete").click()
+    qtbot.waitUntil(lambda: len(tab.table.runs.runs) == 1, timeout=10_000)
+    assert kept.folder.exists() and not gone.folder.exists()
+    qtbot.waitUntil(lambda: tab.details.title.text() == "kept", timeout=5000)
+
+
+def test_a_run_at_work_is_not_deleted(qtbot, tab, studio_home, play):
+    play("start plan:100000 steps:100000@2")
+    job = folder.create(RunConfig(name="busy", model="m", train_file="t"))
+    job.start()
+    try:
+        show(qtbot, tab, 1)
+        tab.delete(tab.table.runs.runs[0])
+        qtbot.waitUntil(tab.banner.isVisible, timeout=5000)
+        assert "at work" in tab.banner._what.text() and job.folder.exists()
+    finally:
+        job.kill()
+
+
+def test_a_run_that_appears_on_the_disk_appears_here(qtbot, tab, finished_run, tmp_path):
+    first = finished_run("first")
+    show(qtbot, tab, 1)
+    copy = tmp_path / "copied"
+    shutil.copytree(first.folder, copy)
+    os.replace(copy, paths.runs_dir() / "2026-01-01-copied-0000")
+    qtbot.waitUntil(lambda: len(tab.table.runs.runs) == 2, timeout=5000)
+    assert tab.details.title.text() == "first", "the selection stays"
+
+
+def test_the_proof_of_the_selected_export_is_a_table(qtbot, tab, finished_run):
+    job = finished_run("proven", "start plan:20 steps:20 finish")
+    exports = job.folder / folder.EXPORTS
+    exports.mkdir()
+    for kind, size, passed in (("F16", 2000, True), ("Q4_K_M", 1000, False)):
+        path = exports / f"proven-{kind}.gguf"
+        path.write_bytes(b"GGUF" + bytes(size))
+        remedy = "" if passed else "The logits differ. Export it again."
+        files.write_atomically(path.with_suffix(".parity.json"), files.dump_pretty(
+            {"passed": passed, "type": kind, "checks": [
+                {"name": "nmse", "passed": passed, "figure": kind, "limit": "under 0.0001", "remedy": remedy}]}))
+    show(qtbot, tab, 1)
+    shown = tab.details.parity
+    qtbot.waitUntil(lambda: shown.isVisible(), timeout=5000)
+    assert [shown.table.model().index(0, column).data() for column in range(4)] == [
+        "Error of the logits (NMSE)", "F16", "must be under 0.0001", "passed"], "the proven one is selected"
+    tab.details.exports.selectRow(1)
+    assert shown.table.model().index(0, 1).data() == "Q4_K_M"
+    assert shown.remedy.text() == "The logits differ. Export it again."

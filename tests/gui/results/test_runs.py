@@ -1,0 +1,192 @@
+"""Odd run folders hide no other, the wait for all of them is shown and can be ended, and of many some are compared."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import threading
+
+import pytest
+from PySide6.QtCore import QPointF, Qt
+from PySide6.QtGui import QTextDocument
+from PySide6.QtWidgets import QLabel, QMenu, QPushButton
+from support.results_window import press, show
+
+from slmstudio.core import files, jobs
+from slmstudio.core.jobs.job import Outcome
+from slmstudio.core.run import folder, notes
+from slmstudio.core.run.config import RunConfig
+from slmstudio.gui.results import run_facts
+from slmstudio.gui.results.run_facts import FactsReader, read_facts
+from slmstudio.gui.results.run_overview import RunOverview
+from slmstudio.gui.results.tab import MOST_COMPARED
+
+# -- odd folders -------------------------------------------------------------------------------------------------
+
+
+def test_one_odd_run_hides_no_other(qtbot, tab, make_run):
+    fine, odd, deep, old = (make_run(name) for name in ("fine", "odd", "deep", "old"))
+    (odd / jobs.EVENTS).unlink()
+    (odd / jobs.EVENTS).mkdir()
+    (deep / notes.FILE).write_text("[" * 100_000)  # more than Python's reader of JSON goes down
+    record = files.read_json(old / jobs.RUN)
+    files.write_atomically(old / jobs.RUN, files.dump_pretty({**record, "created": "2026-11-24T10:00"}))
+    jobs.write_outcome(old, Outcome("finished", result={"eval_loss_after": ["x"], "train_loss_first": "high"}))
+    show(qtbot, tab, 3)  # a note that cannot be read hides no run
+    assert {run.folder for run in tab.table.runs.runs} == {fine, old, deep}
+    problems = {problem.field: problem.message for problem in tab.banner.error.problems}
+    assert problems.keys() == {odd.name}
+    assert "It is a folder" in problems[odd.name]
+    tab.table.select({old})
+    tab.table.chosen.emit(tab.table.selected())
+    qtbot.waitUntil(lambda: tab.details.shows(old) and tab._loading is None)
+
+
+def test_a_list_that_was_cancelled_goes_on_where_it_was(make_run):
+    for name in ("a", "b", "c"):
+        make_run(name)
+    parent, reader, asked = make_run("d").parent, FactsReader(), []
+
+    def after_two() -> bool:
+        asked.append(len(asked))
+        return len(asked) > 2
+
+    assert reader.read(parent, cancelled=after_two) == []
+    kept = {folder: facts for folder, (_, facts) in reader._kept.items()}
+    assert len(kept) == 2
+    told = []
+    found = reader.read(parent, lambda *progress: told.append(progress))
+    assert [facts.summary.config.name for facts in found] == ["d", "c", "b", "a"]
+    assert sum(any(facts is each for each in kept.values()) for facts in found) == 2, "not read again"
+    assert told[0] == (0, 4) and told[-1] == (4, 4)
+
+
+def test_a_list_that_is_wanted_again_at_once_waits_for_the_reading_that_ends(make_run, monkeypatch):
+    """Two at once would read every run twice, into the same memory."""
+    for name in ("a", "b", "c"):
+        make_run(name)
+    parent, reader, read, found = make_run("d").parent, FactsReader(), [], []
+    arrived, go_on, cancelled = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(folder):
+        read.append(folder)
+        if len(read) == 2:
+            arrived.set()
+            assert go_on.wait(60)
+        return read_facts(folder)
+
+    monkeypatch.setattr(run_facts, "read_facts", slow)
+    first = threading.Thread(target=lambda: found.append(reader.read(parent, cancelled=cancelled.is_set)))
+    first.start()
+    assert arrived.wait(60) and len(reader._kept) == 1, "kept as it was read"
+    cancelled.set()
+    assert reader.read(parent, cancelled=lambda: True) == [], "one that waits can be cancelled too"
+    second = threading.Thread(target=lambda: found.append(reader.read(parent)))
+    second.start()
+    go_on.set()
+    first.join(60)
+    second.join(60)
+    assert sorted(len(each) for each in found) == [0, 4]
+    assert len(read) == len(set(read)) == 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no file that is never ready")
+def test_reading_shows_its_progress_and_can_be_ended(qtbot, tab, make_run):
+    events = make_run("slow") / jobs.EVENTS
+    content = events.read_bytes()
+    events.unlink()
+    os.mkfifo(events)  # whoever opens it waits for a writer
+    tab.show()
+    assert not tab.reading.strip.isVisible(), "nothing flashes"
+    qtbot.waitUntil(tab.reading.strip.isVisible)
+    qtbot.mouseClick(tab.reading.strip.cancel, Qt.MouseButton.LeftButton)
+    again = tab.findChild(QPushButton, "runs_read")
+    assert again.isVisible() and tab._reading is None
+    tab.refresh()
+    assert tab._reading is None, "it stays ended until the person wants it"
+    os.close(os.open(events, os.O_RDWR | os.O_NONBLOCK))  # a reader that waits goes on, and away
+    events.unlink()
+    events.write_bytes(content)
+    press(qtbot, tab, "runs_read")
+    qtbot.waitUntil(lambda: len(tab.table.runs.facts) == 1 and tab.table.isVisible() and tab._loading is None)
+
+
+# -- losses ------------------------------------------------------------------------------------------------------
+
+
+def ended(losses: list[float | None], result: dict[str, object]) -> folder.RunSummary:
+    job = folder.create(RunConfig(name="n", model="m", train_file="t"))
+    for number, loss in enumerate(losses):
+        files.append_line(job.folder / jobs.EVENTS, {"protocol": 1, "time": 1.0, "type": "eval",
+                                                     "global_step": number, "eval_loss": loss})
+    jobs.write_outcome(job.folder, Outcome("stopped", result=result))
+    return folder.summarise(job.folder)
+
+
+@pytest.mark.parametrize(("losses", "after", "said"), [
+    ([2.31], "not measured", ""), ([2.31, None], "not a number", "not a number"), ([2.31, 1.31], "1.31", "2.7 times"),
+    ([2.31, 2.5], "2.50", "did not get better"), ([], "—", "")])
+def test_a_loss_that_was_not_measured_is_not_that_of_the_base(qtbot, session, losses, after, said):
+    overview = RunOverview()
+    qtbot.addWidget(overview)
+    overview.show_run(ended(losses, {}))
+    assert overview.scores.itemAtPosition(2, 1).widget().text() == after
+    assert (said in overview.advice.text()) if said else not overview.advice.text()
+
+
+def test_the_column_of_losses_is_empty_where_nothing_was_measured_again(qtbot, tab, studio_home):
+    for losses in ([2.31], [2.31, math.nan], [2.31, 1.31]):
+        ended(losses, {})
+    show(qtbot, tab, 3)
+    column = tab.table.runs.columns.index("eval_loss")
+    for order in (Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder):
+        tab.table.sortByColumn(column, order)
+        assert [tab.table.runs.index(row, column).data() for row in range(3)] == ["1.31", "—", "—"]
+
+
+# -- many runs, and names that look like HTML --------------------------------------------------------------------
+
+
+def test_of_very_many_runs_the_first_are_compared(qtbot, tab, make_run):
+    for number in range(MOST_COMPARED + 2):
+        make_run(f"run {number}")
+    show(qtbot, tab, MOST_COMPARED + 2)
+    hint = tab.findChild(QLabel, "compare_limit")
+    assert not hint.isVisible()
+    tab.table.selectAll()
+    qtbot.waitUntil(lambda: tab.compare.isVisible() and tab._loading is None)
+    assert len(tab.compare._runs) == MOST_COMPARED
+    assert hint.isVisible() and hint.text() == "The first 20 of the 22 selected runs are compared."
+    tab.table.selectRow(0)
+    assert not hint.isVisible()
+
+
+def test_names_and_notes_are_shown_as_they_are(qtbot, tab, make_run):
+    name = 'lr<1e-4 <img src="x.png">'
+    run = make_run(name)
+    notes.write(run, notes.Notes("a <b>bold</b> plan\n  and a line", ("Q&A",)))
+    make_run("other")
+    show(qtbot, tab, 2)
+    row = next(row for row in range(2) if tab.table.runs.index(row, 0).data() == name)
+    tip = QTextDocument()
+    tip.setHtml(tab.table.runs.index(row, 0).data(Qt.ItemDataRole.ToolTipRole))
+    assert tip.toPlainText() == f"{name}\n{run}\na <b>bold</b> plan\n  and a line"
+    tab.table.selectAll()
+    qtbot.waitUntil(lambda: tab.compare.isVisible() and tab._loading is None)
+    plot = tab.compare.curves.plot
+    plot.read_at(QPointF(plot.canvas.rect().center()))
+    said = QTextDocument()
+    said.setHtml(plot.readout())
+    assert f"{name}, eval 1.500" in said.toPlainText()
+    tab.bar._offer_tags()
+    (menu,) = tab.bar.findChildren(QMenu)
+    assert menu.actions()[0].text() == "Q&&A"
+    menu.close()
+
+
+def test_figures_of_a_file_have_their_unit_in_the_heading(qtbot, tab, make_run):
+    make_run("one")
+    show(qtbot, tab, 1)
+    head, row = tab.table.runs.as_table()
+    assert row[head.index("Time (s)")] == 2.0

@@ -1,0 +1,165 @@
+"""The hand on a run at work: free its memory, change it, agree to what it asks, and read what it did by itself."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtWidgets import QLineEdit
+from support import training_window
+from support.training_window import ENDLESS, button, chip, commands, feed, press, wait_for_steps
+
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.run import adjust
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.history import RunHistory
+from slmstudio.gui.training.run_changes import as_it_is
+
+tab, planned, run = training_window.tab, training_window.planned, training_window.run
+
+
+def test_pause_and_free_memory_ends_the_worker_and_resume_goes_on(qtbot, tab, run, play):
+    play(ENDLESS)
+    job = run()
+    tab.follow(job, start_worker=True)
+    wait_for_steps(qtbot, tab)
+    tab.run.controls._open_menu()
+    assert [action.text() for action in tab.run.controls.menu.actions()] == ["Pause", "Pause and free memory"]
+    tab.run.controls.free_action.trigger()
+    tab.run.controls.menu.close()
+    assert chip(tab) == "pausing"
+    qtbot.waitUntil(lambda: not tab.is_running() and chip(tab) == "paused", timeout=10_000)
+    assert commands(job.folder)[-1]["command"] == "free" and Job(job.folder).outcome().state == "paused"
+    assert button(tab, "resume_run").isVisible() and not tab.run.banner.isVisible()
+    assert "memory is free" in tab.run.end_row.note.text() and not button(tab, "export").isVisible()
+    qtbot.waitUntil(lambda: not job.is_alive(), timeout=5000)
+    reached = tab._history.step
+    press(qtbot, tab, "resume_run")
+    qtbot.waitUntil(lambda: tab.is_running() and tab._history.step > reached, timeout=10_000)
+    steps = list(tab._history.series["train_loss"].x)
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def test_memory_of_a_paused_run_can_be_freed(qtbot, tab, run, play):
+    play(ENDLESS)
+    tab.follow(run(), start_worker=True)
+    wait_for_steps(qtbot, tab)
+    press(qtbot, tab, "pause")
+    qtbot.waitUntil(lambda: chip(tab) == "paused" and not tab.run.controls.pause_action.isVisible(), timeout=5000)
+    tab.run.controls.free_action.trigger()
+    qtbot.waitUntil(lambda: not tab.is_running() and chip(tab) == "paused", timeout=10_000)
+
+
+def fill(qtbot, tab, name: str, text: str) -> None:
+    editor = tab.findChild(QLineEdit, name)
+    editor.selectAll()
+    qtbot.keyClicks(editor, text)
+
+
+def test_learning_rate_and_length_change_while_it_learns(qtbot, tab, run, play):
+    play(ENDLESS)
+    job = run(learning_rate=2e-4)
+    tab.follow(job, start_worker=True)
+    wait_for_steps(qtbot, tab)
+    press(qtbot, tab, "change")
+    assert tab.run.change.isVisible() and tab.run.change.rate.text() == "2e-4"
+    fill(qtbot, tab, "change_rate", "1e-4")
+    fill(qtbot, tab, "change_length", "5")
+    press(qtbot, tab, "change_apply")
+    qtbot.waitUntil(lambda: bool(tab._history.changes), timeout=5000)
+    sent = {key: value for key, value in commands(job.folder)[-1].items() if key not in ("protocol", "time")}
+    assert sent == {"command": "change", "learning_rate": 1e-4, "epochs": 5.0}
+    assert not tab.run.change.isVisible() and tab._history.total_steps == 500
+    assert "learning rate 1e-4, 500 steps" in feed(tab)
+    qtbot.waitUntil(lambda: tab.plan.config.learning_rate == 1e-4, timeout=5000)
+    assert "You changed this at step" in tab.plan.rows["learning_rate"].reason.text()
+    qtbot.waitUntil(lambda: tab.run.plots is not None and bool(tab.run.plots.loss.marks.marks), timeout=10_000)
+    assert tab.run.plots.loss.marks.marks[0].text == "learning rate 1e-4, 500 steps"
+
+
+def test_what_is_not_touched_is_not_sent_and_what_is_wrong_is_said(qtbot, tab, run, play):
+    play(ENDLESS)
+    job = run()
+    tab.follow(job, start_worker=True)
+    wait_for_steps(qtbot, tab, 12)
+    press(qtbot, tab, "change")
+    fill(qtbot, tab, "change_rate", "fast")
+    press(qtbot, tab, "change_apply")
+    assert "number" in tab.run.change.problem.text() and tab.run.change.isVisible()
+    fill(qtbot, tab, "change_rate", "3")
+    press(qtbot, tab, "change_apply")
+    assert "at most 1" in tab.run.change.problem.text()
+    press(qtbot, tab, "change_cancel")
+    press(qtbot, tab, "change")
+    unit = tab.run.change.unit
+    unit.setCurrentIndex(1)
+    unit.activated.emit(1)
+    fill(qtbot, tab, "change_length", "10")
+    press(qtbot, tab, "change_apply")
+    assert "done already" in tab.run.change.problem.text()
+    fill(qtbot, tab, "change_length", "90000")
+    press(qtbot, tab, "change_apply")
+    qtbot.waitUntil(lambda: tab._history.total_steps == 90_000, timeout=5000)
+    assert "learning_rate" not in commands(job.folder)[-1]
+
+
+def test_a_refused_change_says_why_in_the_tab(qtbot, tab, run, play):
+    play('start load plan:1000 steps:20 event:{"type":"warning","code":"change_refused","message":"Too_late."} '
+         "wait:stop")
+    tab.follow(run(), start_worker=True)
+    qtbot.waitUntil(lambda: tab.run.remark.isVisible(), timeout=10_000)
+    assert tab.run.remark.text() == "Too_late." and "Too_late." in feed(tab)
+
+
+def test_without_a_lever_left_the_person_is_asked_and_the_run_goes_on(qtbot, tab, run, play):
+    play("start load plan:400 steps:20 consent:512")
+    job = run()
+    tab.follow(job, start_worker=True)
+    qtbot.waitUntil(lambda: chip(tab) == "failed", timeout=10_000)
+    assert tab.run.banner.isVisible() and "Memory ran out" in tab.run.banner._what.text()
+    assert button(tab, "consent").text() == "Go on with 512 tokens" and button(tab, "consent").isVisible()
+    assert not button(tab, "resume_run").isVisible()
+    play("start load plan:40 steps:40 finish")
+    press(qtbot, tab, "consent")
+    qtbot.waitUntil(lambda: chip(tab) == "finished", timeout=10_000)
+    assert adjust.load(job.folder)["values"] == {"max_length": 512}
+    assert not tab.run.banner.isVisible() and not tab.banner.isVisible()
+
+
+def test_what_the_run_did_by_itself_is_told_in_words(qtbot, tab, run, play):
+    play("start adjusted load plan:200 overfit:40 sleepless asleep:7200 spill steps:120 early best:40 finish")
+    tab.follow(run(), start_worker=True)
+    qtbot.waitUntil(lambda: chip(tab) == "finished", timeout=10_000)
+    lines = feed(tab)
+    for words in ("memory ran out, so it goes on with Micro-batch, rows 4 → 2, × accumulated 4 → 8",
+                  "eval loss was lowest at step 40 and rises since", "the machine may fall asleep",
+                  "stood still for 2 h", "spills into main memory", "ended early at step 120",
+                  "the result holds the weights of step 40, eval loss 1.663"):
+        assert words in lines, words
+    assert tab.run.remark.isVisible() and "Memory ran out" in tab.run.remark.text()
+    assert "weights of step 40" in tab.run.end_row.note.text()
+    qtbot.waitUntil(lambda: tab.run.plots is not None and bool(tab.run.plots.loss.marks.marks), timeout=10_000)
+    mark = tab.run.plots.loss.marks.marks[0]
+    assert (mark.x, mark.text) == (40.0, "lowest eval loss, step 40")
+
+
+def test_sleep_that_is_prevented_needs_no_line(qtbot, tab, run, play):
+    play('start load event:{"type":"sleep_prevented","on":true,"reason":""} plan:4 steps:4 finish')
+    tab.follow(run(), start_worker=True)
+    qtbot.waitUntil(lambda: chip(tab) == "finished", timeout=10_000)
+    assert "asleep" not in feed(tab)
+
+
+@pytest.mark.parametrize(("events", "values"), [
+    ([{"type": "changed", "learning_rate": 1e-5, "total_steps": 9, "asked": {"max_steps": 9}}],
+     {"learning_rate": 2e-4, "max_steps": 9}),
+    ([{"type": "changed", "learning_rate": 1e-5, "total_steps": 9, "asked": {"max_steps": 9}},
+      {"type": "changed", "learning_rate": 1e-5, "total_steps": 20, "asked": {"epochs": 2, "learning_rate": 1e-5}}],
+     {"learning_rate": 1e-5, "max_steps": None, "epochs": 2.0}),
+    ([{"type": "adjusted", "changes": {"micro_batch_size": 1, "of_a_later_version": 3, "max_length": None}}],
+     {"micro_batch_size": 1, "max_length": 1024}),
+])
+def test_what_holds_now_is_the_plan_with_what_came_later(events, values):
+    history = RunHistory()
+    for event in events:
+        history.add(event)
+    config = as_it_is(RunConfig(name="n", model="m", train_file="t"), history)
+    assert {name: getattr(config, name) for name in values} == values

@@ -1,0 +1,178 @@
+"""The plan's fields: one choice of a method, only what applies, and the code of a plan."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QPlainTextEdit, QWidget
+from support import training_window
+from support.training_window import button, choose, press, wait_for_plan
+
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.run.config import RunConfig
+from slmstudio.gui.common import plan_fields
+from slmstudio.gui.training.plan_panel import PlanPanel
+
+tab, planned, run = training_window.tab, training_window.planned, training_window.run
+
+
+@pytest.fixture
+def panel(qtbot, qapp) -> PlanPanel:
+    made = PlanPanel()
+    qtbot.addWidget(made)
+    with qtbot.waitExposed(made):
+        made.show()
+    return made
+
+
+def config(**values) -> RunConfig:
+    return RunConfig(**{"name": "n", "model": "m", "train_file": "t", **values})
+
+
+def shown(panel: PlanPanel) -> set[str]:
+    return {name for name, row in panel.rows.items() if not row.isHidden()}
+
+
+@pytest.mark.parametrize(("key", "fields"), [
+    ("lora", {"method": "lora"}), ("qlora", {"method": "qlora"}), ("dora", {"method": "lora", "use_dora": True}),
+    ("rslora", {"method": "lora", "use_rslora": True}), ("full", {"method": "full"}),
+    ("scratch", {"method": "scratch"})])
+def test_one_choice_of_a_method_stands_for_its_fields(panel, key, fields):
+    panel._edit("method", "dora")  # what was chosen before leaves nothing behind
+    panel._edit("method", key)
+    assert panel.overrides == fields
+    panel.show_config(config(**fields))
+    assert panel.rows["method"].editor.currentData() == key
+    panel._reset("method")
+    assert not panel.overrides
+
+
+def test_a_combination_without_a_name_is_shown_and_goes_away(panel):
+    panel.show_config(config(method="qlora", use_dora=True))
+    assert panel.rows["method"].editor.currentText() == "QLoRA (4-bit) + DoRA"
+    panel.show_config(config())
+    assert panel.rows["method"].editor.currentText() == "LoRA"
+    assert panel.rows["method"].editor.count() == len(plan_fields.VARIANTS)
+
+
+@pytest.mark.parametrize(("values", "there", "gone"), [
+    ({}, {"lora_rank", "use_dora", "completion_only_loss", "neftune_noise_alpha", "packing", "start_from"},
+     {"beta", "scratch_size"}),
+    ({"method": "full"}, {"start_from"}, {"lora_rank", "lora_alpha", "target_modules", "use_dora", "use_rslora"}),
+    ({"method": "scratch", "objective": "text"}, {"scratch_size"},
+     {"lora_rank", "start_from", "completion_only_loss", "neftune_noise_alpha"}),
+    ({"objective": "dpo"}, {"beta", "lora_rank"}, {"packing", "completion_only_loss"}),
+])
+def test_fields_that_do_not_apply_are_hidden(panel, values, there, gone):
+    panel._mode.set_current(1)
+    panel.show_config(config(**values))
+    assert there <= shown(panel) and not gone & shown(panel)
+
+
+def test_the_simple_part_is_short_and_offers_an_objective_only_where_there_is_a_choice(panel):
+    panel.set_objectives(("text",))
+    panel.show_config(config(objective="text"))
+    assert "objective" not in shown(panel) and len(shown(panel)) <= 9
+    panel.set_objectives(("dpo", "orpo", "sft"))
+    panel.show_config(config(objective="dpo"))
+    box = panel.rows["objective"].editor
+    assert "objective" in shown(panel) and [box.itemData(i) for i in range(box.count())] == ["dpo", "orpo", "sft"]
+
+
+def test_a_problem_of_a_hidden_field_is_shown(panel):
+    from slmstudio.core.errors import Problem, UserError
+
+    panel.show_config(config())
+    assert "weight_decay" not in shown(panel)
+    panel.show_problems(UserError("No.", "", "", [Problem("is wrong.", field="weight_decay")]))
+    assert panel.rows["weight_decay"].problem.isVisible()
+
+
+def test_every_control_is_explained(panel, unexplained):
+    panel._mode.set_current(1)
+    panel.show_config(config(method="qlora", objective="dpo"))
+    assert not unexplained(panel)
+    assert all(row.editor.accessibleName() and row.toolTip() for row in panel.rows.values())
+
+
+def test_the_objective_of_chat_data_can_be_changed(qtbot, planned):
+    assert planned.plan.rows["objective"].isVisible() and planned.planning.config.objective == "sft"
+    choose(planned, "objective", "text")
+    wait_for_plan(qtbot, planned)
+    assert planned.planning.config.objective == "text"
+    choose(planned, "method", "dora")
+    wait_for_plan(qtbot, planned)
+    assert planned.planning.config.use_dora and planned.plan.rows["method"]._reset.isVisible()
+    choose(planned, "method", "full")
+    wait_for_plan(qtbot, planned)
+    assert planned.planning.config.method == "full" and not planned.planning.config.use_dora
+
+
+def test_questions_are_typed_a_line_each(qtbot, planned):
+    planned.plan._mode.set_current(1)
+    editor = planned.plan.findChild(QPlainTextEdit, "field_sample_prompts")
+    editor.setFocus()
+    qtbot.keyClicks(editor, "Which form, and where?")
+    qtbot.keyClick(editor, Qt.Key.Key_Return)
+    editor.insertPlainText("कौन सा फॉर्म?")
+    planned.plan.findChild(QLineEdit, "field_name").setFocus()
+    qtbot.waitUntil(lambda: bool(planned.planning.config.sample_prompts), timeout=10_000)
+    assert planned.planning.config.sample_prompts == ["Which form, and where?", "कौन सा फॉर्म?"]
+    assert editor.toPlainText() == "Which form, and where?\nकौन सा फॉर्म?"
+
+
+def test_a_switch_is_an_override(qtbot, planned):
+    planned.plan._mode.set_current(1)
+    box = planned.plan.findChild(QCheckBox, "field_tensorboard")
+    box.click()
+    wait_for_plan(qtbot, planned)
+    assert planned.planning.config.tensorboard
+
+
+def test_start_takes_what_was_typed_just_before(qtbot, planned, session, play):
+    play("start load plan:4 steps:4 finish")
+    started: list[Job] = []
+    session.run_started.connect(started.append)
+    editor = planned.plan.findChild(QLineEdit, "field_epochs")
+    editor.setFocus()
+    editor.selectAll()
+    qtbot.keyClicks(editor, "7")
+    press(qtbot, planned, "start")  # the click takes the focus away: the plan is being made anew
+    qtbot.waitUntil(lambda: bool(started), timeout=10_000)
+    assert started[0].request()["epochs"] == 7
+    qtbot.waitUntil(lambda: not planned.is_running(), timeout=10_000)
+
+
+def test_a_refused_plan_is_not_started_later(qtbot, planned, session):
+    started: list[Job] = []
+    session.run_started.connect(started.append)
+    planned.plan.overrides["learning_rate"] = "3e-5"
+    planned.plan.changed.emit()
+    press(qtbot, planned, "start")
+    planned.plan.overrides["learning_rate"] = "7"
+    planned.plan.changed.emit()
+    planned.plan.overrides["learning_rate"] = "3e-5"
+    planned.plan.changed.emit()
+    wait_for_plan(qtbot, planned)
+    assert not started and button(planned, "start").isEnabled()
+
+
+def test_the_plan_as_code(qtbot, planned, tmp_path):
+    press(qtbot, planned, "show_code")
+    dialog = planned.window().findChild(QFileDialog, "script_dialog")
+    assert dialog.isVisible() and dialog.acceptMode() == QFileDialog.AcceptMode.AcceptSave
+    out = tmp_path / "train-नमूना.py"
+    dialog.fileSelected.emit(str(out))
+    dialog.reject()
+    note: QWidget = planned.plan.buttons.note
+    qtbot.waitUntil(lambda: "Saved as train-नमूना.py" in note.text(), timeout=20_000)
+    ast.parse(out.read_text(encoding="utf-8"))
+
+
+def test_code_that_cannot_be_written_is_said_in_the_tab(qtbot, planned, tmp_path):
+    (tmp_path / "file").write_text("")
+    planned.next.code.save(planned.planning.config, tmp_path / "file" / "train.py")
+    qtbot.waitUntil(lambda: planned.banner.isVisible() or "Saved" in planned.plan.buttons.note.text(), timeout=20_000)
+    assert planned.banner.isVisible() and not planned.plan.buttons.note.text()

@@ -1,0 +1,190 @@
+"""The queue, and going on from a result."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import QPoint, QRect, Qt
+from PySide6.QtWidgets import QApplication, QLabel, QToolButton
+from support import training_window
+from support.training_window import ENDLESS, button, chip, choose, press, wait_for_plan, wait_for_steps
+
+from slmstudio.core.data import reader
+from slmstudio.core.run import folder, queue
+from slmstudio.core.run.config import RunConfig
+
+tab, planned, run = training_window.tab, training_window.planned, training_window.run
+
+
+def waiting(tab) -> list[str]:
+    """Names in the queue's card, from the top."""
+    return [label.text() for label in tab.queue_card._area.widget().findChildren(QLabel, "queue_name")]
+
+
+def press_in_queue(qtbot, tab, key: str, row: int) -> None:
+    qtbot.mouseClick(tab.queue_card._area.widget().findChildren(QToolButton, f"queue_{key}")[row],
+                     Qt.MouseButton.LeftButton)
+
+
+NAMES = ("show_code", "plan_other", "start", "queue")
+
+
+def places(qtbot, tab) -> dict[str, QRect]:
+    """Where the buttons below the plan lie that are shown."""
+    qtbot.waitUntil(lambda: not tab.planning.is_busy())
+    QApplication.processEvents()  # what the layouts put off
+    shown = [button(tab, name) for name in NAMES if button(tab, name).isVisible()]
+    return {each.objectName(): QRect(each.mapTo(tab, QPoint()), each.size()) for each in shown}
+
+
+def test_no_button_comes_up_where_another_one_was(qtbot, planned, play):
+    seen = [places(qtbot, planned)]
+    play("start no_gpu load plan:100000 steps:100000@2")
+    press(qtbot, planned, "start")
+    wait_for_steps(qtbot, planned)
+    seen.append(places(qtbot, planned))
+    press(qtbot, planned, "plan_other")
+    seen.append(places(qtbot, planned))
+    assert button(planned, "plan_other").text() == "Back to the run"
+    press(qtbot, planned, "stop")
+    assert not button(planned, "stop").isEnabled(), "a second click on it must not end the process"
+    qtbot.waitUntil(lambda: not planned.is_running())
+    seen.append(places(qtbot, planned))
+    assert [sorted(each) for each in seen] == [
+        sorted(names) for names in (("queue", "show_code", "start"), ("plan_other", "show_code"), NAMES,
+                                    ("queue", "show_code", "start"))]
+    for one in seen:
+        for other in seen:
+            for name, rect in one.items():
+                assert all(name == another or not rect.intersects(there) for another, there in other.items())
+                assert abs(other.get(name, rect).left() - rect.left()) <= 2  # its text may be a little wider
+                assert (other.get(name, rect).top(), other.get(name, rect).height()) == (rect.top(), rect.height())
+
+
+@pytest.fixture
+def busy(qtbot, planned, play):
+    """A planned tab whose run is at work."""
+    play(ENDLESS)
+    planned.plan._edit("name", "first")
+    press(qtbot, planned, "start")
+    wait_for_steps(qtbot, planned)
+    return planned
+
+
+def test_while_a_run_is_at_work_the_next_ones_are_planned_and_wait(qtbot, busy):
+    assert busy.plan.config.name == "first" and not busy.plan.editable
+    assert not button(busy, "queue").isVisible() and not busy.queue_card.isVisible()
+    press(qtbot, busy, "plan_other")
+    wait_for_plan(qtbot, busy)
+    assert busy.plan.editable and not button(busy, "start").isEnabled() and button(busy, "queue").isVisible()
+    busy.plan._edit("name", "दूसरा")
+    press(qtbot, busy, "queue")  # the plan is still being made
+    qtbot.waitUntil(lambda: waiting(busy) == ["दूसरा"], timeout=10_000)
+    assert "“दूसरा” waits in the queue." in busy.plan.buttons.note.text()
+    choose(busy, "method", "full")
+    wait_for_plan(qtbot, busy)
+    press(qtbot, busy, "queue")
+    qtbot.waitUntil(lambda: len(waiting(busy)) == 2, timeout=10_000)
+    assert [RunConfig.from_dict(folder.jobs.Job(entry.folder).request()).method for entry in queue.entries()] == [
+        "lora", "full"]
+    press(qtbot, busy, "plan_other")
+    assert busy.plan.config.name == "first" and not busy.plan.editable
+
+
+def test_the_queue_is_put_in_order_and_thinned_out(qtbot, busy, run):
+    for name in ("a", "b", "c"):
+        queue.add(run(name).folder)
+    busy.next.queue.refresh()
+    qtbot.waitUntil(lambda: waiting(busy) == ["a", "b", "c"], timeout=5000)
+    press_in_queue(qtbot, busy, "down", 0)
+    qtbot.waitUntil(lambda: waiting(busy) == ["b", "a", "c"], timeout=5000)
+    press_in_queue(qtbot, busy, "up", 2)
+    qtbot.waitUntil(lambda: waiting(busy) == ["b", "c", "a"], timeout=5000)
+    press_in_queue(qtbot, busy, "remove", 1)
+    qtbot.waitUntil(lambda: waiting(busy) == ["b", "a"], timeout=5000)
+    assert not button(busy, "queue_start").isVisible()
+
+
+def test_the_next_run_starts_by_itself_and_is_followed(qtbot, tab, run, play, session):
+    play("start load plan:100 steps:100@5 finish")
+    first, second = run("first"), run("second")
+    queue.add(second.folder)
+    tab.follow(first, start_worker=True)
+    wait_for_steps(qtbot, tab)
+    play("start load plan:10 steps:10 finish")
+    qtbot.waitUntil(lambda: tab._job.folder == second.folder and chip(tab) == "finished", timeout=20_000)
+    assert session.run.folder == second.folder
+    qtbot.waitUntil(lambda: not tab.queue_card.isVisible(), timeout=5000)
+    assert folder.summarise(first.folder).state == "finished" and not tab.banner.isVisible()
+
+
+def test_a_run_that_failed_is_told_and_the_queue_goes_on(qtbot, tab, run, play):
+    play("start load plan:100 steps:50@5 error")
+    queue.add(run("second").folder)
+    tab.next.queue.refresh()
+    qtbot.waitUntil(lambda: waiting(tab) == ["second"], timeout=5000)
+    tab.follow(run("first"), start_worker=True)
+    wait_for_steps(qtbot, tab)
+    play("start load plan:10 steps:10 finish")
+    qtbot.waitUntil(lambda: tab._run_config.name == "second" and chip(tab) == "finished", timeout=20_000)
+    assert tab.banner.isVisible() and "“first” ended: Memory ran out" in tab.banner._what.text()
+
+
+def test_freed_memory_is_not_given_to_the_next_run(qtbot, tab, run, play):
+    play(ENDLESS)
+    queue.add(run("second").folder)
+    tab.follow(run("first"), start_worker=True)
+    wait_for_steps(qtbot, tab)
+    tab.next.queue.refresh()
+    tab.run.controls.free_action.trigger()
+    qtbot.waitUntil(lambda: not tab.is_running(), timeout=10_000)
+    qtbot.waitUntil(lambda: button(tab, "queue_start").isVisible() and chip(tab) == "paused", timeout=5000)
+    assert waiting(tab) == ["second"]
+    qtbot.waitUntil(lambda: not tab._job.is_alive(), timeout=5000)
+    play("start load plan:10 steps:10 finish")
+    press(qtbot, tab, "queue_start")
+    qtbot.waitUntil(lambda: tab._run_config.name == "second" and chip(tab) == "finished", timeout=10_000)
+
+
+def test_a_damaged_queue_is_said_in_the_tab(qtbot, tab):
+    queue.queue_file().parent.mkdir(parents=True, exist_ok=True)
+    queue.queue_file().write_text('{"runs": 3}')
+    tab.next.queue.refresh()
+    qtbot.waitUntil(tab.banner.isVisible, timeout=5000)
+    assert "damaged" in tab.banner._what.text()
+
+
+def test_going_on_with_more_data(qtbot, planned, session, play, write_rows):
+    play("start no_gpu load plan:40 steps:40 finish")
+    planned.plan._edit("name", "helpdesk")
+    press(qtbot, planned, "start")
+    qtbot.waitUntil(lambda: chip(planned) == "finished", timeout=15_000)
+    finished, rate = planned._job.folder, planned.planning.config.learning_rate
+    press(qtbot, planned, "more_data")
+    qtbot.waitUntil(lambda: planned.plan.config.start_from == str(finished), timeout=15_000)
+    config = planned.planning.config
+    assert config.name == "helpdesk-2" and config.learning_rate == rate / 2
+    assert "Goes on from what “helpdesk” learned" in planned.plan.buttons.note.text()
+    assert config.eval_fraction == RunConfig.from_dict(planned._job.request()).eval_fraction
+    more = write_rows("more.jsonl", [{"instruction": f"Which form {n}?", "output": f"Form {n}."} for n in range(12)])
+    session.set_dataset(reader.read_dataset(more), None, 0.25, 3)
+    qtbot.waitUntil(lambda: planned.planning.config.train_file == str(more), timeout=15_000)
+    config = planned.planning.config
+    assert (config.start_from, config.eval_fraction, config.split_seed) == (str(finished), 0.25, 3)
+    assert config.reasons["eval_fraction"] == "Chosen in the Data tab."
+    planned.plan._edit("epochs", "2")
+    qtbot.waitUntil(lambda: planned.planning.config.epochs == 2, timeout=15_000)
+    press(qtbot, planned, "plan_afresh")
+    qtbot.waitUntil(lambda: planned.planning.config.start_from is None, timeout=15_000)
+    assert not button(planned, "plan_afresh").isVisible() and not planned.plan.buttons.note.text()
+
+
+def test_a_result_that_is_gone_cannot_be_gone_on_from(qtbot, planned, play):
+    import shutil
+
+    play("start no_gpu load plan:40 steps:40 finish")
+    press(qtbot, planned, "start")
+    qtbot.waitUntil(lambda: chip(planned) == "finished", timeout=15_000)
+    shutil.rmtree(planned._job.folder / "adapter")
+    press(qtbot, planned, "more_data")
+    qtbot.waitUntil(planned.banner.isVisible, timeout=10_000)
+    assert "cannot be continued" in planned.banner._what.text() and button(planned, "more_data").isEnabled()

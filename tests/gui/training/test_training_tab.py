@@ -1,0 +1,266 @@
+"""The Training tab, driven as a person would, with a real child process as its worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QApplication, QLineEdit, QPushButton, QToolButton
+from support import training_window
+from support.training_window import ENDLESS, button, chip, choose, press, wait_for_steps
+
+from slmstudio.core import files, jobs, paths
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.model import facts
+from slmstudio.core.run.config import RunConfig, field_help
+from slmstudio.gui.training.plan_panel import total_steps
+from slmstudio.gui.training.tab import TrainingTab
+
+tab, planned, run = training_window.tab, training_window.planned, training_window.run
+
+
+def test_empty_says_what_to_choose_first_and_leads_there(qtbot, tab, session, tiny_model):
+    gone: list[str] = []
+    session.go_to.connect(gone.append)
+    assert button(tab, "to_data").isVisible() and button(tab, "to_model").isVisible()
+    press(qtbot, tab, "to_data")
+    session.set_model(facts.read_model(tiny_model))
+    assert not button(tab, "to_model").isVisible() and "data" in tab._pages._empty.text.text()
+    assert gone == ["data"]
+
+
+def test_the_plan_shows_every_field_with_its_help_and_its_reason(planned):
+    config = planned.planning.config
+    for name, row in planned.plan.rows.items():
+        assert row.toolTip() == field_help()[name]
+        assert row.editor.accessibleName()
+    assert set(planned.plan.rows) == set(field_help()), "a field of the configuration is missing in the form"
+    assert planned.plan.rows["learning_rate"].reason.text() == config.reasons["learning_rate"]
+    assert not planned.plan.rows["weight_decay"].isVisible()
+    planned.plan._mode.set_current(1)
+    assert planned.plan.rows["weight_decay"].isVisible()
+    assert planned.run.title.text() == "Ready to train" and "rows" in planned.run._waiting.text()
+
+
+def test_an_edit_is_an_override_and_can_be_given_back(qtbot, planned):
+    plan, before = planned.plan, planned.planning.config.learning_rate
+    editor = plan.findChild(QLineEdit, "field_learning_rate")
+    editor.selectAll()
+    qtbot.keyClicks(editor, "3e-5")
+    qtbot.keyClick(editor, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: planned.planning.config.learning_rate == 3e-5, timeout=10_000)
+    assert plan.rows["learning_rate"]._reset.isVisible() and editor.text() == "3e-5"
+    assert plan.rows["learning_rate"].reason.text() == "You set this."
+    qtbot.mouseClick(plan.rows["learning_rate"]._reset, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: planned.planning.config.learning_rate == before, timeout=10_000)
+    assert not plan.rows["learning_rate"]._reset.isVisible()
+
+
+def test_all_problems_are_shown_at_their_fields(qtbot, planned):
+    plan = planned.plan
+    plan.overrides.update({"epochs": "many", "max_length": "0"})
+    plan.changed.emit()
+    qtbot.waitUntil(lambda: plan.rows["epochs"].problem.isVisible(), timeout=10_000)
+    assert "number" in plan.rows["epochs"].problem.text()
+    assert plan.rows["max_length"].problem.isVisible(), "both at once"
+    assert not plan.start.isEnabled() and not planned.banner.isVisible()
+    plan.overrides["epochs"] = "2"
+    plan.changed.emit()
+    assert plan.rows["max_length"].problem.isVisible() and not plan.rows["epochs"].problem.isVisible()
+    plan.overrides.clear()
+    plan.changed.emit()
+    qtbot.waitUntil(plan.start.isEnabled, timeout=10_000)
+    assert not plan.rows["max_length"].problem.isVisible()
+
+
+def test_full_fine_tuning_hides_the_adapters_fields(qtbot, planned):
+    choose(planned, "method", "full")
+    qtbot.waitUntil(lambda: planned.planning.config.method == "full", timeout=10_000)
+    assert not planned.plan.rows["lora_rank"].isVisible()
+
+
+def test_start_makes_a_run_folder_and_follows_it_to_the_end(qtbot, planned, session, play):
+    play("start no_gpu load plan:40 steps:40 finish")
+    started: list[Job] = []
+    session.run_started.connect(started.append)
+    press(qtbot, planned, "start")
+    qtbot.waitUntil(lambda: chip(planned) == "finished", timeout=15_000)
+    assert started[0].folder.parent == paths.runs_dir()
+    assert RunConfig.from_dict(started[0].request()) == planned.planning.config
+    assert planned.run.end_row.result.text() == "Eval loss 1.96 → 1.66"
+    assert button(planned, "export").isVisible() and not button(planned, "chat").isEnabled()
+    assert button(planned, "start").isVisible(), "the next run can be planned"
+    assert "training" in session.done and session.job is None
+
+
+def test_phases_before_the_first_step(qtbot, tab, run, play):
+    play("start no_gpu load wait:never")
+    tab.follow(run(), start_worker=True)
+    qtbot.waitUntil(lambda: "Loading the base model" in tab.run._waiting.text(), timeout=10_000)
+    assert "✓ Reading the rows" in tab.run._waiting.text() and chip(tab) == "starting"
+    assert not button(tab, "pause").isEnabled() and button(tab, "stop").isEnabled()
+
+
+def test_pause_go_on_checkpoint_stop(qtbot, tab, run, play, session):
+    play(ENDLESS)
+    tab.follow(run("नागरिक सेवा"), start_worker=True)
+    wait_for_steps(qtbot, tab)
+    assert chip(tab) == "running" and session.job.name == "Training नागरिक सेवा"
+    assert tab.run.plots.note.text().startswith("No NVIDIA GPU in this machine")
+    press(qtbot, tab, "pause")
+    qtbot.waitUntil(lambda: chip(tab) == "paused", timeout=5000)
+    assert button(tab, "pause").text() == "Go on" and session.job.text == "paused"
+    press(qtbot, tab, "pause")
+    qtbot.waitUntil(lambda: chip(tab) == "running", timeout=5000)
+    press(qtbot, tab, "checkpoint")
+    qtbot.waitUntil(lambda: any("you asked for it" in str(tab.feed.feed.data(tab.feed.feed.index(row)))
+                                for row in range(tab.feed.feed.rowCount())), timeout=5000)
+    press(qtbot, tab, "stop")
+    assert chip(tab) == "stopping" and button(tab, "end_now").isVisible()
+    qtbot.waitUntil(lambda: chip(tab) == "stopped, kept", timeout=5000)
+    assert button(tab, "resume_run").isVisible() and button(tab, "export").isVisible()
+
+
+def test_a_killed_worker_is_named_and_resumes(qtbot, tab, run, play):
+    play(ENDLESS)
+    job = run()
+    tab.follow(job, start_worker=True)
+    wait_for_steps(qtbot, tab, 60)
+    os.kill(files.read_json(job.folder / jobs.PROCESS)["pid"], signal.SIGKILL)
+    qtbot.waitUntil(lambda: chip(tab) == "crashed")
+    assert tab.run.banner.isVisible() and "SIGKILL" in tab.run.banner._why.text()
+    play("start no_gpu load plan:100 steps:100 finish")
+    press(qtbot, tab, "resume_run")
+    qtbot.waitUntil(lambda: chip(tab) == "finished", timeout=10_000)
+    steps = list(tab._history.series["train_loss"].x)
+    assert steps == sorted(set(steps)) and not tab.run.banner.isVisible()
+
+
+def test_a_failure_says_what_to_do(qtbot, tab, run, play):
+    play("start load plan:40 steps:5 error")
+    tab.follow(run(), start_worker=True)
+    qtbot.waitUntil(lambda: chip(tab) == "failed", timeout=10_000)
+    assert tab.run.banner._what.text() == "Memory ran out on the GPU."
+    assert "micro-batch" in tab.run.banner._why.text()
+    press(qtbot, tab, "copy_details")
+    assert "Traceback" in QGuiApplication.clipboard().text()
+
+
+def test_a_worker_that_cannot_start(qtbot, tab, run, monkeypatch):
+    monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([str(paths.home() / "nowhere")]))
+    tab.follow(run(), start_worker=True)
+    qtbot.waitUntil(lambda: chip(tab) == "failed", timeout=10_000)
+    assert tab.banner.isVisible() and "could not be started" in tab.banner._what.text()
+    assert button(tab, "resume_run").isVisible()
+
+
+def test_a_second_window_is_told_and_follows(qtbot, tab, run, play, session):
+    play(ENDLESS)
+    job = run()
+    tab.follow(job, start_worker=True)
+    wait_for_steps(qtbot, tab)
+    second = TrainingTab(session)
+    qtbot.addWidget(second)
+    second.show()
+    second.follow(Job(job.folder), start_worker=True)
+    wait_for_steps(qtbot, second)
+    assert second.banner.isVisible() and "running already" in second.banner._what.text()
+    press(qtbot, second, "stop")
+    for each in (tab, second):
+        qtbot.waitUntil(lambda each=each: chip(each) == "stopped, kept", timeout=5000)
+
+
+def test_attach_to_a_run_that_is_at_work(qtbot, tab, run, play, session):
+    play(ENDLESS)
+    job = run()
+    job.start()
+    session.start_run(job)
+    wait_for_steps(qtbot, tab)
+    assert session.run.folder == job.folder and next(iter(tab._history.series["train_loss"].x)) == 1
+    assert not tab.plan.start.isVisible() and tab.plan.rows["name"].editor.isReadOnly()
+
+
+def test_a_hundred_thousand_events_are_painted(qtbot, tab, run):
+    job = run()
+    with open(job.folder / jobs.EVENTS, "wb") as file:
+        for step in range(1, 100_001):
+            file.write(files.dump_line({"protocol": 1, "time": float(step), "type": "step", "global_step": step,
+                                        "epoch": 0.1, "train_loss": 1 + 1 / step, "learning_rate": 1e-4,
+                                        "grad_norm": 1.0, "tokens_per_second": 3e3, "seconds_left": 3.0}))
+    jobs.write_process_file(job.folder, 2**22 + 1)
+    jobs.write_outcome(job.folder, jobs.Outcome("finished"))
+    tab.follow(job)
+    qtbot.waitUntil(lambda: tab.run.plots is not None and len(tab.run.plots.loss._curves["raw"].x) == 100_000,
+                    timeout=20_000)
+    tab.grab()
+    assert chip(tab) == "finished"
+
+
+def answer_soon(name: str) -> None:
+    """Press a button of the question that is about to open."""
+    def press_it() -> None:
+        box = QApplication.activeModalWidget()
+        if box is None:
+            QTimer.singleShot(10, press_it)
+        else:
+            box.findChild(QPushButton, name).click()
+
+    QTimer.singleShot(0, press_it)
+
+
+@pytest.mark.parametrize(("answer", "commands", "alive"), [
+    ("keep", [], True), ("pause", ["free"], False), ("stop", ["stop"], False)])
+def test_closing_while_it_trains(qtbot, tab, run, play, answer, commands, alive):
+    play(ENDLESS)
+    job = run()
+    tab.follow(job, start_worker=True)
+    wait_for_steps(qtbot, tab)
+    answer_soon(f"close_{answer}")
+    assert tab.confirm_close()
+    assert not tab.is_running()
+    sent = [command["command"] for command in files.LineReader(job.folder / jobs.COMMANDS).read()]
+    assert sent == commands
+    if not alive:
+        qtbot.waitUntil(lambda: not job.is_alive(), timeout=5000)
+        assert Job(job.folder).outcome().state == {"stop": "stopped", "pause": "paused"}[answer]
+    assert job.is_alive() == alive
+
+
+def test_closing_can_be_called_off(qtbot, tab, run, play):
+    play(ENDLESS)
+    tab.follow(run(), start_worker=True)
+    wait_for_steps(qtbot, tab)
+    answer_soon("close_cancel")
+    assert not tab.confirm_close()
+    assert tab.is_running()
+
+
+def test_closing_without_a_run_asks_nothing(tab):
+    assert tab.confirm_close()
+
+
+def test_the_log_is_filtered_and_copied(qtbot, tab, run, play):
+    play("start load plan:4 steps:4 finish")
+    job = run()
+    warning = {"type": "warning", "time": 5.0, "code": "hot", "message": "warm: ऊष्मा"}
+    files.append_line(job.folder / jobs.EVENTS, warning)
+    tab.follow(job, start_worker=True)
+    qtbot.waitUntil(lambda: chip(tab) == "finished", timeout=10_000)
+    assert tab.feed.log.rowCount() == 2
+    tab.feed.mode.set_current(1)
+    tab.feed.warnings.click()
+    assert tab.feed.log.rowCount() == 1
+    qtbot.mouseClick(tab.feed.findChild(QToolButton, "copy_log"), Qt.MouseButton.LeftButton)
+    assert QGuiApplication.clipboard().text().endswith("warm: ऊष्मा")
+
+
+@pytest.mark.parametrize(("rows", "micro", "accumulated", "epochs", "steps"), [
+    (270, 4, 2, 3.0, 102), (1, 4, 4, 1.0, 1), (100, 8, 1, 0.5, 7)])
+def test_steps_are_counted_as_the_trainer_counts_them(rows, micro, accumulated, epochs, steps):
+    config = RunConfig(name="n", model="m", train_file="t", micro_batch_size=micro,
+                       gradient_accumulation_steps=accumulated, epochs=epochs)
+    assert total_steps(config, rows) == steps

@@ -1,0 +1,104 @@
+"""Watch it learn: the newest answers, the earlier ones, and what stands there before the first."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QToolButton
+from support import training_window
+from support.training_window import ENDLESS, button, commands, press, wait_for_steps
+
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.history import RunHistory
+from slmstudio.gui.training.watch_panel import WatchPanel
+
+tab, planned, run = training_window.tab, training_window.planned, training_window.run
+CONFIG = RunConfig(name="n", model="m", train_file="t", eval_steps=20)
+
+
+@pytest.fixture
+def watch(qtbot, qapp) -> WatchPanel:
+    made = WatchPanel()
+    qtbot.addWidget(made)
+    made.resize(270, 320)
+    with qtbot.waitExposed(made):
+        made.show()
+    return made
+
+
+def sample(step: int, *answers: str, reference: str | None = None) -> dict:
+    return {"type": "sample", "global_step": step, "seconds": 0.1, "samples": [
+        {"prompt": f"प्रश्न {n}?", "answer": answer, "reference": reference} for n, answer in enumerate(answers)]}
+
+
+def fold(*events: dict) -> RunHistory:
+    history = RunHistory()
+    for event in events:
+        history.add(event)
+    return history
+
+
+def answers(watch: WatchPanel) -> list[str]:
+    return [bubble.text.text() for bubble in watch._bubbles[1::2]]
+
+
+def test_before_the_first_answer_it_says_when_that_comes(watch):
+    assert "fixed questions" in watch.waiting.text()
+    watch.update_from(RunHistory(), CONFIG, True)
+    assert "before the first step" in watch.waiting.text() and "step 20" in watch.waiting.text()
+    history = fold({"type": "plan", "total_steps": 100}, {"type": "step", "global_step": 45, "train_loss": 1.0})
+    watch.update_from(history, CONFIG, True)
+    assert "step 60" in watch.waiting.text() and watch.now.isEnabled()
+    watch.update_from(history, CONFIG, False)
+    assert "No answers were recorded" in watch.waiting.text() and not watch.now.isVisible()
+    watch.update_from(history, RunConfig(name="n", model="m", train_file="t", sample_max_tokens=0), True)
+    assert "asks no questions" in watch.waiting.text()
+
+
+def test_the_newest_answers_and_the_earlier_ones(qtbot, watch):
+    history = fold(sample(0, "?", "??", reference="आवेदन के 7 दिन।"))
+    watch.update_from(history, CONFIG, True)
+    assert answers(watch) == ["?", "??"] and not watch.slider.isVisible()
+    history.add(sample(20, "சான்றிதழ்", ""))
+    history.add(sample(40, "৭ দিন", "seven days"))
+    watch.update_from(history, CONFIG, True)
+    assert answers(watch) == ["৭ দিন", "seven days"] and watch.step.text() == "step 40"
+    qtbot.mouseClick(watch.findChild(QToolButton, "watch_earlier"), Qt.MouseButton.LeftButton)
+    assert answers(watch) == ["சான்றிதழ்", "(no words)"] and watch.step.text() == "step 20"
+    watch.slider.setValue(0)
+    assert not watch.earlier.isEnabled() and "Reference: आवेदन के 7 दिन।" in [
+        label.text() for label in watch._area.widget().findChildren(type(watch.step))]
+    history.add(sample(60, "7 दिन", "7"))
+    watch.update_from(history, CONFIG, True)
+    assert watch.step.text() == "step 0", "who looks at an earlier answer is not taken away from it"
+    watch.slider.setValue(3)
+    history.add(sample(80, "सात दिन", "7"))
+    watch.update_from(history, CONFIG, True)
+    assert watch.step.text() == "step 80" and answers(watch)[0] == "सात दिन"
+
+
+def test_long_answers_and_odd_samples_are_laid_out(qtbot, watch):
+    history = fold(sample(0, "word " * 2000, "क" * 500), {"type": "sample", "global_step": 5, "samples": "none"},
+                   {"type": "sample", "global_step": 6, "samples": [{"prompt": None}, 3]})
+    watch.update_from(history, CONFIG, True)
+    watch.slider.setValue(0)
+    for bubble in watch._bubbles:
+        assert bubble.width() <= watch._area.viewport().width()
+
+
+def test_sample_now_asks_the_worker(qtbot, tab, run, play):
+    play(ENDLESS.replace("@2", "@100"))  # slow enough that no evaluation of the plan's own comes between
+    job = run()
+    tab.follow(job, start_worker=True)
+    wait_for_steps(qtbot, tab)
+    qtbot.waitUntil(lambda: bool(tab._history.samples), timeout=5000)
+    now, before, seen = button(tab, "sample_now"), len(tab._history.samples), []
+    now.clicked.connect(lambda: seen.append((now.isEnabled(), now.text())))
+    press(qtbot, tab, "sample_now")
+    assert seen == [(False, "Asking …")]
+    qtbot.waitUntil(lambda: now.isEnabled() and len(tab._history.samples) > before, timeout=10_000)
+    assert commands(job.folder)[-1]["command"] == "sample"
+    assert "जन्म प्रमाण पत्र" in tab.watch._bubbles[0].text.text()
+    press(qtbot, tab, "stop")
+    qtbot.waitUntil(lambda: not tab.is_running(), timeout=10_000)
+    assert not button(tab, "sample_now").isVisible() and tab.watch._bubbles

@@ -1,0 +1,81 @@
+"""Evaluations as a worker leaves them: items, answers and scores in a run's folder, with no model in sight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files, jobs
+from slmstudio.core.evaluation import items_file, scoring
+from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
+
+PLACES = ("Pune", "Nashik", "Nagpur", "Thane", "Satara", "Latur")
+
+
+def ended_run(name: str, model: Path, **fields: Any) -> Path:
+    """The folder of a run that has ended, without the work."""
+    job = folder.create(RunConfig(name=name, model=str(model), train_file="rows.jsonl", **fields))
+    for number, loss in enumerate((2.0, 1.5, 1.2)):
+        files.append_line(job.folder / jobs.EVENTS, {"protocol": 1, "time": 100.0 + number, "type": "eval",
+                                                     "global_step": 20 * number, "eval_loss": loss})
+    (job.folder / "adapter").mkdir()
+    jobs.write_outcome(job.folder, Outcome("finished", result={"eval_loss_after": 1.2}))
+    return job.folder
+
+
+def items(count: int) -> list[dict[str, Any]]:
+    """Questions in two languages and two categories, each with its reference."""
+    found = []
+    for number in range(count):
+        place, hindi = PLACES[number % len(PLACES)], number % 2 == 0
+        question = f"{place} में फ़ॉर्म {number} कहाँ मिलता है?" if hindi else f"Where do I get form {number} in {place}?"
+        reference = f"फ़ॉर्म {number} {place} के वार्ड कार्यालय में खिड़की {number % 9} पर मिलता है।" if hindi else \
+            f"Form {number} is given out at window {number % 9} of the {place} ward office."
+        found.append({"id": number, "line": number + 1, "kind": "free",
+                      "messages": [{"role": "user", "content": question}], "references": [reference], "choices": None,
+                      "answer": None, "pattern": None, "category": "forms" if number % 3 else "places",
+                      "language": "hi" if hindi else "en", "trained_on": False})
+    return found
+
+
+def base_answer(item: dict[str, Any]) -> str:
+    return "I am sorry, I do not know." if item["id"] % 7 else item["references"][0]
+
+
+def tuned_answer(item: dict[str, Any]) -> str:
+    """Right but for the window in most rows, and lost in every eleventh."""
+    if item["id"] % 11 == 0:
+        return "Please call the helpline."
+    words = item["references"][0].split()
+    return " ".join("10" if word.isdigit() and place else word for place, word in enumerate(words))
+
+
+def write(run: Path, name: str = "evaluate-1", count: int = 24, models: Sequence[str] = ("base", "tuned"), *,
+          finished: bool = True, **request: Any) -> Job:
+    """An evaluation of this run; one that is not finished has the first half of its answers, and no scores."""
+    rows = items(count)
+    files.write_atomically(run / "tests.jsonl", b"".join(files.dump_line(
+        {"messages": [*row["messages"], {"role": "assistant", "content": row["references"][0]}],
+         "category": row["category"], "language": row["language"]}) for row in rows))
+    job = Job.create(run / "jobs" / name, "evaluate", **{
+        "test": str(run / "tests.jsonl"), "limit": None, "seed": 0, "benchmark": None, "train_file": None,
+        "system": None, "max_new_tokens": 64, "precision": "fp32", "batch_size": None, "judge": None,
+        "models": [{"name": each, "model": "m", "adapter": None, "gguf": None} for each in models]} | request)
+    digest = files.sha256_of(run / "tests.jsonl")
+    files.write_atomically(job.folder / items_file.ABOUT, items_file.dump(digest, thinks=False))
+    files.write_atomically(job.folder / "items.jsonl", b"".join(map(files.dump_line, rows)))
+    for number, model in enumerate(models):
+        given = base_answer if model == "base" else tuned_answer
+        lines = [{"id": row["id"], "answer": given(row), "tokens": 12, "seconds": 0.5, "finish": "stop",
+                  "reference_nats": [30.0 if model == "base" else 9.0], "reference_tokens": [15],
+                  "choice_logprobs": None, "skipped": None} for row in rows[:None if finished else count // 2]]
+        files.write_atomically(job.folder / f"answers-{number}.jsonl", b"".join(map(files.dump_line, lines)))
+    if finished:
+        scoring.score(job.folder)
+    files.append_line(job.folder / jobs.EVENTS, {"protocol": 1, "time": 1.0, "type": "job_ended",
+                                                 "state": "finished" if finished else "cancelled"})
+    jobs.write_outcome(job.folder, Outcome("finished" if finished else "cancelled"))
+    return job

@@ -1,0 +1,57 @@
+"""Small models with random weights of the families that training knows, for comparisons with the stock code."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import torch
+
+from slmstudio.worker.training.batches import IGNORED
+
+SIZES = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
+         "num_key_value_heads": 2, "vocab_size": 300, "max_position_embeddings": 512}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "llama with biases": {"attention_bias": True, "mlp_bias": True},
+    "mistral": {"sliding_window": 40},
+    "qwen2": {"use_sliding_window": True, "sliding_window": 70, "max_window_layers": 1},
+    "phi3": {"partial_rotary_factor": 0.5},
+    "phi3 with a window": {"sliding_window": 33, "num_key_value_heads": 4},
+}
+"""What sets each apart in a decoder layer."""
+
+
+def build(family: str, attention: str = "sdpa", dtype: torch.dtype = torch.float32, **lora: Any) -> Any:
+    """A model with a random adapter on its frozen base; the same weights for the same family."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(family.split()[0], **{**SIZES, **FAMILIES[family]}, bos_token_id=1, eos_token_id=2,
+                                  pad_token_id=0)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=attention).to(dtype)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias") or "norm" in name:
+            torch.nn.init.normal_(parameter, mean=float("norm" in name), std=0.2)
+    model = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, **{"target_modules": "all-linear", **lora}))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model.train()
+
+
+def examples(lengths: tuple[int, ...] = (150, 3, 64, 97)) -> list[dict[str, Any]]:
+    """Rows of random tokens whose last half is learned."""
+    chance = random.Random(0)
+    rows = []
+    for row, length in enumerate(lengths):
+        ids = [chance.randrange(3, 300) for _ in range(length)]
+        labels = [token if i >= length // 2 else IGNORED for i, token in enumerate(ids)]
+        rows.append({"input_ids": ids, "labels": labels, "row": row})
+    return rows
+
+
+def gradients(model: Any) -> torch.Tensor:
+    """All gradients of what learns, one after another."""
+    return torch.cat([p.grad.flatten().float() for p in model.parameters() if p.requires_grad])

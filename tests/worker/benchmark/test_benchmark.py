@@ -1,0 +1,258 @@
+"""Benchmarks give lm_eval's own numbers, on data that lie on this machine."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import gguf_models, mmlu_folder
+
+from slmstudio.core import files
+from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation.scores.comparison import Difference
+from slmstudio.core.jobs import processes
+from slmstudio.worker.answering.model_loader import Models
+from slmstudio.worker.benchmark import lm_eval_run
+from slmstudio.worker.benchmark.tasks import harness_tasks, write_tasks
+from slmstudio.worker.evaluation import evaluate
+
+
+def ran(folder: Path, model: Path, name: str, data: Path, **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """scores.json's benchmark, and what was kept of the model's answers."""
+    settings = {"name": name, "data": str(data), "limit": None, "shots": None, **more}
+    job = gguf_models.context(folder, kind="evaluate", test=None, benchmark=settings, precision="fp32",
+                              models=[{"name": "base", "model": str(model), "adapter": None, "gguf": None}])
+    models = Models(job)
+    lm_eval_run.run(job, models)
+    models.close()
+    scores = files.read_json(folder / "scores.json")
+    kept = files.read_json(folder / "benchmark" / "model-0.json")
+    assert scores is not None and kept is not None
+    return scores["benchmarks"][0], kept
+
+
+def command_line(folder: Path, model: Path, data: Path, shots: int) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """lm_eval's own command line on the same files: accuracies by subject, and the log-likelihoods of all choices.
+
+    Its tasks are written here, from lm_eval's own template, and know nothing of ours."""
+    tasks = folder / "yaml"
+    tasks.mkdir(parents=True)
+    for subject in mmlu_folder.SUBJECTS:
+        for split in ("dev", "test"):
+            with open(data / split / f"{subject}_{split}.csv", encoding="utf-8", newline="") as file:
+                rows = [{"question": row[0], "choices": row[1:5], "answer": "ABCD".index(row[5])}
+                        for row in csv.reader(file)]
+            (folder / f"{subject}_{split}.json").write_text("\n".join(map(json.dumps, rows)))
+        spaced = subject.replace("_", " ")
+        (tasks / f"{subject}.yaml").write_text(
+            f"include: {harness_tasks() / 'mmlu' / 'default' / '_default_template_yaml'}\n"
+            f"task: own_{subject}\ndataset_path: json\n"
+            f"description: \"The following are multiple choice questions (with answers) about {spaced}.\\n\\n\"\n"
+            f"dataset_kwargs: {{data_files: {{test: {folder}/{subject}_test.json, dev: {folder}/{subject}_dev.json}}, "
+            f"cache_dir: {folder}/cache}}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "lm_eval", "--model", "hf", "--model_args", f"pretrained={model},dtype=float32",
+         "--tasks", ",".join(f"own_{subject}" for subject in mmlu_folder.SUBJECTS), "--include_path", str(tasks),
+         "--num_fewshot", str(shots), "--device", "cpu", "--batch_size", "4", "--output_path", str(folder / "out"),
+         "--log_samples"],
+        env={**os.environ, **processes.worker_environment()}, capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    [path] = (folder / "out").rglob("results_*.json")
+    samples = {}
+    for subject in mmlu_folder.SUBJECTS:
+        [lines] = (folder / "out").rglob(f"samples_own_{subject}_*.jsonl")
+        rows = sorted(map(json.loads, lines.read_text().splitlines()), key=lambda row: row["doc_id"])
+        samples[subject] = [[float(choice[0]) for choice in row["filtered_resps"]] for row in rows]
+    return json.loads(path.read_text())["results"], samples
+
+
+def equals_the_command_line(folder: Path, model: Path, questions: int, shots: int) -> dict[str, Any]:
+    data = mmlu_folder.write(folder / "mmlu", questions)
+    result, kept = ran(folder / "job", model, "mmlu", data, shots=shots)
+    accuracies, likelihoods = command_line(folder / "cli", model, data, shots)
+    [ours] = result["models"]
+    assert ours["accuracy"]["rows"] == 4 * questions and len(ours["by_subject"]) == 4
+    for subject in mmlu_folder.SUBJECTS:
+        mine = [[float(choice[0]) for choice in row["answers"]] for row in kept["samples"][f"mmlu_{subject}"]]
+        assert len(mine) == questions
+        for mine_row, their_row in zip(mine, likelihoods[subject], strict=True):
+            assert mine_row == pytest.approx(their_row, abs=1e-4)
+        assert ours["by_subject"][subject.replace("_", " ")]["value"] / 100 == pytest.approx(
+            accuracies[f"own_{subject}"]["acc,none"], abs=1e-4)
+    total = sum(accuracies[f"own_{subject}"]["acc,none"] for subject in mmlu_folder.SUBJECTS) / 4
+    assert ours["accuracy"]["value"] / 100 == pytest.approx(total, abs=1e-4)
+    return result
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+def test_a_small_model_has_the_numbers_of_the_command_line(tiny_model, tmp_path):
+    equals_the_command_line(tmp_path, tiny_model, questions=6, shots=2)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1200)
+def test_the_starter_model_has_the_numbers_of_the_command_line(tmp_path):
+    """208 questions in four subjects, without examples, as lm_eval's default."""
+    result = equals_the_command_line(tmp_path, gguf_models.starter(), questions=52, shots=0)
+    print(json.dumps(result["models"][0]["accuracy"]))
+
+
+def test_a_sample_of_each_subject_has_its_interval(tiny_model, tmp_path):
+    data = mmlu_folder.write(tmp_path / "mmlu", 12)
+    result, kept = ran(tmp_path / "job", tiny_model, "mmlu", data, limit=5)
+    its = result["models"][0]["accuracy"]
+    assert its["rows"] == 20 and its["low"] <= its["value"] <= its["high"] and its["low"] < its["high"]
+    whole, all_ = ran(tmp_path / "whole", tiny_model, "mmlu", data)
+    for subject, rows in kept["right"].items():
+        assert len(rows) == 5 and {key: all_["right"][subject][key] for key in rows} == rows
+    only, _ = ran(tmp_path / "one", tiny_model, "mmlu_hindi_words", data)
+    assert only["models"][0]["accuracy"] == whole["models"][0]["by_subject"]["hindi words"]
+    assert (whole["title"], only["title"]) == ("MMLU", "MMLU (hindi words)")
+
+
+@pytest.mark.full
+def test_arc_hellaswag_and_gsm8k_run_from_a_folder(tiny_model, tmp_path):
+    arc = tmp_path / "arc" / "ARC-Challenge"
+    arc.mkdir(parents=True)
+    rows = [{"id": str(n), "question": f"What is {n} + {n}?", "answerKey": "B",
+             "choices": {"text": [str(n), str(2 * n), "none of these"], "label": ["A", "B", "C"]}} for n in range(3)]
+    for split in ("train", "validation", "test"):
+        (arc / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    result, kept = ran(tmp_path / "job-arc", tiny_model, "arc_challenge", tmp_path / "arc")
+    assert result["title"] == "ARC Challenge" and result["models"][0]["accuracy"]["rows"] == 3
+    assert set(kept["right"]) == {"arc_challenge"}
+
+    swag = tmp_path / "swag" / "data"
+    swag.mkdir(parents=True)
+    rows = [{"ind": n, "activity_label": "Cooking", "ctx_a": "A man [title] cuts.", "ctx_b": "he", "label": str(n % 4),
+             "endings": ["eats.", "sleeps [x] now.", "runs away quickly.", "sings."]} for n in range(4)]
+    import pandas
+
+    for split in ("train", "validation"):
+        pandas.DataFrame(rows).to_parquet(swag / f"{split}-00000-of-00001.parquet")
+    result, _ = ran(tmp_path / "job-swag", tiny_model, "hellaswag", tmp_path / "swag")
+    assert result["title"] == "HellaSwag" and result["models"][0]["accuracy"]["rows"] == 4
+
+    gsm = tmp_path / "gsm"
+    gsm.mkdir()
+    for split in ("train", "test"):
+        (gsm / f"gsm8k_{split}.jsonl").write_text("\n".join(json.dumps(
+            {"question": f"Ravi has {n} and {n}?", "answer": f"{n}+{n}={2 * n}\n#### {2 * n}"}) for n in range(6)))
+    result, kept = ran(tmp_path / "job-gsm", tiny_model, "gsm8k", gsm, limit=2, shots=1)
+    assert result["models"][0]["accuracy"] == {"value": 0.0, "low": 0.0, "rows": 2,
+                                               "high": pytest.approx(65.76, abs=0.01)}
+    assert all(len(row["answers"]) >= 1 for row in kept["samples"]["gsm8k"])
+
+
+class TestBadFolders:
+    def test_all_problems_of_a_folder_are_told_at_once(self, tmp_path):
+        data = mmlu_folder.write(tmp_path / "mmlu", 3, 2)
+        (data / "test" / "formal_logic_test.csv").unlink()
+        (data / "dev" / "hindi_words_dev.csv").unlink()
+        with open(data / "test" / "high_school_geography_test.csv", "a", encoding="utf-8") as file:
+            file.write("Too short,a,b\nNo letter?,a,b,c,d,E\n")
+        (data / "dev" / "elementary_mathematics_dev.csv").write_bytes(b"\xff\xfe\x00 nothing")
+        with pytest.raises(UserError) as caught:
+            write_tasks("mmlu", data, tmp_path / "place")
+        said = "\n".join(map(str, caught.value.problems))
+        for words in ("formal_logic has a dev file and no test file", "hindi_words has no dev file",
+                      "line 4: test/high_school_geography_test.csv: 3 columns where 6 are needed",
+                      "line 5: test/high_school_geography_test.csv: the answer is 'E'",
+                      "elementary_mathematics_dev.csv cannot be read"):
+            assert words in said
+
+    def test_subjects_that_mmlu_has_and_the_folder_has_not_are_told(self, tmp_path):
+        tasks = write_tasks("mmlu", mmlu_folder.write(tmp_path / "mmlu", 3), tmp_path / "place")
+        assert tasks.notes[0].startswith("54 subjects are not in mmlu, of MMLU's 57: abstract_algebra, ")
+        own = tmp_path / "own"
+        (own / "test").mkdir(parents=True)
+        (own / "test" / "ward_rules_test.csv").write_text("question,A,B,C,D,answer\nWho?,a,b,c,d,B\n")
+        tasks = write_tasks("mmlu", own, tmp_path / "other")
+        assert tasks.notes == () and tasks.names == ("mmlu_ward_rules",)
+
+    def test_a_folder_without_anything(self, tmp_path):
+        with pytest.raises(UserError, match="holds no table of a subject"):
+            write_tasks("mmlu", tmp_path, tmp_path / "place")
+        with pytest.raises(UserError, match="is no folder"):
+            write_tasks("mmlu", tmp_path / "nowhere", tmp_path / "place")
+        with pytest.raises(UserError, match=r"lacks test and train of gsm8k"):
+            write_tasks("gsm8k", tmp_path, tmp_path / "place")
+        with pytest.raises(UserError) as caught:
+            write_tasks("gsm8kk", tmp_path, tmp_path / "place")
+        assert "gsm8k" in caught.value.why
+
+    def test_more_examples_than_there_are(self, tiny_model, tmp_path):
+        """Said before a model is loaded: there is none here."""
+        data = mmlu_folder.write(tmp_path / "mmlu", 3, examples=3)
+        nowhere = tmp_path / "nowhere"
+        with pytest.raises(UserError) as caught:
+            ran(tmp_path / "job", nowhere, "mmlu", data, shots=5)
+        assert "5 examples are wanted before each question, and elementary mathematics has 3" in caught.value.why
+        assert "--shots 3" in caught.value.remedy
+        ran(tmp_path / "job-3", tiny_model, "mmlu", data, shots=3)
+        gsm = tmp_path / "gsm"
+        gsm.mkdir()
+        for split in ("train", "test"):
+            (gsm / f"{split}.jsonl").write_text(json.dumps({"question": "1 + 1?", "answer": "2\n#### 2"}))
+        with pytest.raises(UserError) as caught:
+            ran(tmp_path / "job-gsm", nowhere, "gsm8k", gsm)  # whose own number is 5
+        assert "5 examples are wanted" in caught.value.why and "--shots 1" in caught.value.remedy
+
+    def test_nothing_is_answered_before_a_benchmark_that_cannot_be_asked(self, tiny_model, tmp_path):
+        data = mmlu_folder.write(tmp_path / "mmlu", 3, examples=3)
+        (tmp_path / "test.jsonl").write_text(json.dumps({"question": "Why?", "answer": "Because."}) + "\n")
+        job = gguf_models.context(
+            tmp_path / "job", kind="evaluate", test=str(tmp_path / "test.jsonl"), precision="fp32",
+            benchmark={"name": "mmlu", "data": str(data), "limit": None, "shots": 5},
+            models=[{"name": "base", "model": str(tiny_model), "adapter": None, "gguf": None}])
+        with pytest.raises(UserError, match="so many examples"):
+            evaluate.run(job)
+        assert not list((tmp_path / "job").glob("answers-*"))
+
+    def test_questions_are_never_their_own_examples(self, tiny_model, tmp_path):
+        data = mmlu_folder.write(tmp_path / "mmlu", 3)
+        shutil.rmtree(data / "dev")
+        with pytest.raises(UserError) as caught:
+            ran(tmp_path / "job", tmp_path / "nowhere", "mmlu", data, shots=2)
+        assert "has none besides its questions" in caught.value.why and "--shots 0" in caught.value.remedy
+        assert ran(tmp_path / "job-0", tiny_model, "mmlu", data, shots=0)[0]["models"][0]["accuracy"]["rows"] == 12
+
+
+def test_scores_that_are_no_yes_or_no_are_compared_as_shares(tiny_model, tmp_path):
+    """truthfulqa_mc2 gives the probability of what is true."""
+    folder = tmp_path / "truthful"
+    folder.mkdir()
+    (folder / "validation.jsonl").write_text("\n".join(json.dumps({
+        "question": f"What is {n}?", "mc1_targets": {"choices": ["A number.", "A cat."], "labels": [1, 0]},
+        "mc2_targets": {"choices": ["A number.", "It is one.", "A cat."], "labels": [1, 1, 0]}}) for n in range(12)))
+    result, kept = ran(tmp_path / "job", tiny_model, "truthfulqa_mc2", folder)
+    [values] = [list(rows.values()) for rows in kept["right"].values()]
+    assert all(0 < value < 1 for value in values)
+    its = result["models"][0]["accuracy"]
+    assert its["value"] == pytest.approx(100 * sum(values) / 12) and 0 < its["high"] - its["low"] < 20
+    first = {"q": {n: 0.60 + 0.001 * (n % 7) for n in range(200)}}
+    second = {"q": {n: 0.59 + 0.001 * (n % 5) for n in range(200)}}
+    metric = lm_eval_run._metric({"base": first, "tuned": second})
+    found = lm_eval_run._difference(first, second, metric)
+    assert not metric.yes_or_no and found.p < 0.001
+    assert found.value == pytest.approx(1.1, abs=0.05) and found.value - 0.1 < found.low < found.value < found.high
+    assert lm_eval_run._metric({"base": {"q": {0: 1.0, 1: 0.0}}}).yes_or_no
+
+
+def test_the_sentence_claims_no_more_than_the_questions_show():
+    def said(value: float, half: float, rows: int = 400) -> str:
+        return lm_eval_run.verdict("MMLU", Difference(value, value - half, value + half, 0.5, rows, None))
+
+    assert said(-0.7, 1.1) == "General knowledge kept: MMLU −0.7 ± 1.1."
+    assert said(-5.2, 1.1) == "General knowledge lost: MMLU −5.2 ± 1.1."
+    assert said(3.0, 1.0) == "General knowledge gained: MMLU +3.0 ± 1.0."
+    assert said(-0.7, 9.0, 40) == "No change that 40 questions can show: MMLU −0.7 ± 9.0."
+    assert said(0.0, float("inf"), 1) == "One question of MMLU says nothing."

@@ -1,0 +1,77 @@
+"""GGUF files are evaluated as model folders are, and give nearly the same figures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support import gguf_models
+from worker.benchmark.test_benchmark import ran
+from worker.evaluation.test_evaluate import items, lines, same
+
+from slmstudio.core import files
+from slmstudio.worker.answering import model_loader
+from slmstudio.worker.answering.llama_model import LlamaModel
+from slmstudio.worker.answering.model_loader import Models
+from slmstudio.worker.answering.rows import prepare
+from slmstudio.worker.answering.torch_model import TorchModel
+from slmstudio.worker.benchmark import lm_eval_run
+
+pytestmark = pytest.mark.timeout(300)
+MOST = 24
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The tiny model's folder, and its GGUF in F32."""
+    from slmstudio.worker.export import export
+
+    folder = tmp_path_factory.mktemp("export")
+    base = gguf_models.tiny()
+    job = gguf_models.context(folder / "job", kind="export", run=str(base), types=["F32"], out=str(folder))
+    [made] = export.run(job)["files"]
+    return base, made["path"]
+
+
+def test_rows_are_independent_and_equal_to_the_model_folder(exported):
+    base, gguf = exported
+    model = LlamaModel(gguf_path(gguf), 2**28)
+    try:
+        rows = [prepare(item, model, MOST) for item in items()]
+        together = lines(model, rows, 8)
+        same(together, lines(model, rows, 1))
+        folder = TorchModel(model_loader.load(base, torch.float32), base, 2**28)
+        others = lines(folder, [prepare(item, folder, MOST) for item in items()], 8)
+        for number, line in together.items():
+            assert line["reference_tokens"] == others[number]["reference_tokens"]
+            assert line["reference_nats"] == pytest.approx(others[number]["reference_nats"], rel=2e-3)
+        assert sum(line["answer"] == others[number]["answer"] for number, line in together.items()) >= len(rows) - 1
+    finally:
+        model.close()
+
+
+@pytest.mark.full
+def test_a_benchmark_of_a_file_equals_that_of_the_folder(exported, tmp_path):
+    from support import mmlu_folder
+
+    base, gguf = exported
+    data = mmlu_folder.write(tmp_path / "mmlu", 4)
+    _, of_folder = ran(tmp_path / "folder", base, "mmlu", data, shots=1)
+    job = gguf_models.context(
+        tmp_path / "file", kind="evaluate", test=None, precision="fp32",
+        benchmark={"name": "mmlu", "data": str(data), "limit": None, "shots": 1},
+        models=[{"name": "F32", "model": None, "adapter": None, "gguf": str(gguf)}])
+    models = Models(job)
+    lm_eval_run.run(job, models)
+    models.close()
+    of_file = files.read_json(tmp_path / "file" / "benchmark" / "model-0.json")
+    assert of_file is not None
+    for task, rows in of_folder["samples"].items():
+        for mine, other in zip(of_file["samples"][task], rows, strict=True):
+            assert [float(choice[0]) for choice in mine["answers"]] == pytest.approx(
+                [float(choice[0]) for choice in other["answers"]], abs=0.02)
+
+
+def gguf_path(text):
+    from pathlib import Path
+
+    return Path(text)

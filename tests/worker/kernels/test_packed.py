@@ -1,0 +1,89 @@
+"""Packed rows have the losses and gradients that they have alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support.small_models import FAMILIES, build, examples, gradients
+
+from slmstudio.worker.kernels import packed
+from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
+from slmstudio.worker.training.summed_loss import per_row_losses, summed_loss, token_count
+
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-3}
+GRADIENT_TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    packed.register()
+
+
+def learn(model, batches):
+    """Losses of the rows, and the gradients of their mean."""
+    causal_lm, losses = model.get_base_model(), []
+    for batch in batches:
+        total, _ = summed_loss(causal_lm, batch)
+        total.backward()
+        losses += per_row_losses(causal_lm, batch)
+    return losses, gradients(model)
+
+
+def alone(family, dtype):
+    """Each row by itself through transformers' own attention."""
+    return learn(build(family, "sdpa", dtype), [PaddedCollator(0)([example]) for example in examples()])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("collator", [PackedCollator(), PaddedCollator(0)])
+def test_as_alone(family, dtype, collator):
+    expected, expected_gradients = alone(family, dtype)
+    losses, found = learn(build(family, packed.NAME, dtype), [collator(examples())])
+    assert losses == pytest.approx(expected, rel=TOLERANCE[dtype])
+    assert (found - expected_gradients).norm() <= GRADIENT_TOLERANCE[dtype] * expected_gradients.norm()
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral"])
+def test_with_gradient_checkpointing(family):
+    _, expected = alone(family, torch.float32)
+    model = build(family, packed.NAME)
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.enable_input_require_grads()
+    _, found = learn(model, [PackedCollator()(examples())])
+    assert (found - expected).norm() <= 1e-5 * expected.norm()
+
+
+def test_transformers_own_attention_keeps_packed_rows_apart_too():
+    expected, _ = alone("llama", torch.float32)
+    losses, _ = learn(build("llama", "sdpa"), [PackedCollator()(examples())])
+    assert losses == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral"])
+def test_attention_dropout_goes_through_pytorchs_attention(family):
+    """Dropout of next to nothing, so that the result can be compared."""
+    expected, _ = alone(family, torch.float32)
+    model = build(family, packed.NAME)
+    for layer in model.get_base_model().get_decoder().layers:
+        layer.self_attn.attention_dropout = 1e-9
+    losses, _ = learn(model, [PackedCollator()(examples())])
+    assert losses == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral"])
+def test_generation_is_as_with_sdpa(family):
+    ids = torch.tensor([examples()[2]["input_ids"]])
+    answers = [build(family, attention).eval().generate(input_ids=ids, max_new_tokens=8, do_sample=False)
+               for attention in ("sdpa", packed.NAME)]
+    assert torch.equal(*answers)
+
+
+def test_one_row_by_itself():
+    expected, _ = alone("llama", torch.float32)
+    losses, _ = learn(build("llama", packed.NAME), [PackedCollator()([examples()[0]])])
+    assert losses == pytest.approx(expected[:1], rel=1e-5)
+
+
+def test_tokens_are_counted_without_padding():
+    assert token_count(PackedCollator()(examples())) == token_count(PaddedCollator(0)(examples())) == 314

@@ -1,0 +1,57 @@
+"""An adapter applied tensor by tensor gives what PEFT's own merge gives."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from support import gguf_models as models
+
+from slmstudio.core.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("base")
+    LlamaForCausalLM(LlamaConfig(vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+                                 num_attention_heads=4, num_key_value_heads=2)).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("settings", [
+    {}, {"use_rslora": True}, {"use_dora": True}, {"modules_to_save": ["lm_head", "embed_tokens"]},
+    {"rank_pattern": {"q_proj": 2}}, {"target_modules": ["q_proj", "v_proj"]}], ids=str)
+def test_equals_pefts_merge(base, tmp_path, settings) -> None:
+    from peft import PeftModel
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    from slmstudio.worker.model.adapter import Adapter
+
+    adapter = Adapter(models.adapter_on(base, tmp_path, **settings))
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    merged = PeftModel.from_pretrained(model, tmp_path).merge_and_unload().state_dict()
+    weights = load_file(base / "model.safetensors")
+    assert adapter.targets <= weights.keys()
+    changed = {name for name in weights if not torch.equal(adapter.apply(name, weights[name]), weights[name])}
+    assert changed == adapter.targets
+    for name, weight in weights.items():
+        torch.testing.assert_close(adapter.apply(name, weight), merged[name], rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_not_known_is_refused(base, tmp_path) -> None:
+    from slmstudio.worker.model.adapter import Adapter
+
+    with pytest.raises(UserError, match="cannot be read"):
+        Adapter(tmp_path)
+    models.adapter_on(base, tmp_path)
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    for change, named in (({"peft_type": "IA3"}, "IA3"), ({"alpha_pattern": {"q_proj": 3}}, "alpha_pattern")):
+        (tmp_path / "adapter_config.json").write_text(json.dumps({**config, **change}))
+        with pytest.raises(UserError, match="cannot be merged") as caught:
+            Adapter(tmp_path)
+        assert named in caught.value.why

@@ -1,0 +1,98 @@
+"""The lines of a proof: limits by type, figures that are no number, and a remedy for every failure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from slmstudio.core.export.types import QUANT_TYPES, quant_type
+from slmstudio.worker.parity.checks import answer_checks, token_checks, weight_checks
+
+ANSWERS = {"positions": 200, "nmse": 1e-6, "top1": 0.995, "near_ties": 0, "kl": 1e-5, "perplexity_reference": 8.0,
+           "perplexity": 8.008, "perplexity_change": 0.001}
+TOKENS = {"texts": 4000, "token_ids_differ": 0, "token_ids_example": [], "prompts": 2000, "prompts_differ": 0,
+          "one_bos": True, "stops_at_end_of_turn": True, "stop_figure": "ends"}
+WEIGHTS: dict[str, Any] = {
+    "settings_differ": [], "tokens_compared": 49152, "tokens_wrong": 0, "tokens_wrong_example": None,
+    "layers_compared": 210, "layers_wrong": [], "adapter_strength": 1.0,
+    "adapter_strength_error": 0.001}
+
+
+def failed(checks) -> dict[str, str]:
+    assert all(bool(check.remedy) == (check.passed is False) for check in checks)
+    return {check.name: check.remedy for check in checks if check.passed is False}
+
+
+@pytest.mark.parametrize("kind", [kind.name for kind in QUANT_TYPES])
+def test_a_faithful_file_of_any_type_passes(kind) -> None:
+    checks = [*token_checks(TOKENS), *weight_checks(WEIGHTS), *answer_checks(ANSWERS, quant_type(kind))]
+    assert failed(checks) == {} and all(check.passed for check in checks)
+    figures = {check.name: check.figure for check in checks}
+    assert figures["tokens"] == "4,000 of 4,000" and figures["perplexity"] == "8.00 → 8.01 (+0.10%)"
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("nmse", 1e-4), ("nmse", float("nan")), ("top1", 0.984), ("kl", 0.002), ("perplexity_change", 0.02),
+    ("perplexity_change", float("inf"))])
+def test_f16_has_strict_limits(name, value) -> None:
+    found = failed(answer_checks({**ANSWERS, name: value}, quant_type("F16")))
+    assert list(found) == [name.removesuffix("_change")]
+    assert "more bits" not in found[name.removesuffix("_change")]
+
+
+def test_near_ties_are_told_and_do_not_count_as_errors() -> None:
+    checks = answer_checks({**ANSWERS, "top1": 0.97, "near_ties": 4}, quant_type("F16"))
+    assert failed(checks) == {} and checks[1].figure == "97.0%, 4 near ties"
+    assert failed(answer_checks({**ANSWERS, "top1": 0.97, "near_ties": 3}, quant_type("F16"))) != {}
+
+
+def test_the_loss_of_a_quantized_file_is_shown_and_only_a_broken_one_fails() -> None:
+    lossy = {**ANSWERS, "nmse": 0.2, "top1": 0.6, "kl": 0.5, "perplexity": 12.0, "perplexity_change": 0.5}
+    checks = answer_checks(lossy, quant_type("Q2_K"))
+    assert failed(checks) == {}
+    assert [check.limit for check in checks] == ["under 0.7", "shown only", "shown only", "shown only"]
+    assert "more bits" in failed(answer_checks({**lossy, "nmse": 2.0}, quant_type("Q2_K")))["nmse"]
+    assert set(failed(answer_checks({**lossy, "kl": float("nan")}, quant_type("Q2_K")))) == {"kl"}
+    assert set(failed(answer_checks(lossy, quant_type("Q8_0")))) == {"nmse"}
+
+
+def test_what_was_not_measured_neither_passes_nor_fails() -> None:
+    checks = answer_checks({"positions": 0}, quant_type("F16"))
+    assert [check.passed for check in checks] == [None] * 4
+    nothing = {**WEIGHTS, "tokens_compared": 0, "layers_compared": 0, "adapter_strength": None}
+    assert [check.name for check in weight_checks(nothing)] == ["settings"]
+
+
+def test_every_failure_names_what_is_wrong() -> None:
+    found = failed([*token_checks({**TOKENS, "token_ids_differ": 2, "token_ids_example": ["क़"], "prompts_differ": 1,
+                                   "one_bos": False, "stops_at_end_of_turn": False, "stop_figure": "</s> is no end"}),
+                    *weight_checks({**WEIGHTS, "settings_differ": ["rope.freq_base 1 instead of 2"], "tokens_wrong": 2,
+                                    "tokens_wrong_example": "cat", "layers_wrong": ["layers.3.q"],
+                                    "adapter_strength": 0.02})])
+    for name, words in {"tokens": "2 of 4,000 texts", "prompt": "template", "bos": "beginning-of-sequence",
+                        "stop": "</s> is no end", "settings": "rope.freq_base 1 instead of 2", "embeddings": "'cat'",
+                        "layers": "layers.3.q", "adapter": "by 2%"}.items():
+        assert words in found[name]
+
+
+@pytest.mark.parametrize(("strength", "change", "swallowed"), [
+    (0.23, 0.002, True), (0.02, 0.002, True), (0.23, 0.2, False), (-0.6, 0.002, False), (1.8, 0.002, False)])
+def test_a_change_that_rounding_swallowed_is_not_called_another_adapter(strength, change, swallowed) -> None:
+    said = failed(weight_checks({**WEIGHTS, "adapter_strength": strength, "adapter_change": change,
+                                 "adapter_rounding": 0.071}))["adapter"]
+    if swallowed:
+        assert said.startswith(f"Only {strength:.0%} of what was learned is left in the file: training changed the "
+                               "weights by 0.20% of their size, less than the 7.1% by which this type rounds them")
+    assert said.startswith("What was learned is in the file by") is not swallowed
+
+
+@pytest.mark.parametrize(("strength", "error", "passed"), [
+    (0.85, 0.001, False), (0.85, 0.05, True), (0.7, 0.05, False), (0.02, 0.1, False), (0.02, 0.2, None),
+    (1.4, 0.2, None), (float("nan"), float("nan"), False)])
+def test_rounding_may_hide_some_of_what_was_learned(strength, error, passed) -> None:
+    """A figure that is within its own error is no failure; one that says nothing is no success."""
+    [check] = [check for check in weight_checks({**WEIGHTS, "adapter_strength": strength,
+                                                 "adapter_strength_error": error}) if check.name == "adapter"]
+    assert check.passed is passed
+    assert ("±" in check.figure) == (error > 0.005)

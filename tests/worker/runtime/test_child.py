@@ -1,0 +1,38 @@
+"""A worker's own child process says how it went, on a full disk too."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slmstudio.core import files
+from slmstudio.worker.runtime import child
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_on_a_full_disk_what_is_half_done_gives_way_to_the_sentence(tmp_path, monkeypatch, folder):
+    half, report = tmp_path / "half", tmp_path / "child.report"
+    request = tmp_path / "child.request.json"
+    files.write_atomically(request, files.dump_pretty({
+        "report": str(report), "half_done": [str(half), str(tmp_path / "never made")], "doing": "keep the rows"}))
+    write = files.write_atomically
+
+    def full(path: Path, content: str | bytes) -> None:
+        if half.exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content)
+
+    def work(request: dict[str, Any], report: Any) -> None:
+        if folder:
+            half.mkdir()
+        (half / "rows" if folder else half).write_bytes(b"rows")
+        monkeypatch.setattr(files, "write_atomically", full)
+        report(done=1)
+
+    assert child.serve(request, work) == 1
+    assert not half.exists()
+    error = (files.read_json(report) or {})["error"]
+    assert error["what"] == "Could not keep the rows." and error["why"] == "The disk is full."
