@@ -162,7 +162,7 @@ def plan(
     as_json: Json = False,
 ) -> int:
     """Propose a whole run configuration, with a reason for each value, and write it to a file."""
-    from slmstudio.core import files, quickstart
+    from slmstudio.core import files, starter
     from slmstudio.core.data import reader
     from slmstudio.core.errors import from_os_error
     from slmstudio.core.hardware.machine import read_machine
@@ -172,7 +172,7 @@ def plan(
     overrides = planner.parse_settings(set_ or [])
     with Follower() as follower:
         model_facts = (
-            quickstart.prepare_starter(lambda event: follower.on_event("model", event))
+            starter.prepare(lambda event: follower.on_event("model", event))
             if model == "starter"
             else facts.read_model(Path(model).absolute())
         )

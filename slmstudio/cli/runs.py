@@ -13,9 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
-from slmstudio.core import jobs, program
+from slmstudio.core import jobs, program, quoting
 from slmstudio.core.errors import UserError
-from slmstudio.core.export import quoting
 
 app = typer.Typer()
 queue_app = typer.Typer(no_args_is_help=True, help="Runs that wait their turn.")

@@ -29,9 +29,7 @@ def find(request: dict[str, Any], pid: int) -> list[Path]:
     """What the process `pid` has left of the job that `request` describes."""
     kind, out, run = (request.get(name) for name in ("kind", "out", "run"))
     if kind == "export" and isinstance(out or run, str):
-        from slmstudio.core.run.folder import EXPORTS
-
-        return sorted((Path(out) if out else Path(str(run)) / EXPORTS).glob(f".*.{pid}.partial"))
+        return sorted((Path(out) if out else Path(str(run)) / paths.EXPORTS).glob(f".*.{pid}.partial"))
     found = []
     if kind == "import" and isinstance(out, str):
         found = [of_import(Path(out), pid)]

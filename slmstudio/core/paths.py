@@ -12,6 +12,11 @@ from pathlib import Path
 from slmstudio.core import formats
 from slmstudio.core.errors import UserError, from_os_error
 
+EXPORTS = "exports"
+"""The folder in a run's with what it was exported to."""
+LORA_ENDING = "-lora.gguf"
+"""How the name of a GGUF ends that holds an adapter alone."""
+
 
 def home() -> Path:
     """The folder that holds the user's runs, models and datasets.

@@ -6,8 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from slmstudio.core import environment, files
-from slmstudio.core.export import quoting
+from slmstudio.core import environment, files, quoting
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

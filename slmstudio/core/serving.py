@@ -153,7 +153,7 @@ def _into_keyring(key: str) -> bool:
 
 def curl_snippet(base_url: str, key: str, model: str) -> str:
     """A command for a POSIX shell that asks one question."""
-    from slmstudio.core.export.quoting import posix
+    from slmstudio.core.quoting import posix
 
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello!"}]}, ensure_ascii=False)
     return (f"export {KEY_VARIABLE}={posix(key)}\n"

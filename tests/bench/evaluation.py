@@ -95,9 +95,9 @@ def main() -> int:
     options = parser.parse_args()
     folder = options.model
     if folder is None:
-        from slmstudio.core.quickstart import prepare_starter
+        from slmstudio.core import starter
 
-        folder = prepare_starter().path
+        folder = starter.prepare().path
     model = load(Path(folder))
     missed = False
     for test in options.test or SETS:

@@ -31,16 +31,15 @@ def main() -> None:
     from PySide6.QtCore import Qt, QTimer
     from PySide6.QtWidgets import QApplication
 
-    from slmstudio.core import paths, settings
+    from slmstudio.core import paths, settings, starter
     from slmstudio.core.data import reader
     from slmstudio.core.hardware.machine import read_machine
-    from slmstudio.core.quickstart import prepare_starter
     from slmstudio.core.run import folder, planner
     from slmstudio.gui.app.main_window import MainWindow
     from slmstudio.gui.common import theme
     from slmstudio.gui.common.session import Session
 
-    model = prepare_starter()
+    model = starter.prepare()
     dataset = reader.read_dataset(paths.starter_train_file())
     config = planner.plan(planner.PlanRequest(
         dataset, model, read_machine(), paths.starter_test_file(), {"epochs": 1000, "eval_steps": 10**6}))

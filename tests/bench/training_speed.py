@@ -30,7 +30,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from slmstudio.core import quickstart  # noqa: E402
+from slmstudio.core import starter  # noqa: E402
 from slmstudio.core.data import reader  # noqa: E402
 from slmstudio.core.hardware.machine import read_machine  # noqa: E402
 from slmstudio.core.model import facts, tokens  # noqa: E402
@@ -109,7 +109,7 @@ def measure(rows: int, rounds: int, say: Any) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
         write_rows(place / "rows.jsonl", rows)
-        model = quickstart.prepare_starter()
+        model = starter.prepare()
         # What stock training does not do either: evaluations, samples, checkpoints on the way.
         chosen = {"eval_fraction": 0, "sample_max_tokens": 0, "epochs": 1, "save_steps": 10**6, "eval_steps": 10**6}
         config = planner.plan(planner.PlanRequest(

@@ -42,10 +42,10 @@ def split(source: Path, place: Path) -> tuple[Path, Path]:
 
 
 def trained(train: Path, test: Path, parent: Path, **overrides: Any) -> tuple[jobs.Job, float]:
-    from slmstudio.core.quickstart import prepare_starter
+    from slmstudio.core import starter
 
     config = planner.plan(planner.PlanRequest(
-        reader.read_dataset(train), prepare_starter(), read_machine(), eval_file=test,
+        reader.read_dataset(train), starter.prepare(), read_machine(), eval_file=test,
         overrides={"name": "hindi-answers", "eval_steps": 1000, "sample_max_tokens": 0, **overrides}))
     job = folder.create(config, parent)
     begun = time.monotonic()

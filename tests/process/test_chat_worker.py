@@ -229,7 +229,7 @@ def test_it_ends_when_its_parent_is_gone() -> None:
 
 
 def test_what_libraries_print_never_reaches_the_channel() -> None:
-    code = ("from slmstudio.worker import interactive; import os; print('stray'); os.write(1, b'stray'); "
+    code = ("from slmstudio.worker.runtime import interactive; import os; print('stray'); os.write(1, b'stray'); "
             "os.system('echo stray'); raise SystemExit(interactive.main('chat'))")
     done = subprocess.run([sys.executable, "-c", code], input=b'{"command": "count", "messages": []}\n', timeout=60,
                           capture_output=True, env=processes.worker_environment())

@@ -113,15 +113,15 @@ def test_a_relative_entry_of_pythonpath_is_no_folder_of_the_child(monkeypatch, t
 EVERY_HELP = """
 import sys
 import typer
-from slmstudio import cli
+from slmstudio.cli import commands
 
 def names(group, *before):
     for name, command in group.commands.items():
         yield (*before, name)
         yield from names(command, *before, name) if hasattr(command, "commands") else ()
 
-found = [(), *names(typer.main.get_command(cli.app))]
-wrong = [words for words in found if cli.main([*words, "--help"]) != 0]
+found = [(), *names(typer.main.get_command(commands.app))]
+wrong = [words for words in found if commands.main([*words, "--help"]) != 0]
 print(len(found), wrong)
 """
 

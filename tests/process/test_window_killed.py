@@ -27,8 +27,8 @@ from pathlib import Path
 from PySide6.QtWidgets import QApplication
 from slmstudio.core.jobs import Job
 from slmstudio.core.settings import Settings
-from slmstudio.gui.main_window import MainWindow
-from slmstudio.gui.session import Session
+from slmstudio.gui.app.main_window import MainWindow
+from slmstudio.gui.common.session import Session
 
 app = QApplication([])
 window = MainWindow(Session(Settings()))

@@ -18,16 +18,16 @@ SAID = "The chat engine llama.cpp is not set up, so chat and GGUF files are swit
 QUICKSTART = """
 import sys
 from pathlib import Path
-from slmstudio import cli
-from slmstudio.core import llama, paths, quickstart
+from slmstudio.cli import commands
+from slmstudio.core import llama, paths, quickstart, starter
 from slmstudio.core.model import facts
 
 model, rows, out = map(Path, sys.argv[1:])
 assert llama.trouble() is not None and "llama_cpp" not in sys.modules
-quickstart.prepare_starter = lambda report: facts.read_model(model)
+starter.prepare = lambda report: facts.read_model(model)
 paths.starter_train_file = paths.starter_test_file = lambda: rows
 quickstart.MAX_NEW_TOKENS = 8
-sys.exit(cli.main(["quickstart", "--out", str(out), "--json"]))
+sys.exit(commands.main(["quickstart", "--out", str(out), "--json"]))
 """
 
 

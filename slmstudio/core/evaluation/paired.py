@@ -7,36 +7,24 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import items_file
 from slmstudio.core.evaluation.answer_rows import Rows, read_rows
 from slmstudio.core.evaluation.comparability import asked_how, result_name
+from slmstudio.core.evaluation.paired_benchmarks import compare_questions
 from slmstudio.core.evaluation.scores import model_pairs
 from slmstudio.core.evaluation.scores.score_table import ScoreTable
+from slmstudio.core.evaluation.side import Progress, Side
 
 CONTENT = ("kind", "messages", "references", "choices", "answer", "pattern")
 """What makes two items the same row."""
 
-Progress = Callable[[int, int], None]
 Item = dict[str, Any]
 Answer = dict[str, Any] | None
-
-
-@dataclass(frozen=True)
-class Side:
-    """
-    Attributes:
-        name: of the run; each has another one.
-        folder: of its evaluation.
-    """
-
-    name: str
-    folder: Path
 
 
 @dataclass(frozen=True)
@@ -86,8 +74,6 @@ def compare_runs(tests: Sequence[Side], benchmarks: Mapping[str, Sequence[Side]]
         benchmarks: by their titles.
         progress: as of `compare_rows`.
     """
-    from slmstudio.core.evaluation.paired_benchmarks import compare_questions
-
     found = compare_rows(tests, progress) if len(tests) > 1 else Paired()
     for title, sides in benchmarks.items():
         if len(sides) > 1:

@@ -11,11 +11,11 @@ from typing import Any
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import benchmark_rows
 from slmstudio.core.evaluation.comparability import result_name
-from slmstudio.core.evaluation.paired import Progress, Side
 from slmstudio.core.evaluation.scores import verdicts
 from slmstudio.core.evaluation.scores.comparison import compare
 from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.evaluation.scores.model_pairs import Pair
+from slmstudio.core.evaluation.side import Progress, Side
 
 Right = dict[tuple[Any, ...], float]
 """How right the answer to each question is, 0 to 1."""

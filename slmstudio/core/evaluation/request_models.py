@@ -28,9 +28,9 @@ def model_at(place: Path | str) -> dict[str, Any]:
     """
     path = Path(place)
     if str(place) == STARTER and not path.exists():
-        from slmstudio.core import quickstart
+        from slmstudio.core import starter
 
-        return {"name": STARTER, "model": str(quickstart.prepare_starter().path), "adapter": None, "gguf": None}
+        return {"name": STARTER, "model": str(starter.prepare().path), "adapter": None, "gguf": None}
     if path.suffix.lower() == ".gguf" and path.is_file():
         return {"name": path.stem, "model": None, "adapter": None, "gguf": str(path.absolute())}
     if (path / jobs.RUN).is_file():

@@ -8,9 +8,9 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from slmstudio.core import files
+from slmstudio.core import files, quoting
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.export import ollama_template, quoting
+from slmstudio.core.export import ollama_template
 from slmstudio.core.export.gguf_tokens import GgufTokens, read_tokens
 
 POLL_SECONDS = 0.2

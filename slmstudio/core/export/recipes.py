@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files
+from slmstudio.core import files, quoting
 from slmstudio.core.errors import UserError
-from slmstudio.core.export import lm_studio, ollama, quoting
+from slmstudio.core.export import lm_studio, ollama
 from slmstudio.core.export.types import ADAPTER, LORA, MERGED
 from slmstudio.core.model.gguf import read_gguf
 from slmstudio.core.run import folder as run_folder

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 
 BITS_PER_WEIGHT = {"F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K": 6.5625, "Q5_1": 6.0, "Q5_K": 5.5,
@@ -128,7 +129,7 @@ MERGED = OtherFormat("MERGED", "-merged", "A Hugging Face folder with the adapte
                      "training.", False)
 ADAPTER = OtherFormat("ADAPTER", "-adapter", "The adapter alone, a few megabytes, for vLLM and PEFT on top of the "
                       "base.", True)
-LORA = OtherFormat("LORA", "-lora.gguf", "The adapter alone for llama.cpp and Ollama; in Chat its strength can be "
+LORA = OtherFormat("LORA", paths.LORA_ENDING, "The adapter alone for llama.cpp and Ollama; in Chat its strength can be "
                    "changed.", True)
 OTHER_FORMATS = (MERGED, ADAPTER, LORA)
 

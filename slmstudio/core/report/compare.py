@@ -10,7 +10,8 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import comparability
-from slmstudio.core.evaluation.paired import Paired, Progress, Side, compare_runs, unique
+from slmstudio.core.evaluation.paired import Paired, compare_runs, unique
+from slmstudio.core.evaluation.side import Progress, Side
 from slmstudio.core.report.evaluations import Evaluation, benchmark_results, metric_name
 from slmstudio.core.report.gather import Facts, gather
 from slmstudio.core.report.score_tables import interval

@@ -14,13 +14,12 @@ from typing import Any
 
 from slmstudio.core import files, formats, jobs, paths
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.export.types import LORA
 from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run import checkpoints, names
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory, number
 
-CHECKPOINTS, ADAPTER, MODEL, EXPORTS = "checkpoints", "adapter", "model", "exports"
+CHECKPOINTS, ADAPTER, MODEL, EXPORTS = "checkpoints", "adapter", "model", paths.EXPORTS
 WEIGHTS = "weights"
 """Under this name run.json's hashes hold the fingerprint of the base model."""
 RESULT_DIGEST = "manifest_sha256"
@@ -169,7 +168,7 @@ def has_adapter(folder: Path) -> bool:
 
 def exported(folder: Path) -> list[Path]:
     """A run's finished GGUF files of the whole model, newest first. A GGUF LoRA is none."""
-    found = [path for path in (folder / EXPORTS).glob("*.gguf") if not path.name.endswith(LORA.ending)]
+    found = [path for path in (folder / EXPORTS).glob("*.gguf") if not path.name.endswith(paths.LORA_ENDING)]
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 

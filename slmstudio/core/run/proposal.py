@@ -13,9 +13,9 @@ from slmstudio.core.data import layouts
 from slmstudio.core.data.reader import Dataset
 from slmstudio.core.errors import Problem
 from slmstudio.core.hardware.machine import Machine
-from slmstudio.core.model import memory, scratch
+from slmstudio.core.model import scratch
 from slmstudio.core.model.facts import ModelFacts
-from slmstudio.core.run import plan_rows
+from slmstudio.core.run import memory, plan_rows
 from slmstudio.core.run.config import RunConfig, default_of
 from slmstudio.core.run.limits import OBJECTIVES, PREFERENCES
 

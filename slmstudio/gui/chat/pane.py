@@ -20,6 +20,7 @@ from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import ElidedLabel
+from slmstudio.gui.corrections.texts import Answered
 
 KEPT_FIGURES = ("reason", "tokens_per_second", "seconds_to_first_token", "prompt_tokens", "completion_tokens",
                 "dropped_messages")
@@ -202,6 +203,18 @@ class ChatPane(QFrame):
         self._set_state("answering")
         self.send("generate", id=self._answer_id, messages=self.messages(self.request.system),
                   completion=self.completion, **self.request.options)
+
+    def context_of(self, answer: Message, system: str) -> Answered:
+        """An answer with all that led to it.
+
+        Args:
+            system: the system prompt of a conversation that was opened, and not continued yet.
+        """
+        turns = self.lane.turns
+        system = self.request.system if self.request is not None else system
+        before = self.messages(system)[:-len(turns[turns.index(answer):])]
+        models = [Path(self.lane.model), *([self.adapter] if self.adapter is not None else [])]
+        return Answered(tuple(before), answer.content, tuple(models))
 
     def messages(self, system: str, draft: str = "") -> list[dict[str, str]]:
         """The conversation as the worker wants it, with `draft` as its next question."""

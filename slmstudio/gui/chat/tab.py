@@ -236,7 +236,7 @@ class ChatTab(QWidget):
             return  # another answer now would not be the one that is voted on
         if name in ("correct", "test"):
             self.input.hide()
-            self.correct.open_for(pane, self._system(), message, test=name == "test")
+            self.correct.open(pane.context_of(message, self._system()), test=name == "test")
         elif name == "edit":
             self._edit(message)
         elif name == "again":

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLineEdit, QPlainTextEdit, QWidget
 
-from slmstudio.core.chat.conversation import Message
 from slmstudio.core.errors import UserError
-from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task
@@ -128,20 +126,8 @@ class CorrectPanel(Card):
 
     # -- opening and closing ---------------------------------------------------------------------------------
 
-    def open_for(self, pane: ChatPane, system: str, answer: Message, *, test: bool) -> None:
-        """Let the person correct an answer of this pane, or put its question into a test set.
-
-        Args:
-            system: the system prompt of a conversation that was opened, and not gone on with yet.
-        """
-        turns = pane.lane.turns
-        system = pane.request.system if pane.request is not None else system
-        before = pane.messages(system)[:-len(turns[turns.index(answer):])]
-        models = [Path(pane.lane.model), *([pane.adapter] if pane.adapter is not None else [])]
-        self.open(Answered(tuple(before), answer.content, tuple(models)), test=test)
-
     def open(self, answered: Answered, *, test: bool) -> None:
-        """As `open_for`, wherever the answer comes from."""
+        """Let the person correct an answer, or put its question into a test set."""
         self.title.setText(self.tr("Add to a test set") if test else self.tr("Correct this answer"))
         self._answered, self._test, self._confirmed, self._added = answered, test, False, []
         for widget in (self.as_row, self.row_file, self.as_pair, self.pair_file):

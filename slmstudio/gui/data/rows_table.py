@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
+from slmstudio.gui.common.search import folded
 from slmstudio.gui.common.widgets.labels import plain_tip
 
 if TYPE_CHECKING:
@@ -18,11 +18,6 @@ _Index = QModelIndex | QPersistentModelIndex
 _ROOT = QModelIndex()
 SHOWN_CHARACTERS = 300
 LINE, TURNS, QUESTION, ANSWER, BESIDE = range(5)
-
-
-def folded(text: str) -> str:
-    """Text as the search compares it: composed and without case, so that typed and stored forms meet."""
-    return unicodedata.normalize("NFC", text).casefold()
 
 
 def matching_rows(records: Sequence[Record], needle: str, cancelled: Callable[[], bool]) -> list[int]:

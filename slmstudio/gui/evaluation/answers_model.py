@@ -13,11 +13,11 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidge
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric
+from slmstudio.gui.common.search import folded
 from slmstudio.gui.common.tasks import Task
 from slmstudio.gui.common.widgets import table_cells
 from slmstudio.gui.common.widgets.labels import plain_tip
 from slmstudio.gui.evaluation.texts import figure, metric_label, model_label
-from slmstudio.gui.results.run_filter import folded
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.scoring import Row

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
     from slmstudio.core.hardware.machine import Machine
     from slmstudio.core.model.facts import ModelFacts
-    from slmstudio.core.model.memory import MemoryEstimate
     from slmstudio.core.run.config import RunConfig
+    from slmstudio.core.run.memory import MemoryEstimate
+    from slmstudio.gui.model.entry import ModelEntry
     from slmstudio.gui.model.import_job import ModelImport
-    from slmstudio.gui.model.tab import ModelEntry
 
 READY, PREPARE, DAMAGED = range(3)
 
@@ -193,8 +193,7 @@ def _page(*widgets: QWidget, button: PrimaryButton | None = None) -> QWidget:
 def _estimate(facts: ModelFacts, machine: Machine, dataset: Dataset | None, eval_file: Path | None
               ) -> tuple[RunConfig, MemoryEstimate]:
     """Runs in a thread: the run that would be planned, or a usual one while no data is chosen, and its memory."""
-    from slmstudio.core.model import memory
-    from slmstudio.core.run import planner
+    from slmstudio.core.run import memory, planner
     from slmstudio.core.run.config import RunConfig
 
     if dataset is not None and facts.has_chat_template:

@@ -15,7 +15,7 @@ from slmstudio.gui.common.widgets.share_bar import Share, ShareBar
 if TYPE_CHECKING:
     from slmstudio.core.hardware.machine import Machine
     from slmstudio.core.model.facts import ModelFacts
-    from slmstudio.core.model.memory import MemoryEstimate
+    from slmstudio.core.run.memory import MemoryEstimate
 
 PARTS = {"weights": "train", "adapter": "extra", "gradients": "pink", "optimizer": "teal", "activations": "eval",
          "logits": "olive", "overhead": "grey"}

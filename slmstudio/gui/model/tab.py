@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,26 +23,11 @@ from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.two_line import VALUE, TwoLineList
 from slmstudio.gui.model.card import ModelCard
+from slmstudio.gui.model.entry import ModelEntry
 from slmstudio.gui.model.import_job import ModelImport
 
 if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
-
-
-@dataclass(eq=False)
-class ModelEntry:
-    """One model on the list.
-
-    Attributes:
-        folder: where it lies, or will lie once it is imported.
-        gguf: set while it is only a GGUF file that must be unpacked before it can learn.
-        facts, error: what reading the folder gave; both None before that.
-    """
-
-    folder: Path
-    gguf: Path | None = None
-    facts: ModelFacts | None = None
-    error: Exception | None = None
 
 
 class ModelTab(QWidget):

@@ -10,7 +10,8 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import comparability
-from slmstudio.core.evaluation.paired import Paired, Side, compare_runs, said, unique
+from slmstudio.core.evaluation.paired import Paired, compare_runs, said, unique
+from slmstudio.core.evaluation.side import Side
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
@@ -249,7 +250,8 @@ def _trouble(name: str, evaluations: list[Evaluation]) -> str:
     if name == TESTS:
         return {comparability.ROWS: tr("Tested on different rows: these scores do not compare."),
                 comparability.HOW: tr("The same rows, but not asked in the same way: answers of another "
-                                      "length, or another system prompt.")}.get(comparability.difference(evaluations), "")
+                                      "length, or another system prompt.")
+                }.get(comparability.difference(evaluations), "")
     words = {"limit": tr("number of questions"), "shots": tr("examples before a question"),
              "data": tr("source of the questions"), "seed": tr("questions that were drawn")}
     unlike = comparability.unlike([_asked(each) for each in evaluations])

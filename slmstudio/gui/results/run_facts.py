@@ -18,8 +18,8 @@ from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run import notes
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.core.run.notes import Notes
+from slmstudio.gui.common.search import folded
 from slmstudio.gui.evaluation.jobs import Evaluation, read_evaluations
-from slmstudio.gui.results.run_filter import folded
 
 REASONS, HASHES = "reasons", "hashes"
 """Of run.json: sentences about the other fields, which are neither compared nor searched; and what free text is not

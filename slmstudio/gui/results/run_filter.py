@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import operator
 import re
-import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
+
+from slmstudio.gui.common.search import folded
 
 _PIECE = re.compile(r'\s*((?:"[^"]*"?|[^\s"])+)')
 _CONDITION = re.compile(r'\s*([^\s<>=!"]+)(\s*)(>=|<=|!=|=|>|<)(\s*)("[^"]*"?|[^\s"<>=!]*)(?!\S)')
@@ -44,11 +45,6 @@ class Condition:
     field: str
     sign: str
     wanted: str
-
-
-def folded(text: str) -> str:
-    """Text as it is compared: composed and without case, so that typed and stored forms meet."""
-    return unicodedata.normalize("NFC", text).casefold()
 
 
 def parse(line: str, known: Collection[str]) -> list[Condition]:

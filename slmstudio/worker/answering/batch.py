@@ -9,7 +9,7 @@ are each row's own, so that an answer does not depend on its neighbours.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from transformers import Cache
@@ -17,9 +17,6 @@ from transformers.cache_utils import DynamicLayer
 
 from slmstudio.worker.answering.rows import Ask, Gate, Reply
 from slmstudio.worker.kernels import ragged_attention
-
-if TYPE_CHECKING:
-    from slmstudio.worker.answering.torch_model import TorchModel
 
 READ_TOKENS = {"cpu": 256, "cuda": 8192}
 """Prompt tokens that are read at a time. On the processor more of them make the reading no faster."""
@@ -68,10 +65,30 @@ class Room(DynamicLayer):
         return Room(self.capacity, self.keys[rows], self.values[rows], length)
 
 
+class Computes(Protocol):
+    """What a batch needs of a model.
+
+    Attributes:
+        model: of transformers.
+    """
+
+    model: Any
+
+    @property
+    def layers(self) -> int: ...
+
+    def tensor(self, rows: Sequence[Sequence[int]]) -> torch.Tensor: ...
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor | None, positions: torch.Tensor, cache: Cache,
+                keep: slice | torch.Tensor) -> torch.Tensor: ...
+
+    def is_end(self, token: int) -> bool: ...
+
+
 class Batch:
     """Rows that are computed together."""
 
-    def __init__(self, model: TorchModel, asks: Sequence[Ask], gate: Gate):
+    def __init__(self, model: Computes, asks: Sequence[Ask], gate: Gate):
         self.model, self.asks, self.gate = model, asks, gate
         self.lengths = [len(ask.prompt) for ask in asks]
         self.longest = max(self.lengths)

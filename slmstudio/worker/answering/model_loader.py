@@ -13,8 +13,8 @@ import torch
 from slmstudio.core import units
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.facts import read_model
-from slmstudio.core.model.memory import four_bit_bytes
 from slmstudio.core.run.folder import need_own_result
+from slmstudio.core.run.memory import four_bit_bytes
 from slmstudio.worker.answering.rows import Model, cache_budget
 from slmstudio.worker.answering.torch_model import TorchModel
 from slmstudio.worker.model import whole_model

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from slmstudio.core import files
-from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import benchmark_store, scoring
 from slmstudio.core.evaluation.scores.comparison import Difference, compare
 from slmstudio.core.evaluation.scores.intervals import interval
@@ -252,12 +251,3 @@ def _write(job: JobContext, result: dict[str, Any]) -> dict[str, Any]:
     scores["benchmarks"] = [result]
     files.write_atomically(path, files.dump_pretty(scores))
     return scores
-
-
-def refuse_unknown(name: str, known: list[str]) -> UserError:
-    """For a benchmark that lm_eval does not have."""
-    import difflib
-
-    near = difflib.get_close_matches(name, known, 3)
-    return UserError(f"The benchmark {name} is not known.", f"Did you mean {' or '.join(near)}?" if near else "",
-                     "lm_eval's own list of tasks names all of them.")

@@ -178,9 +178,7 @@ def _members(index: Any, name: str) -> Iterator[str]:
     """The tasks behind a name: a group's, a tag's, or the task itself."""
     entry = index.get(name)
     if entry is None:
-        from slmstudio.worker.benchmark.lm_eval_run import refuse_unknown
-
-        raise refuse_unknown(name, list(index))
+        raise _unknown(name, list(index))
     if entry.kind.name == "GROUP":
         for member in entry.cfg["task"]:
             yield from _members(index, member if isinstance(member, str) else member["task"])
@@ -258,3 +256,12 @@ class _Stock:
                 found.setdefault(LOADERS[path.suffix.lower()], {}).setdefault(split, []).append(path)
         loader = max(found, key=lambda each: len(found[each]), default="json")
         return found.get(loader, {}), loader
+
+
+def _unknown(name: str, known: list[str]) -> UserError:
+    """For a benchmark that lm_eval does not have."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, 3)
+    return UserError(f"The benchmark {name} is not known.", f"Did you mean {' or '.join(near)}?" if near else "",
+                     "lm_eval's own list of tasks names all of them.")

@@ -1,8 +1,8 @@
 """Child process of the export: base model and adapter into GGUF files of several types, in one pass over the weights.
 
 `python -P -m slmstudio.worker.export.gguf_convert REQUEST.json`, with the converter's folder first on PYTHONPATH. The
-request holds base, adapter (or null), name, importance (a file of `worker.export.importance`, or null) and targets, a list
-of {"path", "ftype", "weighted"}; the report goes to its "report" path.
+request holds base, adapter (or null), name, importance (a file of `worker.export.importance`, or null) and targets, a
+list of {"path", "ftype", "weighted"}; the report goes to its "report" path.
 No merged model is on the disk or in memory: rows are read, merged, turned into every type, written and forgotten.
 """
 

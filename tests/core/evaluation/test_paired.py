@@ -11,8 +11,9 @@ from support.scored_jobs import answers_of, items_of, write
 
 from slmstudio.core import files
 from slmstudio.core.evaluation import items_file
-from slmstudio.core.evaluation.paired import Side, compare_rows, unique
+from slmstudio.core.evaluation.paired import compare_rows, unique
 from slmstudio.core.evaluation.scoring import score
+from slmstudio.core.evaluation.side import Side
 
 Line = dict[str, Any]
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from support import go_template, model_files
 
-from slmstudio.core import files
+from slmstudio.core import files, quoting
 from slmstudio.core.errors import UserError
-from slmstudio.core.export import lm_studio, ollama, ollama_template, quoting, recipes
+from slmstudio.core.export import lm_studio, ollama, ollama_template, recipes
 from slmstudio.core.export.gguf_tokens import read_tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run import folder

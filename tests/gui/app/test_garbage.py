@@ -123,7 +123,7 @@ def test_a_task_is_emptied_on_the_ui_thread(qtbot):
 
 STARTED = """
 import gc
-from slmstudio.gui.app import main
+from slmstudio.gui.app.application import main
 assert main(quit_after_paint=True) == 0
 print(gc.isenabled(), gc.get_freeze_count() > 10_000)
 """

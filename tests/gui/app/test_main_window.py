@@ -190,7 +190,7 @@ print(sorted(heavy & set(sys.modules)))
 """
 STARTED = """
 import sys
-from slmstudio.gui.app import main
+from slmstudio.gui.app.application import main
 status = main(quit_after_paint=True)
 slow = {"torch", "transformers", "numpy", "pandas", "pyqtgraph", "tokenizers", "psutil", "pynvml", "jinja2"}
 print(status, sorted(slow & set(sys.modules)))

@@ -13,9 +13,9 @@ import json
 from PySide6.QtCore import Qt, QThreadPool
 from PySide6.QtWidgets import QAbstractButton, QApplication, QScrollArea
 from slmstudio.core.settings import Settings
-from slmstudio.gui import tasks, theme
-from slmstudio.gui.main_window import MainWindow
-from slmstudio.gui.session import TABS, Session
+from slmstudio.gui.common import tasks, theme
+from slmstudio.gui.app.main_window import MainWindow
+from slmstudio.gui.common.session import TABS, Session
 
 app = QApplication(["slmstudio"])
 theme.apply(app, "light")

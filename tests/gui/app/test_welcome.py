@@ -243,12 +243,12 @@ def test_what_differs_in_wsl_is_told_once(qtbot: QtBot, window: MainWindow, fres
 
 STARTED = """
 import sys
-from slmstudio.gui import app
-from slmstudio.gui.main_window import MainWindow
+from slmstudio.gui.app import application
+from slmstudio.gui.app.main_window import MainWindow
 opened = []
 show = MainWindow.open_welcome
 MainWindow.open_welcome = lambda self: (opened.append(1), show(self))
-status = app.main(quit_after_paint=True)
+status = application.main(quit_after_paint=True)
 print(status, len(opened), sorted({"psutil", "pynvml", "torch", "numpy", "pyqtgraph"} & set(sys.modules)))
 """
 

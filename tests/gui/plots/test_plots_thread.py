@@ -21,18 +21,18 @@ class Watch:
 from PySide6.QtWidgets import QApplication
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.settings import Settings
-from slmstudio.gui.session import Session
+from slmstudio.gui.common.session import Session
 
 app = QApplication([])
 sys.meta_path.insert(0, Watch())
 session = Session(Settings())
 if "results" in sys.argv:
-    from slmstudio.gui.results_tab import ResultsTab
+    from slmstudio.gui.results.tab import ResultsTab
     shown = ResultsTab(session)
     shown.show()
     there = lambda: shown._plots
 else:
-    from slmstudio.gui.run_panel import RunPanel
+    from slmstudio.gui.training.run_panel import RunPanel
     shown = RunPanel()
     shown.show_history(RunHistory())
     there = lambda: shown.plots

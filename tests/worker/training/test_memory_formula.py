@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from slmstudio.core.model.facts import ModelFacts
-from slmstudio.core.model.memory import adapter_parameters, estimate
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.memory import adapter_parameters, estimate
 from slmstudio.worker.kernels import fast_lora
 
 ROWS, LENGTH = 2, 192

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slmstudio.core.model.facts import ModelFacts
-from slmstudio.core.model.memory import MemoryEstimate, adapter_parameters, estimate
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.memory import MemoryEstimate, adapter_parameters, estimate
 
 GB = 2**30
 
