@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -41,8 +42,9 @@ def set_up(bootstrap: ModuleType, with_tests: bool, as_json: bool = False) -> in
         with_tests: also what lint and tests need.
         as_json: tell the progress in JSON lines.
     """
-    for stream in filter(None, (sys.stdout, sys.stderr)):  # Windows gives a double-click neither
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # Windows gives a double-click neither
+            stream.reconfigure(errors="replace")
     before = signal.signal(signal.SIGTERM, _interrupt)
     if as_json and os.name == "nt":
         threading.Thread(target=_cancel_by_word, daemon=True).start()

@@ -9,7 +9,7 @@ import typer
 
 from slmstudio.cli.progress import print_json, print_table, say
 from slmstudio.core.report.text import exact
-from slmstudio.core.run.field_names import LABELS
+from slmstudio.core.run.config import label
 
 app = typer.Typer()
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
@@ -59,6 +59,6 @@ def compare(
         say("\nTheir configurations are the same.")
         return 0
     print_table("Only these fields differ", [
-        (LABELS.get(name, name), *(exact(value) or "not set" for value in values))
+        (label(name), *(exact(value) or "not set" for value in values))
         for name, values in found.differences], head)
     return 0

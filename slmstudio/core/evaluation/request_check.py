@@ -18,8 +18,8 @@ from slmstudio.core.evaluation.testset.reader import ReadingCancelled, read_test
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.gguf import read_gguf
+from slmstudio.core.run.config import PRECISIONS
 from slmstudio.core.run.folder import need_own_result
-from slmstudio.core.run.limits import PRECISIONS
 
 MOST_ROWS = 10_000_000
 SHOWN_LONG = 20
@@ -76,9 +76,9 @@ def _check_numbers(request: Mapping[str, Any], problems: list[Problem]) -> None:
     for name, least, may_be_empty in (("max_new_tokens", 1, False), ("limit", 1, True), ("batch_size", 1, True),
                                       ("seed", 0, True)):
         _need_whole(request.get(name), name, least, may_be_empty, problems)
-    if request.get("precision") not in PRECISIONS:
+    if request.get("precision") not in PRECISIONS.words:
         problems.append(Problem(f"{request.get('precision')!r} is not allowed; it must be one of "
-                                f"{', '.join(PRECISIONS)}.", field="precision"))
+                                f"{', '.join(PRECISIONS.words)}.", field="precision"))
     if request.get("system") is not None and not isinstance(request["system"], str):
         problems.append(Problem("it must be text.", field="system"))
 

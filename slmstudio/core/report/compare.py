@@ -17,7 +17,7 @@ from slmstudio.core.report.gather import Facts, gather
 from slmstudio.core.report.score_tables import interval
 from slmstudio.core.report.text import exact, rounded
 from slmstudio.core.run import adjust
-from slmstudio.core.run.field_names import LABELS, differences
+from slmstudio.core.run.config import differences, label
 from slmstudio.core.units import format_duration
 
 
@@ -40,7 +40,7 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         rows = self.paired.rows
         return {"runs": self.runs, "differences": [
-            {"field": name, "label": LABELS.get(name, name), "values": values} for name, values in self.differences],
+            {"field": name, "label": label(name), "values": values} for name, values in self.differences],
             "warnings": self.warnings,
             "paired": {"rows": len(rows) if rows else 0, "remarks": self.paired.remarks,
                        "comparisons": self.paired.comparisons}}

@@ -10,8 +10,8 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.report import curves
 from slmstudio.core.report.gather import Facts
 from slmstudio.core.report.text import Table, exact, finite, flat, moment
+from slmstudio.core.run.config import FIELDS, in_groups, label
 from slmstudio.core.run.curves import Smoother
-from slmstudio.core.run.field_names import GROUPS, LABELS
 from slmstudio.core.units import format_bytes
 
 READ_AGAIN = 200 * 1024**2
@@ -67,11 +67,10 @@ def configuration(facts: Facts) -> list[tuple[str, list[tuple[str, str, str, Any
     record = facts.record
     reasons = record.get("reasons") if isinstance(record.get("reasons"), dict) else {}
     notes = {"format", "kind", "protocol", "created", "versions", "hashes", "reasons"}
-    known = {name for names in GROUPS.values() for name in names}
-    groups = {**GROUPS, "Other": tuple(name for name in record if name not in known | notes)}
+    groups = {**in_groups(), "Other": tuple(name for name in record if name not in FIELDS.keys() | notes)}
     found = []
     for title, names in groups.items():
-        rows = [(LABELS.get(name, name), name, _value(facts, name), (reasons or {}).get(name, ""))
+        rows = [(label(name), name, _value(facts, name), (reasons or {}).get(name, ""))
                 for name in names if name in record]
         if rows:
             found.append((title, rows))

@@ -18,8 +18,18 @@ from slmstudio.core.report.gather import Facts
 from slmstudio.core.report.score_tables import benchmark_tone, interval, written
 from slmstudio.core.report.text import exact, rounded
 from slmstudio.core.report.timeline import device_name
-from slmstudio.core.run.field_names import METHODS, OBJECTIVES
 
+METHODS = {
+    "lora": "LoRA: an adapter learned, the base model stayed as it was",
+    "qlora": "QLoRA: an adapter learned on the base model in 4 bits, which stayed as it was",
+    "full": "full fine-tuning: every weight learned",
+    "scratch": "training from scratch: a new model began with random weights",
+}
+OBJECTIVES = {
+    "sft": "to answer as its rows do", "text": "to continue text as its rows do",
+    "dpo": "to prefer the better of two answers (DPO)", "orpo": "to prefer the better of two answers (ORPO)",
+    "kto": "to prefer answers that were marked good (KTO)",
+}
 MOST_VERDICTS, MOST_OF_OTHERS, MOST_TEST_SETS = 6, 2, 4
 STATES = {
     "finished": "The run finished", "stopped": "The run was stopped by the user and what it had learned was kept",

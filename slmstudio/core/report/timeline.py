@@ -8,7 +8,7 @@ from typing import Any
 
 from slmstudio.core import jobs, units
 from slmstudio.core.report.text import exact, finite, rounded
-from slmstudio.core.run.field_names import LABELS
+from slmstudio.core.run.config import label
 from slmstudio.core.run.history import TOLD
 
 MOST_LINES = 150
@@ -144,7 +144,7 @@ def _changed(event: dict[str, Any]) -> str:
 def _adjusted(event: dict[str, Any]) -> str:
     changes, was = event.get("changes"), event.get("was")
     before = was if isinstance(was, dict) else {}
-    named = ", ".join(f"{LABELS.get(name, name)} {exact(before.get(name)) or 'not set'} → {exact(value) or 'not set'}"
+    named = ", ".join(f"{label(name)} {exact(before.get(name)) or 'not set'} → {exact(value) or 'not set'}"
                       for name, value in changes.items()) if isinstance(changes, dict) else ""
     return (str(event.get("message") or "The run goes on with other values").rstrip(".")
             + (f" ({named})" if named else ""))

@@ -12,7 +12,7 @@ from typing import Any
 
 from slmstudio.core import files, formats
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.run.config import RunConfig, convert
+from slmstudio.core.run.config import FIELDS, RunConfig
 
 FILE = "adjustments.json"
 SHORTEST = 128
@@ -71,7 +71,7 @@ def consent(folder: Path, values: dict[str, Any]) -> None:
     problems, fitting = [], {}
     for name, value in values.items():
         try:
-            fitting[name] = convert(name, value)
+            fitting[name] = FIELDS[name].read(value)
         except (KeyError, ValueError) as error:
             problems.append(Problem("is no field of a run." if isinstance(error, KeyError) else str(error), field=name))
     if not problems:

@@ -1,17 +1,67 @@
-"""The configuration of one training run: every knob, in one file, with the field's own names."""
+"""The configuration of one training run: every field with its limits and its words, in one place.
+
+A new field is described here; the form, the terminal, the checks, the script and the report then have it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from slmstudio.core import files, formats, program
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.run import limits, values
+from slmstudio.core.run.fields import Choice, Field, Lines, Names, Number, Switch, Text, Whole, described, fields_of
 
 NOTES = frozenset({"format", "kind", "protocol", "created", "versions", "hashes"})
 """What a run.json holds beside the fields: nothing that decides what a run does."""
+PREFERENCES = ("dpo", "orpo", "kto")
+"""Objectives that learn which of several answers is better."""
+CUDA_OPTIMIZERS = ("paged_adamw_8bit", "paged_adamw_32bit")
+"""Their pages move between GPU and main memory, so they need both."""
+OBJECTIVES = Choice({"sft": "Answers (SFT)", "text": "Plain text", "dpo": "Preferences (DPO)",
+                     "orpo": "Preferences (ORPO)", "kto": "Good and bad (KTO)"})
+METHODS = Choice({"lora": "LoRA", "qlora": "QLoRA (4-bit)", "full": "Full fine-tuning", "scratch": "From scratch"})
+PRECISIONS = Choice({"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"})
+SCHEDULERS = Choice({"linear": "linear", "cosine": "cosine", "constant": "constant",
+                     "constant_with_warmup": "constant, with warm-up"})
+OPTIMIZERS = Choice({name: name for name in (
+    "adamw_torch", "adamw_torch_fused", "adamw_8bit", *CUDA_OPTIMIZERS, "adafactor", "sgd")})
+DEVICES = Choice({"auto": "auto: the GPU if there is one", "cpu": "processor", "cuda": "NVIDIA GPU"})
+ATTENTION = Choice({"sdpa": "SDPA", "eager": "eager", "flash_attention_2": "flash_attention_2"})
+SCRATCH_SIZES = Choice({size: size for size in ("10M", "20M", "30M", "60M", "100M", "150M")})
+SEED, STEPS, NORM = Whole(0, 2**32 - 1), Whole(1, 10**9), Number(0, math.inf, above=True, below=True)
+RUN, METHOD, LENGTH, BATCH, LEARNING, MACHINE, WATCHING, SAVING = GROUPS = (
+    "Run", "Method", "Length", "Batch", "Learning", "Machine", "Watching", "Saving")
+VARIANTS: dict[str, dict[str, Any]] = {
+    "lora": {"method": "lora"},
+    "qlora": {"method": "qlora"},
+    "dora": {"method": "lora", "use_dora": True},
+    "rslora": {"method": "lora", "use_rslora": True},
+    "full": {"method": "full"},
+    "scratch": {"method": "scratch"},
+}
+"""The methods that a person chooses from, and what each is in our fields."""
+METHOD_WORDS: dict[str, dict[str, Any]] = {
+    "dora": VARIANTS["dora"],
+    "rslora": VARIANTS["rslora"],
+    "qdora": {"method": "qlora", "use_dora": True},
+    "pretrain": {"method": "full", "objective": "text"},
+    "continued_pretraining": {"method": "full", "objective": "text"},
+    **{name: {"objective": name} for name in PREFERENCES},
+}
+"""What people call a method, accepted by `--set method=...`."""
+NO_ADAPTER = "Not used by full fine-tuning."
+
+
+def _with_adapter(config: RunConfig) -> bool:
+    return config.has_adapter
+
+
+def _for_answers(config: RunConfig) -> bool:
+    return config.objective == "sft"
 
 
 @dataclass
@@ -19,106 +69,125 @@ class RunConfig:
     """Everything that decides what a run does.
 
     Attributes:
-        name: shown in the window, and part of the run folder's name.
-        model: folder of the base model (Hugging Face layout, safetensors).
-        train_file: JSONL with the rows to learn.
-        eval_file: JSONL with rows that are never learned; None splits them off `train_file`.
-        eval_fraction: share of `train_file` split off for evaluation when there is no `eval_file`.
-        split_seed: seed of that split.
-        objective: what is learned: "sft" (answers), "text" (continued pretraining on plain text), or which answers are
-            better: "dpo" and "orpo" (from pairs), "kto" (from single answers marked good or bad).
-        method: "lora" (an adapter learns, the base is frozen), "qlora" (the same on a base held in 4 bits, NF4),
-            "full" (every weight learns) or "scratch" (a new, small model of the base's architecture and tokenizer).
-        start_from: folder of an earlier run, or of its adapter or model, whose weights this run goes on from.
-        scratch_size: parameters of a model trained from scratch, about.
-        epochs: passes over the training rows; ignored when `max_steps` is set.
-        max_steps: optimizer updates; None means: as many as `epochs` takes.
-        max_length: sequence length in tokens; longer rows are cut at the end.
-        micro_batch_size: rows in one forward pass.
-        gradient_accumulation_steps: micro-batches in one optimizer update.
-        learning_rate: peak rate, after warm-up.
-        lr_scheduler: how the rate falls after warm-up.
-        warmup_fraction: share of the steps in which the rate rises.
-        weight_decay: AdamW's decoupled weight decay.
-        max_grad_norm: gradients are clipped to this norm.
-        optimizer: name in transformers' `optim`.
-        beta: how strongly preference tuning holds on to what the model said before; for ORPO the odds ratio's weight.
-        neftune_noise_alpha: noise on the embeddings while learning answers (NEFTune); 0 is none, 5 is usual.
-        lora_rank: rank of the adapter's matrices.
-        lora_alpha: the adapter's update is scaled by alpha / rank.
-        lora_dropout: dropout before the adapter's first matrix.
-        target_modules: layers that get an adapter; "all-linear" is every linear layer but the head.
-        use_dora: learn the magnitude of each weight row apart from its direction (DoRA): better at low ranks, slower.
-        use_rslora: scale the adapter by alpha / sqrt(rank) (rank-stabilised LoRA), so that high ranks learn as fast.
-        precision: number format of the weights that are held in memory.
-        attention: attention implementation.
-        gradient_checkpointing: recompute activations in the backward pass: less memory, about a fifth slower.
-        completion_only_loss: learn the assistant's words only, not the questions.
-        group_by_length: batch rows of like length together, so that little is padding.
-        packing: lay the rows of a micro-batch end to end instead of padding them; each attends to itself only.
-        use_liger_kernel: Liger's fused kernels for norms and the loss; NVIDIA GPUs only.
-        torch_compile: let PyTorch compile the model: minutes at the start, faster steps; needs a C++ compiler.
-        eval_steps: optimizer updates between evaluations.
-        save_steps: optimizer updates between checkpoints.
-        keep_checkpoints: how many of the newest checkpoints are kept; the best one always is.
-        early_stopping_patience: evaluations without a better eval loss before the run ends by itself; 0 is never.
-        use_best_checkpoint: keep the weights with the lowest eval loss, not the last ones, as the result.
-        sample_prompts: questions answered at each evaluation, so that one sees it learn; empty takes evaluation rows.
-        sample_max_tokens: length of these answers; 0 asks none.
-        tensorboard: write the curves as TensorBoard files too, into the run's folder.
-        seed: of weights, order and dropout.
-        device: "auto" takes the GPU when there is one.
-        threads: CPU threads of the worker; 0 leaves it to torch.
+        reasons: by field, why it has its value.
     """
 
-    name: str
-    model: str
-    train_file: str
-    eval_file: str | None = None
-    eval_fraction: float = 0.1
-    split_seed: int = 0
-    objective: str = "sft"
-    method: str = "lora"
-    start_from: str | None = None
-    scratch_size: str = "30M"
-    epochs: float = 3.0
-    max_steps: int | None = None
-    max_length: int = 1024
-    micro_batch_size: int = 4
-    gradient_accumulation_steps: int = 4
-    learning_rate: float = 2e-4
-    lr_scheduler: str = "cosine"
-    warmup_fraction: float = 0.03
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    optimizer: str = "adamw_torch"
-    beta: float = 0.1
-    neftune_noise_alpha: float = 0.0
-    lora_rank: int = 16
-    lora_alpha: int = 32
-    lora_dropout: float = 0.0
-    target_modules: str | list[str] = "all-linear"
-    use_dora: bool = False
-    use_rslora: bool = False
-    precision: str = "fp32"
-    attention: str = "sdpa"
-    gradient_checkpointing: bool = False
-    completion_only_loss: bool = True
-    group_by_length: bool = True
-    packing: bool = False
-    use_liger_kernel: bool = False
-    torch_compile: bool = False
-    eval_steps: int = 20
-    save_steps: int = 20
-    keep_checkpoints: int = 2
-    early_stopping_patience: int = 0
-    use_best_checkpoint: bool = True
-    sample_prompts: list[str] = field(default_factory=list)
-    sample_max_tokens: int = 48
-    tensorboard: bool = False
-    seed: int = 42
-    device: str = "auto"
-    threads: int = 0
+    name: str = described(..., Text(), RUN, "Name",
+        "shown in the window, and part of the run folder's name.", simple=True, told=False)
+    model: str = described(..., Text(file=True), RUN, "Base model",
+        "folder of the base model (Hugging Face layout, safetensors).")
+    train_file: str = described(..., Text(file=True), RUN, "Training rows",
+        "JSONL with the rows to learn.")
+    eval_file: str | None = described(None, Text(optional=True, file=True), RUN, "Held-out rows",
+        "JSONL with rows that are never learned; None splits them off `train_file`.",
+        reason="No test file was chosen, so rows are split off.")
+    eval_fraction: float = described(0.1, Number(0, 0.5), RUN, "Share of rows held out",
+        "share of `train_file` split off for evaluation when there is no `eval_file`.")
+    split_seed: int = described(0, SEED, RUN, "Seed of that split",
+        "seed of that split.", reason="Any number does; the same number gives the same split.")
+    start_from: str | None = described(None, Text(optional=True, file=True), RUN, "Continues from",
+        "folder of an earlier run, or of its adapter or model, whose weights this run starts with.",
+        reason="It begins with the base model itself.", applies=lambda config: config.method != "scratch")
+    objective: str = described("sft", OBJECTIVES, METHOD, "Objective",
+        'what is learned: "sft" (answers), "text" (continued pretraining on plain text), or which answers are '
+        'better: "dpo" and "orpo" (from pairs), "kto" (from single answers marked good or bad).', simple=True)
+    method: str = described("lora", METHODS, METHOD, "Method",
+        '"lora" (an adapter learns, the base is frozen), "qlora" (the same on a base held in 4 bits, NF4), '
+        '"full" (every weight learns) or "scratch" (a new, small model with the architecture and tokenizer of the '
+        'base).', simple=True)
+    lora_rank: int = described(16, Whole(1, 4096), METHOD, "Rank",
+        "rank of the adapter's matrices.", reason=NO_ADAPTER, simple=True, applies=_with_adapter, aliases=("rank",))
+    scratch_size: str = described("30M", SCRATCH_SIZES, METHOD, "Size from scratch",
+        "parameters of a model trained from scratch, about.",
+        reason="Only training from scratch uses it.", simple=True, applies=lambda config: config.method == "scratch")
+    lora_alpha: int = described(32, Whole(1, 65536), METHOD, "Alpha",
+        "the adapter's update is scaled by alpha / rank.",
+        reason=NO_ADAPTER, applies=_with_adapter, aliases=("alpha",))
+    lora_dropout: float = described(0.0, Number(0, 1, below=True), METHOD, "Dropout",
+        "dropout before the adapter's first matrix.",
+        reason="Few epochs do not need dropout; raise it when eval loss turns upwards.", applies=_with_adapter)
+    target_modules: str | list[str] = described("all-linear", Names(), METHOD, "Target modules",
+        'layers that get an adapter; "all-linear" is every linear layer but the head.',
+        reason=NO_ADAPTER, applies=_with_adapter)
+    use_dora: bool = described(False, Switch(), METHOD, "DoRA",
+        "learn the magnitude of each weight row apart from its direction (DoRA): better at low ranks, slower.",
+        reason="Plain LoRA is faster; DoRA may be a little better at low ranks.", applies=_with_adapter)
+    use_rslora: bool = described(False, Switch(), METHOD, "Rank-stabilised LoRA",
+        "scale the adapter by alpha / sqrt(rank) (rank-stabilised LoRA), so that high ranks learn as fast.",
+        reason="It matters at ranks above 64.", applies=_with_adapter)
+    beta: float = described(0.1, Number(0, 10, above=True), METHOD, "Beta",
+        "how strongly preference tuning holds on to what the model said before; for ORPO the odds ratio's "
+        "weight.", reason="Only preference tuning uses it.", applies=lambda config: config.is_preference)
+    epochs: float = described(3.0, Number(0, 10_000, above=True), LENGTH, "Epochs",
+        "passes over the training rows; ignored when `max_steps` is set.", simple=True, aliases=("num_train_epochs",))
+    max_steps: int | None = described(None, Whole(1, 10**9, optional=True), LENGTH, "Steps at most",
+        "optimizer updates; None means: as many as `epochs` takes.", reason="The number of epochs decides.")
+    early_stopping_patience: int = described(0, Whole(0, 10_000), LENGTH, "Stop early after, evaluations",
+        "evaluations without a better eval loss before the run ends by itself; 0 is never.")
+    use_best_checkpoint: bool = described(True, Switch(), LENGTH, "Keep the best weights",
+        "keep the weights with the lowest eval loss, not the last ones, as the result.",
+        reason="What is kept is what did best on rows that were never learned.")
+    max_length: int = described(1024, Whole(8, 1_048_576), BATCH, "Sequence length, tokens",
+        "sequence length in tokens; longer rows are cut at the end.", simple=True, aliases=("max_seq_length",))
+    micro_batch_size: int = described(4, Whole(1, 4096), BATCH, "Micro-batch, rows",
+        "rows in one forward pass.", simple=True, aliases=("per_device_train_batch_size",))
+    gradient_accumulation_steps: int = described(4, Whole(1, 4096), BATCH, "Gradient accumulation",
+        "micro-batches in one optimizer update.", simple=True)
+    group_by_length: bool = described(True, Switch(), BATCH, "Group rows by length",
+        "batch rows of like length together, so that little is padding.")
+    packing: bool = described(False, Switch(), BATCH, "Packing",
+        "lay the rows of a micro-batch end to end instead of padding them; each attends to itself only.",
+        applies=lambda config: not config.is_preference)
+    completion_only_loss: bool = described(True, Switch(), BATCH, "Completion-only loss",
+        "learn the assistant's words only, not the questions.",
+        reason="The model learns to answer, not to ask.", applies=_for_answers)
+    learning_rate: float = described(2e-4, Number(0, 1, above=True), LEARNING, "Learning rate",
+        "peak rate, after warm-up.", simple=True, aliases=("lr",))
+    lr_scheduler: str = described("cosine", SCHEDULERS, LEARNING, "Scheduler",
+        "how the rate falls after warm-up.", aliases=("lr_scheduler_type",))
+    warmup_fraction: float = described(0.03, Number(0, 1, below=True), LEARNING, "Warm-up, share of steps",
+        "share of the steps in which the rate rises.", aliases=("warmup_ratio",))
+    optimizer: str = described("adamw_torch", OPTIMIZERS, LEARNING, "Optimizer",
+        "name in transformers' `optim`.", reason="AdamW, the standard for language models.", aliases=("optim",))
+    weight_decay: float = described(0.0, Number(0, 1), LEARNING, "Weight decay",
+        "AdamW's decoupled weight decay.")
+    max_grad_norm: float = described(1.0, NORM, LEARNING, "Clip gradients at norm",
+        "gradients are clipped to this norm.", reason="A batch with an odd row cannot throw the weights off.")
+    neftune_noise_alpha: float = described(0.0, Number(0, 100), LEARNING, "NEFTune noise alpha",
+        "noise on the embeddings while learning answers (NEFTune); 0 is none, 5 is usual.",
+        reason="No noise; 5 sometimes helps a chat model that learns from few rows.", applies=_for_answers)
+    device: str = described("auto", DEVICES, MACHINE, "Device",
+        '"auto" takes the GPU when there is one.')
+    precision: str = described("fp32", PRECISIONS, MACHINE, "Precision",
+        "number format of the weights that are held in memory.", simple=True)
+    attention: str = described("sdpa", ATTENTION, MACHINE, "Attention",
+        "attention implementation.", aliases=("attn_implementation",))
+    gradient_checkpointing: bool = described(False, Switch(), MACHINE, "Recompute activations",
+        "recompute activations in the backward pass: less memory, about a fifth slower.")
+    use_liger_kernel: bool = described(False, Switch(), MACHINE, "Liger kernels",
+        "Liger's fused kernels for norms and the loss; NVIDIA GPUs only.")
+    torch_compile: bool = described(False, Switch(), MACHINE, "Compile the model",
+        "let PyTorch compile the model: minutes at the start, faster steps; needs a C++ compiler.",
+        reason="Compiling takes minutes, which most runs never earn back.")
+    threads: int = described(0, Whole(0, 1024), MACHINE, "Processor threads",
+        "CPU threads of the worker; 0 leaves it to torch.", reason="The GPU does the work.", told=False)
+    sample_prompts: list[str] = described([], Lines(), WATCHING, "Questions to watch, one a line",
+        "questions answered at each evaluation, so that one sees it learn; empty takes evaluation rows.",
+        reason="The first questions of the evaluation rows are asked.")
+    sample_max_tokens: int = described(48, Whole(0, 4096), WATCHING, "Answers, tokens at most",
+        "length of these answers; 0 asks none.", reason="Long enough to see whether an answer gets better.")
+    eval_steps: int = described(20, STEPS, WATCHING, "Evaluate every, steps",
+        "optimizer updates between evaluations.")
+    tensorboard: bool = described(False, Switch(), WATCHING, "TensorBoard files",
+        "write the curves as TensorBoard files too, into the run's folder.",
+        reason="The plots here show the same curves.")
+    save_steps: int = described(20, STEPS, SAVING, "Checkpoint every, steps",
+        "optimizer updates between checkpoints.")
+    keep_checkpoints: int = described(2, Whole(2, 10**6), SAVING, "Checkpoints kept",
+        "how many of the newest checkpoints are kept; the best one always is.",
+        reason="The newest two, and the best one always.")
+    seed: int = described(42, SEED, SAVING, "Seed",
+        "of weights, order and dropout.", reason="Any number does; the same number repeats the run.")
     reasons: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -129,7 +198,7 @@ class RunConfig:
     @property
     def is_preference(self) -> bool:
         """Whether it learns which answers are better, rather than the answers."""
-        return self.objective in limits.PREFERENCES
+        return self.objective in PREFERENCES
 
     @property
     def effective_batch_size(self) -> int:
@@ -137,8 +206,13 @@ class RunConfig:
         return self.micro_batch_size * self.gradient_accumulation_steps
 
     def problems(self) -> list[Problem]:
-        """Everything wrong with the values, without touching a file. Empty when all is well."""
-        return limits.problems(self)
+        """Everything that is wrong with the values, each by itself and with one another, without touching a file."""
+        found = []
+        for name, about in FIELDS.items():
+            value = getattr(self, name)
+            if limit := about.kind.limit(value):
+                found.append(Problem(f"{value!r} is not allowed; it must be {limit}.", field=name))
+        return found + _contradictions(self)
 
     def check(self) -> None:
         """Look at the values and at the files they name, before anything is loaded.
@@ -147,9 +221,9 @@ class RunConfig:
             UserError: naming every problem.
         """
         found = self.problems()
-        for name in ("model", "train_file", "eval_file", "start_from"):
+        for name, about in FIELDS.items():
             path = getattr(self, name)
-            if path and not Path(path).exists():
+            if isinstance(about.kind, Text) and about.kind.file and path and not Path(path).exists():
                 found.append(Problem(f"{path} does not exist.", field=name))
         if found:
             raise UserError("The run configuration cannot be used.", "", "Correct these fields.", found)
@@ -168,12 +242,11 @@ class RunConfig:
             UserError: a newer format, a missing field, or a value of the wrong type: all at once.
         """
         state = formats.check("run", state, where)
-        known = {f.name for f in fields(cls)}
         problems = [Problem("is missing.", field=name) for name in ("name", "model", "train_file") if name not in state]
-        values: dict[str, Any] = {}
-        for name in known & state.keys():
+        values: dict[str, Any] = {"reasons": dict(state.get("reasons") or {})}
+        for name in FIELDS.keys() & state.keys():
             try:
-                values[name] = convert(name, state[name])
+                values[name] = FIELDS[name].read(state[name])
             except ValueError as error:
                 problems.append(Problem(str(error), field=name))
         if problems:
@@ -189,13 +262,7 @@ class RunConfig:
         return cls(**values)
 
 
-def convert(name: str, value: Any) -> Any:
-    """Make `value` (a JSON value, or text that a person typed) fit the field `name`.
-
-    Raises:
-        ValueError: with a sentence, when it does not fit.
-    """
-    return values.convert(str(get_type_hints(RunConfig)[name]), value, prose=name == "sample_prompts")
+FIELDS: dict[str, Field] = fields_of(RunConfig)
 
 
 def default_of(name: str) -> Any:
@@ -203,20 +270,55 @@ def default_of(name: str) -> Any:
     return getattr(RunConfig(name="x", model="x", train_file="x"), name)
 
 
-def field_help() -> dict[str, str]:
-    """One sentence a field, taken from the docstring above: the window's tooltips and the terminal's help."""
-    import inspect
+def in_groups() -> dict[str, tuple[str, ...]]:
+    """All fields in the order in which one decides them, under headings."""
+    return {group: tuple(name for name, about in FIELDS.items() if about.group == group) for group in GROUPS}
 
-    text: dict[str, str] = {}
-    name = ""
-    for line in inspect.cleandoc(RunConfig.__doc__ or "").split("Attributes:")[1].splitlines():
-        stripped = line.strip()
-        if line.startswith("    ") and not line.startswith("     ") and ":" in stripped:
-            name, _, rest = stripped.partition(":")
-            text[name] = rest.strip()
-        elif stripped and name:
-            text[name] += " " + stripped
-    return text
+
+def label(name: str) -> str:
+    """What people call a field; the name itself for one that another version wrote."""
+    return FIELDS[name].label if name in FIELDS else name
+
+
+def differences(configs: Sequence[dict[str, Any]]) -> list[tuple[str, list[Any]]]:
+    """The fields in which configurations differ, each with its value in all of them.
+
+    A field that only some of them have (one was written by another version) is None in the others.
+    """
+    untold = {"reasons", *(name for name, about in FIELDS.items() if not about.told)}
+    found = []
+    for name in dict.fromkeys((*FIELDS, *(name for config in configs for name in config))):
+        values = [config.get(name) for config in configs]
+        if name not in untold and any(value != values[0] for value in values):
+            found.append((name, values))
+    return found
+
+
+def _contradictions(config: RunConfig) -> list[Problem]:
+    """Values that are well by themselves and do not go together."""
+    rules = (
+        (not config.has_adapter and config.use_dora, "use_dora", "DoRA is a kind of adapter; set method to lora or "
+                                                                 "qlora, or switch it off."),
+        (not config.has_adapter and config.use_rslora, "use_rslora", "rank-stabilised LoRA is a kind of adapter; set "
+                                                                     "method to lora or qlora, or switch it off."),
+        (config.method == "scratch" and config.start_from is not None, "start_from",
+         "a model from scratch begins with nothing; leave it empty."),
+        (config.method == "scratch" and config.objective in PREFERENCES, "objective",
+         "a model from scratch has nothing to prefer yet; it must be text or sft."),
+        (config.device == "cpu" and config.optimizer in CUDA_OPTIMIZERS, "optimizer",
+         f"{config.optimizer!r} needs an NVIDIA GPU; on the processor adamw_torch or adamw_8bit is right."),
+        (config.device == "cpu" and config.attention == "flash_attention_2", "attention",
+         "'flash_attention_2' needs an NVIDIA GPU; on the processor it must be sdpa or eager."),
+        (config.device == "cpu" and config.use_liger_kernel, "use_liger_kernel",
+         "Liger's kernels need an NVIDIA GPU; switch it off."),
+        (config.device == "cpu" and config.precision == "fp16", "precision",
+         "'fp16' needs an NVIDIA GPU; on the processor it must be bf16 or fp32."),
+        (config.packing and config.attention == "eager", "attention",
+         "'eager' cannot keep packed rows apart; it must be sdpa or flash_attention_2, or switch packing off."),
+        (config.packing and config.objective in PREFERENCES, "packing",
+         "pairs of answers are compared side by side and cannot be packed; switch it off."),
+    )
+    return [Problem(sentence, field=name) for broken, name, sentence in rules if broken]
 
 
 def _planned() -> str:

@@ -13,9 +13,8 @@ from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import plan_rows
-from slmstudio.core.run.config import RunConfig, convert, field_help
+from slmstudio.core.run.config import FIELDS, METHOD_WORDS, RunConfig
 from slmstudio.core.run.proposal import Proposal
-from slmstudio.core.run.values import ALIASES, METHOD_WORDS
 
 SAMPLED_ROWS = 2000
 """Rows that are tokenized to learn the lengths; more add no knowledge that a plan needs."""
@@ -79,17 +78,18 @@ def overrides(raw: dict[str, Any]) -> dict[str, Any]:
         UserError: unknown names and wrong values, all at once.
     """
     chosen: dict[str, Any] = {}
-    known, problems = field_help(), []
+    ours = {alias: name for name, about in FIELDS.items() for alias in about.aliases}
+    problems = []
     for given, value in raw.items():
-        name = ALIASES.get(given, given)
-        if name not in known:
-            problems.append(Problem("is no field of a run. Fields: " + ", ".join(known), field=given))
+        name = ours.get(given, given)
+        if name not in FIELDS:
+            problems.append(Problem("is no field of a run. Fields: " + ", ".join(FIELDS), field=given))
             continue
         if name == "method" and str(value).strip().lower() in METHOD_WORDS:
             chosen |= METHOD_WORDS[str(value).strip().lower()]
             continue
         try:
-            chosen[name] = convert(name, value)
+            chosen[name] = FIELDS[name].read(value)
         except ValueError as error:
             problems.append(Problem(str(error), field=given))
     if problems:

@@ -16,8 +16,7 @@ from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.model import scratch
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import memory, plan_rows
-from slmstudio.core.run.config import RunConfig, default_of
-from slmstudio.core.run.limits import OBJECTIVES, PREFERENCES
+from slmstudio.core.run.config import FIELDS, OBJECTIVES, PREFERENCES, RunConfig, default_of
 
 EVALUATIONS, MOST_EVALUATIONS = 4, 20
 PATIENCE = 3
@@ -25,35 +24,6 @@ LONG_CPU = 1024
 LONG_GPU = 4096
 PHYSICAL_SHARE = 0.9
 """Share of the free memory that a plan may fill."""
-
-
-DEFAULT_REASONS = {
-    "eval_file": "No test file was chosen, so rows are split off.",
-    "split_seed": "Any number does; the same number gives the same split.",
-    "max_steps": "The number of epochs decides.",
-    "max_grad_norm": "A batch with an odd row cannot throw the weights off.",
-    "beta": "Only preference tuning uses it.",
-    "start_from": "It begins with the base model itself.",
-    "scratch_size": "Only training from scratch uses it.",
-    "use_dora": "Plain LoRA is faster; DoRA may be a little better at low ranks.",
-    "use_rslora": "It matters at ranks above 64.",
-    "neftune_noise_alpha": "No noise; 5 sometimes helps a chat model that learns from few rows.",
-    "torch_compile": "Compiling takes minutes, which most runs never earn back.",
-    "use_best_checkpoint": "What is kept is what did best on rows that were never learned.",
-    "sample_prompts": "The first questions of the evaluation rows are asked.",
-    "sample_max_tokens": "Long enough to see whether an answer gets better.",
-    "tensorboard": "The plots here show the same curves.",
-    "optimizer": "AdamW, the standard for language models.",
-    "lora_rank": "Not used by full fine-tuning.",
-    "lora_alpha": "Not used by full fine-tuning.",
-    "target_modules": "Not used by full fine-tuning.",
-    "lora_dropout": "Few epochs do not need dropout; raise it when eval loss turns upwards.",
-    "completion_only_loss": "The model learns to answer, not to ask.",
-    "keep_checkpoints": "The newest two, and the best one always.",
-    "seed": "Any number does; the same number repeats the run.",
-    "threads": "The GPU does the work.",
-}
-"""Fields that are the same for everybody, and why."""
 
 
 class Proposal:
@@ -99,9 +69,9 @@ class Proposal:
 
     def defaults(self) -> None:
         """What does not depend on data, model or machine."""
-        for name, reason in DEFAULT_REASONS.items():
-            if name not in self.values or name in self.chosen:
-                self.set(name, default_of(name), reason)
+        for name, about in FIELDS.items():
+            if about.reason and (name not in self.values or name in self.chosen):
+                self.set(name, default_of(name), about.reason)
         self.reasons |= {name: reason for name, reason in self.without_eval.items() if name not in self.chosen}
         for name in ("model", "train_file"):
             if name in self.chosen:
@@ -148,7 +118,7 @@ class Proposal:
             "dpo": "The rows are pairs of a better and a worse answer.",
             "kto": "The rows are answers marked good or bad.",
         }[proposed[0]])
-        if objective not in proposed and objective in OBJECTIVES:
+        if objective not in proposed and objective in OBJECTIVES.words:
             self.problems.append(Problem(
                 f"{objective!r} does not fit these rows; it must be {' or '.join(proposed)}. "
                 + layouts.sentence(self.dataset.layout), field="objective"))

@@ -183,7 +183,7 @@ def _version(library: str) -> str:
 
 def _constants(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, script: Script) -> list[str]:
     """Every value of the configuration as a named constant below its reason."""
-    help_of, state = run_config.field_help(), config.to_dict()
+    state = config.to_dict()
 
     def constant(name: str, value: Any, comment: str) -> str:
         said = _one_line(comment)
@@ -191,7 +191,7 @@ def _constants(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, scr
         return "\n".join([*lines, f"{name} = {_literal(value)}"])
 
     def of(field: str) -> str:
-        return constant(field.upper(), state[field], config.reasons.get(field) or help_of[field])
+        return constant(field.upper(), state[field], config.reasons.get(field) or run_config.FIELDS[field].help)
 
     weights = _start_weights(config)
     lines = [
@@ -202,8 +202,8 @@ def _constants(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, scr
         f"EVAL_FILE = HERE / {script.eval_file.name!r}",
         "# Where the result goes.",
         f"OUTPUT = HERE / {script.path.stem + '-result'!r}",
-        constant("MODEL", str(Path(config.model).absolute()), help_of["model"]),
-        constant("START_FROM", str(weights) if weights else None, help_of["start_from"]),
+        constant("MODEL", str(Path(config.model).absolute()), run_config.FIELDS["model"].help),
+        constant("START_FROM", str(weights) if weights else None, run_config.FIELDS["start_from"].help),
         'DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}',
         "",
     ]
@@ -215,11 +215,12 @@ def _constants(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, scr
     if rows.layout == "messages":
         lines.append(constant("AFTER_ANSWER", rows.after_answer, "What the chat template writes after the token that "
                                                                  "ends an answer; it is not learned."))
-    told = [name for name in help_of if name not in (*PATHS, *STUDIO_ONLY, "reasons")]
+    told = [name for name in run_config.FIELDS if name not in (*PATHS, *STUDIO_ONLY)]
     lines += [of(name) for name in told]
     lines += ["", "# What changes no loss; the studio does it, this script does not, or it was done before."]
     lines += [of(name) for name in STUDIO_ONLY]
-    lines += [constant(f"ORIGINAL_{name.upper()}", state[name], config.reasons.get(name) or help_of[name])
+    lines += [constant(f"ORIGINAL_{name.upper()}", state[name],
+                       config.reasons.get(name) or run_config.FIELDS[name].help)
               for name in ("train_file", "eval_file")]
     return lines
 

@@ -11,9 +11,9 @@ from typing import Any
 from PySide6.QtCore import QCoreApplication
 
 from slmstudio.core import units
-from slmstudio.core.run import field_names
+from slmstudio.core.run import config as run_config
 from slmstudio.core.run.config import RunConfig
-from slmstudio.gui.common.plan_fields import groups, label, variant_label, write
+from slmstudio.gui.common.plan_fields import label, variant_label, write
 
 MOST_PARTS = 3
 """Parts of a path that are told of one beside another."""
@@ -103,7 +103,7 @@ def fields_text(event: dict[str, Any], key: str) -> str:
     before = was if isinstance(was, dict) else {}
     parts = []
     given = values if isinstance(values, dict) else {}
-    order = [name for names in groups().values() for name in names]
+    order = list(run_config.FIELDS)
     for name, value in sorted(given.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)):
         after = tr("on") if value is True else tr("off") if value is False else write(value)
         old = before.get(name)
@@ -197,7 +197,7 @@ _WORDS: dict[str, Callable[[dict[str, Any], str], str]] = {
 def differences(first: dict[str, Any], second: dict[str, Any]) -> str:
     """In which fields two configurations differ: "Rank 16 / 4, Alpha 32 / 8"."""
     return ", ".join(f"{label(key)} {_short(one)} / {_short(other)}"
-                     for key, (one, other) in field_names.differences([first, second]) if key in first.keys() & second)
+                     for key, (one, other) in run_config.differences([first, second]) if key in first.keys() & second)
 
 
 def _short(value: Any) -> str:

@@ -134,9 +134,9 @@ class ComparePanel(QWidget):
 
 def setting_rows(runs: Sequence[RunFacts]) -> tuple[list[str], list[list[Figure]]]:
     """Headings and rows of the settings in which runs differ, in the order in which one decides them."""
-    from slmstudio.gui.common.plan_fields import groups
+    from slmstudio.core.run.config import FIELDS
 
-    order = [name for names in groups().values() for name in names]
+    order = list(FIELDS)
     own = {"base", "outcome", "eval_loss", "train_loss", "steps", "seconds", "tags", "note", *SAME}
     names = {key for run in runs for key in run.values if key not in own and columns.score_of(key) is None}
     unlike = [key for key in names if len({repr(run.values.get(key)) for run in runs}) > 1]

@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
-from slmstudio.core.run.config import RunConfig, convert
+from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import write
@@ -113,7 +113,7 @@ class ChangeEditor(QFrame):
             if text.strip() == write(getattr(config, name)):
                 continue
             try:
-                values[name] = convert(name, text)
+                values[name] = FIELDS[name].read(text)
             except ValueError as error:
                 problems.append(str(error))
         if not problems:

@@ -8,18 +8,10 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QFocusEvent
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
 
-from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.config import FIELDS, VARIANTS, RunConfig
+from slmstudio.core.run.fields import Choice, Lines, Switch
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.plan_fields import (
-    CHOICES,
-    FIXED,
-    VARIANTS,
-    choice_label,
-    label,
-    variant,
-    variant_label,
-    write,
-)
+from slmstudio.gui.common.plan_fields import FIXED, choice_label, label, variant, variant_label, write
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
@@ -31,8 +23,9 @@ LINES = 4
 class _Choice(ComboBox):
     """A combo box that the page's scrolling cannot change."""
 
-    def __init__(self, values: Sequence[str]):
+    def __init__(self, name: str, values: Sequence[str]):
         super().__init__()
+        self._name = name
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(6)
@@ -41,7 +34,7 @@ class _Choice(ComboBox):
     def set_values(self, values: Sequence[str]) -> None:
         self.clear()
         for value in values:
-            self.addItem(choice_label(value), value)
+            self.addItem(choice_label(self._name, value), value)
 
     def show_value(self, value: str, text: str) -> None:
         """Show a value, also one that is not among the choices."""
@@ -127,16 +120,17 @@ class FieldRow(QWidget):
     def _make_editor(self) -> QWidget:
         if self.name in FIXED:
             return ElidedLabel()
-        if self.name in CHOICES:
-            box = _Choice(list(VARIANTS) if self.name == "method" else CHOICES[self.name])
+        kind = FIELDS[self.name].kind
+        if isinstance(kind, Choice):
+            box = _Choice(self.name, list(VARIANTS if self.name == "method" else kind.words))
             box.activated.connect(lambda: self.edited.emit(self.name, box.currentData()))
             return box
-        if self.name == "sample_prompts":
+        if isinstance(kind, Lines):
             lines = _Lines()
             lines.setPlaceholderText(self.tr("Empty: eval rows are asked"))
             lines.finished.connect(lambda: self.edited.emit(self.name, lines.toPlainText()))
             return lines
-        if isinstance(RunConfig.__dataclass_fields__[self.name].default, bool):
+        if isinstance(kind, Switch):
             check = QCheckBox(label(self.name))
             check.clicked.connect(lambda on: self.edited.emit(self.name, on))
             return check
@@ -168,7 +162,7 @@ class FieldRow(QWidget):
             editor.set_values(list(VARIANTS))
             editor.show_value(variant(config), variant_label(config))
         elif isinstance(editor, _Choice):
-            editor.show_value(value, choice_label(value))
+            editor.show_value(value, choice_label(self.name, value))
         elif isinstance(editor, QCheckBox):
             editor.setChecked(bool(value))
         elif isinstance(editor, QPlainTextEdit):

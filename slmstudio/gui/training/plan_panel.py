@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.run.config import RunConfig, field_help
+from slmstudio.core.run.config import FIELDS, VARIANTS, RunConfig, in_groups
 from slmstudio.gui.common import plan_fields, theme
 from slmstudio.gui.common.run_texts import steps_text
 from slmstudio.gui.common.widgets.buttons import SegmentedControl
@@ -63,14 +63,13 @@ class PlanPanel(Card):
         self._form = QVBoxLayout(page)
         self._form.setContentsMargins(0, 0, theme.SPACE_M, 0)
         self._form.setSpacing(theme.SPACE_M)
-        help_texts = field_help()
         shared = set(plan_fields.PAIRS.values())
-        for heading, names in plan_fields.groups().items():
-            title = text_label(heading, "section")
+        for heading, names in in_groups().items():
+            title = text_label(plan_fields.tr(heading), "section")
             self._headings[title] = names
             self._form.addWidget(title)
             for name in names:
-                self.rows[name] = FieldRow(name, help_texts[name], page)
+                self.rows[name] = FieldRow(name, FIELDS[name].help, page)
                 self.rows[name].edited.connect(self._edit)
                 self.rows[name].reset.connect(self._reset)
             for name in names:
@@ -108,12 +107,12 @@ class PlanPanel(Card):
             heading.setVisible(expert)
         for name, row in self.rows.items():
             shown = ((expert or self._is_simple(name)) and (
-                self.config is None or plan_fields.applies(name, self.config))) or bool(row.problem.text())
+                self.config is None or FIELDS[name].applies(self.config))) or bool(row.problem.text())
             row.setVisible(shown)
             row.reason.setVisible(shown and bool(row.reason.text()) and not row.problem.text())
 
     def _is_simple(self, name: str) -> bool:
-        return name in plan_fields.SIMPLE and (name != "objective" or len(self._objectives) > 1)
+        return FIELDS[name].simple and (name != "objective" or len(self._objectives) > 1)
 
     def set_objectives(self, objectives: Sequence[str]) -> None:
         """Offer what the data can teach; where that is one thing only, there is nothing to choose."""
@@ -165,9 +164,9 @@ class PlanPanel(Card):
     def _edit(self, name: str, value: Any) -> None:
         if name != "method":
             self.overrides[name] = value
-        elif value in plan_fields.VARIANTS:
+        elif value in VARIANTS:
             self._forget_method()
-            self.overrides |= plan_fields.VARIANTS[value]
+            self.overrides |= VARIANTS[value]
         self.changed.emit()
 
     def _reset(self, name: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QObject, Signal
 
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.run.config import RunConfig, convert
+from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.training.plan_panel import PlanPanel
@@ -152,7 +152,7 @@ class Planning(QObject):
         problems, values = [], {}
         for name, value in self._panel.overrides.items():
             try:
-                values[name] = convert(name, value)
+                values[name] = FIELDS[name].read(value)
             except ValueError as error:
                 problems.append(Problem(str(error), field=name))
         # Measured against the defaults: the plan before may hold values that were the person's and are so no more.

@@ -7,7 +7,7 @@ from typing import Any
 
 from PySide6.QtCore import QCoreApplication
 
-from slmstudio.core.run.config import RunConfig, convert
+from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.history import RunHistory
 
 
@@ -22,7 +22,7 @@ def as_it_is(config: RunConfig, history: RunHistory) -> RunConfig:
 
     def take(name: str, value: Any, reason: str) -> None:
         try:
-            values[name] = convert(name, value)
+            values[name] = FIELDS[name].read(value)
             reasons[name] = reason
         except (KeyError, ValueError):
             pass  # of a version that knows another field

@@ -8,8 +8,7 @@ from support.report_checks import missing, untold
 from support.report_run import add_rows, finished, parity, scores
 
 from slmstudio.core import files, jobs
-from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.field_names import GROUPS, LABELS, differences
+from slmstudio.core.run.config import FIELDS, RunConfig, differences, in_groups
 
 
 def test_the_search_itself_can_fail():
@@ -79,8 +78,8 @@ def test_rows_that_were_left_out_are_named_with_their_line(tmp_path, page):
 
 def test_every_field_of_a_run_has_a_name_and_a_place():
     fields = set(RunConfig.__dataclass_fields__) - {"reasons"}
-    placed = [name for names in GROUPS.values() for name in names]
-    assert fields == set(LABELS) == set(placed) and len(placed) == len(set(placed))
+    placed = [name for names in in_groups().values() for name in names]
+    assert fields == set(placed) and len(placed) == len(set(placed)) == len({about.label for about in FIELDS.values()})
 
 
 def test_only_fields_that_differ_and_matter():

@@ -6,7 +6,7 @@ import pytest
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.run import config as run_config
-from slmstudio.core.run.config import RunConfig, convert, field_help
+from slmstudio.core.run.config import FIELDS, RunConfig
 
 
 def minimal(**changes):
@@ -22,8 +22,8 @@ def test_round_trip_through_a_file(tmp_path):
 
 def test_every_field_has_a_sentence():
     names = set(RunConfig.__dataclass_fields__) - {"reasons"}
-    assert set(field_help()) == names
-    assert all(text.endswith(".") for text in field_help().values())
+    assert set(FIELDS) == names
+    assert all(text.endswith(".") for text in (about.help for about in FIELDS.values()))
 
 
 def test_all_problems_at_once():
@@ -61,7 +61,7 @@ def test_a_newer_format_is_refused_in_a_sentence():
     ],
 )
 def test_typed_text_becomes_a_value(name, text, value):
-    assert convert(name, text) == value
+    assert FIELDS[name].read(text) == value
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_typed_text_becomes_a_value(name, text, value):
 )
 def test_unfit_values_are_refused(name, value):
     with pytest.raises(ValueError, match="must"):
-        convert(name, value)
+        FIELDS[name].read(value)
 
 
 def test_misspelt_fields_in_a_file_are_refused_with_all_else_that_is_wrong(tmp_path):

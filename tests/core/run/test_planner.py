@@ -14,7 +14,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.model import facts
 from slmstudio.core.run import planner
-from slmstudio.core.run.config import RunConfig, field_help
+from slmstudio.core.run.config import FIELDS, RunConfig
 
 GB = 2**30
 CPU = Machine("Linux", "a processor", 4, 8, 16 * GB, 12 * GB, (), True, False, "No driver.")
@@ -52,7 +52,7 @@ def test_the_objective_follows_from_the_rows(plan, kind):
 
 def test_every_field_has_a_reason(plan):
     config = plan()
-    assert {name for name in field_help() if not config.reasons.get(name)} == set()
+    assert {name for name in FIELDS if not config.reasons.get(name)} == set()
     assert not config.problems()
 
 

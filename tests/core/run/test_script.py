@@ -10,8 +10,8 @@ import pytest
 
 from slmstudio.core.data import reader, split
 from slmstudio.core.errors import UserError
-from slmstudio.core.run import adjust, folder, limits, script
-from slmstudio.core.run.config import RunConfig, field_help
+from slmstudio.core.run import adjust, folder, script
+from slmstudio.core.run.config import FIELDS, METHODS, OBJECTIVES, PREFERENCES, RunConfig
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_every_value_stands_in_it_with_its_reason(configure, tmp_path):
     places = {"model": "MODEL", "start_from": "START_FROM", "train_file": "ORIGINAL_TRAIN_FILE",
               "eval_file": "ORIGINAL_EVAL_FILE"}
     state = config.to_dict()
-    for name in field_help().keys() - {"reasons"}:
+    for name in FIELDS.keys() - {"reasons"}:
         assert found[places.get(name, name.upper())] == state[name], name
     text = path.read_text(encoding="utf-8")
     assert "# Suits it.\nLEARNING_RATE = 3e-05\n" in text
@@ -67,14 +67,14 @@ def test_every_value_stands_in_it_with_its_reason(configure, tmp_path):
     assert max(map(len, text.splitlines())) <= 120 + len(str(tmp_path))
     lines = text.splitlines()
     assert all(lines[i - 1].startswith("#") for i, line in enumerate(lines)
-               if line.partition(" = ")[0] in {name.upper() for name in field_help()})
+               if line.partition(" = ")[0] in {name.upper() for name in FIELDS})
 
 
 @pytest.mark.parametrize(("method", "objective"), [
-    (method, objective) for method in limits.METHODS for objective in limits.OBJECTIVES
-    if method != "scratch" or objective not in limits.PREFERENCES])
+    (method, objective) for method in METHODS.words for objective in OBJECTIVES.words
+    if method != "scratch" or objective not in PREFERENCES])
 def test_each_method_and_objective_gives_whole_python(configure, answers_file, tmp_path, method, objective):
-    changes = {"train_file": answers_file(objective)} if objective in limits.PREFERENCES else {}
+    changes = {"train_file": answers_file(objective)} if objective in PREFERENCES else {}
     config = configure(method=method, objective=objective, **changes)
     path = script.write_script(config, tmp_path / "run.py").path
     tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -11,8 +11,7 @@ from support import training_window
 from support.training_window import button, choose, press, wait_for_plan
 
 from slmstudio.core.jobs.job import Job
-from slmstudio.core.run.config import RunConfig
-from slmstudio.gui.common import plan_fields
+from slmstudio.core.run.config import VARIANTS, RunConfig
 from slmstudio.gui.training.plan_panel import PlanPanel
 
 tab, planned, run = training_window.tab, training_window.planned, training_window.run
@@ -54,7 +53,7 @@ def test_a_combination_without_a_name_is_shown_and_goes_away(panel):
     assert panel.rows["method"].editor.currentText() == "QLoRA (4-bit) + DoRA"
     panel.show_config(config())
     assert panel.rows["method"].editor.currentText() == "LoRA"
-    assert panel.rows["method"].editor.count() == len(plan_fields.VARIANTS)
+    assert panel.rows["method"].editor.count() == len(VARIANTS)
 
 
 @pytest.mark.parametrize(("values", "there", "gone"), [

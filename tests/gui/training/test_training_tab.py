@@ -16,7 +16,7 @@ from support.training_window import ENDLESS, button, chip, choose, press, wait_f
 from slmstudio.core import files, jobs, paths
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import facts
-from slmstudio.core.run.config import RunConfig, field_help
+from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.gui.training.plan_panel import total_steps
 from slmstudio.gui.training.tab import TrainingTab
 
@@ -36,9 +36,9 @@ def test_empty_says_what_to_choose_first_and_leads_there(qtbot, tab, session, ti
 def test_the_plan_shows_every_field_with_its_help_and_its_reason(planned):
     config = planned.planning.config
     for name, row in planned.plan.rows.items():
-        assert row.toolTip() == field_help()[name]
+        assert row.toolTip() == FIELDS[name].help
         assert row.editor.accessibleName()
-    assert set(planned.plan.rows) == set(field_help()), "a field of the configuration is missing in the form"
+    assert set(planned.plan.rows) == set(FIELDS), "a field of the configuration is missing in the form"
     assert planned.plan.rows["learning_rate"].reason.text() == config.reasons["learning_rate"]
     assert not planned.plan.rows["weight_decay"].isVisible()
     planned.plan._mode.set_current(1)

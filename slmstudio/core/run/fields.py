@@ -1,0 +1,224 @@
+"""What a field of a run is: its kind, its limits, its words for people, and where it applies.
+
+Each field is described once, in `config`; the form, the terminal, the checks, the script and the report read it there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+EMPTY = ("", "none", "null")
+ON, OFF = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+@dataclass(frozen=True)
+class Text:
+    """A line of text.
+
+    Attributes:
+        optional: None is a value too.
+        file: the name of a file or folder.
+    """
+
+    optional: bool = False
+    file: bool = False
+    wanted = "text"
+
+    def read(self, value: Any) -> Any:
+        """A JSON value, or what a person typed, as the field's own type. Raises ValueError or TypeError."""
+        if not isinstance(value, str):
+            raise ValueError
+        return value
+
+    def limit(self, value: Any) -> str:
+        """What a value of the right type breaks, as "it must be …" continues; "" where all is well."""
+        return "" if self.optional or str(value).strip() else "filled in"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few words, each with what people read."""
+
+    words: Mapping[str, str]
+    optional = False
+    wanted = "text"
+
+    def read(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            raise ValueError
+        return value
+
+    def limit(self, value: Any) -> str:
+        return "" if value in self.words else "one of " + ", ".join(self.words)
+
+
+@dataclass(frozen=True)
+class Switch:
+    """On or off."""
+
+    optional = False
+    wanted = "true or false"
+
+    def read(self, value: Any) -> Any:
+        word = value.strip().lower() if isinstance(value, str) else None
+        if isinstance(value, bool) or word in (*ON, *OFF):
+            return value if isinstance(value, bool) else word in ON
+        raise ValueError
+
+    def limit(self, value: Any) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number."""
+
+    least: int
+    most: int
+    optional: bool = False
+    wanted = "a whole number"
+
+    def read(self, value: Any) -> Any:
+        if isinstance(value, bool) or (isinstance(value, float) and value != int(value)):
+            raise ValueError
+        return int(value)
+
+    def limit(self, value: Any) -> str:
+        if value is None or self.least <= value <= self.most:
+            return ""
+        return f"from {self.least:,} to {self.most:,}" + (", or empty" if self.optional else "")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number between two limits.
+
+    Attributes:
+        above: the least value itself is not allowed; `below`: nor the greatest.
+    """
+
+    least: float
+    most: float
+    above: bool = False
+    below: bool = False
+    optional = False
+    wanted = "a number"
+
+    def read(self, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError
+        return float(value)
+
+    def limit(self, value: Any) -> str:
+        low = self.least < value if self.above else self.least <= value
+        if low and (value < self.most if self.below else value <= self.most):
+            return ""
+        if self.most == math.inf:
+            return f"above {self.least:g}"
+        most = f"below {self.most:,.10g}" if self.below else f"{self.most:,.10g}"
+        return f"above {self.least:g} and at most {most}" if self.above else f"from {self.least:g} to {most}"
+
+
+@dataclass(frozen=True)
+class Names:
+    """One word, or several with commas between them."""
+
+    optional = False
+    wanted = "text"
+
+    def read(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [str(item) for item in value]
+        return [part.strip() for part in value.split(",")] if "," in value else str(value)
+
+    def limit(self, value: Any) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Several texts, one a line; commas belong to them."""
+
+    optional = False
+    wanted = "text"
+
+    def read(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [str(item) for item in value]
+        return [line.strip() for line in value.splitlines() if line.strip()]
+
+    def limit(self, value: Any) -> str:
+        return ""
+
+
+Kind = Text | Choice | Switch | Whole | Number | Names | Lines
+
+
+def _always(config: Any) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Field:
+    """
+    Attributes:
+        label: what people call it, with its unit; `group`: the heading that it stands under.
+        help: what it does, in a sentence: the tooltip and the terminal's help.
+        reason: why its default suits everybody; "" where a plan decides it by data, model and machine.
+        simple: shown to those who don't want to see every field.
+        applies: whether it means anything in a configuration.
+        told: its difference says something about what was learned.
+        aliases: what other trainers call it.
+    """
+
+    kind: Kind
+    group: str
+    label: str
+    help: str
+    reason: str = ""
+    simple: bool = False
+    applies: Callable[[Any], bool] = _always
+    told: bool = True
+    aliases: tuple[str, ...] = ()
+
+    def read(self, value: Any) -> Any:
+        """Make `value` (a JSON value, or text that a person typed) fit.
+
+        Raises:
+            ValueError: with a sentence, when it does not fit.
+        """
+        kind = self.kind
+        if value is None or (isinstance(value, str) and value.strip().lower() in EMPTY):
+            if kind.optional:
+                return None
+            if isinstance(kind, Lines):
+                return []
+            if not isinstance(value, str) or not isinstance(kind, Text | Choice):
+                raise ValueError("must not be empty.")
+        try:
+            return kind.read(value)
+        except (AttributeError, OverflowError, TypeError, ValueError) as error:
+            raise ValueError(f"{value!r} is not allowed; it must be {kind.wanted}.") from error
+
+
+def described(default: Any, kind: Kind, group: str, label: str, help_text: str, **more: Any) -> Any:
+    """A dataclass's field with its description.
+
+    Args:
+        default: its value where nobody decides it; `...` for a field that must be given.
+    """
+    about = {"field": Field(kind, group, label, help_text, **more)}
+    if default is ...:
+        return field(metadata=about)
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=about)
+    return field(default=default, metadata=about)
+
+
+def fields_of(config: type) -> dict[str, Field]:
+    """The described fields of a dataclass, in its order."""
+    return {each.name: each.metadata["field"] for each in dataclasses.fields(config) if each.metadata}
