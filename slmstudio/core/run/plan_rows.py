@@ -1,12 +1,11 @@
-"""What a plan must know of the rows themselves: what is held back of them, and whether an answer is within reach."""
+"""What a plan says of the rows: what those held back are good for, and whether an answer is within reach."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from slmstudio.core.data import split
-from slmstudio.core.data.reader import Record
+from slmstudio.core.data.record import Record
 from slmstudio.core.errors import Problem
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
@@ -15,8 +14,6 @@ from slmstudio.core.run.config import RunConfig
 
 ENOUGH = 10
 """Distinct rows held back from which eval loss shows more than chance."""
-MANY = 1000
-"""Distinct prompts from which the share that is held back can be taken as it is, without splitting the rows."""
 UNSEEN = "overfitting cannot be seen: add other rows, or choose a test file."
 NOT_EVALUATED = {
     "eval_file": "No test file was chosen, and no rows are held back.",
@@ -29,30 +26,21 @@ NOT_EVALUATED = {
 """Fields that mean nothing without evaluation rows, and what is said of them then."""
 
 
-def held_back(records: Sequence[Record], eval_fraction: float, seed: int) -> tuple[int, str]:
-    """How many rows are split off for evaluation, and what they are good for, in a sentence."""
-    enough = "Enough rows to see overfitting, most rows left to learn."
-    if _has_many_prompts(records):
-        return round(eval_fraction * len(records)), enough
-    rows = split.split(records, eval_fraction, seed)[1]
+def what_is_held_back(rows: Sequence[Record], of: int) -> str:
+    """What the rows that are split off for evaluation are good for, in a sentence.
+
+    Args:
+        of: rows in all.
+    """
     distinct = len({row.prompt for row in rows})
     if distinct >= ENOUGH:
-        return len(rows), enough
+        return "Enough rows to see overfitting, most rows left to learn."
     if rows:
         are = "row is" if distinct == 1 else "rows are"
-        return len(rows), (f"Only {distinct} distinct {are} held back, so eval loss is a rough sign of overfitting at "
-                           "best; more rows or a test file would show it better.")
-    alike = "The only row is learned" if len(records) == 1 else "The rows are too much alike to hold some back"
-    return 0, f"{alike}, so {UNSEEN}"
-
-
-def _has_many_prompts(records: Sequence[Record]) -> bool:
-    seen: set[tuple[str, ...]] = set()
-    for row in records:
-        seen.add(row.prompt)
-        if len(seen) > MANY:
-            return True
-    return False
+        return (f"Only {distinct} distinct {are} held back, so eval loss is a rough sign of overfitting at best; more "
+                "rows or a test file would show it better.")
+    alike = "The only row is learned" if of == 1 else "The rows are too much alike to hold some back"
+    return f"{alike}, so {UNSEEN}"
 
 
 def out_of_reach(rows: Sequence[Record], lengths: Sequence[int], model: ModelFacts,

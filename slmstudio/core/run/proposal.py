@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import units
-from slmstudio.core.data import layouts
+from slmstudio.core.data import layouts, split
 from slmstudio.core.data.reader import Dataset
 from slmstudio.core.errors import Problem
 from slmstudio.core.hardware.machine import Machine
@@ -17,6 +17,7 @@ from slmstudio.core.model import scratch
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import memory, plan_rows
 from slmstudio.core.run.config import FIELDS, OBJECTIVES, PREFERENCES, RunConfig, default_of
+from slmstudio.core.run.schedule import total_steps
 
 EVALUATIONS, MOST_EVALUATIONS = 4, 20
 PATIENCE = 3
@@ -204,11 +205,12 @@ class Proposal:
         share = self.chosen.get("eval_fraction", share)
         if not 0 <= share <= 0.5:
             return 0  # refused later, with everything else that is wrong
-        rows, reason = plan_rows.held_back(self.dataset.records, share, self.chosen.get("split_seed", 0))
-        self.set("eval_fraction", share, reason)
+        records = self.dataset.records
+        rows = split.split(records, share, self.chosen.get("split_seed", default_of("split_seed")))[1]
+        self.set("eval_fraction", share, plan_rows.what_is_held_back(rows, len(records)))
         if not rows:
             self.without_eval = plan_rows.NOT_EVALUATED
-        return rows
+        return len(rows)
 
     def learning(self) -> None:
         rows = len(self.dataset.records)
@@ -290,9 +292,7 @@ class Proposal:
         )
 
     def intervals(self) -> None:
-        effective = self.values["micro_batch_size"] * self.values["gradient_accumulation_steps"]
-        per_epoch = math.ceil(self.rows / effective)
-        total = self.chosen.get("max_steps") or max(1, math.ceil(self.values["epochs"] * per_epoch))
+        total = total_steps(RunConfig(**{"max_steps": self.chosen.get("max_steps"), **self.values}), self.rows)
         wanted = min(MOST_EVALUATIONS, max(EVALUATIONS, math.ceil(2 * self.values["epochs"])))
         every = max(1, math.ceil(total / wanted))
         self.set("eval_steps", every, f"{math.ceil(total / every)} evaluations in {total:,} steps, one more before.")

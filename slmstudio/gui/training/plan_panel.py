@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.run.config import FIELDS, VARIANTS, RunConfig, in_groups
+from slmstudio.core.run.schedule import total_steps
 from slmstudio.gui.common import plan_fields, theme
 from slmstudio.gui.common.run_texts import steps_text
 from slmstudio.gui.common.widgets.buttons import SegmentedControl
@@ -178,11 +178,3 @@ class PlanPanel(Card):
     def _forget_method(self) -> None:
         for name in ("method", *plan_fields.VARIANT_FLAGS):
             self.overrides.pop(name, None)
-
-
-def total_steps(config: RunConfig, train_rows: int) -> int:
-    """Optimizer updates of a run, counted as the trainer counts them."""
-    if config.max_steps:
-        return config.max_steps
-    per_epoch = math.ceil(math.ceil(train_rows / config.micro_batch_size) / config.gradient_accumulation_steps)
-    return max(1, math.ceil(config.epochs * per_epoch))

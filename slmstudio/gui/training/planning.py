@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,18 +41,18 @@ class _Wish:
         eval_file: rows of a file of their own; None splits them off.
         split: share and seed of that split, chosen in the Data tab.
         own: fields that were changed in the plan itself.
-        lengths: tokens a row, when they were measured already.
-        after: folder of the finished run whose result is gone on from.
+        after: the finished run whose result the plan continues from.
+        files: name and checksum of the data, by which two wishes are compared.
     """
 
-    dataset: Dataset
+    dataset: Dataset = field(compare=False)
     model: ModelFacts
     machine: Machine | None
     eval_file: Path | None
     split: dict[str, Any]
     own: dict[str, Any]
-    lengths: list[int] | None
-    after: Path | None
+    after: Earlier | None
+    files: tuple[tuple[Path, str], ...]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Planning(QObject):
         self.after: Earlier | None = None
         self._session, self._panel = session, panel
         self._lengths: tuple[Any, list[int]] | None = None
-        self._made_for: Any = None
+        self._made_for: _Wish | None = None
         self._task: Task | None = None
         panel.changed.connect(self.refresh)
         session.machine_changed.connect(self.refresh)
@@ -114,13 +114,12 @@ class Planning(QObject):
             return
         if self.after is not None and Path(self.after.model) != Path(model.path):
             self.after = None
-        key = (id(dataset), model.path, id(session.eval_dataset), session.eval_fraction, session.split_seed,
-               id(session.machine), repr(self._panel.overrides), self.after)
-        if key == self._made_for:
+        wish = self._wish(dataset, model)
+        if wish == self._made_for:
             if self.config is not None and self._task is None:
                 self._panel.show_config(self.config, self.train_rows)
             return
-        self._made_for = key
+        self._made_for = wish
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -128,12 +127,7 @@ class Planning(QObject):
             self._fail(UserError("The plan cannot be used.", "Some values are wrong.", "Correct them.", problems))
             return
         about = (dataset.sha256, model.path)
-        split = {} if session.eval_dataset is not None else {
-            "eval_fraction": session.eval_fraction, "split_seed": session.split_seed}
-        wish = _Wish(dataset, model, session.machine, session.eval_dataset.path if session.eval_dataset else None,
-                     split, dict(self._panel.overrides),
-                     self._lengths[1] if self._lengths and self._lengths[0] == about else None,
-                     self.after.folder if self.after else None)
+        lengths = self._lengths[1] if self._lengths and self._lengths[0] == about else None
 
         def done(answer: _Answer) -> None:
             self._task = None
@@ -145,7 +139,17 @@ class Planning(QObject):
                 self._panel.show_config(answer.config, answer.train_rows)
             self.planned.emit()
 
-        self._task = run_task(self, lambda task: _plan(wish), done, self._fail)
+        self._task = run_task(self, lambda task: _plan(wish, lengths), done, self._fail)
+
+    def _wish(self, dataset: Dataset, model: ModelFacts) -> _Wish:
+        """What a plan would be made from now."""
+        session = self._session
+        eval_dataset = session.eval_dataset
+        split = {} if eval_dataset is not None else {
+            "eval_fraction": session.eval_fraction, "split_seed": session.split_seed}
+        files = tuple((each.path, each.sha256) for each in (dataset, eval_dataset) if each is not None)
+        return _Wish(dataset, model, session.machine, eval_dataset.path if eval_dataset else None, split,
+                     dict(self._panel.overrides), self.after, files)
 
     def _problems(self) -> list[Problem]:
         """Everything wrong with what the person typed: no number where one belongs, and numbers out of range."""
@@ -166,38 +170,41 @@ class Planning(QObject):
         self.refused.emit()
 
 
-def _plan(wish: _Wish) -> _Answer:
-    """Plan in a thread of the pool."""
+def _plan(wish: _Wish, lengths: list[int] | None) -> _Answer:
+    """Plan in a thread of the pool.
+
+    Args:
+        lengths: tokens a row, when they were measured already.
+    """
     from slmstudio.core.data.layouts import objectives
+    from slmstudio.core.run.schedule import divided
 
-    config, lengths = _go_on(wish) if wish.after is not None else _propose(wish)
-    rows = len(wish.dataset.records)
-    if config.eval_file is None:
-        rows -= round(rows * config.eval_fraction)
-    return _Answer(config, lengths, max(1, rows), tuple(objectives(wish.dataset.layout)))
+    config, measured = _continue(wish, wish.after) if wish.after is not None else _propose(wish, lengths)
+    learned, _ = divided(wish.dataset.records, config)
+    return _Answer(config, measured, len(learned), tuple(objectives(wish.dataset.layout)))
 
 
-def _propose(wish: _Wish) -> tuple[RunConfig, list[int]]:
+def _propose(wish: _Wish, lengths: list[int] | None) -> tuple[RunConfig, list[int]]:
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.run import planner
 
-    lengths = planner.measure_lengths(wish.dataset, wish.model) if wish.lengths is None else wish.lengths
+    if lengths is None:
+        lengths = planner.measure_lengths(wish.dataset, wish.model)
     chosen = {**wish.split, **wish.own}
     config = planner.plan(planner.PlanRequest(
         wish.dataset, wish.model, wish.machine or read_machine(), wish.eval_file, chosen, lengths))
     return _of_the_data_tab(config, wish.split.keys() - wish.own.keys()), lengths
 
 
-def _go_on(wish: _Wish) -> tuple[RunConfig, None]:
+def _continue(wish: _Wish, after: Earlier) -> tuple[RunConfig, None]:
     """The earlier run's rows keep their split; others are split as the Data tab says."""
     from slmstudio.core.jobs.job import Job
     from slmstudio.core.run.follow_up import follow_up
 
-    assert wish.after is not None
-    earlier = RunConfig.from_dict(Job(wish.after).request())
+    earlier = RunConfig.from_dict(Job(after.folder).request())
     same = Path(earlier.train_file) == Path(wish.dataset.path)
     split = {} if same or earlier.eval_file else wish.split
-    config = follow_up(wish.after, train_file=None if same else wish.dataset.path, eval_file=wish.eval_file,
+    config = follow_up(after.folder, train_file=None if same else wish.dataset.path, eval_file=wish.eval_file,
                        overrides={**split, **wish.own})
     return _of_the_data_tab(config, split.keys() - wish.own.keys()), None
 

@@ -17,6 +17,7 @@ from slmstudio.core.run import adjust
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
+from slmstudio.core.run.schedule import total_steps
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import promise
 from slmstudio.gui.common.session import Session
@@ -25,7 +26,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.training import close_question, run_status
 from slmstudio.gui.training.after_run import NextRun
 from slmstudio.gui.training.pages import TrainingPages
-from slmstudio.gui.training.plan_panel import PlanPanel, total_steps
+from slmstudio.gui.training.plan_panel import PlanPanel
 from slmstudio.gui.training.planning import Planning
 from slmstudio.gui.training.run_changes import as_it_is
 from slmstudio.gui.training.run_feed import RunFeed

@@ -8,10 +8,11 @@ from typing import Any
 
 import datasets
 
-from slmstudio.core.data import layouts, reader, split
+from slmstudio.core.data import layouts, reader
 from slmstudio.core.errors import UserError
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.run import schedule
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.training.batches import IGNORED
@@ -61,7 +62,7 @@ def read_rows(config: RunConfig, job: JobContext) -> tuple[list[reader.Record], 
             job.warn("test_rows_learned", f"{seen} of {len(held_out)} test rows are among the rows to learn: eval loss "
                                           "will look better than it is.")
         return train, held_out
-    return split.split(train, config.eval_fraction, config.split_seed)
+    return schedule.divided(train, config)
 
 
 def _tell_other_file(job: JobContext, name: str, dataset: reader.Dataset) -> None:

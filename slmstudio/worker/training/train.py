@@ -7,7 +7,6 @@ rows, evaluations and checkpoints are not divided among the ranks.
 from __future__ import annotations
 
 import contextlib
-import math
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model import facts
 from slmstudio.core.model.chat_template import ChatTemplate
-from slmstudio.core.run import adjust, checkpoints, folder, resume
+from slmstudio.core.run import adjust, checkpoints, folder, resume, schedule
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels import fast_layers, fast_lora, packed
 from slmstudio.worker.runtime.context import JobContext
@@ -105,11 +104,11 @@ def set_up(job: JobContext, config: RunConfig, sensors: Sensors) -> tuple[Any, C
         eval_data = None
     job.check_cancelled()
     job.phase("loading model", model_folder.name)
-    per_epoch = math.ceil(math.ceil(len(train_data) / config.micro_batch_size) / config.gradient_accumulation_steps)
-    total_steps = config.max_steps or max(1, math.ceil(config.epochs * per_epoch))
+    per_epoch = schedule.steps_per_epoch(config, len(train_data))
     trainer = make_trainer(job, config, tokenizer, train_data, eval_data)
     lengths = train_data["length"] if config.is_preference else [len(ids) for ids in train_data["input_ids"]]
-    trainer.prepare(config, job.folder / folder.CHECKPOINTS, list(lengths), total_steps)
+    trainer.prepare(config, job.folder / folder.CHECKPOINTS, list(lengths),
+                    schedule.total_steps(config, len(train_data)))
     samples = Samples(config, tokenizer, template, eval_rows)
     control = Control(job, config, trainer, per_epoch, samples, sensors)
     trainer.add_callback(control)

@@ -17,7 +17,6 @@ from slmstudio.core import files, jobs, paths
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import facts
 from slmstudio.core.run.config import FIELDS, RunConfig
-from slmstudio.gui.training.plan_panel import total_steps
 from slmstudio.gui.training.tab import TrainingTab
 
 tab, planned, run = training_window.tab, training_window.planned, training_window.run
@@ -256,11 +255,3 @@ def test_the_log_is_filtered_and_copied(qtbot, tab, run, play):
     assert tab.feed.log.rowCount() == 1
     qtbot.mouseClick(tab.feed.findChild(QToolButton, "copy_log"), Qt.MouseButton.LeftButton)
     assert QGuiApplication.clipboard().text().endswith("warm: ऊष्मा")
-
-
-@pytest.mark.parametrize(("rows", "micro", "accumulated", "epochs", "steps"), [
-    (270, 4, 2, 3.0, 102), (1, 4, 4, 1.0, 1), (100, 8, 1, 0.5, 7)])
-def test_steps_are_counted_as_the_trainer_counts_them(rows, micro, accumulated, epochs, steps):
-    config = RunConfig(name="n", model="m", train_file="t", micro_batch_size=micro,
-                       gradient_accumulation_steps=accumulated, epochs=epochs)
-    assert total_steps(config, rows) == steps

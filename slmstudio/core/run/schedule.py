@@ -1,0 +1,25 @@
+"""How many rows a run learns and how many steps it takes: the one count of the plan, the window and the worker."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from slmstudio.core.data import split
+from slmstudio.core.data.record import Record
+from slmstudio.core.run.config import RunConfig
+
+
+def divided(records: Sequence[Record], config: RunConfig) -> tuple[list[Record], list[Record]]:
+    """The rows of `train_file` that are learned, and those that are split off to be evaluated."""
+    return (list(records), []) if config.eval_file else split.split(records, config.eval_fraction, config.split_seed)
+
+
+def steps_per_epoch(config: RunConfig, rows: int) -> int:
+    """Optimizer updates in one pass over `rows` rows, counted as transformers' Trainer does."""
+    return math.ceil(math.ceil(rows / config.micro_batch_size) / config.gradient_accumulation_steps)
+
+
+def total_steps(config: RunConfig, rows: int) -> int:
+    """Optimizer updates of a run that learns `rows` rows."""
+    return config.max_steps or max(1, math.ceil(config.epochs * steps_per_epoch(config, rows)))
