@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from slmstudio.cli.progress import Follower, figure, print_error, print_json, print_table, say
-from slmstudio.core import jobs, llama, paths, program
+from slmstudio.core import jobs, llama, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.export.check_names import HEADINGS, LABELS, required, result
-from slmstudio.core.export.types import choose
+from slmstudio.core.export.types import DEFAULT_TYPES, choose
+from slmstudio.core.jobs import new
 from slmstudio.core.units import format_bytes
 
 app = typer.Typer()
@@ -31,20 +31,19 @@ def export(
     out: Annotated[Path | None, typer.Option(help="Folder for the files; by default exports in the run.")] = None,
     importance: Annotated[
         bool, typer.Option(help="Let the learned rows weigh the columns of types below Q4_K_M.")
-    ] = True,
+    ] = new.IMPORTANCE,
     as_json: Json = False,
 ) -> int:
     """Turn a finished run into files in one pass, and prove each GGUF against what was trained.
 
     Exit status 1 when a proof fails: the file is kept, and its .parity.json says what is wrong.
     """
-    chosen, others = choose(types or ["Q4_K_M"])
+    chosen, others = choose(types or DEFAULT_TYPES)
     if not run.is_dir():
         raise UserError(f"{run} is no folder.", "", f"Give a run folder. To see them: {program.command('runs')}")
     if chosen:
         llama.need()
-    outcome = _work(run, "export", types=[kind.name for kind in (*chosen, *others)],
-                    out=str(out.absolute()) if out else None, importance=importance)
+    outcome = _work(new.export(run, [kind.name for kind in (*chosen, *others)], out, importance), "export")
     if not outcome.was_successful():
         print_error(outcome.user_error(), as_json=False)
     made = outcome.result.get("files", [])
@@ -86,7 +85,7 @@ def parity(
         if not path.exists():
             raise UserError(f"{path} does not exist.", "", "Check the path.")
     llama.need()
-    outcome = _work(run, "parity", gguf=str(gguf.absolute()))
+    outcome = _work(new.parity(run, gguf), "parity")
     if not outcome.was_successful():
         print_error(outcome.user_error(), as_json)
         return 1
@@ -100,14 +99,8 @@ def parity(
     return 0 if result["passed"] else 1
 
 
-def _work(run: Path, kind: str, **request: Any) -> jobs.Outcome:
-    """Start a job of a run, or of a model folder, and follow it to its end."""
-    place = paths.cache_dir() / "jobs"
-    if (run / jobs.RUN).is_file():
-        jobs.Job(run).request()  # one of a newer program is refused before a job is made in it
-        place = run.absolute() / "jobs"
-    folder = place / time.strftime(f"{kind}-%Y%m%d-%H%M%S")
-    job = jobs.Job.create(folder, kind, run=str(run.absolute()), **request)
+def _work(job: jobs.Job, kind: str) -> jobs.Outcome:
+    """Start a job and follow it to its end."""
     job.start()
     with Follower() as follower:
         return follower.follow(job, kind)

@@ -12,6 +12,7 @@ from slmstudio.core.data import reader
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation.answer_rows import read_rows
 from slmstudio.core.hardware.machine import read_machine
+from slmstudio.core.jobs import new
 from slmstudio.core.jobs.interactive import InteractiveWorker
 from slmstudio.core.run import folder, planner
 
@@ -68,10 +69,9 @@ def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]
     job = folder.create(config, out)
     trained = _done(job, "train", report)
     since = timed("train", since)
-    evaluation = job.folder / "jobs" / "evaluate"
     scores = _done(
-        jobs.Job.create(
-            evaluation,
+        evaluation := new.make(
+            job.folder / "jobs",
             "evaluate",
             models=[
                 {"name": "base", "model": config.model, "adapter": None, "gguf": None},
@@ -86,13 +86,13 @@ def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]
         report,
     )
     since = timed("evaluate", since)
-    asked = before_and_after(evaluation)
+    asked = before_and_after(evaluation.folder)
     missing = llama.trouble()
     gguf: dict[str, Any] = dict.fromkeys(("path", "bytes", "parity"))
     reply = None
     if missing is None:
         exported = _done(
-            jobs.Job.create(job.folder / "jobs" / "export", "export", run=str(job.folder), types=[EXPORT_TYPE]),
+            new.export(job.folder, [EXPORT_TYPE]),
             "export",
             report,
         )

@@ -20,8 +20,6 @@ in its own precision is told by the same folder, added as another model.
 from __future__ import annotations
 
 import contextlib
-import secrets
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ from slmstudio.core.evaluation.held_out import held_out_file
 from slmstudio.core.evaluation.request_check import Checked, check
 from slmstudio.core.evaluation.request_models import held_as_learned
 from slmstudio.core.evaluation.testset.reader import read_test_set
+from slmstudio.core.jobs import new
 from slmstudio.core.model.gguf import read_gguf
 from slmstudio.core.run import adjust, folder
 from slmstudio.core.run.config import RunConfig
@@ -112,10 +111,9 @@ def create(request: Mapping[str, Any], run: Path | None = None) -> jobs.Job:
         UserError: its folder cannot be written, or the disk is full.
     """
     parent = run / "jobs" if run else paths.evaluations_dir()
-    place = parent / f"{time.strftime('evaluate-%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     disk_space.require(parent)
     try:
-        return jobs.Job.create(place, "evaluate", **{key: value for key, value in request.items() if key != "kind"})
+        return new.make(parent, "evaluate", **{key: value for key, value in request.items() if key != "kind"})
     except OSError as error:
         from slmstudio.core.errors import from_os_error
 

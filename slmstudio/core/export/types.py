@@ -107,7 +107,8 @@ QUANT_TYPES: tuple[QuantType, ...] = (
     QuantType("Q2_K", 10, 3.16, "The smallest, with a clear loss. Only where nothing else fits.",
               "Q2_K", "Q3_K", 1, "Q6_K"),
 )
-DEFAULT_TYPES = ("F16", "Q8_0", "Q4_K_M")
+DEFAULT_TYPES = ("Q4_K_M",)
+"""What is made where nobody chooses."""
 
 
 @dataclass(frozen=True)

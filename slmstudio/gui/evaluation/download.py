@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +10,7 @@ from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QMessageBox, QVBoxLayout, QWidget
 
 from slmstudio.core import paths, units
+from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common.job_thread import JobThread
@@ -79,8 +78,7 @@ class BenchmarkDownload(QWidget):
         self._name = name
         self.strip.start(self.tr("Starting the download"))
         self.strip.show()
-        place = paths.evaluations_dir() / f"{time.strftime('fetch-%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-        run_task(self, lambda task: Job.create(place, "fetch_benchmark", name=name), self._follow, self._failed)
+        run_task(self, lambda task: new.fetch_benchmark(name), self._follow, self._failed)
 
     def _follow(self, job: Job) -> None:
         self._history = RunHistory()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
+from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.folder import RunSummary
@@ -130,8 +130,7 @@ class ExportPanel(QFrame):
         if run is None or self.is_running() or not types:
             return
         self.banner.clear()
-        folder = run.folder / "jobs" / time.strftime("export-%Y%m%d-%H%M%S")
-        run_task(self, lambda task: Job.create(folder, "export", run=str(run.folder), types=types),
+        run_task(self, lambda task: new.export(run.folder, types),
                  lambda job: self.follow(run, job, start_worker=True), self.banner.show_error)
 
     def follow(self, run: RunSummary, job: Job, *, start_worker: bool = False) -> None:

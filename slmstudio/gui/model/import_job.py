@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from slmstudio.core import paths
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.jobs import new
+from slmstudio.core.jobs.job import Outcome
 from slmstudio.gui.common.session import JobStatus, Session
 
 
@@ -44,8 +43,7 @@ class ModelImport(QObject):
                                        self.tr("Wait until it is done, or cancel it.")))
             return
         try:
-            job = Job.create(paths.cache_dir() / "jobs" / f"import-{secrets.token_hex(4)}", "import", gguf=str(gguf),
-                             out=str(target), name=target.name)
+            job = new.unpack(gguf, target)
         except OSError as error:
             self.failed.emit(from_os_error(error, "begin the import"))
             return

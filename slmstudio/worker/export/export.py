@@ -18,7 +18,6 @@ from slmstudio.core import files, llama, paths, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.export.types import (
     ADAPTER,
-    DEFAULT_TYPES,
     FALLBACK,
     LORA,
     MERGED,
@@ -28,6 +27,7 @@ from slmstudio.core.export.types import (
     QuantType,
     choose,
 )
+from slmstudio.core.jobs.new import IMPORTANCE
 from slmstudio.core.model.facts import ModelFacts, read_model
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.units import format_bytes
@@ -60,7 +60,7 @@ def run(job: JobContext) -> dict[str, Any]:
         UserError: nothing to export, an unknown architecture, too little room on the disk, or no chat engine.
         Cancelled: no file is left, and older ones stay as they were.
     """
-    types, others = choose(job.request.get("types") or DEFAULT_TYPES)
+    types, others = choose(job.request["types"])
     if types:
         llama.need()
     source = Source.of(Path(job.request["run"]))
@@ -142,7 +142,7 @@ def _make_types(job: JobContext, source: Source, out: Path, types: list[QuantTyp
 
 def _weigh(job: JobContext, source: Source, types: list[QuantType]) -> str | None:
     """The file of the importance matrix, where a type gains by it and there are rows to measure it on."""
-    if not importance.wanted(types) or not job.request.get("importance", True):
+    if not importance.wanted(types) or not job.request.get("importance", IMPORTANCE):
         return None
     job.phase("weighing", "which weights the learned rows use")
     target = job.folder / "importance.safetensors"
