@@ -1,0 +1,62 @@
+"""Planning and training in the terminal as a person does who chooses only the method."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from slmstudio.cli import commands
+from slmstudio.core import paths
+from slmstudio.core.data import reader
+
+ROWS = 8
+ROWS_OF = {"text": "text", "pretrain": "text", "dpo": "pairs", "orpo": "pairs", "kto": "labelled"}
+"""Kind of rows, where they are not questions with answers."""
+
+
+def rows_of(kind: str) -> list[dict]:
+    """The shortest questions of the starter data; the worse answer is that of another question."""
+    records = sorted(reader.read_dataset(paths.starter_train_file()).records, key=lambda r: sum(map(len, r.contents)))
+    asked = {record.messages[-1]["content"]: record.messages[-2]["content"] for record in records}
+    pairs = [(question, answer) for answer, question in asked.items()][:ROWS]
+    if kind == "pairs":
+        return [{"prompt": q, "chosen": a, "rejected": pairs[i - 3][1]} for i, (q, a) in enumerate(pairs)]
+    if kind == "labelled":
+        return [{"prompt": q, "completion": a if i % 2 else pairs[i - 3][1], "label": bool(i % 2)}
+                for i, (q, a) in enumerate(pairs)]
+    if kind == "text":
+        return [{"text": f"{q} {a}"} for q, a in pairs]
+    return [{"instruction": q, "output": a} for q, a in pairs]
+
+
+def trained(tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str | Path, method: str,
+            *settings: str) -> dict:
+    """Plan and train as a person does who chooses only the method; the plan."""
+    file, known, run_json = (tmp_path / name for name in ("rows.jsonl", "known.jsonl", "run.json"))
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows_of(ROWS_OF.get(method, "questions"))]
+    file.write_text("".join(lines), "utf-8")
+    # Rows that are learned are evaluated: a few steps can show that it learns, not that it generalises.
+    known.write_text("".join(lines[:4]), "utf-8")
+    chosen = [word for each in ([] if method == "text" else [f"method={method}"], settings) for setting in each
+              for word in ("--set", setting)]
+    planned = told(capsys, "plan", "--model", model, "--data", file, "--test", known, "--out", run_json,
+                   *chosen)["config"]
+    result = told(capsys, "train", run_json)
+    assert result["outcome"] == "finished" and result["steps"] == result["total_steps"] > 1
+    adapter = planned["method"] in ("lora", "qlora")
+    left = load_file(Path(result["adapter" if adapter else "model"]) / f"{'adapter_' * adapter}model.safetensors")
+    if adapter:  # what begins with zeros has moved, be it by less than a loss in bf16 can tell
+        assert all(weights.any() for name, weights in left.items() if ".lora_B." in name)
+        assert result["eval_loss_after"] <= result["eval_loss_before"]
+    else:
+        assert result["eval_loss_after"] < result["eval_loss_before"]
+    return planned
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: object) -> dict:
+    """What a command of the terminal answers; the worker it starts is a process of its own."""
+    assert commands.main([*map(str, words), "--json"]) == 0, capsys.readouterr().err[-3000:]
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
