@@ -9,7 +9,7 @@ from typing import Any
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.evaluation import items_file
+from slmstudio.core.evaluation import corrections, items_file
 from slmstudio.core.evaluation.reasoning import KEY, OPEN, answer_of, as_scored
 from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric, needs_intl, row_counts, row_values
 
@@ -161,9 +161,14 @@ def read_rows(folder: Path) -> Rows:
         what = "no test rows" if not items else "no answers"
         raise UserError(f"There is nothing to score in {folder.name}.", f"The evaluation has {what} yet.",
                         "Start it, or let it go on, and come back.")
-    return Rows(list(items.values()), answers, names, request, damaged, items_file.sha256(folder))
+    found = corrections.read(folder)
+    answers = [{item: {**line, **UNHEARD} if found.has_other_references(item) else line for item, line in each.items()}
+               for each in answers] if found.values else answers
+    return Rows(found.applied(items.values()), answers, names, request, damaged, items_file.sha256(folder))
 
 
+UNHEARD: dict[str, Any] = {"reference_nats": [], "reference_tokens": []}
+"""How likely a model held references that nobody has asked it about."""
 _ITEM = {"kind": str, "messages": list, "references": list, "choices": list}
 _ANSWER = {"reference_nats": list, "reference_tokens": list, "choice_logprobs": list}
 """What each value must be, where there is one."""

@@ -17,6 +17,7 @@ from typing import Any
 from slmstudio.core import files
 from slmstudio.core.chat.tally import LEVEL, by_chance
 from slmstudio.core.errors import from_os_error
+from slmstudio.core.evaluation import corrections
 from slmstudio.core.evaluation.answer_rows import ITEMS, Row
 from slmstudio.core.evaluation.scores.judging import TIE, WINNERS, VotedPair, agreement
 from slmstudio.core.evaluation.scores.verdicts import p_text
@@ -92,6 +93,7 @@ def read(folder: Path, of: str, with_: str) -> dict[int, str]:
     if not found:
         return {}  # most evaluations have no votes, and a hundred thousand rows take a while to read
     there = {row for line in files.LineReader(folder / ITEMS).read() if isinstance(row := line.get("id"), int)}
+    there -= corrections.read(folder).removed
     return {item: winner for item, winner in found.items() if item in there}
 
 
@@ -119,8 +121,10 @@ def summary(folder: Path, of: str, with_: str) -> dict[str, Any]:
 
 
 def _agreement(folder: Path, voted: dict[int, str], of: str, with_: str) -> dict[str, Any] | None:
-    lines = []
+    lines, found = [], corrections.read(folder)
     for line in files.LineReader(folder / JUDGE).read():
+        if not found.counts(line.get("id")):
+            continue
         if (line.get("a"), line.get("b")) == (of, with_):
             lines.append({**line, "id": str(line.get("id"))})
         elif (line.get("a"), line.get("b")) == (with_, of):

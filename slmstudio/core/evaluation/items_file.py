@@ -31,14 +31,5 @@ def thinks(folder: Path) -> bool:
     return bool(_read(folder).get("thinks", True))
 
 
-def edited(folder: Path, before: str, after: str) -> dict[Path, bytes]:
-    """What to write when the test file was changed from one hash to another, together with the items. Nothing where the
-    items are not from the file as it was before."""
-    about = _read(folder)
-    if about.get("sha256") != before:
-        return {}
-    return {folder / ABOUT: files.dump_pretty({**about, "sha256": after}).encode()}
-
-
 def _read(folder: Path) -> dict[str, Any]:
     return files.read_json(folder / ABOUT) or {}

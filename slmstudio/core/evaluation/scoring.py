@@ -13,6 +13,7 @@ from typing import Any
 from slmstudio.core import files, formats
 from slmstudio.core.chat import votes
 from slmstudio.core.errors import from_os_error
+from slmstudio.core.evaluation import corrections
 from slmstudio.core.evaluation.answer_rows import Row, Rows, read_rows
 from slmstudio.core.evaluation.scores import model_pairs
 from slmstudio.core.evaluation.scores.intervals import interval
@@ -78,7 +79,8 @@ def _scores(folder: Path, rows: Rows, table: ScoreTable) -> dict[str, Any]:
 
 def _judge(folder: Path) -> dict[str, Any] | None:
     """What the judge said, and how far it agrees with the user's votes; None where none was asked."""
-    lines = list(files.LineReader(folder / JUDGE).read())
+    found = corrections.read(folder)
+    lines = [line for line in files.LineReader(folder / JUDGE).read() if found.counts(line.get("id"))]
     if not lines:
         return None
     said = judge_summary(lines)

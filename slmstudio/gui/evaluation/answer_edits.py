@@ -14,11 +14,10 @@ from slmstudio.gui.common.tasks import Task, run_task
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.item_edits import ItemEdit
-    from slmstudio.core.evaluation.item_tags import Tagged
     from slmstudio.core.evaluation.scoring import Row
 
 MOST = 30
-"""Changes that can be undone; each keeps the test file as it was."""
+"""Changes that can be undone."""
 
 
 @dataclass(frozen=True)
@@ -86,24 +85,18 @@ class RowEdits(QObject):
         return bool(self._made) and self._task is None and not self._waiting
 
     def set_tags(self, row: Row, category: str, language: str) -> None:
-        from slmstudio.core.evaluation import item_tags
+        from slmstudio.core.evaluation import item_edits
 
         folder = self._folder
-
-        def said(tagged: Tagged) -> str:
-            # What was kept for Undo is of a file that has other tags now.
-            self._made = [] if tagged.in_file else self._made
-            return self._with_scores(self.tr("Kept in the evaluation and in the test file.") if tagged.in_file else
-                                     self.tr("Kept in the evaluation; the test file stays as it is."), tagged.unscored)
-
-        self._run(row.id, row.line, lambda: item_tags.set_tags(folder, row.id, category, language), said)
+        self._run(row.id, row.line, lambda: item_edits.set_tags(folder, row.id, category, language),
+                  lambda edit: self._keep(edit, self.tr("Tags kept.")))
 
     def set_references(self, row: Row, references: list[str]) -> None:
         from slmstudio.core.evaluation import item_edits
 
         folder = self._folder
         self._run(row.id, row.line, lambda: item_edits.set_references(folder, row.id, references),
-                  lambda edit: self._keep(edit, self.tr("Reference corrected, here and in the test file.")),
+                  lambda edit: self._keep(edit, self.tr("Reference corrected.")),
                   references=references)
 
     def remove(self, row: Row) -> None:
@@ -111,7 +104,7 @@ class RowEdits(QObject):
 
         folder = self._folder
         self._run(row.id, row.line, lambda: item_edits.remove(folder, row.id),
-                  lambda edit: self._keep(edit, self.tr("Row removed, here and from the test file.")), gone=True)
+                  lambda edit: self._keep(edit, self.tr("Row removed.")), gone=True)
 
     def undo(self) -> None:
         """Take the last change back."""
@@ -119,7 +112,7 @@ class RowEdits(QObject):
 
         if self.can_undo():
             edit = self._made[-1]
-            self._run(edit.item, edit.row[1].get("line"), lambda: item_edits.undo(edit),
+            self._run(edit.item, edit.line, lambda: item_edits.undo(edit),
                       lambda unscored: self._taken_back(edit, unscored))
 
     def _keep(self, edit: ItemEdit, said: str) -> str:

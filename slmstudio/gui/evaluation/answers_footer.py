@@ -24,11 +24,16 @@ class RowsFoot(QWidget):
         self.undo = SecondaryButton(self.tr("Undo"), self.tr("Take the last change of a row back (Ctrl+Z)"), "small")
         self.undo.setObjectName("rows_undo")
         self.undo.hide()
+        self.export = SecondaryButton(self.tr("Save as test set…"), self.tr(
+            "Write the questions with their references and tags as they are now to a test set of its own. The file "
+            "that was evaluated stays as it is."), "small")
+        self.export.setObjectName("rows_export")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(theme.SPACE_S)
         row.addWidget(self.count, 1)
         row.addWidget(self.undo)
+        row.addWidget(self.export)
 
     def show_count(self, shown: int, all_: int, said: str) -> None:
         """Say how many of the rows are shown, and what was done last."""

@@ -148,6 +148,7 @@ class RowsPage(Card):
         self.correct.closed.connect(self.table.setFocus)
         self.correct.closed.connect(lambda: self.detail.set_narrow(False))
         self.save.clicked.connect(self._save)
+        self.foot.export.clicked.connect(self._export)
 
     # -- opening and closing ---------------------------------------------------------------------------------
 
@@ -250,6 +251,7 @@ class RowsPage(Card):
         self.table.rows.show_rows(rows, shown, view)
         self.vote.setEnabled(view.first != view.second and not self.detail.fixed)
         self.save.setEnabled(True)
+        self.foot.export.setVisible(not self.detail.fixed)
         self.foot.show_count(len(shown), len(rows), self._said)
         self._said = ""
         self._empty.title.setText(self.tr("No row matches"))
@@ -351,3 +353,21 @@ class RowsPage(Card):
         names = self.filters.names()
         run_task(self, lambda task: write_csv(path, rows_as_table([rows[index] for index in shown], names)),
                  lambda _: None, self.banner.show_error)
+
+    def _export(self) -> None:
+        choose_file(self, self.tr("Save the test set"), "test-set.jsonl", self.tr("Test sets (*.jsonl)"),
+                    self.save_test_set)
+
+    def save_test_set(self, path: Path) -> None:
+        """Write all rows, as they are corrected, as a test set."""
+        from slmstudio.core.evaluation import item_edits
+
+        if self._evaluation is not None:
+            folder = self._evaluation.folder
+            run_task(self, lambda task: item_edits.export(folder, path), lambda count: self._exported(path, count),
+                     self._show_error)
+
+    def _exported(self, path: Path, count: int) -> None:
+        if not self._closed:
+            self.foot.show_count(len(self.table.rows.shown), len(self._rows), self.tr(
+                "{count} rows written to {file}").format(count=f"{count:,}", file=path.name))

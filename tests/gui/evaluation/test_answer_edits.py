@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 
 import pytest
 from PySide6.QtCore import Qt
 from support import evaluated_runs
 
+from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import answer_rows, item_edits, item_tags, scoring
+from slmstudio.core.evaluation import answer_rows, corrections, item_edits, scoring
 from slmstudio.gui.evaluation.answer_panes import ReferencePane
 from slmstudio.gui.evaluation.answers_page import RowsPage
 from slmstudio.gui.evaluation.jobs import read_evaluation
@@ -51,6 +53,11 @@ def page(qtbot, session, folders):
     return made
 
 
+def at_work(folder) -> None:
+    """Its rows cannot be changed from now on."""
+    jobs.write_process_file(folder, os.getpid())
+
+
 def test_nothing_is_taken_while_a_change_is_at_work(qtbot, page, held):
     page.detail.remove.click()
     page.table.selectRow(3)
@@ -61,7 +68,6 @@ def test_nothing_is_taken_while_a_change_is_at_work(qtbot, page, held):
 
 
 def test_a_change_that_ends_after_another_evaluation_was_opened_leaves_that_alone(qtbot, page, held, folders):
-    before = (folders[1] / "items.jsonl").read_bytes()
     page.detail.remove.click()
     page.open(read_evaluation(folders[1]))
     with qtbot.waitSignal(page.changed, timeout=60_000):
@@ -77,7 +83,7 @@ def test_a_change_that_ends_after_another_evaluation_was_opened_leaves_that_alon
     with qtbot.waitSignal(page.changed, timeout=60_000):
         held.set()
     qtbot.waitUntil(lambda: page._task is None and page.detail.isEnabled(), timeout=60_000)
-    assert (folders[1] / "items.jsonl").read_bytes() == before, "taken back there"
+    assert not corrections.read(folders[1]).removed, "taken back there"
     page.detail.remove.click()  # a change that has ended hinders no other
     qtbot.waitUntil(page.edits.can_undo, timeout=60_000)
 
@@ -136,10 +142,8 @@ def test_f2_in_a_field_that_is_open_takes_nothing_away(page):
 
 
 def test_a_reference_that_could_not_be_kept_stays_in_its_field(qtbot, page, folders):
-    test = folders[0].parent.parent / "tests.jsonl"
-    before = test.read_bytes()
     begin(page, 0, "A better one.")
-    test.write_bytes(b'{"instruction": "Something else?", "output": "Yes."}\n' * 6)
+    at_work(folders[0])
     page.detail.reference.keep.click()
     qtbot.waitUntil(lambda: page.banner.isVisible() and settled(page), timeout=60_000)
     reference = page.detail.reference
@@ -147,7 +151,7 @@ def test_a_reference_that_could_not_be_kept_stays_in_its_field(qtbot, page, fold
     reference.editor.setPlainText("A still better one.")
     page.edits.failed.emit(UserError("A change in another evaluation failed."))
     assert reference.editor.toPlainText() == "A still better one.", "what was written since is not lost either"
-    test.write_bytes(before)
+    (folders[0] / jobs.PROCESS).unlink()
     reference.keep.click()
     qtbot.waitUntil(lambda: page.edits.can_undo() and settled(page), timeout=60_000)
     assert page.current().references == ["A still better one."] and not reference.is_edited()
@@ -214,8 +218,8 @@ def test_an_answer_that_is_written_twice_is_one(qtbot):
 
 
 def test_a_tag_is_kept_once_and_not_lost_while_something_else_is_taken_back(qtbot, page, held, folders, monkeypatch):
-    asked, set_tags = [], item_tags.set_tags
-    monkeypatch.setattr(item_tags, "set_tags", lambda *given: (asked.append(given[1:3]), set_tags(*given))[1])
+    asked, set_tags = [], item_edits.set_tags
+    monkeypatch.setattr(item_edits, "set_tags", lambda *given: (asked.append(given[1:3]), set_tags(*given))[1])
     held.set()
     page.detail.remove.click()
     qtbot.waitUntil(lambda: page.edits.can_undo() and settled(page), timeout=60_000)
@@ -250,7 +254,7 @@ def test_another_order_and_undo_wait_until_the_answers_are_read(qtbot, page, rea
     page.filters.changed.emit()
     page.edits.undo()
     assert page._reading and page.edits._task is None
-    assert len((folders[0] / "items.jsonl").read_bytes().splitlines()) == 5
+    assert corrections.read(folders[0]).removed
     reading.set()
     qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == 6, timeout=60_000)
     assert [row.id for row in page._rows] == page.table.rows.shown == list(range(6))
@@ -273,8 +277,7 @@ def test_rows_are_neither_voted_on_nor_saved_while_others_are_read(qtbot, page, 
 
 
 def test_a_change_that_fails_after_the_page_was_closed_is_told_elsewhere(qtbot, page, held, folders):
-    test = folders[0].parent.parent / "tests.jsonl"
-    test.write_bytes(b'{"instruction": "Something else?", "output": "Yes."}\n' * 6)
+    at_work(folders[0])
     line = page.current().line
     page.detail.remove.click()
     page.close_page()
@@ -315,8 +318,7 @@ def test_category_and_language_stay_with_their_evaluation(qtbot, page, folders):
 def test_what_failed_after_another_evaluation_was_opened_says_where(qtbot, page, held, folders):
     page.open(read_evaluation(folders[0]), run="a")
     qtbot.waitUntil(lambda: settled(page) and page.current() is not None, timeout=60_000)
-    test = folders[0].parent.parent / "tests.jsonl"
-    test.write_bytes(b'{"instruction": "Something else?", "output": "Yes."}\n' * 6)
+    at_work(folders[0])
     line = page.current().line
     page.detail.remove.click()
     page.open(read_evaluation(folders[1]), run="b")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import time
 
 import pytest
@@ -12,8 +13,9 @@ from PySide6.QtWidgets import QLabel
 from support import evaluated_runs
 from support.results_window import press, show
 
-from slmstudio.core import files
-from slmstudio.core.evaluation import item_tags
+from slmstudio.core import files, jobs
+from slmstudio.core.evaluation import item_edits
+from slmstudio.core.evaluation.testset.reader import read_test_set
 from slmstudio.gui.common import tasks
 from slmstudio.gui.evaluation.votes import VoteDialog
 from slmstudio.gui.results.run_details import SCORES
@@ -109,17 +111,16 @@ def test_a_row_becomes_a_test(qtbot, tab, answers, studio_home):
     assert json.loads(made.read_text("utf-8"))["category"] == tab.rows.current().category
 
 
-def test_a_category_is_changed_in_the_evaluation_and_in_the_test_file(qtbot, tab, answers):
-    line = tab.rows.current().line
+def test_a_category_is_changed_in_the_evaluation_and_not_in_the_test_file(qtbot, tab, answers):
+    asked = (answers / "tests.jsonl").read_bytes()
     field = tab.rows.detail.category
     field.setText("certificates")
     field.editingFinished.emit()
-    qtbot.waitUntil(lambda: "test file" in tab.rows.count.text(), timeout=10_000)
+    qtbot.waitUntil(lambda: "Tags kept" in tab.rows.count.text(), timeout=10_000)
     assert tab.rows.current().category == "certificates", "the row stays chosen"
     scores = files.read_json(answers / "jobs" / "evaluate-1" / "scores.json")
     assert "certificates" in scores["models"][1]["by_category"]
-    kept = json.loads((answers / "tests.jsonl").read_text("utf-8").splitlines()[line - 1])
-    assert kept["category"] == "certificates"
+    assert (answers / "tests.jsonl").read_bytes() == asked
 
 
 def test_a_reference_is_corrected_in_its_place_and_a_row_removed_and_both_undone(qtbot, tab, answers):
@@ -135,10 +136,10 @@ def test_a_reference_is_corrected_in_its_place_and_a_row_removed_and_both_undone
     press(qtbot, rows, "reference_keep")
     qtbot.waitUntil(lambda: "Reference corrected" in rows.count.text() and rows.undo.isVisible(), timeout=60_000)
     assert rows.current().references == ["Please ask at window 3.", "Window 3."], "the row stays chosen"
-    assert column(tab, 3)[2] != score and b"Window 3." in file.read_bytes()
+    assert column(tab, 3)[2] != score
     qtbot.mouseClick(rows.detail.remove, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: len(rows.table.rows.shown) == 23 and "removed" in rows.count.text(), timeout=60_000)
-    assert rows.current().id == 3 and rows.current().line == 3, "the next row, on its line in the file now"
+    assert rows.current().id == 3 and rows.current().line == 4, "the next row"
     press(qtbot, rows, "rows_undo")
     qtbot.waitUntil(lambda: len(rows.table.rows.shown) == 24, timeout=60_000)
     assert rows.current().id == 2, "it is looked at again"
@@ -150,7 +151,7 @@ def test_a_reference_is_corrected_in_its_place_and_a_row_removed_and_both_undone
 
 def test_what_cannot_be_changed_is_said_and_esc_leaves_the_reference(qtbot, tab, answers):
     rows = tab.rows
-    (answers / "tests.jsonl").write_bytes(b'{"instruction": "Something else?", "output": "Yes."}\n' * 24)
+    jobs.write_process_file(answers / "jobs" / "evaluate-1", os.getpid())
     qtbot.mouseClick(rows.detail.remove, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(rows.banner.isVisible, timeout=60_000)
     assert len(rows.table.rows.shown) == 24 and rows.undo.isHidden() and rows.detail.isEnabled()
@@ -294,15 +295,14 @@ def test_answers_that_are_gone_are_said(qtbot, tab, make_run):
     assert tab.details.isVisible()
 
 
-def test_a_test_file_that_has_changed_is_left_alone(make_run):
-    run = make_run("helpdesk")
-    job = evaluated_runs.write(run)
-    other = b'{"instruction": "Something else?", "output": "Yes."}\n' * 24
-    (run / "tests.jsonl").write_bytes(other)
-    assert item_tags.set_tags(job.folder, 3, "law", "").in_file is False
-    assert (run / "tests.jsonl").read_bytes() == other
-    rows = [json.loads(line) for line in (job.folder / "items.jsonl").read_text("utf-8").splitlines()]
-    assert (rows[3]["category"], rows[3]["language"], len(rows)) == ("law", None, 24)
+def test_corrections_are_saved_as_a_test_set_of_their_own(qtbot, tab, answers, tmp_path):
+    asked = (answers / "tests.jsonl").read_bytes()
+    item_edits.set_tags(answers / "jobs" / "evaluate-1", 3, "law", "")
+    tab.rows.save_test_set(tmp_path / "corrected.jsonl")
+    qtbot.waitUntil(lambda: "corrected.jsonl" in tab.rows.count.text(), timeout=60_000)
+    items = read_test_set(tmp_path / "corrected.jsonl").items
+    assert (items[3].category, len(items)) == ("law", 24)
+    assert (answers / "tests.jsonl").read_bytes() == asked
 
 
 def test_every_control_is_explained(qtbot, tab, answers, unexplained):

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QApplication, QMessageBox, QPushButton, QScrollAre
 from support import evaluated_runs
 
 from slmstudio.core import files, jobs, paths
-from slmstudio.core.evaluation import benchmark_store, item_tags
+from slmstudio.core.evaluation import benchmark_store, item_edits
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
@@ -304,7 +304,7 @@ def test_an_evaluation_at_work_keeps_its_rows(run, play):
     job.start()
     try:
         with pytest.raises(Exception, match="at work"):
-            item_tags.set_tags(job.folder, 1, "law", "en")
+            item_edits.set_tags(job.folder, 1, "law", "en")
     finally:
         job.kill()
 

@@ -91,18 +91,6 @@ def delimiter_for(suffix: str, first: bytes) -> str:
     return "\t" if suffix in (".tsv", ".tab") else delimiter_of(first)
 
 
-def items_of(text: str, suffix: str) -> list[TestItem]:
-    """The items that a file with this text has.
-
-    Args:
-        suffix: of its name, in small letters.
-
-    Raises:
-        NoColumns: see `read_table_into`.
-    """
-    return _fill(Drafts(), iter([text.encode("utf-8", "surrogatepass")]), suffix).finish()[0]
-
-
 def _collect(source: Source) -> Drafts | None:
     """The file's rows, or None where memory ran out; they are let go then, which an error's traceback would prevent."""
     suffix = source.path.suffix.lower()

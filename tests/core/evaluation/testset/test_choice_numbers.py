@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation.testset import file_edits
 from slmstudio.core.evaluation.testset.item import TestSet
 from slmstudio.core.evaluation.testset.reader import read_test_set
 
@@ -86,12 +85,6 @@ def test_one_number_of_all_choices_among_many_proves_nothing(tmp_path):
     assert len(named.items) == 101 and named.items[100].answer == 2
 
 
-def test_no_change_turns_a_rare_number_into_a_proof(tmp_path):
-    found = read(tmp_path, *numbered(*(1 + n % 3 for n in range(33)), 4))
-    assert len(found.items) == 33
-    with pytest.raises(UserError, match="not changed"):
-        file_edits.remove(found, found.items[0])
-
 
 def test_what_nothing_decides_is_read_from_zero_and_told(tmp_path):
     found = read(tmp_path, *numbered(1, 2, 3))
@@ -147,43 +140,3 @@ def test_letters_that_are_texts_too_are_read_as_in_the_other_rows(tmp_path):
 def test_by_index_from_one_numbers_are_no_texts(tmp_path):
     found = read(tmp_path, *numbered(4, 1), {"choices": ["0", "1", "2", "3"], "answer": 2})
     assert [item.answer for item in found.items] == [3, 0, 1]
-
-
-def test_no_row_can_be_removed_that_shows_how_the_others_count(tmp_path):
-    found = read(tmp_path, *numbered(1, 2, 3, 4))
-    before = found.path.read_bytes()
-    with pytest.raises(UserError) as caught:
-        file_edits.remove(found, found.items[3])
-    assert "read in another way" in caught.value.why and caught.value.remedy
-    assert found.path.read_bytes() == before
-    assert [each.name for each in tmp_path.iterdir()] == ["t.jsonl"]
-    file_edits.undo(file_edits.remove(found, found.items[0]))
-    file_edits.undo(file_edits.set_tags(found, found.items[3], category="law"))
-    assert found.path.read_bytes() == before
-
-
-def test_rows_that_others_need_no_more_can_be_removed_and_moved(tmp_path):
-    found = read(tmp_path, *numbered(*[1, 2, 3, 4] * 2))
-    gone = found.items[3]
-    file_edits.remove(found, gone)
-    after = read_test_set(found.path)
-    assert [item.answer for item in after.items] == [0, 1, 2, 0, 1, 2, 3]
-    assert file_edits.moved(found, after, gone) == {1: 1, 2: 2, 3: 3, 5: 4, 6: 5, 7: 6, 8: 7}
-    found.path.write_text('{"question": "Q?", "answer": "A."}\n', encoding="utf-8")
-    with pytest.raises(UserError, match="has other rows now"):
-        file_edits.moved(found, read_test_set(found.path), gone)
-
-
-def test_a_reference_that_would_make_numbers_of_the_other_rows_is_refused(tmp_path):
-    found = read(tmp_path, {"answer": "5"}, {"answer": "word"})
-    assert found.kinds == {"free": 2}
-    with pytest.raises(UserError, match="not changed"):
-        file_edits.set_references(found, found.items[1], ["7"])
-    file_edits.set_references(found, found.items[1], ["words"])
-
-
-def test_a_reference_that_would_be_read_otherwise_is_refused(tmp_path):
-    found = read(tmp_path, {"reference": "a"}, {"reference": "b"})
-    with pytest.raises(UserError) as caught:
-        file_edits.set_references(found, found.items[1], ["[1, 2]"])
-    assert "other references" in caught.value.why

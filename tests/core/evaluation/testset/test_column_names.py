@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation.testset import file_edits
 from slmstudio.core.evaluation.testset.column_names import column
 from slmstudio.core.evaluation.testset.item import TestSet
 from slmstudio.core.evaluation.testset.reader import read_test_set
@@ -46,14 +45,7 @@ def test_each_word_has_one_meaning_and_known_names_are_their_own():
 def test_all_columns_of_a_table_may_be_named_so(tmp_path):
     found = table(tmp_path, "क्रम,विषय,प्रश्न,A,B,C,उत्तर\n1,law,Q?,x,y,z,B\n")
     assert [(item.category, item.choices, item.answer) for item in found.items] == [("law", ("x", "y", "z"), 1)]
-    file_edits.set_tags(found, found.items[0], category="tax")
-    assert found.path.read_text(encoding="utf-8") == "क्रम,विषय,प्रश्न,A,B,C,उत्तर\n1,tax,Q?,x,y,z,B\n"
 
-
-def test_rows_of_json_may_be_named_so_and_corrected(tmp_path):
-    found = lines(tmp_path, {"सवाल": "Q?", "जवाब": "A."}, {"सवाल": "Q2?", "जवाब": "B."})
-    file_edits.set_references(found, found.items[1], ["C."])
-    assert json.loads(found.path.read_text(encoding="utf-8").splitlines()[1]) == {"सवाल": "Q2?", "जवाब": "C."}
 
 
 def test_a_first_line_without_known_names_is_told(tmp_path):
