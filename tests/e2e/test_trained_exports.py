@@ -41,7 +41,7 @@ def train(model: Path, rows: Path, out: Path) -> Path:
     return job.folder
 
 
-@pytest.mark.parametrize("name", first_fast(["qwen2", "llama3", "mistral", "phi3", "tinyllama", "starter"]))
+@pytest.mark.parametrize("name", first_fast(["llama3", "qwen2", "mistral", "phi3", "tinyllama", "starter"]))
 def test_what_was_trained_is_what_the_files_hold(families, rows, tmp_path, studio_home, name) -> None:
     run = train(starter.model() if name == "starter" else families / name, rows, tmp_path / "runs")
     done = subprocess.run(

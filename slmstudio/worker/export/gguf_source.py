@@ -198,7 +198,8 @@ def _know_more_pre_tokenizers(tokenizer_state: dict[str, Any]) -> None:
         try:
             return str(original(self, tokenizer))
         except NotImplementedError:
-            if name := name_of(tokenizer_state["pre_tokenizer"]):
+            whole_words = bool(tokenizer_state["model"].get("ignore_merges"))
+            if name := name_of(tokenizer_state["pre_tokenizer"], whole_words):
                 return name
         raise UserError("This model cannot become a GGUF file.", "llama.cpp has no equal of its pre-tokenizer, so it "
                         "would cut text differently than in training.", "Serve the Hugging Face folder instead.")
