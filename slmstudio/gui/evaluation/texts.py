@@ -8,10 +8,8 @@ from typing import Any
 
 from PySide6.QtCore import QCoreApplication
 
-from slmstudio.core.evaluation.scores import metrics as core_metrics
+from slmstudio.core.evaluation.scores.metrics import METRICS
 
-METRICS = tuple(core_metrics.METRICS)
-"""In the order in which they are shown."""
 BENCHMARKS = ("mmlu", "arc_challenge", "arc_easy", "hellaswag", "gsm8k", "m_mmlu_hi", "global_mmlu_hi", "arc_hi",
               "hellaswag_hi", "indicparam")
 """Those that are named; the harness knows more."""
@@ -23,29 +21,11 @@ def tr(text: str) -> str:
 
 def metric_label(metric: str) -> str:
     """A score's name, as the field writes it."""
-    return {"chrf": "chrF++", "bleu": "BLEU", "rouge_l": "ROUGE-L", "exact": tr("Exact match"),
-            "normalised": tr("Normalised match"), "numeric": tr("Right number"), "pattern": tr("Pattern met"),
-            "bleu_intl": tr("BLEU (international)"), "accuracy": tr("Accuracy"),
-            "accuracy_norm": tr("Accuracy, by length"), "loss": tr("Loss"), "perplexity": tr("Perplexity"),
-            }.get(metric, metric)
+    return tr(METRICS[metric].label) if metric in METRICS else metric
 
 
 def metric_help(metric: str) -> str:
-    return {
-        "chrf": tr("How many letters and words the answer shares with the reference (chrF++), 0 to 100. The score to "
-                   "trust for Indian languages."),
-        "pattern": tr("Answers that the row's pattern matches, in %."),
-        "bleu_intl": tr("BLEU with the punctuation of every script told from words, 0 to 100."),
-        "bleu": tr("Shared runs of up to four words (BLEU), 0 to 100."),
-        "rouge_l": tr("The longest sequence of words in common (ROUGE-L), 0 to 100."),
-        "exact": tr("Answers equal to the reference letter by letter, in %."),
-        "normalised": tr("Answers equal to the reference but for case, punctuation and the script of digits, in %."),
-        "numeric": tr("Answers that end with the reference's number, in %."),
-        "accuracy": tr("Questions whose right choice the model holds for the likeliest, in %."),
-        "accuracy_norm": tr("The same, with each choice's likelihood divided by its length, in %."),
-        "loss": tr("How surprised the model is by a token of the reference. Lower is better."),
-        "perplexity": tr("Among how many equally likely tokens it would have to choose. Lower is better."),
-    }.get(metric, "")
+    return tr(METRICS[metric].help) if metric in METRICS else ""
 
 
 def figure(metric: str, value: float | None) -> str:

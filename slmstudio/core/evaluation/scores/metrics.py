@@ -34,38 +34,82 @@ whatever library they are added, every bit of the score is the same."""
 
 
 @dataclass(frozen=True)
+class Given:
+    """What one model answered to one item.
+
+    Attributes:
+        text: the answer; None where there is none to read.
+        intl: whether BLEU by the punctuation of every script is wanted.
+    """
+
+    item: Item
+    answer: Answer
+    references: _References
+    intl: bool
+
+    @property
+    def text(self) -> str | None:
+        text = self.answer.get("answer")
+        return text if isinstance(text, str) else None
+
+    def is_referenced(self) -> bool:
+        return bool(self.references.texts)
+
+
+@dataclass(frozen=True)
 class Metric:
     """
     Attributes:
         key: as in scores.json.
-        name: as people read it: "52.4 chrF++".
+        name: as people read it behind a figure: "52.4 chrF++"; `label`: at the head of one; `help`: what it says.
         kinds: of rows that have it.
         width: how many sums it is computed from.
         score: sums (..., width) → scores (...).
-        row_score: the same for single rows, where that differs.
+        count: what one answer adds to the sums; None where it lacks what is needed.
+        row_score: as `score` for single rows, where that differs.
         higher_is_better: False for loss and perplexity, which are in nats a token and without a unit; all others are
             0 to 100.
         yes_or_no: whether each row is right or wrong and nothing between.
+        reads_text: whether it looks at the words of an answer, not at likelihoods.
     """
 
     key: str
     name: str
+    label: str
+    help: str
     kinds: tuple[str, ...]
     width: int
     score: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    count: Callable[[Given], list[float] | None]
     row_score: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
     higher_is_better: bool = True
     yes_or_no: bool = False
-
-    @property
-    def reads_text(self) -> bool:
-        """Whether it looks at the words of an answer, not at likelihoods."""
-        return self.key not in ("loss", "perplexity", "accuracy", "accuracy_norm")
+    reads_text: bool = True
 
     @property
     def most(self) -> float:
         """The highest value there is."""
         return 100.0 if self.higher_is_better else math.inf
+
+
+class _References:
+    """The references of one row, looked at once for all models."""
+
+    def __init__(self, texts: list[str], intl: bool):
+        self.texts = texts
+        self._intl = intl
+
+    @functools.cached_property
+    def normalised(self) -> dict[str, str]:
+        return {each: normalised(each) for each in self.texts}
+
+    @functools.cached_property
+    def words(self) -> list[list[str]]:
+        return [words(each) for each in self.texts]
+
+    @functools.cached_property
+    def grams(self) -> ngrams.References:
+        return ngrams.References(self.texts, ("13a", "intl") if self._intl else ("13a",))
 
 
 def _ratio(sums: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -84,20 +128,125 @@ def _perplexity(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.exp(np.minimum(_ratio(sums), 700))
 
 
+# -- what an answer adds -------------------------------------------------------------------------------------
+
+
+def _of_text(given: Given, count: Callable[[str], list[float]]) -> list[float] | None:
+    """Of an answer that has references, what `count` makes of its text."""
+    return count(given.text) if given.text is not None and given.is_referenced() else None
+
+
+def _yes(right: bool) -> list[float]:
+    return [float(right), 1]
+
+
+def _numeric(given: Given) -> list[float] | None:
+    return _of_text(given, lambda text: _yes(same_number(text, given.references.texts)))
+
+
+def _pattern(given: Given) -> list[float] | None:
+    pattern = given.item.get("pattern")
+    return None if given.text is None or not isinstance(pattern, str) else _yes(
+        bool(patterns.matches(pattern, given.text)))
+
+
+def _exact(given: Given) -> list[float] | None:
+    return _of_text(given, lambda text: _yes(any(same_text(text, each) for each in given.references.texts)))
+
+
+def _normalised(given: Given) -> list[float] | None:
+    return _of_text(given, lambda text: _yes(same_words(text, given.references.normalised)))
+
+
+def _chrf(given: Given) -> list[float] | None:
+    return _of_text(given, lambda text: [*given.references.grams.chrf(text)])
+
+
+def _bleu(given: Given) -> list[float] | None:
+    return _of_text(given, lambda text: [*given.references.grams.bleu(text, "13a")])
+
+
+def _bleu_intl(given: Given) -> list[float] | None:
+    return _of_text(given, lambda text: [*given.references.grams.bleu(text, "intl")]) if given.intl else None
+
+
+def _rouge(given: Given) -> list[float] | None:
+    return _of_text(given, lambda text: [_grained(rouge_l_of_words(words(text), given.references.words)), 1])
+
+
+def _loss(given: Given) -> list[float] | None:
+    nats, tokens = given.answer.get("reference_nats") or (), given.answer.get("reference_tokens") or ()
+    pairs = [(n, t) for n, t in zip(nats, tokens, strict=False) if _number(n) and _number(t) and t > 0]
+    return [_grained(math.fsum(n for n, _ in pairs)), float(sum(t for _, t in pairs))] if pairs else None
+
+
+def _accuracy(given: Given) -> list[float] | None:
+    logprobs = _choice_logprobs(given)
+    return _yes(_best(logprobs) == given.item["answer"]) if logprobs else None
+
+
+def _accuracy_norm(given: Given) -> list[float] | None:
+    logprobs = _choice_logprobs(given)
+    if not logprobs or given.answer.get("choices_by") == "letter":
+        return None  # letters are of one length, whatever they stand for
+    by_length = [p / max(1, len(choice)) for p, choice in zip(logprobs, given.item["choices"], strict=True)]
+    return _yes(_best(by_length) == given.item["answer"])
+
+
+def _choice_logprobs(given: Given) -> Sequence[float]:
+    logprobs, choices = given.answer.get("choice_logprobs") or [], given.item.get("choices") or []
+    whole = given.item.get("answer") is not None and len(logprobs) == len(choices) and all(map(_number, logprobs))
+    return list(logprobs) if whole else []
+
+
+def _best(values: Sequence[float]) -> int:
+    """The first of the highest, as numpy's argmax and so lm_eval."""
+    return max(range(len(values)), key=lambda i: (values[i], -i))
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _grained(value: float) -> float:
+    return round(value / GRAIN) * GRAIN
+
+
+# -- the metrics ---------------------------------------------------------------------------------------------
+
 EVERY_KIND = ("free", "choice", "number", "exact", "pattern")
 METRICS: dict[str, Metric] = {each.key: each for each in (
-    Metric("accuracy", "% accuracy", ("choice",), 2, _share, yes_or_no=True),
-    Metric("accuracy_norm", "% accuracy by length", ("choice",), 2, _share, yes_or_no=True),
-    Metric("numeric", "% right numbers", ("number",), 2, _share, yes_or_no=True),
-    Metric("pattern", "% matches of the pattern", ("pattern",), 2, _share, yes_or_no=True),
-    Metric("exact", "% exact matches", ("exact", "free"), 2, _share, yes_or_no=True),
-    Metric("normalised", "% normalised matches", ("exact", "free"), 2, _share, yes_or_no=True),
-    Metric("chrf", "chrF++", ("free",), ngrams.CHRF_WIDTH, ngrams.chrf_score),
-    Metric("bleu", "BLEU", ("free",), ngrams.BLEU_WIDTH, ngrams.bleu_score, ngrams.bleu_row_score),
-    Metric("bleu_intl", "BLEU (international)", ("free",), ngrams.BLEU_WIDTH, ngrams.bleu_score, ngrams.bleu_row_score),
-    Metric("rouge_l", "ROUGE-L", ("free",), 2, _share),
-    Metric("loss", "nats a token", EVERY_KIND, 2, _ratio, higher_is_better=False),
-    Metric("perplexity", "perplexity", EVERY_KIND, 2, _perplexity, higher_is_better=False),
+    Metric("accuracy", "% accuracy", "Accuracy",
+           "Questions whose right choice the model holds for the likeliest, in %.",
+           ("choice",), 2, _share, _accuracy, yes_or_no=True, reads_text=False),
+    Metric("accuracy_norm", "% accuracy by length", "Accuracy, by length",
+           "The same, with each choice's likelihood divided by its length, in %.",
+           ("choice",), 2, _share, _accuracy_norm, yes_or_no=True, reads_text=False),
+    Metric("numeric", "% right numbers", "Right number", "Answers that end with the reference's number, in %.",
+           ("number",), 2, _share, _numeric, yes_or_no=True),
+    Metric("pattern", "% matches of the pattern", "Pattern met", "Answers that the row's pattern matches, in %.",
+           ("pattern",), 2, _share, _pattern, yes_or_no=True),
+    Metric("exact", "% exact matches", "Exact match", "Answers equal to the reference letter by letter, in %.",
+           ("exact", "free"), 2, _share, _exact, yes_or_no=True),
+    Metric("normalised", "% normalised matches", "Normalised match",
+           "Answers equal to the reference but for case, punctuation and the script of digits, in %.",
+           ("exact", "free"), 2, _share, _normalised, yes_or_no=True),
+    Metric("chrf", "chrF++", "chrF++", "How many letters and words the answer shares with the reference (chrF++), 0 to "
+           "100. The score to trust for Indian languages.",
+           ("free",), ngrams.CHRF_WIDTH, ngrams.chrf_score, _chrf),
+    Metric("bleu", "BLEU", "BLEU", "Shared runs of up to four words (BLEU), 0 to 100.",
+           ("free",), ngrams.BLEU_WIDTH, ngrams.bleu_score, _bleu, ngrams.bleu_row_score),
+    Metric("bleu_intl", "BLEU (international)", "BLEU (international)",
+           "BLEU with the punctuation of every script told from words, 0 to 100.",
+           ("free",), ngrams.BLEU_WIDTH, ngrams.bleu_score, _bleu_intl, ngrams.bleu_row_score),
+    Metric("rouge_l", "ROUGE-L", "ROUGE-L", "The longest sequence of words in common (ROUGE-L), 0 to 100.",
+           ("free",), 2, _share, _rouge),
+    Metric("loss", "nats a token", "Loss",
+           "How surprised the model is by a token of the reference. Lower is better.",
+           EVERY_KIND, 2, _ratio, _loss, higher_is_better=False, reads_text=False),
+    Metric("perplexity", "perplexity", "Perplexity",
+           "Among how many equally likely tokens it would have to choose. Lower is better.",
+           EVERY_KIND, 2, _perplexity, _loss, higher_is_better=False, reads_text=False),
 )}
 """In the order in which they are shown. "bleu" has sacrebleu's default tokenizer, 13a, and equals its command line; but
 13a knows ASCII punctuation only: a danda stays part of the word before it. "bleu_intl" is `--tokenize intl`, by the
@@ -113,33 +262,6 @@ def main_metric(scores: Mapping[str, Any], kinds: Sequence[str] = ()) -> str | N
     return next((key for key in (*wanted, *METRICS) if key in scores), None)
 
 
-class _References:
-    """The references of one row, looked at once for all models."""
-
-    def __init__(self, texts: list[str], intl: bool):
-        self.texts = texts
-        self._intl = intl
-
-    @functools.cached_property
-    def normalised(self) -> dict[str, str]:
-        return {each: normalised(each) for each in self.texts}
-
-    @functools.cached_property
-    def _words(self) -> list[list[str]]:
-        return [words(each) for each in self.texts]
-
-    @functools.cached_property
-    def _grams(self) -> ngrams.References:
-        return ngrams.References(self.texts, ("13a", "intl") if self._intl else ("13a",))
-
-    def overlap(self, text: str) -> Counts:
-        """What an answer shares with them."""
-        counts: Counts = {"chrf": [*self._grams.chrf(text)], "bleu": [*self._grams.bleu(text, "13a")]}
-        if self._intl:
-            counts["bleu_intl"] = [*self._grams.bleu(text, "intl")]
-        return {**counts, "rouge_l": [_grained(rouge_l_of_words(words(text), self._words)), 1]}
-
-
 def row_counts(item: Item, answers: Sequence[Answer | None], intl: bool = True) -> list[Counts]:
     """What each of several models' answers to one item adds to each metric; {} where there is none, or it was skipped.
 
@@ -148,19 +270,13 @@ def row_counts(item: Item, answers: Sequence[Answer | None], intl: bool = True) 
     Args:
         intl: whether "bleu_intl" is wanted.
     """
-    found: list[Counts] = []
     references = _References([each for each in item.get("references") or () if isinstance(each, str)], intl)
+    wanted = [metric for metric in METRICS.values() if not metric.reads_text or item.get("kind") in metric.kinds]
+    found: list[Counts] = []
     for answer in answers:
-        if answer is None or answer.get("skipped"):
-            found.append({})
-            continue
-        counts = {**_likelihoods(item, answer)}
-        text = answer.get("answer")
-        if isinstance(text, str) and item.get("kind") in MAIN:
-            counts.update(_matches(item, text, references))
-            if item["kind"] == "free" and references.texts:
-                counts.update(references.overlap(text))
-        found.append(counts)
+        given = None if answer is None or answer.get("skipped") else Given(item, answer, references, intl)
+        counts = {} if given is None else {metric.key: metric.count(given) for metric in wanted}
+        found.append({key: sums for key, sums in counts.items() if sums is not None})
     return found
 
 
@@ -168,47 +284,6 @@ def needs_intl(item: Item) -> bool:
     """Whether references are in another script than Latin, whose punctuation the default tokenizer may not know."""
     return item.get("kind") == "free" and any(
         each > "\u02ff" and each.isalpha() for reference in item.get("references") or () for each in str(reference))
-
-
-def _matches(item: Item, text: str, references: _References) -> Counts:
-    kind = item["kind"]
-    if kind == "number" and references.texts:
-        return {"numeric": [float(same_number(text, references.texts)), 1]}
-    if kind == "pattern" and isinstance(item.get("pattern"), str):
-        return {"pattern": [float(bool(patterns.matches(item["pattern"], text))), 1]}
-    if kind in ("free", "exact") and references.texts:
-        return {"exact": [float(any(same_text(text, each) for each in references.texts)), 1],
-                "normalised": [float(same_words(text, references.normalised)), 1]}
-    return {}
-
-
-def _likelihoods(item: Item, answer: Answer) -> Counts:
-    counts: Counts = {}
-    nats, tokens = answer.get("reference_nats") or (), answer.get("reference_tokens") or ()
-    pairs = [(n, t) for n, t in zip(nats, tokens, strict=False) if _number(n) and _number(t) and t > 0]
-    if pairs:
-        total = [_grained(math.fsum(n for n, _ in pairs)), float(sum(t for _, t in pairs))]
-        counts["loss"] = counts["perplexity"] = total
-    logprobs, choices, right = answer.get("choice_logprobs"), item.get("choices"), item.get("answer")
-    if logprobs and choices and right is not None and len(logprobs) == len(choices) and all(map(_number, logprobs)):
-        counts["accuracy"] = [float(_best(logprobs) == right), 1]
-        if answer.get("choices_by") != "letter":  # letters are of one length, whatever they stand for
-            by_length = [p / max(1, len(choice)) for p, choice in zip(logprobs, choices, strict=True)]
-            counts["accuracy_norm"] = [float(_best(by_length) == right), 1]
-    return counts
-
-
-def _best(values: Sequence[float]) -> int:
-    """The first of the highest, as numpy's argmax and so lm_eval."""
-    return max(range(len(values)), key=lambda i: (values[i], -i))
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _grained(value: float) -> float:
-    return round(value / GRAIN) * GRAIN
 
 
 def row_values(counts: Counts) -> Iterator[tuple[str, float]]:
