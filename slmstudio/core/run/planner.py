@@ -14,7 +14,8 @@ from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import plan_rows
 from slmstudio.core.run.config import FIELDS, METHOD_WORDS, RunConfig
-from slmstudio.core.run.proposal import Proposal
+from slmstudio.core.run.draft import Draft
+from slmstudio.core.run.proposal import propose
 
 SAMPLED_ROWS = 2000
 """Rows that are tokenized to learn the lengths; more add no knowledge that a plan needs."""
@@ -48,9 +49,9 @@ def plan(request: PlanRequest) -> RunConfig:
     """
     chosen = overrides(request.overrides)
     lengths = request.lengths if request.lengths is not None else measure_lengths(request.dataset, request.model)
-    proposal = Proposal(request.dataset, request.model, request.machine, request.eval_file, chosen, sorted(lengths))
-    config = proposal.config()
-    problems = [*config.problems(), *proposal.problems]
+    draft = Draft(request.dataset, request.model, request.machine, request.eval_file, chosen, sorted(lengths))
+    config = propose(draft)
+    problems = [*config.problems(), *draft.problems]
     if not problems and (cut := plan_rows.out_of_reach(_measured(request.dataset), lengths, request.model, config)):
         problems.append(cut)
     found = {problem.field: problem for problem in problems}

@@ -1,0 +1,69 @@
+"""A plan while it is made: what it rests on, and what has been decided so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.data.reader import Dataset
+from slmstudio.core.errors import Problem
+from slmstudio.core.hardware.machine import Gpu, Machine
+from slmstudio.core.model.facts import ModelFacts
+
+
+@dataclass
+class Draft:
+    """
+    Attributes:
+        base: the base model.
+        eval_file: rows that are never learned; None splits them off the dataset.
+        chosen: what the user decided, by our names and in our types.
+        lengths: tokens of each measured row, rising.
+        values, reasons: of the fields that are decided.
+        problems: what was chosen and cannot be.
+        model: what learns: the base, or a small model with its architecture.
+        gpu: what it learns on; None is the processor.
+        rows: those that are learned; `batch`: of them in an update; `most_rows`: in a micro-batch, by their length.
+        without_eval: fields that mean nothing where no row is held back, and what is said of them.
+    """
+
+    dataset: Dataset
+    base: ModelFacts
+    machine: Machine
+    eval_file: Path | None
+    chosen: dict[str, Any]
+    lengths: list[int]
+    values: dict[str, Any] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    gpu: Gpu | None = None
+    rows: int = 0
+    batch: int = 0
+    most_rows: int = 0
+    without_eval: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.model = self.base
+
+    def set(self, name: str, value: Any, reason: str) -> Any:
+        """Take the user's value if there is one, else the proposal; keep the sentence."""
+        if name in self.chosen:
+            value, reason = self.chosen[name], "You set this."
+        self.values[name], self.reasons[name] = value, reason
+        return value
+
+    @property
+    def kind(self) -> str:
+        """Of device: "cuda" or "cpu"."""
+        return "cuda" if self.gpu else "cpu"
+
+    @property
+    def is_ampere(self) -> bool:
+        """Whether the card is of that generation or a later one."""
+        return self.gpu is not None and (self.gpu.compute_capability or (0, 0)) >= (8, 0)
+
+    @property
+    def free_memory(self) -> int:
+        """Bytes free where the model will lie; 0 where nobody says."""
+        return (self.gpu.memory_free if self.gpu else self.machine.ram_free) or 0
