@@ -111,4 +111,4 @@ def test_from_a_dropped_file_to_a_reply(qtbot, window, small_dataset):
 
 def turns(chat):
     """What stands in the conversation."""
-    return [turn for lane in chat.conversation().lanes for turn in lane.turns]
+    return [turn for lane in chat.chat.conversation().lanes for turn in lane.turns]

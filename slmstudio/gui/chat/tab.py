@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,14 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
 from slmstudio.core import llama
-from slmstudio.core.chat import sampling, store
-from slmstudio.core.chat.conversation import Conversation, Lane, Message
+from slmstudio.core.chat import sampling
+from slmstudio.core.chat.conversation import Lane, Message
 from slmstudio.core.errors import UserError
 from slmstudio.gui.chat.adapter_strength import AdapterStrength
 from slmstudio.gui.chat.blind_comparison import Comparison, room_text
 from slmstudio.gui.chat.compare_buttons import CompareButtons
 from slmstudio.gui.chat.lanes import ChatLane, ChatLanes
+from slmstudio.gui.chat.open_chat import OpenChat
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.chat.question import ChatInput
 from slmstudio.gui.chat.saved_chats import ChatList
@@ -43,8 +43,6 @@ class ChatTab(QWidget):
         super().__init__(parent)
         self.setAcceptDrops(True)
         self._session = session
-        self._now = Conversation(time.time(), {}, [])
-        self._file: Path | None = None
         self._edited: Message | None = None
         self.banner = ErrorBanner()
         self.banner.setObjectName("chat_tab_banner")
@@ -52,6 +50,7 @@ class ChatTab(QWidget):
         self.comparison = Comparison(self.lanes, self.votes, self)
         self.settings, self.input, self.saved = ChatSettings(), ChatInput(), ChatList()
         self.correct = CorrectPanel(session)
+        self.chat = OpenChat(lambda: [pane.lane for pane in self._shown()], self.settings.to_dict, self)
         self._models: list[tuple[str, Path]] = []
         self._make_header()
         self._lay_out()
@@ -129,8 +128,12 @@ class ChatTab(QWidget):
         self.saved.new_wanted.connect(self.new_chat)
         self.saved.opened.connect(self._open)
         self.saved.failed.connect(self.banner.show_error)
-        self.saved.renamed.connect(self._renamed)
-        self.saved.deleted.connect(self._deleted)
+        self.saved.renamed.connect(self.chat.rename)
+        self.saved.deleted.connect(lambda path: self.new_chat() if path == self.chat.file else None)
+        self.chat.begun.connect(self._show_begun)
+        self.chat.kept.connect(self._show_kept)
+        self.chat.exported.connect(self._show_exported)
+        self.chat.failed.connect(self.banner.show_error)
         self._session.chat_requested.connect(self.open_models)
         app = QCoreApplication.instance()
         if app is not None:
@@ -222,8 +225,7 @@ class ChatTab(QWidget):
         edited = self._edited
         self._edit(None)
         if self.comparison.blind:
-            self._save()
-            self._forget()
+            self._start_over()
             self.comparison.begin()
             edited = None
         self._start_level()
@@ -257,8 +259,7 @@ class ChatTab(QWidget):
     def _start_level(self) -> None:
         """A model that joins later has heard nothing, so both begin anew."""
         if len({bool(pane.lane.turns) for pane in self._shown()}) == 2:
-            self._save()
-            self._forget()
+            self._start_over()
 
     def _system(self) -> str:
         return self.settings.system.toPlainText().strip()
@@ -276,65 +277,40 @@ class ChatTab(QWidget):
     # -- conversations ---------------------------------------------------------------------------------------
 
     def new_chat(self) -> None:
-        """Begin anew with the same models; what was said is saved already."""
-        self._forget()
+        """Another conversation with the same models; what was said is kept already."""
+        self.chat.begin()
         self.saved.select(None)
         self.input.editor.setFocus()
 
-    def _forget(self) -> None:
+    def _start_over(self) -> None:
+        """Keep what was said, and begin another conversation."""
+        self.chat.keep()
+        self.chat.begin()
+
+    def _show_begun(self) -> None:
         self._edit(None)
         self.comparison.end()
         self.correct.close_panel()
         for pane in self.panes:
             pane.clear()
-        self._now, self._file = Conversation(time.time(), {}, []), None
         self.input.set_used(0, 0)
         self._show_state()
 
     def _answered(self) -> None:
         self.input.recount()
         if not {pane.state for pane in self._shown()} & {"answering", "waiting"}:
-            self._save()
+            self.chat.keep()
 
-    def conversation(self) -> Conversation:
-        """The conversation as it is now."""
-        self._now.settings = self.settings.to_dict()
-        self._now.lanes = [pane.lane for pane in self._shown()]
-        return self._now
-
-    def _save(self) -> None:
-        """Keep the conversation among the saved ones, off the UI thread."""
-        now = self.conversation()
-        if not any(lane.tree for lane in now.lanes):
-            return
-        self._file = self._file or store.new_file(now.created)
-        file, text = self._file, now.to_json()
-        run_task(self, lambda task: store.write(file, text), lambda _: self._kept(file), self.banner.show_error)
-
-    def _kept(self, file: Path) -> None:
-        if file == self._file:
-            self.saved.select(file)
+    def _show_kept(self) -> None:
+        self.saved.select(self.chat.file)
         self.saved.read()
 
-    def _renamed(self, path: Path, name: str) -> None:
-        if path == self._file:
-            self._now.name = name
-
-    def _deleted(self, path: Path) -> None:
-        if path == self._file:
-            self.new_chat()
-
     def _open(self, path: Path) -> None:
-        if path == self._file:
-            return
-        try:
-            found = Conversation.read(path)
-        except UserError as error:
-            self.banner.show_error(error)
+        found = self.chat.open(path)
+        if found is None:
             return
         self.lanes.stop()
         self._edit(None)
-        self._now, self._file = found, path
         self.settings.from_dict(found.settings)
         self._set_count(len(found.lanes))
         self.correct.close_panel()
@@ -355,15 +331,10 @@ class ChatTab(QWidget):
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
         dialog.setDefaultSuffix("json")
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(lambda name: self.save_as(Path(name)))
+        dialog.fileSelected.connect(lambda name: self.chat.export(Path(name)))
         dialog.open()
 
-    def save_as(self, path: Path) -> None:
-        """Write the conversation as JSON, and as Markdown beside it."""
-        now = self.conversation()
-        run_task(self, lambda task: store.save(now, path), lambda _: self._saved(path), self.banner.show_error)
-
-    def _saved(self, path: Path) -> None:
+    def _show_exported(self, path: Path) -> None:
         self.input.note.setText(self.tr("saved as {json} and {markdown}").format(
             json=path.with_suffix(".json").name, markdown=path.with_suffix(".md").name))
 

@@ -121,8 +121,9 @@ def test_answer_again_keeps_both_answers(qtbot, tab, first):
     second = first.lane.turns[1]
     below(qtbot, first, 1, "previous_branch")
     assert first.lane.turns[1] is not second and first.bubbles.bubbles[1].branch.text() == "1/2"
-    qtbot.waitUntil(lambda: tab._file is not None and tab._file.exists(), timeout=5000)
-    qtbot.waitUntil(lambda: Conversation.read(tab._file).lanes[0].turns[1].id == first.lane.turns[1].id, timeout=5000)
+    qtbot.waitUntil(lambda: tab.chat.file is not None and tab.chat.file.exists(), timeout=5000)
+    qtbot.waitUntil(lambda: Conversation.read(tab.chat.file).lanes[0].turns[1].id == first.lane.turns[1].id,
+                    timeout=5000)
 
 
 def test_a_fixed_seed_still_gives_another_answer(qtbot, tab, first):
@@ -327,7 +328,7 @@ def test_conversations_are_found_renamed_deleted_and_put_back(qtbot, tab, first,
         press(qtbot, tab, "new_chat")
         ask(qtbot, tab, question)
         ready(qtbot, first)
-        qtbot.waitUntil(lambda: tab._file is not None and tab._file.exists(), timeout=5000)
+        qtbot.waitUntil(lambda: tab.chat.file is not None and tab.chat.file.exists(), timeout=5000)
     listed(qtbot, tab, "banana", "apple")
     search = tab.findChild(QLineEdit, "search_chats")
     search.setText("ASKED: APP")
@@ -344,7 +345,7 @@ def test_conversations_are_found_renamed_deleted_and_put_back(qtbot, tab, first,
     tab.saved.list.setFocus()
     qtbot.keyClick(tab.saved.list, Qt.Key.Key_Delete)
     listed(qtbot, tab, "Fruit")
-    assert said(first) == [] and tab._file is None, "what is thrown away is not shown, and not saved again"
+    assert said(first) == [] and tab.chat.file is None, "what is thrown away is not shown, and not saved again"
     press(qtbot, tab, "undo_delete")
     listed(qtbot, tab, "banana", "Fruit")
 
@@ -460,7 +461,7 @@ def test_a_conversation_is_saved_in_both_forms(qtbot, tab, first, tmp_path):
     ask(qtbot, tab, "hello")
     ready(qtbot, first)
     assert tab.findChild(QPushButton, "save_chat").isEnabled()
-    tab.save_as(tmp_path / "mine.json")
+    tab.chat.export(tmp_path / "mine.json")
     qtbot.waitUntil(lambda: "mine.md" in tab.input.note.text(), timeout=5000)
     assert "## You\n\nhello\n\n## helpdesk-Q4_K_M" in (tmp_path / "mine.md").read_text("utf-8")
     assert Conversation.read(tmp_path / "mine.json").lanes[0].turns[0].content == "hello"

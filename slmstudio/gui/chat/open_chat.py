@@ -1,0 +1,84 @@
+"""The conversation that is open in Chat: what was said in it, its file, and keeping it. It knows no widget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from slmstudio.core.chat import store
+from slmstudio.core.chat.conversation import Conversation, Lane
+from slmstudio.core.errors import UserError
+from slmstudio.gui.common.tasks import run_task
+
+
+class OpenChat(QObject):
+    """One conversation at a time.
+
+    Args:
+        lanes: gives what was said with each model that is shown.
+        settings: gives how it is answered now.
+
+    Attributes:
+        file: where it is kept; None before something was said.
+
+    Signals:
+        begun: another one is open now.
+        kept: it was written to its `file`; or one that was open before, to its own.
+        exported(Path): it was written where the person wanted.
+        failed(Exception): it could not be read or written.
+    """
+
+    begun = Signal()
+    kept = Signal()
+    exported = Signal(object)
+    failed = Signal(object)
+
+    def __init__(self, lanes: Callable[[], list[Lane]], settings: Callable[[], dict[str, Any]], parent: QObject):
+        super().__init__(parent)
+        self._lanes, self._settings = lanes, settings
+        self._now = Conversation(time.time(), {}, [])
+        self.file: Path | None = None
+
+    def begin(self) -> None:
+        """Another conversation, in which nothing was said; the one before is kept already."""
+        self._now, self.file = Conversation(time.time(), {}, []), None
+        self.begun.emit()
+
+    def open(self, path: Path) -> Conversation | None:
+        """A conversation that was kept; None where it is open already or cannot be read."""
+        if path == self.file:
+            return None
+        try:
+            self._now, self.file = Conversation.read(path), path
+        except UserError as error:
+            self.failed.emit(error)
+            return None
+        return self._now
+
+    def conversation(self) -> Conversation:
+        """It, as it is now."""
+        self._now.settings, self._now.lanes = self._settings(), self._lanes()
+        return self._now
+
+    def keep(self) -> None:
+        """Write it among the saved ones, off the UI thread, if something was said."""
+        now = self.conversation()
+        if not any(lane.tree for lane in now.lanes):
+            return
+        self.file = file = self.file or store.new_file(now.created)
+        text = now.to_json()
+        run_task(self, lambda task: store.write(file, text), lambda _: self.kept.emit(), self.failed.emit)
+
+    def export(self, path: Path) -> None:
+        """Write it as JSON, and as Markdown beside it."""
+        now = self.conversation()
+        run_task(self, lambda task: store.save(now, path), lambda _: self.exported.emit(path), self.failed.emit)
+
+    def rename(self, path: Path, name: str) -> None:
+        """A saved conversation has another name now; it may be this one."""
+        if path == self.file:
+            self._now.name = name
