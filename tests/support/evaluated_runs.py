@@ -53,7 +53,7 @@ def tuned_answer(item: dict[str, Any]) -> str:
     return " ".join("10" if word.isdigit() and place else word for place, word in enumerate(words))
 
 
-def write(run: Path, name: str = "evaluate-1", count: int = 24, models: Sequence[str] = ("base", "tuned"), *,
+def write(run: Path, name: str = "evaluate-1", count: int = 24, models: Sequence[Any] = ("base", "tuned"), *,
           finished: bool = True, **request: Any) -> Job:
     """An evaluation of this run; one that is not finished has the first half of its answers, and no scores."""
     rows = items(count)
@@ -63,7 +63,9 @@ def write(run: Path, name: str = "evaluate-1", count: int = 24, models: Sequence
     job = Job.create(run / "jobs" / name, "evaluate", **{
         "test": str(run / "tests.jsonl"), "limit": None, "seed": 0, "benchmark": None, "train_file": None,
         "system": None, "max_new_tokens": 64, "precision": "fp32", "batch_size": None, "judge": None,
-        "models": [{"name": each, "model": "m", "adapter": None, "gguf": None} for each in models]} | request)
+        "models": [each if isinstance(each, dict) else {"name": each, "model": each, "adapter": None, "gguf": None}
+                   for each in models]} | request)
+    models = [each["name"] if isinstance(each, dict) else each for each in models]
     digest = files.sha256_of(run / "tests.jsonl")
     files.write_atomically(job.folder / items_file.ABOUT, items_file.dump(digest, thinks=False))
     files.write_atomically(job.folder / "items.jsonl", b"".join(map(files.dump_line, rows)))

@@ -1,8 +1,7 @@
 """The user's own blind votes on the answers of an evaluation: whom they prefer, and whether the judge agrees.
 
-own-votes.jsonl in the evaluation's folder, a line a vote, append-only; the last vote on two answers counts:
-{"id": item, "a", "b": names of the models, "winner": "a" | "b" | "tie" | "none", "time": seconds since 1970}
-"none" takes back what was voted before.
+They are kept with those of Chat (`core.votes`). Older programs kept them in own-votes.jsonl in the evaluation's folder,
+a line a vote: {"id": item, "a", "b": names of the models, "winner": "a" | "b" | "tie" | "none"}; they still count.
 """
 
 from __future__ import annotations
@@ -14,16 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files
-from slmstudio.core.chat.tally import LEVEL, by_chance
-from slmstudio.core.errors import from_os_error
+from slmstudio.core import files, jobs
 from slmstudio.core.evaluation import corrections
 from slmstudio.core.evaluation.answer_rows import ITEMS, Row
 from slmstudio.core.evaluation.scores.judging import TIE, WINNERS, VotedPair, agreement
 from slmstudio.core.evaluation.scores.verdicts import p_text
+from slmstudio.core.votes import store
+from slmstudio.core.votes.tally import LEVEL, by_chance
 
-FILE, JUDGE = "own-votes.jsonl", "judge.jsonl"
-TAKEN_BACK = "none"
+EARLIER, JUDGE = "own-votes.jsonl", "judge.jsonl"
 
 
 @dataclass(frozen=True)
@@ -50,51 +48,78 @@ def ballots(rows: Sequence[Row], of: str, with_: str, voted: dict[int, str], see
     return found
 
 
-def add(folder: Path, item: int, of: str, with_: str, winner: str) -> None:
-    """Keep a vote.
+def add(folder: Path, row: Row, of: str, with_: str, verdict: str, better: str = "") -> None:
+    """Keep a vote. Reads the models' files the first time.
 
     Args:
-        winner: the name of the better model, or "" for none.
+        of, with_: names of the two models.
+        verdict: as of `store.Vote`; of `BEST`, `better` is the name of the better one.
 
     Raises:
         UserError: it cannot be written.
     """
-    _append(folder, item, of, with_, {of: "a", with_: "b"}.get(winner, TIE), "keep the vote")
+    names = (of, with_)
+    messages = tuple({"role": each["role"], "content": each["content"]} for each in row.messages)
+    answers = tuple(store.Answer(model, messages, row.answers.get(name, ""))
+                    for name, model in zip(names, models(folder, names), strict=True))
+    store.add(store.Vote(time.time(), answers, 0, (0, 1), verdict, names.index(better) if better else None, True, {},
+                         key_of(folder), row.id, names))
 
 
-def take_back(folder: Path, item: int, of: str, with_: str) -> None:
-    """Let the votes on two answers count no more.
+def models(folder: Path, names: Sequence[str]) -> list[store.VotedModel]:
+    """The evaluation's models of these names, as votes know them. Reading a large GGUF takes a while the first time.
 
     Raises:
-        UserError: that cannot be written.
+        UserError: a file cannot be read.
     """
-    _append(folder, item, of, with_, TAKEN_BACK, "take the vote back")
+    specs = {str(spec.get("name")): spec for spec in (files.read_json(folder / jobs.REQUEST) or {}).get("models") or []
+             if isinstance(spec, dict)}
+    return [store.evaluated_model(specs.get(name, {"name": name})) for name in names]
 
 
-def _append(folder: Path, item: int, of: str, with_: str, winner: str, doing: str) -> None:
-    try:
-        files.append_line(folder / FILE, {"id": item, "a": of, "b": with_, "winner": winner, "time": time.time()})
-    except OSError as error:
-        raise from_os_error(error, doing) from error
+def take_back(folder: Path, row: Row, of: str, with_: str) -> None:
+    """Let the votes on two answers count no more. Raises as `add`."""
+    add(folder, row, of, with_, store.TAKEN_BACK)
+
+
+def key_of(folder: Path) -> str:
+    """What votes call an evaluation: it stays the same when everything is moved to another place."""
+    return "/".join(folder.absolute().parts[-3:])
 
 
 def read(folder: Path, of: str, with_: str) -> dict[int, str]:
     """The votes on two models: id of the row → the better one's name, "" for neither. Rows that were removed from the
-    evaluation do not count."""
-    found: dict[int, str] = {}
-    for line in files.LineReader(folder / FILE).read():
-        item, winner = line.get("id"), line.get("winner")
-        if not isinstance(item, int) or {line.get("a"), line.get("b")} != {of, with_}:
+    evaluation do not count.
+
+    Raises:
+        UserError: the votes cannot be read.
+    """
+    found = _earlier(folder, of, with_)
+    for vote in store.of_evaluation(key_of(folder)):
+        if vote.item is None or set(vote.names) != {of, with_}:
             continue
-        if winner == TAKEN_BACK:
-            found.pop(item, None)
-        elif winner in WINNERS:
-            found[item] = "" if winner == TIE else str(line[winner])
+        found.pop(vote.item, None)
+        if vote.verdict != store.TAKEN_BACK:
+            found[vote.item] = "" if vote.best is None else vote.names[vote.best]
     if not found:
         return {}  # most evaluations have no votes, and a hundred thousand rows take a while to read
     there = {row for line in files.LineReader(folder / ITEMS).read() if isinstance(row := line.get("id"), int)}
     there -= corrections.read(folder).removed
     return {item: winner for item, winner in found.items() if item in there}
+
+
+def _earlier(folder: Path, of: str, with_: str) -> dict[int, str]:
+    """The votes that an older program kept in the evaluation's folder."""
+    found: dict[int, str] = {}
+    for line in files.LineReader(folder / EARLIER).read():
+        item, winner = line.get("id"), line.get("winner")
+        if not isinstance(item, int) or {line.get("a"), line.get("b")} != {of, with_}:
+            continue
+        if winner in WINNERS:
+            found[item] = "" if winner == TIE else str(line[winner])
+        else:
+            found.pop(item, None)
+    return found
 
 
 def summary(folder: Path, of: str, with_: str) -> dict[str, Any]:

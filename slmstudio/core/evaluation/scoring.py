@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, formats
-from slmstudio.core.chat import votes
 from slmstudio.core.errors import from_os_error
 from slmstudio.core.evaluation import corrections
 from slmstudio.core.evaluation.answer_rows import Row, Rows, read_rows
@@ -21,6 +20,7 @@ from slmstudio.core.evaluation.scores.judging import agreement, judge_summary, v
 from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.evaluation.scores.model_pairs import GROUPED_BY, MOST_GROUPS, rounded
 from slmstudio.core.evaluation.scores.score_table import ScoreTable
+from slmstudio.core.votes import store as votes
 
 __all__ = ["SCORES", "Row", "row_scores", "score"]
 
@@ -85,7 +85,7 @@ def _judge(folder: Path) -> dict[str, Any] | None:
         return None
     said = judge_summary(lines)
     voted = list(files.LineReader(folder / JUDGE_VOTES).read())
-    pairs = voted_pairs(votes.read()[0]) if voted else []
+    pairs = voted_pairs(votes.of_chat()) if voted else []
     return {**said, "agreement": agreement(pairs, voted) if voted else None}
 
 

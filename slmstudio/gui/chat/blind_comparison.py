@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QCoreApplication, QObject, Signal
 
-from slmstudio.core.chat import votes
-from slmstudio.core.chat.votes import BEST, Answer, Vote
+from slmstudio.core.votes import store as votes
+from slmstudio.core.votes.store import BEST, Answer, Vote
 from slmstudio.gui.chat.lanes import ChatLanes
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.chat.vote_bar import VoteBar, place_name, score_text, verdict_text
 from slmstudio.gui.common.tasks import run_task
 
 if TYPE_CHECKING:
-    from slmstudio.core.chat.tally import Tally
+    from slmstudio.core.votes.tally import Tally
 
 
 class Comparison(QObject):
@@ -109,7 +109,7 @@ class Comparison(QObject):
         seed = self.seed
 
         def keep(task: object) -> tuple[Vote, list[Tally]]:
-            from slmstudio.core.chat import tally
+            from slmstudio.core.votes import tally
 
             vote = Vote(time.time(), tuple(Answer(votes.voted_model(*model), asked, text)
                                            for model, asked, text in answers), seed, order, verdict, best, True,

@@ -7,7 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
-from slmstudio.core.chat.votes import MOST_ANSWERS
+from slmstudio.core.votes.store import MOST_ANSWERS
 from slmstudio.gui.chat.bubble import Action
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.common import theme

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QCoreApplication, Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from slmstudio.core.chat.tally import LEVEL, MOST_MORE, votes_needed
-from slmstudio.core.chat.votes import ALL_BAD, ALL_GOOD, BEST
+from slmstudio.core.votes.store import ALL_BAD, ALL_GOOD, BEST
+from slmstudio.core.votes.tally import LEVEL, MOST_MORE, votes_needed
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import counted, text_label
 
 if TYPE_CHECKING:
-    from slmstudio.core.chat.tally import Tally
+    from slmstudio.core.votes.tally import Tally
 
 
 def _tr(text: str) -> str:

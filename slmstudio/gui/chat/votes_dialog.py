@@ -28,9 +28,9 @@ from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import counted, plain_tip, text_label
 
 if TYPE_CHECKING:
-    from slmstudio.core.chat.preferences import Exported
-    from slmstudio.core.chat.tally import Tally
-    from slmstudio.core.chat.votes import Vote
+    from slmstudio.core.votes.preferences import Exported
+    from slmstudio.core.votes.store import Vote
+    from slmstudio.core.votes.tally import Tally
 
 
 class VotesDialog(QDialog):
@@ -146,7 +146,7 @@ class VotesDialog(QDialog):
 
     def export_to(self, path: Path, between: Tally | None) -> None:
         """Write the pairs of one comparison, or of all."""
-        from slmstudio.core.chat import preferences
+        from slmstudio.core.votes import preferences
 
         votes = self._votes
         self.banner.clear()
@@ -168,7 +168,8 @@ class VotesDialog(QDialog):
 
 
 def _read() -> tuple[list[Vote], int, list[Tally]]:
-    from slmstudio.core.chat import tally, votes
+    from slmstudio.core.votes import store as votes
+    from slmstudio.core.votes import tally
 
     found, damaged = votes.read()
     return found, damaged, tally.tallies(found)

@@ -302,8 +302,8 @@ def _offer(folder: Path, task: Task) -> Offer:
 
 
 def _blind_votes() -> int:
-    from slmstudio.core.chat import votes
     from slmstudio.core.evaluation.scores.judging import voted_pairs
+    from slmstudio.core.votes import store as votes
 
     try:
         return len(voted_pairs(votes.read()[0]))

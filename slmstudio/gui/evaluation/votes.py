@@ -12,6 +12,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QTextBrowser, QVBoxLayout, QWidget
 
+from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from slmstudio.core.evaluation.ballots import Ballot
 
 QUESTION_HEIGHT = 92
-KEYS = {"left": "Left", "neither": "Space", "right": "Right", "skip": "S"}
+KEYS = {"left": "Left", "good": "Space", "bad": "X", "right": "Right", "skip": "S"}
 SIZE = 860, 560
 
 
@@ -81,8 +82,9 @@ class VoteDialog(QDialog):
 
     def _make_buttons(self) -> None:
         self.buttons = {}
-        for name, text in (("left", self.tr("Left is better")), ("neither", self.tr("Neither")),
-                           ("right", self.tr("Right is better")), ("skip", self.tr("Skip"))):
+        for name, text in (("left", self.tr("Left is better")), ("good", self.tr("Both good")),
+                           ("bad", self.tr("Both bad")), ("right", self.tr("Right is better")),
+                           ("skip", self.tr("Skip"))):
             button = SecondaryButton(text, self.tr("{what} ({key})").format(what=text, key=KEYS[name]))
             button.setObjectName(f"vote_{name}")
             button.setAutoDefault(False)
@@ -178,16 +180,18 @@ class VoteDialog(QDialog):
             pane.text.setHtml(shown)
 
     def vote(self, what: str) -> None:
-        """Keep a vote and go on: "left", "right", "neither" or "skip"."""
+        """Keep a vote and show the next question: "left", "right", "good", "bad" or "skip"."""
         from slmstudio.core.evaluation import ballots
+        from slmstudio.core.votes.store import ALL_BAD, ALL_GOOD, BEST
 
         if not self._left:
             return
         ballot = self._left[0]
         if what != "skip":
-            winner = {"left": ballot.shown[0], "right": ballot.shown[1]}.get(what, "")
+            better = {"left": ballot.shown[0], "right": ballot.shown[1]}.get(what, "")
             try:
-                ballots.add(self._folder, ballot.row.id, *self._models, winner)
+                ballots.add(self._folder, ballot.row, *self._models,
+                            {"good": ALL_GOOD, "bad": ALL_BAD}.get(what, BEST), better)
             except UserError as error:
                 self.banner.show_error(error)
                 return
@@ -206,7 +210,7 @@ class VoteDialog(QDialog):
         ballot, voted = self._cast[-1]
         if voted:
             try:
-                ballots.take_back(self._folder, ballot.row.id, *self._models)
+                ballots.take_back(self._folder, ballot.row, *self._models)
             except UserError as error:
                 self.banner.show_error(error)
                 return
@@ -231,6 +235,7 @@ def _begin(folder: Path, rows: list[Row], of: str, with_: str, task: Task) -> tu
     from slmstudio.core.evaluation import ballots
 
     voted = ballots.read(folder, of, with_)
+    ballots.models(folder, (of, with_))  # the first vote would wait for their checksums
     return ballots.ballots(rows, of, with_, voted, random.randrange(2**31)), len(voted)
 
 
@@ -250,7 +255,8 @@ def votes_said(folder: Path, of: str, with_: str, before: Said | None) -> Said:
     """As `votes_sentences`; what was read `before` is not read again where nothing has changed since."""
     from slmstudio.core.evaluation import ballots
 
-    state = (folder, of, with_, *(_stamp(folder / name) for name in (ballots.FILE, ballots.JUDGE, ballots.ITEMS)))
+    state = (folder, of, with_, *(_stamp(file) for file in (
+        paths.votes_file(), *(folder / name for name in (ballots.EARLIER, ballots.JUDGE, ballots.ITEMS)))))
     return before if before is not None and before.state == state else Said(state, votes_sentences(folder, of, with_))
 
 

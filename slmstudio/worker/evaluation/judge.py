@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from slmstudio.core import files
-from slmstudio.core.chat import votes
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import reasoning
 from slmstudio.core.evaluation.scores.judging import THINKING, TIE, voted_pairs
 from slmstudio.core.evaluation.scoring import JUDGE, JUDGE_VOTES
+from slmstudio.core.votes import store as votes
 from slmstudio.worker.answering.control import Hand
 from slmstudio.worker.answering.kept import Kept
 from slmstudio.worker.answering.model_loader import Models
@@ -103,7 +103,7 @@ def _cases(job: JobContext, items: list[dict[str, Any]]) -> Iterable[Case]:
 
 def _voted() -> Iterable[Case]:
     try:
-        pairs = voted_pairs(votes.read()[0])
+        pairs = voted_pairs(votes.of_chat())
     except UserError:
         return  # no votes that can be read: then there is no agreement to tell
     for pair in pairs:

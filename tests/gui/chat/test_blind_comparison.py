@@ -10,10 +10,10 @@ from PySide6.QtWidgets import QPlainTextEdit, QPushButton, QSlider, QSpinBox, QT
 from support import model_files
 
 from slmstudio.core import paths
-from slmstudio.core.chat import votes
-from slmstudio.core.chat.tally import Tally
-from slmstudio.core.chat.votes import ALL_BAD, ALL_GOOD, BEST, Answer, Vote, VotedModel
 from slmstudio.core.data.reader import read_dataset
+from slmstudio.core.votes import store as votes
+from slmstudio.core.votes.store import ALL_BAD, ALL_GOOD, BEST, Answer, Vote, VotedModel
+from slmstudio.core.votes.tally import Tally
 from slmstudio.gui.chat.adapter_strength import AdapterStrength
 from slmstudio.gui.chat.markdown_view import TextBlock
 from slmstudio.gui.chat.tab import ChatTab

@@ -13,9 +13,10 @@ from PySide6.QtWidgets import QLabel
 from support import evaluated_runs
 from support.results_window import press, show
 
-from slmstudio.core import files, jobs
+from slmstudio.core import files, jobs, paths
 from slmstudio.core.evaluation import item_edits
 from slmstudio.core.evaluation.testset.reader import read_test_set
+from slmstudio.core.votes import store
 from slmstudio.gui.common import tasks
 from slmstudio.gui.evaluation.votes import VoteDialog
 from slmstudio.gui.results.run_details import SCORES
@@ -211,7 +212,7 @@ def test_votes_are_blind_kept_and_said_on_the_page(qtbot, tab, answers):
     assert not dialog.buttons["left"].isEnabled()
     qtbot.waitUntil(lambda: "tuned is better" in dialog.result.text(), timeout=60_000)
     dialog.close()
-    assert len((answers / "jobs" / "evaluate-1" / "own-votes.jsonl").read_text("utf-8").splitlines()) == asked
+    assert len(store.read()[0]) == asked
     press(qtbot, tab.rows, "rows_back")
     scores = tab.details.evaluation.scores
     qtbot.waitUntil(lambda: "In your own blind votes tuned is better" in scores.remarks.text(), timeout=60_000)
@@ -226,29 +227,31 @@ def dialog(qtbot, tab, answers):
     return made
 
 
-def kept_votes(run) -> list[str]:
-    file = run / "jobs" / "evaluate-1" / "own-votes.jsonl"
-    return [json.loads(line)["winner"] for line in file.read_text("utf-8").splitlines()] if file.exists() else []
+def kept_votes() -> list[str]:
+    """What each line of the votes says: the better model's name, or the verdict."""
+    file = paths.votes_file()
+    lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
+    return [line["verdict"] if line["best"] is None else line["names"][line["best"]] for line in lines]
 
 
 def test_keys_vote_and_the_space_bar_on_a_button_presses_that(qtbot, dialog, answers):
     first = dialog._left[0]
     qtbot.keyClick(dialog.focusWidget(), Qt.Key.Key_Space)
-    assert kept_votes(answers) == ["tie"], "from the start, without a click"
+    assert kept_votes() == ["all good"], "from the start, without a click"
     for button in (dialog.show_result, dialog.undo):
         button.setFocus(Qt.FocusReason.TabFocusReason)
         assert button.hasFocus()
         for key in (Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_S):
             qtbot.keyClick(button, key)
-        assert kept_votes(answers) == ["tie"]
+        assert kept_votes() == ["all good"]
     dialog.show_result.setFocus()
     qtbot.keyClick(dialog.show_result, Qt.Key.Key_Space)
     qtbot.waitUntil(lambda: "no difference" in dialog.result.text(), timeout=60_000)
-    assert kept_votes(answers) == ["tie"]
+    assert kept_votes() == ["all good"]
     dialog.undo.setFocus()
     for _ in range(2):  # once more than there is to take back
         qtbot.keyClick(dialog.undo, Qt.Key.Key_Space)
-    assert kept_votes(answers) == ["tie", "none"] and dialog._left[0] == first
+    assert kept_votes() == ["all good", "taken back"] and dialog._left[0] == first
     assert dialog.count.text().startswith("0 votes") and dialog.result.text() == ""
 
 
@@ -256,14 +259,14 @@ def test_the_last_vote_is_taken_back_and_a_question_that_was_skipped_comes_again
     first, second, third = dialog._left[:3]
     for key in (Qt.Key.Key_Left, Qt.Key.Key_S):
         qtbot.keyClick(dialog.question, key)
-    assert dialog._left[0] == third and len(kept_votes(answers)) == 1
+    assert dialog._left[0] == third and len(kept_votes()) == 1
     for shown in (second, first):
         qtbot.keyClick(dialog.question, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
         assert dialog._left[0] == shown
-    assert kept_votes(answers)[1:] == ["none"]
+    assert kept_votes()[1:] == ["taken back"]
     assert first.row.answers[first.shown[0]].strip() in dialog.sides[0].text.toPlainText()
-    qtbot.mouseClick(dialog.buttons["neither"], Qt.MouseButton.LeftButton)
-    assert kept_votes(answers)[2:] == ["tie"] and dialog._left[0] == second
+    qtbot.mouseClick(dialog.buttons["good"], Qt.MouseButton.LeftButton)
+    assert kept_votes()[2:] == ["all good"] and dialog._left[0] == second
 
 
 def test_taking_the_only_vote_back_leaves_the_focus_on_the_button(qtbot, dialog, answers):

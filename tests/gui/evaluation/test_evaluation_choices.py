@@ -13,6 +13,8 @@ from slmstudio.core import files, jobs
 from slmstudio.core.errors import Problem
 from slmstudio.core.evaluation import ballots
 from slmstudio.core.evaluation import request as requests
+from slmstudio.core.evaluation.scoring import row_scores
+from slmstudio.core.votes.store import BEST
 from slmstudio.gui.common import tasks
 from slmstudio.gui.evaluation import votes
 from slmstudio.gui.evaluation.choice import BENCHMARK, EvaluationChoice
@@ -170,7 +172,7 @@ def test_votes_are_not_read_again_while_nothing_has_changed(qtbot, session, runs
         return at_once
 
     show()
-    ballots.add(job.folder, 2, "tuned", "base", "tuned")
+    ballots.add(job.folder, row_scores(job.folder)[2], "tuned", "base", BEST, "tuned")
     show()
     assert len(read) == 2 and "Your own one blind vote" in view.remarks.text()
     assert "Your own one blind vote" in show() and len(read) == 2, "shown at once, and nothing read"

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
-from slmstudio.core.chat.tally import by_chance
 from slmstudio.core.evaluation.scores.intervals import (
     LEVEL,
     SEED,
@@ -19,6 +18,7 @@ from slmstudio.core.evaluation.scores.intervals import (
     student_quantile,
 )
 from slmstudio.core.evaluation.scores.metrics import Metric
+from slmstudio.core.votes.tally import by_chance
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
-from slmstudio.core.chat.tally import LEVEL, by_chance
-from slmstudio.core.chat.votes import BEST, Vote
 from slmstudio.core.evaluation.scores.intervals import normal_quantile, wilson
 from slmstudio.core.evaluation.scores.verdicts import holm, p_text
+from slmstudio.core.votes.store import BEST, Vote
+from slmstudio.core.votes.tally import LEVEL, by_chance
 
 TIE = "tie"
 THINKING = "thinking"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from slmstudio.core.chat.tally import LEVEL
 from slmstudio.core.evaluation.scores.comparison import Difference
 from slmstudio.core.evaluation.scores.metrics import Metric
+from slmstudio.core.votes.tally import LEVEL
 
 BETTER, WORSE, UNKNOWN = "better", "worse", "unknown"
 SAME_ANSWERS = "The answers are the same."

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from slmstudio.core.chat.votes import ALL_BAD, BEST, Answer, Vote, VotedModel
 from slmstudio.core.evaluation.scores.judging import agreement, judge_summary, voted_pairs
+from slmstudio.core.votes.store import ALL_BAD, BEST, Answer, Vote, VotedModel
 
 
 def line(row: Any, order: str, winner: Any, a: str = "base", b: str = "tuned") -> dict[str, Any]:

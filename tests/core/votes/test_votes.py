@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slmstudio.core import paths
-from slmstudio.core.chat import preferences, tally, votes
-from slmstudio.core.chat.tally import by_chance, votes_needed
-from slmstudio.core.chat.votes import ALL_BAD, ALL_GOOD, BEST, Answer, Vote, VotedModel
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.errors import UserError
+from slmstudio.core.votes import preferences, tally
+from slmstudio.core.votes import store as votes
+from slmstudio.core.votes.store import ALL_BAD, ALL_GOOD, BEST, Answer, Vote, VotedModel
+from slmstudio.core.votes.tally import by_chance, votes_needed
 
 ASK = ({"role": "user", "content": "राशन कार्ड में नाम कैसे जोड़ें?"},)
 MODELS = [VotedModel(name, f"/models/{name}.gguf", 10 + i, f"{i:064x}")
@@ -162,7 +163,7 @@ def test_half_a_line_loses_only_itself(tmp_path: Path) -> None:
 
 def test_votes_survive_a_kill(studio_home: Path) -> None:
     code = ("import sys; sys.path.insert(0, sys.argv[1]); from test_votes import vote; "
-            "from slmstudio.core.chat import votes\n"
+            "from slmstudio.core.votes import store as votes\n"
             "while True: votes.add(vote()); print('voted', flush=True)")
     child = subprocess.Popen([sys.executable, "-c", code, str(Path(__file__).parent)], stdout=subprocess.PIPE,
                              env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])})

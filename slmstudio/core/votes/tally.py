@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from slmstudio.core.chat.votes import ALL_GOOD, BEST, Vote, VotedModel
+from slmstudio.core.votes.store import ALL_GOOD, BEST, Vote, VotedModel
 
 LEVEL = 0.05
 """A difference that chance alone makes more rarely than this is called one."""

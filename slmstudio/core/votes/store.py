@@ -1,19 +1,23 @@
-"""Votes of blind comparisons, kept append-only: one JSON object a line, with all that is needed to judge it again."""
+"""Blind votes, of Chat and of evaluations, kept append-only: one JSON object a line, with all that is needed to judge
+it again."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import random
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, formats, paths
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.model.fingerprint import fingerprint
 
 MOST_ANSWERS = 4
-BEST, ALL_GOOD, ALL_BAD = "best", "all good", "all bad"
+BEST, ALL_GOOD, ALL_BAD, TAKEN_BACK = "best", "all good", "all bad", "taken back"
 
 
 @dataclass(frozen=True)
@@ -22,10 +26,10 @@ class VotedModel:
 
     Attributes:
         name: as people know it.
-        path: the GGUF file.
-        bytes: its size.
-        sha256: of its bytes, in hexadecimal.
-        adapter_sha256: of the GGUF LoRA on it, or "".
+        path: the GGUF file, or the model's folder.
+        bytes: the file's size; 0 for a folder.
+        sha256: of the file's bytes, in hexadecimal; of a folder its fingerprint.
+        adapter_sha256: of the adapter on it, or "".
         strength: the adapter's, 1 for as trained; 0 without one.
     """
 
@@ -64,10 +68,12 @@ class Vote:
         answers: two to four, in the order of the lanes, not in that in which they were shown.
         seed: what `shuffled` was given.
         order: the lane that stood in each place, from the left.
-        verdict: `BEST`, `ALL_GOOD` or `ALL_BAD`.
+        verdict: `BEST`, `ALL_GOOD` or `ALL_BAD`; `TAKEN_BACK` where one in an evaluation counts no more.
         best: of `BEST`, which of `answers`.
         blind: whether the names were hidden.
         settings: temperature and the like.
+        evaluation, item, names: whose answers, to which of its rows, and what it calls the models; empty in Chat. Of
+            several votes on the same answers the last one counts.
     """
 
     time: float
@@ -78,6 +84,9 @@ class Vote:
     best: int | None
     blind: bool
     settings: dict[str, Any] = field(default_factory=dict)
+    evaluation: str = ""
+    item: int | None = None
+    names: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return {**formats.stamp("vote"), **asdict(self)}
@@ -90,10 +99,11 @@ class Vote:
         """
         answers = tuple(_answer(each) for each in state["answers"])
         vote = cls(float(state["time"]), answers, int(state["seed"]), tuple(map(int, state["order"])),
-                   state["verdict"], state["best"], bool(state["blind"]), dict(state["settings"]))
+                   state["verdict"], state["best"], bool(state["blind"]), dict(state["settings"]),
+                   _text(state.get("evaluation", "")), state.get("item"), tuple(map(_text, state.get("names", ()))))
         if not 2 <= len(answers) <= MOST_ANSWERS or sorted(vote.order) != list(range(len(answers))):
             raise ValueError("the answers and their order do not belong together")
-        if vote.verdict not in (BEST, ALL_GOOD, ALL_BAD):
+        if vote.verdict not in (BEST, ALL_GOOD, ALL_BAD, TAKEN_BACK):
             raise ValueError(f"there is no verdict {vote.verdict!r}")
         if (type(vote.best) is int and 0 <= vote.best < len(answers)) is not (vote.verdict == BEST):
             raise ValueError("the best answer is none of those that were compared")
@@ -129,6 +139,34 @@ def shuffled(count: int, seed: int) -> tuple[int, ...]:
 
 
 # -- the file ------------------------------------------------------------------------------------------------
+
+
+def evaluated_model(spec: Mapping[str, Any]) -> VotedModel:
+    """A model of an evaluation's request. Its files may be gone by now: then their names tell it from others.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    gguf, adapter, folder = (Path(str(spec[name])) if spec.get(name) else None for name in ("gguf", "adapter", "model"))
+    if gguf is not None and gguf.is_file():
+        return voted_model(gguf)
+    path = gguf or folder or Path(str(spec.get("name")))
+    try:
+        base = (fingerprint(folder) if folder is not None and folder.is_dir() else None) or _of_text(str(path))
+        if adapter is None:
+            return VotedModel(path.name, str(path), 0, base)
+        weights = adapter / "adapter_model.safetensors"
+        digest = _of_text(str(adapter))
+        if weights.is_file():
+            state = weights.stat()
+            digest = _digest(weights, state.st_size, state.st_mtime_ns)
+    except OSError as error:
+        raise from_os_error(error, "read the model that is compared") from error
+    return VotedModel(adapter.parent.name, str(adapter), 0, base, digest, 1.0)
+
+
+def _of_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def voted_model(path: Path, adapter: Path | None = None, strength: float = 0.0) -> VotedModel:
@@ -171,22 +209,41 @@ def add(vote: Vote, path: Path | None = None) -> None:
 
 
 def read(path: Path | None = None) -> tuple[list[Vote], int]:
-    """All votes, oldest first, and how many lines are none, as one that a power cut has damaged.
+    """The votes that count, oldest first, and how many lines are none, as one that a power cut has damaged.
 
     Raises:
         UserError: the file cannot be read, or a newer program wrote in it: a count without its votes would be wrong.
     """
-    path = path or paths.votes_file()
+    votes, damaged = _last(path or paths.votes_file())
+    return [vote for vote in votes if vote.verdict != TAKEN_BACK], damaged
+
+
+def of_chat() -> list[Vote]:
+    """Those that were cast in Chat. Raises as `read`."""
+    return [vote for vote in read()[0] if not vote.evaluation]
+
+
+def of_evaluation(evaluation: str) -> list[Vote]:
+    """Those on the answers of an evaluation, and those that were taken back. Raises as `read`."""
+    return [vote for vote in _last(paths.votes_file())[0] if vote.evaluation == evaluation]
+
+
+def _last(path: Path) -> tuple[list[Vote], int]:
+    """Of several votes on the same answers of an evaluation the last, and all others."""
     lines = files.LineReader(path)
-    votes, damaged = [], 0
+    found: dict[Any, Vote] = {}
+    damaged = 0
     try:
-        for state in lines.read():
+        for number, state in enumerate(lines.read()):
             try:
-                votes.append(Vote.from_dict(formats.check("vote", state, path)))
+                vote = Vote.from_dict(formats.check("vote", state, path))
+                key = (vote.evaluation, vote.item, *sorted(vote.names)) if vote.evaluation else number
+                found.pop(key, None)
+                found[key] = vote
             except formats.NewerFormat:
                 raise
             except (UserError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
                 damaged += 1
     except OSError as error:
         raise from_os_error(error, "read the votes") from error
-    return votes, damaged + lines.damaged
+    return list(found.values()), damaged + lines.damaged
