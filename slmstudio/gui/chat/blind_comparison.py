@@ -13,8 +13,9 @@ from slmstudio.core.votes import store as votes
 from slmstudio.core.votes.store import BEST, Answer, Vote
 from slmstudio.gui.chat.lanes import ChatLanes
 from slmstudio.gui.chat.pane import ChatPane
-from slmstudio.gui.chat.vote_bar import VoteBar, place_name, score_text, verdict_text
+from slmstudio.gui.chat.vote_bar import VoteBar, place_name, score_text
 from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.votes.texts import verdict_text
 
 if TYPE_CHECKING:
     from slmstudio.core.votes.tally import Tally

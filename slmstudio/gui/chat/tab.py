@@ -24,7 +24,6 @@ from slmstudio.gui.chat.question import ChatInput
 from slmstudio.gui.chat.saved_chats import ChatList
 from slmstudio.gui.chat.settings import ChatSettings
 from slmstudio.gui.chat.vote_bar import VoteBar
-from slmstudio.gui.chat.votes_dialog import show_votes
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import ModelChoice, known_models
 from slmstudio.gui.common.session import Session
@@ -34,6 +33,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.corrections.panel import CorrectPanel
+from slmstudio.gui.votes.dialog import show_votes
 
 
 class ChatTab(QWidget):

@@ -23,6 +23,7 @@ from slmstudio.gui.common.widgets.labels import counted, text_label
 from slmstudio.gui.evaluation import answer_diff
 from slmstudio.gui.evaluation.answer_panes import TextPane
 from slmstudio.gui.evaluation.answers_model import question
+from slmstudio.gui.votes.dialog import show_votes
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.answer_rows import Row
@@ -101,7 +102,11 @@ class VoteDialog(QDialog):
                                                                       "judge agrees with you. (R)"), "small")
         self.show_result.setObjectName("vote_show_result")
         self.show_result.clicked.connect(self._read_result)
-        for button in (self.undo, self.show_result):
+        self.list = SecondaryButton(self.tr("All votes…"), self.tr(
+            "How all comparisons stand, and their export as preference pairs. Shows the names of the models."), "small")
+        self.list.setObjectName("vote_list")
+        self.list.clicked.connect(partial(show_votes, self))
+        for button in (self.undo, self.show_result, self.list):
             button.setAutoDefault(False)
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
 
@@ -122,6 +127,7 @@ class VoteDialog(QDialog):
         foot.addWidget(self.count, 1)
         foot.addWidget(self.undo)
         foot.addWidget(self.show_result)
+        foot.addWidget(self.list)
         column = QVBoxLayout(self)
         column.setContentsMargins(*[theme.SPACE_L] * 4)
         column.setSpacing(theme.SPACE_S)
@@ -138,7 +144,7 @@ class VoteDialog(QDialog):
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.setAutoRepeat(False)  # a key that is held down is one vote
             shortcut.activated.connect(partial(self.vote, name))
-        for button in (self.undo, self.show_result):
+        for button in (self.undo, self.show_result, self.list):
             for key in ("Left", "Right", "Up", "Down"):  # they would take the focus to where the next one votes
                 QShortcut(QKeySequence(key), button).setContext(Qt.ShortcutContext.WidgetShortcut)
         add_key(self, QKeySequence.StandardKey.Undo, self.take_back)

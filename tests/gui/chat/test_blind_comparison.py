@@ -17,8 +17,9 @@ from slmstudio.core.votes.tally import Tally
 from slmstudio.gui.chat.adapter_strength import AdapterStrength
 from slmstudio.gui.chat.markdown_view import TextBlock
 from slmstudio.gui.chat.tab import ChatTab
-from slmstudio.gui.chat.vote_bar import place_name, score_text, verdict_text
-from slmstudio.gui.chat.votes_dialog import VotesDialog
+from slmstudio.gui.chat.vote_bar import place_name, score_text
+from slmstudio.gui.votes.dialog import VotesDialog
+from slmstudio.gui.votes.texts import verdict_text
 
 BASE, TUNED = (VotedModel(name, f"/m/{name}.gguf", 1, name) for name in ("base", "tuned"))
 

@@ -20,12 +20,12 @@ from PySide6.QtWidgets import (
 )
 
 from slmstudio.core import paths
-from slmstudio.gui.chat.vote_bar import verdict_text
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import counted, plain_tip, text_label
+from slmstudio.gui.votes.texts import verdict_text
 
 if TYPE_CHECKING:
     from slmstudio.core.votes.preferences import Exported
@@ -39,7 +39,8 @@ class VotesDialog(QDialog):
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self.setWindowTitle(self.tr("Votes"))
-        self.setMinimumSize(760, 400)
+        self.setMinimumSize(600, 340)
+        self.resize(760, 400)
         self._votes: list[Vote] = []
         self._tallies: list[Tally] = []
         self.banner = ErrorBanner()
@@ -116,7 +117,8 @@ class VotesDialog(QDialog):
         note = counted(len(self._votes), self.tr("1 vote, kept on this machine."),
                        self.tr("{count} votes, kept on this machine."))
         if not self._votes:
-            note = self.tr("There are no votes yet. Switch “Blind” on in a side-by-side chat, ask, and vote.")
+            note = self.tr("There are no votes yet. Vote in a side-by-side chat with “Blind” on, or with “Vote blind…” "
+                           "above the answers of an evaluation.")
         if damaged:
             note += " " + counted(damaged, self.tr("1 damaged line of the file was passed over."),
                                   self.tr("{count} damaged lines of the file were passed over."))
