@@ -27,7 +27,8 @@ from slmstudio.core.jobs.interactive import InteractiveWorker
 pytestmark = pytest.mark.timeout(180)
 KEY = "slm-a key for tests"
 QUESTION = [{"role": "user", "content": "What is the capital of India?"}]
-ANSWER = "The capital of India is New"
+ANSWER = "The capital of India is"
+"""How it begins, on every processor: which city follows depends on the order in which its kernels add."""
 """Six tokens of it, the most likely ones."""
 CONTEXT = 512
 
@@ -272,7 +273,7 @@ def test_a_prompt_that_does_not_fit_is_refused(server) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         server.chat([{"role": "user", "content": "word " * 1000}])
     assert caught.value.code == "context_length_exceeded" and "512" in caught.value.message
-    assert server.chat().choices[0].message.content == ANSWER
+    assert server.chat().choices[0].message.content.startswith(ANSWER)
 
 
 @pytest.mark.parametrize("size", [2**20, 2**25])
@@ -282,7 +283,7 @@ def test_a_megabyte_is_refused_cleanly(server, size) -> None:
         server.chat([{"role": "user", "content": "a" * size}])
     assert caught.value.status_code == 413 and caught.value.code == "context_length_exceeded"
     assert psutil.Process(server.said["pid"]).memory_info().rss - before < 2**24
-    assert server.chat().choices[0].message.content == ANSWER
+    assert server.chat().choices[0].message.content.startswith(ANSWER)
 
 
 def test_a_body_without_end_is_cut_off(server) -> None:
@@ -293,7 +294,7 @@ def test_a_body_without_end_is_cut_off(server) -> None:
         with contextlib.suppress(ConnectionError):
             for _ in range(2**30 // 2**20):
                 client.sendall(b" " * 2**20)
-    assert server.chat().choices[0].message.content == ANSWER
+    assert server.chat().choices[0].message.content.startswith(ANSWER)
 
 
 BAD = [
