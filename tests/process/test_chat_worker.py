@@ -66,10 +66,10 @@ def chat(gguf, tmp_path_factory):
 
 
 def test_answers_in_pieces_and_says_how_fast(chat) -> None:
-    texts, done = chat.generate(QUESTION, max_tokens=20)
+    texts, done = chat.generate(QUESTION, max_tokens=100)
     assert "".join(texts).startswith("The capital of India is") and len(texts) > 1
     assert (done["type"], done["reason"], done["id"]) == ("done", "stop", chat.generated)
-    assert len(texts) <= done["completion_tokens"] < 20 and done["dropped_messages"] == 0
+    assert len(texts) <= done["completion_tokens"] < 100 and done["dropped_messages"] == 0
     assert done["seconds_to_first_token"] > 0 and done["tokens_per_second"] > 0
 
 
@@ -86,12 +86,12 @@ def test_the_next_turn_computes_only_what_is_new(chat) -> None:
 
 
 def test_nothing_of_a_stop_string_is_ever_shown(chat) -> None:
-    whole = "".join(chat.generate(QUESTION, max_tokens=20)[0])
+    whole = "".join(chat.generate(QUESTION, max_tokens=100)[0])
     stop = "al of Ind"
     assert stop in whole, "it spans tokens"
-    texts, done = chat.generate(QUESTION, max_tokens=20, stop=["xyz", stop])
+    texts, done = chat.generate(QUESTION, max_tokens=100, stop=["xyz", stop])
     assert done["reason"] == "stop_string" and "".join(texts) == whole[:whole.index(stop)]
-    texts, done = chat.generate(QUESTION, max_tokens=20, stop=[f"{whole[10:16]}§", f"{whole[-3:]}§"])
+    texts, done = chat.generate(QUESTION, max_tokens=100, stop=[f"{whole[10:16]}§", f"{whole[-3:]}§"])
     assert done["reason"] == "stop" and "".join(texts) == whole, "what was held back is shown at the end"
 
 
