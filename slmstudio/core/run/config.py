@@ -131,7 +131,7 @@ class RunConfig:
         "sequence length in tokens; longer rows are cut at the end.", simple=True, aliases=("max_seq_length",))
     micro_batch_size: int = described(4, Whole(1, 4096), BATCH, "Micro-batch, rows",
         "rows in one forward pass.", simple=True, aliases=("per_device_train_batch_size",))
-    gradient_accumulation_steps: int = described(4, Whole(1, 4096), BATCH, "Gradient accumulation",
+    gradient_accumulation_steps: int = described(4, Whole(1, 4096), BATCH, "Accumulation",
         "micro-batches in one optimizer update.", simple=True)
     group_by_length: bool = described(True, Switch(), BATCH, "Group rows by length",
         "batch rows of like length together, so that little is padding.")

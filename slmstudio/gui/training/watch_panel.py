@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QSignalBlocker, Qt, QTimer, Signal
-from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.conversation import SHOWN_CHARACTERS, Bubble
+from slmstudio.gui.common.widgets.conversation import SHOWN_CHARACTERS, BubbleArea
 from slmstudio.gui.common.widgets.fields import Slider
 from slmstudio.gui.common.widgets.labels import breakable, text_label
 
@@ -31,7 +30,6 @@ class WatchPanel(Card):
         super().__init__(self.tr("Watch it learn"), parent=parent)
         self._samples: list[dict[str, Any]] = []
         self._shown: dict[str, Any] | None = None
-        self._bubbles: list[Bubble] = []
         self._asking = False
         self._last_when_asked: dict[str, Any] | None = None
         self.now = SecondaryButton(self.tr("Sample now"), self.tr(
@@ -44,14 +42,10 @@ class WatchPanel(Card):
         self.waiting.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.body.addWidget(self.waiting)
         self.body.addWidget(self._make_steps())
-        self._area = QScrollArea()
+        self._area = BubbleArea(theme.SPACE_S)
         self._area.setObjectName("watch_answers")
         self._area.setAccessibleName(self.tr("Answers of the model"))
-        self._area.setWidgetResizable(True)
-        self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.body.addWidget(self._area, 1)
-        self._later = QTimer(self, interval=0, singleShot=True)  # a resize moves the width many times
-        self._later.timeout.connect(self._fit)
         self.show_none()
 
     def _make_steps(self) -> QWidget:
@@ -81,7 +75,7 @@ class WatchPanel(Card):
         """No run yet."""
         self._samples, self._shown = [], None
         self._show_waiting(self.tr("While it learns, a few fixed questions are asked again and again. "
-                                   "Their answers stand here, so that one sees what changes."))
+                                   "Their answers appear here, so that you see what changes."))
         self.now.hide()
 
     def update_from(self, history: RunHistory, config: RunConfig, live: bool) -> None:
@@ -153,8 +147,7 @@ class WatchPanel(Card):
             return
         self._shown = sample
         place = self._area.verticalScrollBar().value()
-        self._area.setWidget(self._make_page(sample))
-        self._fit()
+        self._area.show_page(self._make_page(sample))
         self._area.verticalScrollBar().setValue(place)
 
     def _step_text(self, sample: dict[str, Any]) -> str:
@@ -166,7 +159,7 @@ class WatchPanel(Card):
         column = QVBoxLayout(page)
         column.setContentsMargins(0, 0, theme.SPACE_S, 0)
         column.setSpacing(theme.SPACE_S)
-        self._bubbles = []
+        self._area.bubbles = []
         for each in sample["samples"]:
             self._add(column, "user", str(each.get("prompt") or ""), self.tr("Question"))
             self._add(column, "assistant", str(each.get("answer") or "").strip() or self.tr("(no words)"),
@@ -180,24 +173,8 @@ class WatchPanel(Card):
         return page
 
     def _add(self, column: QVBoxLayout, role: str, text: str, who: str) -> None:
-        bubble = Bubble(role, _cut(text), who if role != "user" else "")
+        bubble = self._area.add(column, role, _cut(text), who if role != "user" else "")
         bubble.text.setAccessibleName(who)
-        row = QHBoxLayout()
-        if role == "user":
-            row.addStretch(1)
-        row.addWidget(bubble)
-        if role != "user":
-            row.addStretch(1)
-        column.addLayout(row)
-        self._bubbles.append(bubble)
-
-    def _fit(self) -> None:
-        for bubble in self._bubbles:
-            bubble.fit(self._area.viewport().width() - theme.SPACE_S)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self._later.start()
 
 
 def _cut(text: str) -> str:

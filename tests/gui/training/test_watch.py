@@ -39,7 +39,7 @@ def fold(*events: dict) -> RunHistory:
 
 
 def answers(watch: WatchPanel) -> list[str]:
-    return [bubble.text.text() for bubble in watch._bubbles[1::2]]
+    return [bubble.text.text() for bubble in watch._area.bubbles[1::2]]
 
 
 def test_before_the_first_answer_it_says_when_that_comes(watch):
@@ -82,7 +82,7 @@ def test_long_answers_and_odd_samples_are_laid_out(qtbot, watch):
                    {"type": "sample", "global_step": 6, "samples": [{"prompt": None}, 3]})
     watch.update_from(history, CONFIG, True)
     watch.slider.setValue(0)
-    for bubble in watch._bubbles:
+    for bubble in watch._area.bubbles:
         assert bubble.width() <= watch._area.viewport().width()
 
 
@@ -98,7 +98,16 @@ def test_sample_now_asks_the_worker(qtbot, tab, run, play):
     assert seen == [(False, "Asking …")]
     qtbot.waitUntil(lambda: now.isEnabled() and len(tab._history.samples) > before, timeout=10_000)
     assert commands(job.folder)[-1]["command"] == "sample"
-    assert "जन्म प्रमाण पत्र" in tab.watch._bubbles[0].text.text()
+    assert "जन्म प्रमाण पत्र" in tab.watch._area.bubbles[0].text.text()
     press(qtbot, tab, "stop")
     qtbot.waitUntil(lambda: not tab.is_running(), timeout=10_000)
-    assert not button(tab, "sample_now").isVisible() and tab.watch._bubbles
+    assert not button(tab, "sample_now").isVisible() and tab.watch._area.bubbles
+
+
+def test_bubbles_keep_to_a_window_that_becomes_smaller(qtbot, watch):
+    watch.update_from(fold(sample(0, "आवेदन " * 40, "word " * 60)), CONFIG, True)
+    for width in (900, 270):
+        watch.resize(width, 320)
+        qtbot.waitUntil(lambda: watch._area.viewport().width() < watch.width() and all(
+            bubble.geometry().right() < watch._area.viewport().width() for bubble in watch._area.bubbles))
+    assert watch._area.widget().width() <= watch._area.viewport().width()

@@ -46,18 +46,55 @@ class Bubble(QFrame):
         self.text.setFixedWidth(min(room, max(wanted, self._caption.sizeHint().width())))
 
 
-class ConversationView(QScrollArea):
-    """The messages of one row, top to bottom; or its text."""
+class BubbleArea(QScrollArea):
+    """A scrolled column with bubbles, which keep to its width.
 
-    def __init__(self, parent: QWidget | None = None):
+    Args:
+        margin: what lies beside them, in pixels.
+    """
+
+    def __init__(self, margin: int, parent: QWidget | None = None):
         super().__init__(parent)
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setAccessibleName(self.tr("Conversation"))
-        self._bubbles: list[Bubble] = []
+        self._margin = margin
+        self.bubbles: list[Bubble] = []
         # The width changes many times in one resize; laying out once at its end is enough.
         self._later = QTimer(self, interval=0, singleShot=True)
         self._later.timeout.connect(self._fit)
+
+    def add(self, column: QVBoxLayout, role: str, text: str, caption: str) -> Bubble:
+        """A bubble below the others of a column: the user's at the right, others at the left."""
+        bubble = Bubble(role, text, caption)
+        row = QHBoxLayout()
+        if role == "user":
+            row.addStretch(1)
+        row.addWidget(bubble)
+        if role != "user":
+            row.addStretch(1)
+        column.addLayout(row)
+        self.bubbles.append(bubble)
+        return bubble
+
+    def show_page(self, page: QWidget) -> None:
+        self.setWidget(page)
+        self._fit()
+
+    def _fit(self) -> None:
+        for bubble in self.bubbles:
+            bubble.fit(self.viewport().width() - self._margin)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._later.start()
+
+
+class ConversationView(BubbleArea):
+    """The messages of one row, top to bottom; or its text."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(2 * theme.CARD_PADDING, parent)
+        self.setAccessibleName(self.tr("Conversation"))
 
     def show_record(self, record: Record | None) -> None:
         """Show this row, or nothing."""
@@ -66,20 +103,11 @@ class ConversationView(QScrollArea):
         column = QVBoxLayout(page)
         column.setContentsMargins(*[theme.CARD_PADDING] * 4)
         column.setSpacing(theme.SPACE_M)
-        self._bubbles = []
+        self.bubbles = []
         for role, caption, text in self._said(record) if record is not None else ():
-            bubble = Bubble(role, self._cut(text), caption)
-            row = QHBoxLayout()
-            if role == "user":
-                row.addStretch(1)
-            row.addWidget(bubble)
-            if role != "user":
-                row.addStretch(1)
-            column.addLayout(row)
-            self._bubbles.append(bubble)
+            self.add(column, role, self._cut(text), caption)
         column.addStretch(1)
-        self.setWidget(page)
-        self._fit()
+        self.show_page(page)
 
     def _said(self, record: Record) -> list[tuple[str, str, str]]:
         """What the row says: role, caption and text of each part."""
@@ -100,11 +128,3 @@ class ConversationView(QScrollArea):
             return text
         more = self.tr("{count} more characters").format(count=f"{len(text) - SHOWN_CHARACTERS:,}")
         return f"{text[:SHOWN_CHARACTERS]}\n… {more}"
-
-    def _fit(self) -> None:
-        for bubble in self._bubbles:
-            bubble.fit(self.viewport().width() - 2 * theme.CARD_PADDING)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self._later.start()
