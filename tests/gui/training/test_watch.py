@@ -104,10 +104,12 @@ def test_sample_now_asks_the_worker(qtbot, tab, run, play):
     assert not button(tab, "sample_now").isVisible() and tab.watch._area.bubbles
 
 
-def test_bubbles_keep_to_a_window_that_becomes_smaller(qtbot, watch):
+def test_bubbles_keep_to_a_window_that_becomes_smaller(qtbot, tab):
+    watch = tab.watch
     watch.update_from(fold(sample(0, "आवेदन " * 40, "word " * 60)), CONFIG, True)
-    for width in (900, 270):
-        watch.resize(width, 320)
-        qtbot.waitUntil(lambda: watch._area.viewport().width() < watch.width() and all(
-            bubble.geometry().right() < watch._area.viewport().width() for bubble in watch._area.bubbles))
+    for size in ((1920, 1080), (1280, 720)):
+        tab.resize(*size)
+        qtbot.waitUntil(lambda size=size: tab.size().toTuple() == size and not watch._area._later.isActive())
+        qtbot.wait(100)
+        assert all(bubble.geometry().right() < watch._area.viewport().width() for bubble in watch._area.bubbles)
     assert watch._area.widget().width() <= watch._area.viewport().width()
