@@ -118,5 +118,5 @@ def chat_tab(qtbot: QtBot, session: Session, play: Callable[[str], None]) -> Ite
     yield made
     threads = [pane._thread for pane in made.panes if pane._thread is not None]
     for thread in threads:
-        thread.close()
+        thread.leave()
     assert all(thread.wait(10_000) for thread in threads)

@@ -59,7 +59,7 @@ def follow(qtbot, job):
 
     yield begin
     for thread in threads:
-        thread.detach()
+        thread.leave_and_wait()
         thread.job.kill()
 
 
@@ -185,7 +185,7 @@ def test_detach_leaves_the_worker_and_attach_replays_everything(qtbot, follow, p
     play("start plan:100000 steps:100000@1")
     thread, listener = follow()
     qtbot.waitUntil(lambda: len(listener.events("step")) > 5, timeout=10_000)
-    thread.detach()
+    thread.leave_and_wait()
     assert thread.isFinished() and job.is_alive() and not listener.of("ended")
     again, heard = follow(Job(job.folder), start_worker=False)
     qtbot.waitUntil(lambda: len(heard.events("step")) > len(listener.events("step")) + 5, timeout=10_000)

@@ -125,7 +125,7 @@ class ChatPane(QFrame):
         if self._thread is None:
             self._thread = ChatThread()
             self._thread.message.connect(self._hear)
-            self._thread.died.connect(self._died)
+            self._thread.failed.connect(self._died)
             self._thread.start()
         self.line.setText(path.stem)
         self._set_state("loading")
@@ -141,7 +141,7 @@ class ChatPane(QFrame):
         """End the worker; the conversation stays on the screen."""
         if self._thread is not None:
             self.stop()
-            self._thread.close()
+            self._thread.leave()
             self._thread = None
         self._set_state("empty")
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication, QObject, QThread, Signal, Slot
+from PySide6.QtCore import QObject, Signal
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.run.history import RunHistory
+from slmstudio.gui.common.living_thread import LivingThread
 
 SECONDS_BETWEEN_BATCHES = 0.05
 BATCH_LIMIT = 5000
@@ -22,11 +22,9 @@ GRACE_SECONDS = 60.0
 """How long a worker that was asked to end may go without a sign of work."""
 CLOSING_SECONDS = 3.0
 """How long a worker may take to write its last events once its outcome is there."""
-_living: set[JobThread] = set()
-"""Keeps each thread until it has ended: a QThread that is destroyed while it runs takes the program along."""
 
 
-class JobThread(QThread):
+class JobThread(LivingThread):
     """Starts a job's worker, or attaches to it, and turns its events into signals.
 
     The worker is a process of its own: when this thread ends, it works on.
@@ -36,14 +34,13 @@ class JobThread(QThread):
         caught_up(RunHistory): everything that had happened before this thread began has been emitted, and is folded
             up in this history, which is the receiver's from now on. A long run is so attached to in no UI time.
         ended(Outcome): the job is over, once, after its last event.
-        failed(UserError | Exception): it could not be started, commanded or followed. A job that runs
-            already is told so, and followed.
+        failed(Exception): it could not be started, commanded or followed. A job that runs already is told so, and
+            followed.
     """
 
     events = Signal(list)
     caught_up = Signal(object)
     ended = Signal(object)
-    failed = Signal(object)
 
     def __init__(self, job: Job, parent: QObject | None = None, *, start_worker: bool = False,
                  grace_seconds: float = GRACE_SECONDS):
@@ -61,10 +58,6 @@ class JobThread(QThread):
         self._last_batch = 0.0
         self._said_farewell = False
         self._replay: RunHistory | None = RunHistory()
-        self.finished.connect(self._forget)
-        app = QCoreApplication.instance()
-        if app is not None:
-            app.aboutToQuit.connect(self.detach)
 
     def send(self, command: str) -> None:
         """Hand a command to the worker; it obeys at its next step boundary."""
@@ -84,29 +77,18 @@ class JobThread(QThread):
         self._end_now = True
         self._wake.set()
 
-    def detach(self) -> None:
-        """End this thread, not the worker, and wait for that. A signal that is on its way may still come."""
+    def leave(self) -> None:
+        """End this thread, not the worker."""
         self._detached = True
         self._wake.set()
-        self.wait()
 
-    @Slot()
-    def _forget(self) -> None:
-        _living.discard(self)
-
-    def run(self) -> None:
-        _living.add(self)
+    def work(self) -> None:
         try:
             if self._start_worker:
                 self._start()
             self._follow()
-        except UserError as error:
-            self.failed.emit(error)
         except OSError as error:
-            self.failed.emit(from_os_error(error, "follow the job"))
-        except Exception as error:
-            logging.getLogger(__name__).exception("Following %s failed.", self.job.folder.name)
-            self.failed.emit(error)
+            raise from_os_error(error, "follow the job") from error
 
     def _start(self) -> None:
         now = time.time()

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication, QObject, QThread, Signal, Slot
+from PySide6.QtCore import QObject, Signal, Slot
 
 from slmstudio.core import serving
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.interactive import InteractiveWorker
+from slmstudio.gui.common.living_thread import LivingThread
 
 STOPPED, STARTING, SERVING, STOPPING, FAILED = "stopped", "starting", "serving", "stopping", "failed"
-_living: set[_ServerThread] = set()
-"""Keeps each thread until it has ended: a QThread that is destroyed while it runs takes the program along."""
 
 
 @dataclass(frozen=True)
@@ -37,40 +35,25 @@ class Serving:
     parallel: int
 
 
-class _ServerThread(QThread):
+class _ServerThread(LivingThread):
     """One server process: started, listened to, and ended here."""
 
     key_known = Signal(str)
     message = Signal(dict)
-    died = Signal(object)
 
     def __init__(self, path: Path, port: int):
         super().__init__()
         self._path, self._port = path, port
         self._worker = InteractiveWorker("serve")
         self._closing = False
-        self.finished.connect(self._forget)
-        app = QCoreApplication.instance()
-        if app is not None:
-            app.aboutToQuit.connect(self._close_and_wait)
 
-    def close(self) -> None:
+    def leave(self) -> None:
         """End the server; this thread is over soon after."""
         self._closing = True
         with contextlib.suppress(UserError):
             self._worker.send({"command": "close"})
 
-    @Slot()
-    def _close_and_wait(self) -> None:
-        self.close()
-        self.wait()
-
-    @Slot()
-    def _forget(self) -> None:
-        _living.discard(self)
-
-    def run(self) -> None:
-        _living.add(self)
+    def work(self) -> None:
         try:
             key = serving.server_key()
             self.key_known.emit(key)
@@ -86,13 +69,8 @@ class _ServerThread(QThread):
                 self.message.emit(message)
             if not self._closing:
                 cause = self._worker.cause_of_death()
-                self.died.emit(UserError("The server is gone.", cause.why,
-                                         f"Start it again. What it printed is in {self._worker.log}."))
-        except UserError as error:
-            self.died.emit(error)
-        except Exception as error:
-            logging.getLogger(__name__).exception("Listening to the server failed.")
-            self.died.emit(error)
+                raise UserError("The server is gone.", cause.why,
+                                f"Start it again. What it printed is in {self._worker.log}.")
         finally:
             self._worker.close()
 
@@ -132,7 +110,7 @@ class ModelServer(QObject):
         self._thread = thread = _ServerThread(path, port)
         thread.key_known.connect(self._keep_key)
         thread.message.connect(self._take)
-        thread.died.connect(self._died)
+        thread.failed.connect(self._died)
         thread.finished.connect(self._ended)
         self._set(STARTING)
         thread.start()
@@ -140,7 +118,7 @@ class ModelServer(QObject):
     def stop(self) -> None:
         """End the server; answers that are under way are cut off."""
         if self._thread is not None and self.state != STOPPING:
-            self._thread.close()
+            self._thread.leave()
             self.serving = None
             self._set(STOPPING)
 
@@ -179,7 +157,7 @@ class ModelServer(QObject):
     def _died(self, error: Exception) -> None:
         self.error, self.serving = error, None
         if self._thread is not None:
-            self._thread.close()
+            self._thread.leave()
         self._set(FAILED)
 
     @Slot()

@@ -207,7 +207,7 @@ class TrainingTab(QWidget):
     def detach(self) -> None:
         """Follow no more; the run goes on."""
         if self._thread is not None:
-            self._thread.detach()
+            self._thread.leave_and_wait()
             self._thread = None
             self._session.set_job(None)
 

@@ -313,5 +313,5 @@ def test_the_server_ends_with_the_window(qtbot, panel) -> None:
     """What the program does when its last window was closed."""
     start(qtbot, panel)
     process = psutil.Process(panel.server._thread._worker.pid)
-    panel.server._thread._close_and_wait()
+    panel.server._thread.leave_and_wait()
     assert psutil.wait_procs([process], timeout=10)[1] == []
