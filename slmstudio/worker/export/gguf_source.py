@@ -98,10 +98,11 @@ def read(base: Path, adapter: Path | None, name: str) -> GgufSource:
         model.prepare_tensors()
         model.prepare_metadata(vocab_only=False)
     values = dict(model.gguf_writer.kv_data[0])
-    values.update(vocabulary.corrections(values, gguf))
     tensors = [GgufTensor(key, tuple(info.shape), plain.get(key), origins.get(key),
                           _loader(info.tensor))
                for shard in model.gguf_writer.tensors for key, info in shard.items()]
+    rows = next((tensor.shape[0] for tensor in tensors if tensor.name == "token_embd.weight"), 0)
+    values.update(vocabulary.corrections(values, gguf, rows))
     return GgufSource(model.gguf_writer.arch, values, tensors, weights, _modifier(model))
 
 

@@ -14,7 +14,7 @@ from slmstudio.core.model.tokens import load_tokenizer
 from slmstudio.worker.model.llama_vocab import NORMALIZER_KEY
 
 _MARK = "zxqanswerqxz"
-_NORMAL, _CONTROL = 1, 3
+_NORMAL, _CONTROL, _UNUSED = 1, 3, 5
 _MARKER = re.compile(r"[▁_]?(<[^<>]+>|\[[^\[\]]+\])")
 """Words that look like llama.cpp's own names for special tokens."""
 _PHI3 = re.compile(r"phi-?3", re.IGNORECASE)
@@ -92,12 +92,13 @@ class Vocabulary:
             return name if _PHI3.search(name) else f"{name} (Phi-3)"
         return _PHI3.sub("Phi 3", name)
 
-    def corrections(self, values: dict[str, Any], gguf: Any) -> dict[str, Any]:
+    def corrections(self, values: dict[str, Any], gguf: Any, rows: int) -> dict[str, Any]:
         """Key-value pairs to write instead of, or beside, those that the converter chose.
 
         Args:
             values: the converter's.
             gguf: the converter's gguf package.
+            rows: of the embeddings; a model may have more of them than tokens.
         """
         kinds = gguf.GGUFValueType
         changed: dict[str, Any] = {}
@@ -120,11 +121,14 @@ class Vocabulary:
         if values["tokenizer.ggml.model"].value == "llama":
             put("tokenizer.ggml.add_space_prefix", self._space_prefix(), kinds.BOOL)
             if not self.has_sentencepiece:
-                tokens = values["tokenizer.ggml.tokens"].value
-                put("tokenizer.ggml.scores", self._scores(tokens), kinds.ARRAY)
+                tokens = list(values["tokenizer.ggml.tokens"].value)
                 types = list(values["tokenizer.ggml.token_type"].value)
                 for token_id in self.special.values():
                     types[token_id] = _CONTROL
+                types += [_UNUSED] * (rows - len(tokens))
+                tokens += [f"[PAD{number}]" for number in range(len(tokens), rows)]
+                put("tokenizer.ggml.tokens", tokens, kinds.ARRAY)
+                put("tokenizer.ggml.scores", self._scores(tokens), kinds.ARRAY)
                 put("tokenizer.ggml.token_type", [int(kind) for kind in types], kinds.ARRAY)
         return changed
 
