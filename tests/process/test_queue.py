@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from support.wait import until
 
 from slmstudio.core import files, jobs
 from slmstudio.core.run import folder, queue
@@ -76,6 +77,8 @@ def test_one_run_at_a_time(make_run, plays):
     assert queue.start_next() is None
     assert [entry.state for entry in queue.entries()] == ["running", "waiting"]
     assert queue.at_work().folder == first
+    # A worker passes over what was asked before it began.
+    until(lambda: any(event["type"] == "step" for event in jobs.EventReader(job.folder).read()), "the first step")
     job.send("stop")
     assert job.wait().state == "stopped"
     following = queue.start_next()
