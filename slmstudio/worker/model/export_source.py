@@ -33,7 +33,7 @@ class Source:
         """Look into a run folder or a model folder.
 
         Raises:
-            UserError: there is nothing to export in it.
+            UserError: there is nothing to export in it, or another adapter or model than the run has left there.
         """
         if not (folder / jobs.RUN).is_file():
             return cls(run_folder.slug(folder.name), folder, None, folder)
@@ -42,6 +42,7 @@ class Source:
         if result is None:
             raise UserError(f"{folder.name} has nothing to export yet.",
                             "The run has left neither an adapter nor a model.", "Let it finish, or resume it.")
+        run_folder.need_own_result(result)
         rows = tuple(Path(path) for path in (config.eval_file, config.train_file) if path)
         name = run_folder.slug(config.name)
         if result.name == run_folder.MODEL:

@@ -150,7 +150,7 @@ def start_weights(config: RunConfig) -> Path | None:
     """The adapter or model to go on from, found in the run folder that `start_from` names.
 
     Raises:
-        UserError: there is none, or it is of another kind than this run's method.
+        UserError: there is none, or it is of another kind than this run's method, or not what its run has left.
     """
     if config.start_from is None:
         return None
@@ -163,6 +163,7 @@ def start_weights(config: RunConfig) -> Path | None:
                         f"The method {config.method} goes on from a finished run of the same kind.",
                         "Choose another run, or the method of that run.",
                         [Problem(f"{config.start_from!r} holds no {what}.", field="start_from")])
+    folder.need_own_result(found)
     return found
 
 
