@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slmstudio.core import files, formats, jobs, paths, settings
-from slmstudio.core.chat import store, votes
+from slmstudio.core.chat import store
 from slmstudio.core.chat.conversation import Conversation
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import scoring
@@ -18,6 +18,7 @@ from slmstudio.core.run import adjust, checkpoints, folder, notes, queue
 from slmstudio.core.run import config as run_config
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.settings import Settings
+from slmstudio.core.votes import store as votes
 
 MODEL = votes.VotedModel("a", "/a.gguf", 1, "00")
 VOTE = votes.Vote(1.0, (votes.Answer(MODEL, (), "A"), votes.Answer(MODEL, (), "B")), 1, (0, 1), votes.ALL_GOOD, None,

@@ -104,6 +104,7 @@ def kept(texts: dict[Path, str]) -> bool:
     return all(path.is_file() and path.read_text("utf-8") == text for path, text in texts.items())
 
 
+@pytest.mark.full
 def test_the_installer_names_its_version_and_is_far_from_two_gigabytes(setup: Path) -> None:
     content = setup.read_bytes()
     assert setup.name == f"SLMStudio-Setup-{build_app.version()}.exe"

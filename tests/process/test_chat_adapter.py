@@ -119,6 +119,7 @@ def logits(path: Path, lora: Path | None = None, scales: tuple[float, ...] = (0.
         model.close()
 
 
+@pytest.mark.full
 def test_each_strength_is_that_much_of_the_update(files: dict[Any, Path]) -> None:
     """At 0 the very numbers of the base, at 1 those of the merged model, and what lies between and beyond."""
     [base] = logits(files["base"])

@@ -95,6 +95,7 @@ def test_nothing_of_a_stop_string_is_ever_shown(chat) -> None:
     assert done["reason"] == "stop" and "".join(texts) == whole, "what was held back is shown at the end"
 
 
+@pytest.mark.full
 def test_every_setting_reaches_the_sampler(chat) -> None:
     greedy = "".join(chat.generate(QUESTION, max_tokens=20)[0])
     wild = {"temperature": 2.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "max_tokens": 20}
@@ -167,6 +168,7 @@ def test_a_message_longer_than_the_context_is_refused(chat) -> None:
     assert error["error"]["what"] == "The message is too long for the context."
 
 
+@pytest.mark.full
 def test_an_answer_ends_where_the_context_ends(chat) -> None:
     counting = [{"role": "user", "content": ", ".join(map(str, range(1, 46)))}]
     _, done = chat.generate(counting, completion=True, max_tokens=None)

@@ -91,6 +91,7 @@ def test_a_killed_evaluation_says_how_it_goes_on(tiny_model, tmp_path, studio_ho
     assert "No such file" not in said
 
 
+@pytest.mark.full
 @pytest.mark.timeout(240)
 def test_rows_that_were_learned_and_a_judge_that_talks_nonsense(tiny_model, tmp_path, studio_home):
     """Both are told once, and cost nothing of the scores."""

@@ -128,6 +128,7 @@ def _files(job: jobs.Job) -> list[Path]:
     return [job.folder / f"answers-{number}.jsonl" for number in (0, 1)]
 
 
+@pytest.mark.full
 @posix
 def test_pause_holds_between_two_steps_and_cancel_keeps_the_answers(tiny_model, tmp_path, studio_home):
     job = new_job(tmp_path / "job", tiny_model, max_new_tokens=300)

@@ -8,8 +8,10 @@ process alone (`fetch_data`): this one stays offline, and Cancel ends that one i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -118,10 +120,11 @@ def _download(job: JobContext, left: dict[str, Source], place: Path) -> None:
 
 
 def _bytes_below(folder: Path) -> int:
+    """The size of what has arrived; files and folders may come and go while it is counted."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += 0 if path.is_symlink() or not path.is_file() else path.stat().st_size
-        except OSError:
-            continue  # it was renamed since it was listed
+    for parent, _, names in os.walk(folder):  # passes over a folder that is gone by now
+        for name in names:
+            with contextlib.suppress(OSError):
+                state = os.lstat(os.path.join(parent, name))
+                total += state.st_size if stat.S_ISREG(state.st_mode) else 0
     return total

@@ -170,6 +170,7 @@ def test_cancel_ends_a_download_in_the_middle(hub, tmp_path):
     assert told[0]["unit"] == "data sets" and told[0]["total"] == 1
 
 
+@pytest.mark.full
 @pytest.mark.timeout(240)
 def test_data_that_were_spoilt_are_fetched_again(hub, tmp_path):
     folder = fetched(tmp_path / "first", "arc_easy").data_sets[0].folder
@@ -212,3 +213,22 @@ def test_data_that_were_spoilt_are_found_out(studio_home, tmp_path):
     with pytest.raises(UserError) as caught:
         store.find("some_task")
     assert "fetch the benchmark again" in caught.value.remedy
+
+
+def test_what_has_arrived_is_counted_while_folders_come_and_go(tmp_path):
+    (tmp_path / "data").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to("data")
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            (tmp_path / "tmp" / "below").mkdir(parents=True)
+            shutil.rmtree(tmp_path / "tmp")
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        assert {fetch_job._bytes_below(tmp_path) for _ in range(500)} == {5}
+    finally:
+        over.set()
+        thread.join()

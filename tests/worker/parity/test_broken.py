@@ -48,6 +48,7 @@ def test_the_sound_files_pass(made, failed) -> None:
     assert failed(made["F16"]) == {} and failed(made["Q4_K_M"], "Q4_K_M") == {}
 
 
+@pytest.mark.full
 def test_a_wrong_end_token(made, failed, tmp_path) -> None:
     path = models.with_values(made["F16"], tmp_path / "end.gguf", tokenizer__ggml__eos_token_id=300,
                               tokenizer__ggml__eot_token_id=300)
