@@ -52,8 +52,12 @@ class Given:
         text = self.answer.get("answer")
         return text if isinstance(text, str) else None
 
-    def is_referenced(self) -> bool:
-        return bool(self.references.texts)
+    @functools.cached_property
+    def nats(self) -> list[float] | None:
+        """Of all references together, and their tokens."""
+        nats, tokens = self.answer.get("reference_nats") or (), self.answer.get("reference_tokens") or ()
+        pairs = [(n, t) for n, t in zip(nats, tokens, strict=False) if _number(n) and _number(t) and t > 0]
+        return [_grained(math.fsum(n for n, _ in pairs)), float(sum(t for _, t in pairs))] if pairs else None
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,8 @@ def _perplexity(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _of_text(given: Given, count: Callable[[str], list[float]]) -> list[float] | None:
     """Of an answer that has references, what `count` makes of its text."""
-    return count(given.text) if given.text is not None and given.is_referenced() else None
+    text = given.text
+    return count(text) if text is not None and given.references.texts else None
 
 
 def _yes(right: bool) -> list[float]:
@@ -175,9 +180,7 @@ def _rouge(given: Given) -> list[float] | None:
 
 
 def _loss(given: Given) -> list[float] | None:
-    nats, tokens = given.answer.get("reference_nats") or (), given.answer.get("reference_tokens") or ()
-    pairs = [(n, t) for n, t in zip(nats, tokens, strict=False) if _number(n) and _number(t) and t > 0]
-    return [_grained(math.fsum(n for n, _ in pairs)), float(sum(t for _, t in pairs))] if pairs else None
+    return given.nats
 
 
 def _accuracy(given: Given) -> list[float] | None:
@@ -271,13 +274,24 @@ def row_counts(item: Item, answers: Sequence[Answer | None], intl: bool = True) 
         intl: whether "bleu_intl" is wanted.
     """
     references = _References([each for each in item.get("references") or () if isinstance(each, str)], intl)
-    wanted = [metric for metric in METRICS.values() if not metric.reads_text or item.get("kind") in metric.kinds]
+    wanted = _of_kind(item.get("kind"))
     found: list[Counts] = []
     for answer in answers:
-        given = None if answer is None or answer.get("skipped") else Given(item, answer, references, intl)
-        counts = {} if given is None else {metric.key: metric.count(given) for metric in wanted}
-        found.append({key: sums for key, sums in counts.items() if sums is not None})
+        counts: Counts = {}
+        found.append(counts)
+        if answer is None or answer.get("skipped"):
+            continue
+        given = Given(item, answer, references, intl)
+        for metric in wanted:
+            if (sums := metric.count(given)) is not None:
+                counts[metric.key] = sums
     return found
+
+
+@functools.cache
+def _of_kind(kind: str | None) -> list[Metric]:
+    """The metrics that rows of a kind may have; likelihoods are counted of every row that has them."""
+    return [metric for metric in METRICS.values() if not metric.reads_text or kind in metric.kinds]
 
 
 def needs_intl(item: Item) -> bool:
