@@ -23,6 +23,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from support import small_project
 from support.small_project import load, set_up, start
+from support.wait import PATIENCE_SECONDS
 
 ROOT = Path(bootstrap.ROOT)
 LISTS = ("requirements.txt", "requirements-dev.txt", "requirements-converter.txt")
@@ -171,7 +172,7 @@ def wait_for_end(pid: int) -> None:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
         return
-    ended = select.select([handle], [], [], 10)[0]
+    ended = select.select([handle], [], [], PATIENCE_SECONDS)[0]
     os.close(handle)
     assert ended, f"process {pid} still runs"
 
