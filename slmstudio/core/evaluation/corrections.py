@@ -44,7 +44,7 @@ class Corrections:
 
 
 def read(folder: Path) -> Corrections:
-    """The changes that hold, the last one of a row first."""
+    """The changes that hold: of several of a row's references, or of its tags, the last."""
     lines = list(files.LineReader(folder / FILE).read())
     undone = {line["undo"] for line in lines if isinstance(line.get("undo"), str)}
     values: dict[int, Item] = {}

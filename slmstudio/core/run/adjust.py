@@ -73,7 +73,8 @@ def consent(folder: Path, values: dict[str, Any]) -> None:
         try:
             fitting[name] = FIELDS[name].read(value)
         except (KeyError, ValueError) as error:
-            problems.append(Problem("is no field of a run." if isinstance(error, KeyError) else str(error), field=name))
+            why = "isn't a field of a run." if isinstance(error, KeyError) else str(error)
+            problems.append(Problem(why, field=name))
     if not problems:
         config = apply(RunConfig.from_dict(files.read_json(folder / "run.json") or {}, folder / "run.json"), folder)
         problems = replace(config, **fitting).problems()

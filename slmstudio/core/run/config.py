@@ -172,7 +172,7 @@ class RunConfig:
     threads: int = described(0, Whole(0, 1024), MACHINE, "Processor threads",
         "CPU threads of the worker; 0 leaves it to torch.", reason="The GPU does the work.", told=False)
     sample_prompts: list[str] = described([], Lines(), WATCHING, "Questions to watch, one a line",
-        "questions answered at each evaluation, so that one sees it learn; empty takes evaluation rows.",
+        "questions answered at each evaluation, so that you see it learn; if empty, evaluation rows are asked.",
         reason="The first questions of the evaluation rows are asked.")
     sample_max_tokens: int = described(48, Whole(0, 4096), WATCHING, "Answers, tokens at most",
         "length of these answers; 0 asks none.", reason="Long enough to see whether an answer gets better.")
@@ -347,7 +347,7 @@ def load(path: Path) -> RunConfig:
     config = RunConfig.from_dict(state, file)
     unknown = state.keys() - RunConfig.__dataclass_fields__.keys() - NOTES
     if unknown or state.get("kind", "train") != "train":
-        problems = [Problem("is no field of a run; it may be misspelt.", field=name) for name in sorted(unknown)]
+        problems = [Problem("isn't a field of a run; it may be misspelt.", field=name) for name in sorted(unknown)]
         if state.get("kind", "train") != "train":
             problems.append(Problem(f"{state['kind']!r} is not allowed; it must be 'train'.", field="kind"))
         raise UserError(f"{path} cannot be used.", "", "Correct these fields.", problems + config.problems())

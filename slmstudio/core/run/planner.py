@@ -84,7 +84,7 @@ def overrides(raw: dict[str, Any]) -> dict[str, Any]:
     for given, value in raw.items():
         name = ours.get(given, given)
         if name not in FIELDS:
-            problems.append(Problem("is no field of a run. Fields: " + ", ".join(FIELDS), field=given))
+            problems.append(Problem("isn't a field of a run. Fields: " + ", ".join(FIELDS), field=given))
             continue
         if name == "method" and str(value).strip().lower() in METHOD_WORDS:
             chosen |= METHOD_WORDS[str(value).strip().lower()]

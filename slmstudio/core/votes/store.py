@@ -152,7 +152,8 @@ def evaluated_model(spec: Mapping[str, Any]) -> VotedModel:
         return voted_model(gguf)
     path = gguf or folder or Path(str(spec.get("name")))
     try:
-        base = (fingerprint(folder) if folder is not None and folder.is_dir() else None) or _of_text(str(path))
+        here = folder is not None and folder.is_dir()
+        base = (_fingerprint(folder, folder.stat().st_mtime_ns) if here and folder else None) or _of_text(str(path))
         if adapter is None:
             return VotedModel(path.name, str(path), 0, base)
         weights = adapter / "adapter_model.safetensors"
@@ -163,6 +164,12 @@ def evaluated_model(spec: Mapping[str, Any]) -> VotedModel:
     except OSError as error:
         raise from_os_error(error, "read the model that is compared") from error
     return VotedModel(adapter.parent.name, str(adapter), 0, base, digest, 1.0)
+
+
+@functools.lru_cache(maxsize=64)
+def _fingerprint(folder: Path, changed: int) -> str | None:
+    """Once for each state of the folder: the window asks at every vote."""
+    return fingerprint(folder)
 
 
 def _of_text(text: str) -> str:

@@ -34,8 +34,8 @@ class JobThread(LivingThread):
         caught_up(RunHistory): everything that had happened before this thread began has been emitted, and is folded
             up in this history, which is the receiver's from now on. A long run is so attached to in no UI time.
         ended(Outcome): the job is over, once, after its last event.
-        failed(Exception): it could not be started, commanded or followed. A job that runs already is told so, and
-            followed.
+        failed(Exception): the job could not be started, commanded or followed. If it was running already, it is
+            followed all the same.
     """
 
     events = Signal(list)

@@ -114,8 +114,8 @@ def fields_text(event: dict[str, Any], key: str) -> str:
 
 def adjusted_text(event: dict[str, Any]) -> str:
     """What the worker lowered, and why."""
-    text = tr("memory ran out, so it goes on with {changes}") if event.get("reason") == "out_of_memory" else \
-        tr("it goes on with {changes}")
+    text = tr("memory ran out, so the run continues with {changes}") if event.get("reason") == "out_of_memory" else \
+        tr("the run continues with {changes}")
     return text.format(changes=fields_text(event, "changes"))
 
 

@@ -117,7 +117,7 @@ class VotesDialog(QDialog):
         note = counted(len(self._votes), self.tr("1 vote, kept on this machine."),
                        self.tr("{count} votes, kept on this machine."))
         if not self._votes:
-            note = self.tr("There are no votes yet. Vote in a side-by-side chat with “Blind” on, or with “Vote blind…” "
+            note = self.tr("There are no votes yet. Turn on “Blind” in a side-by-side chat, or press “Vote blind…” "
                            "above the answers of an evaluation.")
         if damaged:
             note += " " + counted(damaged, self.tr("1 damaged line of the file was passed over."),
