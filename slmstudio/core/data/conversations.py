@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from slmstudio.core.data.strict_json import printable
 
-Message: TypeAlias = dict[str, str]
+Message: TypeAlias = dict[str, Any]
 Messages: TypeAlias = tuple[Message, ...]
 Findings: TypeAlias = list[tuple[str, str]]
 """(key concerned, sentence) for everything that is wrong with a row."""

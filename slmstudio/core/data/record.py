@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from slmstudio.core.data.conversations import Messages
 
@@ -12,12 +13,16 @@ class Record:
     """One row: a conversation, perhaps with what is said of its last answer, or plain text.
 
     Attributes:
-        messages: each {"role": "system" | "user" | "assistant", "content": text}; an optional system message,
-            then user and assistant in turns; the last is the assistant's. Empty for plain text.
-        line: 1-based line of the file where the row begins.
+        messages: each {"role": "system" | "user" | "assistant" | "tool", "content": text}; an optional system message,
+            then user and assistant in turns; the last is the assistant's. An assistant's message that calls tools has
+            `tool_calls`, [{"type": "function", "function": {"name": text, "arguments": object}}], and the messages of
+            the role "tool" with what these returned come after it. Empty for plain text.
+        line: 1-based line of the file where the row begins; of a table, its row.
         rejected: of a preference pair, the worse answer in place of the last message, which is the better one.
         desirable: of a labelled row, whether the last message is a good answer.
         text: of plain text, all of it.
+        tools: functions that the assistant may call, each {"type": "function", "function": {"name": …, …}}.
+        file: of several files that were read together, the name of the row's; else "".
     """
 
     messages: Messages
@@ -25,6 +30,8 @@ class Record:
     rejected: str | None = None
     desirable: bool | None = None
     text: str | None = None
+    tools: tuple[dict[str, Any], ...] = ()
+    file: str = ""
 
     @property
     def prompt(self) -> tuple[str, ...]:

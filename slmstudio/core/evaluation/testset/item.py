@@ -56,7 +56,7 @@ class TestItem:
     @property
     def question(self) -> str:
         """The last user message."""
-        return self.messages[-1]["content"]
+        return str(self.messages[-1]["content"])
 
     def to_dict(self) -> dict[str, Any]:
         """A line of items.jsonl."""
