@@ -15,17 +15,22 @@ class Problem:
         line: 1-based line in the file, when there is one.
         column: 1-based column in that line, when known.
         field: the configuration field or the JSON key concerned.
+        file: of several files, the name of the one.
+        lines: of several rows with the same fault, where each begins.
     """
 
     message: str
     line: int | None = None
     column: int | None = None
     field: str | None = None
+    file: str | None = None
+    lines: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         if self.line is None:
             return f"{self.field}: {self.message}" if self.field else self.message
-        where = f"line {self.line}" + (f", column {self.column}" if self.column else "")
+        where = (f"{self.file}, " if self.file else "") + f"line {self.line}"
+        where += f", column {self.column}" if self.column else ""
         return f"{where}: {self.message}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,7 +75,8 @@ class UserError(Exception):
         """The error that `to_dict` has written; what a damaged file has made of it counts as not said."""
         what, why, remedy = (state.get(key) for key in ("what", "why", "remedy"))
         listed = state.get("problems")
-        problems = [Problem(problem["message"], problem.get("line"), problem.get("column"), problem.get("field"))
+        problems = [Problem(problem["message"], problem.get("line"), problem.get("column"), problem.get("field"),
+                            problem.get("file"), tuple(problem.get("lines") or ()))
                     for problem in (listed if isinstance(listed, list) else [])
                     if isinstance(problem, dict) and isinstance(problem.get("message"), str)]
         return cls(what if isinstance(what, str) else "It failed, and what it said of it is damaged.",

@@ -19,10 +19,12 @@ from typing import Any
 from slmstudio.core import files
 from slmstudio.core.data import layouts
 from slmstudio.core.data.file_end import Changed, beside, bytes_at, put_in_place, write
+from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.new_row import NewRow, as_columns
-from slmstudio.core.data.reader import TEXT_SUFFIXES, Dataset, Record, read_dataset
+from slmstudio.core.data.opening import TEXT_SUFFIXES
+from slmstudio.core.data.reader import Dataset, Record, read_dataset
 from slmstudio.core.data.row_texts import cut, is_lines
-from slmstudio.core.data.rows import ColumnsMissing, RowError, read_row
+from slmstudio.core.data.rows import ColumnsMissing, RowError
 from slmstudio.core.data.source import Source
 from slmstudio.core.data.strict_json import NotJson, parse
 from slmstudio.core.errors import Problem, UserError, from_os_error
@@ -201,6 +203,11 @@ def _look(path: Path, row: NewRow, cancelled: Callable[[], bool] | None) -> _Fou
         found.size, found.encoding, found.sha256 = source.size, source.encoding, files.sha256_of(path)
         return found
     dataset = read_dataset(path, cancelled=cancelled)
+    is_json = dataset.format in ("jsonl", "json") and dataset.encoding in CODECS
+    if not is_json or source.suffix != path.suffix.lower():
+        raise UserError(f"No row can be added to {path.name}.",
+                        "Rows are added to JSONL and JSON files in UTF-8 or UTF-16.",
+                        "Convert it to JSONL (`slmstudio data convert`), or choose another file.")
     _refuse(dataset, row)
     found = _Found(len(dataset.records), dataset.problems, dataset.encoding, dataset.sha256, dataset.bytes,
                    newline=_newline(first))
@@ -229,7 +236,7 @@ def _read_like(found: _Found, path: Path, record: Record) -> None:
         if piece.line == record.line:
             with contextlib.suppress(NotJson, RowError, ColumnsMissing):
                 value = parse(piece.text)
-                if read_row(value).messages == record.messages:
+                if any(each.messages == record.messages for each in Mapper([value]).read(value)):
                     break
     else:
         raise Changed

@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from slmstudio.core.data import layouts
+from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.record import Record
-from slmstudio.core.data.row_texts import Piece
-from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, read_row
-from slmstudio.core.data.strict_json import NotJson, decode, parse, printable
+from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
+from slmstudio.core.data.sources.row import Raw
+from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem
+
+ALONE = 3
+"""Rows with the same fault that are named one by one; more of them are one problem."""
 
 
 class Rows:
-    """The rows of one file, those of each kind apart: the kind with the most rows is the file's."""
+    """The rows of one dataset, those of each kind apart: the kind with the most rows is the file's.
 
-    def __init__(self) -> None:
-        self._records: dict[str, list[Record]] = {}  # by kind, as are the next two
+    Args:
+        keep: whether the records are kept, or counted alone.
+    """
+
+    def __init__(self, keep: bool = True) -> None:
+        self._keep = keep
+        self._records: dict[str, list[Record]] = {}  # by kind, as are the next four
+        self._counts: dict[str, int] = {}
+        self._lines: dict[str, list[tuple[str, int]]] = {}
         self._layouts: dict[str, set[str]] = {}
         self._unused: dict[str, set[str]] = {}
         self._problems: list[Problem] = []
-        self._other_columns: dict[tuple[str, ...], list[int]] = {}  # columns: the lines of the rows that have them
+        self._other_columns: dict[tuple[str, ...], list[tuple[str, int]]] = {}  # where the rows with these are
         self._sentences: dict[str, str] = {}
+        self.left_out = 0
 
     @property
     def kind(self) -> str:
         """The kind of most rows, of two with equally many the one that comes first; "" without any row."""
-        return max(self._records, key=lambda kind: len(self._records[kind]), default="")
+        return max(self._counts, key=lambda kind: self._counts[kind], default="")
+
+    @property
+    def count(self) -> int:
+        return self._counts.get(self.kind, 0)
 
     @property
     def records(self) -> list[Record]:
@@ -39,75 +57,76 @@ class Rows:
     def unused(self) -> tuple[str, ...]:
         return tuple(sorted(self._unused[self.kind]))
 
-    def add(self, piece: Piece) -> None:
-        """Take the JSON value of one row."""
-        if piece.trouble:
-            self._complain(piece, piece.trouble)
+    def add(self, raw: Raw, mapper: Mapper, file: str = "") -> None:
+        """Take one row."""
+        if raw.problem is not None:
+            self._complain(raw.problem, file)
             return
         try:
-            row = read_row(parse(piece.text))
-        except NotJson as error:
-            self._complain_of_text(piece, error)
+            rows = mapper.read(raw.value)
         except RowError as error:
+            self.left_out += 1
             for key, sentence in error.findings:
-                self._complain(piece, sentence, field=key or None)
+                self._complain(Problem(sentence, raw.line, field=key or None), file, rows=0)
         except ColumnsMissing as error:
-            self._other_columns.setdefault(error.columns, []).append(piece.line)
+            self.left_out += 1
+            self._other_columns.setdefault(error.columns, []).append((file, raw.line))
         else:
-            self._keep(row, piece.line)
+            for row in rows:
+                self._take(row, raw.line, file)
 
-    def add_text(self, piece: Piece) -> None:
-        """Take one paragraph of plain text."""
-        if piece.trouble:
-            self._complain(piece, piece.trouble)
-            return
-        try:
-            text = decode(piece.text).replace("\r\n", "\n")
-        except NotJson as error:
-            self._complain_of_text(piece, error)
-            return
-        if "\0" in text:
-            self._complain(piece, "NUL bytes stand in this paragraph; the file is damaged at this place.")
-        elif not text.isspace():
-            self._keep(Row("text", (), text=text), piece.line)
-
-    def _keep(self, row: Row, line: int) -> None:
+    def _take(self, row: Row, line: int, file: str) -> None:
         kind = layouts.kind(row.layout)
-        if kind not in self._records:
-            self._records[kind], self._layouts[kind], self._unused[kind] = [], set(), set()
-        self._records[kind].append(Record(row.messages, line, row.rejected, row.desirable, row.text))
+        if kind not in self._counts:
+            self._records[kind], self._counts[kind], self._lines[kind] = [], 0, []
+            self._layouts[kind], self._unused[kind] = set(), set()
+        self._counts[kind] += 1
+        if self._keep:
+            self._records[kind].append(
+                Record(row.messages, line, row.rejected, row.desirable, row.text, row.tools, file))
+        elif kind != self.kind:
+            self._lines[kind].append((file, line))
         self._layouts[kind].add(row.layout)
         if row.unused:
             self._unused[kind].update(map(printable, row.unused))
 
     def all_problems(self) -> list[Problem]:
-        """Every problem, by line.
-
-        Where no row is usable, the rows with the same wrong columns are one problem: the file needs other
-        columns. Beside usable rows, each is a problem of its own.
-        """
+        """Every problem, by file and line. Where more than `ALONE` rows have the same fault, that is one problem."""
         found = list(self._problems)
-        for columns, lines in self._other_columns.items():
+        for columns, places in self._other_columns.items():
             error = ColumnsMissing(columns)
-            sentence = error.sentence()
-            if not self._records and len(lines) > 1:
-                sentence = f"{sentence[:-1]} ({len(lines):,} rows are like this, lines {lines[0]:,} to {lines[-1]:,})."
-                lines = lines[:1]
-            found += [Problem(sentence, line, field=error.missing) for line in lines]
-        for kind, records in self._records.items():
+            together = not self._counts and len(places) > 1
+            same = [Problem(error.sentence(), line, field=error.missing, file=file or None) for file, line in places]
+            found += _gathered(same, 1 if together else ALONE)
+        for kind in self._counts:
             if kind != self.kind:
                 sentence = layouts.stray(kind, self.kind)
-                found += [Problem(sentence, record.line) for record in records]
-        return sorted(found, key=lambda problem: problem.line or 0)
+                places = [(each.file, each.line) for each in self._records[kind]] if self._keep else self._lines[kind]
+                found += [Problem(sentence, line, file=file or None) for file, line in places]
+        return sorted(_gathered(found), key=lambda problem: (problem.file or "", problem.line or 0))
 
-    def _complain_of_text(self, piece: Piece, error: NotJson) -> None:
-        column = error.column
-        if column is not None and error.line == 1:
-            column += piece.column - 1
-        self._complain(piece, error.reason, error.line - 1, column, error.key)
+    def rows_left_out(self) -> int:
+        """How many rows cannot be used."""
+        return self.left_out + sum(count for kind, count in self._counts.items() if kind != self.kind)
 
-    def _complain(self, piece: Piece, sentence: str, lines_down: int = 0, column: int | None = None,
-                  field: str | None = None) -> None:
+    def _complain(self, problem: Problem, file: str, rows: int = 1) -> None:
+        self.left_out += rows
         # 100,000 rows with one mistake share one sentence.
-        shared = self._sentences.setdefault(sentence, sentence)
-        self._problems.append(Problem(shared, piece.line + lines_down, column, field))
+        shared = self._sentences.setdefault(problem.message, problem.message)
+        self._problems.append(replace(problem, message=shared, file=file or None))
+
+
+def _gathered(problems: list[Problem], alone: int = ALONE) -> list[Problem]:
+    """One problem for all rows with the same fault, where there are more than `alone`, with all their lines."""
+    same: dict[tuple[str, str | None, str | None], list[Problem]] = {}
+    for problem in problems:
+        same.setdefault((problem.message, problem.field, problem.file), []).append(problem)
+    found = []
+    for (message, field, file), each in same.items():
+        if len(each) <= alone or each[0].line is None:
+            found += each
+            continue
+        lines = tuple(problem.line for problem in each if problem.line is not None)
+        message = f"{message[:-1]} ({len(each):,} rows are like this, lines {lines[0]:,} to {lines[-1]:,})."
+        found.append(Problem(message, lines[0], each[0].column, field, file, lines))
+    return found

@@ -13,8 +13,10 @@ Messages: TypeAlias = tuple[Message, ...]
 Findings: TypeAlias = list[tuple[str, str]]
 """(key concerned, sentence) for everything that is wrong with a row."""
 
-ROLES = ("system", "user", "assistant")
+ROLES = ("system", "user", "assistant", "tool")
 MESSAGE_KEYS = frozenset({"role", "content"})
+TOOL_KEYS = ("tool_calls", "name", "tool_call_id")
+"""Keys that a message may have beside those: calls of the assistant's, the name of the tool that answers."""
 SPEAKERS = {"Human": "user", "Assistant": "assistant"}
 TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 
@@ -41,7 +43,8 @@ def list_of_messages(value: Any, column: str, findings: Findings) -> list[Messag
     place = "" if column == "messages" else f' of "{column}"'
     for number, message in enumerate(value, start=1):
         _check_message(f"message {number}{place}", message, column, findings)
-    return [] if len(findings) > before else [{key: message[key] for key in ("role", "content")} for message in value]
+    return [] if len(findings) > before else [
+        {key: message[key] for key in ("role", "content", *TOOL_KEYS) if key in message} for message in value]
 
 
 def _check_message(name: str, message: Any, column: str, findings: Findings) -> None:
@@ -55,7 +58,8 @@ def _check_message(name: str, message: Any, column: str, findings: Findings) -> 
         named = f'"{printable(role)}"' if isinstance(role, str) else kind_of(role)
         findings.append(("role", f"{name} has the role {named}; it must be system, user or assistant."))
     # A blank system message is common and harmless; a blank question or answer teaches nonsense.
-    text_of(message, "content", findings, f'"content" of {name}', may_be_blank=role == "system")
+    text_of(message, "content", findings, f'"content" of {name}',
+            may_be_blank=role in ("system", "tool") or bool(message.get("tool_calls")))
 
 
 def check_turns(messages: Sequence[Message], column: str, findings: Findings) -> None:
@@ -73,12 +77,20 @@ def check_turns(messages: Sequence[Message], column: str, findings: Findings) ->
     for number, role in enumerate(roles[1:], start=2):
         if role == "system":
             complain(f"message {number} is a system message; only the first message may be one.")
-        elif role == roles[number - 2]:
+        elif role == "tool" and not _answers_call(messages, number - 1):
+            complain(f"message {number} is the result of a tool, but no call comes before it.")
+        elif role == roles[number - 2] != "tool":
             complain(f"messages {number - 1} and {number} are both from the {role}; "
                      "user and assistant must take turns.")
     opening = next((role for role in roles if role != "system"), "")
     if opening == "assistant":
         complain("the conversation begins with the assistant; a user message must come first.")
+
+
+def _answers_call(messages: Sequence[Message], at: int) -> bool:
+    """Whether the tool's message at that place comes after the assistant's, with none but other tools' between."""
+    before = next((message for message in reversed(messages[:at]) if message["role"] != "tool"), None)
+    return before is not None and before["role"] == "assistant"
 
 
 def transcript(text: str) -> list[Message]:

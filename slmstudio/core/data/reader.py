@@ -2,41 +2,48 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 
+from slmstudio.core.data import column_names
 from slmstudio.core.data.collector import Rows
+from slmstudio.core.data.mapping.mapper import SAMPLE, Mapper
+from slmstudio.core.data.opening import NO_CHOICES, Choices, DataFile
 from slmstudio.core.data.record import Record
-from slmstudio.core.data.row_texts import cut, paragraphs
-from slmstudio.core.data.source import CHOOSE, ReadingCancelled, Source
+from slmstudio.core.data.source import CHOOSE, ReadingCancelled
 from slmstudio.core.errors import Problem, UserError
 
-__all__ = ["Dataset", "ReadingCancelled", "Record", "read_dataset"]
+__all__ = ["Choices", "Dataset", "ReadingCancelled", "Record", "read_dataset"]
 
 EXAMPLE = '{"instruction": "What is the capital of Kerala?", "output": "Thiruvananthapuram."}'
-REMEDY = f"A row looks like this, on one line: {EXAMPLE}"
+REMEDY = ("Say which columns hold the question and the answer (--map instruction=…,output=…, or in the Data tab), or "
+          f"give each row on a line of its own, like this: {EXAMPLE}")
 AS_UTF8 = "Save it as text in UTF-8, in paragraphs of less than 16 MB, and open it again."
-TEXT_SUFFIXES = (".txt", ".md")
-JSON_BEGINS = re.compile(rb'\s*(\[\s*)?\{\s*"')
-"""Text files that begin so are JSON by another name: brackets and keys are nothing to learn."""
 
 
 @dataclass
 class Dataset:
-    """What a file holds.
+    """What a file, a folder or an archive holds.
 
     Attributes:
-        path: the file.
+        path: it.
         layout: "instruction", "messages", or "mixed" where it has rows of both; "preference", "labelled" or "text".
-        encoding: "UTF-8", "UTF-8 with BOM", "UTF-16 LE" or "UTF-16 BE".
+        encoding: of a text, as in `sources.encodings`; "" of other files.
         records: the usable rows, in the file's order.
         problems: everything that is wrong with the other rows, by line. The column of a UTF-8 fault counts bytes.
-        sha256: of the file's bytes, in hexadecimal.
+        sha256: of the file's bytes, in hexadecimal; of a folder, over its files.
         bytes: size of the file.
         unused: names of the columns that usable rows have beside the ones read ("id", "messages.weight"), sorted.
+        format: as in `opening.Part.format`; "folder" or "zip" of several files of more than one format.
+        mapping: the column that each target was read from, as in `mapping.guess.TARGETS`.
+        columns: names of the columns, of a table in its order.
+        notes: sentences on how the file was understood, where that isn't plain.
+        rows_left_out: how many rows cannot be used.
+        count: usable rows, also where `records` were not kept.
+        text_by, sheets: how a text was cut; the sheet that was read, and the workbook's others.
+        choices: what a person said of the file.
     """
 
     path: Path
@@ -47,78 +54,104 @@ class Dataset:
     sha256: str
     bytes: int
     unused: tuple[str, ...] = ()
+    format: str = "jsonl"
+    mapping: dict[str, str] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    rows_left_out: int = 0
+    count: int = 0
+    text_by: str = ""
+    sheets: tuple[str, ...] = ()
+    choices: Choices = NO_CHOICES
 
     @property
     def name(self) -> str:
         """The file's name without its ending."""
         return self.path.stem
 
+    @property
+    def unused_that_matter(self) -> tuple[str, ...]:
+        """Those of `unused` that change what is learned elsewhere, as labels, weights and masks do."""
+        return tuple(name for name in self.unused
+                     if column_names.column(name.rpartition(".")[2]) in column_names.CHANGES)
+
 
 def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None = None,
-                 cancelled: Callable[[], bool] | None = None) -> Dataset:
-    """Read JSONL, or one JSON array, of rows; or a text file (.txt, .md), of which each paragraph is a row.
+                 cancelled: Callable[[], bool] | None = None, columns: Mapping[str, str] | None = None,
+                 choices: Choices = NO_CHOICES, keep: bool = True) -> Dataset:
+    """Read JSONL, JSON, CSV, TSV, Excel, OpenDocument, Parquet, Arrow, text, Markdown, PDF or Word; packed by gzip or
+    Zstandard; or a folder or ZIP archive of them.
 
-    Rows are, where MESSAGES is [{"role": ..., "content": text}, ...]:
-
-    - {"instruction": text, "input": text (may be absent), "output": text}, {"question": text, "answer": text},
-      {"messages": MESSAGES}, {"prompt": text or MESSAGES, "completion": text or MESSAGES}: chat rows;
-    - {"prompt": text or MESSAGES, "chosen": text or MESSAGES, "rejected": text or MESSAGES}: preference pairs. "prompt"
-      may be called "question", or "instruction" with "input"; it may be missing where both are whole conversations;
-    - {"prompt": ..., "completion": ..., "label": true, false, 1 or 0}: labelled rows;
-    - {"text": text}: plain text.
-
-    "system" may stand beside all but "messages" and "text". Rows of another kind than most are problems. Memory beyond
-    the records stays below about 100 MB, however long a line is; a row may have 16 MB.
+    What the columns of a table or an object hold is found by their names and by looking at rows
+    (`mapping.guess`): questions with answers, conversations, preference pairs, answers marked good or bad, plain text.
+    Rows of another kind than most are problems. Memory beyond the records stays bounded, however long a line is; a row
+    may have 16 MB.
 
     Args:
         path: the file.
         progress: called with (bytes read, bytes in all) about every MB.
-        cancelled: asked about every MB; True ends the reading.
+        cancelled: asked about every MB, and every few rows of a table; True ends the reading.
+        columns: the column of each target, where a person knows better; see `mapping.guess.TARGETS`.
+        choices: which sheet is read, and how a text is cut.
+        keep: whether the records are kept; without them memory stays bounded for any number of rows.
 
     Raises:
-        UserError: nothing can be used: no such file, a folder, no permission, empty, binary, changed while it
+        UserError: nothing can be used: no such file, no permission, empty, binary, damaged, changed while it
             was read, or no usable row (then with the problems of all rows).
         ReadingCancelled: `cancelled` said so.
     """
-    source = Source(Path(path), progress, cancelled)
-    rows = _collect(source)
-    if rows is None:
-        raise UserError(f"{source.path.name} does not fit into memory.", f"It has {source.size:,} bytes.",
+    file = DataFile(Path(path), choices, progress, cancelled)
+    found = _collect(file, columns, keep)
+    if found is None:
+        raise UserError(f"{file.path.name} does not fit into memory.", f"It has {file.size:,} bytes.",
                         "Close other programs, or split the file.")
-    problems = rows.all_problems()
-    if not rows.records:
-        raise _nothing_usable(source, problems)
-    return Dataset(source.path, rows.layout, source.encoding, rows.records, problems, source.sha256, source.size,
-                   rows.unused)
+    return found
 
 
-def _collect(source: Source) -> Rows | None:
+def _collect(file: DataFile, given: Mapping[str, str] | None, keep: bool) -> Dataset | None:
     """The file's rows, or None where memory ran out; they are let go then, which an error's traceback would prevent."""
     try:
-        rows = Rows()
-        chunks = source.chunks()
-        first = next(chunks, b"")
-        plain = source.path.suffix.lower() in TEXT_SUFFIXES and not JSON_BEGINS.match(first)
-        everything = chain([first], chunks)
-        for piece in paragraphs(everything) if plain else cut(everything):
-            rows.add_text(piece) if plain else rows.add(piece)
-        return rows
+        rows = Rows(keep)
+        found = Dataset(file.path, "", "", rows.records, [], "", 0, choices=file.choices)
+        formats: list[str] = []
+        notes: list[str] = []
+        columns: list[str] = []
+        for part in file.parts():
+            sample = list(islice(part.rows, SAMPLE))
+            mapper = Mapper([raw.value for raw in sample], given)
+            for raw in chain(sample, part.rows):
+                rows.add(raw, mapper, part.name)
+            if mapper.main is not None and (not found.mapping or len(mapper.main.columns) > len(found.mapping)):
+                found.mapping = dict(mapper.main.columns)
+            formats.append(part.format)
+            columns += part.columns or mapper.columns
+            notes += [f"{part.name}: {note}" if part.name else note for note in part.notes]
+            found.encoding, found.text_by, found.sheets = part.encoding, part.text_by, part.sheets
     except MemoryError:
         return None
+    if file.left_out:
+        notes.append(f"{', '.join(file.left_out[:5])}: held out, not learned. Choose such a file as evaluation rows.")
+    found.problems = rows.all_problems()
+    found.format = formats[0] if len(set(formats)) == 1 else "folder" if file.path.is_dir() else "zip"
+    found.sha256, found.bytes, found.notes = file.sha256, file.size, tuple(notes)
+    if not rows.count:
+        raise _nothing_usable(found)
+    found.columns = tuple(dict.fromkeys(columns))
+    found.layout, found.unused, found.count = rows.layout, rows.unused, rows.count
+    found.records, found.rows_left_out = rows.records, rows.rows_left_out()
+    return found
 
 
-def _nothing_usable(source: Source, problems: list[Problem]) -> UserError:
-    name = source.path.name
-    if source.size == 0:
+def _nothing_usable(found: Dataset) -> UserError:
+    name, problems = found.path.name, found.problems
+    if found.bytes == 0:
         return UserError(f"{name} is empty.", "It has 0 bytes.", CHOOSE)
     if not problems:
         return UserError(f"{name} holds no rows.", "There is nothing in it but blanks or an empty list.", CHOOSE)
-    if source.path.suffix.lower() in (".csv", ".tsv"):
-        return UserError(f"{name} is a table, not JSONL.", "CSV and TSV files are not read yet.",
-                         f"Save it as JSONL. {REMEDY}", problems)
     what = f"{name} has no row that can be used."
-    remedy = AS_UTF8 if source.path.suffix.lower() in TEXT_SUFFIXES else REMEDY
+    remedy = AS_UTF8 if found.format in ("text", "markdown") else REMEDY
     first = str(problems[0])
     if len(problems) > 1:
         return UserError(what, f"There are {len(problems):,} problems; the first: {first}", remedy, problems)
     return UserError(what, first[0].upper() + first[1:], remedy, problems)
+

@@ -80,6 +80,7 @@ class Row(NamedTuple):
     desirable: bool | None = None
     text: str | None = None
     unused: frozenset[str] | set[str] = frozenset()
+    tools: tuple[dict[str, Any], ...] = ()
 
 
 def read_row(value: Any) -> Row:

@@ -1,49 +1,46 @@
-"""A dataset file, read once from front to back: as UTF-8 text, with its checksum and its encoding."""
+"""A dataset file, read once from front to back: unpacked, as UTF-8 text, with its checksum and its encoding."""
 
 from __future__ import annotations
 
 import codecs
 import hashlib
+import io
 import os
 import stat
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
+from slmstudio.core import files
+from slmstudio.core.data.sources import packed
+from slmstudio.core.data.sources.encodings import SNIFF_BYTES, Encoding, encoding_of, utf16_order
 from slmstudio.core.errors import UserError, from_os_error
 
 CHUNK_BYTES = 1 << 20
-SNIFF_BYTES = 4096
-CHOOSE = "Choose a JSONL file (one JSON object a line) or a text file (.txt, .md)."
-UNPACK = "Unpack it and choose the JSONL file in it."
-AS_JSONL = "Save the data as JSONL (one JSON object a line) and open that file."
-IN_MODEL_TAB = "Open it in the Model tab; here a JSONL file with rows is needed."
+CHOOSE = ("Choose a file with rows or text: JSONL, JSON, CSV, Excel, Parquet, text, Markdown, PDF or Word.")
+AS_JSONL = "Save the data as JSONL (one JSON object a line) or CSV, and open that file."
+IN_MODEL_TAB = "Open it in the Model tab; here a file with rows or text is needed."
+UNPACK = "Unpack it and open the files in it."
 
 SIGNATURES = (
     (b"GGUF", "a GGUF model", IN_MODEL_TAB),
-    (b"PK\x03\x04", "a ZIP archive", UNPACK),
-    (b"\x1f\x8b", "a gzip archive", UNPACK),
     (b"BZh", "a bzip2 archive", UNPACK),
     (b"\xfd7zXZ\x00", "an xz archive", UNPACK),
-    (b"\x28\xb5\x2f\xfd", "a Zstandard archive", UNPACK),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", UNPACK),
     (b"Rar!\x1a\x07", "a RAR archive", UNPACK),
     (b"\x89PNG\r\n\x1a\n", "a PNG picture", CHOOSE),
     (b"\xff\xd8\xff", "a JPEG picture", CHOOSE),
     (b"GIF8", "a GIF picture", CHOOSE),
-    (b"%PDF-", "a PDF document", AS_JSONL),
-    (b"PAR1", "a Parquet table", AS_JSONL),
-    (b"ARROW1", "an Arrow table", AS_JSONL),
-    (b"\xff\xff\xff\xff", "an Arrow stream", AS_JSONL),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file", AS_JSONL),
     (b"SQLite format 3\x00", "an SQLite database", AS_JSONL),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office document (.xls or .doc)", AS_JSONL),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office document (.doc or .ppt), or one with a password",
+     "Open it in the program that made it, and save it as .docx or .xlsx without a password."),
     (b"\x7fELF", "a Linux program", CHOOSE),
-    (b"{\\rtf", "an RTF document", AS_JSONL),
+    (b"{\\rtf", "an RTF document", "Save it as .docx or as plain text, and open that file."),
     (b"version https://git-lfs", "a Git LFS pointer, not the data itself",
      "Download the file itself (`git lfs pull`), then open it."),
 )
-IN_ZIP = ((b"xl/", "an Excel workbook", AS_JSONL), (b"word/", "a Word document", AS_JSONL),
-          (b"opendocument", "an OpenDocument file", AS_JSONL), (b"data.pkl", "a PyTorch file", IN_MODEL_TAB))
 TEXT_SIGNATURES = ((b"<!doctype", "a web page"), (b"<html", "a web page"), (b"<?xml", "an XML document"))
 
 
@@ -55,21 +52,32 @@ class Source:
     """One pass over a file.
 
     Attributes:
-        encoding: "UTF-8", "UTF-8 with BOM", "UTF-16 LE" or "UTF-16 BE"; known from the first chunk on.
+        name: of the file, or of a member of an archive.
+        encoding: as in `Encoding.name`; known from the first chunk on.
+        assumed: whether the encoding was guessed.
         sha256: of the raw bytes, in hexadecimal; known after the last chunk.
         size: bytes of the file.
     """
 
     def __init__(self, path: Path, progress: Callable[[int, int], None] | None = None,
-                 cancelled: Callable[[], bool] | None = None):
+                 cancelled: Callable[[], bool] | None = None, member: packed.Member | None = None):
         self.path = path
+        self.name = member.name if member else path.name
         self.encoding = "UTF-8"
+        self.assumed = False
         self.sha256 = ""
         self.size = 0
         self._progress = progress
         self._cancelled = cancelled
+        self._member = member
 
-    def chunks(self) -> Iterator[bytes]:
+    @property
+    def suffix(self) -> str:
+        """The ending that says what is in it, in small letters: ".csv" of rows.csv.gz."""
+        name = Path(self.name)
+        return Path(name.stem).suffix.lower() if name.suffix.lower() in packed.SUFFIXES else name.suffix.lower()
+
+    def chunks(self, may_be_legacy: bool = False) -> Iterator[bytes]:
         """The text in UTF-8 without a BOM, about 1 MB at a time, whatever the file's encoding.
 
         What is broken in UTF-16 (half a pair, half a unit) comes out as bytes that are no valid UTF-8,
@@ -79,13 +87,55 @@ class Source:
             UserError: no file, a folder, no permission, binary content, or a file that changes meanwhile.
             ReadingCancelled: `cancelled` said so.
         """
-        raw = self._raw_chunks()
-        first = next(raw, b"")
+        data = self.unpacked()
+        first = next(data, b"")
+        while len(first) < SNIFF_BYTES and (more := next(data, b"")):
+            first += more
         self._refuse_binary(first)
-        self.encoding, skip, codec = _encoding_of(first)
-        yield from _with_newlines(_as_utf8(first[skip:], raw, codec))
+        encoding = encoding_of(first, may_be_legacy)
+        self.encoding, self.assumed = encoding.name, encoding.assumed
+        yield from _with_newlines(_as_utf8(first[encoding.skip:], data, encoding))
+
+    def unpacked(self) -> Iterator[bytes]:
+        """The file's bytes, of a compressed file those that it holds. Raises as `chunks`."""
+        return packed.decompressed(self._raw_chunks(), self.name)
+
+    def head(self, size: int = SNIFF_BYTES) -> bytes:
+        """The first bytes, unpacked; the pass over the file has not begun after that."""
+        found = b""
+        for chunk in Source(self.path, None, self._cancelled, self._member).unpacked():
+            found += chunk
+            if len(found) >= size:
+                break
+        return found[:size]
+
+    def seekable(self) -> BinaryIO:
+        """The file for readers that go to and fro: the file itself, or what is packed in it, in memory.
+
+        The checksum is known after that. Raises as `chunks`.
+        """
+        if self._member is None and not packed.is_compressed(self.head()):
+            self.read_through()
+            return open(self.path, "rb")
+        return io.BytesIO(b"".join(self.unpacked()))
+
+    def read_through(self) -> None:
+        """Read all bytes for the checksum alone. Raises as `chunks`."""
+        for _ in self._raw_chunks():
+            pass
+
+    def check_unchanged(self) -> None:
+        """Raise UserError where the file is not the one whose checksum was made."""
+        if self._member is None and self.sha256 and files.sha256_of(self.path) != self.sha256:
+            raise self._changed()
 
     def _raw_chunks(self) -> Iterator[bytes]:
+        if self._member is not None:
+            for chunk in self._member.chunks(CHUNK_BYTES):
+                self.check_cancelled()
+                self.size += len(chunk)
+                yield chunk
+            return
         digest = hashlib.sha256()
         done = 0
         try:
@@ -94,8 +144,7 @@ class Source:
             self.size = before.st_size
             with open(self.path, "rb") as file:
                 while True:
-                    if self._cancelled is not None and self._cancelled():
-                        raise ReadingCancelled(f"Reading {self.path.name} was cancelled.")
+                    self.check_cancelled()
                     chunk = file.read(CHUNK_BYTES)
                     done += len(chunk)
                     # A file that somebody keeps appending to would never end.
@@ -107,19 +156,27 @@ class Source:
                     yield chunk
             after = self.path.stat()
         except ValueError as error:  # a NUL in the path
-            raise UserError(f"{str(self.path)!r} is no file name.", f"The system says: {error}.", CHOOSE) from error
+            raise UserError(f"{str(self.path)!r} isn't a file name.", f"The system says: {error}.", CHOOSE) from error
         except OSError as error:
             raise self._cannot_read(error, begun=done > 0) from error
         if done != self.size or _identity(before) != _identity(after):
-            raise UserError(f"{self.path.name} changed while it was read.", "Another program wrote to it.",
-                            "Wait until that program is done, then open the file again.")
+            raise self._changed()
         self.sha256 = digest.hexdigest()
+
+    def check_cancelled(self) -> None:
+        """Raise ReadingCancelled where the user said so."""
+        if self._cancelled is not None and self._cancelled():
+            raise ReadingCancelled(f"Reading {self.name} was cancelled.")
+
+    def _changed(self) -> UserError:
+        return UserError(f"{self.name} changed while it was read.", "Another program wrote to it.",
+                         "Wait until that program is done, then open the file again.")
 
     def _refuse_special(self, mode: int) -> None:
         if stat.S_ISDIR(mode):
-            raise UserError(f"{self.path} is a folder, not a file.", "", "Choose a JSONL file in it.")
+            raise UserError(f"{self.path} is a folder, not a file.", "", "Choose a file in it.")
         if not stat.S_ISREG(mode):
-            raise UserError(f"{self.path} is no ordinary file.", "It is a device or a pipe.", CHOOSE)
+            raise UserError(f"{self.path} isn't an ordinary file.", "It is a device or a pipe.", CHOOSE)
 
     def _cannot_read(self, error: OSError, begun: bool) -> UserError:
         if begun and isinstance(error, FileNotFoundError):
@@ -134,22 +191,18 @@ class Source:
         return from_os_error(error, f"read {self.path}")
 
     def _refuse_binary(self, first: bytes) -> None:
-        found = _binary_kind(first)
+        found = binary_kind(first)
         if found is not None:
             kind, remedy = found
-            raise UserError(f"{self.path.name} is no dataset: it is {kind}.", "", remedy)
+            raise UserError(f"{self.name} isn't a dataset: it is {kind}.", "", remedy)
 
 
 def _identity(info: os.stat_result) -> tuple[int, int, int, int]:
     return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
 
 
-def _binary_kind(first: bytes) -> tuple[str, str] | None:
-    """What a file is, and what to do with it, when its first bytes show that it holds no JSON text."""
-    if first.startswith(b"PK\x03\x04"):
-        for mark, kind, remedy in IN_ZIP:
-            if mark in first:
-                return kind, remedy
+def binary_kind(first: bytes) -> tuple[str, str] | None:
+    """What a file is, and what to do with it, when its first bytes show that it holds no text."""
     for magic, kind, remedy in SIGNATURES:
         if first.startswith(magic):
             return kind, remedy
@@ -163,57 +216,24 @@ def _binary_kind(first: bytes) -> tuple[str, str] | None:
     if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         return "text in UTF-32", "Save it as UTF-8 and open it again."
     # NULs among JSON are damage in single rows; the rows say so themselves.
-    if 0 not in head or opening.startswith((b"{", b"[")) or _utf16_order(head):
+    if 0 not in head or opening.startswith((b"{", b"[")) or utf16_order(head):
         return None
     if not head.strip(b"\0"):
-        return "damaged, or was never written: zero bytes stand where text should be", "Get the file once more."
+        return "damaged, or was never written: it holds zero bytes where text should be", "Get the file once more."
     return "binary data, not text", CHOOSE
 
 
-def _utf16_order(head: bytes) -> str:
-    """ "LE" or "BE" for UTF-16, with a BOM or without, and "" for anything else."""
-    if len(head) < 2 or head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        return ""
-    if head.startswith(codecs.BOM_UTF16_LE):
-        return "LE"
-    if head.startswith(codecs.BOM_UTF16_BE):
-        return "BE"
-    # JSON begins with ASCII, which has a zero byte in every UTF-16 unit; UTF-8 text has none at all.
-    order = {(False, True): "LE", (True, False): "BE"}.get((head[0:1] == b"\0", head[1:2] == b"\0"), "")
-    if order:
-        try:
-            text = codecs.getincrementaldecoder(f"utf-16-{order}")("surrogatepass").decode(head)
-        except UnicodeDecodeError:
-            return ""
-        if not text[:1].isprintable() and not text[:1].isspace():
-            return ""
-        if text.count("\0") > len(text) / 100:
-            return ""
-    return order
-
-
-def _encoding_of(first: bytes) -> tuple[str, int, str]:
-    """The encoding's name for people, the bytes of its BOM, and Python's codec; no codec for UTF-8."""
-    if first.startswith(codecs.BOM_UTF8):
-        return "UTF-8 with BOM", 3, ""
-    order = _utf16_order(first[:SNIFF_BYTES])
-    if order:
-        bom = 2 if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else 0
-        return f"UTF-16 {order}", bom, f"utf-16-{order}"
-    return "UTF-8", 0, ""
-
-
-def _as_utf8(first: bytes, rest: Iterator[bytes], codec: str) -> Iterator[bytes]:
-    if not codec:
+def _as_utf8(first: bytes, rest: Iterator[bytes], encoding: Encoding) -> Iterator[bytes]:
+    if not encoding.codec:
         yield first
         yield from rest
         return
-    decoder = codecs.getincrementaldecoder(codec)("surrogatepass")
-    yield decoder.decode(first).encode("utf-8", "surrogatepass")
-    for chunk in rest:
+    errors = "replace" if encoding.assumed else "surrogatepass"
+    decoder = codecs.getincrementaldecoder(encoding.codec)(errors)
+    for chunk in chain([first], rest):
         yield decoder.decode(chunk).encode("utf-8", "surrogatepass")
     try:
-        decoder.decode(b"", final=True)
+        yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
         yield b"\xff"
 

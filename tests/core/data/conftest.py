@@ -27,3 +27,16 @@ def refusal() -> Callable[[Path], UserError]:
         return error
 
     return read
+
+
+@pytest.fixture
+def refusal_of() -> Callable[[Callable[[], object]], UserError]:
+    """`refusal_of(call)`: the error that a call ends with."""
+
+    def call(wanted: Callable[[], object]) -> UserError:
+        with pytest.raises(UserError) as caught:
+            wanted()
+        assert caught.value.what and caught.value.remedy
+        return caught.value
+
+    return call

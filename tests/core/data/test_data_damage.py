@@ -100,18 +100,11 @@ def test_lone_surrogate_and_half_a_unit_in_utf16(tmp_path, order, unit):
     ('{}', None, "the row is empty"),
     ('{"instruction": "a"}', "output", '"output" is missing'),
     ('{"output": "a"}', "instruction", '"instruction" is missing'),
-    ('{"instruction": "a", "response": "b"}', "output", '"instruction" and "response"'),
-    ('{"prompt": "a", "response": "b"}', "completion", 'the columns are "prompt" and "response"'),
-    ('{"question": "a", "reply": "b"}', "answer", 'the columns are "question" and "reply"'),
     ('{"conversations": []}', None, 'the column is "conversations"'),
     ('{"instruction": "a", "output": ""}', "output", '"output" is empty'),
     ('{"instruction": "a", "output": " \\n\\u00a0"}', "output", '"output" is empty'),
     ('{"instruction": "", "output": "b"}', "instruction", '"instruction" is empty'),
-    ('{"instruction": "a", "output": 42}', "output", '"output" is a number; it must be text; put it in double quotes'),
-    ('{"instruction": "a", "output": true}', "output", '"output" is true or false'),
     ('{"instruction": "a", "output": null}', "output", '"output" is null'),
-    ('{"instruction": "a", "output": ["b"]}', "output", '"output" is a list'),
-    ('{"instruction": "a", "input": 7, "output": "b"}', "input", '"input" is a number'),
     ('{"instruction": {}, "output": "b"}', "instruction", '"instruction" is an object'),
     ('{"instruction": "a", "instruction": "c", "output": "b"}', "instruction", '"instruction" occurs twice'),
     ('{"instruction": "a", "output": "b", "x": {"y": 1, "y": 1}}', "y", '"y" occurs twice'),
@@ -143,13 +136,11 @@ USER, ANSWER, SYSTEM = ({"role": role, "content": "x"} for role in ("user", "ass
     ([SYSTEM, SYSTEM, USER, ANSWER], "message 2 is a system message"),
     ([USER, USER, ANSWER], "messages 1 and 2 are both from the user"),
     ([USER, ANSWER, ANSWER], "messages 2 and 3 are both from the assistant"),
-    ([{"role": "human", "content": "x"}, ANSWER], 'message 1 has the role "human"'),
+    ([{"role": "robot", "content": "x"}, ANSWER], 'message 1 has the role "robot"'),
     ([{"role": ["user"], "content": "x"}, ANSWER], "message 1 has the role a list"),
     ([{"content": "x"}, ANSWER], 'message 1 has no "role"'),
     ([{"role": "user"}, ANSWER], '"content" of message 1 is missing'),
     ([{"role": "user", "content": None}, ANSWER], '"content" of message 1 is null'),
-    ([{"role": "user", "content": [{"type": "text", "text": "x"}]}, ANSWER], '"content" of message 1 is a list'),
-    ([{"role": "user", "content": 5}, ANSWER], '"content" of message 1 is a number'),
     ([USER, "hello"], "message 2 is a text"),
 ])
 def test_conversations_that_cannot_be_learned(tmp_path, messages, words):
@@ -158,10 +149,10 @@ def test_conversations_that_cannot_be_learned(tmp_path, messages, words):
 
 
 def test_all_faults_of_one_row_are_reported(tmp_path):
-    found = problems_of(tmp_path, b'{"instruction": "", "input": 5, "output": null}')
-    assert [message.split()[0] for _, _, message in found] == ['"instruction"', '"input"', '"output"']
+    found = problems_of(tmp_path, b'{"instruction": "", "system": 5, "output": null}')
+    assert [message.split()[0] for _, _, message in found] == ['"instruction"', '"system"', '"output"']
     found = problems_of(tmp_path, b'{"messages": [{"role": "x", "content": 1}, {"content": ""}, 7]}')
-    assert len(found) == 5
+    assert len(found) == 4
 
 
 def test_names_from_the_file_are_shown_safely(tmp_path, refusal):

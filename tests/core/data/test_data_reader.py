@@ -224,10 +224,13 @@ def test_real_questions_and_answers(data_dir, name, rows):
     assert [message["content"] for message in dataset.records[-1].messages] == [last["question"], last["answer"]]
 
 
-def test_real_squad_file_and_a_gguf_are_refused(data_dir, tmp_path):
-    with pytest.raises(UserError, match="no row that can be used") as caught:
-        read_dataset(data_dir / "xquad.hi.json")
-    assert '"data" and "version"' in str(caught.value)
+def test_a_real_squad_file_is_read_and_a_gguf_is_refused(data_dir, tmp_path):
+    dataset = read_dataset(data_dir / "xquad.hi.json")
+    assert (dataset.layout, dataset.problems, dataset.format) == ("instruction", [], "json")
+    inner = json.loads((data_dir / "xquad.hi.json").read_bytes())["data"][0]["paragraphs"][0]
+    asked = inner["qas"][0]
+    assert [message["content"] for message in dataset.records[0].messages] == [
+        f"{asked['question']}\n\n{inner['context']}", asked["answers"][0]["text"]]
     (tmp_path / "rows.jsonl").write_bytes(model_files.small_gguf())
     with pytest.raises(UserError, match="a GGUF model"):
         read_dataset(tmp_path / "rows.jsonl")

@@ -7,26 +7,12 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
+from slmstudio.core.digits import plain_digits
+
 _GROUPED = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{2,3})*,\d{3}(?![\d,])")
 _APOSTROPHES = dict.fromkeys(map(ord, "'’‘ʼ`´"))
 _SHAPELESS = ("Cf", "Cc")
 _MINUSES = frozenset("-−﹣－")
-
-
-def plain_digits(text: str) -> str:
-    """Digits of every script as 0 to 9, and the Arabic decimal and thousands signs as "." and ",".
-
-    >>> plain_digits("१२,३४,५६७ ٤٫٥ 2")
-    '12,34,567 4.5 2'
-    """
-    return text if text.isascii() else text.translate(_digits())
-
-
-@functools.cache
-def _digits() -> dict[int, str]:
-    """Every code point of the Unicode category Nd, which Python counts once and for all."""
-    found = {code: str(unicodedata.decimal(chr(code))) for code in range(128, 0x110000) if chr(code).isdecimal()}
-    return {**found, ord("٫"): ".", ord("٬"): ","}
 
 
 def normalised(text: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from slmstudio.core.data.column_names import column
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem
 from slmstudio.core.evaluation.testset import known_layouts, multiple_choice
-from slmstudio.core.evaluation.testset.column_names import column
 from slmstudio.core.evaluation.testset.item import TestItem
 from slmstudio.core.evaluation.testset.languages import LATIN
 from slmstudio.core.evaluation.testset.passages import SURE

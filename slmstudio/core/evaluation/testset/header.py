@@ -9,11 +9,11 @@ from functools import lru_cache
 from itertools import chain, islice
 from typing import NamedTuple
 
+from slmstudio.core.data.column_names import column
+from slmstudio.core.data.sources.tables import TableRow
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem
 from slmstudio.core.evaluation.testset import known_layouts, multiple_choice, row_kinds
-from slmstudio.core.evaluation.testset.column_names import column
-from slmstudio.core.evaluation.testset.tables import TableRow
 
 WITH_NAMES = 'Begin the file with a line of column names, such as question,answer or question,A,B,C,D,answer.'
 LOOKED_AT = 20

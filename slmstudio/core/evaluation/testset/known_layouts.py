@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from slmstudio.core.data.column_names import column
 from slmstudio.core.evaluation.testset import multiple_choice
-from slmstudio.core.evaluation.testset.column_names import column
 
 SHORT = frozenset({"q", "a"})
 """Names of a question and its answer, of which "a" is a choice elsewhere."""

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from slmstudio.core.data.reader import TEXT_SUFFIXES
+from slmstudio.core.data.opening import TEXT_SUFFIXES
 from slmstudio.core.data.row_texts import Piece, cut
 from slmstudio.core.data.source import AS_JSONL, ReadingCancelled, Source
 from slmstudio.core.data.source import CHOOSE as CHOOSE_DATASET
+from slmstudio.core.data.sources.tables import delimiter_of, table_rows
 from slmstudio.core.data.strict_json import NotJson, parse
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.evaluation.testset.drafts import Drafts
 from slmstudio.core.evaluation.testset.header import NoColumns, named_columns
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
-from slmstudio.core.evaluation.testset.tables import delimiter_of, table_rows
 
 __all__ = ["ReadingCancelled", "TestItem", "TestSet", "read_test_set"]
 

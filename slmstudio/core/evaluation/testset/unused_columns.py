@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from slmstudio.core.data.column_names import column
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.evaluation.testset.cells import value_in
-from slmstudio.core.evaluation.testset.column_names import column
 from slmstudio.core.evaluation.testset.known_layouts import COPA, DOUBTFUL
 from slmstudio.core.evaluation.testset.passages import PASSAGES
 from slmstudio.core.evaluation.testset.row_kinds import (

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slmstudio.core.evaluation.scores.normalise import normalised, plain_digits, same_text, same_words, words
+from slmstudio.core.digits import plain_digits
+from slmstudio.core.evaluation.scores.normalise import normalised, same_text, same_words, words
 
 
 @pytest.mark.parametrize(("one", "other"), [

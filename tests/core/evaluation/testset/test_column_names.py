@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from slmstudio.core.data.column_names import column
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation.testset.column_names import column
 from slmstudio.core.evaluation.testset.item import TestSet
 from slmstudio.core.evaluation.testset.reader import read_test_set
 

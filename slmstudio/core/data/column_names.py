@@ -1,4 +1,4 @@
-"""What columns are called: other spellings and other languages, each with the name that the readers know."""
+"""What columns are called: by what they hold, in other spellings, and in other languages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from slmstudio.core.evaluation.scores.normalise import plain_digits
+from slmstudio.core.digits import plain_digits
 
 _WORDS = {
     "question": (
@@ -42,6 +42,65 @@ _WORDS = {
 }
 """For each column, what it is called elsewhere; "_" stands for a space."""
 
+ASKED = ("instruction", "question", "prompt", "query", "problem", "task", "request", "utterance", "user", "human",
+         "user_message", "user_input", "customer", "inputs", "input_text", "source", "src", "source_text", "goal",
+         "ask",
+         "q", "faq", "post", "complaint", "ticket", "message")
+"""Columns that hold what is asked; the first that is filled counts."""
+ANSWERED = ("output", "answer", "response", "completion", "reply", "solution", "assistant", "assistant_message", "bot",
+            "bot_response", "gpt", "model", "model_response", "agent", "resolution", "target", "targets", "target_text",
+            "tgt", "outputs", "output_text", "responses", "answers", "reference", "references", "summary", "highlights",
+            "abstract", "translation", "correct_answer", "best_answer", "final_answer", "expected", "ideal", "a",
+            "label_text",
+            "instances")
+"""Columns that hold the answer."""
+BELOW = ("input", "context", "passage", "paragraph", "background", "reference_text", "document", "article", "story")
+"""Columns that hold what a question is about; it goes below the question."""
+CONVERSATION = ("messages", "conversations", "conversation", "dialog", "dialogue", "dialogues", "turns", "chat",
+                "chats",
+                "thread")
+CHOSEN = ("chosen", "preferred", "preferred_output", "preferred_response", "chosen_response", "chosen_answer",
+          "response_chosen", "answer_chosen", "accepted", "accepted_response", "better", "better_response", "winning",
+          "positive", "good_response", "good_answer", "response_j", "best", "pos")
+REJECTED = ("rejected", "dispreferred", "non_preferred", "non_preferred_output", "nonpreferred", "unpreferred",
+            "rejected_response", "rejected_answer", "response_rejected", "answer_rejected", "declined", "worse",
+            "worse_response", "losing", "negative", "bad_response", "bad_answer", "response_k", "worst", "neg")
+LABEL = ("label", "labels", "kto_tag", "kto_label", "is_desirable", "desirable", "is_good", "good", "thumbs",
+         "thumbs_up",
+         "thumb", "feedback", "vote", "rating", "verdict", "liked", "upvote", "upvoted", "is_correct", "correct",
+         "accepted",
+         "preference", "reaction", "quality", "reward", "score")
+"""Columns that may say whether an answer is good."""
+TEXT = ("text", "content", "document", "article", "body", "raw_text", "raw_content", "passage", "story", "page_content",
+        "markdown", "paragraph", "sentence", "code", "full_text", "plain_text")
+TOOLS = ("tools", "functions", "available_tools", "tool_definitions", "function_definitions", "function")
+HISTORY = ("history", "past", "previous_turns", "chat_history")
+WINNER = ("winner", "preference", "better_response_id", "better", "preferred", "better_response", "choice", "chosen",
+          "label",
+          "labels", "which_is_better", "vote")
+_BESIDE = """
+    id idx index _id uuid guid row row_id sr sno s_no sl_no serial serial_no no number url uri link source_url
+    date time timestamp created created_at updated updated_at author user_id name file filename file_name path
+    page title topic topics category categories subject tag tags type kind class_name level difficulty language
+    lang locale split subset license licence dataset domain hash length tokens num_tokens token_count word_count
+    n_tokens model_name version status email phone is_impossible answer_start conversation_id prompt_id
+    source_dataset annotator worker_id notes note comment comments remarks
+"""
+BESIDE = frozenset(_BESIDE.split())
+"""Columns that say something about a row, but are neither asked nor answered."""
+_CHANGES = """
+    label labels kto_tag kto_label rejected chosen desirable tools functions tool_calls function_call image
+    images picture photo audio audios video videos weight weights loss_weight sample_weight loss_mask mask train
+    train_on learn loss split subset language lang history system reward score rating is_good train_on_turn
+"""
+CHANGES = frozenset(_CHANGES.split())
+"""Columns that change what is learned: where nothing is made of one, people must know."""
+_PICTURES = """
+    image images picture pictures photo audio audios video videos image_url image_path
+"""
+PICTURES = frozenset(_PICTURES.split())
+"""Columns of what is no text."""
+
 _BETWEEN = re.compile(r"[\s\u200b\ufeff_.:：*()\[\]-]+")
 _OF_CHOICE = re.compile(r"(?P<word>.+?)_?(?P<mark>(?<=_)[a-z]|\d)")
 _SERIES = {"choices": "choice", "alternatives": "alternative", "answer": "answer"}
@@ -67,6 +126,15 @@ def _plain(name: str) -> str:
     return _BETWEEN.sub("_", text).strip("_") or name.strip()
 
 
+def is_known(name: str) -> bool:
+    """Whether a word is one that columns are called by, in any of the languages."""
+    return column(name) in _ALL or name.strip().casefold() in _ALL
+
+
 @lru_cache(maxsize=1)
 def _known() -> dict[str, str]:
     return {_plain(word): known for known, words in _WORDS.items() for word in words.split()}
+
+
+_ALL = frozenset((*ASKED, *ANSWERED, *BELOW, *CONVERSATION, *CHOSEN, *REJECTED, *LABEL, *TEXT, *TOOLS, *HISTORY,
+                  *BESIDE, *_WORDS, "system", "choices", "options", "pattern", "exact", "category", "correct_option"))

@@ -1,0 +1,39 @@
+"""Labels that say whether an answer is good, in every spelling that files have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+_GOOD = """
+    true t yes y good 1 1.0 +1 positive pos desirable desired chosen preferred accepted accept approve approved
+    correct right like liked up upvote upvoted thumbs_up thumbsup thumbs-up 👍 ✅ ✓ ✔ ✔️ helpful safe pass passed
+    win ok okay satisfied अच्छा सही हाँ हां ठीक ভালো நல்ல మంచి ಒಳ್ಳೆಯ നല്ല સારું ਚੰਗਾ ଭଲ اچھا
+"""
+GOOD = frozenset(_GOOD.split()) | {"thumbs up", "very good"}
+_BAD = """
+    false f no n bad 0 0.0 -1 negative neg undesirable undesired rejected reject declined disapproved incorrect
+    wrong dislike disliked down downvote downvoted thumbs_down thumbsdown thumbs-down 👎 ❌ ✗ ✘ ✖ unhelpful unsafe
+    fail failed lose loss dissatisfied बुरा गलत नहीं ग़लत খারাপ கெட்ட చెడ్డ ಕೆಟ್ಟ മോശം ખરાબ ਮਾੜਾ ଖରାପ برا
+"""
+BAD = frozenset(_BAD.split()) | {"thumbs down", "very bad"}
+MISTAKES = 0.5
+"""Share of other values from which on a column says something else: before that, rows with these are at fault."""
+
+
+def is_good(value: Any) -> bool | None:
+    """What a label says; None where it says neither."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, (int, float)):
+        return True if value == 1 else False if value in (0, -1) else None
+    if not isinstance(value, str):
+        return None
+    word = value.strip().casefold().rstrip("!.")
+    return True if word in GOOD else False if word in BAD else None
+
+
+def are_labels(values: Iterable[Any]) -> bool:
+    """Whether most values of a column say that an answer is good or bad; null says nothing."""
+    said = [is_good(value) for value in values if value is not None and value != ""]
+    return bool(said) and said.count(None) <= MISTAKES * len(said)

@@ -1,0 +1,326 @@
+"""Reads rows by what their columns hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from slmstudio.core.data import column_names as names
+from slmstudio.core.data.conversations import Findings, kind_of
+from slmstudio.core.data.mapping import labels, tools
+from slmstudio.core.data.mapping.guess import NEEDED, TARGETS, ColumnMap, guess, winner_of
+from slmstudio.core.data.mapping.turns import NotText, is_conversation, messages_of
+from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, read_row
+from slmstudio.core.data.sources.row import number_text
+from slmstudio.core.data.strict_json import printable
+from slmstudio.core.errors import UserError
+
+SAMPLE = 300
+"""Rows by which the columns are guessed."""
+MOST_SHAPES = 256
+"""Sets of columns that are remembered; a file with more has keys that are data."""
+_ALIASES = {"question": "instruction", "answer": "output", "response": "output", "context": "input", "good": "chosen",
+            "bad": "rejected", "better": "chosen", "worse": "rejected", "conversations": "messages"}
+
+
+class Mapper:
+    """Reads rows of one file.
+
+    Attributes:
+        main: what the columns of most rows hold; None where they tell nothing.
+        columns: those that the sample has.
+    """
+
+    def __init__(self, sample: Sequence[Any], given: Mapping[str, str] | None = None):
+        self._sample = [value for value in sample[:SAMPLE] if isinstance(value, dict)]
+        self.columns = columns = tuple(dict.fromkeys(name for value in self._sample for name in value))
+        self.main = given_map(given, columns) if given else guess(columns, self._sample) if columns else None
+        self._is_given = bool(given)
+        self._readers: dict[tuple[str, ...], _Reader | None] = {}
+
+    def read(self, value: Any) -> list[Row]:
+        """What a row says: most often one thing.
+
+        Raises:
+            RowError: everything that is wrong with it.
+            ColumnsMissing: it is an object whose columns tell nothing.
+        """
+        if not isinstance(value, dict):
+            raise RowError([("", f'the row is {kind_of(value)}; it must be an object, '
+                                 '{"instruction": …, "output": …}.')])
+        keys = tuple(value)
+        try:
+            reader = self._readers[keys]
+        except KeyError:
+            reader = self._reader(keys, value)
+        if reader is None or not reader.fits(value):
+            filled = {name: each for name, each in value.items() if each is not None}
+            reader = (self._reader(tuple(filled), filled) if len(filled) < len(value) else None) or reader
+            if reader is None:
+                raise ColumnsMissing(keys)
+        return reader.read(value)
+
+    def _reader(self, keys: tuple[str, ...], value: dict[str, Any]) -> _Reader | None:
+        if keys in self._readers:
+            return self._readers[keys]
+        found = self.main
+        if not self._is_given and (found is None or not set(found.columns.values()) <= set(keys)):
+            found = self._closest(keys, [row for row in self._sample if tuple(row) == keys] or [value])
+        reader = _Reader(found, keys) if found is not None else None
+        if len(self._readers) < MOST_SHAPES:
+            self._readers[keys] = reader
+        return reader
+
+    def _closest(self, keys: tuple[str, ...], alike: list[dict[str, Any]]) -> ColumnMap | None:
+        """The file's map for rows that lack some of its columns, unless their own says more."""
+        main, own = self.main, guess(keys, alike, by_look=False)
+        if main is None or not set(main.needed) <= set(keys):
+            return own
+        here = sum(column in keys for column in main.columns.values())
+        return main if own is None or (own.layout == main.layout and len(own.columns) <= here) else own
+
+
+def given_map(given: Mapping[str, str], columns: Sequence[str]) -> ColumnMap:
+    """What a person says of the columns.
+
+    Args:
+        given: the column of each target.
+
+    Raises:
+        UserError: a target or a column that does not exist, or a target that is missing.
+    """
+    wanted = {_ALIASES.get(target.strip().casefold(), target.strip().casefold()): column
+              for target, column in given.items()}
+    layout = next((layout for layout, marks in (
+        ("preference", {"chosen", "rejected"}), ("labelled", {"label"}), ("messages", {"messages"}),
+        ("text", {"text"})) if marks & wanted.keys()), "instruction")
+    renamed = {("instruction", "preference"): "prompt", ("instruction", "labelled"): "prompt",
+               ("output", "labelled"): "completion", ("messages", "labelled"): "completion",
+               ("messages", "preference"): "prompt", ("prompt", "instruction"): "instruction",
+               ("completion", "instruction"): "output"}
+    wanted = {renamed.get((target, layout), target): column for target, column in wanted.items()}
+    known = sorted({target for targets in TARGETS.values() for target in targets})
+    for target in wanted:
+        if target not in TARGETS[layout]:
+            raise UserError(f'"{printable(target)}" isn\'t something that a column can hold here.',
+                            f"With these others it may be {', '.join(TARGETS[layout])}." if target in known else
+                            f"Known are {', '.join(known)}.", "Choose one of them, as in --map instruction=Question.")
+    for column in wanted.values():
+        if column not in columns:
+            shown = ", ".join(f'"{printable(name)}"' for name in columns[:12])
+            raise UserError(f'There is no column "{printable(column)}".',
+                            f"The columns are {shown}." if columns else "The file has no columns.",
+                            "Choose one of them.")
+    missing = [target for target in NEEDED[layout] if target not in wanted]
+    if missing:
+        raise UserError(f'No column was chosen for "{missing[0]}".', "Without it there is nothing to learn.",
+                        f"Choose one, as in --map {missing[0]}=COLUMN.")
+    return ColumnMap(layout, wanted)
+
+
+class _Reader:
+    """Reads rows with one set of columns."""
+
+    def __init__(self, columns: ColumnMap, keys: tuple[str, ...]):
+        self._map = columns
+        self._columns = columns.columns
+        self._needed = columns.needed
+        used = set(self._columns.values())
+        self._beside = tuple(name for name in keys if name not in used)
+        self._canonical: Callable[[dict[str, Any], Findings, set[str]], Iterable[dict[str, Any]]] = {
+            "messages": self._messages, "instruction": self._instruction, "preference": self._preference,
+            "labelled": self._labelled, "text": self._text}[columns.layout]
+        self._is_plain = columns.layout == "instruction" and set(self._columns) <= {"instruction", "input", "output"}
+
+    def fits(self, value: Mapping[str, Any]) -> bool:
+        """Whether a row has something in one of the columns that are needed."""
+        return any(value.get(name) is not None for name in self._needed)
+
+    def read(self, value: dict[str, Any]) -> list[Row]:
+        unused = {name for name in self._beside if value[name] not in (None, "", [], {})} if self._beside else set()
+        for name in unused:
+            if names.column(name) in names.PICTURES:
+                raise RowError([(name, "the row has a picture, a sound or a film; only text can be learned.")])
+        if self._is_plain and (row := self._pair(value)) is not None:
+            return [row._replace(unused=unused) if unused else row]
+        findings: Findings = []
+        try:
+            canonical = list(self._canonical(value, findings, unused))
+        except NotText as error:
+            raise RowError([("content", f'the row has a part of the type "{error.what}"; only text can be learned.')]
+                           ) from error
+        if findings:
+            raise RowError(findings)
+        found = []
+        for each in canonical:
+            offered = each.pop("tools", ())
+            try:
+                read = read_row(each)
+            except RowError as error:
+                raise RowError([self._renamed(*finding) for finding in error.findings]) from error
+            found.append(read._replace(unused=unused, tools=tuple(offered)))
+        return found
+
+    def _renamed(self, key: str, sentence: str) -> tuple[str, str]:
+        """What is wrong, by the names that the file's columns have."""
+        for target, column in self._columns.items():
+            if column != target and f'"{target}"' in sentence:
+                return column if key == target else key, sentence.replace(f'"{target}"', f'"{printable(column)}"')
+        return key, sentence
+
+    def _pair(self, value: Mapping[str, Any]) -> Row | None:
+        """A plain question with its answer, which most rows of most files are; None where it takes a closer look."""
+        columns = self._columns
+        question, answer = value[columns["instruction"]], value[columns["output"]]
+        if type(question) is not str or type(answer) is not str or not question.strip() or not answer.strip() or (
+                answer[:1] in "[{"):
+            return None
+        if "input" in columns and (below := value.get(columns["input"])):
+            if type(below) is not str:
+                return None
+            if below.strip():
+                question = f"{question}\n\n{below}"
+        try:
+            question.encode(), answer.encode()
+        except UnicodeEncodeError:
+            return None
+        return Row("instruction", ({"role": "user", "content": question}, {"role": "assistant", "content": answer}))
+
+    # -- each layout in the columns that `read_row` knows ------------------------------------------------------
+
+    def _of(self, value: Mapping[str, Any], target: str) -> Any:
+        column = self._columns.get(target)
+        return value.get(column) if column is not None else None
+
+    def _about(self, value: Mapping[str, Any], findings: Findings) -> dict[str, Any]:
+        """System message and tools."""
+        column = self._columns.get("tools", "")
+        about: dict[str, Any] = {"tools": tools.schemas(self._of(value, "tools"), column, findings)}
+        if self._of(value, "system") is not None:
+            about["system"] = self._of(value, "system")
+        return about
+
+    def _turns(self, value: Any, target: str, findings: Findings, unused: set[str], about: dict[str, Any]) -> list[Any]:
+        found, offered = messages_of(value, self._columns.get(target, target), findings, unused)
+        about["tools"] = [*about["tools"], *offered]
+        return found
+
+    def _messages(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
+        about = self._about(value, findings)
+        found = self._turns(self._of(value, "messages"), "messages", findings, unused, about)
+        yield {"messages": _with_system(found, about.pop("system", None)), **about}
+
+    def _instruction(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
+        about = self._about(value, findings)
+        question, answer = self._of(value, "instruction"), self._of(value, "output")
+        below = self._of(value, "input")
+        if _are_instances(answer):
+            for each in answer:
+                yield {"instruction": question, "input": each.get("input"), "output": each.get("output"), **about}
+            return
+        answer = self._answer(answer, "output", findings, unused, about)
+        history = self._of(value, "history")
+        if is_conversation(question) or history:
+            turns = [*self._turns(history or [], "history", findings, unused, about),
+                     *(self._turns(question, "instruction", findings, unused, about) if is_conversation(question)
+                       else [{"role": "user", "content": _below(_as_text(question), below)}])]
+            answer = answer if isinstance(answer, list) else [{"role": "assistant", "content": answer}]
+            yield {"prompt": turns, "completion": answer, **about}
+        elif isinstance(answer, list):
+            yield {"prompt": _below(_as_text(question), below), "completion": answer, **about}
+        else:
+            yield {"instruction": _as_text(question), "input": _as_text(below), "output": answer, **about}
+
+    def _answer(self, value: Any, target: str, findings: Findings, unused: set[str], about: dict[str, Any]) -> Any:
+        """An answer as text, or as messages where it is more than text."""
+        if about["tools"] and tools.is_calls(value):
+            calls = tools.calls_of({"tool_calls": value}, None, self._columns.get(target, target), findings)
+            return [{"role": "assistant", "content": "", "tool_calls": calls}]
+        if isinstance(value, dict) and not isinstance(value.get("text"), list) and is_conversation([value]):
+            value = [value]
+        if is_conversation(value):
+            return self._turns(value, target, findings, unused, about)
+        return _as_text(value)
+
+    def _preference(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
+        about = self._about(value, findings)
+        prompt = self._of(value, "prompt")
+        if isinstance(prompt, dict) and "tools" in prompt:  # OpenAI's {"input": {"messages": […], "tools": […]}}
+            about["tools"] = [*about["tools"], *tools.schemas(prompt["tools"], "tools", findings)]
+        sides = {target: self._answer(self._of(value, target), target, findings, unused, about)
+                 for target in ("chosen", "rejected")}
+        if "winner" in self._columns:
+            sides = self._by_winner(value, sides)
+        row = {**about, **sides}
+        if is_conversation(prompt):
+            row["prompt"] = self._turns(prompt, "prompt", findings, unused, about)
+            row["tools"] = about["tools"]
+        elif prompt is not None and prompt != "":
+            row["prompt"] = _below(_as_text(prompt), self._of(value, "input"))
+        yield row
+
+    def _by_winner(self, value: Mapping[str, Any], sides: dict[str, Any]) -> dict[str, Any]:
+        column = self._columns["winner"]
+        marks = tuple(names.column(self._columns[target])[-1] for target in ("chosen", "rejected"))
+        winner = winner_of(value.get(column), (marks[0], marks[1]))
+        if winner is None or winner < 0:
+            raise RowError([(column, f'"{printable(column)}" names no better answer, so there is nothing to compare.')])
+        return sides if winner == 0 else {"chosen": sides["rejected"], "rejected": sides["chosen"]}
+
+    def _labelled(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
+        about = self._about(value, findings)
+        said = self._of(value, "label")
+        label = labels.is_good(said)
+        completion = self._answer(self._of(value, "completion"), "completion", findings, unused, about)
+        prompt = self._of(value, "prompt")
+        if "prompt" not in self._columns and isinstance(completion, list):
+            prompt, completion = completion[:-1], completion[-1:]
+            first = prompt[0] if prompt and isinstance(prompt[0], dict) else {}
+            if first.get("role") == "system" and about.get("system") is None:
+                about.pop("system", None)
+        elif is_conversation(prompt):
+            prompt = self._turns(prompt, "prompt", findings, unused, about)
+        else:
+            prompt = _below(_as_text(prompt), self._of(value, "input"))
+        yield {"prompt": prompt, "completion": completion, "label": said if label is None else label, **about}
+
+    def _text(self, value: dict[str, Any], _findings: Findings, _unused: set[str]) -> Iterable[dict[str, Any]]:
+        yield {"text": _as_text(self._of(value, "text"))}
+
+
+def _with_system(messages: Any, system: Any) -> Any:
+    """A conversation with the system message of its own column in front, unless it has one."""
+    if not isinstance(system, str) or not system.strip() or not isinstance(messages, list):
+        return messages
+    first = messages[0] if messages and isinstance(messages[0], dict) else {}
+    return messages if first.get("role") == "system" else [{"role": "system", "content": system}, *messages]
+
+
+def _are_instances(value: Any) -> bool:
+    """Whether an answer is the list of examples that seed tasks nest (Wang et al. 2022, Self-Instruct)."""
+    return isinstance(value, list) and bool(value) and all(
+        isinstance(each, dict) and "output" in each for each in value)
+
+
+def _below(question: Any, context: Any) -> Any:
+    """A question with what it is about below it."""
+    context = _as_text(context)
+    if not isinstance(question, str) or not isinstance(context, str) or not context.strip():
+        return question
+    return f"{question}\n\n{context}"
+
+
+def _as_text(value: Any) -> Any:
+    """A value as text where it plainly is one: a number, the first of several right answers, texts below each other."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return number_text(value)
+    if isinstance(value, dict):
+        value = next((value[key] for key in ("text", "content", "value", "answer") if key in value), value)
+    if isinstance(value, list) and value:
+        if all(isinstance(each, str) for each in value):
+            return value[0]
+        if all(isinstance(each, dict) and isinstance(each.get("text"), str) for each in value):
+            return value[0]["text"]
+    return value

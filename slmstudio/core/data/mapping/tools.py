@@ -1,0 +1,135 @@
+"""Tools that an assistant may call, and its calls, in the forms that files have them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from slmstudio.core.data.conversations import Findings, kind_of
+from slmstudio.core.data.strict_json import printable
+
+_TOOLS = re.compile(r"\s*<tools>\s*(.*?)\s*</tools>\s*", re.DOTALL)
+_CALL = re.compile(r"\s*<(tool_call|functioncall|function_call)>\s*(.*?)\s*(?:</\1>|(?=<tool_call>)|$)", re.DOTALL)
+_RESPONSE = re.compile(r"\s*<tool_response>\s*(.*?)\s*</tool_response>\s*", re.DOTALL)
+
+
+def schemas(value: Any, column: str, findings: Findings) -> list[dict[str, Any]]:
+    """Tools as {"type": "function", "function": {"name": …, "parameters": …}}, from a list or its JSON text."""
+    value = _parsed(value)
+    if isinstance(value, dict):
+        value = [value]
+    if value in (None, "", []):
+        return []
+    if not isinstance(value, list):
+        findings.append((column, f'"{column}" is {kind_of(value)}; it must be a list of functions.'))
+        return []
+    found = []
+    for number, each in enumerate(value, 1):
+        each = _parsed(each)
+        function = each.get("function") if isinstance(each, dict) and isinstance(each.get("function"), dict) else each
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"].strip():
+            findings.append((column, f'tool {number} of "{column}" has no name.'))
+            continue
+        function = dict(function)
+        if "parameters" not in function and isinstance(function.get("input_schema"), dict):
+            function["parameters"] = function.pop("input_schema")
+        function = {key: each for key, each in function.items() if key != "type" or each != "function"}
+        found.append({"type": "function", "function": function})
+    return found
+
+
+def calls_of(message: Mapping[str, Any], written: Any, column: str, findings: Findings) -> list[dict[str, Any]]:
+    """The calls of a message: its `tool_calls`, the older `function_call`, or those that its text is.
+
+    Args:
+        written: the text of a message that is nothing but calls.
+    """
+    value = message.get("tool_calls") or message.get("function_call")
+    if written is not None and not value:
+        value = _parsed(written)
+    if not value:
+        return []
+    value = _parsed(value)
+    calls = []
+    for each in value if isinstance(value, list) else [value]:
+        call = _call(_parsed(each))
+        if call is None:
+            findings.append((column, "a call of a tool has no name, or its arguments aren't a JSON object."))
+            return []
+        calls.append(call)
+    return calls
+
+
+def _call(value: Any) -> dict[str, Any] | None:
+    function = value.get("function") if isinstance(value, dict) and isinstance(value.get("function"), dict) else value
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"].strip():
+        return None
+    arguments: Any = next((function[key] for key in ("arguments", "parameters", "args", "input")
+                      if function.get(key) is not None), {})
+    arguments = _parsed(arguments) if arguments != "" else {}
+    if not isinstance(arguments, dict):
+        return None
+    return {"type": "function", "function": {"name": function["name"], "arguments": arguments}}
+
+
+def is_calls(value: Any) -> bool:
+    """Whether a value is a list of calls, or its JSON text."""
+    value = _parsed(value)
+    marks = {"arguments", "function", "parameters", "args"}
+    return isinstance(value, list) and bool(value) and all(
+        isinstance(each, dict) and marks & each.keys() and _call(each) is not None for each in value)
+
+
+def written_out(messages: list[Any], offered: list[dict[str, Any]]) -> tuple[list[Any], list[dict[str, Any]]]:
+    """Tools and calls that are written into the texts between tags, as Nous Research's Hermes sets have them, taken out
+    of these, so that the model's own template writes them in its own way.
+
+    Where one of them cannot be read, all texts stay as they are.
+    """
+    texts = [message.get("content") for message in messages if isinstance(message, dict)]
+    if not any(isinstance(text, str) and "<tool" in text for text in texts):
+        return messages, offered
+    wrong: Findings = []
+    made, tools = [], list(offered)
+    for message in messages:
+        text = message.get("content") if isinstance(message, dict) else None
+        if not isinstance(text, str):
+            made.append(message)
+        elif message.get("role") == "system" and (found := _TOOLS.search(text)):
+            tools += schemas(found[1], "tools", wrong)
+            rest = f"{text[:found.start()]}\n{text[found.end():]}".strip() if found else text
+            made.append({**message, "content": _without_how_to(rest)})
+        elif message.get("role") == "assistant" and "<tool_call>" in text:
+            calls = [_call(_parsed(each[1])) for each in _CALL.findall(text)]
+            if None in calls:
+                return messages, offered
+            made.append({**message, "content": _CALL.sub("", text).strip(), "tool_calls": calls})
+        elif message.get("role") == "tool" and _RESPONSE.search(text):
+            made += [{**message, "content": each} for each in _RESPONSE.findall(text)]
+        else:
+            made.append(message)
+    return (messages, offered) if wrong else (made, tools)
+
+
+def _without_how_to(text: str) -> str:
+    """A system message without its sentences on how to write a call, which the model's own template says itself."""
+    kept = [line for line in text.split("\n") if not re.search(
+        r"</?tool_call>|<tools>|function signature|json schema for each tool call|tool call .*xml tags|"
+        r"^\s*\{.?.?(?:arguments|name).?.?:.*\}\s*$", line, re.IGNORECASE)]
+    return "\n".join(kept).strip()
+
+
+def _parsed(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def name_of(schema: Mapping[str, Any]) -> str:
+    """The name of a tool, fit to be shown."""
+    return printable(str(schema.get("function", {}).get("name", "")))

@@ -1,0 +1,276 @@
+"""Opens whatever a person has data in: says what it is, and hands out its rows."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+from slmstudio.core.data.source import CHOOSE, IN_MODEL_TAB, SIGNATURES, Source
+from slmstudio.core.data.sources import arrow, documents, header, json_rows, packed, sheets, tables, texts
+from slmstudio.core.data.sources.row import Raw
+from slmstudio.core.errors import UserError
+
+JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown")
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
+SUFFIXES = (*JSON_SUFFIXES, *TEXT_SUFFIXES, *TABLE_SUFFIXES, ".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".parquet",
+            ".arrow", ".feather", ".pdf", ".docx")
+"""Endings of the files that are looked for in folders and archives, packed by gzip or Zstandard or not."""
+MOST_FILES = 2000
+_HELD_OUT = ("test", "valid", "validation", "eval", "dev", "heldout")
+_BESIDE = ("readme", "license", "licence", "changelog", "dataset_info", "dataset_infos", "state", "metadata", "config")
+"""What files in the folder of a dataset are called that hold none of it."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a person may say of a file that it does not say itself; None leaves it to the program.
+
+    Attributes:
+        sheet: name of a workbook's sheet.
+        text_by: how a text is cut into rows, one of `texts.CUTS`.
+    """
+
+    sheet: str | None = None
+    text_by: str | None = None
+
+
+NO_CHOICES = Choices()
+
+@dataclass
+class Part:
+    """One file with rows.
+
+    Attributes:
+        name: of the file within a folder or an archive; "" of a file that is opened alone.
+        format: "jsonl", "json", "csv", "tsv", "xlsx", "xls", "ods", "parquet", "arrow", "text", "markdown", "pdf" or
+            "docx".
+        encoding: of a text, as in `Encoding.name`; else "".
+        rows: them, once.
+        columns: names of a table's columns, in its order.
+        text_by: how a text was cut; else "".
+        sheets: of a workbook, the sheet that is read and then the others.
+        notes: sentences on how the file was understood, where that isn't plain; may grow while the rows are read.
+    """
+
+    name: str
+    format: str
+    rows: Iterator[Raw]
+    encoding: str = ""
+    columns: tuple[str, ...] = ()
+    text_by: str = ""
+    sheets: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+
+
+class DataFile:
+    """A file, an archive or a folder with rows.
+
+    Attributes:
+        path: it.
+        sha256: of the file's bytes; of a folder, over the names and checksums of its files. Known after the last row.
+        size: bytes in all.
+    """
+
+    def __init__(self, path: Path, choices: Choices = NO_CHOICES, progress: Callable[[int, int], None] | None = None,
+                 cancelled: Callable[[], bool] | None = None):
+        self.path = path
+        self.sha256 = ""
+        self.size = 0
+        self.left_out: list[str] = []
+        self.choices, self._progress, self._cancelled = choices, progress, cancelled
+
+    def parts(self) -> Iterator[Part]:
+        """Each file with rows. A part's rows must be read to their end before the next part is asked for.
+
+        Raises:
+            UserError: nothing in it can be read.
+            ReadingCancelled: `cancelled` said so.
+        """
+        if self._is_folder():
+            yield from self._folder_parts()
+            return
+        source = Source(self.path, self._progress, self._cancelled)
+        if source.head(4) == packed.ZIP and (names := _zip_names(self.path)) is not None and not _zip_format(names):
+            yield from self._zip_parts(names)
+            return
+        yield from self._file_part(source, "")
+        self.sha256, self.size = source.sha256, source.size
+
+    def _is_folder(self) -> bool:
+        try:
+            return self.path.is_dir()
+        except (OSError, ValueError):
+            return False
+
+    def _folder_parts(self) -> Iterator[Part]:
+        found = sorted(path for path in self.path.rglob("*") if path.is_file() and not any(
+            part.startswith(".") for part in path.relative_to(self.path).parts))
+        names = {path.relative_to(self.path).as_posix(): path for path in found}
+        digest = hashlib.sha256()
+        for name in self._worth(list(names)):
+            source = Source(names[name], None, self._cancelled)
+            yield from self._file_part(source, name)
+            digest.update(f"{name}\0{source.sha256}\n".encode())
+            self.size += source.size
+        self.sha256 = digest.hexdigest()
+
+    def _zip_parts(self, names: list[str]) -> Iterator[Part]:
+        members = {member.name: member for member in packed.members(self.path)}
+        whole = Source(self.path, self._progress, self._cancelled)
+        whole.read_through()
+        for name in self._worth(names):
+            yield from self._file_part(Source(self.path, None, self._cancelled, members[name]), name)
+        self.sha256, self.size = whole.sha256, whole.size
+
+    def _worth(self, names: list[str]) -> list[str]:
+        """Those of the files that hold the rows to learn.
+
+        Raises:
+            UserError: none does, or there are too many.
+        """
+        fit = [name for name in names if _suffix(name) in SUFFIXES and "__MACOSX/" not in name
+               and Path(name).name.split(".")[0].lower() not in _BESIDE]
+        rows = [name for name in fit if _suffix(name) not in (*TEXT_SUFFIXES, ".pdf", ".docx")]
+        fit = rows or fit  # beside tables, a text describes them
+        held_out = [name for name in fit if _is_held_out(name)]
+        if held_out and len(held_out) < len(fit):
+            self.left_out = held_out
+            fit = [name for name in fit if name not in held_out]
+        if not fit:
+            raise UserError(f"{self.path.name} holds no file with rows or text.", "", CHOOSE)
+        if len(fit) > MOST_FILES:
+            raise UserError(f"{self.path.name} holds {len(fit):,} files.", f"At most {MOST_FILES:,} are read at once.",
+                            "Join them into fewer files.")
+        return fit
+
+    def _file_part(self, source: Source, name: str) -> Iterator[Part]:
+        head = source.head()
+        kind = _binary_format(source, head)
+        if kind in ("xlsx", "xlsb", "xls", "ods"):
+            yield self._sheet_part(source, name, kind)
+        elif kind:
+            file = source.seekable()
+            with file:
+                if kind in ("parquet", "arrow"):
+                    rows = arrow.arrow_rows(file, source.name, kind == "parquet")
+                elif kind == "pdf":
+                    rows = documents.pdf_rows(file, source.name, source.check_cancelled)
+                else:
+                    rows = documents.word_rows(file, source.name)
+                by = {"pdf": "page", "docx": "paragraph"}.get(kind, "")
+                yield Part(name, kind, _checked(rows, source), text_by=by)
+        else:
+            yield self._text_part(source, name)
+
+    def _text_part(self, source: Source, name: str) -> Part:
+        suffix = source.suffix
+        chunks = source.chunks(may_be_legacy=suffix not in JSON_SUFFIXES)
+        first = next(chunks, b"")
+        everything = chain([first], chunks)
+        is_json = suffix in JSON_SUFFIXES or json_rows.BEGINS.match(first) is not None
+        table = not is_json and (suffix in TABLE_SUFFIXES or (suffix not in TEXT_SUFFIXES and _is_table(first)))
+        notes = [f"The encoding was assumed to be {source.encoding}, by the file's bytes."] if source.assumed else []
+        if is_json:
+            kind = "jsonl" if (json_rows.is_json_lines(first) and suffix != ".json") or (
+                suffix == ".json" and _has_lines(first)) else "json"
+            return Part(name, kind, json_rows.json_rows(everything), source.encoding, notes=notes)
+        if table:
+            delimiter = "\t" if suffix in (".tsv", ".tab") else tables.delimiter_of(first)
+            named = header.named(tables.table_rows(everything, delimiter), notes)
+            return Part(name, "tsv" if delimiter == "\t" else "csv", named.rows, source.encoding, named.columns,
+                        notes=notes)
+        by = self.choices.text_by or texts.guess_cut(first)
+        kind = "markdown" if suffix in (".md", ".markdown") else "text"
+        return Part(name, kind, texts.text_rows(everything, by), source.encoding, text_by=by, notes=notes)
+
+    def _sheet_part(self, source: Source, name: str, kind: str) -> Part:
+        file = source.seekable()
+        with file:
+            sheet = sheets.open_sheet(file, source.name, self.choices.sheet)
+        named = header.named(header.below_title(sheet.rows), sheet.notes)
+        return Part(name, kind, _checked(named.rows, source), columns=named.columns, sheets=(sheet.name, *sheet.others),
+                    notes=sheet.notes)
+
+
+def _checked(rows: Iterator[Raw], source: Source) -> Iterator[Raw]:
+    """The same rows; listens to Cancel, and sees in the end that the file stayed as it was."""
+    for number, row in enumerate(rows):
+        if number % 50 == 0:
+            source.check_cancelled()
+        yield row
+    source.check_unchanged()
+
+
+def _suffix(name: str) -> str:
+    path = Path(name)
+    return Path(path.stem).suffix.lower() if path.suffix.lower() in packed.SUFFIXES else path.suffix.lower()
+
+
+def _is_held_out(name: str) -> bool:
+    words = Path(name).name.lower().replace("_", "-").replace(".", "-").split("-")
+    return words[0] in _HELD_OUT
+
+
+def _zip_names(path: Path) -> list[str] | None:
+    """Names of the files in an archive; None where it is so damaged that only the formats built on ZIP can say more."""
+    return [member.name for member in packed.members(path)]
+
+
+def _zip_format(names: list[str]) -> str:
+    """What a ZIP archive is, by what is in it: "" for one that just holds files."""
+    if "xl/workbook.xml" in names:
+        return "xlsx"
+    if "xl/workbook.bin" in names:
+        return "xlsb"
+    if "word/document.xml" in names:
+        return "docx"
+    if "content.xml" in names and "mimetype" in names:
+        return "ods"
+    return "pkl" if any(name.endswith("data.pkl") for name in names) else ""
+
+
+def _binary_format(source: Source, head: bytes) -> str:
+    """The format of a file that isn't text, "" for text.
+
+    Raises:
+        UserError: it is a program's own file that cannot be read here.
+    """
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+        return "arrow"
+    if head.startswith(b"%PDF-"):
+        return "pdf"
+    if head.startswith(SIGNATURES[10][0]) and source.suffix in (".xls", ".xlsx", ".xlsm"):
+        return "xls"
+    if not head.startswith(packed.ZIP):
+        return ""
+    with zipfile.ZipFile(source.seekable()) as opened:
+        names = opened.namelist()
+    found = _zip_format(names)
+    if found == "pkl":
+        raise UserError(f"{source.name} isn't a dataset: it is a PyTorch file.", "", IN_MODEL_TAB)
+    if not found:
+        raise UserError(f"{source.name} is an archive within an archive.", "", "Unpack it and open the files in it.")
+    if found == "ods" and source.suffix == ".odt":
+        raise UserError(f"{source.name} is an OpenDocument text.", "Texts are read from Word and PDF files.",
+                        "Save it as .docx, and open that file.")
+    return found
+
+
+def _has_lines(first: bytes) -> bool:
+    return json_rows.is_json_lines(first) and b"\n" in first.strip()
+
+
+def _is_table(first: bytes) -> bool:
+    """Whether a text without a telling name is a table: all its first rows have the same number of columns."""
+    delimiter = tables.delimiter_of(first)
+    rows = [row.cells for row, _ in zip(tables.table_rows(iter([first[:1 << 16].rpartition(b"\n")[0] or first]),
+                                                          delimiter), range(20), strict=False)
+            if row.trouble is None]
+    return len(rows) > 1 and len(rows[0]) > 1 and len({len(cells) for cells in rows}) == 1 and header.is_header(rows)

@@ -1,0 +1,123 @@
+"""The names of a table's columns: from its first row, or by what stands in them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain, islice
+from typing import NamedTuple
+
+from slmstudio.core.data.column_names import is_known
+from slmstudio.core.data.sources.row import Raw
+from slmstudio.core.data.sources.tables import TableRow
+from slmstudio.core.data.strict_json import printable
+from slmstudio.core.errors import Problem, UserError
+
+LOOKED_AT = 20
+"""Rows that tell what the columns of a table without names are."""
+LONGEST_NAME = 40
+LETTERS = "ABCDEFGHIJ"
+_SENTENCE = re.compile(r"[.?!।॥۔。？！]\s*$")
+_NUMBER = re.compile(r"[-+]?[\d.,/:% ]+")
+
+
+class Named(NamedTuple):
+    """
+    Attributes:
+        columns: their names, in the table's order; those without one are left out.
+        rows: each an object by these names; blank cells are "".
+    """
+
+    columns: tuple[str, ...]
+    rows: Iterator[Raw]
+
+
+def named(rows: Iterator[TableRow], notes: list[str]) -> Named:
+    """The rows of a table by the names of their columns.
+
+    Args:
+        notes: gets a sentence where the first row holds no names.
+
+    Raises:
+        UserError: two columns have one name.
+    """
+    begin = list(islice(rows, LOOKED_AT))
+    whole = [row.cells for row in begin if row.trouble is None]
+    if not whole:
+        return Named((), (Raw(None, row.line, row.trouble) for row in chain(begin, rows)))
+    has_header = is_header(whole)
+    names = [cell.strip() for cell in whole[0]] if has_header else _names_by_look(whole)
+    if has_header:
+        _check_names(names)
+        begin.remove(next(row for row in begin if row.trouble is None))
+    else:
+        notes.append(f"The first row was taken as data, as it holds no names of columns; the columns were taken as "
+                     f"{', '.join(names[:12])}.")
+    header = whole[0] if has_header else None
+    return Named(tuple(name for name in names if name), _rows(chain(begin, rows), names, header))
+
+
+def _rows(rows: Iterator[TableRow], names: list[str], header: list[str] | None) -> Iterator[Raw]:
+    for row in rows:
+        if row.trouble is not None:
+            yield Raw(None, row.line, row.trouble)
+        elif row.cells == header:
+            yield Raw(None, row.line, Problem("the names of the columns come here again.", row.line))
+        elif len(row.cells) > len(names) and any(cell.strip() for cell in row.cells[len(names):]):
+            yield Raw(None, row.line, Problem(
+                f"the row has {len(row.cells)} columns, the others have {len(names)}; a text with the separator in it "
+                "must be in quotation marks.", row.line))
+        else:
+            cells = [*row.cells, *[""] * (len(names) - len(row.cells))]
+            yield Raw({name: cell for name, cell in zip(names, cells, strict=False) if name}, row.line)
+
+
+def is_header(rows: list[list[str]]) -> bool:
+    """Whether the first row holds names: words that are known as such, or short words above longer texts or numbers."""
+    first, rest = [cell.strip() for cell in rows[0]], rows[1:]
+    filled = [cell for cell in first if cell]
+    if not filled or (len({cell.casefold() for cell in filled}) < len(filled) and not any(map(is_known, filled))):
+        return False
+    if any(len(cell) > LONGEST_NAME for cell in filled):
+        return False
+    if sum(map(is_known, filled)) * 2 >= min(len(filled), 4):
+        return True
+    if not rest or any(_SENTENCE.search(cell) or _NUMBER.fullmatch(cell) for cell in filled):
+        return False
+    below = [[row[at].strip() for row in rest if at < len(row) and row[at].strip()] for at in range(len(first))]
+    longer = sum(bool(cells) and (sum(map(len, cells)) > 1.5 * len(name) * len(cells)
+                                  or all(map(_NUMBER.fullmatch, cells)))
+                 for name, cells in zip(first, below, strict=True) if name)
+    return longer * 2 >= len(filled)
+
+
+def _check_names(names: list[str]) -> None:
+    twice = [name for name, count in Counter(name.casefold() for name in names if name).items() if count > 1]
+    if twice:
+        raise UserError(f'Two columns are called "{printable(twice[0])}".',
+                        "Only one of them could be read." if len(twice) == 1 else
+                        f"{len(twice)} names occur more than once.", "Give each column a name of its own.")
+
+
+def _names_by_look(rows: list[list[str]]) -> list[str]:
+    """MMLU's own order, question, choices and a letter, where most rows have that; else numbers."""
+    columns = Counter(map(len, rows)).most_common(1)[0][0]
+    letters = LETTERS[:max(0, columns - 2)]
+    last = [cells[-1].strip() for cells in rows if len(cells) == columns]
+    marks = [text for text in last if re.fullmatch(r"\d", text) or (len(text) == 1 and text.upper() in letters)]
+    if columns >= 4 and 2 * len(marks) >= len(last):
+        return ["question", *letters, "answer"]
+    if columns == 2:
+        return ["question", "answer"]
+    return ["text"] if columns == 1 else [f"column {number}" for number in range(1, columns + 1)]
+
+
+def below_title(rows: Iterator[TableRow]) -> Iterator[TableRow]:
+    """A sheet's rows without the title above them: rows of one cell, where the others have more."""
+    begin = list(islice(rows, LOOKED_AT))
+    wide = Counter(sum(1 for cell in row.cells if cell.strip()) for row in begin)
+    if wide and max(wide) > 1 and wide[1] * 2 < len(begin):
+        while begin and sum(1 for cell in begin[0].cells if cell.strip()) < 2:
+            begin.pop(0)
+    return chain(begin, rows)

@@ -1,0 +1,190 @@
+"""Rows of JSON text: JSONL, a list, a list under a key of an object, columns, and SQuAD's nesting."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import orjson
+
+from slmstudio.core.data.row_texts import Piece, cut, is_lines
+from slmstudio.core.data.sources.row import Raw
+from slmstudio.core.data.strict_json import NotJson, parse
+from slmstudio.core.errors import Problem
+
+BEGINS = re.compile(rb'\s*(\[\s*)*(\{\s*["}]|\]\s*$)')
+"""Text files that begin so are JSON by another name: brackets and keys are nothing to learn."""
+OF_A_ROW = frozenset({
+    "messages", "conversations", "conversation", "dialog", "dialogue", "dialogues", "turns", "chat", "history", "tools",
+    "functions", "instances", "chosen", "rejected", "preferred_output", "non_preferred_output", "choices", "options",
+    "answers", "references", "completions", "responses", "prompt", "input", "output", "tool_calls", "content",
+    "endings"})
+"""Keys of a row that may hold a list of objects; a list under any other key may be the rows themselves."""
+_WRAPPED = re.compile(
+    rb'\s*\{(?:\s*"(?:[^"\\]++|\\.)*+"\s*:\s*(?:"(?:[^"\\]++|\\.)*+"|[-+.\w]++|\{[^{}\[\]]*+\})\s*,)*+'
+    rb'\s*"((?:[^"\\]++|\\.)*+)"\s*:\s*\[\s*\{')
+"""An object whose first list holds objects, behind plain values."""
+
+
+def is_json_lines(first: bytes) -> bool:
+    """Whether a text that begins so has a row on each line."""
+    return is_lines(first)
+
+
+def json_rows(chunks: Iterator[bytes]) -> Iterator[Raw]:
+    """All rows of a JSON text in UTF-8, in bounded memory; a row may have 16 MB."""
+    first = next(chunks, b"")
+    begin = _begin_of_list(first)
+    if begin:
+        # The list is read on its own; what comes after it are more keys of the object around it.
+        yield from _numbered(_within(cut(chain([first[begin:]], chunks))))
+        return
+    values = _values(cut(chain([first], chunks)))
+    head = next(values, None)
+    inner = _unwrapped(head.value) if head is not None and head.problem is None else None
+    if head is not None and inner is not None:
+        following = next(values, None)
+        if following is None:
+            yield from _numbered(Raw(value, head.line) for value in inner)
+            return
+        values = chain([following], values)
+    for raw in chain([head] if head is not None else [], values):
+        if type(raw.value) is dict and isinstance(raw.value.get("paragraphs"), list):
+            for value in squad_rows(raw.value):
+                yield Raw(value, raw.line)
+        else:
+            yield raw
+
+
+def _begin_of_list(first: bytes) -> int:
+    """Where the list of rows begins that a large object holds; 0 where the text is no such object.
+
+    Small ones are read whole, which shows more surely what they are.
+    """
+    if len(first) < (1 << 19) or (is_lines(first) and b"\n" in first):
+        return 0
+    found = _WRAPPED.match(first)
+    if found is None or found[1].decode("utf-8", "replace") in OF_A_ROW:
+        return 0
+    return first.rindex(b"[", 0, found.end())
+
+
+def _within(pieces: Iterator[Piece]) -> Iterator[Raw]:
+    """The objects of a list, up to the first value behind it that is none."""
+    for raw in _values(pieces):
+        if raw.problem is None and not isinstance(raw.value, dict):
+            break
+        if raw.problem is None and isinstance(raw.value.get("paragraphs"), list):
+            for value in squad_rows(raw.value):
+                yield Raw(value, raw.line)
+        else:
+            yield raw
+    for _ in pieces:  # the checksum is that of the whole file
+        pass
+
+
+def _numbered(rows: Iterator[Raw]) -> Iterator[Raw]:
+    """Rows by their number: the lines of an object around them say nothing."""
+    for number, raw in enumerate(rows, 1):
+        yield raw._replace(line=number)
+
+
+def _values(pieces: Iterator[Piece]) -> Iterator[Raw]:
+    for piece in pieces:
+        if piece.trouble:
+            yield Raw(None, piece.line, Problem(piece.trouble, piece.line))
+            continue
+        try:
+            value = value_of(piece.text)
+        except NotJson as error:
+            yield Raw(None, piece.line, problem_of(error, piece.line, piece.column))
+        else:
+            yield Raw(value, piece.line)
+
+
+def problem_of(error: NotJson, line: int, column: int = 1) -> Problem:
+    """What is wrong with a text that begins at that place of a file."""
+    at = error.column
+    if at is not None and error.line == 1:
+        at += column - 1
+    return Problem(error.reason, line + error.line - 1, at, error.key)
+
+
+def value_of(text: bytes) -> Any:
+    """The JSON value in `text`, by the quick parser where nothing is doubtful.
+
+    That one keeps the last of two values with one key. Each key has a `":` behind it, so that where there are more of
+    these than keys, the strict parser has the last word, as it has for everything that the quick one refuses.
+
+    Raises:
+        NotJson: as `strict_json.parse`.
+    """
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return parse(text)
+    return value if text.count(b'":') == _keys(value) else parse(text)
+
+
+def _keys(value: Any) -> int:
+    if type(value) is dict:
+        count = len(value)
+        for each in value.values():
+            if type(each) is list or type(each) is dict:
+                count += _keys(each)
+        return count
+    count = 0
+    if type(value) is list:
+        for each in value:
+            if type(each) is list or type(each) is dict:
+                count += _keys(each)
+    return count
+
+
+def _unwrapped(value: Any) -> list[Any] | None:
+    """The rows that the only value of a file holds; None where it is a row itself."""
+    if not isinstance(value, dict) or not value:
+        return None
+    lists = {key: each for key, each in value.items() if isinstance(each, list) and each and key not in OF_A_ROW
+             and all(isinstance(one, dict) and not ("role" in one or "from" in one) for one in each)}
+    if lists:
+        rows = max(lists.values(), key=len)
+        rows = [row["row"] if isinstance(row.get("row"), dict) and "row_idx" in row else row for row in rows]
+        return [one for row in rows for one in (squad_rows(row) if isinstance(row.get("paragraphs"), list) else [row])]
+    if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):  # pandas, orient="split"
+        return [dict(zip(map(str, value["columns"]), row, strict=False)) for row in value["data"]
+                if isinstance(row, list)]
+    columns = list(value.values())
+    alike = len(columns) > 1 and all(isinstance(each, list) for each in columns) and len({*map(len, columns)}) == 1
+    if alike and columns[0] and (
+            not OF_A_ROW & value.keys() or all(isinstance(one, str) for column in columns for one in column)):
+        return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
+    if all(isinstance(each, dict) and each for each in columns):
+        return _of_objects(value)
+    return None
+
+
+def _of_objects(value: dict[str, dict[str, Any]]) -> list[Any] | None:
+    """Rows under keys of their own, or the columns of pandas with their rows by number."""
+    inner = list(value.values())
+    if all(key.isdigit() for each in inner for key in each):
+        keys = list(dict.fromkeys(key for each in inner for key in each))
+        return [{name: each.get(key) for name, each in value.items()} for key in keys]
+    if len(inner) > 1 and len({tuple(each) for each in inner}) == 1 and not OF_A_ROW & value.keys():
+        return inner
+    return None
+
+
+def squad_rows(article: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The questions of an article as SQuAD nests them (Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250)."""
+    for paragraph in article["paragraphs"]:
+        if not isinstance(paragraph, dict):
+            continue
+        for asked in paragraph.get("qas") or ():
+            if isinstance(asked, dict):
+                yield {"context": paragraph.get("context"), "question": asked.get("question"),
+                       "answers": asked.get("answers"), "id": asked.get("id"),
+                       **({"title": article["title"]} if "title" in article else {}),
+                       **({"is_impossible": True} if asked.get("is_impossible") else {})}

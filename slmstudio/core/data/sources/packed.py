@@ -1,0 +1,157 @@
+"""Compressed files and archives, with a limit on what they expand to."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from slmstudio.core import units
+from slmstudio.core.errors import UserError
+
+SUFFIXES = (".gz", ".zst", ".zip")
+GZIP, ZSTD, ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
+FREE_BYTES = 8 << 20
+"""What a file may expand to, however small it is."""
+MOST_TIMES = 500
+"""Beyond that it may expand to so many times its size: text that says one thing over and over takes about 200."""
+AGAIN = "Copy or download it once more."
+UNPACK = "Unpack it and open the files in it."
+CHUNK = 1 << 20
+
+
+class Member(NamedTuple):
+    """A file in a ZIP archive.
+
+    Attributes:
+        name: its path in the archive, with "/".
+    """
+
+    archive: Path
+    name: str
+
+    def chunks(self, size: int) -> Iterator[bytes]:
+        """Its bytes. Raises UserError where it is damaged or locked."""
+        try:
+            with zipfile.ZipFile(self.archive) as opened, opened.open(self.name) as file:
+                packed = opened.getinfo(self.name).compress_size
+                done = 0
+                while chunk := file.read(size):
+                    done += len(chunk)
+                    check_growth(done, packed, self.name)
+                    yield chunk
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise UserError(f"{self.name} in {self.archive.name} is damaged.", f"The archive says: {error}.",
+                            AGAIN) from error
+        except RuntimeError as error:  # what zipfile raises for a password
+            raise UserError(f"{self.archive.name} has a password.", "", UNPACK) from error
+
+
+def is_compressed(head: bytes) -> bool:
+    """Whether the bytes begin a gzip or Zstandard file."""
+    return head.startswith((GZIP, ZSTD))
+
+
+def check_growth(unpacked: int, packed: int, name: str) -> None:
+    """Raise UserError where a file expands to more than any data does: a trap, or of no use."""
+    if unpacked > FREE_BYTES and unpacked > MOST_TIMES * max(packed, 1):
+        raise UserError(f"{name} was not read.", f"It expands to more than {MOST_TIMES} times its size "
+                        f"({units.format_bytes(packed)}), as a damaged or malicious file does.",
+                        "Unpack it yourself if you trust it, and open what is in it.")
+
+
+def decompressed(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
+    """The bytes of a file, unpacked where it is a gzip or Zstandard file; they tell by their beginning.
+
+    Raises:
+        UserError: it is damaged or cut short, or expands beyond all measure.
+    """
+    first = next(raw, b"")
+    everything = chain([first], raw)
+    if first.startswith(GZIP):
+        return _gunzipped(everything, name)
+    if first.startswith(ZSTD):
+        return _unzstd(everything, name)
+    return everything
+
+
+def _gunzipped(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
+    unpacker = zlib.decompressobj(wbits=31)
+    taken = made = 0
+    try:
+        for chunk in raw:
+            taken += len(chunk)
+            while chunk:
+                if unpacker.eof:  # another member follows, as where files were joined
+                    if not chunk.strip(b"\0"):
+                        break
+                    unpacker = zlib.decompressobj(wbits=31)
+                text = unpacker.decompress(chunk, CHUNK)
+                made += len(text)
+                check_growth(made, taken, name)
+                if text:
+                    yield text
+                chunk = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
+    except zlib.error as error:
+        raise UserError(f"{name} is a damaged gzip file.", f"Unpacking it ended with: {error}.", AGAIN) from error
+    if not unpacker.eof:
+        raise UserError(f"{name} ends too early.", "It is a gzip file that was cut short.", AGAIN)
+
+
+class _Reader(io.RawIOBase):
+    """Chunks as the file that pyarrow reads."""
+
+    def __init__(self, chunks: Iterator[bytes]):
+        self._chunks, self._rest, self.taken = chunks, b"", 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._rest:
+            self._rest = next(self._chunks, b"")
+            self.taken += len(self._rest)
+        found, self._rest = (self._rest[:size], self._rest[size:]) if size >= 0 else (self._rest, b"")
+        return found
+
+
+def _unzstd(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
+    import pyarrow
+
+    reader, made = _Reader(raw), 0
+    try:
+        with pyarrow.CompressedInputStream(pyarrow.PythonFile(reader, mode="r"), "zstd") as unpacker:
+            while text := unpacker.read(CHUNK):
+                made += len(text)
+                check_growth(made, reader.taken, name)
+                yield text
+    except (OSError, pyarrow.ArrowException) as error:
+        raise UserError(f"{name} is a damaged Zstandard file, or was cut short.", f"Unpacking it ended with: {error}.",
+                        AGAIN) from error
+
+
+def members(path: Path) -> list[Member]:
+    """The files in a ZIP archive that are worth a look, by name.
+
+    Raises:
+        UserError: it is damaged, has a password, or a name that leads out of it.
+    """
+    try:
+        with zipfile.ZipFile(path) as opened:
+            infos = [info for info in opened.infolist() if not info.is_dir()]
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise UserError(f"{path.name} is a damaged ZIP archive.", f"Opening it ended with: {error}.", AGAIN) from error
+    for info in infos:
+        parts = PurePosixPath(info.filename.replace("\\", "/"))
+        if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
+            raise UserError(f"{path.name} was not read.", f"A file in it is called {info.filename[:80]!r}, which leads "
+                            "out of the archive, as in one that is made to do harm.",
+                            "Get the data from somewhere else, or unpack it with care.")
+        if info.flag_bits & 1:
+            raise UserError(f"{path.name} has a password.", "", UNPACK)
+        check_growth(info.file_size, info.compress_size, info.filename)
+    return [Member(path, info.filename) for info in sorted(infos, key=lambda info: info.filename)]

@@ -1,0 +1,64 @@
+"""One row as a file holds it, before anyone says what it means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta
+from typing import Any, NamedTuple
+
+from slmstudio.core.errors import Problem
+
+
+class Raw(NamedTuple):
+    """One row.
+
+    Attributes:
+        value: an object by its columns, of a document {"text": …}; or another JSON value, which isn't a row.
+        line: 1-based line where it begins; of a table without lines, its row; of a PDF, its page.
+        problem: why there is no value; None when there is.
+    """
+
+    value: Any
+    line: int
+    problem: Problem | None = None
+
+
+def number_text(value: float) -> str:
+    """A number as people write it: 3 for 3.0.
+
+    >>> number_text(3.0), number_text(0.1), number_text(12)
+    ('3', '0.1', '12')
+    """
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return str(value)
+
+
+def plain(value: Any) -> Any:
+    """A value of a table in the types that JSON has: dates in ISO 8601, NaN as null, bytes by their size alone."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
+    if isinstance(value, (datetime, date, time)):
+        return value.isoformat(" ") if isinstance(value, datetime) else value.isoformat()
+    if isinstance(value, timedelta):
+        return str(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    return str(value)
+
+
+def cell_text(value: Any) -> str | None:
+    """A cell of a sheet as text; None where it is empty."""
+    value = plain(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return number_text(value)
+    return value or None

@@ -1,0 +1,136 @@
+"""Rows of Excel and OpenDocument workbooks, by python-calamine."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+from slmstudio.core.data.sources import packed
+from slmstudio.core.data.sources.row import cell_text
+from slmstudio.core.data.sources.tables import TableRow
+from slmstudio.core.errors import UserError
+
+_CELL = re.compile(rb"<c\b[^>]*>(?:(?!</c>).)*?<f\b(?:(?!</c>).)*?</c>", re.DOTALL)
+_CHUNK = 1 << 20
+
+
+class Sheet(NamedTuple):
+    """
+    Attributes:
+        name: of the sheet that is read.
+        others: names of the other sheets that hold something.
+        rows: its rows; a cell's date in ISO 8601, a number as people write it.
+        notes: sentences on what a reader should know.
+    """
+
+    name: str
+    others: tuple[str, ...]
+    rows: Iterator[TableRow]
+    notes: list[str]
+
+
+def open_sheet(file: BinaryIO, name: str, wanted: str | None = None) -> Sheet:
+    """The sheet of a workbook that is called `wanted`, else the first with rows that people can see.
+
+    Raises:
+        UserError: the workbook is damaged or locked, holds nothing, or has no such sheet.
+    """
+    import python_calamine as calamine
+
+    _check_growth(file, name)
+    try:
+        book = calamine.CalamineWorkbook.from_filelike(file)
+        names = [each.name for each in book.sheets_metadata if each.typ == calamine.SheetTypeEnum.WorkSheet]
+        sheets = {each: book.get_sheet_by_name(each) for each in names}
+    except calamine.PasswordError as error:
+        raise UserError(f"{name} has a password.", "", "Save a copy without a password, and open that.") from error
+    except (calamine.CalamineError, OSError, ValueError) as error:
+        raise UserError(f"{name} is a damaged workbook.", f"Opening it ended with: {error}.",
+                        "Open it in your spreadsheet program, and save it once more.") from error
+    filled = [each for each in names if sheets[each].total_height]
+    if wanted is not None and wanted not in sheets:
+        raise UserError(f"{name} has no sheet {wanted!r}.", f"Its sheets are {', '.join(names)}.",
+                        "Choose one of them.")
+    if not filled and wanted is None:
+        raise UserError(f"{name} holds no rows.", "All its sheets are empty.", "Choose another file.")
+    hidden = {each.name for each in book.sheets_metadata if each.visible != calamine.SheetVisibleEnum.Visible}
+    chosen = wanted or next((each for each in filled if each not in hidden), filled[0])
+    notes = []
+    others = tuple(each for each in filled if each != chosen)
+    if others:
+        notes.append(f'The sheet "{chosen}" was read; it has {len(others)} more: {", ".join(others[:5])}.')
+    _tell_formulas(file, chosen, names, notes)
+    return Sheet(chosen, others, _rows(sheets[chosen], notes), notes)
+
+
+def _rows(sheet: Any, notes: list[str]) -> Iterator[TableRow]:
+    """Its rows. A merged cell counts for all rows that it covers."""
+    merged = {}
+    for (top, left), (bottom, right) in sheet.merged_cell_ranges or ():
+        if bottom > top:
+            merged.update({(row, column): (top, left) for row in range(top + 1, bottom + 1)
+                           for column in range(left, right + 1)})
+    if merged:
+        notes.append("Merged cells were read as if each row had their text.")
+    above: dict[tuple[int, int], str] = {}
+    tops = set(merged.values())
+    left = sheet.start[1] if sheet.start else 0
+    begin = sheet.start[0] if sheet.start else 0
+    for number, cells in enumerate(sheet.iter_rows(), begin if _skips_blank_rows(sheet) else 0):
+        texts = [cell_text(value) or "" for value in cells]
+        if merged:
+            offset = left if len(texts) < sheet.total_width else 0
+            for place in range(len(texts)):
+                at = (number, place + offset)
+                if at in tops:
+                    above[at] = texts[place]
+                elif at in merged and not texts[place]:
+                    texts[place] = above.get(merged[at], "")
+        if any(texts):
+            yield TableRow(texts, number + 1)
+
+
+def _skips_blank_rows(sheet: Any) -> bool:
+    """Whether calamine leaves out the blank rows above the first cell."""
+    return bool(sheet.height < sheet.total_height)
+
+
+def _check_growth(file: BinaryIO, name: str) -> None:
+    if file.read(4) == packed.ZIP:
+        file.seek(0)
+        try:
+            with zipfile.ZipFile(file) as opened:
+                for info in opened.infolist():
+                    packed.check_growth(info.file_size, info.compress_size, name)
+        except zipfile.BadZipFile as error:
+            raise UserError(f"{name} is a damaged workbook.", f"Opening it ended with: {error}.",
+                            "Copy or download it once more.") from error
+    file.seek(0)
+
+
+def _tell_formulas(file: BinaryIO, chosen: str, names: list[str], notes: list[str]) -> None:
+    """Say how many cells hold formulas, and whether one was never calculated, so that it has no value to read."""
+    file.seek(0)
+    if file.read(4) != packed.ZIP:
+        return
+    file.seek(0)
+    with zipfile.ZipFile(file) as opened:
+        sheet = f"xl/worksheets/sheet{names.index(chosen) + 1}.xml"
+        if sheet not in opened.namelist():
+            return
+        formulas = empty = 0
+        with opened.open(sheet) as xml:
+            rest = b""
+            while chunk := xml.read(_CHUNK):
+                text, cut, tail = (rest + chunk).rpartition(b"</c>")
+                rest = tail
+                for cell in _CELL.findall(text + cut):
+                    formulas += 1
+                    empty += b"<v>" not in cell
+    if empty:
+        notes.append(f"{empty:,} of {formulas:,} formulas have no value, since they were never calculated: open the "
+                     "file in your spreadsheet program and save it.")
+    elif formulas:
+        notes.append(f"{formulas:,} cells hold formulas; the values that were calculated last were read.")

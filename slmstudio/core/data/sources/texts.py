@@ -1,0 +1,81 @@
+"""Plain text as rows: by paragraph, by line, by length, or whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import chain
+from statistics import median
+
+from slmstudio.core.data.row_texts import BOM, ROW_LIMIT, Piece, numbered_lines, paragraphs
+from slmstudio.core.data.sources.json_rows import problem_of
+from slmstudio.core.data.sources.row import Raw
+from slmstudio.core.data.strict_json import NotJson, decode
+from slmstudio.core.errors import Problem
+
+CUTS = {"paragraph": "Each paragraph is a row.", "line": "Each line is a row.", "document": "The whole file is a row.",
+        "length": "Rows are of about 4,000 characters, cut at the end of a line."}
+"""How a text may be cut into rows, and what is said of it."""
+LENGTH = 4000
+LONG_LINE = 200
+"""Characters of a line that is more than one of a page: such lines are articles, or paragraphs."""
+_SENTENCE_END = re.compile(r"[.?!।॥۔…:;\"'”’)\]]\s*$")
+
+
+def guess_cut(first: bytes) -> str:
+    """How a text that begins so is cut: at blank lines where there are any; else at line ends, where lines are long or
+    end as sentences do. Lines of a page that end anywhere belong together."""
+    lines = first.decode("utf-8", "replace").split("\n")
+    filled = [line for line in lines if line.strip()]
+    inner = lines[:-1] if lines and not lines[-1].strip() else lines
+    if len(filled) < 3 or any(not line.strip() for line in inner[next(
+            at for at, line in enumerate(lines) if line.strip()):len(inner)]):
+        return "paragraph"
+    ended = sum(_SENTENCE_END.search(line) is not None for line in filled)
+    return "line" if median(map(len, filled)) > LONG_LINE or ended >= 0.8 * len(filled) else "paragraph"
+
+
+def text_rows(chunks: Iterator[bytes], by: str) -> Iterator[Raw]:
+    """The rows of a text in UTF-8; those without a word are left out.
+
+    Args:
+        by: one of `CUTS`.
+    """
+    pieces = {"paragraph": paragraphs, "line": _lines, "document": _document, "length": _stretches}[by](chunks)
+    for piece in pieces:
+        if piece.trouble:
+            yield Raw(None, piece.line, Problem(piece.trouble, piece.line))
+            continue
+        try:
+            text = decode(piece.text).replace("\r\n", "\n")
+        except NotJson as error:
+            yield Raw(None, piece.line, problem_of(error, piece.line))
+            continue
+        if "\0" in text:
+            yield Raw(None, piece.line, Problem("there are NUL bytes in this text; the file is damaged here.",
+                                                piece.line))
+        elif text.strip():
+            yield Raw({"text": text}, piece.line)
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[Piece]:
+    for line, number, size in numbered_lines(chunks):
+        too_long = f"the line is longer than {ROW_LIMIT >> 20} MB (it has {size:,} bytes), so it was not read."
+        yield Piece(line.removeprefix(BOM).removesuffix(b"\r"), number, trouble=too_long if size > ROW_LIMIT else "")
+
+
+def _document(chunks: Iterator[bytes]) -> Iterator[Piece]:
+    text = bytearray()
+    for chunk in chunks:
+        text += chunk[:max(0, ROW_LIMIT + 1 - len(text))]
+    too_long = f"the text is longer than {ROW_LIMIT >> 20} MB; cut it by paragraph, line or length instead."
+    yield Piece(bytes(text).strip(b"\n"), 1, trouble=too_long if len(text) > ROW_LIMIT else "")
+
+
+def _stretches(chunks: Iterator[bytes]) -> Iterator[Piece]:
+    text, begin = b"", 1
+    for line, number, _ in chain(numbered_lines(chunks), [(b"", 0, 0)]):
+        if not number or (text and len(text.decode("utf-8", "replace")) + len(line) > LENGTH):
+            yield Piece(text.strip(b"\n"), begin)
+            text, begin = b"", number
+        text += line.removeprefix(BOM) + b"\n"

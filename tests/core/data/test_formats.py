@@ -1,0 +1,229 @@
+"""Every kind of file: what it is called, how it is decoded, and the rows in it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zipfile
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from slmstudio.core.data.reader import Choices, read_dataset
+from tests.support.workbooks import write_ods, write_xlsx
+
+ROWS = [
+    ("¿Qué es una canción?", "Música con letra, normalmente breve."),
+    ("¿Dónde está Málaga?", "En el sur de España."),
+    ("¿Cuándo llega el año nuevo?", "El primero de enero, como siempre."),
+]
+HINDI = [("राजधानी क्या है?", "मुंबई है।"), ("नदी कौन सी है?", "गोदावरी नदी यहाँ बहती है।")]
+
+
+def said(dataset):
+    return [tuple(message["content"] for message in record.messages) for record in dataset.records]
+
+
+def table(rows, delimiter=",", header=("question", "answer")):
+    out = io.StringIO()
+    import csv
+
+    csv.writer(out, delimiter=delimiter, lineterminator="\r\n").writerows([header, *rows])
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize(
+    ("codec", "name"),
+    [("utf-8", "UTF-8"), ("utf-8-sig", "UTF-8 with BOM"), ("utf-16", "UTF-16 LE"), ("cp1252", "windows-1252")],
+)
+def test_tables_in_every_dialect_and_encoding(tmp_path, delimiter, codec, name):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(table(ROWS, delimiter).encode(codec))
+    found = read_dataset(path)
+    assert (found.encoding, found.problems, said(found)) == (name, [], ROWS)
+    assert found.format == ("tsv" if delimiter == "\t" else "csv")
+    assert any("assumed" in note for note in found.notes) == (codec == "cp1252")
+    assert found.mapping == {"instruction": "question", "output": "answer"}
+    assert [record.line for record in found.records] == [2, 3, 4]
+
+
+def test_quoted_line_breaks_and_names_in_any_language(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text(table([("पहली\nपंक्ति?", 'कहा "हाँ", फिर'), *HINDI], header=("प्रश्न", "उत्तर")), encoding="utf-8")
+    found = read_dataset(path)
+    assert said(found) == [("पहली\nपंक्ति?", 'कहा "हाँ", फिर'), *HINDI]
+    assert found.mapping == {"instruction": "प्रश्न", "output": "उत्तर"}
+    assert [record.line for record in found.records] == [2, 4, 5]
+
+
+def test_a_table_without_names(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(f'"{question}","{answer}"' for question, answer in ROWS), encoding="utf-8")
+    found = read_dataset(path)
+    assert said(found) == ROWS
+    assert any("first row was taken as data" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("name", ["rows.xlsx", "rows.ods"])
+def test_workbooks(tmp_path, name):
+    sheets = {"पंक्तियाँ": [["प्रश्न", "उत्तर"], *map(list, HINDI)], "more": [["question", "answer"], ["a?", "b"]]}
+    path = (write_xlsx if name.endswith("xlsx") else write_ods)(tmp_path / name, sheets)
+    found = read_dataset(path)
+    assert (found.format, found.sheets, said(found)) == (name[5:], ("पंक्तियाँ", "more"), HINDI)
+    assert any("पंक्तियाँ" in note for note in found.notes)
+    assert said(read_dataset(path, choices=Choices(sheet="more"))) == [("a?", "b")]
+
+
+def test_numbers_dates_titles_and_merged_cells_of_a_workbook(tmp_path):
+    rows = [
+        ["Questions of the year", None],
+        [None, None],
+        ["Topic", "Question", "Answer"],
+        ["Water", "How many litres?", 55],
+        [None, "Since when?", 2019.5],
+        ["Roads", "Sum?", ("=SUM(1,2)", 3)],
+    ]
+    found = read_dataset(write_xlsx(tmp_path / "rows.xlsx", {"Sheet1": rows}, merged=["A4:A5"]))
+    assert said(found) == [("How many litres?", "55"), ("Since when?", "2019.5"), ("Sum?", "3")]
+    assert [record.line for record in found.records] == [4, 5, 6]
+    assert any("Merged" in note for note in found.notes) and any("formulas" in note for note in found.notes)
+
+
+def test_a_formula_that_was_never_calculated_is_named(tmp_path):
+    path = write_xlsx(tmp_path / "rows.xlsx", {"S": [["question", "answer"], ["a?", "b"], ["c?", ("=1+1", None)]]})
+    found = read_dataset(path)
+    assert said(found) == [("a?", "b")] and len(found.problems) == 1
+    assert any("never calculated" in note for note in found.notes)
+
+
+SHAPES = {
+    "instruction": [{"instruction": "a?", "input": None, "output": "b"}] * 2,
+    "messages": [{"messages": [{"role": "user", "content": "a?"}, {"role": "assistant", "content": "b"}]}] * 2,
+    "preference": [{"prompt": "a?", "chosen": "b", "rejected": "c"}] * 2,
+    "labelled": [
+        {"prompt": "a?", "completion": "b", "label": True},
+        {"prompt": "a?", "completion": "c", "label": False},
+    ],
+    "text": [{"text": "A whole text."}] * 2,
+}
+
+
+@pytest.mark.parametrize("layout", SHAPES)
+@pytest.mark.parametrize("kind", ["parquet", "arrow", "arrow stream", "feather"])
+def test_tables_of_arrow(tmp_path, layout, kind):
+    content = pa.Table.from_pylist(SHAPES[layout])
+    path = tmp_path / f"rows.{kind.split()[0]}"
+    if kind == "parquet":
+        parquet.write_table(content, path)
+    else:
+        new = pa.ipc.new_stream if kind == "arrow stream" else pa.ipc.new_file
+        with pa.OSFile(str(path), "wb") as sink, new(sink, content.schema) as writer:
+            writer.write_table(content)
+    found = read_dataset(path)
+    assert (found.layout, found.count, found.problems) == (layout, 2, [])
+    assert found.format == ("parquet" if kind == "parquet" else "arrow")
+
+
+def test_classes_of_a_data_set_have_their_names(tmp_path):
+    features = {
+        "info": {"features": {"text": {"_type": "Value"}, "label": {"_type": "ClassLabel", "names": ["no", "yes!"]}}}
+    }
+    content = pa.table({"text": ["a", "b"], "label": [1, 0]}).replace_schema_metadata(
+        {"huggingface": json.dumps(features)}
+    )
+    parquet.write_table(content, tmp_path / "rows.parquet")
+    assert said(read_dataset(tmp_path / "rows.parquet")) == [("a", "yes!"), ("b", "no")]
+
+
+LINES = "".join(json.dumps({"question": question, "answer": answer}) + "\n" for question, answer in ROWS).encode()
+
+
+def packed(kind):
+    if kind == "gz":
+        return gzip.compress(LINES)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("data/rows.jsonl", LINES)
+        file.writestr("README.md", "About the rows.")
+        file.writestr("__MACOSX/data/._rows.jsonl", b"\0\1")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["gz", "zip"])
+def test_packed_files(tmp_path, kind):
+    path = tmp_path / ("rows.zip" if kind == "zip" else f"rows.jsonl.{kind}")
+    path.write_bytes(packed(kind))
+    found = read_dataset(path)
+    assert (found.format, said(found), found.problems) == ("jsonl", ROWS, [])
+    assert found.records[0].file == ("data/rows.jsonl" if kind == "zip" else "")
+
+
+def test_zstandard(tmp_path):
+    path = tmp_path / "rows.jsonl.zst"
+    with pa.OSFile(str(path), "wb") as sink, pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(LINES)
+    assert said(read_dataset(path)) == ROWS
+
+
+def test_a_folder_is_read_whole_but_for_what_is_held_out(tmp_path):
+    folder = tmp_path / "set"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "train-0.jsonl").write_bytes(LINES)
+    (folder / "sub" / "train-1.csv").write_text(table(ROWS), encoding="utf-8")
+    (folder / "test.jsonl").write_bytes(LINES)
+    (folder / "README.md").write_text("About.")
+    (folder / ".hidden.jsonl").write_bytes(LINES)
+    found = read_dataset(folder)
+    assert (found.count, found.format) == (6, "folder")
+    assert {record.file for record in found.records} == {"train-0.jsonl", "sub/train-1.csv"}
+    assert any("test.jsonl" in note and "held out" in note for note in found.notes)
+    assert found.sha256 == read_dataset(folder).sha256
+
+
+def test_text_is_cut_where_its_lines_say(tmp_path):
+    long = "A sentence of an article that goes into much detail. " * 6
+    path = tmp_path / "articles.txt"
+    path.write_text("\n".join([long, long + "B", long + "C"]))
+    found = read_dataset(path)
+    assert (found.count, found.text_by, found.format) == (3, "line", "text")
+    assert read_dataset(path, choices=Choices(text_by="document")).count == 1
+    path.write_text("One page is wrapped\nwhere its lines are\nfull, so it is one.\n\nNext one\n")
+    assert (read_dataset(path).count, read_dataset(path).text_by) == (2, "paragraph")
+    (tmp_path / "notes.md").write_text("# Title\n\nText.\n")
+    assert read_dataset(tmp_path / "notes.md").format == "markdown"
+
+
+def test_word_documents(tmp_path):
+    import docx
+
+    document = docx.Document()
+    document.add_heading("शीर्षक")
+    document.add_paragraph("पहला पैरा।")
+    cells = document.add_table(1, 2).rows[0].cells
+    cells[0].text, cells[1].text = "a", "b"
+    document.save(tmp_path / "book.docx")
+    found = read_dataset(tmp_path / "book.docx")
+    assert (found.format, [record.text for record in found.records]) == ("docx", ["शीर्षक", "पहला पैरा।", "a\tb"])
+
+
+PDF = b"""%PDF-1.4
+1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj
+2 0 obj<</Type/Pages/Kids[3 0 R 6 0 R]/Count 2>>endobj
+3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 300]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>endobj
+4 0 obj<</Length 60>>stream
+BT /F1 18 Tf 20 200 Td (The first page says this.) Tj ET   
+endstream endobj
+5 0 obj<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>endobj
+6 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 300]>>endobj
+trailer<</Root 1 0 R>>
+"""
+
+
+def test_pdf_files(tmp_path):
+    (tmp_path / "book.pdf").write_bytes(PDF)
+    found = read_dataset(tmp_path / "book.pdf")
+    assert (found.format, found.layout) == ("pdf", "text")
+    assert [(record.line, record.text) for record in found.records] == [(1, "The first page says this.")]
