@@ -48,7 +48,8 @@ SEVERAL = [{"role": "system", "content": "Short."}, user("Pune, Goa?"), calls(PU
 """Two calls at once with two results, and a call at the end."""
 CHAIN = [user("Warmer one?"), calls(PUNE), result("31"), calls(GOA), result("29"), assistant("Pune.")]
 """A call after a call's result."""
-RECORDS = [Record(tuple(messages), line, tools=TOOLS) for line, messages in enumerate((ONE, CHAIN, ONE[:2], CHAIN[:4]), 1)]
+RECORDS = [Record(tuple(messages), line, tools=TOOLS)
+           for line, messages in enumerate((ONE, CHAIN, ONE[:2], CHAIN[:4]), 1)]
 
 
 def template(name: str) -> str:

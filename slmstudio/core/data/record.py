@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from slmstudio.core.data.conversations import Message, Messages
+from slmstudio.core.data.conversations import Messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,12 @@ class Record:
 
     @property
     def contents(self) -> tuple[str, ...]:
-        """All texts that a person reads in this row; those of messages that call tools as `said` has them."""
+        """All texts that a person reads in this row; those of messages that call tools as `message_text` has them."""
         beside = tuple(text for text in (self.rejected, self.text) if text is not None)
-        return (*map(said, self.messages), *beside)
+        return (*map(message_text, self.messages), *beside)
 
 
-def said(message: Message) -> str:
+def message_text(message: Mapping[str, Any]) -> str:
     """All that a message says: its text, and the tools that it calls, each on a line."""
     text: str = message.get("content") or ""
     if "tool_calls" not in message:

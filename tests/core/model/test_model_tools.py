@@ -9,7 +9,7 @@ import pytest
 from support import model_files, tool_rows
 from support.tool_rows import CHAIN, GOA, ONE, PUNE, SEVERAL, TOOLS, assistant, calls, result, user
 
-from slmstudio.core.data.record import Record, call_line, said
+from slmstudio.core.data.record import Record, call_line, message_text
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.tokens import answer_shown, encode, load_tokenizer
@@ -58,7 +58,8 @@ def test_calls_and_answers_are_learned_and_neither_schemas_nor_results(tokenizer
 
 def test_several_results_in_a_row_are_one_turn_that_is_not_learned(tokenizer: Any) -> None:
     encoded = encode(SEVERAL, tokenizer, chat_template("qwen2_5"), tools=TOOLS)
-    assert "<|im_start|>user\n<tool_response>\n31\n</tool_response>\n<tool_response>\n29\n</tool_response>" in encoded.text
+    results = "\n".join(f"<tool_response>\n{degrees}\n</tool_response>" for degrees in (31, 29))
+    assert f"<|im_start|>user\n{results}<|im_end|>" in encoded.text
     assert not any("29" in run and "31 and" not in run for run in model_files.learned_texts(encoded))
 
 
@@ -90,9 +91,9 @@ def test_a_call_with_an_end_of_its_own(tokenizer: Any) -> None:
 
 
 def test_a_call_that_cannot_be_found_is_an_error_and_not_left_out(tokenizer: Any) -> None:
-    source = ("{{ messages | length }}{% for t in tools or [] %}{{ t.function.name }}{% endfor %}{% for m in messages %}"
-              "{{ m.content }}{% for c in m.tool_calls or [] %}{{ c.function.name ~ c.function.arguments | tojson }}"
-              "{% endfor %}{{ '</s>' }}{% endfor %}")
+    source = ("{{ messages | length }}{% for t in tools or [] %}{{ t.function.name }}{% endfor %}"
+              "{% for m in messages %}{{ m.content }}{% for c in m.tool_calls or [] %}"
+              "{{ c.function.name ~ c.function.arguments | tojson }}{% endfor %}{{ '</s>' }}{% endfor %}")
     assert ChatTemplate(source).takes_tools()
     with pytest.raises(UserError, match="cannot be found"):
         encode(ONE, tokenizer, ChatTemplate(source), tools=TOOLS)
@@ -138,7 +139,7 @@ def test_what_a_row_with_tools_says() -> None:
     pune = 'get_weather(city="पुणे", days=1)'
     assert row.contents == ("Short.", "Pune, Goa?", f'{pune}\nget_weather(city="Goa", days=2)', "31", "29",
                             "31 and 29.", "A ticket to Goa.", 'book_ticket(to="Goa")')
-    assert said(calls(PUNE, content="Look.")) == f"Look.\n{pune}"
+    assert message_text(calls(PUNE, content="Look.")) == f"Look.\n{pune}"
     assert call_line(tool_rows.call("now")) == "now()" and call_line(GOA).endswith("days=2)")
     assert row.has_tools and Record(tuple(ONE), 1).has_tools and Record(tuple(ONE[:1]), 1, tools=TOOLS).has_tools
     assert not Record((user("a"), assistant("b")), 1).has_tools
