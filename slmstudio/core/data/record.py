@@ -53,7 +53,7 @@ class Record:
     @property
     def has_tools(self) -> bool:
         """Whether tools are offered, called, or have answered."""
-        return bool(self.tools) or any("tool_calls" in each or each["role"] == "tool" for each in self.messages)
+        return bool(self.tools) or any(each.get("tool_calls") or each["role"] == "tool" for each in self.messages)
 
     @property
     def contents(self) -> tuple[str, ...]:
