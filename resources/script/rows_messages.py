@@ -3,17 +3,19 @@ import json
 from datasets import Dataset
 
 
-def encode(messages, tokenizer):
+def encode(messages, tokenizer, tools=None):
     """Token ids of a conversation, and labels: the answers' ids, -100 (not learned) everywhere else."""
-    text = tokenizer.apply_chat_template(messages, tokenize=False)
+    def render(messages, **options):
+        return tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, **options)
+
+    text = render(messages)
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     spans = []
     for i, message in enumerate(messages):
         if message["role"] == "assistant":
             # An answer begins where the generation prompt ends, and ends with the token that ends the turn.
-            before = tokenizer.apply_chat_template(messages[:i], tokenize=False, add_generation_prompt=True)
-            up_to = tokenizer.apply_chat_template(messages[: i + 1], tokenize=False)
-            spans.append((len(before), len(up_to) - len(AFTER_ANSWER)))
+            before = render(messages[:i], add_generation_prompt=True)
+            spans.append((len(before), len(render(messages[: i + 1])) - len(AFTER_ANSWER)))
     learn_all = OBJECTIVE == "text" or not COMPLETION_ONLY_LOSS
     labels = []
     for token, (start, _) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
@@ -28,7 +30,8 @@ def load_rows(file, tokenizer):
     for line in file.read_text(encoding="utf-8").split("\n"):
         if not line:
             continue
-        ids, labels = encode(json.loads(line)["messages"], tokenizer)
+        row = json.loads(line)
+        ids, labels = encode(row["messages"], tokenizer, row.get("tools"))
         if any(label != -100 for label in labels[1:]):
             # Nothing is before the first token that could foretell it.
             rows.append({"input_ids": ids, "labels": [-100, *labels[1:]]})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +51,27 @@ class Record:
         return tuple(contents)
 
     @property
+    def has_tools(self) -> bool:
+        """Whether tools are offered, called, or have answered."""
+        return bool(self.tools) or any(each.get("tool_calls") or each["role"] == "tool" for each in self.messages)
+
+    @property
     def contents(self) -> tuple[str, ...]:
-        """All texts that a person reads in this row."""
+        """All texts that a person reads in this row; those of messages that call tools as `message_text` has them."""
         beside = tuple(text for text in (self.rejected, self.text) if text is not None)
-        return (*(message["content"] for message in self.messages), *beside)
+        return (*map(message_text, self.messages), *beside)
+
+
+def message_text(message: Mapping[str, Any]) -> str:
+    """All that a message says: its text, and the tools that it calls, each on a line."""
+    text: str = message.get("content") or ""
+    if "tool_calls" not in message:
+        return text
+    return "\n".join([*([text] if text else []), *map(call_line, message["tool_calls"] or ())])
+
+
+def call_line(call: Mapping[str, Any]) -> str:
+    """A call of a tool as people read it: get_weather(city="Pune")."""
+    function = call["function"]
+    arguments = (f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in function["arguments"].items())
+    return f"{function['name']}({', '.join(arguments)})"

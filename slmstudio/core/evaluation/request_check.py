@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import llama
+from slmstudio.core.data.record import message_text
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.evaluation import benchmark_store
 from slmstudio.core.evaluation.few_shot import too_few
@@ -273,7 +274,8 @@ def _tokens(items: list[TestItem], folder: Path, most: int) -> Iterator[tuple[Te
         template = template.without_thoughts()
     around = len(template.render([{"role": "user", "content": "x"}], add_generation_prompt=True).encode())
     doubtful = [item for item in items if max((len(each.encode()) for each in item.references), default=0)
-                + sum(len(each["content"].encode()) + around for each in item.messages) > most]
+                + sum(len(each.encode()) + around for each in (*map(message_text, item.messages), 2 * repr(item.tools)))
+                > most]
     if not doubtful:
         return
     from slmstudio.core.model.tokens import load_tokenizer
@@ -284,8 +286,7 @@ def _tokens(items: list[TestItem], folder: Path, most: int) -> Iterator[tuple[Te
         return len(tokenizer.encode(text, add_special_tokens=False).ids)
 
     for item in doubtful:
-        yield (item, count(template.render(item.messages, add_generation_prompt=True)),
-               max(map(count, item.references), default=0))
+        yield item, count(template.render(item.messages, True, item.tools)), max(map(count, item.references), default=0)
 
 
 def _too_long(name: str, context: int, answer: int, question: int, wanted: int) -> str:

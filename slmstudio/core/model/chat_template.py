@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,10 @@ from slmstudio.core.model.weights import printable, read_json_object
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """The special tokens that transformers hands to a template."""
 _CHOOSE = "Choose a model with another chat template."
+TAKE_TOOLS = ("Choose a model whose chat template takes tools, such as Qwen 2.5 or Llama 3.1, or remove the rows with "
+              "tools.")
+_PROBE = ("probe_tool_qz", "probe_argument_qz", "probe_result_qz")
+"""A tool's name, what it is called with, and what it returns: words that no template writes by itself."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,15 @@ class ChatTemplate:
         except Exception as error:  # jinja's own errors, and what Python's compiler says of absurd nesting
             raise _broken(error) from error
 
-    def render(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = False) -> str:
+    def render(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = False,
+               tools: Sequence[Mapping[str, Any]] = ()) -> str:
         """The text of a conversation, equal to transformers' `apply_chat_template(tokenize=False)`.
 
         Args:
-            messages: {"role": ..., "content": ...}, in order.
+            messages: {"role": ..., "content": ...}, in order; those of a `Record`, calls of tools included.
             add_generation_prompt: end with what comes before an answer.
+            tools: what the assistant may call, as JSON schemas. Whether the template writes them, and the calls, is
+                told by `takes_tools`; one that doesn't passes over them.
 
         Raises:
             UserError: the template refuses the conversation, is broken, runs too long or makes too much text.
@@ -78,32 +86,83 @@ class ChatTemplate:
 
         # As transformers does: copies, without keys that hold nothing.
         chat = [{key: value for key, value in message.items() if value is not None} for message in messages]
-        size = sum(len(value) for message in chat for value in message.values() if isinstance(value, str))
-        variables = {**self.special_tokens, "messages": chat, "tools": None, "documents": None,
+        size = _size(chat) + _size(tools)
+        variables = {**self.special_tokens, "messages": chat, "tools": list(tools) or None, "documents": None,
                      "add_generation_prompt": add_generation_prompt,
                      **({} if self.thinks else {"enable_thinking": False})}
         try:
             return sandbox.render(self.source, variables, size)
         except sandbox.Refusal as error:
-            raise self._refusal(messages, printable(str(error), 300)) from error
+            raise self._refusal(messages, tools, printable(str(error), 300)) from error
         except Exception as error:  # a template is foreign code: it may fail in any way
             raise _broken(error) from error
 
-    def _refusal(self, messages: Sequence[Mapping[str, Any]], said: str) -> UserError:
+    def takes_tools(self) -> bool:
+        """Whether the template writes tools, calls of them, and what these return: found by rendering an example."""
+        return _takes_tools(self.source, tuple(self.special_tokens.items()))
+
+    def check_tools(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> None:
+        """See that no tool of a conversation would be left out without a word.
+
+        Raises:
+            UserError: there are some, and the template takes none.
+        """
+        if (tools or any(map(_of_tools, messages))) and not self.takes_tools():
+            raise UserError("This model's chat template takes no tools.",
+                            "The model was trained without them, and the row has some.", TAKE_TOOLS)
+
+    def _refusal(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]],
+                 said: str) -> UserError:
         """Say what the template does not take; the system message, where it takes the rest."""
         rest = [message for message in messages if message.get("role") != "system"]
         if rest and len(rest) < len(messages):
             try:
-                self.render(rest)
+                self.render(rest, tools=tools)
             except UserError:
                 pass
             else:
                 return UserError(f"The chat template refuses system messages: {said}",
                                  "The model was trained without them.",
                                  "Remove the system messages, or put their text into the first user message.")
+        if any(map(_of_tools, messages)):
+            return UserError(f"The chat template refuses this conversation: {said}",
+                             "The model was trained on other calls of tools, or on another order of roles.",
+                             "Change or remove such rows, or choose another model.")
         return UserError(f"The chat template refuses this conversation: {said}",
                          "The model was trained on another order of roles.",
                          "Let user and assistant take turns, the user first, or choose another model.")
+
+
+def _of_tools(message: Mapping[str, Any]) -> bool:
+    return bool(message.get("tool_calls")) or message.get("role") == "tool"
+
+
+def _size(value: Any) -> int:
+    """Characters of all texts in messages or schemas."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(len(str(key)) + _size(item) for key, item in value.items())
+    return sum(map(_size, value)) if isinstance(value, (list, tuple)) else 8
+
+
+@lru_cache(maxsize=32)
+def _takes_tools(source: str, tokens: tuple[tuple[str, str], ...]) -> bool:
+    template, (name, argument, result) = ChatTemplate(source, dict(tokens)), _PROBE
+    tool = {"type": "function", "function": {"name": name, "description": "Looks up.", "parameters": {
+        "type": "object", "properties": {"key": {"type": "string", "description": "A key."}}, "required": ["key"]}}}
+    # Some templates want each call to have an id of nine letters.
+    call = {"id": "call00001", "type": "function", "function": {"name": name, "arguments": {"key": argument}}}
+    asked = [{"role": "user", "content": "x"}]
+    called: list[dict[str, Any]] = [
+        *asked, {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "name": name, "tool_call_id": "call00001", "content": result},
+        {"role": "assistant", "content": "y"}]
+    try:
+        offered, whole = template.render(asked, True, [tool]), template.render(called)
+    except UserError:
+        return False
+    return name in offered and all(word in whole for word in _PROBE)
 
 
 def _broken(error: Exception) -> UserError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from slmstudio.core.data.record import message_text
 from slmstudio.core.evaluation.answer_rows import Row
 from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric
 from slmstudio.core.report.evaluations import Evaluation
@@ -85,7 +86,7 @@ def _metric(row: Row, name: str) -> str | None:
 def _shown(row: Row, gain: float, names: list[str]) -> ShownRow:
     parts = [f"row {row.id:,}" if row.line is None else f"line {row.line:,}", row.category, row.language,
              "also in the training rows" if row.trained_on else None]
-    earlier = "\n".join(f"{turn.get('role')}: {turn.get('content')}" for turn in row.messages[:-1])
+    earlier = "\n".join(f"{turn.get('role')}: {message_text(turn)}" for turn in row.messages[:-1])
     question = str(row.messages[-1].get("content")) if row.messages else ""
     answers = [(name, _score(row, name), shortened(row.answers.get(name) or row.skipped.get(name) or ""))
                for name in names]

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from slmstudio.core.data.record import Record
-from slmstudio.core.errors import Problem
+from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.model import tokens
-from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.model.chat_template import TAKE_TOOLS, ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
 
@@ -43,6 +43,19 @@ def what_is_held_back(rows: Sequence[Record], of: int) -> str:
     return f"{alike}, so {UNSEEN}"
 
 
+def check_tools(rows: Sequence[Record], model: ModelFacts) -> None:
+    """See that the model can learn the tools of the rows.
+
+    Raises:
+        UserError: some rows offer or call tools, and the model's chat template takes none.
+    """
+    count = sum(row.has_tools for row in rows)
+    if count and not ChatTemplate.from_folder(model.path).takes_tools():
+        have = "has" if count == 1 else "have"
+        raise UserError(f"{count:,} of {len(rows):,} rows {have} tools, and the chat template of {model.name} takes "
+                        "none.", "", TAKE_TOOLS)
+
+
 def out_of_reach(rows: Sequence[Record], lengths: Sequence[int], model: ModelFacts,
                  config: RunConfig) -> Problem | None:
     """What to say when every row is cut before its answer begins, so that nothing could be learned.
@@ -72,7 +85,7 @@ def out_of_reach(rows: Sequence[Record], lengths: Sequence[int], model: ModelFac
 
 def _tokens_to_answer(row: Record, tokenizer: tokens.Encoder, template: ChatTemplate, config: RunConfig) -> int:
     """The least length in which something of the row's answer is left: of the last one where answers are compared."""
-    learned = tokens.encode(list(row.messages), tokenizer, template).learned
+    learned = tokens.encode(list(row.messages), tokenizer, template, tools=row.tools).learned
     if not config.is_preference:
         return next((i + 1 for i, each in enumerate(learned) if each and i), len(learned) + 1)
     end = max(i for i, each in enumerate(learned) if each)

@@ -45,9 +45,11 @@ def plan(request: PlanRequest) -> RunConfig:
         A configuration with a sentence in `reasons` for each field that was chosen.
 
     Raises:
-        UserError: an override names no field or has a wrong value: all of them at once.
+        UserError: an override names no field or has a wrong value: all of them at once; or the model's chat template
+            does not take the rows.
     """
     chosen = overrides(request.overrides)
+    plan_rows.check_tools(request.dataset.records, request.model)
     lengths = request.lengths if request.lengths is not None else measure_lengths(request.dataset, request.model)
     draft = Draft(request.dataset, request.model, request.machine, request.eval_file, chosen, sorted(lengths))
     config = propose(draft)
@@ -99,7 +101,12 @@ def overrides(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure_lengths(dataset: Dataset, model: ModelFacts) -> list[int]:
-    """Tokens of up to 2,000 rows spread over the dataset, in the model's own chat template."""
+    """Tokens of up to 2,000 rows spread over the dataset, in the model's own chat template.
+
+    Raises:
+        UserError: the template does not take the rows.
+    """
+    plan_rows.check_tools(dataset.records, model)
     tokenizer, template = tokens.load_tokenizer(model.path), ChatTemplate.from_folder(model.path)
     return [_length(row, tokenizer, template) for row in _measured(dataset)]
 
@@ -115,4 +122,4 @@ def _length(row: Record, tokenizer: Any, template: ChatTemplate) -> int:
     answers = [list(row.messages)]
     if row.rejected is not None:
         answers.append([*row.messages[:-1], {"role": "assistant", "content": row.rejected}])
-    return max(len(tokens.encode(messages, tokenizer, template).ids) for messages in answers)
+    return max(len(tokens.encode(messages, tokenizer, template, tools=row.tools).ids) for messages in answers)

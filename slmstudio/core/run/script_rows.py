@@ -22,8 +22,8 @@ class ScriptRows:
     """Rows to write, one JSON object each.
 
     Attributes:
-        layout: "messages" and "text" have the key of that name; "ids" has `input_ids` and `labels`; "answers" is TRL's
-            layout of preference rows.
+        layout: "messages" (with `tools` where a row offers some) and "text" have the key of that name; "ids" has
+            `input_ids` and `labels`; "answers" is TRL's layout of preference rows.
         after_answer: what the template writes after the token that ends the last answer.
     """
 
@@ -52,13 +52,20 @@ def script_rows(config: RunConfig) -> ScriptRows:
     return _Encoding(config).choose(train, held_out)
 
 
+def _conversation(row: reader.Record) -> dict[str, Any]:
+    return {"messages": list(row.messages), **({"tools": list(row.tools)} if row.tools else {})}
+
+
 def _answers(row: reader.Record, objective: str) -> dict[str, Any]:
     """A row in TRL's conversational layout: `prompt` with the answers to compare, or one answer and its label.
 
     Raises:
-        UserError: the row does not say which answer is better.
+        UserError: the row does not say which answer is better, or has tools.
     """
     prompt, answer = list(row.messages[:-1]), list(row.messages[-1:])
+    if row.has_tools:  # TRL's trainer for ORPO passes over them, and a table of calls has every call's arguments
+        raise UserError(f"Line {row.line} has tools.", "A script for answers that are compared takes no tools.",
+                        "Train in SLM Studio, or remove the rows with tools.")
     if objective == "kto" and row.desirable is not None:
         return {"prompt": prompt, "completion": answer, "label": row.desirable}
     if objective != "kto" and row.rejected is not None:
@@ -81,13 +88,13 @@ class _Encoding:
     def choose(self, train: list[reader.Record], held_out: list[reader.Record]) -> ScriptRows:
         """Messages where the script's encoding equals the run's on every row, else token ids."""
         if all(row.text is None and self.by_run(row) == self.by_script(row) for row in (*train, *held_out)):
-            return ScriptRows("messages", [{"messages": list(row.messages)} for row in train],
-                              [{"messages": list(row.messages)} for row in held_out], self.after_answer or "")
+            return ScriptRows("messages", [_conversation(row) for row in train],
+                              [_conversation(row) for row in held_out], self.after_answer or "")
         return ScriptRows("ids", list(self._learnable(train)), list(self._learnable(held_out)))
 
     def by_run(self, row: reader.Record) -> tuple[list[int], list[int]]:
         """Token ids and labels as the run has them."""
-        encoded = tokens.encode(list(row.messages), self.tokenizer, self.template, completion_only=not self.learn_all)
+        encoded = tokens.encode(list(row.messages), self.tokenizer, self.template, not self.learn_all, tools=row.tools)
         length = self.config.max_length
         labels = [token if wanted else IGNORED for token, wanted in zip(encoded.ids, encoded.learned, strict=True)]
         return encoded.ids[:length], labels[:length]
@@ -96,15 +103,16 @@ class _Encoding:
         """The same by resources/script/rows_messages.py; None where the template refuses what it asks for."""
         messages, length = list(row.messages), self.config.max_length
         try:
-            text = self.template.render(messages)
+            text = self.template.render(messages, tools=row.tools)
             if self.after_answer is None:
-                spans = tokens.answer_spans(messages, self.template, text, tokens.added_tokens(self.tokenizer))
+                spans = tokens.answer_spans(messages, self.template, text, tokens.added_tokens(self.tokenizer),
+                                            row.tools)
                 self.after_answer = text[spans[-1][1]:]
             spans = []
             for index, message in enumerate(messages):
                 if message["role"] == "assistant":
-                    before = self.template.render(messages[:index], add_generation_prompt=True)
-                    up_to = self.template.render(messages[: index + 1])
+                    before = self.template.render(messages[:index], add_generation_prompt=True, tools=row.tools)
+                    up_to = self.template.render(messages[: index + 1], tools=row.tools)
                     spans.append((len(before), len(up_to) - len(self.after_answer)))
         except UserError:
             return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
+from slmstudio.core.data.record import message_text
 from slmstudio.gui.common.search import folded
 from slmstudio.gui.common.widgets.labels import plain_tip
 
@@ -34,7 +35,7 @@ def matching_rows(records: Sequence[Record], needle: str, cancelled: Callable[[]
 
 def last_of(record: Record, role: str) -> str:
     """The last message of a role, "" without one."""
-    return next((m["content"] for m in reversed(record.messages) if m["role"] == role), "")
+    return next((message_text(m) for m in reversed(record.messages) if m["role"] == role), "")
 
 
 class RowsModel(QAbstractTableModel):

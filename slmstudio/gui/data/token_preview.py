@@ -124,9 +124,11 @@ def _encode(folder: Path, record: Record, loaded: _Loaded | None) -> tuple[_Load
         encoded = _encode_text(record.text, tokenizer, folder)
     else:
         template = template or ChatTemplate.from_folder(folder)
-        encoded = encode(list(record.messages), tokenizer, template)
+        encoded = encode(list(record.messages), tokenizer, template, tools=record.tools)
     special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
-    words = len((record.text or "").split()) + sum(len(message["content"].split()) for message in record.messages)
+    # Most of a row with tools are names, signs and numbers that are in no message.
+    said = [encoded.text] if record.has_tools else [message["content"] for message in record.messages]
+    words = sum(len(text.split()) for text in (record.text or "", *said))
     return ((folder, tokenizer, template), pieces(encoded, special), len(encoded.ids), sum(encoded.learned),
             len(encoded.ids) / max(1, words))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QTextBrowser, QVBoxLayout, QWidget
 
+from slmstudio.core.data.record import message_text
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
@@ -279,7 +280,7 @@ def _question(row: Row) -> str:
     """The messages before the answer; a single question stands alone."""
     if len(row.messages) == 1:
         return answer_diff.escaped(row.messages[0].get("content", "")[:LONGEST_SHOWN])
-    return "<br>".join(f"<b>{answer_diff.escaped(m.get('role', ''))}</b> {answer_diff.escaped(m.get('content', ''))}"
+    return "<br>".join(f"<b>{answer_diff.escaped(m.get('role', ''))}</b> {answer_diff.escaped(message_text(m))}"
                        for m in row.messages)[:LONGEST_SHOWN]
 
 

@@ -12,7 +12,7 @@ import psutil
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.tokens import answer_spans
-from slmstudio.worker.answering.rows import Ask, Gate, Reply
+from slmstudio.worker.answering.rows import Ask, Gate, Reply, message_of
 from slmstudio.worker.chat.text import Text
 from slmstudio.worker.model import llama_log
 from slmstudio.worker.model.llama_vocab import LlamaVocab
@@ -94,11 +94,13 @@ class LlamaModel:
         text = Text(strip_space=self.vocab.is_sentencepiece)
         return "".join(text.add(self.vocab.piece(token)) for token in ids) + text.end()
 
-    def reference(self, messages: Sequence[Mapping[str, Any]], answer: str) -> tuple[list[int], list[int]]:
+    def reference(self, messages: Sequence[Mapping[str, Any]], answer: str | Mapping[str, Any],
+                  tools: Sequence[Mapping[str, Any]] = ()) -> tuple[list[int], list[int]]:
         """The tokens before an answer, and the answer's with what ends it, as training would learn them."""
-        chat = [*messages, {"role": "assistant", "content": answer}]
-        text = self.template.render(chat)
-        begin, end = answer_spans(chat, self.template, text)[-1]
+        chat = [*messages, message_of(answer)]
+        self.template.check_tools(chat, tools)
+        text = self.template.render(chat, tools=tools)
+        begin, end = answer_spans(chat, self.template, text, tools=tools)[-1]
         before, whole = self.encode(text[:begin]), self.encode(text[:end])
         if not before or len(whole) <= len(before):
             raise UserError("The reference leaves no token to score.", "It is empty.", "Give every row an answer.")

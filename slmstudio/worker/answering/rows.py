@@ -80,8 +80,13 @@ class Model(Protocol):
 
     def decode(self, ids: Sequence[int]) -> str: ...
 
-    def reference(self, messages: Sequence[Mapping[str, Any]], answer: str) -> tuple[list[int], list[int]]:
-        """The tokens before an answer as training sees them, and those that it learns."""
+    def reference(self, messages: Sequence[Mapping[str, Any]], answer: str | Mapping[str, Any],
+                  tools: Sequence[Mapping[str, Any]] = ()) -> tuple[list[int], list[int]]:
+        """The tokens before an answer as training sees them, and those that it learns.
+
+        Args:
+            answer: its text, or the whole message where it calls tools.
+        """
 
     def run(self, asks: Sequence[Ask], gate: Gate) -> list[Reply]: ...
 
@@ -114,13 +119,15 @@ class Row:
 
 def prepare(item: dict[str, Any], model: Model, most: int) -> Row:
     """Turn an item into tokens. Never cuts: what does not fit into the context is skipped, and says so."""
+    tools = item.get("tools") or ()
     try:
         shown = lettered(item)
-        text = model.template.render(shown or item["messages"], add_generation_prompt=True)
+        model.template.check_tools(item["messages"], tools)
+        text = model.template.render(shown or item["messages"], add_generation_prompt=True, tools=tools)
         prompt = model.encode(text)
         asks = _Asks(None if shown else prompt)
-        references = tuple(asks.add(*model.reference(item["messages"], answer)) for answer in item["references"]
-                           if not shown)
+        wanted = [] if shown else [item["reply"]] if item.get("reply") else item["references"]
+        references = tuple(asks.add(*model.reference(item["messages"], answer, tools)) for answer in wanted)
         choices = tuple(asks.add(*split(model.encode, text, LETTERS[number]))
                         for number, _ in enumerate(item["choices"] if shown else ()))
     except UserError as error:
@@ -132,6 +139,11 @@ def prepare(item: dict[str, Any], model: Model, most: int) -> Row:
         return Row(item, skipped=f"It takes {max(row.length, len(prompt) + 1):,} tokens; the model reads "
                                  f"{model.context_length:,} at most.")
     return row
+
+
+def message_of(answer: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    """An answer as a message of the assistant."""
+    return {"role": "assistant", "content": answer} if isinstance(answer, str) else answer
 
 
 def lettered(item: Mapping[str, Any]) -> list[dict[str, str]] | None:

@@ -15,7 +15,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.worker.answering.batch import Batch, logprobs
-from slmstudio.worker.answering.rows import Ask, Gate, Reply
+from slmstudio.worker.answering.rows import Ask, Gate, Reply, message_of
 from slmstudio.worker.kernels import head_input, ragged_attention
 from slmstudio.worker.training.methods import load_tokenizer
 
@@ -64,10 +64,11 @@ class TorchModel:
     def decode(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
-    def reference(self, messages: Sequence[Mapping[str, Any]], answer: str) -> tuple[list[int], list[int]]:
+    def reference(self, messages: Sequence[Mapping[str, Any]], answer: str | Mapping[str, Any],
+                  tools: Sequence[Mapping[str, Any]] = ()) -> tuple[list[int], list[int]]:
         """What training would learn of this answer: its tokens, and the one that ends it."""
-        chat = [*messages, {"role": "assistant", "content": answer}]
-        encoded = tokens.encode(chat, self.tokenizer.backend_tokenizer, self.template)
+        chat = [*messages, message_of(answer)]
+        encoded = tokens.encode(chat, self.tokenizer.backend_tokenizer, self.template, tools=tools)
         last = max((at for at, learned in enumerate(encoded.learned) if learned), default=-1)
         first = last
         while first > 0 and encoded.learned[first - 1]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from slmstudio.core import files
 from slmstudio.core.data import reader
+from slmstudio.core.data.conversations import Message
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import items_file
@@ -22,6 +23,8 @@ from slmstudio.core.evaluation.reasoning import hold_thoughts
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
 from slmstudio.core.evaluation.testset.overlap import find_overlap
 from slmstudio.core.evaluation.testset.reader import read_test_set
+from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.model.tokens import Encoder, answer_shown, load_tokenizer
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
 NAMED = 5
@@ -57,6 +60,7 @@ def _made(job: JobContext) -> tuple[list[dict[str, Any]], bytes]:
     items = sample(test.items, request.get("limit"), request.get("seed") or 0)
     if request.get("train_file"):
         items = _marked(job, test, items, Path(request["train_file"]))
+    items = _as_written(items, request["models"])
     about = items_file.dump(test.sha256, hold_thoughts(text for item in items for text in item.references))
     return [with_system(item.to_dict(), request.get("system")) for item in items], about
 
@@ -95,6 +99,26 @@ def _marked(job: JobContext, test: TestSet, items: list[TestItem], train_file: P
     if sentence := found.sentence():
         job.warn("overlap", sentence)
     return [replace(item, trained_on=item.id in found.ids) for item in items]
+
+
+def _as_written(items: list[TestItem], models: list[dict[str, Any]]) -> list[TestItem]:
+    """The items with calls of tools in their references as the first model folder is to write them, which is what its
+    answer is compared with. Where there is none, or its template takes no tools, they stay as people read them."""
+    folder = next((Path(model["model"]) for model in models if model.get("model")), None)
+    if folder is None or not any(item.reply for item in items):
+        return items
+    tokenizer, template = load_tokenizer(folder), ChatTemplate.from_folder(folder)
+    if not template.takes_tools():
+        return items
+    return [replace(item, references=(_written(item, item.reply, tokenizer, template),)) if item.reply else item
+            for item in items]
+
+
+def _written(item: TestItem, reply: Message, tokenizer: Encoder, template: ChatTemplate) -> str:
+    try:
+        return answer_shown([*item.messages, reply], tokenizer, template, item.tools)
+    except UserError:  # the row is skipped when it is asked, with the reason
+        return item.references[0]
 
 
 def with_system(item: dict[str, Any], system: str | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slmstudio.core import files
+from slmstudio.core.data.record import message_text
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import reasoning
 from slmstudio.core.evaluation.scores.judging import THINKING, TIE, voted_pairs
@@ -151,7 +152,7 @@ def _judge(job: JobContext, model: Model, cases: list[Case], kept: Kept, hand: H
 def prompt(model: Model, case: Case, rubric: str) -> str:
     """What the judge reads."""
     asked = case.messages[-1]["content"] if len(case.messages) == 1 else "\n".join(
-        f"{message['role']}: {message['content']}" for message in case.messages)
+        f"{message['role']}: {message_text(message)}" for message in case.messages)
     parts = [rubric.strip(), f"Question:\n{asked}", *(f"A good answer:\n{text}" for text in case.references[:1]),
              f"Answer A:\n{case.first}", f"Answer B:\n{case.second}",
              "Which answer is better, A or B? Say A, B or tie, and nothing else."]

@@ -120,7 +120,7 @@ def _pieces(row: reader.Record, tokenizer: Any, template: ChatTemplate,
     backend = tokenizer.backend_tokenizer
     if row.text is None:
         whole = config.objective == "text" or not config.completion_only_loss
-        encoded = tokens.encode(list(row.messages), backend, template, completion_only=not whole)
+        encoded = tokens.encode(list(row.messages), backend, template, completion_only=not whole, tools=row.tools)
         yield encoded.ids, encoded.learned
         return
     ids = backend.encode(row.text, add_special_tokens=True).ids

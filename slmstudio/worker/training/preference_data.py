@@ -12,6 +12,7 @@ from typing import Any
 import datasets
 
 from slmstudio.core.data import reader
+from slmstudio.core.data.conversations import Messages
 from slmstudio.core.errors import UserError
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
@@ -64,11 +65,11 @@ def _check_kind(rows: list[reader.Record], config: RunConfig) -> None:
 
 
 def _encode(row: reader.Record, tokenizer: Any, template: ChatTemplate) -> dict[str, Any]:
-    prompt, answer = _split(list(row.messages), tokenizer, template)
+    prompt, answer = _split(row.messages, row.tools, tokenizer, template)
     if row.rejected is None:
         return {"prompt_ids": prompt, "completion_ids": answer, "label": bool(row.desirable)}
     other_prompt, rejected = _split(
-        [*row.messages[:-1], {"role": "assistant", "content": row.rejected}], tokenizer, template)
+        (*row.messages[:-1], {"role": "assistant", "content": row.rejected}), row.tools, tokenizer, template)
     # Tokens may merge across the boundary; what both begin with is the prompt.
     shared = next((i for i, (a, b) in enumerate(zip(prompt, other_prompt, strict=False)) if a != b),
                   min(len(prompt), len(other_prompt)))
@@ -76,9 +77,10 @@ def _encode(row: reader.Record, tokenizer: Any, template: ChatTemplate) -> dict[
             "rejected_ids": other_prompt[shared:] + rejected}
 
 
-def _split(messages: list[dict[str, str]], tokenizer: Any, template: ChatTemplate) -> tuple[list[int], list[int]]:
+def _split(messages: Messages, tools: tuple[dict[str, Any], ...], tokenizer: Any,
+           template: ChatTemplate) -> tuple[list[int], list[int]]:
     """What is before the last answer, and the answer with the token that ends it."""
-    encoded = tokens.encode(messages, tokenizer.backend_tokenizer, template, completion_only=True)
+    encoded = tokens.encode(messages, tokenizer.backend_tokenizer, template, completion_only=True, tools=tools)
     end = max(i for i, learned in enumerate(encoded.learned) if learned) + 1
     start = next((i + 1 for i in range(end - 1, -1, -1) if not encoded.learned[i]), 0)
     return encoded.ids[:start], encoded.ids[start:end]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from slmstudio.core.data.reader import Record
+from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels.head_input import whole_inputs
@@ -31,7 +32,7 @@ class Samples:
                 [{"role": "user", "content": prompt}], add_generation_prompt=True)
             self._asked.append((prompt, text, None))
         for row in [] if self._asked else eval_rows[:FROM_ROWS]:
-            self._asked.append(_from_row(row, template))
+            self._asked.append(_from_row(row, tokenizer, template))
 
     def __bool__(self) -> bool:
         return bool(self._asked) and self._most > 0
@@ -63,9 +64,15 @@ class Samples:
         return {"samples": samples, "seconds": round(time.monotonic() - started, 2)}
 
 
-def _from_row(row: Record, template: ChatTemplate) -> tuple[str, str, str | None]:
+def _from_row(row: Record, tokenizer: Any, template: ChatTemplate) -> tuple[str, str, str | None]:
+    """The row's last question, all that is before its last answer, and that answer; a call of tools is written as the
+    model is to write it."""
     if row.text is not None:
         opening = row.text[:OPENING]
         return opening, opening, row.text[OPENING: 2 * OPENING] or None
     asked = list(row.messages[:-1])
-    return asked[-1]["content"], template.render(asked, add_generation_prompt=True), row.messages[-1]["content"]
+    question = next((each["content"] for each in reversed(asked) if each["role"] == "user"), "")
+    reference = row.messages[-1]["content"]
+    if row.messages[-1].get("tool_calls"):
+        reference = tokens.answer_shown(row.messages, tokenizer.backend_tokenizer, template, row.tools)
+    return question, template.render(asked, add_generation_prompt=True, tools=row.tools), reference

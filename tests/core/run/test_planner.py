@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+from support import tool_rows
 
 from slmstudio.core.data import reader, split
 from slmstudio.core.errors import UserError
@@ -195,3 +197,23 @@ def test_questions_longer_than_the_model_reads_are_refused(tmp_path, tiny_model)
 @pytest.mark.parametrize("overrides", [{"objective": "text"}, {"completion_only_loss": False}], ids=str)
 def test_rows_that_are_learned_whole_may_be_cut_anywhere(tmp_path, tiny_model, overrides):
     assert planned(tmp_path, tiny_model, LONG, max_length=64, **overrides).max_length == 64
+
+
+def test_a_model_without_tools_is_named_before_the_run(tmp_path, tiny_model):
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in ROWS["sft"]))
+    plain = reader.read_dataset(file)
+    mixed = dataclasses.replace(plain, records=[*plain.records, *tool_rows.RECORDS], layout="messages")
+    model = facts.read_model(tiny_model)
+    for measured in (None, [30] * 44):
+        with pytest.raises(UserError) as caught:
+            planner.plan(planner.PlanRequest(mixed, model, CPU, None, {}, measured))
+        assert caught.value.what == "4 of 44 rows have tools, and the chat template of tiny takes none."
+        assert caught.value.remedy == ("Choose a model whose chat template takes tools, such as Qwen 2.5 or Llama 3.1, "
+                                       "or remove the rows with tools.")
+    folder = shutil.copytree(tiny_model, tmp_path / "with tools")
+    (folder / "chat_template.jinja").write_text(tool_rows.template("qwen2_5"), encoding="utf-8")
+    able = facts.read_model(folder)
+    lengths = planner.measure_lengths(mixed, able)
+    assert min(lengths[-4:]) > max(lengths[:-4])  # the tools count
+    assert planner.plan(planner.PlanRequest(mixed, able, CPU, None, {}, lengths)).objective == "sft"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import model_files
+from support import model_files, tool_rows
 from support.tiers import first_fast
 
 from slmstudio.core.errors import UserError
@@ -115,6 +115,27 @@ def test_the_language_of_templates(tmp_path: Path, source: str) -> None:
                 template.render(chat)
         else:
             assert template.render(chat) == expected
+
+
+@pytest.mark.parametrize("name", ["qwen2_5", "llama3_1", "qwen3", "gptoss", "microsoft-Phi-3.5-mini-instruct",
+                                  "gemma-2-style", "llama-3.1-style"])
+def test_tools(tmp_path: Path, data_dir: Path, name: str) -> None:
+    theirs = transformers_tokenizer(model_files.write_model(tmp_path / "m"))
+    file = data_dir / "chat_templates" / f"{name}.jinja"
+    source = file.read_text(encoding="utf-8") if file.is_file() else tool_rows.template(name)
+    template = ChatTemplate(source, theirs.special_tokens_map)
+    for chat in (tool_rows.ONE, tool_rows.CHAIN, tool_rows.SEVERAL, tool_rows.ONE[:2], tool_rows.ONE[:1]):
+        for tools in (tool_rows.TOOLS, ()):
+            for prompt in (False, True):
+                try:
+                    expected = theirs.apply_chat_template(chat, list(tools) or None, tokenize=False,
+                                                          add_generation_prompt=prompt, chat_template=source)
+                except Exception as error:  # whatever the template does in jinja
+                    with pytest.raises(UserError) as caught:
+                        template.render(chat, prompt, tools)
+                    assert str(error) in str(caught.value)
+                else:
+                    assert template.render(chat, prompt, tools) == expected
 
 
 @pytest.mark.timeout(300)

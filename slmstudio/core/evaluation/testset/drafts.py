@@ -79,7 +79,8 @@ class Drafts:
             references = (choices[answer],) if choices and answer is not None else draft.references
             language = "en" if english and draft.guessed and draft.language == LATIN else draft.language
             items.append(TestItem(len(items), line, kind, draft.messages, references, choices, answer, draft.pattern,
-                                  draft.category, language, draft.guessed, below=draft.below))
+                                  draft.category, language, draft.guessed, below=draft.below, tools=draft.tools,
+                                  reply=draft.reply))
         self.kinds = self.kinds_of(items)
         self._drafts.clear()
         problems = sorted(self.problems, key=lambda problem: problem.line or 0)

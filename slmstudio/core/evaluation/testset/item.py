@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core.data.conversations import Messages
+from slmstudio.core.data.conversations import Message, Messages
 from slmstudio.core.errors import Problem
 
 KINDS = ("free", "choice", "number", "exact", "pattern")
@@ -23,8 +23,8 @@ class TestItem:
         line: 1-based line of the file where the row begins.
         kind: "free" (any wording, near a reference), "choice" (one of `choices`), "number" (the last number counts),
             "exact" (the reference, word for word) or "pattern" (a regular expression).
-        messages: up to and with the question, each {"role", "content"}; the last is the user's. They do not hold the
-            choices: how those are shown is the evaluation's business.
+        messages: up to and with the question, each {"role", "content"}; the last is the user's, or what a tool
+            returned. They do not hold the choices: how those are shown is the evaluation's business.
         references: good answers, as the file writes them; of a "number" row the whole text, "#### 42" with it; of a
             "choice" row the right choice's text; may be empty for a "pattern" row only.
         choices: of a "choice" row, two or more different texts.
@@ -35,6 +35,8 @@ class TestItem:
         language_guessed: whether `language` comes from the script of the text and from no column.
         trained_on: whether the model has learned this question; set by whoever knows the training rows.
         below: characters of the passage at the end of the question, with the blank line above it.
+        tools: what may be called, as of `Record`.
+        reply: the good answer as a message where it calls tools; `references` has it as text.
     """
 
     id: int
@@ -50,23 +52,26 @@ class TestItem:
     language_guessed: bool = False
     trained_on: bool = False
     below: int = 0
+    tools: tuple[dict[str, Any], ...] = ()
+    reply: Message | None = None
 
     __test__ = False  # no class of tests, whatever pytest thinks of its name
 
     @property
     def question(self) -> str:
         """The last user message."""
-        return str(self.messages[-1]["content"])
+        return next((str(each["content"]) for each in reversed(self.messages) if each["role"] == "user"), "")
 
     def to_dict(self) -> dict[str, Any]:
-        """A line of items.jsonl."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """A line of items.jsonl; of tools it says something only where there are some."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+                if value or name not in ("tools", "reply")}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> TestItem:
         """Read a line of items.jsonl back; keys that this version does not know are ignored."""
         values = {each.name: state[each.name] for each in fields(cls) if each.name in state}
-        for name in ("messages", "references", "choices"):
+        for name in ("messages", "references", "choices", "tools"):
             if values.get(name) is not None:
                 values[name] = tuple(values[name])
         return cls(**values)

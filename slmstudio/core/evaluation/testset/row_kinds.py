@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from slmstudio.core.data import answers, rows
 from slmstudio.core.data.conversations import Findings, Message, Messages, kind_of, text_of
+from slmstudio.core.data.record import message_text
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.evaluation.scores import patterns
@@ -63,6 +64,18 @@ class Draft(NamedTuple):
     told: bool
     passage: str = ""
     below: int = 0
+    tools: tuple[dict[str, Any], ...] = ()
+    reply: Message | None = None
+
+
+class _Parts(NamedTuple):
+    """Question, choices and references; see `Draft`."""
+
+    messages: Messages
+    choice: multiple_choice.Choice | None = None
+    references: tuple[str, ...] = ()
+    tools: tuple[dict[str, Any], ...] = ()
+    reply: Message | None = None
 
 
 def read_test_row(value: Any) -> Draft:
@@ -78,7 +91,7 @@ def read_test_row(value: Any) -> Draft:
         raise RowError([("", f'the row is {kind_of(value)}; it must be an object, {{"question": …, "answer": …}}.')])
     row = known_layouts.shaped(value)
     findings: Findings = []
-    messages, choice, references = _parts(row, findings)
+    messages, choice, references, tools, reply = _parts(row, findings)
     pattern = _pattern(row, findings)
     if not findings and choice is None and pattern is None and not references:
         columns = ", ".join(f'"{printable(name)}"' for name in list(value)[:8])
@@ -94,7 +107,7 @@ def read_test_row(value: Any) -> Draft:
         raise RowError(findings)
     language, guessed = _language(row, messages, references)
     return Draft(kind, messages, references, choice, pattern if kind == "pattern" else None,
-                 _category(row), language, guessed, bool(said), *passage_of(messages, row))
+                 _category(row), language, guessed, bool(said), *passage_of(messages, row), tools, reply)
 
 
 def is_number(text: str) -> bool:
@@ -103,27 +116,25 @@ def is_number(text: str) -> bool:
     return _NUMBER.fullmatch(bare) is not None
 
 
-def _parts(row: dict[str, Any], findings: Findings) -> tuple[Messages, multiple_choice.Choice | None, tuple[str, ...]]:
-    """Question, choices and references."""
+def _parts(row: dict[str, Any], findings: Findings) -> _Parts:
     if multiple_choice.has_choices(row):
         choice = multiple_choice.read_choice(row, findings)
-        return _asked(row, findings), choice, ()
+        return _Parts(_asked(row, findings), choice)
     name = next((name for name in (*EXACT, *REFERENCES) if row.get(name) is not None), "")
     if not name:
         apart = _ends_with_question(row.get("messages"))
         name = next((name for name in ANSWERS
                      if _is_several(row.get(name)) or (apart and isinstance(row.get(name), str))), "")
     if not name and not any(row.get(name) is not None for name in ANSWERS) and _pattern_column(row):
-        return _asked(row, findings), None, ()
+        return _Parts(_asked(row, findings))
     # In sets of true and false sentences, both are good rows.
     is_learned = any(row.get(name) is not None for name in ("completion", "rejected"))
     if is_learned and (row.get("correct") is False or (row.get("label") is False and row.get("completion") is None)):
         findings.append(("answer", MARKED_BAD))
     if name:
         references = _references(row[name], name, findings)
-        return _asked(row, findings, references), None, references
-    messages, references = _conversation(row, findings)
-    return messages, None, references
+        return _Parts(_asked(row, findings, references), references=references)
+    return _conversation(row, findings)
 
 
 def _is_several(value: Any) -> bool:
@@ -185,7 +196,7 @@ def _asked(row: dict[str, Any], findings: Findings, references: tuple[str, ...] 
     return with_passage((*prompt.system, *turns), row, findings, not used, references)
 
 
-def _conversation(row: dict[str, Any], findings: Findings) -> tuple[Messages, tuple[str, ...]]:
+def _conversation(row: dict[str, Any], findings: Findings) -> _Parts:
     """Question and reference of the layouts that are trained on."""
     given, row = row, _as_trained(row)
     if row.get("label") is not None and row.get("completion") is not None:
@@ -197,17 +208,18 @@ def _conversation(row: dict[str, Any], findings: Findings) -> tuple[Messages, tu
     except rows.ColumnsMissing as error:
         missing = any(row.get(name) is not None for name in QUESTIONS)
         findings.append(("answer" if missing else "question", _columns_sentence(error, missing)))
-        return (), ()
+        return _Parts(())
     except RowError as error:
         findings += error.findings
-        return (), ()
+        return _Parts(())
     if read.text is not None:
         findings.append(("text", "plain text asks nothing, so there is nothing to answer."))
-        return (), ()
+        return _Parts(())
     messages: tuple[Message, ...] = read.messages
     asked_from_input = row.get("instruction") is not None or row.get("question") is None
-    references = (messages[-1]["content"],)
-    return with_passage(messages[:-1], given, findings, not asked_from_input, references), references
+    references, reply = (message_text(messages[-1]),), messages[-1] if messages[-1].get("tool_calls") else None
+    return _Parts(with_passage(messages[:-1], given, findings, not asked_from_input, references),
+                  references=references, tools=getattr(read, "tools", ()), reply=reply)
 
 
 def _as_trained(row: dict[str, Any]) -> dict[str, Any]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from PySide6.QtCore import QRect, Qt, QTimer
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
+from slmstudio.core.data.record import call_line
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.labels import breakable, text_label
+from slmstudio.gui.common.widgets.labels import ElidedLabel, breakable, text_label
 
 if TYPE_CHECKING:
+    from slmstudio.core.data.conversations import Message
     from slmstudio.core.data.record import Record
 
 SHARE_OF_WIDTH = 0.92
@@ -20,30 +23,56 @@ SHOWN_CHARACTERS = 20_000
 
 
 class Bubble(QFrame):
-    """One message, as wide as its text, at most nine tenths of the room."""
+    """One message, as wide as its text, at most nine tenths of the room.
 
-    def __init__(self, role: str, text: str, caption: str = "", parent: QWidget | None = None):
+    Args:
+        calls: what the message calls, each in a frame of its own below the text.
+    """
+
+    def __init__(self, role: str, text: str, caption: str = "", calls: Sequence[str] = (),
+                 parent: QWidget | None = None):
         super().__init__(parent)
         self.setProperty("bubble", role)
         column = QVBoxLayout(self)
         column.setContentsMargins(12, 8, 12, 8)
         column.setSpacing(2)
         self._caption = text_label(caption, "small")
-        self.text = text_label(breakable(text), wrap=True)
-        self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse
-                                          | Qt.TextInteractionFlag.TextSelectableByKeyboard)
-        self.text.setAccessibleName(caption or role)
+        self.text = _selectable(text, "body", caption or role)
+        self.text.setVisible(bool(text) or not calls)
         column.addWidget(self._caption)
         self._caption.setVisible(bool(caption))
         column.addWidget(self.text)
+        self._calls = [_selectable(call, "mono", self.tr("call of a tool")) for call in calls]
+        for label in self._calls:
+            frame = QFrame()
+            frame.setProperty("code", True)
+            inside = QVBoxLayout(frame)
+            inside.setContentsMargins(theme.SPACE_S, theme.SPACE_XS, theme.SPACE_S, theme.SPACE_XS)
+            inside.addWidget(label)
+            column.addWidget(frame, 0, Qt.AlignmentFlag.AlignLeft)
 
     def fit(self, available: int) -> None:
         """Take the width that the text wants, at most its share of `available` pixels."""
         room = max(80, int(available * SHARE_OF_WIDTH) - 24)
-        metrics = self.text.fontMetrics()
-        flags = int(Qt.TextFlag.TextWordWrap | Qt.TextFlag.TextExpandTabs)
-        wanted = metrics.boundingRect(QRect(0, 0, room, 1 << 22), flags, self.text.text()).width() + 2
-        self.text.setFixedWidth(min(room, max(wanted, self._caption.sizeHint().width())))
+        self.text.setFixedWidth(min(room, max(_wanted(self.text, room), self._caption.sizeHint().width())))
+        for label in self._calls:
+            inner = room - 2 * theme.SPACE_S - 2
+            label.setFixedWidth(min(inner, _wanted(label, inner)))
+
+
+def _selectable(text: str, role: str, name: str) -> QLabel:
+    label = text_label(breakable(text), role, wrap=True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse
+                                  | Qt.TextInteractionFlag.TextSelectableByKeyboard)
+    label.setAccessibleName(name)
+    return label
+
+
+def _wanted(label: QLabel, room: int) -> int:
+    """The width that a label's text takes, in lines of at most `room` pixels."""
+    label.ensurePolished()  # the style sheet's font counts
+    flags = int(Qt.TextFlag.TextWordWrap | Qt.TextFlag.TextExpandTabs)
+    return label.fontMetrics().boundingRect(QRect(0, 0, room, 1 << 22), flags, label.text()).width() + 2
 
 
 class BubbleArea(QScrollArea):
@@ -63,9 +92,9 @@ class BubbleArea(QScrollArea):
         self._later = QTimer(self, interval=0, singleShot=True)
         self._later.timeout.connect(self._fit)
 
-    def add(self, column: QVBoxLayout, role: str, text: str, caption: str) -> Bubble:
+    def add(self, column: QVBoxLayout, role: str, text: str, caption: str, calls: Sequence[str] = ()) -> Bubble:
         """A bubble below the others of a column: the user's at the right, others at the left."""
-        bubble = Bubble(role, text, caption)
+        bubble = Bubble(role, text, caption, calls)
         row = QHBoxLayout()
         if role == "user":
             row.addStretch(1)
@@ -89,6 +118,15 @@ class BubbleArea(QScrollArea):
         self._later.start()
 
 
+class _Part(NamedTuple):
+    """A message as it is shown; `calls` are lines."""
+
+    role: str
+    caption: str
+    text: str
+    calls: tuple[str, ...] = ()
+
+
 class ConversationView(BubbleArea):
     """The messages of one row, top to bottom; or its text."""
 
@@ -104,24 +142,39 @@ class ConversationView(BubbleArea):
         column.setContentsMargins(*[theme.CARD_PADDING] * 4)
         column.setSpacing(theme.SPACE_M)
         self.bubbles = []
-        for role, caption, text in self._said(record) if record is not None else ():
-            self.add(column, role, self._cut(text), caption)
+        if record is not None and record.tools:
+            column.addWidget(self._offered(record))
+        for role, caption, text, calls in self._said(record) if record is not None else ():
+            self.add(column, role, self._cut(text), caption, list(map(self._cut, calls)))
         column.addStretch(1)
         self.show_page(page)
 
-    def _said(self, record: Record) -> list[tuple[str, str, str]]:
-        """What the row says: role, caption and text of each part."""
+    def _offered(self, record: Record) -> ElidedLabel:
+        """One line with the names of what may be called; all of them are its tooltip where there is no room."""
+        names = ", ".join(tool["function"]["name"] for tool in record.tools)
+        label = ElidedLabel(self.tr("May call: {names}").format(names=names), "small", Qt.TextElideMode.ElideRight)
+        label.setObjectName("conversation_tools")
+        return label
+
+    def _said(self, record: Record) -> list[_Part]:
+        """What the row says, part by part."""
         if record.text is not None:
-            return [("assistant", self.tr("text"), record.text)]
-        names = {"user": self.tr("user"), "assistant": self.tr("assistant"), "system": self.tr("system")}
-        said = [(message["role"], names[message["role"]], message["content"]) for message in record.messages]
-        role, _, answer = said[-1]
+            return [_Part("assistant", self.tr("text"), record.text)]
+        said = [self._part(message) for message in record.messages]
         if record.rejected is not None:
-            said[-1:] = [(role, self.tr("chosen answer"), answer), (role, self.tr("rejected answer"), record.rejected)]
+            said[-1:] = [said[-1]._replace(caption=self.tr("chosen answer")),
+                         _Part(said[-1].role, self.tr("rejected answer"), record.rejected)]
         elif record.desirable is not None:
             mark = self.tr("assistant · a good answer") if record.desirable else self.tr("assistant · a bad answer")
-            said[-1] = (role, mark, answer)
+            said[-1] = said[-1]._replace(caption=mark)
         return said
+
+    def _part(self, message: Message) -> _Part:
+        role, name = message["role"], message.get("name")
+        names = {"user": self.tr("user"), "assistant": self.tr("assistant"), "system": self.tr("system"),
+                 "tool": self.tr("tool · {name}").format(name=name) if name else self.tr("tool")}
+        return _Part(role, names[role], message.get("content") or "",
+                     tuple(map(call_line, message.get("tool_calls") or ())))
 
     def _cut(self, text: str) -> str:
         if len(text) <= SHOWN_CHARACTERS:
