@@ -13,11 +13,12 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli import chat, evaluate, exports, place, report, serve, setup
+from slmstudio.cli import chat, data, evaluate, exports, place, report, serve, setup
 from slmstudio.cli import runs as run_commands
+from slmstudio.cli.data import Mapped, Sheet, TextBy, columns_of
 from slmstudio.cli.progress import Follower, figure, print_error, print_json, print_table, say
 from slmstudio.core import home_folder, jobs, program
-from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.errors import UserError
 from slmstudio.core.report.text import visible
 
 app = typer.Typer(
@@ -26,8 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Fine-tune a small language model on your own machine, on your own data, offline.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Read and check datasets.")
-app.add_typer(data_app, name="data")
+app.add_typer(data.app, name="data")
 app.add_typer(exports.app)
 app.add_typer(run_commands.app)
 app.add_typer(chat.app)
@@ -115,49 +115,15 @@ def _show_first_run(result: dict[str, Any]) -> None:
         else f"\nNext: {program.command('chat', result['gguf'])}")
 
 
-@data_app.command("check")
-def data_check(file: Annotated[Path, typer.Argument(help="JSONL file.")], as_json: Json = False) -> int:
-    """Read a dataset and name every problem in it, with its line. Exit status 2 when there is one."""
-    from slmstudio.core.data import reader
-
-    try:
-        with Follower() as follower:
-            dataset = reader.read_dataset(file, progress=follower.on_bytes)
-    except UserError as error:
-        print_error(error, as_json=False)
-        if as_json:
-            problems = error.problems or [Problem(" ".join(filter(None, (error.what, error.why))))]
-            print_json({"file": str(file), "records": 0, "problems": [problem.to_dict() for problem in problems],
-                        "error": error.to_dict()})
-        return 2
-    if as_json:
-        print_json(
-            {
-                "file": str(file),
-                "records": len(dataset.records),
-                "layout": dataset.layout,
-                "encoding": dataset.encoding,
-                "sha256": dataset.sha256,
-                "bytes": dataset.bytes,
-                "problems": [problem.to_dict() for problem in dataset.problems],
-            }
-        )
-    else:
-        say(f"{file}: {len(dataset.records):,} rows, {dataset.layout}, {dataset.encoding}")
-        for problem in dataset.problems:
-            say(f"  {problem}")
-        say(f"{len(dataset.problems)} problems" if dataset.problems else "No problems.")
-    if dataset.problems:
-        say(f"error: {file}: {len(dataset.problems)} rows cannot be used.", file=sys.stderr)
-    return 2 if dataset.problems else 0
-
-
 @app.command()
 def plan(
     model: Annotated[str, typer.Option(help='Folder of the base model, or "starter".')],
-    data: Annotated[Path, typer.Option(help="JSONL file with the rows to learn.")],
+    data: Annotated[Path, typer.Option(help="File or folder with the rows to learn.")],
     out: Annotated[Path, typer.Option(help="Where to write the run configuration.")],
-    test: Annotated[Path | None, typer.Option(help="JSONL file with rows that are never learned.")] = None,
+    test: Annotated[Path | None, typer.Option(help="File with rows that are never learned.")] = None,
+    map_: Mapped = None,
+    sheet: Sheet = None,
+    text_by: TextBy = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
     as_json: Json = False,
 ) -> int:
@@ -176,7 +142,8 @@ def plan(
             if model == "starter"
             else facts.read_model(Path(model).absolute())
         )
-        dataset = reader.read_dataset(data.absolute(), progress=follower.on_bytes)
+        dataset = reader.read_dataset(data.absolute(), follower.on_bytes, columns=columns_of(map_),
+                                      choices=reader.Choices(sheet, text_by))
     config = planner.plan(
         planner.PlanRequest(dataset, model_facts, read_machine(), test.absolute() if test else None, overrides)
     )

@@ -78,6 +78,9 @@ class Follower:
     def on_bytes(self, done: int, total: int) -> None:
         self._show("reading", done, total, "", self._reading.update(done, total, time.monotonic()))
 
+    def on_rows(self, done: int, total: int) -> None:
+        self._show("checking", done, total, "rows", self._reading.update(done, total, time.monotonic()))
+
     def on_event(self, phase: str, event: dict[str, Any]) -> None:
         """Show one event of a job. One that makes no sense is passed over, and that is said once."""
         when = number(event, "time")

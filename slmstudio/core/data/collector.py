@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from slmstudio.core.data import layouts
 from slmstudio.core.data.mapping.mapper import Mapper
+from slmstudio.core.data.quick_rows import Quick
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
 from slmstudio.core.data.sources.row import Raw
@@ -75,18 +76,42 @@ class Rows:
             for row in rows:
                 self._take(row, raw.line, file)
 
-    def _take(self, row: Row, line: int, file: str) -> None:
-        kind = layouts.kind(row.layout)
+    def add_quick(self, quick: Quick, layout: str, line: int, file: str = "") -> None:
+        """Take rows that were read together, each on a line of its own from `line` on."""
+        kind = self._open(layout)
+        self._counts[kind] += quick.count
+        self._unused[kind].update(map(printable, quick.unused))
+        if not self._keep:
+            return
+        texts = {target: values.to_pylist() for target, values in quick.texts.items()}
+        if layout == "text":
+            self._records[kind] += [Record((), at, text=text, file=file) for at, text in enumerate(texts["text"], line)]
+            return
+        asked = texts["instruction"]
+        if "input" in texts:
+            asked = [f"{question}\n\n{below}" if below and below.strip() else question
+                     for question, below in zip(asked, texts["input"], strict=True)]
+        self._records[kind] += [
+            Record(({"role": "user", "content": question}, {"role": "assistant", "content": answer}), at, file=file)
+            for at, (question, answer) in enumerate(zip(asked, texts["output"], strict=True), line)]
+
+    def _open(self, layout: str) -> str:
+        """The kind of a layout, of which there are rows now."""
+        kind = layouts.kind(layout)
         if kind not in self._counts:
             self._records[kind], self._counts[kind], self._lines[kind] = [], 0, []
             self._layouts[kind], self._unused[kind] = set(), set()
+        self._layouts[kind].add(layout)
+        return kind
+
+    def _take(self, row: Row, line: int, file: str) -> None:
+        kind = self._open(row.layout)
         self._counts[kind] += 1
         if self._keep:
             self._records[kind].append(
                 Record(row.messages, line, row.rejected, row.desirable, row.text, row.tools, file))
         elif kind != self.kind:
             self._lines[kind].append((file, line))
-        self._layouts[kind].add(row.layout)
         if row.unused:
             self._unused[kind].update(map(printable, row.unused))
 

@@ -131,10 +131,17 @@ def is_known(name: str) -> bool:
     return column(name) in _ALL or name.strip().casefold() in _ALL
 
 
+def is_sure(name: str) -> bool:
+    """Whether a word is a name of what is asked or answered, and hardly that itself, as "story" may be."""
+    return column(name) in _SURE
+
+
 @lru_cache(maxsize=1)
 def _known() -> dict[str, str]:
     return {_plain(word): known for known, words in _WORDS.items() for word in words.split()}
 
 
+_SURE = frozenset((*ASKED, *ANSWERED, *CONVERSATION, *CHOSEN, *REJECTED, *TOOLS, *_WORDS)) - {
+    "language", "context", "q", "a"}
 _ALL = frozenset((*ASKED, *ANSWERED, *BELOW, *CONVERSATION, *CHOSEN, *REJECTED, *LABEL, *TEXT, *TOOLS, *HISTORY,
                   *BESIDE, *_WORDS, "system", "choices", "options", "pattern", "exact", "category", "correct_option"))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
+from slmstudio.core.data import quick_rows
 from slmstudio.core.data.source import CHOOSE, IN_MODEL_TAB, SIGNATURES, Source
 from slmstudio.core.data.sources import arrow, documents, header, json_rows, packed, sheets, tables, texts
 from slmstudio.core.data.sources.row import Raw
@@ -55,6 +56,7 @@ class Part:
         text_by: how a text was cut; else "".
         sheets: of a workbook, the sheet that is read and then the others.
         notes: sentences on how the file was understood, where that isn't plain; may grow while the rows are read.
+        blocks: of JSONL, its lines in blocks, instead of the rows; `all_rows` has these of every part.
     """
 
     name: str
@@ -65,6 +67,13 @@ class Part:
     text_by: str = ""
     sheets: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    blocks: Iterator[quick_rows.Block] | None = None
+
+    def all_rows(self) -> Iterator[Raw]:
+        """The rows one by one, whatever they come from."""
+        yield from self.rows
+        for block in self.blocks or ():
+            yield from json_rows.block_rows(block.chunks, block.line)
 
 
 class DataFile:
@@ -178,6 +187,8 @@ class DataFile:
         if is_json:
             kind = "jsonl" if (json_rows.is_json_lines(first) and suffix != ".json") or (
                 suffix == ".json" and _has_lines(first)) else "json"
+            if kind == "jsonl":
+                return Part(name, kind, iter(()), source.encoding, notes=notes, blocks=quick_rows.blocks(everything))
             return Part(name, kind, json_rows.json_rows(everything), source.encoding, notes=notes)
         if table:
             delimiter = "\t" if suffix in (".tsv", ".tab") else tables.delimiter_of(first)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
-from slmstudio.core.data import column_names
+from slmstudio.core.data import column_names, quick_rows
 from slmstudio.core.data.collector import Rows
 from slmstudio.core.data.mapping.mapper import SAMPLE, Mapper
-from slmstudio.core.data.opening import NO_CHOICES, Choices, DataFile
+from slmstudio.core.data.opening import NO_CHOICES, Choices, DataFile, Part
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import CHOOSE, ReadingCancelled
+from slmstudio.core.data.sources import json_rows
+from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import Problem, UserError
 
 __all__ = ["Choices", "Dataset", "ReadingCancelled", "Record", "read_dataset"]
@@ -20,6 +22,8 @@ __all__ = ["Choices", "Dataset", "ReadingCancelled", "Record", "read_dataset"]
 EXAMPLE = '{"instruction": "What is the capital of Kerala?", "output": "Thiruvananthapuram."}'
 REMEDY = ("Say which columns hold the question and the answer (--map instruction=…,output=…, or in the Data tab), or "
           f"give each row on a line of its own, like this: {EXAMPLE}")
+SAMPLE_BYTES = 8 << 20
+"""About so much of a file at most is held by which its columns are guessed."""
 AS_UTF8 = "Save it as text in UTF-8, in paragraphs of less than 16 MB, and open it again."
 
 
@@ -43,7 +47,7 @@ class Dataset:
         rows_left_out: how many rows cannot be used.
         count: usable rows, also where `records` were not kept.
         text_by, sheets: how a text was cut; the sheet that was read, and the workbook's others.
-        choices: what a person said of the file.
+        choices, given: what a person said of the file, and of its columns.
     """
 
     path: Path
@@ -63,6 +67,7 @@ class Dataset:
     text_by: str = ""
     sheets: tuple[str, ...] = ()
     choices: Choices = NO_CHOICES
+    given: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -112,15 +117,13 @@ def _collect(file: DataFile, given: Mapping[str, str] | None, keep: bool) -> Dat
     """The file's rows, or None where memory ran out; they are let go then, which an error's traceback would prevent."""
     try:
         rows = Rows(keep)
-        found = Dataset(file.path, "", "", rows.records, [], "", 0, choices=file.choices)
+        found = Dataset(file.path, "", "", rows.records, [], "", 0, choices=file.choices,
+                        given=dict(given or {}))
         formats: list[str] = []
         notes: list[str] = []
         columns: list[str] = []
         for part in file.parts():
-            sample = list(islice(part.rows, SAMPLE))
-            mapper = Mapper([raw.value for raw in sample], given)
-            for raw in chain(sample, part.rows):
-                rows.add(raw, mapper, part.name)
+            mapper = _read_part(part, rows, given)
             if mapper.main is not None and (not found.mapping or len(mapper.main.columns) > len(found.mapping)):
                 found.mapping = dict(mapper.main.columns)
             formats.append(part.format)
@@ -140,6 +143,33 @@ def _collect(file: DataFile, given: Mapping[str, str] | None, keep: bool) -> Dat
     found.layout, found.unused, found.count = rows.layout, rows.unused, rows.count
     found.records, found.rows_left_out = rows.records, rows.rows_left_out()
     return found
+
+
+def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None) -> Mapper:
+    """Take the rows of one file. Returns what its columns hold."""
+    first = next(part.blocks, None) if part.blocks is not None else None
+    begin = part.rows if first is None else json_rows.block_rows(first.chunks, first.line)
+    sample = list(_within(begin, SAMPLE_BYTES))
+    mapper = Mapper([raw.value for raw in sample], given)
+    for raw in chain(sample, begin):
+        rows.add(raw, mapper, part.name)
+    for block, quick in quick_rows.read_all(part.blocks or iter(()), mapper.main):
+        if quick is not None and mapper.main is not None:
+            rows.add_quick(quick, mapper.main.layout, block.line, part.name)
+            continue
+        for raw in json_rows.block_rows(block.chunks, block.line):
+            rows.add(raw, mapper, part.name)
+    return mapper
+
+
+def _within(rows: Iterator[Raw], most: int) -> Iterator[Raw]:
+    """The first rows, until they are enough for a guess, or long."""
+    size = 0
+    for raw in islice(rows, SAMPLE):
+        yield raw
+        size += len(str(raw.value)) if raw.problem is None else 0
+        if size > most:
+            return
 
 
 def _nothing_usable(found: Dataset) -> UserError:

@@ -39,7 +39,7 @@ def cut(chunks: Iterator[bytes]) -> Iterator[Piece]:
     """
     first = next(chunks, b"")
     everything = chain([first], chunks)
-    return _lines(everything) if is_lines(first) else _elements(everything)
+    return lines_of(everything) if is_lines(first) else _elements(everything)
 
 
 def is_lines(first: bytes) -> bool:
@@ -84,7 +84,8 @@ def paragraphs(chunks: Iterator[bytes]) -> Iterator[Piece]:
             begin, size = 0, 0
 
 
-def _lines(chunks: Iterator[bytes]) -> Iterator[Piece]:
+def lines_of(chunks: Iterator[bytes]) -> Iterator[Piece]:
+    """All rows of JSONL."""
     for line, number, size in numbered_lines(chunks):
         if size > ROW_LIMIT:
             yield Piece(b"", number, trouble=_too_long(size))

@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 
 from slmstudio.core.data.record import Record
+from slmstudio.core.data.statistics import script_shares
+from slmstudio.core.errors import UserError
 
 
 def split(records: Sequence[Record], eval_fraction: float, seed: int) -> tuple[list[Record], list[Record]]:
@@ -53,3 +55,32 @@ def _fill(groups: list[list[int]], wanted: int) -> set[int]:
         if 2 * len(smallest) <= sum(map(len, groups)):
             chosen = [smallest]
     return {index for group in chosen for index in group}
+
+
+def split_evenly(records: Sequence[Record], eval_fraction: float, seed: int,
+                 by: str | None = None) -> tuple[list[Record], list[Record]]:
+    """As `split`, with the same share of each group of rows; groups of one prompt are never torn apart.
+
+    Args:
+        by: "language" (by the script of most letters), "source" (by the file that a row came from) or None.
+
+    Raises:
+        UserError: there is no such way.
+    """
+    if by is None:
+        return split(records, eval_fraction, seed)
+    if by not in ("language", "source"):
+        raise UserError(f"Rows cannot be split by {by}.", "", "Choose language or source.")
+    first: dict[tuple[str, ...], str] = {}
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        group = first.setdefault(record.prompt, record.file if by == "source" else _script(record))
+        groups.setdefault(group, []).append(record)
+    held_out = {id(record) for rows in groups.values() for record in split(rows, eval_fraction, seed)[1]}
+    return ([record for record in records if id(record) not in held_out],
+            [record for record in records if id(record) in held_out])
+
+
+def _script(record: Record) -> str:
+    shares = script_shares([record])
+    return next(iter(shares), "")

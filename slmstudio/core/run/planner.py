@@ -108,14 +108,14 @@ def measure_lengths(dataset: Dataset, model: ModelFacts) -> list[int]:
     """
     plan_rows.check_tools(dataset.records, model)
     tokenizer, template = tokens.load_tokenizer(model.path), ChatTemplate.from_folder(model.path)
-    return [_length(row, tokenizer, template) for row in _measured(dataset)]
+    return [length_of(row, tokenizer, template) for row in _measured(dataset)]
 
 
 def _measured(dataset: Dataset) -> list[Record]:
     return dataset.records[::max(1, len(dataset.records) // SAMPLED_ROWS)]
 
 
-def _length(row: Record, tokenizer: Any, template: ChatTemplate) -> int:
+def length_of(row: Record, tokenizer: Any, template: ChatTemplate) -> int:
     """Tokens of a row; of a pair the longer answer counts, with its question."""
     if row.text is not None:
         return len(tokenizer.encode(row.text).ids) + 1

@@ -12,7 +12,7 @@ import pytest
 from pyarrow import parquet
 
 from slmstudio.core.data.reader import Choices, read_dataset
-from tests.support.workbooks import write_ods, write_xlsx
+from support.workbooks import write_ods, write_xlsx
 
 ROWS = [
     ("¿Qué es una canción?", "Música con letra, normalmente breve."),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import NamedTuple
 
-from slmstudio.core.data.column_names import is_known
+from slmstudio.core.data.column_names import is_known, is_sure
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.sources.tables import TableRow
 from slmstudio.core.data.strict_json import printable
@@ -81,7 +81,8 @@ def is_header(rows: list[list[str]]) -> bool:
         return False
     if any(len(cell) > LONGEST_NAME for cell in filled):
         return False
-    if sum(map(is_known, filled)) * 2 >= min(len(filled), 4):
+    is_short = {cell.casefold() for cell in filled} == {"q", "a"}
+    if is_short or (any(map(is_sure, filled)) and sum(map(is_known, filled)) * 2 >= min(len(filled), 4)):
         return True
     if not rest or any(_SENTENCE.search(cell) or _NUMBER.fullmatch(cell) for cell in filled):
         return False
@@ -89,7 +90,7 @@ def is_header(rows: list[list[str]]) -> bool:
     longer = sum(bool(cells) and (sum(map(len, cells)) > 1.5 * len(name) * len(cells)
                                   or all(map(_NUMBER.fullmatch, cells)))
                  for name, cells in zip(first, below, strict=True) if name)
-    return longer * 2 >= len(filled)
+    return longer * 2 > len(filled)
 
 
 def _check_names(names: list[str]) -> None:

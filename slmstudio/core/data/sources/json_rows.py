@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 import orjson
 
-from slmstudio.core.data.row_texts import Piece, cut, is_lines
+from slmstudio.core.data.row_texts import Piece, cut, is_lines, lines_of
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import NotJson, parse
 from slmstudio.core.errors import Problem
@@ -56,6 +57,16 @@ def json_rows(chunks: Iterator[bytes]) -> Iterator[Raw]:
                 yield Raw(value, raw.line)
         else:
             yield raw
+
+
+def block_rows(chunks: Iterator[bytes], line: int) -> Iterator[Raw]:
+    """The rows of some lines of JSONL, of which the first has that number; those of the first block as `json_rows`."""
+    if line == 1:
+        yield from json_rows(chunks)
+        return
+    for raw in _values(lines_of(chunks)):
+        problem = raw.problem and replace(raw.problem, line=(raw.problem.line or 1) + line - 1)
+        yield Raw(raw.value, raw.line + line - 1, problem)
 
 
 def _begin_of_list(first: bytes) -> int:

@@ -51,8 +51,8 @@ def test_all_columns_of_a_table_may_be_named_so(tmp_path):
 def test_a_first_line_without_known_names_is_told(tmp_path):
     found = table(tmp_path, "Swali,Jibu\nQ?,A.\n")
     assert len(found.items) == 2
-    assert found.notes == ("The first line was taken as a row, as it has no names of columns that are known; the "
-                           "columns were taken as question, answer.",)
+    assert found.notes == ("The first row was taken as data, as it holds no names of columns; the columns were taken "
+                           "as question, answer.",)
     found = table(tmp_path, "Q?,x,y,A\nQ2?,x,y,B\n")
     assert len(found.items) == 2 and "question, A, B, answer" in found.notes[0]
 
@@ -189,7 +189,7 @@ def test_questions_and_answers_that_are_not_used_are_told(tmp_path, row, column)
 def test_names_that_stand_in_a_table_again_are_no_row(tmp_path):
     found = table(tmp_path, "question,answer\nQ?,A.\nquestion,answer\nQ2?,B.\n")
     assert [item.line for item in found.items] == [2, 4]
-    assert [str(each) for each in found.problems] == ["line 3: the names of the columns stand here again."]
+    assert [str(each) for each in found.problems] == ["line 3: the names of the columns come here again."]
 
 
 def test_marks_that_are_not_used_are_told(tmp_path):

@@ -131,7 +131,7 @@ def test_a_number_that_is_text_or_index_is_read_as_the_other_rows_are(tmp_path):
 
 @pytest.mark.parametrize(("text", "line", "words"), [
     ("question,A,B,C,D,answer\nq,1,2,3,4,A\nq, with comma,1,2,3,4,A\n", 3, "7 columns, the others have 6"),
-    ("question,A,B,C,D,answer\nq,1,2,3,4,A\nq,1,2,3\n", 3, "4 columns, the others have 6"),
+    ("question,A,B,C,D,answer\nq,1,2,3,4,A\nq,1,2,3\n", 3, "is none of the 3 choices"),
     ('question,answer\nq,a\n"open,b\nc,d\ne,f\n', 3, "never closed; lines 4 to 5 were taken"),
     ('question,answer\nq,a\nq,"open', 3, "never closed; the row has no end"),
     ("question,answer\nq,a\nq,\n", 3, '"answer" is empty'),
@@ -144,26 +144,26 @@ def test_damaged_tables(tmp_path, text, line, words):
 
 
 def test_a_table_with_bad_bytes_loses_one_row(tmp_path):
-    found = read_test_set(write(tmp_path, b"question,answer\nq,a\nq\xff,b\nq,c\n", "t.csv"))
+    found = read_test_set(write(tmp_path, "question,answer\nqé,a\n".encode() + b"q\xff,b\nq,c\n", "t.csv"))
     assert [item.line for item in found.items] == [2, 4]
     assert [(each.line, each.column) for each in found.problems] == [(3, 2)]
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ("one\ntwo\n", "one column"), ("a,b,c\nd,e,f\n", "3 columns"),
+    ("one\ntwo\n", "no row that can be used"), ("a,b,c\nd,e,f\n", "no row that can be used"),
     ("question,answer,answer\nq,a,b\n", 'Two columns are called "answer"'),
 ])
 def test_tables_whose_columns_are_not_known(tmp_path, text, words):
     error = refusal(write(tmp_path, text, "t.csv"))
-    assert error.what == "The columns of t.csv have no names."
-    assert words in error.why
+    assert words in error.what
 
 
 def test_other_files_are_named(tmp_path):
     assert "plain text" in refusal(write(tmp_path, "Once upon a time.", "t.txt")).what
     assert "GGUF" in refusal(write(tmp_path, b"GGUF\3\0\0\0", "t.jsonl")).what
     assert "does not exist" in refusal(tmp_path / "none.csv").what
-    assert "folder" in refusal(tmp_path).what
+    (tmp_path / "empty").mkdir()
+    assert "holds no file" in refusal(tmp_path / "empty").what
 
 
 def test_cancel(tmp_path):

@@ -6,12 +6,15 @@ import csv
 import json
 from pathlib import Path
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from slmstudio.core.data.rows import read_row
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.testset.item import TestSet
 from slmstudio.core.evaluation.testset.reader import read_test_set
+from support.workbooks import write_xlsx
 
 
 def lines(folder: Path, *rows: dict) -> TestSet:
@@ -102,7 +105,7 @@ def test_free_answers(tmp_path, row, question, references):
     ({"context": P, "question": Q, "answers": {"text": [""], "answer_start": [-1]}}, '"answers" is empty'),
     ({"question": Q, "passage": P, "answer": True}, "true or false"),
     ({"passage": P, "question": Q, "answers_spans": {"spans": ["a"], "types": ["span"]}}, "the reference is missing"),
-    ({"version": "v2.0", "data": [{"title": "T", "paragraphs": []}]}, "a test row needs a question"),
+    ({"version": "v2.0", "data": [{"title": "T", "paragraphs": []}]}, "holds no rows"),
     ({"article": P, "questions": [Q], "options": [list(TWO)], "answers": ["A"]}, "must be text"),
     ({"question": Q, "answer": {"value": "a", "aliases": ["b"]}}, "an object"),
     ({"prompt": Q, "completion": "a", "correct": False}, "marked as bad"),
@@ -158,13 +161,15 @@ def test_what_python_prints_may_be_the_answer_itself(tmp_path):
     assert lines(tmp_path, {"question": Q, "expected": "['a', 'b']"}).items[0].references == ("['a', 'b']",)
 
 
-@pytest.mark.parametrize("magic", [b"PAR1" + bytes(40), b"PK\x03\x04" + bytes(26) + b"xl/workbook.xml"])
-def test_tables_of_other_programs_can_be_saved_as_csv(tmp_path, magic):
-    path = tmp_path / "t.bin"
-    path.write_bytes(magic)
-    with pytest.raises(UserError) as caught:
-        read_test_set(path)
-    assert caught.value.remedy == "Save it as CSV (UTF-8) or JSONL, and open that file."
+def test_workbooks_and_parquet_tables_are_test_sets_too(tmp_path):
+    rows = [["प्रश्न", "विकल्प A", "विकल्प B", "उत्तर"], ["Q?", "x", "y", "B"], ["Q2?", "x", "y", "A"]]
+    write_xlsx(tmp_path / "t.xlsx", {"S": rows})
+    parquet.write_table(pyarrow.Table.from_pylist([{"question": "Q?", "choices": ["x", "y"], "answer": 1},
+                                                   {"question": "Q2?", "choices": ["x", "y"], "answer": 0}]),
+                        tmp_path / "t.parquet")
+    for name in ("t.xlsx", "t.parquet"):
+        assert [(item.choices, item.answer) for item in read_test_set(tmp_path / name).items] == [
+            (("x", "y"), 1), (("x", "y"), 0)]
 
 
 TALK = [{"role": "user", "content": Q}, {"role": "assistant", "content": "a"}]

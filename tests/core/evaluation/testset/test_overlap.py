@@ -75,7 +75,7 @@ def test_a_question_that_was_learned_without_its_passage(tmp_path):
     path = tmp_path / "t.jsonl"
     rows = [{"question": f"How many {what} has it?", "answer": "6.", "context": PASSAGE} for what in ("legs", "eyes")]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    learned = read_dataset(path).records
+    learned = read_dataset(path, columns={"instruction": "question", "output": "answer"}).records
     items = read_test_set(path).items
     assert PASSAGE in items[0].question and PASSAGE not in learned[0].messages[0]["content"]
     assert [(hit.item, hit.train_line, hit.is_exact) for hit in find_overlap(items, learned).hits] == [

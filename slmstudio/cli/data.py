@@ -1,0 +1,254 @@
+"""Datasets in the terminal: check, clean, convert and split them."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
+from slmstudio.core.errors import Problem, UserError
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Dataset
+
+app = typer.Typer(no_args_is_help=True, help="Read, check and mend datasets.")
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+Mapped = Annotated[list[str] | None, typer.Option(
+    "--map", metavar="TARGET=COLUMN,…", help="What the columns hold, as in instruction=Question,output=Answer. "
+    "Targets: instruction, input, output, system, messages, tools, prompt, chosen, rejected, completion, label, text.")]
+Sheet = Annotated[str | None, typer.Option(help="Sheet of a workbook that is read.")]
+TextBy = Annotated[str | None, typer.Option(help="How a text is cut into rows: paragraph, line, document or length.")]
+Model = Annotated[str | None, typer.Option(
+    help='Folder of the model whose tokens are counted, or "starter"; the starter model by default, when it is there.')]
+
+
+def columns_of(given: list[str] | None) -> dict[str, str] | None:
+    """The column of each target that --map names; None without any.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    found: dict[str, str] = {}
+    for text in given or ():
+        for part in re.split(r",(?=[a-z_]+=)", text):
+            target, equals, column = part.partition("=")
+            if not equals or not target.strip() or not column:
+                raise UserError(f"--map {text} cannot be read.", "It needs a target and a column.",
+                                "Write it as in --map instruction=Question,output=Answer.")
+            found[target.strip()] = column
+    return found or None
+
+
+def _read(file: Path, map_: list[str] | None, sheet: str | None, text_by: str | None, follower: Follower) -> Dataset:
+    from slmstudio.core.data import reader
+    from slmstudio.core.data.sources.texts import CUTS
+
+    if text_by is not None and text_by not in CUTS:
+        raise UserError(f"A text cannot be cut by {text_by}.", "", f"Choose one of {', '.join(CUTS)}.")
+    return reader.read_dataset(file.absolute(), follower.on_bytes, columns=columns_of(map_),
+                               choices=reader.Choices(sheet, text_by))
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files, folders or archives with rows.")],
+    model: Model = None,
+    max_length: Annotated[int | None, typer.Option(min=1, help="Tokens after which a row is cut.")] = None,
+    map_: Mapped = None,
+    sheet: Sheet = None,
+    text_by: TextBy = None,
+    as_json: Json = False,
+) -> int:
+    """Read datasets, and say what is in them and everything that is wrong. Exit status 2 when a row cannot be used."""
+    reports = []
+    for file in files:
+        try:
+            with Follower() as follower:
+                dataset = _read(file, map_, sheet, text_by, follower)
+                report = _report(file, dataset, model, max_length, follower)
+        except UserError as error:
+            print_error(error, as_json=False)
+            problems = error.problems or [Problem(" ".join(filter(None, (error.what, error.why))))]
+            report = {"file": str(file), "records": 0, "problems": [_problem(each) for each in problems],
+                      "error": error.to_dict()}
+        else:
+            if not as_json:
+                _show(report)
+        reports.append(report)
+    if as_json:
+        print_json(reports[0] if len(reports) == 1 else {"files": reports})
+    left_out = [report for report in reports if report["problems"]]
+    for report in left_out:
+        if report["records"]:
+            say(f"error: {report['file']}: {report['rows_left_out']:,} rows cannot be used.", file=sys.stderr)
+    return 2 if left_out else 0
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    """One for JSON; "what" and "why" are the halves of its sentence."""
+    what, _, why = problem.message.partition("; ")
+    return {**problem.to_dict(), "what": what, "why": why}
+
+
+def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | None,
+            follower: Follower) -> dict[str, Any]:
+    from slmstudio.core.data import health, layouts
+    from slmstudio.core.data.statistics import script_shares
+    from slmstudio.core.run import token_counts
+
+    folder = _model_folder(model, follower)
+    counts, notes = None, list(dataset.notes)
+    if folder is not None:
+        try:
+            counts = token_counts.count_tokens(dataset.records, folder, follower.on_rows)
+        except UserError as error:
+            if model is not None:
+                raise
+            notes.append(f"The tokens were not counted: {error.what} {error.why}".strip())
+    lengths = counts.lengths if counts and len(counts.lengths) == len(dataset.records) else None
+    special = token_counts.special_tokens(folder) if folder is not None else ()
+    found = health.check(dataset.records, health.Context(special, lengths, max_length), follower.on_rows)
+    return {
+        "file": str(file), "format": dataset.format, "encoding": dataset.encoding, "layout": dataset.layout,
+        "objectives": list(layouts.objectives(dataset.layout)), "mapping": dataset.mapping,
+        "columns": list(dataset.columns), "records": dataset.count, "rows_left_out": dataset.rows_left_out,
+        "problems": [_problem(problem) for problem in dataset.problems], "unused": list(dataset.unused),
+        "unused_that_matter": list(dataset.unused_that_matter), "notes": notes, "text_by": dataset.text_by or None,
+        "sheets": list(dataset.sheets), "findings": [finding.to_dict() for finding in found],
+        "tokens": counts.to_dict() if counts else None, "scripts": script_shares(dataset.records),
+        "sha256": dataset.sha256, "bytes": dataset.bytes,
+    }
+
+
+def _model_folder(model: str | None, follower: Follower) -> Path | None:
+    """The folder of the model whose tokens are counted; None where none was named and the starter isn't there."""
+    from slmstudio.core import starter
+    from slmstudio.core.model import library
+
+    if model == "starter":
+        return starter.prepare(lambda event: follower.on_event("model", event)).path
+    if model is not None:
+        return Path(model).absolute()
+    return library.starter_folder() if library.starter_ready() else None
+
+
+def _show(report: dict[str, Any]) -> None:
+    from slmstudio.core.data import layouts
+
+    kind = " · ".join(filter(None, (report["format"], report["encoding"])))
+    say(f"{report['file']}: {report['records']:,} rows, {report['layout']}, {kind}")
+    say(layouts.sentence(report["layout"]))
+    if report["mapping"] != {"text": "text"}:
+        say("Columns: " + ", ".join(f"{target} = {column}" for target, column in report["mapping"].items()))
+    if report["unused_that_matter"]:
+        say(f"Not used, though they change what is learned: {', '.join(report['unused_that_matter'])}")
+    for note in report["notes"]:
+        say(f"Note: {note}")
+    for problem in report["problems"]:
+        say("  " + str(Problem(problem["message"], problem["line"], problem["column"], problem["field"],
+                               problem["file"])))
+    say(f"{len(report['problems']):,} problems" if report["problems"] else "No problems.")
+    if report["tokens"]:
+        tokens = report["tokens"]
+        say(f"Tokens a row with {tokens['model']}: {tokens['min']:,} to {tokens['max']:,}, "
+            f"median {tokens['median']:,}, 95 % within {tokens['p95']:,}. A word costs " + ", ".join(
+                f"{each} ({script})" for script, each in tokens["per_word"].items()) + ".")
+    if report["findings"]:
+        print_table("Findings", [(each["kind"], f"{each['count']:,}", each["sentence"], _lines(each["lines"]))
+                                 for each in report["findings"]], ("Kind", "Rows", "What", "Lines"))
+        fixable = [each["kind"] for each in report["findings"] if each["fix"]]
+        if fixable:
+            say(f"\nMend them: slmstudio data clean {report['file']} --fix {fixable[0]} --out NEW.jsonl")
+
+
+def _lines(lines: list[int]) -> str:
+    return ", ".join(f"{line:,}" for line in lines[:5]) + (", …" if len(lines) > 5 else "")
+
+
+@app.command()
+def clean(
+    file: Annotated[Path, typer.Argument(help="File, folder or archive with rows.")],
+    out: Annotated[Path, typer.Option(help="JSONL file to write.")],
+    fix: Annotated[list[str], typer.Option(metavar="KIND", help="Finding to mend, as `data check` names it; several "
+                                                                "may be given, or one text with commas.")],
+    model: Model = None,
+    map_: Mapped = None,
+    sheet: Sheet = None,
+    text_by: TextBy = None,
+    as_json: Json = False,
+) -> int:
+    """Write a mended copy as JSONL. The file itself is never changed."""
+    from slmstudio.core.data import health, jsonl
+    from slmstudio.core.run import token_counts
+
+    wanted = [kind for each in fix for kind in each.split(",") if kind]
+    with Follower() as follower:
+        dataset = _read(file, map_, sheet, text_by, follower)
+        folder = _model_folder(model, follower)
+        special = token_counts.special_tokens(folder) if folder is not None else ()
+        fixed = health.fix(dataset.records, wanted, health.Context(special))
+    jsonl.write(out.absolute(), fixed.records, {"source": dataset.path.name, "sha256": dataset.sha256,
+                                                "steps": [{"fix": kind} for kind in wanted]})
+    counts = {kind: sum(change.kind == kind for change in fixed.changes) for kind in wanted}
+    return _done({"out": str(out), "records": len(fixed.records), "changes": counts,
+                  "removed": len(dataset.records) - len(fixed.records)}, as_json)
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(help="File, folder or archive with rows.")],
+    out: Annotated[Path, typer.Option(help="JSONL file to write.")],
+    map_: Mapped = None,
+    sheet: Sheet = None,
+    text_by: TextBy = None,
+    as_json: Json = False,
+) -> int:
+    """Write the rows as JSONL, in the layouts of which each has one form."""
+    from slmstudio.core.data import jsonl
+
+    with Follower() as follower:
+        dataset = _read(file, map_, sheet, text_by, follower)
+    jsonl.write(out.absolute(), dataset.records, {"source": dataset.path.name, "sha256": dataset.sha256, "steps": []})
+    return _done({"out": str(out), "records": dataset.count, "rows_left_out": dataset.rows_left_out,
+                  "layout": dataset.layout}, as_json)
+
+
+@app.command()
+def split(
+    file: Annotated[Path, typer.Argument(help="File, folder or archive with rows.")],
+    out: Annotated[Path, typer.Option(help="Folder for train.jsonl and eval.jsonl.")],
+    ratio: Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of the rows that is held out.")] = 0.1,
+    count: Annotated[int | None, typer.Option(min=1, help="Rows that are held out, instead of a share.")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed holds out other rows.")] = 0,
+    by: Annotated[str | None, typer.Option(help="Hold out the same share of each language, or of each file of a "
+                                                "folder: language or source.")] = None,
+    map_: Mapped = None,
+    sheet: Sheet = None,
+    text_by: TextBy = None,
+    as_json: Json = False,
+) -> int:
+    """Split the rows into those to learn and those to evaluate; rows with the same question stay together."""
+    from slmstudio.core.data import jsonl
+    from slmstudio.core.data.split import split_evenly
+
+    with Follower() as follower:
+        dataset = _read(file, map_, sheet, text_by, follower)
+    share = min(0.9, count / max(1, dataset.count)) if count is not None else ratio
+    train, held_out = split_evenly(dataset.records, share, seed, by)
+    for name, rows in (("train", train), ("eval", held_out)):
+        jsonl.write(out.absolute() / f"{name}.jsonl", rows, {
+            "source": dataset.path.name, "sha256": dataset.sha256,
+            "steps": [{"split": name, "ratio": share, "seed": seed, "by": by}]})
+    return _done({"out": str(out), "train": len(train), "eval": len(held_out), "seed": seed}, as_json)
+
+
+def _done(result: dict[str, Any], as_json: bool) -> int:
+    if as_json:
+        print_json(result)
+    else:
+        print_table("Done", [(name, str(value)) for name, value in result.items()])
+    return 0

@@ -1,0 +1,157 @@
+"""Whole blocks of JSONL at once, by pyarrow, where all their rows are alike and nothing is wrong with them.
+
+Most rows of large files are questions with answers, or texts. Reading those one by one takes three times as long as
+pyarrow's parser, which works on several cores. A block in which anything is unusual is left to the careful way.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
+from typing import Any, NamedTuple
+
+from slmstudio.core.data.mapping.guess import ColumnMap
+from slmstudio.core.data.row_texts import ROW_LIMIT
+
+BLOCK = 8 << 20
+"""Bytes that are read at once; a block ends with a line."""
+READERS = 2
+"""Blocks that are read at a time: pyarrow works outside Python's lock."""
+PLAIN = frozenset({"instruction", "input", "output", "text"})
+"""Targets that a quick row may have; each is text."""
+
+
+class Quick(NamedTuple):
+    """The rows of a block.
+
+    Attributes:
+        count: how many; each is a line.
+        texts: by target, the texts of all rows, as pyarrow's array; None in it stands for nothing.
+        unused: names of the other columns that hold something.
+    """
+
+    count: int
+    texts: dict[str, Any]
+    unused: frozenset[str]
+
+
+class Block(NamedTuple):
+    """Some lines of a file.
+
+    Attributes:
+        chunks: their text, to be read to the end before the next block.
+        line: 1-based number of the first.
+    """
+
+    chunks: Iterator[bytes]
+    line: int
+
+
+def blocks(chunks: Iterator[bytes]) -> Iterator[Block]:
+    """A text in blocks of about `BLOCK` bytes that end where a line does, however long the lines are."""
+    pending: list[bytes] = []
+    size, line = 0, 1
+    for chunk in chunks:
+        pending.append(chunk)
+        size += len(chunk)
+        end = chunk.rfind(b"\n") + 1
+        if size >= BLOCK and end:
+            pending[-1] = chunk[:end]
+            text = b"".join(pending)
+            yield Block(iter([text]), line)
+            line += text.count(b"\n")
+            pending = [chunk[end:]] if end < len(chunk) else []
+            size = len(chunk) - end
+        elif size > max(BLOCK, ROW_LIMIT) and b"\n" not in b"".join(pending):
+            # The line will be dropped, so it is handed out as it comes.
+            rest: list[bytes] = []
+            yield Block(chain(pending, _until_line_end(chunks, rest)), line)
+            pending, size, line = rest, sum(map(len, rest)), line + 1
+    if size:
+        yield Block(iter([b"".join(pending)]), line)
+
+
+def _until_line_end(chunks: Iterator[bytes], rest: list[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        text, end, after = chunk.partition(b"\n")
+        yield text + end
+        if end:
+            if after:
+                rest.append(after)
+            return
+
+
+def read_all(found: Iterator[Block], columns: ColumnMap | None) -> Iterator[tuple[Block, Quick | None]]:
+    """Each block with its rows where these can be read quickly, in order; several are read at a time."""
+    if columns is None or not is_plain(columns):
+        yield from ((block, None) for block in found)
+        return
+    with ThreadPoolExecutor(READERS) as pool:
+        waiting: deque[tuple[Block, Future[Quick | None]]] = deque()
+        for block in found:
+            text = next(block.chunks)
+            more = next(block.chunks, None)
+            if more is None:
+                waiting.append((Block(iter([text]), block.line), pool.submit(read, text, columns)))
+            while waiting and (more is not None or len(waiting) > READERS):
+                done, quick = waiting.popleft()
+                yield done, quick.result()
+            if more is not None:  # a line without end
+                yield Block(chain([text, more], block.chunks), block.line), None
+        for done, quick in waiting:
+            yield done, quick.result()
+
+
+def is_plain(columns: ColumnMap | None) -> bool:
+    """Whether rows of such columns may be read quickly."""
+    return columns is not None and columns.layout in ("instruction", "text") and set(columns.columns) <= PLAIN
+
+
+def read(text: bytes, columns: ColumnMap) -> Quick | None:
+    """The rows of a block; None where one of them needs a closer look: it is damaged, blank, or unlike the others."""
+    import pyarrow
+    from pyarrow import compute, json
+
+    try:
+        whole = json.ReadOptions(use_threads=False, block_size=2 * max(BLOCK, ROW_LIMIT))
+        table = json.read_json(pyarrow.BufferReader(text), whole)
+        table.validate(full=True)  # UTF-8 too
+    except (pyarrow.ArrowException, OSError):
+        return None
+    if table.num_rows != text.count(b"\n") + (not text.endswith(b"\n")):
+        return None
+    names = table.column_names
+    texts = {}
+    for target, column in columns.columns.items():
+        if column not in names:
+            if target != "input":
+                return None
+            continue
+        values = table[column]
+        if values.type == pyarrow.null() and target == "input":
+            continue
+        if values.type != pyarrow.string() or (target != "input" and _has_blank(values)):
+            return None
+        if target == "output" and compute.any(compute.match_substring_regex(values, r"^\s*[\[{]")).as_py():
+            return None  # a list or an object may be written as text
+        texts[target] = values
+    unused = frozenset(name for name in names if name not in columns.columns.values() and _says_something(table[name]))
+    return Quick(table.num_rows, texts, unused)
+
+
+def _has_blank(values: Any) -> bool:
+    from pyarrow import compute
+
+    return bool(values.null_count or compute.any(compute.equal(compute.utf8_trim_whitespace(values), "")).as_py())
+
+
+def _says_something(values: Any) -> bool:
+    """Whether a column holds anything but nulls and blank texts."""
+    import pyarrow
+    from pyarrow import compute
+
+    if values.null_count == len(values):
+        return False
+    return values.type != pyarrow.string() or bool(compute.any(compute.not_equal(values, "")).as_py())
