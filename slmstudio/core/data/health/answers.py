@@ -7,16 +7,22 @@ import re
 from slmstudio.core.data.health.texts import is_blank
 
 _INTERJECTION = re.compile(
-    r"\s*(?:(?:sure(?: thing)?|certainly|of course|absolutely|great question|good question|that(?:'|’)s a (?:great|good) question|ज़?रूर"
+    r"\s*(?:(?:sure(?: thing)?|certainly|of course|absolutely|great question|good question|that(?:'|’)s a (?:great"
+    r"|good) question|ज़?रूर"
     r"|बिल्कुल|बिलकुल|অবশ্যই|நிச்சயமாக|ఖచ్చితంగా|¡?claro|bien sûr)!"
-    r"|(?:sure(?: thing)?|certainly|of course|absolutely|ज़?रूर|बिल्कुल|बिलकुल)[,.।]?(?=\s+(?:here(?:'|’)?s?\b|i(?:'|’)d be|i would be|i can|i(?:'|’)ll"
+    r"|(?:sure(?: thing)?|certainly|of course|absolutely|ज़?रूर|बिल्कुल|बिलकुल)[,.।]?(?=\s+(?:here(?:'|’)?s?\b|i(?:'"
+    r"|’)d be|i would be|i can|i(?:'|’)ll"
     r"|let me|यहाँ|यहां|ये रहा|मैं)))\s*", re.IGNORECASE)
 _CLOSING = re.compile(
-    r"\W{0,3}(?:(?:i )?hope (?:this|that|it|these)\b.{0,40}\bhelp|(?:please )?let me know if (?:you|there|this)|(?:please )?(?:do not|don(?:'|’)t) hesitate to"
-    r"|(?:please )?feel free to (?:ask|reach|contact|let me)|if you have any (?:other |more |further |additional )?(?:question|quer)"
+    r"\W{0,3}(?:(?:i )?hope (?:this|that|it|these)\b.{0,40}\bhelp|(?:please )?let me know if (?:you|there|this)"
+    r"|(?:please )?(?:do not|don(?:'|’)t) hesitate to"
+    r"|(?:please )?feel free to (?:ask|reach|contact|let me)|if you have any (?:other |more |further "
+    r"|additional )?(?:question|quer)"
     r"|is there anything else|happy (?:coding|learning|cooking|writing)"
-    r"|(?:मुझे )?(?:उम्मीद|आशा) है (?:कि )?.{0,40}(?:मदद|सहाय|उपयोगी)|(?:अगर|यदि) आपके? (?:कोई|और|पास).{0,40}(?:सवाल|प्रश्न).{0,60}(?:पूछ|बता)"
-    r"|আশা করি.{0,40}(?:সাহায্য|সহায়)|espero que (?:esto|isso).{0,20}(?:ayud|ajud)|j(?:'|’)espère que cela)", re.IGNORECASE)
+    r"|(?:मुझे )?(?:उम्मीद|आशा) है (?:कि )?.{0,40}(?:मदद|सहाय|उपयोगी)|(?:अगर|यदि) आपके? (?:कोई|और|पास).{0,40}(?:सवाल"
+    r"|प्रश्न).{0,60}(?:पूछ|बता)"
+    r"|আশা করি.{0,40}(?:সাহায্য|সহায়)|espero que (?:esto|isso).{0,20}(?:ayud|ajud)|j(?:'|’)espère que cela)",
+    re.IGNORECASE)
 _SENTENCE = re.compile(r"\s*([^\n]{1,300}?[.!?।۔。！？:]|[^\n]{1,300})(?=\s)")
 ASCII_ENDS = ("\n", ". ", "! ", "? ")
 ENDS = (*ASCII_ENDS, "। ", "।\n", "۔ ", "。", "！", "？")
@@ -84,11 +90,11 @@ def without_phrases(answer: str, frequent: frozenset[str]) -> str:
 def is_short(answer: str, question: str) -> bool:
     """Whether an answer is one word of fewer than four characters, or has no word at all.
 
-    It is fine with a digit in it (a number, a date), where the question has it as a word (the letter of a choice), and in
-    Chinese, Japanese, Korean and Thai, where so few characters say much.
+    It is fine with a digit in it (a number, a date), where the question has it as a word (the letter of a choice), and
+    in Chinese, Japanese, Korean and Thai, where so few characters say much.
     """
     word = answer.strip().strip(".!?।\"'()")
-    if any(map(str.isalpha, word)) and len(word) >= 4 or len(word.split()) > 1:
+    if (any(map(str.isalpha, word)) and len(word) >= 4) or len(word.split()) > 1:
         return False
     if _DIGIT.search(word) or _UNSPACED.search(word):
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -9,13 +10,15 @@ from slmstudio.core.data.health.answers import without_phrases
 from slmstudio.core.data.health.finding import Change, Context, Fixed
 from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.data.health.pulse import Pulse
+from slmstudio.core.data.health.repeats import duplicates, whole
 from slmstudio.core.data.health.survey import Found, survey
 from slmstudio.core.data.health.text_checks import TextCheck, text_checks
 from slmstudio.core.data.health.texts import is_blank, rewritten
 from slmstudio.core.data.record import Record
 
 BOILERPLATE = "boilerplate"
-REMOVED = ("empty_answer", "refusals", "placeholders", "replacement_characters", "too_long", "overlap", "duplicate_rows",
+REMOVED = ("empty_answer", "refusals", "placeholders", "replacement_characters", "too_long", "overlap",
+           "duplicate_rows",
            "near_duplicates", "short_answer")
 """Kinds whose rows are removed, in this order: of two rows that repeat each other, the sound one stays; and how often
 a short answer occurs is counted when the others are gone."""
@@ -46,7 +49,7 @@ def fix(records: Sequence[Record], kinds: Iterable[str], context: Context | None
         raise ValueError(f"There are {len(context.lengths)} lengths for {len(records)} rows.")
     work = _Work(records, context, Pulse(len(records), cancelled=cancelled))
     work.mend(wanted)
-    while any([work.remove(kind) for kind in REMOVED if kind in wanted]) and BOILERPLATE in wanted:
+    while work.remove_all(wanted) and BOILERPLATE in wanted:
         # With fewer rows, a sentence is among the frequent ones sooner.
         work.mend(wanted)
     return Fixed(work.rows, work.changes, work.kept)
@@ -79,15 +82,24 @@ class _Work:
             if len(self.changes) == before:
                 return
 
-    def remove(self, kind: str) -> bool:
-        """Remove the rows of this kind; whether there were any."""
+    def remove_all(self, wanted: frozenset[str]) -> bool:
+        """Remove the rows of all wanted kinds; whether there were any."""
+        removed = [self._remove(kind) for kind in REMOVED if kind in wanted]
+        return any(removed)
+
+    def _remove(self, kind: str) -> bool:
         context = self._context
         if context.lengths is not None:
             lengths = context.lengths
             context = replace(context, lengths=[lengths[index] for index in self.kept])
         found = survey(self.rows, context, frozenset({kind}), self._pulse).get(kind, Found())
-        self._take_out(dict.fromkeys(found.rows, kind))
-        return bool(found.rows)
+        gone = set(found.rows)
+        if kind == "near_duplicates" and gone:
+            # They were passed over as duplicates, and would be near-duplicates when the first of them is gone.
+            repeated = duplicates(self.rows, array("q", map(hash, map(whole, self.rows))))
+            gone |= {row for row, first in repeated.items() if first in gone}
+        self._take_out(dict.fromkeys(gone, kind))
+        return bool(gone)
 
     def _mend_texts(self, check: TextCheck, found: Found, gone: dict[int, str]) -> None:
         assert check.mend is not None

@@ -11,6 +11,8 @@ ABOVE_ASCII_CONTROLS = re.compile("[\x80-\x9f]")
 _CONTROL = re.compile(f"[{''.join(sorted(map(re.escape, CONTROLS)))}]")
 """C0 and C1, DEL, and the byte order mark, which has no business inside a text."""
 LINE_BREAKS = "\x0b\x0c"
+_SIGNS = {code: sign for code in range(0x80, 0xA0) if (sign := bytes([code]).decode("cp1252", errors="ignore"))}
+"""What Windows-1252 has for C1 controls."""
 ZWNJ, ZWJ, ZWSP = "\u200c", "\u200d", "\u200b"
 BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 JOINERS = BIDI | {ZWNJ, ZWJ, ZWSP, "\u00ad", "\u2060"}
@@ -38,7 +40,7 @@ def control(text: str) -> str | None:
 def without_controls(text: str) -> str:
     """Line breaks for form feeds and vertical tabs, the sign that Windows-1252 has for a C1 control, nothing else.
 
-    Web browsers read bytes 0x80 to 0x9F the same way, https://html.spec.whatwg.org/#numeric-character-reference-end-state.
+    Web browsers read these references so, https://html.spec.whatwg.org/#numeric-character-reference-end-state.
     """
     if ABOVE_ASCII_CONTROLS.search(text) and ungarbled(text) != text:
         # They are half of garbled letters: taken away alone, the other half would stay for ever.
@@ -47,11 +49,7 @@ def without_controls(text: str) -> str:
 
 
 def _instead(character: str) -> str:
-    if character in LINE_BREAKS:
-        return "\n"
-    if "\x80" <= character <= "\x9f":
-        return character.encode("latin-1").decode("cp1252", errors="ignore")
-    return ""
+    return "\n" if character in LINE_BREAKS else _SIGNS.get(ord(character), "")
 
 
 def replacement(text: str) -> str | None:
@@ -89,9 +87,14 @@ def ungarbled(text: str) -> str:
     from ftfy import TextFixerConfig, fix_encoding
 
     config = TextFixerConfig(explain=False)
+
+    def mended(line: str) -> str:
+        fixed = line if line.isascii() else fix_encoding(line, config)
+        # Where Windows-1252's signs for C1 controls are all that it changes, these are controls and no garbled text.
+        return line if fixed == line.translate(_SIGNS) else fixed
+
     for _ in range(5):
-        lines = text.split("\n")
-        fixed = "\n".join(line if line.isascii() else fix_encoding(line, config) for line in lines)
+        fixed = "\n".join(map(mended, text.split("\n")))
         if fixed == text:
             break
         text = fixed
@@ -124,11 +127,16 @@ def _needed(text: str, place: int) -> bool:
     before, after = text[place - 1:place], text[place + 1:place + 2]
     if character in BIDI:
         # They put the pieces of a line in order where it holds text from right to left.
-        return RIGHT_TO_LEFT.search(text) is not None
+        return _has_right_to_left(text)
     if character == ZWSP:
         return bool(UNSPACED.match(before) or UNSPACED.match(after))
     return character in (ZWJ, ZWNJ) and (_beside_virama(before, after) or _in_cursive(text, place, after)
                                          or (character == ZWJ and _in_emoji(before, after)))
+
+
+@lru_cache(maxsize=8)
+def _has_right_to_left(text: str) -> bool:
+    return RIGHT_TO_LEFT.search(text) is not None
 
 
 def _beside_virama(before: str, after: str) -> bool:

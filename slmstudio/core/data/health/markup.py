@@ -21,7 +21,8 @@ _TAG = re.compile(rf"<(?:/{_NAMES}\s*>|(?!(?:b|i|u|a)\b){_NAMES}(?:\s+[\w:-]+(?:
                   rf"|(?:b|i|u|a)(?:\s+[\w:-]+{_VALUE})+\s*>|(b|i|u)>(?=[\s\S]{{0,500}}?</\1\s*>))", re.IGNORECASE)
 """Tags that no prompt uses as its own marks, as it does <title> or <source>. b, i, u and a are names in code and in
 mathematics too: they need an attribute or an end."""
-_ENTITY_NAME = re.compile(r"(?:nbsp|amp|lt|gt|quot|apos|[lr][sd]quo|[mn]dash|hellip|copy|reg|trade|deg|times|middot|bull"
+_ENTITY_NAME = re.compile(r"(?:nbsp|amp|lt|gt|quot|apos|[lr][sd]quo|[mn]dash|hellip|copy|reg|trade|deg|times|middot"
+                          r"|bull"
                           r"|[lr]aquo|euro|pound|cent|yen|sect|para|zwnj|zwj|shy|e[nm]sp|thinsp|[lr]arr|frac\d\d|plusmn"
                           r"|[a-zA-Z](?:acute|grave|circ|uml|tilde|cedil));")
 _ENTITY = re.compile(r"&(?:#\d{1,7};|#[xX][0-9a-fA-F]{1,6};|"
@@ -34,20 +35,25 @@ _BLOCK_END = re.compile(r"</(?:p|div|li|tr|h[1-6]|ul|ol|table|blockquote|dt|dd|p
 _PLACEHOLDERS = {
     "{": re.compile(r"\{(?<![\w\\^_$}/=:@#%.\"'{]\{)(?:\{\s*[A-Za-z_][\w.\- ]{0,60}\}\}(?!\})"
                     r"|(?!\w\})[A-Za-z_][A-Za-z0-9_]*(?: [A-Za-z0-9_]+){0,3}\}(?![{\"'}]))"),
-    "<": re.compile(r"<(?:[A-Z][A-Z0-9]*(?:[_ -][A-Z0-9]+)+>|(?i:(?:your|insert|enter)[ _-](?=[^<>=\n]{2,40}>)[\w' -]+>))"),
+    "<": re.compile(r"<(?:[A-Z][A-Z0-9]*(?:[_ -][A-Z0-9]+)+>|(?i:(?:your|insert"
+                    r"|enter)[ _-](?=[^<>=\n]{2,40}>)[\w' -]+>))"),
     "[": re.compile(r"\[(?<![\w\])]\[)(?:(?:insert|enter|your|my|recipient(?:'s|’s)?|sender(?:'s|’s)?|company|customer"
-                    r"|client|employee|candidate|manager|hiring manager|date of|name of|job|phone|email|e-mail|first|last"
+                    r"|client|employee|candidate|manager|hiring manager|date of|name of|job|phone|email|e-mail|first"
+                    r"|last"
                     r"|full)[ _-]\w[^\]\[\n]{0,40}|name|date|address|city|country|signature|company|position|amount"
-                    r"|(?:आपका|आपकी|आपके|अपना|अपनी|अपने) [^\]\[\n]{1,40}|नाम|तारीख|दिनांक|पता)\](?![(\[:=])", re.IGNORECASE),
+                    r"|(?:आपका|आपकी|आपके|अपना|अपनी|अपने) [^\]\[\n]{1,40}|नाम|तारीख|दिनांक|पता)\](?![(\[:=])",
+                    re.IGNORECASE),
     "%s": re.compile(r"%(?<![\w%]%)s(?!\w)"),
     "TODO": re.compile(r"\bTODO\b(?=\s*[:(]|\s*$|\s+(?!list|app|item|task|manager|comment)[a-z])", re.MULTILINE),
     "FIXME": re.compile(r"\bFIXME\b"),
     "orem ipsum": re.compile(r"\b[Ll]orem ipsum\b"),
 }
 """By what stands in every text that has one."""
-_CODE_LINE = re.compile(r"""\bf["']|\.format\(|printf|print\(|["']\s*%|\breturn\b.*[;{]|=>|\bfunction\b.*\(|\bdef |;\s*$"""
-                        r"|\\[a-zA-Z]+\{|\$[^$\n]+\$")
+_CODE_LINE = re.compile(r"""\bf["']|\.format\(|printf|print\(|["']\s*%|\breturn\b.*[;{]|=>|\bfunction\b.*\(|\bdef """
+                        r"|;\s*$|\\[a-zA-Z]+\{|\$[^$\n]+\$")
 """A line of a program or of LaTeX that nobody marked as code: its braces are no placeholders."""
+LINE = 200
+"""Characters before and after that are looked at in a long line."""
 
 
 @lru_cache(maxsize=4)
@@ -119,8 +125,8 @@ def placeholder(text: str) -> str | None:
 
 
 def _in_code_line(part: str, start: int, end: int) -> bool:
-    first = part.rfind("\n", 0, start) + 1
-    last = part.find("\n", end)
-    return _CODE_LINE.search(part[first:len(part) if last < 0 else last]) is not None
+    first = part.rfind("\n", max(0, start - LINE), start) + 1 or max(0, start - LINE)
+    last = part.find("\n", end, end + LINE)
+    return _CODE_LINE.search(part[first:end + LINE if last < 0 else last]) is not None
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from zlib import crc32
 
 import numpy as np
@@ -23,19 +22,19 @@ SHINGLE = 5
 THRESHOLD = 0.8
 LEAST_IN_COMMON = 0.5
 PERMUTATIONS, BANDS, BAND_ROWS = 128, 21, 6
-"""A pair with a Jaccard index of 0.8 shares one of 21 bands of 6 values with a probability of 1 − (1 − 0.8⁶)²¹ = 99.8 %,
-one with 0.3 in 1.5 % of cases."""
+"""A pair with a Jaccard index of 0.8 shares one of 21 bands of 6 values with a probability of
+1 − (1 − 0.8⁶)²¹ = 99.8 %, one with 0.3 in 1.5 % of cases."""
 ESTIMATED = 64
 LEAST_ESTIMATE = 0.62
-"""Of the 64 values kept of each row, so many must agree before texts are compared: for a pair at 0.8 their share varies by
-0.05, so that one in 5,000 pairs is lost."""
-CHUNK = 500
-TAIL, LOOKED_AT = 200, 50
+"""Of the 64 values kept of each row, so many must agree before texts are compared: for a pair at 0.8 their share
+varies by 0.05, so that one in 5,000 pairs is lost."""
+CHUNK, CHUNK_WORDS = 500, 50_000
+TAIL, LOOKED_AT = 200, 20
 """Rows of a band, and the best of all candidates, that a row is compared with at most. It matters where thousands of
 rows are made from one template and none is a near-duplicate: all pairs would take days."""
 SEED = 42
-UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]|[^\\s\u0e00-\u0eff"
-                      "\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]+")
+_SINGLE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
+UNSPACED = re.compile(rf"[{_SINGLE}]|[^\s{_SINGLE}]+")
 """Words, where Thai, Lao, Burmese, Khmer, Japanese and Chinese characters are words by themselves."""
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 Hashes = NDArray[np.uint64]
@@ -55,7 +54,7 @@ def near_duplicates(records: Sequence[Record], left_out: set[int], pulse: Pulse)
     """
     indices = [index for index in range(len(records)) if index not in left_out and _says_anything(records[index])]
     signatures, bands = _sketches(records, indices, pulse)
-    search = _Search(records, indices, signatures, bands)
+    search = _Search(records, indices, signatures, *_company(bands, pulse))
     for row in search.rows_with_company():
         pulse.ask()
         search.look_at(row)
@@ -121,21 +120,31 @@ def _sketches(records: Sequence[Record], indices: list[int], pulse: Pulse) -> tu
     signatures = np.zeros((len(indices), ESTIMATED), dtype=np.uint16)
     bands = np.zeros((len(indices), BANDS), dtype=np.uint64)
     place = 0
-    remaining = iter(indices)
-    while chunk := list(islice(remaining, CHUNK)):
-        rows = []
-        for index in chunk:
-            rows.append(_words(records[index]))
-            pulse.step(len(rows[-1]) * 5)
+    for rows in _chunks(records, indices, pulse):
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(*_shingle_hashes(rows), PERMUTATIONS, SEED)
         values = np.array(matrix.to_rows(), dtype=np.uint32)
-        here = slice(place, place + len(chunk))
+        here = slice(place, place + len(rows))
         signatures[here] = values[:, :ESTIMATED]
         for column in range(BAND_ROWS):
             bands[here] = (bands[here] ^ values[:, column:BANDS * BAND_ROWS:BAND_ROWS]) * _PRIME
             bands[here] ^= bands[here] >> np.uint64(29)
-        place += len(chunk)
+        place += len(rows)
     return signatures, bands
+
+
+def _chunks(records: Sequence[Record], indices: list[int], pulse: Pulse) -> Iterator[list[list[str]]]:
+    """The words of some rows at a time."""
+    rows: list[list[str]] = []
+    words = 0
+    for index in indices:
+        rows.append(_words(records[index]))
+        words += len(rows[-1])
+        pulse.step(len(rows[-1]) * 5)
+        if len(rows) == CHUNK or words > CHUNK_WORDS:
+            yield rows
+            rows, words = [], 0
+    if rows:
+        yield rows
 
 
 class _Search:
@@ -145,18 +154,19 @@ class _Search:
         partners: index of each row that is near a kept one → index of that one.
     """
 
-    def __init__(self, records: Sequence[Record], indices: list[int], signatures: NDArray[np.uint16], bands: Hashes):
+    def __init__(self, records: Sequence[Record], indices: list[int], signatures: NDArray[np.uint16],
+                 rows: NDArray[np.int32], groups: NDArray[np.int32]):
         self.partners: dict[int, int] = {}
         self._records = records
         self._indices = indices
         self._signatures = signatures
         self._kept: dict[int, list[int]] = {}
         self._sets: OrderedDict[int, frozenset[int]] = OrderedDict()
-        self._rows, self._groups = _company(bands)
+        self._rows, self._groups = rows, groups
 
     def rows_with_company(self) -> list[int]:
         """Places of the rows that share a band with another, ascending."""
-        return np.unique(self._rows).tolist()
+        return list(map(int, np.unique(self._rows)))
 
     def look_at(self, row: int) -> None:
         """Keep the row, or find the kept row that it is near to."""
@@ -176,7 +186,7 @@ class _Search:
         others = np.array(candidates)
         estimates = (self._signatures[others] == self._signatures[row]).mean(axis=1)
         best = np.argsort(-estimates, kind="stable")[:LOOKED_AT]
-        return others[best[estimates[best] >= LEAST_ESTIMATE]].tolist()
+        return list(map(int, others[best[estimates[best] >= LEAST_ESTIMATE]]))
 
     def _near(self, row: int, other: int) -> bool:
         one, two = self._shingles(row), self._shingles(other)
@@ -193,11 +203,12 @@ class _Search:
         return self._sets[row]
 
 
-def _company(bands: Hashes) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _company(bands: Hashes, pulse: Pulse) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """(row, group) for each band that a row shares with others, by row; a group are the rows with the same band."""
     rows, groups = [], []
     number = 0
     for band in bands.T:
+        pulse.ask()
         order = np.argsort(band, kind="stable").astype(np.int32)
         fresh = np.concatenate([[True], band[order[1:]] != band[order[:-1]]]) if len(order) else np.zeros(0, dtype=bool)
         group = np.cumsum(fresh) - 1

@@ -7,7 +7,7 @@ decides too: after "order no." or "₹" nothing is taken for a number of a perso
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -21,9 +21,12 @@ _SEVEN_DIGITS = re.compile(r"[0-9](?:[ \u00a0\u2010-\u2013().-]{0,3}[0-9]){6}")
 _INSIDE_PAN = re.compile(r"[0-9]{4}[A-Za-z](?<=[A-Za-z]{5}[0-9]{4}[A-Za-z])")
 """These begin with a digit and nothing else, so that a text is searched quickly."""
 _EMAIL = re.compile(r"(?<![\w.+%-])(?!git@)[\w+%][\w.+%-]{0,63}@(?:[\w-]{1,63}\.){1,8}(?!\d)[^\W_]{2,24}(?![\w@])")
-_UPI = re.compile(r"(?<![\w.+%/-])[\w][\w.-]{1,60}@(?:[a-z]*bank|ok[a-z]+|pt(?:yes|axis|hdfc|sbi)|wa(?:axis|hdfcbank|icici"
-                  r"|sbi)|[a-z]*(?:axis|icici|hdfc|sbi|kotak)[a-z]*|ybl|ibl|axl|apl|yapl|rapl|upi|paytm|pnb|barodampay|cnrb"
-                  r"|cboi|uboi|boi|uco|idbi|iob|indus|rbl|fam|fifederal|federal|freecharge|ikwik|mbk|airtel|jio|postbank"
+_UPI = re.compile(r"(?<![\w.+%/-])[\w][\w.-]{1,60}@(?:[a-z]*bank|ok[a-z]+|pt(?:yes|axis|hdfc|sbi)|wa(?:axis|hdfcbank"
+                  r"|icici"
+                  r"|sbi)|[a-z]*(?:axis|icici|hdfc|sbi|kotak)[a-z]*|ybl|ibl|axl|apl|yapl|rapl|upi|paytm|pnb"
+                  r"|barodampay|cnrb"
+                  r"|cboi|uboi|boi|uco|idbi|iob|indus|rbl|fam|fifederal|federal|freecharge|ikwik|mbk|airtel|jio"
+                  r"|postbank"
                   r"|payzapp|pockets|eazypay|slc|slice|timecosmos|superyes|yespay|yescred|dbs|hsbc|sc|citi|kvb|kbl|dlb"
                   r"|obc|allbank|aubank|equitas|abfspay|apb|jupiteraxis|niyoicici|goaxb|oneyes|pingpay|trans|utbi|vjb"
                   r"|psb|csb|kmb|ezeepay|finobank|jsb|myicici|lime|omni|digikhata|axisb|axisgo|idfcnetc|ubi)"
@@ -35,8 +38,12 @@ NEWER_STATES = ("38", "97", "99")
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _PAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{5}[0-9]{4}[A-Za-z](?![A-Za-z0-9])")
 _EPIC = re.compile(r"(?<![A-Za-z0-9/-])[A-Z]{3}[0-9]{7}(?![A-Za-z0-9])")
-_NO_EPIC = frozenset("ORD INV TRK AWB REF SKU TXN PNR BIL EMP POL ISO LOT SRN TKT PRD REQ INC CHG CUS CRN UTR TIN ITM "
-                     "SAP PON GRN SHP PKG DOC APP ACC CAS JOB EAN UPC".split())
+_SERIES = """
+    ORD INV TRK AWB REF SKU TXN PNR BIL EMP POL ISO LOT SRN TKT PRD REQ INC CHG CUS CRN UTR TIN ITM SAP PON GRN SHP
+    PKG DOC APP ACC CAS JOB EAN UPC
+"""
+_NO_EPIC = frozenset(_SERIES.split())
+"""How numbers of orders, invoices and the like begin."""
 _AADHAAR = re.compile(rf"(?<![\w.,/=#+$₹-])(?<!\d{_SEPARATORS})(?:[2-9][0-9]{{11}}|[2-9][0-9]{{3}}({_SEPARATORS})"
                       rf"[0-9]{{4}}\1[0-9]{{4}})(?!\w|[.,/-]\d|{_SEPARATORS}\d{{4}}(?!\d))")
 _CARD = re.compile(rf"(?<![\w.,/=#+$₹-])(?<!\d{_SEPARATORS})(?:[2-68][0-9]{{12,18}}"
@@ -44,8 +51,10 @@ _CARD = re.compile(rf"(?<![\w.,/=#+$₹-])(?<!\d{_SEPARATORS})(?:[2-68][0-9]{{12
                    rf"|3[0-9]{{3}}({_SEPARATORS})[0-9]{{6}}\2[0-9]{{4,5}})(?!\w|[.,/-]\d|{_SEPARATORS}\d)")
 _ISSUERS = (
     (re.compile("4"), (13, 16, 19)), (re.compile("5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720"), (16,)),
-    (re.compile("3[47]"), (15,)), (re.compile("6011|64[4-9]|65"), (16, 19)), (re.compile("60|81|82|508|353|356"), (16,)),
-    (re.compile("30[0-5]|3[689]"), (14,)), (re.compile("35(?:2[89]|[3-8])"), (16, 19)), (re.compile("62"), (16, 17, 18, 19)),
+    (re.compile("3[47]"), (15,)), (re.compile("6011|64[4-9]|65"), (16, 19)), (re.compile("60|81|82|508|353|356"), (16,
+                                                                                                                   )),
+    (re.compile("30[0-5]|3[689]"), (14,)), (re.compile("35(?:2[89]|[3-8])"), (16, 19)), (re.compile("62"), (16, 17, 18,
+                                                                                                            19)),
     (re.compile("50|5[6-8]|6[0-9]"), (16, 19)),
 )
 """Visa, Mastercard, American Express, Discover, RuPay, Diners Club, JCB, UnionPay, Maestro: how their numbers begin
@@ -87,14 +96,21 @@ def identifiers(text: str) -> tuple[Identifier, ...]:
     left = with_ascii_digits(text)
     if not may_be_personal(left):
         return ()
-    found = []
+    found: list[Identifier] = []
     for name, finder in FINDERS:
-        for start, end in finder(left):
-            found.append(Identifier(start, end, PREFIX + name))
-        for start, end, kind in found:
-            if kind == PREFIX + name:
-                left = left[:start] + "\x00" * (end - start) + left[end:]
+        if spans := list(finder(left)):
+            found.extend(Identifier(start, end, PREFIX + name) for start, end in spans)
+            left = _replaced(left, ((start, end, "\x00" * (end - start)) for start, end in spans))
     return tuple(sorted(found))
+
+
+def _replaced(text: str, pieces: Iterable[tuple[int, int, str]]) -> str:
+    """The text with each text[start:end] replaced; from left to right."""
+    parts, place = [], 0
+    for start, end, new in pieces:
+        parts += [text[place:start], new]
+        place = end
+    return "".join((*parts, text[place:]))
 
 
 def example(text: str, kind: str) -> str | None:
@@ -112,8 +128,7 @@ def masked(text: str, kind: str) -> str:
         places = [each for each in identifiers(text) if each.kind == kind]
         if not places:
             break
-        for each in reversed(places):
-            text = text[:each.start] + KINDS[kind].mask + text[each.end:]
+        text = _replaced(text, ((each.start, each.end, KINDS[kind].mask) for each in places))
     return text
 
 
@@ -161,7 +176,7 @@ def _cards(text: str) -> Iterator[tuple[int, int]]:
     for found in in_numbers(_CARD, text):
         digits = re.sub("[^0-9]", "", found[0])
         issued = any(issuer.match(digits) and len(digits) in lengths for issuer, lengths in _ISSUERS)
-        if issued and len(set(digits)) > 2 and luhn.is_valid(digits) and role_before(text, found.start()) != "thing":
+        if issued and len(set(digits)) > 1 and luhn.is_valid(digits) and role_before(text, found.start()) != "thing":
             yield found.span()
 
 

@@ -11,14 +11,16 @@ _GAP = "[ \u00a0\u2010-\u2013-]"
 _BEFORE = r"(?:(?<![\w.,/=#$₹€£*+<>^-])|(?<=[^\W\d]-)|(?<=wa\.me/))"
 _AFTER = r"(?!\w|[.,/:-]\d|%|/-)"
 _PREFIX = rf"(?:\(?\+?(?:00)?91\)?{_GAP}{{0,2}}|0{_GAP}?)?"
-_SPACED = (rf"(?:[0-9]{{4}}{_GAP}[0-9]{{5}}|[0-9]{{2}}{_GAP}[0-9]{{3}}{_GAP}?[0-9]{{4}}|[0-9]{{3}}{_GAP}[0-9]{{3}}{_GAP}?"
+_SPACED = (rf"(?:[0-9]{{4}}{_GAP}[0-9]{{5}}|[0-9]{{2}}{_GAP}[0-9]{{3}}{_GAP}?[0-9]{{4}}"
+           rf"|[0-9]{{3}}{_GAP}[0-9]{{3}}{_GAP}?"
            rf"[0-9]{{3}}|[0-9]{_GAP}[0-9]{{4}}{_GAP}?[0-9]{{4}}|[0-9](?:{_GAP}[0-9]{{2}}){{4}})(?!{_GAP}\d)")
 _MOBILE = re.compile(rf"{_BEFORE}{_PREFIX}[6-9]([0-9]{{9}}|{_SPACED}){_AFTER}")
 _LANDLINE = re.compile(rf"{_BEFORE}(?<!\d{_GAP})(?:\+91{_GAP}?[1-8][0-9]{{1,3}}|\(?0[1-8][0-9]{{1,3}}\)?){_GAP}"
                        rf"[2-7][0-9]{{2,3}}{_GAP}?[0-9]{{3,4}}{_AFTER}(?!{_GAP}\d)")
 _ABROAD = re.compile(rf"{_BEFORE}\+(?!91)[1-9](?:(?:{_GAP}|[.()]){{0,2}}[0-9]){{6,14}}{_AFTER}")
 _PART_OF_MORE = re.compile(rf"\d{_GAP}$")
-_QUANTITY = re.compile(r"\s*(?:=|rupees|rs\b|inr\b|people|units|km\b|kg\b|crore|lakh|million|bytes|years|dollars|votes|रुपये|रुपए"
+_QUANTITY = re.compile(r"\s*(?:=|rupees|rs\b|inr\b|people|units|km\b|kg\b|crore|lakh|million|bytes|years|dollars"
+                       r"|votes|रुपये|रुपए"
                        r"|लोग|करोड़|लाख|টাকা|ரூபாய்|రూపాయ|روپے)", re.IGNORECASE)
 _ROUND = re.compile(rf"0{{6}}$|000{_GAP}\d+000$")
 """Rounded figures, and what is taken from them ("80000-20000")."""

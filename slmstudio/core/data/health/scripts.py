@@ -27,7 +27,7 @@ _LOOKALIKES = {("Latin", "Latin"): {}, **{(script, "Latin"): pairs for script, p
                   for script, pairs in _TO_LATIN.items()}}
 """(script of the stray letters, script of the word) → letters."""
 
-STRONG = frozenset("""
+_STRONG_WORDS = """
     hai hain hoon nahi nahin kya kyun kyon kaise kaisa kaisi kahan kahaan mera meri tumhara tumhari tumhare aap aapka
     aapki aapke aapko mujhe tujhe hamein humein hamara hamari hamare humara humari unka unki unke unko uska uski uske
     usko iska iski iske isko inka karo karna karne karte karta karti kiya raha rahi rahe hota hoti hote hua hui aur
@@ -35,12 +35,14 @@ STRONG = frozenset("""
     dost chahiye chahte chahta jaldi kyunki isliye matlab bilkul theek thik batao bataiye dijiye kijiye karein karenge
     jaata jata jaati jaate jaise waise yahan wahan kisi sabhi apna apni apne liye baad pehle andar bahar upar neeche
     sakta sakte sakti milega hoga hogi honge gaya gayi gaye tha thi kab kaun konsa kitna kitne kitni
-""".split())
+"""
+STRONG = frozenset(_STRONG_WORDS.split())
 """Hindi words in Latin letters that are no words of English."""
-WEAK = frozenset("""
-    ka ki ke ko se par mein me main hum ham tum ho hu hun kar ek do na ya jo wo ne to is us ye sab tab jab ab hi bhi din
-    log mere koi saath sath the wala wale wali ji
-""".split())
+_WEAK_WORDS = """
+    ka ki ke ko se par mein me main hum ham tum ho hu hun kar ek do na ya jo wo ne to is us ye sab tab jab ab hi bhi
+    din log mere koi saath sath the wala wale wali ji
+"""
+WEAK = frozenset(_WEAK_WORDS.split())
 """Hindi words in Latin letters that are words of other languages too."""
 LEAST_SHARE = 0.3
 """Of Hindi words among all. Hindi sentences have about half of them in these lists."""
@@ -74,13 +76,13 @@ def in_own_script(text: str) -> str | None:
             mended = _mended(word)
             if mended is None or mended == word:
                 return None
-            text = re.sub(rf"(?<![{_WORD}]){re.escape(word)}(?![{_WORD}])", lambda _, new=mended: new, text)
+            text = re.sub(rf"(?<![{_WORD}]){re.escape(word)}(?![{_WORD}])", str(mended).replace("\\", r"\\"), text)
     return None
 
 
 def scripts_of(letters: AbstractSet[str]) -> frozenset[str]:
     """Scripts of the letters, as far as they can be mixed up."""
-    return frozenset(_SCRIPT_OF[letter] for letter in letters & _SCRIPT_OF.keys())
+    return frozenset(filter(None, map(_SCRIPT_OF.get, letters)))
 
 
 @lru_cache(maxsize=4096)
@@ -91,7 +93,8 @@ def _script(character: str) -> str | None:
 def _letters_of(script: str) -> str:
     """The letters and signs of a script."""
     ranges = ((first, last) for first, last, name in BLOCKS if name == script)
-    return "".join(chr(code) for first, last in ranges for code in range(first, last + 1) if _script(chr(code)) == script)
+    return "".join(chr(code) for first, last in ranges for code in range(first,
+                                                                         last + 1) if _script(chr(code)) == script)
 
 
 _CLASSES = {script: _letters_of(script) for script in (*ALPHABETS, *INDIC)}
@@ -153,7 +156,7 @@ def _is_mixed(word: str) -> bool:
 
 
 def _is_inside(runs: list[tuple[str, str]], place: int) -> bool:
-    """Whether one Latin letter, or two small ones, stand between letters of an Indian script. "क×ख" with an x is not."""
+    """Whether one Latin letter, or two small ones, stand between letters of an Indian script; x is a sign there."""
     script, letters = runs[place]
     short = len(letters) == 1 or (len(letters) == 2 and letters.islower())
     return (script == "Latin" and short and letters not in "xX" and place + 1 < len(runs)
@@ -176,7 +179,7 @@ def _mended(word: str) -> str | None:
         if script == main:
             mended.append(letters)
         elif (script, main) in _LOOKALIKES:
-            mended.append(letters.translate(str.maketrans(_LOOKALIKES[script, main])))
+            mended.append("".join(map(_LOOKALIKES[script, main].__getitem__, letters)))
         elif script in INDIC and main in INDIC:
             mended.append("".join(_transposed(letter, script, main) for letter in letters))
         elif place and _is_sign(runs, place):
