@@ -40,7 +40,10 @@ def _is_phone(text: str, match: re.Match[str]) -> bool:
     start, end = match.span()
     written = match[0]
     role = role_before(text, start)
-    if (role == "thing" and "+" not in written) or _ROUND.search(written) or _QUANTITY.match(text, end):
+    if (role == "thing" and "+" not in written) or _ROUND.search(written):
+        return False
+    # Nobody writes an amount with a nought or a plus before it.
+    if written[0] not in "0+(" and _QUANTITY.match(text, end):
         return False
     # "Mob-98…" is one, "ORD-98…" is not.
     if text[start - 1:start] == "-" and role != "phone":
