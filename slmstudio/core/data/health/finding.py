@@ -1,0 +1,93 @@
+"""What a check of a dataset says, what it needs to know beside the rows, and what a fix did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from slmstudio.core.data.record import Record
+
+Severity = Literal["bad", "warn", "note"]
+"""What spoils training or gives people away; what a person ought to look at; what is good to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Everything of one kind that was found.
+
+    Attributes:
+        kind: id of a kind of `kinds.KINDS`.
+        count: rows concerned.
+        lines: where each of them begins in its file, ascending; of several files, file after file.
+        sentence: for people, with the figure.
+        fix: what the fix does; None where there is none.
+        severity: "bad", "warn" or "note".
+        detail: by kind. "example": what was found first; identifiers of people are mostly hidden there. "files": of
+            several files, the name for each of `lines`. "partners": of duplicates, [line, line of the earlier row].
+            "groups": of conflicting answers, the lines that belong together. "max_length", "least_length", "percent":
+            of rows that are too long. "others": of rows that others hold, how many rows of each other.
+    """
+
+    kind: str
+    count: int
+    lines: tuple[int, ...]
+    sentence: str
+    fix: str | None
+    severity: Severity
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, as JSON can hold it."""
+        return {**asdict(self), "lines": list(self.lines)}
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What is known beside the rows.
+
+    Attributes:
+        special_tokens: of the chosen model.
+        lengths: tokens of each row, in the rows' order.
+        max_length: tokens that a row may have; what is longer is cut.
+        others: rows that ought not to stand in the data, by name: {"evaluation": rows, "test": rows}.
+    """
+
+    special_tokens: tuple[str, ...] = ()
+    lengths: Sequence[int] | None = None
+    max_length: int | None = None
+    others: Mapping[str, Sequence[Record]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One text that a fix wrote differently, or one row that it removed.
+
+    Attributes:
+        line: where the row begins.
+        kind: what was fixed.
+        before: the text; of a removed row, all its texts with blank lines between them.
+        after: the text as it is now; None for a removed row.
+        file: of several files, the name of the row's; else "".
+    """
+
+    line: int
+    kind: str
+    before: str | None
+    after: str | None
+    file: str = ""
+
+
+@dataclass(slots=True)
+class Fixed:
+    """What a fix made.
+
+    Attributes:
+        records: the rows as they are now, in their order. Rows that needed no fix are the very same objects.
+        changes: everything that was done, in its order. The rows given to `fix` are untouched: keep them to undo it.
+        kept: for each of `records`, its index among the rows given.
+    """
+
+    records: list[Record]
+    changes: list[Change]
+    kept: list[int]

@@ -1,0 +1,157 @@
+"""Mends what a check finds: writes texts differently or removes rows, and says exactly what it did."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from slmstudio.core.data.health.answers import without_phrases
+from slmstudio.core.data.health.finding import Change, Context, Fixed
+from slmstudio.core.data.health.kinds import KINDS
+from slmstudio.core.data.health.pulse import Pulse
+from slmstudio.core.data.health.repeats import duplicates, whole
+from slmstudio.core.data.health.survey import Found, survey
+from slmstudio.core.data.health.text_checks import TextCheck, text_checks
+from slmstudio.core.data.health.texts import is_blank, rewritten
+from slmstudio.core.data.record import Record
+
+BOILERPLATE = "boilerplate"
+REMOVED = ("empty_answer", "refusals", "placeholders", "replacement_characters", "too_long", "overlap",
+           "duplicate_rows",
+           "near_duplicates", "short_answer")
+"""Kinds whose rows are removed, in this order: of two rows that repeat each other, the sound one stays; and how often
+a short answer occurs is counted when the others are gone."""
+ROUNDS = 20
+
+
+def fix(records: Sequence[Record], kinds: Iterable[str], context: Context | None = None,
+        cancelled: Callable[[], bool] | None = None) -> Fixed:
+    """Mend everything of these kinds; a check of the result finds none of them. `records` stay as they are.
+
+    A row whose question or answer is blank after mending is removed. Kinds without a fix are passed over.
+
+    Args:
+        records: the rows.
+        kinds: ids of `KINDS`.
+        context: as it was given to `check`.
+        cancelled: asked every few milliseconds; True ends it.
+
+    Raises:
+        ReadingCancelled: `cancelled` said so.
+        ValueError: there is no such kind, or `context.lengths` has not one length for each row.
+    """
+    context = context or Context()
+    wanted = frozenset(kinds)
+    if unknown := wanted - KINDS.keys():
+        raise ValueError(f"There is no such kind of finding: {', '.join(sorted(unknown))}.")
+    if context.lengths is not None and len(context.lengths) != len(records):
+        raise ValueError(f"There are {len(context.lengths)} lengths for {len(records)} rows.")
+    work = _Work(records, context, Pulse(len(records), cancelled=cancelled))
+    work.mend(wanted)
+    while work.remove_all(wanted) and BOILERPLATE in wanted:
+        # With fewer rows, a sentence is among the frequent ones sooner.
+        work.mend(wanted)
+    return Fixed(work.rows, work.changes, work.kept)
+
+
+class _Work:
+    """The rows as they are so far, and what was done to them."""
+
+    def __init__(self, records: Sequence[Record], context: Context, pulse: Pulse):
+        self.rows = list(records)
+        self.kept = list(range(len(records)))
+        self.changes: list[Change] = []
+        self._context = context
+        self._pulse = pulse
+
+    def mend(self, wanted: frozenset[str]) -> None:
+        """Write texts differently until nothing more of the wanted kinds is found in them."""
+        checks = {check.kind: check for check in text_checks(self._context.special_tokens, wanted) if check.mend}
+        kinds = frozenset(checks) | (wanted & {BOILERPLATE})
+        for _ in range(ROUNDS if kinds else 0):
+            found = survey(self.rows, self._context, kinds, self._pulse)
+            gone: dict[int, str] = {}
+            before = len(self.changes)
+            for kind, check in checks.items():
+                if kind in found:
+                    self._mend_texts(check, found[kind], gone)
+            if BOILERPLATE in found:
+                self._cut_phrases(found[BOILERPLATE], gone)
+            self._take_out(gone)
+            if len(self.changes) == before:
+                return
+
+    def remove_all(self, wanted: frozenset[str]) -> bool:
+        """Remove the rows of all wanted kinds; whether there were any."""
+        removed = [self._remove(kind) for kind in REMOVED if kind in wanted]
+        return any(removed)
+
+    def _remove(self, kind: str) -> bool:
+        context = self._context
+        if context.lengths is not None:
+            lengths = context.lengths
+            context = replace(context, lengths=[lengths[index] for index in self.kept])
+        found = survey(self.rows, context, frozenset({kind}), self._pulse).get(kind, Found())
+        gone = set(found.rows)
+        if kind == "near_duplicates" and gone:
+            # They were passed over as duplicates, and would be near-duplicates when the first of them is gone.
+            repeated = duplicates(self.rows, array("q", map(hash, map(whole, self.rows))))
+            gone |= {row for row, first in repeated.items() if first in gone}
+        self._take_out(dict.fromkeys(gone, kind))
+        return bool(gone)
+
+    def _mend_texts(self, check: TextCheck, found: Found, gone: dict[int, str]) -> None:
+        assert check.mend is not None
+        for place in found.rows:
+            self._rewrite(place, check.kind, check.mend, check.tools, gone)
+
+    def _rewrite(self, place: int, kind: str, mend: Callable[[str], str | None], tools: bool,
+                 gone: dict[int, str]) -> None:
+        if place in gone:
+            return
+        record = self.rows[place]
+        changes: list[Change] = []
+        hopeless = False
+
+        def mended(text: str) -> str:
+            nonlocal hopeless
+            new = mend(text)
+            if new is None or (is_blank(new) and not is_blank(text)):
+                hopeless = True
+                return text
+            if new != text:
+                changes.append(Change(record.line, kind, text, new, record.file))
+            return new
+
+        new = rewritten(record, mended, tools)
+        if hopeless:
+            gone[place] = kind
+        elif changes:
+            self.rows[place] = new
+            self.changes.extend(changes)
+
+    def _cut_phrases(self, found: Found, gone: dict[int, str]) -> None:
+        frequent = frozenset(found.detail.get("phrases", ()))
+        for place in found.rows:
+            if place in gone:
+                continue
+            record = self.rows[place]
+            messages = []
+            for message in record.messages:
+                if message["role"] == "assistant" and not message.get("tool_calls"):
+                    text = message["content"]
+                    if (new := without_phrases(text, frequent)) != text:
+                        self.changes.append(Change(record.line, BOILERPLATE, text, new, record.file))
+                        message = {**message, "content": new}
+                messages.append(message)
+            self.rows[place] = replace(record, messages=tuple(messages))
+
+    def _take_out(self, gone: dict[int, str]) -> None:
+        """Remove the rows at these places, each for its kind."""
+        for place in sorted(gone):
+            record = self.rows[place]
+            self.changes.append(Change(record.line, gone[place], "\n\n".join(record.contents), None, record.file))
+        staying = [place for place in range(len(self.rows)) if place not in gone]
+        self.rows = [self.rows[place] for place in staying]
+        self.kept = [self.kept[place] for place in staying]

@@ -1,0 +1,63 @@
+"""Phone numbers: Indian ones as people write them, and those of other countries with a plus."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from slmstudio.core.data.health.roles import in_numbers, role_before
+
+_GAP = "[ \u00a0\u2010-\u2013-]"
+_BEFORE = r"(?:(?<![\w.,/=#$₹€£*+<>^-])|(?<=[^\W\d]-)|(?<=wa\.me/))"
+_AFTER = r"(?!\w|[.,/:-]\d|%|/-)"
+_PREFIX = rf"(?:\(?\+?(?:00)?91\)?{_GAP}{{0,2}}|0{_GAP}?)?"
+_SPACED = (rf"(?:[0-9]{{4}}{_GAP}[0-9]{{5}}|[0-9]{{2}}{_GAP}[0-9]{{3}}{_GAP}?[0-9]{{4}}"
+           rf"|[0-9]{{3}}{_GAP}[0-9]{{3}}{_GAP}?"
+           rf"[0-9]{{3}}|[0-9]{_GAP}[0-9]{{4}}{_GAP}?[0-9]{{4}}|[0-9](?:{_GAP}[0-9]{{2}}){{4}})(?!{_GAP}\d)")
+_MOBILE = re.compile(rf"{_BEFORE}{_PREFIX}[6-9]([0-9]{{9}}|{_SPACED}){_AFTER}")
+_LANDLINE = re.compile(rf"{_BEFORE}(?<!\d{_GAP})(?:\+91{_GAP}?[1-8][0-9]{{1,3}}|\(?0[1-8][0-9]{{1,3}}\)?){_GAP}"
+                       rf"[2-7][0-9]{{2,3}}{_GAP}?[0-9]{{3,4}}{_AFTER}(?!{_GAP}\d)")
+_ABROAD = re.compile(rf"{_BEFORE}\+(?!91)[1-9](?:(?:{_GAP}|[.()]){{0,2}}[0-9]){{6,14}}{_AFTER}")
+_PART_OF_MORE = re.compile(rf"\d{_GAP}$")
+_QUANTITY = re.compile(r"\s*(?:=|rupees|rs\b|inr\b|people|units|km\b|kg\b|crore|lakh|million|bytes|years|dollars"
+                       r"|votes|रुपये|रुपए"
+                       r"|लोग|करोड़|लाख|টাকা|ரூபாய்|రూపాయ|روپے)", re.IGNORECASE)
+_ROUND = re.compile(rf"0{{6}}$|000{_GAP}\d+000$")
+"""Rounded figures, and what is taken from them ("80000-20000")."""
+
+
+def phones(text: str) -> Iterator[tuple[int, int]]:
+    """(start, end) of every phone number, from left to right."""
+    found = [match for pattern in (_MOBILE, _LANDLINE, _ABROAD) for match in in_numbers(pattern, text)]
+    taken = 0
+    for match in sorted(found, key=lambda match: (match.start(), -match.end())):
+        if match.start() >= taken and _is_phone(text, match):
+            taken = match.end()
+            yield match.span()
+
+
+def _is_phone(text: str, match: re.Match[str]) -> bool:
+    start, end = match.span()
+    written = match[0]
+    role = role_before(text, start)
+    if (role == "thing" and "+" not in written) or _ROUND.search(written):
+        return False
+    # Nobody writes an amount with a nought or a plus before it.
+    if written[0] not in "0+(" and _QUANTITY.match(text, end):
+        return False
+    # "Mob-98…" is one, "ORD-98…" is not.
+    if text[start - 1:start] == "-" and role != "phone":
+        return False
+    if match.re is _MOBILE:
+        # phonenumbers knows only the ranges in use when it was made; all that begin with 6 to 9 are mobile numbers.
+        return match[1].isdecimal() or not _PART_OF_MORE.search(text, max(0, start - 2), start)
+    return _is_valid(written)
+
+
+def _is_valid(written: str) -> bool:
+    import phonenumbers
+
+    try:
+        return bool(phonenumbers.is_valid_number(phonenumbers.parse(written, "IN")))
+    except phonenumbers.NumberParseException:
+        return False

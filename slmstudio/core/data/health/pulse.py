@@ -1,0 +1,61 @@
+"""Tells how far a long check is, and stops it when asked to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from slmstudio.core.data.source import ReadingCancelled
+
+ROWS_BETWEEN_REPORTS = 2000
+ROWS_BETWEEN_QUESTIONS = 100
+CHARACTERS_BETWEEN_QUESTIONS = 100_000
+SECONDS_BETWEEN_QUESTIONS = 0.05
+
+
+class Pulse:
+    """Counts rows, with how much is in them."""
+
+    def __init__(self, total: int, progress: Callable[[int, int], None] | None = None,
+                 cancelled: Callable[[], bool] | None = None):
+        self._total = total
+        self._progress = progress
+        self._cancelled = cancelled
+        self._done = 0
+        self._rows = 0
+        self._characters = 0
+        self._asked = monotonic()
+
+    def step(self, characters: int) -> None:
+        """One row is done.
+
+        Raises:
+            ReadingCancelled: `cancelled` said so.
+        """
+        self._done += 1
+        self._rows += 1
+        self._characters += characters
+        if self._progress is not None and self._done % ROWS_BETWEEN_REPORTS == 0:
+            self._progress(min(self._done, self._total), self._total)
+        if self._rows >= ROWS_BETWEEN_QUESTIONS or self._characters >= CHARACTERS_BETWEEN_QUESTIONS:
+            self._rows = self._characters = 0
+            self._ask()
+
+    def ask(self) -> None:
+        """Something that takes a while and is no row goes on; asks now and then.
+
+        Raises:
+            ReadingCancelled: `cancelled` said so.
+        """
+        if monotonic() - self._asked > SECONDS_BETWEEN_QUESTIONS:
+            self._ask()
+
+    def finish(self) -> None:
+        """Everything is done."""
+        if self._progress is not None:
+            self._progress(self._total, self._total)
+
+    def _ask(self) -> None:
+        self._asked = monotonic()
+        if self._cancelled is not None and self._cancelled():
+            raise ReadingCancelled("The check was cancelled.")

@@ -1,0 +1,120 @@
+"""Faults that a text has by itself: how each is found and mended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from slmstudio.core.data.health import hidden, markup, personal, scripts
+
+_PLACEHOLDER_SIGNS = frozenset("{[<%")
+_TODO_LETTERS = (frozenset("TOD"), frozenset("FIXME"))
+
+
+class Look:
+    """All texts of one row at a glance, so that most checks need not look at them at all.
+
+    Attributes:
+        joined: the texts, one after the other.
+        letters: every character in them.
+        ascii: whether they are all ASCII.
+    """
+
+    __slots__ = ("_may_be_personal", "_scripts", "ascii", "joined", "letters")
+
+    def __init__(self, texts: list[str]):
+        self.joined = texts[0] if len(texts) == 1 else "\n".join(texts)
+        self.letters = set(self.joined)
+        self.ascii = self.joined.isascii()
+        self._may_be_personal: bool | None = None
+        self._scripts: frozenset[str] | None = None
+
+    @property
+    def may_be_personal(self) -> bool:
+        """Whether there may be identifiers of people."""
+        if self._may_be_personal is None:
+            text = self.joined
+            if not self.ascii and not personal.foreign_digits().isdisjoint(self.letters):
+                text = personal.with_ascii_digits(text)
+            self._may_be_personal = personal.may_be_personal(text)
+        return self._may_be_personal
+
+    @property
+    def scripts(self) -> frozenset[str]:
+        """Scripts that can be mixed up."""
+        if self._scripts is None:
+            self._scripts = scripts.scripts_of(self.letters)
+        return self._scripts
+
+
+@dataclass(frozen=True, slots=True)
+class TextCheck:
+    """One kind of fault.
+
+    Attributes:
+        kind: id of the kind.
+        may: whether a row may have it: quick, and never wrong when it says no.
+        find: the faulty piece of a text, or None.
+        mend: the text without the fault, or None where that cannot be; None where there is no such fix.
+        tools: whether it is looked for in what tools are called with and return, too.
+    """
+
+    kind: str
+    may: Callable[[Look], bool]
+    find: Callable[[str, Look], str | None]
+    mend: Callable[[str], str | None] | None
+    tools: bool = True
+
+
+def text_checks(special_tokens: tuple[str, ...], kinds: frozenset[str]) -> list[TextCheck]:
+    """The checks of these kinds, in the order in which mending goes.
+
+    Garbled text comes first: it holds controls and joiners, and restored it holds them no more. What takes characters
+    away comes before what looks at words.
+    """
+    checks = [
+        TextCheck("mojibake", lambda look: not look.ascii and not hidden.GARBLED.isdisjoint(look.letters),
+                  lambda text, look: hidden.garbled(text), hidden.ungarbled),
+        TextCheck("replacement_characters", lambda look: "\ufffd" in look.letters,
+                  lambda text, look: hidden.replacement(text), None),
+        TextCheck("html", _may_be_markup, lambda text, look: markup.markup(text), markup.plain, tools=False),
+        TextCheck("control_characters", lambda look: not look.letters.isdisjoint(hidden.CONTROLS),
+                  lambda text, look: hidden.control(text), hidden.without_controls),
+        TextCheck("stray_joiners", lambda look: not look.ascii and not look.letters.isdisjoint(hidden.JOINERS),
+                  lambda text, look: hidden.stray_joiner(text), hidden.without_stray_joiners),
+        _special_tokens(special_tokens),
+        TextCheck("not_nfc", lambda look: not look.ascii, lambda text, look: hidden.denormalised(text),
+                  hidden.composed),
+        TextCheck("mixed_scripts", lambda look: not look.ascii and len(look.scripts) > 1,
+                  lambda text, look: scripts.mixed_script_word(text, look.scripts), scripts.in_own_script),
+        *(_personal(personal.PREFIX + name) for name, _ in personal.FINDERS),
+        TextCheck("romanised_hindi", lambda look: "h" in look.letters and scripts.may_be_romanised(look.joined),
+                  lambda text, look: scripts.romanised_hindi(text), None,
+                  tools=False),
+        TextCheck("placeholders", _may_have_placeholders, lambda text, look: markup.placeholder(text), None,
+                  tools=False),
+    ]
+    return [check for check in checks if check.kind in kinds]
+
+
+def _special_tokens(tokens: tuple[str, ...]) -> TextCheck:
+    beginnings = markup.token_beginnings(tokens)
+    return TextCheck("special_tokens", lambda look: not look.letters.isdisjoint(beginnings),
+                     lambda text, look: markup.special_token(text, tokens),
+                     partial(markup.without_special_tokens, special_tokens=tokens))
+
+
+def _personal(kind: str) -> TextCheck:
+    return TextCheck(kind, lambda look: look.may_be_personal, lambda text, look: personal.example(text, kind),
+                     partial(personal.masked, kind=kind))
+
+
+def _may_be_markup(look: Look) -> bool:
+    return ("<" in look.letters or "&" in look.letters) and markup.has_markup(look.joined)
+
+
+def _may_have_placeholders(look: Look) -> bool:
+    if not look.letters.isdisjoint(_PLACEHOLDER_SIGNS) or any(letters <= look.letters for letters in _TODO_LETTERS):
+        return True
+    return "orem" in look.joined or "OREM" in look.joined
