@@ -214,15 +214,18 @@ class RunConfig:
                 found.append(Problem(f"{value!r} is not allowed; it must be {limit}.", field=name))
         return found + _contradictions(self)
 
-    def check(self) -> None:
+    def check(self, rows_are_kept: bool = False) -> None:
         """Look at the values and at the files they name, before anything is loaded.
+
+        Args:
+            rows_are_kept: whether the files with the rows are needed no more.
 
         Raises:
             UserError: naming every problem.
         """
         found = self.problems()
         for name, about in FIELDS.items():
-            path = getattr(self, name)
+            path = None if rows_are_kept and name in ("train_file", "eval_file") else getattr(self, name)
             if isinstance(about.kind, Text) and about.kind.file and path and not Path(path).exists():
                 found.append(Problem(f"{path} does not exist.", field=name))
         if found:
