@@ -117,6 +117,12 @@ def garbage_stays_here() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What a worker keeps beside its run, as rows that are tokens already, goes to no person's own folder."""
+    os.environ.setdefault("SLMSTUDIO_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _made_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     once.begin(tmp_path_factory)
 

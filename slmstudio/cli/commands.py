@@ -15,7 +15,7 @@ import typer
 
 from slmstudio.cli import chat, data, evaluate, exports, place, report, serve, setup
 from slmstudio.cli import runs as run_commands
-from slmstudio.cli.data import Mapped, Sheet, TextBy, columns_of
+from slmstudio.cli.data import Mapped, Sheet, TextBy, said
 from slmstudio.cli.progress import Follower, figure, print_error, print_json, print_table, say
 from slmstudio.core import home_folder, jobs, program
 from slmstudio.core.errors import UserError
@@ -129,7 +129,7 @@ def plan(
 ) -> int:
     """Propose a whole run configuration, with a reason for each value, and write it to a file."""
     from slmstudio.core import files, starter
-    from slmstudio.core.data import reader
+    from slmstudio.core.data import given
     from slmstudio.core.errors import from_os_error
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.model import facts
@@ -142,8 +142,7 @@ def plan(
             if model == "starter"
             else facts.read_model(Path(model).absolute())
         )
-        dataset = reader.read_dataset(data.absolute(), follower.on_bytes, columns=columns_of(map_),
-                                      choices=reader.Choices(sheet, text_by))
+        dataset = given.read(data.absolute(), said(map_, sheet, text_by), follower.on_bytes)
     config = planner.plan(
         planner.PlanRequest(dataset, model_facts, read_machine(), test.absolute() if test else None, overrides)
     )

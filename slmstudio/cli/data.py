@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,31 +25,16 @@ Model = Annotated[str | None, typer.Option(
     help='Folder of the model whose tokens are counted, or "starter"; the starter model by default, when it is there.')]
 
 
-def columns_of(given: list[str] | None) -> dict[str, str] | None:
-    """The column of each target that --map names; None without any.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    found: dict[str, str] = {}
-    for text in given or ():
-        for part in re.split(r",(?=[a-z_]+=)", text):
-            target, equals, column = part.partition("=")
-            if not equals or not target.strip() or not column:
-                raise UserError(f"--map {text} cannot be read.", "It needs a target and a column.",
-                                "Write it as in --map instruction=Question,output=Answer.")
-            found[target.strip()] = column
-    return found or None
+def said(map_: list[str] | None, sheet: str | None, text_by: str | None) -> str | None:
+    """What the options say of a file, as `given.parse` reads it."""
+    parts = [*(map_ or ()), *([f"sheet={sheet}"] if sheet else ()), *([f"text_by={text_by}"] if text_by else ())]
+    return ",".join(parts) or None
 
 
 def _read(file: Path, map_: list[str] | None, sheet: str | None, text_by: str | None, follower: Follower) -> Dataset:
-    from slmstudio.core.data import reader
-    from slmstudio.core.data.sources.texts import CUTS
+    from slmstudio.core.data import given
 
-    if text_by is not None and text_by not in CUTS:
-        raise UserError(f"A text cannot be cut by {text_by}.", "", f"Choose one of {', '.join(CUTS)}.")
-    return reader.read_dataset(file.absolute(), follower.on_bytes, columns=columns_of(map_),
-                               choices=reader.Choices(sheet, text_by))
+    return given.read(file.absolute(), said(map_, sheet, text_by), follower.on_bytes)
 
 
 @app.command()
@@ -96,7 +80,9 @@ def _problem(problem: Problem) -> dict[str, Any]:
 
 def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | None,
             follower: Follower) -> dict[str, Any]:
-    from slmstudio.core.data import health, layouts
+    from slmstudio.core.data import layouts
+    from slmstudio.core.data.health.checking import check as look_for_faults
+    from slmstudio.core.data.health.finding import Context
     from slmstudio.core.data.statistics import script_shares
     from slmstudio.core.run import token_counts
 
@@ -111,7 +97,7 @@ def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | N
             notes.append(f"The tokens were not counted: {error.what} {error.why}".strip())
     lengths = counts.lengths if counts and len(counts.lengths) == len(dataset.records) else None
     special = token_counts.special_tokens(folder) if folder is not None else ()
-    found = health.check(dataset.records, health.Context(special, lengths, max_length), follower.on_rows)
+    found = look_for_faults(dataset.records, Context(special, lengths, max_length), follower.on_rows)
     return {
         "file": str(file), "format": dataset.format, "encoding": dataset.encoding, "layout": dataset.layout,
         "objectives": list(layouts.objectives(dataset.layout)), "mapping": dataset.mapping,
@@ -182,7 +168,9 @@ def clean(
     as_json: Json = False,
 ) -> int:
     """Write a mended copy as JSONL. The file itself is never changed."""
-    from slmstudio.core.data import health, jsonl
+    from slmstudio.core.data import jsonl
+    from slmstudio.core.data.health.finding import Context
+    from slmstudio.core.data.health.fixing import fix as mend
     from slmstudio.core.run import token_counts
 
     wanted = [kind for each in fix for kind in each.split(",") if kind]
@@ -190,7 +178,7 @@ def clean(
         dataset = _read(file, map_, sheet, text_by, follower)
         folder = _model_folder(model, follower)
         special = token_counts.special_tokens(folder) if folder is not None else ()
-        fixed = health.fix(dataset.records, wanted, health.Context(special))
+        fixed = mend(dataset.records, wanted, Context(special))
     jsonl.write(out.absolute(), fixed.records, {"source": dataset.path.name, "sha256": dataset.sha256,
                                                 "steps": [{"fix": kind} for kind in wanted]})
     counts = {kind: sum(change.kind == kind for change in fixed.changes) for kind in wanted}

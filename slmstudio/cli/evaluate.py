@@ -92,8 +92,8 @@ def _request(text: str, exports: bool) -> tuple[dict[str, Any], Path | None]:
     if (path / jobs.RUN).is_file():
         return request.propose(path, exports), path.absolute()
     return {"kind": "evaluate", "test": None, "limit": None, "seed": 0, "benchmark": None, "models": [model_at(text)],
-            "train_file": None, "train_split": None, "system": None, "max_new_tokens": TOKENS, "precision": None,
-            "batch_size": None, "judge": None}, None
+            "train_run": None, "train_file": None, "train_split": None, "system": None, "max_new_tokens": TOKENS,
+            "precision": None, "batch_size": None, "judge": None}, None
 
 
 def _precision(request: dict[str, Any]) -> str:

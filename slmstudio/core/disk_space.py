@@ -28,15 +28,21 @@ def free(folder: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def require(folder: Path) -> None:
+def require(folder: Path, needed: int = 0) -> None:
     """
+    Args:
+        needed: bytes that will be written, as far as they are known.
+
     Raises:
-        UserError: there is no room to speak of.
+        UserError: there is no room to speak of, or less than what is needed.
     """
     try:
         left = free(folder)
     except OSError:
         return  # what is wrong there shows when it is written to
+    if LEAST <= left < LEAST + needed:
+        raise UserError(f"The disk has too little room: {units.format_bytes(left)} are left where {folder} lies.",
+                        f"About {units.format_bytes(needed)} are needed.", "Free some room and start again.")
     if left < LEAST:
         raise UserError(f"The disk is full: {units.format_bytes(left)} are left where {folder} lies.",
                         "What would be done there could not be written down.", "Free some room and start again.")

@@ -78,6 +78,7 @@ def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]
                 {"name": "tuned", "model": config.model, "adapter": trained["adapter"], "gguf": None},
             ],
             test=str(paths.starter_test_file()),
+            train_run=str(job.folder),
             train_file=config.train_file,
             max_new_tokens=MAX_NEW_TOKENS,
             precision=config.precision,

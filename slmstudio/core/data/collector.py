@@ -79,7 +79,7 @@ class Rows:
     def add_quick(self, quick: Quick, layout: str, line: int, file: str = "") -> None:
         """Take rows that were read together, each on a line of its own from `line` on."""
         kind = self._open(layout)
-        self._counts[kind] += quick.count
+        self._counts[kind] += quick.rows
         self._unused[kind].update(map(printable, quick.unused))
         if not self._keep:
             return

@@ -14,7 +14,7 @@ from slmstudio.core.errors import from_os_error
 LINEAGE = ".lineage.json"
 
 
-def columns_of(record: Record) -> dict[str, Any]:
+def as_row(record: Record) -> dict[str, Any]:
     """A record as the columns that `mapping` reads back to the same record.
 
     A question with its answer is {"instruction", "output"}, with a system message {"system", …} too; other
@@ -49,7 +49,7 @@ def write(path: Path, records: Iterable[Record], lineage: dict[str, Any] | None 
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines = (json.dumps(columns_of(record), ensure_ascii=False) + "\n" for record in records)
+        lines = (json.dumps(as_row(record), ensure_ascii=False) + "\n" for record in records)
         files.write_atomically(path, "".join(lines).encode("utf-8"))
         if lineage is not None:
             files.write_atomically(path.with_name(path.name + LINEAGE), files.dump_pretty(lineage))

@@ -27,12 +27,12 @@ class Quick(NamedTuple):
     """The rows of a block.
 
     Attributes:
-        count: how many; each is a line.
+        rows: how many; each is a line.
         texts: by target, the texts of all rows, as pyarrow's array; None in it stands for nothing.
         unused: names of the other columns that hold something.
     """
 
-    count: int
+    rows: int
     texts: dict[str, Any]
     unused: frozenset[str]
 
@@ -43,34 +43,39 @@ class Block(NamedTuple):
     Attributes:
         chunks: their text, to be read to the end before the next block.
         line: 1-based number of the first.
+        lines: how many; 0 where that isn't known.
     """
 
     chunks: Iterator[bytes]
     line: int
+    lines: int = 0
 
 
 def blocks(chunks: Iterator[bytes]) -> Iterator[Block]:
     """A text in blocks of about `BLOCK` bytes that end where a line does, however long the lines are."""
-    pending: list[bytes] = []
-    size, line = 0, 1
-    for chunk in chunks:
-        pending.append(chunk)
-        size += len(chunk)
+    whole: list[memoryview] = []  # lines that have ended
+    begun: list[memoryview] = []  # the one that has not
+    size = begun_size = 0
+    line = 1
+    rest: list[bytes] = []
+    while chunk := rest.pop() if rest else next(chunks, b""):
         end = chunk.rfind(b"\n") + 1
-        if size >= BLOCK and end:
-            pending[-1] = chunk[:end]
-            text = b"".join(pending)
-            yield Block(iter([text]), line)
-            line += text.count(b"\n")
-            pending = [chunk[end:]] if end < len(chunk) else []
-            size = len(chunk) - end
-        elif size > max(BLOCK, ROW_LIMIT) and b"\n" not in b"".join(pending):
-            # The line will be dropped, so it is handed out as it comes.
-            rest: list[bytes] = []
-            yield Block(chain(pending, _until_line_end(chunks, rest)), line)
-            pending, size, line = rest, sum(map(len, rest)), line + 1
-    if size:
-        yield Block(iter([b"".join(pending)]), line)
+        if end:
+            whole += [*begun, memoryview(chunk)[:end]]
+            size += begun_size + end
+            begun, begun_size = [], 0
+        begun.append(memoryview(chunk)[end:])
+        begun_size += len(chunk) - end
+        if whole and (size >= BLOCK or begun_size > ROW_LIMIT):
+            text = b"".join(whole)
+            lines = text.count(b"\n")
+            yield Block(iter([text]), line, lines)
+            line, whole, size = line + lines, [], 0
+        if begun_size > ROW_LIMIT:  # the line will be dropped, so it is handed out as it comes
+            yield Block(chain(map(bytes, begun), _until_line_end(chunks, rest)), line)
+            line, begun, begun_size = line + 1, [], 0
+    if size + begun_size:
+        yield Block(iter([b"".join([*whole, *begun])]), line)
 
 
 def _until_line_end(chunks: Iterator[bytes], rest: list[bytes]) -> Iterator[bytes]:
@@ -94,7 +99,7 @@ def read_all(found: Iterator[Block], columns: ColumnMap | None) -> Iterator[tupl
             text = next(block.chunks)
             more = next(block.chunks, None)
             if more is None:
-                waiting.append((Block(iter([text]), block.line), pool.submit(read, text, columns)))
+                waiting.append((Block(iter([text]), block.line), pool.submit(read, text, columns, block.lines)))
             while waiting and (more is not None or len(waiting) > READERS):
                 done, quick = waiting.popleft()
                 yield done, quick.result()
@@ -109,8 +114,12 @@ def is_plain(columns: ColumnMap | None) -> bool:
     return columns is not None and columns.layout in ("instruction", "text") and set(columns.columns) <= PLAIN
 
 
-def read(text: bytes, columns: ColumnMap) -> Quick | None:
-    """The rows of a block; None where one of them needs a closer look: it is damaged, blank, or unlike the others."""
+def read(text: bytes, columns: ColumnMap, lines: int = 0) -> Quick | None:
+    """The rows of a block; None where one of them needs a closer look: it is damaged, blank, or unlike the others.
+
+    Args:
+        lines: how many the block has, where that is known.
+    """
     import pyarrow
     from pyarrow import compute, json
 
@@ -120,7 +129,7 @@ def read(text: bytes, columns: ColumnMap) -> Quick | None:
         table.validate(full=True)  # UTF-8 too
     except (pyarrow.ArrowException, OSError):
         return None
-    if table.num_rows != text.count(b"\n") + (not text.endswith(b"\n")):
+    if table.num_rows != (lines or text.count(b"\n") + (not text.endswith(b"\n"))):
         return None
     names = table.column_names
     texts = {}

@@ -147,11 +147,8 @@ def _collect(file: DataFile, given: Mapping[str, str] | None, keep: bool) -> Dat
 
 def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None) -> Mapper:
     """Take the rows of one file. Returns what its columns hold."""
-    first = next(part.blocks, None) if part.blocks is not None else None
-    begin = part.rows if first is None else json_rows.block_rows(first.chunks, first.line)
-    sample = list(_within(begin, SAMPLE_BYTES))
-    mapper = Mapper([raw.value for raw in sample], given)
-    for raw in chain(sample, begin):
+    mapper, begin = sampled(part, given, first_block=True)
+    for raw in begin:
         rows.add(raw, mapper, part.name)
     for block, quick in quick_rows.read_all(part.blocks or iter(()), mapper.main):
         if quick is not None and mapper.main is not None:
@@ -160,6 +157,13 @@ def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None) -> Mappe
         for raw in json_rows.block_rows(block.chunks, block.line):
             rows.add(raw, mapper, part.name)
     return mapper
+
+
+def sampled(part: Part, given: Mapping[str, str] | None, first_block: bool = False) -> tuple[Mapper, Iterator[Raw]]:
+    """What a part's columns hold by its first rows, and its rows: all, or of a part in blocks those of the first."""
+    everything = part.first_rows() if first_block else part.all_rows()
+    sample = list(_within(everything, SAMPLE_BYTES))
+    return Mapper([raw.value for raw in sample], given), chain(sample, everything)
 
 
 def _within(rows: Iterator[Raw], most: int) -> Iterator[Raw]:

@@ -17,7 +17,7 @@ from slmstudio.core.data.sources import packed
 from slmstudio.core.data.sources.encodings import SNIFF_BYTES, Encoding, encoding_of, utf16_order
 from slmstudio.core.errors import UserError, from_os_error
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 21
 CHOOSE = ("Choose a file with rows or text: JSONL, JSON, CSV, Excel, Parquet, text, Markdown, PDF or Word.")
 AS_JSONL = "Save the data as JSONL (one JSON object a line) or CSV, and open that file."
 IN_MODEL_TAB = "Open it in the Model tab; here a file with rows or text is needed."

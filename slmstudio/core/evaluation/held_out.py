@@ -1,26 +1,27 @@
-"""The rows that a run split off its data and never learned, as a test file in the run's folder."""
+"""What a run learned, and the rows that it never learned, as a test file in the run's folder."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs
 from slmstudio.core.data import layouts, reader, split
-from slmstudio.core.data.row_texts import cut
-from slmstudio.core.data.rows import ColumnsMissing, RowError, read_row
-from slmstudio.core.data.source import Source
-from slmstudio.core.data.strict_json import NotJson, parse
+from slmstudio.core.data.record import Record
+from slmstudio.core.data.whole_rows import columns_of
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.rows import kept_rows, lines
+from slmstudio.core.run.rows.manifest import EVALUATION
 
+Cancelled = Callable[[], bool] | None
 OTHER_FILE = "Choose a test file, with questions and their answers."
 
 
-def learned(records: Sequence[reader.Record], train_split: dict[str, Any] | None) -> list[reader.Record]:
+def learned(records: Sequence[Record], train_split: dict[str, Any] | None) -> list[Record]:
     """The rows of a training file that a run learned: all, or those that its split left for training.
 
     Args:
@@ -31,15 +32,69 @@ def learned(records: Sequence[reader.Record], train_split: dict[str, Any] | None
     return split.split(records, train_split["eval_fraction"], train_split["seed"])[0]
 
 
-def held_out_file(run: Path, config: RunConfig, cancelled: Callable[[], bool] | None = None) -> Path:
+def learned_rows(request: Mapping[str, Any], cancelled: Cancelled = None) -> tuple[list[Record], str]:
+    """What the models of a request have learned, and the SHA-256 of the file that it came from.
+
+    The run's own rows, where it keeps them; else those of the file, as it is now.
+
+    Raises:
+        UserError: neither can be read.
+        ReadingCancelled: `cancelled` said so.
+    """
+    run = request.get("train_run")
+    if run and (Path(run) / jobs.RUN).is_file():
+        kept = kept_rows.of_run(Path(run), RunConfig.from_dict(jobs.Job(Path(run)).request()), cancelled)
+        if kept is not None:
+            return kept.train, kept.source.sha256
+    training = reader.read_dataset(Path(str(request["train_file"])), cancelled=cancelled)
+    return learned(training.records, request.get("train_split")), training.sha256
+
+
+def own_test_file(run: Path, config: RunConfig, cancelled: Cancelled = None) -> Path:
+    """The file with the rows that a run was evaluated on: its own, as long as it is the same, else what was kept of it.
+
+    Raises as `held_out_file`.
+    """
+    if not config.eval_file:
+        return held_out_file(run, config, cancelled)
+    file, manifest = Path(config.eval_file).absolute(), kept_rows.read_manifest(run)
+    known = manifest.sources.get("eval_file") if manifest is not None else None
+    try:
+        same = known is None or files.sha256_of(file) == known.sha256
+    except OSError:
+        same = False
+    return file if same else held_out_file(run, config, cancelled)
+
+
+def held_out_file(run: Path, config: RunConfig, cancelled: Cancelled = None) -> Path:
     """The test file of a run's held-out rows, in RUN/jobs; written the first time it is asked for.
 
     The rows are those that `worker.training.data.read_rows` evaluated, each with all its columns.
 
     Raises:
-        UserError: the training file is gone, is another one now, is plain text, or nothing was split off.
+        UserError: the rows are damaged, are plain text, or nothing was split off; of a run that keeps none: the
+            training file is gone, or is another one now.
         ReadingCancelled: `cancelled` said so.
     """
+    manifest = kept_rows.read_manifest(run)
+    if manifest is None:
+        return _of_its_file(run, config, cancelled)
+    side, name = manifest.sides[EVALUATION], manifest.sources.get("eval_file", manifest.sources["train_file"]).name
+    _refuse(name, side.layout, side.rows)
+    path = run / "jobs" / f"held-out-{side.sha256[:12]}.jsonl"
+    if path.is_file():
+        return path
+    try:
+        _write(path, map(lines.as_json, kept_rows.evaluation_rows(run)))
+    except kept_rows.Damaged:
+        if config.eval_file:
+            raise
+        return _of_its_file(run, config, cancelled)
+    return path
+
+
+def _of_its_file(run: Path, config: RunConfig, cancelled: Cancelled) -> Path:
+    """The same of a run that keeps no rows."""
     known = (jobs.Job(run).request().get("hashes") or {}).get("train_file")
     if known and (path := _place(run, config, known)).is_file():
         return path
@@ -48,48 +103,36 @@ def held_out_file(run: Path, config: RunConfig, cancelled: Callable[[], bool] | 
     if known and dataset.sha256 != known:
         raise UserError(f"{source.name} was changed since this run learned from it.",
                         "So the rows that were held out cannot be told from those that were learned.", OTHER_FILE)
-    if layouts.kind(dataset.layout) == "text":
-        raise UserError(f"{source.name} is plain text.", "It asks nothing, so there is nothing to answer.", OTHER_FILE)
     _, held_out = split.split(dataset.records, config.eval_fraction, config.split_seed)
-    if not held_out:
-        raise UserError("This run held no rows out.", f"It learned all rows of {source.name}.", OTHER_FILE)
+    _refuse(source.name, dataset.layout, len(held_out))
+    rows = columns_of(dataset, held_out, cancelled)
+    if rows is None:
+        raise UserError(f"{source.name} changed while it was read.", "Another program wrote to it.",
+                        "Wait until that program is done, then try again.")
     path = _place(run, config, dataset.sha256)
+    _write(path, map(lines.as_json, rows))
+    return path
+
+
+def _refuse(name: str, layout: str, rows: int) -> None:
+    """
+    Raises:
+        UserError: no test can be made of such rows.
+    """
+    if layouts.kind(layout) == "text":
+        raise UserError(f"{name} is plain text.", "It asks nothing, so there is nothing to answer.", OTHER_FILE)
+    if not rows:
+        raise UserError("This run held no rows out.", f"It learned all rows of {name}.", OTHER_FILE)
+
+
+def _write(path: Path, lines: Iterable[bytes]) -> None:
     try:
-        files.write_atomically(path, b"".join(_rows(dataset, held_out, cancelled)))
+        files.write_atomically(path, b"".join(lines))
     except OSError as error:
         raise from_os_error(error, "write the held-out rows") from error
-    return path
 
 
 def _place(run: Path, config: RunConfig, sha256: str) -> Path:
     """Its name says what it was made of: where it is there, it is the right one."""
     made_of = json.dumps([sha256, config.eval_fraction, config.split_seed])
     return run / "jobs" / f"held-out-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}.jsonl"
-
-
-def _rows(dataset: reader.Dataset, held_out: list[reader.Record],
-          cancelled: Callable[[], bool] | None) -> list[bytes]:
-    """The held-out rows' JSON, one on a line, as the training file has them.
-
-    The file is read once more, in the way in which `Dataset.records` was made of it: the n-th row of its kind is the
-    n-th record.
-    """
-    wanted = {id(record) for record in held_out}
-    kind = layouts.kind(dataset.layout)
-    source = Source(dataset.path, cancelled=cancelled)
-    records = iter(dataset.records)
-    rows = []
-    for piece in cut(source.chunks()):
-        try:
-            value = None if piece.trouble else parse(piece.text)
-            if value is None or layouts.kind(read_row(value).layout) != kind:
-                continue
-        except (NotJson, RowError, ColumnsMissing):
-            continue
-        if id(next(records, None)) in wanted:
-            # Read again without `parse`, for which every number is a float.
-            rows.append(files.dump_line(json.loads(piece.text)))
-    if len(rows) != len(held_out) or source.sha256 != dataset.sha256:
-        raise UserError(f"{dataset.path.name} changed while it was read.", "Another program wrote to it.",
-                        "Wait until that program is done, then try again.")
-    return rows

@@ -5,12 +5,12 @@
                            "limit": questions a subject or null, "shots": n or null},
      "models": [{"name", "model": folder or null, "adapter": folder or null, "gguf": path or null,
                  "load_in_4bit": true or left out}, ...],
-     "train_file": path or null, "train_split": null or {"eval_fraction", "seed"}, "system": text or null,
-     "max_new_tokens": n, "precision": "fp32" | "bf16" | "fp16", "batch_size": n or null,
+     "train_run": folder or null, "train_file": path or null, "train_split": null or {"eval_fraction", "seed"},
+     "system": text or null, "max_new_tokens": n, "precision": "fp32" | "bf16" | "fp16", "batch_size": n or null,
      "judge": null or {"model": folder or null, "gguf": path or null, "rubric": text}}
 
-The first model is what the others are compared with. `train_file` is compared with the test set; with `train_split`,
-only its rows that were learned.
+The first model is what the others are compared with. The rows that `train_run` keeps and has learned are compared with
+the test set; of a run that keeps none those of `train_file`, with `train_split` only the ones that were learned.
 
 The result of a QLoRA run is loaded as it learned: the base in 4 bits, the adapter beside it. So is the base that it is
 compared with, under equal terms: the difference is what was learned, and not what rounding cost. What the base can do
@@ -26,7 +26,7 @@ from typing import Any
 
 from slmstudio.core import disk_space, jobs, paths
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation.held_out import held_out_file
+from slmstudio.core.evaluation.held_out import own_test_file
 from slmstudio.core.evaluation.request_check import Checked, check
 from slmstudio.core.evaluation.request_models import held_as_learned
 from slmstudio.core.evaluation.testset.reader import read_test_set
@@ -72,7 +72,7 @@ def propose(run: RunSummary | Path | str, exports: bool = False,
     return {
         "kind": "evaluate", "test": str(test) if test else None, "no_test": no_test,
         "limit": ENOUGH_ROWS if rows > ENOUGH_ROWS else None, "seed": 0, "benchmark": None, "models": models,
-        "train_file": str(Path(config.train_file).absolute()),
+        "train_run": str(place), "train_file": str(Path(config.train_file).absolute()),
         "train_split": None if config.eval_file else {"eval_fraction": config.eval_fraction, "seed": config.split_seed},
         "system": None, "max_new_tokens": tokens, "precision": config.precision, "batch_size": None, "judge": None,
     }
@@ -122,10 +122,8 @@ def create(request: Mapping[str, Any], run: Path | None = None) -> jobs.Job:
 
 def _test(run: Path, config: RunConfig, cancelled: Callable[[], bool] | None) -> tuple[Path | None, str | None]:
     """The run's test file, or why there is none."""
-    if config.eval_file:
-        return Path(config.eval_file).absolute(), None
     try:
-        return held_out_file(run, config, cancelled), None
+        return own_test_file(run, config, cancelled), None
     except UserError as error:
         if cancelled is not None and cancelled():
             raise

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, jobs, program
+from slmstudio.core import files, formats, jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.report import expected
 from slmstudio.core.report.evaluations import Evaluation, main_evaluation, read_evaluations
@@ -16,6 +16,8 @@ from slmstudio.core.report.timeline import Timeline
 from slmstudio.core.run import adjust, checkpoints, folder, notes
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.run.notes import Notes
+from slmstudio.core.run.rows import kept_rows
+from slmstudio.core.run.rows.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Facts:
         machines: `machine` events, each machine once. warnings: `warning` events.
         outcome: outcome.json, or what is known of a run that died; empty while it has none.
         notes: what a person wrote about it.
+        rows: what is said of the rows that the run keeps; None where it keeps none.
         result_files: (name, bytes, SHA-256 or None) of the adapter or model.
         damaged: lines of events.jsonl that could not be read.
         gaps: sentences on files that are missing or damaged, and so on what this report cannot tell.
@@ -73,6 +76,7 @@ class Facts:
     kept: list[checkpoints.Checkpoint]
     evaluations: list[Evaluation]
     notes: Notes
+    rows: Manifest | None = None
     history: RunHistory = field(default_factory=RunHistory)
     timeline: Timeline = field(default_factory=Timeline)
     heat: Heat = field(default_factory=Heat)
@@ -135,7 +139,7 @@ def gather(run: Path) -> Facts:
     found = Facts(
         summary, record, adjust.load(run)["values"], _outcome(run, gaps), read_base(Path(summary.config.model)),
         _result_files(run), _exports(run, gaps), checkpoints.all_checkpoints(run / folder.CHECKPOINTS), evaluations,
-        notes.read(run), gaps=gaps)
+        notes.read(run), _rows(run, gaps), gaps=gaps)
     gaps += [each.gap for each in evaluations if each.gap]
     reader = files.LineReader(run / jobs.EVENTS)
     for event in reader.read():
@@ -145,6 +149,16 @@ def gather(run: Path) -> Facts:
         gaps.insert(0, f"{jobs.EVENTS} {'holds nothing that can be read' if reader.path.exists() else 'is missing'}: "
                        "steps, curves, heat and what happened on the way cannot be told.")
     return found
+
+
+def _rows(run: Path, gaps: list[str]) -> Manifest | None:
+    try:
+        return kept_rows.read_manifest(run)
+    except formats.NewerFormat:
+        raise
+    except UserError as error:
+        gaps.append(error.what)
+        return None
 
 
 def _fitting(value: dict[str, Any], shape: dict[str, Any], name: str, gaps: list[str]) -> dict[str, Any]:

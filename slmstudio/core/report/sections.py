@@ -12,19 +12,23 @@ from slmstudio.core.report.gather import Facts
 from slmstudio.core.report.text import Table, exact, finite, flat, moment
 from slmstudio.core.run.config import FIELDS, in_groups, label
 from slmstudio.core.run.curves import Smoother
+from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN, Manifest
 from slmstudio.core.units import format_bytes
 
 READ_AGAIN = 200 * 1024**2
 """Bytes up to which a dataset is read once more, to name the rows that were left out."""
 MOST_PROBLEMS, MOST_STEPS = 20, 200
 SMOOTHED_FROM = 50
-DATA_WARNINGS = frozenset({"rows_left_out", "rows_cut", "rows_without_answer", "test_rows_learned", "data_changed"})
+DATA_WARNINGS = frozenset({"rows_left_out", "rows_cut", "rows_without_answer", "test_rows_learned", "data_changed",
+                           "kept_rows_mended"})
 
 
 def data_table(facts: Facts) -> Table:
-    config, hashes = facts.run.config, facts.record.get("hashes") or {}
-    plan = facts.history.plan
-    learned, held_out = exact(plan.get("train_rows")), exact(plan.get("eval_rows"))
+    config, plan, kept = facts.run.config, facts.history.plan, facts.rows
+    hashes = {name: file.sha256 for name, file in kept.sources.items()} if kept else facts.record.get("hashes") or {}
+    counts = {name: side.rows for name, side in kept.sides.items()} if kept else {}
+    learned = exact(plan.get("train_rows", counts.get(TRAIN)))
+    held_out = exact(plan.get("eval_rows", counts.get(EVALUATION)))
     rows: list[tuple[Any, ...]] = [("Learned", config.train_file, learned, hashes.get("train_file"))]
     held = ("Held out", config.eval_file, held_out, hashes.get("eval_file")) if config.eval_file else \
         ("Held out", f"split off {config.train_file}", held_out, hashes.get("train_file"))
@@ -32,22 +36,34 @@ def data_table(facts: Facts) -> Table:
 
 
 def left_out(facts: Facts) -> tuple[list[str], Table | None]:
-    """What the worker said about the rows, and the lines that could not be used, where the file is still the same."""
+    """What the worker said about the rows, and the lines that could not be used, where they are known."""
     said = list(dict.fromkeys(str(event.get("message") or event.get("code")) for event in facts.warnings
                               if event.get("code") in DATA_WARNINGS))
     if not any(event.get("code") == "rows_left_out" for event in facts.warnings):
         return said, None
-    rows: list[tuple[Any, ...]] = []
-    for name in ("train_file", "eval_file"):
-        path = getattr(facts.run.config, name)
-        rows += [(Path(path).name, exact(problem.line), problem.message)
-                 for problem in _problems(Path(path), (facts.record.get("hashes") or {}).get(name))] if path else []
-    if not rows:
+    found, count = _left_out_of_kept(facts.rows) if facts.rows else _left_out_of_files(facts)
+    if not found:
         return [*said, "Which rows these were is not told here: the file is gone, changed, or too large to read again."
                 ], None
-    if len(rows) > MOST_PROBLEMS:
-        said.append(f"The first {MOST_PROBLEMS} of {len(rows):,} problems:")
-    return said, Table(("File", "Line", "Why it was left out"), "wrw", rows[:MOST_PROBLEMS])
+    if count > MOST_PROBLEMS:
+        said.append(f"The first {MOST_PROBLEMS} of {count:,} problems:")
+    return said, Table(("File", "Line", "Why it was left out"), "wrw", found[:MOST_PROBLEMS])
+
+
+def _left_out_of_kept(rows: Manifest) -> tuple[list[tuple[Any, ...]], int]:
+    """The first problems of the files when their rows were kept, and how many there were."""
+    return ([(file.name, exact(problem.line), problem.message) for file in rows.sources.values()
+             for problem in file.named], sum(file.problems for file in rows.sources.values()))
+
+
+def _left_out_of_files(facts: Facts) -> tuple[list[tuple[Any, ...]], int]:
+    """The same of a run that keeps no rows: of its files, where they are the same."""
+    found: list[tuple[Any, ...]] = []
+    for name in ("train_file", "eval_file"):
+        path = getattr(facts.run.config, name)
+        found += [(Path(path).name, exact(problem.line), problem.message)
+                  for problem in _problems(Path(path), (facts.record.get("hashes") or {}).get(name))] if path else []
+    return found, len(found)
 
 
 def _problems(path: Path, sha256: str | None) -> list[Any]:

@@ -77,10 +77,16 @@ class RunConfig:
     model: str = described(..., Text(file=True), RUN, "Base model",
         "folder of the base model (Hugging Face layout, safetensors).")
     train_file: str = described(..., Text(file=True), RUN, "Training rows",
-        "JSONL with the rows to learn.")
+        "file or folder with the rows to learn.")
     eval_file: str | None = described(None, Text(optional=True, file=True), RUN, "Held-out rows",
-        "JSONL with rows that are never learned; None splits them off `train_file`.",
+        "file with rows that are never learned; None splits them off `train_file`.",
         reason="No test file was chosen, so rows are split off.")
+    train_map: str | None = described(None, Text(optional=True), RUN, "Columns of the training rows",
+        "what the columns of `train_file` hold, as in instruction=Question,output=Answer; sheet=… and text_by=… may be "
+        "among them. None finds that out by looking at rows.", reason="The columns tell it themselves.")
+    eval_map: str | None = described(None, Text(optional=True), RUN, "Columns of the held-out rows",
+        "the same for `eval_file`.", reason="The columns tell it themselves.",
+        applies=lambda config: config.eval_file is not None)
     eval_fraction: float = described(0.1, Number(0, 0.5), RUN, "Share of rows held out",
         "share of `train_file` split off for evaluation when there is no `eval_file`.")
     split_seed: int = described(0, SEED, RUN, "Seed of that split",
@@ -214,15 +220,18 @@ class RunConfig:
                 found.append(Problem(f"{value!r} is not allowed; it must be {limit}.", field=name))
         return found + _contradictions(self)
 
-    def check(self) -> None:
+    def check(self, rows_are_kept: bool = False) -> None:
         """Look at the values and at the files they name, before anything is loaded.
+
+        Args:
+            rows_are_kept: whether the files with the rows are needed no more.
 
         Raises:
             UserError: naming every problem.
         """
         found = self.problems()
         for name, about in FIELDS.items():
-            path = getattr(self, name)
+            path = None if rows_are_kept and name in ("train_file", "eval_file") else getattr(self, name)
             if isinstance(about.kind, Text) and about.kind.file and path and not Path(path).exists():
                 found.append(Problem(f"{path} does not exist.", field=name))
         if found:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import jobs, program
-from slmstudio.core.errors import Problem, UserError
+from slmstudio.core import files, jobs, paths, program
+from slmstudio.core.data.jsonl import as_row
+from slmstudio.core.data.record import Record
+from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.run import adjust, checkpoints, folder, names, planner
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.rows import kept_rows, lines
 
 FIXED = {
     "model": "the weights that are gone on from belong to the earlier run's base",
@@ -57,6 +62,8 @@ def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path
     problems += _fixed(chosen, _method(earlier), earlier)
     config = _configuration(run_folder, earlier, chosen)
     problems += config.problems()
+    if not problems:
+        config = _with_lost_rows(config, run_folder, earlier)
     for name in ("model", "train_file", "eval_file"):
         path = getattr(config, name)
         if path and not Path(path).exists():
@@ -118,11 +125,48 @@ def _configuration(run_folder: Path, earlier: RunConfig, chosen: dict[str, Any])
         values["max_steps"], reasons["max_steps"] = None, "The number of epochs decides."
     if "train_file" in chosen and earlier.eval_file and "eval_file" not in chosen:
         reasons["eval_file"] = "The earlier run's evaluation rows, so that its eval losses compare with these."
-    for name in ("train_file", "eval_file"):
+    for name, columns in (("train_file", "train_map"), ("eval_file", "eval_map")):
         if chosen.get(name):
-            chosen = {**chosen, name: str(Path(chosen[name]).absolute())}
+            chosen = {columns: None, **chosen, name: str(Path(chosen[name]).absolute())}
     chosen = {name: value for name, value in chosen.items() if name not in FIXED}
     return replace(earlier, **(values | chosen), reasons=reasons | dict.fromkeys(chosen, "You set this."))
+
+
+def _with_lost_rows(config: RunConfig, run_folder: Path, earlier: RunConfig) -> RunConfig:
+    """Where a file with the earlier rows is gone, what the earlier run kept of it, written among the datasets.
+
+    Raises:
+        UserError: what it kept is damaged, or cannot be written.
+    """
+    lost = [name for name in ("train_file", "eval_file") if (path := getattr(config, name))
+            and path == getattr(earlier, name) and not Path(path).exists()]
+    kept = kept_rows.read(run_folder) if lost else None
+    if kept is None:
+        return config
+    whole = kept.train if earlier.eval_file else sorted([*kept.train, *kept.evaluation], key=lambda row: row.line)
+    found: dict[str, Any] = {"reasons": dict(config.reasons)}
+    for name in lost:
+        gone, rows = Path(getattr(config, name)), kept.evaluation if name == "eval_file" else whole
+        found[name] = str(_among_the_datasets(gone.stem, rows))
+        found[name.replace("_file", "_map")] = None
+        found["reasons"][name] = f"{gone.name} is gone; these are its rows, which {earlier.name} kept."
+    return replace(config, **found)
+
+
+def _among_the_datasets(stem: str, rows: Sequence[Record]) -> Path:
+    """A file with these rows; its name says which they are, so that it is written once.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    content = b"".join(lines.as_json(as_row(row)) for row in rows)
+    place = paths.datasets_dir() / f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}.jsonl"
+    try:
+        if not place.exists():
+            files.write_atomically(place, content)
+    except OSError as error:
+        raise from_os_error(error, "write the rows that the earlier run kept") from error
+    return place
 
 
 def _kept(reason: str) -> str:

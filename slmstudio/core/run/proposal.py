@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 
 from slmstudio.core import units
-from slmstudio.core.data import layouts, split
+from slmstudio.core.data import given, layouts, split
 from slmstudio.core.errors import Problem
 from slmstudio.core.model import scratch
 from slmstudio.core.run import memory, plan_rows
@@ -27,6 +27,8 @@ def propose(draft: Draft) -> RunConfig:
     """Decide all fields; what cannot be is in `draft.problems` then."""
     draft.set("name", f"{draft.dataset.name}-{draft.base.name}", "From the data and the model.")
     draft.values["model"], draft.values["train_file"] = str(draft.base.path), str(draft.dataset.path)
+    if (said := given.of(draft.dataset)) and "train_map" not in draft.chosen:
+        draft.values["train_map"], draft.reasons["train_map"] = said, "What you said of the file."
     if draft.eval_file and "eval_file" not in draft.chosen:
         draft.values["eval_file"] = str(draft.eval_file)
         draft.reasons["eval_file"] = "The test rows that you chose; they are never learned."

@@ -19,6 +19,7 @@ from slmstudio.core.model import facts, scratch
 from slmstudio.core.run import adjust, folder
 from slmstudio.core.run import config as run_config
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.rows import kept_rows
 from slmstudio.core.run.script_rows import ScriptRows, script_rows
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets")
@@ -58,7 +59,7 @@ def write_script(run: Path | RunConfig, out: Path) -> Script:
     Raises:
         UserError: the run, its model or its data cannot be used, or the script cannot be written.
     """
-    out, notes = Path(out), []
+    out, notes, kept = Path(out), [], None
     if isinstance(run, RunConfig):
         config = run
     else:
@@ -68,11 +69,12 @@ def write_script(run: Path | RunConfig, out: Path) -> Script:
             if adjust.load(run)["schedule"]:
                 notes.append("The learning rate or the length was changed while the run was under way; the script "
                              "trains as it was planned.")
-    config.check()
+            kept = kept_rows.of_run(run, config)
+    config.check(rows_are_kept=kept is not None)
     written = Script(out, out.with_suffix(".train.jsonl"), out.with_suffix(".eval.jsonl"))
     _spare_the_users_files(config, written)
     model = facts.read_model(Path(config.model))
-    rows = script_rows(config)
+    rows = script_rows(config, kept)
     written = replace(written, rows_are_ids=rows.layout == "ids")
     text = _text(config, model, rows, written, notes)
     try:

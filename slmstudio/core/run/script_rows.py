@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from slmstudio.core.data import reader, split
+from slmstudio.core.data.record import Record
 from slmstudio.core.errors import UserError
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.rows import source_rows
+from slmstudio.core.run.rows.kept_rows import Kept
 
 IGNORED = -100
 """Label of a position that is not learned."""
@@ -33,17 +34,17 @@ class ScriptRows:
     after_answer: str = ""
 
 
-def script_rows(config: RunConfig) -> ScriptRows:
-    """Read, split and encode as the run does, and choose the layout.
+def script_rows(config: RunConfig, kept: Kept | None = None) -> ScriptRows:
+    """Encode as the run does, and choose the layout.
+
+    Args:
+        kept: the run's own rows; without them, those of the configuration's files.
 
     Raises:
         UserError: a file or the model's tokenizer or template cannot be used.
     """
-    train = reader.read_dataset(Path(config.train_file)).records
-    if config.eval_file:
-        held_out = reader.read_dataset(Path(config.eval_file)).records
-    else:
-        train, held_out = split.split(train, config.eval_fraction, config.split_seed)
+    rows = kept or source_rows.read(config)
+    train, held_out = rows.train, rows.evaluation
     if config.is_preference:
         return ScriptRows("answers", [_answers(row, config.objective) for row in train],
                           [_answers(row, config.objective) for row in held_out])
@@ -52,11 +53,11 @@ def script_rows(config: RunConfig) -> ScriptRows:
     return _Encoding(config).choose(train, held_out)
 
 
-def _conversation(row: reader.Record) -> dict[str, Any]:
+def _conversation(row: Record) -> dict[str, Any]:
     return {"messages": list(row.messages), **({"tools": list(row.tools)} if row.tools else {})}
 
 
-def _answers(row: reader.Record, objective: str) -> dict[str, Any]:
+def _answers(row: Record, objective: str) -> dict[str, Any]:
     """A row in TRL's conversational layout: `prompt` with the answers to compare, or one answer and its label.
 
     Raises:
@@ -85,21 +86,21 @@ class _Encoding:
         self.learn_all = config.objective == "text" or not config.completion_only_loss
         self.after_answer: str | None = None
 
-    def choose(self, train: list[reader.Record], held_out: list[reader.Record]) -> ScriptRows:
+    def choose(self, train: list[Record], held_out: list[Record]) -> ScriptRows:
         """Messages where the script's encoding equals the run's on every row, else token ids."""
         if all(row.text is None and self.by_run(row) == self.by_script(row) for row in (*train, *held_out)):
             return ScriptRows("messages", [_conversation(row) for row in train],
                               [_conversation(row) for row in held_out], self.after_answer or "")
         return ScriptRows("ids", list(self._learnable(train)), list(self._learnable(held_out)))
 
-    def by_run(self, row: reader.Record) -> tuple[list[int], list[int]]:
+    def by_run(self, row: Record) -> tuple[list[int], list[int]]:
         """Token ids and labels as the run has them."""
         encoded = tokens.encode(list(row.messages), self.tokenizer, self.template, not self.learn_all, tools=row.tools)
         length = self.config.max_length
         labels = [token if wanted else IGNORED for token, wanted in zip(encoded.ids, encoded.learned, strict=True)]
         return encoded.ids[:length], labels[:length]
 
-    def by_script(self, row: reader.Record) -> tuple[list[int], list[int]] | None:
+    def by_script(self, row: Record) -> tuple[list[int], list[int]] | None:
         """The same by resources/script/rows_messages.py; None where the template refuses what it asks for."""
         messages, length = list(row.messages), self.config.max_length
         try:
@@ -121,7 +122,7 @@ class _Encoding:
                   for token, (start, _) in zip(encoding.ids, encoding.offsets, strict=True)]
         return encoding.ids[:length], labels[:length]
 
-    def _learnable(self, rows: list[reader.Record]) -> Iterator[dict[str, Any]]:
+    def _learnable(self, rows: list[Record]) -> Iterator[dict[str, Any]]:
         """Rows that have something to learn, as the run keeps them."""
         for row in rows:
             ids, labels = self.by_run(row)

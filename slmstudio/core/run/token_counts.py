@@ -72,8 +72,8 @@ def count_tokens(records: Sequence[Record], folder: Path, progress: Callable[[in
     if not lengths:
         raise UserError("There are no rows to measure.", "", "Choose a dataset with rows.")
     ordered = sorted(lengths)
-    return TokenCounts(folder.name, len(ordered), ordered[0], *(_at(ordered, share) for share in (0.5, 0.95, 0.99)),
-                       ordered[-1], _per_word(records, tokenizer), tuple(lengths))
+    return TokenCounts(folder.name, len(ordered), ordered[0], _at(ordered, 0.5), _at(ordered, 0.95),
+                       _at(ordered, 0.99), ordered[-1], _per_word(records, tokenizer), tuple(lengths))
 
 
 def _at(ordered: Sequence[int], share: float) -> int:

@@ -65,16 +65,14 @@ def look_at_rows(request: Mapping[str, Any], task: Task) -> Look:
 
 def _learned(request: Mapping[str, Any], test: Any, task: Task) -> list[str]:
     """What is to be said of rows that were trained on."""
-    from slmstudio.core.data import reader
-    from slmstudio.core.evaluation.held_out import learned
+    from slmstudio.core.evaluation.held_out import learned_rows
     from slmstudio.core.evaluation.testset.overlap import find_overlap
 
     if not request.get("train_file"):
         return []
     try:
-        training = reader.read_dataset(Path(str(request["train_file"])), cancelled=task.cancelled)
-        rows = learned(training.records, request.get("train_split"))
-        overlap = find_overlap(test.items, rows, training.sha256 == test.sha256, cancelled=task.cancelled)
+        rows, sha256 = learned_rows(request, task.cancelled)
+        overlap = find_overlap(test.items, rows, sha256 == test.sha256, cancelled=task.cancelled)
     except UserError as error:
         if task.cancelled():
             raise

@@ -7,8 +7,9 @@ The request and the files of the job folder:
                            "limit": n per subject or null, "shots": n or null},
      "models": [{"name", "model": folder, "adapter": folder or null, "gguf": file or null, "load_in_4bit": true where
                  the base was held so while the adapter learned}, ...],
-     "train_file": file or null, "system": text or null, "max_new_tokens": n, "precision": "fp32" | "bf16" | "fp16",
-     "batch_size": rows or null, "judge": null or {"model": folder, "gguf": file, "rubric": text}}
+     "train_run": folder or null, "train_file": file or null, "system": text or null, "max_new_tokens": n,
+     "precision": "fp32" | "bf16" | "fp16", "batch_size": rows or null,
+     "judge": null or {"model": folder, "gguf": file, "rubric": text}}
 
     items.json        of which file the items are, and whether models are to think (`core.evaluation.items_file`)
     items.jsonl       what is asked, in the order of the file; written once

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files
-from slmstudio.core.data import reader
 from slmstudio.core.data.conversations import Message
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import items_file
 from slmstudio.core.evaluation.answer_rows import ITEMS
-from slmstudio.core.evaluation.held_out import learned
+from slmstudio.core.evaluation.held_out import learned_rows
 from slmstudio.core.evaluation.reasoning import hold_thoughts
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
 from slmstudio.core.evaluation.testset.overlap import find_overlap
@@ -88,14 +87,13 @@ def _marked(job: JobContext, test: TestSet, items: list[TestItem], train_file: P
     told."""
     job.phase("comparing with the training data", train_file.name)
     try:
-        training = reader.read_dataset(train_file, cancelled=job.cancelled)
+        rows, sha256 = learned_rows(job.request, job.cancelled)
     except ReadingCancelled:
         raise
     except UserError as error:
         job.warn("overlap_unknown", f"Whether test rows were trained on is not known: {error.what}")
         return items
-    rows = learned(training.records, job.request.get("train_split"))
-    found = find_overlap(items, rows, same_file=training.sha256 == test.sha256, cancelled=job.cancelled)
+    found = find_overlap(items, rows, same_file=sha256 == test.sha256, cancelled=job.cancelled)
     if sentence := found.sentence():
         job.warn("overlap", sentence)
     return [replace(item, trained_on=item.id in found.ids) for item in items]

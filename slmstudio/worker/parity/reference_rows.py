@@ -14,6 +14,8 @@ from slmstudio.core.data import split
 from slmstudio.core.data.reader import Record, read_dataset
 from slmstudio.core.errors import UserError
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.rows import kept_rows
+from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN
 from slmstudio.worker.model.gguf_vocabulary import Vocabulary
 from slmstudio.worker.runtime.context import JobContext
 
@@ -108,6 +110,21 @@ def conversations() -> list[Messages]:
 
 def own_rows(job: JobContext, source: Any) -> list[Messages]:
     """The user's rows of an `export.Source`: those held out of training before those that were learned."""
+    return [_messages_of(record) for record in _kept(job, source.folder) or _of_files(job, source)]
+
+
+def _kept(job: JobContext, run: Path) -> list[Record]:
+    """The first of the rows that the run keeps."""
+    try:
+        if kept_rows.read_manifest(run) is not None:
+            return [record for side in (EVALUATION, TRAIN) for record in kept_rows.head(run, side, HEAD_BYTES)]
+    except UserError as error:
+        job.log(f"the run's own rows are read from their file: {error}")
+    return []
+
+
+def _of_files(job: JobContext, source: Any) -> list[Record]:
+    """The first rows of the files that the run names, of the first that can be read."""
     for path in source.rows:
         try:
             head = path
@@ -115,11 +132,9 @@ def own_rows(job: JobContext, source: Any) -> list[Messages]:
                 head = job.folder / f"rows{path.suffix}"
                 with open(path, "rb") as file:
                     files.write_atomically(head, file.read(HEAD_BYTES).rpartition(b"\n")[0] + b"\n")
-            records = read_dataset(head).records
+            return _held_out_first(read_dataset(head).records, source.folder, path)
         except (UserError, OSError) as error:
             job.log(f"no rows for the proof from {path.name}: {error}")
-            continue
-        return [_messages_of(record) for record in _held_out_first(records, source.folder, path)]
     return []
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import datasets
 
-from slmstudio.core.data import layouts, reader
+from slmstudio.core.data.reader import ReadingCancelled, Record
 from slmstudio.core.errors import UserError
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
-from slmstudio.core.run import schedule
+from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.worker.runtime.context import Cancelled, JobContext
+from slmstudio.core.run.rows import kept_rows, source_rows
+from slmstudio.core.run.rows.kept_rows import Kept
+from slmstudio.core.run.rows.source_rows import SourceRows
+from slmstudio.worker.runtime.context import Cancelled, JobContext, rank
 from slmstudio.worker.training.batches import IGNORED
 
 
@@ -22,70 +25,84 @@ class NothingLearned(UserError):
     """No row has anything to learn within the sequence length."""
 
 
-def read_rows(config: RunConfig, job: JobContext) -> tuple[list[reader.Record], list[reader.Record]]:
-    """Training and evaluation rows, as the configuration splits them.
+def read_rows(config: RunConfig, job: JobContext) -> Kept | SourceRows:
+    """Training and evaluation rows: those that the run keeps, else those of its files, which are kept then.
 
     Raises:
-        UserError: a file cannot be used.
+        UserError: a file cannot be used, or what was kept is damaged and its file is another one now.
         Cancelled: the user asked to end.
     """
 
-    def load(path: str) -> reader.Dataset:
+    def progress(done: int, total: int) -> None:
+        job.progress(done, total, "bytes", "reading")
+
+    try:
         try:
-            dataset = reader.read_dataset(
-                Path(path),
-                progress=lambda done, total: job.progress(done, total, "bytes", "reading"),
-                cancelled=job.cancelled,
-            )
-        except reader.ReadingCancelled as error:
-            raise Cancelled from error
+            kept = kept_rows.read(job.folder)
+        except kept_rows.Damaged as damage:
+            kept = kept_rows.mend(job.folder, config, damage, progress, job.cancelled)
+            job.warn("kept_rows_mended",
+                     f"{damage.what} They were read from {kept.source.name} again, which is unchanged.")
+        # A run that has not learned anything yet may be given other rows.
+        if kept is not None and (kept.manifest.is_of(config) or _has_learned(job)):
+            return kept
+        return _from_files(config, job, source_rows.read(config, progress, job.cancelled))
+    except ReadingCancelled as error:
+        raise Cancelled from error
+
+
+def _from_files(config: RunConfig, job: JobContext, rows: SourceRows) -> Kept | SourceRows:
+    """The rows, kept; those of a file that is another one than earlier steps have learned from are not."""
+    known = job.request.get("hashes") or {}
+    for name, dataset in rows.files.items():
         if dataset.problems:
-            job.warn(
-                "rows_left_out", f"{len(dataset.problems)} problems in {dataset.path.name}: those rows are left out."
-            )
-        return dataset
-
-    whole = load(config.train_file)
-    _tell_other_file(job, "train_file", whole)
-    train = whole.records
+            job.warn("rows_left_out",
+                     f"{len(dataset.problems)} problems in {dataset.path.name}: those rows are left out.")
+        if known.get(name) not in (None, dataset.sha256):
+            job.warn("data_changed", f"{dataset.path.name} was changed since this run was made, so it does not repeat "
+                                     "it. To learn from new rows, go on from the finished run instead.")
     if config.eval_file:
-        evaluated = load(config.eval_file)
-        _tell_other_file(job, "eval_file", evaluated)
-        held_out = evaluated.records
-        if layouts.kind(evaluated.layout) != layouts.kind(whole.layout):
-            raise UserError(f"{evaluated.path.name} cannot evaluate what {whole.path.name} teaches.",
-                            f"{layouts.sentence(whole.layout)} Of the other file: {layouts.sentence(evaluated.layout)}",
-                            "Choose evaluation rows of the same kind, or let them be split off.")
-        learned = {(row.prompt, row.contents, row.desirable) for row in train}
-        seen = sum((row.prompt, row.contents, row.desirable) in learned for row in held_out)
+        learned = {(row.prompt, row.contents, row.desirable) for row in rows.train}
+        seen = sum((row.prompt, row.contents, row.desirable) in learned for row in rows.evaluation)
         if seen:
-            job.warn("test_rows_learned", f"{seen} of {len(held_out)} test rows are among the rows to learn: eval loss "
-                                          "will look better than it is.")
-        return train, held_out
-    return schedule.divided(train, config)
+            job.warn("test_rows_learned", f"{seen} of {len(rows.evaluation)} test rows are among the rows to learn: "
+                                          "eval loss will look better than it is.")
+    proven = all(known.get(name) == dataset.sha256 for name, dataset in rows.files.items())
+    if rank() or (_has_learned(job) and not proven):
+        return rows
+    return kept_rows.write(job.folder, config, rows, job.cancelled)
 
 
-def _tell_other_file(job: JobContext, name: str, dataset: reader.Dataset) -> None:
-    """Say so when a file is no longer the one that the run was made with: a resumed run then sees other rows."""
-    known = (job.request.get("hashes") or {}).get(name)
-    if known is not None and known != dataset.sha256:
-        job.warn("data_changed", f"{dataset.path.name} was changed since this run was made, so it does not repeat it. "
-                                 "To learn from new rows, go on from the finished run instead.")
+def _has_learned(job: JobContext) -> bool:
+    return bool(checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS))
 
 
-def encode_rows(
-    rows: list[reader.Record], tokenizer: Any, template: ChatTemplate, config: RunConfig, job: JobContext, phase: str
-) -> datasets.Dataset:
+@dataclass(frozen=True)
+class Losses:
+    """What is lost of rows as they become tokens.
+
+    Attributes:
+        cut: how many were cut at the end.
+        empty: how many have nothing to learn within the length, and were left out.
+    """
+
+    rows: int
+    cut: int
+    empty: int
+
+
+def encode_rows(rows: list[Record], tokenizer: Any, template: ChatTemplate, config: RunConfig, job: JobContext,
+                phase: str) -> tuple[datasets.Dataset, Losses]:
     """Token ids and labels of every row that has something to learn.
 
     Args:
         tokenizer: a transformers tokenizer; its backend does the work.
 
     Returns:
-        Columns `input_ids` and `labels`, lists of equal length up to `config.max_length`, and `row`, the row's line.
+        Columns `input_ids` and `labels`, lists of equal length up to `config.max_length`, and `row`, the row's line;
+        and what was lost.
 
     Raises:
-        NothingLearned: no row is left.
         Cancelled: the user asked to end.
     """
     columns: dict[str, list[Any]] = {"input_ids": [], "labels": [], "row": []}
@@ -101,11 +118,10 @@ def encode_rows(
             columns["input_ids"].append(ids)
             columns["labels"].append([t if wanted else IGNORED for t, wanted in zip(ids, learned, strict=True)])
             columns["row"].append(row.line)
-    tell_losses(job, config, len(rows), cut, empty, bool(columns["row"]))
-    return datasets.Dataset.from_dict(columns)
+    return datasets.Dataset.from_dict(columns), Losses(len(rows), cut, empty)
 
 
-def told(rows: list[reader.Record], job: JobContext, phase: str) -> Iterator[reader.Record]:
+def told(rows: list[Record], job: JobContext, phase: str) -> Iterator[Record]:
     """The rows one by one, with progress, and with an ear for Cancel."""
     for done, row in enumerate(rows, 1):
         yield row
@@ -114,7 +130,7 @@ def told(rows: list[reader.Record], job: JobContext, phase: str) -> Iterator[rea
             job.progress(done, len(rows), "rows", phase)
 
 
-def _pieces(row: reader.Record, tokenizer: Any, template: ChatTemplate,
+def _pieces(row: Record, tokenizer: Any, template: ChatTemplate,
             config: RunConfig) -> Iterator[tuple[list[int], list[bool]]]:
     """A conversation is one piece, whole. A text is as many as its length takes, with nothing lost between them."""
     backend = tokenizer.backend_tokenizer
@@ -131,18 +147,18 @@ def _pieces(row: reader.Record, tokenizer: Any, template: ChatTemplate,
         yield part, [True] * len(part)
 
 
-def tell_losses(job: JobContext, config: RunConfig, rows: int, cut: int, empty: int, any_left: bool) -> None:
+def tell_losses(job: JobContext, config: RunConfig, losses: Losses, any_left: bool) -> None:
     """Warn of rows that were cut or left out.
 
     Raises:
         NothingLearned: none is left.
     """
-    if cut:
-        job.warn("rows_cut",
-                 f"{cut} of {rows} rows are longer than {config.max_length} tokens and were cut at the end.")
-    if empty:
-        job.warn("rows_without_answer",
-                 f"{empty} of {rows} rows have no answer within {config.max_length} tokens and were left out.")
+    if losses.cut:
+        job.warn("rows_cut", f"{losses.cut} of {losses.rows} rows are longer than {config.max_length} tokens and were "
+                             "cut at the end.")
+    if losses.empty:
+        job.warn("rows_without_answer", f"{losses.empty} of {losses.rows} rows have no answer within "
+                                        f"{config.max_length} tokens and were left out.")
     if not any_left:
         raise NothingLearned("No row is left to learn from.", f"No answer begins within {config.max_length} tokens.",
                              "Raise the sequence length.")

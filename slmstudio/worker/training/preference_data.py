@@ -19,18 +19,20 @@ from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training.batches import IGNORED
-from slmstudio.worker.training.data import tell_losses, told
+from slmstudio.worker.training.data import Losses, told
 
 
 def encode_preferences(rows: list[reader.Record], tokenizer: Any, template: ChatTemplate, config: RunConfig,
-                       job: JobContext, phase: str) -> datasets.Dataset:
+                       job: JobContext, phase: str) -> tuple[datasets.Dataset, Losses]:
     """
     Returns:
         For dpo the columns `prompt_ids`, `chosen_ids`, `rejected_ids`; for orpo its own; for kto `prompt_ids`,
-        `completion_ids`, `KL_completion_ids`, `label`. All have `row` (the line) and `length` (tokens).
+        `completion_ids`, `KL_completion_ids`, `label`. All have `row` (the line) and `length` (tokens). And what was
+        lost.
 
     Raises:
-        UserError: the rows are of another kind, or none is left.
+        UserError: the rows are of another kind.
+        Cancelled: the user asked to end.
     """
     _check_kind(rows, config)
     found, cut, empty = [], 0, 0
@@ -45,12 +47,11 @@ def encode_preferences(rows: list[reader.Record], tokenizer: Any, template: Chat
         encoded |= {name: ids[:room] for name, ids in encoded.items() if name.endswith("_ids") and name != "prompt_ids"}
         length = sum(len(encoded["prompt_ids"]) + min(len(answer), room) for answer in answers)
         found.append({**encoded, "row": row.line, "length": length})
-    tell_losses(job, config, len(rows), cut, empty, bool(found))
     if config.objective == "orpo":
         found = [_orpo_columns(each) for each in found]
     if config.objective == "kto":
         found = _with_other_answers(found, config)
-    return datasets.Dataset.from_list(found)
+    return datasets.Dataset.from_list(found), Losses(len(rows), cut, empty)
 
 
 def _check_kind(rows: list[reader.Record], config: RunConfig) -> None:

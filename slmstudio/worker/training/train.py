@@ -22,14 +22,14 @@ from slmstudio.core.model import facts
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run import adjust, checkpoints, folder, resume, schedule
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN
 from slmstudio.worker.kernels import fast_layers, fast_lora, packed
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.sensors import Sensors
-from slmstudio.worker.training import methods, out_of_memory, preference
+from slmstudio.worker.training import methods, out_of_memory, preference, token_cache
 from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.training.control import Control
-from slmstudio.worker.training.data import NothingLearned, encode_rows, read_rows
-from slmstudio.worker.training.preference_data import encode_preferences
+from slmstudio.worker.training.data import NothingLearned, read_rows
 from slmstudio.worker.training.result import save_result
 from slmstudio.worker.training.samples import Samples
 from slmstudio.worker.training.trainer import StudioTrainer
@@ -89,14 +89,15 @@ def set_up(job: JobContext, config: RunConfig, sensors: Sensors) -> tuple[Any, C
     model_folder = Path(config.model)
     facts.read_model(model_folder)  # refuses pickles and damaged files in a sentence, before torch sees them
     job.phase("reading data", Path(config.train_file).name)
-    train_rows, eval_rows = read_rows(config, job)
+    rows = read_rows(config, job)
     tokenizer = methods.load_tokenizer(model_folder)
     template = ChatTemplate.from_folder(model_folder)
     job.phase("tokenizing")
-    encode = encode_preferences if config.is_preference else encode_rows
-    train_data = encode(train_rows, tokenizer, template, config, job, "tokenizing")
+    with_these = (tokenizer, template, config, job, "tokenizing")
+    train_data = token_cache.encode(rows.train, rows.sha256(TRAIN), *with_these)
     try:
-        eval_data = encode(eval_rows, tokenizer, template, config, job, "tokenizing") if eval_rows else None
+        eval_data = token_cache.encode(rows.evaluation, rows.sha256(EVALUATION), *with_these) if rows.evaluation \
+            else None
     except NothingLearned:
         job.warn("nothing_evaluated",
                  f"None of the evaluation rows has an answer within {config.max_length} tokens, so there is no eval "
@@ -109,7 +110,7 @@ def set_up(job: JobContext, config: RunConfig, sensors: Sensors) -> tuple[Any, C
     lengths = train_data["length"] if config.is_preference else [len(ids) for ids in train_data["input_ids"]]
     trainer.prepare(config, job.folder / folder.CHECKPOINTS, list(lengths),
                     schedule.total_steps(config, len(train_data)))
-    samples = Samples(config, tokenizer, template, eval_rows)
+    samples = Samples(config, tokenizer, template, rows.evaluation)
     control = Control(job, config, trainer, per_epoch, samples, sensors)
     trainer.add_callback(control)
     tell_plan(job, trainer, per_epoch, len(train_data), len(eval_data) if eval_data is not None else 0)

@@ -10,9 +10,9 @@ import zipfile
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from support.workbooks import write_ods, write_xlsx
 
 from slmstudio.core.data.reader import Choices, read_dataset
-from support.workbooks import write_ods, write_xlsx
 
 ROWS = [
     ("¿Qué es una canción?", "Música con letra, normalmente breve."),

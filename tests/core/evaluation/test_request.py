@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,12 @@ from slmstudio.core.data import split
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import request
-from slmstudio.core.evaluation.held_out import learned
+from slmstudio.core.evaluation.comparability import is_own
+from slmstudio.core.evaluation.held_out import learned, learned_rows
 from slmstudio.core.evaluation.testset.reader import read_test_set
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.rows import kept_rows
 
 ROWS = [{"question": f"What is question {n}?", "answer": f"It is {n}.\n#### {n}", "subject": "odd" if n % 2 else "even"}
         for n in range(40)]
@@ -44,6 +48,23 @@ def run(tmp_path):
         return place
 
     return make
+
+
+def config_of(place: Path) -> RunConfig:
+    return RunConfig.from_dict(jobs.Job(place).request())
+
+
+@dataclass
+class Asked:
+    """An evaluation, as far as it matters whose rows it asked."""
+
+    folder: Path
+    request: dict
+    created: float = 0.0
+
+    @property
+    def scores(self) -> dict:
+        return {"test": {"path": self.request["test"]}}
 
 
 def problems(asked: dict) -> list[str]:
@@ -112,6 +133,52 @@ def test_the_held_out_file_stays_when_the_training_file_has_changed(run, tmp_pat
     again = request.propose(place)
     assert again["test"] is None and "was changed since this run learned from it" in again["no_test"]
     assert any("was changed since this run" in problem for problem in problems(again))
+
+
+@pytest.mark.parametrize("harm", ["edited", "deleted"])
+def test_kept_rows_are_the_test_whatever_becomes_of_the_file(run, tmp_path, harm):
+    place = run()
+    before = Path(request.propose(place)["test"]).read_bytes()
+    kept = kept_rows.keep(place, config_of(place))
+    if harm == "edited":
+        (tmp_path / "train.jsonl").write_text(lines(ROWS[:5]), encoding="utf-8")
+    else:
+        (tmp_path / "train.jsonl").unlink()
+    shutil.rmtree(place / "jobs")
+    asked = request.propose(place)
+    assert Path(asked["test"]).read_bytes() == before and Path(asked["test"]).parent == place / "jobs"
+    assert learned_rows(asked) == (kept.train, kept.source.sha256)
+    assert request.check(asked).test is not None
+    shutil.rmtree(place / kept_rows.FOLDER)
+    with pytest.raises(UserError) if harm == "deleted" else contextlib.nullcontext():
+        learned_rows(asked)
+
+
+def test_damaged_kept_rows_are_read_from_their_file_or_named(run, tmp_path):
+    place = run()
+    kept_rows.keep(place, config_of(place))
+    (place / kept_rows.FOLDER / "eval.jsonl.gz").write_bytes(b"")
+    asked = request.propose(place)
+    assert len(request.check(asked).test.items) == 8
+    Path(asked["test"]).unlink()
+    (tmp_path / "train.jsonl").write_text(lines(ROWS[:5]), encoding="utf-8")
+    assert "was changed since this run learned from it" in request.propose(place)["no_test"]
+
+
+@pytest.mark.parametrize("harm", ["none", "edited", "deleted"])
+def test_evaluation_rows_of_a_file_that_is_another_are_the_kept_ones(run, tmp_path, harm):
+    file = tmp_path / "eval.jsonl"
+    file.write_text(lines(ROWS[:3]), encoding="utf-8")
+    place = run(eval_file=str(file))
+    kept_rows.keep(place, config_of(place))
+    if harm == "deleted":
+        file.unlink()
+    elif harm == "edited":
+        file.write_text(lines(ROWS[:1]), encoding="utf-8")
+    asked = request.propose(place)
+    assert (asked["test"] == str(file)) == (harm == "none")
+    assert [item.question for item in read_test_set(asked["test"]).items] == [row["question"] for row in ROWS[:3]]
+    assert is_own(Asked(place / "jobs" / "evaluate-1", asked), str(file))
 
 
 def test_an_eval_file_is_the_test_and_all_training_rows_were_learned(run, tmp_path):

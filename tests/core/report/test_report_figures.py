@@ -9,6 +9,7 @@ from support.report_run import add_rows, finished, parity, scores
 
 from slmstudio.core import files, jobs
 from slmstudio.core.run.config import FIELDS, RunConfig, differences, in_groups
+from slmstudio.core.run.rows import kept_rows
 
 
 def test_the_search_itself_can_fail():
@@ -74,6 +75,19 @@ def test_rows_that_were_left_out_are_named_with_their_line(tmp_path, page):
     assert "1 problems in rows.jsonl" in shown and "rows.jsonl 2 " in shown
     path.write_text('{"instruction": "other", "output": "rows"}\n')
     assert "Which rows these were is not told here" in page(run.folder).text
+
+
+def test_rows_that_are_kept_are_told_when_the_file_is_gone(tmp_path, page):
+    run = finished(tmp_path, eval_file=None)
+    run.tell("warning", code="rows_left_out", message="1 problems in rows.jsonl: those rows are left out.")
+    path = add_rows(run, ['{"instruction": "a", "output": "b"}', '{"instruction": "no answer"}'])
+    kept = kept_rows.keep(run.folder, RunConfig.from_dict(run.record))
+    path.unlink()
+    shown = page(run.folder).text
+    assert "rows.jsonl 2 " in shown and kept.source.sha256 in shown
+    (run.folder / kept_rows.FOLDER / kept_rows.MANIFEST).write_text("{}")
+    shown = page(run.folder).text
+    assert "keeps are damaged: manifest.json" in shown and "Which rows these were is not told here" in shown
 
 
 def test_every_field_of_a_run_has_a_name_and_a_place():

@@ -147,8 +147,8 @@ def test_a_long_text_is_learned_in_pieces_with_nothing_lost(make_job, tiny_model
     job = make_job("text", max_length=16)
     tokenizer = methods.load_tokenizer(tiny_model)
     text = "Where do I report a broken street light? " * 9
-    data = encode_rows([Record(messages=(), line=7, text=text)], tokenizer, ChatTemplate.from_folder(tiny_model),
-                       RunConfig.from_dict(job.request), job, "tokenizing")
+    data, _ = encode_rows([Record(messages=(), line=7, text=text)], tokenizer, ChatTemplate.from_folder(tiny_model),
+                          RunConfig.from_dict(job.request), job, "tokenizing")
     together = [token for ids in data["input_ids"] for token in ids]
     assert tokenizer.decode(together[:-1]) == text and together[-1] == tokenizer.eos_token_id
     assert all(len(ids) <= 16 for ids in data["input_ids"]) and set(data["row"]) == {7}
@@ -189,7 +189,7 @@ def test_dpo_learns_the_tokens_that_the_chat_sends(make_job, tiny_model):
     config = RunConfig.from_dict(job.request)
     rows = reader.read_dataset(Path(config.train_file)).records[:1]
     tokenizer, template = methods.load_tokenizer(tiny_model), ChatTemplate.from_folder(tiny_model)
-    row = encode_preferences(rows, tokenizer, template, config, job, "tokenizing")[0]
+    row = encode_preferences(rows, tokenizer, template, config, job, "tokenizing")[0][0]
     prompt = template.render([rows[0].messages[0]], add_generation_prompt=True)
     assert tokenizer.decode(row["prompt_ids"]) == prompt
     assert tokenizer.decode(row["chosen_ids"]) == "Call the ward office.<|im_end|>"

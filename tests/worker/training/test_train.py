@@ -107,8 +107,8 @@ def test_loss_and_steps_equal_a_plain_loop(make_job, tiny_model):
     from slmstudio.worker.training.batches import BatchOrder
     from slmstudio.worker.training.data import encode_rows, read_rows
 
-    rows, _ = read_rows(config, job)
-    data = encode_rows(rows, tokenizer, ChatTemplate.from_folder(tiny_model), config, job, "tokenizing")
+    rows = read_rows(config, job).train
+    data, _ = encode_rows(rows, tokenizer, ChatTemplate.from_folder(tiny_model), config, job, "tokenizing")
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0, eps=1e-8)
     sampler = BatchOrder([len(ids) for ids in data["input_ids"]], 2, 2, config.seed, False)
     order, wanted, epoch = [], [], 0

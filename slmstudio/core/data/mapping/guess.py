@@ -188,9 +188,9 @@ class _Look:
             return self._answer_unknown(question)
         if not answer:
             return None
-        if not question:
+        if not question and self.is_text(answer):
             question = self.first((*names.BELOW, *names.TEXT), (answer,))
-        if not question:
+        if not question and self.is_text(answer):
             others = self._texts((answer,))
             question = others[0] if len(others) == 1 else ""
         return self._answered(question, answer) if question else None
@@ -198,7 +198,7 @@ class _Look:
     def _answer_unknown(self, question: str) -> ColumnMap | None:
         """A question beside the only other text of the table, which then is its answer."""
         others = self._texts((question,))
-        if len(others) != 1:
+        if len(others) != 1 or names.column(others[0]) in (*names.BELOW, *names.TEXT):
             return None
         return self._answered(question, others[0])
 

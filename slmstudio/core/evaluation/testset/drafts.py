@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from slmstudio.core.data.column_names import column
@@ -13,7 +14,7 @@ from slmstudio.core.evaluation.testset import known_layouts, multiple_choice
 from slmstudio.core.evaluation.testset.item import TestItem
 from slmstudio.core.evaluation.testset.languages import LATIN
 from slmstudio.core.evaluation.testset.passages import SURE
-from slmstudio.core.evaluation.testset.row_kinds import Draft, is_number, read_test_row
+from slmstudio.core.evaluation.testset.row_kinds import Draft, is_number, read_test_row, tells_test
 from slmstudio.core.evaluation.testset.unused_columns import UnusedColumns
 
 NUMBERS_SHARE = 0.9
@@ -40,12 +41,19 @@ class Drafts:
         self._drafts: list[tuple[Draft, int]] = []
         self._sentences: dict[str, str] = {}
 
-    def add(self, value: Any, line: int) -> None:
-        """Take a row."""
+    def add(self, value: Any, line: int, as_learned: Callable[[Any], list[Any]] = lambda value: []) -> None:
+        """Take a row.
+
+        Args:
+            as_learned: the rows that training would make of one whose columns tell no test, in plain columns.
+        """
         try:
             draft = read_test_row(value)
         except RowError as error:
-            for key, sentence in error.findings:
+            learned = [] if tells_test(value) else as_learned(value)
+            for each in learned:
+                self.add(each, line)
+            for key, sentence in error.findings if not learned else ():
                 self._complain(sentence, line, key)
         else:
             self._drafts.append((draft, line))

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core.data.column_names import column
+from slmstudio.core.data.jsonl import as_row
+from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.opening import NO_CHOICES, Choices, DataFile
+from slmstudio.core.data.reader import sampled
+from slmstudio.core.data.record import Record
+from slmstudio.core.data.rows import ColumnsMissing, RowError
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.evaluation.testset import multiple_choice
@@ -68,12 +74,13 @@ def _collect(file: DataFile) -> Drafts | None:
     try:
         for part in file.parts():
             rows = 0
-            for raw in part.all_rows():
+            mapper, everything = sampled(part, None)
+            for raw in everything:
                 rows += 1
                 if raw.problem is not None:
                     drafts.problems.append(raw.problem)
                 elif part.format not in TEXTS:
-                    drafts.add(_filled(raw.value) if part.columns else raw.value, raw.line)
+                    drafts.add(_filled(raw.value) if part.columns else raw.value, raw.line, partial(_learned, mapper))
             drafts.notes += part.notes
             if part.format in TEXTS and rows:
                 raise UserError(f"{file.path.name} is plain text.", "A test set needs questions with their answers.",
@@ -81,6 +88,14 @@ def _collect(file: DataFile) -> Drafts | None:
     except MemoryError:
         return None
     return drafts
+
+
+def _learned(mapper: Mapper, value: Any) -> list[Any]:
+    """What training makes of a row, in the columns of which each layout has its own; nothing where it learns text."""
+    with contextlib.suppress(RowError, ColumnsMissing):
+        return [as_row(Record(row.messages, 0, row.rejected, row.desirable, tools=row.tools))
+                for row in mapper.read(value) if row.text is None and row.desirable is not False]
+    return []
 
 
 def _filled(row: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from slmstudio.core.data import answers, rows
+from slmstudio.core.data.column_names import column
 from slmstudio.core.data.conversations import Findings, Message, Messages, kind_of, text_of
 from slmstudio.core.data.record import message_text
 from slmstudio.core.data.rows import RowError
@@ -108,6 +109,14 @@ def read_test_row(value: Any) -> Draft:
     language, guessed = _language(row, messages, references)
     return Draft(kind, messages, references, choice, pattern if kind == "pattern" else None,
                  _category(row), language, guessed, bool(said), *passage_of(messages, row), tools, reply)
+
+
+def tells_test(value: Any) -> bool:
+    """Whether a row has columns that ask and answer by the names that tests have, whatever is wrong with them."""
+    columns = value if isinstance(value, dict) else {}
+    filled = {column(name) for name, each in columns.items() if each not in (None, "")}
+    return bool(filled.intersection(QUESTIONS)) and bool(filled.intersection(
+        (*REFERENCES, *ANSWERS, *EXACT, *PATTERNS, *multiple_choice.RIGHT, *multiple_choice.LISTS)))
 
 
 def is_number(text: str) -> bool:
@@ -219,7 +228,7 @@ def _conversation(row: dict[str, Any], findings: Findings) -> _Parts:
     asked_from_input = row.get("instruction") is not None or row.get("question") is None
     references, reply = (message_text(messages[-1]),), messages[-1] if messages[-1].get("tool_calls") else None
     return _Parts(with_passage(messages[:-1], given, findings, not asked_from_input, references),
-                  references=references, tools=getattr(read, "tools", ()), reply=reply)
+                  references=references, tools=read.tools, reply=reply)
 
 
 def _as_trained(row: dict[str, Any]) -> dict[str, Any]:

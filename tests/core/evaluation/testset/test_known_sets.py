@@ -9,12 +9,12 @@ from pathlib import Path
 import pyarrow
 import pytest
 from pyarrow import parquet
+from support.workbooks import write_xlsx
 
 from slmstudio.core.data.rows import read_row
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.testset.item import TestSet
 from slmstudio.core.evaluation.testset.reader import read_test_set
-from support.workbooks import write_xlsx
 
 
 def lines(folder: Path, *rows: dict) -> TestSet:

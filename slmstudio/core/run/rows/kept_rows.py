@@ -1,0 +1,282 @@
+"""The rows of a run, kept in its folder: what it learns and what it is only evaluated on, as they were when it began.
+
+    data/train.jsonl.gz   a `Record` on each line, without what is empty
+    data/eval.jsonl.gz    the same, with all columns that the file has ("columns"), for the test that is made of them
+    data/manifest.json    how many they are, their SHA-256, and of which files they came
+
+The folder is complete or absent. A file that is edited, moved or lost later changes nothing. Runs of before have none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import disk_space, files, formats, jobs
+from slmstudio.core.data.jsonl import as_row
+from slmstudio.core.data.record import Record
+from slmstudio.core.data.source import ReadingCancelled
+from slmstudio.core.data.whole_rows import columns_of
+from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.rows import lines, source_rows
+from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN, Manifest, Side, SourceFile, split_of
+from slmstudio.core.run.rows.source_rows import SourceRows
+
+FOLDER, MANIFEST = "data", "manifest.json"
+LEVEL = 2
+"""Of gzip: a third larger than the usual 6 at thrice the speed."""
+SHARE = 0.5
+"""Of the files' bytes that kept rows take at most, compressed, however short they are."""
+CHECK_EVERY = 2000
+PUT_BACK = f"Put the run's folder {FOLDER}, or the file as it was, back from a copy; or start a new run."
+
+Progress = Callable[[int, int], None] | None
+Cancelled = Callable[[], bool] | None
+
+
+class Damaged(UserError):
+    """The rows are not what they were when they were kept."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """
+    Attributes:
+        train: rows to learn.
+        evaluation: rows that are only evaluated.
+    """
+
+    train: list[Record]
+    evaluation: list[Record]
+    manifest: Manifest
+
+    @property
+    def layout(self) -> str:
+        return self.manifest.sides[TRAIN].layout
+
+    @property
+    def source(self) -> SourceFile:
+        """The file of the rows to learn."""
+        return self.manifest.sources["train_file"]
+
+    def sha256(self, side: str) -> str | None:
+        """Of the lines of "train" or "eval"."""
+        return self.manifest.sides[side].sha256
+
+
+# -- keeping them --------------------------------------------------------------------------------------------
+
+
+def keep(run: Path, config: RunConfig, progress: Progress = None, cancelled: Cancelled = None) -> Kept:
+    """Read the files that the configuration names, and keep their rows. Raises as `source_rows.read` and `write`."""
+    return write(run, config, source_rows.read(config, progress, cancelled), cancelled)
+
+
+def write(run: Path, config: RunConfig, rows: SourceRows, cancelled: Cancelled = None) -> Kept:
+    """Keep these rows, instead of any that are there.
+
+    Raises:
+        UserError: the disk is full, or refuses.
+        ReadingCancelled: `cancelled` said so.
+    """
+    disk_space.require(run, int(SHARE * sum(dataset.bytes for dataset in rows.files.values())))
+    place, partial = run / FOLDER, run / f".{FOLDER}.partial"
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        manifest = _described(config, rows, partial, cancelled)
+        files.write_atomically(partial / MANIFEST, files.dump_pretty(manifest.to_dict()))
+        if place.exists():
+            shutil.rmtree(place)
+        os.replace(partial, place)
+        files.fsync_folder(run)
+    except OSError as error:
+        raise from_os_error(error, f"keep the rows in {run.name}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Kept(rows.train, rows.evaluation, manifest)
+
+
+def _described(config: RunConfig, rows: SourceRows, folder: Path | None, cancelled: Cancelled = None) -> Manifest:
+    """What is to be said of the rows; they are written on the way, where there is a folder for them."""
+    # Where a person said what the columns hold, they tell nobody else.
+    has_columns = rows.evaluation and not rows.evaluated.given
+    columns = columns_of(rows.evaluated, rows.evaluation, cancelled) if has_columns else None
+    train = _written(rows.train, repeat(None), folder and _file(folder, TRAIN), cancelled)
+    held_out = _written(rows.evaluation, columns or repeat(None), folder and _file(folder, EVALUATION), cancelled)
+    return Manifest({TRAIN: Side(len(rows.train), rows.layout, train),
+                     EVALUATION: Side(len(rows.evaluation), rows.evaluated.layout, held_out)},
+                    {name: SourceFile.of(dataset) for name, dataset in rows.files.items()}, split_of(config))
+
+
+def _written(records: Sequence[Record], columns: Iterable[Any], path: Path | None, cancelled: Cancelled) -> str:
+    """The SHA-256 of the rows' lines."""
+    digest = hashlib.sha256()
+    with _packed(path) as write_line:
+        for number, (record, row) in enumerate(zip(records, columns, strict=False)):
+            if number % CHECK_EVERY == 0 and cancelled is not None and cancelled():
+                raise ReadingCancelled("Keeping the rows was cancelled.")
+            line = lines.dump(record, row)
+            digest.update(line)
+            write_line(line)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _packed(path: Path | None) -> Iterator[Callable[[bytes], object]]:
+    """Takes lines into a compressed file, or nowhere."""
+    if path is None:
+        yield len
+        return
+    with open(path, "wb") as file:
+        # No name and no time in it: the same rows are the same bytes.
+        with gzip.GzipFile("", "wb", LEVEL, file, mtime=0) as packed:
+            yield packed.write
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def mend(run: Path, config: RunConfig, damage: Damaged, progress: Progress = None, cancelled: Cancelled = None) -> Kept:
+    """Read damaged rows from their files again, and keep them.
+
+    Raises:
+        Damaged: a file is gone, or is another one by now.
+        UserError, ReadingCancelled: as `write`.
+    """
+    return write(run, config, _again(run, config, damage, progress, cancelled)[0], cancelled)
+
+
+def _again(run: Path, config: RunConfig, damage: Damaged, progress: Progress,
+           cancelled: Cancelled) -> tuple[SourceRows, Manifest]:
+    """The rows that were kept, from their files, and what is to be said of them."""
+    manifest = None
+    with contextlib.suppress(Damaged):
+        manifest = read_manifest(run)
+    known = {name: file.sha256 for name, file in manifest.sources.items()} if manifest else \
+        jobs.Job(run).request().get("hashes") or {}
+    try:
+        rows = source_rows.read(config, progress, cancelled)
+    except ReadingCancelled:
+        raise
+    except UserError as error:
+        raise Damaged(damage.what, f"They cannot be read from their file again: {error.what}", PUT_BACK) from error
+    found = _described(config, rows, None, cancelled)
+    other = [dataset.path.name for name, dataset in rows.files.items() if known.get(name) != dataset.sha256]
+    if other or (manifest is not None and found.sides != manifest.sides):
+        why = f"{other[0]} was changed since" if other else "the file is divided in another way now"
+        raise Damaged(damage.what, f"They cannot be read from their file again: {why}.", PUT_BACK)
+    return rows, found
+
+
+# -- reading them --------------------------------------------------------------------------------------------
+
+
+def read(run: Path) -> Kept | None:
+    """The rows that a run keeps; None where it keeps none.
+
+    Raises:
+        Damaged: they are not what they were.
+        UserError: they cannot be read, or a newer program wrote them.
+    """
+    manifest = read_manifest(run)
+    if manifest is None:
+        return None
+    return Kept(list(_records(run, TRAIN, manifest)), list(_records(run, EVALUATION, manifest)), manifest)
+
+
+def of_run(run: Path, config: RunConfig, cancelled: Cancelled = None) -> Kept | None:
+    """As `read`, but damaged rows are read from their files again, where these are what they were."""
+    try:
+        return read(run)
+    except Damaged as damage:
+        rows, manifest = _again(run, config, damage, None, cancelled)
+        return Kept(rows.train, rows.evaluation, manifest)
+
+
+def read_manifest(run: Path) -> Manifest | None:
+    """What is said of a run's rows, without reading them; None where it keeps none. Raises as `read`."""
+    if not (run / FOLDER).is_dir():
+        return None
+    try:
+        state = files.read_json(run / FOLDER / MANIFEST)
+    except OSError as error:
+        raise from_os_error(error, f"read the rows of {run.name}") from error
+    if state is None:
+        raise _damaged(run, f"{MANIFEST} is missing or is no JSON object")
+    try:
+        return Manifest.from_dict(formats.check("rows", state, f"The list of the rows in {run.name}"))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise _damaged(run, f"{MANIFEST} does not say what it must") from error
+
+
+def head(run: Path, side: str, most: int) -> list[Record]:
+    """The first rows of a side, of up to about `most` bytes; the rest is not read, nor is the SHA-256 looked at."""
+    found = []
+    for line in _lines(run, side):
+        found.append(_loaded(run, side, line)[0])
+        most -= len(line)
+        if most <= 0:
+            break
+    return found
+
+
+def evaluation_rows(run: Path) -> Iterator[Any]:
+    """The rows to be evaluated as their file had them; else as rows that `core.data.reader` reads. Raises as `read`."""
+    manifest = read_manifest(run)
+    for line in _proven(run, EVALUATION, manifest) if manifest is not None else ():
+        record, columns = _loaded(run, EVALUATION, line)
+        yield as_row(record) if columns is None else columns
+
+
+def _records(run: Path, side: str, manifest: Manifest) -> Iterator[Record]:
+    return (_loaded(run, side, line)[0] for line in _proven(run, side, manifest))
+
+
+def _proven(run: Path, side: str, manifest: Manifest) -> Iterator[bytes]:
+    """The lines of a side; at their end it is known whether they are what they were."""
+    digest, count = hashlib.sha256(), 0
+    for line in _lines(run, side):
+        digest.update(line)
+        count += 1
+        yield line
+    known = manifest.sides[side]
+    if (count, digest.hexdigest()) != (known.rows, known.sha256):
+        raise _damaged(run, f"{_file(run / FOLDER, side).name} was changed after it was written")
+
+
+def _lines(run: Path, side: str) -> Iterator[bytes]:
+    path = _file(run / FOLDER, side)
+    try:
+        with gzip.open(path, "rb") as file:
+            yield from file
+    except FileNotFoundError as error:
+        raise _damaged(run, f"{path.name} is missing") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise _damaged(run, f"{path.name} is cut off or was changed") from error
+    except OSError as error:
+        raise from_os_error(error, f"read the rows of {run.name}") from error
+
+
+def _loaded(run: Path, side: str, line: bytes) -> tuple[Record, Any]:
+    try:
+        return lines.load(line)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(run, f"{_file(run / FOLDER, side).name} has a line that is no row") from error
+
+
+def _file(folder: Path, side: str) -> Path:
+    return folder / f"{side}.jsonl.gz"
+
+
+def _damaged(run: Path, why: str) -> Damaged:
+    return Damaged(f"The rows that {run.name} keeps are damaged: {why}.", "", PUT_BACK)

@@ -1,0 +1,41 @@
+"""A record as a line of JSON, and back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from slmstudio.core.data.record import Record
+
+
+def dump(record: Record, columns: Any = None) -> bytes:
+    """The record without what is empty.
+
+    Args:
+        columns: the JSON value that its row had in the file, where that is to be kept too.
+    """
+    said = {"messages": record.messages or None, "rejected": record.rejected, "desirable": record.desirable,
+            "text": record.text, "tools": record.tools or None, "file": record.file or None, "columns": columns}
+    return as_json({"line": record.line} | {name: value for name, value in said.items() if value is not None})
+
+
+def load(line: bytes) -> tuple[Record, Any]:
+    """The record, and its columns; None where none were kept.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: the line is none that `dump` has made.
+    """
+    state = json.loads(line)
+    # Written out, so that the keys of a million messages are one text each.
+    messages = tuple({"role": each["role"], "content": each["content"]} if len(each) == 2 else each
+                     for each in state.get("messages", ()))
+    return Record(messages, state["line"], state.get("rejected"), state.get("desirable"), state.get("text"),
+                  tuple(state.get("tools", ())), state.get("file", "")), state.get("columns")
+
+
+def as_json(value: Any) -> bytes:
+    """A JSON value on a line of its own. Half a character, as columns that nobody reads may hold, is escaped."""
+    try:
+        return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(value).encode() + b"\n"

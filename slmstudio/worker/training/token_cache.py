@@ -1,0 +1,141 @@
+"""Rows as tokens, kept for the next run that learns the same rows with the same tokenizer, template and length.
+
+    cache/tokens/KEY/rows.arrow   the encoded rows, compressed
+    cache/tokens/KEY/about.json   their SHA-256, and what was lost of them
+
+KEY is made of everything that decides the tokens, so that an entry is right or is not found. A damaged one is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow
+
+from slmstudio.core import disk_space, files, paths
+from slmstudio.core.data.reader import Record
+from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.folder import versions
+from slmstudio.worker.runtime.context import JobContext, rank
+from slmstudio.worker.training.data import Losses, encode_rows, tell_losses
+from slmstudio.worker.training.preference_data import encode_preferences
+
+FORMAT = 1
+"""Raised whenever the encoding of rows changes: entries of before are not found then, and go as they age."""
+MOST_BYTES = 2 * 1024**3
+"""Of all entries together. Beyond it those go that were not used for the longest time."""
+ROOM = 2 * 1024**3
+"""Bytes that must be left on the disk: checkpoints need them more."""
+OLD_SECONDS = 24 * 3600
+"""What was left half written so long ago belongs to no process any more."""
+ROWS, ABOUT = "rows.arrow", "about.json"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+
+
+def encode(rows: list[Record], sha256: str | None, tokenizer: Any, template: ChatTemplate, config: RunConfig,
+           job: JobContext, phase: str) -> datasets.Dataset:
+    """The rows in the columns of `encode_rows` or `encode_preferences`, with warnings of what was cut or left out.
+
+    Args:
+        sha256: of the rows as the run keeps them; None where it keeps none, and nothing is looked up then.
+
+    Raises:
+        NothingLearned: no row is left.
+        UserError: the rows are of another kind than the objective needs.
+        Cancelled: the user asked to end.
+    """
+    place = paths.cache_dir() / "tokens" / _key(sha256, template, config) if sha256 else None
+    found = _load(place, job) if place is not None else None
+    if found is None:
+        work = encode_preferences if config.is_preference else encode_rows
+        found = work(rows, tokenizer, template, config, job, phase)
+        if place is not None and len(found[0]) and rank() == 0:
+            _keep(place, *found, job)
+    dataset, losses = found
+    tell_losses(job, config, losses, len(dataset) > 0)
+    return dataset
+
+
+def _key(sha256: str, template: ChatTemplate, config: RunConfig) -> str:
+    """What decides the tokens of rows with this SHA-256. KTO's rows are put together by seed and micro-batch, too."""
+    installed = versions()
+    decides = {
+        "format": FORMAT, "rows": sha256, "template": [template.source, dict(template.special_tokens), template.thinks],
+        "tokenizer": [files.sha256_of(path) if path.is_file() else None
+                      for path in (Path(config.model) / name for name in TOKENIZER_FILES)],
+        "libraries": [installed.get(name) for name in ("tokenizers", "transformers")],
+        "objective": config.objective, "length": config.max_length, "completion_only": config.completion_only_loss,
+        "batches": [config.seed, config.micro_batch_size] if config.objective == "kto" else None,
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def _load(place: Path, job: JobContext) -> tuple[datasets.Dataset, Losses] | None:
+    """What is kept there, if it is whole."""
+    if not place.is_dir():
+        return None
+    try:
+        about = json.loads((place / ABOUT).read_bytes())
+        losses = Losses(**about["losses"])
+        if files.sha256_of(place / ROWS) != about["sha256"]:
+            raise ValueError(f"{ROWS} was changed")
+        dataset = datasets.Dataset.from_file(str(place / ROWS), in_memory=True)
+        os.utime(place)
+    except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException) as error:
+        job.log(f"The tokens of an earlier run are damaged and are made again: {error}", "warning")
+        shutil.rmtree(place, ignore_errors=True)
+        return None
+    job.log(f"The tokens of {losses.rows:,} rows are those of an earlier run.")
+    return dataset, losses
+
+
+def _keep(place: Path, dataset: datasets.Dataset, losses: Losses, job: JobContext) -> None:
+    """Keep them, as far as there is room: a run does not end for want of it."""
+    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    try:
+        if disk_space.free(place) < ROOM + dataset.data.nbytes:
+            return
+        partial.mkdir(parents=True)
+        table = dataset.data.table
+        options = pyarrow.ipc.IpcWriteOptions(compression="zstd")
+        with pyarrow.OSFile(str(partial / ROWS), "wb") as file, \
+                pyarrow.ipc.new_stream(file, table.schema, options=options) as writer:
+            writer.write_table(table)
+        about = {"sha256": files.sha256_of(partial / ROWS), "losses": asdict(losses)}
+        (partial / ABOUT).write_bytes(files.dump_line(about))
+        with contextlib.suppress(FileExistsError):
+            os.replace(partial, place)
+        _make_room(place.parent)
+    except OSError as error:
+        job.log(f"The tokens are not kept for the next run: {error}")
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _make_room(parent: Path) -> None:
+    """Remove what was left half written, and the entries that were not used for the longest time, above the limit."""
+    entries = []
+    for path in parent.iterdir():
+        with contextlib.suppress(OSError):  # another run may remove it meanwhile
+            used = path.stat().st_mtime
+            if path.name.endswith(".partial"):
+                if used < time.time() - OLD_SECONDS:
+                    shutil.rmtree(path, ignore_errors=True)
+            else:
+                entries.append((used, sum(file.stat().st_size for file in path.iterdir()), path))
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries):
+        if total <= MOST_BYTES:
+            break
+        shutil.rmtree(path, ignore_errors=True)
+        total -= size

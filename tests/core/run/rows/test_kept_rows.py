@@ -1,0 +1,272 @@
+"""A run keeps its rows: complete or absent, proven as they are read, and the same whatever becomes of the file."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slmstudio.core import disk_space, files, formats, jobs, paths
+from slmstudio.core.data.jsonl import as_row
+from slmstudio.core.data.reader import read_dataset
+from slmstudio.core.data.record import Record
+from slmstudio.core.data.source import ReadingCancelled
+from slmstudio.core.errors import UserError
+from slmstudio.core.run import checkpoints, folder, schedule, script
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.follow_up import follow_up
+from slmstudio.core.run.rows import kept_rows, source_rows
+from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN
+
+ROWS = [{"question": f"How much is {n} and {n}? क्या?", "answer": f"It is {2 * n}.", "subject": "sums", "weight": 1e2,
+         "half": "\ud83d"} for n in range(20)]
+CALL = {"type": "function", "function": {"name": "weather", "arguments": {"place": "Pune", "days": 2.0}}}
+TOOLS = ({"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}},)
+
+
+def write_rows(path: Path, rows: list[dict]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def run(tmp_path):
+    """`run(**fields)`: a run folder that keeps nothing yet, and its configuration."""
+
+    def make(rows: list[dict] = ROWS, **fields) -> tuple[Path, RunConfig]:
+        file = write_rows(tmp_path / "rows.jsonl", rows)
+        config = RunConfig(**{"name": "helpdesk", "model": str(tmp_path), "train_file": str(file),
+                              "eval_fraction": 0.25, "split_seed": 3, **fields})
+        return folder.create(config, tmp_path / "runs").folder, config
+
+    return make
+
+
+def test_what_is_kept_is_read_again_when_the_file_is_gone(run):
+    place, config = run()
+    wanted = schedule.divided(read_dataset(config.train_file).records, config)
+    kept = kept_rows.keep(place, config)
+    Path(config.train_file).unlink()
+    again = kept_rows.read(place)
+    assert again == kept and (again.train, again.evaluation) == wanted
+    assert (again.layout, again.source.name, again.source.problems) == ("instruction", "rows.jsonl", 0)
+    assert again.source.sha256 == files.read_json(place / "run.json")["hashes"]["train_file"]
+    assert again.manifest.is_of(config)
+    assert list(kept_rows.evaluation_rows(place)) == [ROWS[row.line - 1] for row in kept.evaluation]
+    assert not list(place.glob(".*"))
+
+
+def test_the_same_rows_are_the_same_bytes(run):
+    written = []
+    for _ in range(2):
+        place, config = run()
+        kept_rows.keep(place, config)
+        written.append([path.read_bytes() for path in sorted((place / kept_rows.FOLDER).glob("*.gz"))])
+    assert written[0] == written[1] and len(written[0]) == 2
+
+
+@pytest.mark.parametrize("record", [
+    Record(({"role": "user", "content": "Weather?"}, {"role": "assistant", "content": "", "tool_calls": [CALL]},
+            {"role": "tool", "content": "22 °C"}, {"role": "assistant", "content": "22 °C."}), 7, tools=TOOLS),
+    Record(({"role": "user", "content": "नमस्ते?"}, {"role": "assistant", "content": "Hello."}), 1, rejected="No."),
+    Record(({"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}), 2, desirable=False, file="b.csv"),
+    Record((), 3, text="Once upon\na time."),
+], ids=["tools", "pair", "label", "text"])
+def test_every_field_of_a_record_comes_back(run, record):
+    place, config = run()
+    rows = source_rows.read(config)
+    kept_rows.write(place, config, source_rows.SourceRows([record], [], rows.files))
+    assert kept_rows.read(place).train == [record]
+
+
+@pytest.mark.parametrize("row", [
+    {"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "Q"},
+                  {"role": "assistant", "content": "A"}]},
+    {"prompt": "Q", "chosen": "A", "rejected": "B"}, {"prompt": "Q", "completion": "A", "label": True},
+    {"text": "A b."},
+])
+def test_a_record_is_a_row_of_a_file_again(tmp_path, row):
+    [record] = read_dataset(write_rows(tmp_path / "a.jsonl", [row])).records
+    assert read_dataset(write_rows(tmp_path / "b.jsonl", [as_row(record)])).records == [record]
+
+
+def test_evaluation_rows_of_a_file_of_their_own(run, tmp_path):
+    other = write_rows(tmp_path / "eval.jsonl", [{"question": "Q?", "answer": "A.", "language": "hi"}, {"oops": 1}])
+    place, config = run(eval_file=str(other))
+    kept = kept_rows.keep(place, config)
+    assert (len(kept.train), len(kept.evaluation)) == (20, 1) and kept.manifest.split == {}
+    source = kept_rows.read_manifest(place).sources["eval_file"]
+    assert source.problems == 1 and source.named[0].line == 2
+    assert next(kept_rows.evaluation_rows(place))["language"] == "hi"
+
+
+def test_only_the_beginning_is_read_where_that_is_enough(run):
+    place, config = run()
+    kept = kept_rows.keep(place, config)
+    assert kept_rows.head(place, TRAIN, 200) == kept.train[:2]
+    assert kept_rows.head(place, EVALUATION, 10**6) == kept.evaluation
+
+
+# -- complete or absent ------------------------------------------------------------------------------------
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from slmstudio.core import jobs
+from slmstudio.core.run.rows import kept_rows, lines
+from slmstudio.core.run.config import RunConfig
+run, honest, seen = Path(sys.argv[1]), lines.dump, []
+def line(record, columns):
+    seen.append(record)
+    if len(seen) == 17:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return honest(record, columns)
+lines.dump = line
+kept_rows.keep(run, RunConfig.from_dict(jobs.Job(run).request()))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_a_kill_while_they_are_written_leaves_none_and_they_are_written_again(run):
+    place, config = run()
+    done = subprocess.run([sys.executable, "-c", KILLED, str(place)], env={**os.environ, "PYTHONPATH": os.getcwd()},
+                          timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (place / ".data.partial").is_dir() and kept_rows.read(place) is None
+    kept = kept_rows.keep(place, config)
+    assert kept_rows.read(place) == kept and not list(place.glob(".*"))
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(run, monkeypatch):
+    place, config = run()
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "write_atomically", full)
+    with pytest.raises(UserError, match=f"Could not keep the rows in {place.name}") as caught:
+        kept_rows.keep(place, config)
+    assert caught.value.why == "The disk is full." and kept_rows.read(place) is None and not list(place.glob(".*"))
+    monkeypatch.setattr(disk_space, "free", lambda where: disk_space.LEAST + 300)
+    with pytest.raises(UserError, match="too little room"):
+        kept_rows.keep(place, config)
+
+
+def test_cancel_is_heard(run):
+    place, config = run()
+    rows = source_rows.read(config)
+    with pytest.raises(ReadingCancelled):
+        kept_rows.write(place, config, rows, lambda: True)
+    assert kept_rows.read(place) is None and not list(place.glob(".*"))
+
+
+# -- damage ------------------------------------------------------------------------------------------------
+
+
+def cut_off(data: Path) -> None:
+    file = data / "train.jsonl.gz"
+    file.write_bytes(file.read_bytes()[:-20])
+
+
+def other_rows(data: Path) -> None:
+    lines = gzip.decompress((data / "train.jsonl.gz").read_bytes()).splitlines(keepends=True)
+    (data / "train.jsonl.gz").write_bytes(gzip.compress(b"".join(lines[:-1])))
+
+
+def turned_byte(data: Path) -> None:
+    content = bytearray((data / "eval.jsonl.gz").read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    (data / "eval.jsonl.gz").write_bytes(content)
+
+
+HARM = {
+    "train.jsonl.gz is cut off or was changed": cut_off,
+    "train.jsonl.gz was changed after it was written": other_rows,
+    "eval.jsonl.gz": turned_byte,
+    "eval.jsonl.gz is missing": lambda data: (data / "eval.jsonl.gz").unlink(),
+    "manifest.json is missing or is no JSON object": lambda data: (data / "manifest.json").write_text("{"),
+    "manifest.json does not say what it must": lambda data: (data / "manifest.json").write_text('{"sides": []}'),
+}
+
+
+@pytest.mark.parametrize("said", HARM)
+def test_damaged_rows_are_named_and_read_again_from_a_file_that_is_the_same(run, said):
+    place, config = run()
+    kept = kept_rows.keep(place, config)
+    HARM[said](place / kept_rows.FOLDER)
+    with pytest.raises(kept_rows.Damaged) as caught:
+        kept_rows.read(place)
+    assert caught.value.what.startswith(f"The rows that {place.name} keeps are damaged: {said}")
+    assert "Put the run's folder data" in caught.value.remedy
+    assert kept_rows.of_run(place, config) == kept
+    assert kept_rows.mend(place, config, caught.value) == kept == kept_rows.read(place)
+
+
+@pytest.mark.parametrize("harm", ["changed", "gone", "split"])
+def test_damaged_rows_are_lost_where_the_file_is_another(run, harm, tmp_path):
+    place, config = run()
+    kept_rows.keep(place, config)
+    cut_off(place / kept_rows.FOLDER)
+    if harm == "changed":
+        write_rows(tmp_path / "rows.jsonl", ROWS[:9])
+    elif harm == "gone":
+        (tmp_path / "rows.jsonl").unlink()
+    else:
+        config = RunConfig(**{**vars(config), "split_seed": 4})
+    words = {"changed": "rows.jsonl was changed since", "gone": "does not exist", "split": "divided in another way"}
+    with pytest.raises(kept_rows.Damaged, match=r"train\.jsonl\.gz is cut off") as caught:
+        kept_rows.of_run(place, config)
+    assert words[harm] in caught.value.why and "start a new run" in caught.value.remedy
+
+
+def test_rows_of_a_newer_program_are_refused(run):
+    place, config = run()
+    kept_rows.keep(place, config)
+    manifest = place / kept_rows.FOLDER / kept_rows.MANIFEST
+    files.write_atomically(manifest, files.dump_pretty({**files.read_json(manifest), "format": 99}))
+    with pytest.raises(formats.NewerFormat, match=place.name):
+        kept_rows.of_run(place, config)
+
+
+# -- who reads them ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("harm", ["edited", "deleted"])
+def test_the_script_carries_the_kept_rows(run, tmp_path, tiny_model, harm):
+    place, config = run(rows=[{"instruction": f"Q {n}?", "output": "A."} for n in range(9)], model=str(tiny_model))
+    wanted = script.write_script(place, tmp_path / "before.py")
+    kept_rows.keep(place, config)
+    if harm == "edited":
+        write_rows(Path(config.train_file), [{"instruction": "Other?", "output": "Rows."}] * 9)
+    else:
+        Path(config.train_file).unlink()
+    found = script.write_script(place, tmp_path / "after.py")
+    assert found.train_file.read_bytes() == wanted.train_file.read_bytes()
+    assert found.eval_file.read_bytes() == wanted.eval_file.read_bytes() != b""
+
+
+def test_going_on_with_a_file_that_is_gone_takes_the_kept_rows(run, tmp_path, studio_home):
+    other = write_rows(tmp_path / "eval.jsonl", ROWS[:3])
+    for fields, lost in (({}, ["train_file"]), ({"eval_file": str(other)}, ["train_file", "eval_file"])):
+        place, config = run(**fields)
+        kept = kept_rows.keep(place, config)
+        (place / folder.ADAPTER).mkdir()
+        checkpoints.seal(place / folder.ADAPTER, 1)
+        jobs.write_outcome(place, jobs.Outcome("finished"))
+        assert follow_up(place).train_file == config.train_file
+        for name in lost:
+            Path(getattr(config, name)).unlink()
+        after = follow_up(place)
+        assert Path(after.train_file).parent == paths.datasets_dir() and "kept" in after.reasons["train_file"]
+        rows = source_rows.read(after)
+        assert [row.messages for row in rows.train] == [row.messages for row in kept.train]
+        assert [row.messages for row in rows.evaluation] == [row.messages for row in kept.evaluation]
+        assert follow_up(place) == after
