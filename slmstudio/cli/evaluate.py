@@ -28,6 +28,9 @@ def evaluate(
              "goes on.")],
     test: Annotated[Path | None, typer.Option(help="Test rows: JSONL, CSV or TSV. A run's held-out rows by default.")]
     = None,
+    columns: Annotated[str | None, typer.Option(
+        "--map", metavar="TARGET=COLUMN,…", help="What the columns of --test hold, as in question=Ask,choices=One,Two,"
+                                                 "answer=Right; references, category and language too.")] = None,
     limit: Annotated[int | None, typer.Option(help="Rows that are drawn; with --benchmark, questions a subject.")]
     = None,
     benchmark: Annotated[str | None, typer.Option(help="mmlu, arc_challenge, hellaswag, gsm8k or another task of "
@@ -62,7 +65,8 @@ def evaluate(
         request, run = _request(run_or_model, exports)
         for name in against or []:
             request["models"].append(with_own_name(model_at(name), [model["name"] for model in request["models"]]))
-        given = {"system": system, "max_new_tokens": max_new_tokens, "precision": precision or _precision(request)}
+        given = {"test_columns": columns, "system": system, "max_new_tokens": max_new_tokens,
+                 "precision": precision or _precision(request)}
         request.update({key: value for key, value in given.items() if value is not None})
         _choose_rows(request, test, limit, seed, benchmark)
         if benchmark:

@@ -122,13 +122,13 @@ class Rows:
             error = ColumnsMissing(columns)
             together = not self._counts and len(places) > 1
             same = [Problem(error.sentence(), line, field=error.missing, file=file or None) for file, line in places]
-            found += _gathered(same, 1 if together else ALONE)
+            found += gathered(same, 1 if together else ALONE)
         for kind in self._counts:
             if kind != self.kind:
                 sentence = layouts.stray(kind, self.kind)
                 places = [(each.file, each.line) for each in self._records[kind]] if self._keep else self._lines[kind]
                 found += [Problem(sentence, line, file=file or None) for file, line in places]
-        return sorted(_gathered(found), key=lambda problem: (problem.file or "", problem.line or 0))
+        return sorted(gathered(found), key=lambda problem: (problem.file or "", problem.line or 0))
 
     def rows_left_out(self) -> int:
         """How many rows cannot be used."""
@@ -141,7 +141,7 @@ class Rows:
         self._problems.append(replace(problem, message=shared, file=file or None))
 
 
-def _gathered(problems: list[Problem], alone: int = ALONE) -> list[Problem]:
+def gathered(problems: list[Problem], alone: int = ALONE) -> list[Problem]:
     """One problem for all rows with the same fault, where there are more than `alone`, with all their lines."""
     same: dict[tuple[str, str | None, str | None], list[Problem]] = {}
     for problem in problems:

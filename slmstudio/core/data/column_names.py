@@ -44,8 +44,7 @@ _WORDS = {
 
 ASKED = ("instruction", "question", "prompt", "query", "problem", "task", "request", "utterance", "user", "human",
          "user_message", "user_input", "customer", "inputs", "input_text", "source", "src", "source_text", "goal",
-         "ask",
-         "q", "faq", "post", "complaint", "ticket", "message")
+         "ctx", "ask", "q", "faq", "post", "complaint", "ticket", "message")
 """Columns that hold what is asked; the first that is filled counts."""
 ANSWERED = ("output", "answer", "response", "completion", "reply", "solution", "assistant", "assistant_message", "bot",
             "bot_response", "gpt", "model", "model_response", "agent", "resolution", "target", "targets", "target_text",
@@ -54,7 +53,8 @@ ANSWERED = ("output", "answer", "response", "completion", "reply", "solution", "
             "label_text",
             "instances")
 """Columns that hold the answer."""
-BELOW = ("input", "context", "passage", "paragraph", "background", "reference_text", "document", "article", "story")
+BELOW = ("input", "context", "passage", "paragraph", "background", "reference_text", "document", "article", "story",
+         "flores_passage", "support")
 """Columns that hold what a question is about; it goes below the question."""
 CONVERSATION = ("messages", "conversations", "conversation", "dialog", "dialogue", "dialogues", "turns", "chat",
                 "chats",

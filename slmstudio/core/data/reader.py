@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from slmstudio.core.data import column_names, quick_rows
 from slmstudio.core.data.collector import Rows
@@ -147,7 +148,8 @@ def _collect(file: DataFile, given: Mapping[str, str] | None, keep: bool) -> Dat
 
 def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None) -> Mapper:
     """Take the rows of one file. Returns what its columns hold."""
-    mapper, begin = sampled(part, given, first_block=True)
+    sample, begin = sampled(part.first_rows())
+    mapper = Mapper(sample, given)
     for raw in begin:
         rows.add(raw, mapper, part.name)
     for block, quick in quick_rows.read_all(part.blocks or iter(()), mapper.main):
@@ -159,11 +161,10 @@ def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None) -> Mappe
     return mapper
 
 
-def sampled(part: Part, given: Mapping[str, str] | None, first_block: bool = False) -> tuple[Mapper, Iterator[Raw]]:
-    """What a part's columns hold by its first rows, and its rows: all, or of a part in blocks those of the first."""
-    everything = part.first_rows() if first_block else part.all_rows()
-    sample = list(_within(everything, SAMPLE_BYTES))
-    return Mapper([raw.value for raw in sample], given), chain(sample, everything)
+def sampled(rows: Iterator[Raw]) -> tuple[list[Any], Iterator[Raw]]:
+    """The values of the first rows, by which the columns are guessed, and all the rows."""
+    sample = list(_within(rows, SAMPLE_BYTES))
+    return [raw.value for raw in sample], chain(sample, rows)
 
 
 def _within(rows: Iterator[Raw], most: int) -> Iterator[Raw]:

@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from slmstudio.core.data.record import Record
 
@@ -14,11 +15,14 @@ OTHER = "Other"
 
 BLOCKS = (
     (0x0041, 0x024F, "Latin"), (0x0250, 0x02AF, "Latin"), (0x0370, 0x03FF, "Greek"), (0x0400, 0x052F, "Cyrillic"),
-    (0x0590, 0x05FF, "Hebrew"), (0x0600, 0x06FF, "Arabic"), (0x0750, 0x077F, "Arabic"), (0x08A0, 0x08FF, "Arabic"),
-    (0x0900, 0x097F, "Devanagari"), (0x0980, 0x09FF, "Bengali"), (0x0A00, 0x0A7F, "Gurmukhi"),
-    (0x0A80, 0x0AFF, "Gujarati"), (0x0B00, 0x0B7F, "Odia"), (0x0B80, 0x0BFF, "Tamil"), (0x0C00, 0x0C7F, "Telugu"),
+    (0x0531, 0x058F, "Armenian"), (0x0590, 0x05FF, "Hebrew"), (0x0600, 0x06FF, "Arabic"),
+    (0x0750, 0x077F, "Arabic"), (0x08A0, 0x08FF, "Arabic"), (0x0900, 0x097F, "Devanagari"), (0x0980, 0x09FF, "Bengali"),
+    (0x0A00, 0x0A7F, "Gurmukhi"), (0x0A80, 0x0AFF, "Gujarati"), (0x0B00, 0x0B7F, "Odia"),
+    (0x0B80, 0x0BFF, "Tamil"), (0x0C00, 0x0C7F, "Telugu"),
     (0x0C80, 0x0CFF, "Kannada"), (0x0D00, 0x0D7F, "Malayalam"), (0x0D80, 0x0DFF, "Sinhala"),
-    (0x0E00, 0x0E7F, "Thai"), (0x0F00, 0x0FFF, "Tibetan"), (0x1C50, 0x1C7F, "Ol Chiki"),
+    (0x0E00, 0x0E7F, "Thai"), (0x0E80, 0x0EFF, "Lao"), (0x0F00, 0x0FFF, "Tibetan"), (0x1000, 0x109F, "Myanmar"),
+    (0x10A0, 0x10FF, "Georgian"), (0x1100, 0x11FF, "Korean"), (0x1200, 0x137F, "Ethiopic"),
+    (0x1780, 0x17FF, "Khmer"), (0x1C50, 0x1C7F, "Ol Chiki"),
     (0x1CD0, 0x1CFF, "Devanagari"), (0x1E00, 0x1EFF, "Latin"), (0x3040, 0x30FF, "Japanese"), (0x3400, 0x4DBF, "Han"),
     (0x4E00, 0x9FFF, "Han"), (0xA8E0, 0xA8FF, "Devanagari"), (0xAAE0, 0xAAFF, "Meetei Mayek"),
     (0xABC0, 0xABFF, "Meetei Mayek"), (0xAC00, 0xD7AF, "Korean"), (0xFB50, 0xFDFF, "Arabic"),
@@ -93,6 +97,7 @@ def script_shares(records: Sequence[Record]) -> dict[str, float]:
     return {script: count / total for script, count in scripts.most_common()}
 
 
+@lru_cache(maxsize=1 << 14)
 def script_of(character: str) -> str | None:
     """The script of one character, "Other" for a letter of an unlisted script, None for what belongs to none."""
     category = unicodedata.category(character)

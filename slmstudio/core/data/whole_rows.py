@@ -43,7 +43,8 @@ def columns_of(dataset: Dataset, wanted: Sequence[Record],
     file = DataFile(dataset.path, dataset.choices, None, cancelled)
     rows = []
     for part in file.parts():
-        mapper, everything = sampled(part, dataset.given)
+        sample, everything = sampled(part.all_rows())
+        mapper = Mapper(sample, dataset.given)
         for raw in everything:
             if raw.problem is None and (part.name, raw.line) in left:
                 said = _said(mapper, raw.value, kind)

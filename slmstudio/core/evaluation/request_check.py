@@ -154,7 +154,7 @@ def _check_test(request: Mapping[str, Any], problems: list[Problem],
                                     "benchmark.", field="test"))
         return None
     try:
-        return read_test_set(str(path), progress, cancelled)
+        return read_test_set(str(path), progress, cancelled, request.get("test_columns"))
     except ReadingCancelled:
         raise
     except UserError as error:

@@ -52,7 +52,7 @@ def look_at_rows(request: Mapping[str, Any], task: Task) -> Look:
     """
     from slmstudio.core.evaluation.testset.reader import read_test_set
 
-    found = read_test_set(str(request["test"]), task.progress, task.cancelled)
+    found = read_test_set(str(request["test"]), task.progress, task.cancelled, request.get("test_columns"))
     warnings = [*found.notes]
     if found.problems:
         named = "; ".join(map(str, found.problems[:NAMED_PROBLEMS]))

@@ -54,7 +54,8 @@ def _made(job: JobContext) -> tuple[list[dict[str, Any]], bytes]:
     request = job.request
     path = Path(request["test"])
     job.phase("reading", path.name)
-    test = read_test_set(path, lambda done, total: job.progress(done, total, "bytes", "reading"), job.cancelled)
+    test = read_test_set(path, lambda done, total: job.progress(done, total, "bytes", "reading"), job.cancelled,
+                         request.get("test_columns"))
     _tell_problems(job, test)
     items = sample(test.items, request.get("limit"), request.get("seed") or 0)
     if request.get("train_file"):

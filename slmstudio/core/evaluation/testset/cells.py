@@ -25,14 +25,6 @@ def value_in(text: str) -> Any:
     return value if isinstance(value, (list, dict)) else text
 
 
-def json_list(text: str) -> Any:
-    """The list that a text holds as JSON, or a list of the text: what Python prints may be the answer itself."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return [text]
-
-
 def is_printed(value: Any) -> bool:
     """Whether a value is the text of a list that cannot be read back."""
     return isinstance(value, str) and _LIST.match(value) is not None

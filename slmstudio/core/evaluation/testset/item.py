@@ -88,6 +88,7 @@ class TestSet:
         sha256: of the file's bytes, in hexadecimal.
         kinds: how many items there are of each kind.
         notes: sentences on how the file was understood, where that is not plain ("answers count from 1").
+        unused: names of the columns that usable rows have beside the ones read, sorted.
     """
 
     path: Path
@@ -96,6 +97,7 @@ class TestSet:
     sha256: str
     kinds: Counter[str]
     notes: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
     __test__ = False
 

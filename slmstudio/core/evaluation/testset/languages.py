@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from functools import lru_cache
+
+from slmstudio.core.data.statistics import OTHER, script_of
 
 SAMPLE = 200
 """Characters that are looked at of each text."""
 LATIN = "und-Latn"
 """BCP 47 for "Latin letters, language not known"."""
 
-_RANGES = (
-    (0x0041, 0x024F, "Latn"), (0x0370, 0x03FF, "el"), (0x0400, 0x052F, "ru"), (0x0531, 0x058F, "hy"),
-    (0x0591, 0x05F4, "he"), (0x0600, 0x06FF, "Arab"), (0x0750, 0x077F, "Arab"), (0x08A0, 0x08FF, "Arab"),
-    (0x0900, 0x097F, "hi"), (0x0980, 0x09FF, "bn"), (0x0A00, 0x0A7F, "pa"), (0x0A80, 0x0AFF, "gu"),
-    (0x0B00, 0x0B7F, "or"), (0x0B80, 0x0BFF, "ta"), (0x0C00, 0x0C7F, "te"), (0x0C80, 0x0CFF, "kn"),
-    (0x0D00, 0x0D7F, "ml"), (0x0D80, 0x0DFF, "si"), (0x0E00, 0x0E7F, "th"), (0x0E80, 0x0EFF, "lo"),
-    (0x0F00, 0x0FFF, "bo"), (0x1000, 0x109F, "my"), (0x10A0, 0x10FF, "ka"), (0x1200, 0x137F, "am"),
-    (0x1780, 0x17FF, "km"), (0x1C50, 0x1C7F, "sat"), (0x1E00, 0x1EFF, "Latn"), (0x3040, 0x30FF, "ja"),
-    (0x3400, 0x4DBF, "zh"), (0x4E00, 0x9FFF, "zh"), (0xA8E0, 0xA8FF, "hi"), (0xABC0, 0xABFF, "mni"),
-    (0xAC00, 0xD7AF, "ko"), (0x1100, 0x11FF, "ko"), (0xFB50, 0xFDFF, "Arab"), (0xFE70, 0xFEFF, "Arab"),
-)
-"""First and last code point of a script's blocks (Unicode 16), and the language with most writers in it."""
+_OF_SCRIPT = {
+    "Greek": "el", "Cyrillic": "ru", "Armenian": "hy", "Hebrew": "he", "Arabic": "ar", "Devanagari": "hi",
+    "Bengali": "bn", "Gurmukhi": "pa", "Gujarati": "gu", "Odia": "or", "Tamil": "ta", "Telugu": "te", "Kannada": "kn",
+    "Malayalam": "ml", "Sinhala": "si", "Thai": "th", "Lao": "lo", "Tibetan": "bo", "Myanmar": "my", "Georgian": "ka",
+    "Korean": "ko", "Ethiopic": "am", "Khmer": "km", "Ol Chiki": "sat", "Japanese": "ja", "Han": "zh",
+    "Meetei Mayek": "mni",
+}
+"""The language with most writers in a script."""
 _ASSAMESE = frozenset("ৰৱ")
 _URDU = frozenset("ٹڈڑںےۓ")
 _PERSIAN = frozenset("پچژگ")
@@ -81,30 +78,24 @@ def guess(*texts: str) -> str | None:
     letters = Counter(sample)
     scripts: Counter[str] = Counter()
     for letter, count in letters.items():
-        if script := _script(letter):
+        if (script := script_of(letter)) and script != OTHER:
             scripts[script] += count
     if not scripts:
         return None
-    if "ja" in scripts and "zh" in scripts:  # Japanese is written in kana and Chinese characters
-        scripts["ja"] += scripts.pop("zh")
-    found = max(scripts, key=lambda script: scripts[script])
-    if found == "Latn":
+    if "Japanese" in scripts:  # which is written in kana and Chinese characters
+        scripts["Japanese"] += scripts.pop("Han", 0)
+    found = max(scripts, key=scripts.__getitem__)
+    if found == "Latin":
         return _latin(sample)
-    if found == "bn" and _ASSAMESE & letters.keys():
+    if found == "Bengali" and _ASSAMESE & letters.keys():
         return "as"
-    if found == "Arab":
-        return "ur" if _URDU & letters.keys() else "fa" if _PERSIAN & letters.keys() else "ar"
-    return found
+    if found == "Arabic" and _URDU & letters.keys():
+        return "ur"
+    if found == "Arabic" and _PERSIAN & letters.keys():
+        return "fa"
+    return _OF_SCRIPT[found]
 
 
 def _latin(sample: str) -> str:
     words = _WORD.findall(sample.casefold())
     return "en" if sum(word in _ENGLISH for word in words) * 10 >= len(words) > 0 else LATIN
-
-
-@lru_cache(maxsize=4096)
-def _script(letter: str) -> str:
-    if not (letter.isalpha() or "\u0900" <= letter <= "\u0dff"):  # the vowel signs of Indian scripts are no letters
-        return ""
-    code = ord(letter)
-    return next((script for first, last, script in _RANGES if first <= code <= last), "")

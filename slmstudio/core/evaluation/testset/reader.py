@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
+import unicodedata
+from collections import Counter
 from collections.abc import Callable
-from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from re import compile as pattern
 
-from slmstudio.core.data.column_names import column
-from slmstudio.core.data.jsonl import as_row
-from slmstudio.core.data.mapping.mapper import Mapper
+from slmstudio.core.data import column_names, given
+from slmstudio.core.data.collector import gathered
 from slmstudio.core.data.opening import NO_CHOICES, Choices, DataFile
 from slmstudio.core.data.reader import sampled
-from slmstudio.core.data.record import Record
-from slmstudio.core.data.rows import ColumnsMissing, RowError
+from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.source import ReadingCancelled
+from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.evaluation.testset import multiple_choice
-from slmstudio.core.evaluation.testset.drafts import Drafts
+from slmstudio.core.evaluation.testset.choices import Counting
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
+from slmstudio.core.evaluation.testset.languages import LATIN
+from slmstudio.core.evaluation.testset.rows import Draft, TestMapper
 
 __all__ = ["ReadingCancelled", "TestItem", "TestSet", "read_test_set"]
 
@@ -27,10 +27,15 @@ IN_JSON = '{"question": "What is the capital of Kerala?", "answer": "Thiruvanant
 REMEDY = f"A row looks like this, on one line: {IN_JSON}"
 CHOOSE = "Choose a file with questions and their answers: JSONL, JSON, CSV, Excel or Parquet."
 TEXTS = ("text", "markdown", "pdf", "docx")
+NUMBERS_SHARE = 0.9
+"""A file of which so many free answers are bare numbers is one of numbers."""
+NAMED = 8
+_NUMBER = pattern(r"[-+−]?\d[\d,]*([.٫]\d+)?")
 
 
 def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None = None,
-                  cancelled: Callable[[], bool] | None = None, choices: Choices = NO_CHOICES) -> TestSet:
+                  cancelled: Callable[[], bool] | None = None, said: str | None = None,
+                  choices: Choices = NO_CHOICES) -> TestSet:
     """Read test rows from any file of rows that `core.data.opening` opens. What a row is, is found by its columns:
 
     - multiple choice: "choices" (a list, {"A": text, ...}, or ARC's {"text": [], "label": []}) or columns "A", "B",
@@ -50,64 +55,115 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
         path: the file.
         progress: called with (bytes read, bytes in all) about every MB.
         cancelled: asked about every MB; True ends the reading.
-        choices: which sheet is read.
+        said: what a person says of the columns and the sheet, as `core.data.given` reads it; beside the targets of
+            training there are those of `columns.TARGETS`.
+        choices: which sheet is read, where `said` names none.
 
     Raises:
         UserError: nothing can be used: no such file, no permission, empty, binary, damaged, changed while it
-            was read, or no usable row (then with the problems of all rows).
+            was read, or no usable row (then with the problems of all rows); or `said` names no column.
         ReadingCancelled: `cancelled` said so.
     """
-    file = DataFile(Path(path), choices, progress, cancelled)
-    drafts = _collect(file)
-    if drafts is None:
+    wanted, told = given.parse(said)
+    file = DataFile(Path(path), choices if told == NO_CHOICES else told, progress, cancelled)
+    rows = _collect(file, wanted)
+    if rows is None:
         raise UserError(f"{file.path.name} does not fit into memory.", f"It has {file.size:,} bytes.",
                         "Close other programs, or split the file.")
-    items, problems, notes = drafts.finish()
+    items = rows.items()
     if not items:
-        raise _nothing_usable(file, problems)
-    return TestSet(file.path, items, problems, file.sha256, drafts.kinds, notes)
+        raise _nothing_usable(file, gathered(rows.problems, 1))
+    problems = sorted(rows.problems, key=lambda problem: problem.line or 0)
+    return TestSet(file.path, items, problems, file.sha256, Counter(item.kind for item in items),
+                   tuple(dict.fromkeys(rows.notes)), tuple(sorted(rows.unused)))
 
 
-def _collect(file: DataFile) -> Drafts | None:
+class _Rows:
+    """The rows of a file, of which some things are known by all of them only."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.notes: list[str] = []
+        self.unused: set[str] = set()
+        self._drafts: list[tuple[Draft, int]] = []
+        self._sentences: dict[str, str] = {}
+
+    def add(self, mapper: TestMapper, value: object, line: int) -> None:
+        try:
+            self._drafts += [(draft, line) for draft in mapper.read(value)]
+        except RowError as error:
+            for key, sentence in error.findings:
+                self._complain(sentence, line, key)
+
+    def items(self) -> list[TestItem]:
+        """The usable rows."""
+        counting = Counting((draft.choice, line) for draft, line in self._drafts if draft.choice)
+        numbers, english = self._are_numbers(), self._is_english()
+        items: list[TestItem] = []
+        for draft, line in self._drafts:
+            answer = counting.answer(draft.choice) if draft.choice else None
+            if isinstance(answer, str):
+                self._complain(answer, line, "answer")
+                continue
+            kind = "number" if numbers and draft.kind == "free" and not draft.told else draft.kind
+            choices = draft.choice.choices if draft.choice else None
+            references = (choices[answer],) if choices and answer is not None else draft.references
+            language = "en" if english and draft.guessed and draft.language == LATIN else draft.language
+            items.append(TestItem(len(items), line, kind, draft.messages, references, choices, answer, draft.pattern,
+                                  draft.category, language, draft.guessed, False, draft.below, draft.tools,
+                                  draft.reply))
+        self.notes += [*counting.notes(), *_unused_note(self.unused)]
+        return items
+
+    def _are_numbers(self) -> bool:
+        free = [draft for draft, _ in self._drafts if draft.kind == "free" and not draft.told]
+        return bool(free) and sum(all(map(_is_number, draft.references)) for draft in free) >= NUMBERS_SHARE * len(free)
+
+    def _is_english(self) -> bool:
+        """Whether most rows in Latin letters have English's little words: then those without are English too."""
+        latin = Counter(draft.language for draft, _ in self._drafts if draft.guessed)
+        return latin["en"] > 2 * latin[LATIN]
+
+    def _complain(self, sentence: str, line: int, key: str) -> None:
+        # 100,000 rows with one mistake share one sentence.
+        self.problems.append(Problem(self._sentences.setdefault(sentence, sentence), line, field=key or None))
+
+
+def _collect(file: DataFile, wanted: dict[str, str]) -> _Rows | None:
     """The file's rows, or None where memory ran out; they are let go then, which an error's traceback would prevent."""
-    drafts = Drafts()
+    rows = _Rows()
     try:
         for part in file.parts():
-            rows = 0
-            mapper, everything = sampled(part, None)
-            for raw in everything:
-                rows += 1
-                if raw.problem is not None:
-                    drafts.problems.append(raw.problem)
-                elif part.format not in TEXTS:
-                    drafts.add(_filled(raw.value) if part.columns else raw.value, raw.line, partial(_learned, mapper))
-            drafts.notes += part.notes
-            if part.format in TEXTS and rows:
+            sample, everything = sampled(part.all_rows())
+            if part.format in TEXTS and sample:
                 raise UserError(f"{file.path.name} is plain text.", "A test set needs questions with their answers.",
                                 CHOOSE)
+            mapper = TestMapper(sample, wanted)
+            for raw in everything:
+                if raw.problem is not None:
+                    rows.problems.append(raw.problem)
+                else:
+                    rows.add(mapper, raw.value, raw.line)
+            rows.notes += [*part.notes, *mapper.told()]
+            rows.unused |= mapper.unused
     except MemoryError:
         return None
-    return drafts
+    return rows
 
 
-def _learned(mapper: Mapper, value: Any) -> list[Any]:
-    """What training makes of a row, in the columns of which each layout has its own; nothing where it learns text."""
-    with contextlib.suppress(RowError, ColumnsMissing):
-        return [as_row(Record(row.messages, 0, row.rejected, row.desirable, tools=row.tools))
-                for row in mapper.read(value) if row.text is None and row.desirable is not False]
-    return []
+def _is_number(text: str) -> bool:
+    """Whether a text is nothing but a number, in the digits of any script, perhaps with a currency or % sign."""
+    bare = "".join(c for c in text.strip() if unicodedata.category(c) != "Sc" and c not in "%").strip()
+    return _NUMBER.fullmatch(bare) is not None
 
 
-def _filled(row: dict[str, Any]) -> dict[str, Any]:
-    """A table's row without its blank cells, but for those that are missing where something must be."""
-    return {name: cell for name, cell in row.items() if cell.strip() or _stays(name)}
-
-
-@lru_cache(maxsize=1024)
-def _stays(name: str) -> bool:
-    """Whether a blank cell says something: that a question is missing, or a choice among others."""
-    known = column(name)
-    return known in ("question", "answer") or multiple_choice.is_choice_column(known)
+def _unused_note(unused: set[str]) -> list[str]:
+    """A sentence on the columns that nothing was made of, but for those of numbers, links and the like."""
+    found = [f'"{printable(name)}"' for name in sorted(unused) if column_names.column(name) not in column_names.BESIDE]
+    if not found:
+        return []
+    more = f" and {len(found) - NAMED:,} more" if len(found) > NAMED else ""
+    return [f"Nothing was made of the {'column' if len(found) == 1 else 'columns'} {', '.join(found[:NAMED])}{more}."]
 
 
 def _nothing_usable(file: DataFile, problems: list[Problem]) -> UserError:

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from support.workbooks import write_xlsx
 
 from slmstudio.core.data.column_names import column
+from slmstudio.core.data.opening import Choices
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.testset.item import TestSet
 from slmstudio.core.evaluation.testset.reader import read_test_set
@@ -47,7 +49,6 @@ def test_all_columns_of_a_table_may_be_named_so(tmp_path):
     assert [(item.category, item.choices, item.answer) for item in found.items] == [("law", ("x", "y", "z"), 1)]
 
 
-
 def test_a_first_line_without_known_names_is_told(tmp_path):
     found = table(tmp_path, "Swali,Jibu\nQ?,A.\n")
     assert len(found.items) == 2
@@ -68,11 +69,6 @@ def test_columns_of_choices_may_be_named_so(tmp_path, heading, answer):
     rows = "".join(f"{'7,' * heading.startswith('Q. No')}Q?,x,y,z,{each}\n" for each in (answer, "z"))
     found = table(tmp_path, f"{heading}\n{rows}")
     assert [(item.choices, item.answer) for item in found.items] == [(("x", "y", "z"), 1), (("x", "y", "z"), 2)]
-
-
-def test_choices_under_unknown_names_are_told(tmp_path):
-    found = table(tmp_path, "question,one,two,three,topic,answer\nQ?,x,y,z,t,A\nQ2?,x,y,z,t,B\n")
-    assert found.notes == ('Nothing was made of the columns "one", "two", "three".',)
 
 
 @pytest.mark.parametrize(("cells", "problem"), [
@@ -99,44 +95,6 @@ def test_a_null_choice_among_others_is_a_problem(tmp_path, row):
     assert [item.choices for item in found.items] == [("x", "y"), None]
 
 
-@pytest.mark.parametrize("row", [
-    {"alternative": "auto"}, {"opt": "auto"}, {"1": "auto", "2": "automobile"}, {"alternatives": "auto, automobile"},
-    {"alternative 1": "auto", "alternative 2": "automobile"}, {"alternatives": '["auto", "automobile"]'},
-])
-def test_other_good_answers_are_no_choices(tmp_path, row):
-    cells = ",".join('"' + cell.replace('"', '""') + '"' for cell in row.values())
-    names = ", ".join(f'"{name}"' for name in row)
-    listed = {"question": "Q?", "answer": "car", "alternatives": ["auto", "automobile"]}
-    for found, unread in ((lines(tmp_path, {"question": "Q?", "answer": "car", **row}), names),
-                          (table(tmp_path, f"question,answer,{','.join(row)}\nQ?,car,{cells}\n"), names),
-                          (lines(tmp_path, listed), '"alternatives"')):
-        assert [(item.kind, item.references) for item in found.items] == [("free", ("car",))]
-        assert found.notes == (f"Nothing was made of the column{'s' * (len(unread.split(',')) > 1)} {unread}.",)
-
-
-@pytest.mark.parametrize("answer", ["y", "B", "b)", 1])
-@pytest.mark.parametrize("row", [
-    {"alternatives": ["x", "y"]}, {"alternatives": {"A": "x", "B": "y"}}, {"opt": ["x", "y"]},
-    {"opt_a": "x", "opt_b": "y"}, {"Alternative A": "x", "Alternative B": "y"}, {"alternatives": '["x", "y"]'},
-])
-def test_alternatives_of_which_the_answer_is_one_are_choices(tmp_path, row, answer):
-    if answer == 1 and isinstance(row.get("alternatives"), dict):
-        answer = "B"
-    rows = [{"question": "Q?", "answer": each, **row} for each in (answer, 0 if answer == 1 else "x")]
-    found = lines(tmp_path, *rows)
-    assert [(item.choices, item.answer) for item in found.items] == [(("x", "y"), 1), (("x", "y"), 0)]
-
-
-@pytest.mark.parametrize("heading", ["question,1,2,3,answer", "question,opt a,opt b,opt c,answer"])
-def test_what_are_choices_in_most_rows_are_so_in_all(tmp_path, heading):
-    found = table(tmp_path, f"{heading}\nQ?,x,y,z,B\nQ?,x,y,z,9\nQ?,x,y,z,C\nWho?,,,,He.\n")
-    assert [(item.line, item.answer) for item in found.items] == [(2, 1), (4, 2), (5, None)]
-    assert [str(problem) for problem in found.problems] == ["line 3: the answer is none of the choices."]
-    rows = [{"question": "Q?", "1": "x", "2": "y", "answer": answer} for answer in "xy9"]
-    (tmp_path / "t.json").write_text(json.dumps(rows), encoding="utf-8")
-    assert [item.answer for item in read_test_set(tmp_path / "t.json").items] == [0, 1]
-
-
 @pytest.mark.parametrize("first", ["text,document", "story,paragraph", "sentence,text", "language,id"])
 def test_a_first_row_of_such_words_is_no_heading(tmp_path, first):
     found = table(tmp_path, f"{first}\nhouse,home\n")
@@ -148,51 +106,55 @@ def test_headings_with_a_question_and_an_answer(tmp_path):
         assert [item.question for item in table(tmp_path, f"{heading}\nQ?,a\n").items] == ["Q?"]
 
 
-LONG = "A passage of which nobody must say that it was used, since it was not."
-
-
-@pytest.mark.parametrize("extra", [
-    {"hint": LONG}, {"facts": {"titles": ["a"], "sentences": [[LONG]]}}, {"hint": json.dumps(["a", LONG])},
-    {"context": {"contexts": [LONG]}}, {"contexts": [LONG]},
-])
-def test_long_texts_that_are_not_used_are_told(tmp_path, extra):
-    name = next(iter(extra))
-    rows = [{"question": "Q?", "answer": "A.", "id": "x" * 64, "link": f"https://example.org/{'x' * 64}", **extra}] * 3
-    assert lines(tmp_path, *rows).notes == (f'Nothing was made of the column "{name}".',)
-    assert lines(tmp_path, *rows[:1], *[{"question": "Q?", "answer": "A.", name: "short"}] * 2).notes == ()
-
-
-def test_long_texts_that_are_used_are_not_told(tmp_path):
-    for row in ({"context": LONG}, {"input": LONG}, {"system": LONG}, {"system_prompt": LONG},
-                {"context": [LONG, "x"]}, {"choices": [LONG, "x"], "answer": "A"},
-                {"question": LONG}, {"answer": LONG}, {"answer": [LONG, LONG + "!"]}):
-        assert lines(tmp_path, {"question": "Q?", "answer": "A.", **row}).notes == ()
-    assert lines(tmp_path, {"question": "Q?", "correct answers": f"{LONG}; {LONG}!", "subject": LONG}).notes == ()
-    turns = [{"role": "user", "content": LONG}, {"role": "assistant", "content": LONG + "!"}]
-    assert lines(tmp_path, {"messages": turns}).notes == ()
-    short = [{"role": "user", "content": "3+3?"}, {"role": "assistant", "content": "6"}]
-    assert lines(tmp_path, {"messages": short}).notes == ()
-
-
-@pytest.mark.parametrize(("row", "column"), [
-    ({"query": "Q?", "input": "P.", "answer": "Yes."}, "input"),
-    ({"question": "Q?", "instruction": "I.", "output": "Yes."}, "question"),
-    ({"question": "Q?", "answer": "No.", "answers": ["Yes."]}, "answer"),
-    ({"question": "Q?", "context": "P.", "passage": "Other."} | {"answer": "Yes."}, "passage"),
-])
-def test_questions_and_answers_that_are_not_used_are_told(tmp_path, row, column):
-    found = lines(tmp_path, row)
-    assert found.items[0].references == ("Yes.",)
-    assert found.notes == (f'Nothing was made of the column "{column}".',)
-
-
 def test_names_that_stand_in_a_table_again_are_no_row(tmp_path):
     found = table(tmp_path, "question,answer\nQ?,A.\nquestion,answer\nQ2?,B.\n")
     assert [item.line for item in found.items] == [2, 4]
     assert [str(each) for each in found.problems] == ["line 3: the names of the columns come here again."]
 
 
-def test_marks_that_are_not_used_are_told(tmp_path):
-    assert lines(tmp_path, {"question": "Q?", "answer": "A.", "label": 1}).notes == (
-        'Nothing was made of the column "label".',)
-    assert lines(tmp_path, {"prompt": "Q?", "completion": "A.", "label": 1}).notes == ()
+@pytest.mark.parametrize(("row", "unused"), [
+    ({"question": "Q?", "answer": "A.", "id": 7, "url": "https://example.org", "hint": "Yes."}, ["hint"]),
+    ({"question": "Q?", "answer": "A.", "hint": ""}, []), ({"question": "Q?", "answer": "A.", "context": "P."}, []),
+    ({"question": "Q?", "answer": "A.", "subject": "law", "language": "hi"}, []),
+    ({"question": "Q?", "instruction": "I.", "output": "A."}, ["question"]),
+    ({"question": "Q?", "answer": "No.", "answers": ["A."]}, ["answer"]),
+    ({"question": "Q?", "one": "x", "two": "y", "answer": "A."}, ["one", "two"]),
+    ({"question": "Q?", "choices": ["A.", "x"], "answer": "A", "explanation": "E."}, ["explanation"]),
+    ({"messages": [{"role": "user", "content": "Q?"}, {"role": "assistant", "content": "A.", "weight": 1}]},
+     ["messages.weight"]),
+])
+def test_columns_that_are_not_used_are_told(tmp_path, row, unused):
+    found = lines(tmp_path, row, row)
+    assert [item.references for item in found.items] == [("A.",)] * 2
+    names = ", ".join(f'"{name}"' for name in unused)
+    assert found.notes == ((f"Nothing was made of the column{'s' * (len(unused) > 1)} {names}.",) if unused else ())
+    assert set(unused) <= set(found.unused) <= {*unused, "id", "url"}
+
+
+def test_a_column_that_was_guessed_is_told(tmp_path):
+    assert lines(tmp_path, {"question": "Q?", "Hint": "A."}).notes == ('The column "Hint" was taken as the answer.',)
+
+
+@pytest.mark.parametrize(("row", "said", "wanted"), [
+    ({"ask": "Q?", "said": "No.", "good": '["a", "b"]'}, "question=ask,references=good", ("free", ("a", "b"), None)),
+    ({"x": "Q?", "y": "a"}, "question=x,answer=y", ("free", ("a",), None)),
+    ({"x": "Q?", "y": ["a", "b"], "z": "law"}, "question=x,answer=y,category=z", ("free", ("a", "b"), "law")),
+    ({"x": "Q?", "y": ["b", "a"], "z": "B"}, "instruction=x,choices=y,answer=z", ("choice", ("a",), None)),
+    ({"x": "Q?", "one": "b", "two": "a", "z": 1}, "question=x,choices=one,two,answer=z", ("choice", ("a",), None)),
+    ({"question": "Q?", "answer": "a", "z": "law"}, "category=z", ("free", ("a",), "law")),
+    ({"x": "Q?", "y": "a"}, "question=x,exact=y", ("exact", ("a",), None)),
+])
+def test_what_a_person_says_of_the_columns(tmp_path, row, said, wanted):
+    (tmp_path / "t.json").write_text(json.dumps([row]), encoding="utf-8")
+    item, = read_test_set(tmp_path / "t.json", said=said).items
+    assert (item.question, item.kind, item.references, item.category) == ("Q?", *wanted)
+    with pytest.raises(UserError, match='There is no column "none"'):
+        read_test_set(tmp_path / "t.json", said=f"{said},language=none")
+
+
+def test_the_sheet_that_a_person_names(tmp_path):
+    write_xlsx(tmp_path / "t.xlsx", {"S": [["question", "answer"], ["Q?", "a"]],
+                                     "T": [["question", "answer"], ["Q?", "b"]]})
+    for found in (read_test_set(tmp_path / "t.xlsx", said="sheet=T"),
+                  read_test_set(tmp_path / "t.xlsx", choices=Choices(sheet="T"))):
+        assert found.items[0].references == ("b",)

@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 from support.workbooks import write_xlsx
 
-from slmstudio.core.data.rows import read_row
+from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.testset.item import TestSet
 from slmstudio.core.evaluation.testset.reader import read_test_set
@@ -48,14 +48,8 @@ TWO = ("x", "y")
     ([{"question": Q, "subject": "law", "choices": TWO, "answer": at} for at in (1, 0)], Q, TWO,
      [1, 0]),
     ([{"question": Q, "option1": "x", "option2": "y", "target": "option2", "language": "Hindi"}], Q, TWO, [1]),
-    ([{"premise": P, "choice1": "x", "choice2": "y", "question": "effect", "label": label, "idx": 1, "changed": False}
-      for label in (1, 0)], "What happened as a result?\n\nA passage.", TWO, [1, 0]),
     ([{"link": "l", "question_number": 1, "flores_passage": P, "question": Q, "mc_answer1": "x", "mc_answer2": "y",
        "correct_answer_num": number, "dialect": "hin_Deva"} for number in ("2", "1")], BOTH, TWO, [1, 0]),
-    ([{"question": Q, "distractor1": "y", "correct_answer": "x", "support": P},
-      {"question": Q, "distractor1": "x", "correct_answer": "y", "support": P}], BOTH, TWO, [0, 1]),
-    ([{"Question": Q, "Correct Answer": "y", "Incorrect Answer 1": "x"}], Q, TWO, [1]),
-    ([{"question": Q, "correct_answer": "y", "incorrect_answers": ["x"], "difficulty": "easy"}], Q, TWO, [1]),
     ([{"article": P, "question": Q, "options": TWO, "answer": "B", "example_id": "high1.txt"}], BOTH, TWO, [1]),
     ([{"context": P, "question": Q, "answerA": "x", "answerB": "y", "label": label} for label in ("1", "2")],
      BOTH, TWO, [0, 1]),
@@ -84,15 +78,12 @@ def test_multiple_choice(tmp_path, rows, question, choices, answers):
      Q, ("a", "b")),
     ({"story": STORY, "question": Q, "answers": ["a"]}, f"{Q}\n\n{STORY}", ("a",)),
     ({"article": STORY, "query": Q, "response": "a"}, f"{Q}\n\n{STORY}", ("a",)),
-    ({"text": STORY, "query": Q, "response": "none"}, f"{Q}\n\n{STORY}", ("none",)),
     ({"instruction": Q, "input": "", "output": "a", "text": f"### Question: {Q} ### Response: a"}, Q, ("a",)),
     ({"question": Q, "answer": "a", "text": f"{Q} a"}, Q, ("a",)),
     ({"messages": [{"role": "user", "content": Q}], "answer": "a"}, Q, ("a",)),
     ({"messages": [{"role": "user", "content": Q}], "output": "a"}, Q, ("a",)),
     ({"question": Q, "answer": "a", "label": "easy"}, Q, ("a",)),
     ({"question": Q, "answer": "a", "correct": True}, Q, ("a",)),
-    ({"question": Q, "answer": "a", "correct": False}, Q, ("a",)),
-    ({"question": Q, "answer": "a", "label": False}, Q, ("a",)),
     ({"question": Q, "references": ["a"], "correct": False}, Q, ("a",)),
 ])
 def test_free_answers(tmp_path, row, question, references):
@@ -103,17 +94,13 @@ def test_free_answers(tmp_path, row, question, references):
 @pytest.mark.parametrize(("row", "words"), [
     ({"context": P, "question": Q, "answers": {"text": [], "answer_start": []}}, "the reference is missing"),
     ({"context": P, "question": Q, "answers": {"text": [""], "answer_start": [-1]}}, '"answers" is empty'),
-    ({"question": Q, "passage": P, "answer": True}, "true or false"),
-    ({"passage": P, "question": Q, "answers_spans": {"spans": ["a"], "types": ["span"]}}, "the reference is missing"),
+    ({"passage": P, "question": Q, "answers_spans": {"spans": ["a"], "types": ["span"]}}, "nothing to answer"),
     ({"version": "v2.0", "data": [{"title": "T", "paragraphs": []}]}, "holds no rows"),
     ({"article": P, "questions": [Q], "options": [list(TWO)], "answers": ["A"]}, "must be text"),
-    ({"question": Q, "answer": {"value": "a", "aliases": ["b"]}}, "an object"),
     ({"prompt": Q, "completion": "a", "correct": False}, "marked as bad"),
     ({"prompt": Q, "completion": "a", "label": False}, "marked as bad"),
-    ({"prompt": Q, "chosen": "a", "rejected": "b", "label": False}, "marked as bad"),
     ({"question": Q, "choices": list(TWO), "label": "easy"}, "none of the 2 choices"),
     ({"question": Q, "choices": list(TWO), "correct": True}, "true or false"),
-    ({"question": Q, "choices": list(TWO), "answer": "B", "correct": False}, "true or false"),
     ({"question": Q, "choices": list(TWO), "answer": "B", "label": "A"}, "two correct choices"),
     ({"premise": P, "hypothesis": "H.", "label": 0}, '"question"'),
 ])
@@ -183,29 +170,4 @@ TALK = [{"role": "user", "content": Q}, {"role": "assistant", "content": "a"}]
 ])
 def test_rows_that_can_be_learned_are_asked_as_they_are_learned(tmp_path, row):
     item, = lines(tmp_path, row).items
-    assert list(item.messages) == list(read_row(row).messages[:-1])
-
-
-@pytest.mark.parametrize("column", [
-    {"document": "The handbook of all offices of the company 2024.pdf"}, {"document": "A-17"}, {"article": "§ 12"},
-    {"document": "https://example.org/a/handbook/of/all/offices/of/the/company"}, {"support": STORY},
-    {"text": f"{STORY} It has 25 days."}, {"sentence": "It has 25 days, says the handbook of the company."},
-])
-def test_columns_that_hold_no_passage_are_not_asked(tmp_path, column):
-    item, = lines(tmp_path, {"query": Q, "response": "25", **column}).items
-    assert (item.question, item.below) == (Q, 0)
-
-
-def test_a_passage_under_another_name_is_told(tmp_path):
-    rows = [{"query": Q, "response": "a", "Story": STORY}, {"query": Q, "response": "a", "article": STORY}]
-    assert lines(tmp_path, *rows).notes == (
-        'The text of the columns "Story", "article" is asked below the question, as its passage.',)
-    found = lines(tmp_path, {"query": Q, "response": "a", "context": P})
-    assert found.notes == () and found.items[0].below == len(P) + 2
-
-
-@pytest.mark.parametrize("mark", ["label", "correct"])
-def test_true_and_false_sentences_are_all_used(tmp_path, mark):
-    found = lines(tmp_path, *({"question": Q, "answer": "no", mark: value} for value in (True, False)))
-    assert len(found.items) == 2 and found.problems == []
-    assert found.notes == (f'Nothing was made of the column "{mark}".',)
+    assert list(item.messages) == list(Mapper([row]).read(row)[0].messages[:-1])

@@ -1,0 +1,55 @@
+"""What a person says of a file's columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from slmstudio.core.data.mapping.guess import NEEDED, TARGETS, ColumnMap
+from slmstudio.core.data.strict_json import printable
+from slmstudio.core.errors import UserError
+
+_ALIASES = {"question": "instruction", "answer": "output", "response": "output", "context": "input", "good": "chosen",
+            "bad": "rejected", "better": "chosen", "worse": "rejected", "conversations": "messages"}
+
+
+def given_map(given: Mapping[str, str], columns: Sequence[str]) -> ColumnMap:
+    """What a person says of the columns.
+
+    Args:
+        given: the column of each target.
+
+    Raises:
+        UserError: a target or a column that does not exist, or a target that is missing.
+    """
+    wanted = {_ALIASES.get(target.strip().casefold(), target.strip().casefold()): column
+              for target, column in given.items()}
+    layout = next((layout for layout, marks in (
+        ("preference", {"chosen", "rejected"}), ("labelled", {"label"}), ("messages", {"messages"}),
+        ("text", {"text"})) if marks & wanted.keys()), "instruction")
+    renamed = {("instruction", "preference"): "prompt", ("instruction", "labelled"): "prompt",
+               ("output", "labelled"): "completion", ("messages", "labelled"): "completion",
+               ("messages", "preference"): "prompt", ("prompt", "instruction"): "instruction",
+               ("completion", "instruction"): "output"}
+    wanted = {renamed.get((target, layout), target): column for target, column in wanted.items()}
+    known = sorted({target for targets in TARGETS.values() for target in targets})
+    for target in wanted:
+        if target not in TARGETS[layout]:
+            raise UserError(f'"{printable(target)}" isn\'t something that a column can hold here.',
+                            f"With these others it may be {', '.join(TARGETS[layout])}." if target in known else
+                            f"Known are {', '.join(known)}.", "Choose one of them, as in --map instruction=Question.")
+    check_columns(wanted.values(), columns)
+    missing = [target for target in NEEDED[layout] if target not in wanted]
+    if missing:
+        raise UserError(f'No column was chosen for "{missing[0]}".', "Without it there is nothing to learn.",
+                        f"Choose one, as in --map {missing[0]}=COLUMN.")
+    return ColumnMap(layout, wanted)
+
+
+def check_columns(wanted: Iterable[str], columns: Sequence[str]) -> None:
+    """Raises UserError: one of those that a person named does not exist."""
+    for column in wanted:
+        if column not in columns:
+            shown = ", ".join(f'"{printable(name)}"' for name in columns[:12])
+            raise UserError(f'There is no column "{printable(column)}".',
+                            f"The columns are {shown}." if columns else "The file has no columns.",
+                            "Choose one of them.")

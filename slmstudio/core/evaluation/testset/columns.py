@@ -1,0 +1,127 @@
+"""Which columns of a test set hold what training has no use for: references, choices, patterns, tags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from slmstudio.core.data import column_names as names
+from slmstudio.core.data.mapping.given_map import check_columns
+from slmstudio.core.evaluation.testset.choices import LETTERS, is_blank
+
+LISTS = ("choices", "options", "endings", "mc1_targets")
+RIGHT = ("answer", "answerkey", "answer_key", "answer_idx", "answer_index", "correct", "correct_answer",
+         "correct_answer_num", "correct_option", "correct_choice", "correct_index", "gold", "target", "label", "cop")
+"""Columns that say which choice is right; several may, if they agree."""
+_SERIES = (tuple(LETTERS.lower()), *(
+    tuple(f"{word}{mark}" for mark in marks)
+    for word in ("option_", "option", "choice_", "choice", "alternative_", "op", "ending", "mc_answer", "sol", "answer",
+                 "answer_")
+    for marks in (LETTERS.lower(), range(10), range(1, 10))
+), tuple("123456789"), *map(tuple, ("कखगघङ", "अबकडइ", "কখগঘঙ", "કખગઘઙ", "ਕਖਗਘਙ", "କଖଗଘଙ", "అఆఇఈఉ", "ಅಆಇಈಉ", "அஆஇஈஉ")))
+"""Names of columns with a choice each: MMLU's A, B, C, D; MedMCQA's opa, opb ...; Winogrande's option1, option2."""
+EXACT = ("exact", "expected")
+REFERENCES = ("references", "reference", "answers", "ideal", "targets", "target", "reference_answer", "correct_answers",
+              "expected_answer", "gold", "correct_answer")
+"""Columns that hold one good answer or a list of them, before those that training knows."""
+PATTERNS = ("pattern", "regex", "regexp")
+CATEGORIES = ("category", "subject", "subject_name", "topic", "tag", "tags")
+LANGUAGES = ("language", "lang", "locale")
+KIND = ("kind", "type", "match")
+TARGETS = {"references": "references", "choices": "lists", "exact": "exact", "pattern": "patterns",
+           "category": "categories", "language": "languages", "kind": "kinds"}
+"""What a person may say of a column beside the targets of training, and the attribute of `Columns`."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns of a row by what they hold, each by its name in the file; of several with one meaning the first that is
+    filled counts.
+
+    Attributes:
+        lists: those that hold all choices; `series`: by the name that is known, those that hold one each.
+        right: those that may say which choice is right.
+        answers: those that training takes for the answer.
+    """
+
+    lists: tuple[str, ...] = ()
+    series: tuple[dict[str, str], ...] = ()
+    right: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    exact: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """Those that stand beside question and answer."""
+        return frozenset((*self.categories, *self.languages, *self.kinds))
+
+    @property
+    def judging(self) -> frozenset[str]:
+        """Those that say what a good answer is, where no column of training does."""
+        return frozenset((*self.references, *self.exact, *self.patterns))
+
+    @property
+    def choosing(self) -> frozenset[str]:
+        """Those of choices, and of the right one."""
+        return frozenset((*self.lists, *(name for columns in self.series for name in columns.values()), *self.right))
+
+
+def columns_of(keys: Sequence[str]) -> Columns:
+    """What columns hold by their names, in any language that `column_names` knows."""
+    known: dict[str, str] = {}
+    for name in keys:
+        known.setdefault(names.column(name), name)
+    known |= {name: name for name in keys if names.column(name) == name}
+
+    def found(words: Iterable[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(known[word] for word in words if word in known))
+
+    series = tuple(columns for each in _SERIES if (columns := _of_series(each, known)))
+    return Columns(found(LISTS), series, found(RIGHT), found(REFERENCES), found(EXACT), found(PATTERNS),
+                   found(CATEGORIES), found(LANGUAGES), found(KIND), found(names.ANSWERED))
+
+
+def _of_series(series: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
+    """A column for each choice, from the first on. Half of those between may be missing: they are gaps then."""
+    here = [at for at, name in enumerate(series) if name in known]
+    if len(here) < 2 or here[0] or 2 * len(here) <= here[-1]:
+        return {}
+    return {name: known.get(name, "") for name in series[: here[-1] + 1]}
+
+
+def given_columns(given: Mapping[str, str], keys: Sequence[str]) -> tuple[Columns, dict[str, str]]:
+    """What a person says of the columns, and what of that is training's to read.
+
+    Args:
+        given: the column of each target; "choices" may name several, with commas between.
+
+    Raises:
+        UserError: there is no such column.
+    """
+    rest = {target.strip().casefold(): column for target, column in given.items()}
+    told: dict[str, Any] = {TARGETS[target]: (rest.pop(target),) for target in list(rest) if target in TARGETS}
+    if "lists" in told and told["lists"][0] not in keys and "," in told["lists"][0]:
+        several = [name.strip() for name in told.pop("lists")[0].split(",")]
+        told["series"] = (dict(zip(map(names.column, several), several, strict=True)),)
+    if "lists" in told or "series" in told:
+        told["right"] = tuple(rest.pop(target) for target in ("answer", "output") if target in rest)
+    elif not {"references", "exact"} & told.keys():
+        told["answers"] = tuple(rest[target] for target in ("answer", "output") if target in rest)
+    found = Columns(**told)
+    check_columns((*found.choosing, *found.judging, *found.tags), keys)
+    by_name = columns_of(keys)
+    if not rest and told.keys() <= {"categories", "languages", "kinds"}:
+        return replace(by_name, **told), rest
+    tags = {name: getattr(by_name, name) for name in ("categories", "languages", "kinds")}
+    return Columns(**{**tags, **told}), rest
+
+
+def filled(row: Mapping[str, Any], columns: Iterable[str]) -> str:
+    """The first of the columns in which a row has something; "" where none has."""
+    return next((name for name in columns if row.get(name) != [] and not is_blank(row.get(name))), "")
