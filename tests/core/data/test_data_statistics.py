@@ -18,7 +18,7 @@ def record(question: str, answer: str, line: int = 1) -> Record:
     ("ரேஷன்", "Tamil"), ("రేషన్", "Telugu"), ("ರೇಷನ್", "Kannada"), ("റേഷൻ", "Malayalam"), ("راشن", "Arabic"),
     ("ᱨᱟᱥᱚᱱ", "Ol Chiki"), ("ꯔꯦꯁꯟ", "Meetei Mayek"), ("රේෂන්", "Sinhala"), ("ration", "Latin"), ("Rätiön", "Latin"),
     ("пайка", "Cyrillic"), ("配給", "Han"), ("はいきゅう", "Japanese"), ("배급", "Korean"), ("รถ", "Thai"),
-    ("ραδ", "Greek"), ("አማርኛ", "Other"),
+    ("ραδ", "Greek"), ("አማርኛ", "Ethiopic"), ("ᎣᏏᏲ", "Other"),
 ])
 def test_each_script_is_told_by_every_letter_and_sign(text, script):
     assert {script_of(character) for character in text} == {script}

@@ -233,6 +233,13 @@ def test_every_problem_is_told_at_once(run, tmp_path):
         assert words in found, words
 
 
+def test_what_is_said_of_the_columns_counts(run, tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"x": "Q?", "y": ["a", "b"], "z": "B"}\n' * 3, encoding="utf-8")
+    asked = {**request.propose(run()), "test": str(tmp_path / "t.jsonl")}
+    request.check({**asked, "test_columns": "question=x,choices=y,answer=z"})
+    assert 'There is no column "none"' in problems({**asked, "test_columns": "question=none,answer=y"})[0]
+
+
 def test_nothing_to_do(run):
     asked = request.propose(run())
     assert problems({**asked, "models": []}) == ["models: there is no model to evaluate."]

@@ -14,7 +14,6 @@ from slmstudio.core.evaluation.testset.cells import value_in
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _NUMBER = re.compile(r"-?\d{1,6}")
-_BETWEEN = re.compile(r"[\s,;/&+]+(?:and\s+)?", re.IGNORECASE)
 
 
 class Choice(NamedTuple):
@@ -125,13 +124,11 @@ def _ways(value: Any, name: str, options: _Options, plain: list[str], findings: 
     """Each way in which a value names a choice; see `Choice.ways`."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         value = value_in(value)
-    if isinstance(value, list):
-        if len(value) == 1:
-            return _ways(value[0], name, options, plain, findings)
-        findings.append((name, f"{len(value)} choices are called right; exactly one must be."))
-        return {}
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        findings.append((name, f'"{name}" is {kind_of(value)}; it must be a letter, a number or the text.'))
+        findings.append((name, f"{len(value)} choices are called right; exactly one must be." if isinstance(
+            value, list) else f'"{name}" is {kind_of(value)}; it must be a letter, a number or the text.'))
         return {}
     text = value.strip() if isinstance(value, str) else number_text(value)
     if text in options.labels:
@@ -147,11 +144,7 @@ def _ways(value: Any, name: str, options: _Options, plain: list[str], findings: 
     bare = text.strip("().: ").upper()
     if bare in names and (len(text) == 1 or not ways):
         ways["letter"] = names.index(bare)
-    parts = [each.strip("().:") for each in _BETWEEN.split(bare)]
-    parts = list(bare) if len(parts) == 1 < len(bare) else parts
-    if not ways and len(parts) > 1 and len(set(parts)) == len(parts) and set(parts) <= set(names):
-        findings.append((name, f"{len(parts)} choices are called right ({', '.join(parts)}); exactly one must be."))
-    elif not ways:
+    if not ways:
         findings.append((name, f'the answer "{printable(text)}" is none of the {len(plain)} choices. They are called '
                                f"{names[0]} to {names[-1]}."))
     return ways

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from slmstudio.core.data import column_names as names
@@ -22,8 +23,8 @@ _SERIES = (tuple(LETTERS.lower()), *(
 ), tuple("123456789"), *map(tuple, ("कखगघङ", "अबकडइ", "কখগঘঙ", "કખગઘઙ", "ਕਖਗਘਙ", "କଖଗଘଙ", "అఆఇఈఉ", "ಅಆಇಈಉ", "அஆஇஈஉ")))
 """Names of columns with a choice each: MMLU's A, B, C, D; MedMCQA's opa, opb ...; Winogrande's option1, option2."""
 EXACT = ("exact", "expected")
-REFERENCES = ("references", "reference", "answers", "ideal", "targets", "target", "reference_answer", "correct_answers",
-              "expected_answer", "gold", "correct_answer")
+REFERENCES = (*EXACT, "references", "reference", "answers", "ideal", "targets", "target", "reference_answer",
+              "correct_answers", "expected_answer", "gold", "correct_answer")
 """Columns that hold one good answer or a list of them, before those that training knows."""
 PATTERNS = ("pattern", "regex", "regexp")
 CATEGORIES = ("category", "subject", "subject_name", "topic", "tag", "tags")
@@ -42,6 +43,7 @@ class Columns:
     Attributes:
         lists: those that hold all choices; `series`: by the name that is known, those that hold one each.
         right: those that may say which choice is right.
+        exact: those of `references` that an answer must equal.
         answers: those that training takes for the answer.
     """
 
@@ -56,17 +58,17 @@ class Columns:
     kinds: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def tags(self) -> frozenset[str]:
         """Those that stand beside question and answer."""
         return frozenset((*self.categories, *self.languages, *self.kinds))
 
-    @property
+    @cached_property
     def judging(self) -> frozenset[str]:
         """Those that say what a good answer is, where no column of training does."""
-        return frozenset((*self.references, *self.exact, *self.patterns))
+        return frozenset((*self.references, *self.patterns))
 
-    @property
+    @cached_property
     def choosing(self) -> frozenset[str]:
         """Those of choices, and of the right one."""
         return frozenset((*self.lists, *(name for columns in self.series for name in columns.values()), *self.right))
@@ -109,9 +111,11 @@ def given_columns(given: Mapping[str, str], keys: Sequence[str]) -> tuple[Column
     if "lists" in told and told["lists"][0] not in keys and "," in told["lists"][0]:
         several = [name.strip() for name in told.pop("lists")[0].split(",")]
         told["series"] = (dict(zip(map(names.column, several), several, strict=True)),)
+    if "exact" in told:
+        told["references"] = told["exact"]
     if "lists" in told or "series" in told:
         told["right"] = tuple(rest.pop(target) for target in ("answer", "output") if target in rest)
-    elif not {"references", "exact"} & told.keys():
+    elif "references" not in told:
         told["answers"] = tuple(rest[target] for target in ("answer", "output") if target in rest)
     found = Columns(**told)
     check_columns((*found.choosing, *found.judging, *found.tags), keys)

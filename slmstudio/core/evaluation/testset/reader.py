@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from re import compile as pattern
 
@@ -30,6 +31,8 @@ TEXTS = ("text", "markdown", "pdf", "docx")
 NUMBERS_SHARE = 0.9
 """A file of which so many free answers are bare numbers is one of numbers."""
 NAMED = 8
+_MARK = pattern(r".*(id|idx|_no|_number|_type|_name)")
+"""Names of columns that tell rows apart, and are neither asked nor answered."""
 _NUMBER = pattern(r"[-+−]?\d[\d,]*([.٫]\d+)?")
 
 
@@ -100,28 +103,26 @@ class _Rows:
         counting = Counting((draft.choice, line) for draft, line in self._drafts if draft.choice)
         numbers, english = self._are_numbers(), self._is_english()
         items: list[TestItem] = []
-        for draft, line in self._drafts:
-            answer = counting.answer(draft.choice) if draft.choice else None
+        for (item, choice, told), line in self._drafts:
+            answer = counting.answer(choice) if choice else None
             if isinstance(answer, str):
                 self._complain(answer, line, "answer")
                 continue
-            kind = "number" if numbers and draft.kind == "free" and not draft.told else draft.kind
-            choices = draft.choice.choices if draft.choice else None
-            references = (choices[answer],) if choices and answer is not None else draft.references
-            language = "en" if english and draft.guessed and draft.language == LATIN else draft.language
-            items.append(TestItem(len(items), line, kind, draft.messages, references, choices, answer, draft.pattern,
-                                  draft.category, language, draft.guessed, False, draft.below, draft.tools,
-                                  draft.reply))
+            kind = "number" if numbers and item.kind == "free" and not told else item.kind
+            language = "en" if english and item.language_guessed and item.language == LATIN else item.language
+            references = (choice.choices[answer],) if choice and answer is not None else item.references
+            items.append(replace(item, id=len(items), line=line, kind=kind, language=language, answer=answer,
+                                 references=references))
         self.notes += [*counting.notes(), *_unused_note(self.unused)]
         return items
 
     def _are_numbers(self) -> bool:
-        free = [draft for draft, _ in self._drafts if draft.kind == "free" and not draft.told]
-        return bool(free) and sum(all(map(_is_number, draft.references)) for draft in free) >= NUMBERS_SHARE * len(free)
+        free = [draft.item.references for draft, _ in self._drafts if draft.item.kind == "free" and not draft.told]
+        return bool(free) and sum(all(map(_is_number, each)) for each in free) >= NUMBERS_SHARE * len(free)
 
     def _is_english(self) -> bool:
         """Whether most rows in Latin letters have English's little words: then those without are English too."""
-        latin = Counter(draft.language for draft, _ in self._drafts if draft.guessed)
+        latin = Counter(draft.item.language for draft, _ in self._drafts if draft.item.language_guessed)
         return latin["en"] > 2 * latin[LATIN]
 
     def _complain(self, sentence: str, line: int, key: str) -> None:
@@ -159,7 +160,8 @@ def _is_number(text: str) -> bool:
 
 def _unused_note(unused: set[str]) -> list[str]:
     """A sentence on the columns that nothing was made of, but for those of numbers, links and the like."""
-    found = [f'"{printable(name)}"' for name in sorted(unused) if column_names.column(name) not in column_names.BESIDE]
+    found = [f'"{printable(name)}"' for name in sorted(unused) if (known := column_names.column(name))
+             not in column_names.BESIDE and not _MARK.fullmatch(known)]
     if not found:
         return []
     more = f" and {len(found) - NAMED:,} more" if len(found) > NAMED else ""
