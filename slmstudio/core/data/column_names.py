@@ -79,7 +79,8 @@ WINNER = ("winner", "preference", "better_response_id", "better", "preferred", "
           "label",
           "labels", "which_is_better", "vote")
 _BESIDE = """
-    id idx index _id uuid guid row row_id क्रम क्रमांक sr sno s_no sr_no sl_no serial serial_no no number url uri link source_url
+    id idx index _id uuid guid row row_id sr sno s_no sr_no sl_no क्रम क्रमांक
+    serial serial_no no number url uri link source_url
     date time timestamp created created_at updated updated_at author user_id name file filename file_name path
     page title topic topics category categories subject tag tags type kind class_name level difficulty language
     lang locale split subset license licence dataset domain hash length tokens num_tokens token_count word_count

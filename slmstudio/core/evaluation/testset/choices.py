@@ -88,17 +88,15 @@ def read_choice(options: _Options, said: Mapping[str, Any], findings: Findings) 
             none is passed over where another does: "label" may hold a remark.
     """
     texts = options.texts
-    before = len(findings)
-    if len(texts) < 2:
-        findings.append(("choices", f"there is {'one choice' if texts else 'no choice'}; two or more are needed."))
-    elif len(texts) > len(LETTERS):
-        findings.append(("choices", f"there are {len(texts):,} choices; at most {len(LETTERS)} can have a letter."))
+    if not 2 <= len(texts) <= len(LETTERS):
+        few = f"there is {'one choice' if texts else 'no choice'}; two or more are needed."
+        many = f"there are {len(texts):,} choices; at most {len(LETTERS)} can have a letter."
+        findings.append(("choices", few if len(texts) < 2 else many))
+        return None
     plain = list(map(_same, texts))
-    for at, text in enumerate(plain):
-        if plain.index(text) < at:
-            findings.append(("choices", f"choices {LETTERS[plain.index(text) % 26]} and {LETTERS[at % 26]} are the "
-                                        "same."))
-    if len(findings) > before:
+    twice = [(plain.index(text), at) for at, text in enumerate(plain) if plain.index(text) < at]
+    if twice:
+        findings += [("choices", f"choices {LETTERS[first]} and {LETTERS[at]} are the same.") for first, at in twice]
         return None
     found = [{"letter": at} for at, flag in enumerate(options.flags) if flag and flag != "0"]
     wrong: Findings = []

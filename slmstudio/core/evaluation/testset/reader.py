@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from re import compile as pattern
 
@@ -74,9 +73,9 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
         raise UserError(f"{file.path.name} does not fit into memory.", f"It has {file.size:,} bytes.",
                         "Close other programs, or split the file.")
     items = rows.items()
-    if not items:
-        raise _nothing_usable(file, gathered(rows.problems, 1))
     problems = sorted(rows.problems, key=lambda problem: problem.line or 0)
+    if not items:
+        raise _nothing_usable(file, gathered(problems, 1))
     return TestSet(file.path, items, problems, file.sha256, Counter(item.kind for item in items),
                    tuple(dict.fromkeys(rows.notes)), tuple(sorted(rows.unused)))
 
@@ -108,21 +107,23 @@ class _Rows:
             if isinstance(answer, str):
                 self._complain(answer, line, "answer")
                 continue
-            kind = "number" if numbers and item.kind == "free" and not told else item.kind
-            language = "en" if english and item.language_guessed and item.language == LATIN else item.language
-            references = (choice.choices[answer],) if choice and answer is not None else item.references
-            items.append(replace(item, id=len(items), line=line, kind=kind, language=language, answer=answer,
-                                 references=references))
+            if numbers and item["kind"] == "free" and not told:
+                item["kind"] = "number"
+            if english and item["language_guessed"] and item["language"] == LATIN:
+                item["language"] = "en"
+            if choice and answer is not None:
+                item["references"] = (choice.choices[answer],)
+            items.append(TestItem(len(items), line, answer=answer, **item))
         self.notes += [*counting.notes(), *_unused_note(self.unused)]
         return items
 
     def _are_numbers(self) -> bool:
-        free = [draft.item.references for draft, _ in self._drafts if draft.item.kind == "free" and not draft.told]
+        free = [item["references"] for (item, _, told), _ in self._drafts if item["kind"] == "free" and not told]
         return bool(free) and sum(all(map(_is_number, each)) for each in free) >= NUMBERS_SHARE * len(free)
 
     def _is_english(self) -> bool:
         """Whether most rows in Latin letters have English's little words: then those without are English too."""
-        latin = Counter(draft.item.language for draft, _ in self._drafts if draft.item.language_guessed)
+        latin = Counter(item["language"] for (item, *_), _ in self._drafts if item["language_guessed"])
         return latin["en"] > 2 * latin[LATIN]
 
     def _complain(self, sentence: str, line: int, key: str) -> None:

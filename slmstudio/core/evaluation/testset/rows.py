@@ -16,7 +16,7 @@ from slmstudio.core.data.strict_json import printable
 from slmstudio.core.evaluation.scores import patterns
 from slmstudio.core.evaluation.testset import cells, choices, languages
 from slmstudio.core.evaluation.testset.columns import Columns, columns_of, filled, given_columns
-from slmstudio.core.evaluation.testset.item import KINDS, TestItem
+from slmstudio.core.evaluation.testset.item import KINDS
 
 LONGEST_ANSWER = 100_000
 """Characters of a reference or a choice: more than any context holds, and scoring it would take minutes."""
@@ -34,12 +34,12 @@ class Draft(NamedTuple):
     """What a row says before the file as a whole is known.
 
     Attributes:
-        item: without its number, and of a "choice" row without the right choice.
+        item: attributes of the `TestItem`; without its number, and of a "choice" row without the right choice.
         choice: of such a row, how that is named.
         told: whether a column says the kind.
     """
 
-    item: TestItem
+    item: dict[str, Any]
     choice: choices.Choice | None
     told: bool
 
@@ -194,10 +194,12 @@ def _draft(row: Mapping[str, Any], here: Columns, read: Row, is_judged: bool, ma
     is_told = bool(language) and isinstance(row[language], str)
     found = languages.from_column(row[language]) if is_told else languages.guess(
         messages[-1]["content"], *references[:1])
-    return Draft(TestItem(
-        0, 0, kind, messages, references, choice.choices if choice else None, None, pattern, _category(row, here),
-        found, not is_told and found is not None, below=_below(row, messages, mapper), tools=read.tools,
-        reply=answer if answer.get("tool_calls") and not is_judged else None), choice, bool(said))
+    return Draft({
+        "kind": kind, "messages": messages, "references": references, "choices": choice.choices if choice else None,
+        "pattern": pattern, "category": _category(row, here), "language": found,
+        "language_guessed": not is_told and found is not None, "below": _below(row, messages, mapper),
+        "tools": read.tools, "reply": answer if answer.get("tool_calls") and not is_judged else None,
+    }, choice, bool(said))
 
 
 def _below(row: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], mapper: Mapper) -> int:
