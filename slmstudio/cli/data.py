@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
+from slmstudio.core import program
 from slmstudio.core.errors import Problem, UserError
 
 if TYPE_CHECKING:
@@ -148,7 +149,8 @@ def _show(report: dict[str, Any]) -> None:
                                  for each in report["findings"]], ("Kind", "Rows", "What", "Lines"))
         fixable = [each["kind"] for each in report["findings"] if each["fix"]]
         if fixable:
-            say(f"\nMend them: slmstudio data clean {report['file']} --fix {fixable[0]} --out NEW.jsonl")
+            command = program.command("data", "clean", report["file"], "--fix", fixable[0], "--out", "NEW.jsonl")
+            say(f"\nMend them: {command}")
 
 
 def _lines(lines: list[int]) -> str:

@@ -69,13 +69,6 @@ class Part:
     notes: list[str] = field(default_factory=list)
     blocks: Iterator[quick_rows.Block] | None = None
 
-    def first_rows(self) -> Iterator[Raw]:
-        """The rows, of a part in blocks those of the first block."""
-        yield from self.rows
-        first = next(self.blocks, None) if self.blocks is not None else None
-        if first is not None:
-            yield from json_rows.block_rows(first.chunks, first.line)
-
     def all_rows(self) -> Iterator[Raw]:
         """The rows one by one, whatever they come from."""
         yield from self.rows

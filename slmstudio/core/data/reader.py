@@ -147,10 +147,20 @@ def _collect(file: DataFile, given: Mapping[str, str] | None, keep: bool) -> Dat
 
 def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None) -> Mapper:
     """Take the rows of one file. Returns what its columns hold."""
-    mapper, begin = sampled(part, given, first_block=True)
-    for raw in begin:
-        rows.add(raw, mapper, part.name)
-    for block, quick in quick_rows.read_all(part.blocks or iter(()), mapper.main):
+    if part.blocks is None:
+        mapper, everything = sampled(part, given)
+        for raw in everything:
+            rows.add(raw, mapper, part.name)
+        return mapper
+    first = next(part.blocks, None)
+    if first is None:
+        return Mapper([], given)
+    first, again = quick_rows.twice(first)
+    sample = [raw.value for raw in _within(json_rows.block_rows(again, first.line), SAMPLE_BYTES)]
+    mapper = Mapper(sample, given)
+    # A small file is read before pyarrow is loaded.
+    shape = quick_rows.shape_of(mapper.main, sample) if first.size >= quick_rows.BLOCK else None
+    for block, quick in quick_rows.read_all(chain([first], part.blocks), shape):
         if quick is not None and mapper.main is not None:
             rows.add_quick(quick, mapper.main.layout, block.line, part.name)
             continue
@@ -159,9 +169,9 @@ def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None) -> Mappe
     return mapper
 
 
-def sampled(part: Part, given: Mapping[str, str] | None, first_block: bool = False) -> tuple[Mapper, Iterator[Raw]]:
-    """What a part's columns hold by its first rows, and its rows: all, or of a part in blocks those of the first."""
-    everything = part.first_rows() if first_block else part.all_rows()
+def sampled(part: Part, given: Mapping[str, str] | None) -> tuple[Mapper, Iterator[Raw]]:
+    """What a part's columns hold by its first rows, and all its rows."""
+    everything = part.all_rows()
     sample = list(_within(everything, SAMPLE_BYTES))
     return Mapper([raw.value for raw in sample], given), chain(sample, everything)
 
