@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -79,6 +79,9 @@ class Part:
 class DataFile:
     """A file, an archive or a folder with rows.
 
+    Args:
+        said: names of columns that a person knows.
+
     Attributes:
         path: it.
         sha256: of the file's bytes; of a folder, over the names and checksums of its files. Known after the last row.
@@ -86,11 +89,12 @@ class DataFile:
     """
 
     def __init__(self, path: Path, choices: Choices = NO_CHOICES, progress: Callable[[int, int], None] | None = None,
-                 cancelled: Callable[[], bool] | None = None):
+                 cancelled: Callable[[], bool] | None = None, said: Iterable[str] = ()):
         self.path = path
         self.sha256 = ""
         self.size = 0
         self.left_out: list[str] = []
+        self._said = tuple(said)
         self.choices, self._progress, self._cancelled = choices, progress, cancelled
 
     def parts(self) -> Iterator[Part]:
@@ -192,7 +196,7 @@ class DataFile:
             return Part(name, kind, json_rows.json_rows(everything), source.encoding, notes=notes)
         if table:
             delimiter = "\t" if suffix in (".tsv", ".tab") else tables.delimiter_of(first)
-            named = header.named(tables.table_rows(everything, delimiter), notes)
+            named = header.named(tables.table_rows(everything, delimiter), notes, self._said)
             return Part(name, "tsv" if delimiter == "\t" else "csv", named.rows, source.encoding, named.columns,
                         notes=notes)
         by = self.choices.text_by or texts.guess_cut(first)
@@ -203,7 +207,7 @@ class DataFile:
         file = source.seekable()
         with file:
             sheet = sheets.open_sheet(file, source.name, self.choices.sheet)
-        named = header.named(header.below_title(sheet.rows), sheet.notes)
+        named = header.named(header.below_title(sheet.rows), sheet.notes, self._said)
         return Part(name, kind, _checked(named.rows, source), columns=named.columns, sheets=(sheet.name, *sheet.others),
                     notes=sheet.notes)
 

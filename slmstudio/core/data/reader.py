@@ -105,7 +105,7 @@ def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None =
             was read, or no usable row (then with the problems of all rows).
         ReadingCancelled: `cancelled` said so.
     """
-    file = DataFile(Path(path), choices, progress, cancelled)
+    file = DataFile(Path(path), choices, progress, cancelled, (columns or {}).values())
     found = _collect(file, columns, keep)
     if found is None:
         raise UserError(f"{file.path.name} does not fit into memory.", f"It has {file.size:,} bytes.",
