@@ -17,7 +17,7 @@ from slmstudio.core.data.sources import json_rows
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import Problem, UserError
 
-__all__ = ["Choices", "Dataset", "ReadingCancelled", "Record", "read_dataset"]
+__all__ = ["Choices", "Dataset", "NoUsableRow", "ReadingCancelled", "Record", "read_dataset"]
 
 EXAMPLE = '{"instruction": "What is the capital of Kerala?", "output": "Thiruvananthapuram."}'
 REMEDY = ("Say which columns hold the question and the answer (--map instruction=…,output=…, or in the Data tab), or "
@@ -48,6 +48,8 @@ class Dataset:
         count: usable rows, also where `records` were not kept.
         text_by, sheets: how a text was cut; the sheet that was read, and the workbook's others.
         choices, given: what a person said of the file, and of its columns.
+        assumed: whether the encoding was guessed.
+        examples: the first value of each column, as one line of text.
     """
 
     path: Path
@@ -68,6 +70,8 @@ class Dataset:
     sheets: tuple[str, ...] = ()
     choices: Choices = NO_CHOICES
     given: dict[str, str] = field(default_factory=dict)
+    assumed: bool = False
+    examples: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -79,6 +83,10 @@ class Dataset:
         """Those of `unused` that change what is learned elsewhere, as labels, weights and masks do."""
         return tuple(name for name in self.unused
                      if column_names.column(name.rpartition(".")[2]) in column_names.CHANGES)
+
+
+class NoUsableRow(UserError):
+    """There are rows, and none of them can be used: what the columns hold must be said, or the file mended."""
 
 
 def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None = None,
@@ -129,7 +137,9 @@ def _collect(file: DataFile, given: Mapping[str, str] | None, keep: bool) -> Dat
             formats.append(part.format)
             columns += part.columns or mapper.columns
             notes += [f"{part.name}: {note}" if part.name else note for note in part.notes]
-            found.encoding, found.text_by, found.sheets = part.encoding, part.text_by, part.sheets
+            found.encoding, found.assumed = part.encoding, found.assumed or part.assumed
+            found.text_by, found.sheets = part.text_by, part.sheets
+            found.examples = {**mapper.examples(), **found.examples}
     except MemoryError:
         return None
     if file.left_out:
@@ -186,6 +196,6 @@ def _nothing_usable(found: Dataset) -> UserError:
     remedy = AS_UTF8 if found.format in ("text", "markdown") else REMEDY
     first = str(problems[0])
     if len(problems) > 1:
-        return UserError(what, f"There are {len(problems):,} problems; the first: {first}", remedy, problems)
-    return UserError(what, first[0].upper() + first[1:], remedy, problems)
+        return NoUsableRow(what, f"There are {len(problems):,} problems; the first: {first}", remedy, problems)
+    return NoUsableRow(what, first[0].upper() + first[1:], remedy, problems)
 
