@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from slmstudio.core.data import remembered
+from slmstudio.core.data import remembered, shapes
 from slmstudio.core.data.remembered import Missing, Remembered
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 
 if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Dataset
     from slmstudio.gui.data.workspace import DataEntry
 
 SAVE_AFTER_MS = 500
@@ -57,9 +58,25 @@ class DataMemory(QObject):
         self._write(remembered.with_open(self.known(), now))
 
     def _entry(self, entry: DataEntry, shown: DataEntry | None) -> Remembered:
+        from slmstudio.core.data import given
+
         eval_path = entry.eval_dataset.path if entry.eval_dataset is not None else entry.lost_eval
         return Remembered(entry.dataset.path, eval_path, entry.eval_fraction, entry.split_seed, entry.dataset.sha256,
-                          open=True, shown=entry is shown, used=self._session.dataset is entry.dataset)
+                          open=True, shown=entry is shown, used=self._session.dataset is entry.dataset,
+                          said=given.of(entry.dataset) or "")
+
+    def keep_said(self, dataset: Dataset) -> None:
+        """Remember what was said of a file's columns for other files with the same ones; nothing said forgets it."""
+        from slmstudio.core.data import given
+        from slmstudio.core.data.opening import NO_CHOICES
+
+        if not dataset.given and dataset.choices != NO_CHOICES:
+            return  # of the columns nothing was said
+        settings = self._session.settings
+        mappings = shapes.with_said(settings.mappings, dataset.columns, given.written(dataset.given, NO_CHOICES) or "")
+        if list(mappings.items()) != list(settings.mappings.items()):
+            settings.mappings = mappings
+            self._later.start()
 
     def forget(self, path: Path) -> None:
         """Take a file off the recent ones. The file itself stays."""

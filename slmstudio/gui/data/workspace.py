@@ -11,7 +11,7 @@ from PySide6.QtGui import QKeySequence, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from slmstudio.core import units
-from slmstudio.core.data import layouts
+from slmstudio.core.data import given, layouts
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
@@ -22,10 +22,12 @@ from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import counted
 from slmstudio.gui.common.widgets.two_line import VALUE, TwoLineList
 from slmstudio.gui.data.findings import FindingsCard
+from slmstudio.gui.data.reading_card import ReadingCard
 from slmstudio.gui.data.recent import RecentButton
 from slmstudio.gui.data.rows_card import RowsCard
 from slmstudio.gui.data.split_card import SplitCard
 from slmstudio.gui.data.statistics_strip import StatisticsStrip
+from slmstudio.gui.data.unused_strip import UnusedStrip
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
@@ -41,6 +43,8 @@ class DataEntry:
 
     Attributes:
         lost_eval: the file with its evaluation rows, where that could not be read this time.
+        by_shape: its columns were read as a person chose for another file with the same ones.
+        accepted: the reading that is used though columns that matter are not.
     """
 
     dataset: Dataset
@@ -48,6 +52,13 @@ class DataEntry:
     eval_fraction: float = 0.1
     split_seed: int = 0
     lost_eval: Path | None = None
+    by_shape: bool = False
+    accepted: tuple[str | None, tuple[str, ...]] | None = None
+
+    @property
+    def reading(self) -> tuple[str | None, tuple[str, ...]]:
+        """What was said of the file, and what is not used of it though it matters."""
+        return given.of(self.dataset), self.dataset.unused_that_matter
 
 
 class DataWorkspace(QWidget):
@@ -55,6 +66,8 @@ class DataWorkspace(QWidget):
 
     Signals:
         add_wanted: the user wants to choose more files.
+        folder_wanted: the user wants to choose a folder.
+        reread(DataEntry, str): this one should be read again, as the text says.
         dropped(list[Path]): files were let go over the drop area.
         eval_file_wanted(DataEntry): the user wants to choose a file with evaluation rows.
         emptied: the last dataset was taken off the list.
@@ -63,6 +76,8 @@ class DataWorkspace(QWidget):
     """
 
     add_wanted = Signal()
+    folder_wanted = Signal()
+    reread = Signal(object, str)
     dropped = Signal(object)
     eval_file_wanted = Signal(object)
     emptied = Signal()
@@ -72,12 +87,18 @@ class DataWorkspace(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None):
         super().__init__(parent)
         self._session = session
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
+        self.strip = UnusedStrip()
+        self.strip.accepted.connect(self._use_all_the_same)
+        row = QHBoxLayout()
         row.setSpacing(theme.CARD_GAP)
         row.addWidget(self._list_card())
-        row.addWidget(self._rows_card(), 1)
+        row.addLayout(self._middle_column(), 1)
         row.addWidget(self._right_column())
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.CARD_GAP)
+        column.addWidget(self.strip)
+        column.addLayout(row, 1)
         session.model_changed.connect(self.update_model)
         session.dataset_changed.connect(self._refresh_list)
         session.dataset_changed.connect(self.changed)
@@ -97,12 +118,27 @@ class DataWorkspace(QWidget):
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.list.customContextMenuRequested.connect(self._list_menu)
         add_key(self.list, QKeySequence.StandardKey.Delete, self.remove_current, inside=True)
-        drop = DropArea(self.tr("Drop files here\nJSONL, text"))
+        drop = DropArea(self.tr("Drop files or a folder here"))
+        folder = SecondaryButton(self.tr("Choose a folder…"),
+                                 self.tr("Read all files with rows in a folder as one dataset."), "small")
+        folder.setObjectName("data_add_folder")
+        folder.clicked.connect(self.folder_wanted)
+        drop.column.addWidget(folder)
         drop.setObjectName("data_drop")
         drop.dropped.connect(self.dropped)
         card.body.addWidget(self.list, 1)
         card.body.addWidget(drop)
         return card
+
+    def _middle_column(self) -> QVBoxLayout:
+        self.reading = ReadingCard()
+        self.reading.reread.connect(lambda said: self.reread.emit(self.entry, said))
+        self.strip.choose_wanted.connect(self.reading.open_fields)
+        column = QVBoxLayout()
+        column.setSpacing(theme.CARD_GAP)
+        column.addWidget(self.reading)
+        column.addWidget(self._rows_card(), 1)
+        return column
 
     def _rows_card(self) -> RowsCard:
         self.rows = RowsCard()
@@ -172,7 +208,7 @@ class DataWorkspace(QWidget):
     def _replace(self, known: DataEntry, entry: DataEntry) -> None:
         if layouts.kind(known.dataset.layout) != layouts.kind(entry.dataset.layout):
             known.eval_dataset = None  # its rows are of the kind that the file had
-        known.dataset = entry.dataset
+        known.dataset, known.by_shape = entry.dataset, entry.by_shape
         known.eval_dataset = entry.eval_dataset or known.eval_dataset
         if self._session.dataset is not None and self._session.dataset.path == entry.dataset.path:
             self.choose(known)
@@ -229,6 +265,8 @@ class DataWorkspace(QWidget):
         entry = self.entry
         if entry is None:
             return
+        self.strip.hide()
+        self.reading.show_dataset(entry.dataset, entry.by_shape)
         self.rows.show_dataset(entry.dataset)
         self.statistics.show_dataset(entry.dataset)
         self.findings.show_problems(entry.dataset.problems, len(entry.dataset.records))
@@ -254,9 +292,19 @@ class DataWorkspace(QWidget):
         self._session.set_dataset(entry.dataset, entry.eval_dataset, entry.eval_fraction, entry.split_seed)
 
     def _use(self) -> None:
+        entry = self.entry
+        if entry is None:
+            return
+        if entry.dataset.unused_that_matter and entry.accepted != entry.reading:
+            self.strip.ask(entry.dataset.unused_that_matter)
+            return
+        self.choose(entry)
+        self._session.go_to.emit("model")
+
+    def _use_all_the_same(self) -> None:
         if self.entry is not None:
-            self.choose(self.entry)
-            self._session.go_to.emit("model")
+            self.entry.accepted = self.entry.reading
+            self._use()
 
 
 def _starter() -> Path | None:

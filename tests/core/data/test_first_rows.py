@@ -34,7 +34,8 @@ def test_json_lines_have_the_columns_of_all_rows_that_are_looked_at(tmp_path: Pa
 
 
 def test_the_sheet_that_was_chosen_and_the_first_file_of_a_folder(tmp_path: Path):
-    write_xlsx(tmp_path / "a.xlsx", {"eins": [["question", "answer"], ["x", "y"]], "zwei": [["prompt", "reply"], ["u", "v"]]})
+    write_xlsx(tmp_path / "a.xlsx", {"eins": [["question", "answer"], ["x", "y"]],
+                                     "zwei": [["prompt", "reply"], ["u", "v"]]})
     assert first_rows(tmp_path / "a.xlsx").columns == ("question", "answer")
     found = first_rows(tmp_path / "a.xlsx", Choices(sheet="zwei"))
     assert found.columns == ("prompt", "reply") and found.rows == [{"prompt": "u", "reply": "v"}]
