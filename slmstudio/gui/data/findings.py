@@ -129,7 +129,7 @@ class _ProblemDelegate(QStyledItemDelegate):
         rows = self.tr("{count} rows").format(count=f"{len(problem.lines):,}") if problem.lines else ""
         pattern = self.tr("from line {number}") if rows else self.tr("line {number}")
         line = pattern.format(number=f"{problem.line:,}") if problem.line is not None else ""
-        column = self.tr("column {number}").format(number=f"{problem.column:,}") if problem.column is not None else ""
+        column = self.tr("column {number}").format(number=f"{problem.column:,}") if problem.column and not rows else ""
         return ", ".join(part for part in (problem.file or "", rows, line, column, problem.field or "")
                          if part)
 

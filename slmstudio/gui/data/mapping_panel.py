@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
-from slmstudio.core.data import given
+from slmstudio.core.data import given, layouts
 from slmstudio.core.data.mapping.guess import NEEDED, TARGETS
 from slmstudio.core.data.opening import NO_CHOICES, Choices
 from slmstudio.gui.common import theme
@@ -101,6 +101,7 @@ class MappingPanel(QWidget):
         self.sheet_cell.box.setObjectName("mapping_sheet")
         self.cut_cell = _Cell(self.tr("How the text is cut"), self.tr("What of the text makes one row to learn."), self)
         self.cut_cell.box.setObjectName("mapping_cut")
+        self.cut_cell.example.hide()
         self.layout_cell.box.activated.connect(lambda: self._layout_chosen())
         self.sheet_cell.box.activated.connect(lambda: self._choose(sheet=self.sheet_cell.box.currentData()))
         self.cut_cell.box.activated.connect(lambda: self._choose(text_by=self.cut_cell.box.currentData()))
@@ -126,6 +127,11 @@ class MappingPanel(QWidget):
         """The column of each target that has one."""
         found = {target: cell.box.currentData() for target, cell in self.targets.items()}
         return {target: str(column) for target, column in found.items() if column}
+
+    @property
+    def has_fields(self) -> bool:
+        """Whether there is anything to choose."""
+        return bool(self._shown.names or self._shown.text_by) or len(self._shown.sheets) > 1
 
     @property
     def columns_count(self) -> bool:
@@ -165,9 +171,11 @@ class MappingPanel(QWidget):
 
     def _make_targets(self, mapping: Mapping[str, str]) -> None:
         """A field for each target of the layout."""
+        focused = next((target for target, cell in self.targets.items() if cell.box.hasFocus()), "")
         for cell in self.targets.values():
             cell.hide()
             cell.deleteLater()
+        self.layout_cell.example.setText(layouts.sentence(self.layout_name))
         layout, nested = self.layout_name, any(text[:1] in "[{" for text in self._shown.examples.values())
         needed = NEEDED[layout]
         order = sorted(TARGETS[layout], key=lambda target: target not in (*needed, "prompt"))
@@ -177,6 +185,8 @@ class MappingPanel(QWidget):
                             mapping.get(target) or target not in ("history", "tools", "winner")
                             or (nested and target != "winner"))}
         self._arrange()
+        if focused in self.targets:
+            self.targets[focused].box.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _target(self, target: str, name: str, column: str, needed: bool) -> _Cell:
         cell = _Cell(name, self.tr("The column that holds this. Each shows a value of the file."), self)

@@ -89,7 +89,7 @@ def read(wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read | Unma
     missing = trouble(wanted.path) if wanted.kept is not None or wanted.again else None
     if missing is not None:
         raise missing
-    found = mapped(wanted, mappings, task)
+    found = mapped(wanted, mappings, task, wanted.eval_for.dataset.given if wanted.eval_for is not None else NOTHING)
     if isinstance(found, Unmapped):
         return found
     if wanted.eval_path is not None:

@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from slmstudio.core.data import given, layouts
+from slmstudio.core.errors import UserError
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -20,7 +21,7 @@ from slmstudio.gui.data.mapping_panel import Columns, MappingPanel
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
 
-LEAST_HEIGHT = 130
+LEAST_HEIGHT = 190
 """Of the opened part, where there is little room; it scrolls then."""
 
 
@@ -59,7 +60,6 @@ class ReadingCard(Card):
         self.matter = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
         self.matter.setProperty("tone", "warn")
         self.matter.setObjectName("reading_matter")
-        self.sentence = text_label("", "small", wrap=True)
         self.panel = MappingPanel()
         self.panel.changed.connect(self._changed)
         self.hint = text_label("", "small", wrap=True)
@@ -73,12 +73,12 @@ class ReadingCard(Card):
         column = QVBoxLayout(inner)
         column.setContentsMargins(0, 0, theme.SPACE_S, 0)
         column.setSpacing(theme.SPACE_S)
-        for widget in (self.sentence, self.panel, self.hint, self.unused, self.notes):
+        for widget in (self.panel, self.unused, self.notes):
             column.addWidget(widget)
         self._opened = ScrolledIfNeeded(inner, LEAST_HEIGHT)
         self.error = ErrorBanner()
         self.error.setObjectName("reading_error")
-        for widget in (self.summary, self._opened, self.matter, self.error):
+        for widget in (self.summary, self._opened, self.hint, self.matter, self.error):
             self.body.addWidget(widget)
 
     def show_dataset(self, dataset: Dataset, by_shape: bool = False) -> None:
@@ -93,12 +93,12 @@ class ReadingCard(Card):
         if is_other:
             self.change.setChecked(False)
         self.facts.setText(" · ".join(_facts(dataset)))
-        self.sentence.setText(layouts.sentence(dataset.layout))
         self.panel.show_columns(Columns.of(dataset))
         self.hint.clear()
         matter = dataset.unused_that_matter
-        self.matter.setText(self.tr("Not used, though it changes what is learned elsewhere: {names}").format(
-            names=", ".join(matter)) if matter else "")
+        pattern = self.tr("Not used, though it changes what is learned: {names}") if len(matter) == 1 else (
+            self.tr("Not used, though they change what is learned: {names}"))
+        self.matter.setText(pattern.format(names=", ".join(matter)) if matter else "")
         rest = [name for name in dataset.unused if name not in matter]
         self.unused.setText(self.tr("Not used: {names}").format(names=", ".join(rest)) if rest else "")
         said = given.of(dataset)
@@ -109,11 +109,15 @@ class ReadingCard(Card):
         self.summary.setText(" ".join([*chosen, layouts.sentence(dataset.layout), _mapping(dataset),
                                        *([f"{self.unused.text()}."] if rest else ()), *dataset.notes]))
         self.reset.setVisible(bool(said))
+        self.change.setVisible(self.panel.has_fields or bool(dataset.notes))
         self._show_parts()
 
     def show_error(self, error: Exception) -> None:
         """Say why the file could not be read as the person chose. What was read before stays."""
         self.change.setChecked(True)
+        if isinstance(error, UserError):
+            error = UserError(error.what, error.why, self.tr("The rows below are still as they were read before. "
+                                                             "Choose something else, or press Reset."))
         self.error.show_error(error)
         self.reset.show()
 

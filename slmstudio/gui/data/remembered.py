@@ -65,17 +65,19 @@ class DataMemory(QObject):
                           open=True, shown=entry is shown, used=self._session.dataset is entry.dataset,
                           said=given.of(entry.dataset) or "")
 
-    def keep_said(self, dataset: Dataset) -> None:
-        """Remember what was said of a file's columns for other files with the same ones; nothing said forgets it."""
+    def keep_reading(self, dataset: Dataset) -> None:
+        """Remember what a person just said of a file's columns, for other files with the same ones."""
         from slmstudio.core.data import given
         from slmstudio.core.data.opening import NO_CHOICES
 
-        if not dataset.given and dataset.choices != NO_CHOICES:
-            return  # of the columns nothing was said
-        settings = self._session.settings
-        mappings = shapes.with_said(settings.mappings, dataset.columns, given.written(dataset.given, NO_CHOICES) or "")
-        if list(mappings.items()) != list(settings.mappings.items()):
-            settings.mappings = mappings
+        if dataset.given or dataset.choices == NO_CHOICES:  # else nothing was said of the columns
+            self.keep_said(dataset.columns, given.written(dataset.given, NO_CHOICES) or "")
+
+    def keep_said(self, columns: Sequence[str], said: str) -> None:
+        """Remember what was said of these columns; nothing forgets it."""
+        mappings = shapes.with_said(self._session.settings.mappings, columns, said)
+        if list(mappings.items()) != list(self._session.settings.mappings.items()):
+            self._session.settings.mappings = mappings
             self._later.start()
 
     def forget(self, path: Path) -> None:

@@ -15,7 +15,6 @@ from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState, local_paths
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.card import Card
@@ -23,7 +22,8 @@ from slmstudio.gui.common.widgets.labels import counted
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.data.empty import DataEmpty
 from slmstudio.gui.data.file_dialogs import choose_files
-from slmstudio.gui.data.reading import Read, Unmapped, Wanted, all_together, other_kind, read
+from slmstudio.gui.data.queue import ReadingQueue
+from slmstudio.gui.data.reading import Read, Unmapped, Wanted, all_together, other_kind
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
@@ -50,9 +50,11 @@ class DataTab(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None):
         super().__init__(parent)
         self._session = session
-        self._waiting: list[Wanted] = []
-        self._reading: Wanted | None = None
-        self._task: Task | None = None
+        self.queue = ReadingQueue(session, self)
+        self.queue.begun.connect(self._show_progress)
+        self.queue.was_read.connect(self._was_read)
+        self.queue.failed.connect(self._was_not_read)
+        self.queue.finished.connect(self._finish)
         self._errors: list[Exception] = []
         self._notes: list[UserError] = []
         self._workspace: DataWorkspace | None = None
@@ -67,6 +69,7 @@ class DataTab(QWidget):
         self._strip_card.body.addWidget(self._strips[0])
         for strip in self._strips:
             strip.cancelled.connect(self.cancel)
+            self.queue.progressed.connect(strip.set_progress)
         self._pages = QStackedWidget()
         self._look_soon = QTimer(self, interval=LOOK_AFTER_MS, singleShot=True)
         self._look_soon.timeout.connect(lambda: self.memory.look())
@@ -141,17 +144,10 @@ class DataTab(QWidget):
 
     def _reread(self, entry: DataEntry, said: str) -> None:
         """Read a file as a person just said, instead of what was said just before."""
-        from slmstudio.core.data import shapes
-
         if not said:  # by guess, and so are others with these columns
-            mappings = self._session.settings.mappings
-            self._session.settings.mappings = shapes.with_said(mappings, entry.dataset.columns, "")
+            self.memory.keep_said(entry.dataset.columns, "")
         path = entry.dataset.path
-        self._waiting = [each for each in self._waiting if not (each.by_hand and each.path == path)]
-        if self._task is not None and self._reading is not None and self._reading.by_hand and (
-                self._reading.path == path):
-            self._task.cancel()
-            self._reading = self._task = None
+        self.queue.drop_by_hand(path)
         self._add(Wanted(path, entry.eval_dataset.path if entry.eval_dataset is not None else None, said=said,
                          by_hand=True))
 
@@ -172,57 +168,35 @@ class DataTab(QWidget):
 
     def cancel(self) -> None:
         """Stop reading; what was read before stays."""
-        if self._task is not None:
-            self._task.cancel()
-        if self._reading is not None and self._reading.eval_for is not None:
-            self._keep_eval(self._reading.eval_for)
+        reading = self.queue.reading
+        if reading is not None and reading.eval_for is not None:
+            self._keep_eval(reading.eval_for)
         if self._workspace is not None:
             self._workspace.reading.show_again()
-        self._waiting.clear()
-        self._reading = self._task = None
+        self.queue.cancel()
         self._keep()
         self._finish()
 
     def _add(self, wanted: Wanted) -> None:
-        self._waiting.append(wanted)
-        if self._reading is None:
+        if self.queue.reading is None:
             self.banner.clear()
             self._errors, self._notes = [], []
-            self._read_next()
-        self._show_progress()
+            for strip in self._strips:
+                strip.start("")
+        self.queue.add(wanted)
 
-    def _read_next(self) -> None:
-        if not self._waiting:
-            self._finish()
-            return
-        wanted = self._reading = self._waiting.pop(0)
-        for strip in self._strips:
-            strip.start("")
-        mappings = dict(self._session.settings.mappings)
-        self._task = run_task(self, lambda task: read(wanted, mappings, task), self._was_read, self._was_not_read,
-                              self._progressed)
-        self._show_progress()
-
-    def _progressed(self, done: int, total: int) -> None:
-        for strip in self._strips:
-            strip.set_progress(done, total)
-
-    def _was_read(self, found: Read | Unmapped) -> None:
-        wanted, self._reading, self._task = self._reading, None, None
-        assert wanted is not None
+    def _was_read(self, wanted: Wanted, found: Read | Unmapped) -> None:
         self._asked = [each for each in self._asked if each[0].path != wanted.path]
         if isinstance(found, Unmapped):
             self._asked.append((wanted, found))
-            self._read_next()
             return
         self._notes += found.notes
         if wanted.by_hand:
-            self.memory.keep_said(found.dataset)
+            self.memory.keep_reading(found.dataset)
         if wanted.eval_for is not None:
             self._use_for_evaluation(wanted.eval_for, found.dataset)
         else:
             self._put(wanted, found)
-        self._read_next()
 
     def _put(self, wanted: Wanted, found: Read) -> None:
         """Put a dataset on the list, as it was there before."""
@@ -233,7 +207,12 @@ class DataTab(QWidget):
         if kept is not None:
             entry.eval_fraction, entry.split_seed = kept.eval_fraction, kept.split_seed
             entry.lost_eval = kept.eval_path if found.eval_dataset is None else None
-        page.add(entry, show=not wanted.again and (not wanted.restore or kept is None or kept.shown))
+        known = page.find(wanted.path)
+        if known is not None and wanted.by_hand:  # it is shown, or another one is by now
+            known.eval_dataset, known.lost_eval = None, wanted.eval_path if found.eval_dataset is None else None
+            page.add(entry, show=False)
+        else:
+            page.add(entry, show=not wanted.again and (not wanted.restore or kept is None or kept.shown))
         if kept is not None and kept.used and self._session.dataset is None:
             page.choose(entry)
         if wanted.line:
@@ -248,18 +227,15 @@ class DataTab(QWidget):
             self._keep_eval(entry)
             self._errors.append(error)
 
-    def _was_not_read(self, error: Exception) -> None:
+    def _was_not_read(self, wanted: Wanted, error: Exception) -> None:
         from slmstudio.core.data.remembered import Missing
 
-        wanted, self._reading, self._task = self._reading, None, None
-        assert wanted is not None
         if wanted.eval_for is not None:
             self._keep_eval(wanted.eval_for)
         if wanted.restore and wanted.kept is not None and isinstance(error, Missing):
             self.memory.set_missing(wanted.kept, error)
         entry = self.workspace().find(wanted.path) if wanted.again and isinstance(error, Missing) else None
         if wanted.by_hand and self._tell_by_hand(wanted, error):
-            self._read_next()
             return
         if entry is not None:  # its only row was taken back, so there is no such file any more
             self.workspace().remove(entry)
@@ -267,7 +243,6 @@ class DataTab(QWidget):
         else:
             (self._notes if wanted.restore and isinstance(error, UserError) else self._errors).append(error)
         self._keep()
-        self._read_next()
 
     def _tell_by_hand(self, wanted: Wanted, error: Exception) -> bool:
         """Say where a person chose columns that they cannot be read so. False where that isn't shown any more."""
@@ -286,7 +261,7 @@ class DataTab(QWidget):
         from slmstudio.gui.data.unmapped import UnmappedPage
 
         made = UnmappedPage()
-        made.said.connect(lambda said: self._add(replace(self._asked[0][0], said=said, by_hand=True, kept=None)))
+        made.said.connect(lambda said: self._add(replace(self._asked[0][0], said=said, by_hand=True)))
         made.left.connect(self._leave_asked)
         self._pages.addWidget(made)
         return made
@@ -325,7 +300,7 @@ class DataTab(QWidget):
     def _keep(self) -> None:
         """Remember what is open."""
         page = self._workspace
-        waiting = [each.kept for each in (self._reading, *self._waiting)
+        waiting = [each.kept for each in (self.queue.reading, *self.queue.waiting)
                    if each is not None and each.restore and each.kept is not None]
         self.memory.keep(page.entries if page is not None else [], page.entry if page is not None else None, waiting)
 
@@ -341,10 +316,11 @@ class DataTab(QWidget):
 
     def _show_progress(self) -> None:
         """Show what is being read: in the empty state while there is no dataset, above the cards otherwise."""
-        reading = self._reading is not None
-        text = self.tr("Reading {name}").format(name=self._reading.path.name) if self._reading is not None else ""
-        if self._waiting:
-            text += counted(len(self._waiting), self.tr(" · 1 more waiting"), self.tr(" · {count} more waiting"))
+        now, waiting = self.queue.reading, len(self.queue.waiting)
+        reading = now is not None
+        text = self.tr("Reading {name}").format(name=now.path.name) if now is not None else ""
+        if waiting:
+            text += counted(waiting, self.tr(" · 1 more waiting"), self.tr(" · {count} more waiting"))
         for strip in self._strips:
             strip.label.setText(text)
             strip.label.setVisible(bool(text))

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QTabl
 from slmstudio.core.data.first_rows import FirstRows
 from slmstudio.core.data.opening import NO_CHOICES, Choices
 from slmstudio.core.data.sources.row import examples, one_line
+from slmstudio.core.errors import UserError
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
@@ -135,6 +136,8 @@ class UnmappedPage(QWidget):
 
     def show_error(self, error: Exception) -> None:
         """Say why the file could not be read so."""
+        if isinstance(error, UserError):
+            error = UserError(error.what, error.why, self.tr("Choose other columns, or another kind of rows."))
         self.error.show_error(error)
 
     def _changed(self) -> None:
