@@ -116,7 +116,7 @@ class _ProblemDelegate(QStyledItemDelegate):
         painter.setFont(theme.base_font(theme.SMALL_SIZE))
         height = painter.fontMetrics().height()
         painter.setPen(theme.colour("warn"))
-        place = painter.fontMetrics().elidedText(self._place(problem), Qt.TextElideMode.ElideMiddle, inner.width())
+        place = painter.fontMetrics().elidedText(self.place(problem), Qt.TextElideMode.ElideMiddle, inner.width())
         painter.drawText(QRect(inner.left(), inner.top(), inner.width(), height), 0, place)
         painter.setFont(theme.base_font())
         painter.setPen(theme.colour("ink"))
@@ -125,7 +125,7 @@ class _ProblemDelegate(QStyledItemDelegate):
         theme.draw_item_focus(painter, option)
         painter.restore()
 
-    def _place(self, problem: Problem) -> str:
+    def place(self, problem: Problem) -> str:
         rows = self.tr("{count} rows").format(count=f"{len(problem.lines):,}") if problem.lines else ""
         pattern = self.tr("from line {number}") if rows else self.tr("line {number}")
         line = pattern.format(number=f"{problem.line:,}") if problem.line is not None else ""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _Index = QModelIndex | QPersistentModelIndex
 _ROOT = QModelIndex()
 SHOWN_CHARACTERS = 300
-FILE, LINE, TURNS, QUESTION, ANSWER, BESIDE = range(6)
+LINE, TURNS, QUESTION, ANSWER, BESIDE, FILE = range(6)
 
 
 def matching_rows(records: Sequence[Record], needle: str, cancelled: Callable[[], bool]) -> list[int]:
@@ -60,7 +60,7 @@ class RowsModel(QAbstractTableModel):
             QUESTION: self.tr("Text") if layout == "text" else self.tr("Question"),
             ANSWER: self.tr("Chosen answer") if layout == "preference" else self.tr("Answer"),
             BESIDE: self.tr("Rejected answer") if layout == "preference" else self.tr("Mark")}
-        self.headerDataChanged.emit(Qt.Orientation.Horizontal, FILE, BESIDE)
+        self.headerDataChanged.emit(Qt.Orientation.Horizontal, LINE, FILE)
 
     def show_rows(self, records: Sequence[Record], rows: Sequence[int]) -> None:
         """Show these rows, given by their index in `records`."""
@@ -132,6 +132,7 @@ class RowsTable(QTableView):
         self.rows = RowsModel(self)
         self.setModel(self.rows)
         header = self.horizontalHeader()
+        header.moveSection(FILE, 0)  # it comes first, though the line is what is always there
         for column, width in ((FILE, 130), (LINE, 68), (TURNS, 56)):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
             header.resizeSection(column, width)
