@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from slmstudio.core.data.opening import Choices
     from slmstudio.core.data.reader import Dataset
     from slmstudio.core.data.remembered import Remembered
-    from slmstudio.gui.data.workspace import DataEntry
+    from slmstudio.gui.data.entry import DataEntry
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,9 @@ def read(wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read | Unma
     found = mapped(wanted, mappings, task, wanted.eval_for.dataset.given if wanted.eval_for is not None else NOTHING)
     if isinstance(found, Unmapped):
         return found
-    if wanted.eval_path is not None:
-        kept = wanted.eval_path
-    else:
-        kept = wanted.kept.eval_path if wanted.kept is not None else None
-    if kept is not None:
-        found = _with_evaluation(found, kept, mappings, task)
+    evaluation = wanted.eval_path or (wanted.kept.eval_path if wanted.kept is not None else None)
+    if evaluation is not None:
+        found = _with_evaluation(found, evaluation, mappings, task)
     if wanted.kept is not None and wanted.restore:
         found = replace(found, notes=[*_changed(found.dataset, wanted.kept), *found.notes])
     # Rows hold no cycles. A garbage collection that walks a million of them stops the window for a tenth of a second.
@@ -140,10 +137,10 @@ def mapped(wanted: Wanted, mappings: Mapping[str, str], task: Task, beside: Mapp
         if wanted.by_hand or not (shape or said):
             raise
     # What was said before doesn't fit the file any more, or not this one.
-    found = mapped(replace(wanted, said="", kept=None), {}, task)
-    if isinstance(found, Unmapped) or shape:
-        return found
-    return replace(found, notes=[UserError(
+    guessed = mapped(replace(wanted, said="", kept=None), {}, task)
+    if isinstance(guessed, Unmapped) or shape:
+        return guessed
+    return replace(guessed, notes=[UserError(
         _tr("What you chose for the columns of {name} doesn't fit it any more, so it was read by guess.").format(
             name=wanted.path.name))])
 

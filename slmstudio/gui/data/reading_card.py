@@ -21,7 +21,7 @@ from slmstudio.gui.data.mapping_panel import Columns, MappingPanel
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
 
-LEAST_HEIGHT = 190
+LEAST_HEIGHT = 165
 """Of the opened part, where there is little room; it scrolls then."""
 
 
@@ -78,8 +78,8 @@ class ReadingCard(Card):
         self._opened = ScrolledIfNeeded(inner, LEAST_HEIGHT)
         self.error = ErrorBanner()
         self.error.setObjectName("reading_error")
-        for widget in (self.summary, self._opened, self.hint, self.matter, self.error):
-            self.body.addWidget(widget)
+        for part in (self.summary, self._opened, self.hint, self.matter, self.error):
+            self.body.addWidget(part)
 
     def show_dataset(self, dataset: Dataset, by_shape: bool = False) -> None:
         """Show how a dataset was read.
@@ -106,8 +106,9 @@ class ReadingCard(Card):
                   self.tr("Read as you chose.")] if said else []
         notes = [*chosen, *dataset.notes]
         self.notes.setText("\n".join(notes))
-        self.summary.setText(" ".join([*chosen, layouts.sentence(dataset.layout), _mapping(dataset),
-                                       *([f"{self.unused.text()}."] if rest else ()), *dataset.notes]))
+        parts = [*chosen, layouts.sentence(dataset.layout), _mapping(dataset),
+                 f"{self.unused.text()}." if rest else "", *dataset.notes]
+        self.summary.setText(" ".join(part for part in parts if part))
         self.reset.setVisible(bool(said))
         self.change.setVisible(self.panel.has_fields or bool(dataset.notes))
         self._show_parts()
@@ -164,5 +165,6 @@ def _mapping(dataset: Dataset) -> str:
     if dataset.format in words.TEXTS:
         return f"{words.cuts()[dataset.text_by]}." if dataset.text_by in words.cuts() else ""
     names = words.targets()
-    return " · ".join(words.tr("{target}: {column}").format(target=names[target], column=column)
-                      for target, column in dataset.mapping.items() if target in names) + "."
+    pairs = [words.tr("{target}: {column}").format(target=names[target], column=column)
+             for target, column in dataset.mapping.items() if target in names]
+    return f"{' · '.join(pairs)}." if pairs else ""

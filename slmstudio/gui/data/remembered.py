@@ -15,7 +15,7 @@ from slmstudio.gui.common.tasks import run_task
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
-    from slmstudio.gui.data.workspace import DataEntry
+    from slmstudio.gui.data.entry import DataEntry
 
 SAVE_AFTER_MS = 500
 

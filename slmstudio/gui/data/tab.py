@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import counted
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.data.empty import DataEmpty
+from slmstudio.gui.data.entry import DataEntry
 from slmstudio.gui.data.file_dialogs import choose_files
 from slmstudio.gui.data.queue import ReadingQueue
 from slmstudio.gui.data.reading import Read, Unmapped, Wanted, all_together, other_kind
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from slmstudio.gui.data.recent import RecentButton, RecentList
     from slmstudio.gui.data.remembered import DataMemory
     from slmstudio.gui.data.unmapped import UnmappedPage
-    from slmstudio.gui.data.workspace import DataEntry, DataWorkspace
+    from slmstudio.gui.data.workspace import DataWorkspace
 
 
 MODE = QFileDialog.FileMode
@@ -58,7 +58,6 @@ class DataTab(QWidget):
         self._errors: list[Exception] = []
         self._notes: list[UserError] = []
         self._workspace: DataWorkspace | None = None
-        self._asked: list[tuple[Wanted, Unmapped]] = []
         session.data_requested.connect(self.open_files)
         session.rows_written.connect(self._read_again)
         self.setAcceptDrops(True)
@@ -186,10 +185,11 @@ class DataTab(QWidget):
         self.queue.add(wanted)
 
     def _was_read(self, wanted: Wanted, found: Read | Unmapped) -> None:
-        self._asked = [each for each in self._asked if each[0].path != wanted.path]
         if isinstance(found, Unmapped):
-            self._asked.append((wanted, found))
+            self.asking.add(wanted, found)
             return
+        if self._is_asking():
+            self.asking.drop(wanted.path)
         self._notes += found.notes
         if wanted.by_hand:
             self.memory.keep_reading(found.dataset)
@@ -200,8 +200,6 @@ class DataTab(QWidget):
 
     def _put(self, wanted: Wanted, found: Read) -> None:
         """Put a dataset on the list, as it was there before."""
-        from slmstudio.gui.data.workspace import DataEntry
-
         page, kept, entry = self.workspace(), wanted.kept, DataEntry(
             found.dataset, found.eval_dataset, by_shape=found.by_shape)
         if kept is not None:
@@ -247,7 +245,7 @@ class DataTab(QWidget):
     def _tell_by_hand(self, wanted: Wanted, error: Exception) -> bool:
         """Say where a person chose columns that they cannot be read so. False where that isn't shown any more."""
         page = self._workspace
-        if self._asked and self._asked[0][0].path == wanted.path:
+        if self._is_asking() and self.asking.path == wanted.path:
             self.asking.show_error(error)
         elif page is not None and page.entry is not None and page.entry.dataset.path == wanted.path:
             page.reading.show_error(error)
@@ -261,24 +259,24 @@ class DataTab(QWidget):
         from slmstudio.gui.data.unmapped import UnmappedPage
 
         made = UnmappedPage()
-        made.said.connect(lambda said: self._add(replace(self._asked[0][0], said=said, by_hand=True)))
+        made.said.connect(self._add)
         made.left.connect(self._leave_asked)
         self._pages.addWidget(made)
         return made
 
     def _ask(self) -> None:
         """Ask about the first file whose columns tell nothing; without one, show what was shown before."""
-        if self._asked:
-            wanted, found = self._asked[0]
-            if self._pages.currentWidget() is not self.asking or self.asking.rows.found is not found.rows:
-                self._pages.setCurrentWidget(self.asking)
-                self.asking.show_rows(wanted.path, found.rows, found.choices)
+        if self._is_asking():
+            self._pages.setCurrentWidget(self.asking)
+            self.asking.show_first()
         elif self._pages.currentIndex() > 0:
             page = self._workspace
             self._pages.setCurrentWidget(page) if page is not None and page.entries else self._pages.setCurrentIndex(0)
 
-    def _leave_asked(self) -> None:
-        wanted, _ = self._asked.pop(0)
+    def _is_asking(self) -> bool:
+        return "asking" in vars(self) and self.asking.path is not None
+
+    def _leave_asked(self, wanted: Wanted) -> None:
         if wanted.eval_for is not None:
             self._keep_eval(wanted.eval_for)
         if self._workspace is not None:

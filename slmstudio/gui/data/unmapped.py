@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
 from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QTableView, QVBoxLayout, QWidget
 
 from slmstudio.core.data.first_rows import FirstRows
-from slmstudio.core.data.opening import NO_CHOICES, Choices
 from slmstudio.core.data.sources.row import examples, one_line
 from slmstudio.core.errors import UserError
 from slmstudio.gui.common import theme
@@ -17,6 +17,7 @@ from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import breakable, plain_tip, text_label
 from slmstudio.gui.data.mapping_panel import Columns, MappingPanel
+from slmstudio.gui.data.reading import Unmapped, Wanted
 
 _Index = QModelIndex | QPersistentModelIndex
 _ROOT = QModelIndex()
@@ -56,19 +57,19 @@ class RawRows(QAbstractTableModel):
 
 
 class UnmappedPage(QWidget):
-    """Asks what the columns of one file hold.
+    """Asks what the columns of files hold, of one after another.
 
     Signals:
-        said(str): read the file so.
-        left: the person wants to leave it.
+        said(Wanted): read the file so.
+        left(Wanted): the person wants to leave it.
     """
 
-    said = Signal(str)
-    left = Signal()
+    said = Signal(object)
+    left = Signal(object)
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self.path: Path | None = None
+        self._asked: list[tuple[Wanted, Unmapped]] = []
         self._card = Card(" ")
         self._card.title.setObjectName("unmapped_title")
         why = text_label(self.tr("The names of its columns don't say it. Choose them here; it is remembered for this "
@@ -107,10 +108,10 @@ class UnmappedPage(QWidget):
     def _buttons(self) -> QHBoxLayout:
         self.leave = SecondaryButton(self.tr("Not now"), self.tr("Leave this file unread."))
         self.leave.setObjectName("unmapped_leave")
-        self.leave.clicked.connect(self.left)
+        self.leave.clicked.connect(self._leave)
         self.read = PrimaryButton(self.tr("Read the file"), self.tr("Read all its rows with these columns."))
         self.read.setObjectName("unmapped_read")
-        self.read.clicked.connect(lambda: self.said.emit(self.panel.said()))
+        self.read.clicked.connect(self._say)
         self.hint = text_label("", "small")
         self.hint.setObjectName("unmapped_hint")
         row = QHBoxLayout()
@@ -121,16 +122,33 @@ class UnmappedPage(QWidget):
         row.addWidget(self.read)
         return row
 
-    def show_rows(self, path: Path, found: FirstRows, choices: Choices = NO_CHOICES) -> None:
-        """Ask about this file."""
-        self.path = path
-        self._card.title.setText(self.tr("What do the columns of {name} hold?").format(name=path.name))
+    @property
+    def path(self) -> Path | None:
+        """The file that is asked about; None without one."""
+        return self._asked[0][0].path if self._asked else None
+
+    def add(self, wanted: Wanted, found: Unmapped) -> None:
+        """Ask about this file too."""
+        places = [place for place, each in enumerate(self._asked) if each[0].path == wanted.path]
+        self._asked[slice(*(places[0], places[0] + 1) if places else (len(self._asked), None))] = [(wanted, found)]
+
+    def drop(self, path: Path) -> None:
+        """Ask about this file no longer."""
+        self._asked = [each for each in self._asked if each[0].path != path]
+
+    def show_first(self) -> None:
+        """Show the first file that is asked about, unless it is shown."""
+        wanted, unmapped = self._asked[0]
+        found = unmapped.rows
+        if self.rows.found is found:
+            return
+        self._card.title.setText(self.tr("What do the columns of {name} hold?").format(name=wanted.path.name))
         self.error.clear()
         self.rows.show_rows(found)
         few = len(found.columns) <= 6
         mode = QHeaderView.ResizeMode.Stretch if few else QHeaderView.ResizeMode.Interactive
         self.table.horizontalHeader().setSectionResizeMode(mode)
-        self.panel.show_columns(Columns.of_rows(found, examples(found.rows), choices))
+        self.panel.show_columns(Columns.of_rows(found, examples(found.rows), unmapped.choices))
         self._show_missing()
         self.panel.focus_first()
 
@@ -144,7 +162,13 @@ class UnmappedPage(QWidget):
         self.error.clear()
         self._show_missing()
         if not self.panel.columns_count:  # another sheet has other columns
-            self.said.emit(self.panel.said())
+            self._say()
+
+    def _say(self) -> None:
+        self.said.emit(replace(self._asked[0][0], said=self.panel.said(), by_hand=True))
+
+    def _leave(self) -> None:
+        self.left.emit(self._asked.pop(0)[0])
 
     def _show_missing(self) -> None:
         missing = self.panel.missing()

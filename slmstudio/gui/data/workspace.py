@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from PySide6.QtGui import QKeySequence, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from slmstudio.core import units
-from slmstudio.core.data import given, layouts
+from slmstudio.core.data import layouts
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
@@ -21,6 +20,7 @@ from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import counted
 from slmstudio.gui.common.widgets.two_line import VALUE, TwoLineList
+from slmstudio.gui.data.entry import DataEntry
 from slmstudio.gui.data.findings import FindingsCard
 from slmstudio.gui.data.reading_card import ReadingCard
 from slmstudio.gui.data.recent import RecentButton
@@ -35,30 +35,6 @@ if TYPE_CHECKING:
 
 NARROW = 1100
 """Below this width (a screen of 1920 pixels at 200 %), the columns at the sides give way to the rows."""
-
-
-@dataclass(eq=False)
-class DataEntry:
-    """One dataset of this sitting, and how it is split.
-
-    Attributes:
-        lost_eval: the file with its evaluation rows, where that could not be read this time.
-        by_shape: its columns were read as a person chose for another file with the same ones.
-        accepted: the reading that is used though columns that matter are not.
-    """
-
-    dataset: Dataset
-    eval_dataset: Dataset | None = None
-    eval_fraction: float = 0.1
-    split_seed: int = 0
-    lost_eval: Path | None = None
-    by_shape: bool = False
-    accepted: tuple[str | None, tuple[str, ...]] | None = None
-
-    @property
-    def reading(self) -> tuple[str | None, tuple[str, ...]]:
-        """What was said of the file, and what is not used of it though it matters."""
-        return given.of(self.dataset), self.dataset.unused_that_matter
 
 
 class DataWorkspace(QWidget):

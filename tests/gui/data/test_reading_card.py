@@ -300,8 +300,8 @@ def test_all_kinds_of_files_and_folders_are_offered(qtbot, tab, tmp_path):
     filters = dialog.nameFilters()
     assert filters[0].startswith("Datasets (*.jsonl ") and filters[-1] == "All files (*)"
     assert all(ending in filters[0] for ending in ("*.xlsx", "*.csv", "*.parquet", "*.pdf", "*.docx", "*.gz", "*.zip"))
-    with qtbot.waitSignal(dialog.destroyed):
-        dialog.reject()
+    dialog.reject()
+    qtbot.waitUntil(lambda: tab.findChild(QFileDialog) is None)
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "rows.csv").write_text("question,answer\nWho?,She.\n", encoding="utf-8")
     press(qtbot, tab, "data_folder")
