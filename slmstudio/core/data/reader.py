@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from slmstudio.core.data import column_names, quick_rows
 from slmstudio.core.data.collector import Rows
@@ -17,7 +19,7 @@ from slmstudio.core.data.sources import json_rows
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import Problem, UserError
 
-__all__ = ["Choices", "Dataset", "NoUsableRow", "ReadingCancelled", "Record", "read_dataset"]
+__all__ = ["Choices", "Dataset", "FirstRows", "NoUsableRow", "ReadingCancelled", "Record", "first_rows", "read_dataset"]
 
 EXAMPLE = '{"instruction": "What is the capital of Kerala?", "output": "Thiruvananthapuram."}'
 REMEDY = ("Say which columns hold the question and the answer (--map instruction=…,output=…, or in the Data tab), or "
@@ -199,3 +201,39 @@ def _nothing_usable(found: Dataset) -> UserError:
         return NoUsableRow(what, f"There are {len(problems):,} problems; the first: {first}", remedy, problems)
     return NoUsableRow(what, first[0].upper() + first[1:], remedy, problems)
 
+
+class FirstRows(NamedTuple):
+    """
+    Attributes:
+        columns: names of the columns, of a table in its order.
+        rows: the first rows, by column; a row may lack some.
+        format, encoding, assumed, text_by, sheets: as of `Dataset`.
+    """
+
+    columns: tuple[str, ...]
+    rows: list[dict[str, Any]]
+    format: str = ""
+    encoding: str = ""
+    assumed: bool = False
+    text_by: str = ""
+    sheets: tuple[str, ...] = ()
+
+
+def first_rows(path: Path, choices: Choices = NO_CHOICES, most: int = 20,
+               cancelled: Callable[[], bool] | None = None) -> FirstRows:
+    """The columns and a few rows of a file; of a folder or an archive, of the first file in it.
+
+    Args:
+        most: rows to return at most; the columns are those of more rows, as the reader's are.
+
+    Raises:
+        UserError: the file cannot be read.
+        ReadingCancelled: `cancelled` said so.
+    """
+    with closing(DataFile(Path(path), choices, None, cancelled).parts()) as parts:
+        for part in parts:
+            with closing(part.first_rows()) as raw:
+                rows = [each.value for each in islice(raw, SAMPLE) if isinstance(each.value, dict)]
+            columns = part.columns or tuple(dict.fromkeys(name for row in rows for name in row))
+            return FirstRows(columns, rows[:most], part.format, part.encoding, part.assumed, part.text_by, part.sheets)
+    return FirstRows((), [])

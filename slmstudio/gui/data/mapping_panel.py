@@ -19,8 +19,7 @@ from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_lab
 from slmstudio.gui.data import mapping_words as words
 
 if TYPE_CHECKING:
-    from slmstudio.core.data.first_rows import FirstRows
-    from slmstudio.core.data.reader import Dataset
+    from slmstudio.core.data.reader import Dataset, FirstRows
 
 CELL_WIDTH = 190
 """Of a field with its name, at least."""

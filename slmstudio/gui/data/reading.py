@@ -17,9 +17,8 @@ from slmstudio.gui.common.widgets.labels import counted
 NOTHING: Mapping[str, str] = {}
 
 if TYPE_CHECKING:
-    from slmstudio.core.data.first_rows import FirstRows
     from slmstudio.core.data.opening import Choices
-    from slmstudio.core.data.reader import Dataset
+    from slmstudio.core.data.reader import Dataset, FirstRows
     from slmstudio.core.data.remembered import Remembered
     from slmstudio.gui.data.entry import DataEntry
 
@@ -78,7 +77,7 @@ def read(wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read | Unma
     """Read a file, and that with its evaluation rows.
 
     Args:
-        mappings: what was said of the columns of other files, as `data.shapes` keeps it.
+        mappings: what was said of the columns of other files, as `data.mapping.shapes` keeps it.
 
     Raises:
         Missing: it was open before, and is not there.
@@ -148,9 +147,9 @@ def mapped(wanted: Wanted, mappings: Mapping[str, str], task: Task, beside: Mapp
 def _of_others(path: Path, said: str | None, mappings: Mapping[str, str], beside: Mapping[str, str],
                task: Task) -> str | None:
     """What was said of others with the columns of this file; None where nothing was, or more is said of itself."""
-    from slmstudio.core.data import given, shapes
-    from slmstudio.core.data.first_rows import first_rows
-    from slmstudio.core.data.reader import ReadingCancelled
+    from slmstudio.core.data import given
+    from slmstudio.core.data.mapping import shapes
+    from slmstudio.core.data.reader import ReadingCancelled, first_rows
 
     own, choices = given.parse(said)
     if own or said == "" or not (mappings or beside):
@@ -170,8 +169,8 @@ def _of_others(path: Path, said: str | None, mappings: Mapping[str, str], beside
 def _unmapped(wanted: Wanted, said: str | None, task: Task) -> Unmapped | None:
     """The first rows, where the columns tell nothing; None where the rows are at fault."""
     from slmstudio.core.data import given
-    from slmstudio.core.data.first_rows import first_rows
     from slmstudio.core.data.mapping.guess import guess
+    from slmstudio.core.data.reader import first_rows
 
     _, choices = given.parse(said)
     found = first_rows(wanted.path, choices, cancelled=task.cancelled)

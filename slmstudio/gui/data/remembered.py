@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from slmstudio.core.data import remembered, shapes
+from slmstudio.core.data import remembered
+from slmstudio.core.data.mapping import shapes
 from slmstudio.core.data.remembered import Missing, Remembered
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task

@@ -8,7 +8,7 @@ from pathlib import Path
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
 from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QTableView, QVBoxLayout, QWidget
 
-from slmstudio.core.data.first_rows import FirstRows
+from slmstudio.core.data.reader import FirstRows
 from slmstudio.core.data.sources.row import examples, one_line
 from slmstudio.core.errors import UserError
 from slmstudio.gui.common import theme

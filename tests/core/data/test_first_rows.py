@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from support.workbooks import write_xlsx
 
-from slmstudio.core.data import shapes
-from slmstudio.core.data.first_rows import first_rows
+from slmstudio.core.data.mapping import shapes
 from slmstudio.core.data.opening import Choices
-from slmstudio.core.data.reader import NoUsableRow, read_dataset
+from slmstudio.core.data.reader import NoUsableRow, first_rows, read_dataset
 from slmstudio.core.errors import UserError
 
 ODD = "Fld 1,Fld-2,xx\n" + "".join(f"why {n},because {n},{n}\n" for n in range(40))

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QComboBox, QFileDialog, QLabel, QPushButton, QWidg
 from support.workbooks import write_xlsx
 
 from slmstudio.core import settings
-from slmstudio.core.data import shapes
+from slmstudio.core.data.mapping import shapes
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.data.tab import DataTab
 
