@@ -142,6 +142,19 @@ def test_a_layout_waits_for_its_columns_and_a_wrong_one_leaves_the_rows(qtbot, t
     assert tab.workspace().entry.dataset.layout == "preference" and text(tab, "rows_place") == "row 1 of 30"
 
 
+def test_reading_in_another_way_is_cancelled(qtbot, tab, write_rows):
+    open_files(qtbot, tab, write_rows("large.jsonl", [{"question": f"Q{n}", "answer": f"A{n}"} for n in range(50_000)]))
+    press(qtbot, tab, "reading_change")
+    panel = tab.workspace().reading.panel
+    pick(panel, "layout", "text")
+    pick(panel, "text", "answer")
+    assert tab._strips[0].isVisible() and "large.jsonl" in tab._strips[0].label.text()
+    with qtbot.waitSignal(tab.idle):
+        qtbot.mouseClick(tab._strips[0].cancel, LEFT)
+    assert panel.mapping() == {"instruction": "question", "output": "answer"} and first(tab) == ["Q0", "A0"]
+    assert tab.workspace().entry.reading[0] is None and tab.banner.error is None
+
+
 def test_the_sheet_and_how_a_text_is_cut(qtbot, tab, hindi, tmp_path):
     story = tmp_path / "story.txt"
     story.write_text("Once upon\na time.\n\nThe end.\n", encoding="utf-8")
