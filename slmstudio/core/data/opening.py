@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -51,6 +51,7 @@ class Part:
         format: "jsonl", "json", "csv", "tsv", "xlsx", "xls", "ods", "parquet", "arrow", "text", "markdown", "pdf" or
             "docx".
         encoding: of a text, as in `Encoding.name`; else "".
+        assumed: whether the encoding was guessed.
         rows: them, once.
         columns: names of a table's columns, in its order.
         text_by: how a text was cut; else "".
@@ -68,6 +69,14 @@ class Part:
     sheets: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     blocks: Iterator[quick_rows.Block] | None = None
+    assumed: bool = False
+
+    def first_rows(self) -> Generator[Raw, None, None]:
+        """The rows, of a part in blocks those of the first block."""
+        yield from self.rows
+        first = next(self.blocks, None) if self.blocks is not None else None
+        if first is not None:
+            yield from json_rows.block_rows(first.chunks, first.line)
 
     def all_rows(self) -> Iterator[Raw]:
         """The rows one by one, whatever they come from."""
@@ -97,7 +106,7 @@ class DataFile:
         self._said = tuple(said)
         self.choices, self._progress, self._cancelled = choices, progress, cancelled
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Generator[Part, None, None]:
         """Each file with rows. A part's rows must be read to their end before the next part is asked for.
 
         Raises:
@@ -181,6 +190,11 @@ class DataFile:
             yield self._text_part(source, name)
 
     def _text_part(self, source: Source, name: str) -> Part:
+        part = self._kind_of_text(source, name)
+        part.assumed = source.assumed
+        return part
+
+    def _kind_of_text(self, source: Source, name: str) -> Part:
         suffix = source.suffix
         chunks = source.chunks(may_be_legacy=suffix not in JSON_SUFFIXES)
         first = next(chunks, b"")

@@ -14,7 +14,7 @@ from slmstudio.core.data.mapping.turns import is_conversation
 TARGETS = {
     "messages": ("messages", "system", "tools"),
     "instruction": ("instruction", "input", "output", "system", "history", "tools"),
-    "preference": ("prompt", "chosen", "rejected", "input", "system", "tools"),
+    "preference": ("prompt", "chosen", "rejected", "input", "system", "tools", "winner"),
     "labelled": ("prompt", "completion", "label", "input", "system", "tools"),
     "text": ("text",),
 }

@@ -11,7 +11,7 @@ from slmstudio.core.data.mapping import labels, tools
 from slmstudio.core.data.mapping.guess import NEEDED, TARGETS, ColumnMap, guess, winner_of
 from slmstudio.core.data.mapping.turns import NotText, is_conversation, messages_of
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, read_row
-from slmstudio.core.data.sources.row import number_text
+from slmstudio.core.data.sources.row import examples, number_text
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import UserError
 
@@ -37,6 +37,10 @@ class Mapper:
         self.main = given_map(given, columns) if given else guess(columns, self._sample) if columns else None
         self._is_given = bool(given)
         self._readers: dict[tuple[str, ...], _Reader | None] = {}
+
+    def examples(self) -> dict[str, str]:
+        """The first value of each column, as one line of text."""
+        return examples(self._sample)
 
     def read(self, value: Any) -> list[Row]:
         """What a row says: most often one thing.
