@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +20,14 @@ from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import counted
 from slmstudio.gui.common.widgets.two_line import VALUE, TwoLineList
+from slmstudio.gui.data.entry import DataEntry
 from slmstudio.gui.data.findings import FindingsCard
+from slmstudio.gui.data.reading_card import ReadingCard
 from slmstudio.gui.data.recent import RecentButton
 from slmstudio.gui.data.rows_card import RowsCard
 from slmstudio.gui.data.split_card import SplitCard
 from slmstudio.gui.data.statistics_strip import StatisticsStrip
+from slmstudio.gui.data.unused_strip import UnusedStrip
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
@@ -35,26 +37,13 @@ NARROW = 1100
 """Below this width (a screen of 1920 pixels at 200 %), the columns at the sides give way to the rows."""
 
 
-@dataclass(eq=False)
-class DataEntry:
-    """One dataset of this sitting, and how it is split.
-
-    Attributes:
-        lost_eval: the file with its evaluation rows, where that could not be read this time.
-    """
-
-    dataset: Dataset
-    eval_dataset: Dataset | None = None
-    eval_fraction: float = 0.1
-    split_seed: int = 0
-    lost_eval: Path | None = None
-
-
 class DataWorkspace(QWidget):
     """Datasets at the left, the rows in the middle, findings and split at the right.
 
     Signals:
         add_wanted: the user wants to choose more files.
+        folder_wanted: the user wants to choose a folder.
+        reread(DataEntry, str): this one should be read again, as the text says.
         dropped(list[Path]): files were let go over the drop area.
         eval_file_wanted(DataEntry): the user wants to choose a file with evaluation rows.
         emptied: the last dataset was taken off the list.
@@ -63,6 +52,8 @@ class DataWorkspace(QWidget):
     """
 
     add_wanted = Signal()
+    folder_wanted = Signal()
+    reread = Signal(object, str)
     dropped = Signal(object)
     eval_file_wanted = Signal(object)
     emptied = Signal()
@@ -72,12 +63,18 @@ class DataWorkspace(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None):
         super().__init__(parent)
         self._session = session
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
+        self.strip = UnusedStrip()
+        self.strip.accepted.connect(self._use_all_the_same)
+        row = QHBoxLayout()
         row.setSpacing(theme.CARD_GAP)
         row.addWidget(self._list_card())
-        row.addWidget(self._rows_card(), 1)
+        row.addLayout(self._middle_column(), 1)
         row.addWidget(self._right_column())
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.CARD_GAP)
+        column.addWidget(self.strip)
+        column.addLayout(row, 1)
         session.model_changed.connect(self.update_model)
         session.dataset_changed.connect(self._refresh_list)
         session.dataset_changed.connect(self.changed)
@@ -97,12 +94,27 @@ class DataWorkspace(QWidget):
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.list.customContextMenuRequested.connect(self._list_menu)
         add_key(self.list, QKeySequence.StandardKey.Delete, self.remove_current, inside=True)
-        drop = DropArea(self.tr("Drop files here\nJSONL, text"))
+        drop = DropArea(self.tr("Drop files or a folder here"))
+        folder = SecondaryButton(self.tr("Choose a folder…"),
+                                 self.tr("Read all files with rows in a folder as one dataset."), "small")
+        folder.setObjectName("data_add_folder")
+        folder.clicked.connect(self.folder_wanted)
+        drop.column.addWidget(folder)
         drop.setObjectName("data_drop")
         drop.dropped.connect(self.dropped)
         card.body.addWidget(self.list, 1)
         card.body.addWidget(drop)
         return card
+
+    def _middle_column(self) -> QVBoxLayout:
+        self.reading = ReadingCard()
+        self.reading.reread.connect(lambda said: self.reread.emit(self.entry, said))
+        self.strip.choose_wanted.connect(self.reading.open_fields)
+        column = QVBoxLayout()
+        column.setSpacing(theme.CARD_GAP)
+        column.addWidget(self.reading)
+        column.addWidget(self._rows_card(), 1)
+        return column
 
     def _rows_card(self) -> RowsCard:
         self.rows = RowsCard()
@@ -172,7 +184,7 @@ class DataWorkspace(QWidget):
     def _replace(self, known: DataEntry, entry: DataEntry) -> None:
         if layouts.kind(known.dataset.layout) != layouts.kind(entry.dataset.layout):
             known.eval_dataset = None  # its rows are of the kind that the file had
-        known.dataset = entry.dataset
+        known.dataset, known.by_shape = entry.dataset, entry.by_shape
         known.eval_dataset = entry.eval_dataset or known.eval_dataset
         if self._session.dataset is not None and self._session.dataset.path == entry.dataset.path:
             self.choose(known)
@@ -229,6 +241,8 @@ class DataWorkspace(QWidget):
         entry = self.entry
         if entry is None:
             return
+        self.strip.hide()
+        self.reading.show_dataset(entry.dataset, entry.by_shape)
         self.rows.show_dataset(entry.dataset)
         self.statistics.show_dataset(entry.dataset)
         self.findings.show_problems(entry.dataset.problems, len(entry.dataset.records))
@@ -254,9 +268,19 @@ class DataWorkspace(QWidget):
         self._session.set_dataset(entry.dataset, entry.eval_dataset, entry.eval_fraction, entry.split_seed)
 
     def _use(self) -> None:
+        entry = self.entry
+        if entry is None:
+            return
+        if entry.dataset.unused_that_matter and entry.accepted != entry.reading:
+            self.strip.ask(entry.dataset.unused_that_matter)
+            return
+        self.choose(entry)
+        self._session.go_to.emit("model")
+
+    def _use_all_the_same(self) -> None:
         if self.entry is not None:
-            self.choose(self.entry)
-            self._session.go_to.emit("model")
+            self.entry.accepted = self.entry.reading
+            self._use()
 
 
 def _starter() -> Path | None:

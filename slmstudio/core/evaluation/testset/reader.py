@@ -67,7 +67,7 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
         ReadingCancelled: `cancelled` said so.
     """
     wanted, told = given.parse(said)
-    file = DataFile(Path(path), choices if told == NO_CHOICES else told, progress, cancelled)
+    file = DataFile(Path(path), choices if told == NO_CHOICES else told, progress, cancelled, wanted.values())
     rows = _collect(file, wanted)
     if rows is None:
         raise UserError(f"{file.path.name} does not fit into memory.", f"It has {file.size:,} bytes.",
@@ -136,7 +136,7 @@ def _collect(file: DataFile, wanted: dict[str, str]) -> _Rows | None:
     rows = _Rows()
     try:
         for part in file.parts():
-            sample, everything = sampled(part.all_rows())
+            sample, everything = sampled(part)
             if part.format in TEXTS and sample:
                 raise UserError(f"{file.path.name} is plain text.", "A test set needs questions with their answers.",
                                 CHOOSE)

@@ -1,0 +1,36 @@
+"""One dataset of this sitting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Dataset
+
+
+@dataclass(eq=False)
+class DataEntry:
+    """One dataset of this sitting, and how it is split.
+
+    Attributes:
+        lost_eval: the file with its evaluation rows, where that could not be read this time.
+        by_shape: its columns were read as a person chose for another file with the same ones.
+        accepted: the reading that is used though columns that matter are not.
+    """
+
+    dataset: Dataset
+    eval_dataset: Dataset | None = None
+    eval_fraction: float = 0.1
+    split_seed: int = 0
+    lost_eval: Path | None = None
+    by_shape: bool = False
+    accepted: tuple[str | None, tuple[str, ...]] | None = None
+
+    @property
+    def reading(self) -> tuple[str | None, tuple[str, ...]]:
+        """What was said of the file, and what is not used of it though it matters."""
+        from slmstudio.core.data import given
+
+        return given.of(self.dataset), self.dataset.unused_that_matter
