@@ -52,7 +52,8 @@ def test_all_columns_of_a_table_may_be_named_so(tmp_path):
 def test_a_first_line_without_known_names_is_told(tmp_path):
     found = table(tmp_path, "Swali,Jibu\nQ?,A.\n")
     assert [item.references for item in found.items] == [("A.",)]
-    assert found.notes == ('The column "Jibu" was taken as the answer.', 'The column "Swali" was taken as the question.')
+    assert found.notes == ('The column "Jibu" was taken as the answer.',
+                           'The column "Swali" was taken as the question.')
     found = table(tmp_path, "Q?,x,y,A\nQ2?,x,y,B\n")
     assert len(found.items) == 2 and "question, A, B, answer" in found.notes[0]
 
