@@ -17,7 +17,7 @@ from slmstudio.gui.common.widgets.labels import counted
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
     from slmstudio.core.data.remembered import Remembered
-    from slmstudio.gui.data.workspace import DataEntry
+    from slmstudio.gui.data.entry import DataEntry
 
 
 @dataclass(frozen=True)

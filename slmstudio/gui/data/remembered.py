@@ -14,7 +14,7 @@ from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 
 if TYPE_CHECKING:
-    from slmstudio.gui.data.workspace import DataEntry
+    from slmstudio.gui.data.entry import DataEntry
 
 SAVE_AFTER_MS = 500
 

@@ -25,9 +25,10 @@ from slmstudio.gui.data.reading import Read, Wanted, all_together, other_kind, r
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
+    from slmstudio.gui.data.entry import DataEntry
     from slmstudio.gui.data.recent import RecentButton, RecentList
     from slmstudio.gui.data.remembered import DataMemory
-    from slmstudio.gui.data.workspace import DataEntry, DataWorkspace
+    from slmstudio.gui.data.workspace import DataWorkspace
 
 
 LOOK_AFTER_MS = 50
@@ -201,7 +202,7 @@ class DataTab(QWidget):
 
     def _put(self, wanted: Wanted, found: Read) -> None:
         """Put a dataset on the list, as it was there before."""
-        from slmstudio.gui.data.workspace import DataEntry
+        from slmstudio.gui.data.entry import DataEntry
 
         page, kept, entry = self.workspace(), wanted.kept, DataEntry(found.dataset, found.eval_dataset)
         if kept is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +18,10 @@ from slmstudio.gui.common.widgets.areas import DropArea
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.labels import counted
+from slmstudio.gui.common.widgets.labels import counted, plain_tip
 from slmstudio.gui.common.widgets.two_line import VALUE, TwoLineList
+from slmstudio.gui.data.desk import DataDesk
+from slmstudio.gui.data.entry import DataEntry
 from slmstudio.gui.data.findings import FindingsCard
 from slmstudio.gui.data.recent import RecentButton
 from slmstudio.gui.data.rows_card import RowsCard
@@ -33,21 +34,6 @@ if TYPE_CHECKING:
 
 NARROW = 1100
 """Below this width (a screen of 1920 pixels at 200 %), the columns at the sides give way to the rows."""
-
-
-@dataclass(eq=False)
-class DataEntry:
-    """One dataset of this sitting, and how it is split.
-
-    Attributes:
-        lost_eval: the file with its evaluation rows, where that could not be read this time.
-    """
-
-    dataset: Dataset
-    eval_dataset: Dataset | None = None
-    eval_fraction: float = 0.1
-    split_seed: int = 0
-    lost_eval: Path | None = None
 
 
 class DataWorkspace(QWidget):
@@ -76,7 +62,7 @@ class DataWorkspace(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(theme.CARD_GAP)
         row.addWidget(self._list_card())
-        row.addWidget(self._rows_card(), 1)
+        row.addWidget(self._centre(), 1)
         row.addWidget(self._right_column())
         session.model_changed.connect(self.update_model)
         session.dataset_changed.connect(self._refresh_list)
@@ -88,6 +74,10 @@ class DataWorkspace(QWidget):
         add.setObjectName("data_add")
         add.clicked.connect(self.add_wanted)
         self.recent = RecentButton()
+        self.mix = SecondaryButton(self.tr("Mix datasets…"), self.tr(
+            "Make one dataset of several, with a weight for each."), "small")
+        self.mix.setObjectName("data_mix")
+        self.mix.clicked.connect(lambda: self.desk.open_mix(self.entries))
         card = Card(self.tr("Datasets"), actions=(add, self.recent))
         self._left = card
         self.list = TwoLineList(self.tr("Datasets"))
@@ -101,8 +91,19 @@ class DataWorkspace(QWidget):
         drop.setObjectName("data_drop")
         drop.dropped.connect(self.dropped)
         card.body.addWidget(self.list, 1)
+        card.body.addWidget(self.mix)
         card.body.addWidget(drop)
         return card
+
+    def _centre(self) -> QWidget:
+        """The rows, or what is done to them."""
+        self._rows_card()
+        self.desk = DataDesk(self._session, self.rows, self)
+        self.desk.replaced.connect(self.replace_dataset)
+        self.desk.made.connect(lambda dataset: self.add(DataEntry(dataset)))
+        self.desk.closing.connect(self.remove)
+        self.desk.failed.connect(self.failed)
+        return self.desk.pages
 
     def _rows_card(self) -> RowsCard:
         self.rows = RowsCard()
@@ -123,6 +124,7 @@ class DataWorkspace(QWidget):
         self.split = SplitCard()
         self.split.changed.connect(self._split_changed)
         self.split.failed.connect(self.failed)
+        self.split.counted.connect(lambda learned, kept: self.desk.show_steps(learned))
         self.split.file_wanted.connect(lambda: self.eval_file_wanted.emit(self.entry))
         self.use = PrimaryButton(self.tr("Use this data →"), self.tr("Train on this dataset and go on to the model."))
         self.use.setObjectName("data_use")
@@ -131,6 +133,7 @@ class DataWorkspace(QWidget):
         row.addStretch(1)
         row.addWidget(self.use)
         self.split.body.addLayout(row)
+        column.addWidget(self.desk.health, 2)
         column.addWidget(self.findings, 1)
         column.addWidget(self.split)
         return side
@@ -169,6 +172,20 @@ class DataWorkspace(QWidget):
             self._show_entry()
         self.changed.emit()
 
+    def replace_dataset(self, entry: DataEntry, dataset: Dataset) -> None:
+        """Show another version of a dataset in its place."""
+        used = self._session.dataset is entry.dataset
+        entry.dataset, entry.edits = dataset, None
+        item = self.list.item(self.entries.index(entry))
+        item.setText(dataset.name)
+        item.setToolTip(plain_tip(str(dataset.path)))
+        if used:
+            self.choose(entry)
+        self._refresh_list()
+        if entry is self.entry:
+            self._show_entry()
+        self.changed.emit()
+
     def _replace(self, known: DataEntry, entry: DataEntry) -> None:
         if layouts.kind(known.dataset.layout) != layouts.kind(entry.dataset.layout):
             known.eval_dataset = None  # its rows are of the kind that the file had
@@ -184,6 +201,7 @@ class DataWorkspace(QWidget):
             entry.lost_eval = None
         if entry is self.entry:
             self.split.show_split(entry.dataset, dataset, entry.eval_fraction, entry.split_seed)
+            self.desk.check()
         self._apply_if_used(entry)
         self.changed.emit()
 
@@ -194,6 +212,7 @@ class DataWorkspace(QWidget):
 
     def remove(self, entry: DataEntry) -> None:
         self.list.takeItem(self.entries.index(entry))
+        self._refresh_list()
         if self._session.dataset is entry.dataset:
             self._session.set_dataset(None)
         self.changed.emit()
@@ -203,22 +222,28 @@ class DataWorkspace(QWidget):
     def update_model(self) -> None:
         """Preview rows with the session's model, else with the starter model when it is there already."""
         self.rows.set_model(self._session.model)
-        if self._session.model is None:
+        if self._session.model is not None:
+            self.desk.set_model(self._session.model.path, self._session.model.name)
+        else:
             run_task(self, lambda task: _starter(), self._show_starter, self.failed.emit)
 
     def _show_starter(self, folder: Path | None) -> None:
-        if folder is not None and self._session.model is None:
+        if self._session.model is None:
             self.rows.set_model(None, folder)
+            self.desk.set_model(folder, "")
 
     def _list_menu(self, place: QPoint) -> None:
         if self.entry is None:
             return
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        if len(self.entries) > 1:
+            menu.addAction(self.tr("Mix datasets…"), lambda: self.desk.open_mix(self.entries))
         menu.addAction(self.tr("Take off the list"), QKeySequence(QKeySequence.StandardKey.Delete), self.remove_current)
         menu.popup(self.list.viewport().mapToGlobal(place))
 
     def _refresh_list(self) -> None:
+        self.mix.setVisible(self.list.count() > 1)
         for place, entry in enumerate(self.entries):
             rows = counted(len(entry.dataset.records), self.tr("1 row"), self.tr("{count} rows"))
             detail = self.tr("{rows} · {size}").format(rows=rows, size=units.format_bytes(entry.dataset.bytes))
@@ -229,8 +254,9 @@ class DataWorkspace(QWidget):
         entry = self.entry
         if entry is None:
             return
-        self.rows.show_dataset(entry.dataset)
+        self.desk.show_entry(entry)
         self.statistics.show_dataset(entry.dataset)
+        self.findings.setVisible(bool(entry.dataset.problems))
         self.findings.show_problems(entry.dataset.problems, len(entry.dataset.records))
         self.split.show_split(entry.dataset, entry.eval_dataset, entry.eval_fraction, entry.split_seed)
 
@@ -241,6 +267,7 @@ class DataWorkspace(QWidget):
         entry.eval_fraction, entry.split_seed = self.split.fraction, self.split.seed.value()
         if self.split.split.isChecked():
             entry.eval_dataset = entry.lost_eval = None
+        self.desk.check()
         self._apply_if_used(entry)
         self.changed.emit()
 

@@ -75,5 +75,4 @@ def check(parts: Sequence[Part]) -> None:
 
 def sources(parts: Sequence[Part]) -> list[Source]:
     """What a mix is made of, for its lineage."""
-    return [Source(part.dataset.path.name, part.dataset.path, part.dataset.sha256, part.weight, part.count)
-            for part in parts]
+    return [Source.of(part.dataset, part.weight, part.count) for part in parts]

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import paths
-from slmstudio.core.data import jsonl
+from slmstudio.core.data import given, jsonl
+from slmstudio.core.data.reader import Dataset
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import UserError, from_os_error
 
@@ -30,6 +31,7 @@ class Source:
     Attributes:
         path: where it was; None where nobody noted it.
         weight, rows: of a mix, its weight and how many of the rows came from it.
+        given: what a person said of the file, as in `given.parse`.
     """
 
     name: str
@@ -37,9 +39,14 @@ class Source:
     sha256: str = ""
     weight: float | None = None
     rows: int | None = None
+    given: str | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset, weight: float | None = None, rows: int | None = None) -> Source:
+        return cls(dataset.path.name, dataset.path, dataset.sha256, weight, rows, given.of(dataset))
 
     def to_dict(self) -> dict[str, Any]:
-        beside = {"weight": self.weight, "rows": self.rows}
+        beside = {"weight": self.weight, "rows": self.rows, "given": self.given}
         return {"source": self.name, "path": str(self.path) if self.path else "", "sha256": self.sha256,
                 **{name: value for name, value in beside.items() if value is not None}}
 
@@ -164,12 +171,13 @@ def read_lineage(path: Path) -> Lineage | None:
 
 def _source(state: dict[str, Any], path: Path) -> Source:
     name, where, sha256 = state.get("source"), state.get("path"), state.get("sha256")
-    weight, rows = state.get("weight"), state.get("rows")
+    weight, rows, said = state.get("weight"), state.get("rows"), state.get("given")
     if not isinstance(name, str):
         raise _damaged(path)
     return Source(name, Path(where) if isinstance(where, str) and where else None,
                   sha256 if isinstance(sha256, str) else "",
-                  float(weight) if isinstance(weight, (int, float)) else None, rows if isinstance(rows, int) else None)
+                  float(weight) if isinstance(weight, (int, float)) else None, rows if isinstance(rows, int) else None,
+                  said if isinstance(said, str) else None)
 
 
 def _damaged(path: Path) -> UserError:
