@@ -104,5 +104,5 @@ class Histogram(QWidget):
             self._line.setPos(self._cut)
             self._line.label.setFormat(self._cut_text.format(length=f"{self._cut:,}"))
             leftwards = self._cut > low + 0.6 * (right - low)
-            self._line.label.setAnchors([(1.0, 0.5), (1.0, 0.5)] if leftwards else [(0.0, 0.5), (0.0, 0.5)])
+            self._line.label.anchors = [(1.0, 0.5), (1.0, 0.5)] if leftwards else [(0.0, 0.5), (0.0, 0.5)]
             self._line.label.updatePosition()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QGridLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.gui.common import theme
@@ -37,22 +37,30 @@ class FindingRow(QFrame):
         show.setObjectName(f"health_show_{finding.kind}")
         show.setAccessibleName(card.tr("Show rows: {title}").format(title=title))
         show.clicked.connect(lambda: card.rows_wanted.emit(finding))
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, theme.SPACE_XS, 0, theme.SPACE_XS)
-        grid.setHorizontalSpacing(theme.SPACE_S)
-        grid.setVerticalSpacing(theme.SPACE_XS)
-        grid.setColumnStretch(1, 1)
-        grid.addWidget(chip, 0, 0)
-        grid.addWidget(name, 0, 1)
+        top, buttons = QHBoxLayout(), QHBoxLayout()
+        for row, widgets in ((top, (chip,)), (buttons, (show,))):
+            row.setSpacing(theme.SPACE_S)
+            for widget in widgets:
+                row.addWidget(widget)
+        top.addWidget(name, 1)
         if finding.fix is not None:
-            mend = SecondaryButton(card.tr("Mend…"), plain_tip(card.tr("{what} You see the changes first.").format(
-                what=finding.fix)), "small")
-            mend.setObjectName(f"health_mend_{finding.kind}")
-            mend.setAccessibleName(card.tr("Mend: {title}").format(title=title))
-            mend.clicked.connect(lambda: card.mend_wanted.emit(finding.kind))
-            grid.addWidget(mend, 0, 2)
-        grid.addWidget(sentence, 1, 0, 1, 2)
-        grid.addWidget(show, 1, 2, Qt.AlignmentFlag.AlignTop)
+            buttons.addWidget(self._mend_button(finding, title, card))
+        buttons.addStretch(1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, theme.SPACE_XS, 0, theme.SPACE_XS)
+        column.setSpacing(theme.SPACE_XS)
+        column.addLayout(top)
+        column.addWidget(sentence)
+        column.addLayout(buttons)
+
+    @staticmethod
+    def _mend_button(finding: Finding, title: str, card: HealthCard) -> SecondaryButton:
+        tip = card.tr("{what} You see the changes first.").format(what=finding.fix)
+        mend = SecondaryButton(card.tr("Mend…"), plain_tip(tip), "small")
+        mend.setObjectName(f"health_mend_{finding.kind}")
+        mend.setAccessibleName(card.tr("Mend: {title}").format(title=title))
+        mend.clicked.connect(lambda: card.mend_wanted.emit(finding.kind))
+        return mend
 
 
 class HealthCard(Card):

@@ -91,7 +91,7 @@ class LengthStrip(QWidget):
         return pattern.format(count=f"{over:,}", percent=percent, length=length, longest=f"{counts.max:,}")
 
     def _cost(self, counts: TokenCounts, model: str) -> str:
-        each = [self.tr("{script} {tokens}").format(script=script, tokens=f"{tokens:.1f}")
+        each = [f"{script}\u00a0{tokens:.1f}"
                 for script, tokens in list(counts.per_word.items())[:MOST_SCRIPTS]]
         return self.tr("Tokens a word with {model}: {scripts}").format(model=model, scripts=", ".join(each))
 
