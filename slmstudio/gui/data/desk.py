@@ -60,6 +60,8 @@ class DataDesk(QObject):
         self._learned: int | None = None
         self._asked: work.Asked | None = None
         self._task: Task | None = None
+        self._refused: work.Asked | None = None
+        self._shown: tuple[work.Report, bool, str] | None = None
         self.health = HealthCard()
         self.lengths = LengthStrip()
         rows.body.addWidget(self.lengths)
@@ -77,7 +79,7 @@ class DataDesk(QObject):
         self.health.rows_wanted.connect(self._show_rows)
         self.health.mend_wanted.connect(self._open_mend)
         self.health.cancelled.connect(self._cancel)
-        self.health.check_wanted.connect(self.check)
+        self.health.check_wanted.connect(self._check_again)
         self.mend.written.connect(self._put)
         self.mix.made.connect(self.made)
         for card in (self.mend, self.editor, self.mix):
@@ -146,16 +148,16 @@ class DataDesk(QObject):
             self._stop()
             self._show(entry.report)
             return
-        if self._task is not None and self._asked is not None and self._asked.is_same(asked):
+        if any(each is not None and each.is_same(asked) for each in (self._asked, self._refused)):
             return
         self._stop()
-        self._asked = asked
+        self._asked, self._refused, self._shown = asked, None, None
         before = entry.report
-        self.health.show_working(len(entry.dataset.records), self._about())
+        self.health.show_working(len(entry.dataset.records), "")
         self.lengths.show_words(self.tr("Counting tokens…") if asked.model is not None else self._no_model())
 
         def done(report: work.Report) -> None:
-            self._task = None
+            self._task = self._asked = None
             entry.report = report
             self._show(report)
             self.checked.emit()
@@ -168,13 +170,18 @@ class DataDesk(QObject):
             self._task.cancel()
             self._task = self._asked = None
 
+    def _check_again(self) -> None:
+        self._refused = None
+        self.check()
+
     def _cancel(self) -> None:
+        self._refused = self._asked  # it isn't begun again by itself
         self._stop()
         self.health.show_cancelled()
         self.lengths.show_words("")
 
     def _check_failed(self, error: Exception) -> None:
-        self._task = self._asked = None
+        self._refused, self._task, self._asked = self._asked, None, None
         self.health.show_failed(error)
         self.lengths.show_words("")
 
@@ -193,6 +200,10 @@ class DataDesk(QObject):
 
     def _show(self, report: work.Report) -> None:
         max_length, planned = self._max_length()
+        shown = report, planned, self._model_name()
+        if shown == self._shown:
+            return  # as when the split changes: the list keeps its place
+        self._shown = shown
         about = self._about()
         if report.trouble is not None:
             about = self.tr("The tokens weren't counted. {why}").format(why=str(report.trouble).splitlines()[0])
@@ -206,7 +217,13 @@ class DataDesk(QObject):
 
     def _show_rows(self, finding: Finding) -> None:
         self._back()
-        self._rows.show_only(work.rows_of(finding, list(self.hand.records())), KINDS[finding.kind].title)
+        records, title = self.hand.records(), KINDS[finding.kind].title
+
+        def show(rows: list[int]) -> None:
+            if records is self.hand.records():  # else another dataset is shown by now
+                self._rows.show_only(rows, title)
+
+        run_task(self, lambda task: work.rows_of(finding, records), show, self.failed.emit)
 
     def _open_mend(self, kind: str) -> None:
         entry = self._entry

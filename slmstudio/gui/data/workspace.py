@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 NARROW = 1100
 """Below this width (a screen of 1920 pixels at 200 %), the columns at the sides give way to the rows."""
+LOW = 520
+"""Below this height, the drawing of the rows' lengths does."""
 
 
 class DataWorkspace(QWidget):
@@ -143,6 +145,7 @@ class DataWorkspace(QWidget):
         narrow = event.size().width() < NARROW
         self._left.setFixedWidth(172 if narrow else 210)
         self._right.setFixedWidth(268 if narrow else 300)
+        self.desk.lengths.set_flat(event.size().height() < LOW)
 
     @property
     def entry(self) -> DataEntry | None:

@@ -97,7 +97,7 @@ BASE = [row(f"q{n}", line=n) for n in range(1, 6)]
 
 
 def prompts(changes: edits.Edits) -> list[str]:
-    return [record.prompt[0] for record in changes.rows().values()]
+    return [record.prompt[0] for record in changes.rows()[1]]
 
 
 def test_changes_are_gathered_and_taken_back_one_by_one():

@@ -72,7 +72,7 @@ def test_findings_are_listed_and_lead_to_their_rows(qtbot, planted: DataTab):
     assert {"duplicate_rows", "personal_phone", "html"} <= kinds
     assert text(planted, "health_chip") == f"{len(kinds)} findings"
     press(qtbot, planted, "health_show_duplicate_rows")
-    assert lines(planted) == ["31", "32"]
+    qtbot.waitUntil(lambda: lines(planted) == ["31", "32"])
     assert text(planted, "rows_filter") == "2 of 32 rows: Duplicate rows"
     rows = planted.workspace().rows
     rows.search.setText("ward 2 need")
@@ -195,7 +195,7 @@ def test_tokens_are_counted_and_the_cut_is_the_plans(qtbot, session: Session, ta
     steps = -(-page.desk._learned // 4)
     assert text(tab, "length_steps") == f"{-(-steps // 2)} steps in an epoch, with 8 rows a step"
     press(qtbot, tab, "health_show_too_long")
-    assert lines(tab) == ["33"]
+    qtbot.waitUntil(lambda: lines(tab) == ["33"])
 
 
 def test_a_model_that_cannot_count_is_told_and_the_rows_are_checked(qtbot, tab: DataTab, write_rows, tmp_path: Path):

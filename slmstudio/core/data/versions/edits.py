@@ -47,15 +47,23 @@ class Edits:
         """Take the newest change back."""
         self.changes.pop()
 
-    def rows(self) -> dict[int, Record]:
-        """The rows as they are now, by their keys, in order."""
+    def rows(self) -> tuple[list[int], list[Record]]:
+        """The keys of the rows as they are now, ascending, and the rows."""
         changed: dict[int, Record | None] = {}
         for change in self.changes:
             changed.update(dict.fromkeys(change.keys, change.record))
-        rows = {key: record for key, record in enumerate(self.base) if key not in changed} if changed else dict(
-            enumerate(self.base))
-        rows.update({key: record for key, record in changed.items() if record is not None})
-        return dict(sorted(rows.items())) if changed else rows
+        keys, records = list(range(len(self.base))), list(self.base)
+        for key, record in sorted(changed.items()):
+            if record is not None and key < len(self.base):
+                records[key] = record
+            elif record is not None:
+                keys.append(key)
+                records.append(record)
+        gone = {key for key, record in changed.items() if record is None}
+        if gone:
+            staying = [place for place, key in enumerate(keys) if key not in gone]
+            keys, records = [keys[place] for place in staying], [records[place] for place in staying]
+        return keys, records
 
     def steps(self) -> list[Step]:
         """What was done, for the lineage."""

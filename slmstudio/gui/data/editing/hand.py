@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -80,8 +81,7 @@ class HandEdits(QObject):
         if entry.edits is None or not changes:
             self._keys, self._records = range(len(entry.dataset.records)), entry.dataset.records
         else:
-            rows = entry.edits.rows()
-            self._keys, self._records = list(rows), list(rows.values())
+            self._keys, self._records = entry.edits.rows()
         self.bar.say(counted(len(changes), self.tr("1 change isn't written"),
                              self.tr("{count} changes aren't written")) if changes else "")
         self.write.setEnabled(True)
@@ -128,7 +128,7 @@ class HandEdits(QObject):
             self._edits().add(record)
             self._show()
             self._rows.go(len(self._records) - 1)
-        elif record != dict(zip(self._keys, self._records, strict=True))[self._key]:
+        elif record != self._records[bisect_left(self._keys, self._key)]:
             self._edits().edit(self._key, record)
             self._show()
 

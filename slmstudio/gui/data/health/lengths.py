@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import keep_room
 from slmstudio.gui.common.widgets.labels import text_label
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ class LengthStrip(QWidget):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
+        self._flat = self._drawn = False
+        self._counts: tuple[TokenCounts, int, str, bool] | None = None
         self.title = text_label(self.tr("Tokens a row"), "section")
         self.figures = text_label("", "small", wrap=True)
         self.figures.setObjectName("length_figures")
@@ -32,6 +35,7 @@ class LengthStrip(QWidget):
         self._left = QVBoxLayout()
         self._left.setSpacing(theme.SPACE_XS)
         self._left.addWidget(self.title)
+        self._left.addStretch(1)
         right = QVBoxLayout()
         right.setSpacing(theme.SPACE_XS)
         right.addWidget(self.figures)
@@ -51,14 +55,28 @@ class LengthStrip(QWidget):
 
         made = Histogram(self.tr("Tokens a row"), self.tr("tokens"), self.tr("cut at {length}"))
         made.setFixedHeight(HEIGHT)
-        self._left.addWidget(made)
+        keep_room(made)  # while the next dataset is counted, nothing moves
+        self._left.insertWidget(1, made)
         return made
 
     def show_words(self, words: str) -> None:
         """There are no figures, for this reason."""
         self.figures.setText(words)
+        self._drawn = False
         if "histogram" in self.__dict__:
             self.histogram.hide()
+
+    def set_flat(self, flat: bool) -> None:
+        """Leave the drawing out where the window is low: the rows need the room."""
+        if flat == self._flat:
+            return
+        self._flat = flat
+        self.title.setVisible(not flat)
+        if "histogram" in self.__dict__:
+            keep_room(self.histogram, not flat)
+            self.histogram.setVisible(self._drawn and not flat)
+        if self._counts is not None and self._drawn:
+            self.show_counts(*self._counts)
 
     def show_counts(self, counts: TokenCounts, max_length: int, model: str, planned: bool) -> None:
         """
@@ -67,12 +85,16 @@ class LengthStrip(QWidget):
             model: whose tokens they are, as people call it.
             planned: whether the length is that of the plan in Training.
         """
+        self._counts = counts, max_length, model, planned
         lines = [self.tr("Median {median} · 95 % within {most} · longest {longest}").format(
             median=f"{counts.median:,}", most=f"{counts.p95:,}", longest=f"{counts.max:,}"),
             self._cut(counts, max_length, planned)]
         if counts.per_word:
             lines.append(self._cost(counts, model))
         self.figures.setText("\n".join(lines))
+        self._drawn = True
+        if self._flat:
+            return
         self.histogram.show_lengths(counts.lengths, max_length, lines[0] + ". " + lines[1])
         self.histogram.show()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -192,7 +192,7 @@ def write_from(records: list[Record], sources: list[Source], steps: list[Step], 
     return found
 
 
-def rows_of(finding: Finding, records: list[Record]) -> list[int]:
+def rows_of(finding: Finding, records: Sequence[Record]) -> list[int]:
     """Indices of the rows that a finding is about."""
     files = finding.detail.get("files") or [""] * len(finding.lines)
     several = "files" in finding.detail
