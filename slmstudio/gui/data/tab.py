@@ -301,6 +301,12 @@ class DataTab(QWidget):
             self._show_recent()
         return self._workspace
 
+    def confirm_close(self) -> bool:
+        """Ask what becomes of changes that aren't written when the window closes. False: do not close."""
+        from slmstudio.gui.data.editing.drop_question import may_drop
+
+        return self._workspace is None or may_drop(self, self._workspace.entries)
+
     def _choose_eval_file(self, entry: DataEntry) -> None:
         dialog = self._dialog(self.tr("Choose the file with evaluation rows"), False)
         dialog.fileSelected.connect(lambda name: self._add(Wanted(Path(name), eval_for=entry)))

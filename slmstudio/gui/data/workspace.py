@@ -21,6 +21,7 @@ from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import counted, plain_tip
 from slmstudio.gui.common.widgets.two_line import VALUE, TwoLineList
 from slmstudio.gui.data.desk import DataDesk
+from slmstudio.gui.data.editing.drop_question import may_drop
 from slmstudio.gui.data.entry import DataEntry
 from slmstudio.gui.data.findings import FindingsCard
 from slmstudio.gui.data.recent import RecentButton
@@ -210,7 +211,7 @@ class DataWorkspace(QWidget):
 
     def remove_current(self) -> None:
         """Take the dataset off the list. Its file stays."""
-        if self.entry is not None:
+        if self.entry is not None and may_drop(self, [self.entry]):
             self.remove(self.entry)
 
     def remove(self, entry: DataEntry) -> None:

@@ -162,7 +162,7 @@ def test_a_check_is_cancelled_and_begun_again(qtbot, tab: DataTab, write_rows):
     page = tab.workspace()
     strip = page.desk.health.strip
     qtbot.waitUntil(strip.isVisible)
-    assert strip.label.text() == "Checking 20,000 rows"
+    assert text(tab, "health_words") == "Checking 20,000 rows…"
     qtbot.mouseClick(strip.cancel, LEFT)
     assert "cancelled" in text(tab, "health_words") and page.entry.report is None
     page.entry.dataset.records[100:] = []

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QPlainTextEdit, QPushButton, QToolButton, QWidget
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QDoubleSpinBox,
+    QLabel,
+    QPlainTextEdit,
+    QPushButton,
+    QToolButton,
+    QWidget,
+)
 
 from slmstudio.core import paths
 from slmstudio.core.data.reader import read_dataset
@@ -98,6 +108,26 @@ def test_changes_are_taken_back_and_stay_with_their_dataset(qtbot, tab: DataTab,
     press(qtbot, tab, "changes_undo")
     assert prompts(tab) == [row["instruction"] for row in ROWS]
     assert not tab.workspace().desk.hand.bar.isVisible()
+
+
+def test_unwritten_changes_are_asked_about_before_they_go(qtbot, tab: DataTab):
+    press(qtbot, tab, "rows_delete", QToolButton)
+    asked = []
+
+    def answer(button: str) -> None:
+        box = QApplication.activeModalWidget()
+        asked.append(box.text())
+        discard = box.findChild(QPushButton, "drop_changes")
+        (discard if button == "discard" else box.defaultButton()).click()
+
+    for button, done in (("cancel", False), ("discard", True)):
+        QTimer.singleShot(0, partial(answer, button))
+        assert tab.confirm_close() is done
+    QTimer.singleShot(0, partial(answer, "cancel"))
+    tab.workspace().remove_current()
+    assert asked == ["1 change to rows isn't written."] * 3 and len(tab.workspace().entries) == 1
+    press(qtbot, tab, "changes_undo")
+    assert tab.confirm_close()
 
 
 def test_the_last_rows_are_not_deleted(qtbot, tab: DataTab):

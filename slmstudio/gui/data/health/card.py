@@ -93,9 +93,9 @@ class HealthCard(Card):
         self.again = SecondaryButton(self.tr("Check again"), self.tr("Look through all rows for faults."), "small")
         self.again.setObjectName("health_again")
         self.again.clicked.connect(self.check_wanted)
-        self.body.addWidget(self.strip)
         self.body.addWidget(self.banner)
         self.body.addWidget(self.words)
+        self.body.addWidget(self.strip)
         self.body.addWidget(self.again, 0, Qt.AlignmentFlag.AlignLeft)
         self._make_list()
         self.body.addWidget(self.about)
@@ -131,8 +131,8 @@ class HealthCard(Card):
 
     def show_working(self, rows: int, about: str) -> None:
         """The rows are being checked."""
-        self._set_state(about=about)
-        self.strip.start_soon(counted(rows, self.tr("Checking 1 row"), self.tr("Checking {count} rows")))
+        self._set_state(about=about, words=counted(rows, self.tr("Checking 1 row…"), self.tr("Checking {count} rows…")))
+        self.strip.start_soon("")
 
     def show_cancelled(self) -> None:
         self._set_state(words=self.tr("The check was cancelled, so nothing is known of these rows."), again=True)

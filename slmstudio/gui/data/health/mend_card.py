@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QTimer, Signal
-from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import QCheckBox, QFrame, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.gui.common import theme
@@ -15,7 +15,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.labels import counted, plain_tip, text_label
+from slmstudio.gui.common.widgets.labels import ElidedLabel, counted, plain_tip, text_label
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.data.health import work
 from slmstudio.gui.data.health.changes_view import ChangesView
@@ -47,9 +47,11 @@ class MendCard(Card):
         self.kinds: dict[str, QCheckBox] = {}
         self.banner = ErrorBanner()
         self._holder = QWidget()
-        self._boxes = QVBoxLayout(self._holder)
+        self._boxes = QGridLayout(self._holder)
         self._boxes.setContentsMargins(0, 0, 0, 0)
-        self._boxes.setSpacing(theme.SPACE_S)
+        self._boxes.setHorizontalSpacing(theme.SPACE_L)
+        self._boxes.setVerticalSpacing(theme.SPACE_S)
+        self._boxes.setColumnStretch(1, 1)
         self.summary = text_label("", "strong", wrap=True)
         self.summary.setObjectName("mend_summary")
         self.more = text_label("", "small", wrap=True)
@@ -99,14 +101,17 @@ class MendCard(Card):
         for finding in report.findings:
             if finding.fix is None:
                 continue
-            box = QCheckBox(self.tr("{title} · {rows}: {fix}").format(
-                title=KINDS[finding.kind].title, fix=finding.fix,
+            box = QCheckBox(self.tr("{title} · {rows}").format(
+                title=KINDS[finding.kind].title,
                 rows=counted(finding.count, self.tr("1 row"), self.tr("{count} rows"))))
+            box.setAccessibleDescription(finding.fix)
             box.setObjectName(f"mend_{finding.kind}")
             box.setToolTip(plain_tip(self.tr("{sentence} {fix}").format(sentence=finding.sentence, fix=finding.fix)))
             box.setChecked(finding.kind == kind)
             box.toggled.connect(self._later.start)
-            self._boxes.addWidget(box)
+            place = len(self.kinds)
+            self._boxes.addWidget(box, place, 0)
+            self._boxes.addWidget(ElidedLabel(finding.fix, "small", Qt.TextElideMode.ElideRight), place, 1)
             self.kinds[finding.kind] = box
         self._look()
         first = self.kinds.get(kind)
