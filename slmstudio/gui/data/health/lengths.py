@@ -41,7 +41,7 @@ class LengthStrip(QWidget):
         right.addWidget(self.figures)
         right.addWidget(self.steps)
         right.addStretch(1)
-        row = QHBoxLayout(self)
+        row = self._row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(theme.SPACE_L)
         row.addLayout(self._left, 1)
@@ -72,6 +72,7 @@ class LengthStrip(QWidget):
             return
         self._flat = flat
         self.title.setVisible(not flat)
+        self._row.setStretch(0, 0 if flat else 1)
         if "histogram" in self.__dict__:
             keep_room(self.histogram, not flat)
             self.histogram.setVisible(self._drawn and not flat)
