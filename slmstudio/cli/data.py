@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
+from slmstudio.core import program
 from slmstudio.core.errors import Problem, UserError
 
 if TYPE_CHECKING:
@@ -148,7 +149,8 @@ def _show(report: dict[str, Any]) -> None:
                                  for each in report["findings"]], ("Kind", "Rows", "What", "Lines"))
         fixable = [each["kind"] for each in report["findings"] if each["fix"]]
         if fixable:
-            say(f"\nMend them: slmstudio data clean {report['file']} --fix {fixable[0]} --out NEW.jsonl")
+            command = program.command("data", "clean", report["file"], "--fix", fixable[0], "--out", "NEW.jsonl")
+            say(f"\nMend them: {command}")
 
 
 def _lines(lines: list[int]) -> str:
@@ -171,9 +173,14 @@ def clean(
     from slmstudio.core.data import jsonl
     from slmstudio.core.data.health.finding import Context
     from slmstudio.core.data.health.fixing import fix as mend
+    from slmstudio.core.data.health.kinds import KINDS
     from slmstudio.core.run import token_counts
 
     wanted = [kind for each in fix for kind in each.split(",") if kind]
+    if unknown := [kind for kind in wanted if kind not in KINDS or not KINDS[kind].fix]:
+        raise UserError(f"{', '.join(unknown)} can't be mended.",
+                        "There is no such finding, or no safe way to mend it.",
+                        f"Choose among {', '.join(kind for kind, about in KINDS.items() if about.fix)}.")
     with Follower() as follower:
         dataset = _read(file, map_, sheet, text_by, follower)
         folder = _model_folder(model, follower)

@@ -25,6 +25,7 @@ class Settings:
         geometry: the window's place and size, as Qt saves it, in base64.
         model_folders: base models outside the library that were opened once, newest first.
         datasets: those that are open or were, as `data.remembered` reads them.
+        mappings: what a person said of columns, as `data.mapping.shapes` keeps it.
         correction_file, preference_file, test_file: where Chat added a row last, or "".
         runs_columns: fields of a run that the Results table shows; empty for its own choice.
         runs_sort: the field that it is sorted by, with a "-" before it for falling; "" for the newest first.
@@ -39,6 +40,7 @@ class Settings:
     geometry: str = ""
     model_folders: list[str] = field(default_factory=list)
     datasets: list[dict[str, Any]] = field(default_factory=list)
+    mappings: dict[str, str] = field(default_factory=dict)
     correction_file: str = ""
     preference_file: str = ""
     test_file: str = ""
@@ -91,6 +93,8 @@ def _fits(name: str, value: Any, default: Any) -> bool:
         return value in THEMES
     if name == "datasets":
         return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+    if name == "mappings":
+        return isinstance(value, dict) and all(isinstance(said, str) for said in value.values())
     if isinstance(default, list):
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     return isinstance(value, type(default))

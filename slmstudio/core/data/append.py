@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files
+from slmstudio.core import files, program
 from slmstudio.core.data import layouts
 from slmstudio.core.data.file_end import Changed, beside, bytes_at, put_in_place, write
 from slmstudio.core.data.mapping.mapper import Mapper
@@ -207,7 +207,7 @@ def _look(path: Path, row: NewRow, cancelled: Callable[[], bool] | None) -> _Fou
     if not is_json or source.suffix != path.suffix.lower():
         raise UserError(f"No row can be added to {path.name}.",
                         "Rows are added to JSONL and JSON files in UTF-8 or UTF-16.",
-                        "Convert it to JSONL (`slmstudio data convert`), or choose another file.")
+                        f"Convert it to JSONL ({program.command('data', 'convert')}), or choose another file.")
     _refuse(dataset, row)
     found = _Found(len(dataset.records), dataset.problems, dataset.encoding, dataset.sha256, dataset.bytes,
                    newline=_newline(first))

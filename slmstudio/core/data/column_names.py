@@ -103,6 +103,12 @@ PICTURES = frozenset(_PICTURES.split())
 
 _BETWEEN = re.compile(r"[\s\u200b\ufeff_.:：*()\[\]-]+")
 _OF_CHOICE = re.compile(r"(?P<word>.+?)_?(?P<mark>(?<=_)[a-z]|\d)")
+_CAMEL = re.compile("(?<=[a-z])(?=[A-Z])")
+_PLAIN_WORDS = frozenset({"question", "answer", "prompt", "response", "instruction", "output", "query", "reply",
+                          "completion"})
+_ABOUT = frozenset({"id", "ids", "type", "start", "end", "no", "number", "count", "length", "date", "time", "category",
+                    "score", "tokens", "source", "level", "language", "index", "name", "url", "author", "by"})
+"""Words that make another thing of a name: "question_id", "answer_start"."""
 _SERIES = {"choices": "choice", "alternatives": "alternative", "answer": "answer"}
 """What the columns of single choices are called, by the word for all of them: "विकल्प A", "Antwort A"."""
 
@@ -129,6 +135,16 @@ def _plain(name: str) -> str:
 def is_known(name: str) -> bool:
     """Whether a word is one that columns are called by, in any of the languages."""
     return column(name) in _ALL or name.strip().casefold() in _ALL
+
+
+def words_in(name: str) -> set[str]:
+    """Plain words for question and answer within a longer name, as in "Question (Hindi)" or "userPrompt".
+
+    >>> sorted(words_in("Question (Hindi)")), words_in("question_id")
+    (['question'], set())
+    """
+    words = set(column(_CAMEL.sub("_", name)).split("_"))
+    return set() if words & _ABOUT else words & _PLAIN_WORDS
 
 
 def is_sure(name: str) -> bool:

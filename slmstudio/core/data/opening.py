@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -51,6 +51,7 @@ class Part:
         format: "jsonl", "json", "csv", "tsv", "xlsx", "xls", "ods", "parquet", "arrow", "text", "markdown", "pdf" or
             "docx".
         encoding: of a text, as in `Encoding.name`; else "".
+        assumed: whether the encoding was guessed.
         rows: them, once.
         columns: names of a table's columns, in its order.
         text_by: how a text was cut; else "".
@@ -68,8 +69,9 @@ class Part:
     sheets: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     blocks: Iterator[quick_rows.Block] | None = None
+    assumed: bool = False
 
-    def first_rows(self) -> Iterator[Raw]:
+    def first_rows(self) -> Generator[Raw, None, None]:
         """The rows, of a part in blocks those of the first block."""
         yield from self.rows
         first = next(self.blocks, None) if self.blocks is not None else None
@@ -86,6 +88,9 @@ class Part:
 class DataFile:
     """A file, an archive or a folder with rows.
 
+    Args:
+        said: names of columns that a person knows.
+
     Attributes:
         path: it.
         sha256: of the file's bytes; of a folder, over the names and checksums of its files. Known after the last row.
@@ -93,14 +98,15 @@ class DataFile:
     """
 
     def __init__(self, path: Path, choices: Choices = NO_CHOICES, progress: Callable[[int, int], None] | None = None,
-                 cancelled: Callable[[], bool] | None = None):
+                 cancelled: Callable[[], bool] | None = None, said: Iterable[str] = ()):
         self.path = path
         self.sha256 = ""
         self.size = 0
         self.left_out: list[str] = []
+        self._said = tuple(said)
         self.choices, self._progress, self._cancelled = choices, progress, cancelled
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Generator[Part, None, None]:
         """Each file with rows. A part's rows must be read to their end before the next part is asked for.
 
         Raises:
@@ -184,6 +190,11 @@ class DataFile:
             yield self._text_part(source, name)
 
     def _text_part(self, source: Source, name: str) -> Part:
+        part = self._kind_of_text(source, name)
+        part.assumed = source.assumed
+        return part
+
+    def _kind_of_text(self, source: Source, name: str) -> Part:
         suffix = source.suffix
         chunks = source.chunks(may_be_legacy=suffix not in JSON_SUFFIXES)
         first = next(chunks, b"")
@@ -199,7 +210,7 @@ class DataFile:
             return Part(name, kind, json_rows.json_rows(everything), source.encoding, notes=notes)
         if table:
             delimiter = "\t" if suffix in (".tsv", ".tab") else tables.delimiter_of(first)
-            named = header.named(tables.table_rows(everything, delimiter), notes)
+            named = header.named(tables.table_rows(everything, delimiter), notes, self._said)
             return Part(name, "tsv" if delimiter == "\t" else "csv", named.rows, source.encoding, named.columns,
                         notes=notes)
         by = self.choices.text_by or texts.guess_cut(first)
@@ -210,7 +221,7 @@ class DataFile:
         file = source.seekable()
         with file:
             sheet = sheets.open_sheet(file, source.name, self.choices.sheet)
-        named = header.named(header.below_title(sheet.rows), sheet.notes)
+        named = header.named(header.below_title(sheet.rows), sheet.notes, self._said)
         return Part(name, kind, _checked(named.rows, source), columns=named.columns, sheets=(sheet.name, *sheet.others),
                     notes=sheet.notes)
 

@@ -7,7 +7,7 @@ pyarrow's parser, which works on several cores. A block in which anything is unu
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from typing import Any, NamedTuple
@@ -44,11 +44,13 @@ class Block(NamedTuple):
         chunks: their text, to be read to the end before the next block.
         line: 1-based number of the first.
         lines: how many; 0 where that isn't known.
+        size: bytes; 0 where that isn't known.
     """
 
     chunks: Iterator[bytes]
     line: int
     lines: int = 0
+    size: int = 0
 
 
 def blocks(chunks: Iterator[bytes]) -> Iterator[Block]:
@@ -69,13 +71,22 @@ def blocks(chunks: Iterator[bytes]) -> Iterator[Block]:
         if whole and (size >= BLOCK or begun_size > ROW_LIMIT):
             text = b"".join(whole)
             lines = text.count(b"\n")
-            yield Block(iter([text]), line, lines)
+            yield Block(iter([text]), line, lines, len(text))
             line, whole, size = line + lines, [], 0
         if begun_size > ROW_LIMIT:  # the line will be dropped, so it is handed out as it comes
             yield Block(chain(map(bytes, begun), _until_line_end(chunks, rest)), line)
             line, begun, begun_size = line + 1, [], 0
     if size + begun_size:
         yield Block(iter([b"".join([*whole, *begun])]), line)
+
+
+def twice(block: Block) -> tuple[Block, Iterator[bytes]]:
+    """The block, and its text once more, as far as that is one piece; a line without end has no rows to look at."""
+    text = next(block.chunks)
+    more = next(block.chunks, None)
+    if more is None:
+        return block._replace(chunks=iter([text])), iter([text])
+    return block._replace(chunks=chain([text, more], block.chunks)), iter(())
 
 
 def _until_line_end(chunks: Iterator[bytes], rest: list[bytes]) -> Iterator[bytes]:
@@ -88,9 +99,9 @@ def _until_line_end(chunks: Iterator[bytes], rest: list[bytes]) -> Iterator[byte
             return
 
 
-def read_all(found: Iterator[Block], columns: ColumnMap | None) -> Iterator[tuple[Block, Quick | None]]:
+def read_all(found: Iterator[Block], shape: Shape | None) -> Iterator[tuple[Block, Quick | None]]:
     """Each block with its rows where these can be read quickly, in order; several are read at a time."""
-    if columns is None or not is_plain(columns):
+    if shape is None:
         yield from ((block, None) for block in found)
         return
     with ThreadPoolExecutor(READERS) as pool:
@@ -99,7 +110,7 @@ def read_all(found: Iterator[Block], columns: ColumnMap | None) -> Iterator[tupl
             text = next(block.chunks)
             more = next(block.chunks, None)
             if more is None:
-                waiting.append((Block(iter([text]), block.line), pool.submit(read, text, columns, block.lines)))
+                waiting.append((Block(iter([text]), block.line), pool.submit(read, text, shape, block.lines)))
             while waiting and (more is not None or len(waiting) > READERS):
                 done, quick = waiting.popleft()
                 yield done, quick.result()
@@ -109,12 +120,37 @@ def read_all(found: Iterator[Block], columns: ColumnMap | None) -> Iterator[tupl
             yield done, quick.result()
 
 
-def is_plain(columns: ColumnMap | None) -> bool:
-    """Whether rows of such columns may be read quickly."""
-    return columns is not None and columns.layout in ("instruction", "text") and set(columns.columns) <= PLAIN
+class Shape(NamedTuple):
+    """What rows must be like to be read quickly.
+
+    Attributes:
+        columns: what they hold.
+        types: of each column, pyarrow's type. Only columns that are named here are read, and none that holds lists or
+            objects: pyarrow is ended by those that are nested a hundred thousand times.
+    """
+
+    columns: ColumnMap
+    types: dict[str, Any]
 
 
-def read(text: bytes, columns: ColumnMap, lines: int = 0) -> Quick | None:
+def shape_of(columns: ColumnMap | None, sample: Sequence[Any]) -> Shape | None:
+    """The shape of rows like these; None where they must be read one by one."""
+    import pyarrow
+
+    if columns is None or columns.layout not in ("instruction", "text") or not set(columns.columns) <= PLAIN:
+        return None
+    types: dict[str, Any] = {}
+    for row in sample:
+        for name, value in row.items() if isinstance(row, dict) else ():
+            if isinstance(value, (list, dict)):
+                return None
+            if value is not None and not isinstance(value, str):
+                types[name] = pyarrow.bool_() if isinstance(value, bool) else pyarrow.float64()
+            types.setdefault(name, pyarrow.string())
+    return Shape(columns, {**types, **dict.fromkeys(columns.columns.values(), pyarrow.string())})
+
+
+def read(text: bytes, shape: Shape, lines: int = 0) -> Quick | None:
     """The rows of a block; None where one of them needs a closer look: it is damaged, blank, or unlike the others.
 
     Args:
@@ -123,9 +159,13 @@ def read(text: bytes, columns: ColumnMap, lines: int = 0) -> Quick | None:
     import pyarrow
     from pyarrow import compute, json
 
+    columns = shape.columns
+    if len(text) > ROW_LIMIT and max(map(len, text.split(b"\n"))) > ROW_LIMIT:
+        return None
     try:
         whole = json.ReadOptions(use_threads=False, block_size=2 * max(BLOCK, ROW_LIMIT))
-        table = json.read_json(pyarrow.BufferReader(text), whole)
+        known = json.ParseOptions(pyarrow.schema(list(shape.types.items())), unexpected_field_behavior="error")
+        table = json.read_json(pyarrow.BufferReader(text), whole, known)
         table.validate(full=True)  # UTF-8 too
     except (pyarrow.ArrowException, OSError):
         return None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from slmstudio.core.data import column_names, quick_rows
 from slmstudio.core.data.collector import Rows
@@ -17,7 +19,7 @@ from slmstudio.core.data.sources import json_rows
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import Problem, UserError
 
-__all__ = ["Choices", "Dataset", "ReadingCancelled", "Record", "read_dataset"]
+__all__ = ["Choices", "Dataset", "FirstRows", "NoUsableRow", "ReadingCancelled", "Record", "first_rows", "read_dataset"]
 
 EXAMPLE = '{"instruction": "What is the capital of Kerala?", "output": "Thiruvananthapuram."}'
 REMEDY = ("Say which columns hold the question and the answer (--map instruction=…,output=…, or in the Data tab), or "
@@ -48,6 +50,8 @@ class Dataset:
         count: usable rows, also where `records` were not kept.
         text_by, sheets: how a text was cut; the sheet that was read, and the workbook's others.
         choices, given: what a person said of the file, and of its columns.
+        assumed: whether the encoding was guessed.
+        examples: the first value of each column, as one line of text.
     """
 
     path: Path
@@ -68,6 +72,8 @@ class Dataset:
     sheets: tuple[str, ...] = ()
     choices: Choices = NO_CHOICES
     given: dict[str, str] = field(default_factory=dict)
+    assumed: bool = False
+    examples: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -79,6 +85,10 @@ class Dataset:
         """Those of `unused` that change what is learned elsewhere, as labels, weights and masks do."""
         return tuple(name for name in self.unused
                      if column_names.column(name.rpartition(".")[2]) in column_names.CHANGES)
+
+
+class NoUsableRow(UserError):
+    """There are rows, and none of them can be used: what the columns hold must be said, or the file mended."""
 
 
 def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None = None,
@@ -105,7 +115,7 @@ def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None =
             was read, or no usable row (then with the problems of all rows).
         ReadingCancelled: `cancelled` said so.
     """
-    file = DataFile(Path(path), choices, progress, cancelled)
+    file = DataFile(Path(path), choices, progress, cancelled, (columns or {}).values())
     found = _collect(file, columns, keep)
     if found is None:
         raise UserError(f"{file.path.name} does not fit into memory.", f"It has {file.size:,} bytes.",
@@ -129,7 +139,9 @@ def _collect(file: DataFile, given: Mapping[str, str] | None, keep: bool) -> Dat
             formats.append(part.format)
             columns += part.columns or mapper.columns
             notes += [f"{part.name}: {note}" if part.name else note for note in part.notes]
-            found.encoding, found.text_by, found.sheets = part.encoding, part.text_by, part.sheets
+            found.encoding, found.assumed = part.encoding, found.assumed or part.assumed
+            found.text_by, found.sheets = part.text_by, part.sheets
+            found.examples = {**mapper.examples(), **found.examples}
     except MemoryError:
         return None
     if file.left_out:
@@ -147,10 +159,20 @@ def _collect(file: DataFile, given: Mapping[str, str] | None, keep: bool) -> Dat
 
 def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None) -> Mapper:
     """Take the rows of one file. Returns what its columns hold."""
-    mapper, begin = sampled(part, given, first_block=True)
-    for raw in begin:
-        rows.add(raw, mapper, part.name)
-    for block, quick in quick_rows.read_all(part.blocks or iter(()), mapper.main):
+    if part.blocks is None:
+        mapper, everything = sampled(part, given)
+        for raw in everything:
+            rows.add(raw, mapper, part.name)
+        return mapper
+    first = next(part.blocks, None)
+    if first is None:
+        return Mapper([], given)
+    first, again = quick_rows.twice(first)
+    sample = [raw.value for raw in _within(json_rows.block_rows(again, first.line), SAMPLE_BYTES)]
+    mapper = Mapper(sample, given)
+    # A small file is read before pyarrow is loaded.
+    shape = quick_rows.shape_of(mapper.main, sample) if first.size >= quick_rows.BLOCK else None
+    for block, quick in quick_rows.read_all(chain([first], part.blocks), shape):
         if quick is not None and mapper.main is not None:
             rows.add_quick(quick, mapper.main.layout, block.line, part.name)
             continue
@@ -159,9 +181,9 @@ def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None) -> Mappe
     return mapper
 
 
-def sampled(part: Part, given: Mapping[str, str] | None, first_block: bool = False) -> tuple[Mapper, Iterator[Raw]]:
-    """What a part's columns hold by its first rows, and its rows: all, or of a part in blocks those of the first."""
-    everything = part.first_rows() if first_block else part.all_rows()
+def sampled(part: Part, given: Mapping[str, str] | None) -> tuple[Mapper, Iterator[Raw]]:
+    """What a part's columns hold by its first rows, and all its rows."""
+    everything = part.all_rows()
     sample = list(_within(everything, SAMPLE_BYTES))
     return Mapper([raw.value for raw in sample], given), chain(sample, everything)
 
@@ -186,6 +208,42 @@ def _nothing_usable(found: Dataset) -> UserError:
     remedy = AS_UTF8 if found.format in ("text", "markdown") else REMEDY
     first = str(problems[0])
     if len(problems) > 1:
-        return UserError(what, f"There are {len(problems):,} problems; the first: {first}", remedy, problems)
-    return UserError(what, first[0].upper() + first[1:], remedy, problems)
+        return NoUsableRow(what, f"There are {len(problems):,} problems; the first: {first}", remedy, problems)
+    return NoUsableRow(what, first[0].upper() + first[1:], remedy, problems)
 
+
+class FirstRows(NamedTuple):
+    """
+    Attributes:
+        columns: names of the columns, of a table in its order.
+        rows: the first rows, by column; a row may lack some.
+        format, encoding, assumed, text_by, sheets: as of `Dataset`.
+    """
+
+    columns: tuple[str, ...]
+    rows: list[dict[str, Any]]
+    format: str = ""
+    encoding: str = ""
+    assumed: bool = False
+    text_by: str = ""
+    sheets: tuple[str, ...] = ()
+
+
+def first_rows(path: Path, choices: Choices = NO_CHOICES, most: int = 20,
+               cancelled: Callable[[], bool] | None = None) -> FirstRows:
+    """The columns and a few rows of a file; of a folder or an archive, of the first file in it.
+
+    Args:
+        most: rows to return at most; the columns are those of more rows, as the reader's are.
+
+    Raises:
+        UserError: the file cannot be read.
+        ReadingCancelled: `cancelled` said so.
+    """
+    with closing(DataFile(Path(path), choices, None, cancelled).parts()) as parts:
+        for part in parts:
+            with closing(part.first_rows()) as raw:
+                rows = [each.value for each in islice(raw, SAMPLE) if isinstance(each.value, dict)]
+            columns = part.columns or tuple(dict.fromkeys(name for row in rows for name in row))
+            return FirstRows(columns, rows[:most], part.format, part.encoding, part.assumed, part.text_by, part.sheets)
+    return FirstRows((), [])

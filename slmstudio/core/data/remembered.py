@@ -27,6 +27,7 @@ class Remembered:
         open: whether it was on the list when the window was closed.
         shown: whether it was the one that is shown.
         used: whether it was the one to train on.
+        said: what its columns hold, where a person said so, as `given.written` has it.
     """
 
     path: Path
@@ -37,6 +38,7 @@ class Remembered:
     open: bool = False
     shown: bool = False
     used: bool = False
+    said: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return {**vars(self), "path": str(self.path), "eval_path": str(self.eval_path) if self.eval_path else ""}
@@ -69,14 +71,15 @@ def _read(path: Path, state: dict[str, Any]) -> Remembered:
     usual = Remembered(path)
     fraction: Any = state.get("eval_fraction")
     seed: Any = state.get("split_seed")
-    eval_path, sha256 = state.get("eval_path"), state.get("sha256")
+    eval_path, sha256, said = (state.get(name) for name in ("eval_path", "sha256", "said"))
     return Remembered(
         path,
         Path(eval_path) if isinstance(eval_path, str) and Path(eval_path).is_absolute() else None,
         float(fraction) if _is(fraction, (int, float)) and 0 <= fraction <= 0.5 else usual.eval_fraction,
         seed if _is(seed, int) and 0 <= seed < 2**31 else usual.split_seed,
         sha256 if isinstance(sha256, str) else "",
-        *(state.get(name) is True for name in ("open", "shown", "used")))
+        state.get("open") is True, state.get("shown") is True, state.get("used") is True,
+        said if isinstance(said, str) else "")
 
 
 def _is(value: object, kind: type | tuple[type, ...]) -> bool:

@@ -40,7 +40,7 @@ def columns_of(dataset: Dataset, wanted: Sequence[Record],
         if (record.file, record.line) in places:
             of_place[record.file, record.line].append(record)
     left = {place: iter(records) for place, records in of_place.items()}
-    file = DataFile(dataset.path, dataset.choices, None, cancelled)
+    file = DataFile(dataset.path, dataset.choices, None, cancelled, dataset.given.values())
     rows = []
     for part in file.parts():
         mapper, everything = sampled(part, dataset.given)

@@ -20,6 +20,7 @@ class Draft:
         eval_file: rows that are never learned; None splits them off the dataset.
         chosen: what the user decided, by our names and in our types.
         lengths: tokens of each measured row, rising.
+        eval_map: what was said of the columns of `eval_file`; None leaves them to their names.
         values, reasons: of the fields that are decided.
         problems: what was chosen and cannot be.
         model: what learns: the base, or a small model with its architecture.
@@ -34,6 +35,7 @@ class Draft:
     eval_file: Path | None
     chosen: dict[str, Any]
     lengths: list[int]
+    eval_map: str | None = None
     values: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)

@@ -29,6 +29,7 @@ class PlanRequest:
         eval_file: rows that are never learned; None splits them off the dataset.
         overrides: fields that the user decided, by name or by another trainer's name for them.
         lengths: tokens a row, when they were measured already.
+        eval_map: what was said of the columns of `eval_file`, as `given.of` has it.
     """
 
     dataset: Dataset
@@ -37,6 +38,7 @@ class PlanRequest:
     eval_file: Path | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     lengths: list[int] | None = None
+    eval_map: str | None = None
 
 
 def plan(request: PlanRequest) -> RunConfig:
@@ -51,7 +53,8 @@ def plan(request: PlanRequest) -> RunConfig:
     chosen = overrides(request.overrides)
     plan_rows.check_tools(request.dataset.records, request.model)
     lengths = request.lengths if request.lengths is not None else measure_lengths(request.dataset, request.model)
-    draft = Draft(request.dataset, request.model, request.machine, request.eval_file, chosen, sorted(lengths))
+    draft = Draft(request.dataset, request.model, request.machine, request.eval_file, chosen, sorted(lengths),
+                  request.eval_map)
     config = propose(draft)
     problems = [*config.problems(), *draft.problems]
     if not problems and (cut := plan_rows.out_of_reach(_measured(request.dataset), lengths, request.model, config)):

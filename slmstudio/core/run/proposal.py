@@ -32,6 +32,8 @@ def propose(draft: Draft) -> RunConfig:
     if draft.eval_file and "eval_file" not in draft.chosen:
         draft.values["eval_file"] = str(draft.eval_file)
         draft.reasons["eval_file"] = "The test rows that you chose; they are never learned."
+        if draft.eval_map and "eval_map" not in draft.chosen:
+            draft.values["eval_map"], draft.reasons["eval_map"] = draft.eval_map, "What you said of the file."
     for decide in (_objective, _device, _method, _lengths_and_batch, _learning, _speed, _memory, _intervals, _defaults):
         decide(draft)
     return RunConfig(**draft.values, reasons=draft.reasons)

@@ -20,6 +20,8 @@ class DataEntry:
         lost_eval: the file with its evaluation rows, where that could not be read this time.
         report: what was found in its rows.
         edits: what was changed by hand, and isn't written.
+        by_shape: its columns were read as a person chose for another file with the same ones.
+        accepted: the reading that is used though columns that matter are not.
     """
 
     dataset: Dataset
@@ -29,3 +31,12 @@ class DataEntry:
     lost_eval: Path | None = None
     report: Report | None = None
     edits: Edits | None = None
+    by_shape: bool = False
+    accepted: tuple[str | None, tuple[str, ...]] | None = None
+
+    @property
+    def reading(self) -> tuple[str | None, tuple[str, ...]]:
+        """What was said of the file, and what is not used of it though it matters."""
+        from slmstudio.core.data import given
+
+        return given.of(self.dataset), self.dataset.unused_that_matter

@@ -27,10 +27,10 @@ class FindingsCard(Card):
     """The problems of a file, or the words that there are none.
 
     Signals:
-        line_wanted(int): the user wants to see this line of the file.
+        line_wanted(int, str): the user wants to see this line, of several files of the one with this name.
     """
 
-    line_wanted = Signal(int)
+    line_wanted = Signal(int, str)
 
     def __init__(self, parent: QWidget | None = None):
         self.copy = SecondaryButton("", kind="small")
@@ -91,7 +91,7 @@ class FindingsCard(Card):
         QGuiApplication.clipboard().setText(str(problem))
         QToolTip.showText(self.cursor().pos(), self.tr("Copied."), self.list)
         if problem.line is not None:
-            self.line_wanted.emit(problem.line)
+            self.line_wanted.emit(problem.line, problem.file or "")
 
 
 class _ProblemDelegate(QStyledItemDelegate):
@@ -116,7 +116,8 @@ class _ProblemDelegate(QStyledItemDelegate):
         painter.setFont(theme.base_font(theme.SMALL_SIZE))
         height = painter.fontMetrics().height()
         painter.setPen(theme.colour("warn"))
-        painter.drawText(QRect(inner.left(), inner.top(), inner.width(), height), 0, self._place(problem))
+        place = painter.fontMetrics().elidedText(self.place(problem), Qt.TextElideMode.ElideMiddle, inner.width())
+        painter.drawText(QRect(inner.left(), inner.top(), inner.width(), height), 0, place)
         painter.setFont(theme.base_font())
         painter.setPen(theme.colour("ink"))
         text = _two_lines(problem.message[:1].upper() + problem.message[1:], painter.fontMetrics(), inner.width())
@@ -124,10 +125,13 @@ class _ProblemDelegate(QStyledItemDelegate):
         theme.draw_item_focus(painter, option)
         painter.restore()
 
-    def _place(self, problem: Problem) -> str:
-        line = self.tr("line {number}").format(number=f"{problem.line:,}") if problem.line is not None else ""
-        column = self.tr("column {number}").format(number=f"{problem.column:,}") if problem.column is not None else ""
-        return ", ".join(part for part in (line, column, problem.field or "") if part)
+    def place(self, problem: Problem) -> str:
+        rows = self.tr("{count} rows").format(count=f"{len(problem.lines):,}") if problem.lines else ""
+        pattern = self.tr("from line {number}") if rows else self.tr("line {number}")
+        line = pattern.format(number=f"{problem.line:,}") if problem.line is not None else ""
+        column = self.tr("column {number}").format(number=f"{problem.column:,}") if problem.column and not rows else ""
+        return ", ".join(part for part in (problem.file or "", rows, line, column, problem.field or "")
+                         if part)
 
 
 def _two_lines(text: str, metrics: QFontMetrics, width: int) -> str:

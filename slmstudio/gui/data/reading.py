@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,11 @@ from slmstudio.core.errors import Problem, UserError
 from slmstudio.gui.common.tasks import Task
 from slmstudio.gui.common.widgets.labels import counted
 
+NOTHING: Mapping[str, str] = {}
+
 if TYPE_CHECKING:
-    from slmstudio.core.data.reader import Dataset
+    from slmstudio.core.data.opening import Choices
+    from slmstudio.core.data.reader import Dataset, FirstRows
     from slmstudio.core.data.remembered import Remembered
     from slmstudio.gui.data.entry import DataEntry
 
@@ -31,6 +34,9 @@ class Wanted:
         restore: it was open when the window was closed, and comes back.
         again: it is open, and was changed.
         line: of the row to show.
+        said: what its columns hold, as `given.parse` reads it; "" reads it by guess, None as it was read before, or as
+            others with its columns.
+        by_hand: a person just said so, and is told where it cannot be.
     """
 
     path: Path
@@ -40,67 +46,168 @@ class Wanted:
     restore: bool = False
     again: bool = False
     line: int = 0
+    said: str | None = None
+    by_hand: bool = False
 
 
 @dataclass(frozen=True)
 class Read:
     """
     Attributes:
+        eval_dataset: the rows of the file with evaluation rows that belongs to it.
         notes: what is not as it was.
+        by_shape: its columns were read as a person chose for another file with the same ones.
     """
 
     dataset: Dataset
     eval_dataset: Dataset | None = None
     notes: list[UserError] = field(default_factory=list)
+    by_shape: bool = False
 
 
-def read(wanted: Wanted, task: Task) -> Read:
+@dataclass(frozen=True)
+class Unmapped:
+    """A file whose columns tell nothing: a person has to say what they hold."""
+
+    rows: FirstRows
+    choices: Choices
+
+
+def read(wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read | Unmapped:
     """Read a file, and that with its evaluation rows.
+
+    Args:
+        mappings: what was said of the columns of other files, as `data.mapping.shapes` keeps it.
 
     Raises:
         Missing: it was open before, and is not there.
         UserError: it cannot be used. A remembered file with evaluation rows that cannot be used is only noted.
     """
-    from slmstudio.core.data.reader import read_dataset
     from slmstudio.core.data.remembered import trouble
 
     missing = trouble(wanted.path) if wanted.kept is not None or wanted.again else None
     if missing is not None:
         raise missing
-    found = Read(read_dataset(wanted.path, task.progress, task.cancelled))
-    if wanted.eval_path is not None:
-        found = Read(found.dataset, read_dataset(wanted.eval_path, None, task.cancelled))
-    elif wanted.kept is not None:
-        found = _as_before(found.dataset, wanted.kept, wanted.restore, task)
+    found = mapped(wanted, mappings, task, wanted.eval_for.dataset.given if wanted.eval_for is not None else NOTHING)
+    if isinstance(found, Unmapped):
+        return found
+    evaluation = wanted.eval_path or (wanted.kept.eval_path if wanted.kept is not None else None)
+    if evaluation is not None:
+        found = _with_evaluation(found, evaluation, mappings, task)
+    if wanted.kept is not None and wanted.restore:
+        found = replace(found, notes=[*_changed(found.dataset, wanted.kept), *found.notes])
     # Rows hold no cycles. A garbage collection that walks a million of them stops the window for a tenth of a second.
     gc.freeze()
     return found
 
 
-def _as_before(dataset: Dataset, kept: Remembered, restore: bool, task: Task) -> Read:
-    """With what was chosen for it, as far as that is still there."""
-    from slmstudio.core.data.reader import ReadingCancelled, read_dataset
+def mapped(wanted: Wanted, mappings: Mapping[str, str], task: Task, beside: Mapping[str, str] = NOTHING
+           ) -> Read | Unmapped:
+    """Read one file as was said of it, or of others with the same columns; else by guess.
+
+    Args:
+        beside: what was said of the columns of the rows that it evaluates.
+
+    Raises:
+        UserError: it cannot be used; where `by_hand`, also because it cannot be read as was said.
+    """
+    from slmstudio.core.data import given
+    from slmstudio.core.data.reader import NoUsableRow, ReadingCancelled
+
+    said = wanted.said
+    if said is None and wanted.kept is not None:
+        said = wanted.kept.said or None
+    shape = None
+    try:
+        shape = _of_others(wanted.path, said, mappings, beside, task)
+        found = given.read(wanted.path, shape or said, task.progress, task.cancelled)
+        return Read(found, by_shape=bool(shape))
+    except ReadingCancelled:
+        raise
+    except NoUsableRow:
+        if not (shape or said) or (wanted.by_hand and not given.parse(said)[0]):
+            asked = None if wanted.restore or wanted.again else _unmapped(wanted, said, task)
+            if asked is not None:
+                return asked
+            raise
+        if wanted.by_hand:
+            raise
+    except UserError:
+        if wanted.by_hand or not (shape or said):
+            raise
+    # What was said before doesn't fit the file any more, or not this one.
+    guessed = mapped(replace(wanted, said="", kept=None), {}, task)
+    if isinstance(guessed, Unmapped) or shape:
+        return guessed
+    return replace(guessed, notes=[UserError(
+        _tr("What you chose for the columns of {name} doesn't fit it any more, so it was read by guess.").format(
+            name=wanted.path.name))])
+
+
+def _of_others(path: Path, said: str | None, mappings: Mapping[str, str], beside: Mapping[str, str],
+               task: Task) -> str | None:
+    """What was said of others with the columns of this file; None where nothing was, or more is said of itself."""
+    from slmstudio.core.data import given
+    from slmstudio.core.data.mapping import shapes
+    from slmstudio.core.data.reader import ReadingCancelled, first_rows
+
+    own, choices = given.parse(said)
+    if own or said == "" or not (mappings or beside):
+        return None
+    try:
+        columns = first_rows(path, choices, 1, task.cancelled).columns
+    except ReadingCancelled:
+        raise
+    except UserError:  # reading it says so
+        return None
+    known, _ = given.parse(shapes.said_of(mappings, columns))
+    if not known and beside and set(beside.values()) <= set(columns):
+        known = dict(beside)
+    return given.written(known, choices) if known else None
+
+
+def _unmapped(wanted: Wanted, said: str | None, task: Task) -> Unmapped | None:
+    """The first rows, where the columns tell nothing; None where the rows are at fault."""
+    from slmstudio.core.data import given
+    from slmstudio.core.data.mapping.guess import guess
+    from slmstudio.core.data.reader import first_rows
+
+    _, choices = given.parse(said)
+    found = first_rows(wanted.path, choices, cancelled=task.cancelled)
+    tells = not found.columns or found.text_by or guess(found.columns, found.rows) is not None
+    return None if tells else Unmapped(found, choices)
+
+
+def _changed(dataset: Dataset, kept: Remembered) -> list[UserError]:
+    """That a file has changed since it was open."""
+    if not kept.sha256 or kept.sha256 == dataset.sha256:
+        return []
+    text = _tr("{name} has changed since it was last open; it has {rows} now.")
+    return [UserError(text.format(name=dataset.path.name, rows=counted(
+        len(dataset.records), _tr("1 row"), _tr("{count} rows"))))]
+
+
+def _with_evaluation(found: Read, path: Path, mappings: Mapping[str, str], task: Task) -> Read:
+    """With its evaluation rows, as far as they are there and fit."""
+    from slmstudio.core.data.reader import ReadingCancelled
     from slmstudio.core.data.remembered import trouble
 
-    notes, eval_dataset = [], None
-    if restore and kept.sha256 and kept.sha256 != dataset.sha256:
-        text = _tr("{name} has changed since it was last open; it has {rows} now.")
-        notes.append(UserError(text.format(name=dataset.path.name, rows=counted(
-            len(dataset.records), _tr("1 row"), _tr("{count} rows")))))
-    if kept.eval_path is not None:
-        try:
-            if (missing := trouble(kept.eval_path)) is not None:
-                raise missing
-            eval_dataset = read_dataset(kept.eval_path, None, task.cancelled)
-            if (other := other_kind(eval_dataset, dataset)) is not None:
-                raise other
-        except ReadingCancelled:
-            raise
-        except UserError as error:
-            text = _tr("The evaluation rows of {name} could not be opened, so some of its own rows are kept back.")
-            notes.append(UserError(text.format(name=dataset.path.name), " ".join((error.what, error.why)).strip()))
-            eval_dataset = None
-    return Read(dataset, eval_dataset, notes)
+    dataset = found.dataset
+    try:
+        if (missing := trouble(path)) is not None:
+            raise missing
+        evaluation = mapped(Wanted(path), mappings, task, dataset.given)
+        if isinstance(evaluation, Unmapped):
+            raise UserError(_tr("The columns of {name} don't say what they hold.").format(name=path.name))
+        if (other := other_kind(evaluation.dataset, dataset)) is not None:
+            raise other
+    except ReadingCancelled:
+        raise
+    except UserError as error:
+        text = _tr("The evaluation rows of {name} could not be opened, so some of its own rows are kept back.")
+        note = UserError(text.format(name=dataset.path.name), " ".join((error.what, error.why)).strip())
+        return replace(found, notes=[*found.notes, note])
+    return replace(found, eval_dataset=evaluation.dataset)
 
 
 def other_kind(eval_dataset: Dataset, dataset: Dataset) -> UserError | None:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from slmstudio.core.data import remembered
+from slmstudio.core.data.mapping import shapes
 from slmstudio.core.data.remembered import Missing, Remembered
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 
 if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Dataset
     from slmstudio.gui.data.entry import DataEntry
 
 SAVE_AFTER_MS = 500
@@ -57,9 +59,27 @@ class DataMemory(QObject):
         self._write(remembered.with_open(self.known(), now))
 
     def _entry(self, entry: DataEntry, shown: DataEntry | None) -> Remembered:
+        from slmstudio.core.data import given
+
         eval_path = entry.eval_dataset.path if entry.eval_dataset is not None else entry.lost_eval
         return Remembered(entry.dataset.path, eval_path, entry.eval_fraction, entry.split_seed, entry.dataset.sha256,
-                          open=True, shown=entry is shown, used=self._session.dataset is entry.dataset)
+                          open=True, shown=entry is shown, used=self._session.dataset is entry.dataset,
+                          said=given.of(entry.dataset) or "")
+
+    def keep_reading(self, dataset: Dataset) -> None:
+        """Remember what a person just said of a file's columns, for other files with the same ones."""
+        from slmstudio.core.data import given
+        from slmstudio.core.data.opening import NO_CHOICES
+
+        if dataset.given or dataset.choices == NO_CHOICES:  # else nothing was said of the columns
+            self.keep_said(dataset.columns, given.written(dataset.given, NO_CHOICES) or "")
+
+    def keep_said(self, columns: Sequence[str], said: str) -> None:
+        """Remember what was said of these columns; nothing forgets it."""
+        mappings = shapes.with_said(self._session.settings.mappings, columns, said)
+        if list(mappings.items()) != list(self._session.settings.mappings.items()):
+            self._session.settings.mappings = mappings
+            self._later.start()
 
     def forget(self, path: Path) -> None:
         """Take a file off the recent ones. The file itself stays."""

@@ -17,8 +17,8 @@ from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, Se
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.conversation import ConversationView
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
-from slmstudio.gui.data.note_bar import NoteBar
+from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
+from slmstudio.gui.common.widgets.note_bar import NoteBar
 from slmstudio.gui.data.rows_table import RowsTable, matching_rows
 from slmstudio.gui.data.token_preview import TokenPreview
 
@@ -188,8 +188,8 @@ class RowsCard(Card):
         layout = {"instruction": self.tr("instruction rows"), "messages": self.tr("conversations"),
                   "mixed": self.tr("instruction rows and conversations"), "preference": self.tr("preference pairs"),
                   "labelled": self.tr("good and bad answers"), "text": self.tr("plain text")}[dataset.layout]
-        self.facts.setText(" · ".join((layout, dataset.encoding)))
-        self.table.show_columns(dataset.layout)
+        self.facts.setText(" · ".join(part for part in (layout, dataset.encoding) if part))
+        self.table.show_columns(dataset.layout, any(record.file for record in dataset.records[:1]))
         self.clear_filter()
 
     def set_records(self, records: Sequence[Record]) -> None:
@@ -229,13 +229,21 @@ class RowsCard(Card):
         """Show rows as this model sees them, or as the one in `fallback` while none is chosen."""
         self.tokens.set_model(model, fallback)
 
-    def show_line(self, line: int) -> None:
-        """Go to the row of this line of the file, or to the first one after it."""
-        if not self._records:
+    def show_line(self, line: int, file: str = "") -> None:
+        """Go to the row of this line of the file, or to the first one after it.
+
+        Args:
+            file: of several files, the name of the one.
+        """
+        records = self._records
+        if not records:
             return
         self.clear_filter()
-        index = bisect_left(self._records, line, key=lambda record: record.line)
-        self.go(min(index, len(self._matches) - 1))
+        begin, end = 0, len(records)
+        if file:
+            of_it = [at for at, record in enumerate(records) if record.file == file]
+            begin, end = (of_it[0], of_it[-1] + 1) if of_it else (0, 1)
+        self.go(min(bisect_left(records, line, begin, end, key=lambda record: record.line), end - 1))
 
     def go(self, position: int) -> None:
         """Show the row at this place of the rows found, counted from 0."""
@@ -290,7 +298,8 @@ class RowsCard(Card):
         record = self._records[self._matches[self._position]]
         pattern = self.tr("match {row} of {count}") if self.search.text().strip() else self.tr("row {row} of {count}")
         self.place.setText(pattern.format(row=f"{self._position + 1:,}", count=f"{count:,}"))
-        self.place.setToolTip(self.tr("line {line} of the file").format(line=f"{record.line:,}"))
+        tip = self.tr("line {line} of {file}") if record.file else self.tr("line {line} of the file")
+        self.place.setToolTip(plain_tip(tip.format(line=f"{record.line:,}", file=record.file)))
         if self.mode.current() == CONVERSATION:
             self.conversation.show_record(record)
         elif self.mode.current() == TOKENS:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _Index = QModelIndex | QPersistentModelIndex
 _ROOT = QModelIndex()
 SHOWN_CHARACTERS = 300
-LINE, TURNS, QUESTION, ANSWER, BESIDE = range(5)
+LINE, TURNS, QUESTION, ANSWER, BESIDE, FILE = range(6)
 
 
 def matching_rows(records: Sequence[Record], needle: str, cancelled: Callable[[], bool],
@@ -51,7 +51,8 @@ class RowsModel(QAbstractTableModel):
         self._records: Sequence[Record] = ()
         self._rows: Sequence[int] = ()
         self._titles: dict[int, str] = {}
-        self._tips = {LINE: self.tr("Line of the file, counted from 1"), TURNS: self.tr("Messages in this row"),
+        self._tips = {FILE: self.tr("File of the folder or archive"),
+                      LINE: self.tr("Line of the file, counted from 1"), TURNS: self.tr("Messages in this row"),
                       QUESTION: self.tr("The first thing the user says"),
                       ANSWER: self.tr("The last thing the assistant says: what is learned"),
                       BESIDE: self.tr("What the file says of the answer before")}
@@ -60,11 +61,11 @@ class RowsModel(QAbstractTableModel):
     def name_columns(self, layout: str) -> None:
         """Name the columns for rows of this layout."""
         self._titles = {
-            LINE: self.tr("Line"), TURNS: self.tr("Turns"),
+            FILE: self.tr("File"), LINE: self.tr("Line"), TURNS: self.tr("Turns"),
             QUESTION: self.tr("Text") if layout == "text" else self.tr("Question"),
             ANSWER: self.tr("Chosen answer") if layout == "preference" else self.tr("Answer"),
             BESIDE: self.tr("Rejected answer") if layout == "preference" else self.tr("Mark")}
-        self.headerDataChanged.emit(Qt.Orientation.Horizontal, LINE, BESIDE)
+        self.headerDataChanged.emit(Qt.Orientation.Horizontal, LINE, FILE)
 
     def show_rows(self, records: Sequence[Record], rows: Sequence[int]) -> None:
         """Show these rows, given by their index in `records`."""
@@ -105,6 +106,8 @@ class RowsModel(QAbstractTableModel):
         return " ".join(text[:SHOWN_CHARACTERS].split())
 
     def _text(self, record: Record, column: int) -> str:
+        if column == FILE:
+            return record.file
         if column == ANSWER:
             return last_of(record, "assistant")
         if column == QUESTION:
@@ -134,15 +137,17 @@ class RowsTable(QTableView):
         self.rows = RowsModel(self)
         self.setModel(self.rows)
         header = self.horizontalHeader()
-        for column, width in ((LINE, 68), (TURNS, 56)):
+        header.moveSection(FILE, 0)  # it comes first, though the line is what is always there
+        for column, width in ((FILE, 130), (LINE, 68), (TURNS, 56)):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
             header.resizeSection(column, width)
         for column in (QUESTION, ANSWER, BESIDE):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
 
-    def show_columns(self, layout: str) -> None:
-        """Show the columns that rows of this layout fill."""
+    def show_columns(self, layout: str, has_files: bool = False) -> None:
+        """Show the columns that rows of this layout fill, and perhaps the file that each is in."""
         self.rows.name_columns(layout)
+        self.setColumnHidden(FILE, not has_files)
         self.setColumnHidden(TURNS, layout in ("instruction", "text"))
         self.setColumnHidden(ANSWER, layout == "text")
         self.setColumnHidden(BESIDE, layout not in ("preference", "labelled"))

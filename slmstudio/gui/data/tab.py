@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QTimer, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 from PySide6.QtWidgets import QFileDialog, QStackedWidget, QVBoxLayout, QWidget
 
@@ -14,23 +14,27 @@ from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState, local_paths
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import counted
 from slmstudio.gui.common.widgets.progress import ProgressStrip
-from slmstudio.gui.data.reading import Read, Wanted, all_together, other_kind, read
+from slmstudio.gui.data.empty import DataEmpty
+from slmstudio.gui.data.entry import DataEntry
+from slmstudio.gui.data.file_dialogs import choose_files
+from slmstudio.gui.data.queue import ReadingQueue
+from slmstudio.gui.data.reading import Read, Unmapped, Wanted, all_together, other_kind
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
     from slmstudio.gui.data.entry import DataEntry
     from slmstudio.gui.data.recent import RecentButton, RecentList
     from slmstudio.gui.data.remembered import DataMemory
+    from slmstudio.gui.data.unmapped import UnmappedPage
     from slmstudio.gui.data.workspace import DataWorkspace
 
 
+MODE = QFileDialog.FileMode
 LOOK_AFTER_MS = 50
 """After the tab is shown, it looks whether the recent files are there; by then the window is painted."""
 
@@ -47,9 +51,11 @@ class DataTab(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None):
         super().__init__(parent)
         self._session = session
-        self._waiting: list[Wanted] = []
-        self._reading: Wanted | None = None
-        self._task: Task | None = None
+        self.queue = ReadingQueue(session, self)
+        self.queue.begun.connect(self._show_progress)
+        self.queue.was_read.connect(self._was_read)
+        self.queue.failed.connect(self._was_not_read)
+        self.queue.finished.connect(self._finish)
         self._errors: list[Exception] = []
         self._notes: list[UserError] = []
         self._workspace: DataWorkspace | None = None
@@ -63,6 +69,7 @@ class DataTab(QWidget):
         self._strip_card.body.addWidget(self._strips[0])
         for strip in self._strips:
             strip.cancelled.connect(self.cancel)
+            self.queue.progressed.connect(strip.set_progress)
         self._pages = QStackedWidget()
         self._look_soon = QTimer(self, interval=LOOK_AFTER_MS, singleShot=True)
         self._look_soon.timeout.connect(lambda: self.memory.look())
@@ -99,28 +106,24 @@ class DataTab(QWidget):
         self._empty.column.addWidget(made)
         return made
 
-    def _empty_state(self) -> EmptyState:
-        choose = PrimaryButton(self.tr("Choose files…"), self.tr("Choose files with rows to learn (Ctrl+O)."))
-        choose.setObjectName("data_choose")
-        choose.clicked.connect(self.choose_files)
-        sample = SecondaryButton(self.tr("Try the sample: citizen help desk"),
-                                 self.tr("Questions and answers of a city's help desk, in English and Hindi. "
-                                         "They come with the program: good for a first try."))
-        sample.setObjectName("data_sample")
-        sample.clicked.connect(self.open_sample)
-        state = EmptyState(self.tr("What should the model learn?"),
-                           self.tr("Drop a file with questions and answers, conversations, better and worse answers, "
-                                   "or plain text. It stays on this machine."),
-                           (choose, sample), self.tr("JSONL or a JSON list · text (.txt, .md)"))
+    def _empty_state(self) -> DataEmpty:
+        state = DataEmpty()
+        state.files_wanted.connect(self.choose_files)
+        state.folder_wanted.connect(self.choose_folder)
+        state.sample_wanted.connect(self.open_sample)
         state.dropped.connect(self.open_files)
         state.column.addWidget(self._strips[1])
-        self._buttons = (choose, sample)
         return state
 
     def choose_files(self) -> None:
         """Let the user choose files with rows."""
-        self._dialog(self.tr("Choose files with rows to learn"), True).filesSelected.connect(
+        choose_files(self, self.tr("Choose files with rows to learn"), MODE.ExistingFiles).filesSelected.connect(
             lambda names: self.open_files([Path(name) for name in names]))
+
+    def choose_folder(self) -> None:
+        """Let the user choose a folder, whose files are one dataset."""
+        choose_files(self, self.tr("Choose a folder with rows to learn"), MODE.Directory).fileSelected.connect(
+            lambda name: self.open_files([Path(name)]))
 
     def open_sample(self) -> None:
         """Open the dataset that comes with the program, with its own test rows."""
@@ -131,7 +134,22 @@ class DataTab(QWidget):
         recent = {each.path: each for each in self.memory.recent()}
         for file in files:
             path = file.absolute()
-            self._add(Wanted(path, kept=recent.get(path), line=line if file == files[-1] else 0))
+            self._add(Wanted(path, kept=recent.get(path), line=line if file == files[-1] else 0,
+                             said=self._said_of(path)))
+
+    def _said_of(self, path: Path) -> str | None:
+        """What was said of a file that is open."""
+        entry = self._workspace.find(path) if self._workspace is not None else None
+        return entry.reading[0] if entry is not None else None
+
+    def _reread(self, entry: DataEntry, said: str) -> None:
+        """Read a file as a person just said, instead of what was said just before."""
+        if not said:  # by guess, and so are others with these columns
+            self.memory.keep_said(entry.dataset.columns, "")
+        path = entry.dataset.path
+        self.queue.drop_by_hand(path)
+        self._add(Wanted(path, entry.eval_dataset.path if entry.eval_dataset is not None else None, said=said,
+                         by_hand=True))
 
     def restore(self) -> None:
         """Open what was open when the window was closed."""
@@ -143,72 +161,57 @@ class DataTab(QWidget):
         """Rows were added to a file, or taken out of it; who looks at it sees that."""
         for entry in self._workspace.entries if self._workspace is not None else ():
             if entry.dataset.path.resolve() == path.resolve():
-                self._add(Wanted(entry.dataset.path, again=True))
+                self._add(Wanted(entry.dataset.path, again=True, said=entry.reading[0] or ""))
             elif entry.eval_dataset is not None and entry.eval_dataset.path.resolve() == path.resolve():
                 self._add(Wanted(entry.eval_dataset.path, eval_for=entry))
         self.memory.look()
 
     def cancel(self) -> None:
         """Stop reading; what was read before stays."""
-        if self._task is not None:
-            self._task.cancel()
-        if self._reading is not None and self._reading.eval_for is not None:
-            self._keep_eval(self._reading.eval_for)
-        self._waiting.clear()
-        self._reading = self._task = None
+        reading = self.queue.reading
+        if reading is not None and reading.eval_for is not None:
+            self._keep_eval(reading.eval_for)
+        if self._workspace is not None:
+            self._workspace.reading.show_again()
+        self.queue.cancel()
         self._keep()
         self._finish()
 
-    def _dialog(self, title: str, several: bool) -> QFileDialog:
-        dialog = QFileDialog(self, title)
-        dialog.setFileMode(QFileDialog.FileMode.ExistingFiles if several else QFileDialog.FileMode.ExistingFile)
-        dialog.setNameFilters([self.tr("Datasets (*.jsonl *.json *.ndjson *.txt *.md)"), self.tr("All files (*)")])
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.open()
-        return dialog
-
     def _add(self, wanted: Wanted) -> None:
-        self._waiting.append(wanted)
-        if self._reading is None:
+        if self.queue.reading is None:
             self.banner.clear()
             self._errors, self._notes = [], []
-            self._read_next()
-        self._show_progress()
+            for strip in self._strips:
+                strip.start("")
+        self.queue.add(wanted)
 
-    def _read_next(self) -> None:
-        if not self._waiting:
-            self._finish()
+    def _was_read(self, wanted: Wanted, found: Read | Unmapped) -> None:
+        if isinstance(found, Unmapped):
+            self.asking.add(wanted, found)
             return
-        wanted = self._reading = self._waiting.pop(0)
-        for strip in self._strips:
-            strip.start("")
-        self._task = run_task(self, lambda task: read(wanted, task), self._was_read, self._was_not_read,
-                              self._progressed)
-        self._show_progress()
-
-    def _progressed(self, done: int, total: int) -> None:
-        for strip in self._strips:
-            strip.set_progress(done, total)
-
-    def _was_read(self, found: Read) -> None:
-        wanted, self._reading, self._task = self._reading, None, None
-        assert wanted is not None
+        if self._is_asking():
+            self.asking.drop(wanted.path)
         self._notes += found.notes
+        if wanted.by_hand:
+            self.memory.keep_reading(found.dataset)
         if wanted.eval_for is not None:
             self._use_for_evaluation(wanted.eval_for, found.dataset)
         else:
             self._put(wanted, found)
-        self._read_next()
 
     def _put(self, wanted: Wanted, found: Read) -> None:
         """Put a dataset on the list, as it was there before."""
-        from slmstudio.gui.data.entry import DataEntry
-
-        page, kept, entry = self.workspace(), wanted.kept, DataEntry(found.dataset, found.eval_dataset)
+        page, kept, entry = self.workspace(), wanted.kept, DataEntry(
+            found.dataset, found.eval_dataset, by_shape=found.by_shape)
         if kept is not None:
             entry.eval_fraction, entry.split_seed = kept.eval_fraction, kept.split_seed
             entry.lost_eval = kept.eval_path if found.eval_dataset is None else None
-        page.add(entry, show=not wanted.again and (not wanted.restore or kept is None or kept.shown))
+        known = page.find(wanted.path)
+        if known is not None and wanted.by_hand:  # it is shown, or another one is by now
+            known.eval_dataset, known.lost_eval = None, wanted.eval_path if found.eval_dataset is None else None
+            page.add(entry, show=False)
+        else:
+            page.add(entry, show=not wanted.again and (not wanted.restore or kept is None or kept.shown))
         if kept is not None and kept.used and self._session.dataset is None:
             page.choose(entry)
         if wanted.line:
@@ -223,23 +226,63 @@ class DataTab(QWidget):
             self._keep_eval(entry)
             self._errors.append(error)
 
-    def _was_not_read(self, error: Exception) -> None:
+    def _was_not_read(self, wanted: Wanted, error: Exception) -> None:
         from slmstudio.core.data.remembered import Missing
 
-        wanted, self._reading, self._task = self._reading, None, None
-        assert wanted is not None
         if wanted.eval_for is not None:
             self._keep_eval(wanted.eval_for)
         if wanted.restore and wanted.kept is not None and isinstance(error, Missing):
             self.memory.set_missing(wanted.kept, error)
         entry = self.workspace().find(wanted.path) if wanted.again and isinstance(error, Missing) else None
+        if wanted.by_hand and self._tell_by_hand(wanted, error):
+            return
         if entry is not None:  # its only row was taken back, so there is no such file any more
             self.workspace().remove(entry)
             self.memory.forget(wanted.path)
         else:
             (self._notes if wanted.restore and isinstance(error, UserError) else self._errors).append(error)
         self._keep()
-        self._read_next()
+
+    def _tell_by_hand(self, wanted: Wanted, error: Exception) -> bool:
+        """Say where a person chose columns that they cannot be read so. False where that isn't shown any more."""
+        page = self._workspace
+        if self._is_asking() and self.asking.path == wanted.path:
+            self.asking.show_error(error)
+        elif page is not None and page.entry is not None and page.entry.dataset.path == wanted.path:
+            page.reading.show_error(error)
+        else:
+            return False
+        return True
+
+    @cached_property
+    def asking(self) -> UnmappedPage:
+        """The page that asks what the columns of a file hold."""
+        from slmstudio.gui.data.unmapped import UnmappedPage
+
+        made = UnmappedPage()
+        made.said.connect(self._add)
+        made.left.connect(self._leave_asked)
+        self._pages.addWidget(made)
+        return made
+
+    def _ask(self) -> None:
+        """Ask about the first file whose columns tell nothing; without one, show what was shown before."""
+        if self._is_asking():
+            self._pages.setCurrentWidget(self.asking)
+            self.asking.show_first()
+        elif self._pages.currentIndex() > 0:
+            page = self._workspace
+            self._pages.setCurrentWidget(page) if page is not None and page.entries else self._pages.setCurrentIndex(0)
+
+    def _is_asking(self) -> bool:
+        return "asking" in vars(self) and self.asking.path is not None
+
+    def _leave_asked(self, wanted: Wanted) -> None:
+        if wanted.eval_for is not None:
+            self._keep_eval(wanted.eval_for)
+        if self._workspace is not None:
+            self._workspace.reading.show_again()
+        self._ask()
 
     def _finish(self) -> None:
         """Everything is read: say what is wrong, all together."""
@@ -249,13 +292,14 @@ class DataTab(QWidget):
         if self._errors or self._notes:
             self.banner.show_error(all_together(self._errors, self._notes), "bad" if self._errors else "warn")
         self._errors, self._notes = [], []
+        self._ask()
         self._show_progress()
         self.idle.emit()
 
     def _keep(self) -> None:
         """Remember what is open."""
         page = self._workspace
-        waiting = [each.kept for each in (self._reading, *self._waiting)
+        waiting = [each.kept for each in (self.queue.reading, *self.queue.waiting)
                    if each is not None and each.restore and each.kept is not None]
         self.memory.keep(page.entries if page is not None else [], page.entry if page is not None else None, waiting)
 
@@ -271,17 +315,18 @@ class DataTab(QWidget):
 
     def _show_progress(self) -> None:
         """Show what is being read: in the empty state while there is no dataset, above the cards otherwise."""
-        reading = self._reading is not None
-        text = self.tr("Reading {name}").format(name=self._reading.path.name) if self._reading is not None else ""
-        if self._waiting:
-            text += counted(len(self._waiting), self.tr(" · 1 more waiting"), self.tr(" · {count} more waiting"))
+        now, waiting = self.queue.reading, len(self.queue.waiting)
+        reading = now is not None
+        text = self.tr("Reading {name}").format(name=now.path.name) if now is not None else ""
+        if waiting:
+            text += counted(waiting, self.tr(" · 1 more waiting"), self.tr(" · {count} more waiting"))
         for strip in self._strips:
             strip.label.setText(text)
             strip.label.setVisible(bool(text))
-        empty = self._workspace is None or self._pages.currentWidget() is not self._workspace
+        empty = self._pages.currentIndex() <= 0
         self._strip_card.setVisible(reading and not empty)
         self._strips[1].setVisible(reading and empty)
-        for button in self._buttons:
+        for button in self._empty.buttons:
             button.setEnabled(not reading)
 
     def workspace(self) -> DataWorkspace:
@@ -291,6 +336,8 @@ class DataTab(QWidget):
 
             page = self._workspace = DataWorkspace(self._session)
             page.add_wanted.connect(self.choose_files)
+            page.folder_wanted.connect(self.choose_folder)
+            page.reread.connect(self._reread)
             page.dropped.connect(self.open_files)
             page.eval_file_wanted.connect(self._choose_eval_file)
             page.emptied.connect(lambda: self._pages.setCurrentIndex(0))
@@ -308,7 +355,7 @@ class DataTab(QWidget):
         return self._workspace is None or may_drop(self, self._workspace.entries)
 
     def _choose_eval_file(self, entry: DataEntry) -> None:
-        dialog = self._dialog(self.tr("Choose the file with evaluation rows"), False)
+        dialog = choose_files(self, self.tr("Choose the file with evaluation rows"), MODE.ExistingFile)
         dialog.fileSelected.connect(lambda name: self._add(Wanted(Path(name), eval_for=entry)))
         dialog.rejected.connect(lambda: self._keep_eval(entry))
 

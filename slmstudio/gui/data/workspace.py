@@ -5,29 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QPoint, Qt, Signal
-from PySide6.QtGui import QKeySequence, QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.data import layouts
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
-from slmstudio.gui.common.widgets.areas import DropArea
-from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import counted, plain_tip
-from slmstudio.gui.common.widgets.two_line import VALUE, TwoLineList
+from slmstudio.gui.common.widgets.two_line import VALUE
 from slmstudio.gui.data.desk import DataDesk
 from slmstudio.gui.data.editing.drop_question import may_drop
 from slmstudio.gui.data.entry import DataEntry
 from slmstudio.gui.data.findings import FindingsCard
-from slmstudio.gui.data.recent import RecentButton
+from slmstudio.gui.data.health.statistics_strip import StatisticsStrip
+from slmstudio.gui.data.list_card import ListCard
+from slmstudio.gui.data.reading_card import ReadingCard
 from slmstudio.gui.data.rows_card import RowsCard
 from slmstudio.gui.data.split_card import SplitCard
-from slmstudio.gui.data.statistics_strip import StatisticsStrip
+from slmstudio.gui.data.unused_strip import UnusedStrip
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
@@ -44,6 +44,8 @@ class DataWorkspace(QWidget):
 
     Signals:
         add_wanted: the user wants to choose more files.
+        folder_wanted: the user wants to choose a folder.
+        reread(DataEntry, str): this one should be read again, as the text says.
         dropped(list[Path]): files were let go over the drop area.
         eval_file_wanted(DataEntry): the user wants to choose a file with evaluation rows.
         emptied: the last dataset was taken off the list.
@@ -52,6 +54,8 @@ class DataWorkspace(QWidget):
     """
 
     add_wanted = Signal()
+    folder_wanted = Signal()
+    reread = Signal(object, str)
     dropped = Signal(object)
     eval_file_wanted = Signal(object)
     emptied = Signal()
@@ -61,52 +65,57 @@ class DataWorkspace(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None):
         super().__init__(parent)
         self._session = session
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
+        self.strip = UnusedStrip()
+        self.strip.accepted.connect(self._use_all_the_same)
+        row = QHBoxLayout()
         row.setSpacing(theme.CARD_GAP)
         row.addWidget(self._list_card())
-        row.addWidget(self._centre(), 1)
+        row.addLayout(self._centre(), 1)
         row.addWidget(self._right_column())
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.CARD_GAP)
+        column.addWidget(self.strip)
+        column.addLayout(row, 1)
         session.model_changed.connect(self.update_model)
         session.dataset_changed.connect(self._refresh_list)
         session.dataset_changed.connect(self.changed)
         self.update_model()
 
     def _list_card(self) -> Card:
-        add = SecondaryButton(self.tr("+ Add"), self.tr("Choose more files with rows (Ctrl+O)."), "small")
-        add.setObjectName("data_add")
-        add.clicked.connect(self.add_wanted)
-        self.recent = RecentButton()
-        self.mix = SecondaryButton(self.tr("Mix datasets…"), self.tr(
-            "Make one dataset of several, with a weight for each."), "small")
-        self.mix.setObjectName("data_mix")
-        self.mix.clicked.connect(lambda: self.desk.open_mix(self.entries))
-        card = Card(self.tr("Datasets"), actions=(add, self.recent))
-        self._left = card
-        self.list = TwoLineList(self.tr("Datasets"))
-        self.list.setObjectName("data_list")
+        card = self._left = ListCard()
+        self.list, self.recent = card.list, card.recent
+        card.add_wanted.connect(self.add_wanted)
+        card.folder_wanted.connect(self.folder_wanted)
+        card.dropped.connect(self.dropped)
+        card.mix_wanted.connect(lambda: self.desk.open_mix(self.entries))
+        card.remove_wanted.connect(self.remove_current)
         self.list.currentItemChanged.connect(lambda: self._show_entry())
         self.list.currentItemChanged.connect(self.changed)
-        self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-        self.list.customContextMenuRequested.connect(self._list_menu)
-        add_key(self.list, QKeySequence.StandardKey.Delete, self.remove_current, inside=True)
-        drop = DropArea(self.tr("Drop files here\nJSONL, text"))
-        drop.setObjectName("data_drop")
-        drop.dropped.connect(self.dropped)
-        card.body.addWidget(self.list, 1)
-        card.body.addWidget(self.mix)
-        card.body.addWidget(drop)
         return card
 
-    def _centre(self) -> QWidget:
-        """The rows, or what is done to them."""
+    def _centre(self) -> QVBoxLayout:
+        """How the file was read, and below it the rows, or what is done to them."""
+        self.reading = ReadingCard()
+        self.reading.reread.connect(self._read_as)
+        self.strip.choose_wanted.connect(self.reading.open_fields)
         self._rows_card()
         self.desk = DataDesk(self._session, self.rows, self)
         self.desk.replaced.connect(self.replace_dataset)
         self.desk.made.connect(lambda dataset: self.add(DataEntry(dataset)))
         self.desk.closing.connect(self.remove)
         self.desk.failed.connect(self.failed)
-        return self.desk.pages
+        column = QVBoxLayout()
+        column.setSpacing(theme.CARD_GAP)
+        column.addWidget(self.reading)
+        column.addWidget(self.desk.pages, 1)
+        return column
+
+    def _read_as(self, said: str) -> None:
+        """Read the file in another way, unless rows were changed by hand and that is to stay."""
+        if self.entry is not None and may_drop(self, [self.entry]):
+            self.entry.edits = None
+            self.reread.emit(self.entry, said)
 
     def _rows_card(self) -> RowsCard:
         self.rows = RowsCard()
@@ -193,7 +202,9 @@ class DataWorkspace(QWidget):
     def _replace(self, known: DataEntry, entry: DataEntry) -> None:
         if layouts.kind(known.dataset.layout) != layouts.kind(entry.dataset.layout):
             known.eval_dataset = None  # its rows are of the kind that the file had
-        known.dataset = entry.dataset
+        if known.edits is not None:
+            known.edits = known.edits.rebased(entry.dataset.records)
+        known.dataset, known.by_shape = entry.dataset, entry.by_shape
         known.eval_dataset = entry.eval_dataset or known.eval_dataset
         if self._session.dataset is not None and self._session.dataset.path == entry.dataset.path:
             self.choose(known)
@@ -236,18 +247,8 @@ class DataWorkspace(QWidget):
             self.rows.set_model(None, folder)
             self.desk.set_model(folder, "")
 
-    def _list_menu(self, place: QPoint) -> None:
-        if self.entry is None:
-            return
-        menu = QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        if len(self.entries) > 1:
-            menu.addAction(self.tr("Mix datasets…"), lambda: self.desk.open_mix(self.entries))
-        menu.addAction(self.tr("Take off the list"), QKeySequence(QKeySequence.StandardKey.Delete), self.remove_current)
-        menu.popup(self.list.viewport().mapToGlobal(place))
-
     def _refresh_list(self) -> None:
-        self.mix.setVisible(self.list.count() > 1)
+        self._left.mix.setVisible(self.list.count() > 1)
         for place, entry in enumerate(self.entries):
             rows = counted(len(entry.dataset.records), self.tr("1 row"), self.tr("{count} rows"))
             detail = self.tr("{rows} · {size}").format(rows=rows, size=units.format_bytes(entry.dataset.bytes))
@@ -258,6 +259,8 @@ class DataWorkspace(QWidget):
         entry = self.entry
         if entry is None:
             return
+        self.strip.hide()
+        self.reading.show_dataset(entry.dataset, entry.by_shape)
         self.desk.show_entry(entry)
         self.statistics.show_dataset(entry.dataset)
         self.findings.setVisible(bool(entry.dataset.problems))
@@ -285,9 +288,19 @@ class DataWorkspace(QWidget):
         self._session.set_dataset(entry.dataset, entry.eval_dataset, entry.eval_fraction, entry.split_seed)
 
     def _use(self) -> None:
+        entry = self.entry
+        if entry is None:
+            return
+        if entry.dataset.unused_that_matter and entry.accepted != entry.reading:
+            self.strip.ask(entry.dataset.unused_that_matter)
+            return
+        self.choose(entry)
+        self._session.go_to.emit("model")
+
+    def _use_all_the_same(self) -> None:
         if self.entry is not None:
-            self.choose(self.entry)
-            self._session.go_to.emit("model")
+            self.entry.accepted = self.entry.reading
+            self._use()
 
 
 def _starter() -> Path | None:

@@ -42,7 +42,7 @@ class _Wish:
         split: share and seed of that split, chosen in the Data tab.
         own: fields that were changed in the plan itself.
         after: the finished run whose result the plan continues from.
-        files: name and checksum of the data, by which two wishes are compared.
+        files: name and checksum of the data, and what was said of its columns, by which two wishes are compared.
     """
 
     dataset: Dataset = field(compare=False)
@@ -52,7 +52,12 @@ class _Wish:
     split: dict[str, Any]
     own: dict[str, Any]
     after: Earlier | None
-    files: tuple[tuple[Path, str], ...]
+    files: tuple[tuple[Path, str, str | None], ...]
+
+    @property
+    def maps(self) -> list[str | None]:
+        """What was said of the columns of the rows to learn, and of the evaluation file."""
+        return [*(said for _, _, said in self.files), None][:2]
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ class Planning(QObject):
         if problems := self._problems():
             self._fail(UserError("The plan cannot be used.", "Some values are wrong.", "Correct them.", problems))
             return
-        about = (dataset.sha256, model.path)
+        about = (dataset.sha256, wish.maps[0], model.path)
         lengths = self._lengths[1] if self._lengths and self._lengths[0] == about else None
 
         def done(answer: _Answer) -> None:
@@ -143,11 +148,13 @@ class Planning(QObject):
 
     def _wish(self, dataset: Dataset, model: ModelFacts) -> _Wish:
         """What a plan would be made from now."""
+        from slmstudio.core.data import given
+
         session = self._session
         eval_dataset = session.eval_dataset
         split = {} if eval_dataset is not None else {
             "eval_fraction": session.eval_fraction, "split_seed": session.split_seed}
-        files = tuple((each.path, each.sha256) for each in (dataset, eval_dataset) if each is not None)
+        files = tuple((each.path, each.sha256, given.of(each)) for each in (dataset, eval_dataset) if each is not None)
         return _Wish(dataset, model, session.machine, eval_dataset.path if eval_dataset else None, split,
                      dict(self._panel.overrides), self.after, files)
 
@@ -192,7 +199,7 @@ def _propose(wish: _Wish, lengths: list[int] | None) -> tuple[RunConfig, list[in
         lengths = planner.measure_lengths(wish.dataset, wish.model)
     chosen = {**wish.split, **wish.own}
     config = planner.plan(planner.PlanRequest(
-        wish.dataset, wish.model, wish.machine or read_machine(), wish.eval_file, chosen, lengths))
+        wish.dataset, wish.model, wish.machine or read_machine(), wish.eval_file, chosen, lengths, wish.maps[1]))
     return _of_the_data_tab(config, wish.split.keys() - wish.own.keys()), lengths
 
 
@@ -202,11 +209,14 @@ def _continue(wish: _Wish, after: Earlier) -> tuple[RunConfig, None]:
     from slmstudio.core.run.follow_up import follow_up
 
     earlier = RunConfig.from_dict(Job(after.folder).request())
-    same = Path(earlier.train_file) == Path(wish.dataset.path)
+    train_map, eval_map = wish.maps
+    same = Path(earlier.train_file) == Path(wish.dataset.path) and earlier.train_map == train_map
     split = {} if same or earlier.eval_file else wish.split
+    maps = {name: said for name, said, is_new in (
+        ("train_map", train_map, not same), ("eval_map", eval_map, wish.eval_file is not None)) if said and is_new}
     config = follow_up(after.folder, train_file=None if same else wish.dataset.path, eval_file=wish.eval_file,
-                       overrides={**split, **wish.own})
-    return _of_the_data_tab(config, split.keys() - wish.own.keys()), None
+                       overrides={**split, **maps, **wish.own})
+    return _of_the_data_tab(config, (split | maps).keys() - wish.own.keys()), None
 
 
 def _of_the_data_tab(config: RunConfig, names: set[str]) -> RunConfig:

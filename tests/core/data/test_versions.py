@@ -116,6 +116,15 @@ def test_changes_are_gathered_and_taken_back_one_by_one():
                     ["q1", "q2", "q3", "q4", "q5"]]
 
 
+def test_changes_stay_when_rows_are_added_to_the_file():
+    changes = edits.Edits(BASE)
+    changes.delete([0])
+    changes.edit(changes.add(row("new", line=6)), row("newer", line=6))
+    more = [*BASE, row("from chat", line=6)]
+    assert prompts(changes.rebased(more)) == ["q2", "q3", "q4", "q5", "from chat", "newer"]
+    assert changes.rebased(BASE[:3]) is changes and changes.rebased(more[1:]) is changes
+
+
 def test_texts_of_every_kind_of_row_are_edited():
     pair = Record(BASE[0].messages, 1, rejected="No.")
     assert edits.texts_of(pair) == [("user", "q1"), ("assistant", "Yes."), ("rejected", "No.")]

@@ -116,21 +116,23 @@ def test_a_file_that_cannot_be_used_is_told_in_the_tab(qtbot, tab: DataTab, tmp_
 
 
 def test_several_bad_files_are_told_together(qtbot, tab: DataTab, tmp_path: Path, write_rows):
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
     with qtbot.waitSignal(tab.idle):
-        tab.open_files([tmp_path / "nowhere.jsonl", write_rows("good.jsonl", ROWS), tmp_path])
+        tab.open_files([tmp_path / "nowhere.jsonl", write_rows("good.jsonl", ROWS), picture])
     assert tab.banner._what.text() == "2 files could not be read."
     assert tab.findChild(QWidget, "banner_list").model().rowCount() == 2
     assert text(tab, "dataset_name") == "good"
 
 
 def test_every_problem_is_listed_and_leads_to_its_line(qtbot, tab: DataTab, write_rows):
-    rows = [row if n % 10 else "{broken" for n, row in enumerate(ROWS, 1)]
+    rows = [row if n % 10 or n == 40 else "{broken" for n, row in enumerate(ROWS, 1)]
     with qtbot.waitSignal(tab.idle):
         tab.open_files([write_rows("some_bad.jsonl", rows)])
-    assert text(tab, "findings_chip") == "4 findings"
+    assert text(tab, "findings_chip") == "3 findings"
     assert not tab.findChild(QLabel, "findings_good").isVisible()
     findings = tab.workspace().findings
-    assert [problem.line for problem in findings.problems.problems] == [10, 20, 30, 40]
+    assert [problem.line for problem in findings.problems.problems] == [10, 20, 30]
     index = findings.problems.index(1, 0)
     place = findings.list.visualRect(index).center()
     qtbot.mouseClick(findings.list.viewport(), LEFT, pos=place)
@@ -138,7 +140,7 @@ def test_every_problem_is_listed_and_leads_to_its_line(qtbot, tab: DataTab, writ
     assert "line 20" in QGuiApplication.clipboard().text()
     assert tab.findChild(QLabel, "rows_place").toolTip() == "line 21 of the file"
     press(qtbot, tab, "findings_copy")
-    assert len(QGuiApplication.clipboard().text().splitlines()) == 4
+    assert len(QGuiApplication.clipboard().text().splitlines()) == 3
 
 
 def test_rows_are_walked_through(qtbot, opened: DataTab):
@@ -290,7 +292,12 @@ def test_a_hundred_thousand_rows_and_problems(qtbot, tab: DataTab, tmp_path: Pat
         tab.open_files([file])
     rows = tab.workspace().rows
     assert rows.table.model().rowCount() == 100_000
-    assert text(tab, "findings_chip") == "100,000 findings"
+    assert text(tab, "findings_chip") == "1 finding"
+    findings = tab.workspace().findings
+    assert len(findings.problems.problems[0].lines) == 100_000
+    rows.go(500)
+    findings.list.doubleClicked.emit(findings.problems.index(0, 0))
+    assert text(tab, "rows_place") == "row 2 of 100,000", "it leads to the first row after the first fault"
     rows.table.scrollToBottom()
     last = rows.table.visualRect(rows.table.model().index(99_999, 0))
     assert last.isValid() and rows.table.viewport().rect().contains(last.center())

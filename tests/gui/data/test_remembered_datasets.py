@@ -212,7 +212,7 @@ def test_closing_while_datasets_come_back_forgets_none(qtbot, new_tab, next_sess
     qtbot.waitUntil(lambda: tab._workspace is not None and len(tab.workspace().entries) >= 1)
     kept = [each.path.stem for each in remembered.read_all(second.settings.datasets) if each.open]
     assert sorted(kept) == ["a", "b", "c"]
-    qtbot.waitUntil(lambda: tab._reading is None)
+    qtbot.waitUntil(lambda: tab.queue.reading is None)
 
 
 def test_the_window_paints_first_and_the_data_comes_back_behind_another_tab(qtbot, qapp, session, next_session, new_tab,

@@ -10,8 +10,10 @@ from PySide6.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QPlainTextEdit,
 from support import training_window
 from support.training_window import button, choose, press, wait_for_plan
 
+from slmstudio.core.data import reader
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.run.config import VARIANTS, RunConfig
+from slmstudio.core.run.rows import source_rows
 from slmstudio.gui.training.plan_panel import PlanPanel
 
 tab, planned, run = training_window.tab, training_window.planned, training_window.run
@@ -120,6 +122,26 @@ def test_questions_are_typed_a_line_each(qtbot, planned):
     qtbot.waitUntil(lambda: bool(planned.planning.config.sample_prompts), timeout=10_000)
     assert planned.planning.config.sample_prompts == ["Which form, and where?", "कौन सा फॉर्म?"]
     assert editor.toPlainText() == "Which form, and where?\nकौन सा फॉर्म?"
+
+
+def test_what_was_said_of_the_files_is_in_the_plan(qtbot, planned, session, tmp_path):
+    """The data of the run and of its evaluation are read as the person saw them in the Data tab."""
+    for name in ("train", "test"):
+        rows = "".join(f"{name} why {n},because {n},text {n}\n" for n in range(12))
+        (tmp_path / f"{name}.csv").write_text("Fld 1,Fld-2,xx\n" + rows, encoding="utf-8")
+    train = reader.read_dataset(tmp_path / "train.csv", columns={"instruction": "Fld 1", "output": "Fld-2"})
+    test = reader.read_dataset(tmp_path / "test.csv", columns={"instruction": "Fld 1", "output": "xx"})
+    with qtbot.waitSignal(planned.planning.planned, timeout=20_000):
+        session.set_dataset(train, test)
+    config = planned.planning.config
+    assert config.train_map == "instruction=Fld 1,output=Fld-2" and config.eval_map == "instruction=Fld 1,output=xx"
+    assert config.reasons["eval_map"] == "What you said of the file."
+    found = source_rows.read(config)
+    assert found.train == train.records and found.evaluation == test.records
+    with qtbot.waitSignal(planned.planning.planned, timeout=20_000):  # the same file, read in another way
+        session.set_dataset(reader.read_dataset(train.path, columns={"text": "xx"}))
+    assert planned.planning.config.train_map == "text=xx" and planned.planning.config.objective == "text"
+    assert planned.planning.config.eval_map is None
 
 
 def test_a_switch_is_an_override(qtbot, planned):

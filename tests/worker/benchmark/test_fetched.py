@@ -96,6 +96,7 @@ def leavings() -> list[str]:
     return [path.name for path in place.glob(".partial-*")] if place.exists() else []
 
 
+@pytest.mark.full
 @pytest.mark.timeout(300)
 def test_fetched_once_kept_and_run_offline_with_equal_figures(hub, hub_files, tiny_model, tmp_path):
     wanted = {"mmlu_anatomy": ("cais/mmlu", 7), "arc_easy": ("allenai/ai2_arc", 6), "hellaswag": ("Rowan/hellaswag", 4),

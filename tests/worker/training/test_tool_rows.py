@@ -15,6 +15,7 @@ from support import family_models, once, tool_rows
 from support.tool_rows import ONE, RECORDS, TOOLS
 
 from slmstudio.core import jobs, paths
+from slmstudio.core.data import jsonl
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.testset.item import TestItem
@@ -62,7 +63,7 @@ def make_job(tmp_path: Path, qwen: Path):
 def encoded(job: JobContext, records: list[Record], encode: Any = encode_rows) -> tuple[Any, Any]:
     config = RunConfig.from_dict(job.request)
     tokenizer, template = methods.load_tokenizer(Path(config.model)), ChatTemplate.from_folder(config.model)
-    return encode(records, tokenizer, template, config, job, "tokenizing"), tokenizer
+    return encode(records, tokenizer, template, config, job, "tokenizing")[0], tokenizer
 
 
 def runs_of(labels: list[int]) -> list[list[int]]:
@@ -84,9 +85,11 @@ def test_the_loss_is_on_calls_and_answers_alone(make_job):
     assert data["input_ids"][0] == theirs
 
 
-def test_a_run_learns_them(make_job, qwen, monkeypatch):
-    job = make_job()
-    monkeypatch.setattr(train, "read_rows", lambda config, job: (RECORDS * 2, RECORDS[2:]))
+def test_a_run_learns_them(make_job, qwen, tmp_path):
+    files = [tmp_path / "learned.jsonl", tmp_path / "evaluated.jsonl"]
+    for file, rows in zip(files, (RECORDS * 2, RECORDS[2:]), strict=True):
+        jsonl.write(file, rows)
+    job = make_job(train_file=str(files[0]), eval_file=str(files[1]))
     result = train.run(job)
     assert result["state"] == "finished" and result["eval_loss_after"] < result["eval_loss_before"]
     adapter = load_file(Path(result["adapter"]) / "adapter_model.safetensors")

@@ -178,8 +178,10 @@ def _mended(word: str) -> str | None:
     for place, (script, letters) in enumerate(runs):
         if script == main:
             mended.append(letters)
-        elif (script, main) in _LOOKALIKES:
-            mended.append("".join(map(_LOOKALIKES[script, main].__getitem__, letters)))
+        elif (pairs := _LOOKALIKES.get((script, main))) is not None:
+            if not pairs.keys() >= set(letters):  # a word of three scripts may have letters that look like none
+                return None
+            mended.append("".join(pairs[letter] for letter in letters))
         elif script in INDIC and main in INDIC:
             mended.append("".join(_transposed(letter, script, main) for letter in letters))
         elif place and _is_sign(runs, place):

@@ -14,7 +14,7 @@ from slmstudio.core.data.mapping.turns import is_conversation
 TARGETS = {
     "messages": ("messages", "system", "tools"),
     "instruction": ("instruction", "input", "output", "system", "history", "tools"),
-    "preference": ("prompt", "chosen", "rejected", "input", "system", "tools"),
+    "preference": ("prompt", "chosen", "rejected", "input", "system", "tools", "winner"),
     "labelled": ("prompt", "completion", "label", "input", "system", "tools"),
     "text": ("text",),
 }
@@ -73,6 +73,9 @@ class _Look:
             self.by_name.setdefault(names.column(name), name)
         for name in self.columns:
             self.by_name.setdefault(name.strip().casefold(), name)
+        for name in self.columns:
+            for word in sorted(names.words_in(name)):
+                self.by_name.setdefault(word, name)
 
     def guess(self) -> ColumnMap | None:
         for look in (self._preference, self._with_winner, self._conversation, self._asked, self._plain,

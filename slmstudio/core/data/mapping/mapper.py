@@ -11,7 +11,7 @@ from slmstudio.core.data.mapping import labels, tools
 from slmstudio.core.data.mapping.guess import NEEDED, TARGETS, ColumnMap, guess, winner_of
 from slmstudio.core.data.mapping.turns import NotText, is_conversation, messages_of
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, read_row
-from slmstudio.core.data.sources.row import number_text
+from slmstudio.core.data.sources.row import examples, number_text
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import UserError
 
@@ -32,11 +32,15 @@ class Mapper:
     """
 
     def __init__(self, sample: Sequence[Any], given: Mapping[str, str] | None = None):
-        self._sample = [value for value in sample[:SAMPLE] if isinstance(value, dict)]
+        self._sample = [_opened(value) for value in sample[:SAMPLE] if isinstance(value, dict)]
         self.columns = columns = tuple(dict.fromkeys(name for value in self._sample for name in value))
         self.main = given_map(given, columns) if given else guess(columns, self._sample) if columns else None
         self._is_given = bool(given)
         self._readers: dict[tuple[str, ...], _Reader | None] = {}
+
+    def examples(self) -> dict[str, str]:
+        """The first value of each column, as one line of text."""
+        return examples(self._sample)
 
     def read(self, value: Any) -> list[Row]:
         """What a row says: most often one thing.
@@ -48,6 +52,7 @@ class Mapper:
         if not isinstance(value, dict):
             raise RowError([("", f'the row is {kind_of(value)}; it must be an object, '
                                  '{"instruction": …, "output": …}.')])
+        value = _opened(value)
         keys = tuple(value)
         try:
             reader = self._readers[keys]
@@ -78,6 +83,14 @@ class Mapper:
             return own
         here = sum(column in keys for column in main.columns.values())
         return main if own is None or (own.layout == main.layout and len(own.columns) <= here) else own
+
+
+def _opened(value: dict[str, Any]) -> dict[str, Any]:
+    """A row whose texts are within an object, as in {"translation": {"en": …, "hi": …}}, with these as its columns."""
+    inner = value.get("translation")
+    if isinstance(inner, dict) and len(inner) > 1 and all(isinstance(each, str) for each in inner.values()):
+        return {**{name: each for name, each in value.items() if name != "translation"}, **inner}
+    return value
 
 
 def given_map(given: Mapping[str, str], columns: Sequence[str]) -> ColumnMap:
@@ -196,8 +209,12 @@ class _Reader:
         """System message and tools."""
         column = self._columns.get("tools", "")
         about: dict[str, Any] = {"tools": tools.schemas(self._of(value, "tools"), column, findings)}
-        if self._of(value, "system") is not None:
-            about["system"] = self._of(value, "system")
+        system = self._of(value, "system")
+        if isinstance(system, str):
+            system, offered = tools.offered_in(system.removeprefix("SYSTEM: "))
+            about["tools"] = [*about["tools"], *offered]
+        if system is not None:
+            about["system"] = system
         return about
 
     def _turns(self, value: Any, target: str, findings: Findings, unused: set[str], about: dict[str, Any]) -> list[Any]:

@@ -12,6 +12,9 @@ from slmstudio.core.data.strict_json import printable
 
 _TOOLS = re.compile(r"\s*<tools>\s*(.*?)\s*</tools>\s*", re.DOTALL)
 _CALL = re.compile(r"\s*<(tool_call|functioncall|function_call)>\s*(.*?)\s*(?:</\1>|(?=<tool_call>)|$)", re.DOTALL)
+_QUOTED = re.compile(r"""("arguments":\s*)'(.*)'\s*\}""", re.DOTALL)
+"""Arguments between single quotes, as glaive-function-calling-v2 has them."""
+_OFFERED = re.compile(r"(?:,? with)? access to the following functions[^\n]*\n", re.IGNORECASE)
 _RESPONSE = re.compile(r"\s*<tool_response>\s*(.*?)\s*</tool_response>\s*", re.DOTALL)
 
 
@@ -89,20 +92,19 @@ def written_out(messages: list[Any], offered: list[dict[str, Any]]) -> tuple[lis
     Where one of them cannot be read, all texts stay as they are.
     """
     texts = [message.get("content") for message in messages if isinstance(message, dict)]
-    if not any(isinstance(text, str) and "<tool" in text for text in texts):
+    if not any(isinstance(text, str) and ("<tool" in text or "<functioncall>" in text) for text in texts):
         return messages, offered
-    wrong: Findings = []
     made, tools = [], list(offered)
     for message in messages:
         text = message.get("content") if isinstance(message, dict) else None
         if not isinstance(text, str):
             made.append(message)
-        elif message.get("role") == "system" and (found := _TOOLS.search(text)):
-            tools += schemas(found[1], "tools", wrong)
-            rest = f"{text[:found.start()]}\n{text[found.end():]}".strip() if found else text
-            made.append({**message, "content": _without_how_to(rest)})
-        elif message.get("role") == "assistant" and "<tool_call>" in text:
-            calls = [_call(_parsed(each[1])) for each in _CALL.findall(text)]
+        elif message.get("role") == "system":
+            rest, found = offered_in(text)
+            tools += found
+            made.append({**message, "content": rest})
+        elif message.get("role") == "assistant" and ("<tool_call>" in text or "<functioncall>" in text):
+            calls = [_call(_parsed(_QUOTED.sub(r'\1\2}', each[1]))) for each in _CALL.findall(text)]
             if None in calls:
                 return messages, offered
             made.append({**message, "content": _CALL.sub("", text).strip(), "tool_calls": calls})
@@ -110,7 +112,35 @@ def written_out(messages: list[Any], offered: list[dict[str, Any]]) -> tuple[lis
             made += [{**message, "content": each} for each in _RESPONSE.findall(text)]
         else:
             made.append(message)
-    return (messages, offered) if wrong else (made, tools)
+    return made, tools
+
+
+def offered_in(system: str) -> tuple[str, list[dict[str, Any]]]:
+    """A system message without the tools that are written into it, and these; as it is where there are none."""
+    wrong: Findings = []
+    tagged, listed = _TOOLS.search(system), _OFFERED.search(system)
+    if tagged:
+        values: list[Any] = _values(tagged[1])
+        values = values[0] if len(values) == 1 and isinstance(values[0], list) else values
+        rest = _without_how_to(f"{system[:tagged.start()]}\n{system[tagged.end():]}".strip())
+    elif listed:
+        values, rest = _values(system[listed.end():]), system[:listed.start()].strip()
+    else:
+        return system, []
+    found = schemas(values, "tools", wrong)
+    return (system, []) if wrong or not found else (rest, found)
+
+
+def _values(text: str) -> list[Any]:
+    """JSON values that follow each other; none where something else is among them."""
+    found, at, reader = [], 0, json.JSONDecoder()
+    while (at := len(text) - len(text[at:].lstrip())) < len(text):
+        try:
+            value, at = reader.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            return []
+        found.append(value)
+    return found
 
 
 def _without_how_to(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,11 @@ KEPT = frozenset({"role", "content", "tool_calls", "name", "tool_call_id"})
 _TEXT_PARTS = ("text", "input_text", "output_text", None)
 
 
+_SPEAKER = re.compile(r"(?:^|\n)\s*(?:#+ *)?(USER|ASSISTANT|SYSTEM|FUNCTION RESPONSE) *: *", re.IGNORECASE)
+"""How a conversation begins a turn that is written as one text, as in glaive-function-calling-v2."""
+_ENDS = re.compile(r"\s*<\|endoftext\|>\s*$")
+
+
 class NotText(Exception):
     """A message holds a picture, a sound or another thing that isn't text.
 
@@ -43,6 +49,8 @@ class NotText(Exception):
 def is_conversation(value: Any) -> bool:
     """Whether a value is a list of messages in one of the forms that `messages_of` reads."""
     value = _parsed(value)
+    if isinstance(value, str):
+        return len(_spoken(value)) > 1
     if isinstance(value, dict):
         return _of_columns(value) is not None or isinstance(value.get("messages"), list)
     if not isinstance(value, list) or not value:
@@ -67,6 +75,8 @@ def messages_of(value: Any, column: str, findings: Findings,
     value = _parsed(value)
     if isinstance(value, Mapping):
         value = value["messages"] if isinstance(value.get("messages"), list) else _of_columns(value) or value
+    if isinstance(value, str):
+        value = _spoken(value) or value
     if not isinstance(value, list):
         return value, []
     if value and all(isinstance(each, str) for each in value):
@@ -121,6 +131,16 @@ def _parsed(value: Any) -> Any:
         except (ValueError, RecursionError):
             return value
     return value
+
+
+def _spoken(text: str) -> list[dict[str, Any]]:
+    """The messages of a conversation that is one text, each begun by its speaker; empty for other text."""
+    before, *parts = _SPEAKER.split(text)
+    if before.strip() or len(parts) < 4:
+        return []
+    names = {"function response": "tool"}
+    return [{"role": names.get(speaker.casefold(), speaker.casefold()), "content": _ENDS.sub("", content).strip()}
+            for speaker, content in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def _of_columns(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ LOOKED_AT = 20
 LONGEST_NAME = 40
 LETTERS = "ABCDEFGHIJ"
 _SENTENCE = re.compile(r"[.?!।॥۔。？！]\s*$")
+_IDENTIFIER = re.compile(r"[^\W\d]\w*(?:[ _-]\w+){0,2}")
 _NUMBER = re.compile(r"[-+]?[\d.,/:% ]+")
 
 
@@ -33,10 +34,11 @@ class Named(NamedTuple):
     rows: Iterator[Raw]
 
 
-def named(rows: Iterator[TableRow], notes: list[str]) -> Named:
+def named(rows: Iterator[TableRow], notes: list[str], said: Iterable[str] = ()) -> Named:
     """The rows of a table by the names of their columns.
 
     Args:
+        said: columns that a person has named: where the first row holds them all, it holds names.
         notes: gets a sentence where the first row holds no names.
 
     Raises:
@@ -46,7 +48,7 @@ def named(rows: Iterator[TableRow], notes: list[str]) -> Named:
     whole = [row.cells for row in begin if row.trouble is None]
     if not whole:
         return Named((), (Raw(None, row.line, row.trouble) for row in chain(begin, rows)))
-    has_header = is_header(whole)
+    has_header = is_header(whole) or (bool(said) and set(said) <= {cell.strip() for cell in whole[0]})
     names = [cell.strip() for cell in whole[0]] if has_header else _names_by_look(whole)
     if has_header:
         _check_names(names)
@@ -83,6 +85,9 @@ def is_header(rows: list[list[str]]) -> bool:
         return False
     is_short = {cell.casefold() for cell in filled} == {"q", "a"}
     if is_short or (any(map(is_sure, filled)) and sum(map(is_known, filled)) * 2 >= min(len(filled), 4)):
+        return True
+    if rest and all(map(_IDENTIFIER.fullmatch, filled)) and not any(
+            all(_IDENTIFIER.fullmatch(cell.strip()) for cell in row if cell.strip()) for row in rest):
         return True
     if not rest or any(_SENTENCE.search(cell) or _NUMBER.fullmatch(cell) for cell in filled):
         return False

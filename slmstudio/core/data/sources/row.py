@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
 from slmstudio.core.errors import Problem
+
+SHOWN_CHARACTERS = 200
+"""Of a value that stands for its column."""
 
 
 class Raw(NamedTuple):
@@ -62,3 +66,25 @@ def cell_text(value: Any) -> str | None:
     if isinstance(value, (int, float)):
         return number_text(value)
     return value or None
+
+
+def examples(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The first value of each column that holds something, as one line of text.
+
+    >>> examples([{"a": "", "b": 3}, {"a": "one\\n two", "b": 4, "c": ["x"]}])
+    {'b': '3', 'a': 'one two', 'c': '["x"]'}
+    """
+    found: dict[str, str] = {}
+    for row in rows:
+        for name, value in row.items():
+            if name not in found and value not in (None, "", [], {}) and (text := one_line(value)):
+                found[name] = text
+    return found
+
+
+def one_line(value: Any) -> str:
+    """A value as one line of text that isn't long; "" of nothing."""
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return " ".join(text[:2 * SHOWN_CHARACTERS].split())[:SHOWN_CHARACTERS]

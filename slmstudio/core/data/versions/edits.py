@@ -47,6 +47,14 @@ class Edits:
         """Take the newest change back."""
         self.changes.pop()
 
+    def rebased(self, base: Sequence[Record]) -> Edits:
+        """The same changes to the file as it is now, where rows were only added at its end; else these changes."""
+        old, more = len(self.base), len(base) - len(self.base)
+        if more < 0 or list(base[:old]) != list(self.base):
+            return self
+        return Edits(base, [replace(change, keys=frozenset(key + more if key >= old else key for key in change.keys))
+                            for change in self.changes])
+
     def rows(self) -> tuple[list[int], list[Record]]:
         """The keys of the rows as they are now, ascending, and the rows."""
         changed: dict[int, Record | None] = {}

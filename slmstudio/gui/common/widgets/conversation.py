@@ -38,7 +38,7 @@ class Bubble(QFrame):
         column.setSpacing(2)
         self._caption = text_label(caption, "small")
         self.text = _selectable(text, "body", caption or role)
-        if calls and not text:  # showing it here would make it a window for a moment
+        if calls and not text:
             self.text.hide()
         column.addWidget(self._caption)
         self._caption.setVisible(bool(caption))

@@ -12,9 +12,9 @@ from slmstudio.core.errors import UserError
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import counted
+from slmstudio.gui.common.widgets.note_bar import NoteBar
 from slmstudio.gui.data.editing.row_editor import RowEditor
 from slmstudio.gui.data.health import work
-from slmstudio.gui.data.note_bar import NoteBar
 from slmstudio.gui.data.rows_card import RowsCard
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from PySide6.QtCore import QObject, Signal
 from slmstudio.core.errors import UserError
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.note_bar import NoteBar
 from slmstudio.gui.data.editing import lineage_text
 from slmstudio.gui.data.health import work
-from slmstudio.gui.data.note_bar import NoteBar
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset

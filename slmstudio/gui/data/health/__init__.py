@@ -1,1 +1,1 @@
-"""What the Data tab says of a dataset's health: findings, how they are mended, and how long the rows are in tokens."""
+"""What the Data tab says of a dataset: findings, how they are mended, scripts, and how long the rows are in tokens."""

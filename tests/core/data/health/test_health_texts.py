@@ -152,6 +152,10 @@ RECORDS = st.lists(st.one_of(
 ), max_size=6)
 
 
+def test_a_word_of_three_scripts_cannot_be_written_in_one():
+    assert scripts.in_own_script("AͰऀও") is None
+
+
 @settings(max_examples=50)
 @given(records=RECORDS, tokens=st.lists(st.text(max_size=5), max_size=2).map(tuple))
 def test_any_text_can_be_checked_and_fixed(records, tokens):

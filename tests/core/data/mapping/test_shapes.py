@@ -262,6 +262,39 @@ def test_tools_and_calls_of_them(tmp_path, row):
     assert messages[2]["content"] == "31" and messages[3] == GOOD
 
 
+def test_a_conversation_with_calls_that_is_one_text(tmp_path):
+    """As in the set glaive-function-calling-v2."""
+    row = {
+        "system": "SYSTEM: You are a helpful assistant with access to the following functions. Use them if required -\n"
+        + json.dumps(WEATHER["function"], indent=4),
+        "chat": f"USER: {Q}\n\n\nASSISTANT: <functioncall> {{\"name\": \"get_weather\", \"arguments\": "
+        "'{\"city\": \"Pune\"}'} <|endoftext|>\n\n\nFUNCTION RESPONSE: 31\n\n\n"
+        f"ASSISTANT: {A} <|endoftext|>\n\n",
+    }
+    record = read(tmp_path, row).records[0]
+    assert list(record.tools) == [WEATHER]
+    assert list(record.messages) == [
+        {"role": "system", "content": "You are a helpful assistant"},
+        ASK,
+        {"role": "assistant", "content": "", "tool_calls": [CALL]},
+        {"role": "tool", "content": "31"},
+        GOOD,
+    ]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"Question (Hindi)": Q, "Answer (Hindi)": A, "Sl. No.": "1"},
+        {"userPrompt": Q, "modelResponse": A, "promptId": "x"},
+        {"translation": {"hi": Q, "mr": A}},
+        {"query_text": Q, "reply_text": A, "question_id": 3, "question_type": "factoid"},
+    ],
+)
+def test_names_that_hold_more_than_one_word(tmp_path, row):
+    assert list(read(tmp_path, row).records[0].messages) == [ASK, GOOD]
+
+
 def test_a_query_with_calls_as_its_answers(tmp_path):
     """As in the set xlam-function-calling-60k."""
     found = read(

@@ -134,7 +134,7 @@ kept_rows.keep(run, RunConfig.from_dict(jobs.Job(run).request()))
 """
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL is of POSIX systems")
 def test_a_kill_while_they_are_written_leaves_none_and_they_are_written_again(run):
     place, config = run()
     done = subprocess.run([sys.executable, "-c", KILLED, str(place)], env={**os.environ, "PYTHONPATH": os.getcwd()},

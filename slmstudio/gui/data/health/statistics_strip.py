@@ -32,7 +32,6 @@ class StatisticsStrip(QWidget):
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self._task: Task | None = None
-        self._dataset: Dataset | None = None
         self.scripts = ShareBar(height=10)
         self.scripts.setObjectName("statistics_scripts")
         self.scripts.setToolTip(self.tr("Share of each script among the letters. A model learns best what its own "
@@ -54,7 +53,6 @@ class StatisticsStrip(QWidget):
         """Show the figures of another dataset."""
         if self._task is not None:
             self._task.cancel()
-        self._dataset = dataset
         self.scripts.show_shares((), 1)
         self.figures.setText(self.tr("Counting…"))
         self._task = run_task(self, lambda task: _count(dataset), self._show, self.failed.emit)
@@ -79,8 +77,6 @@ class StatisticsStrip(QWidget):
             lines.append(plural(
                 counted.duplicate_rows, self.tr("1 row is the same as an earlier row"),
                 self.tr("{count} rows are the same as an earlier row")))
-        if self._dataset is not None and self._dataset.unused:
-            lines.append(self.tr("Not used: {columns}").format(columns=", ".join(self._dataset.unused)))
         self.figures.setText("\n".join(lines))
 
 

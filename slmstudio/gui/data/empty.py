@@ -1,0 +1,40 @@
+"""What the Data tab shows before there is a dataset."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QWidget
+
+from slmstudio.gui.common.widgets.areas import EmptyState
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.data.file_dialogs import kinds
+
+
+class DataEmpty(EmptyState):
+    """Files to choose, a folder, or the sample.
+
+    Signals:
+        files_wanted, folder_wanted, sample_wanted: a button was pressed.
+    """
+
+    files_wanted = Signal()
+    folder_wanted = Signal()
+    sample_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        choose = PrimaryButton(self.tr("Choose files…"), self.tr("Choose files with rows to learn (Ctrl+O)."))
+        choose.setObjectName("data_choose")
+        folder = SecondaryButton(self.tr("Choose a folder…"),
+                                 self.tr("Read all files with rows in a folder as one dataset."))
+        folder.setObjectName("data_folder")
+        sample = SecondaryButton(self.tr("Try the sample: citizen help desk"),
+                                 self.tr("Questions and answers of a city's help desk, in English and Hindi. "
+                                         "They come with the program: good for a first try."))
+        sample.setObjectName("data_sample")
+        self.buttons = (choose, folder, sample)
+        super().__init__(self.tr("What should the model learn?"),
+                         self.tr("Drop a file or a folder with questions and answers, conversations, better and worse "
+                                 "answers, or plain text. It stays on this machine."), self.buttons, kinds(), parent)
+        for button, signal in zip(self.buttons, (self.files_wanted, self.folder_wanted, self.sample_wanted),
+                                  strict=True):
+            button.clicked.connect(signal)

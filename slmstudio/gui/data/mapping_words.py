@@ -1,0 +1,66 @@
+"""What the parts of a reading are called: layouts, targets, formats, and how a text is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from PySide6.QtCore import QCoreApplication
+
+TEXTS = ("text", "markdown", "pdf", "docx")
+"""Formats without columns."""
+CUT = ("text", "markdown")
+"""Those whose rows may be cut in another way."""
+_PARTNERS = ({"instruction", "prompt"}, {"output", "completion", "chosen"})
+"""Targets of different layouts that hold the same."""
+
+
+def tr(text: str) -> str:
+    return QCoreApplication.translate("DataReading", text)
+
+
+def layouts() -> dict[str, str]:
+    """The layouts that may be chosen, and what they are called."""
+    return {"instruction": tr("Questions and answers"), "messages": tr("Conversations"),
+            "preference": tr("Better and worse answers"), "labelled": tr("Answers marked good or bad"),
+            "text": tr("Plain text")}
+
+
+def targets() -> dict[str, str]:
+    """What columns may hold, and what that is called."""
+    return {"instruction": tr("Question"), "prompt": tr("Question"), "input": tr("Context of the question"),
+            "output": tr("Answer"), "completion": tr("Answer"), "chosen": tr("Better answer"),
+            "rejected": tr("Worse answer"), "label": tr("Good or bad"), "winner": tr("Which one is better"),
+            "messages": tr("Conversation"), "system": tr("System message"), "history": tr("Earlier turns"),
+            "tools": tr("Tools"), "text": tr("Text")}
+
+
+def cuts() -> dict[str, str]:
+    """How a text may be cut into rows, as `sources.texts.CUTS`."""
+    return {"paragraph": tr("A row for each paragraph"), "line": tr("A row for each line"),
+            "document": tr("The whole file as one row"), "length": tr("Rows of about 4,000 characters")}
+
+
+def format_name(name: str) -> str:
+    """A format, as people call it."""
+    return {"jsonl": "JSONL", "json": "JSON", "csv": "CSV", "tsv": "TSV", "xlsx": "Excel", "xlsb": "Excel",
+            "xls": "Excel", "ods": "OpenDocument", "parquet": "Parquet", "arrow": "Arrow", "text": tr("Text"),
+            "markdown": "Markdown", "pdf": "PDF", "docx": "Word", "folder": tr("Folder"), "zip": "ZIP"}.get(name, name)
+
+
+def layout_of(mapping: Mapping[str, str]) -> str:
+    """The layout whose targets these are."""
+    return next((layout for layout, mark in (("preference", "chosen"), ("labelled", "label"), ("messages", "messages"),
+                                             ("text", "text")) if mark in mapping), "instruction")
+
+
+def partner(target: str, mapping: Mapping[str, str]) -> str:
+    """The column that another layout's mapping has for what `target` holds; "" where it has none."""
+    alike = next((group for group in _PARTNERS if target in group), {target})
+    return next((column for other, column in mapping.items() if other in alike), "")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as people list them: "a, b and c"."""
+    if len(names) < 2:
+        return "".join(names)
+    return tr("{some} and {last}").format(some=", ".join(names[:-1]), last=names[-1])

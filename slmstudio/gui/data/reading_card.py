@@ -1,0 +1,170 @@
+"""How a file was read: its format, what its columns hold, what isn't used. All of it can be changed here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from slmstudio.core.data import given, layouts
+from slmstudio.core.errors import UserError
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.data import mapping_words as words
+from slmstudio.gui.data.mapping_panel import Columns, MappingPanel
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Dataset
+
+LEAST_HEIGHT = 165
+"""Of the opened part, where there is little room; it scrolls then."""
+
+
+class ReadingCard(Card):
+    """A line or two on how the shown file was read; opened, the fields to change it.
+
+    Signals:
+        reread(str): the file should be read as this says, "" by guess.
+    """
+
+    reread = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None):
+        self.reset = SecondaryButton(kind="small")
+        self.change = SecondaryButton(kind="small")
+        super().__init__(self.tr("How this file was read"), actions=(self.reset, self.change), parent=parent)
+        self._dataset: Dataset | None = None
+        self.facts = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
+        self.facts.setObjectName("reading_facts")
+        self.header.insertWidget(1, self.facts)
+        self.reset.setText(self.tr("Reset"))
+        self.reset.setToolTip(self.tr("Forget what you chose, and read the file by the names of its columns."))
+        self.reset.setObjectName("reading_reset")
+        self.reset.clicked.connect(lambda: self.reread.emit(""))
+        self.change.setText(self.tr("Change"))
+        self.change.setToolTip(self.tr("Choose what the columns hold, the sheet, or how a text is cut."))
+        self.change.setObjectName("reading_change")
+        self.change.setCheckable(True)
+        self.change.toggled.connect(lambda _: self._show_parts())
+        self._make_body()
+
+    def _make_body(self) -> None:
+        self.body.setSpacing(theme.SPACE_S)
+        self.summary = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
+        self.summary.setObjectName("reading_summary")
+        self.matter = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
+        self.matter.setProperty("tone", "warn")
+        self.matter.setObjectName("reading_matter")
+        self.panel = MappingPanel()
+        self.panel.changed.connect(self._changed)
+        self.hint = text_label("", "small", wrap=True)
+        self.hint.setObjectName("reading_hint")
+        self.hint.setProperty("tone", "warn")
+        self.unused = text_label("", "small", wrap=True)
+        self.unused.setObjectName("reading_unused")
+        self.notes = text_label("", "small", wrap=True)
+        self.notes.setObjectName("reading_notes")
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(0, 0, theme.SPACE_S, 0)
+        column.setSpacing(theme.SPACE_S)
+        for widget in (self.panel, self.unused, self.notes):
+            column.addWidget(widget)
+        self._opened = ScrolledIfNeeded(inner, LEAST_HEIGHT)
+        self.error = ErrorBanner()
+        self.error.setObjectName("reading_error")
+        for part in (self.summary, self._opened, self.hint, self.matter, self.error):
+            self.body.addWidget(part)
+
+    def show_dataset(self, dataset: Dataset, by_shape: bool = False) -> None:
+        """Show how a dataset was read.
+
+        Args:
+            by_shape: its columns were read as a person chose for another file with the same ones.
+        """
+        is_other = self._dataset is None or self._dataset.path != dataset.path
+        self._dataset = dataset
+        self.error.clear()
+        if is_other:
+            self.change.setChecked(False)
+        self.facts.setText(" · ".join(_facts(dataset)))
+        self.panel.show_columns(Columns.of(dataset))
+        self.hint.clear()
+        matter = dataset.unused_that_matter
+        pattern = self.tr("Not used, though it changes what is learned: {names}") if len(matter) == 1 else (
+            self.tr("Not used, though they change what is learned: {names}"))
+        self.matter.setText(pattern.format(names=", ".join(matter)) if matter else "")
+        rest = [name for name in dataset.unused if name not in matter]
+        self.unused.setText(self.tr("Not used: {names}").format(names=", ".join(rest)) if rest else "")
+        said = given.of(dataset)
+        chosen = [self.tr("Read as you chose for files with these columns.") if by_shape else
+                  self.tr("Read as you chose.")] if said else []
+        notes = [*chosen, *dataset.notes]
+        self.notes.setText("\n".join(notes))
+        parts = [*chosen, layouts.sentence(dataset.layout), _mapping(dataset),
+                 f"{self.unused.text()}." if rest else "", *dataset.notes]
+        self.summary.setText(" ".join(part for part in parts if part))
+        self.reset.setVisible(bool(said))
+        self.change.setVisible(self.panel.has_fields or bool(dataset.notes))
+        self._show_parts()
+
+    def show_error(self, error: Exception) -> None:
+        """Say why the file could not be read as the person chose. What was read before stays."""
+        self.change.setChecked(True)
+        if isinstance(error, UserError):
+            error = UserError(error.what, error.why, self.tr("The rows below are still as they were read before. "
+                                                             "Choose something else, or press Reset."))
+        self.error.show_error(error)
+        self.reset.show()
+
+    def open_fields(self) -> None:
+        """Let the person choose columns."""
+        self.change.setChecked(True)
+        self.panel.focus_first()
+
+    def show_again(self) -> None:
+        """Nothing was read after all: show what is in force."""
+        if self._dataset is not None:
+            self.panel.show_columns(Columns.of(self._dataset))
+            self.hint.clear()
+            self._show_parts()
+
+    def _changed(self) -> None:
+        missing = self.panel.missing()
+        self.hint.setText(self.tr("Choose a column for: {names}").format(names=", ".join(missing)) if missing else "")
+        self._show_parts()
+        if not missing:
+            self.error.clear()
+            self.reread.emit(self.panel.said())
+
+    def _show_parts(self) -> None:
+        is_open = self.change.isChecked()
+        self.change.setText(self.tr("Close") if is_open else self.tr("Change"))
+        self.summary.setVisible(not is_open)
+        self._opened.setVisible(is_open)
+        for label in (self.hint, self.unused, self.notes, self.matter):
+            label.setVisible(bool(label.text()))
+
+
+def _facts(dataset: Dataset) -> list[str]:
+    """Format, encoding and sheet."""
+    encoding = dataset.encoding
+    if encoding and dataset.assumed:
+        encoding = words.tr("{encoding}, assumed").format(encoding=encoding)
+    sheet = words.tr("sheet “{name}”").format(name=dataset.sheets[0]) if dataset.sheets else ""
+    return [part for part in (words.format_name(dataset.format), encoding, sheet) if part]
+
+
+def _mapping(dataset: Dataset) -> str:
+    """The columns of the targets, or how a text is cut, in a sentence."""
+    if dataset.format in words.TEXTS:
+        return f"{words.cuts()[dataset.text_by]}." if dataset.text_by in words.cuts() else ""
+    names = words.targets()
+    pairs = [words.tr("{target}: {column}").format(target=names[target], column=column)
+             for target, column in dataset.mapping.items() if target in names]
+    return f"{' · '.join(pairs)}." if pairs else ""

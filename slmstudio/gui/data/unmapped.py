@@ -1,0 +1,177 @@
+"""A file whose columns tell nothing: its first rows, and the fields in which a person says what they hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
+from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QTableView, QVBoxLayout, QWidget
+
+from slmstudio.core.data.reader import FirstRows
+from slmstudio.core.data.sources.row import examples, one_line
+from slmstudio.core.errors import UserError
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.labels import breakable, plain_tip, text_label
+from slmstudio.gui.data.mapping_panel import Columns, MappingPanel
+from slmstudio.gui.data.reading import Unmapped, Wanted
+
+_Index = QModelIndex | QPersistentModelIndex
+_ROOT = QModelIndex()
+COLUMN_WIDTH = 180
+
+
+class RawRows(QAbstractTableModel):
+    """The first rows as the file has them."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.found = FirstRows((), [])
+
+    def show_rows(self, found: FirstRows) -> None:
+        self.beginResetModel()
+        self.found = found
+        self.endResetModel()
+
+    def rowCount(self, parent: _Index = _ROOT) -> int:
+        return 0 if parent.isValid() else len(self.found.rows)
+
+    def columnCount(self, parent: _Index = _ROOT) -> int:
+        return 0 if parent.isValid() else len(self.found.columns)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
+            return self.found.columns[section]
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.TextAlignmentRole:
+            return int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        return None
+
+    def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
+            return None
+        text = one_line(self.found.rows[index.row()].get(self.found.columns[index.column()]))
+        return plain_tip(text) if role == Qt.ItemDataRole.ToolTipRole else text
+
+
+class UnmappedPage(QWidget):
+    """Asks what the columns of files hold, of one after another.
+
+    Signals:
+        said(Wanted): read the file so.
+        left(Wanted): the person wants to leave it.
+    """
+
+    said = Signal(object)
+    left = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._asked: list[tuple[Wanted, Unmapped]] = []
+        self._card = Card(" ")
+        self._card.title.setObjectName("unmapped_title")
+        why = text_label(self.tr("The names of its columns don't say it. Choose them here; it is remembered for this "
+                                 "file, and for others with the same columns."), "muted", wrap=True)
+        self.panel = MappingPanel()
+        self.panel.changed.connect(self._changed)
+        self.error = ErrorBanner(closable=False)
+        self.error.setObjectName("unmapped_error")
+        self.rows = RawRows(self)
+        self._card.body.addWidget(why)
+        self._card.body.addWidget(self.panel)
+        self._card.body.addWidget(self.error)
+        self._card.body.addWidget(text_label(self.tr("The first rows"), "section"))
+        self._card.body.addWidget(self._table(), 1)
+        self._card.body.addLayout(self._buttons())
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._card)
+
+    def _table(self) -> QTableView:
+        self.table = QTableView()
+        self.table.setObjectName("unmapped_rows")
+        self.table.setAccessibleName(self.tr("The first rows of the file"))
+        self.table.setModel(self.rows)
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setShowGrid(False)
+        self.table.setWordWrap(False)
+        self.table.setTabKeyNavigation(False)
+        self.table.verticalHeader().hide()
+        self.table.verticalHeader().setDefaultSectionSize(33)
+        self.table.horizontalHeader().setHighlightSections(False)
+        self.table.horizontalHeader().setDefaultSectionSize(COLUMN_WIDTH)
+        return self.table
+
+    def _buttons(self) -> QHBoxLayout:
+        self.leave = SecondaryButton(self.tr("Not now"), self.tr("Leave this file unread."))
+        self.leave.setObjectName("unmapped_leave")
+        self.leave.clicked.connect(self._leave)
+        self.read = PrimaryButton(self.tr("Read the file"), self.tr("Read all its rows with these columns."))
+        self.read.setObjectName("unmapped_read")
+        self.read.clicked.connect(self._say)
+        self.hint = text_label("", "small")
+        self.hint.setObjectName("unmapped_hint")
+        row = QHBoxLayout()
+        row.setSpacing(theme.SPACE_S)
+        row.addWidget(self.leave)
+        row.addStretch(1)
+        row.addWidget(self.hint)
+        row.addWidget(self.read)
+        return row
+
+    @property
+    def path(self) -> Path | None:
+        """The file that is asked about; None without one."""
+        return self._asked[0][0].path if self._asked else None
+
+    def add(self, wanted: Wanted, found: Unmapped) -> None:
+        """Ask about this file too."""
+        places = [place for place, each in enumerate(self._asked) if each[0].path == wanted.path]
+        self._asked[slice(*(places[0], places[0] + 1) if places else (len(self._asked), None))] = [(wanted, found)]
+
+    def drop(self, path: Path) -> None:
+        """Ask about this file no longer."""
+        self._asked = [each for each in self._asked if each[0].path != path]
+
+    def show_first(self) -> None:
+        """Show the first file that is asked about, unless it is shown."""
+        wanted, unmapped = self._asked[0]
+        found = unmapped.rows
+        if self.rows.found is found:
+            return
+        self._card.title.setText(self.tr("What do the columns of {name} hold?").format(name=wanted.path.name))
+        self.error.clear()
+        self.rows.show_rows(found)
+        few = len(found.columns) <= 6
+        mode = QHeaderView.ResizeMode.Stretch if few else QHeaderView.ResizeMode.Interactive
+        self.table.horizontalHeader().setSectionResizeMode(mode)
+        self.panel.show_columns(Columns.of_rows(found, examples(found.rows), unmapped.choices))
+        self._show_missing()
+        self.panel.focus_first()
+
+    def show_error(self, error: Exception) -> None:
+        """Say why the file could not be read so."""
+        if isinstance(error, UserError):
+            error = UserError(error.what, error.why, self.tr("Choose other columns, or another kind of rows."))
+        self.error.show_error(error)
+
+    def _changed(self) -> None:
+        self.error.clear()
+        self._show_missing()
+        if not self.panel.columns_count:  # another sheet has other columns
+            self._say()
+
+    def _say(self) -> None:
+        self.said.emit(replace(self._asked[0][0], said=self.panel.said(), by_hand=True))
+
+    def _leave(self) -> None:
+        self.left.emit(self._asked.pop(0)[0])
+
+    def _show_missing(self) -> None:
+        missing = self.panel.missing()
+        self.hint.setText(breakable(self.tr("Choose a column for: {names}").format(names=", ".join(missing)))
+                          if missing else "")
+        self.read.setEnabled(not missing)

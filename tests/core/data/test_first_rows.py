@@ -1,0 +1,84 @@
+"""What is shown of a file whose columns tell nothing, and what is kept of what a person said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.workbooks import write_xlsx
+
+from slmstudio.core.data.mapping import shapes
+from slmstudio.core.data.opening import Choices
+from slmstudio.core.data.reader import NoUsableRow, first_rows, read_dataset
+from slmstudio.core.errors import UserError
+
+ODD = "Fld 1,Fld-2,xx\n" + "".join(f"why {n},because {n},{n}\n" for n in range(40))
+
+
+def test_the_first_rows_of_a_table(tmp_path: Path):
+    file = tmp_path / "odd.csv"
+    file.write_text(ODD, encoding="utf-8")
+    found = first_rows(file)
+    assert found.columns == ("Fld 1", "Fld-2", "xx") and len(found.rows) == 20
+    assert found.rows[0] == {"Fld 1": "why 0", "Fld-2": "because 0", "xx": "0"}
+    assert (found.format, found.encoding, found.assumed) == ("csv", "UTF-8", False)
+
+
+def test_json_lines_have_the_columns_of_all_rows_that_are_looked_at(tmp_path: Path):
+    file = tmp_path / "odd.jsonl"
+    file.write_text("".join(json.dumps({"p": n} if n < 30 else {"p": n, "q": [n]}) + "\n" for n in range(60))
+                    + "{broken\n", encoding="utf-8")
+    assert first_rows(file).columns == ("p", "q")
+
+
+def test_the_sheet_that_was_chosen_and_the_first_file_of_a_folder(tmp_path: Path):
+    write_xlsx(tmp_path / "a.xlsx", {"eins": [["question", "answer"], ["x", "y"]],
+                                     "zwei": [["prompt", "reply"], ["u", "v"]]})
+    assert first_rows(tmp_path / "a.xlsx").columns == ("question", "answer")
+    found = first_rows(tmp_path / "a.xlsx", Choices(sheet="zwei"))
+    assert found.columns == ("prompt", "reply") and found.rows == [{"prompt": "u", "reply": "v"}]
+    assert found.sheets == ("zwei", "eins")
+    assert first_rows(tmp_path).columns == ("question", "answer")
+
+
+def test_a_file_that_is_not_there(tmp_path: Path):
+    with pytest.raises(UserError, match="does not exist"):
+        first_rows(tmp_path / "nowhere.csv")
+
+
+def test_rows_that_tell_nothing_are_told_from_other_faults(tmp_path: Path):
+    odd = tmp_path / "odd.csv"
+    odd.write_text("Fld 1,Fld-2,xx\n" + "".join(f"why {n},because {n},text {n}\n" for n in range(9)), encoding="utf-8")
+    with pytest.raises(NoUsableRow):
+        read_dataset(odd)
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(UserError) as caught:
+        read_dataset(tmp_path / "empty.csv")
+    assert not isinstance(caught.value, NoUsableRow)
+
+
+def test_a_dataset_has_an_example_of_each_column(tmp_path: Path):
+    file = tmp_path / "rows.jsonl"
+    rows = [{"instruction": "एक\nदो", "output": "b", "id": None}, {"instruction": "c", "output": "d", "id": 7}]
+    file.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    assert read_dataset(file).examples == {"instruction": "एक दो", "output": "b", "id": "7"}
+
+
+def test_a_guessed_encoding_is_said_to_be_one(tmp_path: Path):
+    file = tmp_path / "old.csv"
+    file.write_bytes("question,answer\nWas ist schön?,Der Frühling.\n".encode("cp1252") * 3)
+    assert read_dataset(file).assumed
+    file.write_text("question,answer\nWas ist schön?,Der Frühling.\n", encoding="utf-8")
+    assert not read_dataset(file).assumed
+
+
+def test_what_was_said_is_kept_by_the_set_of_columns():
+    known = shapes.with_said({}, ["b", "a"], "instruction=a,output=b")
+    assert shapes.said_of(known, ("a", "b")) == "instruction=a,output=b"
+    assert shapes.said_of(known, ("a", "b", "c")) == ""
+    for number in range(shapes.MOST):
+        known = shapes.with_said(known, [f"c{number}"], f"text=c{number}")
+    assert len(known) == shapes.MOST and next(iter(known)) == f"c{shapes.MOST - 1}"
+    assert shapes.said_of(known, ("a", "b")) == "", "the oldest is forgotten"
+    assert shapes.said_of(shapes.with_said(known, ["c7"], ""), ["c7"]) == ""
