@@ -1,4 +1,4 @@
-"""Datasets in the terminal: check, clean, convert and split them."""
+"""Datasets in the terminal: check, clean, convert, split and mix them."""
 
 from __future__ import annotations
 
@@ -239,6 +239,41 @@ def split(
             "source": dataset.path.name, "sha256": dataset.sha256,
             "steps": [{"split": name, "ratio": share, "seed": seed, "by": by}]})
     return _done({"out": str(out), "train": len(train), "eval": len(held_out), "seed": seed}, as_json)
+
+
+@app.command()
+def mix(
+    parts: Annotated[list[str], typer.Argument(metavar="FILE=WEIGHT...", help="Files with rows of the same kind. 0.5 "
+                                                                             "takes every other row, 2 each twice; "
+                                                                             "1 where no weight is given.")],
+    out: Annotated[Path, typer.Option(help="JSONL file to write.")],
+    seed: Annotated[int, typer.Option(help="Another seed takes other rows.")] = 0,
+    as_json: Json = False,
+) -> int:
+    """Make one dataset of several, with a weight for each. The files themselves are never changed."""
+    from slmstudio.core.data import jsonl
+    from slmstudio.core.data.versions import mixing
+
+    with Follower() as follower:
+        wanted = [mixing.Part(_read(file, None, None, None, follower), weight)
+                  for file, weight in map(_weighted, parts)]
+        records = mixing.mix(wanted, seed)
+    jsonl.write(out.absolute(), records, {"sources": [each.to_dict() for each in mixing.sources(wanted)],
+                                          "steps": [{"mix": len(records)}], "seed": seed})
+    return _done({"out": str(out), "records": len(records), "seed": seed,
+                  "rows": {part.dataset.path.name: part.count for part in wanted}}, as_json)
+
+
+def _weighted(text: str) -> tuple[Path, float]:
+    """A file and its weight; a name may have an equals sign of its own."""
+    name, equals, weight = text.rpartition("=")
+    if not equals or (Path(text).exists() and not Path(name).exists()):
+        return Path(text), 1.0
+    try:
+        return Path(name), float(weight)
+    except ValueError:
+        raise UserError(f'"{weight}" is not a weight.', "A weight is a number, as in rows.jsonl=0.5.",
+                        "Correct it.") from None
 
 
 def _done(result: dict[str, Any], as_json: bool) -> int:

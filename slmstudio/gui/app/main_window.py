@@ -23,6 +23,7 @@ from slmstudio.gui.common.widgets.keys import add_key, let_enter_press
 
 if TYPE_CHECKING:
     from slmstudio.gui.app.welcome import Welcome
+    from slmstudio.gui.data.tab import DataTab
     from slmstudio.gui.training.tab import TrainingTab
 
 _log = logging.getLogger(__name__)
@@ -271,10 +272,11 @@ class MainWindow(QMainWindow):
             QTimer.singleShot(0, lambda: self._show_tab(self.header.tabs.currentIndex()))
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        training = self._pages.get("training")
-        if training is not None and not cast("TrainingTab", training).confirm_close():
-            event.ignore()
-            return
+        for name in ("data", "training"):
+            page = cast("DataTab | TrainingTab | None", self._pages.get(name))
+            if page is not None and not page.confirm_close():
+                event.ignore()
+                return
         self._session.settings.geometry = base64.b64encode(self.saveGeometry().data()).decode()
         try:
             self._session.settings.save()

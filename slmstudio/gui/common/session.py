@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from slmstudio.core.hardware.machine import Machine
     from slmstudio.core.jobs.job import Job
     from slmstudio.core.model.facts import ModelFacts
+    from slmstudio.core.run.config import RunConfig
 
 TABS = ("data", "model", "training", "results", "chat")
 
@@ -57,6 +58,7 @@ class Session(QObject):
         go_to(str): show this tab, one of TABS.
         done_changed: `done` holds other tabs now.
         settings_changed: the user changed the settings.
+        plan_changed: `plan` is different now.
         place_changed: runs and models are kept in another folder now, and `settings` are those kept there.
     """
 
@@ -74,6 +76,7 @@ class Session(QObject):
     go_to = Signal(str)
     done_changed = Signal()
     settings_changed = Signal()
+    plan_changed = Signal()
     place_changed = Signal()
 
     def __init__(self, settings: Settings, parent: QObject | None = None):
@@ -85,6 +88,7 @@ class Session(QObject):
         self.split_seed = 0
         self.model: ModelFacts | None = None
         self.machine: Machine | None = None
+        self.plan: RunConfig | None = None
         self.run: Job | None = None
         self.job: JobStatus | None = None
         self.server = ""
@@ -108,6 +112,12 @@ class Session(QObject):
         self.model = model
         self.mark_done("model", model is not None)
         self.model_changed.emit()
+
+    def set_plan(self, plan: RunConfig | None) -> None:
+        """Say what the next run would be; None while nothing can be planned."""
+        if plan != self.plan:
+            self.plan = plan
+            self.plan_changed.emit()
 
     def set_machine(self, machine: Machine) -> None:
         self.machine = machine

@@ -1,4 +1,4 @@
-"""One dataset of this sitting."""
+"""One dataset on the list of the Data tab, with what was chosen for it and what is known of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
+    from slmstudio.core.data.versions.edits import Edits
+    from slmstudio.gui.data.health.work import Report
 
 
 @dataclass(eq=False)
@@ -16,6 +18,8 @@ class DataEntry:
 
     Attributes:
         lost_eval: the file with its evaluation rows, where that could not be read this time.
+        report: what was found in its rows.
+        edits: what was changed by hand, and isn't written.
         by_shape: its columns were read as a person chose for another file with the same ones.
         accepted: the reading that is used though columns that matter are not.
     """
@@ -25,6 +29,8 @@ class DataEntry:
     eval_fraction: float = 0.1
     split_seed: int = 0
     lost_eval: Path | None = None
+    report: Report | None = None
+    edits: Edits | None = None
     by_shape: bool = False
     accepted: tuple[str | None, tuple[str, ...]] | None = None
 

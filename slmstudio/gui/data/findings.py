@@ -34,7 +34,7 @@ class FindingsCard(Card):
 
     def __init__(self, parent: QWidget | None = None):
         self.copy = SecondaryButton("", kind="small")
-        super().__init__(self.tr("Findings"), parent=parent)
+        super().__init__(self.tr("Rows left out"), parent=parent)
         self.chip = Chip()
         self.chip.setObjectName("findings_chip")
         self.header.addWidget(self.chip)

@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QModelIndex, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QKeySequence
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QStackedLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QStackedLayout, QVBoxLayout, QWidget
 
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
-from slmstudio.gui.common.widgets.buttons import IconButton, SegmentedControl
+from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.conversation import ConversationView
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
+from slmstudio.gui.common.widgets.note_bar import NoteBar
 from slmstudio.gui.data.rows_table import RowsTable, matching_rows
 from slmstudio.gui.data.token_preview import TokenPreview
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
+    from slmstudio.core.data.record import Record
     from slmstudio.core.model.facts import ModelFacts
 
 TABLE, CONVERSATION, TOKENS = range(3)
@@ -34,19 +36,30 @@ class RowsCard(Card):
     Signals:
         model_wanted: the user wants to choose a model, to see rows as it sees them.
         failed(object): the search failed.
+        edit_wanted(int), delete_wanted(list[int]): the user wants to change these rows, by their index.
+        new_wanted: the user wants to add a row.
+
+    Attributes:
+        notes: the place above the rows for what is to be said of them.
     """
 
     model_wanted = Signal()
     failed = Signal(object)
+    edit_wanted = Signal(int)
+    delete_wanted = Signal(object)
+    new_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(" ", parent=parent)
         self._dataset: Dataset | None = None
+        self._records: Sequence[Record] = ()
+        self._only: Sequence[int] | None = None
         self._matches: Sequence[int] = ()
         self._position = 0
         self._search_task: Task | None = None
         self._make_header()
         self._make_navigation()
+        self._make_filter()
         self._make_views()
         self._later = QTimer(self, interval=200, singleShot=True)
         self._later.timeout.connect(self._search)
@@ -92,12 +105,51 @@ class RowsCard(Card):
         row = QHBoxLayout()
         row.setSpacing(theme.SPACE_S)
         row.addWidget(self.search, 1)
-        for widget in (self.previous, self.place, self.next):
+        for widget in (self.previous, self.place, self.next, *self._row_buttons()):
             row.addWidget(widget)
         self.body.addLayout(row)
         add_key(self, "Alt+Left", lambda: self.go(self._position - 1))
         add_key(self, "Alt+Right", lambda: self.go(self._position + 1))
         add_key(self, QKeySequence.StandardKey.Find, self.search.setFocus)
+
+    def _row_buttons(self) -> list[IconButton]:
+        """What can be done with the rows that are marked."""
+        found = []
+        for icon, name, tip, slot in (
+                ("edit", "rows_edit", self.tr("Edit this row (F2)"), self._edit),
+                ("trash", "rows_delete", self.tr("Delete the marked rows (Delete)"), self._delete),
+                ("plus", "rows_add", self.tr("Add a row (Ctrl+N)"), self.new_wanted.emit)):
+            button = IconButton(icon, tip)
+            button.setObjectName(name)
+            button.setProperty("kind", "outlined")
+            button.clicked.connect(slot)
+            found.append(button)
+        self.edit, self.delete, self.new = found
+        add_key(self, "F2", self._edit, inside=True)
+        add_key(self, "Ctrl+N", self.new_wanted.emit, inside=True)
+        return found
+
+    def _edit(self) -> None:
+        if self._matches:
+            self.edit_wanted.emit(self._matches[self._position])
+
+    def _delete(self) -> None:
+        """Of the table all marked rows, of the other views the one that is shown."""
+        if not self._matches:
+            return
+        marked = {index.row() for index in self.table.selectionModel().selectedRows()} if (
+            self.mode.current() == TABLE) else set()
+        self.delete_wanted.emit([self._matches[place] for place in sorted(marked or {self._position})])
+
+    def _make_filter(self) -> None:
+        clear = SecondaryButton(self.tr("Clear"), self.tr("Show all rows again."), "small")
+        clear.setObjectName("rows_filter_clear")
+        clear.clicked.connect(self.clear_filter)
+        self.filter = NoteBar("rows_filter", "warn", (clear,))
+        self.notes = QVBoxLayout()
+        self.notes.setSpacing(theme.SPACE_S)
+        self.notes.addWidget(self.filter)
+        self.body.addLayout(self.notes)
 
     def _paint_icons(self) -> None:
         self._glass.setIcon(theme.icon("search"))
@@ -112,6 +164,7 @@ class RowsCard(Card):
         self.table.setObjectName("rows_table")
         self.table.selectionModel().currentRowChanged.connect(self._row_chosen)
         self.table.activated.connect(lambda: self.mode.set_current(CONVERSATION))
+        add_key(self.table, QKeySequence.StandardKey.Delete, self._delete, inside=True)
         self.conversation = ConversationView()
         self.conversation.setObjectName("rows_conversation")
         self.tokens = TokenPreview()
@@ -123,18 +176,54 @@ class RowsCard(Card):
             self._views.addWidget(view)
         self.body.addWidget(inset, 1)
 
-    def show_dataset(self, dataset: Dataset) -> None:
-        """Show another dataset from its first row."""
+    def show_dataset(self, dataset: Dataset, records: Sequence[Record] | None = None) -> None:
+        """Show another dataset from its first row.
+
+        Args:
+            records: its rows with what was changed by hand.
+        """
         self._dataset = dataset
+        self._records = dataset.records if records is None else records
         self.title.setText(dataset.name)
         layout = {"instruction": self.tr("instruction rows"), "messages": self.tr("conversations"),
                   "mixed": self.tr("instruction rows and conversations"), "preference": self.tr("preference pairs"),
                   "labelled": self.tr("good and bad answers"), "text": self.tr("plain text")}[dataset.layout]
         self.facts.setText(" · ".join(part for part in (layout, dataset.encoding) if part))
         self.table.show_columns(dataset.layout, any(record.file for record in dataset.records[:1]))
+        self.clear_filter()
+
+    def set_records(self, records: Sequence[Record]) -> None:
+        """Show the rows after a change by hand, at the same place."""
+        place = self._position
+        self._records = records
+        self.clear_filter()
+        self.go(min(place, len(records) - 1))
+
+    def show_only(self, rows: Sequence[int], title: str) -> None:
+        """Show only these rows, given by their index, until the user wants all again.
+
+        Args:
+            title: what they have in common.
+        """
+        self._only = rows
+        text = self.tr("{shown} of {count} rows: {title}")
+        self.filter.say(text.format(shown=f"{len(rows):,}", count=f"{len(self._records):,}", title=title))
+        self._show_all()
+
+    def clear_filter(self) -> None:
+        """Show all rows."""
+        self._only = None
+        self.filter.say("")
+        self._show_all()
+
+    def _show_all(self) -> None:
+        """All rows, or all that are not filtered out, whatever was searched for."""
         self.search.clear()
         self._later.stop()
-        self._show_matches(range(len(dataset.records)))
+        self._show_matches(self._unfiltered())
+
+    def _unfiltered(self) -> Sequence[int]:
+        return range(len(self._records)) if self._only is None else self._only
 
     def set_model(self, model: ModelFacts | None, fallback: Path | None = None) -> None:
         """Show rows as this model sees them, or as the one in `fallback` while none is chosen."""
@@ -146,12 +235,10 @@ class RowsCard(Card):
         Args:
             file: of several files, the name of the one.
         """
-        if self._dataset is None or not self._dataset.records:
+        records = self._records
+        if not records:
             return
-        self.search.clear()
-        self._later.stop()
-        self._show_matches(range(len(self._dataset.records)))
-        records = self._dataset.records
+        self.clear_filter()
         begin, end = 0, len(records)
         if file:
             of_it = [at for at, record in enumerate(records) if record.file == file]
@@ -182,17 +269,16 @@ class RowsCard(Card):
             return
         if self._search_task is not None:
             self._search_task.cancel()
-        needle, records = self.search.text().strip(), self._dataset.records
+        needle, records, only = self.search.text().strip(), self._records, self._only
         if not needle:
-            self._show_matches(range(len(records)))
+            self._show_matches(self._unfiltered())
             return
-        self._search_task = run_task(self, lambda task: matching_rows(records, needle, task.cancelled),
+        self._search_task = run_task(self, lambda task: matching_rows(records, needle, task.cancelled, only),
                                      self._show_matches, self.failed.emit)
 
     def _show_matches(self, matches: Sequence[int]) -> None:
-        assert self._dataset is not None
         self._matches, self._position = matches, 0
-        self.table.rows.show_rows(self._dataset.records, matches)
+        self.table.rows.show_rows(self._records, matches)
         if matches:
             self.go(0)
         else:
@@ -203,11 +289,13 @@ class RowsCard(Card):
         count = len(self._matches)
         for button, ok in ((self.previous, self._position > 0), (self.next, self._position + 1 < count)):
             button.setEnabled(ok)
-        if self._dataset is None or not count:
+        for button in (self.edit, self.delete):
+            button.setEnabled(count > 0)
+        if not count:
             self.place.setText(self.tr("no row has this text"))
             self.conversation.show_record(None)
             return
-        record = self._dataset.records[self._matches[self._position]]
+        record = self._records[self._matches[self._position]]
         pattern = self.tr("match {row} of {count}") if self.search.text().strip() else self.tr("row {row} of {count}")
         self.place.setText(pattern.format(row=f"{self._position + 1:,}", count=f"{count:,}"))
         tip = self.tr("line {line} of {file}") if record.file else self.tr("line {line} of the file")

@@ -27,6 +27,7 @@ from slmstudio.gui.data.reading import Read, Unmapped, Wanted, all_together, oth
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
+    from slmstudio.gui.data.entry import DataEntry
     from slmstudio.gui.data.recent import RecentButton, RecentList
     from slmstudio.gui.data.remembered import DataMemory
     from slmstudio.gui.data.unmapped import UnmappedPage
@@ -346,6 +347,12 @@ class DataTab(QWidget):
             self._pages.addWidget(page)
             self._show_recent()
         return self._workspace
+
+    def confirm_close(self) -> bool:
+        """Ask what becomes of changes that aren't written when the window closes. False: do not close."""
+        from slmstudio.gui.data.editing.drop_question import may_drop
+
+        return self._workspace is None or may_drop(self, self._workspace.entries)
 
     def _choose_eval_file(self, entry: DataEntry) -> None:
         dialog = choose_files(self, self.tr("Choose the file with evaluation rows"), MODE.ExistingFile)

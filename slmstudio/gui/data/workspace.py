@@ -5,28 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QPoint, Qt, Signal
-from PySide6.QtGui import QKeySequence, QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.data import layouts
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
-from slmstudio.gui.common.widgets.areas import DropArea
-from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.labels import counted
-from slmstudio.gui.common.widgets.two_line import VALUE, TwoLineList
+from slmstudio.gui.common.widgets.labels import counted, plain_tip
+from slmstudio.gui.common.widgets.two_line import VALUE
+from slmstudio.gui.data.desk import DataDesk
+from slmstudio.gui.data.editing.drop_question import may_drop
 from slmstudio.gui.data.entry import DataEntry
 from slmstudio.gui.data.findings import FindingsCard
+from slmstudio.gui.data.health.statistics_strip import StatisticsStrip
+from slmstudio.gui.data.list_card import ListCard
 from slmstudio.gui.data.reading_card import ReadingCard
-from slmstudio.gui.data.recent import RecentButton
 from slmstudio.gui.data.rows_card import RowsCard
 from slmstudio.gui.data.split_card import SplitCard
-from slmstudio.gui.data.statistics_strip import StatisticsStrip
 from slmstudio.gui.data.unused_strip import UnusedStrip
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 NARROW = 1100
 """Below this width (a screen of 1920 pixels at 200 %), the columns at the sides give way to the rows."""
+LOW = 520
+"""Below this height, the drawing of the rows' lengths does."""
 
 
 class DataWorkspace(QWidget):
@@ -68,7 +70,7 @@ class DataWorkspace(QWidget):
         row = QHBoxLayout()
         row.setSpacing(theme.CARD_GAP)
         row.addWidget(self._list_card())
-        row.addLayout(self._middle_column(), 1)
+        row.addLayout(self._centre(), 1)
         row.addWidget(self._right_column())
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -81,40 +83,39 @@ class DataWorkspace(QWidget):
         self.update_model()
 
     def _list_card(self) -> Card:
-        add = SecondaryButton(self.tr("+ Add"), self.tr("Choose more files with rows (Ctrl+O)."), "small")
-        add.setObjectName("data_add")
-        add.clicked.connect(self.add_wanted)
-        self.recent = RecentButton()
-        card = Card(self.tr("Datasets"), actions=(add, self.recent))
-        self._left = card
-        self.list = TwoLineList(self.tr("Datasets"))
-        self.list.setObjectName("data_list")
+        card = self._left = ListCard()
+        self.list, self.recent = card.list, card.recent
+        card.add_wanted.connect(self.add_wanted)
+        card.folder_wanted.connect(self.folder_wanted)
+        card.dropped.connect(self.dropped)
+        card.mix_wanted.connect(lambda: self.desk.open_mix(self.entries))
+        card.remove_wanted.connect(self.remove_current)
         self.list.currentItemChanged.connect(lambda: self._show_entry())
         self.list.currentItemChanged.connect(self.changed)
-        self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-        self.list.customContextMenuRequested.connect(self._list_menu)
-        add_key(self.list, QKeySequence.StandardKey.Delete, self.remove_current, inside=True)
-        drop = DropArea(self.tr("Drop files or a folder here"))
-        folder = SecondaryButton(self.tr("Choose a folder…"),
-                                 self.tr("Read all files with rows in a folder as one dataset."), "small")
-        folder.setObjectName("data_add_folder")
-        folder.clicked.connect(self.folder_wanted)
-        drop.column.addWidget(folder)
-        drop.setObjectName("data_drop")
-        drop.dropped.connect(self.dropped)
-        card.body.addWidget(self.list, 1)
-        card.body.addWidget(drop)
         return card
 
-    def _middle_column(self) -> QVBoxLayout:
+    def _centre(self) -> QVBoxLayout:
+        """How the file was read, and below it the rows, or what is done to them."""
         self.reading = ReadingCard()
-        self.reading.reread.connect(lambda said: self.reread.emit(self.entry, said))
+        self.reading.reread.connect(self._read_as)
         self.strip.choose_wanted.connect(self.reading.open_fields)
+        self._rows_card()
+        self.desk = DataDesk(self._session, self.rows, self)
+        self.desk.replaced.connect(self.replace_dataset)
+        self.desk.made.connect(lambda dataset: self.add(DataEntry(dataset)))
+        self.desk.closing.connect(self.remove)
+        self.desk.failed.connect(self.failed)
         column = QVBoxLayout()
         column.setSpacing(theme.CARD_GAP)
         column.addWidget(self.reading)
-        column.addWidget(self._rows_card(), 1)
+        column.addWidget(self.desk.pages, 1)
         return column
+
+    def _read_as(self, said: str) -> None:
+        """Read the file in another way, unless rows were changed by hand and that is to stay."""
+        if self.entry is not None and may_drop(self, [self.entry]):
+            self.entry.edits = None
+            self.reread.emit(self.entry, said)
 
     def _rows_card(self) -> RowsCard:
         self.rows = RowsCard()
@@ -135,6 +136,7 @@ class DataWorkspace(QWidget):
         self.split = SplitCard()
         self.split.changed.connect(self._split_changed)
         self.split.failed.connect(self.failed)
+        self.split.counted.connect(lambda learned, kept: self.desk.show_steps(learned))
         self.split.file_wanted.connect(lambda: self.eval_file_wanted.emit(self.entry))
         self.use = PrimaryButton(self.tr("Use this data →"), self.tr("Train on this dataset and go on to the model."))
         self.use.setObjectName("data_use")
@@ -143,6 +145,7 @@ class DataWorkspace(QWidget):
         row.addStretch(1)
         row.addWidget(self.use)
         self.split.body.addLayout(row)
+        column.addWidget(self.desk.health, 2)
         column.addWidget(self.findings, 1)
         column.addWidget(self.split)
         return side
@@ -152,6 +155,7 @@ class DataWorkspace(QWidget):
         narrow = event.size().width() < NARROW
         self._left.setFixedWidth(172 if narrow else 210)
         self._right.setFixedWidth(268 if narrow else 300)
+        self.desk.lengths.set_flat(event.size().height() < LOW)
 
     @property
     def entry(self) -> DataEntry | None:
@@ -181,9 +185,25 @@ class DataWorkspace(QWidget):
             self._show_entry()
         self.changed.emit()
 
+    def replace_dataset(self, entry: DataEntry, dataset: Dataset) -> None:
+        """Show another version of a dataset in its place."""
+        used = self._session.dataset is entry.dataset
+        entry.dataset, entry.edits = dataset, None
+        item = self.list.item(self.entries.index(entry))
+        item.setText(dataset.name)
+        item.setToolTip(plain_tip(str(dataset.path)))
+        if used:
+            self.choose(entry)
+        self._refresh_list()
+        if entry is self.entry:
+            self._show_entry()
+        self.changed.emit()
+
     def _replace(self, known: DataEntry, entry: DataEntry) -> None:
         if layouts.kind(known.dataset.layout) != layouts.kind(entry.dataset.layout):
             known.eval_dataset = None  # its rows are of the kind that the file had
+        if known.edits is not None:
+            known.edits = known.edits.rebased(entry.dataset.records)
         known.dataset, known.by_shape = entry.dataset, entry.by_shape
         known.eval_dataset = entry.eval_dataset or known.eval_dataset
         if self._session.dataset is not None and self._session.dataset.path == entry.dataset.path:
@@ -196,16 +216,18 @@ class DataWorkspace(QWidget):
             entry.lost_eval = None
         if entry is self.entry:
             self.split.show_split(entry.dataset, dataset, entry.eval_fraction, entry.split_seed)
+            self.desk.check()
         self._apply_if_used(entry)
         self.changed.emit()
 
     def remove_current(self) -> None:
         """Take the dataset off the list. Its file stays."""
-        if self.entry is not None:
+        if self.entry is not None and may_drop(self, [self.entry]):
             self.remove(self.entry)
 
     def remove(self, entry: DataEntry) -> None:
         self.list.takeItem(self.entries.index(entry))
+        self._refresh_list()
         if self._session.dataset is entry.dataset:
             self._session.set_dataset(None)
         self.changed.emit()
@@ -215,22 +237,18 @@ class DataWorkspace(QWidget):
     def update_model(self) -> None:
         """Preview rows with the session's model, else with the starter model when it is there already."""
         self.rows.set_model(self._session.model)
-        if self._session.model is None:
+        if self._session.model is not None:
+            self.desk.set_model(self._session.model.path, self._session.model.name)
+        else:
             run_task(self, lambda task: _starter(), self._show_starter, self.failed.emit)
 
     def _show_starter(self, folder: Path | None) -> None:
-        if folder is not None and self._session.model is None:
+        if self._session.model is None:
             self.rows.set_model(None, folder)
-
-    def _list_menu(self, place: QPoint) -> None:
-        if self.entry is None:
-            return
-        menu = QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.addAction(self.tr("Take off the list"), QKeySequence(QKeySequence.StandardKey.Delete), self.remove_current)
-        menu.popup(self.list.viewport().mapToGlobal(place))
+            self.desk.set_model(folder, "")
 
     def _refresh_list(self) -> None:
+        self._left.mix.setVisible(self.list.count() > 1)
         for place, entry in enumerate(self.entries):
             rows = counted(len(entry.dataset.records), self.tr("1 row"), self.tr("{count} rows"))
             detail = self.tr("{rows} · {size}").format(rows=rows, size=units.format_bytes(entry.dataset.bytes))
@@ -243,8 +261,9 @@ class DataWorkspace(QWidget):
             return
         self.strip.hide()
         self.reading.show_dataset(entry.dataset, entry.by_shape)
-        self.rows.show_dataset(entry.dataset)
+        self.desk.show_entry(entry)
         self.statistics.show_dataset(entry.dataset)
+        self.findings.setVisible(bool(entry.dataset.problems))
         self.findings.show_problems(entry.dataset.problems, len(entry.dataset.records))
         self.split.show_split(entry.dataset, entry.eval_dataset, entry.eval_fraction, entry.split_seed)
 
@@ -255,6 +274,7 @@ class DataWorkspace(QWidget):
         entry.eval_fraction, entry.split_seed = self.split.fraction, self.split.seed.value()
         if self.split.split.isChecked():
             entry.eval_dataset = entry.lost_eval = None
+        self.desk.check()
         self._apply_if_used(entry)
         self.changed.emit()
 

@@ -112,10 +112,10 @@ class SegmentedControl(QFrame):
         target.setFocus(Qt.FocusReason.OtherFocusReason)
 
 
-def keep_room(widget: QWidget) -> None:
+def keep_room(widget: QWidget, on: bool = True) -> None:
     """Keep the room of a widget while it is hidden, so that nothing else moves to where a person may just press."""
     policy = widget.sizePolicy()
-    policy.setRetainSizeWhenHidden(True)
+    policy.setRetainSizeWhenHidden(on)
     widget.setSizePolicy(policy)
 
 

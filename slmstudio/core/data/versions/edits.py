@@ -1,0 +1,144 @@
+"""What a person changes by hand: rows that are deleted, edited and added, until they are written as a version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from slmstudio.core.data import layouts
+from slmstudio.core.data.jsonl import as_row
+from slmstudio.core.data.record import Record
+from slmstudio.core.data.rows import ColumnsMissing, RowError, read_row
+from slmstudio.core.data.versions.store import Step
+from slmstudio.core.errors import Problem, UserError
+
+REJECTED, TEXT = "rejected", "text"
+"""Roles of the texts of a row that aren't messages."""
+
+
+@dataclass(frozen=True)
+class _Change:
+    """One of them. `keys` are gone; or the row of the one key is `record` now, which is new where the key is."""
+
+    keys: frozenset[int]
+    record: Record | None = None
+
+
+@dataclass
+class Edits:
+    """Changes to `base`, the newest last. Rows have keys: their index in `base`, or a number above those."""
+
+    base: Sequence[Record]
+    changes: list[_Change] = field(default_factory=list)
+
+    def delete(self, keys: Iterable[int]) -> None:
+        self.changes.append(_Change(frozenset(keys)))
+
+    def edit(self, key: int, record: Record) -> None:
+        self.changes.append(_Change(frozenset({key}), record))
+
+    def add(self, record: Record) -> int:
+        """Add a row behind all others. Returns its key."""
+        key = len(self.base) + len(self.changes)
+        self.changes.append(_Change(frozenset({key}), record))
+        return key
+
+    def undo(self) -> None:
+        """Take the newest change back."""
+        self.changes.pop()
+
+    def rebased(self, base: Sequence[Record]) -> Edits:
+        """The same changes to the file as it is now, where rows were only added at its end; else these changes."""
+        old, more = len(self.base), len(base) - len(self.base)
+        if more < 0 or list(base[:old]) != list(self.base):
+            return self
+        return Edits(base, [replace(change, keys=frozenset(key + more if key >= old else key for key in change.keys))
+                            for change in self.changes])
+
+    def rows(self) -> tuple[list[int], list[Record]]:
+        """The keys of the rows as they are now, ascending, and the rows."""
+        changed: dict[int, Record | None] = {}
+        for change in self.changes:
+            changed.update(dict.fromkeys(change.keys, change.record))
+        keys, records = list(range(len(self.base))), list(self.base)
+        for key, record in sorted(changed.items()):
+            if record is not None and key < len(self.base):
+                records[key] = record
+            elif record is not None:
+                keys.append(key)
+                records.append(record)
+        gone = {key for key, record in changed.items() if record is None}
+        if gone:
+            staying = [place for place, key in enumerate(keys) if key not in gone]
+            keys, records = [keys[place] for place in staying], [records[place] for place in staying]
+        return keys, records
+
+    def steps(self) -> list[Step]:
+        """What was done, for the lineage."""
+        return [{"delete": len(change.keys)} if change.record is None
+                else {"add": 1} if min(change.keys) >= len(self.base) and change is self._first_of(change)
+                else {"edit": change.record.line} for change in self.changes]
+
+    def _first_of(self, change: _Change) -> _Change:
+        return next(each for each in self.changes if each.keys == change.keys)
+
+
+def texts_of(record: Record) -> list[tuple[str, str]]:
+    """(role, text) of everything in a row that a person may write differently; calls of tools aren't."""
+    if record.text is not None:
+        return [(TEXT, record.text)]
+    said = [(message["role"], message["content"]) for message in record.messages if not message.get("tool_calls")]
+    return [*said, *([(REJECTED, record.rejected)] if record.rejected is not None else [])]
+
+
+def with_texts(record: Record, texts: Sequence[str]) -> Record:
+    """The row with other texts, in the order of `texts_of`.
+
+    Raises:
+        UserError: such a row can't be learned, as one with an empty answer.
+    """
+    _refuse_blanks(record, texts)
+    if record.text is not None:
+        return _checked(replace(record, text=texts[0]))
+    left = iter(texts)
+    messages = tuple(message if message.get("tool_calls") else {**message, "content": next(left)}
+                     for message in record.messages)
+    return _checked(replace(record, messages=messages, rejected=next(left, None)))
+
+
+def _refuse_blanks(record: Record, texts: Sequence[str]) -> None:
+    said = {"assistant": "An answer is empty.", "user": "A question is empty.", TEXT: "The text is empty.",
+            REJECTED: "The rejected answer is empty.", "system": "The system message is empty."}
+    roles = [role for role, _ in texts_of(record)]
+    problems = [Problem(said.get(role, "A message is empty."), field=role)
+                for role, text in zip(roles, texts, strict=True) if not text.strip()]
+    if problems:
+        raise UserError("The row can't be saved.", " ".join(dict.fromkeys(each.message for each in problems)),
+                        "Write it, or cancel.", problems)
+
+
+def _checked(record: Record) -> Record:
+    """Raises UserError where the row wouldn't read back."""
+    try:
+        read_row(as_row(record))
+    except RowError as error:
+        problems = [Problem(sentence, field=key or None) for key, sentence in error.findings]
+        raise UserError("The row can't be saved.", error.findings[0][1], "Change its texts, or cancel.",
+                        problems) from error
+    except ColumnsMissing as error:
+        raise UserError("The row can't be saved.", error.sentence(), "Change its texts, or cancel.") from error
+    return record
+
+
+def blank(layout: str, line: int) -> Record:
+    """An empty row of a layout, to be filled in.
+
+    Args:
+        line: where it will be in the file.
+    """
+    if layout == "text":
+        return Record((), line, text="")
+    messages = ({"role": "user", "content": ""}, {"role": "assistant", "content": ""})
+    kind = layouts.kind(layout)
+    return Record(messages, line, rejected="" if kind == "preference" else None,
+                  desirable=True if kind == "labelled" else None)

@@ -1,0 +1,229 @@
+"""Writes a version of a dataset beside the others, and reads back which file it was made from and how."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import paths
+from slmstudio.core.data import given, jsonl
+from slmstudio.core.data.reader import Dataset
+from slmstudio.core.data.record import Record
+from slmstudio.core.errors import UserError, from_os_error
+
+Step = dict[str, Any]
+"""One of {"fix": kind, "rows": n, "removed": n}, {"edit": line}, {"delete": n}, {"add": n}, {"mix": rows}."""
+_NUMBERED = re.compile(r"(.+)-v([0-9]{1,6})", re.DOTALL)
+PACKED = (".gz", ".zst")
+MOST_NAME_BYTES = 150
+"""Of a file's name. Systems allow 255, and the lineage and the partial file add their endings."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that a version was made from.
+
+    Attributes:
+        path: where it was; None where nobody noted it.
+        weight, rows: of a mix, its weight and how many of the rows came from it.
+        given: what a person said of the file, as in `given.parse`.
+    """
+
+    name: str
+    path: Path | None = None
+    sha256: str = ""
+    weight: float | None = None
+    rows: int | None = None
+    given: str | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset, weight: float | None = None, rows: int | None = None) -> Source:
+        return cls(dataset.path.name, dataset.path, dataset.sha256, weight, rows, given.of(dataset))
+
+    def to_dict(self) -> dict[str, Any]:
+        beside = {"weight": self.weight, "rows": self.rows, "given": self.given}
+        return {"source": self.name, "path": str(self.path) if self.path else "", "sha256": self.sha256,
+                **{name: value for name, value in beside.items() if value is not None}}
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """How a version came to be: the files it was made from, and the steps that were taken."""
+
+    sources: tuple[Source, ...]
+    steps: tuple[Step, ...]
+
+    @property
+    def before(self) -> Source | None:
+        """The one file that it was made from; None where it was mixed from several."""
+        return self.sources[0] if len(self.sources) == 1 else None
+
+
+@dataclass(frozen=True)
+class Version:
+    """A file, and how it came to be."""
+
+    path: Path
+    lineage: Lineage
+
+
+def lineage_file(path: Path) -> Path:
+    return path.with_name(path.name + jsonl.LINEAGE)
+
+
+def next_path(source: Path, *, fresh: bool = False) -> Path:
+    """Where the next version of a file belongs: NAME-v2.jsonl, -v3 and so on, above every number that is taken.
+
+    Args:
+        source: the file, or a version of it.
+        fresh: there is no such file, only its name: the numbers begin at 1.
+    """
+    folder = paths.datasets_dir()
+    stem = Path(source.stem).stem if source.suffix.lower() in PACKED else source.stem
+    found = _NUMBERED.fullmatch(stem)
+    name = _cut(found[1] if found else stem)
+    taken = {0 if fresh else 1}
+    with contextlib.suppress(OSError):  # no such folder yet, or one that writing will complain about
+        for each in folder.iterdir():
+            its = _NUMBERED.fullmatch(each.name.removesuffix(jsonl.LINEAGE).removesuffix(".jsonl"))
+            if its and its[1] == name:
+                taken.add(int(its[2]))
+    return folder / f"{name}-v{max(taken) + 1}.jsonl"
+
+
+def _cut(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape")[:MOST_NAME_BYTES].decode("utf-8", "ignore") or "dataset"
+
+
+def write(records: Iterable[Record], sources: Sequence[Source], steps: Iterable[Step], *,
+          like: Path | None = None, seed: int | None = None) -> Path:
+    """Write rows as a new version, and beside it how they came to be. No other file is touched.
+
+    Args:
+        sources: what the rows were made from.
+        like: names the versions where no source does, as those of a mix.
+        seed: of what was drawn.
+
+    Returns:
+        the new file.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    first = like or sources[0].path or Path(sources[0].name)
+    target = _reserved(first, like is not None)
+    if len(sources) == 1:
+        lineage: dict[str, Any] = sources[0].to_dict()
+    else:
+        lineage = {"sources": [each.to_dict() for each in sources]}
+    try:
+        jsonl.write(target, records, {**lineage, "steps": list(steps), **({} if seed is None else {"seed": seed})})
+    except BaseException:
+        with contextlib.suppress(OSError):
+            target.unlink(missing_ok=True)
+        raise
+    return target
+
+
+def _reserved(first: Path, fresh: bool) -> Path:
+    """An empty file with the next free name, so that two programs never write to the same one."""
+    while True:
+        target = next_path(first, fresh=fresh)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.touch(exist_ok=False)
+        except OSError as error:
+            if isinstance(error, FileExistsError) and target.exists():
+                continue  # another program was quicker
+            raise from_os_error(error, f"write {target.name}") from error
+        return target
+
+
+def read_lineage(path: Path) -> Lineage | None:
+    """How a file came to be; None for one that isn't a version.
+
+    Raises:
+        UserError: its lineage cannot be read.
+    """
+    file = lineage_file(path)
+    try:
+        state = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise from_os_error(error, f"read {file.name}") from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path) from error
+    if not isinstance(state, dict):
+        raise _damaged(path)
+    listed, steps = state.get("sources", [state]), state.get("steps")
+    if not isinstance(listed, list) or not listed or not isinstance(steps, list):
+        raise _damaged(path)
+    if not all(isinstance(each, dict) for each in (*listed, *steps)):
+        raise _damaged(path)
+    return Lineage(tuple(_source(each, path) for each in listed), tuple(steps))
+
+
+def _source(state: dict[str, Any], path: Path) -> Source:
+    name, where, sha256 = state.get("source"), state.get("path"), state.get("sha256")
+    weight, rows, said = state.get("weight"), state.get("rows"), state.get("given")
+    if not isinstance(name, str):
+        raise _damaged(path)
+    return Source(name, Path(where) if isinstance(where, str) and where else None,
+                  sha256 if isinstance(sha256, str) else "",
+                  float(weight) if isinstance(weight, (int, float)) else None, rows if isinstance(rows, int) else None,
+                  said if isinstance(said, str) else None)
+
+
+def _damaged(path: Path) -> UserError:
+    return UserError(f"It can't be told what {path.name} was made from.",
+                     f"{lineage_file(path).name} beside it is damaged.",
+                     "The rows themselves are fine. Open the file it was made from to go back.")
+
+
+def chain(path: Path) -> list[Version]:
+    """A version and those that it was made from, the newest first, as far as they are still there.
+
+    Raises:
+        UserError: the lineage of one of them cannot be read.
+    """
+    found: list[Version] = []
+    seen: set[Path] = set()
+    here: Path | None = path
+    while here is not None and here not in seen:
+        seen.add(here)
+        lineage = read_lineage(here)
+        if lineage is None:
+            break
+        found.append(Version(here, lineage))
+        here = lineage.before.path if lineage.before is not None else None
+    return found
+
+
+def remove(path: Path) -> bool:
+    """Move a version and its lineage to the system's trash. Returns whether it was one that this program wrote.
+
+    A file outside of the datasets folder, or without a lineage, belongs to somebody else and stays.
+
+    Raises:
+        UserError: it cannot be moved.
+    """
+    if path.parent != paths.datasets_dir() or not lineage_file(path).exists():
+        return False
+    from send2trash import TrashPermissionError, send2trash
+
+    try:
+        for each in (path, lineage_file(path)):
+            if each.exists():
+                send2trash(str(each))
+    except TrashPermissionError as error:
+        raise UserError(f"{path.name} could not be moved to the trash.", f"This disk has none: {error}.",
+                        f"Delete the file yourself: {path}") from error
+    except OSError as error:
+        raise from_os_error(error, f"move {path.name} to the trash") from error
+    return True

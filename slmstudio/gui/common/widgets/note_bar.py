@@ -1,0 +1,39 @@
+"""One line above the rows that says what is different about them, and takes it back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QAbstractButton, QFrame, QHBoxLayout, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.labels import ElidedLabel
+
+
+class NoteBar(QFrame):
+    """A sentence with buttons at its right, hidden while there is nothing to say.
+
+    Args:
+        name: the sentence's name for tests.
+        kind: "ok" or "warn" gives the ground.
+    """
+
+    def __init__(self, name: str, kind: str, buttons: Sequence[QAbstractButton], parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setProperty("banner", kind)
+        self.text = ElidedLabel("", "body", Qt.TextElideMode.ElideRight)
+        self.text.setObjectName(name)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(theme.SPACE_M, theme.SPACE_XS, theme.SPACE_XS, theme.SPACE_XS)
+        row.setSpacing(theme.SPACE_S)
+        row.addWidget(self.text, 1)
+        for button in buttons:
+            row.addWidget(button)
+        self.hide()
+
+    def say(self, text: str) -> None:
+        """Show this sentence; an empty one hides the bar."""
+        self.text.setText(text)
+        self.setAccessibleName(text)
+        self.setVisible(bool(text))

@@ -1,0 +1,250 @@
+"""What is done with the rows of the dataset that is shown: they are checked, mended, edited and mixed.
+
+The desk holds the cards for it, and keeps what it finds with the entry, so that going back to it takes no time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QStackedWidget, QWidget
+
+from slmstudio.core.data.health.kinds import KINDS
+from slmstudio.core.run.config import default_of
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.data.editing.hand import HandEdits
+from slmstudio.gui.data.editing.mix_card import MixCard
+from slmstudio.gui.data.editing.row_editor import RowEditor
+from slmstudio.gui.data.editing.version_bar import VersionBar
+from slmstudio.gui.data.health import work
+from slmstudio.gui.data.health.card import HealthCard
+from slmstudio.gui.data.health.lengths import LengthStrip
+from slmstudio.gui.data.health.mend_card import MendCard
+from slmstudio.gui.data.rows_card import RowsCard
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.health.finding import Finding
+    from slmstudio.core.data.reader import Dataset
+    from slmstudio.gui.data.entry import DataEntry
+
+
+class DataDesk(QObject):
+    """Looks after one entry at a time.
+
+    Signals:
+        replaced(DataEntry, Dataset): another version of an entry's dataset is to be shown in its place.
+        made(Dataset): a new dataset was made of others.
+        closing(DataEntry): its file is gone.
+        failed(object): something could not be done.
+        checked: the findings of the entry are there.
+
+    Attributes:
+        pages: the rows, or the card that is open in their place.
+    """
+
+    replaced = Signal(object, object)
+    made = Signal(object)
+    closing = Signal(object)
+    failed = Signal(object)
+    checked = Signal()
+
+    def __init__(self, session: Session, rows: RowsCard, parent: QWidget):
+        super().__init__(parent)
+        self._session, self._rows = session, rows
+        self._entry: DataEntry | None = None
+        self._model: tuple[Path | None, str] | None = None
+        self._learned: int | None = None
+        self._asked: work.Asked | None = None
+        self._task: Task | None = None
+        self._refused: work.Asked | None = None
+        self._shown: tuple[work.Report, bool, str] | None = None
+        self.health = HealthCard()
+        self.lengths = LengthStrip()
+        rows.body.addWidget(self.lengths)
+        self.mend, self.editor, self.mix = MendCard(), RowEditor(), MixCard()
+        self.pages = QStackedWidget()
+        for page in (rows, self.mend, self.editor, self.mix):
+            self.pages.addWidget(page)
+        self.version = VersionBar(self)
+        self.hand = HandEdits(rows, self.editor, self)
+        rows.notes.insertWidget(0, self.version.bar)
+        rows.notes.insertWidget(1, self.hand.bar)
+        self._connect()
+
+    def _connect(self) -> None:
+        self.health.rows_wanted.connect(self._show_rows)
+        self.health.mend_wanted.connect(self._open_mend)
+        self.health.cancelled.connect(self._cancel)
+        self.health.check_wanted.connect(self._check_again)
+        self.mend.written.connect(self._put)
+        self.mix.made.connect(self.made)
+        for card in (self.mend, self.editor, self.mix):
+            card.closed.connect(self._back)
+        self.hand.editing.connect(lambda: self.pages.setCurrentWidget(self.editor))
+        self.hand.written.connect(self.replaced)
+        self.version.replaced.connect(self.replaced)
+        self.version.closing.connect(self.closing)
+        for each in (self.hand, self.version):
+            each.failed.connect(self.failed)
+        self._session.plan_changed.connect(self._plan_changed)
+
+    # -- what is shown ---------------------------------------------------------------------------------------
+
+    def show_entry(self, entry: DataEntry) -> None:
+        """Show another entry, and what is known of it."""
+        self._entry = entry
+        self._learned = None
+        if self.pages.currentWidget() is not self._rows:
+            self.mend.close_card()
+            self._back()
+        self.hand.show_entry(entry)
+        self.version.show_entry(entry)
+        self.lengths.show_steps(None)
+        self.check()
+
+    def set_model(self, folder: Path | None, name: str) -> None:
+        """Count tokens with this model.
+
+        Args:
+            folder: None where there is none, not even the starter model.
+            name: what people call it; "" is the starter model.
+        """
+        self._model = folder, name
+        self.check()
+
+    def _max_length(self) -> tuple[int, bool]:
+        """The sequence length, and whether a plan says so."""
+        plan = self._session.plan
+        return (plan.max_length, True) if plan is not None else (default_of("max_length"), False)
+
+    def _plan_changed(self) -> None:
+        self.check()
+        self.show_steps(self._learned)
+
+    def show_steps(self, learned: int | None) -> None:
+        """Say how many steps an epoch has with so many rows to learn, once there is a plan."""
+        from slmstudio.core.run.schedule import steps_per_epoch
+
+        self._learned = learned
+        plan = self._session.plan
+        if plan is None or not learned:
+            self.lengths.show_steps(None)
+        else:
+            self.lengths.show_steps(steps_per_epoch(plan, learned), plan.effective_batch_size)
+
+    # -- the check -------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Check the entry, unless it is known what is in it, or just this is being found out."""
+        entry = self._entry
+        if entry is None or self._model is None:
+            return
+        asked = work.Asked(entry.dataset, entry.eval_dataset, self._model[0], self._max_length()[0])
+        if entry.report is not None and entry.report.asked.is_same(asked):
+            self._stop()
+            self._show(entry.report)
+            return
+        if any(each is not None and each.is_same(asked) for each in (self._asked, self._refused)):
+            return
+        self._stop()
+        self._asked, self._refused, self._shown = asked, None, None
+        before = entry.report
+        self.health.show_working(len(entry.dataset.records), "")
+        self.lengths.show_words(self.tr("Counting tokens…") if asked.model is not None else self._no_model())
+
+        def done(report: work.Report) -> None:
+            self._task = self._asked = None
+            entry.report = report
+            self._show(report)
+            self.checked.emit()
+
+        self._task = run_task(self, lambda task: work.make(asked, before, task), done, self._check_failed,
+                              self.health.strip.set_progress)
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = self._asked = None
+
+    def _check_again(self) -> None:
+        self._refused = None
+        self.check()
+
+    def _cancel(self) -> None:
+        self._refused = self._asked  # it isn't begun again by itself
+        self._stop()
+        self.health.show_cancelled()
+        self.lengths.show_words("")
+
+    def _check_failed(self, error: Exception) -> None:
+        self._refused, self._task, self._asked = self._asked, None, None
+        self.health.show_failed(error)
+        self.lengths.show_words("")
+
+    def _model_name(self) -> str:
+        folder, name = self._model or (None, "")
+        if name or folder is None:
+            return name
+        return self.tr("the starter model")
+
+    def _about(self) -> str:
+        name = self._model_name()
+        return self.tr("Tokens counted with {model}.").format(model=name) if name else ""
+
+    def _no_model(self) -> str:
+        return self.tr("Choose a model to see how long the rows are in its tokens.")
+
+    def _show(self, report: work.Report) -> None:
+        max_length, planned = self._max_length()
+        shown = report, planned, self._model_name()
+        if shown == self._shown:
+            return  # as when the split changes: the list keeps its place
+        self._shown = shown
+        about = self._about()
+        if report.trouble is not None:
+            about = self.tr("The tokens weren't counted. {why}").format(why=str(report.trouble).splitlines()[0])
+        self.health.show_findings(report.findings, len(report.asked.dataset.records), about)
+        if report.counts is not None:
+            self.lengths.show_counts(report.counts, max_length, self._model_name(), planned)
+        else:
+            self.lengths.show_words(about or self._no_model())
+
+    # -- what is done ----------------------------------------------------------------------------------------
+
+    def _show_rows(self, finding: Finding) -> None:
+        self._back()
+        records, title = self.hand.records(), KINDS[finding.kind].title
+
+        def show(rows: list[int]) -> None:
+            if records is self.hand.records():  # else another dataset is shown by now
+                self._rows.show_only(rows, title)
+
+        run_task(self, lambda task: work.rows_of(finding, records), show, self.failed.emit)
+
+    def _open_mend(self, kind: str) -> None:
+        entry = self._entry
+        if entry is None or entry.report is None:
+            return
+        if entry.edits is not None and entry.edits.changes:
+            self.hand.ask_to_write()
+            return
+        self.mend.open_report(entry.report, kind)
+        self.pages.setCurrentWidget(self.mend)
+
+    def open_mix(self, entries: Sequence[DataEntry]) -> None:
+        """Let the user mix the datasets of these entries."""
+        self.mix.open_datasets([entry.dataset for entry in entries])
+        self.pages.setCurrentWidget(self.mix)
+
+    def _put(self, old: Dataset, new: Dataset) -> None:
+        if self._entry is not None and self._entry.dataset is old:
+            self.replaced.emit(self._entry, new)
+        else:  # another one is shown by now
+            self.made.emit(new)
+
+    def _back(self) -> None:
+        self.pages.setCurrentWidget(self._rows)

@@ -1,0 +1,162 @@
+"""Mixes open datasets: a weight for each, and a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QWidget
+
+from slmstudio.core.errors import UserError
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.fields import DoubleSpinBox, SpinBox, number_field
+from slmstudio.gui.common.widgets.keys import add_key
+from slmstudio.gui.common.widgets.labels import counted, text_label
+from slmstudio.gui.data.health import work
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Dataset
+    from slmstudio.core.data.versions.mixing import Part
+
+LIST_HEIGHT = 160
+
+
+class MixCard(Card):
+    """Makes one dataset of several.
+
+    Signals:
+        made(Dataset): the mix was written.
+        closed: the user is done, or gave up.
+    """
+
+    made = Signal(object)
+    closed = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(self.tr("Mix datasets"), parent=parent)
+        self._rows: list[tuple[Dataset, QCheckBox, DoubleSpinBox]] = []
+        self._writing = False
+        self.banner = ErrorBanner()
+        self._holder = QWidget()
+        self._grid = QGridLayout(self._holder)
+        self._grid.setContentsMargins(0, 0, theme.SPACE_S, 0)
+        self._grid.setHorizontalSpacing(theme.SPACE_M)
+        self._grid.setColumnStretch(0, 1)
+        self.seed = number_field(SpinBox(minimum=0, maximum=2**31 - 1))
+        self.seed.setObjectName("mix_seed")
+        self.seed.setAccessibleName(self.tr("Seed of the mix"))
+        self.seed.setToolTip(self.tr("The same seed always takes the same rows. Change it to draw others."))
+        self.sum = text_label("", "strong")
+        self.sum.setObjectName("mix_sum")
+        words = text_label(self.tr("A weight of 0.5 takes every other row, 1 takes all of them, 2 takes each twice."),
+                           "muted", wrap=True)
+        seed = QHBoxLayout()
+        seed.setSpacing(theme.SPACE_S)
+        seed.addWidget(text_label(self.tr("Seed"), "small"))
+        seed.addWidget(self.seed)
+        seed.addStretch(1)
+        self.body.addWidget(self.banner)
+        self.body.addWidget(words)
+        self.body.addWidget(ScrolledIfNeeded(self._holder, LIST_HEIGHT))
+        self.body.addLayout(seed)
+        self.body.addWidget(self.sum)
+        self.body.addStretch(1)
+        self._make_buttons()
+        add_key(self, "Escape", self._close, inside=True)
+
+    def _make_buttons(self) -> None:
+        self.write = PrimaryButton(self.tr("Write the mix"), self.tr(
+            "Write the rows to a new file, and open that. Your files aren't changed."))
+        self.write.setObjectName("mix_write")
+        self.write.clicked.connect(self._write)
+        cancel = SecondaryButton(self.tr("Cancel"), self.tr("Go back to the rows (Esc)."))
+        cancel.setObjectName("mix_cancel")
+        cancel.clicked.connect(self._close)
+        row = QHBoxLayout()
+        row.setSpacing(theme.SPACE_S)
+        row.addWidget(text_label(self.tr("Your files are never changed."), "small"), 1)
+        row.addWidget(cancel)
+        row.addWidget(self.write)
+        self.body.addLayout(row)
+
+    def open_datasets(self, datasets: Sequence[Dataset]) -> None:
+        """Offer these datasets, all of them with a weight of 1."""
+        self.banner.clear()
+        while (item := self._grid.takeAt(0)) is not None:
+            if (old := item.widget()) is not None:
+                old.deleteLater()
+        self._rows = []
+        for place, dataset in enumerate(datasets):
+            box = QCheckBox(dataset.name)
+            box.setChecked(True)
+            box.setObjectName(f"mix_box_{place}")
+            box.setToolTip(str(dataset.path))
+            weight = number_field(DoubleSpinBox(minimum=0.01, maximum=100, decimals=2, singleStep=0.25, value=1))
+            weight.setObjectName(f"mix_weight_{place}")
+            weight.setAccessibleName(self.tr("Weight of {name}").format(name=dataset.name))
+            weight.setToolTip(self.tr("How many rows are taken, as a multiple of all."))
+            rows = text_label(counted(len(dataset.records), self.tr("1 row"), self.tr("{count} rows")), "small")
+            for column, widget in enumerate((box, rows, weight)):
+                self._grid.addWidget(widget, place, column)
+            box.toggled.connect(weight.setEnabled)
+            box.toggled.connect(self._count)
+            weight.valueChanged.connect(self._count)
+            self._rows.append((dataset, box, weight))
+        self._count()
+
+    def _parts(self) -> list[Part]:
+        from slmstudio.core.data.versions.mixing import Part
+
+        return [Part(dataset, weight.value()) for dataset, box, weight in self._rows if box.isChecked()]
+
+    def _count(self) -> None:
+        """Say how many rows the mix has, or why there can't be one."""
+        from slmstudio.core.data.versions.mixing import check
+
+        parts = self._parts()
+        try:
+            check(parts)
+        except UserError as error:
+            self.sum.setText("")
+            self.banner.show_error(error, "warn")
+            self.write.setEnabled(False)
+            return
+        self.banner.clear()
+        self.sum.setText(counted(sum(part.count for part in parts), self.tr("The mix has 1 row."),
+                                 self.tr("The mix has {count} rows.")))
+        self.write.setEnabled(True)
+
+    def _close(self) -> None:
+        if not self._writing:
+            self.closed.emit()
+
+    def _write(self) -> None:
+        parts, seed = self._parts(), self.seed.value()
+        self._writing = True
+        self.write.setEnabled(False)
+
+        def done(made: Dataset) -> None:
+            self._writing = False
+            self.closed.emit()
+            self.made.emit(made)
+
+        def failed(error: Exception) -> None:
+            self._writing = False
+            self.write.setEnabled(True)
+            self.banner.show_error(error)
+
+        def work_on(task: Task) -> Dataset:
+            from slmstudio.core.data.versions.mixing import mix, sources
+
+            records = mix(parts, seed)
+            return work.write_from(records, sources(parts), [{"mix": len(records)}], task,
+                                   like=Path(f"{parts[0].dataset.name}-mix"), seed=seed)
+
+        run_task(self, work_on, done, failed)

@@ -1,0 +1,101 @@
+"""Edits one row: a box for each text in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QFontMetrics
+from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QScrollArea, QVBoxLayout, QWidget
+
+from slmstudio.core.data.versions import edits
+from slmstudio.core.errors import UserError
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.keys import add_key
+from slmstudio.gui.common.widgets.labels import text_label
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.record import Record
+
+LINES = {"user": 3, "system": 2}
+USUAL_LINES = 6
+
+
+class RowEditor(Card):
+    """Shows the texts of a row to be written differently.
+
+    Signals:
+        saved(Record): the row as it is now.
+        closed: the user is done, or gave up.
+    """
+
+    saved = Signal(object)
+    closed = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(" ", parent=parent)
+        self._record: Record | None = None
+        self.fields: list[QPlainTextEdit] = []
+        self.banner = ErrorBanner()
+        self._area = QScrollArea()
+        self._area.setWidgetResizable(True)
+        self.body.addWidget(self.banner)
+        self.body.addWidget(self._area, 1)
+        self.save = PrimaryButton(self.tr("Save row"), self.tr(
+            "Keep the row like this until you write a new version (Ctrl+Enter)."))
+        self.save.setObjectName("editor_save")
+        self.save.clicked.connect(self._save)
+        cancel = SecondaryButton(self.tr("Cancel"), self.tr("Leave the row as it was (Esc)."))
+        cancel.setObjectName("editor_cancel")
+        cancel.clicked.connect(self.closed)
+        row = QHBoxLayout()
+        row.setSpacing(theme.SPACE_S)
+        row.addWidget(text_label(self.tr("Your file is never changed."), "small"), 1)
+        row.addWidget(cancel)
+        row.addWidget(self.save)
+        self.body.addLayout(row)
+        add_key(self, "Escape", self.closed.emit, inside=True)
+        for keys in ("Ctrl+Return", "Ctrl+Enter"):
+            add_key(self, keys, self._save, inside=True)
+
+    def open_record(self, record: Record, title: str) -> None:
+        """Edit this row."""
+        self._record = record
+        self.title.setText(title)
+        self.banner.clear()
+        names = {"user": self.tr("User"), "assistant": self.tr("Assistant"), "system": self.tr("System"),
+                 "tool": self.tr("Tool"), edits.TEXT: self.tr("Text"), edits.REJECTED: self.tr("Rejected answer")}
+        holder = QWidget()
+        holder.setProperty("plain", True)
+        column = QVBoxLayout(holder)
+        column.setContentsMargins(theme.FOCUS_RING, 0, theme.SPACE_S, 0)
+        column.setSpacing(theme.SPACE_XS)
+        self.fields = []
+        for role, text in edits.texts_of(record):
+            field = QPlainTextEdit(text)
+            field.setObjectName(f"editor_{len(self.fields)}")
+            field.setAccessibleName(names.get(role, role))
+            field.setToolTip(self.tr("What this message says, in any script."))
+            field.setTabChangesFocus(True)
+            lines = QFontMetrics(field.font()).lineSpacing() * LINES.get(role, USUAL_LINES)
+            field.setMinimumHeight(lines + 2 * theme.SPACE_L)
+            column.addWidget(text_label(names.get(role, role), "section"))
+            column.addWidget(field, LINES.get(role, USUAL_LINES))
+            column.addSpacing(theme.SPACE_S)
+            self.fields.append(field)
+        self._area.setWidget(holder)
+        if self.fields:
+            self.fields[0].setFocus()
+
+    def _save(self) -> None:
+        assert self._record is not None
+        try:
+            record = edits.with_texts(self._record, [field.toPlainText() for field in self.fields])
+        except UserError as error:
+            self.banner.show_error(error)
+            return
+        self.saved.emit(record)
+        self.closed.emit()

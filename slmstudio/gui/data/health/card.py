@@ -1,0 +1,163 @@
+"""The health of a dataset: what was found in its rows, and the way to see and to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+
+from slmstudio.core.data.health.kinds import KINDS
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, counted, plain_tip, text_label
+from slmstudio.gui.common.widgets.progress import ProgressStrip
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.health.finding import Finding
+
+CHIPS = {"bad": "bad", "warn": "warn", "note": "plain"}
+"""Severity: kind of the chip."""
+
+
+class FindingRow(QFrame):
+    """One finding: how many rows, what it is called, a sentence, and what can be done."""
+
+    def __init__(self, finding: Finding, card: HealthCard):
+        super().__init__()
+        self.setProperty("plain", True)
+        title = KINDS[finding.kind].title
+        chip = Chip(f"{finding.count:,}", CHIPS[finding.severity])
+        name = ElidedLabel(title, "strong", Qt.TextElideMode.ElideRight)
+        sentence = text_label(finding.sentence, "small", wrap=True)
+        show = SecondaryButton(card.tr("Show rows"), card.tr("Show only these rows in the table."), "small")
+        show.setObjectName(f"health_show_{finding.kind}")
+        show.setAccessibleName(card.tr("Show rows: {title}").format(title=title))
+        show.clicked.connect(lambda: card.rows_wanted.emit(finding))
+        top, buttons = QHBoxLayout(), QHBoxLayout()
+        for row, widgets in ((top, (chip,)), (buttons, (show,))):
+            row.setSpacing(theme.SPACE_S)
+            for widget in widgets:
+                row.addWidget(widget)
+        top.addWidget(name, 1)
+        if finding.fix is not None:
+            buttons.addWidget(self._mend_button(finding, title, card))
+        buttons.addStretch(1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, theme.SPACE_XS, 0, theme.SPACE_XS)
+        column.setSpacing(theme.SPACE_XS)
+        column.addLayout(top)
+        column.addWidget(sentence)
+        column.addLayout(buttons)
+
+    @staticmethod
+    def _mend_button(finding: Finding, title: str, card: HealthCard) -> SecondaryButton:
+        tip = card.tr("{what} You see the changes first.").format(what=finding.fix)
+        mend = SecondaryButton(card.tr("Mend…"), plain_tip(tip), "small")
+        mend.setObjectName(f"health_mend_{finding.kind}")
+        mend.setAccessibleName(card.tr("Mend: {title}").format(title=title))
+        mend.clicked.connect(lambda: card.mend_wanted.emit(finding.kind))
+        return mend
+
+
+class HealthCard(Card):
+    """Shows findings, or why there are none to show.
+
+    Signals:
+        rows_wanted(Finding): the user wants to see its rows.
+        mend_wanted(str): the user wants to mend this kind of finding.
+        cancelled: the user ended the check.
+        check_wanted: the user wants it to be done again.
+    """
+
+    rows_wanted = Signal(object)
+    mend_wanted = Signal(str)
+    cancelled = Signal()
+    check_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(self.tr("Health"), parent=parent)
+        self.chip = Chip()
+        self.chip.setObjectName("health_chip")
+        self.header.addWidget(self.chip)
+        self.about = text_label("", "small", wrap=True)
+        self.about.setObjectName("health_about")
+        self.strip = ProgressStrip()
+        self.strip.cancelled.connect(self.cancelled)
+        self.banner = ErrorBanner(closable=False)
+        self.words = text_label("", "muted", wrap=True)
+        self.words.setObjectName("health_words")
+        self.again = SecondaryButton(self.tr("Check again"), self.tr("Look through all rows for faults."), "small")
+        self.again.setObjectName("health_again")
+        self.again.clicked.connect(self.check_wanted)
+        self.body.addWidget(self.banner)
+        self.body.addWidget(self.words)
+        self.body.addWidget(self.strip)
+        self.body.addWidget(self.again, 0, Qt.AlignmentFlag.AlignLeft)
+        self._make_list()
+        self.body.addWidget(self.about)
+        self.show_nothing()
+
+    def _make_list(self) -> None:
+        self.area = QScrollArea()
+        self.area.setObjectName("health_list")
+        self.area.setAccessibleName(self.tr("Findings"))
+        self.area.setWidgetResizable(True)
+        self.area.setFrameShape(QFrame.Shape.NoFrame)
+        self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._rows: list[FindingRow] = []
+        self.body.addWidget(self.area, 1)
+        self.body.addStretch()
+
+    def _set_state(self, *, chip: str = "", kind: str = "plain", words: str = "", again: bool = False,
+                   about: str = "") -> None:
+        self.chip.set(chip, kind)
+        self.chip.setVisible(bool(chip))
+        self.words.setText(words)
+        self.words.setVisible(bool(words))
+        self.again.setVisible(again)
+        self.about.setText(about)
+        self.about.setVisible(bool(about))
+        self.area.hide()
+        self.banner.clear()
+        self.strip.end()
+
+    def show_nothing(self) -> None:
+        """There is no dataset."""
+        self._set_state(words=self.tr("Nothing to check yet. Open a dataset, and its rows are checked here."))
+
+    def show_working(self, rows: int, about: str) -> None:
+        """The rows are being checked."""
+        self._set_state(about=about, words=counted(rows, self.tr("Checking 1 row…"), self.tr("Checking {count} rows…")))
+        self.strip.start_soon("")
+
+    def show_cancelled(self) -> None:
+        self._set_state(words=self.tr("The check was cancelled, so nothing is known of these rows."), again=True)
+
+    def show_failed(self, error: Exception) -> None:
+        self._set_state(again=True)
+        self.banner.show_error(error)
+
+    def show_findings(self, findings: Sequence[Finding], rows: int, about: str) -> None:
+        """The rows are checked."""
+        if findings:
+            worst = next(each for each in ("bad", "warn", "note") if any(found.severity == each for found in findings))
+            self._set_state(chip=counted(len(findings), self.tr("1 finding"), self.tr("{count} findings")),
+                            kind=CHIPS[worst], about=about)
+        else:
+            self._set_state(chip=self.tr("healthy"), kind="ok", about=about, words=counted(
+                rows, self.tr("✓ Nothing was found in the one row."), self.tr("✓ Nothing was found in {count} rows.")))
+        holder = QWidget()
+        holder.setProperty("plain", True)
+        column = QVBoxLayout(holder)
+        column.setContentsMargins(0, 0, theme.SPACE_S, 0)
+        column.setSpacing(theme.SPACE_S)
+        self._rows = [FindingRow(finding, self) for finding in findings]
+        for row in self._rows:
+            column.addWidget(row)
+        column.addStretch(1)
+        self.area.setWidget(holder)
+        self.area.setVisible(bool(findings))

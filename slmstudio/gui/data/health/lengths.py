@@ -1,0 +1,127 @@
+"""How long the rows are in tokens, what a word costs, and how many rows are cut."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import keep_room
+from slmstudio.gui.common.widgets.labels import text_label
+
+if TYPE_CHECKING:
+    from slmstudio.core.run.token_counts import TokenCounts
+    from slmstudio.gui.plots.histogram import Histogram
+
+HEIGHT = 92
+MOST_SCRIPTS = 3
+
+
+class LengthStrip(QWidget):
+    """A histogram of tokens a row at the left, figures at the right."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._flat = self._drawn = False
+        self._counts: tuple[TokenCounts, int, str, bool] | None = None
+        self.title = text_label(self.tr("Tokens a row"), "section")
+        self.figures = text_label("", "small", wrap=True)
+        self.figures.setObjectName("length_figures")
+        self.steps = text_label("", "small", wrap=True)
+        self.steps.setObjectName("length_steps")
+        self._left = QVBoxLayout()
+        self._left.setSpacing(theme.SPACE_XS)
+        self._left.addWidget(self.title)
+        self._left.addStretch(1)
+        right = QVBoxLayout()
+        right.setSpacing(theme.SPACE_XS)
+        right.addWidget(self.figures)
+        right.addWidget(self.steps)
+        right.addStretch(1)
+        row = self._row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.SPACE_L)
+        row.addLayout(self._left, 1)
+        row.addLayout(right, 1)
+        self.show_steps(None)
+
+    @cached_property
+    def histogram(self) -> Histogram:
+        """Made when there is something to draw: pyqtgraph is loaded with it."""
+        from slmstudio.gui.plots.histogram import Histogram
+
+        made = Histogram(self.tr("Tokens a row"), self.tr("tokens"), self.tr("cut at {length}"))
+        made.setFixedHeight(HEIGHT)
+        keep_room(made)  # while the next dataset is counted, nothing moves
+        self._left.insertWidget(1, made)
+        return made
+
+    def show_words(self, words: str) -> None:
+        """There are no figures, for this reason."""
+        self.figures.setText(words)
+        self._drawn = False
+        if "histogram" in self.__dict__:
+            self.histogram.hide()
+
+    def set_flat(self, flat: bool) -> None:
+        """Leave the drawing out where the window is low: the rows need the room."""
+        if flat == self._flat:
+            return
+        self._flat = flat
+        self.title.setVisible(not flat)
+        self._row.setStretch(0, 0 if flat else 1)
+        if "histogram" in self.__dict__:
+            keep_room(self.histogram, not flat)
+            self.histogram.setVisible(self._drawn and not flat)
+        if self._counts is not None and self._drawn:
+            self.show_counts(*self._counts)
+
+    def show_counts(self, counts: TokenCounts, max_length: int, model: str, planned: bool) -> None:
+        """
+        Args:
+            max_length: tokens that a row may have.
+            model: whose tokens they are, as people call it.
+            planned: whether the length is that of the plan in Training.
+        """
+        self._counts = counts, max_length, model, planned
+        lines = [self.tr("Median {median} · 95 % within {most} · longest {longest}").format(
+            median=f"{counts.median:,}", most=f"{counts.p95:,}", longest=f"{counts.max:,}"),
+            self._cut(counts, max_length, planned)]
+        if counts.per_word:
+            lines.append(self._cost(counts, model))
+        self.figures.setText("\n".join(lines))
+        self._drawn = True
+        if self._flat:
+            return
+        self.histogram.show_lengths(counts.lengths, max_length, lines[0] + ". " + lines[1])
+        self.histogram.show()
+
+    def _cut(self, counts: TokenCounts, max_length: int, planned: bool) -> str:
+        ordered = sorted(counts.lengths)
+        over = len(ordered) - bisect_right(ordered, max_length)
+        length = self.tr("{length} tokens, the plan's sequence length") if planned else (
+            self.tr("{length} tokens, the usual sequence length"))
+        length = length.format(length=f"{max_length:,}")
+        if not over:
+            return self.tr("No row is cut at {length}.").format(length=length)
+        share = 100 * over / len(ordered)
+        percent = f"{share:.0f}" if share >= 10 else f"{share:.1f}" if share >= 0.1 else "<0.1"
+        pattern = self.tr("1 row ({percent} %) is cut at {length}; at {longest}, none is.") if over == 1 else (
+            self.tr("{count} rows ({percent} %) are cut at {length}; at {longest}, none is."))
+        return pattern.format(count=f"{over:,}", percent=percent, length=length, longest=f"{counts.max:,}")
+
+    def _cost(self, counts: TokenCounts, model: str) -> str:
+        each = [f"{script}\u00a0{tokens:.1f}"
+                for script, tokens in list(counts.per_word.items())[:MOST_SCRIPTS]]
+        return self.tr("Tokens a word with {model}: {scripts}").format(model=model, scripts=", ".join(each))
+
+    def show_steps(self, steps: int | None, batch: int = 0) -> None:
+        """How many steps one pass over the rows has with the plan; None while there is no plan."""
+        self.steps.setVisible(steps is not None)
+        if steps is not None:
+            pattern = self.tr("1 step in an epoch, with {batch} rows a step") if steps == 1 else (
+                self.tr("{count} steps in an epoch, with {batch} rows a step"))
+            self.steps.setText(pattern.format(count=f"{steps:,}", batch=f"{batch:,}"))

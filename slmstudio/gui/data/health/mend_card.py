@@ -1,0 +1,201 @@
+"""Mending: which kinds, what would change, and the button that writes it as a new version."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import QCheckBox, QFrame, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
+
+from slmstudio.core.data.health.kinds import KINDS
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.keys import add_key
+from slmstudio.gui.common.widgets.labels import ElidedLabel, counted, plain_tip, text_label
+from slmstudio.gui.common.widgets.progress import ProgressStrip
+from slmstudio.gui.data.health import work
+from slmstudio.gui.data.health.changes_view import ChangesView
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Dataset
+
+SOON_MS = 120
+LIST_HEIGHT = 96
+
+
+class MendCard(Card):
+    """Previews a fix, and writes it.
+
+    Signals:
+        written(Dataset, Dataset): the dataset that was mended, and its new version.
+        closed: the user is done, or gave up.
+    """
+
+    written = Signal(object, object)
+    closed = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(" ", parent=parent)
+        self._report: work.Report | None = None
+        self._preview: work.Preview | None = None
+        self._task: Task | None = None
+        self._writing = False
+        self.kinds: dict[str, QCheckBox] = {}
+        self.banner = ErrorBanner()
+        self._holder = QWidget()
+        self._boxes = QGridLayout(self._holder)
+        self._boxes.setContentsMargins(0, 0, 0, 0)
+        self._boxes.setHorizontalSpacing(theme.SPACE_L)
+        self._boxes.setVerticalSpacing(theme.SPACE_S)
+        self._boxes.setColumnStretch(1, 1)
+        self.summary = text_label("", "strong", wrap=True)
+        self.summary.setObjectName("mend_summary")
+        self.more = text_label("", "small", wrap=True)
+        self.more.setObjectName("mend_more")
+        self.view = ChangesView()
+        self.view.setObjectName("mend_changes")
+        inset = QFrame()
+        inset.setProperty("inset", True)
+        inside = QVBoxLayout(inset)
+        inside.setContentsMargins(0, 0, 0, 0)
+        inside.addWidget(self.view)
+        self.strip = ProgressStrip()
+        self.strip.cancelled.connect(self.close_card)
+        self.strip.end()
+        for widget, stretch in ((self.banner, 0), (ScrolledIfNeeded(self._holder, LIST_HEIGHT), 0), (self.summary, 0),
+                                (self.more, 0), (self.strip, 0), (inset, 1)):
+            self.body.addWidget(widget, stretch)
+        self._make_buttons()
+        self._later = QTimer(self, interval=SOON_MS, singleShot=True)
+        self._later.timeout.connect(self._look)
+        add_key(self, "Escape", self.close_card, inside=True)
+
+    def _make_buttons(self) -> None:
+        self.write = PrimaryButton(self.tr("Write a new version"), self.tr(
+            "Write the rows as they are shown here to a new file, and open that. Your file isn't changed."))
+        self.write.setObjectName("mend_write")
+        self.write.clicked.connect(self._write)
+        cancel = SecondaryButton(self.tr("Cancel"), self.tr("Go back to the rows. Nothing is changed (Esc)."))
+        cancel.setObjectName("mend_cancel")
+        cancel.clicked.connect(self.close_card)
+        row = QHBoxLayout()
+        row.setSpacing(theme.SPACE_S)
+        row.addWidget(text_label(self.tr("Your file is never changed."), "small"), 1)
+        row.addWidget(cancel)
+        row.addWidget(self.write)
+        self.body.addLayout(row)
+
+    def open_report(self, report: work.Report, kind: str) -> None:
+        """Preview the fix of one kind; others can be ticked too."""
+        self._report = report
+        self.banner.clear()
+        self.title.setText(self.tr("Mend {name}").format(name=report.asked.dataset.name))
+        while (item := self._boxes.takeAt(0)) is not None:
+            if (old := item.widget()) is not None:
+                old.deleteLater()
+        self.kinds = {}
+        for finding in report.findings:
+            if finding.fix is None:
+                continue
+            box = QCheckBox(self.tr("{title} · {rows}").format(
+                title=KINDS[finding.kind].title,
+                rows=counted(finding.count, self.tr("1 row"), self.tr("{count} rows"))))
+            box.setAccessibleDescription(finding.fix)
+            box.setObjectName(f"mend_{finding.kind}")
+            box.setToolTip(plain_tip(self.tr("{sentence} {fix}").format(sentence=finding.sentence, fix=finding.fix)))
+            box.setChecked(finding.kind == kind)
+            box.toggled.connect(self._later.start)
+            place = len(self.kinds)
+            self._boxes.addWidget(box, place, 0)
+            self._boxes.addWidget(ElidedLabel(finding.fix, "small", Qt.TextElideMode.ElideRight), place, 1)
+            self.kinds[finding.kind] = box
+        self._look()
+        first = self.kinds.get(kind)
+        if first is not None:
+            first.setFocus()
+
+    def close_card(self) -> None:
+        """Give up, and go back to the rows."""
+        if self._writing:
+            return  # a file that is half written is of no use to anybody
+        self._stop()
+        self._report = self._preview = None
+        self.closed.emit()
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self._later.stop()
+        self.strip.end()
+
+    def _look(self) -> None:
+        """Mend in memory, and show what that does."""
+        report = self._report
+        if report is None or self._writing:
+            return
+        self._stop()
+        self._preview = None
+        self.write.setEnabled(False)
+        kinds = [kind for kind, box in self.kinds.items() if box.isChecked()]
+        if not kinds:
+            self.summary.setText(self.tr("Choose what to mend."))
+            self.more.setText("")
+            self.view.show_changes(())
+            return
+        self.summary.setText(self.tr("Looking at what would change…"))
+        self.strip.start_soon("")
+        self._task = run_task(self, lambda task: work.preview(report, kinds, task), self._show, self._failed)
+
+    def _show(self, found: work.Preview) -> None:
+        self._task = None
+        self._preview = found
+        self.strip.end()
+        rewritten = counted(found.rewritten, self.tr("1 row is rewritten"), self.tr("{count} rows are rewritten"))
+        removed = counted(found.removed, self.tr("1 row is removed"), self.tr("{count} rows are removed"))
+        left = counted(len(found.fixed.records), self.tr("1 row is left"), self.tr("{count} rows are left"))
+        self.summary.setText(self.tr("{rewritten}, {removed}; {left}.").format(
+            rewritten=rewritten, removed=removed, left=left))
+        shown = len(found.first)
+        self.more.setText(self.tr("{shown} of {count} changes:").format(shown=f"{shown:,}", count=f"{found.changes:,}")
+                          if shown < found.changes else "")
+        self.more.setVisible(bool(self.more.text()))
+        self.view.show_changes(found.first)
+        self.write.setEnabled(bool(found.changes) and bool(found.fixed.records))
+
+    def _failed(self, error: Exception) -> None:
+        self._task, self._writing = None, False
+        self.strip.end()
+        self.summary.setText("")
+        self.banner.show_error(error)
+        self._set_writing(False)
+        self.write.setEnabled(self._preview is not None)
+
+    def _set_writing(self, on: bool) -> None:
+        self._writing = on
+        for box in self.kinds.values():
+            box.setEnabled(not on)
+        self.write.setEnabled(not on)
+        self.strip.cancel.setVisible(not on)
+
+    def _write(self) -> None:
+        report, found = self._report, self._preview
+        if report is None or found is None:
+            return
+        dataset = report.asked.dataset
+        self._set_writing(True)
+        self.strip.start_soon(self.tr("Writing a new version"))
+        self._task = run_task(self, lambda task: work.write(dataset, found.fixed.records, found.steps(), task),
+                              lambda made: self._was_written(dataset, made), self._failed, self.strip.set_progress)
+
+    def _was_written(self, dataset: Dataset, made: Dataset) -> None:
+        self._task = None
+        self._set_writing(False)
+        self._stop()
+        self._report = self._preview = None
+        self.written.emit(dataset, made)
+        self.closed.emit()

@@ -1,0 +1,228 @@
+"""The work behind the health of a dataset, done in threads: tokens, findings, and what mending would change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slmstudio.core.errors import UserError
+from slmstudio.gui.common.tasks import Task
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.health.finding import Change, Context, Finding, Fixed
+    from slmstudio.core.data.reader import Dataset
+    from slmstudio.core.data.record import Record
+    from slmstudio.core.data.versions.store import Source, Step
+    from slmstudio.core.run.token_counts import TokenCounts
+
+SHOWN_CHANGES = 40
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a report is about.
+
+    Attributes:
+        model: folder of the model whose tokens count; None counts none.
+        max_length: tokens that a row may have.
+    """
+
+    dataset: Dataset
+    eval_dataset: Dataset | None
+    model: Path | None
+    max_length: int
+
+    def is_same(self, other: Asked) -> bool:
+        return (self.dataset is other.dataset and self.eval_dataset is other.eval_dataset
+                and self.model == other.model and self.max_length == other.max_length)
+
+
+@dataclass(frozen=True)
+class Report:
+    """
+    Attributes:
+        asked: what it is about.
+        counts: None where no tokens were counted.
+        trouble: why they couldn't be.
+    """
+
+    asked: Asked
+    findings: tuple[Finding, ...]
+    counts: TokenCounts | None
+    special: tuple[str, ...]
+    trouble: UserError | None = None
+
+    def context(self) -> Context:
+        """What the findings were made with, for mending."""
+        from slmstudio.core.data.health.finding import Context
+
+        asked, counts = self.asked, self.counts
+        others = {"evaluation": asked.eval_dataset.records} if asked.eval_dataset is not None else {}
+        all_measured = counts is not None and len(counts.lengths) == len(asked.dataset.records)
+        return Context(self.special, counts.lengths if counts is not None and all_measured else None,
+                       asked.max_length, others)
+
+
+def make(asked: Asked, before: Report | None, task: Task) -> Report:
+    """Count the tokens and check the rows.
+
+    Args:
+        before: the report before this one; its tokens are taken where they are of the same rows and model.
+
+    Raises:
+        ReadingCancelled: the task was cancelled.
+    """
+    from dataclasses import replace
+
+    from slmstudio.core.data.health.checking import check
+    from slmstudio.core.run import token_counts
+
+    records = asked.dataset.records
+    counts: TokenCounts | None = None
+    special: tuple[str, ...] = ()
+    trouble = None
+    first = len(records) if asked.model is not None else 0
+    steps = first + 2 * len(records)
+    if before is not None and before.counts is not None and before.asked.dataset is asked.dataset and (
+            before.asked.model == asked.model):
+        counts, special = before.counts, before.special
+    elif asked.model is not None:
+        try:
+            special = token_counts.special_tokens(asked.model)
+            counts = token_counts.count_tokens(records, asked.model,
+                                               lambda done, total: task.progress(done * first // total, steps),
+                                               task.cancelled)
+        except UserError as error:
+            trouble = error
+    report = Report(asked, (), counts, special, trouble)
+    found = check(records, report.context(),
+                  lambda done, total: task.progress(first + done * (steps - first) // max(1, total), steps),
+                  task.cancelled)
+    return replace(report, findings=tuple(found))
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What mending would do.
+
+    Attributes:
+        rewritten, removed: rows.
+        by_kind: for each kind, rows that it rewrites and rows that it removes.
+        first: the first changes.
+        changes: how many there are.
+    """
+
+    fixed: Fixed
+    rewritten: int
+    removed: int
+    by_kind: dict[str, tuple[int, int]]
+    first: tuple[Change, ...]
+    changes: int
+
+    def steps(self) -> list[Step]:
+        """What is done, for the lineage."""
+        found: list[Step] = []
+        for kind, (rewritten, removed) in self.by_kind.items():
+            found.append({"fix": kind, "rows": rewritten + removed, **({"removed": removed} if removed else {})})
+        return found
+
+
+def preview(report: Report, kinds: Iterable[str], task: Task) -> Preview:
+    """Mend the rows in memory.
+
+    Raises:
+        ReadingCancelled: the task was cancelled.
+    """
+    from slmstudio.core.data.health.fixing import fix
+
+    fixed = fix(report.asked.dataset.records, kinds, report.context(), task.cancelled)
+    rewritten: dict[str, set[tuple[str, int]]] = {}
+    removed: dict[str, int] = {}
+    for change in fixed.changes:
+        if change.after is None:
+            removed[change.kind] = removed.get(change.kind, 0) + 1
+        else:
+            rewritten.setdefault(change.kind, set()).add((change.file, change.line))
+    named = dict.fromkeys([*rewritten, *removed])
+    by_kind = {kind: (len(rewritten.get(kind, ())), removed.get(kind, 0)) for kind in named}
+    before = report.asked.dataset.records
+    others = sum(record is not before[index] for record, index in zip(fixed.records, fixed.kept, strict=True))
+    return Preview(fixed, others, len(before) - len(fixed.records), by_kind,
+                   tuple(_of_each_kind(fixed.changes)), len(fixed.changes))
+
+
+def _of_each_kind(changes: list[Change]) -> list[Change]:
+    """The first changes, by turns of each kind, so that every kind is seen; in their order."""
+    places: dict[str, list[int]] = {}
+    for place, change in enumerate(changes):
+        its = places.setdefault(change.kind, [])
+        if len(its) < SHOWN_CHANGES:
+            its.append(place)
+    chosen: list[int] = []
+    for turn in range(SHOWN_CHANGES):
+        chosen += [its[turn] for its in places.values() if turn < len(its)]
+    return [changes[place] for place in sorted(chosen[:SHOWN_CHANGES])]
+
+
+def write(dataset: Dataset, records: list[Record], steps: list[Step], task: Task) -> Dataset:
+    """Write rows made from a dataset as a new version, and read that.
+
+    Raises:
+        UserError: it cannot be written, or there are no rows.
+    """
+    from slmstudio.core.data.versions.store import Source
+
+    return write_from(records, [Source.of(dataset)], steps, task)
+
+
+def write_from(records: list[Record], sources: list[Source], steps: list[Step], task: Task, *,
+               like: Path | None = None, seed: int | None = None) -> Dataset:
+    """As `write`, from several. `like` and `seed` as in `store.write`."""
+    import gc
+
+    from slmstudio.core.data.reader import read_dataset
+    from slmstudio.core.data.versions import store
+
+    if not records:
+        raise UserError("No row would be left, so nothing was written.", "", "Choose less to remove.")
+    found = read_dataset(store.write(records, sources, steps, like=like, seed=seed), task.progress, task.cancelled)
+    gc.freeze()  # as in `reading.read`
+    return found
+
+
+def rows_of(finding: Finding, records: Sequence[Record]) -> list[int]:
+    """Indices of the rows that a finding is about."""
+    files = finding.detail.get("files") or [""] * len(finding.lines)
+    several = "files" in finding.detail
+    wanted = set(zip(files, finding.lines, strict=True))
+    return [index for index, record in enumerate(records)
+            if ((record.file if several else ""), record.line) in wanted]
+
+
+def before(path: Path, task: Task) -> tuple[Dataset | None, Exception | None]:
+    """Read the file that a version was made from, and move the version to the trash.
+
+    Returns:
+        the dataset before, None of a mix; and why the version could not be moved.
+
+    Raises:
+        UserError: the file before cannot be read; nothing was moved then.
+    """
+    from slmstudio.core.data import given
+    from slmstudio.core.data.versions import store
+
+    lineage = store.read_lineage(path)
+    source = lineage.before if lineage is not None else None
+    found = None
+    if source is not None:
+        if source.path is None or not source.path.exists():
+            raise UserError(f"{source.name} isn't there any more, so this can't be undone.",
+                            "It was moved, renamed or deleted.", "The version that is open stays as it is.")
+        found = given.read(source.path, source.given, task.progress, task.cancelled)
+    try:
+        store.remove(path)
+    except UserError as error:
+        return found, error
+    return found, None

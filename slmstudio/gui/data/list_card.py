@@ -1,0 +1,75 @@
+"""The list of datasets, and the ways to put one on it."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QPoint, Qt, Signal
+from PySide6.QtGui import QKeySequence
+from PySide6.QtWidgets import QMenu, QWidget
+
+from slmstudio.gui.common.widgets.areas import DropArea
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.keys import add_key
+from slmstudio.gui.common.widgets.two_line import TwoLineList
+from slmstudio.gui.data.recent import RecentButton
+
+
+class ListCard(Card):
+    """Datasets by their names. What stands for each is the workspace's.
+
+    Signals:
+        add_wanted: the user wants to choose more files.
+        folder_wanted: the user wants to choose a folder.
+        mix_wanted: the user wants to make one dataset of several.
+        remove_wanted: the user wants to take the current one off the list.
+        dropped(list[Path]): files were let go over the drop area.
+    """
+
+    add_wanted = Signal()
+    folder_wanted = Signal()
+    mix_wanted = Signal()
+    remove_wanted = Signal()
+    dropped = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None):
+        add = SecondaryButton("", kind="small")
+        self.recent = RecentButton()
+        super().__init__(self.tr("Datasets"), actions=(add, self.recent), parent=parent)
+        add.setText(self.tr("+ Add"))
+        add.setToolTip(self.tr("Choose more files with rows (Ctrl+O)."))
+        add.setObjectName("data_add")
+        add.clicked.connect(self.add_wanted)
+        self.list = TwoLineList(self.tr("Datasets"))
+        self.list.setObjectName("data_list")
+        self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.list.customContextMenuRequested.connect(self._open_menu)
+        add_key(self.list, QKeySequence.StandardKey.Delete, self.remove_wanted.emit, inside=True)
+        self.mix = SecondaryButton(self.tr("Mix datasets…"), self.tr(
+            "Make one dataset of several, with a weight for each."), "small")
+        self.mix.setObjectName("data_mix")
+        self.mix.clicked.connect(self.mix_wanted)
+        self.body.addWidget(self.list, 1)
+        self.body.addWidget(self.mix)
+        self.body.addWidget(self._drop_area())
+
+    def _drop_area(self) -> DropArea:
+        drop = DropArea(self.tr("Drop files or a folder here"))
+        drop.setObjectName("data_drop")
+        drop.dropped.connect(self.dropped)
+        folder = SecondaryButton(self.tr("Choose a folder…"),
+                                 self.tr("Read all files with rows in a folder as one dataset."), "small")
+        folder.setObjectName("data_add_folder")
+        folder.clicked.connect(self.folder_wanted)
+        drop.column.addWidget(folder)
+        return drop
+
+    def _open_menu(self, place: QPoint) -> None:
+        if self.list.currentItem() is None:
+            return
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        if self.list.count() > 1:
+            menu.addAction(self.tr("Mix datasets…"), self.mix_wanted.emit)
+        menu.addAction(self.tr("Take off the list"), QKeySequence(QKeySequence.StandardKey.Delete),
+                       self.remove_wanted.emit)
+        menu.popup(self.list.viewport().mapToGlobal(place))
