@@ -50,27 +50,26 @@ ANSWERED = ("output", "answer", "response", "completion", "reply", "solution", "
             "bot_response", "gpt", "model", "model_response", "agent", "resolution", "target", "targets", "target_text",
             "tgt", "outputs", "output_text", "responses", "answers", "reference", "references", "summary", "highlights",
             "abstract", "translation", "correct_answer", "best_answer", "final_answer", "expected", "ideal", "a",
-            "label_text",
-            "instances")
+            "label_text", "instances")
 """Columns that hold the answer."""
+WEAK_ANSWERS = frozenset({"model", "agent", "a", "bot", "gpt", "assistant", "reference", "references", "expected",
+                          "ideal"})
+"""Those of them that may be a remark on a text: who wrote it, where it is from."""
 BELOW = ("input", "context", "passage", "paragraph", "background", "reference_text", "document", "article", "story",
          "flores_passage", "support")
 """Columns that hold what a question is about; it goes below the question."""
 CONVERSATION = ("messages", "conversations", "conversation", "dialog", "dialogue", "dialogues", "turns", "chat",
-                "chats",
-                "thread")
+                "chats", "thread")
 CHOSEN = ("chosen", "preferred", "preferred_output", "preferred_response", "chosen_response", "chosen_answer",
           "response_chosen", "answer_chosen", "accepted", "accepted_response", "better", "better_response", "winning",
           "positive", "good_response", "good_answer", "response_j", "best", "pos")
 REJECTED = ("rejected", "dispreferred", "non_preferred", "non_preferred_output", "nonpreferred", "unpreferred",
             "rejected_response", "rejected_answer", "response_rejected", "answer_rejected", "declined", "worse",
             "worse_response", "losing", "negative", "bad_response", "bad_answer", "response_k", "worst", "neg")
-LABEL = ("label", "labels", "kto_tag", "kto_label", "is_desirable", "desirable", "is_good", "good", "thumbs",
-         "thumbs_up",
-         "thumb", "feedback", "vote", "rating", "verdict", "liked", "upvote", "upvoted", "is_correct", "correct",
-         "accepted",
-         "preference", "reaction", "quality", "reward", "score")
-"""Columns that may say whether an answer is good."""
+SURE_LABEL = ("label", "labels", "kto_tag", "kto_label", "is_desirable", "desirable", "thumbs", "thumbs_up", "thumb")
+LABEL = (*SURE_LABEL, "is_good", "good", "feedback", "vote", "verdict", "liked", "upvote", "upvoted", "rating",
+         "is_correct", "correct", "accepted", "preference", "reaction", "quality", "reward", "score")
+"""Columns that may say whether an answer is good; all but the first only where some are good and some bad."""
 TEXT = ("text", "content", "document", "article", "body", "raw_text", "raw_content", "passage", "story", "page_content",
         "markdown", "paragraph", "sentence", "code", "full_text", "plain_text")
 TOOLS = ("tools", "functions", "available_tools", "tool_definitions", "function_definitions", "function")
@@ -100,7 +99,7 @@ _PICTURES = """
     image images picture pictures photo audio audios video videos image_url image_path
 """
 PICTURES = frozenset(_PICTURES.split())
-"""Columns of what is no text."""
+"""Columns of what isn't text."""
 
 _BETWEEN = re.compile(r"[\s\u200b\ufeff_.:：*()\[\]-]+")
 _OF_CHOICE = re.compile(r"(?P<word>.+?)_?(?P<mark>(?<=_)[a-z]|\d)")

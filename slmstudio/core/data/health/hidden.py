@@ -142,7 +142,7 @@ def _has_right_to_left(text: str) -> bool:
 def _beside_virama(before: str, after: str) -> bool:
     """After a virama: half forms, eyelash ra, old chillus, Sinhala's conjuncts, and what must not be a conjunct.
 
-    Before one, between two letters' parts: Bengali's ra with ya-phala (র‍্য), Kannada's ra that is no repha (ರ‍್ಯ).
+    Before one, between two letters' parts: Bengali's ra with ya-phala (র‍্য), Kannada's ra that isn't a repha (ರ‍್ಯ).
     See RFC 5892, A.1 and A.2, and chapters 12 and 13 of the Unicode Standard.
     """
     if before and unicodedata.combining(before) == VIRAMA:

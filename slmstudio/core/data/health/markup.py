@@ -51,7 +51,7 @@ _PLACEHOLDERS = {
 """By what stands in every text that has one."""
 _CODE_LINE = re.compile(r"""\bf["']|\.format\(|printf|print\(|["']\s*%|\breturn\b.*[;{]|=>|\bfunction\b.*\(|\bdef """
                         r"|;\s*$|\\[a-zA-Z]+\{|\$[^$\n]+\$")
-"""A line of a program or of LaTeX that nobody marked as code: its braces are no placeholders."""
+"""A line of a program or of LaTeX that nobody marked as code: its braces aren't placeholders."""
 LINE = 200
 """Characters before and after that are looked at in a long line."""
 

@@ -92,7 +92,7 @@ def foreign_digits() -> frozenset[str]:
 
 @lru_cache(maxsize=16)
 def identifiers(text: str) -> tuple[Identifier, ...]:
-    """All identifiers in the text, from left to right. No two overlap: a GSTIN is no PAN as well."""
+    """All identifiers in the text, from left to right. No two overlap: a GSTIN isn't a PAN as well."""
     left = with_ascii_digits(text)
     if not may_be_personal(left):
         return ()
@@ -114,7 +114,7 @@ def _replaced(text: str, pieces: Iterable[tuple[int, int, str]]) -> str:
 
 
 def example(text: str, kind: str) -> str | None:
-    """The first identifier of this kind with its middle hidden: a report is no place for it."""
+    """The first identifier of this kind with its middle hidden: a report isn't the place for it."""
     for each in identifiers(text):
         if each.kind == kind:
             whole = text[each.start:each.end]

@@ -42,7 +42,7 @@ class Pulse:
             self._ask()
 
     def ask(self) -> None:
-        """Something that takes a while and is no row goes on; asks now and then.
+        """Something that takes a while and isn't a row is under way; asks now and then.
 
         Raises:
             ReadingCancelled: `cancelled` said so.

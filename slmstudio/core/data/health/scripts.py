@@ -37,7 +37,7 @@ _STRONG_WORDS = """
     sakta sakte sakti milega hoga hogi honge gaya gayi gaye tha thi kab kaun konsa kitna kitne kitni
 """
 STRONG = frozenset(_STRONG_WORDS.split())
-"""Hindi words in Latin letters that are no words of English."""
+"""Hindi words in Latin letters that aren't words of English."""
 _WEAK_WORDS = """
     ka ki ke ko se par mein me main hum ham tum ho hu hun kar ek do na ya jo wo ne to is us ye sab tab jab ab hi bhi
     din log mere koi saath sath the wala wale wali ji
@@ -54,7 +54,7 @@ def mixed_script_word(text: str, scripts: frozenset[str]) -> str | None:
 
     Faults are: letters that look like the word's own (Cyrillic "р" in "рaypal"); letters of two scripts of India; a
     Latin letter inside a word of an Indian script; Latin I or l for the danda at its end, and o for the sign of an
-    abbreviation. A Latin word with an Indian ending ("NFLमें", "APIகளை"), which people write every day, is none.
+    abbreviation. A Latin word with an Indian ending ("NFLमें", "APIகளை"), which people write every day, isn't one.
 
     Args:
         text: where to look.

@@ -129,7 +129,7 @@ class _RowWise:
                 for name, rows in self._context.others.items()}
 
     def short_answers(self) -> Found:
-        """Rows with short answers that are no labels."""
+        """Rows with short answers that aren't labels."""
         found = Found()
         if len(self._short_rows) > max(SHORT_ROWS, SHORT_SHARE * len(self._records)):
             return found

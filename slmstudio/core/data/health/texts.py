@@ -35,7 +35,7 @@ def written(record: Record) -> list[str]:
 
 
 def answers(record: Record) -> list[str]:
-    """What the assistant answers, in its order; a call of tools is no answer, nor is a rejected one."""
+    """What the assistant answers, in its order; a call of tools isn't an answer, nor is a rejected one."""
     return [message["content"] for message in record.messages
             if message["role"] == "assistant" and not message.get("tool_calls")]
 

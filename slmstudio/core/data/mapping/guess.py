@@ -191,9 +191,10 @@ class _Look:
             return self._answer_unknown(question)
         if not answer:
             return None
-        if not question and self.is_text(answer):
+        is_sure = self.is_text(answer) and names.column(answer) not in names.WEAK_ANSWERS
+        if not question and is_sure:
             question = self.first((*names.BELOW, *names.TEXT), (answer,))
-        if not question and self.is_text(answer):
+        if not question and is_sure:
             others = self._texts((answer,))
             question = others[0] if len(others) == 1 else ""
         return self._answered(question, answer) if question else None
@@ -221,8 +222,8 @@ class _Look:
 
     def _label(self, without: tuple[str, ...]) -> str:
         found = (self.by_name[word] for word in names.LABEL if word in self.by_name)
-        return next((column for column in found if column not in without
-                     and labels.are_labels(self.values(column))), "")
+        return next((column for column in found if column not in without and labels.are_labels(
+            self.values(column), both=names.column(column) not in names.SURE_LABEL)), "")
 
     # -- by look ---------------------------------------------------------------------------------------------
 

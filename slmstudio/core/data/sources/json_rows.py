@@ -70,7 +70,7 @@ def block_rows(chunks: Iterator[bytes], line: int) -> Iterator[Raw]:
 
 
 def _begin_of_list(first: bytes) -> int:
-    """Where the list of rows begins that a large object holds; 0 where the text is no such object.
+    """Where the list of rows begins that a large object holds; 0 where the text isn't such an object.
 
     Small ones are read whole, which shows more surely what they are.
     """

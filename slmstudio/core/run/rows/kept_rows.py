@@ -212,7 +212,7 @@ def read_manifest(run: Path) -> Manifest | None:
     except OSError as error:
         raise from_os_error(error, f"read the rows of {run.name}") from error
     if state is None:
-        raise _damaged(run, f"{MANIFEST} is missing or is no JSON object")
+        raise _damaged(run, f"{MANIFEST} is missing or isn't a JSON object")
     try:
         return Manifest.from_dict(formats.check("rows", state, f"The list of the rows in {run.name}"))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -271,7 +271,7 @@ def _loaded(run: Path, side: str, line: bytes) -> tuple[Record, Any]:
     try:
         return lines.load(line)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(run, f"{_file(run / FOLDER, side).name} has a line that is no row") from error
+        raise _damaged(run, f"{_file(run / FOLDER, side).name} has a line that isn't a row") from error
 
 
 def _file(folder: Path, side: str) -> Path:

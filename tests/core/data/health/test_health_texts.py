@@ -26,7 +26,7 @@ NEEDED = {
     "Marathi, eyelash ra": "दर्\u200dया सुऱ्\u200dया", "Hindi, half form": "क्\u200dष",
     "Hindi, visible virama": "क्\u200cष",
     "Nepali": "गर्\u200dयो", "Sinhala": "ශ්\u200dරී ලංකා ක්\u200dෂ",
-    "Kannada, ra that is no repha": "ರ\u200d\u0ccdಯಾಂಕ್",
+    "Kannada, ra that isn't a repha": "ರ\u200d\u0ccdಯಾಂಕ್",
     "Telugu": "సాఫ్ట్\u200cవేర్", "Tamil": "க்\u200cஷ", "Persian": "می\u200cخواهم کتاب\u200cها",
     "Persian, Latin": "PDF\u200cها",
     "Persian, date": "۱۴۰۰ ه\u200d. ش", "Urdu, marks": "قیمت \u200f(۵۰)\u200f", "family": "👨\u200d👩\u200d👧",

@@ -267,8 +267,8 @@ def test_a_conversation_with_calls_that_is_one_text(tmp_path):
     row = {
         "system": "SYSTEM: You are a helpful assistant with access to the following functions. Use them if required -\n"
         + json.dumps(WEATHER["function"], indent=4),
-        "chat": f"USER: {Q}\n\n\nASSISTANT: <functioncall> {{\"name\": \"get_weather\", \"arguments\": "
-        "'{\"city\": \"Pune\"}'} <|endoftext|>\n\n\nFUNCTION RESPONSE: 31\n\n\n"
+        "chat": f'USER: {Q}\n\n\nASSISTANT: <functioncall> {{"name": "get_weather", "arguments": '
+        '\'{"city": "Pune"}\'} <|endoftext|>\n\n\nFUNCTION RESPONSE: 31\n\n\n'
         f"ASSISTANT: {A} <|endoftext|>\n\n",
     }
     record = read(tmp_path, row).records[0]
@@ -293,6 +293,13 @@ def test_a_conversation_with_calls_that_is_one_text(tmp_path):
 )
 def test_names_that_hold_more_than_one_word(tmp_path, row):
     assert list(read(tmp_path, row).records[0].messages) == [ASK, GOOD]
+
+
+def test_a_remark_that_all_answers_are_right_isnt_a_label(tmp_path):
+    found = read(tmp_path, *[{"problem": Q, "solution": A, "is_correct": True}] * 2)
+    assert found.layout == "instruction"
+    found = read(tmp_path, *[{"problem": Q, "solution": A, "is_correct": right} for right in (True, False)])
+    assert found.layout == "labelled"
 
 
 def test_a_query_with_calls_as_its_answers(tmp_path):
@@ -358,7 +365,13 @@ def test_rows_within_one_object(tmp_path, wrapped):
 
 @pytest.mark.parametrize(
     "row",
-    [{"text": Q}, {"content": Q, "url": "x"}, {"id": 3, "title": "t", "text": Q}, {"body": Q, "author": "someone"}],
+    [
+        {"text": Q},
+        {"content": Q, "url": "x"},
+        {"id": 3, "title": "t", "text": Q},
+        {"body": Q, "author": "someone"},
+        {"text": Q, "model": "gpt-4", "source": "web"},
+    ],
 )
 def test_plain_text(tmp_path, row):
     found = read(tmp_path, row)

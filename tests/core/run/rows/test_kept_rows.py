@@ -192,7 +192,7 @@ HARM = {
     "train.jsonl.gz was changed after it was written": other_rows,
     "eval.jsonl.gz": turned_byte,
     "eval.jsonl.gz is missing": lambda data: (data / "eval.jsonl.gz").unlink(),
-    "manifest.json is missing or is no JSON object": lambda data: (data / "manifest.json").write_text("{"),
+    "manifest.json is missing or isn't a JSON object": lambda data: (data / "manifest.json").write_text("{"),
     "manifest.json does not say what it must": lambda data: (data / "manifest.json").write_text('{"sides": []}'),
 }
 
