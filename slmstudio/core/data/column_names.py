@@ -46,6 +46,7 @@ ASKED = ("instruction", "question", "prompt", "query", "problem", "task", "reque
          "user_message", "user_input", "customer", "inputs", "input_text", "source", "src", "source_text", "goal",
          "ctx", "ask", "q", "faq", "post", "complaint", "ticket", "message")
 """Columns that hold what is asked; the first that is filled counts."""
+SOURCES = ("source", "src", "source_text")
 ANSWERED = ("output", "answer", "response", "completion", "reply", "solution", "assistant", "assistant_message", "bot",
             "bot_response", "gpt", "model", "model_response", "agent", "resolution", "target", "targets", "target_text",
             "tgt", "outputs", "output_text", "responses", "answers", "reference", "references", "summary", "highlights",
@@ -69,7 +70,7 @@ REJECTED = ("rejected", "dispreferred", "non_preferred", "non_preferred_output",
 SURE_LABEL = ("label", "labels", "kto_tag", "kto_label", "is_desirable", "desirable", "thumbs", "thumbs_up", "thumb")
 LABEL = (*SURE_LABEL, "is_good", "good", "feedback", "vote", "verdict", "liked", "upvote", "upvoted", "rating",
          "is_correct", "correct", "accepted", "preference", "reaction", "quality", "reward", "score")
-"""Columns that may say whether an answer is good; all but the first only where some are good and some bad."""
+"""Columns that may say whether an answer is good; all but the first only where some are bad."""
 TEXT = ("text", "content", "document", "article", "body", "raw_text", "raw_content", "passage", "story", "page_content",
         "markdown", "paragraph", "sentence", "code", "full_text", "plain_text")
 TOOLS = ("tools", "functions", "available_tools", "tool_definitions", "function_definitions", "function")

@@ -186,7 +186,9 @@ class _Look:
 
     def _asked(self) -> ColumnMap | None:
         answer = self.first(names.ANSWERED)
-        question = self.first((word for word in names.ASKED), (answer,))
+        # Beside another answer than its translation, a source is where the row is from.
+        sources = () if names.column(answer).startswith(("target", "tgt", "translation")) else names.SOURCES
+        question = self.first((word for word in names.ASKED if word not in sources), (answer,))
         if not answer and question:
             return self._answer_unknown(question)
         if not answer:
@@ -223,7 +225,7 @@ class _Look:
     def _label(self, without: tuple[str, ...]) -> str:
         found = (self.by_name[word] for word in names.LABEL if word in self.by_name)
         return next((column for column in found if column not in without and labels.are_labels(
-            self.values(column), both=names.column(column) not in names.SURE_LABEL)), "")
+            self.values(column), bad=names.column(column) not in names.SURE_LABEL)), "")
 
     # -- by look ---------------------------------------------------------------------------------------------
 

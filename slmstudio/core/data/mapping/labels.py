@@ -33,11 +33,11 @@ def is_good(value: Any) -> bool | None:
     return True if word in GOOD else False if word in BAD else None
 
 
-def are_labels(values: Iterable[Any], both: bool = False) -> bool:
+def are_labels(values: Iterable[Any], bad: bool = False) -> bool:
     """Whether most values of a column say that an answer is good or bad; null says nothing.
 
     Args:
-        both: whether there must be good and bad ones.
+        bad: whether there must be bad ones.
     """
     said = [is_good(value) for value in values if value is not None and value != ""]
-    return bool(said) and (not both or {True, False} <= set(said)) and said.count(None) <= MISTAKES * len(said)
+    return bool(said) and (not bad or False in said) and said.count(None) <= MISTAKES * len(said)
