@@ -26,7 +26,8 @@ def evaluate(
     run_or_model: Annotated[str, typer.Argument(
         help='Run folder, model folder, GGUF file or "starter"; or the folder of an evaluation that was cut off, which '
              "goes on.")],
-    test: Annotated[Path | None, typer.Option(help="Test rows: JSONL, CSV or TSV. A run's held-out rows by default.")]
+    test: Annotated[Path | None, typer.Option(help="Test rows, in any file that a dataset may be in. "
+                                                               "A run's held-out rows by default.")]
     = None,
     columns: Annotated[str | None, typer.Option(
         "--map", metavar="TARGET=COLUMN,…", help="What the columns of --test hold, as in question=Ask,choices=One,Two,"
