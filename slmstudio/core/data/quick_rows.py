@@ -19,6 +19,8 @@ BLOCK = 8 << 20
 """Bytes that are read at once; a block ends with a line."""
 READERS = 2
 """Blocks that are read at a time: pyarrow works outside Python's lock."""
+AHEAD = READERS + 2
+"""Blocks that are kept in memory until it is their turn."""
 PLAIN = frozenset({"instruction", "input", "output", "text"})
 """Targets that a quick row may have; each is text."""
 
@@ -111,7 +113,7 @@ def read_all(found: Iterator[Block], shape: Shape | None) -> Iterator[tuple[Bloc
             more = next(block.chunks, None)
             if more is None:
                 waiting.append((Block(iter([text]), block.line), pool.submit(read, text, shape, block.lines)))
-            while waiting and (more is not None or len(waiting) > READERS):
+            while waiting and (more is not None or len(waiting) > AHEAD):
                 done, quick = waiting.popleft()
                 yield done, quick.result()
             if more is not None:  # a line without end
