@@ -69,6 +69,8 @@ def evaluate(
         given = {"test_columns": columns, "system": system, "max_new_tokens": max_new_tokens,
                  "precision": precision or _precision(request)}
         request.update({key: value for key, value in given.items() if value is not None})
+        if test is not None:
+            request["test_columns"] = columns  # what is known of the run's own file says nothing of another
         _choose_rows(request, test, limit, seed, benchmark)
         if benchmark:
             request["benchmark"] = {"name": benchmark, "data": str(data.absolute()) if data else None, "limit": limit,

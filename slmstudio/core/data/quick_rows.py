@@ -164,6 +164,8 @@ def read(text: bytes, shape: Shape, lines: int = 0) -> Quick | None:
     columns = shape.columns
     if len(text) > ROW_LIMIT and max(map(len, text.split(b"\n"))) > ROW_LIMIT:
         return None
+    if b"NaN" in text or b"Infinity" in text or b"\n\n" in text:
+        return None
     try:
         whole = json.ReadOptions(use_threads=False, block_size=2 * max(BLOCK, ROW_LIMIT))
         known = json.ParseOptions(pyarrow.schema(list(shape.types.items())), unexpected_field_behavior="error")

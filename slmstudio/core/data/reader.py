@@ -57,7 +57,7 @@ class Dataset:
     path: Path
     layout: str
     encoding: str
-    records: list[Record]
+    records: list[Record] = field(repr=False)
     problems: list[Problem]
     sha256: str
     bytes: int

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs
-from slmstudio.core.data import layouts, reader, split
+from slmstudio.core.data import given, layouts, split
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.whole_rows import columns_of
 from slmstudio.core.errors import UserError, from_os_error
@@ -46,7 +46,7 @@ def learned_rows(request: Mapping[str, Any], cancelled: Cancelled = None) -> tup
         kept = kept_rows.of_run(Path(run), RunConfig.from_dict(jobs.Job(Path(run)).request()), cancelled)
         if kept is not None:
             return kept.train, kept.source.sha256
-    training = reader.read_dataset(Path(str(request["train_file"])), cancelled=cancelled)
+    training = given.read(Path(str(request["train_file"])), request.get("train_map"), cancelled=cancelled)
     return learned(training.records, request.get("train_split")), training.sha256
 
 
@@ -99,7 +99,7 @@ def _of_its_file(run: Path, config: RunConfig, cancelled: Cancelled) -> Path:
     if known and (path := _place(run, config, known)).is_file():
         return path
     source = Path(config.train_file)
-    dataset = reader.read_dataset(source, cancelled=cancelled)
+    dataset = given.read(source, config.train_map, cancelled=cancelled)
     if known and dataset.sha256 != known:
         raise UserError(f"{source.name} was changed since this run learned from it.",
                         "So the rows that were held out cannot be told from those that were learned.", OTHER_FILE)

@@ -69,11 +69,12 @@ def propose(run: RunSummary | Path | str, exports: bool = False,
     config = adjust.apply(RunConfig.from_dict(jobs.Job(place).request()), place)
     models = run_models(place, config, exports)
     test, no_test = _test(place, config, cancelled)
-    rows, tokens = _measure(test, models, cancelled)
+    said = config.eval_map if config.eval_file and test == Path(config.eval_file).absolute() else None
+    rows, tokens = _measure(test, said, models, cancelled)
     return {
-        "kind": "evaluate", "test": str(test) if test else None, "no_test": no_test,
+        "kind": "evaluate", "test": str(test) if test else None, "no_test": no_test, "test_columns": said,
         "limit": ENOUGH_ROWS if rows > ENOUGH_ROWS else None, "seed": 0, "benchmark": None, "models": models,
-        "train_run": str(place), "train_file": str(Path(config.train_file).absolute()),
+        "train_run": str(place), "train_file": str(Path(config.train_file).absolute()), "train_map": config.train_map,
         "train_split": None if config.eval_file else {"eval_fraction": config.eval_fraction, "seed": config.split_seed},
         "system": None, "max_new_tokens": tokens, "precision": config.precision, "batch_size": None, "judge": None,
     }
@@ -131,13 +132,13 @@ def _test(run: Path, config: RunConfig, cancelled: Callable[[], bool] | None) ->
         return None, " ".join(part for part in (error.what, error.why) if part)
 
 
-def _measure(test: Path | None, models: list[dict[str, Any]],
+def _measure(test: Path | None, said: str | None, models: list[dict[str, Any]],
              cancelled: Callable[[], bool] | None) -> tuple[int, int]:
     """How many rows there are, and how many tokens an answer needs: one and a half times the longest of some."""
     if test is None:
         return 0, USUAL
     try:
-        found = read_test_set(test, cancelled=cancelled)
+        found = read_test_set(test, cancelled=cancelled, said=said)
         from slmstudio.core.model.tokens import load_tokenizer
 
         tokenizer = load_tokenizer(models[0]["model"])

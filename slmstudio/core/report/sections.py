@@ -61,18 +61,20 @@ def _left_out_of_files(facts: Facts) -> tuple[list[tuple[Any, ...]], int]:
     found: list[tuple[Any, ...]] = []
     for name in ("train_file", "eval_file"):
         path = getattr(facts.run.config, name)
+        said = getattr(facts.run.config, name.replace("_file", "_map"))
+        known = (facts.record.get("hashes") or {}).get(name)
         found += [(Path(path).name, exact(problem.line), problem.message)
-                  for problem in _problems(Path(path), (facts.record.get("hashes") or {}).get(name))] if path else []
+                  for problem in _problems(Path(path), said, known)] if path else []
     return found, len(found)
 
 
-def _problems(path: Path, sha256: str | None) -> list[Any]:
-    from slmstudio.core.data import reader
+def _problems(path: Path, said: str | None, sha256: str | None) -> list[Any]:
+    from slmstudio.core.data import given
 
     try:
         if path.stat().st_size > READ_AGAIN:
             return []
-        dataset = reader.read_dataset(path)
+        dataset = given.read(path, said)
     except (OSError, ValueError, UserError):  # ValueError: a name that is no path, as with half a character
         return []
     return dataset.problems if dataset.sha256 == sha256 else []

@@ -237,6 +237,9 @@ class DataDesk(QObject):
 
     def open_mix(self, entries: Sequence[DataEntry]) -> None:
         """Let the user mix the datasets of these entries."""
+        if any(entry.edits is not None and entry.edits.changes for entry in entries):
+            self.hand.ask_to_write()
+            return
         self.mix.open_datasets([entry.dataset for entry in entries])
         self.pages.setCurrentWidget(self.mix)
 

@@ -194,7 +194,8 @@ class RowsCard(Card):
 
     def set_records(self, records: Sequence[Record]) -> None:
         """Show the rows after a change by hand, at the same place."""
-        place = self._position
+        # Behind a filter the place among the matches isn't the one among all rows.
+        place = self._matches[self._position] if self._matches else 0
         self._records = records
         self.clear_filter()
         self.go(min(place, len(records) - 1))

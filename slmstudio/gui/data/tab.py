@@ -159,11 +159,13 @@ class DataTab(QWidget):
 
     def _read_again(self, path: Path) -> None:
         """Rows were added to a file, or taken out of it; who looks at it sees that."""
+        from slmstudio.core.data import given
+
         for entry in self._workspace.entries if self._workspace is not None else ():
             if entry.dataset.path.resolve() == path.resolve():
                 self._add(Wanted(entry.dataset.path, again=True, said=entry.reading[0] or ""))
             elif entry.eval_dataset is not None and entry.eval_dataset.path.resolve() == path.resolve():
-                self._add(Wanted(entry.eval_dataset.path, eval_for=entry))
+                self._add(Wanted(entry.eval_dataset.path, eval_for=entry, said=given.of(entry.eval_dataset)))
         self.memory.look()
 
     def cancel(self) -> None:

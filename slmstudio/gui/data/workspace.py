@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.data import layouts
+from slmstudio.core.errors import UserError
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
@@ -187,6 +188,12 @@ class DataWorkspace(QWidget):
 
     def replace_dataset(self, entry: DataEntry, dataset: Dataset) -> None:
         """Show another version of a dataset in its place."""
+        if entry not in self.entries:  # it was taken off the list meanwhile
+            self.add(DataEntry(dataset), show=False)
+            return
+        known = self.find(dataset.path)
+        if known is not None and known is not entry:  # the file before is on the list itself
+            self.remove(known)
         used = self._session.dataset is entry.dataset
         entry.dataset, entry.edits = dataset, None
         item = self.list.item(self.entries.index(entry))
@@ -203,7 +210,11 @@ class DataWorkspace(QWidget):
         if layouts.kind(known.dataset.layout) != layouts.kind(entry.dataset.layout):
             known.eval_dataset = None  # its rows are of the kind that the file had
         if known.edits is not None:
+            count = len(known.edits.changes)
             known.edits = known.edits.rebased(entry.dataset.records)
+            if known.edits is None and count:
+                text = self.tr("{name} has changed, so the changes that weren't written no longer fit it.")
+                self.failed.emit(UserError(text.format(name=known.dataset.name)))
         known.dataset, known.by_shape = entry.dataset, entry.by_shape
         known.eval_dataset = entry.eval_dataset or known.eval_dataset
         if self._session.dataset is not None and self._session.dataset.path == entry.dataset.path:
@@ -226,6 +237,8 @@ class DataWorkspace(QWidget):
             self.remove(self.entry)
 
     def remove(self, entry: DataEntry) -> None:
+        if entry not in self.entries:
+            return
         self.list.takeItem(self.entries.index(entry))
         self._refresh_list()
         if self._session.dataset is entry.dataset:
@@ -290,6 +303,9 @@ class DataWorkspace(QWidget):
     def _use(self) -> None:
         entry = self.entry
         if entry is None:
+            return
+        if entry.edits is not None and entry.edits.changes:
+            self.desk.hand.ask_to_write()
             return
         if entry.dataset.unused_that_matter and entry.accepted != entry.reading:
             self.strip.ask(entry.dataset.unused_that_matter)

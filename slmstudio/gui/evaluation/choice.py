@@ -287,6 +287,7 @@ class EvaluationChoice(QWidget):
                    "models": [model for model in models if model["name"] in self.names()]}
         if source == FILE:
             request["test"] = str(self.test)
+            request["test_columns"] = None
         elif source == BENCHMARK:
             shots = self.shots.value()
             request |= {"test": None, "limit": None, "system": proposed["system"], "benchmark": {

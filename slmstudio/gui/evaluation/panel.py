@@ -297,7 +297,7 @@ def _offer(folder: Path, task: Task) -> Offer:
     if proposed["test"]:
         from slmstudio.core.evaluation.testset.reader import read_test_set
 
-        rows = len(read_test_set(proposed["test"], None, task.cancelled).items)
+        rows = len(read_test_set(proposed["test"], None, task.cancelled, proposed["test_columns"]).items)
     return Offer(proposed, rows, no_test, earlier_seconds(folder), offered_models(folder), _blind_votes())
 
 

@@ -135,7 +135,7 @@ class NextRun(QObject):
         session = self._session
 
         def read(task: Task) -> _ReadAgain:
-            from slmstudio.core.data.reader import read_dataset
+            from slmstudio.core.data import given
             from slmstudio.core.model.facts import read_model
             from slmstudio.core.run.follow_up import follow_up
 
@@ -143,8 +143,11 @@ class NextRun(QObject):
             earlier = Earlier(run, RunConfig.from_dict(Job(run).request()).name, config.model)
             if session.dataset is not None:
                 return _ReadAgain(earlier, config, read_model(Path(config.model)))
-            return _ReadAgain(earlier, config, read_model(Path(config.model)), read_dataset(config.train_file),
-                              read_dataset(config.eval_file) if config.eval_file else None)
+            evaluation = config.eval_file and given.read(Path(config.eval_file), config.eval_map,
+                                                         cancelled=task.cancelled)
+            return _ReadAgain(earlier, config, read_model(Path(config.model)),
+                              given.read(Path(config.train_file), config.train_map, cancelled=task.cancelled),
+                              evaluation or None)
 
         def done(found: _ReadAgain) -> None:
             config = found.config

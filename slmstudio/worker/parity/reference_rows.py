@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs, paths
-from slmstudio.core.data import split
-from slmstudio.core.data.reader import Record, read_dataset
+from slmstudio.core.data import given, split
+from slmstudio.core.data.reader import Record
 from slmstudio.core.errors import UserError
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import kept_rows
@@ -132,10 +132,19 @@ def _of_files(job: JobContext, source: Any) -> list[Record]:
                 head = job.folder / f"rows{path.suffix}"
                 with open(path, "rb") as file:
                     files.write_atomically(head, file.read(HEAD_BYTES).rpartition(b"\n")[0] + b"\n")
-            return _held_out_first(read_dataset(head).records, source.folder, path)
+            return _held_out_first(given.read(head, _said(source.folder, path)).records, source.folder, path)
         except (UserError, OSError) as error:
             job.log(f"no rows for the proof from {path.name}: {error}")
     return []
+
+
+def _said(folder: Path, path: Path) -> str | None:
+    """What the run was told of the columns of a file."""
+    state = files.read_json(folder / jobs.RUN)
+    config = RunConfig.from_dict(state) if state is not None else None
+    if config is None:
+        return None
+    return config.train_map if Path(config.train_file) == path else config.eval_map
 
 
 def _held_out_first(records: list[Record], folder: Path, path: Path) -> list[Record]:

@@ -47,11 +47,11 @@ class Edits:
         """Take the newest change back."""
         self.changes.pop()
 
-    def rebased(self, base: Sequence[Record]) -> Edits:
-        """The same changes to the file as it is now, where rows were only added at its end; else these changes."""
+    def rebased(self, base: Sequence[Record]) -> Edits | None:
+        """The same changes to the file as it is now, where rows were only added at its end; else they don't fit."""
         old, more = len(self.base), len(base) - len(self.base)
         if more < 0 or list(base[:old]) != list(self.base):
-            return self
+            return None
         return Edits(base, [replace(change, keys=frozenset(key + more if key >= old else key for key in change.keys))
                             for change in self.changes])
 

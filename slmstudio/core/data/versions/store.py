@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ Step = dict[str, Any]
 """One of {"fix": kind, "rows": n, "removed": n}, {"edit": line}, {"delete": n}, {"add": n}, {"mix": rows}."""
 _NUMBERED = re.compile(r"(.+)-v([0-9]{1,6})", re.DOTALL)
 PACKED = (".gz", ".zst")
+ATTEMPTS = 100
+"""Names that are tried."""
 MOST_NAME_BYTES = 150
 """Of a file's name. Systems allow 255, and the lineage and the partial file add their endings."""
 
@@ -91,9 +94,13 @@ def next_path(source: Path, *, fresh: bool = False) -> Path:
     with contextlib.suppress(OSError):  # no such folder yet, or one that writing will complain about
         for each in folder.iterdir():
             its = _NUMBERED.fullmatch(each.name.removesuffix(jsonl.LINEAGE).removesuffix(".jsonl"))
-            if its and its[1] == name:
+            if its and _folded(its[1]) == _folded(name):  # some file systems don't tell such names apart
                 taken.add(int(its[2]))
     return folder / f"{name}-v{max(taken) + 1}.jsonl"
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _cut(name: str) -> str:
@@ -132,7 +139,7 @@ def write(records: Iterable[Record], sources: Sequence[Source], steps: Iterable[
 
 def _reserved(first: Path, fresh: bool) -> Path:
     """An empty file with the next free name, so that two programs never write to the same one."""
-    while True:
+    for _ in range(ATTEMPTS):
         target = next_path(first, fresh=fresh)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -142,6 +149,8 @@ def _reserved(first: Path, fresh: bool) -> Path:
                 continue  # another program was quicker
             raise from_os_error(error, f"write {target.name}") from error
         return target
+    raise UserError(f"{target.name} can't be written.", "Other programs take every name that is tried.",
+                    "Try again when they are done.")
 
 
 def read_lineage(path: Path) -> Lineage | None:

@@ -44,6 +44,7 @@ class HandEdits(QObject):
         self._keys: Sequence[int] = ()
         self._records: Sequence[Record] = ()
         self._key: int | None = None
+        self._writing: DataEntry | None = None
         self.undo = SecondaryButton(self.tr("Undo"), self.tr("Take the last change back (Ctrl+Z)."), "small")
         self.undo.setObjectName("changes_undo")
         self.undo.setShortcut("Ctrl+Z")
@@ -71,7 +72,7 @@ class HandEdits(QObject):
     def ask_to_write(self) -> None:
         """Something else can't be done while changes are pending: say so."""
         self.failed.emit(UserError(self.tr("There are changes that aren't written."), "",
-                                   self.tr("Write a new version or undo them, and mend then.")))
+                                   self.tr("Write a new version or undo them first.")))
 
     def _take(self) -> None:
         """Work out the rows with their changes, and say how many there are."""
@@ -84,7 +85,16 @@ class HandEdits(QObject):
             self._keys, self._records = entry.edits.rows()
         self.bar.say(counted(len(changes), self.tr("1 change isn't written"),
                              self.tr("{count} changes aren't written")) if changes else "")
-        self.write.setEnabled(True)
+        # What is changed while a version is written would be lost when that takes the place of these rows.
+        for button in (self.write, self.undo):
+            button.setEnabled(entry is not self._writing)
+
+    def _may_change(self) -> bool:
+        if self._entry is not None and self._entry is self._writing:
+            self.failed.emit(UserError(self.tr("A new version is being written."), "",
+                                       self.tr("Change rows when it is there.")))
+            return False
+        return self._entry is not None
 
     def _edits(self) -> Edits:
         from slmstudio.core.data.versions.edits import Edits
@@ -100,6 +110,8 @@ class HandEdits(QObject):
         self._rows.set_records(self._records)
 
     def _delete(self, rows: list[int]) -> None:
+        if not self._may_change():
+            return
         if len(rows) >= len(self._records):
             self.failed.emit(UserError(self.tr("A dataset needs a row at least."), "",
                                        self.tr("To be rid of all of it, take it off the list.")))
@@ -108,6 +120,8 @@ class HandEdits(QObject):
         self._show()
 
     def _open(self, row: int) -> None:
+        if not self._may_change():
+            return
         record = self._records[row]
         self._key = self._keys[row]
         self._editor.open_record(record, self.tr("Edit line {line}").format(line=f"{record.line:,}"))
@@ -116,14 +130,16 @@ class HandEdits(QObject):
     def _open_new(self) -> None:
         from slmstudio.core.data.versions.edits import blank
 
-        if self._entry is None:
+        if self._entry is None or not self._may_change():
             return
         self._key = None
-        last = max((record.line for record in self._records), default=0)
+        last = self._records[-1].line if self._records else 0
         self._editor.open_record(blank(self._entry.dataset.layout, last + 1), self.tr("Add a row"))
         self.editing.emit()
 
     def _saved(self, record: Record) -> None:
+        if not self._may_change():
+            return
         if self._key is None:
             self._edits().add(record)
             self._show()
@@ -134,22 +150,25 @@ class HandEdits(QObject):
 
     def _undo(self) -> None:
         entry = self._entry
-        if entry is not None and entry.edits is not None and entry.edits.changes:
+        if entry is not None and entry.edits is not None and entry.edits.changes and self._may_change():
             entry.edits.undo()
             self._show()
 
     def _write(self) -> None:
         entry = self._entry
-        if entry is None or entry.edits is None or not entry.edits.changes:
+        if entry is None or entry.edits is None or not entry.edits.changes or not self._may_change():
             return
         dataset, records, steps = entry.dataset, list(self._records), entry.edits.steps()
-        self.write.setEnabled(False)
+        self._writing = entry
+        self._take()
 
         def done(made: Dataset) -> None:
+            self._writing = None
             self.written.emit(entry, made)
 
         def failed(error: Exception) -> None:
-            self.write.setEnabled(True)
+            self._writing = None
+            self._take()
             self.failed.emit(error)
 
         run_task(self, lambda task: work.write(dataset, records, steps, task), done, failed)

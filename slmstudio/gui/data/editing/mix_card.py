@@ -94,7 +94,7 @@ class MixCard(Card):
                 old.deleteLater()
         self._rows = []
         for place, dataset in enumerate(datasets):
-            box = QCheckBox(dataset.name)
+            box = QCheckBox(dataset.name.replace("&", "&&"))
             box.setChecked(True)
             box.setObjectName(f"mix_box_{place}")
             box.setToolTip(str(dataset.path))

@@ -12,6 +12,7 @@ from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.note_bar import NoteBar
 from slmstudio.gui.data.editing import lineage_text
+from slmstudio.gui.data.editing.drop_question import may_drop
 from slmstudio.gui.data.health import work
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class VersionBar(QObject):
 
     def _undo(self) -> None:
         entry = self._entry
-        if entry is None:
+        if entry is None or not may_drop(self.bar, [entry]):
             return
         self.undo.setEnabled(False)
         path = entry.dataset.path

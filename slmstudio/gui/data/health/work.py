@@ -221,6 +221,9 @@ def before(path: Path, task: Task) -> tuple[Dataset | None, Exception | None]:
             raise UserError(f"{source.name} isn't there any more, so this can't be undone.",
                             "It was moved, renamed or deleted.", "The version that is open stays as it is.")
         found = given.read(source.path, source.given, task.progress, task.cancelled)
+        if source.sha256 and found.sha256 != source.sha256:
+            raise UserError(f"{source.name} was changed since this version was made, so this can't be undone.", "",
+                            "Open that file by itself; this version stays as it is.")
     try:
         store.remove(path)
     except UserError as error:

@@ -433,3 +433,11 @@ def test_a_wrong_mapping_is_explained(tmp_path, given, words, refusal_of):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": "x", "b": "y"}\n')
     assert words in refusal_of(lambda: read_dataset(path, columns=given)).what
+
+
+def test_rows_without_a_column_that_a_person_named_are_left_out(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = [{"question": "q", "answer": "a"}] * 3 + [{"question": "q"}, {"other": 1}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = read_dataset(path, columns={"instruction": "question", "output": "answer"})
+    assert (found.count, found.rows_left_out) == (3, 2)
