@@ -168,3 +168,45 @@ def test_datasets_of_other_kinds_are_not_mixed(qtbot, tab: DataTab, write_rows):
     assert "nothing to mix" in tab.workspace().desk.mix.banner._what.text()
     press(qtbot, tab, "mix_cancel")
     assert tab.workspace().rows.isVisible()
+
+
+def test_data_are_not_used_or_mixed_without_the_changes(qtbot, tab: DataTab, session: Session, write_rows):
+    with qtbot.waitSignal(tab.idle):
+        tab.open_files([write_rows("other.jsonl", ROWS[:3])])
+    page = tab.workspace()
+    page.list.setCurrentRow(0)
+    press(qtbot, tab, "rows_delete", QToolButton)
+    press(qtbot, tab, "data_use")
+    assert session.dataset is None and "aren't written" in tab.banner._what.text()
+    page.desk.open_mix(page.entries)
+    assert page.desk.pages.currentWidget() is not page.desk.mix
+
+
+def test_nothing_is_changed_while_a_version_is_written(qtbot, tab: DataTab):
+    page = tab.workspace()
+    press(qtbot, tab, "rows_delete", QToolButton)
+    with qtbot.waitSignal(page.desk.replaced):
+        press(qtbot, tab, "changes_write")
+        press(qtbot, tab, "rows_delete", QToolButton)
+        assert len(page.entry.edits.changes) == 1 and "being written" in tab.banner._what.text()
+    assert len(prompts(tab)) == 9 and page.entry.edits is None
+    press(qtbot, tab, "rows_delete", QToolButton)
+    assert len(prompts(tab)) == 8
+
+
+def test_a_dataset_may_be_closed_while_its_version_is_written(qtbot, tab: DataTab):
+    page = tab.workspace()
+    press(qtbot, tab, "rows_delete", QToolButton)
+    with qtbot.waitSignal(page.desk.replaced):
+        press(qtbot, tab, "changes_write")
+        page.remove(page.entry)
+    assert [entry.dataset.path.name for entry in page.entries] == ["rows-v2.jsonl"]
+
+
+def test_a_deletion_behind_a_filter_stays_at_its_place(qtbot, tab: DataTab):
+    page = tab.workspace()
+    page.rows.show_only([5, 7, 9], "some")
+    page.rows.table.selectRow(1)
+    press(qtbot, tab, "rows_delete", QToolButton)
+    assert "Question 8" not in prompts(tab)
+    assert page.rows.table.currentIndex().row() == 7
