@@ -34,9 +34,9 @@ def learned_by(models: Sequence[Path], row: NewRow,
         where, or None; and what hindered looking it up, as a file that is gone, or "".
     """
     hindered = ""
-    for file in dict.fromkeys(filter(None, map(train_file, models))):
+    for file, said in dict.fromkeys(filter(None, map(train_file, models))):
         try:
-            twin = find_twin(file, row, cancelled)
+            twin = find_twin(file, row, cancelled, said)
         except UserError as error:
             hindered = error.what
             continue

@@ -10,16 +10,18 @@ from slmstudio.core.model.gguf_lora import LoraFacts, fitting
 from slmstudio.core.run import folder as run_folder
 
 
-def train_file(gguf: Path) -> Path | None:
-    """The dataset that the run learned from whose export `gguf` is; None for a model from elsewhere."""
+def train_file(gguf: Path) -> tuple[Path, str | None] | None:
+    """The dataset that the run learned from whose export `gguf` is, and what was said of its columns; None for a model
+    from elsewhere."""
     folder = _run_of(gguf)
     if folder is None:
         return None
     try:
-        name = jobs.Job(folder).request().get("train_file")
+        request = jobs.Job(folder).request()
     except UserError:
         return None
-    return Path(name) if isinstance(name, str) and name else None
+    name, said = request.get("train_file"), request.get("train_map")
+    return (Path(name), said if isinstance(said, str) else None) if isinstance(name, str) and name else None
 
 
 def adapters(model: Path) -> list[LoraFacts]:

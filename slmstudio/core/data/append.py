@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, program
-from slmstudio.core.data import layouts
+from slmstudio.core.data import given, layouts
 from slmstudio.core.data.file_end import Changed, beside, bytes_at, put_in_place, write
 from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.new_row import NewRow, as_columns
@@ -142,14 +142,18 @@ def undo(added: Added) -> None:
             raise from_os_error(error, f"take the row back from {name}") from error
 
 
-def find_twin(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | None = None) -> Twin | None:
+def find_twin(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | None = None,
+              said: str | None = None) -> Twin | None:
     """The row of the dataset at `path` that asks the same: one that is answered the same too, else the first.
+
+    Args:
+        said: what its columns hold, as `given.parse` reads it.
 
     Raises:
         UserError: the dataset cannot be read.
     """
     found = None
-    for record in read_dataset(path, cancelled=cancelled).records:
+    for record in given.read(Path(path), said, cancelled=cancelled).records:
         if row.answers_like(record):
             return Twin(record.line, True)
         if found is None and row.asks_like(record):

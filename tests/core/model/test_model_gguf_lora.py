@@ -91,7 +91,7 @@ def test_adapters_are_found_beside_the_model_and_in_runs(tmp_path: Path, studio_
     assert [each.path for each in adapters(base)] == [exported.resolve(), beside.resolve()]
     (run / "run.json").write_text(json.dumps({"train_file": "/data/rows.jsonl"}))
     assert adapters(merged) == [], "its adapter is merged into it"
-    assert train_file(merged) == train_file(exported) == Path("/data/rows.jsonl")
+    assert train_file(merged) == train_file(exported) == (Path("/data/rows.jsonl"), None)
     assert train_file(base) is None
     (run / "run.json").write_text("{}")
     assert train_file(merged) is None
