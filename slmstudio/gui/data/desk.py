@@ -96,6 +96,8 @@ class DataDesk(QObject):
 
     def show_entry(self, entry: DataEntry) -> None:
         """Show another entry, and what is known of it."""
+        if self.pages.currentWidget() is self.editor:
+            self.editor.save.click()  # what was typed becomes a change that isn't written, which can be undone
         self._entry = entry
         self._learned = None
         if self.pages.currentWidget() is not self._rows:

@@ -210,3 +210,16 @@ def test_a_deletion_behind_a_filter_stays_at_its_place(qtbot, tab: DataTab):
     press(qtbot, tab, "rows_delete", QToolButton)
     assert "Question 8" not in prompts(tab)
     assert page.rows.table.currentIndex().row() == 7
+
+
+def test_what_is_typed_is_kept_when_another_dataset_is_opened(qtbot, tab: DataTab, write_rows):
+    page = tab.workspace()
+    page.rows.table.setFocus()
+    page.rows.table.selectRow(2)
+    qtbot.keyClick(page.rows.table, Qt.Key.Key_F2)
+    write(tab, 1, "Typed")
+    with qtbot.waitSignal(tab.idle):
+        tab.open_files([write_rows("other.jsonl", ROWS[:3])])
+    page.list.setCurrentRow(0)
+    assert text(tab, "changes_text") == "1 change isn't written"
+    assert page.desk.hand.records()[2].messages[-1]["content"] == "Typed"
