@@ -18,6 +18,8 @@ LOOKED_AT = 20
 """Rows that tell what the columns of a table without names are."""
 LONGEST_NAME = 40
 LETTERS = "ABCDEFGHIJ"
+_OF_FORMS = frozenset({"timestamp", "zeitstempel", "horodateur", "marca temporal", "टाइमस्टैम्प", "টাইমস্ট্যাম্প"})
+"""What the first column of a form's answers is called; the others are called as the form asks, with whole sentences."""
 _SENTENCE = re.compile(r"[.?!।॥۔。？！]\s*$")
 _IDENTIFIER = re.compile(r"[^\W\d]\w*(?:[ _-]\w+){0,2}")
 _NUMBER = re.compile(r"[-+]?[\d.,/:% ]+")
@@ -81,6 +83,8 @@ def is_header(rows: list[list[str]]) -> bool:
     filled = [cell for cell in first if cell]
     if not filled or (len({cell.casefold() for cell in filled}) < len(filled) and not any(map(is_known, filled))):
         return False
+    if first[0].casefold() in _OF_FORMS and len(filled) > 1:
+        return True
     if any(len(cell) > LONGEST_NAME for cell in filled):
         return False
     is_short = {cell.casefold() for cell in filled} == {"q", "a"}

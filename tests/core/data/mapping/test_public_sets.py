@@ -175,3 +175,13 @@ def test_the_test_split_of_a_saved_dataset_is_held_out(tmp_path):
     dataset = read_dataset(tmp_path / "set")
     assert (len(dataset.records), dataset.problems) == (1, [])
     assert "held out" in dataset.notes[0]
+
+
+def test_the_columns_of_a_form_are_called_as_it_asks(tmp_path):
+    path = tmp_path / "form.csv"
+    path.write_text("Timestamp,Email Address,What is your question?,What would be a good answer?\n" + "".join(
+        f"2024/01/05 10:15:3{at},a@b.in,{Q},{A}\n" for at in range(4)))
+    with pytest.raises(NoUsableRow, match="What would be a good answer"):
+        read_dataset(path)
+    given = {"instruction": "What is your question?", "output": "What would be a good answer?"}
+    assert list(read_dataset(path, None, None, given).records[0].messages) == [ASK, GOOD]
