@@ -15,7 +15,7 @@ _WORDS = {
         "سوال سؤال السؤال frage pregunta pergunta domanda vraag pytanie вопрос soru "
         "pertanyaan câu_hỏi 问题 問題 質問 질문"),
     "prompt": "prompt_text user_prompt",
-    "system": "system_prompt system_message",
+    "system": "system_prompt system_message system_instruction systeminstruction",
     "answer": (
         "ans answer_text उत्तर उत्तरः जवाब सही_उत्तर सही_जवाब बरोबर_उत्तर उत्तरे উত্তর সঠিক_উত্তর উত্তৰ பதில் விடை சரியான_விடை "
         "జవాబు సమాధానం సరైన_సమాధానం જવાબ ઉત્તર સાચો_જવાબ ಉತ್ತರ ಸರಿಯಾದ_ಉತ್ತರ ഉത്തരം ശരിയുത്തരം ਜਵਾਬ ਉੱਤਰ ਸਹੀ_ਜਵਾਬ ଉତ୍ତର "
@@ -60,7 +60,7 @@ BELOW = ("input", "context", "passage", "paragraph", "background", "reference_te
          "flores_passage", "support")
 """Columns that hold what a question is about; it goes below the question."""
 CONVERSATION = ("messages", "conversations", "conversation", "dialog", "dialogue", "dialogues", "turns", "chat",
-                "chats", "thread")
+                "chats", "thread", "interactions", "contents")
 CHOSEN = ("chosen", "preferred", "preferred_output", "preferred_response", "chosen_response", "chosen_answer",
           "response_chosen", "answer_chosen", "accepted", "accepted_response", "better", "better_response", "winning",
           "positive", "good_response", "good_answer", "response_j", "best", "pos")
@@ -85,7 +85,7 @@ _BESIDE = """
     page title topic topics category categories subject tag tags type kind class_name level difficulty language
     lang locale split subset license licence dataset domain hash length tokens num_tokens token_count word_count
     n_tokens model_name version status email phone is_impossible answer_start conversation_id prompt_id
-    source_dataset annotator worker_id notes note comment comments remarks
+    source_dataset annotator worker_id worker batch file_upload current_node notes note comment comments remarks
 """
 BESIDE = frozenset(_BESIDE.split())
 """Columns that say something about a row, but are neither asked nor answered."""
@@ -93,6 +93,10 @@ _CHANGES = """
     label labels kto_tag kto_label rejected chosen desirable tools functions tool_calls function_call image
     images picture photo audio audios video videos weight weights loss_weight sample_weight loss_mask mask train
     train_on learn loss split subset language lang history system reward score rating is_good train_on_turn
+    choices options choice_a choice_b choice_c choice_d option_a option_b option_c option_d opa opb opc opd a b c d
+    thinking thought thoughts reasoning reasoning_content reasoning_trace thinking_trajectories chain_of_thought cot
+    complex_cot helpfulness correctness quality winner preference choice better_response_id rank segments
+    context input passage
 """
 CHANGES = frozenset(_CHANGES.split())
 """Columns that change what is learned: where nothing is made of one, people must know."""
@@ -108,8 +112,9 @@ _CAMEL = re.compile("(?<=[a-z])(?=[A-Z])")
 _PLAIN_WORDS = frozenset({"question", "answer", "prompt", "response", "instruction", "output", "query", "reply",
                           "completion"})
 _ABOUT = frozenset({"id", "ids", "type", "start", "end", "no", "number", "count", "length", "date", "time", "category",
-                    "score", "tokens", "source", "level", "language", "index", "name", "url", "author", "by"})
-"""Words that make another thing of a name: "question_id", "answer_start"."""
+                    "score", "tokens", "source", "level", "language", "index", "name", "url", "author", "by",
+                    "original", "labelling", "labeling", "template"})
+"""Words that make another thing of a name: "question_id", "answer_start", "original_question"."""
 _SERIES = {"choices": "choice", "alternatives": "alternative", "answer": "answer"}
 """What the columns of single choices are called, by the word for all of them: "विकल्प A", "Antwort A"."""
 

@@ -23,7 +23,8 @@ SUFFIXES = (*JSON_SUFFIXES, *TEXT_SUFFIXES, *TABLE_SUFFIXES, ".xlsx", ".xlsm", "
 """Endings of the files that are looked for in folders and archives, packed by gzip or Zstandard or not."""
 MOST_FILES = 2000
 _HELD_OUT = ("test", "valid", "validation", "eval", "dev", "heldout")
-_BESIDE = ("readme", "license", "licence", "changelog", "dataset_info", "dataset_infos", "state", "metadata", "config")
+_BESIDE = ("readme", "license", "licence", "changelog", "dataset_info", "dataset_infos", "dataset_dict", "state",
+           "metadata", "config")
 """What files in the folder of a dataset are called that hold none of it."""
 
 
@@ -242,7 +243,7 @@ def _suffix(name: str) -> str:
 
 def _is_held_out(name: str) -> bool:
     words = Path(name).name.lower().replace("_", "-").replace(".", "-").split("-")
-    return words[0] in _HELD_OUT
+    return words[0] in _HELD_OUT or Path(name).parent.name.lower() in _HELD_OUT  # "test/data-00000-of-00001.arrow"
 
 
 def _zip_names(path: Path) -> list[str] | None:

@@ -58,6 +58,9 @@ class ColumnsMissing(Exception):
         """Names what is there and what is needed."""
         if not self.columns:
             return f"the row is empty; {NEEDED}."
+        if {"role", "sender", "speaker"} & set(self.columns) and {"text", "content", "message"} & set(self.columns):
+            return ("each row is one message of a conversation; a row must hold a whole conversation, as in "
+                    '{"messages": [{"role": …, "content": …}, …]}.')
         shown = [f'"{printable(name)}"' for name in self.columns[:SHOWN_COLUMNS]]
         if len(self.columns) > SHOWN_COLUMNS:
             shown.append(f"{len(self.columns) - SHOWN_COLUMNS:,} more")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping import labels, tools
+from slmstudio.core.data.mapping import choices, labels, tools, unclear
 from slmstudio.core.data.mapping.turns import is_conversation
 
 TARGETS = {
@@ -24,7 +24,6 @@ NEEDED = {"messages": ("messages",), "instruction": ("instruction", "output"), "
 _SURE = (("preference", ("chosen", "rejected")), ("messages", ("messages",)),
          ("instruction", ("instruction", "output")), ("instruction", ("prompt", "completion")),
          ("instruction", ("question", "answer")), ("text", ("text",)))
-_PAIR = re.compile(r"(?P<base>.+?)_?(?P<mark>[ab012])$")
 _NUMBER = re.compile(r"\s*[-+]?[\d.,:/% ]+\s*")
 
 
@@ -78,12 +77,23 @@ class _Look:
                 self.by_name.setdefault(word, name)
 
     def guess(self) -> ColumnMap | None:
-        for look in (self._preference, self._with_winner, self._conversation, self._asked, self._plain,
-                     self._by_look, self._by_names):
-            found = look()
-            if found is not None:
+        for look in (self._preference, self._with_winner, self._conversation):
+            if (found := look()) is not None:
+                return found
+        if (compared := unclear.compared(self.by_name)) is not None:
+            return self._classified(*compared)
+        if unclear.is_message(self.by_name, self.values) or unclear.are_rivals(self.columns, self.values):
+            return None
+        for look in (self._asked, self._plain, self._by_look, self._by_names):
+            if (found := look()) is not None:
                 return found
         return None
+
+    def _classified(self, one: str, other: str, kind: str) -> ColumnMap | None:
+        """Two texts and how they compare in words, which is asked for; numbers for it say nothing to a model."""
+        if not self._is_class(kind) or all(map(_NUMBER.fullmatch, self.values(kind))):
+            return None
+        return self._map("instruction", instruction=one, input=other, output=kind)
 
     def values(self, column: str) -> list[Any]:
         return [row[column] for row in self.rows if _filled(row.get(column))]
@@ -143,8 +153,8 @@ class _Look:
         """Two answers, and a column that says which is better, as in the files of Chatbot Arena."""
         series: dict[str, dict[str, str]] = {}
         for column in self.columns:
-            found = _PAIR.fullmatch(names.column(column))
-            if found and self._is_answer(column):
+            found = unclear.MARKED.fullmatch(names.column(column))
+            if found and self._is_answer(column) and found["base"] not in ("model", "model_name"):
                 series.setdefault(found["base"], {})[found["mark"]] = column
         for marks in series.values():
             for one, other in ("ab", "01", "12"):
@@ -155,7 +165,7 @@ class _Look:
         return None
 
     def _names_winner(self, column: str, marks: tuple[str, str]) -> bool:
-        return all(winner_of(value, marks) is not None for value in self.values(column))
+        return all(labels.winner_of(value, marks) is not None for value in self.values(column))
 
     # -- one answer ------------------------------------------------------------------------------------------
 
@@ -179,8 +189,8 @@ class _Look:
 
     def _is_conversation(self, column: str, is_named: bool) -> bool:
         values = self.values(column)
-        if is_named and values and all(isinstance(value, list) and value and all(
-                isinstance(each, str) for each in value) for value in values):
+        if is_named and values and all(isinstance(value, list) and value and all(isinstance(each, str) or (
+                isinstance(each, list) and len(each) == 2) for each in value) for value in values):
             return True
         return bool(values) and sum(map(is_conversation, values)) * 2 > len(values)
 
@@ -204,7 +214,8 @@ class _Look:
     def _answer_unknown(self, question: str) -> ColumnMap | None:
         """A question beside the only other text of the table, which then is its answer."""
         others = self._texts((question,))
-        if len(others) != 1 or names.column(others[0]) in (*names.BELOW, *names.TEXT):
+        if len(others) != 1 or names.column(others[0]) in (*names.BELOW, *names.TEXT, "source") or (
+                unclear.hold_more(self.columns, others, self.values)):
             return None
         return self._answered(question, others[0])
 
@@ -217,7 +228,12 @@ class _Look:
             return self._map("labelled", prompt=question, completion=answer, label=label, input=below)
         history = self.first(names.HISTORY, (question, answer))
         return self._map("instruction", instruction=question, input=below, output=answer,
-                         history=history if history and self._is_list(history) else "")
+                         history=history if history and self._is_list(history) else "", choices=self._choices(answer))
+
+    def _choices(self, answer: str) -> str:
+        found = self.first(("choices", "options"), (answer,))
+        return found if found and choices.are_read(
+            (row.get(found), row.get(answer)) for row in self.rows) else ""
 
     def _is_list(self, column: str) -> bool:
         return all(isinstance(value, list) for value in self.values(column))
@@ -235,8 +251,9 @@ class _Look:
         if not found or not self.is_text(found):
             return None
         kind = self.first(("label", "labels", "class", "category", "sentiment", "intent", "emotion", "topic"), (found,))
-        if kind and names.column(kind) in ("label", "labels", "class", "sentiment", "intent", "emotion") and (
-                self._is_class(kind)):
+        if kind and self._is_class(kind) and (names.column(kind) in (
+                "label", "labels", "class", "sentiment", "intent", "emotion") or (
+                    len(self.columns) == 2 and unclear.are_sorted(self.values(found), self.values(kind)))):
             return self._map("instruction", instruction=found, output=kind)
         return ColumnMap("text", {"text": found})
 
@@ -246,8 +263,12 @@ class _Look:
 
     def _by_look(self) -> ColumnMap | None:
         texts = self._texts()
+        is_unclear = unclear.hold_more(self.columns, texts, self.values)
         if len(texts) == 2:
-            return self._answered(*texts)
+            found = self._answered(*unclear.in_order(texts[0], texts[1], self.values))
+            return None if is_unclear and found.layout == "instruction" else found
+        if is_unclear:
+            return None
         if len(texts) != 1 or names.column(texts[0]) in (
                 *names.ASKED, *names.ANSWERED, *names.CHOSEN, *names.REJECTED, *names.CONVERSATION):
             return None
@@ -273,17 +294,6 @@ class _Look:
             if not all(map(_NUMBER.fullmatch, values)):
                 found.append(column)
         return found
-
-
-def winner_of(value: Any, marks: tuple[str, str]) -> int | None:
-    """Which of two answers a value names, 0 or 1; -1 for a tie, None where it names none."""
-    if isinstance(value, bool):
-        return None
-    word = (f"{value:g}" if isinstance(value, (int, float)) else str(value)).strip().casefold()
-    if word in ("tie", "both", "neither", "equal", "draw", "same", "none") or word.startswith("tie"):
-        return -1
-    found = re.search(r"(?:^|[\s_-])([ab012])$", word)
-    return marks.index(found[1]) if found and found[1] in marks else None
 
 
 def _filled(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +18,8 @@ _BAD = """
     fail failed lose loss dissatisfied बुरा गलत नहीं ग़लत খারাপ கெட்ட చెడ్డ ಕೆಟ್ಟ മോശം ખરાબ ਮਾੜਾ ଖରାପ برا
 """
 BAD = frozenset(_BAD.split()) | {"thumbs down", "very bad"}
+MOST_NUMBERS = 0.1
+"""Share of numbers but 0 and 1 from which on a column holds classes or marks."""
 MISTAKES = 0.5
 """Share of other values from which on a column says something else: before that, rows with these are at fault."""
 
@@ -39,5 +42,20 @@ def are_labels(values: Iterable[Any], bad: bool = False) -> bool:
     Args:
         bad: whether there must be bad ones.
     """
-    said = [is_good(value) for value in values if value is not None and value != ""]
+    values = [value for value in values if value is not None and value != ""]
+    said = [is_good(value) for value in values]
+    others = sum(each is None and isinstance(value, (int, float)) for each, value in zip(said, values, strict=True))
+    if others > max(2, MOST_NUMBERS * len(said)):
+        return False  # classes or marks
     return bool(said) and (not bad or False in said) and said.count(None) <= MISTAKES * len(said)
+
+
+def winner_of(value: Any, marks: tuple[str, str]) -> int | None:
+    """Which of two answers a value names, 0 or 1; -1 for a tie, None where it names none."""
+    if isinstance(value, bool):
+        return None
+    word = (f"{value:g}" if isinstance(value, (int, float)) else str(value)).strip().casefold()
+    if word in ("tie", "both", "neither", "equal", "draw", "same", "none") or word.startswith("tie"):
+        return -1
+    found = re.search(r"(?:^|[\s_-])([ab012])$", word)
+    return marks.index(found[1]) if found and found[1] in marks else None

@@ -7,12 +7,12 @@ from typing import Any
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.conversations import Findings, kind_of
-from slmstudio.core.data.mapping import labels, tools
+from slmstudio.core.data.mapping import choices, labels, tools, values
 from slmstudio.core.data.mapping.given_map import given_map
-from slmstudio.core.data.mapping.guess import ColumnMap, guess, winner_of
-from slmstudio.core.data.mapping.turns import NotText, is_conversation, messages_of
+from slmstudio.core.data.mapping.guess import ColumnMap, guess
+from slmstudio.core.data.mapping.turns import NotText, is_conversation, messages_of, text_of
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, read_row
-from slmstudio.core.data.sources.row import examples, number_text
+from slmstudio.core.data.sources.row import examples
 from slmstudio.core.data.strict_json import printable
 
 SAMPLE = 300
@@ -170,6 +170,8 @@ class _Reader:
         column = self._columns.get("tools", "")
         about: dict[str, Any] = {"tools": tools.schemas(self._of(value, "tools"), column, findings)}
         system = self._of(value, "system")
+        if isinstance(system, (dict, list)):  # Gemini's {"parts": [{"text": …}]}, Anthropic's list of parts
+            system = text_of(system.get("parts", system) if isinstance(system, dict) else system, "system")
         if isinstance(system, str):
             system, offered = tools.offered_in(system.removeprefix("SYSTEM: "))
             about["tools"] = [*about["tools"], *offered]
@@ -185,13 +187,18 @@ class _Reader:
     def _messages(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
         about = self._about(value, findings)
         found = self._turns(self._of(value, "messages"), "messages", findings, unused, about)
-        yield {"messages": _with_system(found, about.pop("system", None)), **about}
+        yield {"messages": values.with_system(found, about.pop("system", None)), **about}
 
     def _instruction(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
         about = self._about(value, findings)
         question, answer = self._of(value, "instruction"), self._of(value, "output")
         below = self._of(value, "input")
-        if _are_instances(answer):
+        if "choices" in self._columns:
+            said = choices.written(self._of(value, "choices"), answer)
+            if said is None:
+                raise RowError([(self._columns["output"], "the answer is none of the choices.")])
+            question, answer = values.below(values.as_text(question), said[0]), said[1]
+        if values.are_instances(answer):
             for each in answer:
                 yield {"instruction": question, "input": each.get("input"), "output": each.get("output"), **about}
             return
@@ -200,13 +207,13 @@ class _Reader:
         if is_conversation(question) or history:
             turns = [*self._turns(history or [], "history", findings, unused, about),
                      *(self._turns(question, "instruction", findings, unused, about) if is_conversation(question)
-                       else [{"role": "user", "content": _below(_as_text(question), below)}])]
+                       else [{"role": "user", "content": values.below(values.as_text(question), below)}])]
             answer = answer if isinstance(answer, list) else [{"role": "assistant", "content": answer}]
             yield {"prompt": turns, "completion": answer, **about}
         elif isinstance(answer, list):
-            yield {"prompt": _below(_as_text(question), below), "completion": answer, **about}
+            yield {"prompt": values.below(values.as_text(question), below), "completion": answer, **about}
         else:
-            yield {"instruction": _as_text(question), "input": _as_text(below), "output": answer, **about}
+            yield {"instruction": values.as_text(question), "input": values.as_text(below), "output": answer, **about}
 
     def _answer(self, value: Any, target: str, findings: Findings, unused: set[str], about: dict[str, Any]) -> Any:
         """An answer as text, or as messages where it is more than text."""
@@ -217,7 +224,7 @@ class _Reader:
             value = [value]
         if is_conversation(value):
             return self._turns(value, target, findings, unused, about)
-        return _as_text(value)
+        return values.as_text(value)
 
     def _preference(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
         about = self._about(value, findings)
@@ -233,13 +240,13 @@ class _Reader:
             row["prompt"] = self._turns(prompt, "prompt", findings, unused, about)
             row["tools"] = about["tools"]
         elif prompt is not None and prompt != "":
-            row["prompt"] = _below(_as_text(prompt), self._of(value, "input"))
+            row["prompt"] = values.below(values.as_text(prompt), self._of(value, "input"))
         yield row
 
     def _by_winner(self, value: Mapping[str, Any], sides: dict[str, Any]) -> dict[str, Any]:
         column = self._columns["winner"]
         marks = tuple(names.column(self._columns[target])[-1] for target in ("chosen", "rejected"))
-        winner = winner_of(value.get(column), (marks[0], marks[1]))
+        winner = labels.winner_of(value.get(column), (marks[0], marks[1]))
         if winner is None or winner < 0:
             raise RowError([(column, f'"{printable(column)}" names no better answer, so there is nothing to compare.')])
         return sides if winner == 0 else {"chosen": sides["rejected"], "rejected": sides["chosen"]}
@@ -258,46 +265,8 @@ class _Reader:
         elif is_conversation(prompt):
             prompt = self._turns(prompt, "prompt", findings, unused, about)
         else:
-            prompt = _below(_as_text(prompt), self._of(value, "input"))
+            prompt = values.below(values.as_text(prompt), self._of(value, "input"))
         yield {"prompt": prompt, "completion": completion, "label": said if label is None else label, **about}
 
     def _text(self, value: dict[str, Any], _findings: Findings, _unused: set[str]) -> Iterable[dict[str, Any]]:
-        yield {"text": _as_text(self._of(value, "text"))}
-
-
-def _with_system(messages: Any, system: Any) -> Any:
-    """A conversation with the system message of its own column in front, unless it has one."""
-    if not isinstance(system, str) or not system.strip() or not isinstance(messages, list):
-        return messages
-    first = messages[0] if messages and isinstance(messages[0], dict) else {}
-    return messages if first.get("role") == "system" else [{"role": "system", "content": system}, *messages]
-
-
-def _are_instances(value: Any) -> bool:
-    """Whether an answer is the list of examples that seed tasks nest (Wang et al. 2022, Self-Instruct)."""
-    return isinstance(value, list) and bool(value) and all(
-        isinstance(each, dict) and "output" in each for each in value)
-
-
-def _below(question: Any, context: Any) -> Any:
-    """A question with what it is about below it."""
-    context = _as_text(context)
-    if not isinstance(question, str) or not isinstance(context, str) or not context.strip():
-        return question
-    return f"{question}\n\n{context}"
-
-
-def _as_text(value: Any) -> Any:
-    """A value as text where it plainly is one: a number, the first of several right answers, texts below each other."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return number_text(value)
-    if isinstance(value, dict):
-        value = next((value[key] for key in ("text", "content", "value", "answer") if key in value), value)
-    if isinstance(value, list) and value:
-        if all(isinstance(each, str) for each in value):
-            return value[0]
-        if all(isinstance(each, dict) and isinstance(each.get("text"), str) for each in value):
-            return value[0]["text"]
-    return value
+        yield {"text": values.as_text(self._of(value, "text"))}

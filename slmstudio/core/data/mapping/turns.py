@@ -13,7 +13,7 @@ from slmstudio.core.data.sources.row import number_text
 from slmstudio.core.data.strict_json import printable
 
 ROLE_KEYS = ("role", "from", "speaker", "sender", "author", "user_type", "type")
-CONTENT_KEYS = ("content", "value", "text", "message", "utterance", "body")
+CONTENT_KEYS = ("content", "value", "text", "message", "utterance", "body", "parts")
 ROLES = {
     **dict.fromkeys(("user", "human", "prompter", "customer", "client", "person", "question", "usr", "query", "student",
                      "patient", "caller", "citizen", "instruction", "requester"), "user"),
@@ -32,6 +32,9 @@ _TEXT_PARTS = ("text", "input_text", "output_text", None)
 _SPEAKER = re.compile(r"(?:^|\n)\s*(?:#+ *)?(USER|ASSISTANT|SYSTEM|FUNCTION RESPONSE) *: *", re.IGNORECASE)
 """How a conversation begins a turn that is written as one text, as in glaive-function-calling-v2."""
 _ENDS = re.compile(r"\s*<\|endoftext\|>\s*$")
+_HASHES = re.compile(r"(?:^|\s*)### (Human|Assistant|User|System): *")
+"""The same in openassistant-guanaco, where a turn needn't begin on a line of its own."""
+_CHATML = re.compile(r"<\|im_start\|>(system|user|assistant|tool)\n(.*?)<\|im_end\|>\s*", re.DOTALL)
 
 
 class NotText(Exception):
@@ -97,7 +100,7 @@ def _add(message: Any, column: str, found: list[Any], offered: list[dict[str, An
     key = _role_key(message)
     said = message.get(key) if key else None
     role = ROLES.get(said.strip().casefold(), said) if isinstance(said, str) else said
-    content = _text(_content(message), column)
+    content = text_of(_content(message), column)
     calls = tool_forms.calls_of(message, content if role == "call" else None, column, findings)
     if role == "call":
         role, content = "assistant", ""
@@ -135,7 +138,12 @@ def _parsed(value: Any) -> Any:
 
 def _spoken(text: str) -> list[dict[str, Any]]:
     """The messages of a conversation that is one text, each begun by its speaker; empty for other text."""
-    before, *parts = _SPEAKER.split(text)
+    if text.startswith("<|im_start|>"):
+        before, *parts = _CHATML.split(text)
+        if any(part.strip() for part in parts[2::3]):
+            return []
+        return [{"role": role, "content": content} for role, content in zip(parts[::3], parts[1::3], strict=True)]
+    before, *parts = (_HASHES if text.lstrip().startswith("### ") else _SPEAKER).split(text)
     if before.strip() or len(parts) < 4:
         return []
     names = {"function response": "tool"}
@@ -185,7 +193,7 @@ def _flat(value: Sequence[Any]) -> list[Any]:
     return list(value)
 
 
-def _text(content: Any, column: str) -> Any:
+def text_of(content: Any, column: str) -> Any:
     """A content that is a text, or parts of which all are text; anything else stays as it is.
 
     Raises:

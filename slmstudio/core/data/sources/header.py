@@ -18,6 +18,8 @@ LOOKED_AT = 20
 """Rows that tell what the columns of a table without names are."""
 LONGEST_NAME = 40
 LETTERS = "ABCDEFGHIJ"
+_OF_FORMS = frozenset({"timestamp", "zeitstempel", "horodateur", "marca temporal", "टाइमस्टैम्प", "টাইমস্ট্যাম্প"})
+"""What the first column of a form's answers is called; the others are called as the form asks, with whole sentences."""
 _SENTENCE = re.compile(r"[.?!।॥۔。？！]\s*$")
 _IDENTIFIER = re.compile(r"[^\W\d]\w*(?:[ _-]\w+){0,2}")
 _NUMBER = re.compile(r"[-+]?[\d.,/:% ]+")
@@ -81,6 +83,8 @@ def is_header(rows: list[list[str]]) -> bool:
     filled = [cell for cell in first if cell]
     if not filled or (len({cell.casefold() for cell in filled}) < len(filled) and not any(map(is_known, filled))):
         return False
+    if first[0].casefold() in _OF_FORMS and len(filled) > 1:
+        return True
     if any(len(cell) > LONGEST_NAME for cell in filled):
         return False
     is_short = {cell.casefold() for cell in filled} == {"q", "a"}
@@ -115,7 +119,10 @@ def _names_by_look(rows: list[list[str]]) -> list[str]:
     if columns >= 4 and 2 * len(marks) >= len(last):
         return ["question", *letters, "answer"]
     if columns == 2:
-        return ["question", "answer"]
+        first, second = ([cells[at].strip() for cells in rows if len(cells) == 2] for at in (0, 1))
+        # A class before its text, as in the table of SMS spam; a question comes once or twice.
+        few = len(first) > 3 and len(set(first)) * 2 <= len(first) < 2 * len(set(second)) and len(set(first)) > 1
+        return ["label", "text"] if few and max(map(len, first)) <= LONGEST_NAME else ["question", "answer"]
     return ["text"] if columns == 1 else [f"column {number}" for number in range(1, columns + 1)]
 
 

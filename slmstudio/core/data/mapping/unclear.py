@@ -1,0 +1,94 @@
+"""Tables in which two columns look like a question and its answer, but are something else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from slmstudio.core.data import column_names as names
+from slmstudio.core.data.mapping.turns import ROLES
+
+PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("text1", "text2"),
+         ("question1", "question2"), ("question_1", "question_2"), ("text_a", "text_b"), ("sentence_a", "sentence_b"))
+"""Two texts that are compared, as in SNLI, MRPC and QQP: neither answers the other."""
+KINDS = ("label", "labels", "gold_label", "label_text", "class", "is_duplicate", "relation", "entailment", "similarity",
+         "score", "relatedness_score", "entailment_judgment")
+"""Columns that say how they compare."""
+_SPEAKERS = ("role", "speaker", "sender", "from")
+MARKED = re.compile(r"(?P<base>.+?)_?(?P<mark>[ab012])$")
+_NUMBER = re.compile(r"\s*[-+]?[\d.]+\s*")
+_SAID_OF_ROW = frozenset({"metadata", "meta", "extra", "info"})
+_ANSWERS = frozenset({"answer", "response", "completion", "reply", "output", "ref", "summary", "conversation"})
+_MESSAGE = (*names.TEXT, "message", "msg", "utterance", "value")
+_MOST_CLASSES = 50
+_LONGEST_CLASS = 60
+_SHORT = 300
+"""Characters of a text that is sent or said, on average; an article has more."""
+
+Values = Callable[[str], list[Any]]
+
+
+def compared(by_name: Mapping[str, str]) -> tuple[str, str, str] | None:
+    """Two texts and the column that says how they compare."""
+    for one, other in PAIRS:
+        if one in by_name and other in by_name:
+            kind = next((by_name[word] for word in KINDS if word in by_name), "")
+            return (by_name[one], by_name[other], kind) if kind else None
+    return None
+
+
+def is_message(by_name: Mapping[str, str], values: Values) -> bool:
+    """Whether each row is one message of a conversation that goes over several rows, as in OASST1."""
+    column = next((by_name[word] for word in _SPEAKERS if word in by_name), "")
+    said = values(column) if column else []
+    return bool(said) and any(word in by_name for word in _MESSAGE) and all(
+        isinstance(each, str) and each.strip().casefold() in ROLES for each in said)
+
+
+def are_rivals(columns: Sequence[str], values: Values) -> bool:
+    """Whether there are two answers with a number each, or with numbers that say which of them won."""
+    series: dict[str, set[str]] = {}
+    for column in columns:
+        if found := MARKED.fullmatch(names.column(column)):
+            series.setdefault(found["base"], set()).add(column)
+    pairs = {base: each for base, each in series.items() if len(each) == 2}
+    return any(set(base.split("_")) & _ANSWERS for base in pairs) and any(
+        all(_is_number(value) for column in each for value in values(column)) for each in pairs.values())
+
+
+def hold_more(columns: Sequence[str], texts: Sequence[str], values: Values) -> bool:
+    """Whether a column beside some texts of unknown names holds objects, or numbers of classes: it may be what is to be
+    learned."""
+    for column in columns:
+        name, here = names.column(column), values(column)
+        if column in texts or name in names.BESIDE or name in _SAID_OF_ROW or not here:
+            continue
+        if any(isinstance(each, dict) or (isinstance(each, list) and any(isinstance(part, dict) for part in each))
+               for each in here):
+            return True
+        if all(map(_is_number, here)) and are_classes(here) and (len(texts) > 1 or set(map(str, here)) == {"0", "1"}):
+            return True
+    return False
+
+
+def are_classes(values: Sequence[Any]) -> bool:
+    """Whether values are few short ones that come again and again."""
+    return len(values) > 3 and 1 < len(set(map(str, values))) <= min(_MOST_CLASSES, len(values) // 2) and all(
+        len(str(value)) <= _LONGEST_CLASS for value in values)
+
+
+def are_sorted(texts: Sequence[str], kinds: Sequence[str]) -> bool:
+    """Whether short texts are sorted by classes that come again, as in Banking77."""
+    return 1 < len(set(kinds)) < len(kinds) and sum(map(len, texts)) <= _SHORT * len(texts)
+
+
+def in_order(one: str, other: str, values: Values) -> tuple[str, str]:
+    """Two columns of texts, the one first that is asked: a class is the answer, as in the table of SMS spam whose first
+    column says which it is."""
+    is_class = are_classes(values(one)) and len(set(values(other))) > 2 * len(set(values(one)))
+    return (other, one) if is_class else (one, other)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) or (isinstance(value, str) and _NUMBER.fullmatch(value) is not None)

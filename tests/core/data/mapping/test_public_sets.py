@@ -1,0 +1,187 @@
+"""Rows as well-known public data sets and export tools have them, and what is made of them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from slmstudio.core.data.reader import NoUsableRow, read_dataset
+
+Q, A, B = "What is the capital of Goa?", "It is Panaji.", "No idea."
+ASK, GOOD, BAD = (
+    {"role": "user", "content": Q},
+    {"role": "assistant", "content": A},
+    {"role": "assistant", "content": B},
+)
+SYSTEM = {"role": "system", "content": "Be brief."}
+
+
+def user(text):
+    return {"role": "user", "content": text}
+
+
+def says(text):
+    return {"role": "assistant", "content": text}
+
+
+def read(folder, rows, name="rows.jsonl"):
+    path = folder / name
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return read_dataset(path)
+
+
+READ = {
+    "MetaMathQA": (
+        {"type": "GSM_Rephrased", "query": Q, "original_question": B, "response": A},
+        "instruction",
+        [ASK, GOOD],
+    ),
+    "openassistant-guanaco": (
+        {"text": f"### Human: {Q}### Assistant: {A}### Human: {B}### Assistant: {A}"},
+        "messages",
+        [ASK, GOOD, user(B), GOOD],
+    ),
+    "ChatML as text": (
+        {"text": f"<|im_start|>user\n{Q}<|im_end|>\n<|im_start|>assistant\n{A}<|im_end|>\n"},
+        "messages",
+        [ASK, GOOD],
+    ),
+    "Anudesh": (
+        {"id": "x", "interactions": [[Q, A], [B, A]], "num_turns": 2, "model": "llama2"},
+        "messages",
+        [ASK, GOOD, user(B), GOOD],
+    ),
+    "Gemini": (
+        {
+            "systemInstruction": {"role": "system", "parts": [{"text": "Be brief."}]},
+            "contents": [{"role": "user", "parts": [{"text": Q}]}, {"role": "model", "parts": [{"text": A}]}],
+        },
+        "messages",
+        [SYSTEM, ASK, GOOD],
+    ),
+    "Anthropic, system in parts": (
+        {"system": [{"type": "text", "text": "Be"}, {"type": "text", "text": "brief."}], "messages": [ASK, GOOD]},
+        "messages",
+        [{"role": "system", "content": "Be\nbrief."}, ASK, GOOD],
+    ),
+    "distilabel-intel-orca-dpo-pairs": (
+        {"system": "Be brief.", "input": Q, "chosen": A, "rejected": B, "rating": [9.0, 2.0],
+         "labelling_prompt": [{"role": "system", "content": "Judge."}], "raw_labelling_response": "9 2"},
+        "preference",
+        [SYSTEM, ASK, GOOD],
+    ),
+    "Chatbot Arena": (
+        {"model_a": "koala", "model_b": "vicuna", "winner": "model_b", "conversation_a": [ASK, BAD],
+         "conversation_b": [ASK, GOOD]},
+        "preference",
+        [ASK, GOOD],
+    ),
+    "MMLU": (
+        {"question": Q, "choices": ["Panaji", "Pune"], "answer": 0, "subject": "geography"},
+        "instruction",
+        [user(f"{Q}\n\nA. Panaji\nB. Pune"), says("A. Panaji")],
+    ),
+    "ARC": (
+        {"id": "x", "question": Q, "choices": {"text": ["Pune", "Panaji"], "label": ["1", "2"]}, "answerKey": "2"},
+        "instruction",
+        [user(f"{Q}\n\n1. Pune\n2. Panaji"), says("2. Panaji")],
+    ),
+    "SNLI with words": (
+        {"gold_label": "neutral", "sentence1": Q, "sentence2": A},
+        "instruction",
+        [user(f"{Q}\n\n{A}"), says("neutral")],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_row_is_read(tmp_path, name):
+    row, layout, messages = READ[name]
+    dataset = read(tmp_path, [row, row])
+    record = dataset.records[0]
+    assert (dataset.layout, list(record.messages)) == (layout, messages)
+    assert record.rejected == (B if layout == "preference" else None)
+
+
+REFUSED = {
+    "OASST1": [{"message_id": "a", "parent_id": None, "text": Q, "role": "prompter", "labels": {"name": ["spam"]}}],
+    "a message a row": [{"conversation_id": 1, "sender": "customer", "message": Q}],
+    "SNLI with numbers": [{"premise": A, "hypothesis": Q, "label": number % 3} for number in range(6)],
+    "QQP": [{"question1": Q, "question2": f"{Q} {number}", "is_duplicate": str(number % 2)} for number in range(6)],
+    "summarize_from_feedback": [{"info": {"post": Q}, "summaries": [{"text": A}], "worker": "w", "batch": "b"}],
+    "UltraFeedback": [{"source": "evol", "instruction": Q, "completions": [{"response": A, "overall_score": 8}]}],
+    "WebGPT": [{"question": Q, "answer_0": A, "score_0": 0.5, "answer_1": B, "score_1": -0.5}],
+    "Arena 55k": [{"prompt": Q, "response_a": A, "response_b": B, "winner_model_a": 1, "winner_model_b": 0}],
+    "Label Studio": [{"id": 1, "annotations": [{"result": []}], "file_upload": "a.csv", "data": {"text": Q}}],
+    "ChatGPT's export": [{"title": Q, "mapping": {"a": {"message": None}}, "current_node": "a"}],
+    "Jigsaw": [{"comment_text": f"{A} {number}", "toxic": number % 2} for number in range(6)],
+    "AG News": [{"one": number % 4, "two": f"{Q} {number}", "three": f"{A} {number}"} for number in range(12)],
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_a_question_with_its_answer_is_not_taken_for_one(tmp_path, name):
+    with pytest.raises(NoUsableRow):
+        read(tmp_path, REFUSED[name] * 2)
+
+
+def test_a_message_a_row_is_said_to_be_one(tmp_path):
+    with pytest.raises(NoUsableRow, match="each row is one message of a conversation"):
+        read(tmp_path, REFUSED["OASST1"])
+
+
+@pytest.mark.parametrize(("row", "named"), [
+    ({"question": Q, "solution": A, "thinking_trajectories": [B]}, "thinking_trajectories"),
+    ({"Question": Q, "Complex_CoT": B, "Response": A}, "Complex_CoT"),
+    ({"prompt": Q, "response": A, "helpfulness": 4}, "helpfulness"),
+    ({"question": Q, "A": "x", "B": "y", "C": "z", "answer": "B"}, "C"),
+    ({"question": Q, "answer": A, "context": {"title": ["t"], "sentences": [["s"]]}}, "context"),
+    ({"messages": [ASK, {**GOOD, "reasoning_content": B}]}, "messages.reasoning_content")])
+def test_columns_that_change_what_is_learned_are_named(tmp_path, row, named):
+    assert named in read(tmp_path, [row]).unused_that_matter
+
+
+def test_a_choice_that_does_not_exist_is_said(tmp_path):
+    rows = [{"question": Q, "choices": ["Panaji", "Pune"], "answer": at} for at in (0, 1, 2)]
+    dataset = read(tmp_path, rows)
+    assert [str(each.message) for each in dataset.problems] == ["the answer is none of the choices."]
+    assert len(dataset.records) == 2
+
+
+def test_numbers_of_choices_that_may_count_from_1_are_not_guessed(tmp_path):
+    dataset = read(tmp_path, [{"question": Q, "choices": ["Pune", "Panaji"], "answer": at} for at in (1, 2, 1)])
+    assert dataset.unused_that_matter == ("choices",)
+
+
+@pytest.mark.parametrize("header", ["v1\tv2\n", ""])
+def test_a_class_before_its_text_is_the_answer(tmp_path, header):
+    path = tmp_path / "spam.tsv"
+    path.write_text(header + "".join(f"{('ham', 'spam')[at % 2]}\tSee you at {at} o'clock, then.\n" for at in range(8)))
+    record = read_dataset(path).records[0]
+    assert list(record.messages) == [user("See you at 0 o'clock, then."), says("ham")]
+
+
+def test_short_texts_and_their_category_are_learned_as_such(tmp_path):
+    rows = [{"text": f"{Q} {at}", "category": ("card_arrival", "lost_card")[at % 2]} for at in range(6)]
+    assert list(read(tmp_path, rows).records[1].messages) == [user(f"{Q} 1"), says("lost_card")]
+
+
+def test_the_test_split_of_a_saved_dataset_is_held_out(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / "set" / split).mkdir(parents=True)
+        read(tmp_path / "set" / split, [{"question": f"{Q} {split}", "answer": A}])
+    (tmp_path / "set" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    dataset = read_dataset(tmp_path / "set")
+    assert (len(dataset.records), dataset.problems) == (1, [])
+    assert "held out" in dataset.notes[0]
+
+
+def test_the_columns_of_a_form_are_called_as_it_asks(tmp_path):
+    path = tmp_path / "form.csv"
+    path.write_text("Timestamp,Email Address,What is your question?,What would be a good answer?\n" + "".join(
+        f"2024/01/05 10:15:3{at},a@b.in,{Q},{A}\n" for at in range(4)))
+    with pytest.raises(NoUsableRow, match="What would be a good answer"):
+        read_dataset(path)
+    given = {"instruction": "What is your question?", "output": "What would be a good answer?"}
+    assert list(read_dataset(path, None, None, given).records[0].messages) == [ASK, GOOD]
