@@ -10,7 +10,8 @@ from itertools import chain
 from pathlib import Path
 
 from slmstudio.core.data import quick_rows
-from slmstudio.core.data.source import CHOOSE, IN_MODEL_TAB, SIGNATURES, Source
+from slmstudio.core.data.row_texts import is_lines
+from slmstudio.core.data.source import CHOOSE, IN_MODEL_TAB, OLD_OFFICE, Source
 from slmstudio.core.data.sources import arrow, documents, header, json_rows, packed, sheets, tables, texts
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import UserError
@@ -204,7 +205,7 @@ class DataFile:
         table = not is_json and (suffix in TABLE_SUFFIXES or (suffix not in TEXT_SUFFIXES and _is_table(first)))
         notes = [f"The encoding was assumed to be {source.encoding}, by the file's bytes."] if source.assumed else []
         if is_json:
-            kind = "jsonl" if (json_rows.is_json_lines(first) and suffix != ".json") or (
+            kind = "jsonl" if (is_lines(first) and suffix != ".json") or (
                 suffix == ".json" and _has_lines(first)) else "json"
             if kind == "jsonl":
                 return Part(name, kind, iter(()), source.encoding, notes=notes, blocks=quick_rows.blocks(everything))
@@ -276,7 +277,7 @@ def _binary_format(source: Source, head: bytes) -> str:
         return "arrow"
     if head.startswith(b"%PDF-"):
         return "pdf"
-    if head.startswith(SIGNATURES[10][0]) and source.suffix in (".xls", ".xlsx", ".xlsm"):
+    if head.startswith(OLD_OFFICE) and source.suffix in (".xls", ".xlsx", ".xlsm"):
         return "xls"
     if not head.startswith(packed.ZIP):
         return ""
@@ -294,7 +295,7 @@ def _binary_format(source: Source, head: bytes) -> str:
 
 
 def _has_lines(first: bytes) -> bool:
-    return json_rows.is_json_lines(first) and b"\n" in first.strip()
+    return is_lines(first) and b"\n" in first.strip()
 
 
 def _is_table(first: bytes) -> bool:

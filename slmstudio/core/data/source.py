@@ -12,7 +12,6 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from slmstudio.core import files
 from slmstudio.core.data.sources import packed
 from slmstudio.core.data.sources.encodings import SNIFF_BYTES, Encoding, encoding_of, utf16_order
 from slmstudio.core.errors import UserError, from_os_error
@@ -23,6 +22,7 @@ AS_JSONL = "Save the data as JSONL (one JSON object a line) or CSV, and open tha
 IN_MODEL_TAB = "Open it in the Model tab; here a file with rows or text is needed."
 UNPACK = "Unpack it and open the files in it."
 
+OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 SIGNATURES = (
     (b"GGUF", "a GGUF model", IN_MODEL_TAB),
     (b"BZh", "a bzip2 archive", UNPACK),
@@ -34,7 +34,7 @@ SIGNATURES = (
     (b"GIF8", "a GIF picture", CHOOSE),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file", AS_JSONL),
     (b"SQLite format 3\x00", "an SQLite database", AS_JSONL),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office document (.doc or .ppt), or one with a password",
+    (OLD_OFFICE, "an old Office document (.doc or .ppt), or one with a password",
      "Open it in the program that made it, and save it as .docx or .xlsx without a password."),
     (b"\x7fELF", "a Linux program", CHOOSE),
     (b"{\\rtf", "an RTF document", "Save it as .docx or as plain text, and open that file."),
@@ -70,6 +70,7 @@ class Source:
         self._progress = progress
         self._cancelled = cancelled
         self._member = member
+        self._known: tuple[int, int, int, int] | None = None  # the file whose checksum was made
 
     @property
     def suffix(self) -> str:
@@ -126,8 +127,11 @@ class Source:
 
     def check_unchanged(self) -> None:
         """Raise UserError where the file is not the one whose checksum was made."""
-        if self._member is None and self.sha256 and files.sha256_of(self.path) != self.sha256:
-            raise self._changed()
+        try:
+            if self._known is not None and _identity(self.path.stat()) != self._known:
+                raise self._changed()
+        except OSError as error:
+            raise self._cannot_read(error, begun=True) from error
 
     def _raw_chunks(self) -> Iterator[bytes]:
         if self._member is not None:
@@ -161,7 +165,7 @@ class Source:
             raise self._cannot_read(error, begun=done > 0) from error
         if done != self.size or _identity(before) != _identity(after):
             raise self._changed()
-        self.sha256 = digest.hexdigest()
+        self.sha256, self._known = digest.hexdigest(), _identity(after)
 
     def check_cancelled(self) -> None:
         """Raise ReadingCancelled where the user said so."""

@@ -65,7 +65,7 @@ def split_evenly(records: Sequence[Record], eval_fraction: float, seed: int,
         by: "language" (by the script of most letters), "source" (by the file that a row came from) or None.
 
     Raises:
-        UserError: there is no such way.
+        UserError: `by` is something else.
     """
     if by is None:
         return split(records, eval_fraction, seed)

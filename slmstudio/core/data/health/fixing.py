@@ -39,12 +39,12 @@ def fix(records: Sequence[Record], kinds: Iterable[str], context: Context | None
 
     Raises:
         ReadingCancelled: `cancelled` said so.
-        ValueError: there is no such kind, or `context.lengths` has not one length for each row.
+        ValueError: a kind is unknown, or `context.lengths` does not have one length for each row.
     """
     context = context or Context()
     wanted = frozenset(kinds)
     if unknown := wanted - KINDS.keys():
-        raise ValueError(f"There is no such kind of finding: {', '.join(sorted(unknown))}.")
+        raise ValueError(f"Unknown kinds of findings: {', '.join(sorted(unknown))}.")
     if context.lengths is not None and len(context.lengths) != len(records):
         raise ValueError(f"There are {len(context.lengths)} lengths for {len(records)} rows.")
     work = _Work(records, context, Pulse(len(records), cancelled=cancelled))

@@ -50,7 +50,7 @@ def near_duplicates(records: Sequence[Record], left_out: set[int], pulse: Pulse)
     Args:
         records: all rows.
         left_out: indices of rows that are not looked at.
-        pulse: is told of each row, and may raise `ReadingCancelled`.
+        pulse: counts each row, and raises `ReadingCancelled` where the user asked to end.
     """
     indices = [index for index in range(len(records)) if index not in left_out and _says_anything(records[index])]
     signatures, bands = _sketches(records, indices, pulse)

@@ -86,7 +86,7 @@ def conflicts(rows: array[int], questions: array[int], answers: array[int]) -> l
 
 
 def _same(hashes: NDArray[np.int64]) -> Groups:
-    """Indices of equal values, in ascending order, for each value that stands there twice or more."""
+    """Indices of equal values, in ascending order, for each value that occurs at least twice."""
     if len(hashes) < 2:
         return
     order = np.argsort(hashes, kind="stable")

@@ -202,7 +202,7 @@ def _transposed(letter: str, script: str, main: str) -> str:
 
 
 def may_be_romanised(text: str) -> bool:
-    """Whether `romanised_hindi` need look: one of the words stands there without punctuation."""
+    """Whether it is worth asking `romanised_hindi`: one of its words is in the text, with spaces around it."""
     return not STRONG.isdisjoint(text.lower().split())
 
 

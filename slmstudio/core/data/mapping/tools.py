@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from slmstudio.core.data.conversations import Findings, kind_of
-from slmstudio.core.data.strict_json import printable
 
 _TOOLS = re.compile(r"\s*<tools>\s*(.*?)\s*</tools>\s*", re.DOTALL)
 _CALL = re.compile(r"\s*<(tool_call|functioncall|function_call)>\s*(.*?)\s*(?:</\1>|(?=<tool_call>)|$)", re.DOTALL)
@@ -158,8 +157,3 @@ def _parsed(value: Any) -> Any:
         except (ValueError, RecursionError):
             return value
     return value
-
-
-def name_of(schema: Mapping[str, Any]) -> str:
-    """The name of a tool, fit to be shown."""
-    return printable(str(schema.get("function", {}).get("name", "")))

@@ -29,11 +29,6 @@ _WRAPPED = re.compile(
 """An object whose first list holds objects, behind plain values."""
 
 
-def is_json_lines(first: bytes) -> bool:
-    """Whether a text that begins so has a row on each line."""
-    return is_lines(first)
-
-
 def json_rows(chunks: Iterator[bytes]) -> Iterator[Raw]:
     """All rows of a JSON text in UTF-8, in bounded memory; a row may have 16 MB."""
     first = next(chunks, b"")

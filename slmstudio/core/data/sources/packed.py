@@ -44,7 +44,7 @@ class Member(NamedTuple):
                     done += len(chunk)
                     check_growth(done, packed, self.name)
                     yield chunk
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:  # the last: how it was packed
             raise UserError(f"{self.name} in {self.archive.name} is damaged.", f"The archive says: {error}.",
                             AGAIN) from error
         except RuntimeError as error:  # what zipfile raises for a password

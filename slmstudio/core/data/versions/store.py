@@ -84,7 +84,7 @@ def next_path(source: Path, *, fresh: bool = False) -> Path:
 
     Args:
         source: the file, or a version of it.
-        fresh: there is no such file, only its name: the numbers begin at 1.
+        fresh: whether `source` is only a name that no file has yet; the numbers begin at 1 then.
     """
     folder = paths.datasets_dir()
     stem = Path(source.stem).stem if source.suffix.lower() in PACKED else source.stem

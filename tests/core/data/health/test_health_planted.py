@@ -223,5 +223,5 @@ def test_progress_and_cancelling():
             check(rows, cancelled=lambda last=after: asked.append(1) or len(asked) > last)
     with pytest.raises(ReadingCancelled):
         fix(rows, ["html"], cancelled=lambda: True)
-    with pytest.raises(ValueError, match="no such kind"):
+    with pytest.raises(ValueError, match="Unknown kinds"):
         fix(rows, ["nonsense"])
