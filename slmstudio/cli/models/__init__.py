@@ -1,0 +1,5 @@
+"""Commands about base models: which there are, how to get one, whether it can be trusted and fits."""
+
+import typer
+
+app = typer.Typer(no_args_is_help=False, help="Base models: those on disk and those that can be fetched.")
