@@ -7,20 +7,50 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from slmstudio.core.model.catalogue import CatalogueEntry
     from slmstudio.core.model.facts import ModelFacts
+    from slmstudio.core.run.fit_badge import Badge
 
 
 @dataclass(eq=False)
 class ModelEntry:
-    """A model that can be chosen.
+    """A model that can be chosen, or could be once it is fetched.
 
     Attributes:
-        folder: where it lies, or will lie once it is imported.
+        folder: where it lies, or will lie once it is fetched or unpacked.
         gguf: set while it is only a GGUF file that must be unpacked before it can learn.
-        facts, error: what reading the folder gave; both None before that.
+        facts, error: what reading the folder gave; both None while nothing was read.
+        known: what the catalogue says of it.
+        repo: its name on the hub, where it would be fetched from; "" where that isn't known.
+        starter: it comes as packages, under this name, once its licence was accepted.
+        source: where it was found: "LM Studio", "Ollama" ...; "" for models of this program.
+        badge: the best method that fits this machine; None before that is known.
     """
 
     folder: Path
     gguf: Path | None = None
     facts: ModelFacts | None = None
     error: Exception | None = None
+    known: CatalogueEntry | None = None
+    repo: str = ""
+    starter: str = ""
+    source: str = ""
+    badge: Badge | None = None
+
+    @property
+    def on_disk(self) -> bool:
+        return self.facts is not None or self.error is not None or self.gguf is not None
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        if self.known is not None:
+            return self.known.title
+        return self.facts.name if self.facts is not None else self.repo or self.folder.name
+
+    @property
+    def sizes(self) -> ModelFacts | None:
+        """What its memory is estimated from: the folder's own facts, else the catalogue's."""
+        if self.facts is not None:
+            return self.facts
+        return self.known.facts(self.folder) if self.known is not None and not self.error else None

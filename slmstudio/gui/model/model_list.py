@@ -1,0 +1,274 @@
+"""The list of base models: those that fit, those on disk, or all; searched and filtered."""
+
+from __future__ import annotations
+
+import contextlib
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeySequence
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QWidget
+
+from slmstudio.core import units
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.search import folded
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.keys import add_key
+from slmstudio.gui.common.widgets.labels import counted, plain_tip, text_label
+from slmstudio.gui.common.widgets.two_line import CHIP, VALUE, TwoLineList
+from slmstudio.gui.model.entry import ModelEntry
+
+FITS, ON_DISK, ALL = range(3)
+WIDTH = 330
+_KINDS = {"full": "ok", "lora": "ok", "qlora": "ok", "tight": "warn", "no": "bad"}
+"""The colour of a badge."""
+
+
+class ModelListCard(Card):
+    """The list, and what narrows it.
+
+    Signals:
+        chosen(ModelEntry or None): another entry is looked at.
+        folder_wanted, gguf_wanted: the user pressed the button.
+        repo_typed(str): a name of the hub that isn't on the list was typed, "" when it is gone again.
+        forget_wanted(ModelEntry): take it off the list.
+    """
+
+    chosen = Signal(object)
+    folder_wanted = Signal()
+    gguf_wanted = Signal()
+    repo_typed = Signal(str)
+    forget_wanted = Signal(object)
+
+    def __init__(self, session: Session, parent: QWidget | None = None):
+        self.view = SegmentedControl(
+            (self.tr("Fits"), self.tr("On disk"), self.tr("All")), tooltips=(
+                self.tr("Models that can be trained on this machine, and those on disk."),
+                self.tr("Models that are on this machine already."),
+                self.tr("Every model of the catalogue, and those on disk.")))
+        super().__init__(self.tr("Models"), actions=(self.view,), parent=parent)
+        self._session = session
+        self._entries: list[ModelEntry] = []
+        self._current: ModelEntry | None = None
+        self.setFixedWidth(WIDTH)
+        self.view.setObjectName("model_view")
+        self.view.changed.connect(self._fill)
+        self.list = TwoLineList(self.tr("Models"))
+        self.list.setObjectName("model_list")
+        self.list.currentItemChanged.connect(lambda: self._choose())
+        add_key(self.list, QKeySequence.StandardKey.Delete, self._forget, inside=True)
+        self.nothing = text_label("", "small", wrap=True)
+        self.nothing.setObjectName("model_nothing")
+        self.nothing.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.body.addWidget(self._search_line())
+        self.body.addLayout(self._filters())
+        self.body.addWidget(self.list, 1)
+        self.body.addWidget(self.nothing, 1)
+        self.body.addLayout(self._buttons())
+        session.model_changed.connect(self._show_chips)
+
+    def _search_line(self) -> QLineEdit:
+        self.search = QLineEdit()
+        self.search.setObjectName("model_search")
+        self.search.setPlaceholderText(self.tr("Search, or paste a hub name"))
+        self.search.setAccessibleName(self.tr("Search models"))
+        self.search.setToolTip(self.tr("Words of a name, a family or a language; or the name of any model of the hub, "
+                                       "such as Qwen/Qwen2.5-1.5B-Instruct, to fetch it."))
+        self.search.setClearButtonEnabled(True)
+        self.search.textChanged.connect(self._fill)
+        return self.search
+
+    def _filters(self) -> QHBoxLayout:
+        self.language, self.licence = ComboBox(), ComboBox()
+        self.language.setObjectName("model_language")
+        self.language.setAccessibleName(self.tr("Language"))
+        self.language.setToolTip(self.tr("Only models that were made for this language, as their cards say."))
+        self.language.addItem(self.tr("Any language"), "")
+        self.licence.setObjectName("model_licence")
+        self.licence.setAccessibleName(self.tr("Licence"))
+        self.licence.setToolTip(self.tr("Only models whose licence allows this use. Read the licence itself before "
+                                        "you rely on it."))
+        for label, value in ((self.tr("Any licence"), ""), (self.tr("Commercial use"), "commercial"),
+                             (self.tr("Not gated"), "open")):
+            self.licence.addItem(label, value)
+        row = QHBoxLayout()
+        row.setSpacing(theme.SPACE_S)
+        for box in (self.language, self.licence):
+            box.currentIndexChanged.connect(self._fill)
+            row.addWidget(box, 1)
+        return row
+
+    def _buttons(self) -> QHBoxLayout:
+        folder = SecondaryButton(self.tr("Open folder…"), self.tr("Choose the folder of a model: config.json, "
+                                                                 "safetensors weights and tokenizer (Ctrl+O)."))
+        folder.setObjectName("model_open")
+        folder.clicked.connect(self.folder_wanted)
+        gguf = SecondaryButton(self.tr("GGUF…"), self.tr("Choose a GGUF file and unpack it, so that it can learn."))
+        gguf.setObjectName("model_gguf")
+        gguf.clicked.connect(self.gguf_wanted)
+        row = QHBoxLayout()
+        row.setSpacing(theme.SPACE_S)
+        row.addWidget(folder)
+        row.addWidget(gguf)
+        row.addStretch(1)
+        return row
+
+    def entries(self) -> list[ModelEntry]:
+        """All entries, shown or not."""
+        return list(self._entries)
+
+    def current(self) -> ModelEntry | None:
+        """The entry that is looked at."""
+        return self._current
+
+    def set_languages(self, names: dict[str, str]) -> None:
+        """Offer these languages, by code, to filter by."""
+        for code, name in sorted(names.items(), key=lambda pair: pair[1]):
+            self.language.addItem(name, code)
+
+    def put(self, entries: list[ModelEntry], select: ModelEntry | None = None) -> None:
+        """Add entries, each in the place of an older one of the same folder; look at `select`."""
+        for entry in entries:
+            for row, known in enumerate(self._entries):
+                if known.folder == entry.folder:
+                    self._entries[row] = entry
+                    if known is self._current:
+                        self._current = entry
+                    break
+            else:
+                self._entries.append(entry)
+        if select is not None:
+            self._current = select
+            if not self._is_shown(select):
+                self._show_all()
+        self._fill()
+
+    def remove(self, entry: ModelEntry) -> None:
+        """Take an entry off the list."""
+        self._entries.remove(entry)
+        if entry is self._current:
+            self._current = None
+        self._fill()
+
+    def refresh_badges(self) -> None:
+        """The entries' badges are different now."""
+        self._fill()
+
+    def _show_all(self) -> None:
+        """Nothing is filtered: what was just opened must be seen."""
+        for widget in (self.search, self.language, self.licence, self.view):
+            widget.blockSignals(True)
+        self.search.clear()
+        self.language.setCurrentIndex(0)
+        self.licence.setCurrentIndex(0)
+        self.view.set_current(ALL)
+        for widget in (self.search, self.language, self.licence, self.view):
+            widget.blockSignals(False)
+
+    def _fill(self) -> None:
+        """Show the entries that the filters let through. What is looked at stays so as long as it is among them."""
+        shown = sorted(filter(self._is_shown, self._entries), key=_order)
+        self.list.blockSignals(True)
+        self.list.clear()
+        for entry in shown:
+            self.list.add(entry.name, self._detail(entry), entry, tooltip=entry.repo or str(entry.folder))
+        self.list.blockSignals(False)
+        self._show_chips()
+        self.list.setVisible(bool(shown))
+        self.nothing.setVisible(not shown)
+        self.nothing.setText(self._why_nothing())
+        row = shown.index(self._current) if self._current in shown else 0
+        self.list.setCurrentRow(row if shown else -1)
+        self._choose()
+        self.repo_typed.emit("" if shown else self.search.text().strip())
+
+    def _choose(self) -> None:
+        value = self.list.value()
+        entry = value if isinstance(value, ModelEntry) else None
+        if entry is not None or not self._entries:
+            self._current = entry
+        self.chosen.emit(entry)
+
+    def _forget(self) -> None:
+        if self._current is not None:
+            self.forget_wanted.emit(self._current)
+
+    def _is_shown(self, entry: ModelEntry) -> bool:
+        known, view = entry.known, self.view.current()
+        if view == ON_DISK and not entry.on_disk:
+            return False
+        if view == FITS and not entry.on_disk and (entry.badge is None or entry.badge.kind == "no"):
+            return False
+        language, use = self.language.currentData(), self.licence.currentData()
+        if language and (known is None or language not in known.languages):
+            return False
+        if use and (known is None or known.gated or (use == "commercial" and not known.commercial)):
+            return False
+        facts = entry.facts
+        said = [entry.name, entry.repo, entry.source, facts.family if facts else "", facts.name if facts else ""]
+        if known is not None:
+            said += [known.family, known.licence, *self._language_names(known.languages)]
+        hay = folded(" ".join(said))
+        return all(word in hay for word in folded(self.search.text()).split())
+
+    def _language_names(self, codes: tuple[str, ...]) -> list[str]:
+        places = (self.language.findData(code) for code in codes)
+        return [self.language.itemText(place) for place in places if place >= 0]
+
+    def _why_nothing(self) -> str:
+        if not self._entries:
+            return ""
+        if self.search.text().strip():
+            return self.tr("No model on the list matches. Paste the whole name of a model on the hub, such as "
+                           "Qwen/Qwen2.5-1.5B-Instruct, to fetch it.")
+        if self.view.current() == ON_DISK:
+            return self.tr("No model that matches is on this machine. All shows those that can be fetched.")
+        return self.tr("No model matches. Choose All, or another language or licence.")
+
+    def _show_chips(self) -> None:
+        chosen = self._session.model
+        for row in range(self.list.count()):
+            item = self.list.item(row)
+            chip, kind = self._chip(item.data(VALUE), chosen.path if chosen is not None else None)
+            self.list.change(item, chip=chip, kind=kind)
+
+    def _chip(self, entry: ModelEntry, used: object) -> tuple[str, str]:
+        if entry.facts is not None and entry.folder == used:
+            return self.tr("in use"), "ok"
+        if entry.error is not None:
+            return self.tr("damaged"), "bad"
+        if entry.gguf is not None:
+            return self.tr("prepare"), "accent"
+        if entry.badge is not None:
+            return entry.badge.text, _KINDS[entry.badge.kind]
+        return "", "plain"
+
+    def _detail(self, entry: ModelEntry) -> str:
+        """As in "1.5 B · 29 languages · on disk · Apache-2.0"."""
+        facts, known = entry.facts, entry.known
+        if facts is None and known is None:
+            if entry.gguf is not None:
+                with contextlib.suppress(OSError):
+                    size = units.format_bytes(entry.gguf.stat().st_size)
+                    return " · ".join(filter(None, (self.tr("GGUF file"), size, entry.source)))
+            return entry.repo or str(entry.folder)
+        parts = [units.format_count(facts.parameters if facts else known.parameters)]  # type: ignore[union-attr]
+        if known is not None and known.languages:
+            names = self._language_names(known.languages)
+            parts.append(names[0] if len(names) == 1 else counted(
+                len(known.languages), self.tr("1 language"), self.tr("{count} languages")))
+        elif facts is not None:
+            parts.append(facts.family)
+        if entry.on_disk:
+            parts.append(entry.source or self.tr("on disk"))
+        licence = (facts.licence if facts else None) or (known.licence if known else None)
+        return " · ".join([*parts, licence or self.tr("licence not stated")])
+
+
+def _order(entry: ModelEntry) -> tuple[bool, int, str]:
+    """Those on disk first, then the smallest."""
+    facts, known = entry.facts, entry.known
+    size = facts.parameters if facts is not None else known.parameters if known is not None else 0
+    return not entry.on_disk, size or 0, folded(entry.name)
