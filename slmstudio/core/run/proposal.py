@@ -208,10 +208,15 @@ def _speed(draft: Draft) -> None:
 def _optimizer(draft: Draft) -> tuple[str, str]:
     """AdamW; with its state in 8 bits where all weights of a large model learn on a GPU."""
     free, full = draft.free_memory, draft.values["method"] in ("full", "scratch")
-    if draft.gpu and full and free and 16 * draft.model.parameters > 0.6 * free:
+    if draft.gpu and full and free and spares_optimizer(draft.model.parameters, free):
         return "paged_adamw_8bit", ("Its state takes a quarter of the memory, and moves to main memory when the "
                                     "GPU is full.")
     return "adamw_torch", "AdamW, the standard for language models."
+
+
+def spares_optimizer(parameters: int, free: int) -> bool:
+    """Whether weights, gradients and AdamW's state in fp32 would take most of what is free on a GPU."""
+    return 16 * parameters > 0.6 * free
 
 
 def _memory(draft: Draft) -> None:
