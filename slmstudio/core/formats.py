@@ -54,6 +54,9 @@ KINDS = {
     "benchmark": Kind(key="protocol"),  # benchmarks/NAME.json
     "data set": Kind(key="protocol", of_folder=True),  # source.json of a benchmark's data
     "import": Kind(of_folder=True),  # what a model folder was made of
+    "model source": Kind(of_folder=True),  # source.json of a model from the hub
+    "download": Kind(of_folder=True),  # download.json of one that has not arrived yet
+    "hub tokens": Kind(),
 }
 
 
