@@ -120,6 +120,12 @@ def garbage_stays_here() -> Iterator[None]:
 def _nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What a worker keeps beside its run, as rows that are tokens already, goes to no person's own folder."""
     os.environ.setdefault("SLMSTUDIO_HOME", str(tmp_path_factory.mktemp("home")))
+    # Nor are the models and the tokens of the person who runs the tests any of theirs.
+    nothing = str(tmp_path_factory.mktemp("nothing"))
+    for name in ("HF_HUB_CACHE", "OLLAMA_MODELS", "HF_TOKEN_PATH"):
+        os.environ[name] = os.path.join(nothing, name)
+    os.environ.pop("HF_TOKEN", None)
+    os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
 
 
 @pytest.fixture(scope="session", autouse=True)

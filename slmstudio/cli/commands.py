@@ -118,7 +118,8 @@ def _show_first_run(result: dict[str, Any]) -> None:
 
 @app.command()
 def plan(
-    model: Annotated[str, typer.Option(help='Folder of the base model, or "starter".')],
+    model: Annotated[str, typer.Option(help="Folder of the base model, its name on the hub where it is on "
+                                             "this machine, or \"starter\".")],
     data: Annotated[Path, typer.Option(help="File or folder with the rows to learn.")],
     out: Annotated[Path, typer.Option(help="Where to write the run configuration.")],
     test: Annotated[Path | None, typer.Option(help="File with rows that are never learned.")] = None,
@@ -134,6 +135,7 @@ def plan(
     from slmstudio.core.errors import from_os_error
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.model import facts
+    from slmstudio.core.model.hub import on_disk
     from slmstudio.core.run import planner
 
     overrides = planner.parse_settings(set_ or [])
@@ -141,7 +143,7 @@ def plan(
         model_facts = (
             starter.prepare(lambda event: follower.on_event("model", event))
             if model == "starter"
-            else facts.read_model(Path(model).absolute())
+            else facts.read_model(on_disk.resolve(model))
         )
         dataset = given.read(data.absolute(), said(map_, sheet, text_by), follower.on_bytes)
     config = planner.plan(

@@ -23,7 +23,8 @@ Mapped = Annotated[list[str] | None, typer.Option(
 Sheet = Annotated[str | None, typer.Option(help="Sheet of a workbook that is read.")]
 TextBy = Annotated[str | None, typer.Option(help="How a text is cut into rows: paragraph, line, document or length.")]
 Model = Annotated[str | None, typer.Option(
-    help='Folder of the model whose tokens are counted, or "starter"; the starter model by default, when it is there.')]
+    help='Folder or name of the model whose tokens are counted, or "starter"; the starter model by default, when it is '
+         "there.")]
 
 
 def said(map_: list[str] | None, sheet: str | None, text_by: str | None) -> str | None:
@@ -115,11 +116,12 @@ def _model_folder(model: str | None, follower: Follower) -> Path | None:
     """The folder of the model whose tokens are counted; None where none was named and the starter isn't there."""
     from slmstudio.core import starter
     from slmstudio.core.model import library
+    from slmstudio.core.model.hub import on_disk
 
     if model == "starter":
         return starter.prepare(lambda event: follower.on_event("model", event)).path
     if model is not None:
-        return Path(model).absolute()
+        return on_disk.resolve(model)
     return library.starter_folder() if library.starter_ready() else None
 
 

@@ -29,11 +29,12 @@ class Follower:
         since: events from before this time (seconds since 1970) are of an earlier life of the job, and are not told.
         told: codes of warnings that are not told here, since they are elsewhere.
         stopping: what the first Ctrl-C does.
+        command: that the first Ctrl-C sends.
     """
 
     def __init__(self, since: float = 0.0, told: Container[str] = (),
-                 stopping: str = "the step is finished and saved") -> None:
-        self._since, self._told, self._stopping = since, told, stopping
+                 stopping: str = "the step is finished and saved", command: str = "stop") -> None:
+        self._since, self._told, self._stopping, self._command = since, told, stopping, command
         console = Console(stderr=True)
         self._plain = not console.is_terminal
         self._progress = Progress(
@@ -72,7 +73,7 @@ class Follower:
                     job.kill()
                 else:
                     self._say(f"Stopping: {self._stopping}. Ctrl-C again ends it at once.", always=True)
-                    job.send("stop")
+                    job.send(self._command)
                     asked = True
 
     def on_bytes(self, done: int, total: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import json
@@ -24,8 +25,11 @@ def fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
+def write_atomically(path: Path, content: str | bytes, private: bool = False) -> None:
     """Write `content` beside `path`, flush it to the disk, and rename it into place.
+
+    Args:
+        private: whether its owner alone may read it, from its first byte on.
 
     Raises:
         OSError: nothing was changed at `path`, and the partial file is removed.
@@ -34,7 +38,9 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     data = content.encode("utf-8") if isinstance(content, str) else content
     try:
-        with open(partial, "wb") as file:
+        if private:
+            partial.unlink(missing_ok=True)  # one that others can read would stay so
+        with open(partial, "wb", opener=functools.partial(os.open, mode=0o600 if private else 0o666)) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

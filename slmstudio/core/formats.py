@@ -55,6 +55,9 @@ KINDS = {
     "data set": Kind(key="protocol", of_folder=True),  # source.json of a benchmark's data
     "import": Kind(of_folder=True),  # what a model folder was made of
     "catalogue": Kind(),  # resources/catalogue.json
+    "model source": Kind(of_folder=True),  # source.json of a model from the hub
+    "download": Kind(of_folder=True),  # download.json of one that has not arrived yet
+    "hub tokens": Kind(),
 }
 
 

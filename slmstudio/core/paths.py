@@ -42,6 +42,11 @@ def place_file() -> Path:
     return Path(platformdirs.user_config_dir("slmstudio", appauthor=False)) / "place.json"
 
 
+def hub_tokens_file() -> Path:
+    """Tokens for gated models where the system has no keyring; not below `home`, which people copy and share."""
+    return place_file().with_name("hub_tokens.json")
+
+
 def chosen_home() -> Path | None:
     """The folder that was chosen in the program, or None.
 

@@ -31,6 +31,7 @@ class Settings:
         runs_sort: the field that it is sorted by, with a "-" before it for falling; "" for the newest first.
         runs_filter: the line that it is filtered by.
         welcomed: the welcome page was answered; F1 opens it again.
+        hub_endpoint: address of the hub that models come from; "" for the usual one, or what HF_ENDPOINT says.
         told: `what` of the notes on this machine that were shown at a start, and need not be again.
         unknown: keys that this version does not know, kept so that going back and forth loses nothing.
     """
@@ -48,6 +49,7 @@ class Settings:
     runs_sort: str = ""
     runs_filter: str = ""
     welcomed: bool = False
+    hub_endpoint: str = ""
     told: list[str] = field(default_factory=list)
     unknown: dict[str, Any] = field(default_factory=dict)
 

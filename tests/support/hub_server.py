@@ -27,12 +27,12 @@ class Hub:
         asked: paths that were asked for.
     """
 
-    def __init__(self, files: dict[str, dict[str, bytes]]):
+    def __init__(self, files: dict[str, dict[str, bytes]], handler: type[Handler] | None = None):
         self.files = files
         self.mode = "well"
         self.asked: list[str] = []
         self.go_on = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (handler or Handler,), {"hub": self}))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -43,7 +43,7 @@ class Hub:
         self._server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     hub: Hub
     protocol_version = "HTTP/1.1"
 
@@ -51,33 +51,33 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_HEAD(self) -> None:
-        self._answer()
+        self.answer()
 
     def do_GET(self) -> None:
-        self._answer()
+        self.answer()
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self._answer(body)
+        self.answer(body)
 
-    def _answer(self, body: bytes = b"") -> None:
+    def answer(self, body: bytes = b"") -> None:
         path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
         self.hub.asked.append(path)
         if self.hub.mode == "html":
-            return self._send(200, b"<html>Sign in</html>", "text/html")
+            return self.send(200, b"<html>Sign in</html>", "text/html")
         if self.hub.mode == "down":
-            return self._send(503, b"no", "text/plain")
+            return self.send(503, b"no", "text/plain")
         api, repo, verb, rest = self._parts(path)
         files = self.hub.files.get(repo)
         if files is None:
-            return self._send(404, b"{}", headers={"X-Error-Code": "RepoNotFound"})
+            return self.send(404, b"{}", headers={"X-Error-Code": "RepoNotFound"})
         if not api:
             return self._file(files, rest)
         if verb == "tree":
-            return self._json(list(self._entries(files, rest.rstrip("/"))))
+            return self.json(list(self._entries(files, rest.rstrip("/"))))
         if verb == "paths-info":
-            return self._json(self._paths_info(files, body))
-        self._json({"id": repo, "sha": COMMIT, "private": False, "gated": False, "disabled": False, "tags": [],
+            return self.json(self._paths_info(files, body))
+        self.json({"id": repo, "sha": COMMIT, "private": False, "gated": False, "disabled": False, "tags": [],
                     "downloads": 0, "likes": 0, "siblings": [{"rfilename": name} for name in files]})
 
     @staticmethod
@@ -114,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _file(self, files: dict[str, bytes], name: str) -> None:
         data = files.get(name)
         if data is None:
-            return self._send(404, b"Entry not found", "text/plain",
+            return self.send(404, b"Entry not found", "text/plain",
                               {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
         headers = {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
         status = 200
@@ -123,12 +123,12 @@ class _Handler(BaseHTTPRequestHandler):
             start, end = int(first), min(int(last) if last else len(data) - 1, len(data) - 1)
             headers["Content-Range"] = f"bytes {start}-{end}/{len(data)}"
             data, status = data[start:end + 1], 206
-        self._send(status, data, "application/octet-stream", headers, spoil=name.endswith((".parquet", ".jsonl")))
+        self.send(status, data, "application/octet-stream", headers, spoil=name.endswith((".parquet", ".jsonl")))
 
-    def _json(self, value: Any) -> None:
-        self._send(200, json.dumps(value).encode())
+    def json(self, value: Any) -> None:
+        self.send(200, json.dumps(value).encode())
 
-    def _send(self, status: int, data: bytes, kind: str = "application/json", headers: dict[str, str] | None = None,
+    def send(self, status: int, data: bytes, kind: str = "application/json", headers: dict[str, str] | None = None,
               spoil: bool = False) -> None:
         self.send_response(status)
         for key, value in {"Content-Type": kind, "Content-Length": str(len(data)), **(headers or {})}.items():

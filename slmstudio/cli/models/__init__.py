@@ -2,4 +2,8 @@
 
 import typer
 
+from slmstudio.cli.models import get, token
+
 app = typer.Typer(no_args_is_help=False, help="Base models: those on disk and those that can be fetched.")
+app.command()(get.get)
+app.command()(token.token)

@@ -10,7 +10,8 @@ from typing import Any
 from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Gpu
-from slmstudio.core.model.facts import read_model
+from slmstudio.core.model.facts import model_name, read_model
+from slmstudio.core.model.hub import on_disk
 from slmstudio.core.run import adjust, folder
 from slmstudio.core.run.config import RunConfig
 
@@ -35,8 +36,14 @@ def model_at(place: Path | str) -> dict[str, Any]:
         return {"name": path.stem, "model": None, "adapter": None, "gguf": str(path.absolute())}
     if (path / jobs.RUN).is_file():
         return _result_of(path.absolute())
-    if (path / "config.json").is_file():
-        return {"name": path.absolute().name, "model": str(path.absolute()), "adapter": None, "gguf": None}
+    try:
+        folder_ = on_disk.resolve(str(place))
+    except UserError:
+        if "/" in str(place):
+            raise
+        folder_ = path  # it may as well be a run whose folder lies elsewhere
+    if (folder_ / "config.json").is_file():
+        return {"name": model_name(folder_), "model": str(folder_), "adapter": None, "gguf": None}
     raise UserError(f"{place} is nothing that can be evaluated.", "It is no run, model folder or GGUF file.",
                     f"To see the runs: {program.command('runs')}")
 

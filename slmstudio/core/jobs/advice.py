@@ -19,6 +19,8 @@ def go_on(kind: str, folder: Path, left: Sequence[Path] = ()) -> str:
     if kind == "evaluate":
         return ("Every answer that was written is kept. Give the folder again to go on: "
                 f"{program.command('evaluate', folder)}")
+    if kind == "download":
+        return "What was fetched is kept. Start it again to fetch the rest."
     if left:
         return f"What it left half done could not be removed: {', '.join(map(str, left))}. Start it again."
     return "Nothing half done was left behind. Start it again."

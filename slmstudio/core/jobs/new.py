@@ -58,6 +58,20 @@ def fetch_benchmark(name: str) -> Job:
     return make(paths.evaluations_dir(), "fetch_benchmark", name=name)
 
 
+def download(name: str, revision: str | None = None, endpoint: str | None = None) -> Job:
+    """A base model, from the hub. "pause" keeps what has arrived; started again, this job or another one resumes it.
+
+    Args:
+        name: as `model.hub.names.parse` reads it.
+        revision: a branch, tag or commit; by default what the name says, or the newest.
+        endpoint: the hub's address, where it isn't the one that is set.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    return make(paths.cache_dir() / "jobs", "download", name=name, revision=revision, endpoint=endpoint)
+
+
 def _parent(run: Path) -> Path:
     if not (run / RUN).is_file():
         return paths.cache_dir() / "jobs"

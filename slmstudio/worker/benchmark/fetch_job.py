@@ -8,10 +8,8 @@ process alone (`fetch_data`): this one stays offline, and Cancel ends that one i
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +20,10 @@ from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation import benchmark_store as store
 from slmstudio.core.formats import NewerFormat
 from slmstudio.worker.benchmark.tasks import Source, sources_of
-from slmstudio.worker.runtime import child
+from slmstudio.worker.runtime import child, network
 from slmstudio.worker.runtime.context import JobContext
 
 PHASE = "fetching"
-ONLINE = {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
-          "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 
 def run(job: JobContext) -> dict[str, Any]:
@@ -99,7 +95,7 @@ def _download(job: JobContext, left: dict[str, Source], place: Path) -> None:
     told = [0, 0.0]
 
     def poll(report: dict[str, Any]) -> None:
-        done, size = int(report.get("done") or 0), _bytes_below(cache)
+        done, size = int(report.get("done") or 0), network.bytes_below(cache)
         if [done, size] != told:
             told[:] = done, size
             job.emit("progress", phase=PHASE, done=done, total=len(left), unit="data sets", bytes=size,
@@ -109,7 +105,7 @@ def _download(job: JobContext, left: dict[str, Source], place: Path) -> None:
                "doing": "keep the benchmark's data", "wanted": [
         {"folder": folder, "dataset": source.dataset, "part": source.part, "options": source.options}
         for folder, source in left.items()]}
-    environment = {**ONLINE, "HF_HOME": str(cache), "HF_HUB_CACHE": str(cache / "hub"),
+    environment = {**network.ONLINE, "HF_HOME": str(cache), "HF_HUB_CACHE": str(cache / "hub"),
                    "HF_DATASETS_CACHE": str(cache / "datasets")}
     try:
         child.run(job, "slmstudio.worker.benchmark.fetch_child", request, [], poll, environment,
@@ -117,14 +113,3 @@ def _download(job: JobContext, left: dict[str, Source], place: Path) -> None:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     job.progress(len(left), len(left), "data sets", PHASE)
-
-
-def _bytes_below(folder: Path) -> int:
-    """The size of what has arrived; files and folders may come and go while it is counted."""
-    total = 0
-    for parent, _, names in os.walk(folder):  # passes over a folder that is gone by now
-        for name in names:
-            with contextlib.suppress(OSError):
-                state = os.lstat(os.path.join(parent, name))
-                total += state.st_size if stat.S_ISREG(state.st_mode) else 0
-    return total

@@ -1,0 +1,70 @@
+"""`models get`: a base model from the hub."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated, Any
+
+import typer
+
+from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
+from slmstudio.core import jobs, program, units
+from slmstudio.core.errors import UserError, from_os_error
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+
+
+def get(
+    name: Annotated[str, typer.Argument(help="The model: owner/name, as Qwen/Qwen2.5-1.5B-Instruct, or its page.")],
+    revision: Annotated[str | None, typer.Option(help="A branch, a tag or a commit; by default the newest.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Address of the hub, where it isn't the usual one.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Fetch a base model from the hub. Ctrl-C pauses; the same command fetches the rest.
+
+    Only safetensors, configuration, tokenizer and template are fetched, and each file is verified.
+    """
+    from slmstudio.core.jobs import new
+    from slmstudio.core.model.hub import endpoint as endpoints
+    from slmstudio.core.model.hub import names
+
+    named = names.parse(name)
+    endpoints.current(endpoint)
+    since = time.time()
+    try:
+        job = new.download(name, revision, endpoint)
+    except OSError as error:
+        raise from_os_error(error, "begin the download") from error
+    job.start()
+    with Follower(since, stopping="what was fetched is kept", command="pause") as follower:
+        outcome = follower.follow(job, "models get")
+    again = program.command("models", "get", name, *(("--revision", revision) if revision else ()),
+                            *(("--endpoint", endpoint) if endpoint else ()))
+    return _report(outcome, named.repo, again, as_json)
+
+
+def _report(outcome: jobs.Outcome, repo: str, again: str, as_json: bool) -> int:
+    """Print how it ended; 2 where the person has to change something."""
+    result, problem = outcome.result, outcome.result.get("problem")
+    if as_json:
+        print_json({"outcome": outcome.state, **result, "resume": None if outcome.was_successful() else again,
+                    "error": outcome.error})
+    if outcome.state == "paused":
+        say(f"Paused: {units.format_bytes(result['bytes'])} of {units.format_bytes(result['total'])} are here. "
+            f"Fetch the rest with: {again}", file=sys.stderr)
+        return 1
+    if not outcome.was_successful():
+        print_error(outcome.user_error(), as_json=False)
+        return 2 if outcome.state == "failed" and not outcome.details else 1
+    if problem:
+        print_error(UserError.from_dict(problem), as_json=False)
+    if not as_json:
+        print_table(f"{repo} is on this machine" if result["fetched"] else f"{repo} was on this machine already", _rows(
+            result))
+    return 2 if problem else 0
+
+
+def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    return [("Folder", result["path"]), ("Size", units.format_bytes(result["bytes"])), ("Commit", result["commit"]),
+            ("Can be trained", "NO" if result["problem"] else "yes")]

@@ -1,0 +1,52 @@
+"""`models token`: what opens gated models."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from slmstudio.cli.progress import print_json, say
+from slmstudio.core import program
+from slmstudio.core.errors import UserError
+
+
+def token(
+    set_: Annotated[bool, typer.Option("--set", help="Ask for a token, or read it from stdin, and keep it.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Forget the token that is kept.")] = False,
+    endpoint: Annotated[str | None, typer.Option(help="Address of the hub, where it isn't the usual one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+) -> int:
+    """Say whether there is a token for gated models, keep one, or forget it. It is never shown.
+
+    It is kept in the system's keyring, or where there is none in a file that only you can read.
+    """
+    from slmstudio.core.model.hub import endpoint as endpoints
+    from slmstudio.core.model.hub import token as tokens
+
+    hub = endpoints.current(endpoint)
+    if set_ and remove:
+        raise UserError("A token is either kept or forgotten.", "", "Give --set or --remove.")
+    if set_:
+        tokens.save(hub, _asked())
+    removed = tokens.remove(hub) if remove else None
+    found = tokens.find(hub)
+    where = found.where if found else None
+    if as_json:
+        print_json({"endpoint": hub, "token": found is not None, "where": where, "removed": removed})
+        return 0
+    if removed is not None:
+        say("The token is forgotten." if removed else "There was no token to forget.")
+    if found is not None:
+        say(f"There is a token for {hub} in {tokens.PLACES[found.where]}.")
+    elif removed is None:
+        say(f"There is no token for {hub}. Put one in with: {program.command('models', 'token', '--set')}")
+    return 0
+
+
+def _asked() -> str:
+    """The token: typed without being shown, or the first line of stdin."""
+    if sys.stdin.isatty():
+        return str(typer.prompt("Token", hide_input=True, err=True))
+    return sys.stdin.readline()

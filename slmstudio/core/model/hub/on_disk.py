@@ -1,0 +1,267 @@
+"""Models that are on this machine already: in the library, in the hub's cache, in LM Studio's and Ollama's folders, and
+those that were opened once. They are used where they lie, and nothing is ever written there.
+
+Other programs' folders are looked at only so far: broken, forbidden and endless ones give what can be seen of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import paths, program, settings
+from slmstudio.core.errors import UserError
+from slmstudio.core.model.hub import names, place, token
+from slmstudio.core.model.weights import INDEX, SINGLE, printable
+
+LIBRARY, OPENED, HUB_CACHE, LM_STUDIO, OLLAMA = "library", "opened", "hub cache", "LM Studio", "Ollama"
+MOST_ENTRIES = 20_000
+"""Names that are looked at in one program's folders."""
+MOST_JSON = 1024 * 1024
+_LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
+_MODEL_LAYER = "application/vnd.ollama.image.model"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model on this machine.
+
+    Attributes:
+        path: its folder, or its GGUF file.
+        name: what people call it, with its owner where that is known.
+        source: `LIBRARY`, `OPENED`, `HUB_CACHE`, `LM_STUDIO` or `OLLAMA`.
+        kind: "folder" (it can be trained) or "gguf".
+        bytes: its weights' size.
+    """
+
+    path: Path
+    name: str
+    source: str
+    kind: str
+    bytes: int
+
+
+class _Budget:
+    """How many names may still be looked at."""
+
+    def __init__(self) -> None:
+        self.left = MOST_ENTRIES
+
+    def entries(self, folder: Path) -> list[os.DirEntry[str]]:
+        """What lies in a folder, by name; nothing where it can't be read."""
+        found: list[os.DirEntry[str]] = []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if self.left <= 0:
+                        break
+                    self.left -= 1
+                    found.append(entry)
+        except OSError:
+            pass
+        return sorted(found, key=lambda entry: entry.name.lower())
+
+    def folders(self, folder: Path) -> list[Path]:
+        return [Path(entry.path) for entry in self.entries(folder) if _is_folder(entry)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def found_models() -> list[Found]:
+    """Everything, each once: the library by name, remembered folders, then the other programs' models."""
+    found = [*_library(), *_opened(), *_hub_cache(), *_lm_studio(), *_ollama()]
+    seen: dict[str, Found] = {}
+    for each in found:
+        seen.setdefault(os.path.realpath(each.path), each)
+    return list(seen.values())
+
+
+def resolve(text: str) -> Path:
+    """The model folder that somebody names: a path, or a model of the hub that is on this machine, with its owner or
+    without.
+
+    Raises:
+        UserError: it isn't here, and the one command that gets it; or several have that name.
+    """
+    path = Path(text)
+    if path.exists():
+        return path.absolute()
+    try:
+        named = names.parse(text)
+    except UserError:
+        return path.absolute()  # whoever reads it says that it doesn't exist
+    matching = [each for each in found_models() if _is_meant(each, named)]
+    folders = [each for each in matching if each.kind == "folder"]
+    owners = {each.name.lower() for each in folders if "/" in each.name}
+    if len(owners) > 1 and not named.owner:
+        raise UserError(f"Several models are called {named.name}.", f"They are {', '.join(sorted(owners))}.",
+                        "Give the owner too.")
+    if folders:
+        return max(folders, key=lambda each: "/" in each.name).path
+    get = program.command("models", "get", named.repo + (f"@{named.revision}" if named.revision else ""))
+    if matching:
+        raise UserError(f"{text} is on this machine as a GGUF file only, which can't be trained as it is.",
+                        f"It is one of {matching[0].source}.",
+                        f"Get its trainable form: {get}" if named.owner else
+                        f"Import it: {program.command('models', 'import', matching[0].path)}")
+    owner = "" if named.owner else " Give it with its owner, as in Qwen/Qwen2.5-1.5B-Instruct."
+    raise UserError(f"{text} isn't on this machine.", "There is neither a folder nor a model with that name.",
+                    f"Get it with: {get}{owner}")
+
+
+def _is_meant(found: Found, named: names.RepoName) -> bool:
+    owner, _, name = found.name.lower().rpartition("/")
+    if named.revision is not None:
+        source = place.read_source(found.path)
+        return source is not None and place.is_same(source, named.repo, named.revision)
+    return name == named.name.lower() and (not owner or not named.owner or owner == named.owner.lower())
+
+
+# -- each place ----------------------------------------------------------------------------------------------
+
+
+def _library() -> Iterator[Found]:
+    for folder in _Budget().folders(paths.models_dir()):
+        source = place.read_source(folder)
+        if not folder.name.startswith(".") and _has(folder, "config.json"):
+            yield _folder(folder, str(source["repo"]) if source else folder.name, LIBRARY)
+
+
+def _opened() -> Iterator[Found]:
+    for name in settings.load(put_aside=False)[0].model_folders:
+        if _has(Path(name), "config.json"):
+            yield _folder(Path(name), Path(name).name, OPENED)
+
+
+def hub_cache() -> Path:
+    """Where the hub's own library keeps models, by the variables that it reads."""
+    chosen = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    return Path(os.path.expandvars(chosen)).expanduser() if chosen else token.hub_home() / "hub"
+
+
+def _hub_cache() -> Iterator[Found]:
+    budget = _Budget()
+    for folder in budget.folders(hub_cache()):
+        if not folder.name.startswith("models--"):
+            continue
+        snapshot = _snapshot(folder, budget)
+        if snapshot is not None:
+            name = folder.name.removeprefix("models--").replace("--", "/", 1)
+            yield from _models_in(snapshot, name, HUB_CACHE, budget)
+
+
+def _snapshot(folder: Path, budget: _Budget) -> Path | None:
+    """Of a model in the hub's cache, what its main branch was last; else the newest snapshot."""
+    try:
+        commit = (folder / "refs" / "main").read_text("utf-8").strip()[:64]
+    except (OSError, ValueError):
+        commit = ""
+    if re.fullmatch("[0-9a-f]{40}", commit) and (folder / "snapshots" / commit).is_dir():
+        return folder / "snapshots" / commit
+    return max(budget.folders(folder / "snapshots"), key=_changed, default=None)
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _lm_studio() -> Iterator[Found]:
+    budget = _Budget()
+    for root in (".lmstudio", os.path.join(".cache", "lm-studio")):
+        for owner in budget.folders(Path.home() / root / "models"):
+            for folder in budget.folders(owner):
+                yield from _models_in(folder, f"{owner.name}/{folder.name}", LM_STUDIO, budget)
+
+
+def _models_in(folder: Path, name: str, source: str, budget: _Budget) -> Iterator[Found]:
+    """A model that can be trained, or the GGUF files of a folder."""
+    if _has(folder, "config.json") and (_has(folder, SINGLE) or _has(folder, INDEX)):
+        yield _folder(folder, name, source)
+        return
+    for entry in budget.entries(folder):
+        lower = entry.name.lower()
+        if lower.endswith(".gguf") and "mmproj" not in lower and not _LATER_PART.search(lower):
+            yield Found(Path(entry.path), f"{name.rpartition('/')[0]}/{Path(entry.name).stem}", source, "gguf",
+                        _size(Path(entry.path)))
+
+
+def ollama_folders() -> list[Path]:
+    """Where Ollama keeps models: its own, and those of the service that its Linux installer sets up."""
+    if chosen := os.environ.get("OLLAMA_MODELS"):
+        return [Path(chosen)]
+    return [Path.home() / ".ollama" / "models", Path("/usr/share/ollama/.ollama/models")]
+
+
+def _ollama() -> Iterator[Found]:
+    budget = _Budget()
+    for root in ollama_folders():
+        for host in budget.folders(root / "manifests"):
+            for owner in budget.folders(host):
+                for model in budget.folders(owner):
+                    for tag in budget.entries(model):
+                        name = f"{model.name}:{tag.name}"
+                        blob = _blob(root, Path(tag.path))
+                        if blob is not None:
+                            yield Found(blob, name if owner.name == "library" else f"{owner.name}/{name}", OLLAMA,
+                                        "gguf", _size(blob))
+
+
+def _blob(root: Path, manifest: Path) -> Path | None:
+    """The GGUF file of a model of Ollama's; None where its manifest makes no sense or names another kind of file."""
+    layers = _json(manifest).get("layers")
+    for layer in layers if isinstance(layers, list) else ():
+        if isinstance(layer, dict) and layer.get("mediaType") == _MODEL_LAYER:
+            digest = str(layer.get("digest"))
+            blob = root / "blobs" / digest.replace(":", "-")
+            if re.fullmatch("sha256:[0-9a-f]{64}", digest) and _begins_as_gguf(blob):
+                return blob
+    return None
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        with open(file, "rb") as opened:
+            value = json.loads(opened.read(MOST_JSON))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _begins_as_gguf(file: Path) -> bool:
+    try:
+        with open(file, "rb") as opened:
+            return opened.read(4) == b"GGUF"
+    except OSError:
+        return False
+
+
+def _folder(folder: Path, name: str, source: str) -> Found:
+    weights = (entry for entry in _Budget().entries(folder) if entry.name.endswith(".safetensors"))
+    return Found(folder, printable(name, 200), source, "folder", sum(_size(Path(entry.path)) for entry in weights))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _has(folder: Path, name: str) -> bool:
+    try:
+        return (folder / name).is_file()
+    except OSError:
+        return False  # a disk that is not plugged in, or a folder of somebody else's

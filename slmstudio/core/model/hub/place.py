@@ -1,0 +1,136 @@
+"""Where a model of the hub lies: its folder in the library, and beside it the hidden one in which it arrives.
+
+    models/NAME/source.json              where it is from: repository, commit, files with their sizes and SHA-256
+    models/.NAME.partial/download.json   the same of what is still arriving
+    models/.NAME.partial/.HASH.incomplete   the beginning of a file, named by what its whole content hashes to
+
+Whatever lies in the hidden folder is taken up again: a file has its own name there once it is whole and verified.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files, formats, paths
+from slmstudio.core.errors import UserError
+
+SOURCE, RECORD = "source.json", "download.json"
+MAIN = "main"
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a repository.
+
+    Attributes:
+        size: in bytes.
+        sha256: of its content, which the hub knows of large files; else "".
+        blob_id: of a small file: the SHA-1 that git gives its content; else "".
+    """
+
+    name: str
+    size: int
+    sha256: str
+    blob_id: str
+
+    @property
+    def key(self) -> str:
+        """Names the content."""
+        return self.sha256 or self.blob_id
+
+    @property
+    def incomplete(self) -> str:
+        """How its beginning is called."""
+        return f".{self.key}.incomplete"
+
+
+def partial_of(folder: Path) -> Path:
+    """The hidden folder in which the model of `folder` arrives."""
+    return folder.with_name(f".{folder.name}.partial")
+
+
+def read_source(folder: Path) -> dict[str, Any] | None:
+    """What source.json says; None where the model isn't from the hub, or that can't be read."""
+    return _read("model source", folder / SOURCE)
+
+
+def read_record(partial: Path) -> dict[str, Any] | None:
+    """What download.json says of a model that has not arrived yet."""
+    return _read("download", partial / RECORD)
+
+
+def _read(kind: str, file: Path) -> dict[str, Any] | None:
+    try:
+        state = formats.read(kind, file)
+    except (OSError, UserError):
+        return None
+    return state if state is not None and isinstance(state.get("repo"), str) else None
+
+
+def write_record(partial: Path, repo: str, revision: str | None, commit: str = "",
+                 content: list[RemoteFile] | None = None) -> None:
+    """Say what the hidden folder is for. Raises OSError."""
+    state = {**formats.stamp("download"), "repo": repo, "revision": revision or MAIN, "commit": commit,
+             "files": [vars(file) for file in content or ()]}
+    files.write_atomically(partial / RECORD, files.dump_pretty(state))
+
+
+def files_of(state: dict[str, Any] | None) -> dict[str, RemoteFile]:
+    """The files that a source.json or a download.json names, as far as they make sense."""
+    listed = (state or {}).get("files")
+    found = {}
+    for entry in listed if isinstance(listed, list) else ():
+        values = [entry.get(key) for key in ("name", "size", "sha256", "blob_id")] if isinstance(entry, dict) else []
+        if [type(value) for value in values] == [str, int, str, str] and not set("/\\") & set(values[0]):
+            found[values[0]] = RemoteFile(*values)
+    return found
+
+
+def arrived(partial: Path, file: RemoteFile) -> int:
+    """Bytes of a file that lie in the hidden folder."""
+    for name in (file.name, file.incomplete, file.name):  # it may get its name between two looks
+        try:
+            return min((partial / name).stat().st_size, file.size)
+        except OSError:
+            continue
+    return 0
+
+
+def is_same(state: dict[str, Any], repo: str, revision: str | None) -> bool:
+    """Whether this is that model, in that revision."""
+    asked = revision or MAIN
+    commit = str(state.get("commit"))
+    return (str(state["repo"]).lower() == repo.lower()
+            and (asked == state.get("revision") or (len(asked) >= 7 and commit.startswith(asked))))
+
+
+def choose(repo: str, revision: str | None) -> Path:
+    """The model's folder: NAME, or NAME-OWNER where another model has that name, or one with the revision's too.
+
+    Raises:
+        UserError: the place of all models isn't known.
+    """
+    return next(folder for folder in _candidates(repo, revision) if _may_use(folder, repo, revision))
+
+
+def _candidates(repo: str, revision: str | None) -> Iterator[Path]:
+    owner, _, name = repo.rpartition("/")
+    names = [name, *([f"{name}-{owner}"] if owner else [])]
+    if revision:
+        names += [f"{each}-{re.sub(r'[^A-Za-z0-9._-]', '-', revision)[:40].strip('.')}" for each in names]
+    for each in itertools.chain(names, (f"{names[-1]}-{number}" for number in itertools.count(2))):
+        yield paths.models_dir() / each
+
+
+def _may_use(folder: Path, repo: str, revision: str | None) -> bool:
+    """Whether nothing lies there, or this very model."""
+    if folder.exists():
+        source = read_source(folder)
+        return source is not None and is_same(source, repo, revision)
+    record = read_record(partial_of(folder))
+    return record is None or is_same(record, repo, revision)

@@ -1,0 +1,171 @@
+"""The token that opens gated models: kept in the system's keyring, else in a file that its owner alone can read.
+
+A token belongs to one hub and is never sent to another. It is read by the process that uses it, so that it is in no
+argument, request, event or log.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files, formats, paths
+from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.model.hub import endpoint as endpoints
+
+SERVICE = "SLM Studio model hub"
+KEYRING, FILE, VARIABLE, HUB_FILE = "keyring", "file", "variable", "hub file"
+PLACES = {
+    KEYRING: "the system's keyring",
+    FILE: "a file that only you can read",
+    VARIABLE: "the environment variable HF_TOKEN",
+    HUB_FILE: "the hub's own token file",
+}
+"""Where a token may be, in words, in the order in which they are asked."""
+_TOKEN = re.compile(r"[!-~]{8,1000}")
+
+
+@dataclass(frozen=True)
+class Token:
+    """
+    Attributes:
+        where: a key of `PLACES`.
+    """
+
+    value: str = field(repr=False)
+    where: str
+
+
+def find(endpoint: str) -> Token | None:
+    """The token for this hub, or None.
+
+    Raises:
+        UserError: the file that holds it can't be read.
+    """
+    origin = endpoints.origin(endpoint)
+    for where, read in ((KEYRING, _from_keyring), (FILE, _from_file), (VARIABLE, _from_environment),
+                        (HUB_FILE, _from_hub)):
+        value = (read(origin) or "").strip()
+        if _TOKEN.fullmatch(value):
+            return Token(value, where)
+    return None
+
+
+def save(endpoint: str, value: str) -> str:
+    """Keep a token for this hub. Returns where: `KEYRING` or `FILE`.
+
+    Raises:
+        UserError: it isn't a token, or can't be kept.
+    """
+    value, origin = value.strip(), endpoints.origin(endpoint)
+    if not _TOKEN.fullmatch(value):
+        raise UserError("That isn't a token.", "A token is one word of at least eight letters and digits.",
+                        "Copy it from the hub's page of access tokens.")
+    if _keep_in_keyring(origin, value):
+        _change_file(origin, None)
+        return KEYRING
+    _change_file(origin, value)
+    return FILE
+
+
+def remove(endpoint: str) -> bool:
+    """Forget the token for this hub. One that HF_TOKEN or the hub's own file holds stays. Returns whether there was
+    one.
+
+    Raises:
+        UserError: it can't be removed.
+    """
+    origin = endpoints.origin(endpoint)
+    held = _from_keyring(origin) is not None
+    if held:
+        try:
+            _keyring().delete_password(SERVICE, origin)
+        except Exception as error:  # each system's keyring has its own kinds
+            raise UserError("The token could not be removed from the keyring.", f"It says: {type(error).__name__}.",
+                            "Remove it with the system's own program for passwords.") from error
+    return _change_file(origin, None) or held
+
+
+def _keyring() -> Any:
+    """The system's keyring, or None where there is none that keeps a secret."""
+    try:
+        import keyring
+
+        found = keyring.get_keyring()
+        return found if found.priority >= 1 else None
+    except Exception:  # a keyring that can't even say what it is
+        return None
+
+
+def _from_keyring(origin: str) -> str | None:
+    ring = _keyring()
+    try:
+        return ring.get_password(SERVICE, origin) if ring is not None else None
+    except Exception:  # locked, or its service isn't running: then there is none
+        return None
+
+
+def _keep_in_keyring(origin: str, value: str) -> bool:
+    ring = _keyring()
+    try:
+        if ring is None:
+            return False
+        ring.set_password(SERVICE, origin, value)
+        return bool(ring.get_password(SERVICE, origin) == value)
+    except Exception:  # as above; the file keeps it then
+        return False
+
+
+def _tokens() -> dict[str, str]:
+    try:
+        state = formats.read("hub tokens", paths.hub_tokens_file()) or {}
+    except OSError as error:
+        raise from_os_error(error, "read the token for the hub") from error
+    tokens = state.get("tokens")
+    return {key: value for key, value in tokens.items() if isinstance(value, str)} if isinstance(tokens, dict) else {}
+
+
+def _from_file(origin: str) -> str | None:
+    return _tokens().get(origin)
+
+
+def _change_file(origin: str, value: str | None) -> bool:
+    """Keep a token in the file, or with None take it out. Returns whether the file held another."""
+    before = _tokens()
+    after = {key: kept for key, kept in before.items() if key != origin} | ({origin: value} if value else {})
+    if after != before:
+        try:
+            if after:
+                content = files.dump_pretty({**formats.stamp("hub tokens"), "tokens": after})
+                files.write_atomically(paths.hub_tokens_file(), content, private=True)
+            else:
+                paths.hub_tokens_file().unlink()
+        except OSError as error:
+            raise from_os_error(error, "keep the token for the hub") from error
+    return origin in before
+
+
+def _from_environment(origin: str) -> str | None:
+    """HF_TOKEN is for the hub that the environment names."""
+    same = origin == endpoints.origin(endpoints.of_environment())
+    return os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN") if same else None
+
+
+def _from_hub(origin: str) -> str | None:
+    """What the hub's own program has kept when somebody signed in with it, which was at the usual hub."""
+    if origin != endpoints.origin(endpoints.usual()):
+        return None
+    place = os.environ.get("HF_TOKEN_PATH") or hub_home() / "token"
+    try:
+        return Path(place).expanduser().read_text("utf-8")[:2000]
+    except (OSError, ValueError):
+        return None
+
+
+def hub_home() -> Path:
+    """The folder of the hub's own library, by the variables that it reads."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.path.expandvars(os.environ.get("HF_HOME") or os.path.join(cache, "huggingface"))).expanduser()

@@ -1,0 +1,187 @@
+"""The child of a download, and the only process of it that may use the network.
+
+All files come from the one commit that the revision is at the beginning. Each is verified against the hub's list before
+it gets its name; one that comes damaged is fetched once more, and then refused.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import disk_space
+from slmstudio.core.errors import UserError
+from slmstudio.core.model import families, weights
+from slmstudio.core.model.facts import refused_quantization
+from slmstudio.core.model.hub import names, place
+from slmstudio.core.model.hub import token as tokens
+from slmstudio.core.model.hub.place import RemoteFile
+from slmstudio.worker.download import listing, transfer, troubles
+from slmstudio.worker.download.patience import Patience
+from slmstudio.worker.runtime import child
+
+LOCK_SECONDS = 15.0
+"""A child whose parent was killed ends within a fraction of this."""
+
+
+def work(request: dict[str, Any], report: Callable[..., None]) -> None:
+    """Fetch a model's files into `partial`; {"repo", "revision", "endpoint", "partial", "lock"}."""
+    import filelock
+
+    repo, revision, endpoint = request["repo"], request["revision"], request["endpoint"]
+    token = tokens.find(endpoint)
+    with filelock.FileLock(request["lock"], timeout=LOCK_SECONDS):
+        try:
+            _Fetch(repo, revision, endpoint, token, Path(request["partial"]), report).run()
+        except UserError:
+            raise
+        except Exception as error:
+            told = troubles.explained(error, repo, revision, endpoint, token)
+            if told is None:
+                raise
+            raise told from error
+
+
+class _Fetch:
+    def __init__(self, repo: str, revision: str | None, endpoint: str, token: tokens.Token | None, partial: Path,
+                 report: Callable[..., None]):
+        from huggingface_hub.utils import build_hf_headers
+
+        self._repo, self._revision, self._endpoint, self._partial = repo, revision, endpoint, partial
+        self._token = token.value if token else None
+        # The token goes to the hub alone: the connection drops this header where it is sent on to another host.
+        self._headers = build_hf_headers(token=self._token or False)
+        self._report = report
+        self._patience = Patience(lambda sentence: report(waiting=sentence, waited=time.time()))
+        self._commit = ""
+        self._chosen: list[RemoteFile] = []
+        self._verified: list[RemoteFile] = []
+        self._looked = 0.0
+
+    def run(self) -> None:
+        self._report(doing="looking up the model")
+        self._commit, listed = self._patience(
+            lambda: listing.read(self._repo, self._revision, self._endpoint, self._token))
+        first = self._sensible(listed, names.wanted(self._repo, listed))
+        self._verified = self._still_right(listed)
+        self._keep_record([*self._verified, *(file for file in first if file not in self._verified)])
+        self._report(doing="downloading")
+        small = [file for file in first if file.name in ("config.json", weights.INDEX)]
+        self._check_room(small)
+        for file in small:
+            self._get(file)
+        self._chosen = self._sensible(listed, names.wanted(self._repo, listed, self._shards(first)))
+        self._keep_record(self._chosen)
+        self._remove_stale()
+        self._check_room(self._chosen)
+        self._report(total=sum(file.size for file in self._chosen))
+        for file in self._chosen:
+            self._get(file)
+
+    def _sensible(self, listed: dict[str, RemoteFile | None], wanted: Iterable[str]) -> list[RemoteFile]:
+        """
+        Raises:
+            UserError: what the hub says of a file makes no sense.
+        """
+        found = [(name, listed[name]) for name in wanted]
+        if wrong := [name for name, file in found if file is None]:
+            raise UserError(f"{self._repo} could not be fetched.",
+                            f"What the hub's list says of {wrong[0]} makes no sense: its size or its checksum.",
+                            "Try again later, or from another hub.")
+        return [file for _, file in found if file is not None]
+
+    def _still_right(self, listed: dict[str, RemoteFile | None]) -> list[RemoteFile]:
+        """What has arrived before and is the same in this commit. What has changed since is removed."""
+        before = place.files_of(place.read_record(self._partial)).values()
+        for file in before:
+            if listed.get(file.name) != file:
+                (self._partial / file.name).unlink(missing_ok=True)
+        return [file for file in before if listed.get(file.name) == file]
+
+    def _keep_record(self, content: list[RemoteFile]) -> None:
+        place.write_record(self._partial, self._repo, self._revision, self._commit, content)
+
+    def _remove_stale(self) -> None:
+        wanted = {file.incomplete for file in self._chosen}
+        for path in self._partial.glob(".*.incomplete"):
+            if path.name not in wanted:
+                path.unlink(missing_ok=True)
+
+    def _shards(self, first: list[RemoteFile]) -> list[str]:
+        """The files with weights; config.json and the index are here by now, so what can't be used is refused early.
+
+        Raises:
+            UserError: it can't be trained.
+        """
+        config = self._json("config.json")
+        if why := families.why_no_language_model(config) or refused_quantization(config):
+            raise UserError(f"{self._repo} can't be used as a base model.", why, "Choose another model.")
+        if not any(file.name == weights.INDEX for file in first):
+            return []
+        return names.shards(self._repo, self._json(weights.INDEX))
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            return weights.read_json_object(self._partial / name)
+        except UserError as error:
+            raise UserError(f"{self._repo} can't be used as a base model.", f"{error.what} {error.why}".strip(),
+                            "Choose another version of the model.") from error
+
+    def _check_room(self, wanted: list[RemoteFile]) -> None:
+        """
+        Raises:
+            UserError: what is missing doesn't fit on the disk.
+        """
+        disk_space.require(self._partial, sum(file.size - self._have(file) for file in wanted))
+
+    def _have(self, file: RemoteFile) -> int:
+        return place.arrived(self._partial, file)
+
+    def _watch(self) -> None:
+        """While bytes arrive, other programs may fill the disk."""
+        now = time.monotonic()
+        if now - self._looked > 1.0:
+            self._looked = now
+            self._check_room(self._chosen)
+
+    def _get(self, file: RemoteFile) -> None:
+        """
+        Raises:
+            UserError: it came damaged twice.
+        """
+        if file in self._verified and (self._partial / file.name).is_file():
+            return
+        for _ in range(2):
+            self._report(current=file.name, checking=False)
+            why = self._try(file)
+            if not why:
+                self._verified.append(file)
+                return
+            (self._partial / file.incomplete).unlink(missing_ok=True)
+        raise UserError(f"{file.name} of {self._repo} came damaged, twice.", why,
+                        "Try again later, or from another network. What is whole is kept.")
+
+    def _try(self, file: RemoteFile) -> str:
+        """Fetch and verify one file. Returns what is wrong with it, or ""."""
+        from huggingface_hub import hf_hub_url
+
+        url = hf_hub_url(self._repo, file.name, revision=self._commit, endpoint=self._endpoint)
+        incomplete = self._partial / file.incomplete
+        try:
+            self._patience(lambda: transfer.fetch(url, self._headers, incomplete, file.size, self._watch),
+                           lambda: self._have(file))
+        except transfer.Wrong as wrong:
+            return str(wrong)
+        self._report(checking=True)
+        why = transfer.difference(incomplete, file)
+        if not why:
+            os.replace(incomplete, self._partial / file.name)
+        return why
+
+
+if __name__ == "__main__":
+    sys.exit(child.serve(Path(sys.argv[1]), work))

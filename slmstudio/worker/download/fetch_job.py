@@ -1,0 +1,204 @@
+"""Fetches a base model from the hub, on the user's word.
+
+    {"kind": "download", "name": what names it, "revision": or null, "endpoint": or null}
+
+The network is used by a child process alone (`fetch_child`). The model arrives in a hidden folder beside its place,
+which is renamed when it is whole; whatever ends this process, the next one takes up what lies there. The command
+"pause" ends the download and keeps that, "cancel" removes it.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files, formats, paths, units
+from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.model.facts import read_model
+from slmstudio.core.model.hub import endpoint as endpoints
+from slmstudio.core.model.hub import names, place
+from slmstudio.core.time_left import ProgressLeft
+from slmstudio.worker.runtime import child, network
+from slmstudio.worker.runtime.context import Cancelled, JobContext
+
+PHASE, CHECKING = "downloading", "checking"
+TELL_SECONDS = 0.5
+SPEED_SECONDS = 5.0
+"""The speed that is told is that of so many seconds."""
+
+
+class _Paused(Exception):
+    """The user wants to continue later."""
+
+
+def run(job: JobContext) -> dict[str, Any]:
+    """
+    Returns:
+        {"path", "name", "repo", "commit", "bytes", "fetched": whether anything had to be, "problem": why it can't be
+        used as a base model, as `UserError.to_dict` has it, or None}; with "state": "paused" only "repo", "bytes" and
+        "total".
+
+    Raises:
+        UserError: it can't be had; what has arrived is kept.
+        Cancelled: nothing is kept.
+    """
+    import filelock
+
+    named = names.parse(job.request["name"])
+    revision = job.request.get("revision") or named.revision
+    endpoint = endpoints.current(job.request.get("endpoint"))
+    try:
+        folder = place.choose(named.repo, revision)
+        locks = paths.cache_dir() / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(locks / f"{folder.name}.lock", blocking=False):
+            return _get(job, named.repo, revision, endpoint, folder)
+    except filelock.Timeout:
+        raise UserError(f"{named.repo} is being fetched already.", "Another job is at work on it.",
+                        "Wait until it is done, or pause that one.") from None
+    except OSError as error:
+        raise from_os_error(error, f"keep {named.repo}") from error
+
+
+def _get(job: JobContext, repo: str, revision: str | None, endpoint: str, folder: Path) -> dict[str, Any]:
+    partial = place.partial_of(folder)
+    if folder.exists():
+        if _is_whole(job, folder):
+            job.log(f"{repo} is on this machine already.")
+            return _result(job, folder, fetched=False)
+        os.replace(folder, partial)  # what is whole of it needs not be fetched again
+    partial.mkdir(parents=True, exist_ok=True)
+    if place.read_record(partial) is None:
+        place.write_record(partial, repo, revision)
+    try:
+        _download(job, repo, revision, endpoint, partial)
+    except _Paused:
+        wanted = place.files_of(place.read_record(partial)).values()
+        job.log("Paused. What was fetched is kept.")
+        return {"state": "paused", "repo": repo, "bytes": sum(place.arrived(partial, file) for file in wanted),
+                "total": sum(file.size for file in wanted)}
+    except Cancelled:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    except UserError:
+        if not any(entry.name != place.RECORD and entry.stat().st_size for entry in partial.iterdir()):
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+    _put_in_place(partial, folder, endpoint)
+    return _result(job, folder, fetched=True)
+
+
+def _is_whole(job: JobContext, folder: Path) -> bool:
+    """Whether a model that was fetched before is still what it was. What isn't is removed, and fetched again."""
+    source = place.read_source(folder) or {}
+    known = place.files_of(source)
+    job.phase(CHECKING, folder.name)
+    damaged = [name for name, file in known.items() if not (folder / name).is_file()
+               or (folder / name).stat().st_size != file.size or files.sha256_of(folder / name) != file.sha256]
+    if known and not damaged:
+        return True
+    for name in damaged:
+        (folder / name).unlink(missing_ok=True)
+    # As the hub lists them: small files by git's hash, large ones by SHA-256.
+    listed = [place.RemoteFile(file.name, file.size, "" if file.blob_id else file.sha256, file.blob_id)
+              for file in known.values()]
+    place.write_record(folder, source["repo"], source.get("revision"), str(source.get("commit")), listed)
+    job.log(f"{folder.name} is not whole any more: {', '.join(damaged[:3])}. What is missing is fetched again.")
+    return False
+
+
+def _download(job: JobContext, repo: str, revision: str | None, endpoint: str, partial: Path) -> None:
+    job.phase("looking up the model", repo)
+    progress = _Progress(job, partial)
+
+    def poll(report: dict[str, Any]) -> None:
+        if any(command.get("command") == "pause" for command in job.commands()):
+            raise _Paused
+        progress.update(report)
+
+    lock = paths.cache_dir() / "locks" / f"{partial.name}.lock"
+    request = {"repo": repo, "revision": revision, "endpoint": endpoint, "partial": str(partial), "lock": str(lock),
+               "doing": f"keep {repo}"}
+    child.run(job, "slmstudio.worker.download.fetch_child", request, [], poll, network.ONLINE, "fetching the model")
+    progress.update({}, last=True)
+
+
+class _Progress:
+    """Tells how much has arrived, from what lies on the disk."""
+
+    def __init__(self, job: JobContext, partial: Path):
+        self._job, self._partial = job, partial
+        self._wanted: list[place.RemoteFile] = []
+        self._began = 0
+        self._left = ProgressLeft(0.0)
+        self._seen: collections.deque[tuple[float, int]] = collections.deque()
+        self._waited: Any = None
+
+    def update(self, report: dict[str, Any], last: bool = False) -> None:
+        """Look at the disk, at most twice a second.
+
+        Args:
+            report: the child's newest.
+        """
+        if report.get("waiting") and report.get("waited") != self._waited:
+            self._waited = report.get("waited")
+            self._job.warn("waiting", str(report["waiting"]))
+        now = time.monotonic()
+        if not (last or ("total" in report and (not self._seen or now - self._seen[-1][0] >= TELL_SECONDS))):
+            return
+        if not self._wanted:
+            self._wanted = list(place.files_of(place.read_record(self._partial)).values())
+            self._began, self._left = self._arrived(), ProgressLeft(now)
+            self._job.phase(PHASE, "")
+        self._tell(now, report)
+
+    def _arrived(self) -> int:
+        return sum(place.arrived(self._partial, file) for file in self._wanted)
+
+    def _tell(self, now: float, report: dict[str, Any]) -> None:
+        done, total = self._arrived(), sum(file.size for file in self._wanted)
+        self._seen.append((now, done))
+        while len(self._seen) > 2 and now - self._seen[1][0] >= SPEED_SECONDS:
+            self._seen.popleft()
+        (then, before), seconds = self._seen[0], now - self._seen[0][0]
+        speed = max(0, done - before) / seconds if then < now else 0.0
+        whole = sum((self._partial / file.name).is_file() for file in self._wanted)
+        words = [f"{units.format_bytes(done)} of {units.format_bytes(total)}"]
+        words += [f"{units.format_bytes(speed)}/s"] if speed else []
+        if report.get("checking"):
+            words = [f"checking {report.get('current')}"]
+        self._job.emit("progress", phase=PHASE, done=done, total=total, unit="bytes", detail=" · ".join(words),
+                       files_done=whole, files=len(self._wanted), bytes_per_second=round(speed),
+                       seconds_left=self._left.update(max(0, done - self._began), total - self._began, now))
+
+
+def _put_in_place(partial: Path, folder: Path, endpoint: str) -> None:
+    """Say where the model is from, and give the whole of it its name."""
+    record = place.read_record(partial)
+    assert record is not None
+    content = [{**vars(file), "sha256": file.sha256 or files.sha256_of(partial / file.name)}
+               for file in place.files_of(record).values()]
+    source = {**formats.stamp("model source"), "repo": record["repo"], "revision": record["revision"],
+              "commit": record["commit"], "endpoint": endpoint, "fetched": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+              "files": content}
+    files.write_atomically(partial / place.SOURCE, files.dump_pretty(source))
+    os.replace(partial, folder)
+    files.fsync_folder(folder.parent)
+    (folder / place.RECORD).unlink()
+
+
+def _result(job: JobContext, folder: Path, fetched: bool) -> dict[str, Any]:
+    source = place.read_source(folder) or {}
+    problem = None
+    try:
+        read_model(folder)
+    except UserError as error:
+        problem = error.to_dict()
+        job.warn("unusable", f"It is whole, but can't be used as a base model: {error.why or error.what}")
+    return {"path": str(folder), "name": folder.name, "repo": source.get("repo"), "commit": source.get("commit"),
+            "bytes": sum(file.size for file in place.files_of(source).values()), "fetched": fetched,
+            "problem": problem}

@@ -1,0 +1,101 @@
+"""One file's bytes, from the hub to the disk: what is there already is not asked for again.
+
+The hub's library itself begins a file anew in each process (2.4: `hf_hub_download` gives its temporary file a random
+name and removes it), so only its connection, its headers and its errors are used here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.model.hub.place import RemoteFile
+from slmstudio.core.units import format_bytes
+from slmstudio.worker.runtime import network
+
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_BLOCK = 1024 * 1024
+
+
+class Wrong(Exception):
+    """What comes isn't the file that the hub's list promised; its text says how, as a sentence."""
+
+
+class Broken(Exception):
+    """The connection ended too early."""
+
+
+def fetch(url: str, headers: Mapping[str, str], path: Path, size: int, watch: Callable[[], None]) -> None:
+    """Append to `path` what it lacks of `size` bytes.
+
+    Args:
+        watch: called for each piece that has been written.
+
+    Raises:
+        Wrong: the answer is of another file, or longer or shorter than was said.
+        Broken, Exception: the connection broke, or as the hub's library says; what was written stays.
+        OSError: it can't be written.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session, hf_raise_for_status
+
+    have = path.stat().st_size if path.exists() else 0
+    have = have if have <= size else 0
+    asked = {**headers, "Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+    if have == size and path.exists():
+        return
+    with get_session().stream("GET", url, headers=asked, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
+        if response.status_code == 416:
+            raise Wrong(f"The hub has no more than {format_bytes(have)} of it.")
+        hf_raise_for_status(response)
+        at = _begin(response, have, size)
+        with open(path, "r+b" if path.exists() else "wb") as file:
+            file.seek(at)
+            file.truncate()
+            for piece in response.iter_bytes():
+                if at + len(piece) > size:
+                    raise Wrong(f"More came than the {size:,} bytes that the hub's list says.")
+                file.write(piece)
+                file.flush()  # what is written outlives this process
+                at += len(piece)
+                watch()
+    if at < size:
+        raise Broken
+
+
+def _begin(response: Any, have: int, size: int) -> int:
+    """At which byte of the file the answer begins.
+
+    Raises:
+        Wrong, network.NotTheHub: it is the answer to something else.
+    """
+    if "text/html" in response.headers.get("Content-Type", "").lower():
+        raise network.NotTheHub
+    if response.status_code == 206:
+        found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if found is None or int(found[1]) != have:
+            raise Wrong("The hub sent another part of it than it was asked for.")
+        begin, total = have, found[2]
+    else:
+        begin, total = 0, response.headers.get("Content-Length", "*")
+    if total != "*" and int(total) != size and "Content-Encoding" not in response.headers:
+        raise Wrong(f"The hub sends {int(total):,} bytes, and its list says {size:,}.")
+    return begin
+
+
+def difference(path: Path, file: RemoteFile) -> str:
+    """How a file that has arrived differs from the hub's, as a sentence; "" where it is the same."""
+    # https://git-scm.com/book/en/v2/Git-Internals-Git-Objects: a blob's name hashes its length, then its content.
+    digest = hashlib.sha256() if file.sha256 else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+    with open(path, "rb") as opened:
+        while block := opened.read(_BLOCK):
+            digest.update(block)
+        os.fsync(opened.fileno())
+    if digest.hexdigest() == file.key:
+        return ""
+    return f"Its {'SHA-256' if file.sha256 else 'SHA-1'} is {digest.hexdigest()[:12]}…, and the hub's list says " \
+           f"{file.key[:12]}…."

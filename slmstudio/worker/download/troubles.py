@@ -1,0 +1,64 @@
+"""What went wrong while a model was fetched, for a person: what happened, why, and what to do."""
+
+from __future__ import annotations
+
+from slmstudio.core import program
+from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.model.hub import token as tokens
+from slmstudio.core.units import format_duration
+from slmstudio.worker.download.patience import asked_wait
+from slmstudio.worker.download.transfer import Broken
+from slmstudio.worker.runtime import network
+
+KEPT = " What was fetched is kept."
+
+
+def explained(error: Exception, repo: str, revision: str | None, endpoint: str, token: tokens.Token | None
+              ) -> UserError | None:
+    """The error in words; None for a defect of our own. What a library or a server says is never understood."""
+    what = f"{repo} could not be fetched."
+    if isinstance(error, Broken):
+        return UserError(what, "The connection breaks again and again.", f"Check the network and try again.{KEPT}")
+    if trouble := network.explained(error, what, f".{KEPT}"):
+        return trouble
+    status = network.status(error)
+    if status is None:
+        return from_os_error(error, f"keep {repo}") if isinstance(error, OSError) else None
+    return _answered(error, status, what, repo, revision, endpoint, token)
+
+
+def _answered(error: Exception, status: int, what: str, repo: str, revision: str | None, endpoint: str,
+              token: tokens.Token | None) -> UserError:
+    """What the hub's refusal means. https://huggingface.co/docs/hub/models-gated says when it answers 401 and 403."""
+    kinds, page = network.kinds(error), f"{endpoint}/{repo}"
+    put_in = program.command("models", "token", "--set")
+    gated = "GatedRepoError" in kinds
+    if status == 401 and token is not None:
+        held = tokens.PLACES[token.where]
+        return UserError(what, f"The hub doesn't accept the token from {held}: it is wrong, or has expired.",
+                         f"Make a new one on the hub and put it in: {put_in}")
+    if gated and token is None:
+        return UserError(what, "Its owner lets in only those who have accepted its licence, and no token says who you "
+                               "are.",
+                         f"Accept the licence on the model's page ({page}), then put in a token: {put_in}")
+    if gated or status == 403:
+        return UserError(what, "The token is right, but its owner hasn't let you in yet: the licence isn't accepted, "
+                               "the request waits for an answer, or the token may not read such models."
+                         if token is not None else "The hub refuses it.",
+                         f"Open the model's page ({page}), accept its licence or ask for access, and try again.")
+    if "RevisionNotFoundError" in kinds:
+        return UserError(what, f"It has no revision “{revision or 'main'}”.",
+                         f"Look for its branches and tags on its page ({page}).")
+    if "RemoteEntryNotFoundError" in kinds:
+        return UserError(what, "The hub lists a file that it doesn't have.", "Try again later.")
+    if status in (401, 404):
+        private = "" if token is not None else f" If it is a private one, put in a token first: {put_in}"
+        return UserError(f"There is no model {repo} on the hub.", "Or it is hidden from you.",
+                         f"Check the spelling: owner and name, with a slash between them.{private}")
+    if status == 429:
+        wait = asked_wait(error)
+        return UserError(what, "The hub has had too many requests from this network.",
+                         (f"Try again in {format_duration(wait)}." if wait else "Try again in a few minutes.") + KEPT)
+    if status == 503:
+        return UserError(what, "The hub is overloaded, or under repair.", f"Try again later.{KEPT}")
+    return UserError(what, f"The hub answered with status {status}.", f"Try again later.{KEPT}")

@@ -1,0 +1,99 @@
+"""What the child processes that may use the network have in common, and what goes wrong there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from slmstudio.core.errors import UserError
+
+ONLINE = {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
+          "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_DEBUG": "0"}
+"""Environment of such a process. Xet is off: what it has fetched of a file is lost with its process."""
+_UNREACHABLE = {"ConnectError", "ConnectTimeout", "ReadTimeout", "ReadError", "WriteError", "WriteTimeout",
+                "PoolTimeout", "ProxyError", "TimeoutException", "RemoteProtocolError", "OfflineModeIsEnabled",
+                "ConnectionError", "CloseError", "ConnectionResetError", "ConnectionRefusedError", "gaierror",
+                "TimeoutError", "SSLError"}
+_NO_HUB = {"FileMetadataError", "JSONDecodeError", "NotTheHub"}
+_CERTIFICATE = {"SSLCertVerificationError", "CertificateError"}
+
+
+class NotTheHub(Exception):
+    """What answered isn't the hub."""
+
+
+def knock() -> None:
+    """Ask once whether anybody is there: the libraries try for half a minute before they say that nobody is."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    get_session().head(constants.ENDPOINT, timeout=10.0)
+
+
+def bytes_below(folder: Path) -> int:
+    """The size of what has arrived; files and folders may come and go while it is counted."""
+    total = 0
+    for parent, _, names in os.walk(folder):  # passes over a folder that is gone by now
+        for name in names:
+            with contextlib.suppress(OSError):
+                state = os.lstat(os.path.join(parent, name))
+                total += state.st_size if stat.S_ISREG(state.st_mode) else 0
+    return total
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what caused it, the first cause last."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def kinds(error: BaseException) -> set[str]:
+    """The names of the classes of an error and of what caused it."""
+    return {type(each).__name__ for each in chain(error)}
+
+
+def status(error: BaseException) -> int | None:
+    """What the hub answered, where it answered."""
+    return next((response.status_code for each in chain(error)
+                 if (response := getattr(each, "response", None)) is not None), None)
+
+
+def is_unreachable(error: BaseException) -> bool:
+    return bool(kinds(error) & _UNREACHABLE)
+
+
+def explained(error: BaseException, what: str, otherwise: str) -> UserError | None:
+    """What went wrong between us and the hub as a network, for a person; None where it is something else.
+
+    Args:
+        what: did not work.
+        otherwise: what to do if the network can't be mended, as the end of a sentence that begins with "Try again".
+    """
+    found, answered = kinds(error), status(error)
+    if answered == 407 or "ProxyError" in found:
+        return UserError(what, "The network's proxy asks for a name and a password, or refuses.",
+                         f"Look at HTTPS_PROXY and try again{otherwise}")
+    if answered is not None:
+        return None
+    if found & _NO_HUB:
+        return UserError(what, "What answered does not speak as the hub does: a sign-in page of the network, perhaps, "
+                               "or a proxy.", f"Open a web page to sign in, then try again{otherwise}")
+    if found & _CERTIFICATE:
+        return UserError(what, "The hub's certificate can't be trusted. The clock may be wrong, or the network looks "
+                               "into encrypted connections with a certificate of its own.",
+                         f"Check the date; or put the network's certificate into SSL_CERT_FILE. Then try again"
+                         f"{otherwise}")
+    if "gaierror" in found:
+        return UserError(what, "The hub's name can't be looked up: there is no network, or its address is misspelt.",
+                         f"Check the network and try again{otherwise}")
+    if found & _UNREACHABLE:
+        return UserError(what, "The hub cannot be reached, or the connection broke.",
+                         f"Look at the network and the proxy and try again{otherwise}")
+    return None

@@ -1,0 +1,122 @@
+"""A model is fetched from a hub: only what is needed, verified, resumed after anything, with the network for one child."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import gguf_models, model_files, model_hub
+from support.hub_server import COMMIT
+
+from slmstudio.core import files, jobs, paths
+from slmstudio.core.errors import UserError
+from slmstudio.core.model.facts import read_model
+from slmstudio.core.model.hub import place
+from slmstudio.worker.download import fetch_job
+from slmstudio.worker.runtime.context import Cancelled
+
+REPO = "acme/tiny-model"
+KEPT = {"README.md", "chat_template.jinja", "config.json", "model.safetensors", "source.json", "tokenizer.json",
+        "tokenizer_config.json"}
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A model of 0.6 MB whose weights are no two bytes alike."""
+    weights = model_files.safetensors(model_files.llama_tensors(vocabulary=40_000))
+    zeros = weights.index(b"}}", 8) + 2
+    weights = weights[:zeros] + random.Random(0).randbytes(len(weights) - zeros)
+    folder = model_files.write_model(tmp_path_factory.mktemp("repository"), {"vocab_size": 40_000}, weights)
+    return model_hub.model_files(folder)
+
+
+@pytest.fixture
+def hub(repository, studio_home, monkeypatch):
+    with model_hub.serving({REPO: dict(repository)}) as found:
+        monkeypatch.setenv("HF_ENDPOINT", found.url)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "127.0.0.1")
+        yield found
+
+
+def fetch(folder: Path, name: str = REPO, **request: Any) -> dict[str, Any]:
+    return fetch_job.run(gguf_models.context(folder, kind="download", name=name, **request))
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_what_a_base_model_needs_is_fetched_verified_and_said(hub, repository, tmp_path):
+    result = fetch(tmp_path / "job", f"https://hub.example/{REPO}/tree/main")
+    folder = paths.models_dir() / "tiny-model"
+    size = sum(len(repository[name]) for name in KEPT - {"source.json"})
+    assert result == {"path": str(folder), "name": "tiny-model", "repo": REPO, "commit": COMMIT, "bytes": size,
+                      "fetched": True, "problem": None}
+    assert names(paths.models_dir()) == {"tiny-model"} and names(folder) == KEPT
+    assert all((folder / name).read_bytes() == repository[name] for name in KEPT - {"source.json"})
+    assert read_model(folder).licence == "MIT" and hub.served == size
+    source = json.loads((folder / "source.json").read_text())
+    assert source["format"] == 1 and source["revision"] == "main" and source["endpoint"] == hub.url
+    assert {entry["name"]: entry["sha256"] for entry in source["files"]} == {
+        name: files.sha256_of(folder / name) for name in KEPT - {"source.json"}}
+    told = [event for event in gguf_models.events(tmp_path / "job") if event["type"] == "progress"]
+    assert (told[-1]["done"], told[-1]["total"], told[-1]["files_done"]) == (size, size, 6)
+    hub.stop()
+    again = fetch(tmp_path / "again")
+    assert again == {**result, "fetched": False}, "what is here needs no network"
+
+
+def test_a_model_in_several_files_is_fetched_by_its_index(hub, repository, tmp_path):
+    hub.models[REPO] = model_hub.sharded(repository)
+    result = fetch(tmp_path / "job")
+    assert names(Path(result["path"])) == (KEPT - {"model.safetensors"}) | {
+        "model.safetensors.index.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"}
+    assert "model-00002-of-00002.safetensors" in json.dumps(result["problem"]), "what can't be used is said"
+    warned = [event["message"] for event in gguf_models.events(tmp_path / "job") if event["type"] == "warning"]
+    assert warned and warned[0].startswith("It is whole, but can't be used as a base model: ")
+
+
+def test_a_connection_that_breaks_again_and_again_is_resumed(hub, repository, tmp_path):
+    hub.cut = 100_000
+    folder = Path(fetch(tmp_path / "job")["path"])
+    assert (folder / "model.safetensors").read_bytes() == repository["model.safetensors"]
+    begins = [begin for name, begin in hub.asked_for if name == "model.safetensors"]
+    assert len(begins) == -(-len(repository["model.safetensors"]) // hub.cut) and begins == sorted(begins)
+    assert hub.served == sum(len(repository[name]) for name in KEPT - {"source.json"}), "nothing was sent twice"
+    waits = [event["message"] for event in gguf_models.events(tmp_path / "job") if event["type"] == "warning"]
+    assert waits and set(waits) == {"The connection broke. Trying again in 0.2 s."}
+
+
+def test_pause_keeps_what_has_arrived_and_cancel_does_not(hub, repository, tmp_path):
+    hub.pace = 0.02
+    for command in ("pause", "cancel"):
+        job = gguf_models.context(tmp_path / command, kind="download", name=REPO)
+        hub.asked_for.clear()
+        threading.Thread(target=_send_in_the_middle, args=(hub, job.folder, command), daemon=True).start()
+        partial = place.partial_of(paths.models_dir() / "tiny-model")
+        if command == "cancel":
+            with pytest.raises(Cancelled):
+                fetch_job.run(job)
+            assert names(paths.models_dir()) == set()
+            break
+        result = fetch_job.run(job)
+        assert result["state"] == "paused" and 0 < result["bytes"] < result["total"]
+        assert names(paths.models_dir()) == {partial.name}
+    hub.pace, hub.served = 0.0, 0
+    assert fetch(tmp_path / "whole")["fetched"]
+
+
+def _send_in_the_middle(hub: model_hub.ModelHub, folder: Path, command: str) -> None:
+    weights = len(hub.models[REPO]["model.safetensors"])
+    partial = place.partial_of(paths.models_dir() / "tiny-model")
+    while not any(weights // 4 < path.stat().st_size for path in partial.glob(".*.incomplete")):
+        if hub.go_on.wait(0.01):
+            return
+    jobs.Job(folder).send(command)
