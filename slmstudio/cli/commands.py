@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli import chat, data, evaluate, exports, models, place, report, serve, setup
+from slmstudio.cli import chat, data, evaluate, exports, fit_check, models, place, report, serve, setup
 from slmstudio.cli import runs as run_commands
 from slmstudio.cli.data import Mapped, Sheet, TextBy, said
 from slmstudio.cli.progress import Follower, figure, print_error, print_json, print_table, say
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(exports.app)
+app.add_typer(fit_check.app)
 app.add_typer(models.app, name="models")
 app.add_typer(run_commands.app)
 app.add_typer(chat.app)
@@ -136,7 +137,8 @@ def plan(
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.model import facts
     from slmstudio.core.model.hub import on_disk
-    from slmstudio.core.run import planner
+    from slmstudio.core.run import planner, schedule
+    from slmstudio.core.run.memory import outlook
 
     overrides = planner.parse_settings(set_ or [])
     with Follower() as follower:
@@ -146,9 +148,11 @@ def plan(
             else facts.read_model(on_disk.resolve(model))
         )
         dataset = given.read(data.absolute(), said(map_, sheet, text_by), follower.on_bytes)
+    machine = read_machine()
     config = planner.plan(
-        planner.PlanRequest(dataset, model_facts, read_machine(), test.absolute() if test else None, overrides)
+        planner.PlanRequest(dataset, model_facts, machine, test.absolute() if test else None, overrides)
     )
+    found = outlook.look(model_facts, config, machine, len(schedule.divided(dataset.records, config)[0]))
     try:
         files.write_atomically(out, files.dump_pretty(config.to_dict()))
     except OSError as error:
@@ -162,6 +166,7 @@ def plan(
                 "out": str(out),
                 "config": state,
                 "reasons": config.reasons,
+                "outlook": found.to_dict(),
                 "problems": [problem.to_dict() for problem in dataset.problems],
             }
         )
@@ -174,7 +179,10 @@ def plan(
             if name not in ("reasons", "format", "kind")
         ],
     )
-    say(f"\nGo on: {program.command('train', out)}")
+    say(f"\n{fit_check.told(found)}")
+    if found.best.measured is None:
+        say(f"Measure it: {program.command('fit-check', out)}")
+    say(f"Go on: {program.command('train', out)}")
     return 0
 
 

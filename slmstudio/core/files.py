@@ -9,6 +9,8 @@ import itertools
 import json
 import math
 import os
+import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,17 @@ def write_atomically(path: Path, content: str | bytes, private: bool = False) ->
             partial.unlink(missing_ok=True)
         raise
     fsync_folder(path.parent)
+
+
+def put_aside(path: Path, why: str) -> Path:
+    """Rename a file that cannot be used, so that nothing is written over it. Returns its new path.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    aside = path.with_name(f"{path.name}.{why}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
+    path.replace(aside)
+    return aside
 
 
 def new_folder(wanted: Path) -> Path:

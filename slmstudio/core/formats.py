@@ -49,6 +49,7 @@ KINDS = {
     "scores": Kind(key="protocol", of_folder=True),
     "notes": Kind(of_folder=True),
     "queue": Kind(),
+    "measured": Kind(),  # what runs on this machine really needed
     "chat": Kind(2),
     "vote": Kind(),  # each line of votes.jsonl
     "benchmark": Kind(key="protocol"),  # benchmarks/NAME.json

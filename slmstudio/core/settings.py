@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
-import time
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -133,9 +131,8 @@ def load(put_aside: bool = True) -> tuple[Settings, UserError | None]:
 
 def _put_aside(path: Path, why: str, error: UserError) -> UserError:
     """Rename the file, so that saving does not write over it. Returns what a person should know."""
-    aside = path.with_name(f"{path.name}.{why}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
     try:
-        path.replace(aside)
+        aside = files.put_aside(path, why)
     except OSError as trouble:
         return from_os_error(trouble, f"put the {why} settings aside")
     return UserError(error.what, error.why, f"The old file is kept as {aside.name}. {error.remedy}".strip())

@@ -30,6 +30,19 @@ def format_bytes(size: float) -> str:
     return f"{sign}{_plain(round(size / 1024**4, 1))} TB"
 
 
+def format_span(low: float, high: float) -> str:
+    """A range of sizes, with the unit once where it is the same.
+
+    >>> format_span(7.9 * 1024**3, 8.6 * 1024**3), format_span(900 * 1024**2, 1.2 * 1024**3), format_span(512, 512)
+    ('7.9–8.6 GB', '900 MB – 1.2 GB', '512 bytes')
+    """
+    first, last = format_bytes(low), format_bytes(high)
+    if first == last:
+        return first
+    number, unit = first.split(" ", 1)
+    return f"{number}–{last}" if last.endswith(f" {unit}") else f"{first} – {last}"
+
+
 def format_duration(seconds: float) -> str:
     """A length of time in the two units that matter. Seconds are left out from ten minutes on.
 

@@ -29,6 +29,7 @@ KINDS = {
     "parity": "slmstudio.worker.parity.parity",
     "evaluate": "slmstudio.worker.evaluation.evaluate",
     "download": "slmstudio.worker.download.fetch_job",
+    "fit_check": "slmstudio.worker.training.fit_check",
     "fetch_benchmark": "slmstudio.worker.benchmark.fetch_job",
 }
 """Kind of job: the module whose `run(job)` does it and returns the outcome's `result`."""

@@ -168,7 +168,7 @@ class Job:
         return False
 
     def _spawn(self) -> None:
-        if self._died_of_memory():
+        if self.died_of_memory():
             files.append_line(self.folder / EVENTS,
                               {"protocol": PROTOCOL, "time": round(time.time(), 3), "type": MEMORY_KILL})
         (self.folder / OUTCOME).unlink(missing_ok=True)
@@ -310,7 +310,7 @@ class Job:
             return self._process.wait(timeout=1)
         return None
 
-    def _died_of_memory(self) -> bool:
+    def died_of_memory(self) -> bool:
         """Whether the last process is gone without an outcome and the kernel has killed for memory since it began."""
         state = files.read_json(self.folder / PROCESS) or {}
         return (state.get("boot_id") == processes.boot_id() and files.read_json(self.folder / OUTCOME) is None

@@ -53,6 +53,15 @@ def unpack(gguf: Path, target: Path) -> Job:
     return make(paths.cache_dir() / "jobs", "import", gguf=str(gguf), out=str(target), name=target.name)
 
 
+def fit_check(config: dict[str, Any]) -> Job:
+    """The measured trial of a run: what it takes at its longest micro-batch. Raises OSError.
+
+    Args:
+        config: `RunConfig.to_dict()`.
+    """
+    return make(paths.cache_dir() / "jobs", "fit_check", config=config)
+
+
 def fetch_benchmark(name: str) -> Job:
     """A benchmark's data, from the hub. Raises OSError."""
     return make(paths.evaluations_dir(), "fetch_benchmark", name=name)

@@ -10,6 +10,9 @@ from slmstudio.core.data.reader import Dataset
 from slmstudio.core.errors import Problem
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.model.facts import ModelFacts
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.memory import measured, outlook
+from slmstudio.core.run.memory.measured import Measurement
 
 
 @dataclass
@@ -26,6 +29,7 @@ class Draft:
         model: what learns: the base, or a small model with its architecture.
         gpu: what it learns on; None is the processor.
         rows: those that are learned; `batch`: of them in an update; `most_rows`: in a micro-batch, by their length.
+        known: what was measured on this machine.
         without_eval: fields that mean nothing where no row is held back, and what is said of them.
     """
 
@@ -44,6 +48,7 @@ class Draft:
     batch: int = 0
     most_rows: int = 0
     without_eval: dict[str, str] = field(default_factory=dict)
+    known: list[Measurement] = field(default_factory=measured.load)
 
     def __post_init__(self) -> None:
         self.model = self.base
@@ -55,10 +60,9 @@ class Draft:
         self.values[name], self.reasons[name] = value, reason
         return value
 
-    @property
-    def kind(self) -> str:
-        """Of device: "cuda" or "cpu"."""
-        return "cuda" if self.gpu else "cpu"
+    def need(self, config: RunConfig) -> int:
+        """Bytes that a run of the base model takes at most."""
+        return outlook.best_estimate(self.base, config, self.machine, self.known).estimate.high
 
     @property
     def is_ampere(self) -> bool:

@@ -15,7 +15,8 @@ GPU_FIELDS = ("temperature_c", "power_w", "memory_used")
 LIMIT_FIELDS = ("slowdown_c", "power_limit_w", "memory_total")
 TOLD = frozenset(
     {"job_started", "plan", "resumed_from", "checkpoint_saved", "paused", "resumed", "warning", "job_ended", "changed",
-     "adjusted", "overfitting", "suspended", "sleep_prevented", "early_stop", "best_used"}
+     "adjusted", "overfitting", "suspended", "sleep_prevented", "early_stop", "best_used",
+     "fit_measured"}
 )
 """Types of events that a person wants to read as a line, beside the evaluations."""
 

@@ -10,7 +10,7 @@ from slmstudio.core import units
 from slmstudio.core.data import given, layouts, split
 from slmstudio.core.errors import Problem
 from slmstudio.core.model import scratch
-from slmstudio.core.run import memory, plan_rows
+from slmstudio.core.run import plan_rows
 from slmstudio.core.run.config import FIELDS, OBJECTIVES, PREFERENCES, RunConfig, default_of
 from slmstudio.core.run.draft import Draft
 from slmstudio.core.run.schedule import total_steps
@@ -114,12 +114,13 @@ def _lora_or_qlora(draft: Draft) -> tuple[str, str]:
     if not free or draft.base.quantization:
         return lora
     smallest = RunConfig(
-        name="x", model=str(draft.base.path), train_file="x", precision=draft.values["precision"], method="lora",
-        max_length=min(512, draft.base.context_length), micro_batch_size=1, gradient_checkpointing=True)
-    need = memory.estimate(draft.base, smallest, draft.kind).high
+        name="x", model=str(draft.base.path), train_file="x", device=draft.values["device"],
+        precision=draft.values["precision"], method="lora", max_length=min(512, draft.base.context_length),
+        micro_batch_size=1, gradient_checkpointing=True)
+    need = draft.need(smallest)
     if need <= free * PHYSICAL_SHARE:
         return lora
-    four_bit = memory.estimate(draft.base, replace(smallest, method="qlora"), draft.kind).high
+    four_bit = draft.need(replace(smallest, method="qlora"))
     return "qlora", (f"LoRA would need about {units.format_bytes(need)} of {units.format_bytes(free)} free; with "
                      f"the base in 4 bits it is {units.format_bytes(four_bit)}.")
 
@@ -230,7 +231,7 @@ def _memory(draft: Draft) -> None:
     def need(micro_batch: int, recompute: bool) -> float:
         known = {k: v for k, v in draft.values.items() if k != "micro_batch_size"}
         config = replace(RunConfig(**known), micro_batch_size=micro_batch, gradient_checkpointing=recompute)
-        return memory.estimate(draft.model, config, draft.kind).high
+        return draft.need(config)
 
     while budget and micro > least and need(micro, checkpointing) > budget:
         micro //= 2

@@ -13,6 +13,7 @@ from PySide6.QtCore import QCoreApplication
 from slmstudio.core import units
 from slmstudio.core.run import config as run_config
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.history import number
 from slmstudio.gui.common.plan_fields import label, variant_label, write
 
 MOST_PARTS = 3
@@ -70,7 +71,7 @@ def phase_text(phase: str) -> str:
         "tokenizing": tr("Tokenizing"), "loading model": tr("Loading the base model"), "training": tr("Training"),
         "evaluating": tr("Evaluating"), "sampling": tr("Asking the fixed questions"),
         "saving": tr("Saving the result"), "converting": tr("Converting"),
-        "merging": tr("Merging"), "weighing": tr("Weighing"), "checking": tr("Checking"),
+        "measuring": tr("Measuring"), "merging": tr("Merging"), "weighing": tr("Weighing"), "checking": tr("Checking"),
     }.get(phase, phase[:1].upper() + phase[1:].replace("_", " "))
 
 
@@ -177,6 +178,14 @@ def _stopped_early(event: dict[str, Any], at: str) -> str:
         step=at, best=f"{best:,}" if isinstance(best, int) else "?")
 
 
+def _measured(event: dict[str, Any], at: str) -> str:
+    peak, step, low, high = (number(event, name) for name in ("peak_bytes", "seconds_per_step", "low", "high"))
+    if peak is None or step is None or low is None or high is None:
+        return ""
+    return tr("the longest rows take {peak} (estimated: {span}), a step takes {time}").format(
+        peak=units.format_bytes(peak), span=units.format_span(low, high), time=units.format_duration(step))
+
+
 def _best_used(event: dict[str, Any], at: str) -> str:
     loss = event.get("eval_loss")
     text = tr("the result holds the weights of step {step}").format(step=at)
@@ -187,6 +196,7 @@ def _best_used(event: dict[str, Any], at: str) -> str:
 _WORDS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "eval": _eval, "checkpoint_saved": _saved, "plan": _planned, "overfitting": _overfitting,
     "suspended": _suspended, "sleep_prevented": _sleep, "early_stop": _stopped_early, "best_used": _best_used,
+    "fit_measured": _measured,
     "changed": lambda event, at: tr("changed at step {step}: {values}").format(step=at, values=change_text(event)),
     "adjusted": lambda event, at: adjusted_text(event),
     "warning": lambda event, at: str(event.get("message") or event.get("code") or ""),

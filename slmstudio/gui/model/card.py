@@ -193,8 +193,9 @@ def _page(*widgets: QWidget, button: PrimaryButton | None = None) -> QWidget:
 def _estimate(facts: ModelFacts, machine: Machine, dataset: Dataset | None, eval_file: Path | None
               ) -> tuple[RunConfig, MemoryEstimate]:
     """Runs in a thread: the run that would be planned, or a usual one while no data is chosen, and its memory."""
-    from slmstudio.core.run import memory, planner
+    from slmstudio.core.run import planner
     from slmstudio.core.run.config import RunConfig
+    from slmstudio.core.run.memory import outlook
 
     if dataset is not None and facts.has_chat_template:
         config = planner.plan(planner.PlanRequest(dataset, facts, machine, eval_file))
@@ -202,4 +203,4 @@ def _estimate(facts: ModelFacts, machine: Machine, dataset: Dataset | None, eval
         half = machine.gpus or machine.cpu_bf16
         config = RunConfig("", str(facts.path), "", max_length=min(1024, facts.context_length),
                            precision="bf16" if half else "fp32")
-    return config, memory.estimate(facts, config, "cuda" if machine.gpus else "cpu")
+    return config, outlook.best_estimate(facts, config, machine).estimate

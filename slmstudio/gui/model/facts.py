@@ -103,7 +103,7 @@ class FitView(QWidget):
         where = self.tr("on the GPU") if gpu else self.tr("in this machine")
         self.bar.show_shares([Share(amount, PARTS[name], f"{self._name(name)} {units.format_bytes(amount)}")
                               for name in PARTS if (amount := getattr(estimate, name))], free)
-        span = _span(estimate.low, estimate.high)
+        span = units.format_span(estimate.low, estimate.high)
         self.total.setText(span)
         self.free.setText(self.tr("of {free} free").format(free=units.format_bytes(free)))
         if estimate.high <= free:
@@ -125,15 +125,6 @@ class FitView(QWidget):
         return {"weights": self.tr("weights"), "adapter": self.tr("adapter"), "gradients": self.tr("gradients"),
                 "optimizer": self.tr("optimizer"), "activations": self.tr("activations"),
                 "logits": self.tr("logits"), "overhead": self.tr("libraries")}[part]
-
-
-def _span(low: int, high: int) -> str:
-    """"7.9–8.6 GB", or both with their units where those differ."""
-    first, last = units.format_bytes(low), units.format_bytes(high)
-    if first == last:
-        return first
-    number, unit = first.split(" ", 1)
-    return f"{number}–{last}" if last.endswith(f" {unit}") else f"{first} – {last}"
 
 
 def _rule() -> QFrame:

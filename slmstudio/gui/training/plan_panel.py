@@ -17,6 +17,7 @@ from slmstudio.gui.common.widgets.buttons import SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.training.field_row import FieldRow
+from slmstudio.gui.training.fit_line import FitLine
 from slmstudio.gui.training.plan_buttons import PlanButtons
 
 WIDTH = 270
@@ -28,6 +29,7 @@ class PlanPanel(Card):
     Attributes:
         overrides: what the person decided, by field.
         config: what is shown.
+        fit: what it takes.
         buttons: what to do with it.
 
     Signals:
@@ -51,9 +53,10 @@ class PlanPanel(Card):
         self._mode.setAccessibleName(self.tr("How much of the plan is shown"))
         self._mode.changed.connect(self._show_rows)
         self.header.addWidget(self._mode)
-        self.buttons = PlanButtons()
+        self.fit, self.buttons = FitLine(), PlanButtons()
         self.start = self.buttons.start
         self.body.addWidget(self._make_form(), 1)
+        self.body.addWidget(self.fit)
         self.body.addWidget(self.buttons)
         self._show_rows()
 

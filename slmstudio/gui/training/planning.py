@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
     from slmstudio.core.hardware.machine import Machine
     from slmstudio.core.model.facts import ModelFacts
+    from slmstudio.core.run.memory.outlook import Outlook
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class _Answer:
     lengths: list[int] | None
     train_rows: int
     objectives: tuple[str, ...]
+    outlook: Outlook
 
 
 class Planning(QObject):
@@ -73,6 +75,7 @@ class Planning(QObject):
 
     Attributes:
         config, train_rows: the newest plan, and how many rows it learns; None before there is one.
+        outlook: the memory and the time that it takes.
         after: the run that the plan goes on from, as long as its base model is chosen; None plans from the base.
 
     Signals:
@@ -89,6 +92,7 @@ class Planning(QObject):
         super().__init__(parent)
         self.config: RunConfig | None = None
         self.train_rows: int | None = None
+        self.outlook: Outlook | None = None
         self.after: Earlier | None = None
         self._session, self._panel = session, panel
         self._lengths: tuple[Any, list[int]] | None = None
@@ -107,6 +111,11 @@ class Planning(QObject):
         self._panel.overrides.clear()
         self.refresh()
 
+    def look_again(self) -> None:
+        """More is known of what the plan takes: plan with that."""
+        self._made_for = None
+        self.refresh()
+
     def refresh(self) -> None:
         """Plan again, unless the plan is of just this already, or the panel shows a run that was started."""
         if not self._panel.editable:
@@ -114,7 +123,7 @@ class Planning(QObject):
         session = self._session
         dataset, model = session.dataset, session.model
         if dataset is None or model is None:
-            self.config = self.train_rows = None
+            self.config = self.train_rows = self.outlook = None
             self._made_for = None
             return
         if self.after is not None and Path(self.after.model) != Path(model.path):
@@ -137,7 +146,7 @@ class Planning(QObject):
         def done(answer: _Answer) -> None:
             self._task = None
             self._lengths = (about, answer.lengths) if answer.lengths is not None else self._lengths
-            self.config, self.train_rows = answer.config, answer.train_rows
+            self.config, self.train_rows, self.outlook = answer.config, answer.train_rows, answer.outlook
             self._panel.set_objectives(answer.objectives)
             self._panel.buttons.set_ready(True)
             if self._panel.editable:
@@ -184,11 +193,14 @@ def _plan(wish: _Wish, lengths: list[int] | None) -> _Answer:
         lengths: tokens a row, when they were measured already.
     """
     from slmstudio.core.data.layouts import objectives
+    from slmstudio.core.hardware.machine import read_machine
+    from slmstudio.core.run.memory.outlook import look
     from slmstudio.core.run.schedule import divided
 
     config, measured = _continue(wish, wish.after) if wish.after is not None else _propose(wish, lengths)
     learned, _ = divided(wish.dataset.records, config)
-    return _Answer(config, measured, len(learned), tuple(objectives(wish.dataset.layout)))
+    outlook = look(wish.model, config, wish.machine or read_machine(), len(learned))
+    return _Answer(config, measured, len(learned), tuple(objectives(wish.dataset.layout)), outlook)
 
 
 def _propose(wish: _Wish, lengths: list[int] | None) -> tuple[RunConfig, list[int]]:

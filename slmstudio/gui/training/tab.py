@@ -25,6 +25,7 @@ from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.training import close_question, run_status
 from slmstudio.gui.training.after_run import NextRun
+from slmstudio.gui.training.fit_check import FitCheck
 from slmstudio.gui.training.pages import TrainingPages
 from slmstudio.gui.training.plan_panel import PlanPanel
 from slmstudio.gui.training.planning import Planning
@@ -52,6 +53,7 @@ class TrainingTab(QWidget):
         self.plan, self.run, self.watch, self.feed = PlanPanel(), RunPanel(), WatchPanel(), RunFeed()
         self.planning = Planning(session, self.plan, self)
         self.next = NextRun(session, self.plan, self.planning, self)
+        self.fit_check = FitCheck(session, self.plan, self.planning, self)
         self.queue_card = QueueCard(self.next.queue)
         self._pages = TrainingPages(session, [self.plan, self.queue_card], self.run, [self.watch, self.feed])
         column = QVBoxLayout(self)
@@ -80,6 +82,7 @@ class TrainingTab(QWidget):
                 (end.resume_run, self._resume_run), (end.consent, self._resume_run), (end.chat_wanted, self._open_chat),
                 (end.export_wanted, self._to_results), (end.more_data, self._go_on_with_more),
                 (coming.made, self._start_made), (coming.turn, self._turn_has_come), (coming.begun, self.banner.clear),
+                (self.fit_check.begun, self.banner.clear), (self.fit_check.failed, self.banner.show_error),
                 (coming.failed, self._not_done), (coming.planning_on, self._plan_goes_on),
                 (coming.queue.changed, self._show_choice), (self.plan.buttons.other_wanted, self._plan_other),
                 (self.plan.buttons.afresh_wanted, self._plan_afresh), (self.plan.buttons.code_wanted, self._save_code),
@@ -106,6 +109,7 @@ class TrainingTab(QWidget):
         ready = self._pages.show_choice(self._job is not None)
         running, buttons = self.is_running(), self.plan.buttons
         self.queue_card.set_running(running)
+        self.fit_check.set_free(not running)
         self._planning_next = self._planning_next and running and ready
         if running and not self._planning_next:
             self.plan.set_editable(False)
@@ -254,6 +258,7 @@ class TrainingTab(QWidget):
         self._session.set_job(None)
         if outcome.was_successful():
             self._session.mark_done("training")
+        self.planning.look_again()
         self._session.run_changed.emit()
         self._show_news()
         self._show_choice()
@@ -334,5 +339,6 @@ class TrainingTab(QWidget):
                 self._thread.free()
             elif answer == "stop":
                 self._thread.stop()
+        self.fit_check.cancel()
         self.detach()
         return True

@@ -18,6 +18,7 @@ from slmstudio.core.time_left import TimeLeft
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.keep_awake import Awake
 from slmstudio.worker.runtime.sensors import Sensors
+from slmstudio.worker.training.first_steps import FirstSteps
 from slmstudio.worker.training.preference import METRICS
 from slmstudio.worker.training.samples import Samples
 from slmstudio.worker.training.saving import Saver
@@ -40,9 +41,9 @@ class Control(TrainerCallback):  # type: ignore[misc]
     """
 
     def __init__(self, job: JobContext, config: RunConfig, trainer: Any, steps_per_epoch: int, samples: Samples,
-                 sensors: Sensors):
+                 sensors: Sensors, first: FirstSteps):
         self.job, self.config, self.trainer, self.samples, self.sensors = job, config, trainer, samples, sensors
-        self.steps_per_epoch = steps_per_epoch
+        self.steps_per_epoch, self.first = steps_per_epoch, first
         self.saver = Saver(job, config.keep_checkpoints, trainer)
         self.watch = EvalWatch(config.early_stopping_patience)
         self.stopped = self.freed = self.early = False
@@ -86,6 +87,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         self._awake.on()
         if self._changed_before:  # the checkpoint may be of the moment before the change
             self.trainer.change_schedule(self.trainer.total_steps, self.trainer.learning_rate)
+        self.first.begin()
         if state.global_step == 0:
             with self._timed("evaluation"):
                 self._evaluate(state)
@@ -116,6 +118,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
             step_seconds=round(seconds, 4), seconds_left=None if left is None else round(left, 1))
         self._draw(state.global_step, values)
         self._look_for_spill(seconds, count)
+        self.first.step_made(seconds, count, last=state.global_step >= self.trainer.total_steps)
         self._after_step(state, control)
         self._start_clock()
 
@@ -123,6 +126,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         if not (self.stopped or self.freed) and self._evaluated_step != state.global_step:
             self._evaluate(state)
         self.saver.checkpoint("stop" if self.stopped else "free" if self.freed else "end")
+        self.first.close()
         self.close()
 
     def close(self) -> None:
@@ -151,8 +155,10 @@ class Control(TrainerCallback):  # type: ignore[misc]
         """Learn how long work of this kind takes, without the sleep of the machine and without waiting for space."""
         started, idle = time.monotonic(), self.sensors.suspended_seconds + self.saver.waited
         yield
-        self._left.took(kind, time.monotonic() - started - (
-            self.sensors.suspended_seconds + self.saver.waited - idle))
+        seconds = time.monotonic() - started - (self.sensors.suspended_seconds + self.saver.waited - idle)
+        self._left.took(kind, seconds)
+        if kind == "evaluation":
+            self.first.evaluated(seconds)
 
     def _seconds_left(self, step: int) -> float | None:
         """The steps to come, and what comes between them and at the end."""

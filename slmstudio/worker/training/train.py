@@ -7,6 +7,7 @@ rows, evaluations and checkpoints are not divided among the ranks.
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from trl import SFTConfig
 
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware.machine import read_machine
+from slmstudio.core.hardware.machine import Machine, read_machine
 from slmstudio.core.model import facts
 from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import adjust, checkpoints, folder, resume, schedule
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN
@@ -30,6 +32,7 @@ from slmstudio.worker.training import methods, out_of_memory, preference, token_
 from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.training.control import Control
 from slmstudio.worker.training.data import NothingLearned, read_rows
+from slmstudio.worker.training.first_steps import FirstSteps
 from slmstudio.worker.training.result import save_result
 from slmstudio.worker.training.samples import Samples
 from slmstudio.worker.training.trainer import StudioTrainer
@@ -47,13 +50,7 @@ def run(job: JobContext) -> dict[str, Any]:
         StartAnew: memory ran out, and a fresh process shall go on with less.
     """
     config = adjust.apply(RunConfig.from_dict(job.request), job.folder)
-    if problems := config.problems():
-        raise UserError(
-            "The run configuration cannot be used.", "Some values are out of range.", "Correct them.", problems
-        )
-    methods.check(config)
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    ready(config)
     if out_of_memory.killed_for_memory(job):
         return out_of_memory.pull_lever(job, config)
     try:
@@ -66,10 +63,26 @@ def run(job: JobContext) -> dict[str, Any]:
         return out_of_memory.pull_lever(job, config)
 
 
+def ready(config: RunConfig) -> None:
+    """See that a run can be done here, before anything is loaded, and use as many threads as it says.
+
+    Raises:
+        UserError: with everything that is in the way.
+    """
+    if problems := config.problems():
+        raise UserError(
+            "The run configuration cannot be used.", "Some values are out of range.", "Correct them.", problems
+        )
+    methods.check(config)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+
+
 def _train(job: JobContext, config: RunConfig, sensors: Sensors) -> dict[str, Any]:
-    tell_machine(job)
+    machine = read_machine()
+    tell_machine(job, machine)
     resume_from = where_to_start(job, config)
-    trainer, control = set_up(job, config, sensors)
+    trainer, control = set_up(job, config, sensors, machine)
     if resume_from is not None:
         control.replay(_evaluations(job), adjust.load(job.folder)["schedule"], resume_from.global_step)
     try:
@@ -83,11 +96,37 @@ def _train(job: JobContext, config: RunConfig, sensors: Sensors) -> dict[str, An
     return save_result(job, config, trainer, control)
 
 
-def set_up(job: JobContext, config: RunConfig, sensors: Sensors) -> tuple[Any, Control]:
-    """Everything that is needed before the first step; each part says what it is doing."""
+@dataclass(frozen=True)
+class Loaded:
+    """What learns, and what it learns from.
+
+    Attributes:
+        eval_rows: as tokens; 0 where nothing is evaluated.
+    """
+
+    facts: ModelFacts
+    trainer: Any
+    samples: Samples
+    train_rows: int
+    eval_rows: int
+
+
+def set_up(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machine) -> tuple[Any, Control]:
+    """Everything that is needed before the first step."""
+    loaded = load(job, config)
+    trainer, per_epoch = loaded.trainer, schedule.steps_per_epoch(config, loaded.train_rows)
+    first = FirstSteps(job, config, trainer, loaded.facts, machine)
+    control = Control(job, config, trainer, per_epoch, loaded.samples, sensors, first)
+    trainer.add_callback(control)
+    tell_plan(job, trainer, per_epoch, loaded.train_rows, loaded.eval_rows)
+    return trainer, control
+
+
+def load(job: JobContext, config: RunConfig) -> Loaded:
+    """Rows, model and trainer of a run; each part says what it is doing."""
     set_seed(config.seed)
     model_folder = Path(config.model)
-    facts.read_model(model_folder)  # refuses pickles and damaged files in a sentence, before torch sees them
+    about = facts.read_model(model_folder)  # refuses pickles and damaged files in a sentence, before torch sees them
     job.phase("reading data", Path(config.train_file).name)
     rows = read_rows(config, job)
     tokenizer = methods.load_tokenizer(model_folder)
@@ -105,16 +144,12 @@ def set_up(job: JobContext, config: RunConfig, sensors: Sensors) -> tuple[Any, C
         eval_data = None
     job.check_cancelled()
     job.phase("loading model", model_folder.name)
-    per_epoch = schedule.steps_per_epoch(config, len(train_data))
     trainer = make_trainer(job, config, tokenizer, train_data, eval_data)
     lengths = train_data["length"] if config.is_preference else [len(ids) for ids in train_data["input_ids"]]
     trainer.prepare(config, job.folder / folder.CHECKPOINTS, list(lengths),
                     schedule.total_steps(config, len(train_data)))
     samples = Samples(config, tokenizer, template, rows.evaluation)
-    control = Control(job, config, trainer, per_epoch, samples, sensors)
-    trainer.add_callback(control)
-    tell_plan(job, trainer, per_epoch, len(train_data), len(eval_data) if eval_data is not None else 0)
-    return trainer, control
+    return Loaded(about, trainer, samples, len(train_data), len(eval_data) if eval_data is not None else 0)
 
 
 def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data: Any, eval_data: Any) -> Any:
@@ -163,9 +198,8 @@ def tell_plan(job: JobContext, trainer: Any, per_epoch: int, train_rows: int, ev
     )
 
 
-def tell_machine(job: JobContext) -> None:
+def tell_machine(job: JobContext, machine: Machine) -> None:
     """What this start of the run is made on: a run may go on elsewhere."""
-    machine = read_machine()
     job.emit("machine", system=machine.system, cpu=machine.cpu_name, cores=machine.physical_cores,
              ram_total=machine.ram_total,
              gpus=[{"name": gpu.name, "memory_total": gpu.memory_total} for gpu in machine.gpus])

@@ -6,6 +6,7 @@ schedule can change between two steps, and a step whose loss or gradient is no n
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from pathlib import Path
@@ -22,6 +23,8 @@ from slmstudio.worker.training.batches import BatchOrder
 ENDLESS = 10**9
 """The trainer's own limit of steps. The real one is `total_steps`, which may change while it learns."""
 SHOWN_ROWS = 20
+FIGURES = ("_window", "_tokens_seen", "_metrics", "_stored_metrics", "_total_train_tokens")
+"""What our trainers and TRL's add up from one micro-batch to the next."""
 
 
 class Exact:
@@ -88,6 +91,25 @@ class Exact:
         self._window.append((kept, loss.detach()))
         self._tokens_seen = self._tokens_seen.to(loss.device) + self.count_tokens(kept)
         return loss
+
+    def try_micro_batch(self, rows: list[int], times: int) -> None:
+        """Send rows forward and backward as a step does, and leave no trace: no gradient, no figure, no random number.
+
+        Args:
+            rows: positions in the training dataset.
+            times: passes; from the second on, gradients are added to those that are there.
+        """
+        kept = {name: copy.deepcopy(getattr(self, name)) for name in FIGURES if hasattr(self, name)}
+        devices = [torch.cuda.current_device()] if self.args.device.type == "cuda" else []
+        try:
+            with torch.random.fork_rng(devices):
+                for _ in range(times):
+                    batch = self.data_collator([self.train_dataset[row] for row in rows])
+                    self.training_step(self.model_wrapped, batch)
+        finally:
+            self.model.zero_grad()
+            for name, value in kept.items():
+                setattr(self, name, value)
 
     def take_tokens(self) -> int:
         """Non-padding tokens trained on since the last call."""

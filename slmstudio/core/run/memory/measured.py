@@ -1,0 +1,249 @@
+"""What runs and fit checks on this machine really needed, kept in `measured.json` for the estimates to come.
+
+A measurement holds the peak of its longest micro-batch, what the formula said of a micro-batch of just that shape, and
+the time a step took. It says all of a run with the same settings and rows, and how far off the formula is for others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from slmstudio import __version__
+from slmstudio.core import files, formats, paths
+from slmstudio.core.errors import UserError
+from slmstudio.core.hardware.machine import Machine
+from slmstudio.core.model.facts import ModelFacts
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.memory import formula
+
+FILE, KIND = "measured.json", "measured"
+MOST = 200
+"""Measurements that are kept; the oldest go first."""
+LOCK_SECONDS = 5.0
+FACTOR_LIMITS = (0.7, 1.5)
+"""A measurement that is further off than this tells of something else than the formula."""
+LEAST_SIMILAR = 3
+"""Measurements of other settings that it takes to correct an estimate; of the same settings one is enough."""
+SETTINGS = ("objective", "method", "precision", "max_length", "micro_batch_size", "gradient_checkpointing", "packing",
+            "attention", "optimizer", "lora_rank", "target_modules", "lora_dropout", "use_dora", "use_liger_kernel",
+            "torch_compile", "scratch_size", "threads")
+"""Fields of a run that decide how much memory and time a micro-batch of some length takes."""
+ROWS = ("train_file", "train_map", "eval_file", "eval_map", "eval_fraction", "split_seed", "seed", "group_by_length",
+        "gradient_accumulation_steps", "completion_only_loss")
+"""Fields that decide which rows go together, and so how long the longest micro-batch is."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measurement.
+
+    Attributes:
+        machine: the card, or the processor, as `machine_key` names it.
+        model, family: the base model's shape, and what people call its kind.
+        settings, rows: the fields that decided it, by name; `rows` with size and date of the files too.
+        versions: of the libraries and of the formula that it was compared with.
+        when: seconds since 1970.
+        source: "fit_check" or "run".
+        tokens: of the longest micro-batch, padding included.
+        peak_bytes: all that the process took at its peak; the least that it would have taken where `ran_out`.
+        parts_bytes: what the formula says of this micro-batch, without libraries and context: `overhead_bytes`.
+        seconds_per_step, seconds_per_evaluation: of a usual step and of a whole evaluation; None where unknown.
+        tokens_per_second: non-padding tokens.
+        ran_out: memory did not suffice.
+    """
+
+    machine: str
+    model: str
+    family: str
+    settings: dict[str, Any]
+    rows: dict[str, Any]
+    versions: dict[str, str]
+    when: float
+    source: str
+    tokens: int
+    peak_bytes: int
+    parts_bytes: int
+    overhead_bytes: int
+    seconds_per_step: float | None = None
+    seconds_per_evaluation: float | None = None
+    tokens_per_second: float | None = None
+    ran_out: bool = False
+
+    @property
+    def factor(self) -> float | None:
+        """Measured by estimated, libraries aside; None where those hide the rest, or nothing was measured."""
+        if self.ran_out or self.parts_bytes < self.overhead_bytes:
+            return None
+        return (self.peak_bytes - self.overhead_bytes) / self.parts_bytes
+
+
+@dataclass(frozen=True)
+class Correction:
+    """How far off the formula is on this machine: the middle, the least and the greatest of measured by estimated.
+
+    Attributes:
+        count: measurements it rests on.
+    """
+
+    factor: float
+    least: float
+    most: float
+    count: int
+
+
+def device_of(config: RunConfig, machine: Machine) -> str:
+    """"cuda" or "cpu": where this run computes on this machine."""
+    return "cuda" if machine.gpus and config.device != "cpu" else "cpu"
+
+
+def free_on(config: RunConfig, machine: Machine) -> tuple[str, int | None]:
+    """The device of a run, and the bytes that are free there; None where the driver does not say."""
+    device = device_of(config, machine)
+    return device, machine.gpus[0].memory_free if device == "cuda" else machine.ram_free
+
+
+def machine_key(config: RunConfig, machine: Machine) -> str:
+    """Names what a run computes on: the card and its memory, or the processor and the machine's."""
+    if device_of(config, machine) == "cuda":
+        return f"{machine.gpus[0].name}, {machine.gpus[0].memory_total} bytes"
+    return f"{machine.cpu_name}, {machine.physical_cores} cores, {machine.ram_total} bytes"
+
+
+def measure(facts: ModelFacts, config: RunConfig, machine: Machine, source: str, tokens: int, peak_bytes: int,
+            **figures: Any) -> Measurement:
+    """A measurement of now.
+
+    Args:
+        tokens: of the longest micro-batch, padding included; of pairs those of both answers.
+        figures: the other fields, as far as they are known.
+    """
+    length = -(-tokens // (config.micro_batch_size * formula.sequences(config)))
+    shape = formula.estimate(facts, replace(config, max_length=max(1, length)), device_of(config, machine))
+    return Measurement(machine_key(config, machine), _model_key(facts), facts.family, _named(config, SETTINGS),
+                       _rows_key(config), _versions(), time.time(), source, tokens, peak_bytes,
+                       shape.total - shape.overhead, shape.overhead, **figures)
+
+
+def record(measurement: Measurement) -> None:
+    """Keep a measurement in the place of an older one of the same run. A damaged file is put aside.
+
+    Raises:
+        UserError: a newer program wrote the file.
+        OSError: it cannot be written.
+    """
+    import filelock
+
+    path = _file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS):
+        if path.exists() and files.read_json(path) is None:
+            files.put_aside(path, "damaged")
+        others = [each for each in _entries() if _identity(each) != _identity(measurement)]
+        kept = sorted([*others, measurement], key=lambda each: each.when)[-MOST:]
+        files.write_atomically(path, files.dump_pretty(
+            {**formats.stamp(KIND), "measurements": [asdict(each) for each in kept]}))
+
+
+def load() -> list[Measurement]:
+    """What is known, oldest first; nothing where the file cannot be used: it is only a help."""
+    with contextlib.suppress(UserError, OSError):
+        return _entries()
+    return []
+
+
+def find(facts: ModelFacts, config: RunConfig, machine: Machine, known: Sequence[Measurement]) -> Measurement | None:
+    """The measurement of just this run: same machine, model, settings, rows and libraries."""
+    rows, same = _rows_key(config), _alike(facts, config, machine, known)
+    return next((each for each in reversed(same) if each.rows == rows), None)
+
+
+def correction(facts: ModelFacts, config: RunConfig, machine: Machine,
+               known: Sequence[Measurement]) -> Correction | None:
+    """How far off the formula is, from the measurements of the same settings, else from those of the same method and
+    family on this machine; None where those are too few."""
+    here, versions = machine_key(config, machine), _versions()
+    same = _factors(_alike(facts, config, machine, known), versions)
+    similar = _factors([each for each in known if each.machine == here and each.family == facts.family
+                        and each.settings.get("method") == config.method], versions)
+    found = same or (similar if len(similar) >= LEAST_SIMILAR else [])
+    if not found:
+        return None
+    clamped = [min(max(each, FACTOR_LIMITS[0]), FACTOR_LIMITS[1]) for each in found]
+    return Correction(statistics.median(clamped), min(clamped), max(clamped), len(clamped))
+
+
+def _file() -> Path:
+    return paths.home() / FILE
+
+
+def _entries() -> list[Measurement]:
+    """
+    Raises:
+        UserError: a newer program wrote the file.
+        OSError: it cannot be read.
+    """
+    listed = (formats.read(KIND, _file()) or {}).get("measurements")
+    return [each for state in (listed if isinstance(listed, list) else []) if (each := _read(state)) is not None]
+
+
+def _read(state: Any) -> Measurement | None:
+    """One entry; None where it makes no sense."""
+    wanted = {"settings": dict, "rows": dict, "versions": dict, "when": (int, float), "tokens": int, "peak_bytes": int,
+              "parts_bytes": int, "overhead_bytes": int, "machine": str, "model": str, "family": str, "source": str,
+              "ran_out": bool}
+    if not isinstance(state, dict) or not all(isinstance(state.get(name), kind) for name, kind in wanted.items()):
+        return None
+    numbers = {name: state.get(name) for name in ("seconds_per_step", "seconds_per_evaluation", "tokens_per_second")}
+    known = {field.name: state[field.name] for field in fields(Measurement) if field.name in wanted}
+    return Measurement(**known, **{name: value if isinstance(value, (int, float)) else None
+                                   for name, value in numbers.items()})
+
+
+def _alike(facts: ModelFacts, config: RunConfig, machine: Machine, known: Sequence[Measurement]) -> list[Measurement]:
+    """Same machine, model, settings and libraries; the rows may be others."""
+    here, model, settings, torch = (machine_key(config, machine), _model_key(facts), _named(config, SETTINGS),
+                                    _versions()["torch"])
+    return [each for each in known if each.machine == here and each.model == model and each.settings == settings
+            and each.versions.get("torch") == torch]
+
+
+def _factors(found: Sequence[Measurement], versions: dict[str, str]) -> list[float]:
+    """Of the measurements that were compared with today's formula."""
+    return [each.factor for each in found if each.versions == versions and each.factor is not None]
+
+
+def _identity(measurement: Measurement) -> tuple[Any, ...]:
+    return measurement.machine, measurement.model, measurement.settings, measurement.rows
+
+
+def _versions() -> dict[str, str]:
+    found = {"slmstudio": __version__, "torch": ""}
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        found["torch"] = metadata.version("torch")
+    return found
+
+
+def _model_key(facts: ModelFacts) -> str:
+    return (f"{facts.model_type}, {facts.parameters} parameters, {facts.layers} × {facts.hidden_size}, "
+            f"{facts.vocabulary_size} tokens, {facts.quantization or facts.dtype}")
+
+
+def _named(config: RunConfig, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in names}
+
+
+def _rows_key(config: RunConfig) -> dict[str, Any]:
+    """The fields that choose the rows, and the files' size and date: an edited file holds other rows."""
+    found = _named(config, ROWS)
+    for name in ("train_file", "eval_file"):
+        with contextlib.suppress(OSError, TypeError):
+            about = Path(found[name]).stat()
+            found[f"{name} is"] = [about.st_size, about.st_mtime_ns]
+    return found

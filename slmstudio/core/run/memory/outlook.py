@@ -1,0 +1,131 @@
+"""What Start would ask of the machine: memory and time, estimated, corrected by what was measured here, or measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from slmstudio.core.hardware.machine import Machine
+from slmstudio.core.model.facts import ModelFacts
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.memory import formula, measured
+from slmstudio.core.run.memory.formula import MemoryEstimate
+from slmstudio.core.run.memory.measured import FACTOR_LIMITS, Correction, Measurement
+from slmstudio.core.run.schedule import total_steps
+
+PARTS = ("weights", "adapter", "gradients", "optimizer", "activations", "logits")
+"""What a correction applies to: libraries and context are as they are."""
+AGAIN = (0.97, 1.05)
+"""The same run again: allocators and other programs move its peak within these factors."""
+YES, PERHAPS, NO = "yes", "perhaps", "no"
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best that is known of a run's memory.
+
+    Attributes:
+        estimate: the formula's, corrected as far as anything was measured.
+        measured: what was measured of just this run, or None.
+        corrected_by: measurements that corrected the estimate; 0 is the bare formula.
+    """
+
+    estimate: MemoryEstimate
+    measured: Measurement | None
+    corrected_by: int
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What to know before Start is pressed.
+
+    Attributes:
+        best: memory.
+        device: "cuda" or "cpu".
+        free: bytes free there; None where the driver does not say.
+        seconds: how long the whole run takes; None where no step of it was measured.
+    """
+
+    best: Best
+    device: str
+    free: int | None
+    seconds: float | None
+
+    @property
+    def fits(self) -> str:
+        """`YES`, `PERHAPS` or `NO`; it is advice, and a person may start all the same."""
+        estimate, known = self.best.estimate, self.best.measured
+        if known is not None and known.ran_out and (self.free is None or self.free <= known.peak_bytes):
+            return NO
+        if self.free is None:
+            return PERHAPS
+        return YES if estimate.high <= self.free else PERHAPS if estimate.low <= self.free else NO
+
+    def to_dict(self) -> dict[str, Any]:
+        estimate, known = self.best.estimate, self.best.measured
+        return {"low": estimate.low, "likely": estimate.total, "high": estimate.high, "device": self.device,
+                "free": self.free, "fits": self.fits, "corrected_by": self.best.corrected_by,
+                "measured_peak": known.peak_bytes if known else None, "ran_out": bool(known and known.ran_out),
+                "seconds": self.seconds}
+
+
+def best_estimate(facts: ModelFacts, config: RunConfig, machine: Machine,
+                  known: Sequence[Measurement] | None = None) -> Best:
+    """The formula's estimate, corrected by what was measured on this machine.
+
+    Args:
+        known: the measurements, where they were read already.
+    """
+    known = measured.load() if known is None else known
+    plain = formula.estimate(facts, config, measured.device_of(config, machine))
+    exact = measured.find(facts, config, machine, known)
+    if exact is not None and not exact.ran_out:
+        return Best(as_measured(plain, exact.peak_bytes), exact, 1)
+    found = measured.correction(facts, config, machine, known)
+    return Best(corrected(plain, found) if found else plain, exact, found.count if found else 0)
+
+
+def look(facts: ModelFacts, config: RunConfig, machine: Machine, train_rows: int) -> Outlook:
+    """Memory and time of a run on this machine, as it is now.
+
+    Args:
+        train_rows: rows that it learns.
+    """
+    best = best_estimate(facts, config, machine)
+    return Outlook(best, *measured.free_on(config, machine), run_seconds(config, train_rows, best.measured))
+
+
+def run_seconds(config: RunConfig, train_rows: int, known: Measurement | None) -> float | None:
+    """Seconds of a whole run: its steps, and an evaluation before them, between them and at the end."""
+    if known is None or known.seconds_per_step is None:
+        return None
+    steps = total_steps(config, train_rows)
+    evaluations = 1 + math.ceil(steps / config.eval_steps)
+    return steps * known.seconds_per_step + evaluations * (known.seconds_per_evaluation or 0.0)
+
+
+def corrected(estimate: MemoryEstimate, correction: Correction) -> MemoryEstimate:
+    """An estimate with its parts multiplied by what measurements found, libraries and context aside.
+
+    The range keeps half its width around the new middle, or what the measurements span where that is more.
+    """
+    parts = estimate.total - estimate.overhead
+    scaled = _scaled(estimate, correction.factor)
+    down = max((estimate.total - estimate.low) / 2, (correction.factor - correction.least) * parts)
+    up = max((estimate.high - estimate.total) / 2, (correction.most - correction.factor) * parts)
+    return replace(scaled, low=int(scaled.total - down), high=int(scaled.total + up))
+
+
+def as_measured(estimate: MemoryEstimate, peak_bytes: int) -> MemoryEstimate:
+    """An estimate of a run whose peak was measured: the parts add up to it, and the range is narrow."""
+    parts = max(1, estimate.total - estimate.overhead)
+    factor = min(max((peak_bytes - estimate.overhead) / parts, FACTOR_LIMITS[0]), FACTOR_LIMITS[1])
+    scaled = _scaled(estimate, factor)
+    rest = max(0, peak_bytes - (scaled.total - scaled.overhead))
+    return replace(scaled, overhead=rest, low=int(AGAIN[0] * peak_bytes), high=int(AGAIN[1] * peak_bytes))
+
+
+def _scaled(estimate: MemoryEstimate, factor: float) -> MemoryEstimate:
+    return replace(estimate, **{name: round(factor * getattr(estimate, name)) for name in PARTS})

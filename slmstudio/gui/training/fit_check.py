@@ -1,0 +1,122 @@
+"""Measures what a plan takes: a worker's job, with its progress above the Start button."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QWidget
+
+from slmstudio.core.errors import from_os_error
+from slmstudio.core.jobs import new
+from slmstudio.core.jobs.job import Outcome
+from slmstudio.core.run.config import RunConfig
+from slmstudio.gui.common.run_texts import phase_text
+from slmstudio.gui.common.session import JobStatus, Session
+from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.training.plan_panel import PlanPanel
+from slmstudio.gui.training.planning import Planning
+
+
+class FitCheck(QObject):
+    """Shows what the plan takes, and measures it when the person wants that: one plan at a time.
+
+    Attributes:
+        config: what is being measured, while something is.
+
+    Signals:
+        begun: what stood in the tab's banner is over.
+        failed(Exception): nothing was found, and why. Nothing comes when the person cancelled.
+    """
+
+    begun = Signal()
+    failed = Signal(object)
+
+    def __init__(self, session: Session, plan: PlanPanel, planning: Planning, parent: QWidget):
+        super().__init__(parent)
+        self._session, self._planning, self._line = session, planning, plan.fit
+        self.config: RunConfig | None = None
+        self._wanted = False
+        self._free = True
+        self._line.measure_wanted.connect(self._measure)
+        self._line.cancel_wanted.connect(self.cancel)
+        planning.planned.connect(self._plan_made)
+        planning.refused.connect(self._show)
+
+    def set_free(self, on: bool) -> None:
+        """Whether the machine is free: while a run is at work, nothing is measured beside it."""
+        self._free = on
+        if not on:
+            self.cancel()
+        self._show()
+
+    def cancel(self) -> None:
+        """End it. Nothing is kept."""
+        self._wanted = False
+        if self.config is not None:
+            self._thread.cancel()
+            self._tell(self.tr("Cancelling"), 0, 0)
+
+    def _show(self) -> None:
+        self._line.show_outlook(self._planning.outlook, can_measure=self._free)
+
+    def _plan_made(self) -> None:
+        self._show()
+        if self._wanted:
+            self._measure()
+
+    def _measure(self) -> None:
+        """Measure the plan; the coming one, when the person has just changed a field."""
+        self._wanted = self._planning.is_busy()
+        if not self._wanted and self.config is None and self._planning.config is not None:
+            self.begun.emit()
+            self._start(self._planning.config)
+
+    def _start(self, config: RunConfig) -> None:
+        from slmstudio.gui.common.job_thread import JobThread
+
+        try:
+            job = new.fit_check(config.to_dict())
+        except OSError as error:
+            self.failed.emit(from_os_error(error, "begin the fit check"))
+            return
+        self.config = config
+        self._thread = JobThread(job, self, start_worker=True)
+        self._thread.events.connect(self._follow)
+        self._thread.ended.connect(self._ended)
+        self._thread.failed.connect(self._not_followed)
+        self._thread.start()
+        self._line.begin()
+        self._tell(phase_text("starting"), 0, 0)
+
+    def _follow(self, events: list[dict[str, Any]]) -> None:
+        for event in events:
+            if event.get("type") in ("phase", "progress"):
+                self._tell(phase_text(str(event.get("phase") or "")), event.get("done") or 0, event.get("total") or 0)
+
+    def _tell(self, text: str, done: int, total: int) -> None:
+        if self.config is not None:
+            self._line.set_progress(text, done, total)
+            name = self.tr("Fit check of {name}").format(name=self.config.name)
+            self._session.set_job(JobStatus(name, done, total, text=text))
+
+    def _ended(self, outcome: Outcome) -> None:
+        from slmstudio.core.run.memory import fit_result
+
+        job = self._thread.job
+        self._clear()
+        if outcome.state != "cancelled":
+            run_task(self, lambda task: fit_result.of_job(job, outcome), self._found, self.failed.emit)
+
+    def _found(self, result: dict[str, Any]) -> None:
+        """What it found is kept with the machine, and the plan is made with it."""
+        self._planning.look_again()
+
+    def _not_followed(self, error: Exception) -> None:
+        self._clear()
+        self.failed.emit(error)
+
+    def _clear(self) -> None:
+        self.config = None
+        self._session.set_job(None)
+        self._line.end()

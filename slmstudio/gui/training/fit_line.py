@@ -1,0 +1,128 @@
+"""What Start would take, above the button: time and memory, measured or estimated, and how to measure them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from slmstudio.core import units
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.run_texts import when
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.progress import ProgressStrip
+
+if TYPE_CHECKING:
+    from slmstudio.core.run.memory.outlook import Outlook
+
+
+class FitLine(QWidget):
+    """A sentence, and either "Measure now" or how far that is.
+
+    Signals:
+        measure_wanted: the person wants it measured.
+        cancel_wanted: the person has changed their mind.
+    """
+
+    measure_wanted = Signal()
+    cancel_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._outlook: Outlook | None = None
+        self._measuring = self._can_measure = False
+        self.line = text_label("", "small", wrap=True)
+        self.line.setObjectName("plan_fit")
+        self.line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.measure = SecondaryButton(self.tr("Measure now"), self.tr(
+            "Try the longest rows of this plan for some seconds: see whether they fit into memory, and how long a step "
+            "takes. Nothing is learned or changed."), "small")
+        self.measure.setObjectName("measure_fit")
+        self.measure.clicked.connect(self.measure_wanted)
+        self.strip = ProgressStrip()
+        self.strip.setObjectName("fit_progress")
+        self.strip.cancelled.connect(self.cancel_wanted)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_S)
+        column.addWidget(self.line)
+        column.addWidget(self.measure, 0, Qt.AlignmentFlag.AlignLeft)
+        column.addWidget(self.strip)
+        self.show_outlook(None, can_measure=False)
+
+    def show_outlook(self, outlook: Outlook | None, *, can_measure: bool) -> None:
+        """Show what a plan takes; None hides it all.
+
+        Args:
+            can_measure: nothing else is at work that would be in the way.
+        """
+        self._outlook, self._can_measure = outlook, can_measure
+        self.setVisible(outlook is not None)
+        if outlook is not None:
+            self.line.setText(self._sentence(outlook))
+            self.line.setProperty("tone", {"no": "bad", "perhaps": "warn"}.get(outlook.fits, ""))
+            theme.restyle(self.line)
+        self._show_ways()
+
+    def begin(self) -> None:
+        """It is being measured."""
+        self._measuring = True
+        self.strip.start(self.tr("Measuring"))
+        self._show_ways()
+
+    def set_progress(self, text: str, done: int, total: int) -> None:
+        """How far the measuring is."""
+        self.strip.label.setText(text)
+        self.strip.set_progress(done, total)
+
+    def end(self) -> None:
+        """It is measured, or was given up."""
+        self._measuring = False
+        self._show_ways()
+
+    def _show_ways(self) -> None:
+        self.strip.setVisible(self._measuring)
+        self.measure.setVisible(not self._measuring and self._can_measure)
+        known = self._outlook.best.measured if self._outlook is not None else None
+        self.measure.setText(self.tr("Measure again") if known is not None else self.tr("Measure now"))
+
+    def _sentence(self, outlook: Outlook) -> str:
+        """Memory and time; energy belongs here too, where it is known."""
+        parts = [self._time(outlook), self._memory(outlook)]
+        text = " · ".join(part for part in parts if part)
+        return f"{text} {self._advice(outlook)}".strip()
+
+    def _time(self, outlook: Outlook) -> str:
+        if outlook.seconds is None:
+            return ""
+        text = units.format_about(outlook.seconds)
+        return text[:1].upper() + text[1:]
+
+    def _memory(self, outlook: Outlook) -> str:
+        best, free = outlook.best, outlook.free
+        size = units.format_span(best.estimate.low, best.estimate.high)
+        if best.measured is not None:
+            size = units.format_bytes(best.measured.peak_bytes)
+            text = self.tr("memory ran out at {size} (measured {when}).") if best.measured.ran_out else \
+                self.tr("needs {size} (measured {when}).") if free is None else \
+                self.tr("needs {size} of {free} free (measured {when}).")
+        elif free is None:
+            text = self.tr("needs {size}, by estimate.")
+        elif best.corrected_by:
+            text = self.tr("needs {size} of {free} free, by an estimate that was corrected by what this machine "
+                           "measured. How long it takes isn't measured yet.")
+        else:
+            text = self.tr("needs {size} of {free} free, by estimate. How long it takes isn't measured yet.")
+        text = text.format(size=size, free=units.format_bytes(free or 0),
+                           when=when(best.measured.when) if best.measured is not None else "")
+        return text if outlook.seconds is not None else text[:1].upper() + text[1:]
+
+    def _advice(self, outlook: Outlook) -> str:
+        if outlook.fits == "no":
+            return self.tr("That doesn't fit. A smaller micro-batch, a shorter sequence length or QLoRA takes less. "
+                           "You may start all the same: a run that is out of memory lowers its micro-batch by itself.")
+        if outlook.fits == "perhaps" and outlook.free is not None:
+            return self.tr("It may just fit.")
+        return ""

@@ -1,0 +1,123 @@
+"""Every run measures its first steps with its longest rows, and learns exactly as if it had not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from support import tiny_model
+from support.tiers import first_fast
+
+from slmstudio.core import jobs
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.memory import measured
+from slmstudio.worker.runtime.context import JobContext, StartAnew
+from slmstudio.worker.training import train
+from slmstudio.worker.training.trainer import StudioTrainer
+from slmstudio.worker.training.trainer_mixin import Exact
+
+
+@pytest.fixture
+def make_job(studio_home, tmp_path, tiny_model, rows_file):
+    def make(**changes) -> JobContext:
+        settings = {
+            "max_steps": 5, "micro_batch_size": 2, "gradient_accumulation_steps": 2, "max_length": 128,
+            "learning_rate": 5e-3, "eval_fraction": 0.25, "eval_steps": 2, "save_steps": 2, "device": "cpu",
+            "threads": 1, "sample_max_tokens": 0, "train_file": str(rows_file), **changes}
+        config = RunConfig(name="trial", model=str(tiny_model), **settings)
+        job = folder.create(config, tmp_path / "runs")
+        return JobContext(job.folder, job.request())
+
+    return make
+
+
+def events(job, kind) -> list[dict]:
+    return [event for event in jobs.Job(job.folder).events() if event["type"] == kind]
+
+
+def figures(job) -> list[tuple]:
+    """Everything that a run tells of its steps and evaluations, but for the time it took."""
+    timed = {"time", "seconds", "step_seconds", "seconds_left", "tokens_per_second"}
+    return [{name: value for name, value in event.items() if name not in timed}
+            for event in jobs.Job(job.folder).events() if event["type"] in ("step", "eval")]
+
+
+def pairs_file(place: Path) -> str:
+    rows = [(row["instruction"], row["output"]) for row in tiny_model.ROWS]
+    pairs = [{"prompt": q, "chosen": a * (1 + i % 3), "rejected": rows[i - 3][1]} for i, (q, a) in enumerate(rows)]
+    place.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
+    return str(place)
+
+
+RANDOM = {"lora_dropout": 0.2, "neftune_noise_alpha": 5.0}
+
+
+@pytest.mark.parametrize("changes", first_fast([
+    RANDOM, {"objective": "dpo", "lora_dropout": 0.2}, {"method": "full", "learning_rate": 1e-3},
+    {"method": "qlora", **RANDOM}, {"packing": True, "gradient_checkpointing": True, **RANDOM},
+    {"objective": "orpo", "lora_dropout": 0.2}, {"method": "scratch", "scratch_size": "10M", "max_steps": 3}], fast=2))
+def test_a_run_learns_as_if_nothing_had_been_tried(make_job, monkeypatch, tmp_path, changes):
+    if changes.get("objective"):
+        changes = {**changes, "train_file": pairs_file(tmp_path / "pairs.jsonl")}
+    tried, plain = make_job(**changes), make_job(**changes)
+    train.run(tried)
+    passes = []
+    monkeypatch.setattr(Exact, "try_micro_batch", lambda self, rows, times: passes.append(times))
+    train.run(plain)
+    assert passes == [2]
+    assert figures(tried) == figures(plain)
+
+
+def test_the_measurement_is_told_once_and_kept(make_job):
+    job = make_job()
+    train.run(job)
+    (told,) = events(job, "fit_measured")
+    assert told["low"] < told["estimate_bytes"] < told["high"] and told["peak_bytes"] > 2**26
+    assert 0 < told["longest_tokens"] <= 2 * 128 and told["seconds_per_step"] > 0 and told["tokens_per_second"] > 0
+    order = [event["type"] for event in jobs.Job(job.folder).events() if event["type"] in ("step", "fit_measured")]
+    assert order == ["step", "step", "step", "fit_measured", "step", "step"] or order.index("fit_measured") == 3
+    (kept,) = measured.load()
+    assert kept.source == "run" and kept.tokens == told["longest_tokens"]
+    assert kept.peak_bytes >= told["peak_bytes"] and kept.seconds_per_evaluation > 0 and not kept.ran_out
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_run_of_few_steps_is_measured_at_its_end(make_job, steps):
+    job = make_job(max_steps=steps)
+    train.run(job)
+    assert len(events(job, "fit_measured")) == 1 and len(measured.load()) == 1
+
+
+def test_a_file_of_measurements_that_cannot_be_used_ends_no_run(make_job, studio_home):
+    studio_home.mkdir(exist_ok=True)
+    (studio_home / measured.FILE).write_text('{"format": 99}')
+    job = make_job(max_steps=3)
+    assert train.run(job)["state"] == "finished"
+    assert any("isn't kept" in event["message"] for event in events(job, "log"))
+
+
+def test_rows_that_are_too_long_are_found_after_the_first_step(make_job, monkeypatch, tmp_path):
+    """One long row comes late; memory for it is missing, and the ladder is entered after one step."""
+    short = [{"instruction": "Who?", "output": f"{i}"} for i in range(40)]
+    file = tmp_path / "one-long.jsonl"
+    rows = [*short, {"instruction": "Which office?", "output": "The ward office of the city. " * 4}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    honest, seen = StudioTrainer.compute_loss, []
+
+    def compute_loss(self, model, inputs, *args, **kwargs):
+        seen.append((self.state.global_step, inputs["input_ids"].numel()))
+        if inputs["input_ids"].numel() > 120 and inputs["input_ids"].shape[0] > 1:
+            torch.empty(1 << 60, dtype=torch.uint8)  # a real want of memory
+        return honest(self, model, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(StudioTrainer, "compute_loss", compute_loss)
+    job = make_job(train_file=str(file), eval_fraction=0.0, epochs=1, max_steps=None, group_by_length=False,
+                   gradient_accumulation_steps=1, seed=2)
+    with pytest.raises(StartAnew):
+        train.run(job)
+    assert events(job, "adjusted")[0]["changes"]["micro_batch_size"] == 1
+    assert [event["global_step"] for event in events(job, "step")] == [1]
+    assert seen[0][1] < 120 < seen[-1][1]

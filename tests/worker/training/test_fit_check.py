@@ -1,0 +1,130 @@
+"""The fit check: a short real training of which only the figures are kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from support import tiny_model
+from support.tiers import first_fast
+
+from slmstudio.core import files, jobs, paths
+from slmstudio.core.data import reader
+from slmstudio.core.errors import UserError
+from slmstudio.core.hardware.machine import read_machine
+from slmstudio.core.jobs import new
+from slmstudio.core.model import facts
+from slmstudio.core.run import planner
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.memory import measured, outlook
+from slmstudio.worker.runtime.context import Cancelled, JobContext
+from slmstudio.worker.training import fit_check
+from slmstudio.worker.training.trainer import StudioTrainer
+
+
+@pytest.fixture
+def plan(studio_home, tmp_path, tiny_model):
+    """`plan(method="full")`: what the product proposes for the rows of the objective."""
+
+    def make(**overrides) -> RunConfig:
+        pairs = [(row["instruction"], row["output"]) for row in tiny_rows()]
+        rows = [{"instruction": q, "output": a} for q, a in pairs]
+        if overrides.get("objective") in ("dpo", "orpo"):
+            rows = [{"prompt": q, "chosen": a, "rejected": pairs[i - 3][1]} for i, (q, a) in enumerate(pairs)]
+        elif overrides.get("objective") == "kto":
+            rows = [{"prompt": q, "completion": a, "label": bool(i % 2)} for i, (q, a) in enumerate(pairs)]
+        file = tmp_path / "rows.jsonl"
+        file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        return planner.plan(planner.PlanRequest(reader.read_dataset(file), facts.read_model(tiny_model),
+                                                read_machine(), None, {"sample_max_tokens": 4, **overrides}))
+
+    return make
+
+
+def tiny_rows() -> list[dict]:
+    return tiny_model.ROWS * 3
+
+
+def check(config: RunConfig) -> tuple[dict, JobContext]:
+    job = new.fit_check(config.to_dict())
+    context = JobContext(job.folder, job.request())
+    return fit_check.run(context), context
+
+
+def contents(place: Path) -> dict[str, str]:
+    return {str(path): files.sha256_of(path) for path in sorted(place.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("chosen", first_fast([
+    {"method": "lora"}, {"method": "full"}, {"method": "qlora"}, {"method": "scratch", "scratch_size": "10M"},
+    {"objective": "dpo"}, {"objective": "orpo"}, {"objective": "kto"}, {"packing": False, "micro_batch_size": 2},
+    {"eval_fraction": 0.0, "gradient_accumulation_steps": 1, "gradient_checkpointing": True}], fast=1))
+def test_a_plan_is_tried_as_it_is_proposed_and_nothing_is_changed(plan, tiny_model, tmp_path, chosen):
+    config = plan(**chosen)
+    before = contents(tiny_model), files.sha256_of(Path(config.train_file))
+    result, job = check(config)
+    assert (contents(tiny_model), files.sha256_of(Path(config.train_file))) == before
+    assert {path.name for path in job.folder.iterdir()} <= {"request.json", "events.jsonl"}
+    assert not paths.runs_dir().exists()
+    assert result["fits"] and not result["ran_out"] and result["device"] == "cpu"
+    assert result["measured_peak"] > 2**26 and result["seconds_per_step"] > 0 and result["tokens_per_second"] > 0
+    assert (result["seconds_per_evaluation"] is None) == (config.eval_fraction == 0)
+    assert result["estimate"]["low"] <= result["estimate"]["likely"] <= result["estimate"]["high"]
+    found = outlook.look(facts.read_model(tiny_model), config, read_machine(), 20)
+    assert found.best.measured is not None and found.best.measured.source == "fit_check"
+    assert found.best.measured.peak_bytes == result["measured_peak"] and found.seconds > 0
+    done = [event["done"] / event["total"] for event in jobs.Job(job.folder).events()
+            if event["type"] == "progress" and event["phase"] == "measuring"]
+    assert done == sorted(done) and done
+
+
+def test_the_longest_micro_batch_of_the_run_is_tried(plan, monkeypatch):
+    config, seen = plan(packing=True), []
+    honest = StudioTrainer.compute_loss
+
+    def compute_loss(self, model, inputs, *args, **kwargs):
+        if self.model.training:
+            seen.append(inputs["input_ids"].numel())
+        return honest(self, model, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(StudioTrainer, "compute_loss", compute_loss)
+    result, _ = check(config)
+    assert seen[0] == seen[1] == max(seen) == result["longest_tokens"]
+    assert len(seen) == 2 * min(2, config.gradient_accumulation_steps) + 4
+
+
+def test_want_of_memory_is_a_result(plan, monkeypatch, tiny_model):
+    def compute_loss(self, model, inputs, *args, **kwargs):
+        torch.empty(1 << 60, dtype=torch.uint8)  # a real want of memory
+
+    monkeypatch.setattr(StudioTrainer, "compute_loss", compute_loss)
+    config = plan()
+    result, _ = check(config)
+    assert result["ran_out"] and not result["fits"] and result["seconds_per_step"] is None
+    assert result["measured_peak"] > 2**26
+    (kept,) = measured.load()
+    assert kept.ran_out and measured.correction(facts.read_model(tiny_model), config, read_machine(), [kept]) is None
+
+
+def test_cancel_ends_it_and_keeps_nothing(plan):
+    job = new.fit_check(plan().to_dict())
+    context = JobContext(job.folder, job.request())
+    honest = context.progress
+
+    def progress(done, total, unit, phase):
+        if phase == "measuring":
+            job.send("cancel")
+        honest(done, total, unit, phase)
+
+    context.progress = progress
+    with pytest.raises(Cancelled):
+        fit_check.run(context)
+    assert measured.load() == [] and not (job.folder / "data").exists()
+
+
+def test_a_run_that_cannot_be_done_here_is_told_as_it_would_be(plan):
+    with pytest.raises(UserError, match="cannot be done here") as error:
+        check(RunConfig.from_dict({**plan().to_dict(), "device": "cuda"}))
+    assert [problem.field for problem in error.value.problems] == ["device"]
