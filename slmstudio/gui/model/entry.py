@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from slmstudio.core.model.catalogue import CatalogueEntry
     from slmstudio.core.model.facts import ModelFacts
+    from slmstudio.core.model.starters import Starter
     from slmstudio.core.run.fit_badge import Badge
 
 
@@ -22,7 +23,7 @@ class ModelEntry:
         facts, error: what reading the folder gave; both None while nothing was read.
         known: what the catalogue says of it.
         repo: its name on the hub, where it would be fetched from; "" where that isn't known.
-        starter: it comes as packages, under this name, once its licence was accepted.
+        starter: it comes as packages of the package index, once its terms are accepted.
         source: where it was found: "LM Studio", "Ollama" ...; "" for models of this program.
         badge: the best method that fits this machine; None before that is known.
     """
@@ -33,7 +34,7 @@ class ModelEntry:
     error: Exception | None = None
     known: CatalogueEntry | None = None
     repo: str = ""
-    starter: str = ""
+    starter: Starter | None = None
     source: str = ""
     badge: Badge | None = None
 
@@ -46,6 +47,8 @@ class ModelEntry:
         """What a person calls it."""
         if self.known is not None:
             return self.known.title
+        if self.starter is not None:
+            return self.starter.name
         return self.facts.name if self.facts is not None else self.repo or self.folder.name
 
     @property

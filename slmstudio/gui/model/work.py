@@ -1,9 +1,10 @@
-"""Getting a base model ready: a GGUF file is unpacked, or a model is fetched. One at a time."""
+"""What the Model tab lets a worker do: unpack a GGUF file, fetch a model, measure whether one fits. One at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
@@ -15,23 +16,26 @@ from slmstudio.gui.common.run_texts import phase_text
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.tasks import run_task
 
-PREPARE, FETCH = "prepare", "fetch"
-KEPT = ("cancelled", "paused")
-"""States in which a job ends because the person wanted it."""
+PREPARE, FETCH, MEASURE = "prepare", "fetch", "measure"
 
 
 class ModelWork(QObject):
-    """
+    """Follows the one job that is at work for a model.
+
+    Attributes:
+        target: the model's folder, while a job is at work on it.
+        kind: `PREPARE`, `FETCH` or `MEASURE`.
+
     Signals:
-        changed: one begins or ended; `kind` and `target` tell which.
-        progressed(str, int, int): what it does, bytes or steps done, and of how many; 0 of 0 when nobody knows.
-        finished(Path): the folder is there.
-        failed(UserError): it isn't, and why. Nothing comes when the person ended it.
+        changed: one begins or ended.
+        progressed(str, int, int): what it does, and how much of how much is done; 0 of 0 when nobody knows.
+        finished(str, Path, dict): the kind, the model's folder, and what the job found.
+        failed(UserError): it didn't work, and why. Nothing comes when the person ended it.
     """
 
     changed = Signal()
     progressed = Signal(str, object, object)
-    finished = Signal(object)
+    finished = Signal(str, object, object)
     failed = Signal(object)
 
     def __init__(self, session: Session, parent: QObject):
@@ -39,13 +43,12 @@ class ModelWork(QObject):
         self._session = session
         self._thread: JobThread | None = None
         self._history = RunHistory()
+        self._ending = ""
         self.target: Path | None = None
-        """The folder that is being made, while one is."""
         self.kind = ""
-        """`PREPARE` or `FETCH`."""
 
     def start(self, kind: str, target: Path, make: Callable[[], Job]) -> None:
-        """Begin to make the folder `target`.
+        """Begin to work on the model of `target`.
 
         Args:
             make: makes the job, in a thread; what it raises is told by `failed`.
@@ -54,23 +57,24 @@ class ModelWork(QObject):
             self.failed.emit(UserError(self.tr("{name} isn't done yet.").format(name=self.target.name), "",
                                        self.tr("Wait until it is, or cancel it.")))
             return
-        self.kind, self.target, self._history = kind, target, RunHistory()
-        self._show(self.tr("Starting"))
+        self.kind, self.target, self._history, self._ending = kind, target, RunHistory(), ""
+        self._show(self.tr("Starting"), 0, 0)
         self.changed.emit()
         run_task(self, lambda task: make(), self._follow, self._lost)
 
     def cancel(self) -> None:
-        """End it. Nothing of an unpacked file is kept."""
+        """End it. Nothing of it is kept."""
         self._end("cancel", self.tr("Cancelling"))
 
     def pause(self) -> None:
-        """End a download; what was fetched is kept, and starting again goes on from there."""
+        """End a download, and keep what has arrived: starting again takes it up."""
         self._end("pause", self.tr("Pausing"))
 
     def _end(self, command: str, text: str) -> None:
+        self._ending = command
         if self._thread is not None:
             self._thread.send(command)
-            self._show(text)
+        self._show(text, 0, 0)
 
     def _follow(self, job: Job) -> None:
         self._thread = thread = JobThread(job, self, start_worker=True)
@@ -78,30 +82,40 @@ class ModelWork(QObject):
         thread.ended.connect(self._ended)
         thread.failed.connect(self._lost)
         thread.start()
+        if self._ending:
+            thread.send(self._ending)
 
-    def _take(self, events: list[dict[str, object]]) -> None:
+    def _take(self, events: list[dict[str, Any]]) -> None:
         for event in events:
             self._history.add(event)
         history = self._history
-        self._show(f"{phase_text(history.phase)} {history.detail}".strip(), int(history.done), int(history.total))
+        if not self._ending:
+            text = f"{phase_text(history.phase)} {history.detail}".strip()
+            self._show(text, int(history.done), int(history.total))
 
-    def _show(self, text: str, done: int = 0, total: int = 0) -> None:
+    def _show(self, text: str, done: int, total: int) -> None:
         if self.target is None:
             return
         self.progressed.emit(text, done, total)
-        name = self.tr("Preparing {name}") if self.kind == PREPARE else self.tr("Downloading {name}")
-        self._session.set_job(JobStatus(name.format(name=self.target.name), done, total,
-                                        text="" if total else text))
+        name = {PREPARE: self.tr("Preparing {name}"), FETCH: self.tr("Downloading {name}"),
+                MEASURE: self.tr("Fit check of {name}")}[self.kind]
+        self._session.set_job(JobStatus(name.format(name=self.target.name), done, total, text=text))
 
     def _ended(self, outcome: Outcome) -> None:
-        folder = self._clear()
-        if outcome.was_successful():
-            self.finished.emit(Path(outcome.result.get("folder") or folder))
-        elif outcome.state not in KEPT:
+        assert self._thread is not None
+        job, kind, folder = self._thread.job, self.kind, self._clear()
+        if outcome.state in ("cancelled", "paused"):
+            return
+        if kind == MEASURE:
+            run_task(self, lambda task: _fit(job, outcome), lambda result: self.finished.emit(kind, folder, result),
+                     self.failed.emit)
+        elif outcome.was_successful():
+            self.finished.emit(kind, folder, outcome.result)
+        else:
             self.failed.emit(outcome.user_error())
 
     def _lost(self, error: Exception) -> None:
-        """The job couldn't be made or followed."""
+        """The job can't be made or followed."""
         if self._thread is None or not self._thread.job.is_alive():
             self._clear()
         self.failed.emit(error)
@@ -112,3 +126,10 @@ class ModelWork(QObject):
         self.changed.emit()
         assert folder is not None
         return folder
+
+
+def _fit(job: Job, outcome: Outcome) -> dict[str, Any]:
+    """What a fit check found, also where memory ran out. Raises UserError where it found nothing."""
+    from slmstudio.core.run.memory import fit_result
+
+    return fit_result.of_job(job, outcome)

