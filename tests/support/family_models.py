@@ -218,7 +218,8 @@ def finished(state: Any, tokens: list[Any], chat_template: str, adds_bos: bool =
 
     tokenizer = Tokenizer.from_str(json.dumps(state))
     tokenizer.add_tokens(tokens)
-    if adds_bos and (bos := named["bos_token"]) != named["pad_token"]:  # Qwen2's is there only because some programs ask for one
+    # Qwen's BOS is there only because some programs ask for one.
+    if adds_bos and (bos := named["bos_token"]) != named["pad_token"]:
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"{bos} $A", pair=f"{bos} $A {bos}:1 $B:1", special_tokens=[(bos, tokenizer.token_to_id(bos))])
     made = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)

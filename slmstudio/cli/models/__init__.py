@@ -2,4 +2,7 @@
 
 import typer
 
+from slmstudio.cli.models import import_
+
 app = typer.Typer(no_args_is_help=False, help="Base models: those on disk and those that can be fetched.")
+app.command("import")(import_.import_)
