@@ -31,7 +31,7 @@ def find(request: dict[str, Any], pid: int) -> list[Path]:
     if kind == "export" and isinstance(out or run, str):
         return sorted((Path(out) if out else Path(str(run)) / paths.EXPORTS).glob(f".*.{pid}.partial"))
     found = []
-    if kind == "import" and isinstance(out, str):
+    if kind in ("import", "fetch_starter") and isinstance(out, str):
         found = [of_import(Path(out), pid)]
     elif kind == "fetch_benchmark":
         found = [of_fetch(pid)]

@@ -2,9 +2,9 @@
 
     python tests/support/family_models.py OUT [family ...]
 
-Each has the family's real architecture with random weights (2 layers, hidden size 256), its chat template, and a small
-tokenizer of its kind: the family's own special tokens and rule for cutting words, on a vocabulary that is trained here
-on the texts of tests/data (why: see the README there).
+Each has the family's real architecture with random weights (hidden size 256, 2 layers, or as many as it takes to have
+each of its kinds), its chat template, and a small tokenizer of its kind: the family's own special tokens and rule for
+cutting words, on a vocabulary that is trained here on the texts of tests/data (why: see the README there).
 """
 
 from __future__ import annotations
@@ -16,9 +16,23 @@ from pathlib import Path
 from typing import Any
 
 DATA = Path(__file__).resolve().parent.parent / "data"
-FAMILIES = ("phi3", "llama3", "mistral", "qwen2", "tinyllama")
+FAMILIES = ("phi3", "llama3", "mistral", "qwen2", "tinyllama", "gemma3", "qwen3", "smollm3")
+KINDS = {"phi3": "Phi3", "mistral": "Mistral", "qwen2": "Qwen2", "gemma3": "Gemma3Text", "qwen3": "Qwen3",
+         "smollm3": "SmolLM3"}
+"""The family's name in transformers' classes, where it isn't Llama."""
 SIZE = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4,
         "num_key_value_heads": 2, "max_position_embeddings": 2048}
+OWN: dict[str, dict[str, Any]] = {
+    "phi3": {"num_key_value_heads": 4},
+    # Every sixth layer sees everything, the others a window; and the heads are wider than hidden size / heads.
+    "gemma3": {"num_hidden_layers": 6, "num_key_value_heads": 1, "head_dim": 128, "query_pre_attn_scalar": 128,
+               "sliding_window": 32, "rms_norm_eps": 1e-6},
+    "qwen3": {"head_dim": 128, "tie_word_embeddings": True},
+    "smollm3": {"num_hidden_layers": 4, "no_rope_layer_interval": 4},  # every fourth layer has no positions
+}
+"""What a family's configuration has beside `SIZE`."""
+ROWS = {"phi3": 64, "qwen2": 128, "qwen3": 128, "gemma3": 64}
+"""Embeddings that are padded to a multiple of so many rows."""
 BYTE_LEVEL_TOKENS, SENTENCEPIECE_TOKENS = 3000, 2500
 LLAMA3_CUT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
               r"|\s+(?!\S)|\s+")
@@ -38,15 +52,17 @@ def build(family: str, folder: Path) -> Path:
     import torch
     import transformers
 
-    kind = {"phi3": "Phi3", "mistral": "Mistral", "qwen2": "Qwen2"}.get(family, "Llama")
     tokenizer = TOKENIZERS[family]()
-    rows = {"phi3": 64, "qwen2": 128}.get(family, 1)  # their embeddings are padded to a multiple of so many rows
-    size = {**SIZE, "num_key_value_heads": 4} if family == "phi3" else SIZE
+    rows = ROWS.get(family, 1)
     torch.manual_seed(0)
-    config = getattr(transformers, f"{kind}Config")(
+    config = getattr(transformers, f"{KINDS.get(family, 'Llama')}Config")(
         vocab_size=-(-len(tokenizer) // rows) * rows, bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, **size)
-    transformers.AutoModelForCausalLM.from_config(config).to(torch.bfloat16).save_pretrained(folder)
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, **SIZE | OWN.get(family, {}))
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    for name, weight in model.named_parameters():
+        if "norm" in name:  # new ones are all alike, and would hide what is mixed up
+            torch.nn.init.normal_(weight, mean=float(weight.detach().mean()), std=0.2)
+    model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     if family == "phi3":
         (folder / "tokenizer.model").write_bytes(sentencepiece_model())
@@ -112,6 +128,20 @@ def qwen2() -> Any:
                     pad_token="<|endoftext|>", bos_token="<|endoftext|>")
 
 
+def qwen3() -> Any:
+    made = qwen2()
+    made.add_tokens(added("<think>", "</think>", special=False))
+    made.chat_template = template("Qwen-Qwen3-0.6B")
+    return made
+
+
+def smollm3() -> Any:
+    special = ("<|begin_of_text|>", "<|end_of_text|>", "<|im_start|>", "<|im_end|>")
+    tokens = added(*special) + added("<think>", "</think>", "<tool_call>", "</tool_call>", special=False)
+    return finished(byte_level(LLAMA3_CUT, ignore_merges=True), tokens, template("smollm3-style"), adds_bos=False,
+                    bos_token="<|begin_of_text|>", eos_token="<|im_end|>", pad_token="<|im_end|>")
+
+
 def sentencepiece_model() -> bytes:
     """The file tokenizer.model: SentencePiece's BPE with bytes for what it has no letter for, as Llama 2's."""
     import sentencepiece
@@ -129,7 +159,8 @@ def sentencepiece_state(space_in_front: str) -> Any:
     """tokenizer.json of `sentencepiece_model()`.
 
     Args:
-        space_in_front: "first": of a text alone, as Mistral has it; "always": of every stretch between special tokens.
+        space_in_front: "first": of a text alone, as Mistral has it; "always": of every stretch between special tokens;
+            "never": as Gemma has it.
     """
     from sentencepiece import sentencepiece_model_pb2
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
@@ -144,10 +175,14 @@ def sentencepiece_state(space_in_front: str) -> Any:
                                      fuse_unk=True, byte_fallback=True))
     if space_in_front == "first":
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
-    else:
+    elif space_in_front == "always":
         tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    else:
+        tokenizer.normalizer = normalizers.Replace(" ", "▁")
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    strip = [] if space_in_front == "never" else [decoders.Strip(" ", 1, 0)]
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
-                                           decoders.Strip(" ", 1, 0)])
+                                           *strip])
     tokenizer.add_special_tokens(added("<unk>", "<s>", "</s>"))
     return json.loads(tokenizer.to_str())
 
@@ -170,14 +205,21 @@ def phi3() -> Any:
                     bos_token="<s>", eos_token="<|end|>", pad_token="<|endoftext|>", unk_token="<unk>")
 
 
-def finished(state: Any, tokens: list[Any], chat_template: str, **named: str) -> Any:
+def gemma3() -> Any:
+    tokens = added("<pad>", "<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>")
+    return finished(sentencepiece_state("never"), tokens, template("gemma-3-style"), bos_token="<bos>",
+                    eos_token="<end_of_turn>", pad_token="<pad>", unk_token="<unk>")
+
+
+def finished(state: Any, tokens: list[Any], chat_template: str, adds_bos: bool = True, **named: str) -> Any:
     """transformers' tokenizer, which puts BOS before a text, if the family does so."""
     from tokenizers import Tokenizer, processors
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer.from_str(json.dumps(state))
     tokenizer.add_tokens(tokens)
-    if (bos := named["bos_token"]) != named["pad_token"]:  # Qwen2's is there only because some programs ask for one
+    # Qwen's BOS is there only because some programs ask for one.
+    if adds_bos and (bos := named["bos_token"]) != named["pad_token"]:
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"{bos} $A", pair=f"{bos} $A {bos}:1 $B:1", special_tokens=[(bos, tokenizer.token_to_id(bos))])
     made = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)
@@ -185,7 +227,8 @@ def finished(state: Any, tokens: list[Any], chat_template: str, **named: str) ->
     return made
 
 
-TOKENIZERS = {"phi3": phi3, "llama3": llama3, "mistral": mistral, "qwen2": qwen2, "tinyllama": tinyllama}
+TOKENIZERS = {"phi3": phi3, "llama3": llama3, "mistral": mistral, "qwen2": qwen2, "tinyllama": tinyllama,
+              "gemma3": gemma3, "qwen3": qwen3, "smollm3": smollm3}
 
 
 if __name__ == "__main__":

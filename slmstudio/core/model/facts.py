@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core import program
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.model import weights as weight_files
 from slmstudio.core.model.architecture import missing_tensors
 from slmstudio.core.model.chat_template import find_template
 from slmstudio.core.model.families import LABELS, family_label, why_no_language_model
+from slmstudio.core.model.gguf import is_gguf
 from slmstudio.core.model.weights import Tensor, Weights, printable, read_json_object
 
 CONTEXT_IF_UNKNOWN = 2048
@@ -32,7 +34,6 @@ _DEFAULTS = {
     # Gemma 3's files leave out what equals the default of transformers' Gemma3TextConfig.
     "gemma3_text": {"heads": 8, "kv_heads": 4, "head_dim": 256, "vocabulary_size": 262_208, "context_length": 131_072},
 }
-_IMPORT = 'To train it, import it: choose it with "GGUF…" in the Model tab, which unpacks it into such a folder.'
 _LICENCES = {
     "apache-2.0": "Apache-2.0", "mit": "MIT", "gemma": "Gemma", "llama2": "Llama 2", "llama3": "Llama 3",
     "llama3.1": "Llama 3.1", "llama3.2": "Llama 3.2", "llama3.3": "Llama 3.3", "bsd-3-clause": "BSD-3-Clause",
@@ -127,32 +128,37 @@ def _refuse_other_things(folder: Path, name: str) -> None:
     present = {path.name for path in folder.iterdir()}
     if "adapter_config.json" in present and not {weight_files.SINGLE, weight_files.INDEX} & present:
         raise UserError(f"{name} is an adapter, not a base model.", _whose_adapter(folder),
-                        "Choose the base model's folder. The adapter is used with it in Results and Chat.")
+                        "Choose the base model's folder. An adapter from elsewhere becomes a run, to be continued, "
+                        f"exported and asked in Chat, with: {program.command('models', 'import', folder)}")
     ggufs = sorted(printable(file) for file in present if file.lower().endswith(".gguf"))
     if "config.json" not in present and ggufs:
         raise UserError(f"{name} holds a GGUF file ({ggufs[0]}), not a base model.", "GGUF is for running a model.",
-                        f"{_IMPORT} Or choose the folder that it was made from.")
+                        f"{_how_to_import(folder / ggufs[0])} Or choose the folder that it was made from.")
     if "config.json" not in present and "snapshots" in present:
         raise UserError(f"{name} is the hub cache's folder around the model.", "The model lies deeper.",
                         "Choose the folder inside its `snapshots` folder.")
 
 
+def _how_to_import(gguf: Path | str) -> str:
+    """What makes a folder of a GGUF file, in the window and in the terminal."""
+    return (f'To train it, import it: choose it with "GGUF…" in the Model tab, or run '
+            f"{program.command('models', 'import', gguf)}, which unpacks it into such a folder.")
+
+
 def _not_a_folder(file: Path, name: str) -> UserError:
     """What to do with a file that was chosen as a base model."""
-    with open(file, "rb") as opened:
-        is_gguf = opened.read(4) == b"GGUF"
-    if is_gguf:
-        rename = "" if file.suffix.lower() == ".gguf" else "Give it a name that ends in .gguf. "
+    if is_gguf(file):
         return UserError(f"{name} is a GGUF file, which runs a model but can't be trained as it is.",
                          "A base model is a folder with safetensors weights.",
-                         f"{rename}{_IMPORT} Or choose the folder that it was made from.")
+                         f"{_how_to_import(file)} Or choose the folder that it was made from.")
     inside = (file.parent / "config.json").is_file()
     return UserError(f"{name} is a single file, not a base model.",
                      "A base model is a folder that holds config.json, tokenizer.json and the weights "
                      "(model.safetensors); a GGUF file, which can be made into one, begins with the letters GGUF, and "
                      "this file doesn't.",
                      f"Choose the folder it is in: {file.parent}" if inside else
-                     'Choose the model\'s folder, or a GGUF file with "GGUF…" in the Model tab.')
+                     'Choose the model\'s folder, or a GGUF file with "GGUF…" in the Model tab or '
+                     f"{program.command('models', 'import', 'FILE')}.")
 
 
 def _whose_adapter(folder: Path) -> str:

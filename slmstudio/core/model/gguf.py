@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.gguf_header import DOWNLOAD, Damaged, Header, read_header
 from slmstudio.core.model.weights import printable
+from slmstudio.core.units import format_bytes
 
 FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
@@ -21,6 +23,13 @@ FILE_TYPES = {
 """Quantization type of a file, by llama.cpp's `general.file_type`."""
 
 
+_PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
+"""How llama.cpp ends the names of the files that a model is split into."""
+FULL_PRECISION = ("F32", "F16", "BF16")
+UNPACKED_BYTES = 2
+"""Of a weight, in a folder that was made from a GGUF file: bf16."""
+
+
 @dataclass(frozen=True)
 class GgufFacts:
     """A model in one GGUF file, or the first of several.
@@ -29,15 +38,15 @@ class GgufFacts:
         path: the file.
         name: as the file says, else its stem.
         architecture: llama.cpp's name of it.
-        parameters: values of all tensors of this file.
+        parameters: values of all tensors of this file, and of the other parts of a split model.
         context_length: tokens the model was trained for; 0 where the file does not say.
         vocabulary_size: tokens in the vocabulary.
         layers: decoder layers; 0 where the file does not say.
         quantization: Q4_K_M, F16 ...; the type of most of the bytes where the file does not say.
-        file_bytes: size of the file.
+        file_bytes: size of the file, or of all parts together.
         chat_template: its jinja source, or None.
         bos_token_id, eos_token_id: or None.
-        parts: how many files the model is split into.
+        files: the file; of a split model all parts, in their order.
     """
 
     path: Path
@@ -52,19 +61,71 @@ class GgufFacts:
     chat_template: str | None
     bos_token_id: int | None
     eos_token_id: int | None
-    parts: int
+    files: tuple[Path, ...]
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """What the weights take in a folder that can be trained."""
+        return UNPACKED_BYTES * self.parameters
+
+    def cost(self) -> str:
+        """What it costs to train this file instead of the model that it was made from, in a sentence or three."""
+        size = f"Unpacked it takes {format_bytes(self.unpacked_bytes)} (2 bytes a weight)."
+        if self.quantization in FULL_PRECISION:
+            return f"Its weights are {self.quantization}, so next to nothing of the original is lost. {size}"
+        bits = 8 * self.file_bytes / max(1, self.parameters)
+        return (f"{self.quantization}: its weights were rounded to about {bits:.1f} bits each. Training continues from "
+                f"the rounded ones, so the model begins slightly worse than the original. {size}")
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether a file begins as a GGUF file does, whatever its name, as Ollama's are called sha256-…
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        return file.read(4) == b"GGUF"
+
+
+def folder_name(facts: GgufFacts) -> str:
+    """What to call the model's folder: after the file, and where its name is none, after the name inside it."""
+    if facts.path.suffix.lower() == ".gguf":
+        return _PART.sub("", facts.path.name).removesuffix(facts.path.suffix)
+    return re.sub(r"[^\w.-]+", "-", facts.name).strip("-.") or facts.path.name
 
 
 def read_gguf(path: Path | str) -> GgufFacts:
-    """Read a GGUF file's header, and check that all its tensors are there.
+    """Read a GGUF file's header, and check that all its tensors are there; of a split model, those of all parts.
 
     Raises:
-        UserError: no GGUF file, a version or type that is not known, damaged, truncated, or without a model in it.
+        UserError: no GGUF file, a version or type that is not known, damaged, truncated, without a model in it, or a
+            part is missing.
     """
     path = Path(path)
     name = printable(path.name)
-    return _facts(path, read_header(path, lambda values, lengths, tensors: _refuse_other_kinds(
-        values, lengths, tensors, name)))
+    first = read_header(path, lambda values, lengths, tensors: _refuse_other_kinds(values, lengths, tensors, name))
+    files = _files(path, first)
+    return _facts(path, first, files, [read_header(part, lambda *_: None) for part in files[1:]])
+
+
+def _files(first: Path, header: Header) -> tuple[Path, ...]:
+    """The file, or all parts of a split model: NAME-00001-of-00003.gguf and the others beside it."""
+    count = header.values.get("split.count", 1)
+    if type(count) is not int or count < 2:
+        return (first,)
+    found = _PART.search(first.name)
+    if count > 99_999 or not found or int(found[2]) != count:
+        raise UserError(f"{printable(first.name)} is the first of {count:,} parts of a model.",
+                        "Its name doesn't say what the others are called.",
+                        f"Give it the name it had, as in NAME-00001-of-{count:05d}.gguf, with the others beside it.")
+    start = first.name[:found.start()]
+    files = tuple(first.with_name(f"{start}-{number:05d}-of-{count:05d}.gguf") for number in range(1, count + 1))
+    if missing := [printable(path.name) for path in files if not path.is_file()]:
+        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3:,} more" if len(missing) > 3 else "")
+        raise UserError(f"{len(missing):,} of the {count:,} parts of {printable(start)} are missing.",
+                        f"Beside the first part should be {shown}.", "Put all parts into one folder.")
+    return files
 
 
 def _refuse_other_kinds(values: dict[str, Any], lengths: dict[str, int], tensors: int, name: str) -> None:
@@ -90,7 +151,7 @@ def _refuse_other_kinds(values: dict[str, Any], lengths: dict[str, int], tensors
                         "Choose the first part; the others must lie beside it.")
 
 
-def _facts(path: Path, header: Header) -> GgufFacts:
+def _facts(path: Path, header: Header, files: tuple[Path, ...], others: list[Header]) -> GgufFacts:
     values, lengths = header.values, header.lengths
     architecture = values["general.architecture"]
 
@@ -103,15 +164,15 @@ def _facts(path: Path, header: Header) -> GgufFacts:
         return value if isinstance(value, str) and value else None
 
     file_type = number("general.file_type")
-    parts = number("split.count") or 1
     template = text("tokenizer.chat_template")
     return GgufFacts(
         path=path, name=printable(text("general.name") or path.stem), architecture=printable(architecture),
-        parameters=sum(map(math.prod, header.shapes.values())),
+        parameters=sum(math.prod(shape) for part in (header, *others) for shape in part.shapes.values()),
         context_length=number(f"{architecture}.context_length") or 0,
         vocabulary_size=lengths.get("tokenizer.ggml.tokens") or number(f"{architecture}.vocab_size") or 0,
         layers=number(f"{architecture}.block_count") or 0,
         quantization=(FILE_TYPES.get(file_type if file_type is not None else -1)
                       or header.bytes_by_type.most_common(1)[0][0]),
-        file_bytes=header.file_bytes, chat_template=template, bos_token_id=number("tokenizer.ggml.bos_token_id"),
-        eos_token_id=number("tokenizer.ggml.eos_token_id"), parts=parts)
+        file_bytes=sum(part.file_bytes for part in (header, *others)), chat_template=template,
+        bos_token_id=number("tokenizer.ggml.bos_token_id"),
+        eos_token_id=number("tokenizer.ggml.eos_token_id"), files=files)

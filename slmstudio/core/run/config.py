@@ -15,7 +15,9 @@ from slmstudio.core import files, formats, program
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.run.fields import Choice, Field, Lines, Names, Number, Switch, Text, Whole, described, fields_of
 
-NOTES = frozenset({"format", "kind", "protocol", "created", "versions", "hashes"})
+IMPORTED = "imported"
+"""Under this name the run.json of an adapter that was trained elsewhere says where it came from."""
+NOTES = frozenset({"format", "kind", "protocol", "created", "versions", "hashes", IMPORTED})
 """What a run.json holds beside the fields: nothing that decides what a run does."""
 PREFERENCES = ("dpo", "orpo", "kto")
 """Objectives that learn which of several answers is better."""

@@ -13,7 +13,7 @@ from slmstudio.core.data.jsonl import as_row
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.run import adjust, checkpoints, folder, names, planner
-from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.config import IMPORTED, RunConfig
 from slmstudio.core.run.rows import kept_rows, lines
 
 FIXED = {
@@ -49,7 +49,8 @@ def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path
             used: all at once.
     """
     run_folder = Path(run_folder).absolute()
-    earlier = adjust.apply(RunConfig.from_dict(jobs.Job(run_folder).request()), run_folder)
+    state = jobs.Job(run_folder).request()
+    earlier = adjust.apply(RunConfig.from_dict(state), run_folder)
     problems = _troubles(run_folder, earlier)
     given = {"epochs": epochs, "train_file": train_file, "eval_file": eval_file}
     asked = {name: value for name, value in given.items() if value is not None} | (overrides or {})
@@ -64,9 +65,12 @@ def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path
     problems += config.problems()
     if not problems:
         config = _with_lost_rows(config, run_folder, earlier)
+    if IMPORTED in state and not chosen.get("train_file"):
+        problems.append(Problem("The adapter came from elsewhere, without the rows that it learned: choose the rows to "
+                                "learn.", field="train_file"))
     for name in ("model", "train_file", "eval_file"):
         path = getattr(config, name)
-        if path and not Path(path).exists():
+        if path and not (name == "train_file" and IMPORTED in state and name not in chosen) and not Path(path).exists():
             problems.append(Problem(f"{path} does not exist.", field=name))
     if problems:
         raise UserError(f"{earlier.name} cannot be continued like this.", "", "Correct these points.", problems)

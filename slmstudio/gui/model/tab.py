@@ -124,10 +124,11 @@ class ModelTab(QWidget):
     def open_paths(self, chosen: list[Path]) -> None:
         """Open model folders, and offer to unpack GGUF files. A file inside a model's folder stands for its folder."""
         from slmstudio.core import paths
+        from slmstudio.core.model.gguf import is_gguf
 
         self.banner.clear()
         for path in chosen:
-            if path.is_file() and path.suffix.lower() == ".gguf":
+            if path.is_file() and (path.suffix.lower() == ".gguf" or is_gguf(path)):
                 self._put(ModelEntry(paths.models_dir() / path.stem, gguf=path), select=True)
                 continue
             folder = path.parent if path.is_file() and path.name in ("config.json", "model.safetensors") else path

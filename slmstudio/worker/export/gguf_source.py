@@ -118,7 +118,7 @@ def _model_class(base: Path, vocabulary: Any) -> Any:
                         "Serve the Hugging Face folder instead, or choose another base model.") from error
     # A class of our own, so that what is changed in it stays out of the converter's.
     model_class = type(found.__name__, (found,), {"model_arch": found.model_arch})
-    if architecture.startswith("Phi3") and not vocabulary.has_sentencepiece:
+    if architecture.startswith(("Phi3", "Gemma")) and not vocabulary.has_sentencepiece:
         _read_tokenizer_json(model_class, vocabulary.state["model"])
     return model_class
 
@@ -179,7 +179,8 @@ def _modifier(model: Any) -> Callable[[str, Any], tuple[str, Any]]:
 
 
 def _read_tokenizer_json(model_class: Any, tokenizer_model: dict[str, Any]) -> None:
-    """The converter wants Phi-3's tokenizer.model, which transformers 5 no longer writes; tokenizer.json has it all."""
+    """The converter wants Phi-3's and Gemma's tokenizer.model, which transformers 5 no longer writes; tokenizer.json
+    has it all."""
     plain = "_set_vocab_llama_hf" if tokenizer_model.get("byte_fallback") else "_set_vocab_gpt2"
     model_class.set_vocab = getattr(model_class, plain)
 

@@ -1,12 +1,14 @@
 """Turns a GGUF file into a base model folder that can be trained: safetensors in bf16, tokenizer, template, config.
 
-Request: {"kind": "import", "gguf": path, "out": folder, "name": shown in the model card, optional}.
+Request: {"kind": "import", "gguf": path, of a split model its first part, "out": folder, "name": shown in the model
+card, optional, "beside": files that are copied into the folder, as a licence, optional}.
 """
 
 from __future__ import annotations
 
 import functools
 import glob
+import hashlib
 import json
 import os
 import shutil
@@ -15,7 +17,7 @@ from typing import Any
 
 from slmstudio.core import files, formats, leftovers, llama
 from slmstudio.core.errors import UserError
-from slmstudio.core.model.gguf import read_gguf
+from slmstudio.core.model.gguf import GgufFacts, read_gguf
 from slmstudio.core.model.gguf_header import read_header
 from slmstudio.core.units import format_bytes
 from slmstudio.worker.export import gguf_tokenizer
@@ -37,15 +39,17 @@ def run(job: JobContext) -> dict[str, Any]:
     source, target = Path(job.request["gguf"]), Path(job.request["out"])
     job.phase("reading", source.name)
     facts = read_gguf(source)
-    fingerprint = {**formats.stamp("import"), "gguf": source.name, "sha256": files.sha256_of(source)}
+    fingerprint = {**formats.stamp("import"), "gguf": source.name, "sha256": _digest(facts)}
     if target.exists():
         return _reuse(target, fingerprint)
-    _check_space(target, facts.parameters)
+    _check_space(target, facts)
     partial = leftovers.of_import(target, os.getpid())
     _remove_leftovers(target)
     try:
         partial.mkdir(parents=True)
-        licence = _convert(job, source, partial)
+        licence = _convert(job, facts, partial)
+        for path in job.request.get("beside", ()):
+            shutil.copy(path, partial)
         _write_card(partial, facts, job.request.get("name") or target.name, licence)
         files.write_atomically(partial / SOURCE, files.dump_pretty(fingerprint))
         for path in partial.iterdir():
@@ -57,6 +61,12 @@ def run(job: JobContext) -> dict[str, Any]:
         shutil.rmtree(partial, ignore_errors=True)
     files.fsync_folder(target.parent)
     return _result(target, reused=False)
+
+
+def _digest(facts: GgufFacts) -> str:
+    """SHA-256 of the file; of a split model, of its parts' digests."""
+    digests = [files.sha256_of(path) for path in facts.files]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _reuse(target: Path, fingerprint: dict[str, Any]) -> dict[str, Any]:
@@ -72,9 +82,9 @@ def _result(target: Path, reused: bool) -> dict[str, Any]:
     return {"folder": str(target), "reused": reused, "bytes": size}
 
 
-def _check_space(target: Path, parameters: int) -> None:
-    """The folder takes two bytes a weight, and the tokenizer some megabytes."""
-    need = 2 * parameters + 32 * 2**20
+def _check_space(target: Path, facts: GgufFacts) -> None:
+    """The folder takes the unpacked weights, and the tokenizer some megabytes."""
+    need = facts.unpacked_bytes + 32 * 2**20
     there = next(folder for folder in target.absolute().parents if folder.exists())
     have = shutil.disk_usage(there).free
     if have < need:
@@ -93,15 +103,16 @@ def _remove_leftovers(target: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _convert(job: JobContext, source: Path, folder: Path) -> str:
+def _convert(job: JobContext, facts: GgufFacts, folder: Path) -> str:
     """Write the model into `folder`; returns its licence as the file names it."""
+    source = facts.path
     os.environ["TQDM_DISABLE"] = "1"  # a bar for every tensor in worker.log helps nobody
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     from slmstudio.worker.model import whole_model
 
-    _parse_once()
+    _parse_once(facts.files)
     job.check_cancelled()
     job.phase("weights", "unpacking them to bf16")
     try:
@@ -124,17 +135,25 @@ def _convert(job: JobContext, source: Path, folder: Path) -> str:
     return metadata.get("general.license", "unknown")
 
 
-def _parse_once() -> None:
+def _parse_once(parts: tuple[Path, ...]) -> None:
     """transformers parses the GGUF for the config, the weights and the tokenizer, and maps names once a module.
 
-    Remembering both takes the import of the starter model from 15 s to 5 s.
+    Remembering both takes the import of the starter model from 15 s to 5 s. Of a split model transformers reads the
+    first part alone, which has all but the other parts' tensors.
     """
     import gguf
+    from gguf.gguf_reader import GGUFReader
 
-    for name in ("GGUFReader", "get_tensor_name_map"):
-        function = getattr(gguf, name)
-        if not hasattr(function, "cache_info"):
-            setattr(gguf, name, functools.lru_cache(maxsize=2)(function))
+    @functools.lru_cache(maxsize=2)
+    def read(path: Any, *mode: Any) -> GGUFReader:
+        reader = GGUFReader(path, *mode)
+        if Path(path) == parts[0]:
+            reader.tensors += [tensor for part in parts[1:] for tensor in GGUFReader(part).tensors]
+        return reader
+
+    gguf.GGUFReader = read
+    if not hasattr(gguf.get_tensor_name_map, "cache_info"):
+        gguf.get_tensor_name_map = functools.lru_cache(maxsize=2)(gguf.get_tensor_name_map)
 
 
 def _write_tokenizer(job: JobContext, tokenizer: Any, source: Path, folder: Path,
@@ -198,7 +217,7 @@ def _shortest_floats(config: dict[str, Any]) -> dict[str, Any]:
     return {key: float(str(np.float32(value))) if isinstance(value, float) else value for key, value in config.items()}
 
 
-def _write_card(folder: Path, facts: Any, name: str, licence: str) -> None:
+def _write_card(folder: Path, facts: GgufFacts, name: str, licence: str) -> None:
     files.write_atomically(folder / "README.md", (
         f"---\nlicense: {licence}\n---\n\n# {name}\n\n"
         f"{facts.name}, made trainable from the GGUF file {facts.path.name} ({facts.quantization}): its weights were "

@@ -11,11 +11,12 @@ import torch
 from safetensors import safe_open
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.model.peft_adapter import of_pattern
 
 PREFIX = "base_model.model."
 LORA_A, LORA_B, MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
 _UNKNOWN_HERE = (
-    "alpha_pattern", "layer_replication", "trainable_token_indices", "alora_invocation_tokens", "use_qalora")
+    "layer_replication", "trainable_token_indices", "alora_invocation_tokens", "use_qalora")
 
 
 class Adapter:
@@ -78,7 +79,8 @@ class Adapter:
     def scale(self, name: str) -> float:
         """What B · A is multiplied by in this tensor."""
         rank = self._lora[name][LORA_A].shape[0]
-        alpha = float(self._config["lora_alpha"])
+        layer = name.removesuffix(".weight")
+        alpha = float(of_pattern(self._config.get("alpha_pattern"), layer, self._config["lora_alpha"]))
         return alpha / math.sqrt(rank) if self._config.get("use_rslora") else alpha / rank
 
     def low_rank(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:

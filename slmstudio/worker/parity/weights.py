@@ -31,7 +31,7 @@ LOW_ROUNDING = 0.088
 """Of the types with fewer bits: Q2_K's."""
 PLAIN = frozenset({"qwen2", "qwen3", "phi3", "gemma", "gemma2", "gemma3", "olmo2"})
 """Architectures whose queries and keys llama.cpp stores in the order of the base's."""
-REORDERED = frozenset({"llama"})
+REORDERED = frozenset({"llama", "smollm3"})
 _LEAST_LEARNED = 1e-12
 
 

