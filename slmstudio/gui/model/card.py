@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core import units
+from slmstudio.core.jobs import new
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task
@@ -17,20 +20,17 @@ from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, text_label
 from slmstudio.gui.common.widgets.progress import ProgressStrip
-from slmstudio.gui.model.facts import FactsTable, FitView
+from slmstudio.gui.model import fit
+from slmstudio.gui.model.facts import FactsTable
+from slmstudio.gui.model.fit_view import FitView
+from slmstudio.gui.model.get_page import GetPage
+from slmstudio.gui.model.work import FETCH, MEASURE, PREPARE, ModelWork
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from slmstudio.core.data.reader import Dataset
-    from slmstudio.core.hardware.machine import Machine
     from slmstudio.core.model.facts import ModelFacts
-    from slmstudio.core.run.config import RunConfig
-    from slmstudio.core.run.memory import MemoryEstimate
     from slmstudio.gui.model.entry import ModelEntry
-    from slmstudio.gui.model.import_job import ModelImport
 
-READY, PREPARE, DAMAGED = range(3)
+READY, UNPACK, DAMAGED, GET = range(4)
 
 
 class ModelCard(Card):
@@ -42,34 +42,52 @@ class ModelCard(Card):
 
     use_wanted = Signal(object)
 
-    def __init__(self, session: Session, importer: ModelImport, parent: QWidget | None = None):
+    def __init__(self, session: Session, work: ModelWork, parent: QWidget | None = None):
         super().__init__(" ", parent=parent)
-        self._session, self._importer = session, importer
+        self._session, self._work = session, work
         self._entry: ModelEntry | None = None
+        self._fit: fit.Fit | None = None
         self._task: Task | None = None
         self.title.setObjectName("model_name")
         self.chip = Chip()
         self.chip.setObjectName("model_chip")
         self.header.insertWidget(1, self.chip)
         self._pages = QStackedWidget()
-        for page in (self._ready_page(), self._prepare_page(), self._damaged_page()):
+        for page in (self._model_page(), self._prepare_page(), self._damaged_page()):
             self._pages.addWidget(page)
         self.body.addWidget(self._pages, 1)
         session.machine_changed.connect(self._estimate)
         session.dataset_changed.connect(self._estimate)
-        importer.changed.connect(self._show_import)
-        importer.progressed.connect(self._show_progress)
+        session.job_changed.connect(self._show_measurable)
+        work.changed.connect(self._show_work)
+        work.progressed.connect(self._show_progress)
 
-    def _ready_page(self) -> QWidget:
+    def _model_page(self) -> QWidget:
+        """Of a model that can be used, or fetched: its facts and fit are told in the same way."""
         self.facts = FactsTable()
         self.facts.setObjectName("model_facts")
         self.fit = FitView()
         self.fit.hide()
-        self.use = PrimaryButton(self.tr("Use this model →"), self.tr("Train on top of this model; go on to the plan."))
+        self.fit.measure_wanted.connect(self._measure)
+        self.fit.cancel_wanted.connect(self._work.cancel)
+        self.banner_ready = ErrorBanner()
+        self.get_page = GetPage()
+        self.get_page.get_wanted.connect(self._get)
+        self.get_page.pause_wanted.connect(self._work.pause)
+        self.get_page.cancel_wanted.connect(self._work.cancel)
+        self.use = PrimaryButton(self.tr("Use this model →"), self.tr("Train on top of this model: plan the run next."))
         self.use.setObjectName("model_use")
         self.use.clicked.connect(lambda: self.use_wanted.emit(self._entry.facts if self._entry else None))
-        self.banner_ready = ErrorBanner()
-        return _page(self.facts, self.banner_ready, self.fit, button=self.use)
+        page = QWidget()
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_M)
+        column.addWidget(_scrolled(self.facts, self.banner_ready, self.get_page, self.fit), 1)
+        row = QHBoxLayout()
+        row.addStretch(1)
+        row.addWidget(self.use)
+        column.addLayout(row)
+        return page
 
     def _prepare_page(self) -> QWidget:
         title = text_label(self.tr("It must be unpacked before it can learn"), "heading")
@@ -77,12 +95,12 @@ class ModelCard(Card):
         for label in (title, self.explain):
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.prepare = PrimaryButton(self.tr("Prepare it"), self.tr("Unpack the file into a folder that can learn. "
-                                                                   "You can go on working meanwhile."))
+                                                                   "You can keep working meanwhile."))
         self.prepare.setObjectName("model_prepare")
-        self.prepare.clicked.connect(self._start_import)
+        self.prepare.clicked.connect(self._unpack)
         self.strip = ProgressStrip()
         self.strip.setObjectName("model_progress")
-        self.strip.cancelled.connect(self._importer.cancel)
+        self.strip.cancelled.connect(self._work.cancel)
         column = QWidget()
         column.setFixedWidth(520)
         inner = QVBoxLayout(column)
@@ -95,112 +113,157 @@ class ModelCard(Card):
     def _damaged_page(self) -> QWidget:
         self.banner = ErrorBanner(closable=False)
         self.banner.setObjectName("model_error")
-        return _page(self.banner)
+        page = QWidget()
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.banner)
+        column.addStretch(1)
+        return page
 
     def show_entry(self, entry: ModelEntry) -> None:
-        """Show another model."""
-        self._entry = entry
-        self.title.setText(entry.facts.name if entry.facts else entry.folder.name)
-        if entry.facts is not None:
-            self._pages.setCurrentIndex(READY)
-            self._show_facts(entry.facts)
-        elif entry.gguf is not None:
-            self._pages.setCurrentIndex(PREPARE)
-            self.chip.set(self.tr("not ready yet"), "accent")
-            self._show_import()
-        elif entry.error is not None:
-            self._pages.setCurrentIndex(DAMAGED)
-            self.chip.set(self.tr("cannot be used"), "bad")
-            self.banner.show_error(entry.error)
-
-    def _show_facts(self, facts: ModelFacts) -> None:
-        self.facts.show_facts(facts)
+        """Show another model, or what is new of this one."""
+        self._entry, self._fit = entry, None
+        self.title.setText(entry.name)
         self.fit.hide()
         self.banner_ready.clear()
+        if entry.error is not None:
+            self._pages.setCurrentIndex(DAMAGED)
+            self.chip.set(self.tr("can't be used"), "bad", "")
+            self.banner.show_error(entry.error)
+        elif entry.gguf is not None:
+            self._pages.setCurrentIndex(UNPACK)
+            self.chip.set(self.tr("not ready yet"), "accent", "")
+        else:
+            self._pages.setCurrentIndex(READY)
+            self._show_model(entry)
+        self._show_work()
+
+    def _show_model(self, entry: ModelEntry) -> None:
+        here = entry.facts is not None
+        self.use.setVisible(here)
+        self.get_page.setVisible(not here)
+        self.facts.setVisible(here or entry.known is not None)
+        if entry.facts is not None:
+            self.facts.show_facts(entry.facts)
+            self._show_checks(entry.facts)
+        else:
+            self.chip.set(self.tr("not on this machine"), "plain", "")
+            if entry.known is not None:
+                self.facts.show_entry(entry.known)
+        self._estimate()
+
+    def _show_checks(self, facts: ModelFacts) -> None:
         if facts.has_chat_template:
             self.chip.set(self.tr("✓ safetensors, tokenizer and chat template are there"), "ok")
         else:
             self.chip.set(self.tr("no chat template"), "warn", self.tr(
                 "This model was never taught to chat. Choose its instruct version to train on conversations."))
-        self._estimate()
 
     def _estimate(self) -> None:
         session, entry = self._session, self._entry
-        if session.machine is None or entry is None or entry.facts is None:
+        sizes = entry.sizes if entry is not None else None
+        if session.machine is None or entry is None or sizes is None:
             return
         if self._task is not None:
             self._task.cancel()
-        facts, machine, dataset = entry.facts, session.machine, session.dataset
+        dataset = session.dataset if entry.facts is not None and entry.facts.has_chat_template else None
         eval_file = session.eval_dataset.path if session.eval_dataset is not None else None
-        self._task = run_task(self, lambda task: _estimate(facts, machine, dataset, eval_file), self._show_fit,
-                              self._no_fit)
+        self._task = run_task(self, lambda task: fit.look(sizes, session.machine, dataset, eval_file),
+                              self._show_fit, self._no_fit)
 
-    def _show_fit(self, answer: tuple[RunConfig, MemoryEstimate]) -> None:
-        config, estimate = answer
-        machine = self._session.machine
-        assert machine is not None
-        self.fit.show_estimate(
-            self.tr("Will it fit? LoRA, sequence length {length}, micro-batch {rows}, {precision}").format(
-                length=f"{config.max_length:,}", rows=config.micro_batch_size, precision=config.precision),
-            estimate, machine)
+    def _show_fit(self, found: fit.Fit) -> None:
+        self._fit = found
+        self.fit.show_fit(found)
         self.fit.show()
+        self._show_measurable()
 
     def _no_fit(self, error: Exception) -> None:
         self.fit.hide()
         self.banner_ready.show_error(error)
 
-    def _start_import(self) -> None:
+    def _show_measurable(self) -> None:
+        """A fit check takes rows, a model that is here, and a machine that does nothing else."""
+        found, entry = self._fit, self._entry
+        here = entry is not None and entry.facts is not None
+        if not here:
+            why = self.tr("Fetch the model first: it is measured with its own weights.")
+        elif found is None or not found.planned:
+            why = self.tr("Choose your data in the Data tab first: its longest rows are tried.")
+        else:
+            why = self.tr("Something else is at work on this machine.") if self._session.job is not None else ""
+        self.fit.set_measurable(not why, why)
+
+    def _measure(self) -> None:
+        found, entry = self._fit, self._entry
+        if found is not None and entry is not None:
+            self.fit.strip.start(self.tr("Starting"))
+            self._work.start(MEASURE, entry.folder, partial(new.fit_check, found.config.to_dict()))
+
+    def measured(self) -> None:
+        """What a fit check found is kept with the machine: look again."""
+        self._estimate()
+
+    def _get(self, entry: ModelEntry) -> None:
+        self.get_page.strip.start(self.tr("Starting"))
+        starter = entry.starter
+        make = partial(new.fetch_starter, starter.folder, starter.request()) if starter is not None \
+            else partial(new.download, entry.repo)
+        self._work.start(FETCH, entry.folder, make)
+
+    def _unpack(self) -> None:
         if self._entry is not None and self._entry.gguf is not None:
             self.strip.start(self.tr("Starting"))
-            self._importer.start(self._entry.gguf, self._entry.folder)
+            self._work.start(PREPARE, self._entry.folder, partial(new.unpack, self._entry.gguf, self._entry.folder))
 
-    def _show_import(self) -> None:
-        entry = self._entry
-        if entry is None or entry.gguf is None:
+    def _show_work(self) -> None:
+        """What is at work for this model, and whether something may begin."""
+        entry, work = self._entry, self._work
+        if entry is None:
             return
-        at_work = self._importer.target == entry.folder
-        self.strip.setVisible(at_work)
-        self.prepare.setVisible(not at_work)
-        self.prepare.setEnabled(self._importer.target is None)
-        self.explain.setText(self.tr(
-            "{file} holds compressed weights, {size}. Unpacking them takes well under a minute for a small model, "
-            "and is done once. Nothing is downloaded.").format(
-                file=entry.gguf.name, size=units.format_bytes(entry.gguf.stat().st_size)))
+        mine, free = work.target == entry.folder, work.target is None
+        if entry.gguf is not None:
+            self.strip.setVisible(mine)
+            self.prepare.setVisible(not mine)
+            self.prepare.setEnabled(free)
+            self.explain.setText(self._cost(entry.gguf))
+        elif entry.facts is None and entry.error is None:
+            self.get_page.show_entry(entry)
+            self.get_page.set_working(mine, free)
+        self.fit.set_measuring(mine and work.kind == MEASURE)
+        self._show_measurable()
+
+    def _cost(self, gguf: Path) -> str:
+        size = units.format_bytes(gguf.stat().st_size) if gguf.is_file() else self.tr("unknown size")
+        return self.tr("{file} holds compressed weights, {size}. Unpacking them takes well under a minute for a small "
+                       "model, and is done once; training then begins from the compressed values. Nothing is "
+                       "downloaded.").format(file=gguf.name, size=size)
 
     def _show_progress(self, text: str, done: int, total: int) -> None:
-        self.strip.label.setText(text)
-        self.strip.label.show()
-        self.strip.set_progress(done, total)
+        if self._entry is None or self._work.target != self._entry.folder:
+            return
+        if self._work.kind == PREPARE:
+            self.strip.label.setText(text)
+            self.strip.label.show()
+            self.strip.set_progress(done, total)
+        else:
+            page = self.get_page if self._work.kind == FETCH else self.fit
+            page.show_progress(text, done, total)
 
 
-def _page(*widgets: QWidget, button: PrimaryButton | None = None) -> QWidget:
-    """Widgets from the top, and the primary button in the lower right corner."""
-    page = QWidget()
-    column = QVBoxLayout(page)
+def _scrolled(*widgets: QWidget) -> QScrollArea:
+    """Widgets from the top, which scroll where there is too little room."""
+    inner = QWidget()
+    inner.setProperty("plain", True)
+    column = QVBoxLayout(inner)
     column.setContentsMargins(0, 0, 0, 0)
     column.setSpacing(theme.SPACE_L)
     for widget in widgets:
         column.addWidget(widget)
     column.addStretch(1)
-    if button is not None:
-        row = QHBoxLayout()
-        row.addStretch(1)
-        row.addWidget(button)
-        column.addLayout(row)
-    return page
-
-
-def _estimate(facts: ModelFacts, machine: Machine, dataset: Dataset | None, eval_file: Path | None
-              ) -> tuple[RunConfig, MemoryEstimate]:
-    """Runs in a thread: the run that would be planned, or a usual one while no data is chosen, and its memory."""
-    from slmstudio.core.run import planner
-    from slmstudio.core.run.config import RunConfig
-    from slmstudio.core.run.memory import outlook
-
-    if dataset is not None and facts.has_chat_template:
-        config = planner.plan(planner.PlanRequest(dataset, facts, machine, eval_file))
-    else:
-        half = machine.gpus or machine.cpu_bf16
-        config = RunConfig("", str(facts.path), "", max_length=min(1024, facts.context_length),
-                           precision="bf16" if half else "fp32")
-    return config, outlook.best_estimate(facts, config, machine).estimate
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    area.setWidget(inner)
+    return area

@@ -25,6 +25,7 @@ class ModelEntry:
         repo: its name on the hub, where it would be fetched from; "" where that isn't known.
         starter: it comes as packages of the package index, once its terms are accepted.
         source: where it was found: "LM Studio", "Ollama" ...; "" for models of this program.
+        typed: what a person typed to name it.
         badge: the best method that fits this machine; None before that is known.
     """
 
@@ -36,6 +37,7 @@ class ModelEntry:
     repo: str = ""
     starter: Starter | None = None
     source: str = ""
+    typed: str = ""
     badge: Badge | None = None
 
     @property

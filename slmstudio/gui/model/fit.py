@@ -41,14 +41,11 @@ class Fit:
     cards: list[CardRow]
 
 
-def look(facts: ModelFacts, machine: Machine, dataset: Dataset | None, eval_file: Path | None, on_disk: bool,
-         overrides: dict[str, object]) -> Fit:
+def look(facts: ModelFacts, machine: Machine, dataset: Dataset | None, eval_file: Path | None) -> Fit:
     """The memory of a run with this model. Runs in a thread.
 
     Args:
-        dataset: the data that is chosen, if any.
-        on_disk: there is a tokenizer that can count the rows' tokens.
-        overrides: fields that the person has chosen already.
+        dataset: the data that is chosen, for a model that is here to count its tokens; else None.
 
     Raises:
         UserError: no run can be planned with these rows.
@@ -57,15 +54,12 @@ def look(facts: ModelFacts, machine: Machine, dataset: Dataset | None, eval_file
     from slmstudio.core.run.memory import cards, measured, outlook
     from slmstudio.core.run.memory import levers as lever_list
 
-    planned = dataset is not None and on_disk
-    if dataset is not None and on_disk:
-        config = planner.plan(planner.PlanRequest(dataset, facts, machine, eval_file, overrides))
-    else:
-        config = _usual(facts, machine)
+    config = (planner.plan(planner.PlanRequest(dataset, facts, machine, eval_file)) if dataset is not None
+              else _usual(facts, machine))
     device, free = measured.free_on(config, machine)
     known = outlook.best_estimate(facts, config, machine)
     levers = lever_list.levers(facts, config, free, device) if free is not None else []
-    return Fit(config, planned, known, free, device, levers, cards.what_fits(facts, config))
+    return Fit(config, dataset is not None, known, free, device, levers, cards.what_fits(facts, config))
 
 
 def _usual(facts: ModelFacts, machine: Machine) -> RunConfig:

@@ -137,8 +137,6 @@ class GetPage(QWidget):
         """Whether this model is being fetched, and if not whether it can be."""
         self._working, self._can_start = on, can_start
         self._show()
-        if not on and self._entry is not None:
-            self.show_entry(self._entry)
 
     def show_progress(self, text: str, done: int, total: int) -> None:
         self.strip.label.setText(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence
@@ -16,9 +17,12 @@ from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedContr
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.labels import counted, plain_tip, text_label
-from slmstudio.gui.common.widgets.two_line import CHIP, VALUE, TwoLineList
+from slmstudio.gui.common.widgets.labels import counted, text_label
+from slmstudio.gui.common.widgets.two_line import VALUE, TwoLineList
 from slmstudio.gui.model.entry import ModelEntry
+
+if TYPE_CHECKING:
+    from slmstudio.core.run.fit_badge import Badge
 
 FITS, ON_DISK, ALL = range(3)
 WIDTH = 330
@@ -152,10 +156,6 @@ class ModelListCard(Card):
             self._current = None
         self._fill()
 
-    def refresh_badges(self) -> None:
-        """The entries' badges are different now."""
-        self._fill()
-
     def _show_all(self) -> None:
         """Nothing is filtered: what was just opened must be seen."""
         for widget in (self.search, self.language, self.licence, self.view):
@@ -204,12 +204,12 @@ class ModelListCard(Card):
         language, use = self.language.currentData(), self.licence.currentData()
         if language and (known is None or language not in known.languages):
             return False
-        if use and (known is None or known.gated or (use == "commercial" and not known.commercial)):
+        if use and (known is None or not (known.licence.commercial if use == "commercial" else not known.gated)):
             return False
         facts = entry.facts
         said = [entry.name, entry.repo, entry.source, facts.family if facts else "", facts.name if facts else ""]
         if known is not None:
-            said += [known.family, known.licence, *self._language_names(known.languages)]
+            said += [known.family, known.licence.name, *self._language_names(known.languages)]
         hay = folded(" ".join(said))
         return all(word in hay for word in folded(self.search.text()).split())
 
@@ -242,8 +242,13 @@ class ModelListCard(Card):
         if entry.gguf is not None:
             return self.tr("prepare"), "accent"
         if entry.badge is not None:
-            return entry.badge.text, _KINDS[entry.badge.kind]
+            return self._badge(entry.badge), _KINDS[entry.badge.kind]
         return "", "plain"
+
+    def _badge(self, badge: Badge) -> str:
+        return {"full": self.tr("Full fits"), "lora": self.tr("LoRA fits"), "qlora": self.tr("QLoRA fits"),
+                "tight": self.tr("QLoRA, tight"), "no": self.tr("Needs {size}")}[badge.kind].format(
+                    size=units.format_bytes(badge.bytes))
 
     def _detail(self, entry: ModelEntry) -> str:
         """As in "1.5 B · 29 languages · on disk · Apache-2.0"."""
@@ -257,13 +262,14 @@ class ModelListCard(Card):
         parts = [units.format_count(facts.parameters if facts else known.parameters)]  # type: ignore[union-attr]
         if known is not None and known.languages:
             names = self._language_names(known.languages)
-            parts.append(names[0] if len(names) == 1 else counted(
-                len(known.languages), self.tr("1 language"), self.tr("{count} languages")))
+            count = max(known.language_count, len(known.languages))
+            parts.append(names[0] if count == 1 and names else counted(
+                count, self.tr("1 language"), self.tr("{count} languages")))
         elif facts is not None:
             parts.append(facts.family)
         if entry.on_disk:
             parts.append(entry.source or self.tr("on disk"))
-        licence = (facts.licence if facts else None) or (known.licence if known else None)
+        licence = (facts.licence if facts else None) or (known.licence.name if known else None)
         return " · ".join([*parts, licence or self.tr("licence not stated")])
 
 

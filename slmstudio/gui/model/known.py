@@ -1,0 +1,86 @@
+"""What the list of models is made of: all of it runs off the UI thread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slmstudio.core import paths
+from slmstudio.core.errors import UserError
+from slmstudio.gui.model.entry import ModelEntry
+
+if TYPE_CHECKING:
+    from slmstudio.core.hardware.machine import Machine
+
+
+def known_entries(machine: Machine | None) -> list[ModelEntry]:
+    """Models on this machine, the starters, and those of the catalogue that aren't here."""
+    from slmstudio.core.model import catalogue, library, starters
+    from slmstudio.core.model.hub import on_disk, place
+
+    found = []
+    gguf = library.starter_gguf()
+    if gguf is not None and not library.starter_ready():
+        found.append(ModelEntry(library.starter_folder(), gguf=gguf))
+    for each in on_disk.found_models():
+        source = each.source if each.source not in (on_disk.LIBRARY, on_disk.OPENED) else ""
+        if each.kind == "folder":
+            found.append(read(each.path, machine, source))
+        else:
+            name = each.name.rpartition("/")[2].replace(":", "-")
+            found.append(ModelEntry(paths.models_dir() / name, gguf=each.path, source=source))
+    here = {entry.known.id for entry in found if entry.known is not None}
+    folders = {entry.folder for entry in found}
+    for starter in starters.STARTERS.values():
+        if starter.folder not in folders:
+            found.append(ModelEntry(starter.folder, starter=starter))
+    for known in catalogue.entries():
+        if known.id not in here:
+            entry = ModelEntry(place.choose(known.id, None), known=known, repo=known.id)
+            found.append(with_badge(entry, machine))
+    return found
+
+
+def languages() -> dict[str, str]:
+    """Names of the catalogue's languages, by code."""
+    from slmstudio.core.model import catalogue
+
+    return catalogue.languages()
+
+
+def read(folder: Path, machine: Machine | None, source: str = "") -> ModelEntry:
+    """A folder's facts with what the catalogue says of the model, or why it has none."""
+    from slmstudio.core.model.facts import read_model
+    from slmstudio.core.run.model_list import entry_of
+
+    try:
+        facts = read_model(folder)
+    except UserError as error:
+        return ModelEntry(folder, error=error, source=source)
+    return with_badge(ModelEntry(folder, facts=facts, known=entry_of(facts), source=source), machine)
+
+
+def of_hub(text: str) -> ModelEntry | None:
+    """The model of the hub that somebody typed, to be fetched; None where it isn't the name of one."""
+    from slmstudio.core.model import catalogue
+    from slmstudio.core.model.hub import names, place
+
+    try:
+        named = names.parse(text)
+    except UserError:
+        return None
+    if not named.owner:
+        return None
+    repo = named.repo if named.revision is None else f"{named.repo}@{named.revision}"
+    return ModelEntry(place.choose(named.repo, named.revision), known=catalogue.find(named.repo), repo=repo,
+                      typed=text)
+
+
+def with_badge(entry: ModelEntry, machine: Machine | None) -> ModelEntry:
+    """The entry with what fits on this machine."""
+    from slmstudio.core.run.fit_badge import badge
+
+    sizes = entry.sizes
+    if machine is not None and sizes is not None:
+        entry.badge = badge(sizes, machine)
+    return entry
