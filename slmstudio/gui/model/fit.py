@@ -51,15 +51,14 @@ def look(facts: ModelFacts, machine: Machine, dataset: Dataset | None, eval_file
         UserError: no run can be planned with these rows.
     """
     from slmstudio.core.run import planner
-    from slmstudio.core.run.memory import cards, measured, outlook
-    from slmstudio.core.run.memory import levers as lever_list
+    from slmstudio.core.run.memory import levers, measured, outlook, what_fits
 
     config = (planner.plan(planner.PlanRequest(dataset, facts, machine, eval_file)) if dataset is not None
               else _usual(facts, machine))
     device, free = measured.free_on(config, machine)
     known = outlook.best_estimate(facts, config, machine)
-    levers = lever_list.levers(facts, config, free, device) if free is not None else []
-    return Fit(config, dataset is not None, known, free, device, levers, cards.what_fits(facts, config))
+    savings = levers(facts, config, free, device) if free is not None else []
+    return Fit(config, dataset is not None, known, free, device, savings, what_fits(facts, config))
 
 
 def _usual(facts: ModelFacts, machine: Machine) -> RunConfig:

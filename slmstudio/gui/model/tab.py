@@ -10,7 +10,6 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
-from slmstudio.core.errors import UserError
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task

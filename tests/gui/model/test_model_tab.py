@@ -77,10 +77,10 @@ def test_a_dropped_folder_or_its_config_is_opened(qtbot, tab: ModelTab, tiny_mod
     with qtbot.waitSignal(tab.opened):
         drop(tab, [tiny_model / "config.json"])
     assert text(tab, "model_name") == tiny_model.name
-    count = tab.list.count()
+    count = tab.models.list.count()
     with qtbot.waitSignal(tab.opened):
         drop(tab, [tiny_model])
-    assert tab.list.count() == count
+    assert tab.models.list.count() == count
 
 
 def test_every_control_has_a_name_and_a_tooltip(tab: ModelTab, unexplained):
@@ -95,7 +95,7 @@ def test_use_this_model(qtbot, tab: ModelTab, session: Session, tiny_model: Path
     assert heard.args == ["training"]
     assert session.model.path == tiny_model
     assert "model" in session.done
-    assert tab.list.currentItem().data(CHIP) == "in use"
+    assert tab.models.list.currentItem().data(CHIP) == "in use"
 
 
 def test_opened_models_are_remembered_until_they_are_forgotten(qtbot, tab: ModelTab, session: Session,
@@ -109,9 +109,9 @@ def test_opened_models_are_remembered_until_they_are_forgotten(qtbot, tab: Model
     with qtbot.waitSignal(again.refreshed):
         pass
     assert tiny_model in [entry.folder for entry in again.entries()]
-    tab.list.setFocus()
+    tab.models.list.setFocus()
     with qtbot.waitSignal(session.settings_changed):
-        qtbot.keyClick(tab.list, Qt.Key.Key_Delete)
+        qtbot.keyClick(tab.models.list, Qt.Key.Key_Delete)
     assert session.settings.model_folders == []
     assert tiny_model.is_dir()
 
@@ -143,8 +143,8 @@ def test_a_damaged_model_of_the_library_stays_on_the_list_and_says_why(qtbot, st
     tab.show()
     with qtbot.waitSignal(tab.refreshed):
         pass
-    tab.list.select_value(next(entry for entry in tab.entries() if entry.folder == broken))
-    assert tab.list.currentItem().data(CHIP) == "damaged"
+    tab.models.list.select_value(next(entry for entry in tab.entries() if entry.folder == broken))
+    assert tab.models.list.currentItem().data(CHIP) == "damaged"
     assert tab.card.banner.isVisible()
     assert not tab.findChild(QPushButton, "model_use").isVisible()
 
@@ -175,9 +175,9 @@ def test_the_fit_is_that_of_the_chosen_data(qtbot, tab: ModelTab, session: Sessi
 
 
 def test_the_starter_model_is_offered(tab: ModelTab):
-    entry = tab.list.value()
+    entry = tab.models.list.value()
     assert entry.folder == library.starter_folder()
-    assert tab.list.currentItem().data(CHIP) == "prepare"
+    assert tab.models.list.currentItem().data(CHIP) == "prepare"
     assert tab.findChild(QPushButton, "model_prepare").isVisible()
 
 
@@ -187,7 +187,7 @@ def test_preparing_is_cancelled(qtbot, tab: ModelTab, session: Session, play):
     assert tab.card.strip.isVisible()
     assert session.job.name == "Preparing SmolLM2-135M-Instruct"
     assert not tab.findChild(QPushButton, "model_prepare").isVisible()
-    with qtbot.waitSignal(tab.importer.changed, timeout=20_000):
+    with qtbot.waitSignal(tab.work.changed, timeout=20_000):
         qtbot.mouseClick(tab.card.strip.cancel, LEFT)
     assert session.job is None
     assert tab.findChild(QPushButton, "model_prepare").isVisible()
@@ -195,7 +195,7 @@ def test_preparing_is_cancelled(qtbot, tab: ModelTab, session: Session, play):
 
 def test_preparing_that_fails_is_told_and_can_be_tried_again(qtbot, tab: ModelTab, session: Session, play):
     play("start error")
-    with qtbot.waitSignal(tab.importer.failed, timeout=20_000):
+    with qtbot.waitSignal(tab.work.failed, timeout=20_000):
         press(qtbot, tab, "model_prepare")
     assert tab.banner.isVisible()
     assert session.job is None
@@ -204,16 +204,16 @@ def test_preparing_that_fails_is_told_and_can_be_tried_again(qtbot, tab: ModelTa
 
 def test_preparing_that_crashes_is_told(qtbot, tab: ModelTab, play):
     play("start die")
-    with qtbot.waitSignal(tab.importer.failed, timeout=20_000):
+    with qtbot.waitSignal(tab.work.failed, timeout=20_000):
         press(qtbot, tab, "model_prepare")
     assert tab.banner.isVisible()
 
 
 @pytest.mark.full
 def test_the_starter_model_is_prepared_for_real(qtbot, tab: ModelTab, session: Session):
-    with qtbot.waitSignal(tab.importer.finished, timeout=110_000):
+    with qtbot.waitSignal(tab.work.finished, timeout=110_000):
         press(qtbot, tab, "model_prepare")
     qtbot.waitUntil(lambda: tab.findChild(QPushButton, "model_use").isVisible())
     assert library.starter_ready()
     assert tab.card.facts.values[0].text() == "SmolLM"
-    assert tab.list.count() == 1
+    assert tab.models.list.count() == 1

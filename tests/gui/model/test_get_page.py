@@ -1,0 +1,140 @@
+"""A model that isn't here yet: what is told of it, fetching, pausing, the token, terms; and measuring one that is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QCheckBox, QLabel, QLineEdit, QPushButton
+
+from slmstudio.core.data.reader import read_dataset
+from slmstudio.core.hardware.machine import Gpu, Machine
+from slmstudio.core.model import catalogue, starters
+from slmstudio.core.model.hub import place, token
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.model.model_list import ALL
+from slmstudio.gui.model.tab import ModelTab
+
+LEFT = Qt.MouseButton.LeftButton
+GIB = 1024**3
+FAKE_WORKER = Path(__file__).resolve().parents[2] / "support" / "fake_worker.py"
+QWEN = "Qwen/Qwen2.5-1.5B-Instruct"
+
+
+@pytest.fixture
+def play(monkeypatch: pytest.MonkeyPatch):
+    """`play("start hang")`: the next worker is the fake one, and does this."""
+
+    def choose(words: str) -> None:
+        monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([sys.executable, str(FAKE_WORKER)]))
+        monkeypatch.setenv("FAKE_WORKER", words)
+
+    return choose
+
+
+@pytest.fixture
+def tab(qtbot, session: Session, monkeypatch: pytest.MonkeyPatch) -> ModelTab:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    gpu = Gpu(0, "NVIDIA GeForce RTX 3060", 12 * GIB, 11 * GIB, (8, 6))
+    session.set_machine(Machine("Linux", "CPU", 4, 8, 16 * GIB, 8 * GIB, (gpu,), True, False))
+    shown = ModelTab(session)
+    shown.resize(1256, 620)
+    qtbot.addWidget(shown)
+    with qtbot.waitSignal(shown.refreshed):
+        shown.show()
+    shown.models.view.set_current(ALL)
+    return shown
+
+
+def look_at(tab: ModelTab, name: str) -> None:
+    known = catalogue.find(name)
+    tab.models.list.select_value(next(entry for entry in tab.entries() if entry.known is known))
+
+
+def text(tab: ModelTab, name: str) -> str:
+    return tab.findChild(QLabel, name).text()
+
+
+def button(tab: ModelTab, name: str) -> QPushButton:
+    return tab.findChild(QPushButton, name)
+
+
+def test_a_model_is_told_before_it_is_fetched(qtbot, tab: ModelTab):
+    look_at(tab, QWEN)
+    known = catalogue.find(QWEN)
+    assert text(tab, "model_name") == known.title
+    assert [value.text() for value in tab.card.facts.values][:2] == ["Qwen2", "1.54 B"]
+    assert known.licence_use in text(tab, "model_licence_use")
+    assert button(tab, "model_get").text().startswith("Download ")
+    assert not button(tab, "model_use").isVisible()
+    qtbot.waitUntil(lambda: "127.0.0.1" in text(tab, "model_get_note"))
+    qtbot.waitUntil(lambda: text(tab, "fit_verdict").startswith("It fits"))
+    assert [row[0] for row in tab.card.fit.cards.rows()] == ["", "Full", "LoRA", "QLoRA"]
+    assert tab.card.fit.levers.rows()
+    assert not button(tab, "fit_measure").isEnabled()
+
+
+def test_without_a_network_the_download_says_so_and_the_model_can_be_tried_again(qtbot, tab: ModelTab):
+    look_at(tab, QWEN)
+    with qtbot.waitSignal(tab.work.failed, timeout=60_000):
+        qtbot.mouseClick(button(tab, "model_get"), LEFT)
+    assert tab.banner.isVisible()
+    assert button(tab, "model_get").isEnabled() and button(tab, "model_get").isVisible()
+
+
+def test_a_download_is_paused_and_its_beginning_is_kept(qtbot, tab: ModelTab, session: Session, play):
+    look_at(tab, QWEN)
+    folder = place.choose(QWEN, None)
+    partial = place.partial_of(folder)
+    partial.mkdir(parents=True)
+    weights = place.RemoteFile("model.safetensors", 1000, "ab" * 32, "")
+    place.write_record(partial, QWEN, None, "0" * 40, [weights])
+    (partial / weights.incomplete).write_bytes(b"x" * 400)
+    play("start wait:pause cancelled")
+    qtbot.mouseClick(button(tab, "model_get"), LEFT)
+    assert session.job.name == f"Downloading {folder.name}"
+    assert button(tab, "model_pause").isVisible() and not button(tab, "model_get").isVisible()
+    with qtbot.waitSignal(tab.work.changed, timeout=20_000):
+        qtbot.mouseClick(button(tab, "model_pause"), LEFT)
+    assert session.job is None
+    qtbot.waitUntil(lambda: button(tab, "model_get").text() == "Resume: 400 bytes of 1000 bytes are here")
+
+
+def test_a_gated_model_asks_for_a_token_and_keeps_it(qtbot, tab: ModelTab):
+    gated = next(entry for entry in catalogue.entries() if entry.gated)
+    look_at(tab, gated.id)
+    qtbot.waitUntil(lambda: tab.findChild(QLineEdit, "hub_token").isVisible())
+    assert "accept the licence" in text(tab, "model_get_note")
+    qtbot.keyClicks(tab.findChild(QLineEdit, "hub_token"), "hf_abcdefgh1234")
+    qtbot.mouseClick(button(tab, "hub_token_keep"), LEFT)
+    qtbot.waitUntil(lambda: "access token is kept in" in text(tab, "model_get_note"))
+    assert not tab.findChild(QLineEdit, "hub_token").isVisible()
+    assert token.find("http://127.0.0.1:9").value == "hf_abcdefgh1234"
+    assert "hf_abcdefgh1234" not in text(tab, "model_get_note")
+
+
+def test_a_starter_is_fetched_only_once_its_terms_are_accepted(tab: ModelTab):
+    starter = starters.GEMMA_3_270M
+    tab.models.list.select_value(next(entry for entry in tab.entries() if entry.starter is starter))
+    assert starter.terms[0] in text(tab, "model_licence_use")
+    assert not button(tab, "model_get").isEnabled()
+    tab.findChild(QCheckBox, "model_accept").setChecked(True)
+    assert button(tab, "model_get").isEnabled()
+
+
+def test_a_model_is_measured_with_the_chosen_rows(qtbot, tab: ModelTab, session: Session, tiny_model: Path,
+                                                  rows_file: Path):
+    with qtbot.waitSignal(tab.opened):
+        tab.open_paths([tiny_model])
+    qtbot.waitUntil(lambda: button(tab, "fit_measure").isVisible())
+    assert "Choose your data" in button(tab, "fit_measure").toolTip()
+    session.set_machine(Machine("Linux", "CPU", 4, 8, 16 * GIB, 8 * GIB, (), True, False))
+    session.set_dataset(read_dataset(rows_file))
+    qtbot.waitUntil(lambda: button(tab, "fit_measure").isEnabled())
+    with qtbot.waitSignal(tab.work.finished, timeout=110_000):
+        qtbot.mouseClick(button(tab, "fit_measure"), LEFT)
+    qtbot.waitUntil(lambda: text(tab, "fit_verdict").startswith("Measured today"))

@@ -1,0 +1,120 @@
+"""The list of models: what fits, what is on disk, all; searched, filtered, and names of the hub typed into it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel, QPushButton
+
+from slmstudio.core.hardware.machine import Gpu, Machine
+from slmstudio.core.model import catalogue
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.widgets.two_line import CHIP, DETAIL
+from slmstudio.gui.model.model_list import ALL, FITS, ON_DISK
+from slmstudio.gui.model.tab import ModelTab
+
+GIB = 1024**3
+QWEN = "Qwen/Qwen2.5-1.5B-Instruct"
+
+
+def machine(gpu_free: int | None) -> Machine:
+    gpus = () if gpu_free is None else (Gpu(0, "NVIDIA GeForce RTX 3060", 12 * GIB, gpu_free, (8, 6)),)
+    return Machine("Linux", "CPU", 4, 8, 16 * GIB, 8 * GIB, gpus, True, False)
+
+
+@pytest.fixture
+def tab(qtbot, session: Session) -> ModelTab:
+    session.set_machine(machine(11 * GIB))
+    shown = ModelTab(session)
+    shown.resize(1256, 620)
+    qtbot.addWidget(shown)
+    with qtbot.waitSignal(shown.refreshed):
+        shown.show()
+    qtbot.waitUntil(lambda: shown.models.language.count() > 1)
+    return shown
+
+
+def names(tab: ModelTab) -> list[str]:
+    return [tab.models.list.item(row).text() for row in range(tab.models.list.count())]
+
+
+def chips(tab: ModelTab) -> dict[str, str]:
+    items = [tab.models.list.item(row) for row in range(tab.models.list.count())]
+    return {item.text(): item.data(CHIP) for item in items}
+
+
+def test_fits_shows_what_fits_and_what_is_on_disk(tab: ModelTab):
+    assert tab.models.view.current() == FITS
+    shown = chips(tab)
+    title = catalogue.find(QWEN).title
+    assert shown[title] in ("Full fits", "LoRA fits")
+    assert not [chip for chip in shown.values() if chip.startswith("Needs ")]
+    assert len(shown) < len(catalogue.entries())
+
+
+def test_all_shows_what_does_not_fit_with_what_it_needs(tab: ModelTab, session: Session, qtbot):
+    session.set_machine(machine(2 * GIB))
+    qtbot.waitUntil(lambda: any(e.badge and e.badge.kind == "no" for e in tab.entries()))
+    tab.models.view.set_current(ALL)
+    shown = chips(tab)
+    assert shown[catalogue.find("meta-llama/Meta-Llama-3-8B").title].startswith("Needs ")
+    assert len(shown) == len(tab.entries())
+
+
+def test_on_disk_shows_folders_and_files_alone(qtbot, tab: ModelTab, tiny_model: Path):
+    with qtbot.waitSignal(tab.opened):
+        tab.open_paths([tiny_model])
+    tab.models.view.set_current(ON_DISK)
+    assert tiny_model.name in names(tab)
+    assert all(entry.on_disk for entry in tab.entries() if entry.name in names(tab))
+    item = next(tab.models.list.item(row) for row in range(tab.models.list.count())
+                if tab.models.list.item(row).text() == tiny_model.name)
+    assert "on disk" in item.data(DETAIL)
+
+
+def test_words_and_filters_narrow_the_list(qtbot, tab: ModelTab):
+    tab.models.view.set_current(ALL)
+    qtbot.keyClicks(tab.models.search, "qwen 1.5b")
+    assert names(tab) and all("Qwen" in name and "1.5B" in name for name in names(tab))
+    tab.models.search.clear()
+    tab.models.language.setCurrentIndex(tab.models.language.findText("Hindi"))
+    hindi = {entry.title for entry in catalogue.entries() if "hi" in entry.languages}
+    assert set(names(tab)) == hindi
+    tab.models.licence.setCurrentIndex(tab.models.licence.findText("Commercial use"))
+    free = {entry.title for entry in catalogue.entries() if "hi" in entry.languages and entry.licence.commercial}
+    assert set(names(tab)) == free and free < hindi
+
+
+def test_nothing_that_matches_says_what_to_do(qtbot, tab: ModelTab):
+    qtbot.keyClicks(tab.models.search, "no such model")
+    assert names(tab) == []
+    assert "Paste the whole name" in tab.findChild(QLabel, "model_nothing").text()
+    tab.models.search.clear()
+    assert names(tab)
+
+
+def test_the_name_of_any_model_of_the_hub_can_be_pasted(qtbot, tab: ModelTab):
+    tab.models.search.setText("someone/some-model-1b")
+    qtbot.waitUntil(lambda: tab.findChild(QLabel, "model_name").text() == "someone/some-model-1b")
+    assert tab.findChild(QPushButton, "model_get").isVisible()
+    assert tab.findChild(QPushButton, "model_get").text() == "Download"
+    assert not tab.card.facts.isVisible()
+    assert "doesn't know this model" in tab.findChild(QLabel, "model_get_note").text()
+
+
+def test_what_is_opened_is_seen_whatever_was_filtered(qtbot, tab: ModelTab, tiny_model: Path):
+    qtbot.keyClicks(tab.models.search, "phi")
+    tab.models.language.setCurrentIndex(tab.models.language.findText("Hindi"))
+    with qtbot.waitSignal(tab.opened):
+        tab.open_paths([tiny_model])
+    assert tab.models.list.currentItem().text() == tiny_model.name
+    assert tab.models.search.text() == ""
+
+
+def test_the_arrow_keys_walk_the_list(qtbot, tab: ModelTab):
+    tab.models.list.setFocus()
+    before = tab.findChild(QLabel, "model_name").text()
+    qtbot.keyClick(tab.models.list, Qt.Key.Key_Down)
+    assert tab.findChild(QLabel, "model_name").text() != before
