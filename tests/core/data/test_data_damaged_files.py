@@ -221,9 +221,11 @@ def test_a_file_larger_than_the_memory(tmp_path):
     path = write(tmp_path, b'{"instruction": "a", "output": "%s"}\n' % (b"x" * 1000) * 300_000)
     code = """if True:
         import resource, sys
+        import numpy, psutil, pyarrow.json  # the libraries take address space of their own
         from slmstudio.core.data.reader import read_dataset
         from slmstudio.core.errors import UserError
-        resource.setrlimit(resource.RLIMIT_AS, (200 << 20, 200 << 20))
+        limit = psutil.Process().memory_info().vms + (200 << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         try:
             read_dataset(sys.argv[1])
         except UserError as error:

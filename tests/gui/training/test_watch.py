@@ -101,7 +101,8 @@ def test_sample_now_asks_the_worker(qtbot, tab, run, play):
     assert "जन्म प्रमाण पत्र" in tab.watch._area.bubbles[0].text.text()
     press(qtbot, tab, "stop")
     qtbot.waitUntil(lambda: not tab.is_running(), timeout=10_000)
-    assert not button(tab, "sample_now").isVisible() and tab.watch._area.bubbles
+    qtbot.waitUntil(lambda: not button(tab, "sample_now").isVisible(), timeout=10_000)
+    assert tab.watch._area.bubbles
 
 
 def test_bubbles_keep_to_a_window_that_becomes_smaller(qtbot, tab):
