@@ -2,4 +2,8 @@
 
 import typer
 
+from slmstudio.cli.models import listing
+
 app = typer.Typer(no_args_is_help=False, help="Base models: those on disk and those that can be fetched.")
+app.callback(invoke_without_command=True)(listing.models)
+app.command("list")(listing.list_)
