@@ -2,9 +2,11 @@
 
 import typer
 
-from slmstudio.cli.models import get, import_, token
+from slmstudio.cli.models import get, import_, listing, token
 
 app = typer.Typer(no_args_is_help=False, help="Base models: those on disk and those that can be fetched.")
+app.callback(invoke_without_command=True)(listing.models)
+app.command("list")(listing.list_)
 app.command()(get.get)
 app.command("import")(import_.import_)
 app.command()(token.token)

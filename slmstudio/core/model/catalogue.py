@@ -10,7 +10,7 @@ import difflib
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.model.facts import CONTEXT_IF_UNKNOWN, ModelFacts
 
 FILE = "catalogue.json"
+ALIKE = 0.05
+"""Share by which a model's parameters may differ from the catalogue's and still be that model."""
 _SIZES = ("layers", "hidden_size", "intermediate_size", "heads", "kv_heads", "head_dim")
 _KIND_WORDS = re.compile(r"(instruct|chat|base|it|pt|hf)$")
 
@@ -91,7 +93,7 @@ class CatalogueEntry:
     licence: Licence
     gated: bool | None
     disk_bytes: int | None
-    sources: Mapping[str, str]
+    sources: Mapping[str, str] = field(hash=False)
 
     @property
     def name(self) -> str:
@@ -158,7 +160,7 @@ def language_code(language: str) -> str:
 
 
 def find(name: str) -> CatalogueEntry | None:
-    """The entry that a name means: "Qwen/Qwen2.5-1.5B", "qwen 2.5 1.5b", "Llama-3.2-1B"; None where none or several are.
+    """The entry that a name means: "Qwen/Qwen2.5-1.5B", "qwen 2.5 1.5b", "Llama-3.2-1B"; None for none or several.
 
     Case, spaces and signs don't matter. A name that says neither base nor instruct means the model with exactly that
     name, else the one that answers.
@@ -169,6 +171,14 @@ def find(name: str) -> CatalogueEntry | None:
     same = {entry.id: entry for key, entry in keys.items() if _KIND_WORDS.sub("", key) == wanted}
     found = [entry for entry in same.values() if entry.kind == "instruct"] or list(same.values())
     return found[0] if len(found) == 1 else None
+
+
+def entry_of(facts: ModelFacts) -> CatalogueEntry | None:
+    """What the catalogue says of a model on the disk; None for another one of the same name, too."""
+    entry = find(facts.name)
+    if entry is None or entry.model_type != facts.model_type:
+        return None
+    return entry if abs(facts.parameters / entry.parameters - 1) <= ALIKE else None
 
 
 def nearest(name: str, most: int = 5) -> list[CatalogueEntry]:
@@ -210,8 +220,8 @@ def _check(what: str, given: str | None, known: object, names: list[str]) -> Non
     if given is None or known:
         return
     close = difflib.get_close_matches(given, names, n=1)
-    raise UserError(f"The catalogue knows no {what} {given!r}.", "",
-                    f"Did you mean {close[0]!r}?" if close else f"It knows: {', '.join(names)}.")
+    raise UserError(f"The catalogue has no {what} {given!r}.", "",
+                    f"Did you mean {close[0]!r}?" if close else f"It has: {', '.join(names)}.")
 
 
 def _allows(licence: Licence, wanted: str) -> bool:

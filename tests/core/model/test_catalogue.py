@@ -169,13 +169,13 @@ def test_without_a_filter_all_are_left():
 @pytest.mark.parametrize(("filters", "remedy"), [
     ({"language": "Hind"}, "Did you mean 'Hindi'?"),
     ({"licence": "comercial"}, "Did you mean 'commercial'?"),
-    ({"kind": "chat"}, "It knows: base, instruct."),
+    ({"kind": "chat"}, "It has: base, instruct."),
 ])
 def test_an_unknown_filter_is_told_with_the_nearest(filters: dict[str, str], remedy: str):
     (what, given), = filters.items()
     with pytest.raises(UserError) as caught:
         search(**filters)
-    assert caught.value.what == f"The catalogue knows no {what} {given!r}." and caught.value.remedy == remedy
+    assert caught.value.what == f"The catalogue has no {what} {given!r}." and caught.value.remedy == remedy
 
 
 def test_languages_have_english_names_in_their_order():

@@ -1,0 +1,117 @@
+"""`models`: what is on the disk, what the catalogue has, and what of it fits on this machine."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from slmstudio.cli.progress import print_json, print_table, say
+from slmstudio.core import program
+from slmstudio.core.units import format_bytes, format_count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from slmstudio.core.hardware.machine import Machine
+    from slmstudio.core.model.catalogue import CatalogueEntry
+    from slmstudio.core.model.model_list import ListedModel
+    from slmstudio.core.run.fit_badge import Badge
+
+Text = Annotated[str, typer.Argument(metavar="[TEXT]", help="Words of a name, a family or a language.")]
+Fits = Annotated[bool, typer.Option("--fits", help="Only those that have enough memory here for some method.")]
+Language = Annotated[str | None, typer.Option(
+    help="Code or English name, as hi or Hindi. Models that name it come first, those that don't name all follow.")]
+Licence = Annotated[str | None, typer.Option(help='"commercial", "research", or a licence as apache-2.0.')]
+Kind = Annotated[str | None, typer.Option(help='"instruct" (answers as it is) or "base" (continues text).')]
+MeasureDisk = Annotated[bool, typer.Option("--measure-disk", help="Measure too how fast the disk for runs writes.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+COLUMNS = ("Model", "Parameters", "Languages", "Licence", "Size", "Here")
+SHOWN = 3
+"""Languages that are named in the table; of more, only their number is said."""
+
+
+def models(context: typer.Context, fits: Fits = False, language: Language = None, licence: Licence = None,
+           kind: Kind = None, measure_disk: MeasureDisk = False, as_json: Json = False) -> int:
+    """Base models: those on the disk and those that can be fetched."""
+    if context.invoked_subcommand is not None:
+        return 0
+    return list_("", fits, language, licence, kind, measure_disk, as_json)
+
+
+def list_(text: Text = "", fits: Fits = False, language: Language = None, licence: Licence = None, kind: Kind = None,
+          measure_disk: MeasureDisk = False, as_json: Json = False) -> int:
+    """List the base models on the disk and in the catalogue, and what of them fits on this machine."""
+    from slmstudio.core.hardware import guidance
+    from slmstudio.core.hardware.machine import read_machine
+    from slmstudio.core.model import model_list
+
+    machine = read_machine()
+    found = model_list.listed(text, language, licence, kind)
+    on_disk, others = (_with_badges(models, machine, fits) for models in (found.on_disk, found.catalogue))
+    advice = guidance.advice(machine) + ([_disk_advice()] if measure_disk else [])
+    for folder, error in found.unreadable:
+        say(f"warning: {folder.name} can't be used. {error.why}", file=sys.stderr)
+    if as_json:
+        print_json({"on_disk": [_state(*each) for each in on_disk],
+                    "catalogue": [_state(*each) for each in others],
+                    "unreadable": [{"folder": str(folder), "error": error.to_dict()}
+                                   for folder, error in found.unreadable],
+                    "advice": advice})
+        return 0
+    print_table("On disk", [_row(*each, language) for each in on_disk], COLUMNS)
+    print_table("Catalogue", [_row(*each, language) for each in others], COLUMNS)
+    for sentence in advice:
+        say(sentence)
+    say(f"\nGet one: {program.command('models', 'get', 'NAME')}")
+    return 0
+
+
+def _with_badges(models: Iterable[ListedModel], machine: Machine,
+                 fits: bool) -> list[tuple[ListedModel, Badge | None]]:
+    """Each with what fits here; of them only those that do, if `fits`."""
+    from slmstudio.core.run.fit_badge import badge
+
+    pairs = [(model, badge(model.facts, machine) if model.facts else None) for model in models]
+    return [(model, here) for model, here in pairs if not fits or (here and here.fits)]
+
+
+def _state(model: ListedModel, here: Badge | None) -> dict[str, Any]:
+    return {**model.to_dict(), "fits": here.kind if here else None, "memory_bytes": here.bytes if here else None}
+
+
+def _row(model: ListedModel, here: Badge | None, language: str | None) -> tuple[str, ...]:
+    entry = model.entry
+    measured = model.folder is not None or (entry is not None and entry.disk_bytes is not None)
+    return (model.title, format_count(model.parameters), _languages(entry, language) if entry else "not stated",
+            model.licence + (", gated" if entry and entry.gated and not model.folder else ""),
+            ("" if measured else "about ") + format_bytes(model.disk_bytes), str(here or "unknown"))
+
+
+def _languages(entry: CatalogueEntry, wanted: str | None) -> str:
+    """Their names, where they are few; else how many, and whether the one that was asked for is named."""
+    from slmstudio.core.model import catalogue
+
+    if not entry.language_count:
+        return "not stated"
+    names = catalogue.languages()
+    if entry.language_count <= SHOWN and entry.languages:
+        return ", ".join(names[code] for code in entry.languages)
+    if wanted is None:
+        return f"{entry.language_count}"
+    name = names[catalogue.language_code(wanted)]
+    return f"{entry.language_count}, with {name}" if entry.speaks(wanted) else f"{entry.language_count}, not all named"
+
+
+def _disk_advice() -> str:
+    from slmstudio.core import paths
+    from slmstudio.core.errors import from_os_error
+    from slmstudio.core.hardware import guidance
+
+    folder = paths.runs_dir()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return guidance.disk_advice(guidance.write_speed(folder))
+    except OSError as error:
+        raise from_os_error(error, "measure the disk for runs") from error

@@ -1,0 +1,98 @@
+"""What a machine is good for, in sentences: main memory, the GPU's generation and memory, and where checkpoints go."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from slmstudio.core.hardware.describe import short_gpu_name
+from slmstudio.core.hardware.machine import Gpu, Machine
+from slmstudio.core.units import format_bytes
+
+AMPERE = (8, 0)
+"""Compute capability from which a card has bf16 and FlashAttention."""
+_ROUND = 0.9
+"""What a system says of its memory, as a share of what was bought: firmware and graphics keep some of it."""
+_GB = 1024**3
+MEASURED = 256 * 1024**2
+"""Bytes that are written to measure a disk."""
+FAST, SLOW = 800e6, 250e6
+"""Bytes a second: NVMe writes more than the first, a spinning disk less than the second."""
+
+
+def advice(machine: Machine) -> list[str]:
+    """Sentences about this machine, the most important first; nothing is measured."""
+    if not machine.gpus:
+        return [f"{machine.gpu_reason or 'There is no NVIDIA GPU here.'} The processor trains: choose a model of at "
+                "most 0.5 B parameters, and few rows at first.",
+                *([] if machine.cpu_bf16 else ["This processor has no bf16 arithmetic, so it computes in fp32, which "
+                                               "takes twice the memory."])]
+    first = machine.gpus[0]
+    return [*_generation(first), *_card_memory(first), *_main_memory(machine)]
+
+
+def _generation(gpu: Gpu) -> list[str]:
+    name, capability = short_gpu_name(gpu.name), gpu.compute_capability
+    if capability is None:
+        return []
+    if capability >= AMPERE:
+        return [f"{name} computes bf16, which has the range of fp32, and is new enough for FlashAttention."]
+    return [f"{name} is older than Ampere (compute capability {capability[0]}.{capability[1]}, bf16 and FlashAttention "
+            "need 8.0): it trains in fp16 with loss scaling, and PyTorch's own attention is used."]
+
+
+def _card_memory(gpu: Gpu) -> list[str]:
+    """What 8 GB can do, and less. Larger cards need no advice: the list of models says what fits."""
+    size = round((gpu.memory_total or 0) / _GB)
+    if not size or size > 8:
+        return []
+    what = ("QLoRA tunes models of up to 4 B parameters, and LoRA those of up to 1.7 B" if size == 8 else
+            "QLoRA tunes models of up to 1.7 B parameters" if size >= 6 else
+            "LoRA tunes models of up to 0.5 B parameters")
+    return [f"With {size} GB, {what}, with rows of 1,024 tokens. Close other programs that use the GPU: a browser may "
+            "take 1 GB of it."]
+
+
+def _main_memory(machine: Machine) -> list[str]:
+    """At least twice the GPU's: a base is read, merged and exported there, and paged optimizers spill into it."""
+    largest = max((gpu.memory_total or 0 for gpu in machine.gpus), default=0)
+    if machine.ram_total >= 2 * largest * _ROUND:
+        return []
+    return [f"This machine has {format_bytes(machine.ram_total)} of main memory. At least twice the GPU's is advised, "
+            f"{round(2 * largest / _GB)} GB here: models are read, merged and exported in it."]
+
+
+def write_speed(folder: Path, size: int = MEASURED) -> float:
+    """Bytes a second that the disk of a folder really takes, flushed to it; writes `size` bytes there and removes them.
+
+    Raises:
+        OSError: the folder can't be written to, or its disk is full.
+    """
+    block = os.urandom(1024**2)  # what can't be compressed, as weights can't
+    file = folder / f".write-speed-{os.getpid()}"
+    try:
+        began = time.perf_counter()
+        with open(file, "wb") as opened:
+            for _ in range(size // len(block)):
+                opened.write(block)
+            opened.flush()
+            os.fsync(opened.fileno())
+        return size / (time.perf_counter() - began)
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def disk_advice(speed: float) -> str:
+    """A sentence on a disk for checkpoints.
+
+    Args:
+        speed: bytes a second, as `write_speed` measured it.
+    """
+    measured = f"The disk for runs writes {format_bytes(speed)} a second"
+    if speed >= FAST:
+        return f"{measured}: fast enough for checkpoints of any size."
+    if speed >= SLOW:
+        return f"{measured}: enough for adapters. Full training of large models wants NVMe, for its checkpoints have " \
+               "12 bytes for each parameter."
+    return f"{measured}, which is slow. Keep runs on an SSD, best NVMe: training waits while a checkpoint is written."

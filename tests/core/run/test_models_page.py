@@ -1,0 +1,37 @@
+"""docs/models.md says what the estimate says, and names models that the catalogue has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from support.machines import machine
+
+from slmstudio.core.model import catalogue
+from slmstudio.core.run.fit_badge import badge
+
+PAGE = Path(__file__).parents[3] / "docs" / "models.md"
+MACHINES = [machine(gpu) for gpu in (8, 12, 16, 24, 48)] + [machine(ram_gb=16)]
+WORDS = {"full": "full", "lora": "LoRA", "qlora": "QLoRA", "tight": "tight", "no": "–"}
+
+
+def row(title: str) -> str:
+    entry = catalogue.find(title)
+    facts = entry.facts(Path("x")) if entry and entry.title == title else None
+    assert facts, title
+    badges = [badge(facts, each) for each in MACHINES]
+    return f"| {title} | {' | '.join(WORDS[each.kind] for each in badges if each)} |"
+
+
+def test_its_table_is_what_the_estimate_says():
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("| model |")) + 2
+    table = [line for line in lines[start:] if line.startswith("|")]
+    wanted = [row(line.split("|")[1].strip()) for line in table]
+    assert table == wanted, "The table ought to be:\n" + "\n".join(wanted)
+
+
+def test_the_models_that_its_commands_name_are_in_the_catalogue():
+    named = re.findall(r'models get "?([^"`]+)"?`|name, `([^`]+)`', PAGE.read_text(encoding="utf-8"))
+    names = [name for pair in named for name in pair if name]
+    assert len(names) == 2 and len({catalogue.find(name) for name in names} - {None}) == 1
