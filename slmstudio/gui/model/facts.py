@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from slmstudio.core.run.memory import MemoryEstimate
 
 PARTS = {"weights": "train", "adapter": "extra", "gradients": "pink", "optimizer": "teal", "activations": "eval",
-         "logits": "olive", "overhead": "grey"}
+         "logits": "olive", "fragmentation": "edge", "overhead": "grey"}
 """The parts of an estimate, and their colours."""
 
 
@@ -124,7 +124,8 @@ class FitView(QWidget):
     def _name(self, part: str) -> str:
         return {"weights": self.tr("weights"), "adapter": self.tr("adapter"), "gradients": self.tr("gradients"),
                 "optimizer": self.tr("optimizer"), "activations": self.tr("activations"),
-                "logits": self.tr("logits"), "overhead": self.tr("libraries")}[part]
+                "logits": self.tr("logits"), "fragmentation": self.tr("fragmentation"),
+                "overhead": self.tr("libraries")}[part]
 
 
 def _span(low: int, high: int) -> str:
