@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli import chat, data, evaluate, exports, fit_check, models, place, report, serve, setup
+from slmstudio.cli import chat, data, estimate, evaluate, exports, fit_check, models, place, report, serve, setup
 from slmstudio.cli import runs as run_commands
 from slmstudio.cli.data import Mapped, Sheet, TextBy, said
 from slmstudio.cli.progress import Follower, figure, print_error, print_json, print_table, say
@@ -31,6 +31,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(exports.app)
 app.add_typer(fit_check.app)
 app.add_typer(models.app, name="models")
+app.add_typer(estimate.app)
 app.add_typer(run_commands.app)
 app.add_typer(chat.app)
 app.add_typer(serve.app)

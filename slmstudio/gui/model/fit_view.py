@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from slmstudio.core.run.memory.levers import Lever
 
 PARTS = {"weights": "train", "adapter": "extra", "gradients": "pink", "optimizer": "teal", "activations": "eval",
-         "logits": "olive", "overhead": "grey"}
+         "logits": "olive", "fragmentation": "edge", "overhead": "grey"}
 """The parts of an estimate, and their colours."""
 MOST_LEVERS = 4
 
@@ -195,7 +195,8 @@ class FitView(QWidget):
     def _name(self, part: str) -> str:
         return {"weights": self.tr("weights"), "adapter": self.tr("adapter"), "gradients": self.tr("gradients"),
                 "optimizer": self.tr("optimizer"), "activations": self.tr("activations"),
-                "logits": self.tr("logits"), "overhead": self.tr("libraries")}[part]
+                "logits": self.tr("logits"), "fragmentation": self.tr("fragments"),
+                "overhead": self.tr("libraries")}[part]
 
 
 class Lines(QWidget):

@@ -12,6 +12,7 @@ Values and gradients are those of the stock layer within rounding. Formulae: RMS
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -251,6 +252,17 @@ class _Layer:
             out = self.stock(hidden_states, attention_mask=attention_mask, cache=cache,
                              position_embeddings=position_embeddings, **kwargs)
             return out if selected is None else out.flatten(0, 1)[selected][None]
+        compute = functools.partial(self.compute, attention_mask=attention_mask,
+                                    position_embeddings=position_embeddings, selected=selected, **kwargs)
+        if self.layer.gradient_checkpointing and self.layer.training and torch.is_grad_enabled():
+            # transformers recomputes in the class's own forward, whose place this one takes.
+            return self.layer._gradient_checkpointing_func(compute, hidden_states)  # type: ignore[no-any-return]
+        return compute(hidden_states)
+
+    def compute(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None,
+                position_embeddings: tuple[torch.Tensor, torch.Tensor], selected: torch.Tensor | None,
+                **kwargs: Any) -> torch.Tensor:
+        """The three steps, with the attention between them."""
         layer, attention = self.layer, self.layer.self_attn
         cos, sin = position_embeddings
         norm = layer.input_layernorm

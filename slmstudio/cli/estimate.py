@@ -1,0 +1,165 @@
+"""How much memory a run would need, before anything is loaded."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from slmstudio.cli.progress import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from slmstudio.core.model.facts import ModelFacts
+    from slmstudio.core.run.config import RunConfig
+    from slmstudio.core.run.memory import CardRow, Lever, MemoryEstimate
+
+app = typer.Typer()
+GB = 2**30
+GPUS = {"T4": 16, "L4": 24, "A10": 24, "L40S": 48, "H100": 80, "RTX 2060": 6, "RTX 2070": 8, "RTX 2080": 8,
+        "RTX 2080 Ti": 11, "RTX 3070": 8, "RTX 3090": 24, "RTX 3090 Ti": 24, "RTX 4060": 8, "RTX 4070": 12,
+        "RTX 4070 Ti": 12, "RTX 4080": 16, "RTX 4090": 24, "RTX 5070": 12, "RTX 5070 Ti": 16, "RTX 5080": 16,
+        "RTX 5090": 32, "RTX A4000": 16, "RTX A5000": 24, "RTX A6000": 48, "RTX 6000 Ada": 48}
+"""GB of cards that come with one size of memory, as their maker's tables have it."""
+VERDICTS = {"fits": "It fits.", "tight": "It may just fit.", "does not fit": "It doesn't fit as it is."}
+
+
+@app.command()
+def estimate(
+    model: Annotated[str, typer.Option(help='Folder of the base model, or "starter".')],
+    method: Annotated[str, typer.Option(help="lora, qlora, dora, rslora, full or scratch.")] = "lora",
+    max_length: Annotated[int | None, typer.Option(help="Sequence length in tokens.")] = None,
+    micro_batch: Annotated[int | None, typer.Option(help="Rows in one forward pass.")] = None,
+    gpu: Annotated[str | None, typer.Option(help='Memory of a card, as in "12GB", or its name, as in "RTX 4090". '
+                                                 "By default: this machine.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+) -> int:
+    """Say how much memory training would need, part by part, whether it fits, and what would make it fit."""
+    from slmstudio.core.run import memory, planner
+
+    asked: dict[str, Any] = {"method": method, "max_length": max_length, "micro_batch_size": micro_batch}
+    chosen = planner.overrides({**{name: value for name, value in asked.items() if value is not None},
+                                **planner.parse_settings(set_ or [])})
+    free, device, where, precision = _place(gpu, chosen.get("device", "auto"))
+    facts = facts_for(model)
+    config = _config(facts, chosen, precision)
+    found = memory.estimate(facts, config, device)
+    pulls = memory.levers(facts, config, free, device)
+    fewest = memory.to_fit(facts, config, free, device, pulls)
+    cards = memory.what_fits(facts, config)
+    if as_json:
+        print_json(_as_dict(facts, config, found, free, device, pulls, fewest, cards))
+    else:
+        _show(facts, config, found, free, where, pulls, fewest, cards)
+    return 0
+
+
+def facts_for(model: str) -> ModelFacts:
+    """What the model is that a person named.
+
+    Raises:
+        UserError: there is no such model, or its folder can't be used.
+    """
+    from slmstudio.core import starter
+    from slmstudio.core.model import facts
+
+    return starter.prepare() if model == "starter" else facts.read_model(Path(model).absolute())
+
+
+def card_memory(name: str) -> int:
+    """Bytes of a card's memory, from its size or its name.
+
+    >>> [card_memory(name) // 2**30 for name in ("12GB", "24 gb", "8", "NVIDIA GeForce RTX 4090", "rtx4070 ti")]
+    [12, 24, 8, 24, 12]
+
+    Raises:
+        UserError: it is neither.
+    """
+    from slmstudio.core.errors import UserError
+
+    if size := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:gi?b)?\s*", name, re.IGNORECASE):
+        if float(size[1]) > 0:
+            return int(float(size[1]) * GB)
+    plain = re.sub(r"nvidia|geforce|[^a-z0-9]", "", name.lower())
+    for card, gigabytes in GPUS.items():
+        if plain == card.lower().replace(" ", ""):
+            return gigabytes * GB
+    raise UserError(f"{name!r} isn't a card whose memory is known.", "",
+                    f'Give its memory, as in --gpu 12GB, or one of these: {", ".join(GPUS)}.')
+
+
+def _place(gpu: str | None, device: str) -> tuple[int, str, str, str]:
+    """Bytes that may be filled, the kind of device, what it is called, and the precision that suits it."""
+    from slmstudio.core.hardware.machine import read_machine
+    from slmstudio.core.run.memory.cards import TAKEN
+
+    if gpu is not None:
+        size = card_memory(gpu)
+        return int(size - TAKEN), "cuda", f"on a card with {size / GB:g} GB", "bf16"
+    machine = read_machine()
+    card = machine.gpus[0] if machine.gpus and device != "cpu" else None
+    if card is not None and (free := card.memory_free or card.memory_total):
+        return free, "cuda", f"on the {card.name}", "bf16" if (card.compute_capability or (8, 0)) >= (8, 0) else "fp16"
+    return machine.ram_free, "cpu", "in this machine's memory", "bf16" if machine.cpu_bf16 else "fp32"
+
+
+def _config(facts: ModelFacts, chosen: dict[str, Any], precision: str) -> RunConfig:
+    """The run that is asked about: a usual one with what was chosen.
+
+    Raises:
+        UserError: a value is out of range, or values contradict each other; all of them at once.
+    """
+    from slmstudio.core.errors import UserError
+    from slmstudio.core.run.config import PREFERENCES, RunConfig
+
+    packing = chosen.get("objective", "sft") not in PREFERENCES and chosen.get("attention") != "eager"
+    usual = {"precision": precision, "packing": packing, "max_length": min(1024, facts.context_length)}
+    config = RunConfig(**{"name": facts.name, "model": str(facts.path), "train_file": "", **usual, **chosen})
+    if problems := [problem for problem in config.problems() if problem.field != "train_file"]:
+        raise UserError("These values can't be used.", "", "Correct them.", problems)
+    return config
+
+
+def _as_dict(facts: ModelFacts, config: RunConfig, found: MemoryEstimate, free: int, device: str, pulls: list[Lever],
+             fewest: list[Lever] | None, cards: list[CardRow]) -> dict[str, Any]:
+    return {
+        "model": facts.name, "method": config.method, "max_length": config.max_length,
+        "micro_batch_size": config.micro_batch_size, "device": device, "parts": found.parts(), "low": found.low,
+        "likely": found.total, "high": found.high, "phase": found.phase, "free": free,
+        "fits": found.verdict(free) == "fits", "verdict": found.verdict(free),
+        "trainable_parameters": found.trainable_parameters,
+        "levers": [{"name": pull.name, "change": pull.change, "saves": pull.saves, "cost": pull.cost,
+                    "enough": pull.enough} for pull in pulls],
+        "to_fit": None if fewest is None else [pull.name for pull in fewest],
+        "cards": [{"card": row.card, "usable": row.usable, "longest": row.longest} for row in cards],
+    }
+
+
+def _show(facts: ModelFacts, config: RunConfig, found: MemoryEstimate, free: int, where: str, pulls: list[Lever],
+          fewest: list[Lever] | None, cards: list[CardRow]) -> None:
+    from slmstudio.core.run.config import METHODS
+    from slmstudio.core.units import format_bytes
+
+    title = (f"{facts.name}, {METHODS.words[config.method]}: {config.max_length:,} tokens, micro-batch "
+             f"{config.micro_batch_size}, {config.precision}")
+    rows = [(name, format_bytes(size)) for name, size in found.parts().items() if size]
+    print_table(title, [*rows, ("likely", format_bytes(found.total)),
+                        ("range", f"{format_bytes(found.low)} to {format_bytes(found.high)}")])
+    verdict = found.verdict(free)
+    say(f"\n{VERDICTS[verdict]} {format_bytes(free)} are free {where}.")
+    if pulls:
+        say()
+        columns = ("Change", "Saves", "Cost", "Enough by itself")
+        print_table("What would make it less", [
+            (", ".join(f"{field}={value}" for field, value in pull.change.items()), format_bytes(pull.saves),
+             pull.cost, "yes" if pull.enough else "no") for pull in pulls], columns)
+    if verdict != "fits":
+        say("\nAll of it together doesn't make it fit: choose a smaller model." if fewest is None else
+            "\nThe least that makes it fit: " + " ".join(
+                f"--set {field}={value}" for pull in fewest for field, value in pull.change.items()))
+    say()
+    print_table("Longest rows that surely fit, one at a time, with activations recomputed", [
+        (row.card, *(f"{row.longest[method]:,}" if row.longest[method] else "–" for method in row.longest))
+        for row in cards], ("Card", *(METHODS.words[method] for method in cards[0].longest)))

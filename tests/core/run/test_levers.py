@@ -1,0 +1,96 @@
+"""What makes a run need less, and what fits on which card."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from core.run.test_memory import GB, LLAMA2, PHI3, QWEN, config
+from slmstudio.core.run.memory import cards, estimate, levers, to_fit, what_fits
+
+
+def test_each_lever_saves_what_it_says_and_the_largest_comes_first() -> None:
+    asked = config(method="full", precision="bf16", micro_batch_size=4)
+    found = levers(QWEN, asked, 24 * GB, "cuda")
+    assert {lever.name for lever in found} == {"checkpointing", "micro_batch", "lora", "length", "optimizer"}
+    assert [lever.saves for lever in found] == sorted((lever.saves for lever in found), reverse=True)
+    now = estimate(QWEN, asked, "cuda").high
+    for lever in found:
+        then = estimate(QWEN, replace(asked, **lever.change), "cuda").high
+        assert lever.saves == now - then > 0
+        assert lever.enough == (then <= 24 * GB)
+        assert lever.cost
+
+
+def test_the_effective_batch_stays() -> None:
+    asked = config(micro_batch_size=6, gradient_accumulation_steps=5)
+    change = next(lever for lever in levers(PHI3, asked, GB, "cuda") if lever.name == "micro_batch").change
+    assert change == {"micro_batch_size": 3, "gradient_accumulation_steps": 10}
+    kto = config(objective="kto", micro_batch_size=2)
+    assert "micro_batch" not in {lever.name for lever in levers(PHI3, kto, GB, "cuda")}
+
+
+def test_nothing_is_offered_twice() -> None:
+    asked = config(method="qlora", micro_batch_size=1, gradient_checkpointing=True, max_length=128, lora_rank=8)
+    assert levers(LLAMA2, asked, GB, "cuda") in ([], [lever for lever in levers(LLAMA2, asked, GB, "cuda")
+                                                      if lever.name == "optimizer"])
+
+
+@pytest.mark.parametrize(("lengths", "cost"), [
+    ((), "longer rows are cut at the end"), ((100, 512), "cuts no row"), ((100, 513, 600), "cuts 2 of 3 rows at the end")])
+def test_a_shorter_length_says_what_it_cuts(lengths: tuple[int, ...], cost: str) -> None:
+    found = levers(QWEN, config(), GB, "cuda", lengths)
+    assert next(lever for lever in found if lever.name == "length").cost == cost
+
+
+def test_the_fewest_changes_that_make_it_fit() -> None:
+    asked = config(micro_batch_size=8, max_length=2048)
+    found = levers(LLAMA2, asked, 0, "cuda")
+    assert to_fit(LLAMA2, asked, 80 * 2 * GB, "cuda", found) == []
+    assert to_fit(LLAMA2, asked, 2 * GB, "cuda", found) is None
+    for free in (60 * GB, 40 * GB, 24 * GB, 12 * GB):
+        some = to_fit(LLAMA2, asked, free, "cuda", found)
+        assert some, free
+        changed = replace(asked, **{field: value for lever in some for field, value in lever.change.items()})
+        assert estimate(LLAMA2, changed, "cuda").high <= free
+        if len(some) > 1:
+            assert not any(estimate(LLAMA2, replace(asked, **lever.change), "cuda").high <= free for lever in found)
+
+
+def test_of_as_few_changes_the_gentlest() -> None:
+    """A micro-batch or recomputing changes nothing of what is learned; a shorter length does."""
+    asked = config(micro_batch_size=4, max_length=2048)
+    found = levers(QWEN, asked, 0, "cuda")
+    enough = {lever.name for lever in levers(QWEN, asked, 18 * GB, "cuda") if lever.enough}
+    assert {"checkpointing", "length"} <= enough
+    assert [lever.name for lever in to_fit(QWEN, asked, 18 * GB, "cuda", found) or []] in (["micro_batch"],
+                                                                                          ["checkpointing"])
+
+
+def test_what_fits_on_which_card() -> None:
+    rows = what_fits(LLAMA2, config())
+    assert [row.card for row in rows] == ["8 GB", "12 GB", "16 GB", "24 GB", "48 GB", "2 × 24 GB"]
+    assert rows[3].longest == rows[5].longest and rows[3].usable == rows[5].usable  # two cards share the rows
+    for row in rows:
+        assert row.usable == row.memory - int(cards.TAKEN)
+        assert (row.longest["qlora"] or 0) >= (row.longest["lora"] or 0) >= (row.longest["full"] or 0)
+    for method in cards.METHODS:
+        found = [row.longest[method] or 0 for row in rows[:5]]
+        assert found == sorted(found)
+    assert rows[0].longest["lora"] is None  # 13.5 GB of weights
+    assert (rows[1].longest["qlora"] or 0) >= 1024
+    assert rows[3].longest["full"] is None
+
+
+def test_the_next_length_does_not_fit() -> None:
+    for method in cards.METHODS:
+        found = cards.longest(QWEN, config(), method, 12 * GB)
+        steps = list(cards.lengths(QWEN.context_length))
+        assert found in steps
+        assert cards.longest(QWEN, config(), method, 0) is None
+
+
+def test_lengths_are_powers_of_two_and_one_and_a_half_times_those() -> None:
+    assert list(cards.lengths(2048)) == [256, 384, 512, 768, 1024, 1536, 2048]
+    assert list(cards.lengths(1000)) == [256, 384, 512, 768, 1000]
