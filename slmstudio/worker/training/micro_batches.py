@@ -8,7 +8,7 @@ from typing import Any
 
 from slmstudio.core.run.config import RunConfig
 
-MOST_EPOCHS = 10
+MOST_EPOCHS = 3
 """Epochs that are looked at; each has another order, and after some the longest is hardly longer."""
 
 
