@@ -8,10 +8,7 @@ now and not hours later (docs/decisions/0022-fit-check.md).
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
-
-from filelock import Timeout
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Machine
@@ -101,8 +98,7 @@ class FirstSteps:
 
 def keep(found: measured.Measurement, job: JobContext) -> None:
     """Keep a measurement; the run is worth more than it."""
-    with contextlib.suppress(Timeout):
-        try:
-            measured.record(found)
-        except (UserError, OSError) as error:
-            job.log(f"What was measured isn't kept: {error}")
+    try:
+        measured.record(found)
+    except (UserError, OSError) as error:
+        job.log(f"What was measured isn't kept: {error}")

@@ -136,7 +136,7 @@ def record(measurement: Measurement) -> None:
 
     Raises:
         UserError: a newer program wrote the file.
-        OSError: it cannot be written.
+        OSError: it cannot be written, or another process keeps it busy.
     """
     import filelock
 
