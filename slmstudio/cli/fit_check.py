@@ -51,8 +51,8 @@ def fit_check(run: Annotated[Path, typer.Argument(help="A run configuration, as 
 
 def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     estimate, free, peak = result["estimate"], result["free"], format_bytes(result["measured_peak"])
-    rows = [("Device", "GPU" if result["device"] == "cuda" else "processor"),
-            ("Estimated", format_span(estimate["low"], estimate["high"])),
+    estimated = [("Estimated", format_span(estimate["low"], estimate["high"]))] if estimate["low"] is not None else []
+    rows = [("Device", "GPU" if result["device"] == "cuda" else "processor"), *estimated,
             ("Measured", f"memory ran out; it needs more than {peak}" if result["ran_out"] else f"{peak} at the peak"),
             ("Free", format_bytes(free) if free is not None else "unknown")]
     if result["seconds_per_step"] is not None:

@@ -115,7 +115,7 @@ class Follower:
             for sample in event["samples"]:
                 self._say(f"step {_count(event, 'global_step')}: {_short(str(sample['prompt']))} → "
                           f"{_short(str(sample['answer']))}", always=True)
-        elif kind in ("overfitting", "early_stop", "best_used", "adjusted"):
+        elif kind in ("overfitting", "early_stop", "best_used", "adjusted", "fit_measured"):
             self._say(str(event["message"]), always=True)
         elif kind == "changed":
             self._total_steps = _count(event, "total_steps")

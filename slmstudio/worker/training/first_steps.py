@@ -8,17 +8,14 @@ now and not hours later (docs/decisions/0022-fit-check.md).
 
 from __future__ import annotations
 
-import contextlib
-import statistics
 from typing import Any
-
-from filelock import Timeout
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.memory import measured, outlook
+from slmstudio.core.units import format_bytes, format_duration, format_span
 from slmstudio.worker.runtime.context import JobContext, rank
 from slmstudio.worker.runtime.peak import PeakMemory
 from slmstudio.worker.training import methods, micro_batches
@@ -38,10 +35,8 @@ class FirstSteps:
         self._job, self._config, self._trainer, self._facts, self._machine = job, config, trainer, facts, machine
         gpu = methods.on_gpu(config)
         self._peak = PeakMemory(gpu, machine.gpus[0].memory_free if gpu and machine.gpus else None)
-        self._seconds: list[float] = []
-        self._speeds: list[float] = []
-        self._evaluations: list[float] = []
-        self._longest = 0
+        self._steps = self._timed = self._tokens = self._evaluations = self._longest = 0
+        self._seconds = self._evaluation_seconds = 0.0
         self._told = False
 
     def begin(self) -> None:
@@ -50,7 +45,8 @@ class FirstSteps:
 
     def evaluated(self, seconds: float) -> None:
         """An evaluation is done, with its answers to the fixed questions."""
-        self._evaluations.append(seconds)
+        self._evaluations += 1
+        self._evaluation_seconds += seconds
 
     def step_made(self, seconds: float, tokens: int, last: bool) -> None:
         """A step is done.
@@ -58,16 +54,19 @@ class FirstSteps:
         Args:
             last: none comes after it.
         """
-        self._seconds.append(seconds)
-        self._speeds.append(tokens / seconds)
-        if len(self._seconds) == 1:
+        self._steps += 1
+        if self._steps <= 2:  # the first one warms up, and counts only as long as there is no other
+            self._timed = self._tokens = 0
+            self._seconds = 0.0
+        self._timed, self._tokens, self._seconds = self._timed + 1, self._tokens + tokens, self._seconds + seconds
+        if self._steps == 1:
             self._try_longest(last)
-        if len(self._seconds) == STEPS:
+        if self._steps == STEPS:
             self._tell()
 
     def close(self) -> None:
         """The run has ended: its mean step says more of the time than the first ones."""
-        if self._longest and (not self._told or len(self._seconds) > STEPS):
+        if self._steps and (not self._told or self._steps > STEPS):
             self._tell()
 
     def _try_longest(self, last: bool) -> None:
@@ -80,25 +79,26 @@ class FirstSteps:
 
     def _tell(self) -> None:
         """Tell the measurement once, and keep it with the machine."""
-        seconds, speeds = (found[1:] or found for found in (self._seconds, self._speeds))  # the first warms up
         plain = outlook.best_estimate(self._facts, self._config, self._machine, known=()).estimate
         found = measured.measure(
             self._facts, self._config, self._machine, "run", self._longest, self._peak.bytes(),
-            seconds_per_step=statistics.fmean(seconds), tokens_per_second=statistics.fmean(speeds),
-            seconds_per_evaluation=statistics.fmean(self._evaluations) if self._evaluations else None)
+            seconds_per_step=self._seconds / self._timed, tokens_per_second=self._tokens / self._seconds,
+            seconds_per_evaluation=self._evaluation_seconds / self._evaluations if self._evaluations else None)
         if not self._told:
             self._told = True
             self._job.emit("fit_measured", peak_bytes=found.peak_bytes, estimate_bytes=plain.total, low=plain.low,
                            high=plain.high, longest_tokens=found.tokens, seconds_per_step=found.seconds_per_step,
-                           tokens_per_second=found.tokens_per_second)
+                           tokens_per_second=found.tokens_per_second,
+                           message=f"The longest rows take {format_bytes(found.peak_bytes)} (estimated: "
+                                   f"{format_span(plain.low, plain.high)}), and a step takes "
+                                   f"{format_duration(self._seconds / self._timed)}.")
         if rank() == 0:
             keep(found, self._job)
 
 
 def keep(found: measured.Measurement, job: JobContext) -> None:
     """Keep a measurement; the run is worth more than it."""
-    with contextlib.suppress(Timeout):
-        try:
-            measured.record(found)
-        except (UserError, OSError) as error:
-            job.log(f"What was measured isn't kept: {error}")
+    try:
+        measured.record(found)
+    except (UserError, OSError) as error:
+        job.log(f"What was measured isn't kept: {error}")

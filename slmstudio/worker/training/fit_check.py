@@ -46,8 +46,8 @@ def run(job: JobContext) -> dict[str, Any]:
         Cancelled: the user asked to end.
     """
     config = RunConfig.from_dict(job.request["config"])
+    machine = read_machine()  # as it is before this process uses its GPU
     train.ready(config)
-    machine = read_machine()
     try:
         with contextlib.closing(Sensors(job)):
             return _Trial(job, config, machine).run()

@@ -50,12 +50,13 @@ def run(job: JobContext) -> dict[str, Any]:
         StartAnew: memory ran out, and a fresh process shall go on with less.
     """
     config = adjust.apply(RunConfig.from_dict(job.request), job.folder)
+    machine = read_machine()  # as it is before this process uses its GPU
     ready(config)
     if out_of_memory.killed_for_memory(job):
         return out_of_memory.pull_lever(job, config)
     try:
         with contextlib.closing(Sensors(job)) as sensors:
-            return _train(job, config, sensors)
+            return _train(job, config, sensors, machine)
     except Exception as error:
         if not out_of_memory.ran_out(error):
             raise
@@ -78,8 +79,7 @@ def ready(config: RunConfig) -> None:
         torch.set_num_threads(config.threads)
 
 
-def _train(job: JobContext, config: RunConfig, sensors: Sensors) -> dict[str, Any]:
-    machine = read_machine()
+def _train(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machine) -> dict[str, Any]:
     tell_machine(job, machine)
     resume_from = where_to_start(job, config)
     trainer, control = set_up(job, config, sensors, machine)

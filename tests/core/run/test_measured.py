@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from slmstudio.core import formats, jobs, paths
+from slmstudio.core import formats, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Gpu, Machine
+from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.model import facts as model_facts
 from slmstudio.core.model.facts import ModelFacts
@@ -143,7 +144,7 @@ def test_what_is_far_off_is_clamped_and_what_says_nothing_is_left_out(facts, con
     for times, factor in ((9.0, 1.5), (0.1, 0.7)):
         known = [measure(facts, other, times)]
         assert measured.correction(facts, config, MACHINE, known) == Correction(factor, factor, factor, 1)
-    without = ({"ran_out": True}, {"parts_bytes": 1, "overhead_bytes": 2}, {"versions": {"slmstudio": "0", "torch": ""}})
+    without = ({"ran_out": True}, {"parts_bytes": 1, "overhead_bytes": 2}, {"versions": {"torch": "0"}})
     for change in without:
         known = [dataclasses.replace(measure(facts, other), **change)]
         assert measured.correction(facts, config, MACHINE, known) is None, change
@@ -178,6 +179,10 @@ def test_whether_it_fits(facts, config, free, fits):
 def test_where_memory_ran_out_it_does_not_fit_unless_more_is_free(facts, config):
     measured.record(dataclasses.replace(measure(facts, config), ran_out=True, peak_bytes=11 * GB))
     assert outlook.look(facts, config, MACHINE, 100).fits == "no"
+    other_rows = dataclasses.replace(config, seed=3)
+    assert outlook.best_estimate(facts, other_rows, MACHINE).estimate.high == int(1.05 * 11 * GB)
+    smaller = dataclasses.replace(config, micro_batch_size=2)
+    assert outlook.best_estimate(facts, smaller, MACHINE).estimate == estimate(facts, smaller, "cuda")
     roomy = dataclasses.replace(MACHINE, gpus=(dataclasses.replace(CARD, memory_free=40 * GB),))
     assert outlook.look(facts, config, roomy, 100).fits == "yes"
 
@@ -186,9 +191,9 @@ def test_where_memory_ran_out_it_does_not_fit_unless_more_is_free(facts, config)
 
 
 @pytest.fixture
-def killed(studio_home: Path) -> Job:
+def killed(studio_home: Path, tiny_model: Path, rows_file: Path) -> Job:
     """A fit check whose worker is gone without a word."""
-    job = Job.create(paths.cache_dir() / "jobs" / "fit", "fit_check", config={})
+    job = new.fit_check(RunConfig(name="n", model=str(tiny_model), train_file=str(rows_file)).to_dict())
     jobs.write_process_file(job.folder, 2**22 - 3)
     file = job.folder / jobs.PROCESS
     file.write_text(json.dumps({**json.loads(file.read_bytes()), "create_time": 1.0}))
@@ -207,6 +212,8 @@ def test_a_worker_that_the_system_killed_for_its_memory_ran_out_of_it(killed):
         "estimate": {"low": 1, "likely": 2, "high": 3}, "measured_peak": 4 * GB, "seconds_per_step": None,
         "seconds_per_evaluation": None, "tokens_per_second": None, "longest_tokens": None, "fits": False,
         "free": 5 * GB, "device": "cpu", "ran_out": True}
+    (kept,) = measured.load()
+    assert kept.ran_out and kept.peak_bytes == 4 * GB
 
 
 def test_other_ends_are_told_as_they_are(killed):
@@ -216,3 +223,4 @@ def test_other_ends_are_told_as_they_are(killed):
                         (Outcome("failed", UserError("No row.").to_dict()), "No row")):
         with pytest.raises(UserError, match=what):
             fit_result.of_job(killed, ended)
+    assert measured.load() == []

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs.job import Job, Outcome
+from slmstudio.core.model.facts import read_model
+from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import number
+from slmstudio.core.run.memory import measured
 from slmstudio.core.run.rows import kept_rows
 
 EXPECTED = "fit_expected"
@@ -41,8 +47,10 @@ def of_job(job: Job, outcome: Outcome) -> dict[str, Any]:
     if outcome.was_successful():
         return outcome.result
     shutil.rmtree(job.folder / kept_rows.FOLDER, ignore_errors=True)  # a worker that was killed leaves its rows
+    if outcome.state == "cancelled":
+        raise UserError("The fit check was cancelled.")
     if outcome.state != "crashed" or not job.died_of_memory():
-        raise UserError("The fit check was cancelled.") if outcome.state == "cancelled" else outcome.user_error()
+        raise outcome.user_error()
     expected: dict[str, Any] = {}
     peak = 0.0
     for event in job.events():
@@ -50,4 +58,12 @@ def of_job(job: Job, outcome: Outcome) -> dict[str, Any]:
             expected = event
         elif event.get("type") == "sensors":
             peak = max(peak, number(event, "process_memory") or 0.0)
+    _keep(RunConfig.from_dict(job.request()["config"]), int(peak))
     return of_figures(expected, int(peak), ran_out=True)
+
+
+def _keep(config: RunConfig, peak: int) -> None:
+    """Keep with the machine what its worker couldn't."""
+    with contextlib.suppress(UserError, OSError):
+        measured.record(measured.measure(read_model(Path(config.model)), config, read_machine(), "fit_check",
+                                         config.micro_batch_size * config.max_length, peak, ran_out=True))

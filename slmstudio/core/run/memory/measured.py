@@ -21,7 +21,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.memory import formula
+from slmstudio.core.run.memory import estimate, sequences
 
 FILE, KIND = "measured.json", "measured"
 MOST = 200
@@ -124,8 +124,8 @@ def measure(facts: ModelFacts, config: RunConfig, machine: Machine, source: str,
         tokens: of the longest micro-batch, padding included; of pairs those of both answers.
         figures: the other fields, as far as they are known.
     """
-    length = -(-tokens // (config.micro_batch_size * formula.sequences(config)))
-    shape = formula.estimate(facts, replace(config, max_length=max(1, length)), device_of(config, machine))
+    length = -(-tokens // (config.micro_batch_size * sequences(config)))
+    shape = estimate(facts, replace(config, max_length=max(1, length)), device_of(config, machine))
     return Measurement(machine_key(config, machine), _model_key(facts), facts.family, _named(config, SETTINGS),
                        _rows_key(config), _versions(), time.time(), source, tokens, peak_bytes,
                        shape.total - shape.overhead, shape.overhead, **figures)
@@ -136,7 +136,7 @@ def record(measurement: Measurement) -> None:
 
     Raises:
         UserError: a newer program wrote the file.
-        OSError: it cannot be written.
+        OSError: it cannot be written, or another process keeps it busy.
     """
     import filelock
 
@@ -158,10 +158,18 @@ def load() -> list[Measurement]:
     return []
 
 
+def alike(facts: ModelFacts, config: RunConfig, machine: Machine, known: Sequence[Measurement]) -> list[Measurement]:
+    """The measurements with the same machine, model, settings and libraries, oldest first; the rows may be others."""
+    here, model, settings, torch = (machine_key(config, machine), _model_key(facts), _named(config, SETTINGS),
+                                    _versions()["torch"])
+    return [each for each in known if each.machine == here and each.model == model and each.settings == settings
+            and each.versions.get("torch") == torch]
+
+
 def find(facts: ModelFacts, config: RunConfig, machine: Machine, known: Sequence[Measurement]) -> Measurement | None:
     """The measurement of just this run: same machine, model, settings, rows and libraries."""
-    rows, same = _rows_key(config), _alike(facts, config, machine, known)
-    return next((each for each in reversed(same) if each.rows == rows), None)
+    rows = _rows_key(config)
+    return next((each for each in reversed(alike(facts, config, machine, known)) if each.rows == rows), None)
 
 
 def correction(facts: ModelFacts, config: RunConfig, machine: Machine,
@@ -169,7 +177,7 @@ def correction(facts: ModelFacts, config: RunConfig, machine: Machine,
     """How far off the formula is, from the measurements of the same settings, else from those of the same method and
     family on this machine; None where those are too few."""
     here, versions = machine_key(config, machine), _versions()
-    same = _factors(_alike(facts, config, machine, known), versions)
+    same = _factors(alike(facts, config, machine, known), versions)
     similar = _factors([each for each in known if each.machine == here and each.family == facts.family
                         and each.settings.get("method") == config.method], versions)
     found = same or (similar if len(similar) >= LEAST_SIMILAR else [])
@@ -204,14 +212,6 @@ def _read(state: Any) -> Measurement | None:
     known = {field.name: state[field.name] for field in fields(Measurement) if field.name in wanted}
     return Measurement(**known, **{name: value if isinstance(value, (int, float)) else None
                                    for name, value in numbers.items()})
-
-
-def _alike(facts: ModelFacts, config: RunConfig, machine: Machine, known: Sequence[Measurement]) -> list[Measurement]:
-    """Same machine, model, settings and libraries; the rows may be others."""
-    here, model, settings, torch = (machine_key(config, machine), _model_key(facts), _named(config, SETTINGS),
-                                    _versions()["torch"])
-    return [each for each in known if each.machine == here and each.model == model and each.settings == settings
-            and each.versions.get("torch") == torch]
 
 
 def _factors(found: Sequence[Measurement], versions: dict[str, str]) -> list[float]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.model.facts import ModelFacts
+from slmstudio.core.run import memory
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.memory import formula, measured
-from slmstudio.core.run.memory.formula import MemoryEstimate
+from slmstudio.core.run.memory import MemoryEstimate, measured
 from slmstudio.core.run.memory.measured import FACTOR_LIMITS, Correction, Measurement
 from slmstudio.core.run.schedule import total_steps
 
-PARTS = ("weights", "adapter", "gradients", "optimizer", "activations", "logits")
-"""What a correction applies to: libraries and context are as they are."""
+AS_THEY_ARE = ("overhead", "low", "high", "trainable_parameters", "phase")
+"""What of an estimate isn't a part that a correction applies to: libraries and context take what they take."""
 AGAIN = (0.97, 1.05)
 """The same run again: allocators and other programs move its peak within these factors."""
 YES, PERHAPS, NO = "yes", "perhaps", "no"
@@ -79,12 +79,16 @@ def best_estimate(facts: ModelFacts, config: RunConfig, machine: Machine,
         known: the measurements, where they were read already.
     """
     known = measured.load() if known is None else known
-    plain = formula.estimate(facts, config, measured.device_of(config, machine))
+    plain = memory.estimate(facts, config, measured.device_of(config, machine))
     exact = measured.find(facts, config, machine, known)
     if exact is not None and not exact.ran_out:
         return Best(as_measured(plain, exact.peak_bytes), exact, 1)
     found = measured.correction(facts, config, machine, known)
-    return Best(corrected(plain, found) if found else plain, exact, found.count if found else 0)
+    estimate, count = (corrected(plain, found), found.count) if found else (plain, 0)
+    newest = measured.alike(facts, config, machine, known)[-1:]
+    if newest and newest[0].ran_out:  # it takes more than that, whatever the formula says
+        estimate, count = as_measured(estimate, max(estimate.total, newest[0].peak_bytes)), 1
+    return Best(estimate, exact, count)
 
 
 def look(facts: ModelFacts, config: RunConfig, machine: Machine, train_rows: int) -> Outlook:
@@ -128,4 +132,5 @@ def as_measured(estimate: MemoryEstimate, peak_bytes: int) -> MemoryEstimate:
 
 
 def _scaled(estimate: MemoryEstimate, factor: float) -> MemoryEstimate:
-    return replace(estimate, **{name: round(factor * getattr(estimate, name)) for name in PARTS})
+    parts = [field.name for field in fields(estimate) if field.name not in AS_THEY_ARE]
+    return replace(estimate, **{name: round(factor * getattr(estimate, name)) for name in parts})

@@ -1,0 +1,146 @@
+"""What a plan takes is shown above Start, and can be measured there."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel, QPushButton
+from support import training_window
+from support.training_window import button, press
+
+from slmstudio.core import paths
+from slmstudio.core.hardware.machine import Machine, read_machine
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.model import facts
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.memory import measured, outlook
+from slmstudio.gui.common.run_texts import event_text
+from slmstudio.gui.training.fit_line import FitLine
+
+tab, planned = training_window.tab, training_window.planned
+GB = 2**30
+CPU = Machine("Linux", "a processor", 4, 8, 16 * GB, 12 * GB, (), True, False)
+
+
+@pytest.fixture
+def line(qtbot, qapp) -> FitLine:
+    made = FitLine()
+    qtbot.addWidget(made)
+    with qtbot.waitExposed(made):
+        made.show()
+    return made
+
+
+@pytest.fixture
+def look(studio_home, tiny_model, rows_file):
+    """`look(free=…, measured={…})`: the outlook of a plan for a tiny model."""
+
+    def make(free: float = 12 * GB, measured_as: dict | None = None) -> outlook.Outlook:
+        about, config = facts.read_model(tiny_model), RunConfig(name="n", model="m", train_file=str(rows_file))
+        machine = dataclasses.replace(CPU, ram_free=int(free))
+        if measured_as is not None:
+            measured.record(measured.measure(about, config, machine, "fit_check", 100, **measured_as))
+        return outlook.look(about, config, machine, 160)
+
+    return make
+
+
+def text(where) -> str:
+    return where.findChild(QLabel, "plan_fit").text()
+
+
+def test_an_estimate_says_that_it_is_one(line, look):
+    found = look()
+    line.show_outlook(found, can_measure=True)
+    low, high = (size / 2**20 for size in (found.best.estimate.low, found.best.estimate.high))
+    assert text(line) == (f"Needs {low:.0f}–{high:.0f} MB of 12 GB free, by estimate. How long it takes isn't measured "
+                          "yet.")
+    assert line.measure.isVisible() and line.measure.text() == "Measure now"
+    line.show_outlook(found, can_measure=False)
+    assert not line.measure.isVisible() and line.line.isVisible()
+    line.show_outlook(None, can_measure=True)
+    assert not line.isVisible()
+
+
+def test_what_was_measured_is_told_with_the_time(line, look):
+    found = look(measured_as={"peak_bytes": int(8.2 * GB), "seconds_per_step": 28.0, "seconds_per_evaluation": 0.0})
+    line.show_outlook(found, can_measure=True)  # 30 steps
+    now = time.strftime("%H:%M", time.localtime(found.best.measured.when))
+    assert text(line) == f"About 14 min · needs 8.2 GB of 12 GB free (measured today {now})."
+    assert line.measure.text() == "Measure again" and line.line.property("tone") == ""
+
+
+def test_what_does_not_fit_is_said_in_red_and_can_be_started(line, look):
+    line.show_outlook(look(free=GB / 8), can_measure=True)
+    assert "That doesn't fit." in text(line) and "You may start all the same" in text(line)
+    assert line.line.property("tone") == "bad"
+    line.show_outlook(look(measured_as={"peak_bytes": 13 * GB, "ran_out": True}), can_measure=True)
+    assert text(line).startswith("Memory ran out at 13 GB (measured today") and line.line.property("tone") == "bad"
+
+
+def test_start_stays_possible_where_it_does_not_fit(qtbot, planned, session):
+    with qtbot.waitSignal(planned.planning.planned):
+        session.set_machine(dataclasses.replace(read_machine(), ram_free=GB // 8))
+    assert "doesn't fit" in text(planned) and button(planned, "start").isEnabled()
+
+
+def jobs_made() -> list[Job]:
+    return [Job(folder) for folder in sorted((paths.cache_dir() / "jobs").iterdir())]
+
+
+def test_measure_now_shows_how_far_it_is_and_plans_with_what_it_found(qtbot, planned, play):
+    play('start load event:{"protocol":1,"time":1,"type":"progress","phase":"measuring","done":3,"total":9,"unit":"p"} '
+         "wait:checkpoint finish")
+    config = planned.planning.config
+    press(qtbot, planned, "measure_fit")
+    strip = planned.plan.fit.strip
+    assert strip.isVisible() and not button(planned, "measure_fit").isVisible()
+    qtbot.waitUntil(lambda: strip.label.text() == "Measuring" and strip.bar.value() == 333)
+    assert planned._session.job is not None and "Fit check" in planned._session.job.name
+    (job,) = jobs_made()
+    assert job.request()["kind"] == "fit_check" and job.request()["config"] == config.to_dict()
+    measured.record(measured.measure(planned._session.model, config, read_machine(), "fit_check", 100, GB,
+                                     seconds_per_step=1.0))
+    with qtbot.waitSignal(planned.planning.planned):
+        job.send("checkpoint")
+    assert not strip.isVisible() and planned._session.job is None
+    assert " · needs 1 GB of " in text(planned) and button(planned, "measure_fit").text() == "Measure again"
+
+
+def test_cancel_ends_it_and_nothing_is_told(qtbot, planned, play):
+    play("start load wait:cancel cancelled")
+    press(qtbot, planned, "measure_fit")
+    cancel = planned.plan.fit.strip.findChild(QPushButton, "cancel")
+    qtbot.mouseClick(cancel, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not planned.plan.fit.strip.isVisible())
+    assert not planned.banner.isVisible() and button(planned, "measure_fit").isVisible()
+
+
+def test_a_failure_stands_in_the_tab(qtbot, planned, play):
+    play("start load error")
+    press(qtbot, planned, "measure_fit")
+    qtbot.waitUntil(planned.banner.isVisible)
+    assert planned.banner.error.what == "Memory ran out on the GPU."
+    assert button(planned, "measure_fit").isVisible()
+
+
+def test_a_run_at_work_ends_the_measuring(qtbot, planned, play):
+    play("start load wait:cancel cancelled")
+    press(qtbot, planned, "measure_fit")
+    qtbot.waitUntil(lambda: bool(jobs_made()) and jobs_made()[0].is_alive())
+    play(training_window.ENDLESS)
+    press(qtbot, planned, "start")
+    training_window.wait_for_steps(qtbot, planned, 1)
+    qtbot.waitUntil(lambda: not planned.plan.fit.strip.isVisible())
+    assert not button(planned, "measure_fit").isVisible()
+    outcome = jobs_made()[0].outcome()
+    assert outcome is not None and outcome.state == "cancelled"
+
+
+def test_the_feed_has_a_line_of_it():
+    event = {"type": "fit_measured", "peak_bytes": 8 * GB, "low": 7 * GB, "high": 9 * GB, "seconds_per_step": 3.4}
+    assert event_text(event) == "the longest rows take 8 GB (estimated: 7–9 GB), a step takes 3 s"
+    assert event_text({**event, "low": None}) == ""
