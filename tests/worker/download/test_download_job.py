@@ -157,12 +157,12 @@ def test_what_cannot_be_had_leaves_nothing_behind(hub, tmp_path):
     assert names(paths.models_dir()) == set() and hub.asked_for == []
 
 
-def test_a_model_that_cannot_be_trained_is_refused_before_its_weights_come(hub, tmp_path):
+def test_a_model_that_cannot_be_trained_is_refused_before_its_weights_come(hub, repository, tmp_path):
     for change, sentence in (({"model_type": "clip"}, "no language model that this program can train"),
                              ({"quantization_config": {"quant_method": "awq"}}, "quantized with awq")):
-        config = {**json.loads(hub.models[REPO]["config.json"]), **change}
+        config = {**json.loads(repository["config.json"]), **change}
+        hub.models[REPO] = {**repository, "config.json": json.dumps(config).encode()}
         with pytest.raises(UserError, match=sentence):
-            hub.models[REPO] = {**hub.models[REPO], "config.json": json.dumps(config).encode()}
             fetch(tmp_path / "job")
     assert {name for name, _ in hub.asked_for} == {"config.json"}
 

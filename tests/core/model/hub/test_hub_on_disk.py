@@ -144,7 +144,7 @@ def test_each_model_is_told_once_and_endless_folders_end(tmp_path, monkeypatch):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
 def test_a_folder_that_may_not_be_read_hides_no_other(tmp_path):
     if os.getuid() == 0:
-        pytest.skip("root may do everything")
+        pytest.skip("root may write anywhere")
     kept = cached(tmp_path, "acme/tiny", COMMITS[0])
     shut = cached(tmp_path, "acme/shut", COMMITS[0]).parent
     shut.chmod(0)
