@@ -22,7 +22,7 @@ def test_killed_at_random_moments(kills, studio_home, tmp_path, monkeypatch):
         for name in ("NO_PROXY", "no_proxy"):
             monkeypatch.setenv(name, "127.0.0.1")
         hub.pace = 0.01
-        report = download_trial.run(studio_home, hub, kills)
+        report = download_trial.run(hub, kills)
     assert report.faults == []
-    assert report.kills == kills and report.in_files >= kills // 2 and report.models == 1
+    assert report.kills == kills and report.in_files >= kills // 2 and report.models >= 1
     assert report.size <= report.served <= report.size + kills * SLACK

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,34 +47,34 @@ class Report:
     faults: list[str] = field(default_factory=list)
 
 
-def run(parent: Path, hub: model_hub.ModelHub, kills: int, seed: int = 0) -> Report:
-    """Kill a download of `REPO` from `hub` so many times; `parent` is SLMSTUDIO_HOME's."""
+def run(hub: model_hub.ModelHub, kills: int, seed: int = 0) -> Report:
+    """Kill downloads of `REPO` from `hub` so many times: while they begin, in the middle of files, and at their end."""
     report, chance = Report(), random.Random(seed)
-    repository = hub.models[REPO]
     partial = place.partial_of(paths.models_dir() / "some-megabytes")
+    aims = [chance.choice(["start", "files", "files", "files", "end"]) for _ in range(kills - 1)] + ["files"]
     job = new.download(REPO)
-    while report.kills < kills:
+    while aims:
         held = _held(partial)
         hub.asked_for.clear()
         job.start()
-        aim = chance.choice(["start", *["files"] * 4])
-        if not _wait(job, hub, hub.served + chance.randrange(1, 2 * 3_200_000 // (kills + 2)), aim, chance):
-            _check_end(job, repository, report)
-            break
+        if not _wait(job, hub, aims[-1], sum(held.values()), chance):
+            _check_end(job, hub, report)  # it came to its end before the kill
+            shutil.rmtree(paths.models_dir())
+            continue
         _kill(job)
+        aims.pop()
         report.kills += 1
         report.in_files += any(partial.glob(".*.incomplete"))
         report.faults += _asked_again(hub, held)
         outcome = job.outcome()
         if outcome is None or outcome.state != "crashed":
             report.faults.append(f"a killed download was called {outcome and outcome.state}")
-    else:
-        held = _held(partial)
-        hub.asked_for.clear()
-        job.start()
-        job.wait(lambda event: None)
-        report.faults += _asked_again(hub, held)
-        _check_end(job, repository, report)
+    held = _held(partial)
+    hub.asked_for.clear()
+    job.start()
+    job.wait(lambda event: None)
+    report.faults += _asked_again(hub, held)
+    _check_end(job, hub, report)
     report.served = hub.served
     return report
 
@@ -84,14 +85,22 @@ def _held(partial: Path) -> dict[str, int]:
     return {file.name: place.arrived(partial, file) for file in wanted}
 
 
-def _wait(job: jobs.Job, hub: model_hub.ModelHub, served: int, aim: str, chance: random.Random) -> bool:
-    """Wait for the moment of a kill; False when the job came to its end before."""
-    until = time.monotonic() + chance.uniform(0.0, 2.0)
-    while hub.served < served if aim == "files" else time.monotonic() < until:
+def _wait(job: jobs.Job, hub: model_hub.ModelHub, aim: str, held: int, chance: random.Random) -> bool:
+    """Wait for the moment of a kill; False when the job came to its end before.
+
+    Args:
+        held: bytes that are on the disk.
+    """
+    left = max(1, sum(map(len, hub.models[REPO].values())) - held)
+    more = {"start": 0, "files": chance.randrange(max(1, left // 3)), "end": left - 8 * model_hub.PIECE}
+    served = hub.served + more[aim]
+    delay = chance.uniform(0.0, {"start": 1.0, "files": 0.0, "end": 0.2}[aim])
+    while hub.served < served or (aim == "files" and not hub.asked_for):
         if job.outcome() is not None:
             return False
         time.sleep(POLL)
-    return True
+    time.sleep(delay)
+    return job.outcome() is None
 
 
 def _kill(job: jobs.Job) -> None:
@@ -114,14 +123,14 @@ def _asked_again(hub: model_hub.ModelHub, held: dict[str, int]) -> list[str]:
             for name, begin in first.items() if begin < held.get(name, 0)]
 
 
-def _check_end(job: jobs.Job, repository: dict[str, bytes], report: Report) -> None:
+def _check_end(job: jobs.Job, hub: model_hub.ModelHub, report: Report) -> None:
     outcome = job.outcome()
     if outcome is None or outcome.state != "finished" or outcome.result["problem"]:
         report.faults.append(f"the download ended as {outcome}")
         return
     folder = Path(outcome.result["path"])
     wrong = [name for name in place.files_of(place.read_source(folder))
-             if (folder / name).read_bytes() != repository[name]]
+             if (folder / name).read_bytes() != hub.models[REPO][name]]
     if wrong or list(folder.glob(".*")) or list(folder.parent.glob(".*")):
         report.faults.append(f"what was fetched is not whole: {wrong}")
     report.models += 1
