@@ -81,7 +81,7 @@ def test_what_a_person_mistypes_too(studio_home):
 
 def test_all_of_it_goes_through_one_function():
     printing = {"progress.py": 2}  # say and print_json
-    for path in (ROOT / "slmstudio" / "cli").glob("*.py"):
+    for path in (ROOT / "slmstudio" / "cli").rglob("*.py"):
         calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8")))
                  if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"]
         assert len(calls) == printing.get(path.name, 0), path.name

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
+import random
+import ssl
 import threading
 import urllib.parse
 from collections.abc import Iterator
@@ -11,7 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from support import hub_server
+from support import model_files as support_files
 from support.hub_server import COMMIT
 
 PIECE = 16 * 1024
@@ -24,27 +31,45 @@ class ModelHub(hub_server.Hub):
     Attributes:
         models: files by name of each model.
         served: bytes of files that were sent, those that a broken connection lost too.
-        headers: of each request for a file, as sent.
+        headers: of each request for a file, by their names in small letters.
         asked_for: (file, first byte) of each request for a file.
         refusals: answers (status, headers) that come first, one for each request.
         cut: bytes of a file after which each answer breaks off; 0 for none.
         corrupt: names of files of which one byte is wrong, and how often.
         pace: seconds between pieces of 16 KB.
+        stalls: how many answers stop in the middle without an end.
+        unsized: whether no answer says how long it is.
         lies: changes to what the list says of a file.
         gate: the token that opens the models, where they are gated, and `accepted`: whether its owner may come in.
+        page: names of files in whose place a page to sign in comes.
         cdn: another hub, to which requests for large files are sent on.
     """
 
     def __init__(self, models: dict[str, dict[str, bytes]]):
         self.models, self.served, self.headers, self.asked_for = models, 0, [], []
         self.refusals: list[tuple[int, dict[str, str]]] = []
-        self.cut, self.pace = 0, 0.0
+        self.cut, self.pace, self.stalls, self.unsized = 0, 0.0, 0, False
         self.corrupt: dict[str, int] = {}
         self.lies: dict[str, dict[str, Any]] = {}
         self.gate, self.accepted, self.cdn = "", True, None
         self.page: set[str] = set()
         self.counting = threading.Lock()
         super().__init__({}, Handler)
+
+    def use_tls(self, folder: Path) -> None:
+        """Speak HTTPS from now on, with a certificate that nobody knows."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+        now = datetime.datetime.now(datetime.UTC)
+        made = x509.CertificateBuilder(name, name, key.public_key(), 1, now - datetime.timedelta(1),
+                                       now + datetime.timedelta(1)).sign(key, hashes.SHA256())
+        file = folder / "server.pem"
+        file.write_bytes(made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file)
+        self.server.handle_error = lambda request, address: None  # whoever doesn't trust it hangs up
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
 
 
 class Handler(hub_server.Handler):
@@ -85,7 +110,7 @@ class Handler(hub_server.Handler):
         return {**entry, **self.hub.lies.get(name, {})}
 
     def _file(self, name: str, files: dict[str, bytes]) -> None:
-        self.hub.headers.append(dict(self.headers))
+        self.hub.headers.append({name.lower(): value for name, value in self.headers.items()})
         if name in self.hub.page:
             return self.send(200, b"<html>Sign in</html>", "text/html")
         if self.hub.cdn is not None and name.endswith(LARGE):
@@ -101,15 +126,19 @@ class Handler(hub_server.Handler):
             begin = int(given.removeprefix("bytes=").partition("-")[0])
             headers["Content-Range"] = f"bytes {begin}-{len(data) - 1}/{len(data)}"
         self.hub.asked_for.append((name, begin))
+        length = {"Connection": "close"} if self.hub.unsized else {"Content-Length": str(len(data) - begin)}
         self.send_response(206 if given else 200)
-        for key, value in {"Content-Type": "application/octet-stream", "Content-Length": str(len(data) - begin),
-                           **headers}.items():
+        for key, value in {"Content-Type": "application/octet-stream", **length, **headers}.items():
             self.send_header(key, value)
         self.end_headers()
         self._pieces(data[begin:])
 
     def _pieces(self, data: bytes) -> None:
         end = min(len(data), self.hub.cut or len(data))
+        if self.hub.stalls:
+            self.hub.stalls -= 1
+            self.wfile.write(data[:end // 2])
+            self.hub.go_on.wait()
         try:
             for at in range(0, end, PIECE):
                 piece = data[at:min(at + PIECE, end)]
@@ -123,6 +152,14 @@ class Handler(hub_server.Handler):
         if end < len(data):
             self.close_connection = True
             self.connection.close()
+
+
+def repository(folder: Path, rows: int) -> dict[str, bytes]:
+    """A whole model whose weights are random: 16 bytes for each of the vocabulary's `rows`."""
+    weights = support_files.safetensors(support_files.llama_tensors(vocabulary=rows))
+    header = 8 + int.from_bytes(weights[:8], "little")
+    weights = weights[:header] + random.Random(0).randbytes(len(weights) - header)
+    return model_files(support_files.write_model(folder, {"vocab_size": rows}, weights))
 
 
 def model_files(folder: Path) -> dict[str, bytes]:

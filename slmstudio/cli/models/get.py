@@ -51,8 +51,8 @@ def _report(outcome: jobs.Outcome, repo: str, again: str, as_json: bool) -> int:
         print_json({"outcome": outcome.state, **result, "resume": None if outcome.was_successful() else again,
                     "error": outcome.error})
     if outcome.state == "paused":
-        say(f"Paused: {units.format_bytes(result['bytes'])} of {units.format_bytes(result['total'])} are here. "
-            f"Fetch the rest with: {again}", file=sys.stderr)
+        here = f"{units.format_bytes(result['bytes'])} of {units.format_bytes(result['total'])}"
+        say(f"Paused. What was fetched is kept: {here}.\nFetch the rest with: {again}", file=sys.stderr)
         return 1
     if not outcome.was_successful():
         print_error(outcome.user_error(), as_json=False)

@@ -119,7 +119,7 @@ class _Fetch:
         """
         config = self._json("config.json")
         if why := families.why_no_language_model(config) or refused_quantization(config):
-            raise UserError(f"{self._repo} can't be used as a base model.", why, "Choose another model.")
+            raise UserError(f"{self._repo} can't be used as a base model.", why)
         if not any(file.name == weights.INDEX for file in first):
             return []
         return names.shards(self._repo, self._json(weights.INDEX))

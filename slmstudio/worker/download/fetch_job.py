@@ -70,6 +70,7 @@ def _get(job: JobContext, repo: str, revision: str | None, endpoint: str, folder
         if _is_whole(job, folder):
             job.log(f"{repo} is on this machine already.")
             return _result(job, folder, fetched=False)
+        shutil.rmtree(partial, ignore_errors=True)
         os.replace(folder, partial)  # what is whole of it needs not be fetched again
     partial.mkdir(parents=True, exist_ok=True)
     if place.read_record(partial) is None:

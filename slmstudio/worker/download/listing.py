@@ -25,7 +25,7 @@ def read(repo: str, revision: str | None, endpoint: str, token: str | None) -> t
     try:
         info = hub.model_info(repo, revision=revision, files_metadata=True, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT)
         commit, listed = str(info.sha), {each.rfilename: _file(each) for each in info.siblings or ()}
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise network.NotTheHub(repo) from error
     if not _SHA1.fullmatch(commit):
         raise network.NotTheHub(repo)

@@ -1,17 +1,14 @@
-"""A model is fetched from a hub: only what is needed, verified, resumed after anything, with the network for one child."""
+"""A model is fetched from a hub: only what is needed, verified, resumed after anything."""
 
 from __future__ import annotations
 
 import json
-import os
-import random
-import shutil
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import gguf_models, model_files, model_hub
+from support import gguf_models, model_hub
 from support.hub_server import COMMIT
 
 from slmstudio.core import files, jobs, paths
@@ -28,12 +25,8 @@ KEPT = {"README.md", "chat_template.jinja", "config.json", "model.safetensors", 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """A model of 0.6 MB whose weights are no two bytes alike."""
-    weights = model_files.safetensors(model_files.llama_tensors(vocabulary=40_000))
-    zeros = weights.index(b"}}", 8) + 2
-    weights = weights[:zeros] + random.Random(0).randbytes(len(weights) - zeros)
-    folder = model_files.write_model(tmp_path_factory.mktemp("repository"), {"vocab_size": 40_000}, weights)
-    return model_hub.model_files(folder)
+    """A model of 0.6 MB."""
+    return model_hub.repository(tmp_path_factory.mktemp("repository"), 40_000)
 
 
 @pytest.fixture
@@ -120,3 +113,84 @@ def _send_in_the_middle(hub: model_hub.ModelHub, folder: Path, command: str) -> 
         if hub.go_on.wait(0.01):
             return
     jobs.Job(folder).send(command)
+
+
+def test_a_model_that_was_spoilt_is_made_whole_again(hub, repository, tmp_path):
+    folder = Path(fetch(tmp_path / "first")["path"])
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    (folder / "config.json").unlink()
+    hub.asked_for.clear()
+    assert fetch(tmp_path / "second")["problem"] is None
+    assert sorted(hub.asked_for) == [("config.json", 0), ("model.safetensors", 0)], "what is whole isn't fetched again"
+    assert weights.read_bytes() == repository["model.safetensors"] and names(folder) == KEPT
+
+
+def test_a_model_of_another_owner_gets_a_folder_of_its_own(hub, repository, tmp_path):
+    hub.models["other/tiny-model"] = repository
+    first, second = fetch(tmp_path / "1"), fetch(tmp_path / "2", "other/tiny-model")
+    third = fetch(tmp_path / "3", revision="v2")
+    assert [found["name"] for found in (first, second, third)] == ["tiny-model", "tiny-model-other", "tiny-model-acme"]
+    assert [fetch(tmp_path / "4", name)["fetched"] for name in (REPO, "other/tiny-model", f"{REPO}@v2")] == [False] * 3
+
+
+def test_what_changed_on_the_hub_while_it_was_fetched_comes_from_one_commit(hub, repository, tmp_path, monkeypatch):
+    hub.cut, hub.pace = 50_000, 0.01
+    job = gguf_models.context(tmp_path / "job", kind="download", name=REPO)
+    threading.Thread(target=_send_in_the_middle, args=(hub, job.folder, "pause"), daemon=True).start()
+    assert fetch_job.run(job)["state"] == "paused"
+    changed = {**repository, "config.json": repository["config.json"] + b" "}
+    hub.models[REPO], hub.cut, hub.pace = changed, 0, 0.0
+    hub.asked_for.clear()
+    folder = Path(fetch(tmp_path / "again")["path"])
+    assert (folder / "config.json").read_bytes() == changed["config.json"]
+    assert (folder / "model.safetensors").read_bytes() == repository["model.safetensors"]
+    assert dict(hub.asked_for)["model.safetensors"] > 0, "the same weights are not begun anew"
+
+
+def test_what_cannot_be_had_leaves_nothing_behind(hub, tmp_path):
+    with pytest.raises(UserError, match="There is no model acme/other"):
+        fetch(tmp_path / "job", "acme/other")
+    hub.models[REPO] = {"model.gguf": b"GGUF"}
+    with pytest.raises(UserError, match="It holds GGUF files"):
+        fetch(tmp_path / "job")
+    assert names(paths.models_dir()) == set() and hub.asked_for == []
+
+
+def test_a_model_that_cannot_be_trained_is_refused_before_its_weights_come(hub, repository, tmp_path):
+    for change, sentence in (({"model_type": "clip"}, "no language model that this program can train"),
+                             ({"quantization_config": {"quant_method": "awq"}}, "quantized with awq")):
+        config = {**json.loads(repository["config.json"]), **change}
+        hub.models[REPO] = {**repository, "config.json": json.dumps(config).encode()}
+        with pytest.raises(UserError, match=sentence):
+            fetch(tmp_path / "job")
+    assert {name for name, _ in hub.asked_for} == {"config.json"}
+
+
+def test_room_on_the_disk_is_asked_for_first(hub, tmp_path, monkeypatch):
+    size = 2**43
+    hub.lies = {"model.safetensors": {"lfs": {"sha256": "0" * 64, "size": size, "pointerSize": 1}}}
+    with pytest.raises(UserError, match="too little room") as caught:
+        fetch(tmp_path / "job")
+    assert "About 8 TB are needed." in caught.value.why
+    assert {name for name, _ in hub.asked_for} == {"config.json"}
+
+
+def test_two_jobs_do_not_fetch_one_model(hub, tmp_path):
+    hub.pace = 0.02
+    job = gguf_models.context(tmp_path / "first", kind="download", name=REPO)
+    said: list[str] = []
+
+    def second() -> None:
+        while not hub.asked_for and not hub.go_on.wait(0.01):
+            pass
+        with pytest.raises(UserError) as caught:
+            fetch(tmp_path / "second")
+        said.append(str(caught.value))
+        jobs.Job(job.folder).send("pause")
+
+    thread = threading.Thread(target=second, daemon=True)
+    thread.start()
+    assert fetch_job.run(job)["state"] == "paused"
+    thread.join()
+    assert said and said[0].startswith("acme/tiny-model is being fetched already.")

@@ -28,8 +28,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 @pytest.fixture
 def hub(repository, studio_home, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
-    monkeypatch.setattr(patience, "WAITS", (0.01, 0.01))
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 60)
+    monkeypatch.setattr(patience, "WAITS", (0.01, 0.01, 0.01))
     monkeypatch.setattr(patience, "AT_ONCE", 0.01)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -154,6 +154,25 @@ def test_a_hub_that_lies_about_sizes_is_not_believed(hub, work, size, sentence):
     assert sentence.replace("42,", "") in refused(work)
 
 
+def test_more_than_was_said_is_not_written(hub, work, repository):
+    hub.unsized = True
+    hub.lies = {"model.safetensors": {"lfs": {"sha256": "0" * 64, "size": 1000, "pointerSize": 1}}}
+    assert "came damaged, twice. More came than the 1,000 bytes that the hub's list says" in refused(work)
+    hub.lies = {}
+    assert (work() / "model.safetensors").read_bytes() == repository["model.safetensors"]
+
+
+def test_a_hub_that_falls_silent_is_asked_for_the_rest(hub, work, repository, monkeypatch):
+    work()
+    (work() / "model.safetensors").unlink()
+    hub.asked_for.clear()
+    hub.stalls = 1
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 3)
+    assert (work() / "model.safetensors").read_bytes() == repository["model.safetensors"]
+    assert hub.asked_for[:2] == [("model.safetensors", 0),
+                                 ("model.safetensors", len(repository["model.safetensors"]) // 2)]
+
+
 @pytest.mark.parametrize("lie", [{"lfs": {"sha256": "../../evil", "size": 5, "pointerSize": 1}},
                                  {"blobId": None, "lfs": None}])
 def test_a_file_without_a_checksum_is_refused(hub, work, lie):
@@ -180,11 +199,11 @@ def test_the_token_goes_to_its_own_hub_alone(hub, work, repository):
     with model_hub.serving(hub.models) as cdn:
         hub.cdn = cdn
         work()
-        assert {headers.get("Authorization") for headers in hub.headers} == {f"Bearer {SECRET}"}
+        assert {headers.get("authorization") for headers in hub.headers} == {f"Bearer {SECRET}"}
         sent = [name for name, _ in cdn.asked_for]
         assert sorted(sent) == ["model.safetensors", "tokenizer.json"]
-        assert [headers.get("Authorization") for headers in cdn.headers] == [None, None]
+        assert [headers.get("authorization") for headers in cdn.headers] == [None, None]
         cdn.headers.clear()
         (work() / "model.safetensors").unlink()
         work(endpoint=cdn.url)
-        assert [headers.get("Authorization") for headers in cdn.headers] == [None], "another hub has another token"
+        assert [headers.get("authorization") for headers in cdn.headers] == [None], "another hub has another token"

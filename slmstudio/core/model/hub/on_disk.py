@@ -16,6 +16,8 @@ from typing import Any
 
 from slmstudio.core import paths, program, settings
 from slmstudio.core.errors import UserError
+from slmstudio.core.model.facts import refused_quantization
+from slmstudio.core.model.families import why_no_language_model
 from slmstudio.core.model.hub import names, place, token
 from slmstudio.core.model.weights import INDEX, SINGLE, printable
 
@@ -187,9 +189,11 @@ def _lm_studio() -> Iterator[Found]:
 
 
 def _models_in(folder: Path, name: str, source: str, budget: _Budget) -> Iterator[Found]:
-    """A model that can be trained, or the GGUF files of a folder."""
+    """A model that can be trained, or the GGUF files of a folder. Those for pictures, and packed ones, are left out."""
     if _has(folder, "config.json") and (_has(folder, SINGLE) or _has(folder, INDEX)):
-        yield _folder(folder, name, source)
+        config = _json(folder / "config.json")
+        if not why_no_language_model(config) and not refused_quantization(config):
+            yield _folder(folder, name, source)
         return
     for entry in budget.entries(folder):
         lower = entry.name.lower()
