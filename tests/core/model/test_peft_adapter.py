@@ -51,9 +51,10 @@ def test_what_is_read_and_what_is_kept(tmp_path: Path) -> None:
     assert (adapter.name, adapter.base_named, adapter.rank, adapter.alpha) == ("a", "acme/tiny-llama", 2, 4.0)
     assert adapter.shapes["model.layers.1.self_attn.v_proj.weight"] == (4, 8) and len(adapter.shapes) == 4
     assert adapter.config == {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "inference_mode": True, "bias": "none", "init_lora_weights": True,
-        "r": 2, "lora_alpha": 4, "lora_dropout": 0.05,
-        "target_modules": [f"model.layers.{layer}.self_attn.{name}" for layer in (0, 1) for name in ("q_proj", "v_proj")]}
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "inference_mode": True, "bias": "none",
+        "init_lora_weights": True, "r": 2, "lora_alpha": 4, "lora_dropout": 0.05,
+        "target_modules": [f"model.layers.{layer}.self_attn.{name}" for layer in (0, 1)
+                           for name in ("q_proj", "v_proj")]}
 
 
 def test_kinds_of_lora(tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ del BROKEN["base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight"]
     ({"lora_alpha": "many"}, None, "lora_alpha: Alpha must"), ({"lora_dropout": 1}, None, "lora_dropout: Dropout must"),
     ({"bias": "all"}, None, "bias: It has trained biases"),
     ({"init_lora_weights": "pissa"}, None, "'pissa', which changes the base's own weights"),
-    ({"auto_mapping": {"parent_library": "evil.code", "base_model_class": "X"}}, None, "auto_mapping: It leads to code"),
+    ({"auto_mapping": {"parent_library": "evil", "base_model_class": "X"}}, None, "auto_mapping: It leads to code"),
     ({"megatron_config": {"a": 1}}, None, "megatron_config: megatron_config isn't known here"),
     ({"layer_replication": [[0, 1]]}, None, "layer_replication: "), ({"a_new_key": [1]}, None, "a_new_key: "),
     ({"rank_pattern": {"(a+)+$": 2}}, None, "rank_pattern: It must give a number"),

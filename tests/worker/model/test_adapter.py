@@ -24,7 +24,8 @@ def base(tmp_path_factory):
 
 @pytest.mark.parametrize("settings", [
     {}, {"use_rslora": True}, {"use_dora": True}, {"modules_to_save": ["lm_head", "embed_tokens"]},
-    {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"layers.1.self_attn.q_proj": 3, "v_proj": 1.5}}, {"target_modules": ["q_proj", "v_proj"]}], ids=str)
+    {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"layers.1.self_attn.q_proj": 3, "v_proj": 1.5}},
+    {"target_modules": ["q_proj", "v_proj"]}], ids=str)
 def test_equals_pefts_merge(base, tmp_path, settings) -> None:
     from peft import PeftModel
     from safetensors.torch import load_file
