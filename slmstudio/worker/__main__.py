@@ -28,7 +28,7 @@ KINDS = {
     "export": "slmstudio.worker.export.export",
     "parity": "slmstudio.worker.parity.parity",
     "evaluate": "slmstudio.worker.evaluation.evaluate",
-    "fetch_starter": "slmstudio.worker.download.starter",
+    "fetch_starter": "slmstudio.worker.export.fetch_starter",
     "fetch_benchmark": "slmstudio.worker.benchmark.fetch_job",
 }
 """Kind of job: the module whose `run(job)` does it and returns the outcome's `result`."""

