@@ -143,7 +143,7 @@ def tiny_model() -> Path:
 
 @pytest.fixture(scope="session")
 def families() -> Path:
-    """The tiny model folders of the five families, by their names."""
+    """The tiny model folders of all families, by their names."""
     from support import family_models
 
     return once.made_once("families", family_models.build_all)

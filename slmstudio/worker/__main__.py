@@ -30,7 +30,7 @@ KINDS = {
     "evaluate": "slmstudio.worker.evaluation.evaluate",
     "download": "slmstudio.worker.download.fetch_job",
     "fit_check": "slmstudio.worker.training.fit_check",
-    "fetch_starter": "slmstudio.worker.download.starter",
+    "fetch_starter": "slmstudio.worker.export.fetch_starter",
     "fetch_benchmark": "slmstudio.worker.benchmark.fetch_job",
 }
 """Kind of job: the module whose `run(job)` does it and returns the outcome's `result`."""

@@ -52,7 +52,7 @@ def _build_tiny(folder: Path) -> None:
 
 
 def families() -> Path:
-    """The tiny model folders of the five families, by their names."""
+    """The tiny model folders of all families, by their names."""
     return made_once("families", family_models.build_all)
 
 

@@ -49,7 +49,10 @@ def import_adapter(adapter: PeftAdapter, base: Path, name: str | None = None, pa
 
 def template_differs(adapter: PeftAdapter, base: Path) -> bool:
     """Whether the adapter's folder holds another chat template than the base's, which is the one that is used."""
-    own = find_template(adapter.path)
+    try:
+        own = find_template(adapter.path)
+    except UserError:
+        return True  # a broken one
     return own is not None and own != find_template(base)
 
 

@@ -19,6 +19,9 @@ EVALUATIONS, MOST_EVALUATIONS = 4, 20
 PATIENCE = 3
 LONG_CPU = 1024
 LONG_GPU = 4096
+EAGER_ONLY = frozenset({"gemma2", "vaultgemma", "gpt_oss", "gpt_neo", "bloom", "mpt", "xglm", "mamba", "mamba2"})
+"""Architectures (`model_type`) whose attention is more than PyTorch's fused one computes, as Gemma 2's capped scores; a
+test compares them with transformers'."""
 PHYSICAL_SHARE = 0.9
 """Share of the free memory that a plan may fill."""
 
@@ -188,10 +191,12 @@ def _speed(draft: Draft) -> None:
     """What makes steps faster without changing what is learned."""
     preference = draft.values["objective"] in PREFERENCES
     flash = draft.is_ampere and importlib.util.find_spec("flash_attn") is not None
-    draft.set("attention", "flash_attention_2" if flash else "sdpa",
+    eager = not flash and draft.base.model_type in EAGER_ONLY
+    draft.set("attention", "flash_attention_2" if flash else "eager" if eager else "sdpa",
               "FlashAttention is installed, and this GPU is new enough for it." if flash
+              else f"PyTorch's fused attention can't compute that of {draft.base.family}." if eager
               else "PyTorch's own fused attention, on every device.")
-    eager = draft.values["attention"] == "eager"
+    eager = draft.values["attention"] == "eager"  # also where the user said so
     draft.set("packing", not preference and not eager,
               "Pairs of answers are compared side by side." if preference else
               "Eager attention cannot keep rows apart." if eager else

@@ -6,6 +6,7 @@ Runs in the converter's own process: its packages `conversion` and `gguf` are on
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,10 @@ import numpy as np
 from slmstudio.core.errors import UserError
 from slmstudio.worker.model.base_weights import Array
 from slmstudio.worker.model.merged_weights import MergedWeights, row_ranges
+
+_INSTEAD = "Export a merged folder instead (MERGED), which vLLM serves, or choose another base model."
+_OF_THE_CONVERTER = (KeyError, ValueError, TypeError, AttributeError, AssertionError, RuntimeError)
+"""What the converter raises where a configuration or a tensor isn't as it expects."""
 
 
 @dataclass
@@ -92,11 +97,17 @@ def read(base: Path, adapter: Path | None, name: str) -> GgufSource:
     _know_more_pre_tokenizers(vocabulary.state)
     model_class = _model_class(base, vocabulary)
     plain, origins = _through(model_class, weights)
-    with torch.inference_mode():
-        model = model_class(base, gguf.LlamaFileType.ALL_F32, Path("none"), model_name=vocabulary.model_name(name))
-        model.hparams.pop("quantization_config", None)  # the weights come unpacked
-        model.prepare_tensors()
-        model.prepare_metadata(vocab_only=False)
+    try:
+        with torch.inference_mode():
+            model = model_class(base, gguf.LlamaFileType.ALL_F32, Path("none"), model_name=vocabulary.model_name(name))
+            model.hparams.pop("quantization_config", None)  # the weights come unpacked
+            rope = model.rope_parameters.get("full_attention", model.rope_parameters)
+            # transformers 5 has moved it there, and the converter looks for it at its old place.
+            model.hparams.setdefault("rotary_pct", rope.get("partial_rotary_factor", 1.0))
+            model.prepare_tensors()
+            model.prepare_metadata(vocab_only=False)
+    except _OF_THE_CONVERTER as error:
+        raise _cannot("read this variant of the architecture", error) from error
     values = dict(model.gguf_writer.kv_data[0])
     tensors = [GgufTensor(key, tuple(info.shape), plain.get(key), origins.get(key),
                           _loader(info.tensor))
@@ -104,6 +115,12 @@ def read(base: Path, adapter: Path | None, name: str) -> GgufSource:
     rows = next((tensor.shape[0] for tensor in tensors if tensor.name == "token_embd.weight"), 0)
     values.update(vocabulary.corrections(values, gguf, rows))
     return GgufSource(model.gguf_writer.arch, values, tensors, weights, _modifier(model))
+
+
+def _cannot(what: str, error: Exception) -> UserError:
+    traceback.print_exc()
+    return UserError("This model cannot become a GGUF file.",
+                     f"llama.cpp's converter cannot {what}: {type(error).__name__}: {error}.", _INSTEAD)
 
 
 def _model_class(base: Path, vocabulary: Any) -> Any:
@@ -115,12 +132,26 @@ def _model_class(base: Path, vocabulary: Any) -> Any:
         found = get_model_class(architecture)
     except NotImplementedError as error:
         raise UserError("This model cannot become a GGUF file.", f"llama.cpp's converter does not know {architecture}.",
-                        "Serve the Hugging Face folder instead, or choose another base model.") from error
+                        _INSTEAD) from error
+    except AttributeError as error:  # some of its modules use what its own gguf package lacks
+        raise _cannot(f"be used for {architecture}", error) from error
     # A class of our own, so that what is changed in it stays out of the converter's.
     model_class = type(found.__name__, (found,), {"model_arch": found.model_arch})
+    if architecture.startswith("Gemma3"):
+        _keep_all_rows(model_class, found)
     if architecture.startswith(("Phi3", "Gemma")) and not vocabulary.has_sentencepiece:
         _read_tokenizer_json(model_class, vocabulary.state["model"])
     return model_class
+
+
+def _keep_all_rows(model_class: Any, gemma3: Any) -> None:
+    """The converter cuts Gemma 3's embeddings after the last token; here the vocabulary is filled up to their rows, so
+    that they can be passed on a few rows at a time: of 262,144 tokens they are most of a small model."""
+    def modify_tensors(self: Any, data_torch: Any, name: str, bid: int | None) -> Iterable[tuple[str, Any]]:
+        is_table = name.endswith("embed_tokens.weight")
+        return (super(gemma3, self) if is_table else super(model_class, self)).modify_tensors(data_torch, name, bid)
+
+    model_class.modify_tensors = modify_tensors
 
 
 def _through(model_class: Any, weights: MergedWeights) -> tuple[dict[str, str], dict[str, str]]:

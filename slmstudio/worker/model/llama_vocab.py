@@ -73,6 +73,6 @@ class LlamaVocab:
 
     def text(self, token: int) -> str:
         """How the vocabulary writes a token; nothing for none."""
-        if token < 0:
+        if not 0 <= token < self._api.llama_vocab_n_tokens(self._vocab):  # llama.cpp would end the process
             return ""
         return str(self._api.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace"))

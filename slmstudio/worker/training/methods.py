@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from slmstudio.core.errors import Problem, UserError
@@ -17,6 +18,8 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.model import whole_model
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+ROWS_APART = frozenset({"full_attention", "sliding_attention"})
+"""Kinds of layers in which rows that lie end to end don't reach into one another."""
 SMALL_ROPE = ("rope_scaling", "rope_parameters", "layer_types", "max_window_layers")
 """Values of config.json that belong to the large model's depth and context; a new small model has the defaults."""
 
@@ -67,6 +70,29 @@ def load_tokenizer(model_folder: Path) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+def _class_of(model_folder: Path) -> tuple[Any, Any]:
+    """The model's class in transformers, and its configuration."""
+    config = AutoConfig.from_pretrained(model_folder, trust_remote_code=False, local_files_only=True)
+    return AutoModelForCausalLM._model_mapping[type(config)], config
+
+
+def own_attention(model_folder: Path) -> str:
+    """PyTorch's fused attention, where the architecture computes the same with it."""
+    return "sdpa" if _class_of(model_folder)[0]._supports_sdpa else "eager"
+
+
+def keeps_rows_apart(model_folder: Path) -> bool:
+    """Whether packed.py's attention can stand in for the architecture's own.
+
+    Not where scores are more than products of queries and keys (Gemma 2 caps them, MPT adds slopes), where the
+    architecture doesn't ask transformers' attention interface (Falcon), and not where layers have a memory of their
+    own (Mamba, LFM2's convolutions): rows would run into one another without a word.
+    """
+    kind, config = _class_of(model_folder)
+    return bool(kind._supports_attention_backend and kind._supports_sdpa and not kind._is_stateful
+                and ROWS_APART.issuperset(getattr(config.get_text_config(), "layer_types", None) or ()))
+
+
 def build(config: RunConfig, attention: str | None = None) -> tuple[PreTrainedModel | PeftModel, LoraConfig | None]:
     """The model in memory, and the adapter that the trainer shall put on it.
 
@@ -85,7 +111,12 @@ def build(config: RunConfig, attention: str | None = None) -> tuple[PreTrainedMo
     base = load_base(config, attention)
     if earlier is None:
         return base, lora_config(config)
-    return PeftModel.from_pretrained(base, earlier, is_trainable=True, local_files_only=True), None
+    model = PeftModel.from_pretrained(base, earlier, is_trainable=True, local_files_only=True)
+    if isinstance(model.get_output_embeddings(), BaseTunerLayer):
+        raise UserError("This adapter can be exported, but not continued.",
+                        "It changes the model's head (lm_head) too, which training here leaves alone.",
+                        "Train a new adapter, on the merged model for instance.")
+    return model, None
 
 
 def load_base(config: RunConfig, attention: str, instead: Path | None = None) -> PreTrainedModel:

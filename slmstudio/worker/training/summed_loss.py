@@ -12,7 +12,7 @@ import torch
 from slmstudio.worker.kernels.head_loss import head_loss
 from slmstudio.worker.training.batches import IGNORED
 
-SCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
+SCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "output_multiplier", "lm_head_multiplier")
 """Configuration keys of models whose logits are more than a matrix product; TRL's own loss serves them."""
 
 
@@ -22,7 +22,9 @@ def is_direct(causal_lm: Any, processes: int = 1) -> bool:
     Not with several processes: a wrapped (distributed) model must be called through its wrapper. Not where logits are
     more than a matrix product.
     """
-    return processes == 1 and not any(getattr(causal_lm.config, key, None) for key in SCALED_LOGITS)
+    config, head = causal_lm.config.get_text_config(), causal_lm.get_output_embeddings()
+    scaled = any(getattr(config, key, None) for key in SCALED_LOGITS) or getattr(head, "bias", None) is not None
+    return processes == 1 and not scaled
 
 
 def summed_loss(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:

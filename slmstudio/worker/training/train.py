@@ -155,8 +155,11 @@ def load(job: JobContext, config: RunConfig) -> Loaded:
 def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data: Any, eval_data: Any) -> Any:
     """The trainer of the run's objective, with the model of the run's method."""
     packed.register()
-    per_row = config.attention == "sdpa" and not config.is_preference
-    model, adapter = methods.build(config, packed.NAME if per_row else None)
+    apart = config.attention != "sdpa" or methods.keeps_rows_apart(Path(config.model))
+    attention = packed.NAME if config.attention == "sdpa" and not config.is_preference else config.attention
+    model, adapter = methods.build(config, attention if apart else methods.own_attention(Path(config.model)))
+    if config.packing and not apart:
+        job.warn("not_packed", "This architecture can't keep packed rows apart, so rows are padded instead.")
     if config.is_preference:
         preference.be_fast_on_the_cpu(not methods.on_gpu(config))
         kind, arguments_kind = preference.trainer_class(config)
@@ -167,7 +170,8 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
         arguments = SFTConfig(
             **shared_arguments(job, config), max_length=None, packing=False,
             dataset_kwargs={"skip_prepare_dataset": True})
-        options = {"data_collator": PackedCollator() if config.packing else PaddedCollator(tokenizer.pad_token_id)}
+        options = {"data_collator": PackedCollator() if config.packing and apart
+                   else PaddedCollator(tokenizer.pad_token_id)}
     trainer = kind(
         model=model, args=arguments, train_dataset=train_data, eval_dataset=eval_data, processing_class=tokenizer,
         peft_config=adapter, **options)

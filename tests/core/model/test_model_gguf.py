@@ -52,6 +52,46 @@ def test_a_file_that_does_not_name_its_type(tmp_path: Path) -> None:
     assert (facts.quantization, facts.name, facts.context_length, facts.chat_template) == ("F16", "x", 0, None)
 
 
+def part(number: int, count: int = 2, **values: object) -> bytes:
+    """A part of a split model: the first has the keys, each has a tensor."""
+    head = {"general.architecture": "llama", "general.file_type": 15} if number == 1 else {}
+    return model_files.gguf({**head, "split.no": number - 1, "split.count": count, **values},
+                            {f"blk.{number}.ffn_up.weight": (12, (256, 4), 4 * 144)})
+
+
+def test_a_split_model_is_one(tmp_path: Path) -> None:
+    first, second = (tmp_path / f"big-0000{number}-of-00002.gguf" for number in (1, 2))
+    assert "1 of the 2 parts of big are missing. Beside the first part should be big-00002-of-00002.gguf." in refused(
+        first, part(1))
+    second.write_bytes(part(2))
+    facts = read_gguf(first)
+    assert (facts.files, facts.parameters) == ((first, second), 2048)
+    assert facts.file_bytes == first.stat().st_size + second.stat().st_size
+    assert gguf.folder_name(facts) == "big"
+    assert "part 2 of 2" in refused(second)
+    assert "Its name doesn't say what the others are called" in refused(first.rename(tmp_path / "sha256-12ab"))
+
+
+def test_what_it_costs_to_train_one(tmp_path: Path) -> None:
+    path = tmp_path / "Q.gguf"
+    path.write_bytes(model_files.gguf({"general.architecture": "llama", "general.file_type": 15},
+                                      {"a.weight": (12, (256, 4096), 4096 * 144)}))
+    said = read_gguf(path).cost()
+    assert said.startswith("Q4_K_M: its weights were rounded to about 4.5 bits each. Training continues from the ")
+    assert said.endswith("Unpacked it takes 2.0 MB (2 bytes a weight).")
+    path.write_bytes(model_files.gguf({"general.architecture": "llama", "general.file_type": 1},
+                                      {"a.weight": (1, (256, 4096), 2 * 256 * 4096)}))
+    assert read_gguf(path).cost().startswith("Its weights are F16, so next to nothing of the original is lost.")
+
+
+def test_a_file_without_a_name_is_known_by_its_first_letters(tmp_path: Path) -> None:
+    blob, text = tmp_path / "sha256-8eeb", tmp_path / "text.gguf"
+    blob.write_bytes(DATA)
+    text.write_text("GGU")
+    assert gguf.is_gguf(blob) and not gguf.is_gguf(text)
+    assert gguf.folder_name(read_gguf(blob)) == "Small"
+
+
 def test_the_starter_model(starter: Path) -> None:
     facts = read_gguf(starter)
     assert (facts.parameters, facts.quantization, facts.context_length) == (134_515_008, "Q4_1", 8192)

@@ -1,4 +1,4 @@
-"""The five families with their real architectures, tokenizers and templates: each trains, and its loss falls."""
+"""All families with their real architectures, tokenizers and templates: each trains, and its loss falls."""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ def base(tmp_path_factory):
 
 @pytest.mark.parametrize("settings", [
     {}, {"use_rslora": True}, {"use_dora": True}, {"modules_to_save": ["lm_head", "embed_tokens"]},
-    {"rank_pattern": {"q_proj": 2}}, {"target_modules": ["q_proj", "v_proj"]}], ids=str)
+    {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"layers.1.self_attn.q_proj": 3, "v_proj": 1.5}},
+    {"target_modules": ["q_proj", "v_proj"]}], ids=str)
 def test_equals_pefts_merge(base, tmp_path, settings) -> None:
     from peft import PeftModel
     from safetensors.torch import load_file
@@ -50,7 +51,7 @@ def test_what_is_not_known_is_refused(base, tmp_path) -> None:
         Adapter(tmp_path)
     models.adapter_on(base, tmp_path)
     config = json.loads((tmp_path / "adapter_config.json").read_text())
-    for change, named in (({"peft_type": "IA3"}, "IA3"), ({"alpha_pattern": {"q_proj": 3}}, "alpha_pattern")):
+    for change, named in (({"peft_type": "IA3"}, "IA3"), ({"layer_replication": [[0, 2]]}, "layer_replication")):
         (tmp_path / "adapter_config.json").write_text(json.dumps({**config, **change}))
         with pytest.raises(UserError, match="cannot be merged") as caught:
             Adapter(tmp_path)

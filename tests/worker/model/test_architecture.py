@@ -6,10 +6,15 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from support.family_models import FAMILIES
+from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from slmstudio.core.model import architecture
 from slmstudio.core.model.facts import _sizes
+from slmstudio.core.model.families import LABELS
+from slmstudio.core.run.proposal import EAGER_ONLY
+from slmstudio.worker.training import methods
 
 SIZES = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
          "num_key_value_heads": 2, "vocab_size": 300, "head_dim": 32, "bos_token_id": 1, "eos_token_id": 2,
@@ -39,3 +44,17 @@ def test_what_config_json_leaves_out_is_not_guessed(family: str, tmp_path) -> No
     theirs = {name.removeprefix("model."): tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for name, shape in architecture.needed(config, _sizes(tmp_path, config, family, None)).items():
         assert shape in (None, theirs[name]), name
+
+
+def test_who_needs_eager_attention_and_who_can_be_packed(families, tmp_path) -> None:
+    """What transformers says of each architecture that has a name here."""
+    fused: dict[str, bool] = {}
+    for kind in LABELS.keys() & MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.keys():
+        fused[kind] = MODEL_FOR_CAUSAL_LM_MAPPING[CONFIG_MAPPING[kind]]._supports_sdpa
+    assert {kind for kind, can in fused.items() if not can} <= EAGER_ONLY
+    assert not {kind for kind in EAGER_ONLY & fused.keys() if fused[kind]}
+    assert all(methods.keeps_rows_apart(families / family) for family in FAMILIES)
+    for kind in ("gemma2", "falcon", "mpt", "mamba", "lfm2"):
+        CONFIG_MAPPING[kind]().save_pretrained(tmp_path / kind)
+        assert not methods.keeps_rows_apart(tmp_path / kind), kind
+    assert [methods.own_attention(tmp_path / kind) for kind in ("gemma2", "falcon")] == ["eager", "sdpa"]

@@ -18,7 +18,9 @@ from slmstudio.core.model.tokens import encode, load_tokenizer
 from slmstudio.worker.model import probes
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-ENDS = {"llama3": "<|eot_id|>", "mistral": "</s>", "phi3": "<|end|>", "qwen2": "<|im_end|>", "tinyllama": "</s>"}
+ENDS = {"llama3": "<|eot_id|>", "mistral": "</s>", "phi3": "<|end|>", "qwen2": "<|im_end|>", "tinyllama": "</s>",
+        "gemma3": "<end_of_turn>", "qwen3": "<|im_end|>", "smollm3": "<|im_end|>"}
+NO_THOUGHT = "<think>\n\n</think>\n\n"
 HINDI = "पासपोर्ट के लिए आधार कार्ड चाहिए। क़ानून, ज़रूरत, क्\u200dष 12 km"
 TEXTS = [
     "Hello world", HINDI, "  two  spaces ", "\n\nx\n", "தமிழ் বাংলা ગુજરાતી ಕನ್ನಡ తెలుగు മലയാളം اردو", "中文测试 🙂🙃 👨‍👩‍👧",
@@ -154,7 +156,8 @@ def test_families(families: Path, data_dir: Path, family: str) -> None:
         assert found.ids == theirs.apply_chat_template(chat, return_dict=True)["input_ids"]
         answers = [message["content"].strip() for message in chat if message["role"] == "assistant"]
         runs = model_files.learned_texts(found)
-        assert [run.removesuffix(ENDS[family]).strip() for run in runs] == answers
+        # Qwen 3's template opens the last answer with a thought, here an empty one.
+        assert [run.removeprefix(NO_THOUGHT).removesuffix(ENDS[family]).strip() for run in runs] == answers
         assert all(run.endswith(ENDS[family]) for run in runs)
 
 
