@@ -134,7 +134,7 @@ def plan(
     from slmstudio.core.errors import from_os_error
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.model import facts
-    from slmstudio.core.run import planner
+    from slmstudio.core.run import plan_rows, planner
 
     overrides = planner.parse_settings(set_ or [])
     with Follower() as follower:
@@ -153,6 +153,9 @@ def plan(
         raise from_os_error(error, f"write {out}") from error
     for problem in dataset.problems:
         say(f"warning: {data}: {problem}; this row is left out.", file=sys.stderr)
+    warnings = plan_rows.template_warnings(config)
+    for sentence in warnings:
+        say(f"warning: {sentence}", file=sys.stderr)
     state = config.to_dict()
     if as_json:
         print_json(
@@ -161,6 +164,7 @@ def plan(
                 "config": state,
                 "reasons": config.reasons,
                 "problems": [problem.to_dict() for problem in dataset.problems],
+                "warnings": warnings,
             }
         )
         return 0
