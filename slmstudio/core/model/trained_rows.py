@@ -2,8 +2,8 @@
 
 Vocabularies have reserved tokens whose rows nothing ever trained: they hold almost nothing, or the same for all of
 them, so that the model can't tell one from the other. An adapter leaves the head alone, so such a token stays what it
-is. The embeddings tell nothing where the head has weights of its own: PyTorch never trains the row of the padding token,
-which often is the end of a text too.
+is. The embeddings tell nothing where the head has weights of its own: PyTorch never trains the padding token's row, and
+that token often ends a text too.
 """
 
 from __future__ import annotations

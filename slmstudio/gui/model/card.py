@@ -18,6 +18,7 @@ from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, text_label
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.model.facts import FactsTable, FitView
+from slmstudio.gui.model.template_choice import TemplateChoice
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +70,9 @@ class ModelCard(Card):
         self.use.setObjectName("model_use")
         self.use.clicked.connect(lambda: self.use_wanted.emit(self._entry.facts if self._entry else None))
         self.banner_ready = ErrorBanner()
-        return _page(self.facts, self.banner_ready, self.fit, button=self.use)
+        self.template = TemplateChoice()
+        self.template.chosen.connect(self._choose_template)
+        return _page(self.facts, self.template, self.banner_ready, self.fit, button=self.use)
 
     def _prepare_page(self) -> QWidget:
         title = text_label(self.tr("It must be unpacked before it can learn"), "heading")
@@ -120,9 +123,15 @@ class ModelCard(Card):
         if facts.has_chat_template:
             self.chip.set(self.tr("✓ safetensors, tokenizer and chat template are there"), "ok")
         else:
-            self.chip.set(self.tr("no chat template"), "warn", self.tr(
-                "This model was never taught to chat. Choose its instruct version to train on conversations."))
+            self.chip.set(self.tr("base model"), "accent", self.tr(
+                "This model was never taught to chat. It learns a chat template with your rows."))
+        self.template.show_model(facts, self._session.chat_template_of(facts.path))
         self._estimate()
+
+    def _choose_template(self, name: str) -> None:
+        if self._entry is not None and self._entry.facts is not None:
+            self._session.choose_template(self._entry.facts.path, name)
+            self._estimate()
 
     def _estimate(self) -> None:
         session, entry = self._session, self._entry
@@ -132,7 +141,8 @@ class ModelCard(Card):
             self._task.cancel()
         facts, machine, dataset = entry.facts, session.machine, session.dataset
         eval_file = session.eval_dataset.path if session.eval_dataset is not None else None
-        self._task = run_task(self, lambda task: _estimate(facts, machine, dataset, eval_file), self._show_fit,
+        name = session.chat_template_of(facts.path)
+        self._task = run_task(self, lambda task: _estimate(facts, machine, dataset, eval_file, name), self._show_fit,
                               self._no_fit)
 
     def _show_fit(self, answer: tuple[RunConfig, MemoryEstimate]) -> None:
@@ -190,14 +200,15 @@ def _page(*widgets: QWidget, button: PrimaryButton | None = None) -> QWidget:
     return page
 
 
-def _estimate(facts: ModelFacts, machine: Machine, dataset: Dataset | None, eval_file: Path | None
-              ) -> tuple[RunConfig, MemoryEstimate]:
+def _estimate(facts: ModelFacts, machine: Machine, dataset: Dataset | None, eval_file: Path | None,
+              chat_template: str) -> tuple[RunConfig, MemoryEstimate]:
     """Runs in a thread: the run that would be planned, or a usual one while no data is chosen, and its memory."""
     from slmstudio.core.run import memory, planner
     from slmstudio.core.run.config import RunConfig
 
-    if dataset is not None and facts.has_chat_template:
-        config = planner.plan(planner.PlanRequest(dataset, facts, machine, eval_file))
+    if dataset is not None:
+        chosen = {"chat_template": chat_template} if chat_template else {}
+        config = planner.plan(planner.PlanRequest(dataset, facts, machine, eval_file, chosen))
     else:
         half = machine.gpus or machine.cpu_bf16
         config = RunConfig("", str(facts.path), "", max_length=min(1024, facts.context_length),

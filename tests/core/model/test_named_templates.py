@@ -202,8 +202,9 @@ def with_rows(folder: Path, rows: dict[int, list[float]], dtype: str = "BF16", h
     start = 8 + struct.unpack_from("<Q", data)[0]
     places = json.loads(data[8:start])
     for name in ("model.embed_tokens.weight", *(["lm_head.weight"] if head else [])):
+        changed = rows if name.startswith("lm_head") or not head else {}
         values = [value for number in range(count) for value in
-                  (rows if name.startswith("lm_head") or not head else {}).get(number, [1.0 + number % 16, 1.0 + number // 16] * (width // 2))]
+                  changed.get(number, [1.0 + number % 16, 1.0 + number // 16] * (width // 2))]
         raw = (struct.pack(f"<{len(values)}{'e' if dtype == 'F16' else 'f'}", *values))
         if dtype == "BF16":
             raw = b"".join(raw[at + 2:at + 4] for at in range(0, len(raw), 4))
