@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support import base_models
+from support import base_models, gguf_models
 
 from slmstudio.core import jobs
 from slmstudio.core.data import reader
@@ -120,7 +120,7 @@ def test_a_base_model_learns_to_answer_and_to_stop_and_so_does_its_file(base, ro
     reply = answering.run([Ask(answering.encode(answering.template.render(asked, True)), (), 64)], lambda share: None)[0]
     assert (answering.decode(reply.ids).strip(), reply.ended) == (ANSWER, True)
     models.close()
-    made = export.run(JobContext(tmp_path / "job", {"run": str(run), "types": ["F16"]}))["files"][0]
+    made = export.run(gguf_models.context(tmp_path / "job", run=str(run), types=["F16"]))["files"][0]
     assert made["parity"]["passed"], made["parity"]["failures"]
     assert made["parity"]["stop_figure"] == "ends"
     said: list[dict] = []
@@ -142,7 +142,7 @@ def test_an_adapters_exports_talk_in_its_template(base, rows, tmp_path):
 
     run = trained(planned(base, rows, chat_template="alpaca", max_steps=4), tmp_path)
     source = template_of(base, "alpaca").source
-    made = export.run(JobContext(tmp_path / "job", {"run": str(run), "types": ["F16", "MERGED", "ADAPTER"]}))["files"]
+    made = export.run(gguf_models.context(tmp_path / "job", run=str(run), types=["F16", "MERGED", "ADAPTER"]))["files"]
     paths = {each["type"]: Path(each["path"]) for each in made}
     assert next(each for each in made if each["type"] == "F16")["parity"]["passed"]
     assert read_gguf(paths["F16"]).chat_template == source
