@@ -41,6 +41,8 @@ def main():
     tokenizer = PreTrainedTokenizerFast.from_pretrained(MODEL, local_files_only=True)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if CHAT_TEMPLATE:
+        tokenizer.chat_template = CHAT_TEMPLATE
     train_rows = load_rows(TRAIN_FILE, tokenizer)
     eval_rows = load_rows(EVAL_FILE, tokenizer) if EVAL_FILE.stat().st_size else None
     model, adapter = load_model()

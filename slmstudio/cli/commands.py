@@ -138,7 +138,7 @@ def plan(
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.model import facts
     from slmstudio.core.model.hub import on_disk
-    from slmstudio.core.run import planner, schedule
+    from slmstudio.core.run import plan_rows, planner, schedule
     from slmstudio.core.run.memory import outlook
 
     overrides = planner.parse_settings(set_ or [])
@@ -160,6 +160,9 @@ def plan(
         raise from_os_error(error, f"write {out}") from error
     for problem in dataset.problems:
         say(f"warning: {data}: {problem}; this row is left out.", file=sys.stderr)
+    warnings = plan_rows.template_warnings(config)
+    for sentence in warnings:
+        say(f"warning: {sentence}", file=sys.stderr)
     state = config.to_dict()
     if as_json:
         print_json(
@@ -169,6 +172,7 @@ def plan(
                 "reasons": config.reasons,
                 "outlook": found.to_dict(),
                 "problems": [problem.to_dict() for problem in dataset.problems],
+                "warnings": warnings,
             }
         )
         return 0

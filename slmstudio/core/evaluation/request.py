@@ -5,7 +5,7 @@
      "benchmark": null or {"name", "data": folder or null for what was fetched, "fetch": true where it may be fetched,
                            "limit": questions a subject or null, "shots": n or null},
      "models": [{"name", "model": folder or null, "adapter": folder or null, "gguf": path or null,
-                 "load_in_4bit": true or left out}, ...],
+                 "load_in_4bit": true or left out, "chat_template": name of the run's, or left out}, ...],
      "train_run": folder or null, "train_file": path or null, "train_split": null or {"eval_fraction", "seed"},
      "system": text or null, "max_new_tokens": n, "precision": "fp32" | "bf16" | "fp16", "batch_size": n or null,
      "judge": null or {"model": folder or null, "gguf": path or null, "rubric": text}}
@@ -95,7 +95,7 @@ def run_models(run: Path, config: RunConfig, exports: bool) -> list[dict[str, An
     adapter = result.name == folder.ADAPTER
     models.append({"name": "tuned", "model": base if adapter else str(result),
                    "adapter": str(result) if adapter else None, "gguf": None})
-    models = [{**model, **held_as_learned(config)} for model in models]
+    models = [{**model, **held_as_learned(config, whole=model["model"] != base)} for model in models]
     for path in folder.exported(run) if exports else ():
         name = path.stem
         with contextlib.suppress(UserError):  # `check` tells what is wrong with it

@@ -19,6 +19,7 @@ from slmstudio.core.evaluation.testset.reader import ReadingCancelled, read_test
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.gguf import read_gguf
+from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.run.config import PRECISIONS
 from slmstudio.core.run.folder import need_own_result
 
@@ -40,6 +41,33 @@ class Checked:
     warnings: tuple[Problem, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Reader:
+    """A model in a folder.
+
+    Attributes:
+        context: tokens that it reads.
+        named, adapter: the chat template of its run, and the folder with what was learned, if any.
+    """
+
+    name: str
+    folder: Path
+    context: int
+    named: str
+    adapter: str | None
+
+    def template(self) -> ChatTemplate:
+        """The chat template that it is asked in. Raises UserError."""
+        return template_of(self.folder, self.named, self.adapter)
+
+    def template_text(self) -> str:
+        """Its jinja text; empty where it can't be used."""
+        try:
+            return self.template().source
+        except UserError:
+            return ""
+
+
 def check(request: Mapping[str, Any], cancelled: Callable[[], bool] | None = None,
           progress: Callable[[int, int], None] | None = None) -> Checked:
     """Look at every value of a request and at the files it names. Reads the whole test file.
@@ -55,19 +83,19 @@ def check(request: Mapping[str, Any], cancelled: Callable[[], bool] | None = Non
     problems: list[Problem] = []
     warnings: list[Problem] = []
     _check_numbers(request, problems)
-    contexts = _check_models(request.get("models"), problems)
+    readers = _check_models(request.get("models"), problems)
     test = _check_test(request, problems, cancelled, progress)
     if isinstance(request.get("benchmark"), dict):
         warnings += _check_benchmark(request["benchmark"], problems)
     if request.get("judge") is not None:
         _check_judge(request["judge"], problems)
     # An adapter reads as its base does: what is too long for both is told once.
-    for name, folder, context in {each[1]: each for each in reversed(contexts)}.values():
+    for reader in {(each.folder, each.template_text()): each for each in reversed(readers)}.values():
         tokens = request.get("max_new_tokens")
         if test is not None:
-            _check_system(request.get("system"), test.items, name, folder, problems)
+            _check_system(request.get("system"), test.items, reader, problems)
         if test is not None and isinstance(tokens, int) and tokens > 0:
-            warnings += _check_context(test.items, name, folder, context, tokens, problems)
+            warnings += _check_context(test.items, reader, tokens, problems)
     if problems:
         raise UserError("The evaluation cannot begin.", "", "Correct these points.", problems)
     return Checked(test, (*(test.problems if test else ()), *warnings))
@@ -93,12 +121,12 @@ def _need_whole(value: Any, name: str, least: int, may_be_empty: bool, problems:
                                 field=name))
 
 
-def _check_models(models: Any, problems: list[Problem]) -> list[tuple[str, Path, int]]:
-    """Name, folder and context of the models in folders; what is wrong with any goes to `problems`."""
+def _check_models(models: Any, problems: list[Problem]) -> list[_Reader]:
+    """The models in folders; what is wrong with any goes to `problems`."""
     if not isinstance(models, list) or not models:
         problems.append(Problem("there is no model to evaluate.", field="models"))
         return []
-    contexts: list[tuple[str, Path, int]] = []
+    readers: list[_Reader] = []
     names = [model.get("name") if isinstance(model, dict) else None for model in models]
     for number, model in enumerate(models, start=1):
         name = names[number - 1]
@@ -109,8 +137,9 @@ def _check_models(models: Any, problems: list[Problem]) -> list[tuple[str, Path,
             problems.append(Problem(f'two models are called "{name}".', field="models"))
         context = _check_model(model, name, problems)
         if context:
-            contexts.append((name, Path(model["model"]), context))
-    return contexts
+            readers.append(_Reader(name, Path(model["model"]), context, model.get("chat_template") or "",
+                                   model.get("adapter")))
+    return readers
 
 
 def _check_model(model: Mapping[str, Any], name: str, problems: list[Problem]) -> int:
@@ -222,34 +251,35 @@ def _check_judge(judge: Any, problems: list[Problem]) -> None:
         problems.append(Problem("the rubric is empty; it says what a good answer is.", field="judge"))
 
 
-def _check_system(system: Any, items: list[TestItem], name: str, folder: Path, problems: list[Problem]) -> None:
+def _check_system(system: Any, items: list[TestItem], reader: _Reader, problems: list[Problem]) -> None:
     """A template that refuses system messages would refuse every row. Of GGUF files the worker tells."""
     rows = [item.messages for item in items if item.messages[0]["role"] != "system"]
     if not isinstance(system, str) or not system or len(rows) < len(items):
         return
     try:
-        template = ChatTemplate.from_folder(folder)
+        template = reader.template()
         template.render(rows[0], add_generation_prompt=True)
     except UserError:
         return  # that is nothing of the system prompt's
     try:
         template.render([{"role": "system", "content": system}, *rows[0]], add_generation_prompt=True)
     except UserError as error:
-        problems.append(Problem(f"{name}: {error.what.rstrip('.')}. Leave the system prompt out.", field="system"))
+        said = error.what.rstrip(".")
+        problems.append(Problem(f"{reader.name}: {said}. Leave the system prompt out.", field="system"))
 
 
-def _check_context(items: list[TestItem], name: str, folder: Path, context: int, answer: int,
-                   problems: list[Problem]) -> list[Problem]:
+def _check_context(items: list[TestItem], reader: _Reader, answer: int, problems: list[Problem]) -> list[Problem]:
     """Rows that do not fit into a model's context; all of them is a problem, some are told.
 
     A token has at least one byte, so only rows with more bytes than that are made into tokens.
     """
+    name, context = reader.name, reader.context
     if answer >= context:
         problems.append(Problem(f"{answer:,} tokens of answer leave no room for a question: the context of {name} has "
                                 f"{context:,}.", field="max_new_tokens"))
         return []
     try:
-        long = [(item, question, wanted) for item, question, wanted in _tokens(items, folder, context - answer)
+        long = [(item, question, wanted) for item, question, wanted in _tokens(items, reader, context - answer)
                 if question + max(wanted, answer) > context]
     except UserError as error:
         problems.append(Problem(" ".join(part for part in (error.what, error.why) if part), field=name))
@@ -267,9 +297,9 @@ def _check_context(items: list[TestItem], name: str, folder: Path, context: int,
     return told
 
 
-def _tokens(items: list[TestItem], folder: Path, most: int) -> Iterator[tuple[TestItem, int, int]]:
+def _tokens(items: list[TestItem], reader: _Reader, most: int) -> Iterator[tuple[TestItem, int, int]]:
     """The items that may have more than `most` tokens, with those of the question and of the longest reference."""
-    template = ChatTemplate.from_folder(folder)
+    template = reader.template()
     if not hold_thoughts(text for item in items for text in item.references):
         template = template.without_thoughts()
     around = len(template.render([{"role": "user", "content": "x"}], add_generation_prompt=True).encode())
@@ -280,7 +310,7 @@ def _tokens(items: list[TestItem], folder: Path, most: int) -> Iterator[tuple[Te
         return
     from slmstudio.core.model.tokens import load_tokenizer
 
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_tokenizer(reader.folder)
 
     def count(text: str) -> int:
         return len(tokenizer.encode(text, add_special_tokens=False).ids)

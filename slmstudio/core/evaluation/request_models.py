@@ -22,7 +22,8 @@ def model_at(place: Path | str) -> dict[str, Any]:
     """What a path names: the result of a run, a model folder, a GGUF file, or with "starter" the starter model.
 
     Returns:
-        {"name", "model", "adapter", "gguf"} as in a request, with "load_in_4bit" where the run is a QLoRA one.
+        {"name", "model", "adapter", "gguf"} as in a request, with "load_in_4bit" where the run is a QLoRA one, and
+        "chat_template" where it chose one.
 
     Raises:
         UserError: it is nothing that can be evaluated, or a run without a result.
@@ -56,12 +57,19 @@ def _result_of(run: Path) -> dict[str, Any]:
                         "Finish the run first, or choose another one.")
     is_adapter = result.name == folder.ADAPTER
     return {"name": config.name, "model": str(Path(config.model).absolute()) if is_adapter else str(result),
-            "adapter": str(result) if is_adapter else None, "gguf": None, **held_as_learned(config)}
+            "adapter": str(result) if is_adapter else None, "gguf": None,
+            **held_as_learned(config, whole=not is_adapter)}
 
 
-def held_as_learned(config: RunConfig) -> dict[str, Any]:
-    """What a model of a request says of its weights, so that they are held as while the run learned."""
-    return {"load_in_4bit": True} if config.method == "qlora" else {}
+def held_as_learned(config: RunConfig, whole: bool = False) -> dict[str, Any]:
+    """What a model of a request says of its weights and its chat template, so that it is held and asked as while the
+    run learned.
+
+    Args:
+        whole: whether it is a whole model that the run has left: its chat template lies in it.
+    """
+    return {**({"load_in_4bit": True} if config.method == "qlora" else {}),
+            **({"chat_template": config.chat_template} if config.chat_template and not whole else {})}
 
 
 def precision_of(models: Iterable[Mapping[str, Any]], gpu: Gpu | None) -> str:

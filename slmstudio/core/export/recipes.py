@@ -129,6 +129,10 @@ def _vllm(export: Export) -> Recipe:
         words = [str(export.base), "--enable-lora", "--lora-modules", _lora_module(export.name, export.adapter),
                  "--max-lora-rank", str(_rank(export.adapter))]
         template, notes = export.base / "chat_template.jinja", ["Clients ask for the model by the adapter's name."]
+        if (export.adapter / "chat_template.jinja").is_file():
+            template = export.adapter / "chat_template.jinja"
+        if (export.adapter / "generation_config.json").is_file():  # where an answer ends, which the base may not know
+            words += ["--generation-config", str(export.adapter)]
         if not export.base.is_dir():
             notes.append("The base model is not where it was when the run was made.")
     else:

@@ -47,7 +47,7 @@ class ChatTemplate:
         if source is None:
             raise UserError(f"{folder.name} has no chat template.", "Neither chat_template.jinja nor "
                             "tokenizer_config.json holds one; models that were never taught to chat have none.",
-                            "Choose the instruct version of the model.")
+                            "Choose a chat template for it, or the instruct version of the model.")
         template = cls(source, special_tokens(folder))
         template.check()
         return template

@@ -197,6 +197,14 @@ def answer_shown(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder, temp
     return str(tokenizer.decode(tokenizer.encode(text[begin:end], add_special_tokens=False).ids)).strip()
 
 
+def end_of_turn(template: ChatTemplate, tokenizer: Tokenizer) -> str | None:
+    """The special token that ends an answer, and is learned with it; None where what follows an answer is ordinary text
+    or nothing, so that training teaches no end."""
+    special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
+    mark = _turn_end(template.source, tuple(template.special_tokens.items()), added_tokens(tokenizer)).mark.strip()
+    return mark if mark in special else None
+
+
 def _turn(messages: Sequence[Mapping[str, Any]], index: int, template: ChatTemplate, text: str,
           tools: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
     """What is before an answer, with the generation prompt, and what is up to it, each rendered without what follows;

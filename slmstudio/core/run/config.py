@@ -13,6 +13,7 @@ from typing import Any
 
 from slmstudio.core import files, formats, program
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.model.named_templates import NAMED
 from slmstudio.core.run.fields import Choice, Field, Lines, Names, Number, Switch, Text, Whole, described, fields_of
 
 IMPORTED = "imported"
@@ -34,6 +35,7 @@ OPTIMIZERS = Choice({name: name for name in (
 DEVICES = Choice({"auto": "auto: the GPU if there is one", "cpu": "processor", "cuda": "NVIDIA GPU"})
 ATTENTION = Choice({"sdpa": "SDPA", "eager": "eager", "flash_attention_2": "flash_attention_2"})
 SCRATCH_SIZES = Choice({size: size for size in ("10M", "20M", "30M", "60M", "100M", "150M")})
+TEMPLATES = Choice({"": "The model's own", **{name: about.label for name, about in NAMED.items()}})
 SEED, STEPS, NORM = Whole(0, 2**32 - 1), Whole(1, 10**9), Number(0, math.inf, above=True, below=True)
 RUN, METHOD, LENGTH, BATCH, LEARNING, MACHINE, WATCHING, SAVING = GROUPS = (
     "Run", "Method", "Length", "Batch", "Learning", "Machine", "Watching", "Saving")
@@ -103,6 +105,9 @@ class RunConfig:
         '"lora" (an adapter learns, the base is frozen), "qlora" (the same on a base held in 4 bits, NF4), '
         '"full" (every weight learns) or "scratch" (a new, small model with the architecture and tokenizer of the '
         'base).', simple=True)
+    chat_template: str = described("", TEMPLATES, METHOD, "Chat template",
+        "how a conversation becomes the text that is learned; empty takes the model's own. A base model that has none "
+        "needs one of these.")
     lora_rank: int = described(16, Whole(1, 4096), METHOD, "Rank",
         "rank of the adapter's matrices.", reason=NO_ADAPTER, simple=True, applies=_with_adapter, aliases=("rank",))
     scratch_size: str = described("30M", SCRATCH_SIZES, METHOD, "Size from scratch",

@@ -53,7 +53,9 @@ class Choice:
         return value
 
     def limit(self, value: Any) -> str:
-        return "" if value in self.words else "one of " + ", ".join(self.words)
+        if value in self.words:
+            return ""
+        return "one of " + ", ".join(filter(None, self.words)) + (", or empty" if "" in self.words else "")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ FIXED = {
     "use_dora": "the adapter is of that kind",
     "use_rslora": "the adapter was learned with that scale",
     "scratch_size": "the model has that size",
+    "chat_template": "the earlier run's answers were learned in it",
     "start_from": "it is the earlier run's result",
 }
 """Fields that the earlier run's result decides, and why."""

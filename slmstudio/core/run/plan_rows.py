@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.model import tokens
+from slmstudio.core.model import named_templates, tokens
 from slmstudio.core.model.chat_template import TAKE_TOOLS, ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
+from slmstudio.core.model.named_templates import NAMED
 from slmstudio.core.run.config import RunConfig
 
 ENOUGH = 10
@@ -43,17 +46,54 @@ def what_is_held_back(rows: Sequence[Record], of: int) -> str:
     return f"{alike}, so {UNSEEN}"
 
 
-def check_tools(rows: Sequence[Record], model: ModelFacts) -> None:
+def choose_template(rows: Sequence[Record], model: ModelFacts, chosen: Mapping[str, Any]) -> tuple[str, str]:
+    """The chat template of a plan, by its name, and why.
+
+    Args:
+        chosen: fields that the user decided.
+
+    Raises:
+        UserError: the model has no template, and none suits it.
+    """
+    named = chosen.get("chat_template")
+    if named in NAMED:
+        return str(named), "You set this."
+    if model.has_chat_template:
+        return "", "The model's own, which it was trained with."
+    if all(row.text is not None for row in rows):
+        return "", "Plain text needs none."
+    best = named_templates.fitting(model.path)[0]
+    return best.name, f"The model has no chat template. {best.reason}"
+
+
+def template_warnings(config: RunConfig) -> list[str]:
+    """What a person should know of a run's chat template before it is learned, in sentences.
+
+    Raises:
+        UserError: the tokenizer can't be read.
+    """
+    tables = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out")
+    targets = config.target_modules
+    learned = not isinstance(targets, str) and any(name.endswith(tables) for name in targets)
+    return [] if config.objective == "text" and not config.chat_template else named_templates.warnings(
+        Path(config.model), config.chat_template, config.has_adapter and not learned)
+
+
+def check_tools(rows: Sequence[Record], model: ModelFacts, chat_template: str = "") -> None:
     """See that the model can learn the tools of the rows.
+
+    Args:
+        chat_template: name of the run's; "" for the model's own.
 
     Raises:
         UserError: some rows offer or call tools, and the model's chat template takes none.
     """
     count = sum(row.has_tools for row in rows)
-    if count and not ChatTemplate.from_folder(model.path).takes_tools():
+    if count and not named_templates.template_of(model.path, chat_template).takes_tools():
         have = "has" if count == 1 else "have"
-        raise UserError(f"{count:,} of {len(rows):,} rows {have} tools, and the chat template of {model.name} takes "
-                        "none.", "", TAKE_TOOLS)
+        whose = f"of {model.name}" if not chat_template else NAMED[chat_template].label
+        raise UserError(f"{count:,} of {len(rows):,} rows {have} tools, and the chat template {whose} takes none.", "",
+                        TAKE_TOOLS)
 
 
 def out_of_reach(rows: Sequence[Record], lengths: Sequence[int], model: ModelFacts,
@@ -67,7 +107,8 @@ def out_of_reach(rows: Sequence[Record], lengths: Sequence[int], model: ModelFac
     whole = config.objective == "text" or (config.objective == "sft" and not config.completion_only_loss)
     if whole or min(lengths) <= config.max_length:
         return None
-    tokenizer, template = tokens.load_tokenizer(model.path), ChatTemplate.from_folder(model.path)
+    tokenizer = tokens.load_tokenizer(model.path)
+    template = named_templates.template_of(model.path, config.chat_template)
     needed = min(_tokens_to_answer(row, tokenizer, template, config) for row in rows)
     if needed <= config.max_length:
         return None

@@ -9,9 +9,10 @@ from typing import Any
 from slmstudio.core.data.reader import Dataset, Record
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.hardware.machine import Machine
-from slmstudio.core.model import tokens
+from slmstudio.core.model import named_templates, tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
+from slmstudio.core.model.named_templates import NAMED
 from slmstudio.core.run import plan_rows
 from slmstudio.core.run.config import FIELDS, METHOD_WORDS, RunConfig
 from slmstudio.core.run.draft import Draft
@@ -51,10 +52,15 @@ def plan(request: PlanRequest) -> RunConfig:
             does not take the rows.
     """
     chosen = overrides(request.overrides)
-    plan_rows.check_tools(request.dataset.records, request.model)
-    lengths = request.lengths if request.lengths is not None else measure_lengths(request.dataset, request.model)
+    template, why = plan_rows.choose_template(request.dataset.records, request.model, chosen)
+    plan_rows.check_tools(request.dataset.records, request.model, template)
+    lengths = request.lengths if request.lengths is not None else measure_lengths(
+        request.dataset, request.model, template)
     draft = Draft(request.dataset, request.model, request.machine, request.eval_file, chosen, sorted(lengths),
                   request.eval_map)
+    if draft.set("chat_template", template, why) != template and not draft.values["chat_template"]:
+        draft.problems.append(Problem(f"{request.model.name} has no chat template of its own; it must be one of "
+                                      f"{', '.join(NAMED)}.", field="chat_template"))
     config = propose(draft)
     problems = [*config.problems(), *draft.problems]
     if not problems and (cut := plan_rows.out_of_reach(_measured(request.dataset), lengths, request.model, config)):
@@ -62,6 +68,7 @@ def plan(request: PlanRequest) -> RunConfig:
     found = {problem.field: problem for problem in problems}
     if found:
         raise UserError("The plan cannot be used.", "Some values do not fit.", "Correct them.", list(found.values()))
+    config.reasons["chat_template"] = " ".join([config.reasons["chat_template"], *plan_rows.template_warnings(config)])
     return config
 
 
@@ -103,14 +110,18 @@ def overrides(raw: dict[str, Any]) -> dict[str, Any]:
     return chosen
 
 
-def measure_lengths(dataset: Dataset, model: ModelFacts) -> list[int]:
-    """Tokens of up to 2,000 rows spread over the dataset, in the model's own chat template.
+def measure_lengths(dataset: Dataset, model: ModelFacts, chat_template: str = "") -> list[int]:
+    """Tokens of up to 2,000 rows spread over the dataset, in a chat template.
+
+    Args:
+        chat_template: its name; "" for the model's own, else the one that would be proposed.
 
     Raises:
         UserError: the template does not take the rows.
     """
-    plan_rows.check_tools(dataset.records, model)
-    tokenizer, template = tokens.load_tokenizer(model.path), ChatTemplate.from_folder(model.path)
+    name, _ = plan_rows.choose_template(dataset.records, model, {"chat_template": chat_template})
+    plan_rows.check_tools(dataset.records, model, name)
+    tokenizer, template = tokens.load_tokenizer(model.path), named_templates.optional_template(model.path, name)
     return [length_of(row, tokenizer, template) for row in _measured(dataset)]
 
 

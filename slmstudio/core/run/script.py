@@ -16,6 +16,7 @@ from typing import Any
 from slmstudio.core import files, paths
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.model import facts, scratch
+from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.run import adjust, folder
 from slmstudio.core.run import config as run_config
 from slmstudio.core.run.config import RunConfig
@@ -185,7 +186,7 @@ def _version(library: str) -> str:
 
 def _constants(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, script: Script) -> list[str]:
     """Every value of the configuration as a named constant below its reason."""
-    state = config.to_dict()
+    state = {**config.to_dict(), "chat_template": _template(config)}
 
     def constant(name: str, value: Any, comment: str) -> str:
         said = _one_line(comment)
@@ -227,8 +228,15 @@ def _constants(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, scr
     return lines
 
 
+def _template(config: RunConfig) -> str:
+    """The jinja text of a template that the run chose by its name; "" for the model's own. Raises UserError."""
+    return template_of(config.model, config.chat_template).source if config.chat_template else ""
+
+
 def _literal(value: Any) -> str:
-    """A value as Python text; a list of texts has one a line."""
+    """A value as Python text; a list of texts has one a line, and so has a long text."""
+    if isinstance(value, str) and "\n" in value:
+        return "(\n" + "".join(f"    {line!r}\n" for line in value.splitlines(keepends=True)) + ")"
     if isinstance(value, list) and value:
         return "[\n" + "".join(f"    {item!r},\n" for item in value) + "]"
     return repr(value)

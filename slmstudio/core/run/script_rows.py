@@ -8,8 +8,7 @@ from typing import Any
 
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import UserError
-from slmstudio.core.model import tokens
-from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.model import named_templates, tokens
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import source_rows
 from slmstudio.core.run.rows.kept_rows import Kept
@@ -81,7 +80,7 @@ class _Encoding:
 
     def __init__(self, config: RunConfig):
         self.config = config
-        self.template = ChatTemplate.from_folder(config.model)
+        self.template = named_templates.optional_template(config.model, config.chat_template)
         self.tokenizer = tokens.load_tokenizer(config.model)
         self.learn_all = config.objective == "text" or not config.completion_only_loss
         self.after_answer: str | None = None

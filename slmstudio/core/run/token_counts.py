@@ -13,8 +13,7 @@ from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.data.statistics import script_of
 from slmstudio.core.errors import UserError
-from slmstudio.core.model import tokens
-from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.model import named_templates, tokens
 from slmstudio.core.run.planner import length_of
 
 MOST_ROWS = 50_000
@@ -50,16 +49,20 @@ class TokenCounts:
 
 
 def count_tokens(records: Sequence[Record], folder: Path, progress: Callable[[int, int], None] | None = None,
-                 cancelled: Callable[[], bool] | None = None) -> TokenCounts:
+                 cancelled: Callable[[], bool] | None = None, chat_template: str = "") -> TokenCounts:
     """Measure rows with the tokenizer and the chat template of a model folder; plain text needs no template.
+
+    Args:
+        chat_template: name of the one that was chosen; "" for the model's own, else the one that would be proposed.
 
     Raises:
         UserError: the tokenizer or the template cannot be used, or the template refuses a row.
         ReadingCancelled: `cancelled` said so.
     """
     tokenizer = tokens.load_tokenizer(folder)
-    needs_template = any(record.text is None for record in records)
-    template = ChatTemplate.from_folder(folder) if needs_template else ChatTemplate("")
+    if any(record.text is None for record in records):
+        chat_template = named_templates.chosen_or_proposed(folder, chat_template)
+    template = named_templates.optional_template(folder, chat_template)
     measured = records[::1 + len(records) // MOST_ROWS]
     lengths = []
     for done, record in enumerate(measured):

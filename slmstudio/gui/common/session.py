@@ -45,6 +45,7 @@ class Session(QObject):
     Signals:
         dataset_changed: `dataset`, `eval_dataset`, `eval_fraction` or `split_seed` is different now.
         model_changed: `model` is different now.
+        template_changed: another chat template was chosen for a model that has none.
         machine_changed: `machine` was read, or read again.
         run_started(Job): a training run was started, by the Training tab or elsewhere.
         run_changed: something about the runs on disk is different: Results reads them again.
@@ -64,6 +65,7 @@ class Session(QObject):
 
     dataset_changed = Signal()
     model_changed = Signal()
+    template_changed = Signal()
     machine_changed = Signal()
     run_started = Signal(object)
     run_changed = Signal()
@@ -87,6 +89,7 @@ class Session(QObject):
         self.eval_fraction = 0.1
         self.split_seed = 0
         self.model: ModelFacts | None = None
+        self._templates: dict[Path, str] = {}
         self.machine: Machine | None = None
         self.plan: RunConfig | None = None
         self.run: Job | None = None
@@ -112,6 +115,15 @@ class Session(QObject):
         self.model = model
         self.mark_done("model", model is not None)
         self.model_changed.emit()
+
+    def choose_template(self, folder: Path, name: str) -> None:
+        """Choose the chat template, by its name, of a base model that has none."""
+        self._templates[folder] = name
+        self.template_changed.emit()
+
+    def chat_template_of(self, folder: Path) -> str:
+        """Name of the chat template that was chosen for a model; "" where nobody has chosen one."""
+        return self._templates.get(folder, "")
 
     def set_plan(self, plan: RunConfig | None) -> None:
         """Say what the next run would be; None while nothing can be planned."""

@@ -226,9 +226,9 @@ class RowsCard(Card):
     def _unfiltered(self) -> Sequence[int]:
         return range(len(self._records)) if self._only is None else self._only
 
-    def set_model(self, model: ModelFacts | None, fallback: Path | None = None) -> None:
+    def set_model(self, model: ModelFacts | None, fallback: Path | None = None, chat_template: str = "") -> None:
         """Show rows as this model sees them, or as the one in `fallback` while none is chosen."""
-        self.tokens.set_model(model, fallback)
+        self.tokens.set_model(model, fallback, chat_template)
 
     def show_line(self, line: int, file: str = "") -> None:
         """Go to the row of this line of the file, or to the first one after it.

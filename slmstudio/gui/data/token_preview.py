@@ -38,7 +38,7 @@ class TokenPreview(QWidget):
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self._model: Path | None = None
-        self._name = ""
+        self._name = self._template = ""
         self._loaded: _Loaded | None = None
         self._record: Record | None = None
         self._task: Task | None = None
@@ -75,8 +75,15 @@ class TokenPreview(QWidget):
         column.addStretch(1)
         return page
 
-    def set_model(self, model: ModelFacts | None, fallback: Path | None = None) -> None:
-        """Read with this model, or with the one in `fallback` while none is chosen."""
+    def set_model(self, model: ModelFacts | None, fallback: Path | None = None, chat_template: str = "") -> None:
+        """Read with this model, or with the one in `fallback` while none is chosen.
+
+        Args:
+            chat_template: name of the one that was chosen; "" for the model's own, or the one that would be proposed.
+        """
+        if chat_template != self._template:
+            self._loaded = None
+        self._template = chat_template
         self._model = model.path if model is not None else fallback
         self._name = model.name if model is not None else fallback.name if fallback is not None else ""
         self._stack.setCurrentIndex(0 if self._model is None else 1)
@@ -95,8 +102,8 @@ class TokenPreview(QWidget):
             self._task.cancel()
         if self._model is None or self._record is None or not self.isVisible():
             return
-        folder, record, loaded = self._model, self._record, self._loaded
-        self._task = run_task(self, lambda task: _encode(folder, record, loaded), self._show, self._failed)
+        folder, record, loaded, name = self._model, self._record, self._loaded, self._template
+        self._task = run_task(self, lambda task: _encode(folder, record, loaded, name), self._show, self._failed)
 
     def _show(self, answer: tuple[_Loaded, list[Piece], int, int, float]) -> None:
         self._loaded, shown, tokens, learned, per_word = answer
@@ -112,9 +119,10 @@ class TokenPreview(QWidget):
         self.banner.show_error(error)
 
 
-def _encode(folder: Path, record: Record, loaded: _Loaded | None) -> tuple[_Loaded, list[Piece], int, int, float]:
+def _encode(folder: Path, record: Record, loaded: _Loaded | None,
+            chat_template: str) -> tuple[_Loaded, list[Piece], int, int, float]:
     """Runs in a thread: the tokenizer, the pieces, tokens, learned tokens, tokens a word."""
-    from slmstudio.core.model.chat_template import ChatTemplate
+    from slmstudio.core.model.named_templates import chosen_or_proposed, template_of
     from slmstudio.core.model.tokens import encode, load_tokenizer
 
     if loaded is None or loaded[0] != folder:
@@ -123,7 +131,7 @@ def _encode(folder: Path, record: Record, loaded: _Loaded | None) -> tuple[_Load
     if record.text is not None:  # needs no template, so that models without one can learn it
         encoded = _encode_text(record.text, tokenizer, folder)
     else:
-        template = template or ChatTemplate.from_folder(folder)
+        template = template or template_of(folder, chosen_or_proposed(folder, chat_template))
         encoded = encode(list(record.messages), tokenizer, template, tools=record.tools)
     special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
     # Most of a row with tools are names, signs and numbers that are in no message.

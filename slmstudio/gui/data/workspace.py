@@ -79,6 +79,7 @@ class DataWorkspace(QWidget):
         column.addWidget(self.strip)
         column.addLayout(row, 1)
         session.model_changed.connect(self.update_model)
+        session.template_changed.connect(self.update_model)
         session.dataset_changed.connect(self._refresh_list)
         session.dataset_changed.connect(self.changed)
         self.update_model()
@@ -249,7 +250,8 @@ class DataWorkspace(QWidget):
 
     def update_model(self) -> None:
         """Preview rows with the session's model, else with the starter model when it is there already."""
-        self.rows.set_model(self._session.model)
+        model = self._session.model
+        self.rows.set_model(model, None, self._session.chat_template_of(model.path) if model is not None else "")
         if self._session.model is not None:
             self.desk.set_model(self._session.model.path, self._session.model.name)
         else:

@@ -24,6 +24,7 @@ from slmstudio.gui.model import fit
 from slmstudio.gui.model.facts import FactsTable
 from slmstudio.gui.model.fit_view import FitView
 from slmstudio.gui.model.get_page import GetPage
+from slmstudio.gui.model.template_choice import TemplateChoice
 from slmstudio.gui.model.work import FETCH, MEASURE, PREPARE, ModelWork
 
 if TYPE_CHECKING:
@@ -78,11 +79,13 @@ class ModelCard(Card):
         self.use = PrimaryButton(self.tr("Use this model →"), self.tr("Train on top of this model: plan the run next."))
         self.use.setObjectName("model_use")
         self.use.clicked.connect(lambda: self.use_wanted.emit(self._entry.facts if self._entry else None))
+        self.template = TemplateChoice()
+        self.template.chosen.connect(self._choose_template)
         page = QWidget()
         column = QVBoxLayout(page)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_M)
-        column.addWidget(_scrolled(self.facts, self.banner_ready, self.get_page, self.fit), 1)
+        column.addWidget(_scrolled(self.facts, self.template, self.banner_ready, self.get_page, self.fit), 1)
         row = QHBoxLayout()
         row.addStretch(1)
         row.addWidget(self.use)
@@ -141,6 +144,7 @@ class ModelCard(Card):
     def _show_model(self, entry: ModelEntry) -> None:
         here = entry.facts is not None
         self.use.setVisible(here)
+        self.template.hide()
         self.get_page.setVisible(not here)
         self.facts.setVisible(here or entry.known is not None)
         if entry.facts is not None:
@@ -156,8 +160,14 @@ class ModelCard(Card):
         if facts.has_chat_template:
             self.chip.set(self.tr("✓ safetensors, tokenizer and chat template are there"), "ok")
         else:
-            self.chip.set(self.tr("no chat template"), "warn", self.tr(
-                "This model was never taught to chat. Choose its instruct version to train on conversations."))
+            self.chip.set(self.tr("base model"), "accent", self.tr(
+                "This model was never taught to chat. It learns a chat template with your rows."))
+        self.template.show_model(facts, self._session.chat_template_of(facts.path))
+
+    def _choose_template(self, name: str) -> None:
+        if self._entry is not None and self._entry.facts is not None:
+            self._session.choose_template(self._entry.facts.path, name)
+            self._estimate()
 
     def _estimate(self) -> None:
         session, entry = self._session, self._entry
@@ -166,9 +176,10 @@ class ModelCard(Card):
             return
         if self._task is not None:
             self._task.cancel()
-        dataset = session.dataset if entry.facts is not None and entry.facts.has_chat_template else None
+        dataset = session.dataset if entry.facts is not None else None
         eval_file = session.eval_dataset.path if session.eval_dataset is not None else None
-        self._task = run_task(self, lambda task: fit.look(sizes, session.machine, dataset, eval_file),
+        name = session.chat_template_of(sizes.path) if entry.facts is not None else ""
+        self._task = run_task(self, lambda task: fit.look(sizes, session.machine, dataset, eval_file, name),
                               self._show_fit, self._no_fit)
 
     def _show_fit(self, found: fit.Fit) -> None:

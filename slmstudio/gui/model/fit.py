@@ -41,11 +41,13 @@ class Fit:
     cards: list[CardRow]
 
 
-def look(facts: ModelFacts, machine: Machine, dataset: Dataset | None, eval_file: Path | None) -> Fit:
+def look(facts: ModelFacts, machine: Machine, dataset: Dataset | None, eval_file: Path | None,
+         chat_template: str = "") -> Fit:
     """The memory of a run with this model. Runs in a thread.
 
     Args:
         dataset: the data that is chosen, for a model that is here to count its tokens; else None.
+        chat_template: the named template that the person chose; "" for the model's own.
 
     Raises:
         UserError: no run can be planned with these rows.
@@ -53,8 +55,11 @@ def look(facts: ModelFacts, machine: Machine, dataset: Dataset | None, eval_file
     from slmstudio.core.run import planner
     from slmstudio.core.run.memory import levers, measured, outlook, what_fits
 
-    config = (planner.plan(planner.PlanRequest(dataset, facts, machine, eval_file)) if dataset is not None
-              else _usual(facts, machine))
+    if dataset is not None:
+        chosen = {"chat_template": chat_template} if chat_template else {}
+        config = planner.plan(planner.PlanRequest(dataset, facts, machine, eval_file, chosen))
+    else:
+        config = _usual(facts, machine)
     device, free = measured.free_on(config, machine)
     known = outlook.best_estimate(facts, config, machine)
     savings = levers(facts, config, free, device) if free is not None else []

@@ -42,6 +42,7 @@ class _Wish:
         eval_file: rows of a file of their own; None splits them off.
         split: share and seed of that split, chosen in the Data tab.
         own: fields that were changed in the plan itself.
+        template: what the Model tab chose, as a field; empty where it chose nothing.
         after: the finished run whose result the plan continues from.
         files: name and checksum of the data, and what was said of its columns, by which two wishes are compared.
     """
@@ -52,6 +53,7 @@ class _Wish:
     eval_file: Path | None
     split: dict[str, Any]
     own: dict[str, Any]
+    template: dict[str, str]
     after: Earlier | None
     files: tuple[tuple[Path, str, str | None], ...]
 
@@ -100,6 +102,7 @@ class Planning(QObject):
         self._task: Task | None = None
         panel.changed.connect(self.refresh)
         session.machine_changed.connect(self.refresh)
+        session.template_changed.connect(self.refresh)
 
     def is_busy(self) -> bool:
         """Whether a plan is being made: `config` is the one before."""
@@ -140,7 +143,7 @@ class Planning(QObject):
         if problems := self._problems():
             self._fail(UserError("The plan cannot be used.", "Some values are wrong.", "Correct them.", problems))
             return
-        about = (dataset.sha256, wish.maps[0], model.path)
+        about = (dataset.sha256, wish.maps[0], model.path, (wish.template | wish.own).get("chat_template"))
         lengths = self._lengths[1] if self._lengths and self._lengths[0] == about else None
 
         def done(answer: _Answer) -> None:
@@ -160,12 +163,13 @@ class Planning(QObject):
         from slmstudio.core.data import given
 
         session = self._session
+        template = session.chat_template_of(model.path)
         eval_dataset = session.eval_dataset
         split = {} if eval_dataset is not None else {
             "eval_fraction": session.eval_fraction, "split_seed": session.split_seed}
         files = tuple((each.path, each.sha256, given.of(each)) for each in (dataset, eval_dataset) if each is not None)
         return _Wish(dataset, model, session.machine, eval_dataset.path if eval_dataset else None, split,
-                     dict(self._panel.overrides), self.after, files)
+                     dict(self._panel.overrides), {"chat_template": template} if template else {}, self.after, files)
 
     def _problems(self) -> list[Problem]:
         """Everything wrong with what the person typed: no number where one belongs, and numbers out of range."""
@@ -207,11 +211,14 @@ def _propose(wish: _Wish, lengths: list[int] | None) -> tuple[RunConfig, list[in
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.run import planner
 
+    chosen = {**wish.split, **wish.template, **wish.own}
     if lengths is None:
-        lengths = planner.measure_lengths(wish.dataset, wish.model)
-    chosen = {**wish.split, **wish.own}
+        lengths = planner.measure_lengths(wish.dataset, wish.model, chosen.get("chat_template", ""))
     config = planner.plan(planner.PlanRequest(
         wish.dataset, wish.model, wish.machine or read_machine(), wish.eval_file, chosen, lengths, wish.maps[1]))
+    if wish.template and "chat_template" not in wish.own:
+        said = config.reasons["chat_template"]
+        config.reasons["chat_template"] = said.replace("You set this.", "Chosen in the Model tab.")
     return _of_the_data_tab(config, wish.split.keys() - wish.own.keys()), lengths
 
 

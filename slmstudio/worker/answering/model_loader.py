@@ -13,6 +13,7 @@ import torch
 from slmstudio.core import units
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.facts import read_model
+from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.run.folder import need_own_result
 from slmstudio.core.run.memory import four_bit_bytes
 from slmstudio.worker.answering.rows import Model, cache_budget
@@ -54,19 +55,21 @@ class Models:
             self._forget()
             self._open = LlamaModel(Path(spec["gguf"]), self._budget())
         else:
-            self._open = self._open_folder(Path(spec["model"]), spec.get("adapter"), bool(spec.get("load_in_4bit")))
+            self._open = self._open_folder(spec)
         if not thinks:
             self._open.template = self._open.template.without_thoughts()
         return self._open
 
-    def _open_folder(self, folder: Path, adapter: str | None, packed: bool) -> TorchModel:
+    def _open_folder(self, spec: dict[str, Any]) -> TorchModel:
+        folder, adapter, packed = Path(spec["model"]), spec.get("adapter"), bool(spec.get("load_in_4bit"))
+        template = template_of(folder, spec.get("chat_template") or "", adapter)
         need_own_result(Path(adapter) if adapter else folder)
         try:
             model = self._load(folder, packed)
             if adapter:
                 self._base = None  # the adapter goes into this very model
                 model = (put_on if packed else merge)(model, Path(adapter))
-            return TorchModel(model, folder, self._budget())
+            return TorchModel(model, folder, self._budget(), template)
         except torch.OutOfMemoryError as error:
             self._forget()
             raise self._too_large(folder, packed) from error

@@ -29,11 +29,12 @@ class TorchModel:
         model: on its device, in evaluation mode.
         folder: of the base model.
         memory: bytes that caches may take.
+        template: that the model learned; None for its own.
     """
 
-    def __init__(self, model: Any, folder: Path, memory: int):
+    def __init__(self, model: Any, folder: Path, memory: int, template: ChatTemplate | None = None):
         self.model, self.memory = model, memory
-        self.template = ChatTemplate.from_folder(folder)
+        self.template = template or ChatTemplate.from_folder(folder)
         self.tokenizer = load_tokenizer(folder)
         config = model.config.get_text_config()
         self.context_length = int(getattr(config, "max_position_embeddings", None) or 2048)

@@ -6,7 +6,8 @@ The request and the files of the job folder:
      "benchmark": null or {"name", "data": folder or null for what was fetched, "fetch": true where it may be fetched,
                            "limit": n per subject or null, "shots": n or null},
      "models": [{"name", "model": folder, "adapter": folder or null, "gguf": file or null, "load_in_4bit": true where
-                 the base was held so while the adapter learned}, ...],
+                 the base was held so while the adapter learned, "chat_template": name of the one that the run chose,
+                 where it chose one}, ...],
      "train_run": folder or null, "train_file": file or null, "system": text or null, "max_new_tokens": n,
      "precision": "fp32" | "bf16" | "fp16", "batch_size": rows or null,
      "judge": null or {"model": folder, "gguf": file, "rubric": text}}

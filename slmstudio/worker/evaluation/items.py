@@ -23,6 +23,7 @@ from slmstudio.core.evaluation.testset.item import TestItem, TestSet
 from slmstudio.core.evaluation.testset.overlap import find_overlap
 from slmstudio.core.evaluation.testset.reader import read_test_set
 from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.model.tokens import Encoder, answer_shown, load_tokenizer
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
@@ -103,10 +104,11 @@ def _marked(job: JobContext, test: TestSet, items: list[TestItem], train_file: P
 def _as_written(items: list[TestItem], models: list[dict[str, Any]]) -> list[TestItem]:
     """The items with calls of tools in their references as the first model folder is to write them, which is what its
     answer is compared with. Where there is none, or its template takes no tools, they stay as people read them."""
-    folder = next((Path(model["model"]) for model in models if model.get("model")), None)
-    if folder is None or not any(item.reply for item in items):
+    first = next((model for model in models if model.get("model")), None)
+    if first is None or not any(item.reply for item in items):
         return items
-    tokenizer, template = load_tokenizer(folder), ChatTemplate.from_folder(folder)
+    tokenizer = load_tokenizer(first["model"])
+    template = template_of(first["model"], first.get("chat_template") or "", first.get("adapter"))
     if not template.takes_tools():
         return items
     return [replace(item, references=(_written(item, item.reply, tokenizer, template),)) if item.reply else item

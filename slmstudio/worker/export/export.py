@@ -190,6 +190,8 @@ def _merge(job: JobContext, source: Source, partial: Path) -> None:
 
     partial.mkdir()
     merged_folder.write(source.base, MergedWeights(source.base, source.adapter), partial, progress)
+    if source.adapter is not None:
+        merged_folder.add_how_to_talk(source.adapter, partial)
 
 
 def _run_converter(job: JobContext, module: str, request: dict[str, Any], targets: list[Path]) -> None:

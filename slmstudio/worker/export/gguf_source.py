@@ -93,7 +93,7 @@ def read(base: Path, adapter: Path | None, name: str) -> GgufSource:
     # The converter asks AutoTokenizer, which gives some models other pre-tokenizers than their tokenizer.json has.
     transformers.AutoTokenizer = transformers.PreTrainedTokenizerFast
     weights = MergedWeights(base, adapter)
-    vocabulary = gguf_vocabulary.Vocabulary.of(base)
+    vocabulary = gguf_vocabulary.Vocabulary.of(base, adapter)
     _know_more_pre_tokenizers(vocabulary.state)
     model_class = _model_class(base, vocabulary)
     plain, origins = _through(model_class, weights)

@@ -77,7 +77,7 @@ def _blocks(job: JobContext, source: Any, most: int) -> list[list[int]]:
     from slmstudio.worker.model.gguf_vocabulary import Vocabulary
     from slmstudio.worker.parity.reference_rows import Renderer, own_rows
 
-    renderer = Renderer(source.base, Vocabulary.of(source.base))
+    renderer = Renderer(source.base, Vocabulary.of(source.base, source.adapter))
     ids: list[int] = []
     for messages in reversed(own_rows(job, source)):  # those that were held out come first, and prove the file later
         if (text := renderer.text(messages, prompt=False)) is not None:

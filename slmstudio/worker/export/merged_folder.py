@@ -18,6 +18,8 @@ from slmstudio.worker.model.merged_weights import MergedWeights
 
 SHARD_BYTES = 4 * 2**30
 DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
+HOW_TO_TALK = ("chat_template.jinja", "generation_config.json")
+"""Files beside an adapter that say how its model is talked to."""
 BYTES = {"BF16": 2, "F16": 2, "F32": 4}
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx", ".index.json")
 
@@ -48,6 +50,17 @@ def write(base: Path, weights: MergedWeights, target: Path, progress: Callable[[
         if path.is_file() and not path.name.endswith(_WEIGHTS) and path.name != "config.json":
             shutil.copyfile(path, target / path.name)
     files.write_atomically(target / "config.json", files.dump_pretty(_config(base, weights)))
+
+
+def add_how_to_talk(adapter: Path, target: Path) -> None:
+    """Copy the chat template that an adapter was learned in, and the tokens at which generation ends, over the base's.
+
+    Raises:
+        OSError: they cannot be copied.
+    """
+    for name in HOW_TO_TALK:
+        if (adapter / name).is_file():
+            shutil.copyfile(adapter / name, target / name)
 
 
 def _config(base: Path, weights: MergedWeights) -> dict[str, Any]:

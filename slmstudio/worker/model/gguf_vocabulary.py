@@ -10,6 +10,7 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.model.tokens import load_tokenizer
 from slmstudio.worker.model.llama_vocab import NORMALIZER_KEY
 
@@ -35,9 +36,10 @@ class Vocabulary:
     has_sentencepiece: bool
 
     @classmethod
-    def of(cls, folder: Path) -> Vocabulary:
+    def of(cls, folder: Path, adapter: Path | None = None) -> Vocabulary:
+        """Of a base model, with the chat template that its adapter was learned in, where the adapter brings one."""
         try:
-            template = ChatTemplate.from_folder(folder)
+            template = template_of(folder, result=adapter)
         except UserError:
             template = None
         state = json.loads(load_tokenizer(folder).to_str())

@@ -107,7 +107,7 @@ def measure(job: JobContext, source: Any) -> Reference:
     """
     from slmstudio.worker.model.streamed_model import NotStreamable, StreamedModel
 
-    vocabulary = Vocabulary.of(source.base)
+    vocabulary = Vocabulary.of(source.base, source.adapter)
     renderer = Renderer(source.base, vocabulary)
     own = own_rows(job, source)
     known = _tokens(renderer, vocabulary, own)

@@ -66,6 +66,8 @@ class Renderer:
         from transformers import PreTrainedTokenizerFast
 
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(base, local_files_only=True)
+        if vocabulary.template is not None:  # a run may have chosen another one than the base's
+            self.tokenizer.chat_template = vocabulary.template.source
         self._has_template, self._lead = vocabulary.template is not None, vocabulary.lead()
         end = vocabulary.end_of_turn()
         self.end_of_turn = vocabulary.special[end] if end else None

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs
+from slmstudio.core.model import named_templates
+from slmstudio.core.model.tokens import end_of_turn
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
+from slmstudio.worker.model import generation_end
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training.control import Control
 
@@ -26,7 +29,8 @@ def save_result(job: JobContext, config: RunConfig, trainer: Any, control: Contr
     step = used.global_step if used else trainer.state.global_step
     digest: dict[str, str] = {}
     if trainer.accelerator.is_main_process:
-        written = control.saver.with_space(lambda: _write(job, trainer, final, used, control), "save the result")
+        written = control.saver.with_space(
+            lambda: _write(job, config, trainer, final, used, control), "save the result")
         if not written:
             return {"state": "stopped", "steps": trainer.state.global_step, "total_steps": trainer.total_steps,
                     **losses(job)}
@@ -67,7 +71,8 @@ def best_checkpoint(job: JobContext, config: RunConfig, trainer: Any,
     return found[0]
 
 
-def _write(job: JobContext, trainer: Any, final: Path, used: checkpoints.Checkpoint | None, control: Control) -> None:
+def _write(job: JobContext, config: RunConfig, trainer: Any, final: Path, used: checkpoints.Checkpoint | None,
+           control: Control) -> None:
     partial = final.with_name(f".{final.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -75,6 +80,8 @@ def _write(job: JobContext, trainer: Any, final: Path, used: checkpoints.Checkpo
             shutil.copytree(used.path, partial, ignore=lambda where, names: STATE_FILES.intersection(names))
         else:
             trainer.save_model(str(partial))
+        if config.has_adapter:
+            _write_ends(config, trainer, partial)
         evaluated = control.watch.best_loss if used else None
         checkpoints.seal(partial, used.global_step if used else trainer.state.global_step, evaluated)
     except BaseException:
@@ -83,6 +90,14 @@ def _write(job: JobContext, trainer: Any, final: Path, used: checkpoints.Checkpo
     shutil.rmtree(final, ignore_errors=True)
     partial.rename(final)
     files.fsync_folder(job.folder)
+
+
+def _write_ends(config: RunConfig, trainer: Any, adapter: Path) -> None:
+    """Put beside an adapter at which tokens generation ends: the base's files may not name the end of a turn."""
+    tokenizer = trainer.processing_class
+    template = named_templates.optional_template(config.model, config.chat_template)
+    if (end := end_of_turn(template, tokenizer.backend_tokenizer)) is not None:
+        generation_end.write(Path(config.model), tokenizer.convert_tokens_to_ids(end), adapter)
 
 
 def losses(job: JobContext) -> dict[str, float | None]:

@@ -19,13 +19,15 @@ from trl import SFTConfig
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Machine, read_machine
-from slmstudio.core.model import facts
+from slmstudio.core.model import facts, named_templates
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
-from slmstudio.core.run import adjust, checkpoints, folder, resume, schedule
+from slmstudio.core.model.tokens import end_of_turn
+from slmstudio.core.run import adjust, checkpoints, folder, plan_rows, resume, schedule
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN
 from slmstudio.worker.kernels import fast_layers, fast_lora, packed
+from slmstudio.worker.model import generation_end
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.sensors import Sensors
 from slmstudio.worker.training import methods, out_of_memory, preference, token_cache
@@ -130,7 +132,7 @@ def load(job: JobContext, config: RunConfig) -> Loaded:
     job.phase("reading data", Path(config.train_file).name)
     rows = read_rows(config, job)
     tokenizer = methods.load_tokenizer(model_folder)
-    template = ChatTemplate.from_folder(model_folder)
+    template = chat_template(job, config, tokenizer)
     job.phase("tokenizing")
     with_these = (tokenizer, template, config, job, "tokenizing")
     train_data = token_cache.encode(rows.train, rows.sha256(TRAIN), *with_these)
@@ -145,11 +147,36 @@ def load(job: JobContext, config: RunConfig) -> Loaded:
     job.check_cancelled()
     job.phase("loading model", model_folder.name)
     trainer = make_trainer(job, config, tokenizer, train_data, eval_data)
+    stop_at_the_end(trainer, tokenizer, template)
     lengths = train_data["length"] if config.is_preference else [len(ids) for ids in train_data["input_ids"]]
     trainer.prepare(config, job.folder / folder.CHECKPOINTS, list(lengths),
                     schedule.total_steps(config, len(train_data)))
     samples = Samples(config, tokenizer, template, rows.evaluation)
     return Loaded(about, trainer, samples, len(train_data), len(eval_data) if eval_data is not None else 0)
+
+
+def chat_template(job: JobContext, config: RunConfig, tokenizer: Any) -> ChatTemplate:
+    """The run's chat template; empty for plain text and a model without one. What the run chose goes into the
+    tokenizer, so that it is saved with every checkpoint and with the result.
+
+    Raises:
+        UserError: there is none, and conversations are learned; or it cannot be used.
+    """
+    find = named_templates.optional_template if config.objective == "text" else named_templates.template_of
+    template = find(config.model, config.chat_template)
+    if config.chat_template:
+        tokenizer.chat_template = template.source
+    for sentence in plan_rows.template_warnings(config):
+        job.warn("chat_template", sentence)
+    return template
+
+
+def stop_at_the_end(trainer: Any, tokenizer: Any, template: ChatTemplate) -> None:
+    """Let generation end at the token that ends a turn, in the run's own samples and in the model that it saves."""
+    end = end_of_turn(template, tokenizer.backend_tokenizer)
+    settings = trainer.model.generation_config
+    if end is not None and settings is not None:
+        settings.eos_token_id = generation_end.with_end(settings.eos_token_id, tokenizer.convert_tokens_to_ids(end))
 
 
 def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data: Any, eval_data: Any) -> Any:

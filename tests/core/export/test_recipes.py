@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from support import go_template, model_files
 
-from slmstudio.core import files, quoting
+from slmstudio.core import files, paths, quoting
 from slmstudio.core.errors import UserError
 from slmstudio.core.export import lm_studio, ollama, ollama_template, recipes
 from slmstudio.core.export.gguf_tokens import read_tokens
 from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.model.named_templates import NAMED
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 
@@ -78,6 +79,15 @@ def test_the_go_template_writes_what_the_jinja_template_writes(name) -> None:
         expected = jinja.render(talk, add_generation_prompt=True)
         assert go_template.ollama_prompt(found.go_template(), talk) == expected
         assert found.render(talk) == expected
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_named_template_can_be_written_for_ollama(name) -> None:
+    jinja = template((paths.resources() / "chat_templates" / f"{name}.jinja").read_text("utf-8").strip())
+    found = ollama_template.take_apart(jinja)
+    assert (found.system_before is not None, found.notes) == (True, ())
+    for talk in talks(with_system=True):
+        assert go_template.ollama_prompt(found.go_template(), talk) == jinja.render(talk, add_generation_prompt=True)
 
 
 @pytest.mark.parametrize(("file", "system", "note"), [

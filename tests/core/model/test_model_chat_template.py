@@ -47,7 +47,7 @@ def test_several_templates_without_a_default(tmp_path: Path, value: Any) -> None
 
 
 def test_a_folder_without_a_template(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Choose the instruct version"):
+    with pytest.raises(UserError, match="Choose a chat template for it"):
         ChatTemplate.from_folder(tmp_path)
     (tmp_path / "chat_template.jinja").write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match="no UTF-8"):

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support import tool_rows
+from support import base_models, tool_rows
 
 from slmstudio.core.data import reader, split
 from slmstudio.core.errors import UserError
@@ -217,3 +217,51 @@ def test_a_model_without_tools_is_named_before_the_run(tmp_path, tiny_model):
     lengths = planner.measure_lengths(mixed, able)
     assert min(lengths[-4:]) > max(lengths[:-4])  # the tools count
     assert planner.plan(planner.PlanRequest(mixed, able, CPU, None, {}, lengths)).objective == "sft"
+
+
+@pytest.fixture
+def base(tmp_path, tiny_model) -> Path:
+    return base_models.tiny(tiny_model, tmp_path / "base")
+
+
+def test_a_base_model_gets_the_template_that_suits_it_best(tmp_path, base):
+    rows = [{"instruction": f"What is {i}?", "output": "A number."} for i in range(8)]
+    config = planned(tmp_path, base, rows)
+    assert config.chat_template == "chatml"
+    assert config.reasons["chat_template"] == (
+        "The model has no chat template. <|im_start|> and <|im_end|> are tokens of its vocabulary. <|im_end|> ends "
+        "each turn.")
+    texts = planned(tmp_path, base, [{"text": "Plain text."}] * 8)
+    assert (texts.chat_template, texts.reasons["chat_template"]) == ("", "Plain text needs none.")
+
+
+def test_a_template_that_a_person_chooses_is_taken_and_measured(tmp_path, base, tiny_model):
+    rows = [{"instruction": f"What is {i}?", "output": "A number."} for i in range(8)]
+    config = planned(tmp_path, base, rows, chat_template="alpaca", method="full")
+    assert (config.chat_template, config.reasons["chat_template"]) == ("alpaca", "You set this.")
+    assert config.max_length > planned(tmp_path, base, rows, method="full").max_length  # its preamble is long
+    # The row of its EOS token is empty, which an adapter cannot change.
+    assert "was never trained in this model" in planned(tmp_path, base, rows, chat_template="alpaca").reasons[
+        "chat_template"]
+    overruled = planned(tmp_path, tiny_model, rows, chat_template="zephyr").reasons["chat_template"]
+    assert overruled.startswith("You set this. The model has a chat template of its own, which it was trained with;")
+    own = planned(tmp_path, tiny_model, rows)
+    assert (own.chat_template, own.reasons["chat_template"]) == ("", "The model's own, which it was trained with.")
+
+
+@pytest.mark.parametrize(("chosen", "said"), [
+    ("chat-ml", "'chat-ml' is not allowed; it must be one of chatml, llama3, gemma, phi3, mistral, zephyr, vicuna, "
+                "alpaca, or empty."),
+    ("", "base has no chat template of its own; it must be one of chatml, llama3, gemma, phi3, mistral, zephyr, vicuna, "
+         "alpaca.")])
+def test_a_template_that_is_not_there_is_refused(tmp_path, base, chosen, said):
+    rows = [{"instruction": f"What is {i}?", "output": "A number."} for i in range(8)]
+    with pytest.raises(UserError, match="The plan cannot be used") as told:
+        planned(tmp_path, base, rows, chat_template=chosen)
+    assert [(problem.field, problem.message) for problem in told.value.problems] == [("chat_template", said)]
+
+
+def test_a_run_of_before_there_were_templates_by_name_opens():
+    state = RunConfig("x", "m", "t").to_dict()
+    del state["chat_template"]
+    assert RunConfig.from_dict(state).chat_template == ""

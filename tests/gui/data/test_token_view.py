@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QTextCursor
 from PySide6.QtWidgets import QLabel, QPushButton
+from support import base_models
 
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.tokens import Encoded
@@ -116,18 +117,17 @@ def test_rows_are_shown_as_the_chosen_model_reads_them(qtbot, tab: DataTab, sess
     assert counts.text().endswith(f"with {tiny_model.name}")
 
 
-def test_a_model_without_a_template_is_told_in_the_view(qtbot, tab: DataTab, session: Session, tiny_model: Path,
-                                                       tmp_path: Path):
-    import json
-    import shutil
-
-    bare = tmp_path / "bare"
-    shutil.copytree(tiny_model, bare)
-    (bare / "chat_template.jinja").unlink(missing_ok=True)
-    config = json.loads((bare / "tokenizer_config.json").read_text(encoding="utf-8"))
-    config.pop("chat_template", None)
-    (bare / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
-    session.set_model(read_model(bare))
+def test_a_model_without_a_template_reads_rows_in_the_one_that_suits_it_or_was_chosen(
+        qtbot, tab: DataTab, session: Session, tiny_model: Path, tmp_path: Path):
+    base = base_models.tiny(tiny_model, tmp_path / "base")
+    session.set_model(read_model(base))
     preview = tab.workspace().rows.tokens
-    qtbot.waitUntil(preview.banner.isVisible)
-    assert "no chat template" in preview.banner._what.text()
+
+    def learned() -> str:
+        return "".join(piece.text for piece in preview.view._pieces if piece.learned)
+
+    answer = tab.workspace().entry.dataset.records[0].messages[-1]["content"]
+    qtbot.waitUntil(lambda: learned() == answer + "<|im_end|>")
+    session.choose_template(base, "alpaca")
+    qtbot.waitUntil(lambda: learned() == answer + "<|endoftext|>")
+    assert "### Response:" in "".join(piece.text for piece in preview.view._pieces)

@@ -7,11 +7,12 @@ import ast
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QPlainTextEdit, QWidget
-from support import training_window
+from support import base_models, training_window
 from support.training_window import button, choose, press, wait_for_plan
 
 from slmstudio.core.data import reader
 from slmstudio.core.jobs.job import Job
+from slmstudio.core.model import facts
 from slmstudio.core.run.config import VARIANTS, RunConfig
 from slmstudio.core.run.rows import source_rows
 from slmstudio.gui.training.plan_panel import PlanPanel
@@ -197,3 +198,21 @@ def test_code_that_cannot_be_written_is_said_in_the_tab(qtbot, planned, tmp_path
     planned.next.code.save(planned.planning.config, tmp_path / "file" / "train.py")
     qtbot.waitUntil(lambda: planned.banner.isVisible() or "Saved" in planned.plan.buttons.note.text(), timeout=20_000)
     assert planned.banner.isVisible() and not planned.plan.buttons.note.text()
+
+
+def test_the_template_chosen_for_a_base_model_is_in_the_plan_until_the_plan_chooses_another(
+        qtbot, planned, session, tiny_model, tmp_path):
+    base = base_models.tiny(tiny_model, tmp_path / "base")
+    with qtbot.waitSignal(planned.planning.planned):
+        session.set_model(facts.read_model(base))
+    assert planned.planning.config.chat_template == "chatml"
+    with qtbot.waitSignal(planned.planning.planned):
+        session.choose_template(base, "vicuna")
+    config = planned.planning.config
+    assert config.chat_template == "vicuna"
+    assert config.reasons["chat_template"].startswith("Chosen in the Model tab. <|endoftext|>, which ends each turn, ")
+    planned.plan._mode.set_current(1)
+    choose(planned, "chat_template", "alpaca")
+    wait_for_plan(qtbot, planned)
+    assert planned.planning.config.chat_template == "alpaca"
+    assert planned.planning.config.reasons["chat_template"].startswith("You set this. <|endoftext|>")

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import base_models
 from support.tiers import first_fast
 
 from slmstudio.core import jobs
@@ -85,6 +86,15 @@ def texts_file(tmp_path):
 ]))
 def test_the_script_has_the_losses_of_the_run(configure, tmp_path, changes):
     run, wanted = losses_of_run(configure(**changes), tmp_path / "runs")
+    written = script.write_script(run, tmp_path / "script.py")
+    assert not written.rows_are_ids
+    assert_equal(execute(written.path, tmp_path), wanted)
+
+
+@pytest.mark.full
+def test_a_base_model_with_a_template_by_name(configure, tiny_model, tmp_path):
+    base = base_models.tiny(tiny_model, tmp_path / "base")
+    run, wanted = losses_of_run(configure(model=str(base), chat_template="alpaca"), tmp_path / "runs")
     written = script.write_script(run, tmp_path / "script.py")
     assert not written.rows_are_ids
     assert_equal(execute(written.path, tmp_path), wanted)

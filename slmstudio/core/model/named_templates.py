@@ -1,0 +1,247 @@
+"""Chat templates by name, for base models that have none of their own.
+
+They lie in resources/chat_templates, written for public formats. What is kept with a run is the jinja text made for its
+model, and that text is what exports, evaluations and other programs read; a template that must change gets a new name,
+so that a run can be repeated. No token is added to a vocabulary, since the weights would need a row for it: where a
+format's own end of a turn isn't a token of the model, the model's EOS token ends its turns instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from slmstudio.core import paths
+from slmstudio.core.errors import UserError
+from slmstudio.core.model import trained_rows
+from slmstudio.core.model.chat_template import ChatTemplate, find_template, special_tokens
+from slmstudio.core.model.tokens import end_of_turn, load_tokenizer
+from slmstudio.core.model.weights import printable
+
+_BOS = "{{- bos_token }}"
+_READ = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A template that can be chosen.
+
+    Attributes:
+        label: what people call it.
+        about: what it is, in a sentence.
+        own: tokens that a vocabulary made for this format has; empty for one that plain words make.
+        end: the token that ends a turn; "" is the model's EOS.
+    """
+
+    label: str
+    about: str
+    own: tuple[str, ...] = ()
+    end: str = ""
+
+
+NAMED: Mapping[str, Named] = {
+    "chatml": Named("ChatML", "The format of Qwen, SmolLM and many others; each turn says who speaks.",
+                    ("<|im_start|>", "<|im_end|>"), "<|im_end|>"),
+    "llama3": Named("Llama 3", "The format of Llama 3 and its successors.",
+                    ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"), "<|eot_id|>"),
+    "gemma": Named("Gemma", "The format of Gemma; a system message is put before the first question.",
+                   ("<start_of_turn>", "<end_of_turn>"), "<end_of_turn>"),
+    "phi3": Named("Phi-3", "The format of Phi-3 and Phi-3.5.", ("<|user|>", "<|assistant|>", "<|end|>"), "<|end|>"),
+    "mistral": Named("Mistral", "Questions in [INST] brackets; a system message is put before the first one.",
+                     ("[INST]", "[/INST]")),
+    "zephyr": Named("Zephyr", "Each turn says who speaks, in plain characters; suits every model with an EOS token."),
+    "vicuna": Named("Vicuna", "USER and ASSISTANT in plain words, on one line; the fewest tokens a turn."),
+    "alpaca": Named("Alpaca", "Instruction and response under headings; for single questions, not conversations."),
+}
+"""By the name that a run's configuration has. Those of plain words come last, in the order of their proposal."""
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """A named template that suits a model.
+
+    Attributes:
+        name: as in `NAMED`.
+        end: the token that ends a turn.
+        reason: why it suits, in sentences.
+        warning: what speaks against it; empty where nothing does.
+    """
+
+    name: str
+    end: str
+    reason: str
+    warning: str = ""
+
+    @property
+    def label(self) -> str:
+        return NAMED[self.name].label
+
+
+def template_of(folder: Path | str, name: str = "", result: Path | str | None = None) -> ChatTemplate:
+    """The chat template that a run learns with, or a result was learned with.
+
+    Args:
+        folder: of the base model, whose special tokens it is given.
+        name: of a named template; "" for the model's own.
+        result: adapter folder of a run: the template that lies in it comes before all else.
+
+    Raises:
+        UserError: there is none, it is broken, or no template has this name.
+    """
+    folder = Path(folder)
+    kept = find_template(Path(result)) if result is not None else None
+    if kept is not None:
+        template = ChatTemplate(kept, special_tokens(folder))
+        template.check()
+        return template
+    return ChatTemplate(_source(folder, name), special_tokens(folder)) if name else ChatTemplate.from_folder(folder)
+
+
+def optional_template(folder: Path | str, name: str = "") -> ChatTemplate:
+    """The same; an empty one where the model has none and none is named, for plain text, which needs none.
+
+    Raises:
+        UserError: as `template_of`.
+    """
+    if not name and find_template(Path(folder)) is None:
+        return ChatTemplate("", special_tokens(Path(folder)))
+    return template_of(folder, name)
+
+
+def chosen_or_proposed(folder: Path, name: str = "") -> str:
+    """`name`; for a model without a template of its own, where none is chosen, the name of what suits it best.
+
+    Raises:
+        UserError: the model has no template, and none suits it.
+    """
+    return name if name or find_template(folder) is not None else fitting(folder)[0].name
+
+
+def fitting(folder: Path) -> list[Fitting]:
+    """The templates that suit a model, the best first: those whose own tokens its vocabulary has; then, with the EOS
+    token as the end of a turn, those of plain words. One whose end the model never learned comes last.
+
+    Raises:
+        UserError: none suits, since the model has no EOS token; or the tokenizer can't be read.
+    """
+    special = _vocabulary(folder).special
+    eos = special_tokens(folder).get("eos_token", "")
+    found = []
+    for name, about in NAMED.items():
+        end = about.end or eos
+        if end not in special or not all(token in special for token in about.own):
+            continue
+        said = (f"{_listed(about.own)} are tokens of its vocabulary." if about.own else
+                "It has no tokens of a chat format, so plain words say who speaks." if not found else
+                "Plain words say who speaks.")
+        found.append(Fitting(name, end, f"{said} {end} ends each turn.", _never_learned(folder, end)))
+    if not found:
+        raise UserError(f"No chat template suits {printable(folder.name)}.",
+                        "Its tokenizer names no EOS token, so nothing could end an answer.",
+                        "Name its eos_token in tokenizer_config.json, or choose another model.")
+    return sorted(found, key=lambda each: bool(each.warning))
+
+
+def warnings(folder: Path, name: str = "", adapter_only: bool = True) -> list[str]:
+    """What a person should know of a template before it is learned, in sentences. Nothing for a model without one.
+
+    Args:
+        name: of the template; "" for the model's own.
+        adapter_only: whether the embeddings and the head stay as they are, as with LoRA.
+
+    Raises:
+        UserError: there is no template of this name, or the tokenizer can't be read.
+    """
+    return list(_warnings(folder, _changed(folder), name, adapter_only))
+
+
+@lru_cache(maxsize=64)
+def _warnings(folder: Path, changed: tuple[int, ...], name: str, adapter_only: bool) -> tuple[str, ...]:
+    own = find_template(folder) is not None
+    if not name and not own:
+        return ()
+    template, special = template_of(folder, name), _vocabulary(folder).special
+    said = []
+    if name and own:
+        said.append("The model has a chat template of its own, which it was trained with; another one must be learned "
+                    "first, which takes many rows.")
+    if name and (missing := [token for token in NAMED[name].own if token not in special]):
+        said.append(f"{_listed(missing)} {'is no token' if len(missing) == 1 else 'are no tokens'} of this model, so "
+                    f"{'it is' if len(missing) == 1 else 'they are'} cut into several; none is added to the "
+                    "vocabulary.")
+    end = end_of_turn(template, load_tokenizer(folder))
+    if end is None:
+        said.append("The chat template ends an answer with no special token, so training teaches none, and the model "
+                    "may never stop by itself. Choose a chat template whose turns end with the model's EOS token.")
+    elif adapter_only and (never := _never_learned(folder, end)):
+        said.append(never)
+    return tuple(said)
+
+
+def _source(folder: Path, name: str) -> str:
+    """The jinja text of a named template, made for a model.
+
+    Raises:
+        UserError: no template has this name.
+    """
+    if name not in NAMED:
+        raise UserError(f'There is no chat template called "{printable(name)}".', "", f"Choose one of {_names()}.")
+    text = (paths.resources() / "chat_templates" / f"{name}.jinja").read_text(encoding="utf-8").strip()
+    if NAMED[name].end and NAMED[name].end not in _vocabulary(folder).special:
+        text = text.replace(f"'{NAMED[name].end}'", "eos_token")
+    return text if _vocabulary(folder).puts_bos else text.removeprefix(_BOS).lstrip()
+
+
+class _Vocabulary(NamedTuple):
+    """What of a tokenizer decides about templates.
+
+    Attributes:
+        special: texts of its special tokens, and their ids.
+        puts_bos: whether it begins every text with the BOS token; then the model has seen none without.
+    """
+
+    special: dict[str, int]
+    puts_bos: bool
+
+
+def _vocabulary(folder: Path) -> _Vocabulary:
+    return _read_vocabulary(folder, _changed(folder))
+
+
+@lru_cache(maxsize=8)
+def _read_vocabulary(folder: Path, changed: tuple[int, ...]) -> _Vocabulary:
+    tokenizer = load_tokenizer(folder)
+    special = {token.content: number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    bos = tokenizer.token_to_id(special_tokens(folder).get("bos_token", ""))
+    return _Vocabulary(special, bos is not None and tokenizer.encode("a").ids[:1] == [bos])
+
+
+def _changed(folder: Path) -> tuple[int, ...]:
+    """When the files were written that decide what is kept in memory of a folder."""
+    return tuple(path.stat().st_mtime_ns if (path := folder / name).is_file() else 0 for name in _READ)
+
+
+def _never_learned(folder: Path, end: str) -> str:
+    """What to say where nothing ever trained the token that ends a turn; empty where something did."""
+    return _look_at_rows(folder, _changed(folder), end)
+
+
+@lru_cache(maxsize=64)
+def _look_at_rows(folder: Path, changed: tuple[int, ...], end: str) -> str:
+    special = _vocabulary(folder).special
+    if not trained_rows.untrained(folder, [special[end]], special.values()):
+        return ""
+    return (f"{end}, which ends each turn, was never trained in this model, and an adapter doesn't change that: the "
+            "model may never stop by itself. Choose a chat template whose turns end with the model's EOS token, or "
+            "train all weights.")
+
+
+def _names() -> str:
+    return ", ".join(NAMED)
+
+
+def _listed(words: tuple[str, ...] | list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))

@@ -1,0 +1,85 @@
+"""Whether a model ever learned to say a token: its row of the head, read from the files by its place.
+
+Vocabularies have reserved tokens whose rows nothing ever trained: they hold almost nothing, or the same for all of
+them, so that the model can't tell one from the other. An adapter leaves the head alone, so such a token stays what it
+is. The embeddings tell nothing where the head has weights of its own: PyTorch never trains the padding token's row, and
+that token often ends a text too.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Collection
+from pathlib import Path
+from statistics import median
+from typing import BinaryIO
+
+from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.model.weights import Tensor, Weights, read_header, read_weights
+
+SAMPLED = 64
+"""Rows, spread over the vocabulary, that show how long a usual one is."""
+EMPTY = 0.02
+"""A row shorter than this share of the usual one holds nothing: of trained models the shortest rows have a third."""
+_FORMATS = {"F32": (4, "f"), "F16": (2, "e"), "BF16": (2, "")}
+
+
+def untrained(folder: Path, tokens: Collection[int], others: Collection[int]) -> set[int]:
+    """Those of `tokens` whose row of the head is empty, or equal to the row of one of the `others`.
+
+    Args:
+        tokens: ids that are asked about.
+        others: ids of all special tokens, the asked ones included.
+
+    Returns:
+        Nothing where the weights are packed or can't be read: then nobody knows, and nothing is said.
+    """
+    problems: list[Problem] = []
+    found = read_weights(folder, problems)
+    name = _head(found) if found is not None else None
+    if found is None or name is None:
+        return set()
+    try:
+        file = next(file for file in found.files if name in read_header(file))
+        with open(file, "rb") as opened:
+            return _in_table(opened, found.tensors[name], tokens, others)
+    except (OSError, UserError, struct.error):
+        return set()
+
+
+def _head(found: Weights) -> str | None:
+    """Name of the head's weights, which may be the embeddings'; None where they aren't plain numbers."""
+    embedding = found.embedding()
+    name = found.head() or next((name for name, tensor in found.tensors.items() if tensor is embedding), None)
+    table = found.tensors[name] if name is not None else None
+    return name if table is not None and table.dtype in _FORMATS and len(table.shape) == 2 else None
+
+
+def _in_table(file: BinaryIO, table: Tensor, tokens: Collection[int], others: Collection[int]) -> set[int]:
+    rows, width = table.shape
+    size = width * _FORMATS[table.dtype][0]
+
+    def row(number: int) -> bytes:
+        file.seek(table.offset + number * size, os.SEEK_SET)
+        return file.read(size)
+
+    sample = {number * rows // SAMPLED for number in range(SAMPLED)}
+    usual = median(_norm(row(number), table.dtype) for number in sample)
+    if not usual > 0:  # weights of zeros, or no numbers: nothing was trained at all
+        return set()
+    # What fills a table up behind the last token is as untrained as a row can be.
+    known = [(number, row(number)) for number in {*others, *tokens, *range(max(0, rows - 4), rows)} if number < rows]
+    return {token for token in tokens if token < rows and (
+        _norm(mine := row(token), table.dtype) < EMPTY * usual
+        or any(other != token and theirs == mine for other, theirs in known))}
+
+
+def _norm(row: bytes, dtype: str) -> float:
+    size, letter = _FORMATS[dtype]
+    count = len(row) // size
+    if dtype == "BF16":  # the upper half of a float32
+        values = struct.unpack(f"<{count}f", b"".join(b"\0\0" + row[at:at + 2] for at in range(0, len(row), 2)))
+    else:
+        values = struct.unpack(f"<{count}{letter}", row)
+    return float(sum(value * value for value in values) ** 0.5)

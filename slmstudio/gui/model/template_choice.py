@@ -1,0 +1,144 @@
+"""The chat template of a base model that has none: which suits it, and what a conversation looks like in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.labels import breakable, text_label
+
+if TYPE_CHECKING:
+    from slmstudio.core.model.facts import ModelFacts
+    from slmstudio.core.model.named_templates import Fitting
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a thread has found out about a model.
+
+    Attributes:
+        fits: templates that suit it, the best first; empty where it has one of its own.
+        texts: of each, the conversation written in it.
+        warnings: what is wrong with the model's own template.
+    """
+
+    fits: tuple[Fitting, ...]
+    texts: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+class TemplateChoice(QWidget):
+    """Shown for a model without a chat template; of one that has its own, only what speaks against that is told.
+
+    Signals:
+        chosen(str): the user chose the template of this name.
+    """
+
+    chosen = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._found: _Found | None = None
+        self._task: Task | None = None
+        self.title = text_label(self.tr("No chat template: choose how conversations are written"), "section")
+        self.names = ComboBox()
+        self.names.setObjectName("template_names")
+        self.names.setAccessibleName(self.tr("Chat template"))
+        self.names.setToolTip(self.tr("This model was never taught to chat. The template that you choose is learned, "
+                                      "and goes with the result into exports, chat and server. The first one suits "
+                                      "best."))
+        self.names.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        self.names.activated.connect(self._choose)
+        self.reason = text_label("", "muted", wrap=True)
+        self.reason.setObjectName("template_reason")
+        self.warning = text_label("", "body", wrap=True)
+        self.warning.setObjectName("template_warning")
+        self.preview = text_label("", "mono", wrap=True)
+        self.preview.setObjectName("template_preview")
+        self.preview.setAccessibleName(self.tr("A conversation in this template"))
+        self.banner = ErrorBanner(closable=False)
+        row = QHBoxLayout()
+        row.setSpacing(theme.SPACE_M)
+        row.addWidget(self.names)
+        row.addWidget(self.reason, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_S)
+        column.addWidget(self.title)
+        column.addLayout(row)
+        for widget in (self.preview, self.warning, self.banner):
+            column.addWidget(widget)
+        self.hide()
+
+    def show_model(self, facts: ModelFacts, name: str) -> None:
+        """Look at another model.
+
+        Args:
+            name: the template that was chosen for it before; "" for none.
+        """
+        if self._task is not None:
+            self._task.cancel()
+        self.hide()
+        folder, own = facts.path, facts.has_chat_template
+        talk = [{"role": "system", "content": self.tr("Answer briefly.")},
+                {"role": "user", "content": self.tr("When is the office open?")},
+                {"role": "assistant", "content": self.tr("From ten to five.")},
+                {"role": "user", "content": self.tr("Also on Saturdays?")},
+                {"role": "assistant", "content": self.tr("No.")}]
+        self._task = run_task(self, lambda task: _look(folder, own, talk), lambda found: self._show(found, name),
+                              self._show_error)
+
+    def _show(self, found: _Found, name: str) -> None:
+        self._found = found
+        self.names.clear()
+        for each in found.fits:
+            self.names.addItem(each.label, each.name)
+        for widget in (self.title, self.names, self.reason, self.preview):
+            widget.setVisible(bool(found.fits))
+        self.banner.clear()
+        if found.fits:
+            self.names.setCurrentIndex(max(0, self.names.findData(name)))
+            self._show_chosen()
+        else:
+            self._warn(" ".join(found.warnings))
+        self.setVisible(bool(found.fits or found.warnings))
+
+    def _show_chosen(self) -> None:
+        assert self._found is not None
+        number = self.names.currentIndex()
+        fit = self._found.fits[number]
+        self.reason.setText(fit.reason)
+        self.preview.setText(breakable(self._found.texts[number]))
+        self._warn(fit.warning)
+
+    def _warn(self, text: str) -> None:
+        self.warning.setText(text)
+        self.warning.setVisible(bool(text))
+
+    def _show_error(self, error: Exception) -> None:
+        for widget in (self.names, self.reason, self.preview, self.warning):
+            widget.hide()
+        self.banner.show_error(error)
+        self.show()
+
+    def _choose(self) -> None:
+        self._show_chosen()
+        self.chosen.emit(self.names.currentData())
+
+
+def _look(folder: Path, has_own: bool, talk: list[dict[str, str]]) -> _Found:
+    """Runs in a thread."""
+    from slmstudio.core.model import named_templates
+
+    if has_own:
+        return _Found((), (), tuple(named_templates.warnings(folder)))
+    fits = tuple(named_templates.fitting(folder))
+    return _Found(fits, tuple(named_templates.template_of(folder, each.name).render(talk) for each in fits), ())
