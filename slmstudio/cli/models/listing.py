@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from slmstudio.core.hardware.machine import Machine
     from slmstudio.core.model.catalogue import CatalogueEntry
     from slmstudio.core.model.model_list import ListedModel
-    from slmstudio.core.run.fit_badge import Badge
+    from slmstudio.core.run.memory.fit_badge import Badge
 
 Text = Annotated[str, typer.Argument(metavar="[TEXT]", help="Words of a name, a family or a language.")]
 Fits = Annotated[bool, typer.Option("--fits", help="Only those that have enough memory here for some method.")]
@@ -71,7 +71,7 @@ def list_(text: Text = "", fits: Fits = False, language: Language = None, licenc
 def _with_badges(models: Iterable[ListedModel], machine: Machine,
                  fits: bool) -> list[tuple[ListedModel, Badge | None]]:
     """Each with what fits here; of them only those that do, if `fits`."""
-    from slmstudio.core.run.fit_badge import badge
+    from slmstudio.core.run.memory.fit_badge import badge
 
     pairs = [(model, badge(model.facts, machine) if model.facts else None) for model in models]
     return [(model, here) for model, here in pairs if not fits or (here and here.fits)]

@@ -13,6 +13,7 @@ from slmstudio.core.model import scratch
 from slmstudio.core.run import plan_rows
 from slmstudio.core.run.config import FIELDS, OBJECTIVES, PREFERENCES, RunConfig, default_of
 from slmstudio.core.run.draft import Draft
+from slmstudio.core.run.memory.fit_badge import PHYSICAL_SHARE, spares_optimizer
 from slmstudio.core.run.schedule import total_steps
 
 EVALUATIONS, MOST_EVALUATIONS = 4, 20
@@ -22,8 +23,6 @@ LONG_GPU = 4096
 EAGER_ONLY = frozenset({"gemma2", "vaultgemma", "gpt_oss", "gpt_neo", "bloom", "mpt", "xglm", "mamba", "mamba2"})
 """Architectures (`model_type`) whose attention is more than PyTorch's fused one computes, as Gemma 2's capped scores; a
 test compares them with transformers'."""
-PHYSICAL_SHARE = 0.9
-"""Share of the free memory that a plan may fill."""
 
 
 def propose(draft: Draft) -> RunConfig:
@@ -218,11 +217,6 @@ def _optimizer(draft: Draft) -> tuple[str, str]:
         return "paged_adamw_8bit", ("Its state takes a quarter of the memory, and moves to main memory when the "
                                     "GPU is full.")
     return "adamw_torch", "AdamW, the standard for language models."
-
-
-def spares_optimizer(parameters: int, free: int) -> bool:
-    """Whether weights, gradients and AdamW's state in fp32 would take most of what is free on a GPU."""
-    return 16 * parameters > 0.6 * free
 
 
 def _memory(draft: Draft) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from slmstudio.core.model.catalogue import CatalogueEntry
     from slmstudio.core.model.facts import ModelFacts
     from slmstudio.core.model.starters import Starter
-    from slmstudio.core.run.fit_badge import Badge
+    from slmstudio.core.run.memory.fit_badge import Badge
 
 
 @dataclass(eq=False)

@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from slmstudio.core.run.memory.levers import Lever
     from slmstudio.core.run.memory.outlook import Best
 
-USUAL_LENGTH = 1024
-"""Tokens of a row while no data is chosen."""
-
-
 @dataclass(frozen=True)
 class Fit:
     """
@@ -53,27 +49,16 @@ def look(facts: ModelFacts, machine: Machine, dataset: Dataset | None, eval_file
         UserError: no run can be planned with these rows.
     """
     from slmstudio.core.run import planner
-    from slmstudio.core.run.memory import levers, measured, outlook, what_fits
+    from slmstudio.core.run.memory import fit_badge, levers, measured, outlook, what_fits
 
     if dataset is not None:
         chosen = {"chat_template": chat_template} if chat_template else {}
         config = planner.plan(planner.PlanRequest(dataset, facts, machine, eval_file, chosen))
     else:
-        config = _usual(facts, machine)
+        narrow = (badge := fit_badge.badge(facts, machine)) and badge.kind not in ("full", "lora")
+        config, _ = fit_badge.usual(facts, machine, "qlora" if narrow and not facts.quantization else "lora")
     device, free = measured.free_on(config, machine)
     known = outlook.best_estimate(facts, config, machine)
     savings = levers(facts, config, free, device) if free is not None else []
     return Fit(config, dataset is not None, known, free, device, savings, what_fits(facts, config))
 
-
-def _usual(facts: ModelFacts, machine: Machine) -> RunConfig:
-    """LoRA where that fits, else QLoRA, with rows of a usual length."""
-    from slmstudio.core.run import fit_badge
-    from slmstudio.core.run.config import RunConfig
-
-    badge = fit_badge.badge(facts, machine)
-    narrow = badge is not None and badge.kind not in ("full", "lora") and not facts.quantization
-    half = machine.gpus or machine.cpu_bf16
-    return RunConfig("", str(facts.path), "", method="qlora" if narrow else "lora",
-                     max_length=min(USUAL_LENGTH, facts.context_length),
-                     precision="bf16" if half else "fp32")

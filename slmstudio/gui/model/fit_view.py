@@ -48,6 +48,7 @@ class FitView(QWidget):
         self.measure = SecondaryButton(self.tr("Measure now (20 s)"), "", "small")
         self.measure.setObjectName("fit_measure")
         self.measure.clicked.connect(self.measure_wanted)
+        self.set_measurable(False, self.tr("Choose a model first."))
         self.strip = ProgressStrip()
         self.strip.setObjectName("fit_progress")
         self.strip.cancelled.connect(self.cancel_wanted)

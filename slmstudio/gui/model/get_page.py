@@ -81,7 +81,7 @@ class GetPage(QWidget):
         line = self.strip.layout()
         assert isinstance(line, QHBoxLayout)
         line.insertWidget(line.indexOf(self.strip.cancel), self.pause)
-        self.get = PrimaryButton("", self.tr("Fetch this model over the network. Nothing of yours is sent."))
+        self.get = PrimaryButton(self.tr("Download"), self.tr("Fetch this model over the network. Nothing of yours is sent."))
         self.get.setObjectName("model_get")
         self.get.clicked.connect(self._get)
         self._lay_out()

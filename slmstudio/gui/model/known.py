@@ -21,7 +21,7 @@ def known_entries(machine: Machine | None) -> list[ModelEntry]:
     found = []
     gguf = library.starter_gguf()
     if gguf is not None and not library.starter_ready():
-        found.append(ModelEntry(library.starter_folder(), gguf=gguf))
+        found.append(ModelEntry(library.starter_folder(), gguf=gguf, known=catalogue.find(library.STARTER_NAME)))
     for each in on_disk.found_models():
         source = each.source if each.source not in (on_disk.LIBRARY, on_disk.OPENED) else ""
         if each.kind == "folder":
@@ -29,16 +29,12 @@ def known_entries(machine: Machine | None) -> list[ModelEntry]:
         else:
             name = each.name.rpartition("/")[2].replace(":", "-")
             found.append(ModelEntry(paths.models_dir() / name, gguf=each.path, source=source))
-    here = {entry.known.id for entry in found if entry.known is not None}
     folders = {entry.folder for entry in found}
-    for starter in starters.STARTERS.values():
-        if starter.folder not in folders:
-            found.append(ModelEntry(starter.folder, starter=starter))
-    for known in catalogue.entries():
-        if known.id not in here:
-            entry = ModelEntry(place.choose(known.id, None), known=known, repo=known.id)
-            found.append(with_badge(entry, machine))
-    return found
+    found += [with_badge(ModelEntry(starter.folder, starter=starter, known=catalogue.find(starter.key)), machine)
+              for starter in starters.STARTERS.values() if starter.folder not in folders]
+    here = {entry.known.id for entry in found if entry.known is not None}
+    return found + [with_badge(ModelEntry(place.choose(known.id, None), known=known, repo=known.id), machine)
+                    for known in catalogue.entries() if known.id not in here]
 
 
 def languages() -> dict[str, str]:
@@ -50,8 +46,8 @@ def languages() -> dict[str, str]:
 
 def read(folder: Path, machine: Machine | None, source: str = "") -> ModelEntry:
     """A folder's facts with what the catalogue says of the model, or why it has none."""
+    from slmstudio.core.model.catalogue import entry_of
     from slmstudio.core.model.facts import read_model
-    from slmstudio.core.run.model_list import entry_of
 
     try:
         facts = read_model(folder)
@@ -78,7 +74,7 @@ def of_hub(text: str) -> ModelEntry | None:
 
 def with_badge(entry: ModelEntry, machine: Machine | None) -> ModelEntry:
     """The entry with what fits on this machine."""
-    from slmstudio.core.run.fit_badge import badge
+    from slmstudio.core.run.memory.fit_badge import badge
 
     sizes = entry.sizes
     if machine is not None and sizes is not None:

@@ -22,7 +22,7 @@ from slmstudio.gui.common.widgets.two_line import VALUE, TwoLineList
 from slmstudio.gui.model.entry import ModelEntry
 
 if TYPE_CHECKING:
-    from slmstudio.core.run.fit_badge import Badge
+    from slmstudio.core.run.memory.fit_badge import Badge
 
 FITS, ON_DISK, ALL = range(3)
 WIDTH = 330

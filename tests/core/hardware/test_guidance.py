@@ -9,7 +9,7 @@ from support.machines import machine
 
 from slmstudio.core.hardware import guidance
 from slmstudio.core.model import catalogue
-from slmstudio.core.run.fit_badge import badge
+from slmstudio.core.run.memory.fit_badge import badge
 
 
 @pytest.mark.parametrize(("name", "capability", "sentence"), [

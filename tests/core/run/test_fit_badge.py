@@ -12,8 +12,7 @@ from slmstudio.core.model import catalogue
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import memory
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.fit_badge import Badge, badge
-from slmstudio.core.run.proposal import PHYSICAL_SHARE
+from slmstudio.core.run.memory.fit_badge import PHYSICAL_SHARE, Badge, badge
 
 ORDER = ("no", "tight", "qlora", "lora", "full")
 

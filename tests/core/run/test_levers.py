@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
 from core.run.test_memory import GB, LLAMA2, PHI3, QWEN, config
+
 from slmstudio.core.run.memory import cards, estimate, levers, to_fit, what_fits
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from support.machines import machine
 
 from slmstudio.core.model import catalogue
-from slmstudio.core.run.fit_badge import badge
+from slmstudio.core.run.memory.fit_badge import badge
 
 PAGE = Path(__file__).parents[3] / "docs" / "models.md"
 MACHINES = [machine(gpu) for gpu in (8, 12, 16, 24, 48)] + [machine(ram_gb=16)]

@@ -10,8 +10,9 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QCheckBox, QLabel, QLineEdit, QPushButton
 
+from slmstudio.core import paths
 from slmstudio.core.data.reader import read_dataset
-from slmstudio.core.hardware.machine import Gpu, Machine
+from slmstudio.core.hardware.machine import Gpu, Machine, read_machine
 from slmstudio.core.model import catalogue, starters
 from slmstudio.core.model.hub import place, token
 from slmstudio.gui.common.session import Session
@@ -36,7 +37,8 @@ def play(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture
-def tab(qtbot, session: Session, monkeypatch: pytest.MonkeyPatch) -> ModelTab:
+def tab(qtbot, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelTab:
+    monkeypatch.setattr(paths, "hub_tokens_file", lambda: tmp_path / "hub_tokens.json")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
     gpu = Gpu(0, "NVIDIA GeForce RTX 3060", 12 * GIB, 11 * GIB, (8, 6))
@@ -132,7 +134,7 @@ def test_a_model_is_measured_with_the_chosen_rows(qtbot, tab: ModelTab, session:
         tab.open_paths([tiny_model])
     qtbot.waitUntil(lambda: button(tab, "fit_measure").isVisible())
     assert "Choose your data" in button(tab, "fit_measure").toolTip()
-    session.set_machine(Machine("Linux", "CPU", 4, 8, 16 * GIB, 8 * GIB, (), True, False))
+    session.set_machine(read_machine())
     session.set_dataset(read_dataset(rows_file))
     qtbot.waitUntil(lambda: button(tab, "fit_measure").isEnabled())
     with qtbot.waitSignal(tab.work.finished, timeout=110_000):

@@ -157,7 +157,7 @@ def test_the_memory_is_compared_with_what_is_free(qtbot, tab: ModelTab, session:
     qtbot.waitUntil(lambda: text(tab, "fit_verdict").startswith("It fits"))
     assert "in this machine" in text(tab, "fit_verdict")
     session.set_machine(machine(8 * GIB, gpu_free=100 * 1024**2))
-    qtbot.waitUntil(lambda: text(tab, "fit_verdict").startswith("It does not fit"))
+    qtbot.waitUntil(lambda: text(tab, "fit_verdict").startswith("It doesn't fit"))
     assert "on the GPU" in text(tab, "fit_verdict")
     assert tab.findChild(QPushButton, "model_use").isEnabled()
     session.set_machine(machine(8 * GIB, gpu_free=800 * 1024**2))

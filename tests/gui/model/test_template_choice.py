@@ -13,8 +13,8 @@ from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.model.card import ModelCard
 from slmstudio.gui.model.entry import ModelEntry
-from slmstudio.gui.model.import_job import ModelImport
 from slmstudio.gui.model.template_choice import TemplateChoice
+from slmstudio.gui.model.work import ModelWork
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_of_a_model_with_its_own_only_what_is_wrong_is_told(qtbot, choice, tiny_
 
 def test_the_choice_of_the_card_is_kept_in_the_session(qtbot, session: Session, tiny_model: Path, tmp_path: Path):
     base = base_models.tiny(tiny_model, tmp_path / "base")
-    card = ModelCard(session, ModelImport(session, session))
+    card = ModelCard(session, ModelWork(session, session))
     qtbot.addWidget(card)
     card.show()
     card.show_entry(ModelEntry(base, facts=read_model(base)))

@@ -1,0 +1,79 @@
+"""Which ways of training a model has memory for on this machine, before anything of it is planned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slmstudio.core import units
+from slmstudio.core.hardware.machine import Machine
+from slmstudio.core.model.facts import ModelFacts
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.memory.formula import MemoryEstimate, estimate
+
+PHYSICAL_SHARE = 0.9
+"""Share of the free memory that a plan may fill."""
+LENGTH = 1024
+"""Tokens of a row that a badge counts with: more than most questions with their answers have."""
+MICRO_BATCHES = (4, 2, 1)
+
+
+@dataclass(frozen=True)
+class Badge:
+    """
+    Attributes:
+        kind: the most that fits: "full" (every weight learns), "lora", "qlora" (the base in 4 bits), "tight" (QLoRA, if
+            the estimate isn't too low) or "no".
+        bytes: what that needs at its peak, or for "no" what the least needs.
+    """
+
+    kind: str
+    bytes: int
+
+    @property
+    def fits(self) -> bool:
+        return self.kind in ("full", "lora", "qlora")
+
+    def __str__(self) -> str:
+        return {"full": "fits full training", "lora": "fits LoRA", "qlora": "fits QLoRA", "tight": "tight with QLoRA",
+                "no": f"needs {units.format_bytes(self.bytes)}"}[self.kind]
+
+
+def badge(facts: ModelFacts, machine: Machine) -> Badge | None:
+    """The badge of a model on this machine, with what is free on its first GPU, or in main memory without one. Takes
+    under a millisecond.
+
+    Returns:
+        None where nobody says how much memory there is.
+    """
+    if not (free := _free(machine)):
+        return None
+    for method in ("lora",) if facts.quantization else ("full", "lora", "qlora"):
+        _, need = usual(facts, machine, method)
+        if need.high <= free * PHYSICAL_SHARE:
+            return Badge(method, need.high)
+    return Badge("tight", need.total) if need.total <= free * PHYSICAL_SHARE else Badge("no", need.high)
+
+
+def usual(facts: ModelFacts, machine: Machine, method: str) -> tuple[RunConfig, MemoryEstimate]:
+    """A run while no data is chosen, and what it takes: rows of up to `LENGTH` tokens, of which as many go through at
+    once as fit, at most 4; where not even one fits, activations are computed again."""
+    gpu, free = machine.gpus, _free(machine)
+    spare = gpu and method == "full" and spares_optimizer(facts.parameters, free)
+    for micro in (*MICRO_BATCHES, 0):  # 0: one row, and its activations are computed again
+        config = RunConfig(
+            "x", str(facts.path), "x", method=method, max_length=min(LENGTH, facts.context_length),
+            precision="bf16" if gpu or machine.cpu_bf16 else "fp32", micro_batch_size=max(1, micro),
+            optimizer="paged_adamw_8bit" if spare else "adamw_torch", gradient_checkpointing=micro == 0)
+        need = estimate(facts, config, "cuda" if gpu else "cpu")
+        if need.high <= free * PHYSICAL_SHARE:
+            break
+    return config, need
+
+
+def spares_optimizer(parameters: int, free: int) -> bool:
+    """Whether weights, gradients and AdamW's state in fp32 would take most of what is free on a GPU."""
+    return 16 * parameters > 0.6 * free
+
+
+def _free(machine: Machine) -> int:
+    return (machine.gpus[0].memory_free if machine.gpus else machine.ram_free) or 0
