@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
     from slmstudio.gui.model.entry import ModelEntry
 
-READY, UNPACK, DAMAGED, GET = range(4)
+READY, UNPACK, DAMAGED = range(3)
 
 
 class ModelCard(Card):
@@ -86,10 +86,8 @@ class ModelCard(Card):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_M)
         column.addWidget(_scrolled(self.facts, self.template, self.banner_ready, self.get_page, self.fit), 1)
-        row = QHBoxLayout()
-        row.addStretch(1)
-        row.addWidget(self.use)
-        column.addLayout(row)
+        column.addWidget(self.get_page.actions)
+        column.addWidget(self.use, 0, Qt.AlignmentFlag.AlignRight)
         return page
 
     def _prepare_page(self) -> QWidget:
@@ -146,6 +144,7 @@ class ModelCard(Card):
         self.use.setVisible(here)
         self.template.hide()
         self.get_page.setVisible(not here)
+        self.get_page.actions.setVisible(not here)
         self.facts.setVisible(here or entry.known is not None)
         if entry.facts is not None:
             self.facts.show_facts(entry.facts)
@@ -266,7 +265,7 @@ def _scrolled(*widgets: QWidget) -> QScrollArea:
     inner = QWidget()
     inner.setProperty("plain", True)
     column = QVBoxLayout(inner)
-    column.setContentsMargins(0, 0, 0, 0)
+    column.setContentsMargins(0, 0, theme.SPACE_M, 0)  # the scroll bar stands beside the text, not on it
     column.setSpacing(theme.SPACE_L)
     for widget in widgets:
         column.addWidget(widget)

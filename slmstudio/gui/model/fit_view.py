@@ -204,13 +204,13 @@ class Lines(QWidget):
     """A small table that is read, not worked with: a title, names of columns, and rows with rules between them.
 
     Args:
-        stretch: the column that takes the room that is left; with 0, all columns are as wide as each other.
+        figures: the column with figures, which the last column explains; with 0, all columns are as wide as each other.
     """
 
-    def __init__(self, title: str, stretch: int, parent: QWidget | None = None):
+    def __init__(self, title: str, figures: int, parent: QWidget | None = None):
         super().__init__(parent)
         self.setAccessibleName(title)
-        self._stretch = stretch
+        self._figures = figures
         self._grid = QGridLayout()
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setHorizontalSpacing(theme.SPACE_L)
@@ -238,12 +238,15 @@ class Lines(QWidget):
         self.setVisible(bool(rows))
         width = len(header or (rows[0] if rows else ()))
         for place in range(width):
-            self._grid.setColumnStretch(place, 1 if not self._stretch or place == width - 1 else 0)
+            self._grid.setColumnStretch(place, 1 if not self._figures or place == width - 1 else 0)
         line = 0
         for number, cells in enumerate([header, *rows] if header else rows):
             for place, text in enumerate(cells):
-                small = (header and not number) or (self._stretch and place == width - 1)
-                self._grid.addWidget(text_label(text, "small" if small else "body"), line, place)
+                small = (header and not number) or (self._figures and place == width - 1)
+                label = text_label(text, "small" if small else "body")
+                if place and place == self._figures:
+                    label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                self._grid.addWidget(label, line, place)
             self._grid.addWidget(rule(), line + 1, 0, 1, width)
             line += 2
 

@@ -41,6 +41,9 @@ class Fetching:
 
 class GetPage(QWidget):
     """
+    Attributes:
+        actions: the button, or how far the download is. The card shows it at its lower edge, where it is always seen.
+
     Signals:
         get_wanted(ModelEntry), pause_wanted, cancel_wanted: the person pressed the button.
     """
@@ -105,16 +108,17 @@ class GetPage(QWidget):
         row.setSpacing(theme.SPACE_S)
         row.addWidget(self.token, 1)
         row.addWidget(self.keep)
-        button = QHBoxLayout()
-        button.addWidget(self.strip, 1)
-        button.addStretch(1)
-        button.addWidget(self.get)
+        self.actions = QWidget()
+        line = QHBoxLayout(self.actions)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.addWidget(self.strip, 1)
+        line.addStretch(1)
+        line.addWidget(self.get)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_M)
         for widget in (self.frame, self.banner, self.gated, self.note):
             column.addWidget(widget)
-        column.addLayout(button)
 
     def show_entry(self, entry: ModelEntry) -> None:
         """Show a model that can be fetched."""

@@ -269,7 +269,7 @@ class ModelListCard(Card):
             parts.append(facts.family)
         if entry.on_disk:
             parts.append(entry.source or self.tr("on disk"))
-        licence = (facts.licence if facts else None) or (known.licence.name if known else None)
+        licence = (facts.licence if facts else None) or (known.licence.name if known and known.licence.id else None)
         return " · ".join([*parts, licence or self.tr("licence not stated")])
 
 
