@@ -54,6 +54,7 @@ KINDS = {
     "benchmark": Kind(key="protocol"),  # benchmarks/NAME.json
     "data set": Kind(key="protocol", of_folder=True),  # source.json of a benchmark's data
     "import": Kind(of_folder=True),  # what a model folder was made of
+    "vetting": Kind(),  # what was found of a model folder
 }
 
 
