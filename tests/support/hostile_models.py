@@ -88,6 +88,13 @@ def tokenizer(folder: Path, **changes: Any) -> None:
     edit(folder, "tokenizer.json", **changes)
 
 
+def split(folder: Path, expression: str) -> None:
+    """A tokenizer that cuts text where a regular expression says."""
+    tokenizer(folder, pre_tokenizer={"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": False},
+        {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}]})
+
+
 def with_file(folder: Path, name: str, content: bytes) -> None:
     honest(folder)
     (folder / name).write_bytes(content)
@@ -297,16 +304,15 @@ if os.name != "nt":
     }
 VOCABULARY = {"[UNK]": 0, "office": 1}
 VET: dict[str, tuple[Build, str]] = {
-    "regular expression without end": (lambda f: tokenizer(f, pre_tokenizer={"type": "Sequence", "pretokenizers": [
-        {"type": "Split", "pattern": {"Regex": r"(?:(?:a|a)*(?:a|a)*)*c"}, "behavior": "Isolated", "invert": False},
-        {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}]}),
-        "asked for more time than any model's needs, while it turned ordinary text into tokens"),
+    "regular expression without end": (lambda f: split(f, r"a*a*(?:\d\d|ß)"),
+                                       "asked for more time than any model's needs, while it turned ordinary text"),
     "text without end": (lambda f: tokenizer(f, normalizer={"type": "Sequence", "normalizers": [
         {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 10}] * 12}),
         "more memory than any model's needs, while it turned ordinary text"),
     "template without end": (lambda f: honest(f, template=(
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}")),
-        "asked for more time than any model's needs, while the chat template was rendered"),
+        "stopped"),  # by whichever limit comes first
+    "regular expression that gives up": (lambda f: split(f, r"(a+)+c"), "tokenizer.json breaks down on ordinary text"),
     "pickle as tokenizer.model": (lambda f: with_file(f, "tokenizer.model", pickle.dumps(Evil(f))),
                                   "tokenizer.model is a Python pickle behind another name"),
     "text pickle as merges.txt": (lambda f: with_file(f, "merges.txt", pickle.dumps(Evil(f), 0)), "merges.txt is a Python"),
@@ -316,8 +322,10 @@ VET: dict[str, tuple[Build, str]] = {
     "torch file as spiece.model": (lambda f: with_file(f, "spiece.model", torch_zip(f)), "spiece.model is a Python pickle"),
     "tokens without rows": (lambda f: honest(f, {"vocab_size": 200}, weights=safetensors(llama_tensors(vocabulary=200))),
                             "ids up to 269, and the embeddings have 200 rows"),
-    "end token without a row": (lambda f: honest(f) and edit(f, "tokenizer_config.json", eos_token="<|new|>", added_tokens_decoder={
-        str(n): {"content": f"<{n}>"} for n in range(5)}), "ids up to 275, and the embeddings have 272 rows"),
+    "end token without a row": (lambda f: honest(f) and edit(
+        f, "tokenizer_config.json", eos_token="<|new|>",
+        added_tokens_decoder={str(n): {"content": f"<{n}>"} for n in range(5)}),
+        "ids up to 275, and the embeddings have 272 rows"),
     "EOS beyond the rows": (lambda f: honest(f, {"eos_token_id": 5_000}), "eos_token_id is 5,000, and the embeddings have"),
     "negative BOS": (lambda f: honest(f, {"bos_token_id": -1}), "bos_token_id is -1"),
     "values by the million": (lambda f: with_file(f, "tokenizer.json", b'{"a": [' + b"0," * 2_500_001 + b"0]}"),
@@ -352,7 +360,7 @@ def main(base: Path, how: str, names: list[str]) -> None:
             opened.append(os.path.realpath(os.fsdecode(arguments[0])) if isinstance(arguments[0], (str, bytes)) else "")
 
     sys.addaudithook(watch)
-    for name in names or [*READ, *VET]:
+    for name in names or (list(VET) if how == "vet" else list(READ)):
         folder = base / name.replace("'", "").replace(" ", "-") / "model"
         folder.parent.mkdir(parents=True)
         ({**READ, **VET}[name][0])(folder)

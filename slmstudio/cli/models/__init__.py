@@ -2,4 +2,7 @@
 
 import typer
 
+from slmstudio.cli.models import vet
+
 app = typer.Typer(no_args_is_help=False, help="Base models: those on disk and those that can be fetched.")
+app.command()(vet.vet)
