@@ -9,14 +9,11 @@ folder were opened, and what it took.
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import os
 import pickle
-import socket
 import struct
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,158 +21,32 @@ from typing import Any
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
-from support import model_files
+from support.crafted_models import (
+    CANARY,
+    ROWS,
+    Evil,
+    as_folder,
+    bare_socket,
+    edit,
+    first,
+    foreign_code,
+    header,
+    honest,
+    linked,
+    many_files,
+    numpy_objects,
+    pipe,
+    rename,
+    shards,
+    sparse,
+    split,
+    template_link,
+    tensor,
+    tokenizer,
+    torch_zip,
+    with_file,
+)
 from support.model_files import llama_tensors, safetensors
-
-ROWS = 272
-INDEX = "model.safetensors.index.json"
-CANARY = "canary"
-"""The folder, beside the model's, that hostile code would make."""
-
-
-class Evil:
-    """Makes the canary when it is unpickled."""
-
-    def __init__(self, folder: Path):
-        self.canary = str(folder.parent / CANARY)
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (self.canary,)
-
-
-def honest(folder: Path, config: dict[str, Any] | None = None, **options: Any) -> Path:
-    """A whole model folder whose tokenizer, template and weights belong together."""
-    weights = safetensors(llama_tensors(vocabulary=ROWS))
-    return model_files.write_model(folder, {"vocab_size": ROWS, **(config or {})}, **{"weights": weights, **options})
-
-
-def shards(folder: Path, change: Callable[[list[dict[str, Any]], dict[str, Any]], None] = lambda halves, index: None
-           ) -> Path:
-    """The same in two files and an index, which `change` may change."""
-    honest(folder)
-    (folder / "model.safetensors").unlink()
-    tensors = list(llama_tensors(vocabulary=ROWS).items())
-    halves = [dict(tensors[:9]), dict(tensors[9:])]
-    names = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
-    index = {"metadata": {"total_size": 1000},
-             "weight_map": {tensor: name for name, half in zip(names, halves, strict=True) for tensor in half}}
-    change(halves, index)
-    for name, half in zip(names, halves, strict=True):
-        (folder / name).write_bytes(safetensors(half))
-    (folder / INDEX).write_text(json.dumps(index))
-    return folder
-
-
-def header(entries: str, data: bytes = bytes(16)) -> bytes:
-    """A safetensors file with a header written by hand."""
-    text = entries.encode()
-    return struct.pack("<Q", len(text)) + text + data
-
-
-def tensor(shape: str, begin: int, end: int, kind: str = "F32") -> str:
-    return f'{{"dtype": "{kind}", "shape": {shape}, "data_offsets": [{begin}, {end}]}}'
-
-
-def edit(folder: Path, name: str, **changes: Any) -> None:
-    """Change keys of a JSON file of the folder."""
-    file = folder / name
-    state = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    file.write_text(json.dumps({**state, **changes}), encoding="utf-8")
-
-
-def tokenizer(folder: Path, **changes: Any) -> None:
-    honest(folder)
-    edit(folder, "tokenizer.json", **changes)
-
-
-def split(folder: Path, expression: str) -> None:
-    """A tokenizer that cuts text where a regular expression says."""
-    tokenizer(folder, pre_tokenizer={"type": "Sequence", "pretokenizers": [
-        {"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": False},
-        {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}]})
-
-
-def with_file(folder: Path, name: str, content: bytes) -> None:
-    honest(folder)
-    (folder / name).write_bytes(content)
-
-
-def linked(folder: Path, name: str, target: Path | None = None) -> None:
-    """Put the folder's file elsewhere, and a link to it in its place."""
-    honest(folder)
-    elsewhere = folder.parent / f"{folder.name}-outside"
-    elsewhere.mkdir()
-    (folder / name).rename(elsewhere / name)
-    (folder / name).symlink_to(target or elsewhere / name)
-
-
-def torch_zip(folder: Path) -> bytes:
-    written = io.BytesIO()
-    with zipfile.ZipFile(written, "w") as archive:
-        archive.writestr("archive/data.pkl", pickle.dumps(Evil(folder)))
-    return written.getvalue()
-
-
-def numpy_objects(folder: Path) -> bytes:
-    """A .npy file of objects, as `numpy.save` writes it."""
-    text = b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n"
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + pickle.dumps(Evil(folder))
-
-
-def sparse(folder: Path, name: str, size: int, begin: bytes, end: bytes) -> None:
-    honest(folder)
-    with open(folder / name, "wb") as file:
-        file.write(begin)
-        file.seek(size - len(end))
-        file.write(end)
-
-
-def foreign_code(folder: Path, **config: Any) -> None:
-    """Python files that make the canary, and a config.json that names them."""
-    honest(folder, {"auto_map": {"AutoConfig": "modeling.Config", "AutoModelForCausalLM": "modeling.Model"}, **config})
-    (folder / "modeling.py").write_text(f"import os\nos.mkdir({str(folder.parent / CANARY)!r})\n")
-
-
-def bare_socket(folder: Path) -> None:
-    honest(folder)
-    place = os.getcwd()
-    os.chdir(folder)  # a socket's path may have 107 bytes
-    with socket.socket(socket.AF_UNIX) as opened:
-        opened.bind("README.md")
-    os.chdir(place)
-
-
-def pipe(folder: Path) -> None:
-    honest(folder)
-    os.mkfifo(folder / "README.md")
-
-
-def many_files(folder: Path) -> None:
-    honest(folder)
-    for number in range(10_001):
-        os.close(os.open(folder / f"{number}", os.O_CREAT))
-
-
-def as_folder(folder: Path) -> None:
-    honest(folder)
-    (folder / "generation_config.json").mkdir()
-
-
-def template_link(folder: Path) -> None:
-    honest(folder)
-    outside = folder.parent / "template-outside"
-    os.mkfifo(outside)
-    (folder / "additional_chat_templates").mkdir()
-    (folder / "additional_chat_templates" / "tool.jinja").symlink_to(outside)
-
-
-def first(index: dict[str, Any]) -> str:
-    return next(iter(index["weight_map"]))
-
-
-def rename(index: dict[str, Any], name: str) -> None:
-    index["weight_map"] = dict.fromkeys(index["weight_map"], name)
-
 
 Build = Callable[[Path], Any]
 READ: dict[str, tuple[Build, str]] = {
@@ -205,7 +76,8 @@ READ: dict[str, tuple[Build, str]] = {
     "tensor twice": (lambda f: honest(f, weights=header(
         f'{{"a": {tensor("[2]", 0, 8)}, "a": {tensor("[2]", 8, 16)}}}')), "its header has a twice"),
     "huge header": (lambda f: honest(f, weights=struct.pack("<Q", 90_000_000) + b"{"), "claims 90,000,000 bytes"),
-    "header beyond the file": (lambda f: honest(f, weights=struct.pack("<Q", 9_000) + b'{"a":'), "ends inside its header"),
+    "header beyond the file": (lambda f: honest(f, weights=struct.pack("<Q", 9_000) + b'{"a":'),
+                               "ends inside its header"),
     "negative shape": (lambda f: honest(f, weights=header(f'{{"minus": {tensor("[-2]", 0, 8)}}}', bytes(8))),
                        "entry for minus is wrong"),
     "huge shape": (lambda f: honest(f, weights=header(
@@ -215,9 +87,11 @@ READ: dict[str, tuple[Build, str]] = {
     "empty tensor": (lambda f: honest(f, weights=header(f'{{"none": {tensor("[0, 8]", 0, 0)}}}', b"")),
                      "its tensor none is empty"),
     "many tensors": (lambda f: honest(f, weights=header("{" + ",".join(
-        f'"{n}":{tensor("[1]", n, n + 1, "U8")}' for n in range(100_001)) + "}", bytes(100_001))), "lists 100,001 tensors"),
+        f'"{n}":{tensor("[1]", n, n + 1, "U8")}' for n in range(100_001)) + "}", bytes(100_001))),
+        "lists 100,001 tensors"),
     "unknown number format": (lambda f: honest(f, weights=header(f'{{"a": {tensor("[4]", 0, 16, "F99")}}}')), "F99"),
-    "weights of another size": (lambda f: honest(f, {"intermediate_size": 12}), "have another shape than config.json says"),
+    "weights of another size": (lambda f: honest(f, {"intermediate_size": 12}),
+                                "have another shape than config.json says"),
     "weights missing": (lambda f: honest(f, weights=safetensors(
         {k: v for k, v in llama_tensors(vocabulary=ROWS).items() if "q_proj" not in k})), "Random numbers would take"),
     "distributed checkpoint": (lambda f: with_file(f, "shard-00001-model-00001-of-00001.safetensors", b"x"),
@@ -257,10 +131,14 @@ READ: dict[str, tuple[Build, str]] = {
     "deep nesting": (lambda f: honest(f, {"a": json.loads("[" * 60 + "]" * 60)}), "nested more than 40 levels deep"),
     "absurd nesting": (lambda f: with_file(f, "config.json", b"[" * 100_000), "config.json is nested too deeply"),
     # Numbers.
-    "a million layers": (lambda f: honest(f, {"num_hidden_layers": 10**6}), "num_hidden_layers in config.json is 1,000,000"),
-    "text for a number": (lambda f: honest(f, {"hidden_size": "8"}), "hidden_size in config.json is '8'; it must be a whole"),
-    "a fraction of a head": (lambda f: honest(f, {"num_attention_heads": 1.5}), "num_attention_heads in config.json is 1.5"),
-    "true for a number": (lambda f: honest(f, {"num_key_value_heads": True}), "num_key_value_heads in config.json is true"),
+    "a million layers": (lambda f: honest(f, {"num_hidden_layers": 10**6}),
+                         "num_hidden_layers in config.json is 1,000,000"),
+    "text for a number": (lambda f: honest(f, {"hidden_size": "8"}),
+                          "hidden_size in config.json is '8'; it must be a whole"),
+    "a fraction of a head": (lambda f: honest(f, {"num_attention_heads": 1.5}),
+                             "num_attention_heads in config.json is 1.5"),
+    "true for a number": (lambda f: honest(f, {"num_key_value_heads": True}),
+                          "num_key_value_heads in config.json is true"),
     "a number for true": (lambda f: honest(f, {"tie_word_embeddings": 1}), "it must be true or false"),
     "not a number": (lambda f: honest(f, {"rms_norm_eps": float("nan")}), "rms_norm_eps in config.json is nan"),
     "infinity": (lambda f: honest(f, {"rope_parameters": {"factor": float("inf")}}), "rope_parameters.factor"),
@@ -275,11 +153,15 @@ READ: dict[str, tuple[Build, str]] = {
                                     "promises a vocabulary of 24,000,000 parameters"),
     "layers for the memory": (lambda f: honest(f, {"model_type": "apertus", "intermediate_size": 1_000_000}),
                               "promises layers of 16,000,128 parameters"),
-    "foreign quantization": (lambda f: honest(f, {"quantization_config": {"quant_method": "aqlm"}}), "quantized with aqlm"),
-    "200 MB of config": (lambda f: sparse(f, "config.json", 200_000_000, b'{"a": "', b'"}'), "config.json is larger than"),
-    "no language model": (lambda f: honest(f, {"architectures": ["LlamaForTokenClassification"]}), "no head to write text"),
+    "foreign quantization": (lambda f: honest(f, {"quantization_config": {"quant_method": "aqlm"}}),
+                             "quantized with aqlm"),
+    "200 MB of config": (lambda f: sparse(f, "config.json", 200_000_000, b'{"a": "', b'"}'),
+                         "config.json is larger than"),
+    "no language model": (lambda f: honest(f, {"architectures": ["LlamaForTokenClassification"]}),
+                          "no head to write text"),
     # Tokenizer and template, by a look alone.
-    "tokenizer of a gigabyte": (lambda f: sparse(f, "tokenizer.json", 2**30, b"{", b"}"), "tokenizer.json is larger than"),
+    "tokenizer of a gigabyte": (lambda f: sparse(f, "tokenizer.json", 2**30, b"{", b"}"),
+                                "tokenizer.json is larger than"),
     "half a tokenizer": (lambda f: with_file(f, "tokenizer.json", b'{"model": {'), "tokenizer.json is truncated"),
     "several templates": (lambda f: honest(f, template=None) and edit(f, "tokenizer_config.json", chat_template=[]),
                           "none is the default"),
@@ -288,7 +170,7 @@ READ: dict[str, tuple[Build, str]] = {
 if os.name != "nt":
     READ |= {
         "config.json leads outside": (lambda f: linked(f, "config.json"), "config.json is a link that leads out"),
-        "weights lead outside": (lambda f: linked(f, "model.safetensors"), "model.safetensors is a link that leads out"),
+        "weights lead outside": (lambda f: linked(f, "model.safetensors"), "model.safetensors is a link that leads"),
         "licence leads outside": (lambda f: with_file(f, "other", b"") or (f / "LICENSE").symlink_to("/etc/passwd"),
                                   "LICENSE is a link that leads out of the folder, to /etc/passwd"),
         "link to a device": (lambda f: linked(f, "tokenizer.json", Path("/dev/zero")), "to /dev/zero"),
@@ -315,32 +197,39 @@ VET: dict[str, tuple[Build, str]] = {
     "regular expression that gives up": (lambda f: split(f, r"(a+)+c"), "tokenizer.json breaks down on ordinary text"),
     "pickle as tokenizer.model": (lambda f: with_file(f, "tokenizer.model", pickle.dumps(Evil(f))),
                                   "tokenizer.model is a Python pickle behind another name"),
-    "text pickle as merges.txt": (lambda f: with_file(f, "merges.txt", pickle.dumps(Evil(f), 0)), "merges.txt is a Python"),
+    "text pickle as merges.txt": (lambda f: with_file(f, "merges.txt", pickle.dumps(Evil(f), 0)),
+                                  "merges.txt is a Python"),
     "objects as vocab.json": (lambda f: with_file(f, "vocab.json", numpy_objects(f)), "vocab.json is a Python pickle"),
     "packed pickle as tekken.json": (lambda f: with_file(f, "tekken.json", gzip.compress(pickle.dumps(Evil(f)))),
                                      "tekken.json is a Python pickle"),
-    "torch file as spiece.model": (lambda f: with_file(f, "spiece.model", torch_zip(f)), "spiece.model is a Python pickle"),
-    "tokens without rows": (lambda f: honest(f, {"vocab_size": 200}, weights=safetensors(llama_tensors(vocabulary=200))),
+    "torch file as spiece.model": (lambda f: with_file(f, "spiece.model", torch_zip(f)),
+                                   "spiece.model is a Python pickle"),
+    "tokens without rows": (lambda f: honest(f, {"vocab_size": 200},
+                                             weights=safetensors(llama_tensors(vocabulary=200))),
                             "ids up to 269, and the embeddings have 200 rows"),
     "end token without a row": (lambda f: honest(f) and edit(
         f, "tokenizer_config.json", eos_token="<|new|>",
         added_tokens_decoder={str(n): {"content": f"<{n}>"} for n in range(5)}),
         "ids up to 275, and the embeddings have 272 rows"),
-    "EOS beyond the rows": (lambda f: honest(f, {"eos_token_id": 5_000}), "eos_token_id is 5,000, and the embeddings have"),
+    "EOS beyond the rows": (lambda f: honest(f, {"eos_token_id": 5_000}),
+                            "eos_token_id is 5,000, and the embeddings have"),
     "negative BOS": (lambda f: honest(f, {"bos_token_id": -1}), "bos_token_id is -1"),
     "values by the million": (lambda f: with_file(f, "tokenizer.json", b'{"a": [' + b"0," * 2_500_001 + b"0]}"),
                               "more than 2,500,000 values"),
-    "no tokenizer at all": (lambda f: with_file(f, "tokenizer.json", b'{"model": {}}'), "of a kind that is not known here"),
+    "no tokenizer at all": (lambda f: with_file(f, "tokenizer.json", b'{"model": {}}'),
+                            "of a kind that is not known here"),
     "English is lost": (lambda f: tokenizer(f, model={"type": "WordLevel", "vocab": VOCABULARY, "unk_token": "[UNK]"}),
                         "Plain English text doesn't come back"),
-    "added tokens that aren't": (lambda f: honest(f) and edit(f, "tokenizer_config.json", added_tokens_decoder={"x": 3}),
+    "added tokens that aren't": (lambda f: honest(f) and edit(f, "tokenizer_config.json",
+                                                              added_tokens_decoder={"x": 3}),
                                  "describes its added tokens in a way that is not known"),
     "broken template": (lambda f: honest(f, template="{% for %}"), "The chat template is broken at line 1"),
     "template that reaches out": (lambda f: honest(f, template="{{ messages.__class__.__mro__ }}"),
                                   "does what no chat template needs"),
     "template that grows": (lambda f: honest(f, template="{% for a in range(9999) %}{{ 'x' * 9999 }}{% endfor %}"),
                             "The chat template was stopped"),
-    "template that says no": (lambda f: honest(f, template="{{ raise_exception('no') }}"), "refuses this conversation: no"),
+    "template that says no": (lambda f: honest(f, template="{{ raise_exception('no') }}"),
+                              "refuses this conversation: no"),
     "template that isn't text": (lambda f: with_file(f, "chat_template.jinja", b"\xff\xfe{{"), "is no UTF-8 text"),
 }
 """What only vetting refuses. The first three are stopped at their limits, which takes seconds."""

@@ -261,8 +261,8 @@ def _check_tokenizer(folder: Path, problems: list[Problem]) -> None:
     if not head.lstrip().startswith(b"{"):
         problems.append(Problem(f"tokenizer.json is {what_is(head) or 'no JSON object'}."))
     elif path.stat().st_size > MAX_TOKENIZER:
-        problems.append(Problem(f"tokenizer.json is larger than {format_bytes(MAX_TOKENIZER)}, and no model's is. Put the "
-                                "model's own tokenizer.json in its place."))
+        problems.append(Problem(f"tokenizer.json is larger than {format_bytes(MAX_TOKENIZER)}, and no model's is. Put "
+                                "the model's own tokenizer.json in its place."))
     elif not tail.rstrip().endswith(b"}"):
         problems.append(Problem("tokenizer.json is truncated: its end is missing."))
 

@@ -58,7 +58,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     except ValueError as error:
         looks = what_is(data[:64])
         known = isinstance(error, json.JSONDecodeError) and not looks
-        where = f"It breaks at line {error.lineno}, column {error.colno}." if known else ""  # type: ignore[union-attr]
+        where = f"It breaks at line {error.lineno}, column {error.colno}." if known else ""  # type: ignore[attr-defined]
         raise UserError(f"{path.name} is {looks or 'no JSON'}.", where) from error
     if not isinstance(value, dict):
         raise UserError(f"{path.name} is no JSON object.")

@@ -105,7 +105,8 @@ def tokens_beside(folder: Path, tokenizer: Tokenizer) -> list[Any]:
     wanted = {}
     try:
         for _, entry in sorted(entries.items(), key=lambda item: int(item[0])) if isinstance(entries, dict) else ():
-            wanted[entry["content"]] = AddedToken(entry["content"], **{key: entry[key] for key in flags if key in entry})
+            content = entry["content"]
+            wanted[content] = AddedToken(content, **{key: entry[key] for key in flags if key in entry})
     except (TypeError, ValueError, KeyError) as error:
         raise UserError(f"The tokenizer of {folder.name} cannot be used.",
                         "tokenizer_config.json describes its added tokens in a way that is not known here.",

@@ -187,7 +187,8 @@ def _tensor(file: str, name: str, entry: Any, data_start: int) -> tuple[Tensor, 
     dtype, shape, extent = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if isinstance(dtype, str) and dtype not in BITS:
         raise UserError(f"{file} uses the number format {printable(dtype)}, which this program does not know.")
-    if not (isinstance(dtype, str) and _are_sizes(shape, MAX_DIMENSIONS) and _are_sizes(extent, 2) and len(extent) == 2):
+    if not (isinstance(dtype, str) and _are_sizes(shape, MAX_DIMENSIONS) and _are_sizes(extent, 2)
+            and len(extent) == 2):
         raise damaged
     tensor = Tensor(dtype, tuple(shape), data_start + extent[0])
     if extent[1] - extent[0] != tensor.bytes:

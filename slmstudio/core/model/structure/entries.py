@@ -96,8 +96,8 @@ def _check_names(names: set[str], problems: list[Problem], warnings: list[str]) 
         same.setdefault(name.casefold(), []).append(name)
     for twins in same.values():
         if len(twins) > 1 and is_read(twins[0]):
-            problems.append(Problem(f"{' and '.join(map(printable, twins))} differ only in capital letters, so which one "
-                                    "is read depends on the system. Remove the one that isn't the model's."))
+            problems.append(Problem(f"{' and '.join(map(printable, twins))} differ only in capital letters, so which "
+                                    "one is read depends on the system. Remove the one that isn't the model's."))
     odd = [printable(name) for name in sorted(names) if not name.isprintable()]
     if odd:
         warnings.append(f"Some names in the folder hold characters that can't be shown: {', '.join(odd[:3])}.")

@@ -38,8 +38,9 @@ _FOLLOWED = {
 _KERNEL = re.compile(r"[/:\\]")
 _CODE = ("auto_map", "trust_remote_code", "custom_pipelines", "custom_generate", "custom_code")
 _PATHS = ("vocab_file", "merges_file", "tokenizer_file", "spm_file", "gguf_file", "tekken_file")
-_METHODS = frozenset("get_text_config to_dict to_json_string to_diff_dict save_pretrained from_pretrained from_dict update "
-                     "validate convert_rope_params_to_dict standardize_rope_params".split())
+_METHODS = frozenset((
+    "get_text_config", "to_dict", "to_json_string", "to_diff_dict", "save_pretrained", "from_pretrained", "from_dict",
+    "update", "validate", "convert_rope_params_to_dict", "standardize_rope_params"))
 """Methods of transformers' configurations: a key of that name would take the method's place."""
 
 
@@ -50,8 +51,8 @@ def check(folder: Path, names: frozenset[str], problems: list[Problem], warnings
         names: what is in the folder.
     """
     if ADAPTER in names and MODEL in names:
-        problems.append(Problem(f"{ADAPTER} lies beside the base model, and transformers would put that adapter onto the "
-                                "model when it is loaded. Move the adapter into a folder of its own."))
+        problems.append(Problem(f"{ADAPTER} lies beside the base model, and transformers would put that adapter onto "
+                                "the model when it is loaded. Move the adapter into a folder of its own."))
     passed_over: dict[str, list[str]] = {}
     for file in FILES:
         if file not in names:
@@ -68,15 +69,16 @@ def check(folder: Path, names: frozenset[str], problems: list[Problem], warnings
             passed_over[file] = found
     if passed_over:
         listed = "; ".join(f"{', '.join(dict.fromkeys(keys))} in {file}" for file, keys in passed_over.items())
-        warnings.append(f"The settings name code or places outside the folder, which this program never follows: {listed}.")
+        warnings.append("The settings name code or places outside the folder, which this program never follows: "
+                        f"{listed}.")
 
 
 def _leads(file: str, settings: dict[str, Any], problems: list[Problem]) -> Iterator[str]:
     """The keys of one file that lead elsewhere and are passed over; those that are followed go to `problems`."""
     for depth, key, value in _walk(settings):
         if depth > MAX_DEPTH:
-            problems.append(Problem(f"{file} is nested more than {MAX_DEPTH} levels deep, which no model needs. Put the "
-                                    "model's own file in its place."))
+            problems.append(Problem(f"{file} is nested more than {MAX_DEPTH} levels deep, which no model needs. Put "
+                                    "the model's own file in its place."))
             return
         if value in (None, False, [], {}, ""):
             continue
@@ -121,7 +123,7 @@ def _is_auto_map(value: Any) -> bool:
     """As transformers writes it: class names by kind; for tokenizers a pair, or None."""
     classes = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [0]
     return all(item is None or isinstance(item, str)
-               or isinstance(item, list) and all(part is None or isinstance(part, str) for part in item)
+               or (isinstance(item, list) and all(part is None or isinstance(part, str) for part in item))
                for item in classes)
 
 

@@ -49,8 +49,8 @@ def check(config: Mapping[str, Any], problems: list[Problem]) -> None:
     for parents, key, value in _values(config):
         if sentence := _wrong(parents, key, value):
             where = ".".join((*parents, key))
-            problems.append(Problem(f"{printable(where)} in config.json {sentence}. Put the model's own config.json in its "
-                                    "place."))
+            problems.append(Problem(f"{printable(where)} in config.json {sentence}. Put the model's own config.json "
+                                    "in its place."))
         if len(problems) > 20:
             return
 
@@ -62,8 +62,8 @@ def check_heads(model_type: str, sizes: Mapping[str, int], problems: list[Proble
         problems.append(Problem(f"config.json doesn't add up: {heads:,} heads can't share a hidden size of {hidden:,}. "
                                 "Put the model's own config.json in its place."))
     if kv_heads and heads % kv_heads and "mamba" not in model_type:
-        problems.append(Problem(f"config.json doesn't add up: {heads:,} heads can't share {kv_heads:,} heads of keys and "
-                                "values. Put the model's own config.json in its place."))
+        problems.append(Problem(f"config.json doesn't add up: {heads:,} heads can't share {kv_heads:,} heads of keys "
+                                "and values. Put the model's own config.json in its place."))
 
 
 def check_promise(config: Mapping[str, Any], sizes: Mapping[str, int], held: Weights, problems: list[Problem]) -> None:
@@ -80,8 +80,8 @@ def check_promise(config: Mapping[str, Any], sizes: Mapping[str, int], held: Wei
         ("layers", layers * hidden * (hidden + sizes.get("intermediate_size", 0))),
     ):
         if needed > SLACK * have:
-            problems.append(Problem(f"config.json promises {words} of {needed:,} parameters, and all the weights together "
-                                    f"hold {have:,}. Put the model's own config.json in its place."))
+            problems.append(Problem(f"config.json promises {words} of {needed:,} parameters, and all the weights "
+                                    f"together hold {have:,}. Put the model's own config.json in its place."))
     if positions and sizes["context_length"] > 2 * positions:
         problems.append(Problem(f"config.json promises {sizes['context_length']:,} positions, and the weights hold "
                                 f"{positions:,}. Put the model's own config.json in its place."))

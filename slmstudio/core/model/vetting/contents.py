@@ -93,8 +93,9 @@ def judge(found: Contents, problems: list[Problem], warnings: list[str]) -> None
     """Refuse pickles where a library would open them; name the others, and what holds code, in a warning."""
     for name in found.pickles:
         if is_read(name):
-            problems.append(Problem(f"{printable(name)} is a Python pickle behind another name. A pickle can run code when "
-                                    "it is opened. Put the model's own file in its place, or choose another model."))
+            problems.append(Problem(f"{printable(name)} is a Python pickle behind another name. A pickle can run code "
+                                    "when it is opened. Put the model's own file in its place, or choose another "
+                                    "model."))
     beside = [name for name in found.pickles if not is_read(name)]
     for names, sentence in (
         (beside, "The folder also holds Python pickles, which this program never opens: {}."),
@@ -105,7 +106,8 @@ def judge(found: Contents, problems: list[Problem], warnings: list[str]) -> None
             more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
             warnings.append(sentence.format(shown + more))
     if not found.whole:
-        warnings.append(f"The folder holds more than {MOST:,} files with its subfolders; the others were not looked at.")
+        warnings.append(f"The folder holds more than {MOST:,} files with its subfolders; the others were not looked "
+                        "at.")
 
 
 def is_pickle(file: io.BufferedReader) -> bool:

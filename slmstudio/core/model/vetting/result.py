@@ -12,7 +12,6 @@ from typing import Any
 from slmstudio.core import files, formats, paths
 from slmstudio.core.errors import Problem, UserError
 
-
 MOST = 5_000
 """Files of a folder whose vetting is remembered."""
 
@@ -91,5 +90,6 @@ def _signature(folder: Path) -> str:
         for name in sorted(names):
             path = os.path.join(parent, name)
             status = os.stat(path)
-            digest.update(os.fsencode(path) + f"\0{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n".encode())
+            times = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+            digest.update(os.fsencode(path) + f"\0{times}\n".encode())
     return digest.hexdigest()

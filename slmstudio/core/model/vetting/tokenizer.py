@@ -17,8 +17,8 @@ from slmstudio.core.model.json_files import printable, read_json_object
 from slmstudio.core.model.vetting import samples
 
 PATIENCE = 60 if os.name == "nt" else 600
-"""Seconds after which the process is ended. Elsewhere than on Windows its own limit on processor time comes first, which a
-busy machine doesn't bring nearer."""
+"""Seconds after which the process is ended. Elsewhere than on Windows its own limit on processor time comes first,
+which a busy machine doesn't bring nearer."""
 MOST_VALUES = 2_500_000
 """Values of tokenizer.json; Gemma 3's, with 262,144 tokens and 514,906 merges, has 1.4 million."""
 OWN = "Put the model's own tokenizer.json in its place, or choose another model."
@@ -43,7 +43,10 @@ def measure(folder: Path, rows: int | None, ends: Iterable[int]) -> Report:
     """
     if _values(folder / "tokenizer.json") > MOST_VALUES:
         return {"error": f"tokenizer.json has more than {MOST_VALUES:,} values, and no model's has."}
-    environment = {**os.environ, "PYTHONPATH": str(_PACKAGE), "PYTHONUTF8": "1", "TOKENIZERS_PARALLELISM": "false"}
+    # Relative places would name a folder below the one that the child starts in.
+    given = filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_PACKAGE), *given]), "PYTHONUTF8": "1",
+                   "TOKENIZERS_PARALLELISM": "false"}
     request = json.dumps({"folder": str(folder.absolute()), "rows": rows, "ends": list(ends)})
     try:
         ended = subprocess.run(
@@ -118,12 +121,12 @@ def judge_ids(report: Report, rows: int | None, ids: dict[str, list[int]], probl
         if special["id"] is None:
             problems.append(Problem(f"{kind} is {shown!r}, which isn't a single token of tokenizer.json. {OWN}"))
         elif not special["own"] and (rows is None or special["id"] < rows):
-            warnings.append(f"{kind} is {shown}, which tokenizer.json doesn't have: it becomes token {special['id']:,}, "
-                            "which the model has never learned.")
+            warnings.append(f"{kind} is {shown}, which tokenizer.json doesn't have: it becomes token "
+                            f"{special['id']:,}, which the model has never learned.")
         elif known and special["id"] not in known and kind in ("BOS", "EOS"):
             warnings.append(f"{kind} is {shown} (token {special['id']:,}) for the tokenizer, and token "
-                            f"{' or '.join(f'{number:,}' for number in dict.fromkeys(known))} for config.json: answers may "
-                            "not end where they should." if kind == "EOS" else
+                            f"{' or '.join(f'{number:,}' for number in dict.fromkeys(known))} for config.json: "
+                            "answers may not end where they should." if kind == "EOS" else
                             f"{kind} is {shown} (token {special['id']:,}) for the tokenizer, and token "
                             f"{known[0]:,} for config.json.")
 
@@ -138,13 +141,13 @@ def _judge_rows(report: Report, rows: int, ids: dict[str, list[int]], problems: 
                                 f"{report['highest']:,}, and the embeddings have {rows:,} rows. {OWN}"))
     elif report["beyond_added"]:
         shown = ", ".join(printable(token, 40) for token in report["beyond_added"])
-        warnings.append(f"Some added tokens have no row in the embeddings: {shown}. A row of data that holds one of them "
-                        "can't be learned.")
+        warnings.append(f"Some added tokens have no row in the embeddings: {shown}. A row of data that holds one of "
+                        "them can't be learned.")
     for name, numbers in ids.items():
         outside = [number for number in numbers if number >= rows or (number < 0 and name != "pad_token")]
         if outside:
-            problems.append(Problem(f"config.json or generation_config.json says that {name}_id is {outside[0]:,}, and the "
-                                    f"embeddings have {rows:,} rows. Put the model's own file in its place."))
+            problems.append(Problem(f"config.json or generation_config.json says that {name}_id is {outside[0]:,}, "
+                                    f"and the embeddings have {rows:,} rows. Put the model's own file in its place."))
 
 
 def judge_texts(report: Report, problems: list[Problem], warnings: list[str]) -> None:
@@ -154,26 +157,27 @@ def judge_texts(report: Report, problems: list[Problem], warnings: list[str]) ->
         return
     lost = [name for name, kept in report["texts"].items() if not kept]
     if lost:
-        warnings.append(f"The tokenizer doesn't know all letters of these scripts, and loses text in them: {', '.join(lost)}. "
-                        "For data in them, choose another model.")
+        warnings.append(f"The tokenizer doesn't know all letters of these scripts, and loses text in them: "
+                        f"{', '.join(lost)}. For data in them, choose another model.")
     if not report["lines"]:
-        warnings.append("The tokenizer loses line breaks or spaces at the beginning of lines, which code and lists need.")
+        warnings.append("The tokenizer loses line breaks or spaces at the beginning of lines, which code and lists "
+                        "need.")
 
 
 def judge_template(report: Report, ids: dict[str, list[int]], problems: list[Problem], warnings: list[str]) -> None:
     """The template must render a conversation, and should end each answer with a token at which the model stops."""
     template = report["template"]
     if template is None:
-        warnings.append("The model has no chat template. Choose a named template before training, or the instruct version "
-                        "of the model.")
+        warnings.append("The model has no chat template. Choose a named template before training, or the instruct "
+                        "version of the model.")
         return
     if "error" in template:
         problems.append(Problem(f"{template['error']} Choose a model with another chat template."))
         return
     ends = template["ends"]
     if not ends or None in ends:
-        warnings.append("The chat template doesn't end each answer with a token of its own: a model trained with it may not "
-                        "know where to stop. Choose a named template.")
+        warnings.append("The chat template doesn't end each answer with a token of its own: a model trained with it "
+                        "may not know where to stop. Choose a named template.")
         return
     eos = report["special"].get("eos_token", {}).get("id")
     stops = {*ids["eos_token"], *([eos] if eos is not None else [])}

@@ -77,7 +77,8 @@ def _seen(examined: Examined, seen: contents.Contents) -> dict[str, str]:
     }
     if examined.facts and examined.weights:
         found = examined.facts
-        done["config"] = f"config.json describes a model of the family {found.family}, and its numbers are within limits."
+        done["config"] = (f"config.json describes a model of the family {found.family}, and its numbers are within "
+                          "limits.")
         done["weights"] = (f"The weights are whole: {format_count(found.parameters)} parameters in "
                            f"{len(examined.weights.tensors):,} tensors, {format_bytes(found.disk_bytes)}.")
     return done

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import hostile_models
+from support import crafted_models, model_files
 
 from slmstudio.core.model.vetting import contents
 
@@ -27,21 +27,21 @@ def told(tmp_path: Path, data: bytes) -> bool:
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_every_protocol(tmp_path: Path, protocol: int) -> None:
-    evil = hostile_models.Evil(tmp_path / "model")
+    evil = crafted_models.Evil(tmp_path / "model")
     for value in (evil, {"a": [1, 2.5]}, {str(number): number / 3 for number in range(20_000)}, b"x" * 200_000):
         assert told(tmp_path, pickle.dumps(value, protocol))
     assert told(tmp_path, pickle.dumps(evil, protocol) + b"and more" * 1000)
-    assert not (tmp_path / hostile_models.CANARY).exists()
+    assert not (tmp_path / crafted_models.CANARY).exists()
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zlib.compress])
 def test_packed_ones(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
-    assert told(tmp_path, pack(pickle.dumps(hostile_models.Evil(tmp_path / "model"))))
+    assert told(tmp_path, pack(pickle.dumps(crafted_models.Evil(tmp_path / "model"))))
     assert not told(tmp_path, pack(b"A text, and nothing else. " * 99))
 
 
 def test_archives(tmp_path: Path) -> None:
-    assert told(tmp_path, hostile_models.torch_zip(tmp_path / "model"))
+    assert told(tmp_path, crafted_models.torch_zip(tmp_path / "model"))
     late, plain, old = io.BytesIO(), io.BytesIO(), io.BytesIO()
     with zipfile.ZipFile(late, "w") as archive:
         archive.writestr("archive/data/0", bytes(300_000))
@@ -55,17 +55,18 @@ def test_archives(tmp_path: Path) -> None:
 
 
 def test_arrays_of_objects(tmp_path: Path) -> None:
-    assert told(tmp_path, hostile_models.numpy_objects(tmp_path / "model"))
-    assert not told(tmp_path, hostile_models.numpy_objects(tmp_path / "model").replace(b"|O", b"<f4"))
+    assert told(tmp_path, crafted_models.numpy_objects(tmp_path / "model"))
+    assert not told(tmp_path, crafted_models.numpy_objects(tmp_path / "model").replace(b"|O", b"<f4"))
 
 
 @pytest.mark.parametrize("data", [
-    b"", b"{}", b"[]", b".", b"(", b"# Read me\n", b"cython\nnumpy\ntorch==2.1\n", b"Inner text.\n", b"This is " * 20_000,
-    b"\x89PNG\r\n\x1a\n", b"GGUF\x03\0\0\0", b"\x80", b"\x80\x04\xff\xff\xff\xff" * 9, b"\x00" * 5000],
+    b"", b"{}", b"[]", b".", b"(", b"# Read me\n", b"cython\nnumpy\ntorch==2.1\n", b"Inner text.\n",
+    b"This is " * 20_000, b"\x89PNG\r\n\x1a\n", b"GGUF\x03\0\0\0", b"\x80", b"\x80\x04\xff\xff\xff\xff" * 9,
+    b"\x00" * 5000],
     ids=lambda data: repr(data[:12]))
 def test_other_files(tmp_path: Path, data: bytes) -> None:
     assert not told(tmp_path, data)
-    assert not told(tmp_path, hostile_models.safetensors(hostile_models.llama_tensors()))
+    assert not told(tmp_path, model_files.safetensors(model_files.llama_tensors()))
 
 
 def test_a_folder_with_too_many_files_is_looked_at_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
