@@ -2,7 +2,7 @@
 
 import typer
 
-from slmstudio.cli.models import get, import_, listing, token
+from slmstudio.cli.models import get, import_, listing, token, vet
 
 app = typer.Typer(no_args_is_help=False, help="Base models: those on disk and those that can be fetched.")
 app.callback(invoke_without_command=True)(listing.models)
@@ -10,3 +10,4 @@ app.command("list")(listing.list_)
 app.command()(get.get)
 app.command("import")(import_.import_)
 app.command()(token.token)
+app.command()(vet.vet)

@@ -10,7 +10,7 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.gguf_header import DOWNLOAD, Damaged, Header, read_header
-from slmstudio.core.model.weights import printable
+from slmstudio.core.model.json_files import printable
 from slmstudio.core.units import format_bytes
 
 FILE_TYPES = {

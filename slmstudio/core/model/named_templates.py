@@ -19,7 +19,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.model import trained_rows
 from slmstudio.core.model.chat_template import ChatTemplate, find_template, special_tokens
 from slmstudio.core.model.tokens import end_of_turn, load_tokenizer
-from slmstudio.core.model.weights import printable
+from slmstudio.core.model.json_files import printable
 
 _BOS = "{{- bos_token }}"
 _READ = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors")

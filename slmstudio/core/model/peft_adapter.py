@@ -18,7 +18,8 @@ from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.model import weights as weight_files
 from slmstudio.core.model.architecture import summed_up
 from slmstudio.core.model.facts import model_name, read_model
-from slmstudio.core.model.weights import Tensor, printable, read_header, read_json_object
+from slmstudio.core.model.json_files import printable, read_json_object
+from slmstudio.core.model.weights import Tensor, read_header
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."

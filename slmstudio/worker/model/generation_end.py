@@ -9,7 +9,7 @@ from typing import Any
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
-from slmstudio.core.model.weights import read_json_object
+from slmstudio.core.model.json_files import read_json_object
 
 FILE = "generation_config.json"
 

@@ -19,10 +19,11 @@ from trl import SFTConfig
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Machine, read_machine
-from slmstudio.core.model import facts, named_templates
+from slmstudio.core.model import named_templates
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.model.tokens import end_of_turn
+from slmstudio.core.model.vetting.vet import read_vetted
 from slmstudio.core.run import adjust, checkpoints, folder, plan_rows, resume, schedule
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN
@@ -128,7 +129,7 @@ def load(job: JobContext, config: RunConfig) -> Loaded:
     """Rows, model and trainer of a run; each part says what it is doing."""
     set_seed(config.seed)
     model_folder = Path(config.model)
-    about = facts.read_model(model_folder)  # refuses pickles and damaged files in a sentence, before torch sees them
+    about = read_vetted(model_folder)  # refuses in a sentence what isn't whole or can't be trusted, before torch sees it
     job.phase("reading data", Path(config.train_file).name)
     rows = read_rows(config, job)
     tokenizer = methods.load_tokenizer(model_folder)
