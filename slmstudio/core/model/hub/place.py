@@ -85,9 +85,10 @@ def files_of(state: dict[str, Any] | None) -> dict[str, RemoteFile]:
     listed = (state or {}).get("files")
     found = {}
     for entry in listed if isinstance(listed, list) else ():
-        values = [entry.get(key) for key in ("name", "size", "sha256", "blob_id")] if isinstance(entry, dict) else []
-        if [type(value) for value in values] == [str, int, str, str] and not set("/\\") & set(values[0]):
-            found[values[0]] = RemoteFile(*values)
+        match entry:
+            case {"name": str(name), "size": int(size), "sha256": str(sha256), "blob_id": str(blob_id)}:
+                if not set("/\\") & set(name):
+                    found[name] = RemoteFile(name, size, sha256, blob_id)
     return found
 
 
