@@ -134,8 +134,8 @@ def plan(
     from slmstudio.core.data import given
     from slmstudio.core.errors import from_os_error
     from slmstudio.core.hardware.machine import read_machine
-    from slmstudio.core.model import facts
     from slmstudio.core.model.hub import on_disk
+    from slmstudio.core.model.vetting import vet
     from slmstudio.core.run import planner
 
     overrides = planner.parse_settings(set_ or [])
@@ -143,7 +143,7 @@ def plan(
         model_facts = (
             starter.prepare(lambda event: follower.on_event("model", event))
             if model == "starter"
-            else facts.read_model(on_disk.resolve(model))
+            else vet.read_vetted(on_disk.resolve(model))
         )
         dataset = given.read(data.absolute(), said(map_, sheet, text_by), follower.on_bytes)
     config = planner.plan(

@@ -57,6 +57,7 @@ KINDS = {
     "model source": Kind(of_folder=True),  # source.json of a model from the hub
     "download": Kind(of_folder=True),  # download.json of one that has not arrived yet
     "hub tokens": Kind(),
+    "vetting": Kind(),  # what was found of a model folder
 }
 
 

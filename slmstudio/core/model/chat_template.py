@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.model.weights import printable, read_json_object
+from slmstudio.core.model.json_files import printable, read_json_object
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """The special tokens that transformers hands to a template."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,14 @@ from slmstudio.core.model import weights as weight_files
 from slmstudio.core.model.architecture import missing_tensors
 from slmstudio.core.model.chat_template import find_template
 from slmstudio.core.model.families import LABELS, family_label, why_no_language_model
-from slmstudio.core.model.weights import Tensor, Weights, printable, read_json_object
+from slmstudio.core.model.json_files import printable, read_json_object, what_is
+from slmstudio.core.model.structure import entries, leads, limits
+from slmstudio.core.model.weights import Tensor, Weights
+from slmstudio.core.units import format_bytes
 
 CONTEXT_IF_UNKNOWN = 2048
+MAX_TOKENIZER = 64 * 2**20
+"""The largest tokenizer.json, in bytes; Gemma 3's, with 262,144 tokens, has 33 MB."""
 _SIZES = {
     "hidden_size": ("hidden_size", "n_embd", "d_model"),
     "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
@@ -84,31 +89,79 @@ class ModelFacts:
     model_type: str
 
 
+AREAS = ("files", "code", "config", "weights", "tokenizer", "template")
+"""What is looked at in a folder, in this order."""
+
+
+@dataclass
+class Examined:
+    """What a look at a model folder has found.
+
+    Attributes:
+        facts: what the model is; None where that can't be told.
+        problems: by one of `AREAS`, why the folder is refused.
+        warnings: what is worth knowing, and no reason to refuse it.
+        weights: the tensors; None where files are missing or wrong.
+        config: config.json, with the text model's part on top.
+    """
+
+    facts: ModelFacts | None = None
+    problems: dict[str, list[Problem]] = field(default_factory=lambda: {area: [] for area in AREAS})
+    warnings: list[str] = field(default_factory=list)
+    weights: Weights | None = None
+    config: dict[str, Any] | None = None
+
+    def all_problems(self) -> list[Problem]:
+        return [problem for area in AREAS for problem in self.problems[area]]
+
+
 def read_model(folder: Path | str) -> ModelFacts:
-    """Read what a model folder is, and check that it is whole.
+    """Read what a model folder is, and check that it is whole and that nothing in it leads elsewhere.
 
     Raises:
         UserError: it is no folder of a trainable model, or something is missing or damaged; `problems` names
             everything that is wrong, when it is more than one thing.
     """
     folder = Path(folder)
-    name = model_name(folder)
+    examined = examine(folder)
+    problems = examined.all_problems()
+    if examined.facts is None or problems:
+        raise refusal(model_name(folder), problems)
+    return examined.facts
+
+
+def refusal(name: str, problems: list[Problem]) -> UserError:
+    """What a person reads of a folder that can't be used: all that is wrong with it."""
+    what, remedy = f"{name} cannot be used as a base model.", "Mend the folder, or choose another model."
+    if len(problems) == 1:
+        return UserError(what, problems[0].message, remedy)
+    return UserError(what, f"{len(problems)} things are wrong with the folder.", remedy, problems)
+
+
+def examine(folder: Path) -> Examined:
+    """All that a look at a model folder tells without loading anything of it.
+
+    Raises:
+        UserError: it is something else than a folder of a base model, or cannot be read.
+    """
+    found = Examined()
+    problems = found.problems
     try:
-        _refuse_other_things(folder, name)
-        problems: list[Problem] = []
-        config = _read_config(folder, problems)
-        found = weight_files.read_weights(folder, problems)
-        _check_tokenizer(folder, problems)
-        template = _has_template(folder, problems)
-        facts = _facts(folder, name, config, found, template, problems) if config and found else None
+        _refuse_files(folder, model_name(folder))
+        names = entries.look(folder, problems["files"], found.warnings)
+        if problems["files"]:
+            return found
+        _refuse_other_things(folder, model_name(folder), names)
+        leads.check(folder, names, problems["code"], found.warnings)
+        found.config = _read_config(folder, problems["config"])
+        found.weights = weight_files.read_weights(folder, problems["weights"])
+        _check_tokenizer(folder, problems["tokenizer"])
+        template = _has_template(folder, problems["template"])
+        if found.config and not problems["config"] and found.weights:
+            found.facts = _facts(folder, model_name(folder), found.config, found.weights, template, problems["config"])
     except OSError as error:
         raise from_os_error(error, "read the model folder") from error
-    if facts is None or problems:
-        what, remedy = f"{name} cannot be used as a base model.", "Download the model again, or choose another folder."
-        if len(problems) == 1:
-            raise UserError(what, problems[0].message, remedy)
-        raise UserError(what, f"{len(problems)} things are wrong with the folder.", remedy, problems)
-    return facts
+    return found
 
 
 def model_name(folder: Path) -> str:
@@ -117,14 +170,17 @@ def model_name(folder: Path) -> str:
     return printable(cache.split("--")[-1] if cache.startswith("models--") else folder.absolute().name or str(folder))
 
 
-def _refuse_other_things(folder: Path, name: str) -> None:
-    """Say what was chosen when it is something else than a folder of a base model."""
+def _refuse_files(folder: Path, name: str) -> None:
+    """Say what was chosen when it isn't a folder."""
     if not folder.exists():
         raise UserError(f"{folder} does not exist.", "It may have been moved or deleted.",
                         "Choose the model's folder again.")
     if folder.is_file():
         raise _not_a_folder(folder, name)
-    present = {path.name for path in folder.iterdir()}
+
+
+def _refuse_other_things(folder: Path, name: str, present: frozenset[str]) -> None:
+    """Say what was chosen when the folder is something else than one of a base model."""
     if "adapter_config.json" in present and not {weight_files.SINGLE, weight_files.INDEX} & present:
         raise UserError(f"{name} is an adapter, not a base model.", _whose_adapter(folder),
                         "Choose the base model's folder. The adapter is used with it in Results and Chat.")
@@ -177,6 +233,7 @@ def _read_config(folder: Path, problems: list[Problem]) -> dict[str, Any] | None
     if why := why_no_language_model(config):
         problems.append(Problem(why, field="model_type"))
         return None
+    limits.check(config, problems)
     text = config.get("text_config")
     # Models that also see or hear keep the language model's sizes one level deeper.
     if not isinstance(text, dict):
@@ -202,7 +259,10 @@ def _check_tokenizer(folder: Path, problems: list[Problem]) -> None:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 64))
         tail = file.read()
     if not head.lstrip().startswith(b"{"):
-        problems.append(Problem(f"tokenizer.json is {weight_files.what_is(head) or 'no JSON object'}."))
+        problems.append(Problem(f"tokenizer.json is {what_is(head) or 'no JSON object'}."))
+    elif path.stat().st_size > MAX_TOKENIZER:
+        problems.append(Problem(f"tokenizer.json is larger than {format_bytes(MAX_TOKENIZER)}, and no model's is. Put "
+                                "the model's own tokenizer.json in its place."))
     elif not tail.rstrip().endswith(b"}"):
         problems.append(Problem("tokenizer.json is truncated: its end is missing."))
 
@@ -239,6 +299,8 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
                                 field="num_hidden_layers"))
     elif len(problems) == before and (said := missing_tensors(config, sizes, found, bool(quantization))):
         problems.append(Problem(said))
+    limits.check_heads(model_type, sizes, problems)
+    limits.check_promise(config, sizes, found, problems)
     tie = config.get("tie_word_embeddings")
     tied = tie if isinstance(tie, bool) else found.head() is None
     architectures = config.get("architectures")

@@ -55,7 +55,7 @@ def family_label(model_type: str, name: str) -> str:
 
 def why_no_language_model(config: dict[str, Any]) -> str | None:
     """Why a config.json does not describe a model that this program can train, or None when it does."""
-    from slmstudio.core.model.weights import printable
+    from slmstudio.core.model.json_files import printable
 
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not model_type:

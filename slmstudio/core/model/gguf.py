@@ -9,7 +9,7 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.gguf_header import DOWNLOAD, Damaged, Header, read_header
-from slmstudio.core.model.weights import printable
+from slmstudio.core.model.json_files import printable
 
 FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",

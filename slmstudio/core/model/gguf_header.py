@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.model.weights import printable, truncated, what_is
+from slmstudio.core.model.json_files import printable, truncated, what_is
 
 VERSION = 3
 """The newest version that is read; 2 has the same layout."""

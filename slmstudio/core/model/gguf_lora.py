@@ -9,7 +9,7 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.gguf_header import DOWNLOAD, Damaged, Header, read_header
-from slmstudio.core.model.weights import printable
+from slmstudio.core.model.json_files import printable
 
 _A, _B = ".lora_a", ".lora_b"
 _RIGHT_BASE = "Load the base model that the adapter was trained on, and no model that it is merged into already."

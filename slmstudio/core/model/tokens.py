@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.chat_template import ChatTemplate, special_tokens
-from slmstudio.core.model.weights import printable, read_json_object
+from slmstudio.core.model.json_files import printable, read_json_object
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -59,6 +59,17 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
     Raises:
         UserError: tokenizer.json is missing or damaged.
     """
+    tokenizer = read_tokenizer(folder)
+    tokenizer.add_tokens(tokens_beside(Path(folder), tokenizer))
+    return tokenizer
+
+
+def read_tokenizer(folder: Path | str) -> Tokenizer:
+    """The tokenizer of a model folder as tokenizer.json alone says it.
+
+    Raises:
+        UserError: tokenizer.json is missing or damaged.
+    """
     from tokenizers import Tokenizer
 
     path = Path(folder) / "tokenizer.json"
@@ -68,21 +79,22 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        tokenizer.add_tokens(_tokens_beside(path.parent, tokenizer))
-    except UserError:
-        raise
     except BaseException as error:  # the library is written in Rust; its panics are no `Exception`
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         said = printable(str(error).rstrip("."), 200)
         raise UserError(f"The tokenizer of {path.parent.name} cannot be used.",
                         f"tokenizer.json is damaged, or of a kind that is not known here: {said}.",
-                        "Download the model again.") from error
+                        "Put the model's own tokenizer.json in its place, or choose another model.") from error
     return tokenizer
 
 
-def _tokens_beside(folder: Path, tokenizer: Tokenizer) -> list[Any]:
-    """Special tokens that tokenizer_config.json names and tokenizer.json lacks, in the order transformers adds them."""
+def tokens_beside(folder: Path, tokenizer: Tokenizer) -> list[Any]:
+    """Special tokens that tokenizer_config.json names and tokenizer.json lacks, in the order transformers adds them.
+
+    Raises:
+        UserError: tokenizer_config.json describes them in a way that isn't known.
+    """
     from tokenizers import AddedToken
 
     path = folder / "tokenizer_config.json"
@@ -91,8 +103,14 @@ def _tokens_beside(folder: Path, tokenizer: Tokenizer) -> list[Any]:
     entries = config.get("added_tokens_decoder")
     flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
     wanted = {}
-    for _, entry in sorted(entries.items(), key=lambda item: int(item[0])) if isinstance(entries, dict) else ():
-        wanted[entry["content"]] = AddedToken(entry["content"], **{key: entry[key] for key in flags if key in entry})
+    try:
+        for _, entry in sorted(entries.items(), key=lambda item: int(item[0])) if isinstance(entries, dict) else ():
+            content = entry["content"]
+            wanted[content] = AddedToken(content, **{key: entry[key] for key in flags if key in entry})
+    except (TypeError, ValueError, KeyError) as error:
+        raise UserError(f"The tokenizer of {folder.name} cannot be used.",
+                        "tokenizer_config.json describes its added tokens in a way that is not known here.",
+                        "Put the model's own tokenizer_config.json in its place, or choose another model.") from error
     for content in special_tokens(folder).values():
         wanted.setdefault(content, AddedToken(content, special=True))
     return [token for content, token in wanted.items() if content not in known]

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from slmstudio.core.errors import Problem, UserError, from_os_error
-from slmstudio.core.units import format_bytes
+from slmstudio.core.model.json_files import printable, read_json_object, truncated, what_is
 
-MAX_HEADER = 100_000_000
-"""The format's own limit on the header, in bytes."""
-MAX_JSON = 64 * 2**20
-"""No configuration, index or template file is larger, in bytes."""
+MAX_HEADER = 16 * 2**20
+"""The largest header, in bytes. The format allows 100 MB; that of a model which can be trained here has below 1 MB."""
+MAX_TENSORS = 100_000
+"""The most tensors of a model, all files together."""
+MAX_FILES = 500
+MAX_DIMENSIONS = 8
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
         "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "F64": 64, "I64": 64, "U64": 64,
@@ -30,14 +32,6 @@ BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "
 """Bits of one value, by safetensors' name of the number format."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 """Endings of weight files that hold Python pickles."""
-_SIGNATURES = (
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself: run `git lfs pull` in that folder"),
-    (b"GGUF", "a GGUF file"),
-    (b"PK\x03\x04", "a zip archive, as PyTorch's pickle files are"),
-    (b"\x80\x02", "a Python pickle"),
-    (b"<!doctype", "a web page, as a failed download leaves"),
-    (b"<html", "a web page, as a failed download leaves"),
-)
 # What quantised layers and old checkpoints store beside the parameters: scales, lookup tables, masks.
 _NOT_PARAMETERS = re.compile(
     r"\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state\..*|SCB|weight_format|inv_freq|masked_bias)$")
@@ -130,47 +124,6 @@ class Weights:
         return len(found) or None
 
 
-def what_is(head: bytes) -> str:
-    """Say what a file that starts with `head` looks like, or "" for nothing known."""
-    if not head:
-        return "empty"
-    start = head.lstrip()[:64].lower()
-    return next((name for mark, name in _SIGNATURES if start.startswith(mark.lower())), "")
-
-
-def truncated(size: int, expected: int) -> str:
-    """"truncated: 123 MB of 270 MB", exact where rounding would hide the difference."""
-    short, whole = format_bytes(size), format_bytes(expected)
-    if short == whole:
-        short, whole = f"{size:,}", f"{expected:,} bytes"
-    return f"truncated: {short} of {whole}"
-
-
-def read_json_object(path: Path) -> dict[str, Any]:
-    """A JSON object from a file of bounded size.
-
-    Raises:
-        UserError: it cannot be read, is too large, or is no JSON object; `what` names the file.
-    """
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_JSON + 1)
-    except OSError as error:
-        raise from_os_error(error, f"read {path.name}") from error
-    if len(data) > MAX_JSON:
-        raise UserError(f"{path.name} is larger than {format_bytes(MAX_JSON)}.")
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        looks = what_is(data[:64])
-        known = isinstance(error, json.JSONDecodeError) and not looks
-        where = f"It breaks at line {error.lineno}, column {error.colno}." if known else ""  # type: ignore[union-attr]
-        raise UserError(f"{path.name} is {looks or 'no JSON'}.", where) from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path.name} is no JSON object.")
-    return value
-
-
 def read_header(path: Path) -> dict[str, Tensor]:
     """The tensors of one safetensors file, after checking that the file holds all of them.
 
@@ -184,26 +137,46 @@ def read_header(path: Path) -> dict[str, Tensor]:
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
             head = start + file.read(64)
             # The JSON object begins right after the length; anything else is another kind of file.
-            if not 2 <= length <= MAX_HEADER or head[8:9] != b"{":
+            if length < 2 or head[8:9] != b"{":
                 looks = what_is(head) or "no safetensors file: its header is not one"
                 raise UserError(f"{path.name} is {looks}.")
+            if length > MAX_HEADER:
+                raise UserError(f"{path.name} is no safetensors file of a model: its header claims {length:,} bytes, "
+                                f"and {MAX_HEADER:,} are more than any needs.")
             if 8 + length > size:
                 raise UserError(f"{path.name} is truncated: it ends inside its header.")
             file.seek(8)
-            header = json.loads(file.read(length))
+            header = json.loads(file.read(length), object_pairs_hook=_without_repeats)
     except OSError as error:
         raise from_os_error(error, f"read {path.name}") from error
+    except _Repeated as error:
+        raise UserError(f"{path.name} is damaged: its header has {printable(str(error))} twice.") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path.name} is damaged: its header is no JSON.") from error
     if not isinstance(header, dict):
         raise UserError(f"{path.name} is damaged: its header is no JSON object.")
     header.pop("__metadata__", None)
+    if len(header) > MAX_TENSORS:
+        raise UserError(f"{path.name} lists {len(header):,} tensors; no model that can be trained here has more than "
+                        f"{MAX_TENSORS:,}.")
     tensors, ends = {}, []
     for name, entry in header.items():
         tensors[name], begin, end = _tensor(path.name, name, entry, 8 + length)
         ends.append((begin, end))
     _check_extents(path.name, sorted(ends), size - 8 - length, 8 + length)
     return tensors
+
+
+class _Repeated(ValueError):
+    """A JSON object has a key twice."""
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Which of two tensors with one name is meant, each library would answer in its own way."""
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise _Repeated(Counter(key for key, _ in pairs).most_common(1)[0][0])
+    return value
 
 
 def _tensor(file: str, name: str, entry: Any, data_start: int) -> tuple[Tensor, int, int]:
@@ -214,11 +187,14 @@ def _tensor(file: str, name: str, entry: Any, data_start: int) -> tuple[Tensor, 
     dtype, shape, extent = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if isinstance(dtype, str) and dtype not in BITS:
         raise UserError(f"{file} uses the number format {printable(dtype)}, which this program does not know.")
-    if not (isinstance(dtype, str) and _are_sizes(shape, 16) and _are_sizes(extent, 2) and len(extent) == 2):
+    if not (isinstance(dtype, str) and _are_sizes(shape, MAX_DIMENSIONS) and _are_sizes(extent, 2)
+            and len(extent) == 2):
         raise damaged
     tensor = Tensor(dtype, tuple(shape), data_start + extent[0])
     if extent[1] - extent[0] != tensor.bytes:
         raise damaged
+    if not tensor.values:
+        raise UserError(f"{file} is damaged: its tensor {printable(name)} is empty.")
     return tensor, extent[0], extent[1]
 
 
@@ -249,46 +225,83 @@ def read_weights(folder: Path, problems: list[Problem]) -> Weights | None:
         None where a file is missing or wrong.
     """
     count = len(problems)
-    names = [SINGLE] if (folder / SINGLE).is_file() else _shards(folder, problems)
+    listed = None if (folder / SINGLE).is_file() else _index(folder, problems)
+    names = [SINGLE] if listed is None and len(problems) == count else sorted(set((listed or {}).values()))
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        listed = ", ".join(missing)
-        problems.append(Problem(f"{len(missing)} of {len(names)} weight files are missing: {listed}."))
-    tensors: dict[str, Tensor] = {}
+        problems.append(Problem(f"{len(missing)} of {len(names)} weight files are missing: {', '.join(missing)}."))
+    held: dict[str, dict[str, Tensor]] = {}
     size = 0
     for name in names:
         if name in missing:
             continue
         try:
-            tensors.update(read_header(folder / name))
+            held[name] = read_header(folder / name)
             size += (folder / name).stat().st_size
         except UserError as error:
             problems.append(Problem(error.what))
+        if sum(map(len, held.values())) > MAX_TENSORS:
+            problems.append(Problem(f"The weight files list more than {MAX_TENSORS:,} tensors, which no model that can "
+                                    "be trained here has."))
+            return None
+    if listed is not None and len(problems) == count:
+        _compare_with_index(listed, held, problems)
+    tensors = {name: tensor for each in held.values() for name, tensor in each.items()}
     if len(problems) == count and not tensors:
         problems.append(Problem("The weight files hold no tensor."))
     return Weights(tensors, tuple(folder / name for name in names), size) if len(problems) == count else None
 
 
-def _shards(folder: Path, problems: list[Problem]) -> list[str]:
-    """The shards that the index names, or nothing and the reason why there are none."""
+def _index(folder: Path, problems: list[Problem]) -> dict[str, str] | None:
+    """Which shard holds which tensor, as the index says; or None and the reason why it can't be used."""
     if not (folder / INDEX).is_file():
         problems.append(Problem(_why_no_weights(folder)))
-        return []
+        return None
     try:
-        index = read_json_object(folder / INDEX).get("weight_map")
+        index = read_json_object(folder / INDEX)
     except UserError as error:
         problems.append(Problem(f"{error.what} {error.why}".strip()))
-        return []
-    if not isinstance(index, dict) or not index or not all(isinstance(name, str) for name in index.values()):
+        return None
+    listed = index.get("weight_map")
+    if not isinstance(listed, dict) or not listed or not all(isinstance(name, str) for name in listed.values()):
         problems.append(Problem(f"{INDEX} does not say which file holds which tensor."))
-        return []
-    names = sorted(set(index.values()))
+        return None
+    names = sorted(set(listed.values()))
     # An index may name files of its own folder only, and nothing that a library would unpickle.
     wrong = [name for name in names if not re.fullmatch(r"[\w.\-]+\.safetensors", name)]
     if wrong:
         problems.append(Problem(f"{INDEX} names files that are no safetensors files of this folder: "
                                 + ", ".join(printable(name) for name in wrong[:5]) + "."))
-    return [name for name in names if name not in wrong]
+    if len(names) > MAX_FILES:
+        problems.append(Problem(f"{INDEX} names {len(names):,} files; no model that can be trained here has more than "
+                                f"{MAX_FILES}."))
+        return None
+    metadata = index.get("metadata")
+    total = metadata.get("total_size") if isinstance(metadata, dict) else None
+    if total is not None and not (type(total) in (int, float) and 0 < total < 2**60):
+        problems.append(Problem(f"{INDEX} gives an impossible total size: {printable(str(total), 40)}."))
+    return {tensor: name for tensor, name in listed.items() if name not in wrong}
+
+
+def _compare_with_index(listed: dict[str, str], held: dict[str, dict[str, Tensor]], problems: list[Problem]) -> None:
+    """The index must name each tensor once, in the file that holds it, and no other."""
+    places: dict[str, list[str]] = {}
+    for file, tensors in held.items():
+        for tensor in tensors:
+            places.setdefault(tensor, []).append(file)
+    twice = [tensor for tensor, files in places.items() if len(files) > 1]
+    absent = [tensor for tensor in listed if tensor not in places]
+    moved = [tensor for tensor, file in listed.items() if places.get(tensor, [file]) != [file] and tensor not in twice]
+    unknown = [tensor for tensor in places if tensor not in listed]
+    for found, sentence in (
+        (twice, "{} of the tensors are in two weight files at once: {}."),
+        (absent, f"{INDEX} names {{}} tensors that no weight file holds: {{}}."),
+        (moved, f"{INDEX} names the wrong file for {{}} tensors: {{}}."),
+        (unknown, f"The weight files hold {{}} tensors that {INDEX} doesn't know: {{}}."),
+    ):
+        if found:
+            names = ", ".join(printable(name) for name in found[:3]) + (", …" if len(found) > 3 else "")
+            problems.append(Problem(sentence.format(f"{len(found):,}", names)))
 
 
 def _why_no_weights(folder: Path) -> str:
@@ -304,15 +317,9 @@ def _why_no_weights(folder: Path) -> str:
         ((".gguf",), "The folder holds a GGUF file ({}) and no safetensors. GGUF is for running a model: import it, or "
                      "choose the folder it was made from."),
         ((".incomplete", ".part", ".partial", ".crdownload", ".aria2"),
-         "The download is not complete ({}). Download the model again."),
+         "The download is not complete ({}). Complete it, or choose another model."),
     ):
         found = [name for name in present if name.lower().endswith(endings)]
         if found:
             return sentence.format(", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else ""))
     return f"There are no weights: neither {SINGLE} nor {INDEX} is there."
-
-
-def printable(text: str, limit: int = 80) -> str:
-    """`text` from a file, short and safe to print: no control characters, no half characters."""
-    clean = "".join(c if c.isprintable() else "?" for c in text[:limit])
-    return clean + ("…" if len(text) > limit else "")

@@ -231,9 +231,9 @@ def _known_models() -> list[ModelEntry]:
 
 def _read(folder: Path, task: Task | None = None) -> ModelEntry:
     """Runs in a thread: a folder's facts, or why it has none."""
-    from slmstudio.core.model.facts import read_model
+    from slmstudio.core.model.vetting.vet import read_vetted
 
     try:
-        return ModelEntry(folder, facts=read_model(folder))
+        return ModelEntry(folder, facts=read_vetted(folder))
     except UserError as error:
         return ModelEntry(folder, error=error)

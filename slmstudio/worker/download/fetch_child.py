@@ -15,7 +15,7 @@ from typing import Any
 
 from slmstudio.core import disk_space
 from slmstudio.core.errors import UserError
-from slmstudio.core.model import families, weights
+from slmstudio.core.model import families, json_files, weights
 from slmstudio.core.model.facts import refused_quantization
 from slmstudio.core.model.hub import names, place
 from slmstudio.core.model.hub import token as tokens
@@ -126,7 +126,7 @@ class _Fetch:
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
-            return weights.read_json_object(self._partial / name)
+            return json_files.read_json_object(self._partial / name)
         except UserError as error:
             raise UserError(f"{self._repo} can't be used as a base model.", f"{error.what} {error.why}".strip(),
                             "Choose another version of the model.") from error

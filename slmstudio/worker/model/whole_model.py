@@ -52,4 +52,4 @@ def need_all(report: Mapping[str, Any], name: str) -> None:
         why.append(f"Its files hold tensors that the model doesn't have: {summed_up(unknown)}.")
     if why:
         raise UserError(f"{name} cannot be used: its weights aren't complete.", " ".join(why),
-                        "Download the model again, or choose another one.")
+                        "Put the model's own files in their place, or choose another model.")

@@ -18,8 +18,8 @@ from trl import SFTConfig
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_machine
-from slmstudio.core.model import facts
 from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.model.vetting.vet import read_vetted
 from slmstudio.core.run import adjust, checkpoints, folder, resume, schedule
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN
@@ -87,7 +87,7 @@ def set_up(job: JobContext, config: RunConfig, sensors: Sensors) -> tuple[Any, C
     """Everything that is needed before the first step; each part says what it is doing."""
     set_seed(config.seed)
     model_folder = Path(config.model)
-    facts.read_model(model_folder)  # refuses pickles and damaged files in a sentence, before torch sees them
+    read_vetted(model_folder)  # refuses in a sentence what isn't whole or can't be trusted, before torch sees it
     job.phase("reading data", Path(config.train_file).name)
     rows = read_rows(config, job)
     tokenizer = methods.load_tokenizer(model_folder)

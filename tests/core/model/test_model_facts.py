@@ -235,7 +235,7 @@ def test_weights_of_an_unknown_architecture_are_not_judged(tmp_path: Path) -> No
 
 
 def test_sizes_that_only_the_weights_know(tmp_path: Path) -> None:
-    config = {"vocab_size": "many", "hidden_size": True, "max_position_embeddings": None}
+    config = {"vocab_size": None, "hidden_size": None, "max_position_embeddings": None}
     facts = read_model(model_files.write_model(tmp_path / "m", config))
     assert (facts.vocabulary_size, facts.hidden_size, facts.context_length) == (32, 8, 2048)
 
@@ -362,4 +362,4 @@ def test_a_wrong_byte_in_a_header(tmp_path: Path, at: int, byte: int) -> None:
 def test_deep_nesting_is_damage(tmp_path: Path) -> None:
     folder = model_files.write_model(tmp_path / "m")
     (folder / "config.json").write_text("[" * 100_000)
-    assert "config.json is no JSON" in refused(folder)
+    assert "config.json is nested too deeply" in refused(folder)

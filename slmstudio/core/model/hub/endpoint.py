@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from slmstudio.core import settings
 from slmstudio.core.errors import UserError
-from slmstudio.core.model.weights import printable
+from slmstudio.core.model.json_files import printable
 
 
 def usual() -> str:

@@ -9,7 +9,8 @@ from urllib.parse import unquote, urlsplit
 
 from slmstudio.core import program
 from slmstudio.core.errors import UserError
-from slmstudio.core.model.weights import INDEX, PICKLES, SINGLE, printable
+from slmstudio.core.model.json_files import printable
+from slmstudio.core.model.weights import INDEX, PICKLES, SINGLE
 
 TOKENIZER = "tokenizer.json"
 _OTHER_TOKENIZERS = ("tokenizer.model", "tekken.json", "vocab.json", "merges.txt", "spiece.model")

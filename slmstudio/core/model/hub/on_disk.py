@@ -19,7 +19,8 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.model.facts import refused_quantization
 from slmstudio.core.model.families import why_no_language_model
 from slmstudio.core.model.hub import names, place, token
-from slmstudio.core.model.weights import INDEX, SINGLE, printable
+from slmstudio.core.model.json_files import printable
+from slmstudio.core.model.weights import INDEX, SINGLE
 
 LIBRARY, OPENED, HUB_CACHE, LM_STUDIO, OLLAMA = "library", "opened", "hub cache", "LM Studio", "Ollama"
 MOST_ENTRIES = 20_000

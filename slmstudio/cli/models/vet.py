@@ -1,0 +1,34 @@
+"""`models vet`: whether a model's folder can be trusted, and its parts belong together."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from slmstudio.cli.progress import print_json, say
+
+
+def vet(
+    folder: Annotated[Path, typer.Argument(help="A model's folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+) -> int:
+    """Look at a model's folder without loading it: no code, no pickles, whole weights, a tokenizer that fits.
+
+    Exit status 2 when the model is refused.
+    """
+    from slmstudio.core.model.vetting import vet as vetting
+
+    found = vetting.vet(folder.absolute())
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        for check in found.checks:
+            say(f"{'✓' if check.passed else '✗'} {check.sentence}")
+    for warning in found.warnings:
+        say(f"warning: {warning}", file=sys.stderr)
+    for problem in found.problems:
+        say(f"error: {problem}", file=sys.stderr)
+    return 0 if found.passed else 2

@@ -1,0 +1,103 @@
+"""The files of a model folder: whether any leads out of it, or isn't a file at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+from slmstudio.core.errors import Problem
+from slmstudio.core.model.json_files import printable
+
+MOST = 10_000
+"""Entries of a folder; a model has some dozens."""
+TEMPLATES = "additional_chat_templates"
+"""The one subfolder that transformers reads with a tokenizer."""
+_READ = re.compile(r".*\.(json|safetensors|jinja|model)|merges\.txt|vocab\.txt|readme\.md|licen[sc]e.*|copying", re.I)
+"""Files that this program or one of its libraries opens."""
+# transformers takes such files before all others (distributed/checkpoint.py, is_sharded_checkpoint).
+_DISTRIBUTED = re.compile(r"shard-[0-9]{5}-model-[0-9]{5}-of-[0-9]{5}\.safetensors")
+
+
+def is_read(name: str) -> bool:
+    """Whether a file with this name is opened by this program or one of its libraries."""
+    return _READ.fullmatch(name) is not None
+
+
+def look(folder: Path, problems: list[Problem], warnings: list[str]) -> frozenset[str]:
+    """The names of what is in a model folder, links and all.
+
+    Links are followed within the folder, and in the hub's cache from models--ORG--NAME/snapshots/HASH to its `blobs`.
+    Where problems are added, nothing of the folder should be opened: a pipe, for instance, would never end.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    names: set[str] = set()
+    roots = _roots(folder)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if len(names) == MOST:
+                problems.append(Problem(f"The folder holds more than {MOST:,} files and folders, so it isn't a model's "
+                                        "alone. Choose the folder that holds the model and nothing else."))
+                return frozenset(names)
+            names.add(entry.name)
+            problems += _wrong(entry, roots)
+            if entry.name == TEMPLATES and entry.is_dir():
+                with os.scandir(entry.path) as inner:
+                    problems += [problem for each in inner for problem in _wrong(each, roots)]
+    _check_names(names, problems, warnings)
+    return frozenset(names)
+
+
+def _roots(folder: Path) -> list[str]:
+    """Where links may lead: the folder, and the blobs of the hub's cache that it is in."""
+    real = os.path.realpath(folder)
+    snapshots, _ = os.path.split(real)
+    model, name = os.path.split(snapshots)
+    is_cache = name == "snapshots" and os.path.basename(model).startswith("models--")
+    return [real, *([os.path.join(model, "blobs")] if is_cache else [])]
+
+
+def _wrong(entry: os.DirEntry[str], roots: list[str]) -> list[Problem]:
+    """What is wrong with one entry, as a list of one or none."""
+    shown = printable(entry.name)
+    target = os.path.realpath(entry.path) if entry.is_symlink() else ""
+    if target and not any(target.startswith(root + os.sep) for root in roots):
+        return [Problem(f"{shown} is a link that leads out of the folder, to {printable(target, 200)}. Such links "
+                        "aren't followed: put the file itself into the folder.")]
+    try:
+        status = os.stat(entry.path)
+    except OSError:
+        why = "a link to a file that isn't there" if target else "a file that can't be looked at"
+        return [Problem(f"{shown} is {why}. Put the file itself into the folder.")] if is_read(entry.name) else []
+    if stat.S_ISDIR(status.st_mode):
+        return [Problem(f"{shown} is a folder where a file belongs. Put the model's own file in its place.")] \
+            if entry.name.endswith((".json", ".safetensors", ".jinja")) else []
+    if not stat.S_ISREG(status.st_mode):
+        return [Problem(f"{shown} is a {_kind(status.st_mode)}, not a file. Remove it from the folder.")]
+    if is_read(entry.name) and not os.access(entry.path, os.R_OK):
+        return [Problem(f"{shown} can't be read: permission was refused. Change its permissions.")]
+    if _DISTRIBUTED.fullmatch(entry.name):
+        return [Problem(f"{shown} is part of a distributed checkpoint, and would be loaded instead of the weights that "
+                        "were checked. Move it out of the folder.")]
+    return []
+
+
+def _kind(mode: int) -> str:
+    return "pipe" if stat.S_ISFIFO(mode) else "socket" if stat.S_ISSOCK(mode) else "device"
+
+
+def _check_names(names: set[str], problems: list[Problem], warnings: list[str]) -> None:
+    """Names that Windows and macOS take for the same, and names that can't be shown."""
+    same: dict[str, list[str]] = {}
+    for name in sorted(names):
+        same.setdefault(name.casefold(), []).append(name)
+    for twins in same.values():
+        if len(twins) > 1 and is_read(twins[0]):
+            problems.append(Problem(f"{' and '.join(map(printable, twins))} differ only in capital letters, so which "
+                                    "one is read depends on the system. Remove the one that isn't the model's."))
+    odd = [printable(name) for name in sorted(names) if not name.isprintable()]
+    if odd:
+        warnings.append(f"Some names in the folder hold characters that can't be shown: {', '.join(odd[:3])}.")

@@ -1,0 +1,144 @@
+"""Settings of a model folder that lead a library to code, or to files that nobody has checked.
+
+What transformers 5.24 and peft 0.21 do with each was read in their source. Most such keys are passed over where
+`trust_remote_code` is off, as it always is here, and honest models carry them: Phi-3 has an `auto_map` although
+transformers brings its architecture. These are named in a warning. Refused is what would be followed all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.model.json_files import printable, read_json_object
+
+MODEL, TOKENIZER, ADAPTER = "config.json", "tokenizer_config.json", "adapter_config.json"
+FILES = (MODEL, TOKENIZER, "generation_config.json", "special_tokens_map.json", "added_tokens.json",
+         "processor_config.json", "preprocessor_config.json", "chat_template.json")
+MAX_DEPTH = 40
+_FOLLOWED = {
+    MODEL: {
+        "configuration_files": "leads to another configuration, which would take the place of this one",
+        "transformers_weights": "leads to another file of weights, which would be loaded instead of those that were "
+                                "checked",
+        "use_pretrained_backbone": "leads to another model, which would be loaded with this one",
+        "fusion_config": "puts other code in the place of the model's layers",
+    },
+    TOKENIZER: {
+        "fast_tokenizer_files": "leads to another tokenizer, which would be loaded instead of tokenizer.json",
+        "init_inputs": "hands the tokenizer's class values that nobody can check",
+        "tokenizer_object": "puts something else in the place of the tokenizer",
+    },
+}
+"""Keys that are followed whatever `trust_remote_code` says, by file."""
+_KERNEL = re.compile(r"[/:\\]")
+_CODE = ("auto_map", "trust_remote_code", "custom_pipelines", "custom_generate", "custom_code")
+_PATHS = ("vocab_file", "merges_file", "tokenizer_file", "spm_file", "gguf_file", "tekken_file")
+_METHODS = frozenset((
+    "get_text_config", "to_dict", "to_json_string", "to_diff_dict", "save_pretrained", "from_pretrained", "from_dict",
+    "update", "validate", "convert_rope_params_to_dict", "standardize_rope_params"))
+"""Methods of transformers' configurations: a key of that name would take the method's place."""
+
+
+def check(folder: Path, names: frozenset[str], problems: list[Problem], warnings: list[str]) -> None:
+    """Look at the settings of all of a folder's configuration files; what is wrong goes to `problems`.
+
+    Args:
+        names: what is in the folder.
+    """
+    if ADAPTER in names and MODEL in names:
+        problems.append(Problem(f"{ADAPTER} lies beside the base model, and transformers would put that adapter onto "
+                                "the model when it is loaded. Move the adapter into a folder of its own."))
+    passed_over: dict[str, list[str]] = {}
+    for file in FILES:
+        if file not in names:
+            continue
+        try:
+            settings = read_json_object(folder / file)
+        except UserError as error:
+            if file not in (MODEL, TOKENIZER):  # these two are reported where they are used
+                problems.append(Problem(f"{error.what} {error.why} Put the model's own file in its place.".replace(
+                    "  ", " ")))
+            continue
+        found = list(_leads(file, settings, problems))
+        if found:
+            passed_over[file] = found
+    if passed_over:
+        listed = "; ".join(f"{', '.join(dict.fromkeys(keys))} in {file}" for file, keys in passed_over.items())
+        warnings.append("The settings name code or places outside the folder, which this program never follows: "
+                        f"{listed}.")
+
+
+def _leads(file: str, settings: dict[str, Any], problems: list[Problem]) -> Iterator[str]:
+    """The keys of one file that lead elsewhere and are passed over; those that are followed go to `problems`."""
+    for depth, key, value in _walk(settings):
+        if depth > MAX_DEPTH:
+            problems.append(Problem(f"{file} is nested more than {MAX_DEPTH} levels deep, which no model needs. Put "
+                                    "the model's own file in its place."))
+            return
+        if value in (None, False, [], {}, ""):
+            continue
+        said = _followed(file, key, value)
+        if said:
+            problems.append(Problem(f"{printable(key)} in {file} {said}. Remove it, or choose another model."))
+        elif key in _CODE or _is_elsewhere(key, value):
+            yield printable(key)
+
+
+def _walk(settings: dict[str, Any]) -> Iterator[tuple[int, str, Any]]:
+    """(depth, key, value) of everything in a JSON object, without recursion."""
+    todo: list[tuple[int, Any]] = [(1, settings)]
+    while todo:
+        depth, value = todo.pop()
+        pairs = value.items() if isinstance(value, dict) else (("", item) for item in value)
+        for key, item in pairs:
+            yield depth, key, item
+            if isinstance(item, (dict, list)):
+                todo.append((depth + 1, item))
+        if depth > MAX_DEPTH:
+            return
+
+
+def _followed(file: str, key: str, value: Any) -> str:
+    """What a setting does although no code of a model is ever trusted; "" where it does nothing."""
+    if sentence := _FOLLOWED.get(file, {}).get(key):
+        return sentence
+    if key == "auto_map" and not _is_auto_map(value):
+        return "isn't a table of class names, which no library can read"
+    if key.startswith("__") and key != "__float__" and file == MODEL:
+        return "reaches for Python's insides"
+    if file == MODEL and key in _METHODS:
+        return "takes the place of a method of the same name"
+    if key.removeprefix("_").removesuffix("_internal") in ("attn_implementation", "experts_implementation") \
+            and any(_KERNEL.search(text) for text in _texts(value)):
+        return f"names code to be fetched from the hub ({printable(next(iter(_texts(value))), 60)})"
+    return ""
+
+
+def _is_auto_map(value: Any) -> bool:
+    """As transformers writes it: class names by kind; for tokenizers a pair, or None."""
+    classes = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [0]
+    return all(item is None or isinstance(item, str)
+               or (isinstance(item, list) and all(part is None or isinstance(part, str) for part in item))
+               for item in classes)
+
+
+def _is_elsewhere(key: str, value: Any) -> bool:
+    """Whether a setting is an address, or names a tokenizer's file outside the folder."""
+    if not isinstance(value, str):
+        return False
+    if re.match(r"(?:https?|ftp|file|s3|hf)://", value, re.I):
+        return True
+    return key in _PATHS and (os.path.isabs(value) or ".." in value or ":" in value or "\\" in value)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)

@@ -1,0 +1,134 @@
+"""Numbers in config.json: of the right kind, within reason, and no more than the weights hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from slmstudio.core.errors import Problem
+from slmstudio.core.model.json_files import printable
+from slmstudio.core.model.weights import Weights
+
+WHOLE = {
+    **dict.fromkeys(("hidden_size", "n_embd", "d_model"), (1, 65_536)),
+    **dict.fromkeys(("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"), (1, 1_048_576)),
+    "moe_intermediate_size": (0, 1_048_576),
+    **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers"), (1, 1_000)),
+    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_key_value_heads", "num_kv_heads"), (1, 4_096)),
+    "head_dim": (1, 8_192),
+    "vocab_size": (1, 4_000_000),
+    **dict.fromkeys(("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length", "seq_length",
+                     "max_seq_len", "original_max_position_embeddings"), (1, 16_777_216)),
+    **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), (0, 4_096)),
+}
+"""Whole numbers by their keys: the least and the most."""
+REAL = {
+    **dict.fromkeys(("rope_theta", "rope_local_base_freq"), (1.0, 1e12)),
+    **dict.fromkeys(("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps"), (0.0, 1.0)),
+    "initializer_range": (0.0, 100.0),
+    **dict.fromkeys(("attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop"), (0.0, 1.0)),
+    "partial_rotary_factor": (1e-6, 1.0),
+}
+ROPE = {"factor": (1e-3, 1e6), "low_freq_factor": (0.0, 1e6), "high_freq_factor": (0.0, 1e6), "beta_fast": (0.0, 1e6),
+        "beta_slow": (0.0, 1e6), "attention_factor": (0.0, 1e6)}
+"""Values below `rope_scaling` or `rope_parameters`, whose names mean something else elsewhere."""
+FLAGS = ("tie_word_embeddings", "attention_bias", "mlp_bias", "use_cache")
+TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
+DTYPES = ("float32", "float16", "bfloat16", "float64", "float", "half", "auto")
+MAX_WHOLE = 2**63
+"""No number of a configuration is larger."""
+INFINITE = ("time_step_limit",)
+"""Keys whose value may be infinite: Mamba's, and its relatives'."""
+SLACK = 4
+"""How many times what the weights hold a configuration may ask for: some sizes in it are not used by every layer."""
+
+
+def check(config: Mapping[str, Any], problems: list[Problem]) -> None:
+    """Look at each value of a model's config.json, at any depth; what is wrong goes to `problems`."""
+    for parents, key, value in _values(config):
+        if sentence := _wrong(parents, key, value):
+            where = ".".join((*parents, key))
+            problems.append(Problem(f"{printable(where)} in config.json {sentence}. Put the model's own config.json "
+                                    "in its place."))
+        if len(problems) > 20:
+            return
+
+
+def check_heads(model_type: str, sizes: Mapping[str, int], problems: list[Problem]) -> None:
+    """The heads must share the hidden size and the heads of keys and values evenly, where the family does so."""
+    hidden, heads, kv_heads = sizes["hidden_size"], sizes["heads"], sizes.get("kv_heads")
+    if model_type in ("llama", "mistral", "qwen2", "phi3", "smollm3") and not sizes.get("head_dim") and hidden % heads:
+        problems.append(Problem(f"config.json doesn't add up: {heads:,} heads can't share a hidden size of {hidden:,}. "
+                                "Put the model's own config.json in its place."))
+    if kv_heads and heads % kv_heads and "mamba" not in model_type:
+        problems.append(Problem(f"config.json doesn't add up: {heads:,} heads can't share {kv_heads:,} heads of keys "
+                                "and values. Put the model's own config.json in its place."))
+
+
+def check_promise(config: Mapping[str, Any], sizes: Mapping[str, int], held: Weights, problems: list[Problem]) -> None:
+    """config.json may not make the program reserve memory for far more than the weights hold.
+
+    The tensors of known families are compared one by one (`architecture.missing_tensors`); this is for the others.
+    """
+    hidden, layers = sizes["hidden_size"], sizes["layers"]
+    positions = max((tensor.shape[0] for name, tensor in held.tensors.items()
+                     if name.endswith(("wpe.weight", "embed_positions.weight")) and len(tensor.shape) == 2), default=0)
+    have = held.parameters(tied=False)
+    for words, needed in (
+        ("a vocabulary", sizes["vocabulary_size"] * hidden),
+        ("layers", layers * hidden * (hidden + sizes.get("intermediate_size", 0))),
+    ):
+        if needed > SLACK * have:
+            problems.append(Problem(f"config.json promises {words} of {needed:,} parameters, and all the weights "
+                                    f"together hold {have:,}. Put the model's own config.json in its place."))
+    if positions and sizes["context_length"] > 2 * positions:
+        problems.append(Problem(f"config.json promises {sizes['context_length']:,} positions, and the weights hold "
+                                f"{positions:,}. Put the model's own config.json in its place."))
+
+
+def _values(config: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str, Any]]:
+    """(keys above, key, value) of everything in config.json; an item of a list has the list's key."""
+    todo: list[tuple[tuple[str, ...], str, Any]] = [((), key, value) for key, value in config.items()]
+    while todo:
+        parents, key, value = todo.pop()
+        if isinstance(value, Mapping):
+            todo += [((*parents, key)[:8], inner, item) for inner, item in value.items()]
+        elif isinstance(value, list):
+            todo += [(parents, key, item) for item in value]
+        else:
+            yield parents, key, value
+
+
+def _wrong(parents: tuple[str, ...], key: str, value: Any) -> str:
+    """What is wrong with one value, as the rest of a sentence; "" for nothing."""
+    if value is None:
+        return ""
+    if type(value) is float and not math.isfinite(value) and key not in INFINITE and key != "__float__":
+        return f"is {value}, which isn't a number"
+    if type(value) is int and abs(value) >= MAX_WHOLE:
+        return f"is a number of {len(str(abs(value))):,} digits"
+    if key in WHOLE:
+        least, most = WHOLE[key]
+        # Parts of a model that read no text may leave something out by a zero.
+        return _outside(value, least if parents in ((), ("text_config",)) else 0, most, whole=True)
+    below_rope = any(parent in ("rope_scaling", "rope_parameters") for parent in parents)
+    if key in REAL or (below_rope and key in ROPE):
+        return _outside(value, *(REAL.get(key) or ROPE[key]), whole=False)
+    if key in TOKENS and (type(value) is not int or not -1 <= value < WHOLE["vocab_size"][1]):
+        return f"is {_shown(value)}, which isn't a token's id"
+    if key in FLAGS and type(value) is not bool:
+        return f"is {_shown(value)}; it must be true or false"
+    if key in ("dtype", "torch_dtype") and value not in DTYPES:
+        return f"is {_shown(value)}, which isn't a number format that models have"
+    return ""
+
+
+def _outside(value: Any, least: float, most: float, whole: bool) -> str:
+    if type(value) is not int and (whole or type(value) is not float):
+        return f"is {_shown(value)}; it must be a {'whole ' if whole else ''}number"
+    return "" if least <= value <= most else f"is {value:,}; possible is {least:,} to {most:,}"
+
+
+def _shown(value: Any) -> str:
+    return printable(repr(value) if isinstance(value, str) else str(value).lower(), 40)

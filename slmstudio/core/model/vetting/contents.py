@@ -1,0 +1,155 @@
+"""What the files of a model folder really are, whatever their names: Python pickles, and programs.
+
+A pickle can run code when it is opened, so this program opens none. Here files are looked at, never unpickled:
+`pickletools.genops` reads opcodes without doing what they say.
+"""
+
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import os
+import pickletools
+import re
+import stat
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slmstudio.core.errors import Problem
+from slmstudio.core.model.json_files import printable
+from slmstudio.core.model.structure.entries import is_read
+
+MOST = 2_000
+"""Files that are looked at, those of subfolders included."""
+HEAD = 64 * 1024
+"""Bytes at the beginning of a file that are looked at; of an archive, as many at its end."""
+_MEMORY = 64 * 2**20
+_FIRST = frozenset(bytes([code]) for code in b"(]}cIFLVSNUTX")
+"""What a pickle of protocol 0 or 1 begins with."""
+_NONSENSE = ("unknown", "pop", "MARK", "memo", "stack not empty", "invalid", "could not convert")
+"""What pickletools says of bytes that are no pickle, and doesn't say of one that is cut off."""
+_PROGRAMS = (".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".exe", ".bat", ".cmd", ".ps1", ".sh")
+
+
+@dataclass
+class Contents:
+    """What was found, by paths below the folder.
+
+    Attributes:
+        pickles: files that hold a pickle.
+        programs: files that hold code.
+        files: how many were looked at.
+        whole: whether that was all of them.
+    """
+
+    pickles: list[str] = field(default_factory=list)
+    programs: list[str] = field(default_factory=list)
+    files: int = 0
+    whole: bool = True
+
+
+def look(folder: Path) -> Contents:
+    """Look at the beginning of every file of a folder. Links and what isn't a file are passed over.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    found = Contents()
+    todo = [folder]
+    while todo:
+        with os.scandir(todo.pop()) as entries:
+            for entry in entries:
+                if found.files >= MOST:
+                    found.whole = False
+                    return found
+                _look_at(entry, folder, todo, found)
+    return found
+
+
+def _look_at(entry: os.DirEntry[str], folder: Path, todo: list[Path], found: Contents) -> None:
+    if entry.is_dir(follow_symlinks=False):
+        todo.append(Path(entry.path))
+        return
+    try:
+        # In the hub's cache every file is a link; that none leads elsewhere has been seen to.
+        followed = entry.is_symlink() and Path(entry.path).parent == folder
+        if not stat.S_ISREG(os.stat(entry.path, follow_symlinks=followed).st_mode):
+            return
+        found.files += 1
+        with open(entry.path, "rb") as file:
+            pickled = is_pickle(file)
+    except OSError:
+        return  # one that is read was reported by `structure.entries`; another cannot be opened by anybody
+    name = Path(entry.path).relative_to(folder).as_posix()
+    if pickled:
+        found.pickles.append(name)
+    if entry.name.lower().endswith(_PROGRAMS):
+        found.programs.append(name)
+
+
+def judge(found: Contents, problems: list[Problem], warnings: list[str]) -> None:
+    """Refuse pickles where a library would open them; name the others, and what holds code, in a warning."""
+    for name in found.pickles:
+        if is_read(name):
+            problems.append(Problem(f"{printable(name)} is a Python pickle behind another name. A pickle can run code "
+                                    "when it is opened. Put the model's own file in its place, or choose another "
+                                    "model."))
+    beside = [name for name in found.pickles if not is_read(name)]
+    for names, sentence in (
+        (beside, "The folder also holds Python pickles, which this program never opens: {}."),
+        (found.programs, "The folder also holds programs, which this program never runs: {}."),
+    ):
+        if names:
+            shown = ", ".join(printable(name) for name in sorted(names)[:5])
+            more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+            warnings.append(sentence.format(shown + more))
+    if not found.whole:
+        warnings.append(f"The folder holds more than {MOST:,} files with its subfolders; the others were not looked "
+                        "at.")
+
+
+def is_pickle(file: io.BufferedReader) -> bool:
+    """Whether a file holds a Python pickle: as it is, compressed, in an archive as of PyTorch, or in a NumPy array."""
+    size = os.fstat(file.fileno()).st_size
+    head = file.read(HEAD)
+    if head.startswith(b"PK\x03\x04") or head[257:262] == b"ustar":
+        file.seek(max(0, size - HEAD))
+        ends = head + file.read(HEAD)
+        return any(name in ends for name in (b".pkl", b".pickle", b"pickle\0"))
+    if head.startswith(b"\x93NUMPY"):
+        return re.search(rb"'descr': *(?:'[|<>=]?O|\[.*'[|<>=]?O)", head[:4096], re.DOTALL) is not None
+    return _begins_pickle(_unpacked(head) or head)
+
+
+def _unpacked(head: bytes) -> bytes | None:
+    """The beginning of what a compressed file holds; None where it isn't one."""
+    try:
+        if head.startswith((b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")):
+            return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(head, HEAD)
+        if head.startswith(b"BZh"):
+            return bz2.BZ2Decompressor().decompress(head, HEAD)
+        if head.startswith((b"\xfd7zXZ", b"\x5d\x00\x00")):
+            return lzma.LZMADecompressor(memlimit=_MEMORY).decompress(head, HEAD)
+    except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, MemoryError):
+        pass
+    return None
+
+
+def _begins_pickle(head: bytes) -> bool:
+    """Whether bytes read as a pickle, up to its end or theirs: each opcode finds on the stack what it needs.
+
+    From protocol 2 on, pickles begin with a mark; of these a few opcodes are enough.
+    """
+    marked = head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+    if not marked and head[:1] not in _FIRST:
+        return False
+    listed = io.StringIO()
+    try:
+        pickletools.dis(head, listed)
+    except Exception as error:  # what isn't a pickle fails in many ways
+        wrong = any(words in str(error) for words in _NONSENSE)
+        valid = listed.getvalue().count("\n")
+        return marked and valid > 3 if wrong else len(head) == HEAD and (marked or valid > 1)
+    return len(head) > 1

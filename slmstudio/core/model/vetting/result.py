@@ -1,0 +1,95 @@
+"""What vetting says of a model folder, and where that is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files, formats, paths
+from slmstudio.core.errors import Problem, UserError
+
+MOST = 5_000
+"""Files of a folder whose vetting is remembered."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: a key of `vet.NAMES`.
+        passed: whether nothing was found that refuses the model.
+        sentence: what was found.
+    """
+
+    name: str
+    passed: bool
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Vetting:
+    """Whether a model folder can be used.
+
+    Attributes:
+        checks: all that was looked at.
+        problems: why it is refused; each says what to do.
+        warnings: what is worth knowing and no reason to refuse it.
+    """
+
+    checks: tuple[Check, ...]
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return not self.problems
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"passed": self.passed, "checks": [asdict(check) for check in self.checks],
+                "problems": [problem.to_dict() for problem in self.problems], "warnings": list(self.warnings)}
+
+
+def remembered(folder: Path) -> Vetting | None:
+    """What was found of a folder that passed, if none of its files has changed since."""
+    with contextlib.suppress(OSError, UserError, KeyError, TypeError):
+        state = formats.read("vetting", _place(folder))
+        if state is not None and state["files"] == _signature(folder):
+            return Vetting(tuple(Check(**check) for check in state["checks"]), (), tuple(state["warnings"]))
+    return None
+
+
+def remember(folder: Path, vetting: Vetting) -> None:
+    """Keep what was found of a folder that passed. It is only lost where that can't be written."""
+    with contextlib.suppress(OSError):
+        state = {**formats.stamp("vetting"), "files": _signature(folder), **vetting.to_dict()}
+        files.write_atomically(_place(folder), files.dump_pretty(state))
+
+
+def _place(folder: Path) -> Path:
+    name = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:32]
+    return paths.cache_dir() / "vetting" / f"{name}.json"
+
+
+def _signature(folder: Path) -> str:
+    """Changes with the name, the size or a time of any file, those of subfolders included.
+
+    Raises:
+        OSError: there are too many of them, or one can't be looked at.
+    """
+    digest, count = hashlib.sha256(), 0
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        count += len(names)
+        if count > MOST:
+            raise OSError("too many files")
+        for name in sorted(names):
+            path = os.path.join(parent, name)
+            status = os.stat(path)
+            times = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+            digest.update(os.fsencode(path) + f"\0{times}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,191 @@
+"""Whether a model's tokenizer, template and weights belong together, found out in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.model.facts import Examined
+from slmstudio.core.model.json_files import printable, read_json_object
+from slmstudio.core.model.vetting import samples
+
+PATIENCE = 60 if os.name == "nt" else 600
+"""Seconds after which the process is ended. Elsewhere than on Windows its own limit on processor time comes first,
+which a busy machine doesn't bring nearer."""
+MOST_VALUES = 2_500_000
+"""Values of tokenizer.json; Gemma 3's, with 262,144 tokens and 514,906 merges, has 1.4 million."""
+OWN = "Put the model's own tokenizer.json in its place, or choose another model."
+_PACKAGE = Path(__file__).resolve().parents[4]
+_DOING = {"tokenizer": "while tokenizer.json was read", "texts": "while it turned ordinary text into tokens",
+          "template": "while the chat template was rendered"}
+
+Report = dict[str, Any]
+"""What the process has found: `tokens`, `highest` (the largest id), `special`, `beyond`, `beyond_added`, `texts`,
+`plain`, `lines` and `template`; or `error`."""
+
+
+def measure(folder: Path, rows: int | None, ends: Iterable[int]) -> Report:
+    """Let a child process read the tokenizer and render the template.
+
+    Args:
+        rows: of the embedding table; None where they aren't known.
+        ends: ids of the tokens that end an answer, by config.json and generation_config.json.
+
+    Raises:
+        RuntimeError: the child failed for a reason of its own, which is a defect.
+    """
+    if _values(folder / "tokenizer.json") > MOST_VALUES:
+        return {"error": f"tokenizer.json has more than {MOST_VALUES:,} values, and no model's has."}
+    # Relative places would name a folder below the one that the child starts in.
+    given = filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_PACKAGE), *given]), "PYTHONUTF8": "1",
+                   "TOKENIZERS_PARALLELISM": "false"}
+    request = json.dumps({"folder": str(folder.absolute()), "rows": rows, "ends": list(ends)})
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-P", "-m", f"{__package__}.tokenizer_child"], input=request, capture_output=True,
+            encoding="utf-8", errors="replace", env=environment, timeout=PATIENCE,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))
+    except subprocess.TimeoutExpired as error:
+        return {"error": _stopped(_lines(error.stdout), "time")}
+    lines = _lines(ended.stdout)
+    if lines and "report" in lines[-1]:
+        return dict(lines[-1]["report"])
+    if ended.returncode == 1 and "MemoryError" not in ended.stderr:
+        raise RuntimeError(f"The look at the tokenizer of {folder} failed: {ended.stderr[-2000:]}")
+    ran_out = ended.returncode < 0 and -ended.returncode in (24, 9)  # SIGXCPU, SIGKILL
+    return {"error": _stopped(lines, "time" if ran_out else "memory")}
+
+
+def _values(path: Path) -> int:
+    """About how many values a JSON file holds, without reading it as such."""
+    count = 0
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            count += block.count(b",")
+    return count
+
+
+def _lines(output: str | bytes | None) -> list[dict[str, Any]]:
+    text = output.decode("utf-8", "replace") if isinstance(output, bytes) else output or ""
+    found = []
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found
+
+
+def _stopped(lines: list[dict[str, Any]], what: str) -> str:
+    doing = _DOING[lines[-1]["stage"]] if lines else "at its beginning"
+    return f"The tokenizer or the template asked for more {what} than any model's needs, {doing}, and was stopped."
+
+
+def rows_of(examined: Examined) -> int | None:
+    """Rows of the embedding table; None where they can't be told."""
+    if examined.facts is None:
+        return None
+    embedding = None if examined.facts.quantization or not examined.weights else examined.weights.embedding()
+    return min(examined.facts.vocabulary_size, embedding.shape[0]) if embedding else examined.facts.vocabulary_size
+
+
+def ids_of(folder: Path, config: dict[str, Any] | None) -> dict[str, list[int]]:
+    """The ids of BOS, EOS and padding that config.json and generation_config.json say, by name; "eos_token" has all."""
+    try:
+        generation = read_json_object(folder / "generation_config.json") \
+            if (folder / "generation_config.json").is_file() else {}
+    except UserError:
+        generation = {}  # `structure.leads` has reported it
+    found: dict[str, list[int]] = {}
+    for name in ("bos_token", "eos_token", "pad_token"):
+        for settings in (config or {}, generation):
+            value = settings.get(f"{name}_id")
+            listed = value if isinstance(value, list) else [value]
+            found.setdefault(name, []).extend(number for number in listed if type(number) is int)
+    return found
+
+
+def judge_ids(report: Report, rows: int | None, ids: dict[str, list[int]], problems: list[Problem],
+              warnings: list[str]) -> None:
+    """Every token must have a row of the embeddings, and the special ones the ids that the model was trained with."""
+    if rows is not None:
+        _judge_rows(report, rows, ids, problems, warnings)
+    for name, special in report["special"].items():
+        kind, shown, known = name.removesuffix("_token").upper(), printable(special["content"], 40), ids.get(name, [])
+        if special["id"] is None:
+            problems.append(Problem(f"{kind} is {shown!r}, which isn't a single token of tokenizer.json. {OWN}"))
+        elif not special["own"] and (rows is None or special["id"] < rows):
+            warnings.append(f"{kind} is {shown}, which tokenizer.json doesn't have: it becomes token "
+                            f"{special['id']:,}, which the model has never learned.")
+        elif known and special["id"] not in known and kind in ("BOS", "EOS"):
+            warnings.append(f"{kind} is {shown} (token {special['id']:,}) for the tokenizer, and token "
+                            f"{' or '.join(f'{number:,}' for number in dict.fromkeys(known))} for config.json: "
+                            "answers may not end where they should." if kind == "EOS" else
+                            f"{kind} is {shown} (token {special['id']:,}) for the tokenizer, and token "
+                            f"{known[0]:,} for config.json.")
+
+
+def _judge_rows(report: Report, rows: int, ids: dict[str, list[int]], problems: list[Problem],
+                warnings: list[str]) -> None:
+    named = {special["content"]: name for name, special in report["special"].items()}
+    in_use = [token for token in report["beyond_added"] if token in named]
+    template = report["template"] or {}
+    if report["beyond"] or in_use or template.get("highest", -1) >= rows:
+        problems.append(Problem(f"Tokenizer and weights do not belong together: tokenizer.json has ids up to "
+                                f"{report['highest']:,}, and the embeddings have {rows:,} rows. {OWN}"))
+    elif report["beyond_added"]:
+        shown = ", ".join(printable(token, 40) for token in report["beyond_added"])
+        warnings.append(f"Some added tokens have no row in the embeddings: {shown}. A row of data that holds one of "
+                        "them can't be learned.")
+    for name, numbers in ids.items():
+        outside = [number for number in numbers if number >= rows or (number < 0 and name != "pad_token")]
+        if outside:
+            problems.append(Problem(f"config.json or generation_config.json says that {name}_id is {outside[0]:,}, "
+                                    f"and the embeddings have {rows:,} rows. Put the model's own file in its place."))
+
+
+def judge_texts(report: Report, problems: list[Problem], warnings: list[str]) -> None:
+    """Plain English must survive; other scripts that don't are a fact about the model."""
+    if not report["plain"]:
+        problems.append(Problem(f"Plain English text doesn't come back out of the tokenizer as it went in. {OWN}"))
+        return
+    lost = [name for name, kept in report["texts"].items() if not kept]
+    if lost:
+        warnings.append(f"The tokenizer doesn't know all letters of these scripts, and loses text in them: "
+                        f"{', '.join(lost)}. For data in them, choose another model.")
+    if not report["lines"]:
+        warnings.append("The tokenizer loses line breaks or spaces at the beginning of lines, which code and lists "
+                        "need.")
+
+
+def judge_template(report: Report, ids: dict[str, list[int]], problems: list[Problem], warnings: list[str]) -> None:
+    """The template must render a conversation, and should end each answer with a token at which the model stops."""
+    template = report["template"]
+    if template is None:
+        warnings.append("The model has no chat template. Choose a named template before training, or the instruct "
+                        "version of the model.")
+        return
+    if "error" in template:
+        problems.append(Problem(f"{template['error']} Choose a model with another chat template."))
+        return
+    ends = template["ends"]
+    if not ends or None in ends:
+        warnings.append("The chat template doesn't end each answer with a token of its own: a model trained with it "
+                        "may not know where to stop. Choose a named template.")
+        return
+    eos = report["special"].get("eos_token", {}).get("id")
+    stops = {*ids["eos_token"], *([eos] if eos is not None else [])}
+    if stops and ends[-1][0] not in stops:
+        warnings.append(f"The chat template ends answers with {printable(ends[-1][1], 40)}, which config.json and the "
+                        "tokenizer don't call the end: chats may run on after an answer.")
+
+
+def scripts(report: Report) -> str:
+    """How many of the sample scripts are kept, as in "10 of 10"."""
+    return f"{sum(report['texts'].values())} of {len(samples.SCRIPTS)}"

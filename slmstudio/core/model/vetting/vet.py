@@ -1,0 +1,112 @@
+"""Vets a model folder: everything that is looked at before anything of it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from slmstudio.core.errors import Problem, UserError, from_os_error
+from slmstudio.core.model import facts
+from slmstudio.core.model.facts import Examined, ModelFacts
+from slmstudio.core.model.json_files import printable
+from slmstudio.core.model.vetting import contents, result, tokenizer
+from slmstudio.core.model.vetting.result import Check, Vetting
+from slmstudio.core.units import format_bytes, format_count
+
+NAMES = ("files", "pickles", "code", "config", "weights", "tokenizer", "tokens", "texts", "template")
+"""The checks, in the order in which they are shown."""
+
+
+def vet(folder: Path | str) -> Vetting:
+    """Look at everything of a model folder that can be known before it is loaded. All problems are found at once.
+
+    It takes a second, most of it for the tokenizer, which is read in a process of its own. What passed is remembered
+    until a file changes.
+    """
+    folder = Path(folder)
+    if known := result.remembered(folder):
+        return known
+    try:
+        vetting = _vet(folder)
+    except UserError as error:
+        said = " ".join(filter(None, (error.what, error.why, error.remedy)))
+        return Vetting((Check("files", False, said),), (Problem(said),), ())
+    if vetting.passed:
+        result.remember(folder, vetting)
+    return vetting
+
+
+def read_vetted(folder: Path | str) -> ModelFacts:
+    """A model's facts, once the folder has been vetted.
+
+    Raises:
+        UserError: it is refused; `problems` names everything that is wrong, when it is more than one thing.
+    """
+    found = facts.read_model(folder)  # says best what else was chosen
+    vetting = vet(folder)
+    if not vetting.passed:
+        raise facts.refusal(found.name, list(vetting.problems))
+    return found
+
+
+def _vet(folder: Path) -> Vetting:
+    examined = facts.examine(folder)
+    problems: dict[str, list[Problem]] = {name: list(examined.problems.get(name, ())) for name in NAMES}
+    warnings = list(examined.warnings)
+    done: dict[str, str] = {}
+    if not problems["files"]:
+        try:
+            seen = contents.look(folder)
+        except OSError as error:
+            raise from_os_error(error, "read the model folder") from error
+        contents.judge(seen, problems["pickles"], warnings)
+        done = _seen(examined, seen)
+        if not problems["tokenizer"]:
+            done |= _belong_together(folder, examined, problems, warnings)
+    checks = [Check(name, not problems[name], _sentence(problems[name], done.get(name, "")))
+              for name in NAMES if problems[name] or name in done]
+    return Vetting(tuple(checks), tuple(problem for name in NAMES for problem in problems[name]), tuple(warnings))
+
+
+def _seen(examined: Examined, seen: contents.Contents) -> dict[str, str]:
+    """What a look at the files has found, in sentences for where nothing is wrong."""
+    done = {
+        "files": f"The folder holds {seen.files:,} files, and none of them leads out of it.",
+        "pickles": "No file that is loaded is a Python pickle.",
+        "code": "Nothing that is followed leads to code, or to files that were not checked.",
+    }
+    if examined.facts and examined.weights:
+        found = examined.facts
+        done["config"] = (f"config.json describes a model of the family {found.family}, and its numbers are within "
+                          "limits.")
+        done["weights"] = (f"The weights are whole: {format_count(found.parameters)} parameters in "
+                           f"{len(examined.weights.tensors):,} tensors, {format_bytes(found.disk_bytes)}.")
+    return done
+
+
+def _belong_together(folder: Path, examined: Examined, problems: dict[str, list[Problem]],
+                     warnings: list[str]) -> dict[str, str]:
+    """Judge what the tokenizer's process has found; the sentences for where nothing is wrong."""
+    rows, ids = tokenizer.rows_of(examined), tokenizer.ids_of(folder, examined.config)
+    report = tokenizer.measure(folder, rows, ids["eos_token"])
+    if "error" in report:
+        problems["tokenizer"].append(Problem(f"{report['error']} {tokenizer.OWN}"))
+        return {}
+    tokenizer.judge_ids(report, rows, ids, problems["tokens"], warnings)
+    tokenizer.judge_texts(report, problems["texts"], warnings)
+    if not problems["template"]:
+        tokenizer.judge_template(report, ids, problems["template"], warnings)
+    done = {"tokenizer": f"tokenizer.json holds {report['tokens']:,} tokens.",
+            "texts": f"Text comes back out of the tokenizer as it went in, in {tokenizer.scripts(report)} scripts."}
+    if rows is not None:
+        done["tokens"] = f"The tokens' ids fit the embeddings, which have {rows:,} rows."
+    if report["template"] and report["template"].get("ends"):
+        ends = [end[1] for end in report["template"]["ends"] if end]
+        done["template"] = "The chat template renders a conversation" + (
+            f", and ends each answer with {printable(ends[-1], 40)}." if ends else ".")
+    return done
+
+
+def _sentence(problems: Sequence[Problem], otherwise: str) -> str:
+    more = f" And {len(problems) - 1:,} more." if len(problems) > 1 else ""
+    return problems[0].message + more if problems else otherwise

@@ -1,0 +1,165 @@
+"""Honest models pass: as they are made, downloaded and copied, with whatever lies beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import crafted_models, family_models, model_files, starter
+
+from slmstudio.core import paths
+from slmstudio.core.errors import UserError
+from slmstudio.core.model.facts import read_model
+from slmstudio.core.model.vetting import samples, tokenizer
+from slmstudio.core.model.vetting.vet import NAMES, read_vetted, vet
+
+
+@pytest.fixture(autouse=True)
+def _home(studio_home: Path) -> None:
+    """What is remembered of a vetting stays with the test."""
+
+
+def passes(folder: Path) -> tuple[str, ...]:
+    """The warnings about a folder that passes every check."""
+    found = vet(folder)
+    assert found.passed, found.problems
+    assert all(check.passed and check.sentence for check in found.checks)
+    return found.warnings
+
+
+@pytest.mark.parametrize("family", family_models.FAMILIES)
+def test_the_families(families: Path, family: str) -> None:
+    assert passes(families / family) == ()
+    assert [check.name for check in vet(families / family).checks] == list(NAMES)
+
+
+def test_the_starter() -> None:
+    assert passes(starter.model()) == ()
+    last = vet(starter.model()).checks[-1].sentence
+    assert last == "The chat template renders a conversation, and ends each answer with <|im_end|>."
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+def test_the_hubs_cache(tmp_path: Path) -> None:
+    """Every file is a link to a blob, beside the snapshots."""
+    model = tmp_path / "models--Org--Small"
+    folder = crafted_models.honest(model / "snapshots" / "0a1b")
+    (model / "blobs").mkdir()
+    for number, file in enumerate(sorted(folder.iterdir())):
+        file.rename(model / "blobs" / str(number))
+        file.symlink_to(Path("..", "..", "blobs", str(number)))
+    assert passes(folder) == () and read_model(folder).name == "Small"
+    linked = tmp_path / "favourite"
+    linked.symlink_to(folder)
+    assert passes(linked) == ()
+    outside = tmp_path / "blobs-of-others"
+    outside.write_text("{}")
+    (folder / "generation_config.json").symlink_to(outside)
+    assert "generation_config.json is a link that leads out of the folder" in vet(folder).problems[0].message
+
+
+def test_shards(tmp_path: Path) -> None:
+    assert passes(crafted_models.shards(tmp_path / "m")) == ()
+
+
+def test_what_lies_beside_a_model_is_never_opened(tmp_path: Path) -> None:
+    folder = crafted_models.honest(tmp_path / "m")
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n# Small")
+    (folder / "logo.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    (folder / "training_args.bin").write_bytes(pickle.dumps(crafted_models.Evil(folder)))
+    (folder / "runs").mkdir()
+    (folder / "runs" / "optimizer.pt").write_bytes(crafted_models.torch_zip(folder))
+    (folder / "modeling_small.py").write_text("raise SystemExit")
+    assert passes(folder) == (
+        "The folder also holds Python pickles, which this program never opens: runs/optimizer.pt, training_args.bin.",
+        "The folder also holds programs, which this program never runs: modeling_small.py.")
+    assert not (tmp_path / crafted_models.CANARY).exists()
+
+
+def test_code_that_is_named_and_not_needed(tmp_path: Path) -> None:
+    """Phi-3's own config.json has such an auto_map, and transformers brings the architecture."""
+    classes = {"AutoConfig": "configuration_phi3.Phi3Config", "AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM"}
+    folder = crafted_models.honest(tmp_path / "m", {"auto_map": classes, "_name_or_path": "/home/them/phi3"})
+    crafted_models.edit(folder, "tokenizer_config.json", auto_map={"AutoTokenizer": ["tokenization_x.X", None]},
+                        tokenizer_file="/home/them/tokenizer.json")
+    assert passes(folder) == ("The settings name code or places outside the folder, which this program never follows: "
+                              "auto_map in config.json; auto_map, tokenizer_file in tokenizer_config.json.",)
+
+
+def test_a_model_without_a_template(tmp_path: Path) -> None:
+    (warning,) = passes(crafted_models.honest(tmp_path / "m", template=None))
+    assert warning.startswith("The model has no chat template. Choose a named template")
+
+
+@pytest.mark.parametrize(("config", "template", "words"), [
+    ({"eos_token_id": 7}, model_files.CHATML,
+     "EOS is <|im_end|> (token 258) for the tokenizer, and token 7 for config.json"),
+    ({"bos_token_id": 7}, model_files.CHATML, "BOS is <|im_start|> (token 257) for the tokenizer, and token 7"),
+    ({}, "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}"
+         "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}",
+     "doesn't end each answer with a token of its own"),
+    ({}, "{% for m in messages %}{{ '<|user|>' + m.content + '<|end|>' }}{% endfor %}",
+     "ends answers with <|end|>, which config.json and the tokenizer don't call the end")])
+def test_what_is_worth_a_warning(tmp_path: Path, config: dict[str, Any], template: str, words: str) -> None:
+    (warning,) = passes(crafted_models.honest(tmp_path / "m", config, template=template))
+    assert words in warning
+
+
+def test_scripts_that_a_tokenizer_loses_are_named(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models
+
+    folder = crafted_models.honest(tmp_path / "m")
+    letters = [chr(code) for code in range(32, 127)] + ["\n", "\t"]
+    plain = Tokenizer(models.Unigram([("<unk>", 0.0), *((letter, -1.0) for letter in letters)], unk_id=0))
+    crafted_models.edit(folder, "tokenizer.json", **json.loads(plain.to_str()))
+    crafted_models.edit(folder, "tokenizer_config.json", bos_token=None, eos_token=None, unk_token="<unk>")
+    lost, *_ = passes(folder)
+    assert f"loses text in them: {', '.join(samples.SCRIPTS)}." in lost
+
+
+def test_an_added_token_without_a_row(tmp_path: Path) -> None:
+    """Gemma 3's small models have one: a picture's token beyond their embeddings."""
+    folder = crafted_models.honest(tmp_path / "m")
+    crafted_models.edit(folder, "tokenizer_config.json", added_tokens_decoder={
+        str(number): {"content": f"<picture-{number}>"} for number in range(270, 273)})
+    (warning,) = passes(folder)
+    assert warning.startswith("Some added tokens have no row in the embeddings: <picture-272>.")
+
+
+def test_what_passed_is_remembered_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = crafted_models.honest(tmp_path / "m")
+    found = vet(folder)
+    assert len(list((paths.cache_dir() / "vetting").iterdir())) == 1
+    monkeypatch.setattr(tokenizer, "measure", lambda *_: pytest.fail("the tokenizer is read again"))
+    assert vet(folder) == found
+    monkeypatch.undo()
+    crafted_models.edit(folder, "config.json", eos_token_id=7)
+    assert vet(folder) != found
+    crafted_models.edit(folder, "config.json", eos_token_id=7_000)
+    assert not vet(folder).passed
+
+
+def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
+    folder = crafted_models.honest(tmp_path / "m", {"configuration_files": ["x"], "eos_token_id": 9_000,
+                                                    "head_dim": "4"}, template="{% for %}")
+    (folder / "tokenizer.model").write_bytes(pickle.dumps(crafted_models.Evil(folder)))
+    found = vet(folder)
+    assert [check.name for check in found.checks if not check.passed] == ["pickles", "code", "config", "template"]
+    with pytest.raises(UserError, match="2 things are wrong"):
+        read_model(folder)
+    (folder / "chat_template.jinja").write_text(model_files.CHATML)
+    crafted_models.edit(folder, "config.json", configuration_files=[], head_dim=4, eos_token_id=1)
+    assert read_model(folder).layers == 2
+    with pytest.raises(UserError, match=r"m cannot be used as a base model\. tokenizer\.model is a Python pickle"):
+        read_vetted(folder)
+
+
+def test_what_is_no_model_folder_says_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(model_files.small_gguf())
+    for path, words in ((tmp_path / "m.gguf", "is a GGUF file"), (tmp_path / "nowhere", "does not exist")):
+        (problem,) = vet(path).problems
+        assert words in problem.message
