@@ -34,13 +34,15 @@ def work(request: dict[str, Any], report: Callable[..., None]) -> None:
 
     repo, revision, endpoint = request["repo"], request["revision"], request["endpoint"]
     token = tokens.find(endpoint)
+    partial = Path(request["partial"])
     with filelock.FileLock(request["lock"], timeout=LOCK_SECONDS):
         try:
-            _Fetch(repo, revision, endpoint, token, Path(request["partial"]), report).run()
+            _Fetch(repo, revision, endpoint, token, partial, report).run()
         except UserError:
             raise
         except Exception as error:
-            told = troubles.explained(error, repo, revision, endpoint, token)
+            kept = any(place.arrived(partial, file) for file in place.files_of(place.read_record(partial)).values())
+            told = troubles.explained(error, repo, revision, endpoint, token, kept)
             if told is None:
                 raise
             raise told from error

@@ -102,6 +102,37 @@ def arrived(partial: Path, file: RemoteFile) -> int:
     return 0
 
 
+@dataclass(frozen=True)
+class Unfinished:
+    """A model of which a part has arrived.
+
+    Attributes:
+        revision: None for the newest.
+        done, total: bytes; total 0 where the hub's list hasn't been read yet.
+        partial: its hidden folder. Removing that gives the download up.
+    """
+
+    repo: str
+    revision: str | None
+    done: int
+    total: int
+    partial: Path
+
+
+def unfinished() -> list[Unfinished]:
+    """Downloads that were begun: those that run, and those that were paused or broken off."""
+    found = []
+    for partial in sorted(paths.models_dir().glob(".*.partial")):
+        record = read_record(partial)
+        if record is not None:
+            wanted = files_of(record).values()
+            revision = record.get("revision")
+            found.append(Unfinished(record["repo"], None if revision == MAIN else str(revision),
+                                    sum(arrived(partial, file) for file in wanted),
+                                    sum(file.size for file in wanted), partial))
+    return found
+
+
 def is_same(state: dict[str, Any], repo: str, revision: str | None) -> bool:
     """Whether this is that model, in that revision."""
     asked = revision or MAIN
