@@ -87,8 +87,10 @@ READ: dict[str, tuple[Build, str]] = {
     "empty tensor": (lambda f: honest(f, weights=header(f'{{"none": {tensor("[0, 8]", 0, 0)}}}', b"")),
                      "its tensor none is empty"),
     "many tensors": (lambda f: honest(f, weights=header("{" + ",".join(
-        f'"{n}":{tensor("[1]", n, n + 1, "U8")}' for n in range(100_001)) + "}", bytes(100_001))),
-        "lists 100,001 tensors"),
+        f'"{n}":{tensor("[1]", n, n + 1, "U8")}' for n in range(80_001)) + "}", bytes(80_001))),
+        "lists 80,001 tensors"),
+    "many empty entries": (lambda f: honest(f, weights=header(
+        "{" + ",".join(f'"{n}":{{}}' for n in range(500_000)) + "}")), "lists 500,000 tensors"),
     "unknown number format": (lambda f: honest(f, weights=header(f'{{"a": {tensor("[4]", 0, 16, "F99")}}}')), "F99"),
     "weights of another size": (lambda f: honest(f, {"intermediate_size": 12}),
                                 "have another shape than config.json says"),
@@ -153,6 +155,9 @@ READ: dict[str, tuple[Build, str]] = {
                                     "promises a vocabulary of 24,000,000 parameters"),
     "layers for the memory": (lambda f: honest(f, {"model_type": "apertus", "intermediate_size": 1_000_000}),
                               "promises layers of 16,000,128 parameters"),
+    "settings by the million": (lambda f: with_file(f, "generation_config.json",
+                                                    b'{"a": [' + b"[0]," * 1_000_000 + b"0]}"),
+                                "generation_config.json holds more than 300,000 values"),
     "foreign quantization": (lambda f: honest(f, {"quantization_config": {"quant_method": "aqlm"}}),
                              "quantized with aqlm"),
     "200 MB of config": (lambda f: sparse(f, "config.json", 200_000_000, b'{"a": "', b'"}'),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.units import format_bytes
 
-MAX_JSON = 16 * 2**20
+MAX_JSON = 4 * 2**20
 """No configuration or index file of a model that can be trained here is larger, in bytes. One of this size may take
-400 MB as Python's objects."""
+250 MB as Python's objects."""
+MAX_VALUES = 300_000
+"""No configuration file holds more values; Gemma 3's tokenizer_config.json, with 6,414 added tokens, has 45,000."""
 _SIGNATURES = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself: run `git lfs pull` in that folder"),
     (b"GGUF", "a GGUF file"),
@@ -63,6 +67,24 @@ def read_json_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{path.name} is no JSON object.")
     return value
+
+
+def walk(settings: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str, Any]]:
+    """(keys above, key, value) of everything in a JSON object, whatever its depth; an item of a list has the list's
+    key, and has it above too."""
+    todo: list[tuple[tuple[str, ...], Iterator[tuple[str, Any]]]] = [((), iter(settings.items()))]
+    while todo:
+        parents, items = todo[-1]
+        pair = next(items, None)
+        if pair is None:
+            todo.pop()
+            continue
+        key, value = pair
+        yield parents, key, value
+        if isinstance(value, dict):
+            todo.append(((*parents, key), iter(value.items())))
+        elif isinstance(value, list):
+            todo.append(((*parents, key), zip(itertools.repeat(key), value, strict=False)))
 
 
 def printable(text: str, limit: int = 80) -> str:

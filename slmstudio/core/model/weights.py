@@ -19,9 +19,9 @@ from typing import Any, TypeGuard
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.model.json_files import printable, read_json_object, truncated, what_is
 
-MAX_HEADER = 16 * 2**20
+MAX_HEADER = 6 * 2**20
 """The largest header, in bytes. The format allows 100 MB; that of a model which can be trained here has below 1 MB."""
-MAX_TENSORS = 100_000
+MAX_TENSORS = 80_000
 """The most tensors of a model, all files together."""
 MAX_FILES = 500
 MAX_DIMENSIONS = 8

@@ -32,6 +32,7 @@ def named(tiny_model: Path, tmp_path: Path) -> Path:
 def test_vetting_lets_it_pass_and_nothing_of_it_is_run(named: Path, tmp_path: Path) -> None:
     assert read_vetted(named).family == "Llama"
     assert type(whole_model.load(named)).__module__.startswith("transformers.")
-    assert type(AutoConfig.from_pretrained(named, trust_remote_code=False, local_files_only=True)).__name__ == "LlamaConfig"
+    config = AutoConfig.from_pretrained(named, trust_remote_code=False, local_files_only=True)
+    assert type(config).__name__ == "LlamaConfig"
     assert len(PreTrainedTokenizerFast.from_pretrained(named, local_files_only=True)) > 3
     assert not (tmp_path / crafted_models.CANARY).exists()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.model.json_files import printable, read_json_object
+from slmstudio.core.model.json_files import MAX_VALUES, printable, read_json_object, walk
 
 MODEL, TOKENIZER, ADAPTER = "config.json", "tokenizer_config.json", "adapter_config.json"
 FILES = (MODEL, TOKENIZER, "generation_config.json", "special_tokens_map.json", "added_tokens.json",
@@ -75,32 +75,23 @@ def check(folder: Path, names: frozenset[str], problems: list[Problem], warnings
 
 def _leads(file: str, settings: dict[str, Any], problems: list[Problem]) -> Iterator[str]:
     """The keys of one file that lead elsewhere and are passed over; those that are followed go to `problems`."""
-    for depth, key, value in _walk(settings):
-        if depth > MAX_DEPTH:
+    for count, (parents, key, value) in enumerate(walk(settings)):
+        if count == MAX_VALUES:
+            problems.append(Problem(f"{file} holds more than {MAX_VALUES:,} values, which no model needs. Put the "
+                                    "model's own file in its place."))
+            return
+        if len(parents) > MAX_DEPTH:
             problems.append(Problem(f"{file} is nested more than {MAX_DEPTH} levels deep, which no model needs. Put "
                                     "the model's own file in its place."))
             return
         if value in (None, False, [], {}, ""):
             continue
-        said = _followed(file, key, value)
+        is_item = parents[-1:] == (key,)  # what a list or a table means has been looked at with it
+        said = "" if is_item else _followed(file, key, value)
         if said:
             problems.append(Problem(f"{printable(key)} in {file} {said}. Remove it, or choose another model."))
-        elif key in _CODE or _is_elsewhere(key, value):
+        elif (key in _CODE and not is_item) or _is_elsewhere(key, value):
             yield printable(key)
-
-
-def _walk(settings: dict[str, Any]) -> Iterator[tuple[int, str, Any]]:
-    """(depth, key, value) of everything in a JSON object, without recursion."""
-    todo: list[tuple[int, Any]] = [(1, settings)]
-    while todo:
-        depth, value = todo.pop()
-        pairs = value.items() if isinstance(value, dict) else (("", item) for item in value)
-        for key, item in pairs:
-            yield depth, key, item
-            if isinstance(item, (dict, list)):
-                todo.append((depth + 1, item))
-        if depth > MAX_DEPTH:
-            return
 
 
 def _followed(file: str, key: str, value: Any) -> str:

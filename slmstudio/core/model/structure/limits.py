@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from slmstudio.core.errors import Problem
-from slmstudio.core.model.json_files import printable
+from slmstudio.core.model.json_files import MAX_VALUES, printable, walk
 from slmstudio.core.model.weights import Weights
 
 WHOLE = {
@@ -46,9 +47,9 @@ SLACK = 4
 
 def check(config: Mapping[str, Any], problems: list[Problem]) -> None:
     """Look at each value of a model's config.json, at any depth; what is wrong goes to `problems`."""
-    for parents, key, value in _values(config):
-        if sentence := _wrong(parents, key, value):
-            where = ".".join((*parents, key))
+    for parents, key, value in islice(walk(config), MAX_VALUES):  # `leads` refuses what has more
+        if not isinstance(value, (dict, list)) and (sentence := _wrong(parents, key, value)):
+            where = ".".join(dict.fromkeys((*parents, key)))
             problems.append(Problem(f"{printable(where)} in config.json {sentence}. Put the model's own config.json "
                                     "in its place."))
         if len(problems) > 20:
@@ -85,19 +86,6 @@ def check_promise(config: Mapping[str, Any], sizes: Mapping[str, int], held: Wei
     if positions and sizes["context_length"] > 2 * positions:
         problems.append(Problem(f"config.json promises {sizes['context_length']:,} positions, and the weights hold "
                                 f"{positions:,}. Put the model's own config.json in its place."))
-
-
-def _values(config: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str, Any]]:
-    """(keys above, key, value) of everything in config.json; an item of a list has the list's key."""
-    todo: list[tuple[tuple[str, ...], str, Any]] = [((), key, value) for key, value in config.items()]
-    while todo:
-        parents, key, value = todo.pop()
-        if isinstance(value, Mapping):
-            todo += [((*parents, key)[:8], inner, item) for inner, item in value.items()]
-        elif isinstance(value, list):
-            todo += [(parents, key, item) for item in value]
-        else:
-            yield parents, key, value
 
 
 def _wrong(parents: tuple[str, ...], key: str, value: Any) -> str:
