@@ -63,6 +63,7 @@ def test_a_model_is_got_and_then_named_wherever_a_model_is_asked_for(hub, run, r
         plan, _ = run("plan", "--model", name, "--data", rows_file, "--out", tmp_path / "run.json")
         assert plan["config"]["model"] == str(folder)
     assert run("models", "get", REPO)[0]["fetched"] is False
+    assert run("models", "get")[0] == {"unfinished": []}
 
 
 def test_what_cannot_be_got_is_a_sentence_with_status_2(hub, run):
@@ -88,6 +89,8 @@ def test_ctrl_c_pauses_and_the_command_that_is_told_fetches_the_rest(hub, run, f
     assert process.returncode == 1 and "Stopping: what was fetched is kept." in said
     told = re.search(r"Paused\. What was fetched is kept: .* of .*\.\nFetch the rest with: .*(models get .*)\n", said)
     assert told is not None and told[1] == f"models get {REPO}"
+    [begun] = run("models", "get")[0]["unfinished"]
+    assert begun["repo"] == REPO and 0 < begun["bytes"] < begun["total"] and begun["resume"].endswith(told[1])
     hub.pace = 0.0
     assert run(*told[1].split())[0]["fetched"] is True
 

@@ -16,7 +16,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the
 
 
 def get(
-    name: Annotated[str, typer.Argument(help="The model: owner/name, as Qwen/Qwen2.5-1.5B-Instruct, or its page.")],
+    name: Annotated[str | None, typer.Argument(help="The model: owner/name, as Qwen/Qwen2.5-1.5B-Instruct, or its "
+                                               "page. Without it, downloads that were begun are listed.")] = None,
     revision: Annotated[str | None, typer.Option(help="A branch, a tag or a commit; by default the newest.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="Address of the hub, where it isn't the usual one.")] = None,
     as_json: Json = False,
@@ -29,6 +30,8 @@ def get(
     from slmstudio.core.model.hub import endpoint as endpoints
     from slmstudio.core.model.hub import names
 
+    if name is None:
+        return _list_unfinished(as_json)
     named = names.parse(name)
     endpoints.current(endpoint)
     since = time.time()
@@ -42,6 +45,24 @@ def get(
     again = program.command("models", "get", name, *(("--revision", revision) if revision else ()),
                             *(("--endpoint", endpoint) if endpoint else ()))
     return _report(outcome, named.repo, again, as_json)
+
+
+def _list_unfinished(as_json: bool) -> int:
+    """What was begun, and what fetches the rest of it."""
+    from slmstudio.core.model.hub import place
+
+    found = place.unfinished()
+    again = [program.command("models", "get", each.repo + (f"@{each.revision}" if each.revision else ""))
+             for each in found]
+    if as_json:
+        print_json({"unfinished": [
+            {"repo": each.repo, "revision": each.revision, "bytes": each.done, "total": each.total,
+             "folder": str(each.partial), "resume": command} for each, command in zip(found, again, strict=True)]})
+        return 0
+    print_table("Downloads that were begun", [
+        (each.repo, f"{units.format_bytes(each.done)} of {units.format_bytes(each.total)}", command)
+        for each, command in zip(found, again, strict=True)], ("Model", "Is here", "Fetch the rest with"))
+    return 0
 
 
 def _report(outcome: jobs.Outcome, repo: str, again: str, as_json: bool) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 from slmstudio.core import disk_space
 from slmstudio.core.errors import UserError
-from slmstudio.core.model import families, weights
+from slmstudio.core.model import families, json_files, weights
 from slmstudio.core.model.facts import refused_quantization
 from slmstudio.core.model.hub import names, place
 from slmstudio.core.model.hub import token as tokens
@@ -34,13 +34,15 @@ def work(request: dict[str, Any], report: Callable[..., None]) -> None:
 
     repo, revision, endpoint = request["repo"], request["revision"], request["endpoint"]
     token = tokens.find(endpoint)
+    partial = Path(request["partial"])
     with filelock.FileLock(request["lock"], timeout=LOCK_SECONDS):
         try:
-            _Fetch(repo, revision, endpoint, token, Path(request["partial"]), report).run()
+            _Fetch(repo, revision, endpoint, token, partial, report).run()
         except UserError:
             raise
         except Exception as error:
-            told = troubles.explained(error, repo, revision, endpoint, token)
+            kept = any(place.arrived(partial, file) for file in place.files_of(place.read_record(partial)).values())
+            told = troubles.explained(error, repo, revision, endpoint, token, kept)
             if told is None:
                 raise
             raise told from error
@@ -126,7 +128,7 @@ class _Fetch:
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
-            return weights.read_json_object(self._partial / name)
+            return json_files.read_json_object(self._partial / name)
         except UserError as error:
             raise UserError(f"{self._repo} can't be used as a base model.", f"{error.what} {error.why}".strip(),
                             "Choose another version of the model.") from error

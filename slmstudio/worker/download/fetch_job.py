@@ -18,9 +18,9 @@ from typing import Any
 
 from slmstudio.core import files, formats, paths, units
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.hub import endpoint as endpoints
 from slmstudio.core.model.hub import names, place
+from slmstudio.core.model.vetting import vet
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.worker.runtime import child, network
 from slmstudio.worker.runtime.context import Cancelled, JobContext
@@ -196,7 +196,7 @@ def _result(job: JobContext, folder: Path, fetched: bool) -> dict[str, Any]:
     source = place.read_source(folder) or {}
     problem = None
     try:
-        read_model(folder)
+        vet.read_vetted(folder)
     except UserError as error:
         problem = error.to_dict()
         job.warn("unusable", f"It is whole, but can't be used as a base model: {error.why or error.what}")

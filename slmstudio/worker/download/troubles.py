@@ -10,16 +10,24 @@ from slmstudio.worker.download.patience import asked_wait
 from slmstudio.worker.download.transfer import Broken
 from slmstudio.worker.runtime import network
 
-KEPT = " What was fetched is kept."
+
+def explained(error: Exception, repo: str, revision: str | None, endpoint: str, token: tokens.Token | None,
+              kept: bool) -> UserError | None:
+    """The error in words; None for a defect of our own. What a library or a server says is never understood.
+
+    Args:
+        kept: whether a part of it has arrived.
+    """
+    said = _explained(error, repo, revision, endpoint, token)
+    return UserError(said.what, said.why, f"{said.remedy} What was fetched is kept.") if said and kept else said
 
 
-def explained(error: Exception, repo: str, revision: str | None, endpoint: str, token: tokens.Token | None
-              ) -> UserError | None:
-    """The error in words; None for a defect of our own. What a library or a server says is never understood."""
+def _explained(error: Exception, repo: str, revision: str | None, endpoint: str, token: tokens.Token | None
+               ) -> UserError | None:
     what = f"{repo} could not be fetched."
     if isinstance(error, Broken):
-        return UserError(what, "The connection breaks again and again.", f"Check the network and try again.{KEPT}")
-    if trouble := network.explained(error, what, f".{KEPT}"):
+        return UserError(what, "The connection breaks again and again.", "Check the network and try again.")
+    if trouble := network.explained(error, what, "."):
         return trouble
     status = network.status(error)
     if status is None:
@@ -29,7 +37,7 @@ def explained(error: Exception, repo: str, revision: str | None, endpoint: str, 
 
 def _answered(error: Exception, status: int, what: str, repo: str, revision: str | None, endpoint: str,
               token: tokens.Token | None) -> UserError:
-    """What the hub's refusal means. https://huggingface.co/docs/hub/models-gated says when it answers 401 and 403."""
+    """What the hub's refusal means: 401 is for whom it doesn't know, 403 for whom it knows and won't let in."""
     kinds, page = network.kinds(error), f"{endpoint}/{repo}"
     put_in = program.command("models", "token", "--set")
     gated = "GatedRepoError" in kinds
@@ -58,7 +66,7 @@ def _answered(error: Exception, status: int, what: str, repo: str, revision: str
     if status == 429:
         wait = asked_wait(error)
         return UserError(what, "The hub has had too many requests from this network.",
-                         (f"Try again in {format_duration(wait)}." if wait else "Try again in a few minutes.") + KEPT)
+                         f"Try again in {format_duration(wait)}." if wait else "Try again in a few minutes.")
     if status == 503:
-        return UserError(what, "The hub is overloaded, or under repair.", f"Try again later.{KEPT}")
-    return UserError(what, f"The hub answered with status {status}.", f"Try again later.{KEPT}")
+        return UserError(what, "The hub is overloaded, or under repair.", "Try again later.")
+    return UserError(what, f"The hub answered with status {status}.", "Try again later.")

@@ -85,9 +85,10 @@ def files_of(state: dict[str, Any] | None) -> dict[str, RemoteFile]:
     listed = (state or {}).get("files")
     found = {}
     for entry in listed if isinstance(listed, list) else ():
-        values = [entry.get(key) for key in ("name", "size", "sha256", "blob_id")] if isinstance(entry, dict) else []
-        if [type(value) for value in values] == [str, int, str, str] and not set("/\\") & set(values[0]):
-            found[values[0]] = RemoteFile(*values)
+        match entry:
+            case {"name": str(name), "size": int(size), "sha256": str(sha256), "blob_id": str(blob_id)}:
+                if not set("/\\") & set(name):
+                    found[name] = RemoteFile(name, size, sha256, blob_id)
     return found
 
 
@@ -99,6 +100,37 @@ def arrived(partial: Path, file: RemoteFile) -> int:
         except OSError:
             continue
     return 0
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A model of which a part has arrived.
+
+    Attributes:
+        revision: None for the newest.
+        done, total: bytes; total 0 where the hub's list hasn't been read yet.
+        partial: its hidden folder. Removing that gives the download up.
+    """
+
+    repo: str
+    revision: str | None
+    done: int
+    total: int
+    partial: Path
+
+
+def unfinished() -> list[Unfinished]:
+    """Downloads that were begun: those that run, and those that were paused or broken off."""
+    found = []
+    for partial in sorted(paths.models_dir().glob(".*.partial")):
+        record = read_record(partial)
+        if record is not None:
+            wanted = files_of(record).values()
+            revision = record.get("revision")
+            found.append(Unfinished(record["repo"], None if revision == MAIN else str(revision),
+                                    sum(arrived(partial, file) for file in wanted),
+                                    sum(file.size for file in wanted), partial))
+    return found
 
 
 def is_same(state: dict[str, Any], repo: str, revision: str | None) -> bool:
