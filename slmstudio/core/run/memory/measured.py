@@ -10,7 +10,7 @@ import contextlib
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.history import number
 from slmstudio.core.run.memory import estimate, sequences
 
 FILE, KIND = "measured.json", "measured"
@@ -35,6 +36,11 @@ SETTINGS = ("objective", "method", "precision", "max_length", "micro_batch_size"
             "attention", "optimizer", "lora_rank", "target_modules", "lora_dropout", "use_dora", "use_liger_kernel",
             "torch_compile", "scratch_size", "threads")
 """Fields of a run that decide how much memory and time a micro-batch of some length takes."""
+KINDS: dict[str, type | tuple[type, ...]] = {
+    "machine": str, "model": str, "family": str, "settings": dict, "rows": dict, "versions": dict, "when": (int, float),
+    "source": str, "tokens": int, "peak_bytes": int, "parts_bytes": int, "overhead_bytes": int, "ran_out": bool}
+FIGURES = ("seconds_per_step", "seconds_per_evaluation", "tokens_per_second")
+"""What an entry holds: by kind, and as figures that may be missing."""
 ROWS = ("train_file", "train_map", "eval_file", "eval_map", "eval_fraction", "split_seed", "seed", "group_by_length",
         "gradient_accumulation_steps", "completion_only_loss")
 """Fields that decide which rows go together, and so how long the longest micro-batch is."""
@@ -203,15 +209,10 @@ def _entries() -> list[Measurement]:
 
 def _read(state: Any) -> Measurement | None:
     """One entry; None where it makes no sense."""
-    wanted = {"settings": dict, "rows": dict, "versions": dict, "when": (int, float), "tokens": int, "peak_bytes": int,
-              "parts_bytes": int, "overhead_bytes": int, "machine": str, "model": str, "family": str, "source": str,
-              "ran_out": bool}
-    if not isinstance(state, dict) or not all(isinstance(state.get(name), kind) for name, kind in wanted.items()):
+    if not isinstance(state, dict) or not all(isinstance(state.get(name), kind) for name, kind in KINDS.items()):
         return None
-    numbers = {name: state.get(name) for name in ("seconds_per_step", "seconds_per_evaluation", "tokens_per_second")}
-    known = {field.name: state[field.name] for field in fields(Measurement) if field.name in wanted}
-    return Measurement(**known, **{name: value if isinstance(value, (int, float)) else None
-                                   for name, value in numbers.items()})
+    figures: dict[str, Any] = {name: number(state, name) for name in FIGURES}
+    return Measurement(**{name: state[name] for name in KINDS}, **figures)
 
 
 def _factors(found: Sequence[Measurement], versions: dict[str, str]) -> list[float]:
