@@ -143,7 +143,7 @@ def _refuse_other_kinds(values: dict[str, Any], lengths: dict[str, int], tensors
     if isinstance(number, int) and number > 0:
         raise UserError(f"{name} is part {number + 1} of {parts} of a model.", "",
                         "Choose the first part; the others must lie beside it.")
-    if tensors == 0 and parts == 1:  # the first part of several may have none
+    if tensors == 0 and parts in (0, 1):  # the first part of several may have none
         if "tokenizer.ggml.tokens" in lengths:
             raise UserError(f"{name} holds only a vocabulary.", "There are no weights in it.",
                             "Choose the model's GGUF file.")
