@@ -35,8 +35,8 @@ def build(family: str, attention: str = "sdpa", dtype: torch.dtype = torch.float
     from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(0)
-    config = AutoConfig.for_model(family.split()[0], **{**SIZES, **(FAMILIES | OTHERS)[family]}, bos_token_id=1, eos_token_id=2,
-                                  pad_token_id=0)
+    config = AutoConfig.for_model(family.split()[0], **{**SIZES, **(FAMILIES | OTHERS)[family]}, bos_token_id=1,
+                                  eos_token_id=2, pad_token_id=0)
     model = AutoModelForCausalLM.from_config(config, attn_implementation=attention).to(dtype)
     for name, parameter in model.named_parameters():
         if name.endswith("bias") or "norm" in name:
