@@ -20,6 +20,13 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "phi3 with a window": {"sliding_window": 33, "num_key_value_heads": 4},
 }
 """What sets each apart in a decoder layer."""
+OTHERS: dict[str, dict[str, Any]] = {
+    "qwen3": {"head_dim": 32},
+    "gemma3_text": {"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 33, "layer_types": [
+        "sliding_attention", "full_attention", "sliding_attention"]},
+    "smollm3": {"no_rope_layer_interval": 2},
+}
+"""Families whose layers are more than `fast_layers` computes."""
 
 
 def build(family: str, attention: str = "sdpa", dtype: torch.dtype = torch.float32, **lora: Any) -> Any:
@@ -28,8 +35,8 @@ def build(family: str, attention: str = "sdpa", dtype: torch.dtype = torch.float
     from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(0)
-    config = AutoConfig.for_model(family.split()[0], **{**SIZES, **FAMILIES[family]}, bos_token_id=1, eos_token_id=2,
-                                  pad_token_id=0)
+    config = AutoConfig.for_model(family.split()[0], **{**SIZES, **(FAMILIES | OTHERS)[family]}, bos_token_id=1,
+                                  eos_token_id=2, pad_token_id=0)
     model = AutoModelForCausalLM.from_config(config, attn_implementation=attention).to(dtype)
     for name, parameter in model.named_parameters():
         if name.endswith("bias") or "norm" in name:

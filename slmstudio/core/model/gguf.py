@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,17 +139,17 @@ def _refuse_other_kinds(values: dict[str, Any], lengths: dict[str, int], tensors
         raise UserError(f"{name} is no language model.", "It is a companion of one: "
                         + ("measurements for quantizing." if kind == "imatrix" else "the part that sees or hears."),
                         "Choose the model's own GGUF file.")
-    if tensors == 0:
+    number, parts = values.get("split.no", 0), values.get("split.count", 1)
+    if isinstance(number, int) and number > 0:
+        raise UserError(f"{name} is part {number + 1} of {parts} of a model.", "",
+                        "Choose the first part; the others must lie beside it.")
+    if tensors == 0 and parts in (0, 1):  # the first part of several may have none
         if "tokenizer.ggml.tokens" in lengths:
             raise UserError(f"{name} holds only a vocabulary.", "There are no weights in it.",
                             "Choose the model's GGUF file.")
         raise UserError(f"{name} holds no weights.", "Its list of tensors is empty.", DOWNLOAD)
     if not isinstance(values.get("general.architecture"), str):
         raise Damaged("Its header does not name the architecture")
-    number, parts = values.get("split.no", 0), values.get("split.count", 1)
-    if isinstance(number, int) and number > 0:
-        raise UserError(f"{name} is part {number + 1} of {parts} of a model.", "",
-                        "Choose the first part; the others must lie beside it.")
 
 
 def _facts(path: Path, header: Header, files: tuple[Path, ...], others: list[Header]) -> GgufFacts:
@@ -172,7 +173,7 @@ def _facts(path: Path, header: Header, files: tuple[Path, ...], others: list[Hea
         vocabulary_size=lengths.get("tokenizer.ggml.tokens") or number(f"{architecture}.vocab_size") or 0,
         layers=number(f"{architecture}.block_count") or 0,
         quantization=(FILE_TYPES.get(file_type if file_type is not None else -1)
-                      or header.bytes_by_type.most_common(1)[0][0]),
+                      or sum((part.bytes_by_type for part in (header, *others)), Counter()).most_common(1)[0][0]),
         file_bytes=sum(part.file_bytes for part in (header, *others)), chat_template=template,
         bos_token_id=number("tokenizer.ggml.bos_token_id"),
         eos_token_id=number("tokenizer.ggml.eos_token_id"), files=files)

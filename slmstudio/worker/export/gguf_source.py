@@ -19,7 +19,7 @@ from slmstudio.worker.model.base_weights import Array
 from slmstudio.worker.model.merged_weights import MergedWeights, row_ranges
 
 _INSTEAD = "Export a merged folder instead (MERGED), which vLLM serves, or choose another base model."
-_OF_THE_CONVERTER = (KeyError, ValueError, TypeError, AttributeError, AssertionError, RuntimeError)
+_OF_THE_CONVERTER = (KeyError, ValueError, TypeError, AttributeError, AssertionError, RuntimeError, FileNotFoundError)
 """What the converter raises where a configuration or a tensor isn't as it expects."""
 
 
@@ -102,8 +102,9 @@ def read(base: Path, adapter: Path | None, name: str) -> GgufSource:
             model = model_class(base, gguf.LlamaFileType.ALL_F32, Path("none"), model_name=vocabulary.model_name(name))
             model.hparams.pop("quantization_config", None)  # the weights come unpacked
             rope = model.rope_parameters.get("full_attention", model.rope_parameters)
-            # transformers 5 has moved it there, and the converter looks for it at its old place.
+            # transformers 5 has moved them there, and the converter looks for them at their old places.
             model.hparams.setdefault("rotary_pct", rope.get("partial_rotary_factor", 1.0))
+            model.hparams.setdefault("n_ctx", model.hparams.get("n_positions"))
             model.prepare_tensors()
             model.prepare_metadata(vocab_only=False)
     except _OF_THE_CONVERTER as error:

@@ -128,7 +128,7 @@ def _convert(job: JobContext, facts: GgufFacts, folder: Path) -> str:
     tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name, local_files_only=True)
     metadata = _write_tokenizer(job, tokenizer, source, folder, model.config.max_position_embeddings)
     job.check_cancelled()
-    job.phase("writing", folder.name)
+    job.phase("writing")
     model.save_pretrained(folder)
     _correct_json(folder / "config.json", drop=("_model_name_or_path",), change=_shortest_floats)
     _correct_json(folder / "generation_config.json", drop=("_from_model_config",))

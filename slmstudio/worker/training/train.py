@@ -197,7 +197,8 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
         kind = StudioTrainer
         arguments = SFTConfig(
             **shared_arguments(job, config), max_length=None, packing=False,
-            dataset_kwargs={"skip_prepare_dataset": True})
+            dataset_kwargs={"skip_prepare_dataset": True},
+            router_aux_loss_coef=0.0)  # of experts: else answers in between come to a loss of theirs, and fail
         options = {"data_collator": PackedCollator() if config.packing and apart
                    else PaddedCollator(tokenizer.pad_token_id)}
     trainer = kind(

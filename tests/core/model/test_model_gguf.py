@@ -78,7 +78,7 @@ def test_what_it_costs_to_train_one(tmp_path: Path) -> None:
                                       {"a.weight": (12, (256, 4096), 4096 * 144)}))
     said = read_gguf(path).cost()
     assert said.startswith("Q4_K_M: its weights were rounded to about 4.5 bits each. Training continues from the ")
-    assert said.endswith("Unpacked it takes 2.0 MB (2 bytes a weight).")
+    assert said.endswith("Unpacked it takes 2 MB (2 bytes a weight).")
     path.write_bytes(model_files.gguf({"general.architecture": "llama", "general.file_type": 1},
                                       {"a.weight": (1, (256, 4096), 2 * 256 * 4096)}))
     assert read_gguf(path).cost().startswith("Its weights are F16, so next to nothing of the original is lost.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.small_models import FAMILIES, build, examples, gradients
+from support.small_models import FAMILIES, OTHERS, build, examples, gradients
 
 from slmstudio.worker.kernels import fast_layers, fast_lora, packed
 from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
@@ -37,6 +37,15 @@ def test_losses_and_gradients(family, dtype, tolerance, gradient_tolerance, coll
     model = build(family, packed.NAME, dtype)
     assert fast_layers.apply(model) == 3
     assert_equal(learn(model, collator), expected, tolerance, gradient_tolerance)
+
+
+@pytest.mark.parametrize("family", OTHERS)
+def test_layers_of_another_kind_keep_their_own_way(family):
+    expected = learn(build(family), PaddedCollator(0))
+    model = build(family, packed.NAME)
+    fast_lora.apply(model)
+    assert fast_layers.apply(model) == 0
+    assert_equal(learn(model, PackedCollator()), expected)
 
 
 @pytest.mark.parametrize("targets", [["q_proj", "v_proj"], ["up_proj", "o_proj"], ["down_proj"]])

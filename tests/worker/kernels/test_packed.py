@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.small_models import FAMILIES, build, examples, gradients
+from support.small_models import FAMILIES, OTHERS, build, examples, gradients
+from support.tiers import first_fast
 
 from slmstudio.worker.kernels import packed
 from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
@@ -35,7 +36,7 @@ def alone(family, dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", first_fast([*FAMILIES, *OTHERS], len(FAMILIES) + 1))
 @pytest.mark.parametrize("collator", [PackedCollator(), PaddedCollator(0)])
 def test_as_alone(family, dtype, collator):
     expected, expected_gradients = alone(family, dtype)
