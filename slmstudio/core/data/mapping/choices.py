@@ -71,11 +71,15 @@ def listed(value: Any) -> tuple[list[str], list[str]]:
 
 
 def right(texts: list[str], marks: list[str], answer: Any) -> int | None:
-    """Which choice an answer names, by what it is called, by its words, or by its place from 0; None where none is."""
+    """Which choice an answer names, by what it is called, by its words, or by its place from 0; None where none is.
+
+    >>> right(["Pune", "Goa"], ["A", "B"], "(b)"), right(["Pune", "Goa"], ["A", "B"], "Pune")
+    (1, 0)
+    """
     said = str(answer).strip()
-    for each in (marks, texts):
-        if said in each:
-            return each.index(said)
+    for name, each in ((said, marks), (said, texts), (said.strip("().").upper(), marks)):
+        if name in each:
+            return each.index(name)
     return int(said) if _is_place(said) and int(said) < len(texts) else None
 
 
