@@ -19,7 +19,8 @@ app = typer.Typer(no_args_is_help=True, help="Read, check and mend datasets.")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 Mapped = Annotated[list[str] | None, typer.Option(
     "--map", metavar="TARGET=COLUMN,…", help="What the columns hold, as in instruction=Question,output=Answer. "
-    "Targets: instruction, input, output, system, messages, tools, prompt, chosen, rejected, completion, label, text.")]
+    "Targets: instruction, input, output, system, messages, tools, prompt, chosen, rejected, completion, label, text, "
+    "choices (one column, or several with commas between).")]
 Sheet = Annotated[str | None, typer.Option(help="Sheet of a workbook that is read.")]
 TextBy = Annotated[str | None, typer.Option(help="How a text is cut into rows: paragraph, line, document or length.")]
 Model = Annotated[str | None, typer.Option(
@@ -221,8 +222,8 @@ def split(
     ratio: Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of the rows that is held out.")] = 0.1,
     count: Annotated[int | None, typer.Option(min=1, help="Rows that are held out, instead of a share.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed holds out other rows.")] = 0,
-    by: Annotated[str | None, typer.Option(help="Hold out the same share of each language, or of each file of a "
-                                                "folder: language or source.")] = None,
+    by: Annotated[str, typer.Option(help="Hold out the same share of all rows, of each language, or of each file of a "
+                                         "folder: rows, language or source.")] = "rows",
     map_: Mapped = None,
     sheet: Sheet = None,
     text_by: TextBy = None,

@@ -11,7 +11,7 @@ import math
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,11 @@ def fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_atomically(path: Path, content: str | bytes, private: bool = False) -> None:
+def write_atomically(path: Path, content: str | bytes | Iterable[bytes], private: bool = False) -> None:
     """Write `content` beside `path`, flush it to the disk, and rename it into place.
 
     Args:
+        content: all of it, or pieces that are made one after another.
         private: whether its owner alone may read it, from its first byte on.
 
     Raises:
@@ -43,7 +44,7 @@ def write_atomically(path: Path, content: str | bytes, private: bool = False) ->
         if private:
             partial.unlink(missing_ok=True)  # one that others can read would stay so
         with open(partial, "wb", opener=functools.partial(os.open, mode=0o600 if private else 0o666)) as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from slmstudio.core.chat.origin import train_file
 from slmstudio.core.data.append import Added, append, find_twin, undo
 from slmstudio.core.data.new_row import NewRow
 from slmstudio.core.errors import UserError
+
+NOTHING: Mapping[Path, str] = {}
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,12 @@ def learned_by(models: Sequence[Path], row: NewRow,
     return None, hindered
 
 
-def add_all(wanted: Sequence[tuple[Path, NewRow]], cancelled: Callable[[], bool] | None = None) -> list[Added]:
+def add_all(wanted: Sequence[tuple[Path, NewRow]], cancelled: Callable[[], bool] | None = None,
+            said: Mapping[Path, str] = NOTHING) -> list[Added]:
     """Add each row to its file: all, or none.
+
+    Args:
+        said: what the columns of files hold, where a person chose that.
 
     Raises:
         UserError: one cannot be added.
@@ -54,7 +60,7 @@ def add_all(wanted: Sequence[tuple[Path, NewRow]], cancelled: Callable[[], bool]
     added: list[Added] = []
     try:
         for path, row in wanted:
-            added.append(append(path, row, cancelled))
+            added.append(append(path, row, cancelled, said.get(path) or None))
     except BaseException:
         undo_all(added)
         raise

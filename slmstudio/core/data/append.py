@@ -22,7 +22,7 @@ from slmstudio.core.data.file_end import Changed, beside, bytes_at, put_in_place
 from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.new_row import NewRow, as_columns
 from slmstudio.core.data.opening import TEXT_SUFFIXES
-from slmstudio.core.data.reader import Dataset, Record, read_dataset
+from slmstudio.core.data.reader import Dataset
 from slmstudio.core.data.row_texts import cut, is_lines
 from slmstudio.core.data.rows import ColumnsMissing, RowError
 from slmstudio.core.data.source import Source
@@ -79,7 +79,7 @@ class _Found:
 
     Attributes:
         form: "lines", "list" (one JSON list) or "values" (objects over several lines each).
-        like: the file's last usable row; None in an empty file.
+        like: the file's last usable row; None in an empty file. `mapper` reads it.
         indent: how its rows are moved in, and how their inner lines are; None where a row takes one line.
     """
 
@@ -91,11 +91,16 @@ class _Found:
     form: str = "lines"
     newline: str = "\n"
     like: dict[str, Any] | None = None
+    mapper: Mapper | None = None
     indent: tuple[int, int | None] = (0, None)
 
 
-def append(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | None = None) -> Added:
+def append(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | None = None,
+           said: str | None = None) -> Added:
     """Add a row to a JSONL or JSON file, or make the file.
+
+    Args:
+        said: what its columns hold, where a person chose that, as `given.parse` reads it.
 
     Raises:
         UserError: the row is incomplete, is in the file already or is of another kind than its rows; the file is none
@@ -107,7 +112,7 @@ def append(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | None =
     with _LOCK:
         for _ in range(ATTEMPTS):
             with contextlib.suppress(Changed):
-                return _append(path.resolve(), row, cancelled)
+                return _append(path.resolve(), row, cancelled, said)
     raise UserError(f"{path.name} changes all the time.", "Another program writes to it.",
                     "Wait until that program is done, then add the row again.")
 
@@ -161,18 +166,18 @@ def find_twin(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | Non
     return found
 
 
-def _append(path: Path, row: NewRow, cancelled: Callable[[], bool] | None) -> Added:
+def _append(path: Path, row: NewRow, cancelled: Callable[[], bool] | None, said: str | None) -> Added:
     partial = beside(path)
     try:
         state = path.stat() if path.exists() else None
-        found = _look(path, row, cancelled) if state else _new(path)
-        text = _dumped(as_columns(row, found.like), found)
+        found = _look(path, row, cancelled, said) if state else _new(path)
+        text = _dumped(as_columns(row, found.like, found.mapper, bool(said and found.mapper)), found)
         before, after = _ends(path if state else None, found, text)
         path.parent.mkdir(parents=True, exist_ok=True)
         digest = write(path if state else None, partial, found.size - len(before), after)
         if digest != found.sha256:
             raise Changed
-        line = _check(partial, row, found, path.name)
+        line = _check(partial, row, found, path.name, said if found.mapper is not None else None)
         put_in_place(path, partial, state)
     except OSError as error:
         raise from_os_error(error, f"add the row to {path.name}") from error
@@ -192,7 +197,7 @@ def _new(path: Path) -> _Found:
     return _Found(form="list" if path.suffix.lower() == ".json" else "lines")
 
 
-def _look(path: Path, row: NewRow, cancelled: Callable[[], bool] | None) -> _Found:
+def _look(path: Path, row: NewRow, cancelled: Callable[[], bool] | None, said: str | None) -> _Found:
     """All that must be known of a file; it is read twice.
 
     Raises:
@@ -206,7 +211,7 @@ def _look(path: Path, row: NewRow, cancelled: Callable[[], bool] | None) -> _Fou
             found.form = "list"
         found.size, found.encoding, found.sha256 = source.size, source.encoding, files.sha256_of(path)
         return found
-    dataset = read_dataset(path, cancelled=cancelled)
+    dataset = given.read(path, said, cancelled=cancelled)
     is_json = dataset.format in ("jsonl", "json") and dataset.encoding in CODECS
     if not is_json or source.suffix != path.suffix.lower():
         raise UserError(f"No row can be added to {path.name}.",
@@ -217,7 +222,7 @@ def _look(path: Path, row: NewRow, cancelled: Callable[[], bool] | None) -> _Fou
                    newline=_newline(first))
     if not is_lines(first):
         found.form = "list" if first.lstrip().startswith(b"[") else "values"
-    _read_like(found, path, dataset.records[-1])
+    _read_like(found, path, dataset)
     return found
 
 
@@ -234,17 +239,20 @@ def _refuse(dataset: Dataset, row: NewRow) -> None:
                         "Nothing needs to be added.")
 
 
-def _read_like(found: _Found, path: Path, record: Record) -> None:
-    """Look at a row as it stands in the file."""
+def _read_like(found: _Found, path: Path, dataset: Dataset) -> None:
+    """Look at the last row as it is in the file."""
+    record = dataset.records[-1]
     for piece in cut(Source(path).chunks()):
         if piece.line == record.line:
             with contextlib.suppress(NotJson, RowError, ColumnsMissing):
                 value = parse(piece.text)
-                if any(each.messages == record.messages for each in Mapper([value]).read(value)):
+                reader = Mapper([dict.fromkeys(dataset.columns), value], dataset.given) if dataset.given else (
+                    Mapper([value]))
+                if any(each.messages == record.messages for each in reader.read(value)):
                     break
     else:
         raise Changed
-    found.like = value
+    found.like, found.mapper = value, Mapper([dict.fromkeys(dataset.columns), value], dataset.mapping)
     inner = re.search(r"\n([ \t]*)\S", piece.text.decode("utf-8"))
     if inner and found.form != "lines":
         found.indent = (piece.column - 1, max(1, len(inner[1]) - piece.column + 1))
@@ -291,14 +299,14 @@ def _ends(path: Path | None, found: _Found, text: str) -> tuple[bytes, bytes]:
     return replaced.encode(codec), (comma + text + replaced).encode(codec)
 
 
-def _check(partial: Path, row: NewRow, found: _Found, name: str) -> int:
+def _check(partial: Path, row: NewRow, found: _Found, name: str, said: str | None) -> int:
     """Read the new file back. Returns the line of the new row.
 
     Raises:
         UserError: it is not the old rows and the new one, since the old file is damaged at its end.
     """
     with contextlib.suppress(UserError):
-        dataset = read_dataset(partial)
+        dataset = given.read(partial, said)
         last = dataset.records[-1]
         if (len(dataset.records), dataset.problems) == (found.rows + 1, found.problems) and row.equals(last):
             return last.line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from slmstudio.core.data import layouts
@@ -34,6 +35,7 @@ class Rows:
         self._problems: list[Problem] = []
         self._other_columns: dict[tuple[str, ...], list[tuple[str, int]]] = {}  # where the rows with these are
         self._sentences: dict[str, str] = {}
+        self._notes: Counter[str] = Counter()
         self.left_out = 0
 
     @property
@@ -112,6 +114,8 @@ class Rows:
                 Record(row.messages, line, row.rejected, row.desirable, row.text, row.tools, file))
         elif kind != self.kind:
             self._lines[kind].append((file, line))
+        if row.note:
+            self._notes[row.note] += 1
         if row.unused:
             self._unused[kind].update(map(printable, row.unused))
 
@@ -129,6 +133,10 @@ class Rows:
                 places = [(each.file, each.line) for each in self._records[kind]] if self._keep else self._lines[kind]
                 found += [Problem(sentence, line, file=file or None) for file, line in places]
         return sorted(gathered(found), key=lambda problem: (problem.file or "", problem.line or 0))
+
+    def notes(self) -> list[str]:
+        """What was left out of rows on purpose, and of how many."""
+        return [f"{note} ({count:,} {'row' if count == 1 else 'rows'})." for note, count in self._notes.items()]
 
     def rows_left_out(self) -> int:
         """How many rows cannot be used."""

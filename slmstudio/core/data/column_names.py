@@ -73,6 +73,10 @@ LABEL = (*SURE_LABEL, "is_good", "good", "feedback", "vote", "verdict", "liked",
 """Columns that may say whether an answer is good; all but the first only where some are bad."""
 TEXT = ("text", "content", "document", "article", "body", "raw_text", "raw_content", "passage", "story", "page_content",
         "markdown", "paragraph", "sentence", "code", "full_text", "plain_text")
+SCORES = ("score", "scores", "rating", "votes", "upvotes")
+"""What columns with the score of one answer begin with: WebGPT's "score_0" and "score_1"."""
+RATINGS = frozenset({"helpfulness", "correctness", "quality", "rating", "score", "overall_score", "reward"})
+"""Columns that may say how good the answer of their row is."""
 TOOLS = ("tools", "functions", "available_tools", "tool_definitions", "function_definitions", "function")
 HISTORY = ("history", "past", "previous_turns", "chat_history")
 WINNER = ("winner", "preference", "better_response_id", "better", "preferred", "better_response", "choice", "chosen",

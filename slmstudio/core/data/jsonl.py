@@ -49,8 +49,8 @@ def write(path: Path, records: Iterable[Record], lineage: dict[str, Any] | None 
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines = (json.dumps(as_row(record), ensure_ascii=False) + "\n" for record in records)
-        files.write_atomically(path, "".join(lines).encode("utf-8"))
+        files.write_atomically(path, (
+            json.dumps(as_row(record), ensure_ascii=False).encode("utf-8") + b"\n" for record in records))
         if lineage is not None:
             files.write_atomically(path.with_name(path.name + LINEAGE), files.dump_pretty(lineage))
     except OSError as error:

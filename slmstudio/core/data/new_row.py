@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slmstudio.core.data.conversations import Message, Messages
+from slmstudio.core.data.mapping.look import ColumnMap
+from slmstudio.core.data.mapping.mapper import Mapper
+from slmstudio.core.data.mapping.turns import CONTENT_KEYS, ROLE_KEYS, ROLES
 from slmstudio.core.data.record import Record
-from slmstudio.core.data.rows import ColumnsMissing, RowError, read_row
+from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, read_row
 from slmstudio.core.errors import Problem, UserError
 
 
@@ -59,22 +62,37 @@ def _turns(messages: Messages) -> list[tuple[str, str]]:
     return [each for each in _said(messages) if each[0] != "system"]
 
 
-def as_columns(row: NewRow, like: Mapping[str, Any] | None) -> dict[str, Any]:
+def as_columns(row: NewRow, like: Mapping[str, Any] | None, mapper: Mapper | None = None,
+               is_chosen: bool = False) -> dict[str, Any]:
     """The row in the columns of `like`, another row of the file, as far as these can say it.
 
     Each way to write it is read back; where none of the file's own says the same, the row is written as messages.
 
+    Args:
+        mapper: reads the file's rows.
+        is_chosen: whether a person chose what its columns hold, so that no others are read.
+
     Raises:
-        UserError: the row is none that can be learned: an empty answer, a conversation out of turn.
+        UserError: the row is none that can be learned: an empty answer, a conversation out of turn; or the columns that
+            a person chose can't hold it.
     """
-    for columns in _ways(row, like or {}):
+    like = like or {}
+    mapped = list(_mapped(row, like, mapper.main)) if mapper is not None and mapper.main is not None else []
+    ways = [] if is_chosen else list(_ways(row, like))
+    own = [each for each in ways if each.keys() - {"system"} <= like.keys()]
+    read = mapper.read if mapper is not None else _read
+    for columns, reads in (*((each, _read) for each in own), *((each, read) for each in mapped),
+                           *((each, _read) for each in ways)):
         try:
-            found = read_row(columns)
+            found = reads(columns)
         except (RowError, ColumnsMissing):
             continue
-        if found.messages == tuple(row.messages) and found.rejected == row.rejected:
-            own = {name: columns[name] for name in like or {} if name in columns}
-            return {**own, **columns, **{name: text for name, text in row.tags.items() if text.strip()}}
+        if [(each.messages, each.rejected) for each in found] == [(tuple(row.messages), row.rejected)]:
+            there = {name: columns[name] for name in like if name in columns}
+            return {**there, **columns, **{name: text for name, text in row.tags.items() if text.strip()}}
+    if is_chosen:
+        raise UserError("The row doesn't fit into the columns that were chosen for this file.",
+                        "They can't hold a conversation of this form.", "Choose another file, or a new one.")
     try:
         read_row(_plain(row))
     except RowError as error:
@@ -82,6 +100,33 @@ def as_columns(row: NewRow, like: Mapping[str, Any] | None) -> dict[str, Any]:
         raise UserError("The row cannot be added.", error.findings[0][1], "Complete it and add it again.",
                         problems) from error
     raise UserError("The row cannot be added.", "It would not read back as it is.", "Change its texts a little.")
+
+
+def _read(columns: dict[str, Any]) -> list[Row]:
+    return [read_row(columns)]
+
+
+def _mapped(row: NewRow, like: Mapping[str, Any], columns: ColumnMap) -> Iterator[dict[str, Any]]:
+    """The row in the columns that hold the file's questions and answers, or its conversations."""
+    at, layout = columns.columns, columns.layout
+    if layout == "messages" and row.rejected is None:
+        yield {at["messages"]: _turns_like(row.messages, like.get(at["messages"]))}
+    system = "".join(message["content"] for message in row.messages[:1] if message["role"] == "system")
+    turns = [message["content"] for message in row.messages if message["role"] != "system"]
+    asked, answered = ("prompt", "chosen") if layout == "preference" else ("instruction", "output")
+    if len(turns) != 2 or not {asked, answered} <= at.keys() or (system and "system" not in at):
+        return
+    said = {"input": "", "system": system, asked: turns[0], answered: turns[1], "rejected": row.rejected}
+    yield {column: said[target] for target, column in at.items() if said.get(target) is not None}
+
+
+def _turns_like(messages: Messages, like: Any) -> list[dict[str, Any]]:
+    """Messages with the keys and the roles' names of another conversation."""
+    first = next((each for each in like if isinstance(each, dict)), {}) if isinstance(like, list) else {}
+    role, content = (next((key for key in keys if key in first), keys[0]) for keys in (ROLE_KEYS, CONTENT_KEYS))
+    names = {ROLES.get(str(each.get(role)).casefold()): each.get(role) for each in like or () if isinstance(each, dict)
+             } if first else {}
+    return [{role: names.get(message["role"], message["role"]), content: message["content"]} for message in messages]
 
 
 def _plain(row: NewRow) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from typing import Any, NamedTuple
 
-from slmstudio.core.data.mapping.guess import ColumnMap
+from slmstudio.core.data.mapping.look import ColumnMap
 from slmstudio.core.data.row_texts import ROW_LIMIT
 
 BLOCK = 8 << 20
@@ -139,7 +139,7 @@ def shape_of(columns: ColumnMap | None, sample: Sequence[Any]) -> Shape | None:
     """The shape of rows like these; None where they must be read one by one."""
     import pyarrow
 
-    if columns is None or columns.layout not in ("instruction", "text") or not set(columns.columns) <= PLAIN:
+    if columns is None or columns.layout not in ("instruction", "text") or not columns.said.keys() <= PLAIN:
         return None
     types: dict[str, Any] = {}
     for row in sample:

@@ -43,7 +43,7 @@ class Dataset:
         bytes: size of the file.
         unused: names of the columns that usable rows have beside the ones read ("id", "messages.weight"), sorted.
         format: as in `opening.Part.format`; "folder" or "zip" of several files of more than one format.
-        mapping: the column that each target was read from, as in `mapping.guess.TARGETS`.
+        mapping: the column that each target was read from, as in `mapping.look.TARGETS`.
         columns: names of the columns, of a table in its order.
         notes: sentences on how the file was understood, where that isn't plain.
         rows_left_out: how many rows cannot be used.
@@ -106,7 +106,7 @@ def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None =
         path: the file.
         progress: called with (bytes read, bytes in all) about every MB.
         cancelled: asked about every MB, and every few rows of a table; True ends the reading.
-        columns: the column of each target, where a person knows better; see `mapping.guess.TARGETS`.
+        columns: the column of each target, where a person knows better; see `mapping.look.TARGETS`.
         choices: which sheet is read, and how a text is cut.
         keep: whether the records are kept; without them memory stays bounded for any number of rows.
 
@@ -135,7 +135,7 @@ def _collect(file: DataFile, given: Mapping[str, str] | None, keep: bool) -> Dat
         for part in file.parts():
             mapper = _read_part(part, rows, given)
             if mapper.main is not None and (not found.mapping or len(mapper.main.columns) > len(found.mapping)):
-                found.mapping = dict(mapper.main.columns)
+                found.mapping = mapper.main.said
             formats.append(part.format)
             columns += part.columns or mapper.columns
             notes += [f"{part.name}: {note}" if part.name else note for note in part.notes]
@@ -154,7 +154,17 @@ def _collect(file: DataFile, given: Mapping[str, str] | None, keep: bool) -> Dat
     found.columns = tuple(dict.fromkeys(columns))
     found.layout, found.unused, found.count = rows.layout, rows.unused, rows.count
     found.records, found.rows_left_out = rows.records, rows.rows_left_out()
+    found.notes += (*rows.notes(), *_ratings(found.unused))
     return found
+
+
+def _ratings(unused: tuple[str, ...]) -> list[str]:
+    """What to know of columns that rate the answers."""
+    names = [f'"{name}"' for name in unused if column_names.column(name) in column_names.RATINGS]
+    if not names:
+        return []
+    rate = f"{names[0]} rates" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} rate"
+    return [f"{rate} the answers, but every answer is learned alike. Leave out the rows that are rated too low."]
 
 
 def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None) -> Mapper:

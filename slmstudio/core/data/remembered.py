@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core.data import split
 from slmstudio.core.errors import UserError
 
 MOST = 20
@@ -22,7 +23,8 @@ class Remembered:
 
     Attributes:
         eval_path: the file with its evaluation rows; None where they are split off.
-        eval_fraction, split_seed: how they are split off.
+        eval_said: as `said`, of that file.
+        eval_fraction, split_seed, split_by: how they are split off.
         sha256: of the file when it was read last; "" where nobody has.
         open: whether it was on the list when the window was closed.
         shown: whether it was the one that is shown.
@@ -39,6 +41,8 @@ class Remembered:
     shown: bool = False
     used: bool = False
     said: str = ""
+    eval_said: str = ""
+    split_by: str = split.ROWS
 
     def to_dict(self) -> dict[str, Any]:
         return {**vars(self), "path": str(self.path), "eval_path": str(self.eval_path) if self.eval_path else ""}
@@ -71,7 +75,7 @@ def _read(path: Path, state: dict[str, Any]) -> Remembered:
     usual = Remembered(path)
     fraction: Any = state.get("eval_fraction")
     seed: Any = state.get("split_seed")
-    eval_path, sha256, said = (state.get(name) for name in ("eval_path", "sha256", "said"))
+    eval_path, sha256, said, eval_said = (state.get(name) for name in ("eval_path", "sha256", "said", "eval_said"))
     return Remembered(
         path,
         Path(eval_path) if isinstance(eval_path, str) and Path(eval_path).is_absolute() else None,
@@ -79,7 +83,8 @@ def _read(path: Path, state: dict[str, Any]) -> Remembered:
         seed if _is(seed, int) and 0 <= seed < 2**31 else usual.split_seed,
         sha256 if isinstance(sha256, str) else "",
         state.get("open") is True, state.get("shown") is True, state.get("used") is True,
-        said if isinstance(said, str) else "")
+        said if isinstance(said, str) else "", eval_said if isinstance(eval_said, str) else "",
+        by if (by := state.get("split_by")) in split.BY else usual.split_by)
 
 
 def _is(value: object, kind: type | tuple[type, ...]) -> bool:

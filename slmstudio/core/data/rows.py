@@ -23,6 +23,9 @@ NEEDED = ('a row needs "instruction" and "output", or "messages", or "prompt" an
 PARTNERS = {"chosen": "rejected", "rejected": "chosen", "instruction": "output", "output": "instruction",
             "question": "answer", "answer": "question", "completion": "prompt", "prompt": "completion"}
 SHOWN_COLUMNS = 12
+_LINKING = ("parent_id", "conversation_id", "conv_id", "thread_id", "session_id", "chat_id", "dialog_id", "dialogue_id",
+            "ticket_id")
+"""Columns by which rows with one message each belong together."""
 
 
 class RowError(Exception):
@@ -59,8 +62,11 @@ class ColumnsMissing(Exception):
         if not self.columns:
             return f"the row is empty; {NEEDED}."
         if {"role", "sender", "speaker"} & set(self.columns) and {"text", "content", "message"} & set(self.columns):
+            linking = next((name for name in _LINKING if name in self.columns), "")
+            trees = "choose the file that has a tree a row, or " if linking == "parent_id" else ""
+            how = f'; {trees}join the rows by "{linking}"' if linking else ""
             return ("each row is one message of a conversation; a row must hold a whole conversation, as in "
-                    '{"messages": [{"role": …, "content": …}, …]}.')
+                    f'{{"messages": [{{"role": …, "content": …}}, …]}}{how}.')
         shown = [f'"{printable(name)}"' for name in self.columns[:SHOWN_COLUMNS]]
         if len(self.columns) > SHOWN_COLUMNS:
             shown.append(f"{len(self.columns) - SHOWN_COLUMNS:,} more")
@@ -75,6 +81,7 @@ class Row(NamedTuple):
     Attributes:
         layout: any but "mixed".
         unused: names of the columns that nothing was made of.
+        note: what was left out of it on purpose, as the beginning of a sentence.
     """
 
     layout: str
@@ -84,6 +91,7 @@ class Row(NamedTuple):
     text: str | None = None
     unused: frozenset[str] | set[str] = frozenset()
     tools: tuple[dict[str, Any], ...] = ()
+    note: str = ""
 
 
 def read_row(value: Any) -> Row:

@@ -10,6 +10,9 @@ from slmstudio.core.data.record import Record
 from slmstudio.core.data.statistics import script_shares
 from slmstudio.core.errors import UserError
 
+BY = ROWS, LANGUAGE, SOURCE = ("rows", "language", "source")
+"""What gets the same share held out: all rows together, those of each language, or those of each file."""
+
 
 def split(records: Sequence[Record], eval_fraction: float, seed: int) -> tuple[list[Record], list[Record]]:
     """Split off rows for evaluation: (train, eval), both in the records' order.
@@ -58,23 +61,23 @@ def _fill(groups: list[list[int]], wanted: int) -> set[int]:
 
 
 def split_evenly(records: Sequence[Record], eval_fraction: float, seed: int,
-                 by: str | None = None) -> tuple[list[Record], list[Record]]:
+                 by: str = ROWS) -> tuple[list[Record], list[Record]]:
     """As `split`, with the same share of each group of rows; groups of one prompt are never torn apart.
 
     Args:
-        by: "language" (by the script of most letters), "source" (by the file that a row came from) or None.
+        by: one of `BY`; a row's language is the script of most of its letters, its source the file that it came from.
 
     Raises:
         UserError: `by` is something else.
     """
-    if by is None:
+    if by == ROWS:
         return split(records, eval_fraction, seed)
-    if by not in ("language", "source"):
-        raise UserError(f"Rows cannot be split by {by}.", "", "Choose language or source.")
+    if by not in BY:
+        raise UserError(f"Rows cannot be split by {by}.", "", f"Choose one of {', '.join(BY)}.")
     first: dict[tuple[str, ...], str] = {}
     groups: dict[str, list[Record]] = {}
     for record in records:
-        group = first.setdefault(record.prompt, record.file if by == "source" else _script(record))
+        group = first.setdefault(record.prompt, record.file if by == SOURCE else _script(record))
         groups.setdefault(group, []).append(record)
     held_out = {id(record) for rows in groups.values() for record in split(rows, eval_fraction, seed)[1]}
     return ([record for record in records if id(record) not in held_out],

@@ -13,6 +13,7 @@ from slmstudio.core.data import given, layouts, split
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.whole_rows import columns_of
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.run import schedule
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import kept_rows, lines
 from slmstudio.core.run.rows.manifest import EVALUATION
@@ -25,11 +26,12 @@ def learned(records: Sequence[Record], train_split: dict[str, Any] | None) -> li
     """The rows of a training file that a run learned: all, or those that its split left for training.
 
     Args:
-        train_split: {"eval_fraction": share, "seed": n} of the request, or None.
+        train_split: {"eval_fraction": share, "seed": n, "by": one of `split.BY`} of the request, or None.
     """
     if not train_split:
         return list(records)
-    return split.split(records, train_split["eval_fraction"], train_split["seed"])[0]
+    by = train_split.get("by", split.ROWS)
+    return split.split_evenly(records, train_split["eval_fraction"], train_split["seed"], by)[0]
 
 
 def learned_rows(request: Mapping[str, Any], cancelled: Cancelled = None) -> tuple[list[Record], str]:
@@ -103,7 +105,7 @@ def _of_its_file(run: Path, config: RunConfig, cancelled: Cancelled) -> Path:
     if known and dataset.sha256 != known:
         raise UserError(f"{source.name} was changed since this run learned from it.",
                         "So the rows that were held out cannot be told from those that were learned.", OTHER_FILE)
-    _, held_out = split.split(dataset.records, config.eval_fraction, config.split_seed)
+    _, held_out = schedule.divided(dataset.records, config)
     _refuse(source.name, dataset.layout, len(held_out))
     rows = columns_of(dataset, held_out, cancelled)
     if rows is None:
@@ -134,5 +136,6 @@ def _write(path: Path, lines: Iterable[bytes]) -> None:
 
 def _place(run: Path, config: RunConfig, sha256: str) -> Path:
     """Its name says what it was made of: where it is there, it is the right one."""
-    made_of = json.dumps([sha256, config.eval_fraction, config.split_seed])
+    by = [] if config.split_by == split.ROWS else [config.split_by]
+    made_of = json.dumps([sha256, config.eval_fraction, config.split_seed, *by])
     return run / "jobs" / f"held-out-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}.jsonl"

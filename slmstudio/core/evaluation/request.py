@@ -6,7 +6,7 @@
                            "limit": questions a subject or null, "shots": n or null},
      "models": [{"name", "model": folder or null, "adapter": folder or null, "gguf": path or null,
                  "load_in_4bit": true or left out, "chat_template": name of the run's, or left out}, ...],
-     "train_run": folder or null, "train_file": path or null, "train_split": null or {"eval_fraction", "seed"},
+     "train_run": folder or null, "train_file": path or null, "train_split": null or {"eval_fraction", "seed", "by"},
      "system": text or null, "max_new_tokens": n, "precision": "fp32" | "bf16" | "fp16", "batch_size": n or null,
      "judge": null or {"model": folder or null, "gguf": path or null, "rubric": text}}
 
@@ -75,7 +75,8 @@ def propose(run: RunSummary | Path | str, exports: bool = False,
         "kind": "evaluate", "test": str(test) if test else None, "no_test": no_test, "test_columns": said,
         "limit": ENOUGH_ROWS if rows > ENOUGH_ROWS else None, "seed": 0, "benchmark": None, "models": models,
         "train_run": str(place), "train_file": str(Path(config.train_file).absolute()), "train_map": config.train_map,
-        "train_split": None if config.eval_file else {"eval_fraction": config.eval_fraction, "seed": config.split_seed},
+        "train_split": None if config.eval_file else {
+            "eval_fraction": config.eval_fraction, "seed": config.split_seed, "by": config.split_by},
         "system": None, "max_new_tokens": tokens, "precision": config.precision, "batch_size": None, "judge": None,
     }
 

@@ -32,6 +32,7 @@ SCHEDULERS = Choice({"linear": "linear", "cosine": "cosine", "constant": "consta
                      "constant_with_warmup": "constant, with warm-up"})
 OPTIMIZERS = Choice({name: name for name in (
     "adamw_torch", "adamw_torch_fused", "adamw_8bit", *CUDA_OPTIMIZERS, "adafactor", "sgd")})
+SPLITS = Choice({"rows": "All rows", "language": "Each language", "source": "Each file"})
 DEVICES = Choice({"auto": "auto: the GPU if there is one", "cpu": "processor", "cuda": "NVIDIA GPU"})
 ATTENTION = Choice({"sdpa": "SDPA", "eager": "eager", "flash_attention_2": "flash_attention_2"})
 SCRATCH_SIZES = Choice({size: size for size in ("10M", "20M", "30M", "60M", "100M", "150M")})
@@ -95,6 +96,10 @@ class RunConfig:
         "share of `train_file` split off for evaluation when there is no `eval_file`.")
     split_seed: int = described(0, SEED, RUN, "Seed of that split",
         "seed of that split.", reason="Any number does; the same number gives the same split.")
+    split_by: str = described("rows", SPLITS, RUN, "Share taken from",
+        'what that share is taken from: all "rows" together, the rows of each "language" (by the script of most '
+        'letters), or those of each "source" (file of a folder or an archive).',
+        reason="All rows are split together.", applies=lambda config: config.eval_file is None)
     start_from: str | None = described(None, Text(optional=True, file=True), RUN, "Continues from",
         "folder of an earlier run, or of its adapter or model, whose weights this run starts with.",
         reason="It begins with the base model itself.", applies=lambda config: config.method != "scratch")

@@ -165,7 +165,10 @@ def _held_back(draft: Draft) -> int:
     if not 0 <= share <= 0.5:
         return 0  # refused later, with everything else that is wrong
     records = draft.dataset.records
-    rows = split.split(records, share, draft.chosen.get("split_seed", default_of("split_seed")))[1]
+    seed, by = (draft.chosen.get(name, default_of(name)) for name in ("split_seed", "split_by"))
+    if by not in split.BY:
+        return 0
+    rows = split.split_evenly(records, share, seed, by)[1]
     draft.set("eval_fraction", share, plan_rows.what_is_held_back(rows, len(records)))
     if not rows:
         draft.without_eval = plan_rows.NOT_EVALUATED

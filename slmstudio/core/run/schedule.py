@@ -12,7 +12,9 @@ from slmstudio.core.run.config import RunConfig
 
 def divided(records: Sequence[Record], config: RunConfig) -> tuple[list[Record], list[Record]]:
     """The rows of `train_file` that are learned, and those that are split off to be evaluated."""
-    return (list(records), []) if config.eval_file else split.split(records, config.eval_fraction, config.split_seed)
+    if config.eval_file:
+        return list(records), []
+    return split.split_evenly(records, config.eval_fraction, config.split_seed, config.split_by)
 
 
 def steps_per_epoch(config: RunConfig, rows: int) -> int:

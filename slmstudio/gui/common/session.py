@@ -43,7 +43,7 @@ class Session(QObject):
     """The choices of one sitting, and who must hear of them.
 
     Signals:
-        dataset_changed: `dataset`, `eval_dataset`, `eval_fraction` or `split_seed` is different now.
+        dataset_changed: `dataset`, `eval_dataset`, `eval_fraction`, `split_seed` or `split_by` is different now.
         model_changed: `model` is different now.
         template_changed: another chat template was chosen for a model that has none.
         machine_changed: `machine` was read, or read again.
@@ -88,6 +88,7 @@ class Session(QObject):
         self.eval_dataset: Dataset | None = None
         self.eval_fraction = 0.1
         self.split_seed = 0
+        self.split_by = "rows"
         self.model: ModelFacts | None = None
         self._templates: dict[Path, str] = {}
         self.machine: Machine | None = None
@@ -98,7 +99,7 @@ class Session(QObject):
         self.done: set[str] = set()
 
     def set_dataset(self, dataset: Dataset | None, eval_dataset: Dataset | None = None, eval_fraction: float = 0.1,
-                    split_seed: int = 0) -> None:
+                    split_seed: int = 0, split_by: str = "rows") -> None:
         """Choose the data to learn.
 
         Args:
@@ -106,7 +107,7 @@ class Session(QObject):
             eval_fraction: share of `dataset` that is split off when there is no `eval_dataset`.
         """
         self.dataset, self.eval_dataset = dataset, eval_dataset
-        self.eval_fraction, self.split_seed = eval_fraction, split_seed
+        self.eval_fraction, self.split_seed, self.split_by = eval_fraction, split_seed, split_by
         self.mark_done("data", dataset is not None)
         self.dataset_changed.emit()
 

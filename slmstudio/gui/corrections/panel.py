@@ -203,8 +203,10 @@ class CorrectPanel(Card):
     def store(self) -> None:
         """Add the rows, all or none. A test that was learned already must be asked for twice."""
         from slmstudio.core.chat import corrections
+        from slmstudio.core.data import remembered
 
         wanted, answered = self.rows(), self._answered
+        said = {each.path: each.said for each in remembered.read_all(self._session.settings.datasets)}
         learned = self._answered.models if self._test and not self._confirmed else ()
         self.banner.clear()
         self.note.setText(self.tr("Adding …"))
@@ -212,7 +214,7 @@ class CorrectPanel(Card):
 
         def work(task: Task) -> tuple[Learned | None, str, list[Added]]:
             found, hindered = corrections.learned_by(learned, wanted[0][1], task.cancelled)
-            return found, hindered, [] if found else corrections.add_all(wanted, task.cancelled)
+            return found, hindered, [] if found else corrections.add_all(wanted, task.cancelled, said)
 
         run_task(self, work, lambda result: self._stored(answered, result), lambda error: self._failed(answered, error))
 

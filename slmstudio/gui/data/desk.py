@@ -207,11 +207,11 @@ class DataDesk(QObject):
             return  # as when the split changes: the list keeps its place
         self._shown = shown
         about = self._about()
-        if report.trouble is not None:
-            about = self.tr("The tokens weren't counted. {why}").format(why=str(report.trouble).splitlines()[0])
-        self.health.show_findings(report.findings, len(report.asked.dataset.records), about)
-        if report.counts is not None:
-            self.lengths.show_counts(report.counts, max_length, self._model_name(), planned)
+        if report.made.trouble is not None:
+            about = self.tr("The tokens weren't counted. {why}").format(why=str(report.made.trouble).splitlines()[0])
+        self.health.show_findings(report.made.findings, len(report.asked.dataset.records), about)
+        if report.made.counts is not None:
+            self.lengths.show_counts(report.made.counts, max_length, self._model_name(), planned)
         else:
             self.lengths.show_words(about or self._no_model())
 

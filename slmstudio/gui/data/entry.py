@@ -17,7 +17,8 @@ class DataEntry:
     """One dataset of this sitting, and how it is split.
 
     Attributes:
-        lost_eval: the file with its evaluation rows, where that could not be read this time.
+        lost_eval: the file with its evaluation rows, where that could not be read this time; `lost_said`: what was said
+            of its columns.
         report: what was found in its rows.
         edits: what was changed by hand, and isn't written.
         by_shape: its columns were read as a person chose for another file with the same ones.
@@ -28,7 +29,9 @@ class DataEntry:
     eval_dataset: Dataset | None = None
     eval_fraction: float = 0.1
     split_seed: int = 0
+    split_by: str = "rows"
     lost_eval: Path | None = None
+    lost_said: str = ""
     report: Report | None = None
     edits: Edits | None = None
     by_shape: bool = False

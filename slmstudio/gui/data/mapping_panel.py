@@ -11,7 +11,7 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from slmstudio.core.data import given, layouts
-from slmstudio.core.data.mapping.guess import NEEDED, TARGETS
+from slmstudio.core.data.mapping.look import TARGETS, needed
 from slmstudio.core.data.opening import NO_CHOICES, Choices
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.fields import ComboBox
@@ -141,7 +141,8 @@ class MappingPanel(QWidget):
         """Names of what has no column yet, and needs one."""
         if not self.targets or not self._columns_said:
             return []
-        return [words.targets()[target] for target in NEEDED[self.layout_name] if target not in self.mapping()]
+        mapping = self.mapping()
+        return [words.targets()[target] for target in needed(self.layout_name, mapping) if target not in mapping]
 
     def said(self) -> str:
         """What is chosen, as `given.parse` reads it."""
@@ -176,13 +177,12 @@ class MappingPanel(QWidget):
             cell.deleteLater()
         self.layout_cell.example.setText(layouts.sentence(self.layout_name))
         layout, nested = self.layout_name, any(text[:1] in "[{" for text in self._shown.examples.values())
-        needed = NEEDED[layout]
-        order = sorted(TARGETS[layout], key=lambda target: target not in (*needed, "prompt"))
+        must = needed(layout, mapping)
+        order = sorted(TARGETS[layout], key=lambda target: target not in (*must, "prompt"))
         names = words.targets()
-        self.targets = {target: self._target(target, names[target], mapping.get(target, ""), target in needed)
+        self.targets = {target: self._target(target, names[target], mapping.get(target, ""), target in must)
                         for target in order if self._shown.names and (
-                            mapping.get(target) or target not in ("history", "tools", "winner")
-                            or (nested and target != "winner"))}
+                            mapping.get(target) or target not in words.RARE or (nested and target in words.NESTED))}
         self._arrange()
         if focused in self.targets:
             self.targets[focused].box.setFocus(Qt.FocusReason.OtherFocusReason)
@@ -192,8 +192,9 @@ class MappingPanel(QWidget):
         cell.box.setObjectName(f"mapping_{target}")
         if not needed:
             cell.box.addItem(self.tr("None"), "")
-        for each in self._shown.names:
-            cell.box.addItem(each, each)
+        several = () if not column or column in self._shown.names else (column,)  # choices in columns of their own
+        for each in (*several, *self._shown.names):
+            cell.box.addItem(words.listed(each.split(",")) if each in several else each, each)
             cell.box.setItemData(cell.box.count() - 1, plain_tip(self._shown.examples.get(each, "")),
                                  Qt.ItemDataRole.ToolTipRole)
         cell.box.setPlaceholderText(self.tr("Choose a column"))

@@ -10,6 +10,10 @@ TEXTS = ("text", "markdown", "pdf", "docx")
 """Formats without columns."""
 CUT = ("text", "markdown")
 """Those whose rows may be cut in another way."""
+NESTED = ("history", "tools", "choices", "ranked")
+"""Targets that are lists, so that tables hardly have them."""
+RARE = (*NESTED, "winner", "score_chosen", "score_rejected")
+"""Targets for which no column is asked where the file has none."""
 _PARTNERS = ({"instruction", "prompt"}, {"output", "completion", "chosen"})
 """Targets of different layouts that hold the same."""
 
@@ -30,6 +34,8 @@ def targets() -> dict[str, str]:
     return {"instruction": tr("Question"), "prompt": tr("Question"), "input": tr("Context of the question"),
             "output": tr("Answer"), "completion": tr("Answer"), "chosen": tr("Better answer"),
             "rejected": tr("Worse answer"), "label": tr("Good or bad"), "winner": tr("Which one is better"),
+            "score_chosen": tr("Score of the first answer"), "score_rejected": tr("Score of the second answer"),
+            "ranked": tr("Answers with ranks"), "choices": tr("Choices"),
             "messages": tr("Conversation"), "system": tr("System message"), "history": tr("Earlier turns"),
             "tools": tr("Tools"), "text": tr("Text")}
 
@@ -49,8 +55,9 @@ def format_name(name: str) -> str:
 
 def layout_of(mapping: Mapping[str, str]) -> str:
     """The layout whose targets these are."""
-    return next((layout for layout, mark in (("preference", "chosen"), ("labelled", "label"), ("messages", "messages"),
-                                             ("text", "text")) if mark in mapping), "instruction")
+    return next((layout for layout, mark in (
+        ("preference", "chosen"), ("preference", "ranked"), ("labelled", "label"), ("messages", "messages"),
+        ("text", "text")) if mark in mapping), "instruction")
 
 
 def partner(target: str, mapping: Mapping[str, str]) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task
-from slmstudio.gui.data.reading import Wanted, read
+from slmstudio.gui.data.reading import Wanted, peek, read
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.reader import FirstRows
 
 
 class ReadingQueue(QObject):
@@ -21,12 +25,14 @@ class ReadingQueue(QObject):
     Signals:
         begun: a file is read, or waits, that wasn't before.
         progressed(int, int): bytes read, and in all.
+        peeked(Wanted, FirstRows): the first rows of a large file, while it is read.
         was_read(Wanted, Read | Unmapped), failed(Wanted, Exception): one is done.
         finished: nothing waits any more.
     """
 
     begun = Signal()
     progressed = Signal(object, object)
+    peeked = Signal(object, object)
     was_read = Signal(object, object)
     failed = Signal(object, object)
     finished = Signal()
@@ -68,10 +74,15 @@ class ReadingQueue(QObject):
             return
         wanted = self.reading = self.waiting.pop(0)
         mappings = dict(self._session.settings.mappings)
+        run_task(self, lambda task: peek(wanted), lambda found: self._peeked(wanted, found), lambda error: None)
         self._task = run_task(self, lambda task: read(wanted, mappings, task),
                               lambda found: self._done(wanted, found), lambda error: self._failed(wanted, error),
                               self.progressed.emit)
         self.begun.emit()
+
+    def _peeked(self, wanted: Wanted, found: FirstRows | None) -> None:
+        if found is not None and self.reading is wanted:
+            self.peeked.emit(wanted, found)
 
     def _done(self, wanted: Wanted, found: object) -> None:
         self.reading = self._task = None

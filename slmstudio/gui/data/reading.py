@@ -15,6 +15,9 @@ from slmstudio.gui.common.tasks import Task
 from slmstudio.gui.common.widgets.labels import counted
 
 NOTHING: Mapping[str, str] = {}
+LARGE_BYTES = 20 << 20
+"""A file that takes more than a second or two to read."""
+PEEKED_ROWS = 100
 
 if TYPE_CHECKING:
     from slmstudio.core.data.opening import Choices
@@ -28,7 +31,7 @@ class Wanted:
     """A file to read.
 
     Attributes:
-        eval_path: a file with evaluation rows that belongs to it.
+        eval_path: a file with evaluation rows that belongs to it; `eval_said`: as `said`, of that file.
         eval_for: when set, `path` itself holds the evaluation rows of this entry.
         kept: what was chosen for it when it was open before.
         restore: it was open when the window was closed, and comes back.
@@ -48,6 +51,7 @@ class Wanted:
     line: int = 0
     said: str | None = None
     by_hand: bool = False
+    eval_said: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,14 +95,34 @@ def read(wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read | Unma
     found = mapped(wanted, mappings, task, wanted.eval_for.dataset.given if wanted.eval_for is not None else NOTHING)
     if isinstance(found, Unmapped):
         return found
-    evaluation = wanted.eval_path or (wanted.kept.eval_path if wanted.kept is not None else None)
+    evaluation, said = wanted.eval_path, wanted.eval_said
+    if evaluation is None and wanted.kept is not None:
+        evaluation, said = wanted.kept.eval_path, wanted.kept.eval_said or None
     if evaluation is not None:
-        found = _with_evaluation(found, evaluation, mappings, task)
+        found = _with_evaluation(found, Wanted(evaluation, said=said), mappings, task)
     if wanted.kept is not None and wanted.restore:
         found = replace(found, notes=[*_changed(found.dataset, wanted.kept), *found.notes])
     # Rows hold no cycles. A garbage collection that walks a million of them stops the window for a tenth of a second.
     gc.freeze()
     return found
+
+
+def peek(wanted: Wanted) -> FirstRows | None:
+    """The first rows of a large file, which are there long before all of it is; None of another file.
+
+    Raises:
+        UserError: they cannot be read, which reading the file says too.
+    """
+    from slmstudio.core.data import given
+    from slmstudio.core.data.reader import first_rows
+
+    try:
+        if wanted.eval_for is not None or wanted.path.stat().st_size < LARGE_BYTES:
+            return None
+    except OSError:
+        return None
+    said = wanted.said if wanted.said is not None or wanted.kept is None else wanted.kept.said
+    return first_rows(wanted.path, given.parse(said)[1], PEEKED_ROWS)
 
 
 def mapped(wanted: Wanted, mappings: Mapping[str, str], task: Task, beside: Mapping[str, str] = NOTHING
@@ -187,18 +211,18 @@ def _changed(dataset: Dataset, kept: Remembered) -> list[UserError]:
         len(dataset.records), _tr("1 row"), _tr("{count} rows"))))]
 
 
-def _with_evaluation(found: Read, path: Path, mappings: Mapping[str, str], task: Task) -> Read:
+def _with_evaluation(found: Read, wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read:
     """With its evaluation rows, as far as they are there and fit."""
     from slmstudio.core.data.reader import ReadingCancelled
     from slmstudio.core.data.remembered import trouble
 
     dataset = found.dataset
     try:
-        if (missing := trouble(path)) is not None:
+        if (missing := trouble(wanted.path)) is not None:
             raise missing
-        evaluation = mapped(Wanted(path), mappings, task, dataset.given)
+        evaluation = mapped(wanted, mappings, task, dataset.given)
         if isinstance(evaluation, Unmapped):
-            raise UserError(_tr("The columns of {name} don't say what they hold.").format(name=path.name))
+            raise UserError(_tr("The columns of {name} don't say what they hold.").format(name=wanted.path.name))
         if (other := other_kind(evaluation.dataset, dataset)) is not None:
             raise other
     except ReadingCancelled:
@@ -207,7 +231,7 @@ def _with_evaluation(found: Read, path: Path, mappings: Mapping[str, str], task:
         text = _tr("The evaluation rows of {name} could not be opened, so some of its own rows are kept back.")
         note = UserError(text.format(name=dataset.path.name), " ".join((error.what, error.why)).strip())
         return replace(found, notes=[*found.notes, note])
-    return replace(found, eval_dataset=evaluation.dataset)
+    return replace(found, eval_dataset=evaluation.dataset, notes=[*found.notes, *evaluation.notes])
 
 
 def other_kind(eval_dataset: Dataset, dataset: Dataset) -> UserError | None:

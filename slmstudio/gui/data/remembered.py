@@ -61,10 +61,12 @@ class DataMemory(QObject):
     def _entry(self, entry: DataEntry, shown: DataEntry | None) -> Remembered:
         from slmstudio.core.data import given
 
-        eval_path = entry.eval_dataset.path if entry.eval_dataset is not None else entry.lost_eval
+        evaluation = entry.eval_dataset
+        eval_path = evaluation.path if evaluation is not None else entry.lost_eval
+        eval_said = given.of(evaluation) or "" if evaluation is not None else entry.lost_said
         return Remembered(entry.dataset.path, eval_path, entry.eval_fraction, entry.split_seed, entry.dataset.sha256,
                           open=True, shown=entry is shown, used=self._session.dataset is entry.dataset,
-                          said=given.of(entry.dataset) or "")
+                          said=given.of(entry.dataset) or "", eval_said=eval_said, split_by=entry.split_by)
 
     def keep_reading(self, dataset: Dataset) -> None:
         """Remember what a person just said of a file's columns, for other files with the same ones."""

@@ -12,7 +12,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.fields import DoubleSpinBox, SpinBox, number_field
+from slmstudio.gui.common.widgets.fields import ComboBox, DoubleSpinBox, SpinBox, number_field
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
 from slmstudio.gui.common.widgets.labels import counted as plural
 
@@ -50,6 +50,7 @@ class SplitCard(Card):
         self.own.toggled.connect(self._kind_toggled)
         for spin in (self.share, self.seed):
             spin.valueChanged.connect(self._settings_changed)
+        self.by_box.activated.connect(self._settings_changed)
 
     def _make_controls(self) -> None:
         self.split = QRadioButton(self.tr("Split off the data"))
@@ -71,6 +72,11 @@ class SplitCard(Card):
         self.seed.setObjectName("split_seed")
         self.seed.setAccessibleName(self.tr("Seed of the split"))
         self.seed.setToolTip(self.tr("The same seed always keeps back the same rows. Change it to draw others."))
+        self.by_box = ComboBox()
+        self.by_box.setObjectName("split_by")
+        self.by_box.setAccessibleName(self.tr("What the share is taken from"))
+        self.by_box.setToolTip(self.tr("Keep the same share of each language or each file back, so that small ones are "
+                                       "measured too. Languages are told apart by their script."))
         self.file = ElidedLabel("", "small")
         self.choose = SecondaryButton(self.tr("Choose…"), self.tr("Choose the file with evaluation rows."), "small")
         self.choose.setObjectName("split_choose")
@@ -93,6 +99,12 @@ class SplitCard(Card):
             figures.addWidget(text_label(name, "small"))
             figures.addWidget(field, stretch)
         self.body.addLayout(figures)
+        of = QHBoxLayout()
+        of.setContentsMargins(INDENT, 0, 0, 0)
+        of.setSpacing(theme.SPACE_S)
+        of.addWidget(text_label(self.tr("Taken from"), "small"))
+        of.addWidget(self.by_box, 1)
+        self.body.addLayout(of)
         self.body.addWidget(self.own)
         row = QHBoxLayout()
         row.setContentsMargins(INDENT, 0, 0, 0)
@@ -102,9 +114,10 @@ class SplitCard(Card):
         self.body.addLayout(row)
         self.body.addWidget(self.counts)
 
-    def show_split(self, dataset: Dataset, eval_dataset: Dataset | None, share: float, seed: int) -> None:
+    def show_split(self, dataset: Dataset, eval_dataset: Dataset | None, share: float, seed: int, by: str) -> None:
         """Show the split of a dataset. `share` is a fraction from 0 to 0.5."""
         self._dataset, self._eval = dataset, eval_dataset
+        self._offer(by, any(record.file for record in dataset.records[:1]))
         controls = (self.split, self.own, self.share, self.seed)
         for control in controls:
             control.blockSignals(True)
@@ -115,6 +128,20 @@ class SplitCard(Card):
             control.blockSignals(False)
         self._show_kind()
         self._count()
+
+    def _offer(self, chosen: str, of_files: bool) -> None:
+        """What the share may be taken from; from each file, where there are several."""
+        words = {"rows": self.tr("All rows"), "language": self.tr("Each language"), "source": self.tr("Each file")}
+        self.by_box.clear()
+        for by, name in words.items():
+            if by != "source" or of_files or chosen == by:
+                self.by_box.addItem(name, by)
+        self.by_box.setCurrentIndex(self.by_box.findData(chosen))
+
+    @property
+    def by(self) -> str:
+        """As `split_by` of a run."""
+        return str(self.by_box.currentData())
 
     @property
     def fraction(self) -> float:
@@ -130,8 +157,8 @@ class SplitCard(Card):
 
     def _show_kind(self) -> None:
         own = self.own.isChecked()
-        for spin in (self.share, self.seed):
-            spin.setEnabled(not own)
+        for field in (self.share, self.seed, self.by_box):
+            field.setEnabled(not own)
         self.file.setText(Path(self._eval.path).name if self._eval is not None else self.tr("none chosen yet"))
         for widget in (self.file, self.choose):
             widget.setVisible(own)
@@ -144,7 +171,7 @@ class SplitCard(Card):
 
     def _count(self) -> None:
         """Make the split as training will, and show how many rows are on each side."""
-        dataset, fraction, seed = self._dataset, self.fraction, self.seed.value()
+        dataset, fraction, seed, by = self._dataset, self.fraction, self.seed.value(), self.by
         if self._task is not None:
             self._task.cancel()
         if dataset is None:
@@ -152,7 +179,7 @@ class SplitCard(Card):
         if self._eval is not None:
             self._show_counts((len(dataset.records), len(self._eval.records)))
         else:
-            self._task = run_task(self, lambda task: _split_counts(dataset, fraction, seed), self._show_counts,
+            self._task = run_task(self, lambda task: _split_counts(dataset, fraction, seed, by), self._show_counts,
                                   self.failed.emit)
 
     def _show_counts(self, counts: tuple[int, int]) -> None:
@@ -162,8 +189,8 @@ class SplitCard(Card):
         self.counted.emit(learned, kept)
 
 
-def _split_counts(dataset: Dataset, fraction: float, seed: int) -> tuple[int, int]:
-    from slmstudio.core.data.split import split
+def _split_counts(dataset: Dataset, fraction: float, seed: int, by: str) -> tuple[int, int]:
+    from slmstudio.core.data.split import split_evenly
 
-    train, kept = split(dataset.records, fraction, seed)
+    train, kept = split_evenly(dataset.records, fraction, seed, by)
     return len(train), len(kept)

@@ -26,11 +26,12 @@ from slmstudio.gui.data.queue import ReadingQueue
 from slmstudio.gui.data.reading import Read, Unmapped, Wanted, all_together, other_kind
 
 if TYPE_CHECKING:
-    from slmstudio.core.data.reader import Dataset
+    from slmstudio.core.data.reader import Dataset, FirstRows
     from slmstudio.gui.data.entry import DataEntry
     from slmstudio.gui.data.recent import RecentButton, RecentList
     from slmstudio.gui.data.remembered import DataMemory
-    from slmstudio.gui.data.unmapped import UnmappedPage
+    from slmstudio.gui.data.unread.first_rows import FirstRowsPage
+    from slmstudio.gui.data.unread.unmapped import UnmappedPage
     from slmstudio.gui.data.workspace import DataWorkspace
 
 
@@ -53,6 +54,7 @@ class DataTab(QWidget):
         self._session = session
         self.queue = ReadingQueue(session, self)
         self.queue.begun.connect(self._show_progress)
+        self.queue.peeked.connect(self._show_first_rows)
         self.queue.was_read.connect(self._was_read)
         self.queue.failed.connect(self._was_not_read)
         self.queue.finished.connect(self._finish)
@@ -144,12 +146,16 @@ class DataTab(QWidget):
 
     def _reread(self, entry: DataEntry, said: str) -> None:
         """Read a file as a person just said, instead of what was said just before."""
+        from slmstudio.core.data import given
+
         if not said:  # by guess, and so are others with these columns
             self.memory.keep_said(entry.dataset.columns, "")
-        path = entry.dataset.path
+        path, evaluation = entry.dataset.path, entry.eval_dataset
         self.queue.drop_by_hand(path)
-        self._add(Wanted(path, entry.eval_dataset.path if entry.eval_dataset is not None else None, said=said,
-                         by_hand=True))
+        # Evaluation rows that were read like those that are learned follow these.
+        own = given.of(evaluation) if evaluation is not None and evaluation.given != entry.dataset.given else None
+        self._add(Wanted(path, evaluation.path if evaluation is not None else None, said=said, by_hand=True,
+                         eval_said=own))
 
     def restore(self) -> None:
         """Open what was open when the window was closed."""
@@ -207,6 +213,7 @@ class DataTab(QWidget):
             found.dataset, found.eval_dataset, by_shape=found.by_shape)
         if kept is not None:
             entry.eval_fraction, entry.split_seed = kept.eval_fraction, kept.split_seed
+            entry.split_by, entry.lost_said = kept.split_by, kept.eval_said
             entry.lost_eval = kept.eval_path if found.eval_dataset is None else None
         known = page.find(wanted.path)
         if known is not None and wanted.by_hand:  # it is shown, or another one is by now
@@ -257,9 +264,25 @@ class DataTab(QWidget):
         return True
 
     @cached_property
+    def first_rows(self) -> FirstRowsPage:
+        """The page with the first rows of a large file."""
+        from slmstudio.gui.data.unread.first_rows import FirstRowsPage
+
+        made = FirstRowsPage()
+        self._pages.addWidget(made)
+        return made
+
+    def _show_first_rows(self, wanted: Wanted, found: FirstRows) -> None:
+        """Show them while there is nothing else to see."""
+        if found.rows and self._pages.currentIndex() == 0:
+            self.first_rows.show_rows(wanted.path, found)
+            self._pages.setCurrentWidget(self.first_rows)
+            self._show_progress()
+
+    @cached_property
     def asking(self) -> UnmappedPage:
         """The page that asks what the columns of a file hold."""
-        from slmstudio.gui.data.unmapped import UnmappedPage
+        from slmstudio.gui.data.unread.unmapped import UnmappedPage
 
         made = UnmappedPage()
         made.said.connect(self._add)

@@ -227,7 +227,7 @@ class DataWorkspace(QWidget):
         if dataset is not None:
             entry.lost_eval = None
         if entry is self.entry:
-            self.split.show_split(entry.dataset, dataset, entry.eval_fraction, entry.split_seed)
+            self.split.show_split(entry.dataset, dataset, entry.eval_fraction, entry.split_seed, entry.split_by)
             self.desk.check()
         self._apply_if_used(entry)
         self.changed.emit()
@@ -280,13 +280,15 @@ class DataWorkspace(QWidget):
         self.statistics.show_dataset(entry.dataset)
         self.findings.setVisible(bool(entry.dataset.problems))
         self.findings.show_problems(entry.dataset.problems, len(entry.dataset.records))
-        self.split.show_split(entry.dataset, entry.eval_dataset, entry.eval_fraction, entry.split_seed)
+        self.split.show_split(entry.dataset, entry.eval_dataset, entry.eval_fraction, entry.split_seed,
+                              entry.split_by)
 
     def _split_changed(self) -> None:
         entry = self.entry
         if entry is None:
             return
         entry.eval_fraction, entry.split_seed = self.split.fraction, self.split.seed.value()
+        entry.split_by = self.split.by
         if self.split.split.isChecked():
             entry.eval_dataset = entry.lost_eval = None
         self.desk.check()
@@ -300,7 +302,8 @@ class DataWorkspace(QWidget):
 
     def choose(self, entry: DataEntry) -> None:
         """Train on this one."""
-        self._session.set_dataset(entry.dataset, entry.eval_dataset, entry.eval_fraction, entry.split_seed)
+        self._session.set_dataset(entry.dataset, entry.eval_dataset, entry.eval_fraction, entry.split_seed,
+                                  entry.split_by)
 
     def _use(self) -> None:
         entry = self.entry

@@ -155,7 +155,8 @@ class NextRun(QObject):
                 session.set_model(found.model)
             self._planning.go_on_from(found.earlier)
             if found.dataset is not None:
-                session.set_dataset(found.dataset, found.eval_dataset, config.eval_fraction, config.split_seed)
+                session.set_dataset(found.dataset, found.eval_dataset, config.eval_fraction, config.split_seed,
+                                    config.split_by)
             self.planning_on.emit()
 
         self.begun.emit()

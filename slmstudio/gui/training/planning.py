@@ -166,7 +166,7 @@ class Planning(QObject):
         template = session.chat_template_of(model.path)
         eval_dataset = session.eval_dataset
         split = {} if eval_dataset is not None else {
-            "eval_fraction": session.eval_fraction, "split_seed": session.split_seed}
+            "eval_fraction": session.eval_fraction, "split_seed": session.split_seed, "split_by": session.split_by}
         files = tuple((each.path, each.sha256, given.of(each)) for each in (dataset, eval_dataset) if each is not None)
         return _Wish(dataset, model, session.machine, eval_dataset.path if eval_dataset else None, split,
                      dict(self._panel.overrides), {"chat_template": template} if template else {}, self.after, files)

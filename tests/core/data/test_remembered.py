@@ -15,13 +15,14 @@ from slmstudio.core.settings import Settings
 
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
                     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3))
-CHOICES = dict.fromkeys(("eval_path", "eval_fraction", "split_seed", "sha256", "open", "shown", "used", "said"), JSON)
+CHOICES = dict.fromkeys(("eval_path", "eval_fraction", "split_seed", "sha256", "open", "shown", "used", "said",
+                         "eval_said", "split_by"), JSON)
 STATES = st.lists(JSON | st.fixed_dictionaries({"path": st.sampled_from(["/a", "b", "", 3])}, optional=CHOICES))
 
 
 def test_what_is_kept_is_read(studio_home: Path, tmp_path: Path):
     first = Remembered(tmp_path / "क.jsonl", tmp_path / "test.jsonl", 0.25, 7, "ab", open=True, shown=True, used=True,
-                       said="instruction=क,output=b")
+                       said="instruction=क,output=b", eval_said="sheet=2", split_by="language")
     wanted = Settings(datasets=[first.to_dict(), Remembered(tmp_path / "b.txt").to_dict()])
     wanted.save()
     loaded, trouble = settings.load()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from slmstudio.core import paths
+from slmstudio.core.data import jsonl
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.versions import edits, store
@@ -153,3 +156,51 @@ def test_a_blank_row_is_filled_in(layout: str, roles: list[str]):
     with pytest.raises(UserError):
         edits.with_texts(record, [""] * len(roles))
     assert edits.with_texts(record, [f"text {n}" for n in range(len(roles))]).line == 9
+
+
+class Many(Sequence):
+    """More rows than memory holds."""
+
+    def __len__(self):
+        return 10**12
+
+    def __getitem__(self, place):
+        return row(f"question {range(len(self))[place]}")
+
+
+def test_rows_that_change_are_not_copied():
+    changes = edits.Edits(Many())
+    changes.delete([0, 5])
+    changes.edit(7, row("edited"))
+    added = changes.add(row("added"))
+    keys, rows = changes.rows()
+    assert (len(keys), len(rows)) == (10**12 - 1,) * 2
+    assert [rows[place].prompt[0] for place in (0, 3, 4, 5, -2, -1)] == [
+        "question 1", "question 4", "question 6", "edited", f"question {10**12 - 1}", "added"]
+    assert [keys[place] for place in (0, 3, 4, -1)] == [1, 4, 6, added]
+    assert [row.prompt[0] for row in rows[3:6]] == ["question 4", "question 6", "edited"]
+    assert bisect_left(keys, added) == len(keys) - 1
+    changes.delete([added, 7])
+    assert len(changes.rows()[1]) == 10**12 - 3
+    assert rows[-1].prompt[0] == "added"  # as it was then
+    with pytest.raises(IndexError):
+        rows[10**12]
+
+
+def test_rows_are_written_one_after_another(tmp_path):
+    """A file of 10 MB is on the disk in part before its last row was made; and none is, where one can't be."""
+    seen = []
+
+    def rows(broken: bool):
+        for number in range(1000):
+            yield row("क" * 3500 + str(number))
+        seen.append(sum(path.stat().st_size for path in tmp_path.iterdir()))
+        if broken:
+            raise ValueError("no more")
+
+    jsonl.write(tmp_path / "whole.jsonl", rows(False))
+    assert seen[0] > 2**20
+    with pytest.raises(ValueError, match="no more"):
+        jsonl.write(tmp_path / "broken.jsonl", rows(True))
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.jsonl"]
+    assert read_dataset(tmp_path / "whole.jsonl").count == 1000

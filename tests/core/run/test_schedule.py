@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
-from slmstudio.core.data import reader
+from slmstudio.core.data import reader, split
+from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model import facts
 from slmstudio.core.run import planner, schedule
@@ -38,3 +40,32 @@ def test_a_test_file_leaves_all_rows_to_learn(tmp_path, rows_file):
     records = reader.read_dataset(rows_file).records
     config = RunConfig(name="n", model="m", train_file=str(rows_file), eval_file=str(rows_file))
     assert schedule.divided(records, config) == (records, [])
+
+
+def of_two_languages(tmp_path):
+    """50 rows, of which 10 ask in Devanagari."""
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps({"instruction": f"{'प्रश्न' if i % 5 == 0 else 'Question'} {i}", "output": "A."})
+                            + "\n" for i in range(50)))
+    return reader.read_dataset(file)
+
+
+def test_the_same_share_of_each_language_is_held_out(tmp_path, tiny_model):
+    dataset, model = of_two_languages(tmp_path), facts.read_model(tiny_model)
+    request = planner.PlanRequest(dataset, model, read_machine(), None, {"eval_fraction": 0.2, "split_by": "language"})
+    config = planner.plan(request)
+    learned, held_back = schedule.divided(dataset.records, config)
+    hindi = [row for row in held_back if row.prompt[0].startswith("प्रश्न")]
+    assert (config.split_by, len(learned), len(held_back), len(hindi)) == ("language", 40, 10, 2)
+    with pytest.raises(UserError) as caught:
+        planner.plan(dataclasses.replace(request, overrides={"split_by": "colour"}))
+    assert [(each.field, "one of rows, language, source" in each.message) for each in caught.value.problems] == [
+        ("split_by", True)]
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_a_run_from_before_that_choice_keeps_its_split(tmp_path, seed):
+    records = of_two_languages(tmp_path).records
+    config = RunConfig.from_dict({"name": "n", "model": "m", "train_file": "t", "eval_fraction": 0.3,
+                                  "split_seed": seed})
+    assert schedule.divided(records, config) == split.split(records, 0.3, seed)

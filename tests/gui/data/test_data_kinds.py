@@ -97,3 +97,20 @@ def test_the_columns_follow_the_dataset(qtbot, tab: DataTab, write_rows):
     assert table(tab) == [["Line", "Question", "Answer"], ["1", "a", "b"]]
     tab.workspace().list.setCurrentRow(0)
     assert table(tab)[0] == ["Line", "Turns", "Question", "Chosen answer", "Rejected answer"]
+
+
+def test_choices_in_columns_of_their_own_are_shown_and_stay_when_another_column_is_chosen(qtbot, tab, tmp_path):
+    file = tmp_path / "exam.csv"
+    file.write_text("question,A,B,C,answer,hint\n" + "Capital of Goa?,Pune,Panaji,Ponda,B,c\n" * 3, encoding="utf-8")
+    open_file(qtbot, tab, file)
+    card = tab.workspace().reading
+    card.open_fields()
+    box = card.panel.targets["choices"].box
+    assert (box.currentText(), box.currentData()) == ("A, B and C", "A,B,C")
+    answer = card.panel.targets["output"].box
+    answer.setCurrentIndex(answer.findData("hint"))
+    assert card.panel.said() == "instruction=question,output=hint,choices=A,B,C"
+    with qtbot.waitSignal(tab.idle):
+        card.reread.emit(card.panel.said())
+    entry = tab.workspace().entry
+    assert entry.dataset.records[0].messages[1]["content"] == "C. Ponda"

@@ -68,7 +68,7 @@ def lines(tab: DataTab) -> list[str]:
 
 
 def test_findings_are_listed_and_lead_to_their_rows(qtbot, planted: DataTab):
-    kinds = {finding.kind for finding in planted.workspace().entry.report.findings}
+    kinds = {finding.kind for finding in planted.workspace().entry.report.made.findings}
     assert {"duplicate_rows", "personal_phone", "html"} <= kinds
     assert text(planted, "health_chip") == f"{len(kinds)} findings"
     press(qtbot, planted, "health_show_duplicate_rows")
@@ -105,7 +105,7 @@ def test_several_kinds_are_mended_together_and_undone(qtbot, planted: DataTab, s
     qtbot.waitUntil(lambda: text(planted, "version_text").startswith("Made from ward.jsonl: "))
     assert "2 rows removed (Duplicate rows)" in text(planted, "version_text")
     assert "1 row masked (Phone numbers)" in text(planted, "version_text")
-    assert not {"html", "personal_phone"} & {finding.kind for finding in checked(qtbot, planted).findings}
+    assert not {"html", "personal_phone"} & {finding.kind for finding in checked(qtbot, planted).made.findings}
     with qtbot.waitSignal(page.desk.replaced):
         press(qtbot, planted, "version_undo")
     assert page.entry.dataset.path == original and session.dataset is page.entry.dataset
@@ -145,7 +145,7 @@ def test_a_healthy_file_says_so_and_going_back_is_instant(qtbot, planted: DataTa
         ("Who repairs street lamps?", "The electrical department does it."))]
     with qtbot.waitSignal(planted.idle):
         planted.open_files([write_rows("good.jsonl", good)])
-    assert checked(qtbot, planted).findings == ()
+    assert checked(qtbot, planted).made.findings == ()
     assert text(planted, "health_words") == "✓ Nothing was found in 3 rows."
     page = planted.workspace()
     report = page.entries[0].report
@@ -178,7 +178,7 @@ def test_tokens_are_counted_and_the_cut_is_the_plans(qtbot, session: Session, ta
     with qtbot.waitSignal(tab.idle):
         tab.open_files([write_rows("ward.jsonl", rows)])
     report = checked(qtbot, tab)
-    counts = report.counts
+    counts = report.made.counts
     assert text(tab, "health_about") == f"Tokens counted with {model.name}."
     assert f"longest {counts.max:,}" in text(tab, "length_figures")
     assert "No row is cut at 1,024 tokens, the usual sequence length." in text(tab, "length_figures")
@@ -188,8 +188,8 @@ def test_tokens_are_counted_and_the_cut_is_the_plans(qtbot, session: Session, ta
     qtbot.waitUntil(lambda: page.desk._learned is not None)
     session.set_plan(RunConfig(name="x", model="x", train_file="x", max_length=counts.p95, micro_batch_size=4,
                                gradient_accumulation_steps=2))
-    qtbot.waitUntil(lambda: any(each.kind == "too_long" for each in page.entry.report.findings))
-    assert page.entry.report.counts is counts  # the rows and the model are the same
+    qtbot.waitUntil(lambda: any(each.kind == "too_long" for each in page.entry.report.made.findings))
+    assert page.entry.report.made.counts is counts  # the rows and the model are the same
     assert f"is cut at {counts.p95:,} tokens, the plan's sequence length; at {counts.max:,}, none is." in text(
         tab, "length_figures")
     steps = -(-page.desk._learned // 4)

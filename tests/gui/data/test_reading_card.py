@@ -174,7 +174,7 @@ def test_columns_that_tell_nothing_are_asked_for(qtbot, tab, odd, write_rows):
     open_files(qtbot, tab, write_rows("good.jsonl", [{"instruction": "a", "output": "b"}]), odd)
     page = tab.asking
     assert page.isVisible() and text(tab, "unmapped_title") == "What do the columns of odd.csv hold?"
-    assert page.rows.rowCount() == 8 and page.rows.headerData(1, Qt.Orientation.Horizontal) == "Fld-2"
+    assert page.table.rows.rowCount() == 8 and page.table.rows.headerData(1, Qt.Orientation.Horizontal) == "Fld-2"
     assert not page.read.isEnabled() and text(tab, "unmapped_hint") == "Choose a column for: Question, Answer"
     assert tab.banner.error is None
     pick(page, "layout", "messages")
@@ -238,6 +238,33 @@ def test_what_does_not_fit_a_changed_file_any_more_is_said(qtbot, new_tab, sessi
     with qtbot.waitSignal(tab.idle):
         tab.restore()
     assert first(tab) == ["Who?", "She."] and "doesn't fit it any more" in str(tab.banner.error)
+
+
+def test_what_was_said_of_evaluation_rows_holds_in_the_next_sitting(qtbot, new_tab, session, odd):
+    """Their columns tell nothing, and have other names than those that are learned."""
+    test, rows = odd.with_name("test.csv"), odd.with_name("rows.csv")
+    test.write_text(ODD, encoding="utf-8")
+    rows.write_text("question,answer\n" + "Who?,She.\n" * 4, encoding="utf-8")
+    tab = new_tab()
+    open_files(qtbot, tab, rows)
+    tab.workspace().split.own.setChecked(True)
+    dialog = tab.findChild(QFileDialog)
+    with qtbot.waitSignal(tab.idle):
+        dialog.fileSelected.emit(str(test))
+        dialog.accept()
+    pick(tab.asking, "instruction", "Fld 1")
+    pick(tab.asking, "output", "Fld-2")
+    with qtbot.waitSignal(tab.idle):
+        press(qtbot, tab.asking, "unmapped_read")
+    assert tab.workspace().entry.eval_dataset.path == test
+    session.settings.mappings = {}  # another file with these columns said otherwise since
+    session.settings.save()
+    tab = new_tab(Session(settings.load()[0]))
+    with qtbot.waitSignal(tab.idle):
+        tab.restore()
+    entry = tab.workspace().entry
+    assert entry.eval_dataset.given == {"instruction": "Fld 1", "output": "Fld-2"}
+    assert tab.banner.error is None
 
 
 def test_evaluation_rows_are_read_with_the_same_columns(qtbot, tab, odd):

@@ -2,9 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from string import ascii_uppercase
+from collections.abc import Iterable, Mapping, Sequence
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any
+
+from slmstudio.core.data import column_names as names
+from slmstudio.core.data.mapping.values import as_text
+
+RIGHT = ("answer", "answerkey", "answer_key", "answer_idx", "answer_index", "correct", "correct_answer",
+         "correct_answer_num", "correct_option", "correct_choice", "correct_index", "gold", "target", "label", "cop")
+"""Columns that say which choice is right; several may, if they agree."""
+SERIES = (tuple(ascii_lowercase), *(
+    tuple(f"{word}{mark}" for mark in marks)
+    for word in ("option_", "option", "choice_", "choice", "alternative_", "op", "ending", "mc_answer", "sol", "answer",
+                 "answer_")
+    for marks in (ascii_lowercase, range(10), range(1, 10))
+), tuple("123456789"), *map(tuple, ("कखगघङ", "अबकडइ", "কখগঘঙ", "કખગઘઙ", "ਕਖਗਘਙ", "କଖଗଘଙ", "అఆఇఈఉ", "ಅಆಇಈಉ", "அஆஇஈஉ")))
+"""Names of columns with a choice each: MMLU's A, B, C, D; MedMCQA's opa, opb ...; Winogrande's option1, option2."""
+
+
+def columns_of(series: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
+    """A column for each choice, from the first on. Half of those between may be missing: they are gaps then, "".
+
+    Args:
+        known: the columns by their names in English.
+    """
+    here = [at for at, name in enumerate(series) if name in known]
+    if len(here) < 2 or here[0] or 2 * len(here) <= here[-1]:
+        return {}
+    return {name: known.get(name, "") for name in series[: here[-1] + 1]}
+
+
+def series_of(known: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """Columns with a choice each, without gaps."""
+    found = (tuple(columns_of(each, known).values()) for each in SERIES)
+    return [each for each in found if each and all(each)]
+
+
+def joined(row: Mapping[str, Any], series: Sequence[str]) -> dict[str, list[Any]]:
+    """The choices of columns with one each, as ARC has them; empty ones at the end are those of rows with more.
+
+    What a choice is called is its column's number, or else its letter.
+
+    >>> joined({"option1": "Pune", "option2": "Goa"}, ("option1", "option2"))
+    {'text': ['Pune', 'Goa'], 'label': ['1', '2']}
+    """
+    texts = [as_text(row.get(column)) for column in series]
+    while texts and texts[-1] in (None, ""):
+        texts.pop()
+    ends = [names.column(column)[-1:] for column in series]
+    marks = ends if all(map(str.isdecimal, ends)) else list(ascii_uppercase)
+    return {"text": texts, "label": marks[:len(texts)]}
+
 
 
 def listed(value: Any) -> tuple[list[str], list[str]]:
@@ -22,12 +71,20 @@ def listed(value: Any) -> tuple[list[str], list[str]]:
 
 
 def right(texts: list[str], marks: list[str], answer: Any) -> int | None:
-    """Which choice an answer names, by what it is called, by its words, or by its place from 0; None where none is."""
+    """Which choice an answer names, by what it is called, by its words, or by its place from 0; None where none is.
+
+    >>> right(["Pune", "Goa"], ["A", "B"], "(b)"), right(["Pune", "Goa"], ["A", "B"], "Pune")
+    (1, 0)
+    """
     said = str(answer).strip()
-    for each in (marks, texts):
-        if said in each:
-            return each.index(said)
-    return int(said) if said.isdecimal() and int(said) < len(texts) else None
+    for name, each in ((said, marks), (said, texts), (said.strip("().").upper(), marks)):
+        if name in each:
+            return each.index(name)
+    return int(said) if _is_place(said) and int(said) < len(texts) else None
+
+
+def _is_place(said: str) -> bool:
+    return said.isdecimal() and len(said) <= 2
 
 
 def written(value: Any, answer: Any) -> tuple[str, str] | None:
@@ -50,7 +107,7 @@ def are_read(rows: Iterable[tuple[Any, Any]]) -> bool:
     Args:
         rows: the choices of each row and its answer; numbers that never are 0 may count from 1, so they aren't sure.
     """
-    said = [(value, answer) for value, answer in rows if value is not None and answer is not None]
-    places = [answer for _, answer in said if isinstance(answer, int)]
-    return bool(said) and all(listed(value)[0] for value, _ in said) and (not places or 0 in places) and any(
-        written(value, answer) for value, answer in said)
+    said = [(listed(value), str(answer).strip()) for value, answer in rows if value is not None and answer is not None]
+    places = [answer for (texts, marks), answer in said if answer not in (*marks, *texts) and _is_place(answer)]
+    named = sum(right(texts, marks, answer) is not None for (texts, marks), answer in said)
+    return all(texts for (texts, _), _ in said) and (not places or "0" in places) and 2 * named > len(said)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from slmstudio.core.data.mapping.guess import NEEDED, TARGETS, ColumnMap
+from slmstudio.core.data.mapping.look import TARGETS, ColumnMap, needed
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import UserError
 
@@ -16,7 +16,7 @@ def given_map(given: Mapping[str, str], columns: Sequence[str]) -> ColumnMap:
     """What a person says of the columns.
 
     Args:
-        given: the column of each target.
+        given: the column of each target; "choices" may name several, with commas between.
 
     Raises:
         UserError: a target or a column that does not exist, or a target that is missing.
@@ -24,7 +24,7 @@ def given_map(given: Mapping[str, str], columns: Sequence[str]) -> ColumnMap:
     wanted = {_ALIASES.get(target.strip().casefold(), target.strip().casefold()): column
               for target, column in given.items()}
     layout = next((layout for layout, marks in (
-        ("preference", {"chosen", "rejected"}), ("labelled", {"label"}), ("messages", {"messages"}),
+        ("preference", {"chosen", "rejected", "ranked"}), ("labelled", {"label"}), ("messages", {"messages"}),
         ("text", {"text"})) if marks & wanted.keys()), "instruction")
     renamed = {("instruction", "preference"): "prompt", ("instruction", "labelled"): "prompt",
                ("output", "labelled"): "completion", ("messages", "labelled"): "completion",
@@ -37,12 +37,21 @@ def given_map(given: Mapping[str, str], columns: Sequence[str]) -> ColumnMap:
             raise UserError(f'"{printable(target)}" isn\'t something that a column can hold here.',
                             f"With these others it may be {', '.join(TARGETS[layout])}." if target in known else
                             f"Known are {', '.join(known)}.", "Choose one of them, as in --map instruction=Question.")
-    check_columns(wanted.values(), columns)
-    missing = [target for target in NEEDED[layout] if target not in wanted]
+    series = _series(wanted, columns)
+    check_columns((*wanted.values(), *series), columns)
+    missing = [target for target in needed(layout, wanted) if target not in wanted]
     if missing:
         raise UserError(f'No column was chosen for "{missing[0]}".', "Without it there is nothing to learn.",
                         f"Choose one, as in --map {missing[0]}=COLUMN.")
-    return ColumnMap(layout, wanted)
+    return ColumnMap(layout, wanted, series)
+
+
+def _series(wanted: dict[str, str], columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns with a choice each where "choices" names several, which are taken out of `wanted`."""
+    said = wanted.get("choices", "")
+    if said in columns or "," not in said:
+        return ()
+    return tuple(name.strip() for name in wanted.pop("choices").split(","))
 
 
 def check_columns(wanted: Iterable[str], columns: Sequence[str]) -> None:

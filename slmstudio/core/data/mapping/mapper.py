@@ -7,16 +7,27 @@ from typing import Any
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.conversations import Findings, kind_of
-from slmstudio.core.data.mapping import choices, labels, tools, values
+from slmstudio.core.data.mapping import choices, labels, ranked, tools, values
 from slmstudio.core.data.mapping.given_map import given_map
-from slmstudio.core.data.mapping.guess import ColumnMap, guess
-from slmstudio.core.data.mapping.turns import NotText, is_conversation, messages_of, text_of
+from slmstudio.core.data.mapping.guess import guess
+from slmstudio.core.data.mapping.look import ColumnMap
+from slmstudio.core.data.mapping.turns import (
+    NotText,
+    is_asked,
+    is_conversation,
+    is_tree,
+    messages_of,
+    text_of,
+    without_greeting,
+)
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, read_row
 from slmstudio.core.data.sources.row import examples
 from slmstudio.core.data.strict_json import printable
 
 SAMPLE = 300
 """Rows by which the columns are guessed."""
+OF_TREE = "Of the replies in a tree, the best-ranked ones are read as one conversation"
+GREETED = "What the assistant says before the first question is left out"
 MOST_SHAPES = 256
 """Sets of columns that are remembered; a file with more has keys that are data."""
 
@@ -67,7 +78,7 @@ class Mapper:
         if keys in self._readers:
             return self._readers[keys]
         found = self.main
-        if not self._is_given and (found is None or not set(found.columns.values()) <= set(keys)):
+        if not self._is_given and (found is None or not found.used <= set(keys)):
             found = self._closest(keys, [row for row in self._sample if tuple(row) == keys] or [value])
         reader = _Reader(found, keys) if found is not None else None
         if len(self._readers) < MOST_SHAPES:
@@ -79,8 +90,8 @@ class Mapper:
         main, own = self.main, guess(keys, alike, by_look=False)
         if main is None or not set(main.needed) <= set(keys):
             return own
-        here = sum(column in keys for column in main.columns.values())
-        return main if own is None or (own.layout == main.layout and len(own.columns) <= here) else own
+        here = len(main.used & set(keys))
+        return main if own is None or (own.layout == main.layout and len(own.used) <= here) else own
 
 
 def _opened(value: dict[str, Any]) -> dict[str, Any]:
@@ -98,12 +109,12 @@ class _Reader:
         self._map = columns
         self._columns = columns.columns
         self._needed = columns.needed
-        used = set(self._columns.values())
-        self._beside = tuple(name for name in keys if name not in used)
+        self._beside = tuple(name for name in keys if name not in columns.used)
         self._canonical: Callable[[dict[str, Any], Findings, set[str]], Iterable[dict[str, Any]]] = {
             "messages": self._messages, "instruction": self._instruction, "preference": self._preference,
             "labelled": self._labelled, "text": self._text}[columns.layout]
-        self._is_plain = columns.layout == "instruction" and set(self._columns) <= {"instruction", "input", "output"}
+        self._is_plain = columns.layout == "instruction" and not columns.series and (
+            set(self._columns) <= {"instruction", "input", "output"})
 
     def fits(self, value: Mapping[str, Any]) -> bool:
         """Whether a row has something in one of the columns that are needed."""
@@ -126,12 +137,12 @@ class _Reader:
             raise RowError(findings)
         found = []
         for each in canonical:
-            offered = each.pop("tools", ())
+            offered, note = each.pop("tools", ()), each.pop("note", "")
             try:
                 read = read_row(each)
             except RowError as error:
                 raise RowError([self._renamed(*finding) for finding in error.findings]) from error
-            found.append(read._replace(unused=unused, tools=tuple(offered)))
+            found.append(read._replace(unused=unused, tools=tuple(offered), note=note))
         return found
 
     def _renamed(self, key: str, sentence: str) -> tuple[str, str]:
@@ -146,7 +157,7 @@ class _Reader:
         columns = self._columns
         question, answer = value.get(columns["instruction"]), value.get(columns["output"])
         if type(question) is not str or type(answer) is not str or not question.strip() or not answer.strip() or (
-                answer[:1] in "[{"):
+                answer[:1] in "[{" or question.startswith("\n\nHuman:")):
             return None
         if "input" in columns and (below := value.get(columns["input"])):
             if type(below) is not str:
@@ -186,15 +197,20 @@ class _Reader:
 
     def _messages(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
         about = self._about(value, findings)
-        found = self._turns(self._of(value, "messages"), "messages", findings, unused, about)
-        yield {"messages": values.with_system(found, about.pop("system", None)), **about}
+        whole = self._of(value, "messages")
+        found = self._turns(whole, "messages", findings, unused, about)
+        note = OF_TREE if is_tree(whole) else ""
+        if (asked := without_greeting(found)) is not found:
+            found, note = asked, GREETED
+        yield {"messages": values.with_system(found, about.pop("system", None)), "note": note, **about}
 
     def _instruction(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
         about = self._about(value, findings)
         question, answer = self._of(value, "instruction"), self._of(value, "output")
         below = self._of(value, "input")
-        if "choices" in self._columns:
-            said = choices.written(self._of(value, "choices"), answer)
+        if self._map.series or "choices" in self._columns:
+            offered = choices.joined(value, self._map.series) if self._map.series else self._of(value, "choices")
+            said = choices.written(offered, answer)
             if said is None:
                 raise RowError([(self._columns["output"], "the answer is none of the choices.")])
             question, answer = values.below(values.as_text(question), said[0]), said[1]
@@ -204,9 +220,9 @@ class _Reader:
             return
         answer = self._answer(answer, "output", findings, unused, about)
         history = self._of(value, "history")
-        if is_conversation(question) or history:
+        if is_asked(question) or history:
             turns = [*self._turns(history or [], "history", findings, unused, about),
-                     *(self._turns(question, "instruction", findings, unused, about) if is_conversation(question)
+                     *(self._turns(question, "instruction", findings, unused, about) if is_asked(question)
                        else [{"role": "user", "content": values.below(values.as_text(question), below)}])]
             answer = answer if isinstance(answer, list) else [{"role": "assistant", "content": answer}]
             yield {"prompt": turns, "completion": answer, **about}
@@ -231,25 +247,28 @@ class _Reader:
         prompt = self._of(value, "prompt")
         if isinstance(prompt, dict) and "tools" in prompt:  # OpenAI's {"input": {"messages": […], "tools": […]}}
             about["tools"] = [*about["tools"], *tools.schemas(prompt["tools"], "tools", findings)]
-        sides = {target: self._answer(self._of(value, target), target, findings, unused, about)
-                 for target in ("chosen", "rejected")}
-        if "winner" in self._columns:
-            sides = self._by_winner(value, sides)
-        row = {**about, **sides}
-        if is_conversation(prompt):
+        row: dict[str, Any] = dict(about)
+        if "ranked" in self._columns:
+            row["chosen"], row["rejected"] = ranked.best_and_worst(self._of(value, "ranked"), self._columns["ranked"])
+        else:
+            row |= self._sides(value, findings, unused, about)
+        if is_asked(prompt):
             row["prompt"] = self._turns(prompt, "prompt", findings, unused, about)
             row["tools"] = about["tools"]
         elif prompt is not None and prompt != "":
             row["prompt"] = values.below(values.as_text(prompt), self._of(value, "input"))
         yield row
 
-    def _by_winner(self, value: Mapping[str, Any], sides: dict[str, Any]) -> dict[str, Any]:
-        column = self._columns["winner"]
-        marks = tuple(names.column(self._columns[target])[-1] for target in ("chosen", "rejected"))
-        winner = labels.winner_of(value.get(column), (marks[0], marks[1]))
-        if winner is None or winner < 0:
-            raise RowError([(column, f'"{printable(column)}" names no better answer, so there is nothing to compare.')])
-        return sides if winner == 0 else {"chosen": sides["rejected"], "rejected": sides["chosen"]}
+    def _sides(self, value: Mapping[str, Any], findings: Findings, unused: set[str],
+               about: dict[str, Any]) -> dict[str, Any]:
+        """The better and the worse answer."""
+        pair = [self._answer(self._of(value, target), target, findings, unused, about)
+                for target in ("chosen", "rejected")]
+        if {"winner", "score_chosen"} & self._columns.keys():
+            one, other = (names.column(self._columns[target])[-1] for target in ("chosen", "rejected"))
+            if ranked.is_second_better(value, self._columns, (one, other)):
+                pair.reverse()
+        return dict(zip(("chosen", "rejected"), pair, strict=True))
 
     def _labelled(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
         about = self._about(value, findings)
@@ -262,11 +281,18 @@ class _Reader:
             first = prompt[0] if prompt and isinstance(prompt[0], dict) else {}
             if first.get("role") == "system" and about.get("system") is None:
                 about.pop("system", None)
-        elif is_conversation(prompt):
+        elif is_asked(prompt):
             prompt = self._turns(prompt, "prompt", findings, unused, about)
         else:
             prompt = values.below(values.as_text(prompt), self._of(value, "input"))
         yield {"prompt": prompt, "completion": completion, "label": said if label is None else label, **about}
 
     def _text(self, value: dict[str, Any], _findings: Findings, _unused: set[str]) -> Iterable[dict[str, Any]]:
-        yield {"text": values.as_text(self._of(value, "text"))}
+        whole = self._of(value, "text")
+        if values.are_segments(whole):
+            if not all(each["label"] for each in whole):
+                raise RowError([(self._columns["text"], 'the row has parts that should not be learned ("label": false)'
+                                 ", but text is learned whole; write it as a conversation, of which only the answers "
+                                 "are learned.")])
+            whole = "".join(each["text"] for each in whole)
+        yield {"text": values.as_text(whole)}

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from slmstudio.core.data.conversations import Findings
+from slmstudio.core.data.conversations import Findings, transcript
 from slmstudio.core.data.mapping import tools as tool_forms
 from slmstudio.core.data.sources.row import number_text
 from slmstudio.core.data.strict_json import printable
@@ -27,6 +27,8 @@ ROLES = {
 """What speakers are called, by the role they have; "call" is an assistant's message that is nothing but calls."""
 KEPT = frozenset({"role", "content", "tool_calls", "name", "tool_call_id"})
 _TEXT_PARTS = ("text", "input_text", "output_text", None)
+_THOUGHTS = frozenset({"thinking", "redacted_thinking"})
+_OTHER_PARTS = _THOUGHTS | {"tool_use", "tool_result"}
 
 
 _SPEAKER = re.compile(r"(?:^|\n)\s*(?:#+ *)?(USER|ASSISTANT|SYSTEM|FUNCTION RESPONSE) *: *", re.IGNORECASE)
@@ -55,12 +57,17 @@ def is_conversation(value: Any) -> bool:
     if isinstance(value, str):
         return len(_spoken(value)) > 1
     if isinstance(value, dict):
-        return _of_columns(value) is not None or isinstance(value.get("messages"), list)
+        return is_tree(value) or _of_columns(value) is not None or isinstance(value.get("messages"), list)
     if not isinstance(value, list) or not value:
         return False
     first = value[0]
     return isinstance(first, dict) and ((_role_key(first) != "" and _content(first) is not None)
                                         or _has_calls(first) or _as_pair(first) is not None)
+
+
+def is_asked(value: Any) -> bool:
+    """Whether a prompt is a conversation: as above, or a text that ends where the answer begins."""
+    return is_conversation(value) or (isinstance(value, str) and bool(_asked(value)))
 
 
 def messages_of(value: Any, column: str, findings: Findings,
@@ -76,10 +83,12 @@ def messages_of(value: Any, column: str, findings: Findings,
         NotText: a message holds what isn't text.
     """
     value = _parsed(value)
-    if isinstance(value, Mapping):
+    if is_tree(value):
+        value = _best_path(value)
+    elif isinstance(value, Mapping):
         value = value["messages"] if isinstance(value.get("messages"), list) else _of_columns(value) or value
     if isinstance(value, str):
-        value = _spoken(value) or value
+        value = _spoken(value) or _asked(value) or value
     if not isinstance(value, list):
         return value, []
     if value and all(isinstance(each, str) for each in value):
@@ -87,7 +96,8 @@ def messages_of(value: Any, column: str, findings: Findings,
     found: list[Any] = []
     offered: list[dict[str, Any]] = []
     for each in _flat(value):
-        _add(each, column, found, offered, findings, unused)
+        for message in _of_parts(each, column, unused):
+            _add(message, column, found, offered, findings, unused)
     return tool_forms.written_out(found, offered)
 
 
@@ -149,6 +159,72 @@ def _spoken(text: str) -> list[dict[str, Any]]:
     names = {"function response": "tool"}
     return [{"role": names.get(speaker.casefold(), speaker.casefold()), "content": _ENDS.sub("", content).strip()}
             for speaker, content in zip(parts[::2], parts[1::2], strict=True)]
+
+
+def _asked(text: str) -> list[dict[str, Any]]:
+    """The messages of a prompt that ends where the answer begins: "\\n\\nHuman: Hi\\n\\nAssistant:"; else empty."""
+    if not text.startswith("\n\nHuman:") or not text.rstrip().endswith("\n\nAssistant:"):
+        return []
+    return transcript(text)[:-1]
+
+
+def is_tree(value: Any) -> bool:
+    """Whether a value is a message with the replies to it, and those to these, as in the trees of OASST."""
+    return isinstance(value, dict) and isinstance(value.get("replies"), list) and _role_key(value) != "" and (
+        _content(value) is not None)
+
+
+def _best_path(tree: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The message, the best-ranked reply to it, the best-ranked to that and so on, until the last answer."""
+    path: list[dict[str, Any]] = []
+    here: Mapping[str, Any] | None = tree
+    while here is not None:
+        key = _role_key(here)
+        path.append({key: here.get(key), "content": _content(here)})
+        replies = [each for each in here.get("replies") or () if isinstance(each, dict) and not each.get("deleted")]
+        here = min(replies, key=_rank, default=None)
+    answers = [at for at, each in enumerate(path) if ROLES.get(str(next(iter(each.values())))) == "assistant"]
+    return path[:answers[-1] + 1] if answers else path[:1]
+
+
+def _rank(reply: Mapping[str, Any]) -> float:
+    """0 is the best; of those without one, as of single replies, the first counts."""
+    rank = reply.get("rank")
+    return rank if isinstance(rank, (int, float)) else float("inf")
+
+
+def without_greeting(messages: Any) -> Any:
+    """A conversation without what the assistant says before the first question; as it is where there is no question, or
+    a tool was called."""
+    if not isinstance(messages, list) or not all(isinstance(each, dict) for each in messages):
+        return messages
+    at = 1 if messages and messages[0].get("role") == "system" else 0
+    end = next((at for at, each in enumerate(messages) if each.get("role") == "user"), len(messages))
+    greeting = messages[at:end]
+    if not greeting or end == len(messages) or any(
+            each.get("role") != "assistant" or each.get("tool_calls") for each in greeting):
+        return messages
+    return messages[:at] + messages[end:]
+
+
+def _of_parts(message: Any, column: str, unused: set[str]) -> list[Any]:
+    """A message that has uses of tools or their results among its parts, as those of Anthropic's interface, as messages
+    that have them beside their texts."""
+    parts = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(parts, list):
+        return [message]
+    kinds = [part.get("type") if isinstance(part, dict) else None for part in parts]
+    if not _OTHER_PARTS.intersection(kinds):
+        return [message]
+    by_kind = list(zip(kinds, parts, strict=True))
+    results = [{"role": "tool", "content": part.get("content", ""), "tool_call_id": part.get("tool_use_id")}
+               for kind, part in by_kind if kind == "tool_result"]
+    uses = [part for kind, part in by_kind if kind == "tool_use"]
+    rest = [part for kind, part in by_kind if kind not in _OTHER_PARTS]
+    if _THOUGHTS.intersection(kinds):
+        unused.add(f"{column}.thinking")
+    said = {**message, "content": rest, **({"tool_calls": uses} if uses else {})}
+    return [*results, said] if rest or uses or not results else results
 
 
 def _of_columns(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:

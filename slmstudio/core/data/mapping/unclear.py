@@ -19,7 +19,7 @@ _SPEAKERS = ("role", "speaker", "sender", "from")
 MARKED = re.compile(r"(?P<base>.+?)_?(?P<mark>[ab012])$")
 _NUMBER = re.compile(r"\s*[-+]?[\d.]+\s*")
 _SAID_OF_ROW = frozenset({"metadata", "meta", "extra", "info"})
-_ANSWERS = frozenset({"answer", "response", "completion", "reply", "output", "ref", "summary", "conversation"})
+ANSWERS = frozenset({"answer", "response", "completion", "reply", "output", "ref", "summary", "conversation"})
 _MESSAGE = (*names.TEXT, "message", "msg", "utterance", "value")
 _MOST_CLASSES = 50
 _LONGEST_CLASS = 60
@@ -53,7 +53,7 @@ def are_rivals(columns: Sequence[str], values: Values) -> bool:
         if found := MARKED.fullmatch(names.column(column)):
             series.setdefault(found["base"], set()).add(column)
     pairs = {base: each for base, each in series.items() if len(each) == 2}
-    return any(set(base.split("_")) & _ANSWERS for base in pairs) and any(
+    return any(set(base.split("_")) & ANSWERS for base in pairs) and any(
         all(_is_number(value) for column in each for value in values(column)) for each in pairs.values())
 
 

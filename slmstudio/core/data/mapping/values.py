@@ -21,6 +21,13 @@ def are_instances(value: Any) -> bool:
         isinstance(each, dict) and "output" in each for each in value)
 
 
+def are_segments(value: Any) -> bool:
+    """Whether a value is a text in parts that say whether they are learned, as Axolotl's format without a template."""
+    return isinstance(value, list) and bool(value) and all(
+        isinstance(each, dict) and isinstance(each.get("text"), str) and isinstance(each.get("label"), bool)
+        for each in value)
+
+
 def below(question: Any, context: Any) -> Any:
     """A question with what it is about below it."""
     context = as_text(context)
@@ -36,7 +43,7 @@ def as_text(value: Any) -> Any:
     if isinstance(value, (int, float)):
         return number_text(value)
     if isinstance(value, dict):
-        value = next((value[key] for key in ("text", "content", "value", "answer") if key in value), value)
+        value = next((value[key] for key in ("text", "full_text", "content", "value", "answer") if key in value), value)
     if isinstance(value, list) and value:
         if all(isinstance(each, str) for each in value):
             return value[0]

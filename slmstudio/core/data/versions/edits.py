@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import overload
 
 from slmstudio.core.data import layouts
 from slmstudio.core.data.jsonl import as_row
@@ -22,6 +24,51 @@ class _Change:
 
     keys: frozenset[int]
     record: Record | None = None
+
+
+class _Keys(Sequence[int]):
+    """The keys of the rows that are left of `count`, and of those that were added."""
+
+    def __init__(self, count: int, changed: Mapping[int, Record | None]):
+        gone = sorted(key for key, record in changed.items() if record is None and key < count)
+        self._left = count - len(gone)
+        self._added = sorted(key for key, record in changed.items() if record is not None and key >= count)
+        self._gaps = [key - before for before, key in enumerate(gone)]
+        """Of each that is gone, the place that the next one has now."""
+
+    def __len__(self) -> int:
+        return self._left + len(self._added)
+
+    @overload
+    def __getitem__(self, place: int) -> int: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[int]: ...
+    def __getitem__(self, place: int | slice) -> int | list[int]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        place = range(len(self))[place]
+        return place + bisect_right(self._gaps, place) if place < self._left else self._added[place - self._left]
+
+
+class _Rows(Sequence[Record]):
+    """The rows that have these keys."""
+
+    def __init__(self, base: Sequence[Record], keys: _Keys, changed: Mapping[int, Record | None]):
+        self._base, self._keys = base, keys
+        self._changed = {key: record for key, record in changed.items() if record is not None}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @overload
+    def __getitem__(self, place: int) -> Record: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Record]: ...
+    def __getitem__(self, place: int | slice) -> Record | list[Record]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        key = self._keys[place]
+        return self._changed[key] if key in self._changed else self._base[key]
 
 
 @dataclass
@@ -55,23 +102,16 @@ class Edits:
         return Edits(base, [replace(change, keys=frozenset(key + more if key >= old else key for key in change.keys))
                             for change in self.changes])
 
-    def rows(self) -> tuple[list[int], list[Record]]:
-        """The keys of the rows as they are now, ascending, and the rows."""
+    def rows(self) -> tuple[Sequence[int], Sequence[Record]]:
+        """The keys of the rows as they are now, ascending, and the rows. They stay so whatever is changed later.
+
+        No row is copied: a window shows a million of them at once.
+        """
         changed: dict[int, Record | None] = {}
         for change in self.changes:
             changed.update(dict.fromkeys(change.keys, change.record))
-        keys, records = list(range(len(self.base))), list(self.base)
-        for key, record in sorted(changed.items()):
-            if record is not None and key < len(self.base):
-                records[key] = record
-            elif record is not None:
-                keys.append(key)
-                records.append(record)
-        gone = {key for key, record in changed.items() if record is None}
-        if gone:
-            staying = [place for place, key in enumerate(keys) if key not in gone]
-            keys, records = [keys[place] for place in staying], [records[place] for place in staying]
-        return keys, records
+        keys = _Keys(len(self.base), changed)
+        return keys, _Rows(self.base, keys, changed)
 
     def steps(self) -> list[Step]:
         """What was done, for the lineage."""

@@ -8,20 +8,12 @@ from functools import cached_property
 from typing import Any
 
 from slmstudio.core.data import column_names as names
+from slmstudio.core.data.mapping.choices import RIGHT, SERIES
+from slmstudio.core.data.mapping.choices import columns_of as choices_in
 from slmstudio.core.data.mapping.given_map import check_columns
-from slmstudio.core.evaluation.testset.choices import LETTERS, is_blank
+from slmstudio.core.evaluation.testset.choices import is_blank
 
 LISTS = ("choices", "options", "endings", "mc1_targets")
-RIGHT = ("answer", "answerkey", "answer_key", "answer_idx", "answer_index", "correct", "correct_answer",
-         "correct_answer_num", "correct_option", "correct_choice", "correct_index", "gold", "target", "label", "cop")
-"""Columns that say which choice is right; several may, if they agree."""
-_SERIES = (tuple(LETTERS.lower()), *(
-    tuple(f"{word}{mark}" for mark in marks)
-    for word in ("option_", "option", "choice_", "choice", "alternative_", "op", "ending", "mc_answer", "sol", "answer",
-                 "answer_")
-    for marks in (LETTERS.lower(), range(10), range(1, 10))
-), tuple("123456789"), *map(tuple, ("कखगघङ", "अबकडइ", "কখগঘঙ", "કખગઘઙ", "ਕਖਗਘਙ", "କଖଗଘଙ", "అఆఇఈఉ", "ಅಆಇಈಉ", "அஆஇஈஉ")))
-"""Names of columns with a choice each: MMLU's A, B, C, D; MedMCQA's opa, opb ...; Winogrande's option1, option2."""
 EXACT = ("exact", "expected")
 REFERENCES = (*EXACT, "references", "reference", "answers", "ideal", "targets", "target", "reference_answer",
               "correct_answers", "expected_answer", "gold", "correct_answer")
@@ -84,17 +76,9 @@ def columns_of(keys: Sequence[str]) -> Columns:
     def found(words: Iterable[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(known[word] for word in words if word in known))
 
-    series = tuple(columns for each in _SERIES if (columns := _of_series(each, known)))
+    series = tuple(columns for each in SERIES if (columns := choices_in(each, known)))
     return Columns(found(LISTS), series, found(RIGHT), found(REFERENCES), found(EXACT), found(PATTERNS),
                    found(CATEGORIES), found(LANGUAGES), found(KIND), found(names.ANSWERED))
-
-
-def _of_series(series: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
-    """A column for each choice, from the first on. Half of those between may be missing: they are gaps then."""
-    here = [at for at, name in enumerate(series) if name in known]
-    if len(here) < 2 or here[0] or 2 * len(here) <= here[-1]:
-        return {}
-    return {name: known.get(name, "") for name in series[: here[-1] + 1]}
 
 
 def given_columns(given: Mapping[str, str], keys: Sequence[str]) -> tuple[Columns, dict[str, str]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import formats
+from slmstudio.core.data import split as split_rows
 from slmstudio.core.data.reader import Dataset
 from slmstudio.core.errors import Problem
 from slmstudio.core.run.config import RunConfig
@@ -68,7 +69,8 @@ class Manifest:
     Attributes:
         sides: "train" and "eval".
         sources: by the field of the configuration that names the file.
-        split: `eval_fraction` and `split_seed` where the evaluation rows were split off; else empty.
+        split: `eval_fraction`, `split_seed` and `split_by` where the evaluation rows were split off; else empty. A run
+            from before `split_by` has none.
     """
 
     sides: dict[str, Side]
@@ -79,7 +81,8 @@ class Manifest:
         """Whether the configuration still asks for these rows."""
         asked = {name: str(Path(path).absolute()) for name in ("train_file", "eval_file")
                  if (path := getattr(config, name))}
-        return self.split == split_of(config) and asked == {name: file.path for name, file in self.sources.items()}
+        split = self.split and {"split_by": split_rows.ROWS, **self.split}
+        return split == split_of(config) and asked == {name: file.path for name, file in self.sources.items()}
 
     def to_dict(self) -> dict[str, Any]:
         sources = {name: {"name": file.name, **asdict(file)} for name, file in self.sources.items()}
@@ -105,4 +108,6 @@ class Manifest:
 
 def split_of(config: RunConfig) -> dict[str, Any]:
     """How the configuration splits rows off; empty where they have a file of their own."""
-    return {} if config.eval_file else {"eval_fraction": config.eval_fraction, "split_seed": config.split_seed}
+    if config.eval_file:
+        return {}
+    return {"eval_fraction": config.eval_fraction, "split_seed": config.split_seed, "split_by": config.split_by}

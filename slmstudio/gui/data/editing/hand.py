@@ -158,7 +158,7 @@ class HandEdits(QObject):
         entry = self._entry
         if entry is None or entry.edits is None or not entry.edits.changes or not self._may_change():
             return
-        dataset, records, steps = entry.dataset, list(self._records), entry.edits.steps()
+        dataset, records, steps = entry.dataset, self._records, entry.edits.steps()
         self._writing = entry
         self._take()
 

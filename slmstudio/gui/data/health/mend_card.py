@@ -98,7 +98,7 @@ class MendCard(Card):
             if (old := item.widget()) is not None:
                 old.deleteLater()
         self.kinds = {}
-        for finding in report.findings:
+        for finding in report.made.findings:
             if finding.fix is None:
                 continue
             box = QCheckBox(self.tr("{title} · {rows}").format(

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
     from slmstudio.core.data.record import Record
     from slmstudio.core.data.versions.store import Source, Step
-    from slmstudio.core.run.token_counts import TokenCounts
+    from slmstudio.core.run.rows_report import RowsReport
 
 SHOWN_CHANGES = 40
+APART_FROM = 5_000
+"""Rows from which on the check would hold up the window; of fewer it is done before another process has begun."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,63 +46,43 @@ class Report:
     """
     Attributes:
         asked: what it is about.
-        counts: None where no tokens were counted.
-        trouble: why they couldn't be.
+        made: what was found.
     """
 
     asked: Asked
-    findings: tuple[Finding, ...]
-    counts: TokenCounts | None
-    special: tuple[str, ...]
-    trouble: UserError | None = None
+    made: RowsReport
 
     def context(self) -> Context:
         """What the findings were made with, for mending."""
-        from slmstudio.core.data.health.finding import Context
+        from slmstudio.core.run.rows_report import context_of
 
-        asked, counts = self.asked, self.counts
-        others = {"evaluation": asked.eval_dataset.records} if asked.eval_dataset is not None else {}
-        all_measured = counts is not None and len(counts.lengths) == len(asked.dataset.records)
-        return Context(self.special, counts.lengths if counts is not None and all_measured else None,
-                       asked.max_length, others)
+        asked, evaluation = self.asked, self.asked.eval_dataset
+        return context_of(self.made.counts, self.made.special, len(asked.dataset.records), asked.max_length,
+                          evaluation.records if evaluation is not None else None)
 
 
 def make(asked: Asked, before: Report | None, task: Task) -> Report:
-    """Count the tokens and check the rows.
+    """Count the tokens and check the rows; of many rows, in a process of its own.
 
     Args:
         before: the report before this one; its tokens are taken where they are of the same rows and model.
 
     Raises:
+        UserError: that process ended before it was done.
         ReadingCancelled: the task was cancelled.
     """
     from dataclasses import replace
 
-    from slmstudio.core.data.health.checking import check
-    from slmstudio.core.run import token_counts
+    from slmstudio.core.run import rows_report
 
-    records = asked.dataset.records
-    counts: TokenCounts | None = None
-    special: tuple[str, ...] = ()
-    trouble = None
-    first = len(records) if asked.model is not None else 0
-    steps = first + 2 * len(records)
-    if before is not None and before.counts is not None and before.asked.dataset is asked.dataset and (
-            before.asked.model == asked.model):
-        counts, special = before.counts, before.special
-    elif asked.model is not None:
-        try:
-            special = token_counts.special_tokens(asked.model)
-            counts = token_counts.count_tokens(records, asked.model,
-                                               lambda done, total: task.progress(done * first // total, steps),
-                                               task.cancelled)
-        except UserError as error:
-            trouble = error
-    report = Report(asked, (), counts, special, trouble)
-    found = check(records, report.context(),
-                  lambda done, total: task.progress(first + done * (steps - first) // max(1, total), steps),
-                  task.cancelled)
-    return replace(report, findings=tuple(found))
+    known = replace(before.made, findings=()) if before is not None and before.made.counts is not None and (
+        before.asked.dataset is asked.dataset and before.asked.model == asked.model) else None
+    dataset, evaluation = asked.dataset, asked.eval_dataset
+    made = rows_report.ask(dataset, evaluation, asked.model, asked.max_length, known, task.progress, task.cancelled
+                           ) if len(dataset.records) >= APART_FROM else None
+    return Report(asked, made or rows_report.make(
+        dataset.records, evaluation.records if evaluation is not None else None, asked.model, asked.max_length, known,
+        task.progress, task.cancelled))
 
 
 @dataclass(frozen=True)
@@ -166,7 +148,7 @@ def _of_each_kind(changes: list[Change]) -> list[Change]:
     return [changes[place] for place in sorted(chosen[:SHOWN_CHANGES])]
 
 
-def write(dataset: Dataset, records: list[Record], steps: list[Step], task: Task) -> Dataset:
+def write(dataset: Dataset, records: Sequence[Record], steps: list[Step], task: Task) -> Dataset:
     """Write rows made from a dataset as a new version, and read that.
 
     Raises:
@@ -177,7 +159,7 @@ def write(dataset: Dataset, records: list[Record], steps: list[Step], task: Task
     return write_from(records, [Source.of(dataset)], steps, task)
 
 
-def write_from(records: list[Record], sources: list[Source], steps: list[Step], task: Task, *,
+def write_from(records: Sequence[Record], sources: list[Source], steps: list[Step], task: Task, *,
                like: Path | None = None, seed: int | None = None) -> Dataset:
     """As `write`, from several. `like` and `seed` as in `store.write`."""
     import gc

@@ -111,7 +111,6 @@ REFUSED = {
     "QQP": [{"question1": Q, "question2": f"{Q} {number}", "is_duplicate": str(number % 2)} for number in range(6)],
     "summarize_from_feedback": [{"info": {"post": Q}, "summaries": [{"text": A}], "worker": "w", "batch": "b"}],
     "UltraFeedback": [{"source": "evol", "instruction": Q, "completions": [{"response": A, "overall_score": 8}]}],
-    "WebGPT": [{"question": Q, "answer_0": A, "score_0": 0.5, "answer_1": B, "score_1": -0.5}],
     "Arena 55k": [{"prompt": Q, "response_a": A, "response_b": B, "winner_model_a": 1, "winner_model_b": 0}],
     "Label Studio": [{"id": 1, "annotations": [{"result": []}], "file_upload": "a.csv", "data": {"text": Q}}],
     "ChatGPT's export": [{"title": Q, "mapping": {"a": {"message": None}}, "current_node": "a"}],
@@ -135,7 +134,7 @@ def test_a_message_a_row_is_said_to_be_one(tmp_path):
     ({"question": Q, "solution": A, "thinking_trajectories": [B]}, "thinking_trajectories"),
     ({"Question": Q, "Complex_CoT": B, "Response": A}, "Complex_CoT"),
     ({"prompt": Q, "response": A, "helpfulness": 4}, "helpfulness"),
-    ({"question": Q, "A": "x", "B": "y", "C": "z", "answer": "B"}, "C"),
+    ({"question": Q, "A": "x", "B": "y", "C": "z", "answer": A}, "C"),
     ({"question": Q, "answer": A, "context": {"title": ["t"], "sentences": [["s"]]}}, "context"),
     ({"messages": [ASK, {**GOOD, "reasoning_content": B}]}, "messages.reasoning_content")])
 def test_columns_that_change_what_is_learned_are_named(tmp_path, row, named):

@@ -227,6 +227,18 @@ def test_damaged_rows_are_lost_where_the_file_is_another(run, harm, tmp_path):
     assert words[harm] in caught.value.why and "start a new run" in caught.value.remedy
 
 
+def test_rows_that_were_kept_before_a_split_could_be_by_language_are_still_those_of_the_run(run):
+    place, config = run()
+    kept_rows.keep(place, config)
+    manifest = place / kept_rows.FOLDER / kept_rows.MANIFEST
+    state = files.read_json(manifest)
+    del state["split"]["split_by"]
+    files.write_atomically(manifest, files.dump_pretty(state))
+    kept = kept_rows.read(place)
+    assert kept.manifest.is_of(config)
+    assert not kept.manifest.is_of(RunConfig(**{**vars(config), "split_by": "language"}))
+
+
 def test_rows_of_a_newer_program_are_refused(run):
     place, config = run()
     kept_rows.keep(place, config)

@@ -5,55 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
-from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QTableView, QVBoxLayout, QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from slmstudio.core.data.reader import FirstRows
-from slmstudio.core.data.sources.row import examples, one_line
+from slmstudio.core.data.sources.row import examples
 from slmstudio.core.errors import UserError
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.labels import breakable, plain_tip, text_label
+from slmstudio.gui.common.widgets.labels import breakable, text_label
 from slmstudio.gui.data.mapping_panel import Columns, MappingPanel
 from slmstudio.gui.data.reading import Unmapped, Wanted
-
-_Index = QModelIndex | QPersistentModelIndex
-_ROOT = QModelIndex()
-COLUMN_WIDTH = 180
-
-
-class RawRows(QAbstractTableModel):
-    """The first rows as the file has them."""
-
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
-        self.found = FirstRows((), [])
-
-    def show_rows(self, found: FirstRows) -> None:
-        self.beginResetModel()
-        self.found = found
-        self.endResetModel()
-
-    def rowCount(self, parent: _Index = _ROOT) -> int:
-        return 0 if parent.isValid() else len(self.found.rows)
-
-    def columnCount(self, parent: _Index = _ROOT) -> int:
-        return 0 if parent.isValid() else len(self.found.columns)
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            return self.found.columns[section]
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.TextAlignmentRole:
-            return int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        return None
-
-    def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
-            return None
-        text = one_line(self.found.rows[index.row()].get(self.found.columns[index.column()]))
-        return plain_tip(text) if role == Qt.ItemDataRole.ToolTipRole else text
+from slmstudio.gui.data.unread.raw_rows import RawTable
 
 
 class UnmappedPage(QWidget):
@@ -78,32 +42,16 @@ class UnmappedPage(QWidget):
         self.panel.changed.connect(self._changed)
         self.error = ErrorBanner(closable=False)
         self.error.setObjectName("unmapped_error")
-        self.rows = RawRows(self)
+        self.table = RawTable("unmapped_rows")
         self._card.body.addWidget(why)
         self._card.body.addWidget(self.panel)
         self._card.body.addWidget(self.error)
         self._card.body.addWidget(text_label(self.tr("The first rows"), "section"))
-        self._card.body.addWidget(self._table(), 1)
+        self._card.body.addWidget(self.table, 1)
         self._card.body.addLayout(self._buttons())
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self._card)
-
-    def _table(self) -> QTableView:
-        self.table = QTableView()
-        self.table.setObjectName("unmapped_rows")
-        self.table.setAccessibleName(self.tr("The first rows of the file"))
-        self.table.setModel(self.rows)
-        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.table.setShowGrid(False)
-        self.table.setWordWrap(False)
-        self.table.setTabKeyNavigation(False)
-        self.table.verticalHeader().hide()
-        self.table.verticalHeader().setDefaultSectionSize(33)
-        self.table.horizontalHeader().setHighlightSections(False)
-        self.table.horizontalHeader().setDefaultSectionSize(COLUMN_WIDTH)
-        return self.table
 
     def _buttons(self) -> QHBoxLayout:
         self.leave = SecondaryButton(self.tr("Not now"), self.tr("Leave this file unread."))
@@ -140,14 +88,11 @@ class UnmappedPage(QWidget):
         """Show the first file that is asked about, unless it is shown."""
         wanted, unmapped = self._asked[0]
         found = unmapped.rows
-        if self.rows.found is found:
+        if self.table.rows.found is found:
             return
         self._card.title.setText(self.tr("What do the columns of {name} hold?").format(name=wanted.path.name))
         self.error.clear()
-        self.rows.show_rows(found)
-        few = len(found.columns) <= 6
-        mode = QHeaderView.ResizeMode.Stretch if few else QHeaderView.ResizeMode.Interactive
-        self.table.horizontalHeader().setSectionResizeMode(mode)
+        self.table.show_rows(found)
         self.panel.show_columns(Columns.of_rows(found, examples(found.rows), unmapped.choices))
         self._show_missing()
         self.panel.focus_first()

@@ -1,0 +1,126 @@
+"""What the columns of a file may hold, and a look at some of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from slmstudio.core.data import column_names as names
+from slmstudio.core.data.mapping import labels, tools
+from slmstudio.core.data.mapping.turns import messages_of
+
+TARGETS = {
+    "messages": ("messages", "system", "tools"),
+    "instruction": ("instruction", "input", "output", "system", "history", "tools", "choices"),
+    "preference": ("prompt", "chosen", "rejected", "input", "system", "tools", "winner", "score_chosen",
+                   "score_rejected", "ranked"),
+    "labelled": ("prompt", "completion", "label", "input", "system", "tools"),
+    "text": ("text",),
+}
+"""What the columns of each layout may be mapped to."""
+_NEEDED = {"messages": ("messages",), "instruction": ("instruction", "output"), "preference": ("chosen", "rejected"),
+           "labelled": ("completion", "label"), "text": ("text",)}
+
+
+def needed(layout: str, targets: Container[str] = ()) -> tuple[str, ...]:
+    """Targets of a layout without which a row says nothing.
+
+    Args:
+        targets: those that have a column: one with ranked answers holds the better and the worse one.
+    """
+    return ("ranked",) if layout == "preference" and "ranked" in targets else _NEEDED[layout]
+
+
+@dataclass(frozen=True)
+class ColumnMap:
+    """What each column of a file holds.
+
+    Attributes:
+        layout: one of `TARGETS`.
+        columns: the column of each target; of a pair with a winner, or with a score for each, "chosen" and "rejected"
+            are the two answers, and the others say which is which.
+        series: columns with a choice each, where no single one holds them all.
+    """
+
+    layout: str
+    columns: dict[str, str] = field(default_factory=dict)
+    series: tuple[str, ...] = ()
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns without which a row says nothing."""
+        return tuple(self.columns[target] for target in needed(self.layout, self.columns) if target in self.columns)
+
+    @property
+    def used(self) -> frozenset[str]:
+        """Every column that something is made of."""
+        return frozenset((*self.columns.values(), *self.series))
+
+    @property
+    def said(self) -> dict[str, str]:
+        """The column of each target, where "choices" may be several with commas between, as `given_map` reads it."""
+        return {**self.columns, **({"choices": ",".join(self.series)} if self.series else {})}
+
+
+class Look:
+    """The columns of some rows.
+
+    Attributes:
+        by_name: the column of each name in English, by `column_names.column`; the first of several.
+    """
+
+    def __init__(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]):
+        self.rows = rows
+        self.columns = [name for name in columns if any(_filled(row.get(name)) for row in rows)] or list(columns)
+        self.by_name: dict[str, str] = {}
+        for name in self.columns:
+            self.by_name.setdefault(names.column(name), name)
+        for name in self.columns:
+            self.by_name.setdefault(name.strip().casefold(), name)
+        for name in self.columns:
+            for word in sorted(names.words_in(name)):
+                self.by_name.setdefault(word, name)
+
+    def values(self, column: str) -> list[Any]:
+        """What the rows have in a column, but for nothing."""
+        return [row[column] for row in self.rows if _filled(row.get(column))]
+
+    def first(self, words: Iterable[str], without: Iterable[str] = ()) -> str:
+        """The column that is called by one of the words, the first of them first; "" where none is."""
+        return next((self.by_name[word] for word in words if word in self.by_name
+                     and self.by_name[word] not in without), "")
+
+    def is_text(self, column: str) -> bool:
+        return all(isinstance(value, str) for value in self.values(column))
+
+    def label(self, without: tuple[str, ...]) -> str:
+        """The column that says whether an answer is good; "" where none does."""
+        found = (self.by_name[word] for word in names.LABEL if word in self.by_name)
+        return next((column for column in found if column not in without and labels.are_labels(
+            self.values(column), bad=names.column(column) not in names.SURE_LABEL)), "")
+
+    def is_prompt(self, column: str) -> bool:
+        """Whether a conversation ends with what is asked; UltraFeedback's "messages" hold the chosen answer too."""
+        ends = [messages_of(value, column, [], set())[0] for value in self.values(column)[:20]]
+        return all(isinstance(each, list) and each and isinstance(each[-1], dict)
+                   and each[-1].get("role") != "assistant" for each in ends)
+
+    def map(self, layout: str, **columns: str) -> ColumnMap:
+        """A map of these columns, and of those for system message and tools, where there are any."""
+        used = {target: column for target, column in columns.items() if column}
+        return ColumnMap(layout, used | self._beside(used))
+
+    def _beside(self, used: Mapping[str, str]) -> dict[str, str]:
+        found = {"system": self.first(("system",)), "tools": self.first(names.TOOLS)}
+        if found["tools"] and not self._are_tools(found["tools"]):
+            del found["tools"]
+        return {target: column for target, column in found.items() if column and column not in used.values()}
+
+    def _are_tools(self, column: str) -> bool:
+        values = [value for value in self.values(column)[:20] if value not in ("[]", "null")]
+        return all(tools.schemas(value, column, []) for value in values)
+
+
+def _filled(value: Any) -> bool:
+    return value is not None and value != "" and value != []

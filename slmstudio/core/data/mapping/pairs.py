@@ -1,0 +1,86 @@
+"""Columns with a better and a worse answer, or with answers that are scored or ranked."""
+
+from __future__ import annotations
+
+from slmstudio.core.data import column_names as names
+from slmstudio.core.data.mapping import labels, ranked, unclear
+from slmstudio.core.data.mapping.look import ColumnMap, Look
+
+_ASKED = ("prompt", *names.ASKED, "input")
+_ORDERS = (("a", "b"), ("0", "1"), ("1", "2"))
+
+
+def look_at(look: Look) -> ColumnMap | None:
+    """What the columns hold, where it is pairs of answers."""
+    return _named(look) or _told_apart(look) or _ranked(look)
+
+
+def _named(look: Look) -> ColumnMap | None:
+    rejected = look.first(names.REJECTED)
+    chosen = look.first(names.CHOSEN, (rejected,))
+    if not chosen or not rejected or not all(_is_answer(look, column) for column in (chosen, rejected)):
+        return None
+    return _compared(look, chosen, rejected)
+
+
+def _is_answer(look: Look, column: str) -> bool:
+    return all(isinstance(value, (str, list, dict)) for value in look.values(column))
+
+
+def _compared(look: Look, chosen: str, rejected: str, **more: str) -> ColumnMap:
+    taken = (chosen, rejected, *more.values())
+    prompt = look.first((*names.CONVERSATION, *_ASKED, *names.BELOW), taken)
+    if prompt and prompt == look.first(names.CONVERSATION) and not look.is_prompt(prompt):
+        prompt = look.first(_ASKED, (*taken, prompt))
+    if not prompt and (post := look.first(names.HISTORY, taken)) and look.is_text(post):
+        prompt = post  # what the set SHP calls a post
+    below = look.first(names.BELOW, (*taken, prompt)) if prompt else ""
+    return look.map("preference", prompt=prompt, chosen=chosen, rejected=rejected, input=below, **more)
+
+
+def _told_apart(look: Look) -> ColumnMap | None:
+    """Two answers, and a column that says which is better, as in the files of Chatbot Arena; or one with the score of
+    each, as in those of WebGPT and SHP."""
+    series: dict[str, dict[str, str]] = {}
+    for column in look.columns:
+        if found := unclear.MARKED.fullmatch(names.column(column)):
+            series.setdefault(found["base"], {})[found["mark"]] = column
+    for base, marks in series.items():
+        one, other = next((order for order in _ORDERS if set(order) <= set(marks)), ("", ""))
+        if not one or base in ("model", "model_name") or not all(
+                _is_answer(look, marks[mark]) for mark in (one, other)):
+            continue
+        pair = marks[one], marks[other]
+        scores = next((each for word in names.SCORES if set(each := series.get(word, {})) >= {one, other}), None)
+        winner = look.first(names.WINNER, pair)
+        if scores and not set(base.split("_")).isdisjoint(unclear.ANSWERS) and _are_scores(
+                look, scores[one], scores[other]):
+            agree = winner and _agree(look, winner, scores[one], scores[other])
+            return _compared(look, *pair, score_chosen=scores[one], score_rejected=scores[other],
+                             winner=winner if agree else "")
+        if winner and all(labels.winner_of(value, (one, other)) is not None for value in look.values(winner)):
+            return _compared(look, *pair, winner=winner)
+    return None
+
+
+def _are_scores(look: Look, *columns: str) -> bool:
+    return all(ranked.number(value) is not None for column in columns for value in look.values(column))
+
+
+def _agree(look: Look, winner: str, one: str, other: str) -> bool:
+    """Whether a column says by 1 that the first answer has the higher score, and by 0 the other, as SHP's "labels"."""
+    for row in look.rows:
+        first, second = ranked.number(row.get(one)), ranked.number(row.get(other))
+        if first is not None and second is not None and first != second and (
+                str(row.get(winner)) != str(int(first > second))):
+            return False
+    return True
+
+
+def _ranked(look: Look) -> ColumnMap | None:
+    """One column with several answers and the rank of each, as Nectar's."""
+    for column in look.columns:
+        values = look.values(column)
+        if values and all(map(ranked.are_ranked, values)) and (prompt := look.first(_ASKED, (column,))):
+            return look.map("preference", prompt=prompt, ranked=column)
+    return None

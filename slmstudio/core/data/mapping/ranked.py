@@ -1,0 +1,68 @@
+"""Answers with a score or a rank: the better and the worse one, and the best way through a tree of replies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from slmstudio.core.data.mapping import labels
+from slmstudio.core.data.rows import RowError
+from slmstudio.core.data.strict_json import printable
+
+_TEXTS = ("answer", "response", "text", "content", "output", "completion")
+TIE = "neither is better, so there is nothing to compare."
+
+
+def number(value: Any) -> float | None:
+    """A score; None for what isn't a number."""
+    try:
+        return None if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def is_second_better(row: Mapping[str, Any], columns: Mapping[str, str], marks: tuple[str, str]) -> bool:
+    """Which of two answers a row calls better, by their scores or by a column that names the winner.
+
+    Args:
+        columns: by target, as in `look.ColumnMap`.
+        marks: what the two are called.
+
+    Raises:
+        RowError: it calls neither better.
+    """
+    if "score_chosen" in columns and "score_rejected" in columns:
+        one, other = (number(row.get(columns[target])) for target in ("score_chosen", "score_rejected"))
+        if one is None or other is None:
+            raise RowError([(columns["score_chosen"], "an answer has no score, so the two can't be compared.")])
+        if one == other:
+            raise RowError([(columns["score_chosen"], f"both answers have the same score: {TIE}")])
+        return other > one
+    column = columns["winner"]
+    winner = labels.winner_of(row.get(column), marks)
+    if winner is None or winner < 0:
+        raise RowError([(column, f'"{printable(column)}" names no better answer, so there is nothing to compare.')])
+    return winner == 1
+
+
+def are_ranked(value: Any) -> bool:
+    """Whether a value is a list of answers with a rank each."""
+    return isinstance(value, list) and len(value) > 1 and all(
+        isinstance(each, dict) and number(each.get("rank")) is not None and any(
+            isinstance(each.get(key), str) for key in _TEXTS) for each in value)
+
+
+def best_and_worst(value: Any, column: str) -> tuple[str, str]:
+    """The texts of the answers with the lowest rank, which is the best, and the highest.
+
+    Raises:
+        RowError: there are none, or all have the same rank.
+    """
+    if not are_ranked(value):
+        raise RowError([(column, f'"{printable(column)}" must be a list of two answers or more, each with a "rank".')])
+    order = sorted(value, key=lambda each: number(each["rank"]) or 0.0)
+    if number(order[0]["rank"]) == number(order[-1]["rank"]):
+        raise RowError([(column, f"all answers have the same rank: {TIE}")])
+    best, worst = (next(each[key] for key in _TEXTS if isinstance(each.get(key), str)) for each in (
+        order[0], order[-1]))
+    return best, worst

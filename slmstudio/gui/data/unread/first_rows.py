@@ -1,0 +1,32 @@
+"""The first rows of a large file, shown while all of it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from slmstudio.core.data.reader import FirstRows
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.data.unread.raw_rows import RawTable
+
+
+class FirstRowsPage(QWidget):
+    """Shows them as the file has them; what they mean is known once it is read."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._card = Card(" ")
+        self._card.title.setObjectName("first_rows_title")
+        self.table = RawTable("first_rows")
+        self._card.body.addWidget(text_label(self.tr("These are the first rows. The others are being read."), "muted"))
+        self._card.body.addWidget(self.table, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._card)
+
+    def show_rows(self, path: Path, found: FirstRows) -> None:
+        """Show the first rows of this file."""
+        self._card.title.setText(path.name)
+        self.table.show_rows(found)
