@@ -38,7 +38,7 @@ ALLOWED = {
     "an environment made by other means than the README's": (
         "this environment was not made by the set-up", "the environment has no such command"),
     "a graphics card, or none": (
-        "this machine has a GPU", "this machine has an NVIDIA driver",
+        "this machine has a GPU", "this machine has an NVIDIA driver", "this machine has no NVIDIA card",
         "the real NVML is loaded in this process already"),
 }
 """By what a machine has or lacks: the reasons, as regular expressions for the whole text."""

@@ -47,7 +47,7 @@ def estimate(
     config = _config(facts, chosen, precision)
     found = memory.estimate(facts, config, device)
     pulls = memory.levers(facts, config, free, device)
-    fewest = memory.to_fit(facts, config, free, device, pulls)
+    fewest = memory.to_fit(facts, config, free, device)
     cards = memory.what_fits(facts, config)
     if as_json:
         print_json(_as_dict(facts, config, found, free, device, pulls, fewest, cards))
@@ -97,7 +97,7 @@ def _place(gpu: str | None, device: str) -> tuple[int, str, str, str]:
 
     if gpu is not None:
         size = card_memory(gpu)
-        return int(size - TAKEN), "cuda", f"on a card with {size / GB:g} GB", "bf16"
+        return size - TAKEN, "cuda", f"on a card with {size / GB:g} GB", "bf16"
     machine = read_machine()
     card = machine.gpus[0] if machine.gpus and device != "cpu" else None
     if card is not None and (free := card.memory_free or card.memory_total):
@@ -132,7 +132,7 @@ def _as_dict(facts: ModelFacts, config: RunConfig, found: MemoryEstimate, free: 
         "trainable_parameters": found.trainable_parameters,
         "levers": [{"name": pull.name, "change": pull.change, "saves": pull.saves, "cost": pull.cost,
                     "enough": pull.enough} for pull in pulls],
-        "to_fit": None if fewest is None else [pull.name for pull in fewest],
+        "to_fit": None if fewest is None else {field: value for pull in fewest for field, value in pull.change.items()},
         "cards": [{"card": row.card, "usable": row.usable, "longest": row.longest} for row in cards],
     }
 

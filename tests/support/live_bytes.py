@@ -13,8 +13,8 @@ from torch.utils._pytree import tree_leaves
 class LiveBytes(TorchDispatchMode):
     """Counts the storage of each tensor that an operation returns, from then until it is freed.
 
-    What an operation allocates and frees within itself isn't seen, but for one. Storages are rounded up to `block` bytes, as CUDA's
-    caching allocator rounds them (512).
+    What an operation allocates and frees within itself isn't seen, but for one. Storages are rounded up to `block`
+    bytes, as CUDA's caching allocator rounds them (512).
 
     Attributes:
         live, peak: bytes now, and at most since `reset`.

@@ -3,8 +3,9 @@
 Fake tensors have shapes and storages and no numbers, so an 8-billion-parameter model takes seconds and no memory. They
 lie on the device "cpu": without CUDA's libraries PyTorch can't differentiate on a fake "cuda". What a GPU does
 otherwise is put in its place: FlashAttention's kernel where there is no mask and the memory-efficient one where there
-is, AdamW's foreach form, and for QLoRA a layer that holds half a byte a weight (and 1/64 + 1/4096 bytes for the
-constants) and unpacks the whole weight in its backward pass only, as bitsandbytes' Linear4bit does.
+is (in fp32 the products spelled out where heads share keys), AdamW's foreach form, and for QLoRA a layer that holds
+half a byte a weight (and 1/64 + 1/4096 bytes for the constants) and unpacks the whole weight in its backward pass
+only, as bitsandbytes' Linear4bit does.
 """
 
 from __future__ import annotations
@@ -207,12 +208,15 @@ def _pack(model: Any, held: torch.dtype) -> None:
 def _as_on_a_gpu() -> Iterator[None]:
     def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_mask: Any = None,
                dropout_p: float = 0.0, is_causal: bool = False, scale: Any = None, enable_gqa: bool = False) -> Any:
+        if torch.is_autocast_enabled("cpu"):
+            query, key, value = (x.to(torch.get_autocast_dtype("cpu")) for x in (query, key, value))
         if attn_mask is None and query.dtype != torch.float32:
             return torch.ops.aten._scaled_dot_product_flash_attention(
                 query, key, value, dropout_p, is_causal, scale=scale)[0]
-        if enable_gqa:  # the memory-efficient kernel takes as many keys as queries
-            groups = query.shape[1] // key.shape[1]
-            key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
+        if enable_gqa and query.shape[1] != key.shape[1]:  # the memory-efficient kernel refuses it: spelled out
+            key, value = (x.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for x in (key, value))
+            scores = (query * 1.0) @ (key * 1.0).transpose(2, 3)
+            return torch.softmax(scores.add_(1.0), dim=-1) @ value
         if attn_mask is not None and attn_mask.dtype == torch.bool:  # as ATen turns it into numbers, in each layer
             attn_mask = torch.zeros(attn_mask.shape, dtype=query.dtype)
         if attn_mask is not None:

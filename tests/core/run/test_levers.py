@@ -5,9 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from core.run.test_memory import GB, LLAMA2, PHI3, QWEN, config
 
+from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.memory import cards, estimate, levers, to_fit, what_fits
+from support.memory_cases import LARGE, sizes
+
+GB = 2**30
+QWEN, PHI3, LLAMA = (sizes(LARGE[name]) for name in ("qwen2.5-1.5b", "phi-3-mini", "llama-3-8b"))
+
+
+def config(**changes: object) -> RunConfig:
+    base = RunConfig(name="n", model="m", train_file="t", micro_batch_size=4, max_length=1024, precision="bf16")
+    return replace(base, **changes)  # type: ignore[arg-type]
 
 
 def test_each_lever_saves_what_it_says_and_the_largest_comes_first() -> None:
@@ -32,13 +41,14 @@ def test_the_effective_batch_stays() -> None:
 
 
 def test_nothing_is_offered_twice() -> None:
-    asked = config(method="qlora", micro_batch_size=1, gradient_checkpointing=True, max_length=128, lora_rank=8)
-    assert levers(LLAMA2, asked, GB, "cuda") in ([], [lever for lever in levers(LLAMA2, asked, GB, "cuda")
-                                                      if lever.name == "optimizer"])
+    asked = config(method="qlora", micro_batch_size=1, gradient_checkpointing=True, max_length=128, lora_rank=8,
+                   optimizer="adamw_8bit")
+    assert levers(LLAMA, asked, GB, "cuda") == []
 
 
 @pytest.mark.parametrize(("lengths", "cost"), [
-    ((), "longer rows are cut at the end"), ((100, 512), "cuts no row"), ((100, 513, 600), "cuts 2 of 3 rows at the end")])
+    ((), "longer rows are cut at the end"), ((100, 512), "cuts no row"),
+    ((100, 513, 600), "cuts 2 of 3 rows at the end")])
 def test_a_shorter_length_says_what_it_cuts(lengths: tuple[int, ...], cost: str) -> None:
     found = levers(QWEN, config(), GB, "cuda", lengths)
     assert next(lever for lever in found if lever.name == "length").cost == cost
@@ -46,49 +56,56 @@ def test_a_shorter_length_says_what_it_cuts(lengths: tuple[int, ...], cost: str)
 
 def test_the_fewest_changes_that_make_it_fit() -> None:
     asked = config(micro_batch_size=8, max_length=2048)
-    found = levers(LLAMA2, asked, 0, "cuda")
-    assert to_fit(LLAMA2, asked, 80 * 2 * GB, "cuda", found) == []
-    assert to_fit(LLAMA2, asked, 2 * GB, "cuda", found) is None
+    assert to_fit(LLAMA, asked, 160 * GB, "cuda") == []
+    assert to_fit(LLAMA, asked, 2 * GB, "cuda") is None
     for free in (60 * GB, 40 * GB, 24 * GB, 12 * GB):
-        some = to_fit(LLAMA2, asked, free, "cuda", found)
+        some = to_fit(LLAMA, asked, free, "cuda")
         assert some, free
         changed = replace(asked, **{field: value for lever in some for field, value in lever.change.items()})
-        assert estimate(LLAMA2, changed, "cuda").high <= free
-        if len(some) > 1:
-            assert not any(estimate(LLAMA2, replace(asked, **lever.change), "cuda").high <= free for lever in found)
+        assert estimate(LLAMA, changed, "cuda").high <= free
+        assert changed.effective_batch_size == asked.effective_batch_size
+        for lever in some if len(some) > 1 else ():  # none of them can be spared
+            without = {field: getattr(asked, field) for field in lever.change}
+            assert estimate(LLAMA, replace(changed, **without), "cuda").high > free
 
 
 def test_of_as_few_changes_the_gentlest() -> None:
     """A micro-batch or recomputing changes nothing of what is learned; a shorter length does."""
     asked = config(micro_batch_size=4, max_length=2048)
-    found = levers(QWEN, asked, 0, "cuda")
-    enough = {lever.name for lever in levers(QWEN, asked, 18 * GB, "cuda") if lever.enough}
-    assert {"checkpointing", "length"} <= enough
-    assert [lever.name for lever in to_fit(QWEN, asked, 18 * GB, "cuda", found) or []] in (["micro_batch"],
-                                                                                          ["checkpointing"])
+    now = estimate(QWEN, asked, "cuda").high
+    half, quarter = (estimate(QWEN, config(micro_batch_size=n, gradient_accumulation_steps=16 // n, max_length=2048),
+                              "cuda").high for n in (2, 1))
+    for free, rows in ((now - 1, 2), (half, 2), (half - 1, 1), (quarter, 1)):
+        assert [lever.change for lever in to_fit(QWEN, asked, free, "cuda") or []] == [
+            {"micro_batch_size": rows, "gradient_accumulation_steps": 16 // rows}]
+    names = [lever.name for lever in to_fit(QWEN, asked, quarter - 2**20, "cuda") or []]
+    assert names == ["checkpointing"]
 
 
 def test_what_fits_on_which_card() -> None:
-    rows = what_fits(LLAMA2, config())
+    rows = what_fits(LLAMA, config())
     assert [row.card for row in rows] == ["8 GB", "12 GB", "16 GB", "24 GB", "48 GB", "2 × 24 GB"]
     assert rows[3].longest == rows[5].longest and rows[3].usable == rows[5].usable  # two cards share the rows
     for row in rows:
-        assert row.usable == row.memory - int(cards.TAKEN)
+        assert row.usable == row.memory - cards.TAKEN
         assert (row.longest["qlora"] or 0) >= (row.longest["lora"] or 0) >= (row.longest["full"] or 0)
     for method in cards.METHODS:
         found = [row.longest[method] or 0 for row in rows[:5]]
         assert found == sorted(found)
-    assert rows[0].longest["lora"] is None  # 13.5 GB of weights
+    assert rows[0].longest["lora"] is None  # 16 GB of weights
     assert (rows[1].longest["qlora"] or 0) >= 1024
     assert rows[3].longest["full"] is None
 
 
-def test_the_next_length_does_not_fit() -> None:
-    for method in cards.METHODS:
-        found = cards.longest(QWEN, config(), method, 12 * GB)
-        steps = list(cards.lengths(QWEN.context_length))
-        assert found in steps
-        assert cards.longest(QWEN, config(), method, 0) is None
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_the_next_length_does_not_fit(method: str) -> None:
+    found, steps = cards.longest(QWEN, config(), method, 5 * GB), list(cards.lengths(QWEN.context_length))
+    assert found is not None and found != steps[-1]
+    asked = config(method=method, micro_batch_size=1, gradient_checkpointing=True)
+    needed = [estimate(QWEN, replace(asked, max_length=length), "cuda").high
+              for length in (found, steps[steps.index(found) + 1])]
+    assert needed[0] <= 5 * GB < needed[1]
+    assert cards.longest(QWEN, config(), method, 0) is None
 
 
 def test_lengths_are_powers_of_two_and_one_and_a_half_times_those() -> None:

@@ -1,82 +1,111 @@
-"""The memory estimate against what autograd really keeps between forward and backward pass."""
+"""The memory estimate against the bytes that are alive while a step is made: on fake tensors for a GPU's layouts, on
+real ones for the processor's own kernels. tests/bench/memory.py does the same for models of real sizes and whole runs.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.memory import adapter_parameters, estimate
-from slmstudio.worker.kernels import fast_lora
+from slmstudio.core.run.memory import MemoryEstimate, estimate
+from support.live_bytes import LiveBytes
+from support.memory_cases import Shape, build, run_case, sizes
+from support.training_step import Phases, measure
 
-ROWS, LENGTH = 2, 192
-SIZES = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 3, "num_attention_heads": 4,
-         "num_key_value_heads": 2, "vocab_size": 512, "max_position_embeddings": 256}
-FACTS = {"layers": 3, "hidden_size": 256, "intermediate_size": 704, "heads": 4, "kv_heads": 2, "head_dim": 64,
-         "vocabulary_size": 512}
-
-
-def build(family: str, method: str, precision: str, checkpointing: bool) -> Any:
-    """A model as worker/training/train.py holds it."""
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    config = AutoConfig.for_model(family, **SIZES, bos_token_id=1, eos_token_id=2, pad_token_id=0)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
-    model = model.to(torch.bfloat16 if precision == "bf16" else torch.float32)
-    if method == "lora":
-        model = get_peft_model(model, LoraConfig(r=8, target_modules="all-linear"))
-        assert fast_lora.apply(model) > 0
-    if checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        if method == "lora":
-            model.enable_input_require_grads()
-    return model.train()
+LLAMA = Shape("llama", 4, 256, 704, 4, 2, 2000)
+SHAPES = {"llama": LLAMA, "phi3": Shape("phi3", 4, 256, 704, 4, 4, 2000, tied=False),
+          "qwen2": Shape("qwen2", 4, 256, 1216, 4, 1, 2000), "mistral": replace(LLAMA, model_type="mistral"),
+          "qwen3": replace(LLAMA, model_type="qwen3", head_dim=128),
+          "gemma3": replace(LLAMA, model_type="gemma3_text", head_dim=128)}
+WITHIN = 0.06
+FULL, RECOMPUTED = {"method": "full"}, {"gradient_checkpointing": True}
 
 
-def kept_bytes(model: Any) -> int:
-    """Bytes that the forward pass of the decoder leaves for the backward pass, parameters not counted."""
-    parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    kept: dict[int, torch.Tensor] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.untyped_storage().data_ptr() not in parameters:
-            kept[tensor.untyped_storage().data_ptr()] = tensor
-        return tensor
-
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    ids = torch.randint(3, 500, (ROWS, LENGTH))
-    mask = torch.ones_like(ids)
-    mask[0, -5:] = 0  # a batch with padding takes the longer way
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        hidden = base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-    assert hidden.requires_grad
-    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+def config(**changes: Any) -> RunConfig:
+    usual = {"micro_batch_size": 2, "max_length": 256, "precision": "bf16", "lora_rank": 8, "packing": True}
+    return replace(RunConfig(name="n", model="m", train_file="t"), **{**usual, **changes})
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize(("method", "precision"), [("lora", "fp32"), ("lora", "bf16"), ("full", "fp32")])
-@pytest.mark.parametrize("family", ["llama", "qwen2", "phi3"])
-def test_activations_and_adapters(family: str, method: str, precision: str, checkpointing: bool) -> None:
-    torch.manual_seed(0)
-    model = build(family, method, precision, checkpointing)
-    kept = kept_bytes(model)
-    facts = ModelFacts(path=Path("m"), name="m", family="", architecture="", parameters=model.num_parameters(),
-                       context_length=256, tied_embeddings=False, dtype=precision, licence=None, disk_bytes=0,
-                       has_chat_template=True, quantization=None, model_type=family, **FACTS)
-    config = RunConfig(name="n", model="m", train_file="t", micro_batch_size=ROWS, max_length=LENGTH,
-                       precision=precision,
-                       method=method, lora_rank=8)
-    whole = estimate(facts, config, "cpu").activations
-    config.gradient_checkpointing = checkpointing
-    # With checkpointing one layer at a time is whole again, in the backward pass only.
-    expected = estimate(facts, config, "cpu").activations - (whole // facts.layers if checkpointing else 0)
-    outside = 3 * ROWS * LENGTH * facts.hidden_size * 4  # embeddings and final norm, which a model has once
-    assert 0.8 * expected <= kept <= 1.1 * expected + outside
-    if method == "lora":
-        trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-        assert adapter_parameters(facts, config) == trainable
+def tensors(found: MemoryEstimate) -> int:
+    """What is estimated, without what lies beside the tensors."""
+    return found.total - found.overhead - found.fragmentation
+
+
+def check(shape: Shape, device: str, **changes: Any) -> Phases:
+    asked = config(**changes)
+    lengths = [256, 250] if not asked.packing else None
+    measured = measure(sizes(shape), asked, device, fake=device == "cuda", rows=lengths)
+    found = estimate(sizes(shape), asked, device)
+    assert tensors(found) == pytest.approx(measured.peak, rel=WITHIN), (found, measured)
+    assert measured.evaluation <= measured.peak
+    return measured
+
+
+@pytest.mark.parametrize("changes", [
+    {}, RECOMPUTED, {"packing": False}, {"precision": "fp32", **RECOMPUTED}, FULL, {**FULL, **RECOMPUTED},
+    {**FULL, "gradient_accumulation_steps": 1}, {"method": "qlora"}, {"method": "qlora", **RECOMPUTED},
+    {**FULL, "optimizer": "adamw_8bit"}], ids=str)
+def test_on_a_gpu(changes: dict[str, Any]) -> None:
+    check(LLAMA, "cuda", **changes)
+
+
+@pytest.mark.parametrize("family", [name for name in SHAPES if name != "llama"])
+@pytest.mark.parametrize("changes", [{}, FULL], ids=["lora", "full"])
+def test_families_on_a_gpu(family: str, changes: dict[str, Any]) -> None:
+    check(SHAPES[family], "cuda", **changes)
+
+
+@pytest.mark.parametrize("changes", [{}, RECOMPUTED, {"packing": False}, FULL, {"precision": "fp32"}], ids=str)
+def test_on_the_processor(changes: dict[str, Any]) -> None:
+    check(LLAMA, "cpu", **changes)
+
+
+@pytest.mark.parametrize("family", ["phi3", "qwen2", "qwen3"])
+def test_families_on_the_processor(family: str) -> None:
+    check(SHAPES[family], "cpu")
+
+
+def test_recomputing_saves_on_the_processor_too() -> None:
+    """The fast layers take the place of transformers' forward pass, where it recomputes."""
+    kept, recomputed = (check(LLAMA, "cpu", gradient_checkpointing=asked).kept for asked in (False, True))
+    assert recomputed < 0.3 * kept
+
+
+def test_live_bytes_are_counted_from_the_first_to_the_last_use() -> None:
+    with LiveBytes() as live:
+        first = torch.zeros(1000)
+        second = first + 1
+        view = second[10:]
+        assert live.live == live.peak == 8000
+        del first, second
+        assert (live.live, live.peak) == (4000, 8000)  # the view keeps its storage
+        del view
+        assert live.live == 0
+
+
+@pytest.mark.full
+def test_a_run_stays_below_the_upper_end(tmp_path: Path) -> None:
+    """A worker's own process, from start to end."""
+    from support.memory_cases import SMALL, Case, estimated
+
+    case = Case(next(iter(SMALL)), "cpu", {"precision": "fp32", "max_length": 256})
+    build(case.shape, tmp_path / "model")
+    found = run_case(case, tmp_path)
+    assert estimated(case).low <= found["measured"] <= estimated(case).high
+
+
+@pytest.mark.gpu
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no NVIDIA card")
+def test_the_table_on_a_card() -> None:
+    """The table of tests/bench/memory.py, on the card that is here."""
+    from bench import memory
+
+    rows = memory.on_card(print)
+    found = memory.summarise(rows)
+    assert found["false_fits"] == 0 and found["median"] <= memory.MEDIAN and found["worst"] <= memory.WORST, rows

@@ -14,7 +14,7 @@ CARDS = {"8 GB": 8, "12 GB": 12, "16 GB": 16, "24 GB": 24, "48 GB": 48, "2 × 24
 """Name, and GB of one card. Two cards share the rows of a batch (data-parallel): each holds the whole model, so that
 what fits is what fits on one of them, and the gain is speed."""
 METHODS = ("full", "lora", "qlora")
-TAKEN = 0.6 * GB
+TAKEN = 600 * 2**20
 """What the driver and a display take of a card before anything runs: some 0.3 GB, and 0.3 to 1 GB with a desktop."""
 SHORTEST = 256
 
@@ -42,7 +42,7 @@ def what_fits(facts: ModelFacts, config: RunConfig) -> list[CardRow]:
     """
     rows = []
     for card, size in CARDS.items():
-        usable = int(size * GB - TAKEN)
+        usable = size * GB - TAKEN
         rows.append(CardRow(card, size * GB, usable,
                             {method: longest(facts, config, method, usable) for method in METHODS}))
     return rows

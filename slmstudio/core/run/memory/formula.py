@@ -176,20 +176,21 @@ def _phases(facts: ModelFacts, config: RunConfig, device: str, learning: int) ->
     head, table = _head_loss(facts, config, tokens, size), 4.0 * facts.vocabulary_size * facts.hidden_size
     own_head = 0.0 if config.has_adapter else table
     behind = tokens * (one.backward if recompute else max(one.backward, one.last_norm))
+    if config.method == "qlora" or facts.quantization:  # one layer's weight is unpacked to be multiplied with
+        behind += size * max(inputs * outputs for inputs, outputs in layers.linear_layers(facts).values())
     phases = {
         "forward": _Phase(copies, earlier, 0.0, kept, head),
         "backward": _Phase(one.matrices if recompute else copies, max(earlier, own_head), 0.0,
                            kept + whole + behind, own_head),
-        # The last layer's turn, which is the first one's: the gradients are there, the other layers' activations gone.
-        "end": _Phase(one.matrices, gradients, 0.0, max(each, whole) + ends + tokens * one.backward,
-                      own_head),
+        # The first layer's turn, which comes last: the gradients are there, the other layers' activations gone. The
+        # embeddings' gradient comes after that, beside the one that it is added to.
+        "end": _Phase(0.0, gradients, 0.0, max(
+            one.matrices + (whole or each) + (one.backward + facts.hidden_size * size) * tokens, own_head)),
         "step": _Phase(0.0, gradients, _temporaries(facts, config, device, learning)),
     }
     if device == "cpu" and not config.has_adapter:
         phases["saving"] = _Phase(temporaries=4.0 * facts.parameters)
-    if "end" in phases and phases["end"].total > phases["backward"].total:
-        phases["backward"] = phases["end"]
-    del phases["end"]
+    phases["backward"] = max(phases["backward"], phases.pop("end"), key=lambda phase: phase.total)
     return phases
 
 
@@ -222,6 +223,8 @@ def _head_loss(facts: ModelFacts, config: RunConfig, tokens: int, size: int) -> 
     chunk = 8.0 * min(tokens * vocabulary, HEAD_CHUNK)
     if config.has_adapter:
         return chunk
-    table = vocabulary * facts.hidden_size
-    product = table * (4 + (4 if size == 2 else 0))  # and under autocast the head's copy and its product
-    return 4.0 * table + max(chunk, chunk / 2 + product)
+    table = float(vocabulary * facts.hidden_size)
+    if size == 4:
+        return 4 * table + max(chunk, chunk / 2 + 4 * table)
+    # Under autocast the head's copy too, then the gradient's, and their product before and after it is made fp32.
+    return 6 * table + max(chunk, 0.75 * chunk + 2 * table, chunk / 2 + 6 * table)

@@ -147,16 +147,21 @@ def _joined(facts: ModelFacts, config: RunConfig, device: str) -> Layer:
 
 
 def _attention(facts: ModelFacts, config: RunConfig, device: str) -> float:
-    """Queries, keys, values and the output; with a mask keys and values are repeated to all heads, and the mask is
-    turned into numbers in each layer. Eager attention keeps the probabilities of all heads besides."""
+    """Queries, keys, values and the output. With a mask keys and values are repeated to all heads, and the mask is
+    turned into numbers in each layer. Eager attention keeps the probabilities of all heads besides, and so does a GPU
+    in fp32 where heads share keys: no fused kernel takes that."""
     size = compute_bytes(config)
     queries, keys = facts.heads * facts.head_dim, facts.kv_heads * facts.head_dim
     masked = has_mask(config, device)
-    repeated = masked or config.attention == "eager"
+    eager = config.attention == "eager"
+    spelled_out = (device == "cuda" and size == 4 and keys < queries and not masked and config.attention == "sdpa")
+    repeated = masked or eager or spelled_out
     own = device == "cpu" and not repeated  # kernels/packed.py keeps nothing but its inputs
     output = 0 if own and config.has_adapter and not _is_plain(facts, config) else queries
     kept = size * (queries + output + 2 * (queries if repeated else keys)) + (0 if own else 4 * facts.heads)
-    if config.attention == "eager":
+    if facts.model_type == "phi3" and not is_joined(facts, config, device):
+        kept += size * (queries + keys)  # the values are a slice of what the rotation has made a copy of
+    if eager or spelled_out:
         kept += facts.heads * config.max_length * (4 + (size if size == 2 else 0))
     elif masked:
         kept += config.max_length * size

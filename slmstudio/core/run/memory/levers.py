@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 from slmstudio.core.model.facts import ModelFacts
@@ -42,64 +42,79 @@ def levers(facts: ModelFacts, config: RunConfig, free: int, device: str, lengths
         free: bytes that the run may fill.
         lengths: tokens of the rows, where they are known: a shorter length then says how many rows it cuts.
     """
-    now = estimate(facts, config, device).high
-    found = []
-    for name, change, cost in _changes(facts, config, device, lengths):
-        then = estimate(facts, replace(config, **change), device).high
-        if now - then >= LEAST_SAVING:
-            found.append(Lever(name, change, now - then, cost, then <= free))
-    return sorted(found, key=lambda lever: -lever.saves)
+    first = [_lever(facts, config, free, device, name, *steps[0])
+             for name, steps in _changes(facts, config, device, lengths).items()]
+    return sorted((lever for lever in first if lever.saves >= LEAST_SAVING), key=lambda lever: -lever.saves)
 
 
-def to_fit(facts: ModelFacts, config: RunConfig, free: int, device: str, found: Sequence[Lever]) -> list[Lever] | None:
-    """The fewest of `found` that together make the run fit; of as many the ones that change what is learned least.
+def to_fit(facts: ModelFacts, config: RunConfig, free: int, device: str,
+           lengths: Sequence[int] = ()) -> list[Lever] | None:
+    """The fewest kinds of change that make the run fit; of as many those that change what is learned least, each no
+    further than it must.
 
     Returns:
         An empty list where it fits already, None where all of them together don't make it fit.
     """
-    if estimate(facts, config, device).high <= free:
+    def fits(change: dict[str, Any]) -> bool:
+        return estimate(facts, replace(config, **change), device).high <= free
+
+    if fits({}):
         return []
-    gentle = sorted(found, key=lambda lever: _HARM.index(lever.name))
-    for count in range(1, len(gentle) + 1):
-        for some in combinations(gentle, count):
-            if estimate(facts, replace(config, **_together(some)), device).high <= free:
-                return list(some)
+    steps = _changes(facts, config, device, lengths)
+    gentle = sorted(steps, key=_HARM.index)
+    for names in (names for count in range(1, len(gentle) + 1) for names in combinations(gentle, count)):
+        if not fits(_together(steps[name][-1][0] for name in names)):
+            continue
+        depths = sorted(product(*(range(len(steps[name])) for name in names)), key=sum)
+        chosen = ([steps[name][depth] for name, depth in zip(names, each, strict=True)] for each in depths)
+        enough = next(some for some in chosen if fits(_together(change for change, _ in some)))
+        return [_lever(facts, config, free, device, name, *step) for name, step in zip(names, enough, strict=True)]
     return None
 
 
 _HARM = ("micro_batch", "checkpointing", "optimizer", "qlora", "rank", "lora", "length")
 """The levers, from those that change nothing of what is learned to those that do most."""
+_Steps = dict[str, list[tuple[dict[str, Any], str]]]
+"""By lever the changes that it can be pulled to, from the gentlest, and what each costs."""
 
 
-def _together(some: Sequence[Lever]) -> dict[str, Any]:
-    return {field: value for lever in some for field, value in lever.change.items()}
+def _together(changes: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    return {field: value for change in changes for field, value in change.items()}
 
 
-def _changes(facts: ModelFacts, config: RunConfig, device: str,
-             lengths: Sequence[int]) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Each lever that can be pulled: its name, its change, and what that costs."""
-    least = 2 if config.objective == "kto" else 1
-    if not config.gradient_checkpointing:
-        yield "checkpointing", {"gradient_checkpointing": True}, "about a fifth slower, same result"
-    if config.micro_batch_size > least:
-        total = config.effective_batch_size
-        fewer = next((n for n in range(config.micro_batch_size // 2, least - 1, -1) if total % n == 0), None)
-        if fewer:
-            yield ("micro_batch", {"micro_batch_size": fewer, "gradient_accumulation_steps": total // fewer},
-                   "same effective batch and same result, a little slower on a GPU")
-    if config.method == "lora" and not facts.quantization:
-        yield "qlora", {"method": "qlora"}, "slower steps and a small loss in quality"
-    if config.method == "full":
-        yield "lora", {"method": "lora"}, "learns less new knowledge than all weights do; enough for most tasks"
-    shorter = max(64, config.max_length // 2 // 64 * 64)
-    if SHORTEST <= shorter < config.max_length:
-        yield "length", {"max_length": shorter}, _cut(lengths, shorter)
-    if config.optimizer in ("adamw_torch", "adamw_torch_fused"):
-        yield ("optimizer", {"optimizer": "paged_adamw_8bit" if device == "cuda" else "adamw_8bit"},
-               "the same result within noise")
-    if config.has_adapter and config.lora_rank > 8:
-        yield "rank", {"lora_rank": config.lora_rank // 2, "lora_alpha": max(1, config.lora_alpha // 2)}, \
-            "a smaller adapter learns a little less, and the rank hardly matters for memory"
+def _lever(facts: ModelFacts, config: RunConfig, free: int, device: str, name: str, change: dict[str, Any],
+           cost: str) -> Lever:
+    now, then = (estimate(facts, replace(config, **fields), device).high for fields in ({}, change))
+    return Lever(name, change, now - then, cost, then <= free)
+
+
+def _changes(facts: ModelFacts, config: RunConfig, device: str, lengths: Sequence[int]) -> _Steps:
+    """The levers that can be pulled."""
+    least, total = 2 if config.objective == "kto" else 1, config.effective_batch_size
+    fewer = [n for n in range(config.micro_batch_size - 1, least - 1, -1)
+             if total % n == 0 and n <= config.micro_batch_size // 2]
+    shorter = config.max_length
+    shorts = []
+    while (shorter := shorter // 2 // 64 * 64) >= SHORTEST:
+        shorts.append(shorter)
+    found: _Steps = {
+        "checkpointing": [({"gradient_checkpointing": True}, "about a fifth slower, same result")]
+        if not config.gradient_checkpointing else [],
+        "micro_batch": [({"micro_batch_size": n, "gradient_accumulation_steps": total // n},
+                         "same effective batch and same result, a little slower on a GPU") for n in fewer],
+        "qlora": [({"method": "qlora"}, "slower steps and a small loss in quality")]
+        if config.method == "lora" and not facts.quantization else [],
+        "lora": [({"method": "lora"}, "learns less new knowledge than all weights do; enough for most tasks")]
+        if config.method == "full" else [],
+        "length": [({"max_length": n}, _cut(lengths, n)) for n in shorts],
+        "optimizer": [({"optimizer": "paged_adamw_8bit" if device == "cuda" else "adamw_8bit"},
+                       "the same result within noise")]
+        if config.optimizer in ("adamw_torch", "adamw_torch_fused") else [],
+        "rank": [({"lora_rank": config.lora_rank // 2, "lora_alpha": max(1, config.lora_alpha // 2)},
+                  "a smaller adapter learns a little less, and hardly needs less memory")]
+        if config.has_adapter and config.lora_rank > 8 else [],
+    }
+    return {name: steps for name, steps in found.items() if steps}
 
 
 def _cut(lengths: Sequence[int], limit: int) -> str:
