@@ -18,8 +18,8 @@ from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.model import trained_rows
 from slmstudio.core.model.chat_template import ChatTemplate, find_template, special_tokens
-from slmstudio.core.model.tokens import end_of_turn, load_tokenizer
 from slmstudio.core.model.json_files import printable
+from slmstudio.core.model.tokens import end_of_turn, load_tokenizer
 
 _BOS = "{{- bos_token }}"
 _READ = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors")
@@ -129,7 +129,7 @@ def fitting(folder: Path) -> list[Fitting]:
     """
     special = _vocabulary(folder).special
     eos = special_tokens(folder).get("eos_token", "")
-    found = []
+    found: list[Fitting] = []
     for name, about in NAMED.items():
         end = about.end or eos
         if end not in special or not all(token in special for token in about.own):

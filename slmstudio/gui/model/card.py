@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.jobs import new
+from slmstudio.core.model.facts import refusal
+from slmstudio.core.model.vetting import vet
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task
@@ -29,6 +31,7 @@ from slmstudio.gui.model.work import FETCH, MEASURE, PREPARE, ModelWork
 
 if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
+    from slmstudio.core.model.vetting.result import Vetting
     from slmstudio.gui.model.entry import ModelEntry
 
 READY, UNPACK, DAMAGED = range(3)
@@ -156,12 +159,28 @@ class ModelCard(Card):
         self._estimate()
 
     def _show_checks(self, facts: ModelFacts) -> None:
-        if facts.has_chat_template:
-            self.chip.set(self.tr("✓ safetensors, tokenizer and chat template are there"), "ok")
-        else:
-            self.chip.set(self.tr("base model"), "accent", self.tr(
-                "This model was never taught to chat. It learns a chat template with your rows."))
+        """Vet the folder, and say what was found; one that is refused can't be used."""
+        self.chip.set(self.tr("checking …"), "plain", "")
+        self.use.setEnabled(False)
+        run_task(self, lambda task: vet.vet(facts.path), partial(self._vetted, facts), self._no_fit)
         self.template.show_model(facts, self._session.chat_template_of(facts.path))
+
+    def _vetted(self, facts: ModelFacts, found: Vetting) -> None:
+        entry = self._entry
+        if entry is None or entry.facts is not facts:
+            return
+        told = "\n".join([*(f"{'✓' if check.passed else '✗'} {check.sentence}" for check in found.checks),
+                          *(f"! {warning}" for warning in found.warnings)])
+        if not found.passed:
+            self.chip.set(self.tr("can't be used"), "bad", told)
+            self.banner.show_error(refusal(facts.name, list(found.problems)))
+            self._pages.setCurrentIndex(DAMAGED)
+            return
+        self.use.setEnabled(True)
+        if not facts.has_chat_template:
+            self.chip.set(self.tr("✓ vetted: safetensors, tokenizer matches; no chat template of its own"), "ok", told)
+        else:
+            self.chip.set(self.tr("✓ vetted: safetensors, tokenizer matches, template renders"), "ok", told)
 
     def _choose_template(self, name: str) -> None:
         if self._entry is not None and self._entry.facts is not None:

@@ -77,14 +77,15 @@ class GetPage(QWidget):
         self.strip.setObjectName("model_get_progress")
         self.strip.cancel.setToolTip(self.tr("End the download and remove what has arrived."))
         self.strip.cancelled.connect(self.cancel_wanted)
-        self.pause = SecondaryButton(self.tr("Pause"), self.tr("End the download and keep what has arrived. It can be "
-                                                               "resumed at any time."), "small")
+        self.pause = SecondaryButton(self.tr("Pause"), self.tr(
+            "End the download and keep what has arrived. It can be resumed at any time."), "small")
         self.pause.setObjectName("model_pause")
         self.pause.clicked.connect(self.pause_wanted)
         line = self.strip.layout()
         assert isinstance(line, QHBoxLayout)
         line.insertWidget(line.indexOf(self.strip.cancel), self.pause)
-        self.get = PrimaryButton(self.tr("Download"), self.tr("Fetch this model over the network. Nothing of yours is sent."))
+        self.get = PrimaryButton(self.tr("Download"), self.tr("Fetch this model over the network. Nothing of yours is "
+                                                              "sent."))
         self.get.setObjectName("model_get")
         self.get.clicked.connect(self._get)
         self._lay_out()

@@ -129,7 +129,7 @@ def load(job: JobContext, config: RunConfig) -> Loaded:
     """Rows, model and trainer of a run; each part says what it is doing."""
     set_seed(config.seed)
     model_folder = Path(config.model)
-    about = read_vetted(model_folder)  # refuses in a sentence what isn't whole or can't be trusted, before torch sees it
+    about = read_vetted(model_folder)  # refuses what isn't whole or can't be trusted before torch sees it
     job.phase("reading data", Path(config.train_file).name)
     rows = read_rows(config, job)
     tokenizer = methods.load_tokenizer(model_folder)

@@ -52,7 +52,7 @@ def text(tab: QWidget, name: str) -> str:
 
 def press(qtbot, tab: QWidget, name: str) -> None:
     button = tab.findChild(QPushButton, name)
-    assert button.isVisible() and button.isEnabled(), name
+    qtbot.waitUntil(lambda: button.isVisible() and button.isEnabled())  # it is vetted first
     qtbot.mouseClick(button, LEFT)
 
 
@@ -69,7 +69,8 @@ def test_a_folder_is_opened_and_its_facts_are_shown(qtbot, tab: ModelTab, tiny_m
         dialog.fileSelected.emit(str(tiny_model))
         dialog.accept()
     assert text(tab, "model_name") == tiny_model.name
-    assert "chat template" in text(tab, "model_chip")
+    qtbot.waitUntil(lambda: text(tab, "model_chip").startswith("✓ vetted"))
+    assert "template renders" in text(tab, "model_chip")
     assert [value.text() for value in tab.card.facts.values][:1] == ["Llama"]
     assert tab.card.facts.folder.text() == str(tiny_model)
 
@@ -160,7 +161,7 @@ def test_the_memory_is_compared_with_what_is_free(qtbot, tab: ModelTab, session:
     session.set_machine(machine(8 * GIB, gpu_free=100 * 1024**2))
     qtbot.waitUntil(lambda: text(tab, "fit_verdict").startswith("It doesn't fit"))
     assert "on the GPU" in text(tab, "fit_verdict")
-    assert tab.findChild(QPushButton, "model_use").isEnabled()
+    qtbot.waitUntil(lambda: tab.findChild(QPushButton, "model_use").isEnabled())
     session.set_machine(machine(8 * GIB, gpu_free=800 * 1024**2))
     qtbot.waitUntil(lambda: text(tab, "fit_verdict").startswith("It may just fit"))
 
