@@ -44,7 +44,7 @@ def look(folder: Path, problems: list[Problem], warnings: list[str]) -> frozense
                 return frozenset(names)
             names.add(entry.name)
             problems += _wrong(entry, roots)
-            if entry.name == TEMPLATES and entry.is_dir():
+            if entry.name == TEMPLATES and entry.is_dir(follow_symlinks=False):
                 with os.scandir(entry.path) as inner:
                     problems += [problem for each in inner for problem in _wrong(each, roots)]
     _check_names(names, problems, warnings)

@@ -36,6 +36,7 @@ _FOLLOWED = {
 }
 """Keys that are followed whatever `trust_remote_code` says, by file."""
 _KERNEL = re.compile(r"[/:\\]")
+"""In the name of an implementation: it is one of the hub's, as ORG/NAME (transformers, integrations/hub_kernels.py)."""
 _CODE = ("auto_map", "trust_remote_code", "custom_pipelines", "custom_generate", "custom_code")
 _PATHS = ("vocab_file", "merges_file", "tokenizer_file", "spm_file", "gguf_file", "tekken_file")
 _METHODS = frozenset((
@@ -87,14 +88,14 @@ def _leads(file: str, settings: dict[str, Any], problems: list[Problem]) -> Iter
         if value in (None, False, [], {}, ""):
             continue
         is_item = parents[-1:] == (key,)  # what a list or a table means has been looked at with it
-        said = "" if is_item else _followed(file, key, value)
+        said = "" if is_item else _followed(file, parents, key, value)
         if said:
             problems.append(Problem(f"{printable(key)} in {file} {said}. Remove it, or choose another model."))
         elif (key in _CODE and not is_item) or _is_elsewhere(key, value):
             yield printable(key)
 
 
-def _followed(file: str, key: str, value: Any) -> str:
+def _followed(file: str, parents: tuple[str, ...], key: str, value: Any) -> str:
     """What a setting does although no code of a model is ever trusted; "" where it does nothing."""
     if sentence := _FOLLOWED.get(file, {}).get(key):
         return sentence
@@ -102,11 +103,11 @@ def _followed(file: str, key: str, value: Any) -> str:
         return "isn't a table of class names, which no library can read"
     if key.startswith("__") and key != "__float__" and file == MODEL:
         return "reaches for Python's insides"
-    if file == MODEL and key in _METHODS:
+    if file == MODEL and key in _METHODS and (not parents or parents[-1].endswith("_config")):
         return "takes the place of a method of the same name"
-    if key.removeprefix("_").removesuffix("_internal") in ("attn_implementation", "experts_implementation") \
-            and any(_KERNEL.search(text) for text in _texts(value)):
-        return f"names code to be fetched from the hub ({printable(next(iter(_texts(value))), 60)})"
+    if key.removeprefix("_").removesuffix("_internal") in ("attn_implementation", "experts_implementation"):
+        kernel = next((text for text in _texts(value) if _KERNEL.search(text)), None)
+        return f"names code to be fetched from the hub ({printable(kernel, 60)})" if kernel else ""
     return ""
 
 

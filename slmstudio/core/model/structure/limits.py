@@ -21,7 +21,7 @@ WHOLE = {
     "vocab_size": (1, 4_000_000),
     **dict.fromkeys(("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length", "seq_length",
                      "max_seq_len", "original_max_position_embeddings"), (1, 16_777_216)),
-    **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), (0, 4_096)),
+    **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), (0, 65_536)),
 }
 """Whole numbers by their keys: the least and the most."""
 REAL = {

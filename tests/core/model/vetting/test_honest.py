@@ -43,7 +43,7 @@ def test_the_starter() -> None:
     assert last == "The chat template renders a conversation, and ends each answer with <|im_end|>."
 
 
-@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
 def test_the_hubs_cache(tmp_path: Path) -> None:
     """Every file is a link to a blob, beside the snapshots."""
     model = tmp_path / "models--Org--Small"
