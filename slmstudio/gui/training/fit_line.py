@@ -60,29 +60,30 @@ class FitLine(QWidget):
         """
         self._outlook, self._can_measure = outlook, can_measure
         self.setVisible(outlook is not None)
-        if outlook is not None:
-            self.line.setText(self._sentence(outlook))
-            self.line.setProperty("tone", {"no": "bad", "perhaps": "warn"}.get(outlook.fits, ""))
-            theme.restyle(self.line)
-        self._show_ways()
+        self._show()
 
     def begin(self) -> None:
         """It is being measured."""
         self._measuring = True
-        self.strip.start(self.tr("Measuring"))
-        self._show_ways()
+        self.strip.start("")
+        self._show()
 
     def set_progress(self, text: str, done: int, total: int) -> None:
-        """How far the measuring is."""
-        self.strip.label.setText(text)
+        """How far the measuring is. What it does stands above the bar, since beside it there is no room."""
+        self.line.setText(self.tr("{doing} …").format(doing=text))
         self.strip.set_progress(done, total)
 
     def end(self) -> None:
         """It is measured, or was given up."""
         self._measuring = False
-        self._show_ways()
+        self._show()
 
-    def _show_ways(self) -> None:
+    def _show(self) -> None:
+        if self._outlook is not None and not self._measuring:
+            self.line.setText(self._sentence(self._outlook))
+        fits = self._outlook.fits if self._outlook is not None and not self._measuring else ""
+        self.line.setProperty("tone", {"no": "bad", "perhaps": "warn"}.get(fits, ""))
+        theme.restyle(self.line)
         self.strip.setVisible(self._measuring)
         self.measure.setVisible(not self._measuring and self._can_measure)
         known = self._outlook.best.measured if self._outlook is not None else None
@@ -109,12 +110,11 @@ class FitLine(QWidget):
                 self.tr("needs {size} (measured {when}).") if free is None else \
                 self.tr("needs {size} of {free} free (measured {when}).")
         elif free is None:
-            text = self.tr("needs {size}, by estimate.")
+            text = self.tr("not measured yet: needs about {size}.")
         elif best.corrected_by:
-            text = self.tr("needs {size} of {free} free, by an estimate that was corrected by what this machine "
-                           "measured. How long it takes isn't measured yet.")
+            text = self.tr("not measured yet: needs about {size} of {free} free, going by other runs on this machine.")
         else:
-            text = self.tr("needs {size} of {free} free, by estimate. How long it takes isn't measured yet.")
+            text = self.tr("not measured yet: needs about {size} of {free} free.")
         text = text.format(size=size, free=units.format_bytes(free or 0),
                            when=when(best.measured.when) if best.measured is not None else "")
         return text if outlook.seconds is not None else text[:1].upper() + text[1:]

@@ -56,8 +56,7 @@ def test_an_estimate_says_that_it_is_one(line, look):
     found = look()
     line.show_outlook(found, can_measure=True)
     low, high = (size / 2**20 for size in (found.best.estimate.low, found.best.estimate.high))
-    assert text(line) == (f"Needs {low:.0f}–{high:.0f} MB of 12 GB free, by estimate. How long it takes isn't measured "
-                          "yet.")
+    assert text(line) == f"Not measured yet: needs about {low:.0f}–{high:.0f} MB of 12 GB free."
     assert line.measure.isVisible() and line.measure.text() == "Measure now"
     line.show_outlook(found, can_measure=False)
     assert not line.measure.isVisible() and line.line.isVisible()
@@ -98,7 +97,7 @@ def test_measure_now_shows_how_far_it_is_and_plans_with_what_it_found(qtbot, pla
     press(qtbot, planned, "measure_fit")
     strip = planned.plan.fit.strip
     assert strip.isVisible() and not button(planned, "measure_fit").isVisible()
-    qtbot.waitUntil(lambda: strip.label.text() == "Measuring" and strip.bar.value() == 333)
+    qtbot.waitUntil(lambda: text(planned) == "Measuring …" and strip.bar.value() == 333)
     assert planned._session.job is not None and "Fit check" in planned._session.job.name
     (job,) = jobs_made()
     assert job.request()["kind"] == "fit_check" and job.request()["config"] == config.to_dict()
