@@ -129,7 +129,7 @@ def fitting(folder: Path) -> list[Fitting]:
     """
     special = _vocabulary(folder).special
     eos = special_tokens(folder).get("eos_token", "")
-    found = []
+    found: list[Fitting] = []
     for name, about in NAMED.items():
         end = about.end or eos
         if end not in special or not all(token in special for token in about.own):
