@@ -252,8 +252,8 @@ def test_a_template_that_a_person_chooses_is_taken_and_measured(tmp_path, base, 
 @pytest.mark.parametrize(("chosen", "said"), [
     ("chat-ml", "'chat-ml' is not allowed; it must be one of chatml, llama3, gemma, phi3, mistral, zephyr, vicuna, "
                 "alpaca, or empty."),
-    ("", "base has no chat template of its own; it must be one of chatml, llama3, gemma, phi3, mistral, zephyr, vicuna, "
-         "alpaca.")])
+    ("", "base has no chat template of its own; it must be one of chatml, llama3, gemma, phi3, mistral, zephyr, "
+         "vicuna, alpaca.")])
 def test_a_template_that_is_not_there_is_refused(tmp_path, base, chosen, said):
     rows = [{"instruction": f"What is {i}?", "output": "A number."} for i in range(8)]
     with pytest.raises(UserError, match="The plan cannot be used") as told:

@@ -117,7 +117,8 @@ def test_a_base_model_learns_to_answer_and_to_stop_and_so_does_its_file(base, ro
     job = folder.create(config, tmp_path / "jobs")
     models = Models(JobContext(job.folder, {**job.request(), "precision": "fp32"}))
     answering = models.open({"name": "tuned", "model": str(model), "adapter": None, "gguf": None})
-    reply = answering.run([Ask(answering.encode(answering.template.render(asked, True)), (), 64)], lambda share: None)[0]
+    prompt = answering.encode(answering.template.render(asked, add_generation_prompt=True))
+    reply = answering.run([Ask(prompt, (), 64)], lambda share: None)[0]
     assert (answering.decode(reply.ids).strip(), reply.ended) == (ANSWER, True)
     models.close()
     made = export.run(gguf_models.context(tmp_path / "job", run=str(run), types=["F16"]))["files"][0]
