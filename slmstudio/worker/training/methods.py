@@ -20,7 +20,7 @@ from slmstudio.worker.model import whole_model
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 ROWS_APART = frozenset({"full_attention", "sliding_attention"})
 """Kinds of layers in which rows that lie end to end don't reach into one another."""
-SMALL_ROPE = ("rope_scaling", "rope_parameters", "layer_types", "max_window_layers")
+SMALL_ROPE = ("rope_scaling", "rope_parameters", "layer_types", "max_window_layers", "no_rope_layers")
 """Values of config.json that belong to the large model's depth and context; a new small model has the defaults."""
 
 
