@@ -20,7 +20,9 @@ from slmstudio.worker.model import whole_model
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 ROWS_APART = frozenset({"full_attention", "sliding_attention"})
 """Kinds of layers in which rows that lie end to end don't reach into one another."""
-SMALL_ROPE = ("rope_scaling", "rope_parameters", "layer_types", "max_window_layers")
+SENSES = r".*(vision|visual|image|multi_modal|audio|speech).*"
+"""Modules beside the language model, by their names."""
+SMALL_ROPE = ("rope_scaling", "rope_parameters", "layer_types", "max_window_layers", "no_rope_layers")
 """Values of config.json that belong to the large model's depth and context; a new small model has the defaults."""
 
 
@@ -171,7 +173,10 @@ def new_model(config: RunConfig, attention: str) -> PreTrainedModel:
 
 
 def lora_config(config: RunConfig) -> LoraConfig:
+    """The new adapter. Of a model that also sees or hears, only the language model learns."""
+    whole = _class_of(Path(config.model))[1]
     return LoraConfig(
+        exclude_modules=SENSES if whole.get_text_config() is not whole else None,
         r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout,
         target_modules=config.target_modules, use_dora=config.use_dora, use_rslora=config.use_rslora,
         task_type="CAUSAL_LM")
