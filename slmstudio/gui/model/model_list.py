@@ -202,8 +202,8 @@ class ModelListCard(Card):
         if view == FITS and not entry.on_disk and (entry.badge is None or entry.badge.kind == "no"):
             return False
         language, use = self.language.currentData(), self.licence.currentData()
-        if language and (known is None or language not in known.languages):
-            return False
+        if language and entry.starter is None and (known is None or not known.speaks(language)):
+            return False  # the starters that are fetched are there for languages that the first one lacks
         if use and (known is None or not (known.licence.commercial if use == "commercial" else not known.gated)):
             return False
         facts = entry.facts

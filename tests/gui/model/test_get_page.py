@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QCheckBox, QLabel, QLineEdit, QPushButton
+from support import model_hub
 
 from slmstudio.core import paths
 from slmstudio.core.data.reader import read_dataset
@@ -86,6 +87,23 @@ def test_without_a_network_the_download_says_so_and_the_model_can_be_tried_again
         qtbot.mouseClick(button(tab, "model_get"), LEFT)
     assert tab.banner.isVisible()
     assert button(tab, "model_get").isEnabled() and button(tab, "model_get").isVisible()
+
+
+@pytest.mark.full
+def test_a_model_is_found_by_its_name_fetched_vetted_and_used(qtbot, tab: ModelTab, session: Session, tmp_path: Path,
+                                                              monkeypatch: pytest.MonkeyPatch):
+    with model_hub.serving({"acme/tiny-model": model_hub.repository(tmp_path, 4000)}) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        qtbot.keyClicks(tab.models.search, "acme/tiny-model")
+        qtbot.waitUntil(lambda: text(tab, "model_name") == "acme/tiny-model")
+        with qtbot.waitSignal(tab.work.finished, timeout=110_000):
+            qtbot.mouseClick(button(tab, "model_get"), LEFT)
+    qtbot.waitUntil(lambda: text(tab, "model_chip").startswith("✓ vetted"))
+    qtbot.waitUntil(lambda: text(tab, "fit_verdict").startswith("It fits"))
+    qtbot.mouseClick(button(tab, "model_use"), LEFT)
+    assert session.model.path == paths.models_dir() / "tiny-model"
+    assert tab.models.list.currentItem().text() == "tiny-model"
 
 
 def test_a_download_is_paused_and_its_beginning_is_kept(qtbot, tab: ModelTab, session: Session, play):
