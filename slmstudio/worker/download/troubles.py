@@ -61,8 +61,8 @@ def _answered(error: Exception, status: int, what: str, repo: str, revision: str
         return UserError(what, "The hub lists a file that it doesn't have.", "Try again later.")
     if status in (401, 404):
         private = "" if token is not None else f" If it is a private one, put in a token first: {put_in}"
-        return UserError(f"There is no model {repo} on the hub.", "Or it is hidden from you.",
-                         f"Check the spelling: owner and name, with a slash between them.{private}")
+        return UserError(f"There is no model {repo} on the hub.", "It may be misspelt, or hidden from you.",
+                         f"Check owner and name, with a slash between them.{private}")
     if status == 429:
         wait = asked_wait(error)
         return UserError(what, "The hub has had too many requests from this network.",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,7 +63,7 @@ def refused(work: Work, **request: Any) -> str:
 
 
 def test_what_the_hub_refuses_is_told_with_its_remedy(hub, work, repository, monkeypatch):
-    assert "There is no model acme/other on the hub. Or it is hidden" in refused(work, repo="acme/other")
+    assert "There is no model acme/other on the hub. It may be misspelt, or hidden" in refused(work, repo="acme/other")
     assert "no revision “v9”" in refused(work, revision="v9")
     hub.gate = SECRET
     said = refused(work)
@@ -209,6 +211,26 @@ def test_room_on_the_disk_is_asked_for_first(hub, work):
     hub.lies = {"model.safetensors": {"lfs": {"sha256": "0" * 64, "size": 2**43, "pointerSize": 1}}}
     assert "too little room" in (said := refused(work)) and "About 8 TB are needed." in said
     assert {name for name, _ in hub.asked_for} == {"config.json"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no small file system can be mounted here")
+def test_a_disk_that_fills_in_the_middle_loses_nothing(hub, work, repository, tmp_path, monkeypatch):
+    disk = tmp_path / ".tiny-model.partial"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)], capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        hub.models[REPO] = {**repository, "model.safetensors": bytes(200_000)}
+        with monkeypatch.context() as patch:
+            patch.setattr(fetch_child.disk_space, "require", lambda *where: None)  # as if another program were faster
+            assert "The disk is full. Free some space and try again. What was fetched is kept." in refused(work)
+        assert "The disk is full" in refused(work)
+        assert subprocess.run(["mount", "-o", "remount,size=10m", str(disk)]).returncode == 0
+        hub.asked_for.clear()
+        assert (work() / "model.safetensors").read_bytes() == bytes(200_000)
+        assert dict(hub.asked_for)["model.safetensors"] > 20_000
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_the_files_of_several_shards_come_by_their_index(hub, work, repository):
