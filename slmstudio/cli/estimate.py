@@ -57,15 +57,26 @@ def estimate(
 
 
 def facts_for(model: str) -> ModelFacts:
-    """What the model is that a person named.
+    """What the model is that a person named: one on this machine, or one that the catalogue knows.
 
     Raises:
         UserError: there is no such model, or its folder can't be used.
     """
-    from slmstudio.core import starter
-    from slmstudio.core.model import facts
+    from slmstudio.core import paths, starter
+    from slmstudio.core.errors import UserError
+    from slmstudio.core.model import catalogue, facts
+    from slmstudio.core.model.hub import on_disk
 
-    return starter.prepare() if model == "starter" else facts.read_model(Path(model).absolute())
+    if model == "starter":
+        return starter.prepare()
+    try:
+        return facts.read_model(on_disk.resolve(model))
+    except UserError:
+        known = catalogue.find(model)
+        sizes = known.facts(paths.models_dir() / known.name) if known is not None else None
+        if sizes is None or Path(model).exists():
+            raise
+        return sizes
 
 
 def card_memory(name: str) -> int:

@@ -28,11 +28,12 @@ def get(
     """
     from slmstudio.core.jobs import new
     from slmstudio.core.model.hub import endpoint as endpoints
-    from slmstudio.core.model.hub import names
+    from slmstudio.core.model.hub import on_disk
 
     if name is None:
         return _list_unfinished(as_json)
-    named = names.parse(name)
+    named = on_disk.meant(name)
+    name = name if "/" in name else named.repo
     endpoints.current(endpoint)
     since = time.time()
     try:

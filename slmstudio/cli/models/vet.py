@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,16 +11,17 @@ from slmstudio.cli.progress import print_json, say
 
 
 def vet(
-    folder: Annotated[Path, typer.Argument(help="A model's folder.")],
+    folder: Annotated[str, typer.Argument(help="A model's folder, or the name of one that is on this machine.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
 ) -> int:
     """Look at a model's folder without loading it: no code, no pickles, whole weights, a tokenizer that fits.
 
     Exit status 2 when the model is refused.
     """
+    from slmstudio.core.model.hub import on_disk
     from slmstudio.core.model.vetting import vet as vetting
 
-    found = vetting.vet(folder.absolute())
+    found = vetting.vet(on_disk.resolve(folder))
     if as_json:
         print_json(found.to_dict())
     else:

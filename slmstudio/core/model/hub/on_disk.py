@@ -16,6 +16,7 @@ from typing import Any
 
 from slmstudio.core import paths, program, settings
 from slmstudio.core.errors import UserError
+from slmstudio.core.model import catalogue
 from slmstudio.core.model.facts import refused_quantization
 from slmstudio.core.model.families import why_no_language_model
 from slmstudio.core.model.hub import names, place, token
@@ -90,8 +91,8 @@ def found_models() -> list[Found]:
 
 
 def resolve(text: str) -> Path:
-    """The model folder that somebody names: a path, or a model of the hub that is on this machine, with its owner or
-    without.
+    """The model folder that somebody names: a path, or a model of the hub that is on this machine, by its name with or
+    without its owner, or as the catalogue calls it.
 
     Raises:
         UserError: it isn't here, and the one command that gets it; or several have that name.
@@ -100,8 +101,10 @@ def resolve(text: str) -> Path:
     if path.exists():
         return path.absolute()
     try:
-        named = names.parse(text)
+        named = meant(text)
     except UserError:
+        if len(path.parts) == 1 and catalogue.nearest(text):
+            raise
         return path.absolute()  # whoever reads it says that it doesn't exist
     matching = [each for each in found_models() if _is_meant(each, named)]
     folders = [each for each in matching if each.kind == "folder"]
@@ -117,9 +120,24 @@ def resolve(text: str) -> Path:
                         f"It is one of {matching[0].source}.",
                         f"Get its trainable form: {get}" if named.owner else
                         f"Import it: {program.command('models', 'import', matching[0].path)}")
-    owner = "" if named.owner else " Give it with its owner, as in Qwen/Qwen2.5-1.5B-Instruct."
+    close = ", ".join(entry.id for entry in catalogue.nearest(text, 3)) or "Qwen/Qwen2.5-1.5B-Instruct"
+    owner = "" if named.owner else f" Give it with its owner, as in {close}."
     raise UserError(f"{text} isn't on this machine.", "There is neither a folder nor a model with that name.",
                     f"Get it with: {get}{owner}")
+
+
+def meant(text: str) -> names.RepoName:
+    """The model of the hub that a person means: by its name there, or as the catalogue calls it.
+
+    Raises:
+        UserError: it doesn't name a model; the remedy has those with a similar name.
+    """
+    known = catalogue.find(text) if "/" not in text else None
+    try:
+        return names.parse(known.id if known is not None else text)
+    except UserError as error:
+        close = ", ".join(entry.id for entry in catalogue.nearest(text, 3))
+        raise UserError(error.what, error.why, f"Did you mean {close}?" if close else error.remedy) from error
 
 
 def _is_meant(found: Found, named: names.RepoName) -> bool:

@@ -186,3 +186,16 @@ def test_two_of_one_name_need_their_owner_and_a_gguf_is_told(tmp_path):
     file.write_bytes(model_files.small_gguf())
     with pytest.raises(UserError, match=r"as a GGUF file only.*models import"):
         on_disk.resolve("small")
+
+
+@pytest.mark.parametrize(("text", "repo"), [
+    ("qwen 2.5 1.5b", "Qwen/Qwen2.5-1.5B"), ("Llama 3.2 1B", "meta-llama/Llama-3.2-1B"),
+    ("acme/tiny", "acme/tiny"), ("tiny", "tiny")])
+def test_a_model_is_named_as_the_hub_or_the_catalogue_does(text, repo):
+    assert on_disk.meant(text).repo == repo
+
+
+def test_a_misspelled_name_gets_the_nearest_ones():
+    with pytest.raises(UserError) as caught:
+        on_disk.resolve("qwenn 2.5 1.5b")
+    assert "Qwen/Qwen2.5-1.5B" in caught.value.remedy
