@@ -228,6 +228,8 @@ VET: dict[str, tuple[Build, str]] = {
     "added tokens that aren't": (lambda f: honest(f) and edit(f, "tokenizer_config.json",
                                                               added_tokens_decoder={"x": 3}),
                                  "describes its added tokens in a way that is not known"),
+    "half a character for BOS": (lambda f: honest(f) and edit(f, "tokenizer_config.json", bos_token="\ud83d"),
+                                 "tokenizer_config.json describes"),
     "broken template": (lambda f: honest(f, template="{% for %}"), "The chat template is broken at line 1"),
     "template that reaches out": (lambda f: honest(f, template="{{ messages.__class__.__mro__ }}"),
                                   "does what no chat template needs"),

@@ -107,12 +107,12 @@ def tokens_beside(folder: Path, tokenizer: Tokenizer) -> list[Any]:
         for _, entry in sorted(entries.items(), key=lambda item: int(item[0])) if isinstance(entries, dict) else ():
             content = entry["content"]
             wanted[content] = AddedToken(content, **{key: entry[key] for key in flags if key in entry})
+        for content in special_tokens(folder).values():
+            wanted.setdefault(content, AddedToken(content, special=True))
     except (TypeError, ValueError, KeyError) as error:
         raise UserError(f"The tokenizer of {folder.name} cannot be used.",
                         "tokenizer_config.json describes its added tokens in a way that is not known here.",
                         "Put the model's own tokenizer_config.json in its place, or choose another model.") from error
-    for content in special_tokens(folder).values():
-        wanted.setdefault(content, AddedToken(content, special=True))
     return [token for content, token in wanted.items() if content not in known]
 
 

@@ -118,9 +118,7 @@ def judge_ids(report: Report, rows: int | None, ids: dict[str, list[int]], probl
         _judge_rows(report, rows, ids, problems, warnings)
     for name, special in report["special"].items():
         kind, shown, known = name.removesuffix("_token").upper(), printable(special["content"], 40), ids.get(name, [])
-        if special["id"] is None:
-            problems.append(Problem(f"{kind} is {shown!r}, which isn't a single token of tokenizer.json. {OWN}"))
-        elif not special["own"] and (rows is None or special["id"] < rows):
+        if not special["own"] and (rows is None or special["id"] < rows):
             warnings.append(f"{kind} is {shown}, which tokenizer.json doesn't have: it becomes token "
                             f"{special['id']:,}, which the model has never learned.")
         elif known and special["id"] not in known and kind in ("BOS", "EOS"):

@@ -79,7 +79,7 @@ def _look(folder: Path, rows: int | None, ends: set[int]) -> dict[str, Any]:
     report = {
         "tokens": tokenizer.get_vocab_size(), "highest": max(max(own.values(), default=-1), max(added, default=-1)),
         "special": {name: {"content": content, "id": tokenizer.token_to_id(content), "own": content in own}
-                    for name, content in named.items()},
+                    for name, content in named.items() if content},
         "beyond": [] if rows is None else [number for number in base if number >= rows and number not in added][:SHOWN],
         "beyond_added": [] if rows is None else [token.content for number, token in sorted(added.items())
                                                  if number >= rows][:SHOWN],

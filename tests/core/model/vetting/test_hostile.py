@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,8 @@ def looked_at(base: Path, how: str, *names: str) -> list[dict[str, Any]]:
     package = str(Path(slmstudio.__file__).parents[1])
     ended = subprocess.run([sys.executable, "-P", str(SCRIPT), str(base), how, *names], capture_output=True,
                            encoding="utf-8", timeout=280, check=False,
-                           env={"PYTHONPATH": package, "SLMSTUDIO_HOME": str(base / "home"), "PYTHONUTF8": "1"})
+                           env={**os.environ, "PYTHONPATH": package, "SLMSTUDIO_HOME": str(base / "home"),
+                                "PYTHONUTF8": "1"})
     assert ended.returncode == 0, ended.stderr
     return [json.loads(line) for line in ended.stdout.splitlines()]
 
