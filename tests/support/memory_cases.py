@@ -107,7 +107,6 @@ def build(shape: Shape, target: Path) -> Path:
     """A model folder of these sizes with random weights."""
     import torch
     import transformers
-
     from support import tiny_model
 
     if target.exists():

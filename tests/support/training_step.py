@@ -18,6 +18,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+from support.live_bytes import LiveBytes
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 
@@ -26,7 +27,6 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels import fast_layers, fast_lora, packed
 from slmstudio.worker.kernels.head_loss import head_loss
 from slmstudio.worker.training import methods
-from support.live_bytes import LiveBytes
 
 CUDA_BLOCK = 512
 

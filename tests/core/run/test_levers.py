@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from support.memory_cases import LARGE, sizes
 
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.memory import cards, estimate, levers, to_fit, what_fits
-from support.memory_cases import LARGE, sizes
 
 GB = 2**30
 QWEN, PHI3, LLAMA = (sizes(LARGE[name]) for name in ("qwen2.5-1.5b", "phi-3-mini", "llama-3-8b"))

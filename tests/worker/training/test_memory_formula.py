@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-
-from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.memory import MemoryEstimate, estimate
 from support.live_bytes import LiveBytes
 from support.memory_cases import Shape, build, run_case, sizes
 from support.training_step import Phases, measure
+
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.memory import MemoryEstimate, estimate
 
 LLAMA = Shape("llama", 4, 256, 704, 4, 2, 2000)
 SHAPES = {"llama": LLAMA, "phi3": Shape("phi3", 4, 256, 704, 4, 4, 2000, tied=False),
