@@ -90,9 +90,8 @@ def card_memory(name: str) -> int:
     """
     from slmstudio.core.errors import UserError
 
-    if size := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:gi?b)?\s*", name, re.IGNORECASE):
-        if float(size[1]) > 0:
-            return int(float(size[1]) * GB)
+    if (size := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:gi?b)?\s*", name, re.IGNORECASE)) and float(size[1]) > 0:
+        return int(float(size[1]) * GB)
     plain = re.sub(r"nvidia|geforce|[^a-z0-9]", "", name.lower())
     for card, gigabytes in GPUS.items():
         if plain == card.lower().replace(" ", ""):

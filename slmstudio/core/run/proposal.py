@@ -230,10 +230,14 @@ def _memory(draft: Draft) -> None:
     free = draft.free_memory
     budget = free * PHYSICAL_SHARE
 
-    def need(micro_batch: int, recompute: bool) -> float:
+    def run(micro_batch: int, recompute: bool) -> RunConfig:
         known = {k: v for k, v in draft.values.items() if k != "micro_batch_size"}
-        config = replace(RunConfig(**known), micro_batch_size=micro_batch, gradient_checkpointing=recompute)
-        return draft.need(config)
+        return replace(RunConfig(**known), micro_batch_size=micro_batch, gradient_checkpointing=recompute,
+                       gradient_accumulation_steps=draft.chosen.get(
+                           "gradient_accumulation_steps", max(1, round(draft.batch / micro_batch))))
+
+    def need(micro_batch: int, recompute: bool) -> float:
+        return draft.need(run(micro_batch, recompute))
 
     while budget and micro > least and need(micro, checkpointing) > budget:
         micro //= 2
@@ -241,11 +245,23 @@ def _memory(draft: Draft) -> None:
         checkpointing = True
     total = need(micro, checkpointing)
     fits = f"Needs about {units.format_bytes(int(total))} of {units.format_bytes(free)} free."
+    if free and total > free:
+        fits = _too_much(total, memory.to_fit(draft.model, run(micro, checkpointing), free, draft.kind, draft.lengths),
+                         free)
     micro = draft.set("micro_batch_size", micro, fits)
     draft.set("gradient_accumulation_steps", max(1, round(draft.batch / micro)),
               f"Together {draft.batch} rows an update, which suits {len(draft.dataset.records):,} rows.")
     draft.set("gradient_checkpointing", checkpointing,
               "Memory asks for it; about a fifth slower." if checkpointing else "Not needed: memory suffices.")
+
+
+def _too_much(needed: float, levers: list[memory.Lever] | None, free: int) -> str:
+    """A run that may not fit is planned all the same: the estimate can be wrong, and the person decides."""
+    said = f"May need up to {units.format_bytes(int(needed))}, and {units.format_bytes(free)} are free."
+    if levers is None:
+        return f"{said} A smaller model would fit."
+    changes = ", ".join(f"{field}={value}" for lever in levers for field, value in lever.change.items())
+    return f"{said} It would fit with {changes}."
 
 
 def _intervals(draft: Draft) -> None:

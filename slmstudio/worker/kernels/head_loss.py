@@ -39,6 +39,7 @@ class _HeadLoss(torch.autograd.Function):
                 grad_hidden[start : start + rows] = gradient @ weight
             if grad_weight is not None:
                 grad_weight += (gradient.T @ part).float()
+            del logits, gradient  # or they are still there when the next chunk's are made
         ctx.save_for_backward(grad_hidden, grad_weight)
         ctx.weight_dtype = weight.dtype
         return loss

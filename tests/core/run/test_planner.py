@@ -65,6 +65,14 @@ def test_lora_where_it_fits_and_qlora_where_only_that_does(plan):
     assert plan(machine=SMALL_GPU, billions=8, method="lora").method == "lora"
 
 
+def test_what_may_not_fit_is_planned_all_the_same_and_says_what_would_fit(plan):
+    config = plan(machine=SMALL_GPU, billions=3, method="lora", max_length=2048)
+    said = config.reasons["micro_batch_size"]
+    assert config.max_length == 2048 and config.micro_batch_size == 1 and config.gradient_checkpointing
+    assert said.startswith("May need up to ") and "7 GB are free. It would fit with method=qlora" in said
+    assert "A smaller model would fit." in plan(machine=SMALL_GPU, billions=80).reasons["micro_batch_size"]
+
+
 def test_the_device_decides_number_format_and_attention(plan):
     assert plan(machine=SMALL_GPU).precision == "bf16" and plan(machine=OLD_GPU).precision == "fp16"
     assert plan(machine=dataclasses.replace(CPU, cpu_bf16=False)).precision == "fp32"

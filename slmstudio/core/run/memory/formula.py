@@ -2,7 +2,7 @@
 
 A step has phases that hold different things: at the end of the forward pass all activations are there; after the
 backward pass they are gone and the gradients are there; the optimizer makes temporaries then. What counts is the
-largest of them, not the sum of everything. docs/decisions/0021 says what the figures were compared with.
+largest of them, not the sum of everything. docs/decisions/0025 says what the figures were compared with.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ HEAD_CHUNK = 32 * 2**20
 CONTEXT = {"cuda": (400 * MB, 600 * MB, 900 * MB), "cpu": (500 * MB, 600 * MB, 750 * MB)}
 """Beside the tensors, least, likely and most. CUDA: the context, the libraries' kernels and cuBLAS' workspaces, 0.3 to
 0.6 GB by driver and card. CPU: Python with torch, transformers and TRL."""
+STAYS = 32 * 2**20
+"""Below this size the C library (glibc's M_MMAP_THRESHOLD, at most) gives nothing back that a process frees: what the
+backward pass took is still held when the next step's forward pass comes to the head's large tensors."""
 FRAGMENTS = {"cuda": 0.04, "cpu": 0.02}
 """Of what comes and goes within a step, the share that the allocator can't use again: likely."""
 LOW, HIGH = 0.92, 1.10
@@ -157,7 +160,7 @@ def _optimizer_bytes(facts: ModelFacts, config: RunConfig, learning: int) -> int
     if "adamw" in config.optimizer:
         return 8 * learning
     if config.optimizer == "adafactor":
-        narrow = config.lora_rank if config.has_adapter else facts.hidden_size
+        narrow = max(1, config.lora_rank if config.has_adapter else facts.hidden_size)
         return 4 * (2 * learning // narrow)
     return 0
 
@@ -190,6 +193,8 @@ def _phases(facts: ModelFacts, config: RunConfig, device: str, learning: int) ->
     }
     if device == "cpu" and not config.has_adapter:
         phases["saving"] = _Phase(temporaries=4.0 * facts.parameters)
+    if device == "cpu" and tokens * facts.intermediate_size * size <= STAYS:
+        phases["forward"] = _Phase(copies, earlier, 0.0, kept + whole + behind, head)
     phases["backward"] = max(phases["backward"], phases.pop("end"), key=lambda phase: phase.total)
     return phases
 

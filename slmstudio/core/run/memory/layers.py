@@ -1,7 +1,7 @@
 """What one decoder layer keeps for the backward pass, in bytes a token, and what its backward pass takes besides.
 
 Counted tensor by tensor as transformers 5.24, PEFT 0.21 and our kernels run them, for decoders of Llama's shape with
-gated MLPs (docs/decisions/0021). With hidden size h, MLP size f, queries a and keys k wide, and c bytes a number:
+gated MLPs (docs/decisions/0025). With hidden size h, MLP size f, queries a and keys k wide, and c bytes a number:
 
 - kernels/fast_layers.py (LoRA on the processor) keeps both residuals, both norms, queries, keys, values, the
   attention's output, gate and up: c (4 h + 2 a + 2 k + 2 f).
