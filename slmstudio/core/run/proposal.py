@@ -10,7 +10,7 @@ from slmstudio.core import units
 from slmstudio.core.data import given, layouts, split
 from slmstudio.core.errors import Problem
 from slmstudio.core.model import scratch
-from slmstudio.core.run import plan_rows
+from slmstudio.core.run import memory, plan_rows
 from slmstudio.core.run.config import FIELDS, OBJECTIVES, PREFERENCES, RunConfig, default_of
 from slmstudio.core.run.draft import Draft
 from slmstudio.core.run.memory.fit_badge import PHYSICAL_SHARE, spares_optimizer
@@ -246,8 +246,8 @@ def _memory(draft: Draft) -> None:
     total = need(micro, checkpointing)
     fits = f"Needs about {units.format_bytes(int(total))} of {units.format_bytes(free)} free."
     if free and total > free:
-        fits = _too_much(total, memory.to_fit(draft.model, run(micro, checkpointing), free, draft.kind, draft.lengths),
-                         free)
+        fits = _too_much(total, memory.to_fit(draft.base, run(micro, checkpointing), free,
+                                              "cuda" if draft.gpu else "cpu", draft.lengths), free)
     micro = draft.set("micro_batch_size", micro, fits)
     draft.set("gradient_accumulation_steps", max(1, round(draft.batch / micro)),
               f"Together {draft.batch} rows an update, which suits {len(draft.dataset.records):,} rows.")
