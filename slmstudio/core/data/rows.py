@@ -63,7 +63,7 @@ class ColumnsMissing(Exception):
             return f"the row is empty; {NEEDED}."
         if {"role", "sender", "speaker"} & set(self.columns) and {"text", "content", "message"} & set(self.columns):
             linking = next((name for name in _LINKING if name in self.columns), "")
-            trees = "choose the file that has a tree a row, or " if linking == "parent_id" else ""
+            trees = "choose the file with one tree in each row, or " if linking == "parent_id" else ""
             how = f'; {trees}join the rows by "{linking}"' if linking else ""
             return ("each row is one message of a conversation; a row must hold a whole conversation, as in "
                     f'{{"messages": [{{"role": …, "content": …}}, …]}}{how}.')

@@ -63,10 +63,10 @@ class DataMemory(QObject):
 
         evaluation = entry.eval_dataset
         eval_path = evaluation.path if evaluation is not None else entry.lost_eval
-        eval_said = given.of(evaluation) or "" if evaluation is not None else entry.lost_said
+        eval_said = given.of(evaluation) if evaluation is not None else entry.lost_eval and entry.lost_said
         return Remembered(entry.dataset.path, eval_path, entry.eval_fraction, entry.split_seed, entry.dataset.sha256,
                           open=True, shown=entry is shown, used=self._session.dataset is entry.dataset,
-                          said=given.of(entry.dataset) or "", eval_said=eval_said, split_by=entry.split_by)
+                          said=given.of(entry.dataset) or "", eval_said=eval_said or "", split_by=entry.split_by)
 
     def keep_reading(self, dataset: Dataset) -> None:
         """Remember what a person just said of a file's columns, for other files with the same ones."""

@@ -218,6 +218,7 @@ class DataTab(QWidget):
         known = page.find(wanted.path)
         if known is not None and wanted.by_hand:  # it is shown, or another one is by now
             known.eval_dataset, known.lost_eval = None, wanted.eval_path if found.eval_dataset is None else None
+            known.lost_said = wanted.eval_said or ""
             page.add(entry, show=False)
         else:
             page.add(entry, show=not wanted.again and (not wanted.restore or kept is None or kept.shown))

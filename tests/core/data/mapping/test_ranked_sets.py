@@ -109,7 +109,7 @@ def test_of_a_tree_the_best_replies_are_one_conversation(tmp_path):
 def test_a_message_a_row_is_refused_with_what_to_do(tmp_path):
     rows = [{"message_id": "m1", "parent_id": None, "text": Q, "role": "prompter", "lang": "hi", "rank": None},
             {"message_id": "m2", "parent_id": "m1", "text": A, "role": "assistant", "lang": "hi", "rank": 0}]
-    with pytest.raises(NoUsableRow, match=r'a tree a row.*or join the rows by "parent_id"'):
+    with pytest.raises(NoUsableRow, match=r'one tree in each row, or join the rows by "parent_id"'):
         read(tmp_path, rows)
     with pytest.raises(NoUsableRow, match='join the rows by "conversation_id"'):
         read(tmp_path, [{"conversation_id": 1, "sender": "customer", "message": Q}])
