@@ -32,7 +32,7 @@ def code(
     as_json: Json = False,
 ) -> int:
     """Write a run as a script of its own, with its rows beside it: the usual libraries, the same losses."""
-    from slmstudio.core.run import script
+    from slmstudio.core.run.script import script
 
     written = script.write_script(run, out)
     if as_json:

@@ -42,7 +42,7 @@ class ScriptSaver(QWidget):
     def save(self, run: Path | RunConfig, out: Path) -> None:
         """Write the script, and the rows that it learns beside it."""
         def write(task: Task) -> Path:
-            from slmstudio.core.run.script import write_script
+            from slmstudio.core.run.script.script import write_script
 
             return write_script(run, out).path
 

@@ -10,8 +10,9 @@ import pytest
 
 from slmstudio.core.data import reader, split
 from slmstudio.core.errors import UserError
-from slmstudio.core.run import adjust, folder, script
+from slmstudio.core.run import adjust, folder
 from slmstudio.core.run.config import FIELDS, METHODS, OBJECTIVES, PREFERENCES, RunConfig
+from slmstudio.core.run.script import script
 
 
 @pytest.fixture

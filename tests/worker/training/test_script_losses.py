@@ -14,9 +14,10 @@ from support import base_models
 from support.tiers import first_fast
 
 from slmstudio.core import jobs
-from slmstudio.core.run import folder, script
+from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.follow_up import follow_up
+from slmstudio.core.run.script import script
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import train
 

@@ -19,11 +19,12 @@ from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import UserError
-from slmstudio.core.run import checkpoints, folder, schedule, script
+from slmstudio.core.run import checkpoints, folder, schedule
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.follow_up import follow_up
 from slmstudio.core.run.rows import kept_rows, source_rows
 from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN
+from slmstudio.core.run.script import script
 
 ROWS = [{"question": f"How much is {n} and {n}? क्या?", "answer": f"It is {2 * n}.", "subject": "sums", "weight": 1e2,
          "half": "\ud83d"} for n in range(20)]

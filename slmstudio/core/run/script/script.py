@@ -21,7 +21,7 @@ from slmstudio.core.run import adjust, folder
 from slmstudio.core.run import config as run_config
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import kept_rows
-from slmstudio.core.run.script_rows import ScriptRows, script_rows
+from slmstudio.core.run.script.script_rows import ScriptRows, script_rows
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets")
 WIDTH = 110

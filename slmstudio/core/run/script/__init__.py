@@ -1,0 +1,1 @@
+"""A run as a plain script of the usual libraries, with its rows beside it."""
