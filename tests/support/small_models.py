@@ -40,7 +40,8 @@ def build(family: str, attention: str = "sdpa", dtype: torch.dtype = torch.float
     model = AutoModelForCausalLM.from_config(config, attn_implementation=attention).to(dtype)
     for name, parameter in model.named_parameters():
         if name.endswith("bias") or "norm" in name:
-            torch.nn.init.normal_(parameter, mean=float("norm" in name), std=0.2)
+            mean = 0.0 if "gemma" in family else float("norm" in name)  # Gemma's norms add 1 themselves
+            torch.nn.init.normal_(parameter, mean=mean, std=0.2)
     model = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, **{"target_modules": "all-linear", **lora}))
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
