@@ -26,8 +26,13 @@ BLOCK = 64
 """Queries that are worked on at once; the keys after the last of them are left out."""
 
 
+REACHED: set[str] = set()
+"""Holds `NAME` once rows have reached the attention: some architectures, as Nemotron, do not hand them on."""
+
+
 def register() -> None:
     """Make `NAME` known to transformers; again does no harm."""
+    REACHED.clear()
     AttentionInterface.register(NAME, _attention)
     AttentionMaskInterface.register(NAME, _mask)
 
@@ -49,6 +54,8 @@ def _attention(module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, 
         row_lengths: tokens of each row: of a packed micro-batch (`batch` is 1), or of a padded one (one for each of
             `batch`). None when the model runs outside training; transformers' own sdpa does that.
     """
+    if row_lengths is not None and not REACHED:
+        REACHED.add(NAME)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     window = sliding_window or query.shape[2]
     plain = query.device.type == "cpu" and not dropout and query.dtype in (torch.bfloat16, torch.float32)

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from slmstudio.core.errors import UserError
+from slmstudio.worker.kernels import packed
 from slmstudio.worker.kernels.head_loss import head_loss
 from slmstudio.worker.training.batches import IGNORED
 
@@ -73,6 +75,9 @@ def _learned(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torc
     if selects:  # the last layer leaves out what nothing is foretold from (fast_layers.py)
         layout["selected"] = learned
     hidden = decoder(input_ids=inputs["input_ids"], use_cache=False, **layout).last_hidden_state
+    if causal_lm.config._attn_implementation == packed.NAME and "position_ids" in layout and not packed.REACHED:
+        raise UserError("This architecture can't keep packed rows apart.", "Where one row ends and the next begins "
+                        "doesn't reach its attention.", "Switch packing off: packing=false.")
     positions = hidden[0] if selects else hidden.flatten(0, 1)[learned]
     return positions.to(weight.dtype), targets, weight
 
