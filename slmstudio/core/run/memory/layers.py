@@ -141,7 +141,7 @@ def _joined(facts: ModelFacts, config: RunConfig, device: str) -> Layer:
     queries, keys = facts.heads * facts.head_dim, facts.kv_heads * facts.head_dim
     count = len(targets(facts, config))
     rotation = facts.head_dim * (1 if config.packing or config.micro_batch_size == 1 else 3)
-    kept = size * (4 * hidden + queries + 2 * inner + count * rank + rotation) + 8
+    kept: float = size * (4 * hidden + queries + 2 * inner + count * rank + rotation) + 8
     kept += _attention(facts, config, device)
     kept -= size * queries  # the attention's output is counted in both
     fixed = size * rank * (2 * hidden + queries + inner + 3 * (queries + 2 * keys) + 4 * inner + 2 * hidden)
