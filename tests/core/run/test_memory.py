@@ -93,7 +93,7 @@ def test_every_lever_pulls_its_way(facts: ModelFacts, more: dict[str, object], l
 def test_more_tokens_never_need_less(length: int, batch: int, method: str, precision: str, checkpointing: bool) -> None:
     def found(length: int, batch: int) -> MemoryEstimate:
         return estimate(QWEN, config(max_length=length, micro_batch_size=batch, method=method, precision=precision,
-                                     gradient_checkpointing=checkpointing), "cuda")
+                                     gradient_checkpointing=checkpointing, packing=True), "cuda")
 
     here = found(length, batch)
     assert found(length + 1, batch).total >= here.total

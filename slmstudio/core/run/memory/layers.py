@@ -117,7 +117,10 @@ def layer(facts: ModelFacts, config: RunConfig, device: str) -> Layer:
     if plain and config.has_adapter and size == 2:
         fixed = 2.0 * config.lora_rank * _widths(targets(facts, config))
     short = device == "cpu" and config.has_adapter and facts.model_type in JOINED
-    return Layer(kept, fixed, hidden * stream, (2 * inner + hidden) * size + hidden * stream,
+    behind = float((2 * inner + hidden) * size)
+    if config.attention == "eager" or is_spelled_out(facts, config, device):
+        behind = max(behind, 8.0 * facts.heads * config.max_length)  # the gradients of scores and probabilities
+    return Layer(kept, fixed, hidden * stream, behind + hidden * stream,
                  hidden * (3 * size if short else 20), 2.0 * linear if learning and size == 2 else 0.0)
 
 
@@ -146,6 +149,12 @@ def _joined(facts: ModelFacts, config: RunConfig, device: str) -> Layer:
     return Layer(kept, fixed, hidden * size, backward, 3.0 * hidden * size, 0.0)
 
 
+def is_spelled_out(facts: ModelFacts, config: RunConfig, device: str) -> bool:
+    """Whether a GPU works out all probabilities, since no fused kernel takes fp32 where heads share keys."""
+    return (device == "cuda" and compute_bytes(config) == 4 and facts.kv_heads < facts.heads
+            and config.attention == "sdpa" and not has_mask(config, device))
+
+
 def _attention(facts: ModelFacts, config: RunConfig, device: str) -> float:
     """Queries, keys, values and the output. With a mask keys and values are repeated to all heads, and the mask is
     turned into numbers in each layer. Eager attention keeps the probabilities of all heads besides, and so does a GPU
@@ -154,7 +163,7 @@ def _attention(facts: ModelFacts, config: RunConfig, device: str) -> float:
     queries, keys = facts.heads * facts.head_dim, facts.kv_heads * facts.head_dim
     masked = has_mask(config, device)
     eager = config.attention == "eager"
-    spelled_out = (device == "cuda" and size == 4 and keys < queries and not masked and config.attention == "sdpa")
+    spelled_out = is_spelled_out(facts, config, device)
     repeated = masked or eager or spelled_out
     own = device == "cpu" and not repeated  # kernels/packed.py keeps nothing but its inputs
     output = 0 if own and config.has_adapter and not _is_plain(facts, config) else queries
