@@ -187,7 +187,7 @@ def plan(
     say(f"\n{fit_check.told(found)}")
     if found.best.measured is None:
         say(f"Measure it: {program.command('fit-check', out)}")
-    say(f"Go on: {program.command('train', out)}")
+    say(f"Start training: {program.command('train', out)}")
     return 0
 
 

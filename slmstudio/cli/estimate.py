@@ -166,8 +166,8 @@ def _show(facts: ModelFacts, config: RunConfig, found: MemoryEstimate, free: int
             (", ".join(f"{field}={value}" for field, value in pull.change.items()), format_bytes(pull.saves),
              pull.cost, "yes" if pull.enough else "no") for pull in pulls], columns)
     if verdict != "fits":
-        say("\nAll of it together doesn't make it fit: choose a smaller model." if fewest is None else
-            "\nThe least that makes it fit: " + " ".join(
+        say("\nEven all of these together don't make it fit. Choose a smaller model." if fewest is None else
+            "\nThe smallest change that makes it fit: " + " ".join(
                 f"--set {field}={value}" for pull in fewest for field, value in pull.change.items()))
     say()
     print_table("Longest rows that surely fit, one at a time, with activations recomputed", [

@@ -34,7 +34,7 @@ def fit_check(run: Annotated[Path, typer.Argument(help="A run configuration, as 
     except OSError as error:
         raise from_os_error(error, "begin the fit check") from error
     job.start()
-    with Follower(stopping="the fit check is given up") as follower:
+    with Follower(stopping="the fit check is cancelled") as follower:
         outcome = follower.follow(job, "fit check")
     result = fit_result.of_job(job, outcome)
     if as_json:
@@ -42,7 +42,7 @@ def fit_check(run: Annotated[Path, typer.Argument(help="A run configuration, as 
         return 0
     print_table(f"Fit check: {config.name}", _rows(result))
     if result["fits"]:
-        say(f"\nIt fits. Go on: {program.command('train', run)}")
+        say(f"\nIt fits. Start training: {program.command('train', run)}")
     else:
         say("\nIt doesn't fit as it is. A smaller micro-batch, a shorter sequence length or QLoRA takes less memory. "
             f"You may start it all the same: {program.command('train', run)}")

@@ -41,7 +41,7 @@ def token(
     if found is not None:
         say(f"There is a token for {hub} in {tokens.PLACES[found.where]}.")
     elif removed is None:
-        say(f"There is no token for {hub}. Put one in with: {program.command('models', 'token', '--set')}")
+        say(f"There is no token for {hub}. Add one with: {program.command('models', 'token', '--set')}")
     return 0
 
 

@@ -258,8 +258,8 @@ def _memory(draft: Draft) -> None:
 def _too_much(needed: float, levers: list[memory.Lever] | None, free: int) -> str:
     """A run that may not fit is planned all the same: the estimate can be wrong, and the person decides."""
     said = f"May need up to {units.format_bytes(int(needed))}, and {units.format_bytes(free)} are free."
-    if levers is None:
-        return f"{said} A smaller model would fit."
+    if not levers:  # none suffices, or the bare estimate fits and what was measured doesn't
+        return said if levers is not None else f"{said} A smaller model would fit."
     changes = ", ".join(f"{field}={value}" for lever in levers for field, value in lever.change.items())
     return f"{said} It would fit with {changes}."
 

@@ -24,6 +24,7 @@ from slmstudio.gui.common.widgets.keys import add_key, let_enter_press
 if TYPE_CHECKING:
     from slmstudio.gui.app.welcome import Welcome
     from slmstudio.gui.data.tab import DataTab
+    from slmstudio.gui.model.tab import ModelTab
     from slmstudio.gui.training.tab import TrainingTab
 
 _log = logging.getLogger(__name__)
@@ -272,8 +273,8 @@ class MainWindow(QMainWindow):
             QTimer.singleShot(0, lambda: self._show_tab(self.header.tabs.currentIndex()))
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        for name in ("data", "training"):
-            page = cast("DataTab | TrainingTab | None", self._pages.get(name))
+        for name in ("data", "model", "training"):
+            page = cast("DataTab | ModelTab | TrainingTab | None", self._pages.get(name))
             if page is not None and not page.confirm_close():
                 event.ignore()
                 return

@@ -42,7 +42,7 @@ def promise(config: RunConfig, rows: int, steps: int) -> str:
     how = tr("a new model of about {size} parameters learns").format(size=config.scratch_size) \
         if config.method == "scratch" else tr("an adapter of rank {rank} learns").format(rank=config.lora_rank) \
         if config.has_adapter else tr("every weight learns")
-    return tr("{rows} rows, {steps}: {how}.\nPress Start training; it goes on when you close the window.").format(
+    return tr("{rows} rows, {steps}: {how}.\nPress Start training; it keeps running when you close the window.").format(
         rows=f"{rows:,}", steps=steps_text(steps), how=how)
 
 
@@ -71,7 +71,10 @@ def phase_text(phase: str) -> str:
         "tokenizing": tr("Tokenizing"), "loading model": tr("Loading the base model"), "training": tr("Training"),
         "evaluating": tr("Evaluating"), "sampling": tr("Asking the fixed questions"),
         "saving": tr("Saving the result"), "converting": tr("Converting"),
-        "measuring": tr("Measuring"), "merging": tr("Merging"), "weighing": tr("Weighing"), "checking": tr("Checking"),
+        "measuring": tr("Measuring"), "reading": tr("Reading the file"), "weights": tr("Unpacking the weights"),
+        "tokenizer": tr("Rebuilding the tokenizer"), "writing": tr("Writing the model"),
+        "looking up the model": tr("Looking up the model"), "downloading": tr("Downloading"),
+        "fetching": tr("Downloading"), "joining": tr("Joining the parts"), "merging": tr("Merging"), "weighing": tr("Weighing"), "checking": tr("Checking"),
     }.get(phase, phase[:1].upper() + phase[1:].replace("_", " "))
 
 

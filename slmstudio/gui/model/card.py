@@ -94,11 +94,11 @@ class ModelCard(Card):
         return page
 
     def _prepare_page(self) -> QWidget:
-        title = text_label(self.tr("It must be unpacked before it can learn"), "heading")
+        title = text_label(self.tr("It must be unpacked before it can be trained"), "heading")
         self.explain = text_label("", "muted", wrap=True)
         for label in (title, self.explain):
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.prepare = PrimaryButton(self.tr("Prepare it"), self.tr("Unpack the file into a folder that can learn. "
+        self.prepare = PrimaryButton(self.tr("Prepare it"), self.tr("Unpack the file into a folder that can be trained. "
                                                                    "You can keep working meanwhile."))
         self.prepare.setObjectName("model_prepare")
         self.prepare.clicked.connect(self._unpack)
@@ -126,6 +126,9 @@ class ModelCard(Card):
 
     def show_entry(self, entry: ModelEntry) -> None:
         """Show another model, or what is new of this one."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
         self._entry, self._fit = entry, None
         self.title.setText(entry.name)
         self.fit.hide()
@@ -145,7 +148,7 @@ class ModelCard(Card):
     def _show_model(self, entry: ModelEntry) -> None:
         here = entry.facts is not None
         self.use.setVisible(here)
-        self.template.hide()
+        self.template.forget()
         self.get_page.setVisible(not here)
         self.get_page.actions.setVisible(not here)
         self.facts.setVisible(here or entry.known is not None)
@@ -162,7 +165,8 @@ class ModelCard(Card):
         """Vet the folder, and say what was found; one that is refused can't be used."""
         self.chip.set(self.tr("checking …"), "plain", "")
         self.use.setEnabled(False)
-        run_task(self, lambda task: vet.vet(facts.path), partial(self._vetted, facts), self._no_fit)
+        run_task(self, lambda task: vet.vet(facts.path), partial(self._vetted, facts),
+                 partial(self._not_vetted, facts))
         self.template.show_model(facts, self._session.chat_template_of(facts.path))
 
     def _vetted(self, facts: ModelFacts, found: Vetting) -> None:
@@ -182,6 +186,11 @@ class ModelCard(Card):
         else:
             self.chip.set(self.tr("✓ vetted: safetensors, tokenizer matches, template renders"), "ok", told)
 
+    def _not_vetted(self, facts: ModelFacts, error: Exception) -> None:
+        if self._entry is not None and self._entry.facts is facts:
+            self.chip.set(self.tr("can't be checked"), "bad", "")
+            self.banner_ready.show_error(error)
+
     def _choose_template(self, name: str) -> None:
         if self._entry is not None and self._entry.facts is not None:
             self._session.choose_template(self._entry.facts.path, name)
@@ -194,14 +203,20 @@ class ModelCard(Card):
             return
         if self._task is not None:
             self._task.cancel()
-        dataset = session.dataset if entry.facts is not None else None
-        eval_file = session.eval_dataset.path if session.eval_dataset is not None else None
-        name = session.chat_template_of(sizes.path) if entry.facts is not None else ""
-        self._task = run_task(self, lambda task: fit.look(sizes, session.machine, dataset, eval_file, name),
+        machine, dataset, evaluation = session.machine, session.dataset, session.eval_dataset
+        if dataset is None or entry.facts is None:
+            self._task = run_task(self, lambda task: fit.usual(sizes, machine), self._show_fit, self._no_fit)
+            return
+        chosen: dict[str, object] = {} if evaluation is not None else {
+            "eval_fraction": session.eval_fraction, "split_seed": session.split_seed, "split_by": session.split_by}
+        if name := session.chat_template_of(sizes.path):
+            chosen["chat_template"] = name
+        self._task = run_task(self, lambda task: fit.planned(sizes, machine, dataset, evaluation, chosen),
                               self._show_fit, self._no_fit)
 
     def _show_fit(self, found: fit.Fit) -> None:
         self._fit = found
+        self.banner_ready.clear()
         self.fit.show_fit(found)
         self.fit.show()
         self._show_measurable()
@@ -227,6 +242,10 @@ class ModelCard(Card):
         if found is not None and entry is not None:
             self.fit.strip.start(self.tr("Starting"))
             self._work.start(MEASURE, entry.folder, partial(new.fit_check, found.config.to_dict()))
+
+    def shows(self, folder: Path) -> bool:
+        """Whether this model is looked at."""
+        return self._entry is not None and self._entry.folder == folder
 
     def measured(self) -> None:
         """What a fit check found is kept with the machine: look again."""

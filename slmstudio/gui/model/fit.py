@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,28 +36,39 @@ class Fit:
     cards: list[CardRow]
 
 
-def look(facts: ModelFacts, machine: Machine, dataset: Dataset | None, eval_file: Path | None,
-         chat_template: str = "") -> Fit:
-    """The memory of a run with this model. Runs in a thread.
+def planned(facts: ModelFacts, machine: Machine, dataset: Dataset, evaluation: Dataset | None,
+            chosen: dict[str, object]) -> Fit:
+    """The memory of the run that would be planned with this model, which is on the disk. Runs in a thread.
 
     Args:
-        dataset: the data that is chosen, for a model that is here to count its tokens; else None.
-        chat_template: the named template that the person chose; "" for the model's own.
+        evaluation: rows of a file of their own that are never learned.
+        chosen: fields that the person has decided.
 
     Raises:
         UserError: no run can be planned with these rows.
     """
+    from slmstudio.core.data import given
     from slmstudio.core.run import planner
-    from slmstudio.core.run.memory import fit_badge, levers, measured, outlook, what_fits
 
-    if dataset is not None:
-        chosen = {"chat_template": chat_template} if chat_template else {}
-        config = planner.plan(planner.PlanRequest(dataset, facts, machine, eval_file, chosen))
-    else:
-        narrow = (badge := fit_badge.badge(facts, machine)) and badge.kind not in ("full", "lora")
-        config, _ = fit_badge.usual(facts, machine, "qlora" if narrow and not facts.quantization else "lora")
+    request = planner.PlanRequest(
+        dataset, facts, machine, evaluation.path if evaluation is not None else None, chosen,
+        eval_map=given.of(evaluation) if evaluation is not None else None)
+    return _fit(facts, machine, planner.plan(request), True)
+
+
+def usual(facts: ModelFacts, machine: Machine) -> Fit:
+    """The memory of a usual run, while no data is chosen or the model isn't on the disk. Runs in a thread."""
+    from slmstudio.core.run.memory import fit_badge
+
+    narrow = (badge := fit_badge.badge(facts, machine)) and badge.kind not in ("full", "lora")
+    config, _ = fit_badge.usual(facts, machine, "qlora" if narrow and not facts.quantization else "lora")
+    return _fit(facts, machine, config, False)
+
+
+def _fit(facts: ModelFacts, machine: Machine, config: RunConfig, is_planned: bool) -> Fit:
+    from slmstudio.core.run.memory import levers, measured, outlook, what_fits
+
     device, free = measured.free_on(config, machine)
-    known = outlook.best_estimate(facts, config, machine)
     savings = levers(facts, config, free, device) if free is not None else []
-    return Fit(config, dataset is not None, known, free, device, savings, what_fits(facts, config))
-
+    return Fit(config, is_planned, outlook.best_estimate(facts, config, machine), free, device, savings,
+               what_fits(facts, config))

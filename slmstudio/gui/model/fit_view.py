@@ -45,7 +45,7 @@ class FitView(QWidget):
         self.total = text_label("", "strong")
         self.total.setObjectName("fit_total")
         self.free = text_label("", "small")
-        self.measure = SecondaryButton(self.tr("Measure now (20 s)"), "", "small")
+        self.measure = SecondaryButton(self.tr("Measure now"), "", "small")
         self.measure.setObjectName("fit_measure")
         self.measure.clicked.connect(self.measure_wanted)
         self.set_measurable(False, self.tr("Choose a model first."))
@@ -141,9 +141,9 @@ class FitView(QWidget):
         if known is not None:
             peak, moment = units.format_bytes(known.peak_bytes), when(known.when)
             if known.ran_out:
-                return "bad", self.tr("Measured {when}: memory ran out at {peak}. One of the levers below makes "
-                                      "room.").format(when=moment, peak=peak)
-            fits = free is None or known.peak_bytes <= free
+                text = self.tr("Measured {when}: memory ran out at {peak}.").format(when=moment, peak=peak)
+                return "bad", f"{text} {self._way_out(fit)}"
+            fits = free is None or estimate.high <= free
             text = self.tr("Measured {when}: {peak} at the peak with your longest rows. It fits.") if fits else \
                 self.tr("Measured {when}: {peak} at the peak with your longest rows. Now less is free {where}: close "
                         "other programs, or use a lever below.")
@@ -153,13 +153,17 @@ class FitView(QWidget):
         if estimate.high <= free:
             kind, text = "ok", self.tr("It fits: about {span} are needed, {free} are free {where}.")
         elif estimate.low <= free:
-            kind, text = "warn", self.tr("It may just fit: {span} are needed, {free} are free {where}. One of the "
-                                         "levers below makes room.")
+            kind, text = "warn", self.tr("It may just fit: {span} are needed, {free} are free {where}.")
         else:
-            kind, text = "bad", self.tr("It doesn't fit as it is: {span} are needed, {free} are free {where}. Use "
-                                        "the levers below in Training, or choose a smaller model. You can try it all "
-                                        "the same.")
-        return kind, text.format(span=span, free=units.format_bytes(free), where=where)
+            kind, text = "bad", self.tr("It doesn't fit as it is: {span} are needed, {free} are free {where}. You can "
+                                        "try it all the same.")
+        text = text.format(span=span, free=units.format_bytes(free), where=where)
+        return kind, text if kind == "ok" else f"{text} {self._way_out(fit)}"
+
+    def _way_out(self, fit: Fit) -> str:
+        if any(lever.enough for lever in fit.levers):
+            return self.tr("One of the levers below makes room; set it in Training.")
+        return self.tr("Several of the levers below together may make room; else choose a smaller model.")
 
     def _show_levers(self, fit: Fit) -> None:
         rows = [(self._lever(lever, fit.config), f"−{units.format_bytes(lever.saves)}", lever.cost)

@@ -126,6 +126,7 @@ class GetPage(QWidget):
         if entry is not self._entry:
             self.banner.clear()
             self.accept.setChecked(False)
+            self.token.clear()
         self._entry, self._state = entry, None
         known, starter = entry.known, entry.starter
         self.frame.setVisible(known is not None or starter is not None)
@@ -176,8 +177,8 @@ class GetPage(QWidget):
     def _note(self, entry: ModelEntry, needs_token: bool) -> str:
         state = self._state
         if entry.starter is not None:
-            return self.tr("It comes as Python packages from the package index, which set this program up too; nothing "
-                           "of yours is sent. It is kept in {folder} and used offline from then on.").format(
+            return self.tr("It comes as Python packages from the package index that this program was installed from; "
+                           "nothing of yours is sent. It is kept in {folder} and used offline from then on.").format(
                                folder=entry.folder)
         lines = []
         if needs_token:
@@ -190,8 +191,8 @@ class GetPage(QWidget):
                                  "{folder} and used offline from then on.").format(host=state.host,
                                                                                    folder=entry.folder))
         if entry.known is None:
-            lines.append(self.tr("The catalogue doesn't know this model. What it is, and whether it can be used, is "
-                                 "seen when the download begins."))
+            lines.append(self.tr("The catalogue doesn't know this model. You'll see what it is, and whether it can "
+                                 "be used, once the download begins."))
         return "\n".join(lines)
 
     def _get(self) -> None:
@@ -205,9 +206,9 @@ class GetPage(QWidget):
 
     def _keep_token(self, then_get: bool = False) -> None:
         value, entry = self.token.text(), self._entry
-        self.token.clear()
 
         def kept(place: str) -> None:
+            self.token.clear()
             if entry is not None and entry is self._entry:
                 self.show_entry(entry)
                 if then_get:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,14 +28,27 @@ def known_entries(machine: Machine | None) -> list[ModelEntry]:
         if each.kind == "folder":
             found.append(read(each.path, machine, source))
         else:
-            name = each.name.rpartition("/")[2].replace(":", "-")
-            found.append(ModelEntry(paths.models_dir() / name, gguf=each.path, source=source))
+            found.append(of_gguf(each.path, each.name.rpartition("/")[2].replace(":", "-"), machine, source))
     folders = {entry.folder for entry in found}
     found += [with_badge(ModelEntry(starter.folder, starter=starter, known=catalogue.find(starter.key)), machine)
               for starter in starters.STARTERS.values() if starter.folder not in folders]
     here = {entry.known.id for entry in found if entry.known is not None}
     return found + [with_badge(ModelEntry(place.choose(known.id, None), known=known, repo=known.id), machine)
                     for known in catalogue.entries() if known.id not in here]
+
+
+def of_gguf(file: Path, name: str, machine: Machine | None, source: str = "") -> ModelEntry:
+    """A GGUF file, to be unpacked; or the folder that was made of it already. Raises OSError."""
+    from slmstudio.core import formats
+    from slmstudio.core.model.hub import place
+
+    for number in itertools.count(1):
+        folder = paths.models_dir() / (name if number == 1 else f"{name}-{number}")
+        if not folder.exists():
+            return ModelEntry(folder, gguf=file, source=source)
+        if (formats.read("import", folder / place.SOURCE) or {}).get("gguf") == file.name:
+            return read(folder, machine)
+    raise AssertionError("there is always another name")
 
 
 def languages() -> dict[str, str]:

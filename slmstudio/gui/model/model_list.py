@@ -56,6 +56,7 @@ class ModelListCard(Card):
         self._session = session
         self._entries: list[ModelEntry] = []
         self._current: ModelEntry | None = None
+        self._told: object = self  # what was last said to be looked at; at first nothing was
         self.setFixedWidth(WIDTH)
         self.view.setObjectName("model_view")
         self.view.changed.connect(self._fill)
@@ -109,7 +110,7 @@ class ModelListCard(Card):
                                                                  "safetensors weights and tokenizer (Ctrl+O)."))
         folder.setObjectName("model_open")
         folder.clicked.connect(self.folder_wanted)
-        gguf = SecondaryButton(self.tr("GGUF…"), self.tr("Choose a GGUF file and unpack it, so that it can learn."))
+        gguf = SecondaryButton(self.tr("GGUF…"), self.tr("Choose a GGUF file and unpack it, so that it can be trained."))
         gguf.setObjectName("model_gguf")
         gguf.clicked.connect(self.gguf_wanted)
         row = QHBoxLayout()
@@ -174,13 +175,13 @@ class ModelListCard(Card):
         self.list.clear()
         for entry in shown:
             self.list.add(entry.name, self._detail(entry), entry, tooltip=entry.repo or str(entry.folder))
+        row = shown.index(self._current) if self._current in shown else 0
+        self.list.setCurrentRow(row if shown else -1)
         self.list.blockSignals(False)
         self._show_chips()
         self.list.setVisible(bool(shown))
         self.nothing.setVisible(not shown)
         self.nothing.setText(self._why_nothing())
-        row = shown.index(self._current) if self._current in shown else 0
-        self.list.setCurrentRow(row if shown else -1)
         self._choose()
         self.repo_typed.emit("" if shown else self.search.text().strip())
 
@@ -189,7 +190,9 @@ class ModelListCard(Card):
         entry = value if isinstance(value, ModelEntry) else None
         if entry is not None or not self._entries:
             self._current = entry
-        self.chosen.emit(entry)
+        if entry is not self._told:
+            self._told = entry
+            self.chosen.emit(entry)
 
     def _forget(self) -> None:
         if self._current is not None:
@@ -202,8 +205,10 @@ class ModelListCard(Card):
         if view == FITS and not entry.on_disk and (entry.badge is None or entry.badge.kind == "no"):
             return False
         language, use = self.language.currentData(), self.licence.currentData()
-        if language and entry.starter is None and (known is None or not known.speaks(language)):
-            return False  # the starters that are fetched are there for languages that the first one lacks
+        # The starters that are fetched are there for languages that the first one lacks.
+        if language and entry.starter is None and (known is None or known.speaks(language) is False
+                                                   or not known.language_count):
+            return False
         if use and (known is None or not (known.licence.commercial if use == "commercial" else not known.gated)):
             return False
         facts = entry.facts

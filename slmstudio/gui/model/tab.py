@@ -39,6 +39,7 @@ class ModelTab(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None):
         super().__init__(parent)
         self._session = session
+        self._reading: Task | None = None
         self.setAcceptDrops(True)
         self.banner = ErrorBanner()
         self.banner.setObjectName("model_banner")
@@ -82,7 +83,9 @@ class ModelTab(QWidget):
     def refresh(self) -> None:
         """Read which models there are, off the UI thread."""
         machine = self._session.machine
-        run_task(self, lambda task: known.known_entries(machine), self._show_list, self.banner.show_error)
+        if self._reading is not None:
+            self._reading.cancel()
+        self._reading = run_task(self, lambda task: known.known_entries(machine), self._show_list, self.banner.show_error)
 
     def choose_files(self) -> None:
         """Let the user choose a model's folder."""
@@ -103,18 +106,19 @@ class ModelTab(QWidget):
 
     def open_paths(self, chosen: list[Path]) -> None:
         """Open model folders, and offer to unpack GGUF files. A file inside a model's folder stands for its folder."""
-        from slmstudio.core import paths
-
         self.banner.clear()
         for path in chosen:
             if path.is_file() and path.suffix.lower() == ".gguf":
-                self._put(ModelEntry(paths.models_dir() / path.stem, gguf=path), select=True)
+                run_task(self, partial(self._read_gguf, path), partial(self._put, select=True), self.banner.show_error)
                 continue
             folder = path.parent if path.is_file() and path.name in ("config.json", "model.safetensors") else path
             run_task(self, partial(self._read, folder), self._opened, self.banner.show_error)
 
     def _read(self, folder: Path, task: Task | None = None) -> ModelEntry:
         return known.read(folder, self._session.machine)
+
+    def _read_gguf(self, file: Path, task: Task | None = None) -> ModelEntry:
+        return known.of_gguf(file, file.stem, self._session.machine)
 
     def _opened(self, entry: ModelEntry) -> None:
         if entry.error is not None:
@@ -154,8 +158,11 @@ class ModelTab(QWidget):
         run_task(self, partial(self._read, there), self._arrived, self.banner.show_error)
 
     def _arrived(self, entry: ModelEntry) -> None:
-        self.models.search.clear()
-        self._put(entry, select=True)
+        """Show a model that has become ready, unless the person looks at another one by now."""
+        looked_at = self.card.shows(entry.folder)
+        if looked_at:
+            self.models.search.clear()
+        self._put(entry, select=looked_at)
 
     def _show_list(self, found: list[ModelEntry]) -> None:
         self.models.put(found)
@@ -171,6 +178,11 @@ class ModelTab(QWidget):
     def _use(self, facts: ModelFacts) -> None:
         self._session.set_model(facts)
         self._session.go_to.emit("training")
+
+    def confirm_close(self) -> bool:
+        """The window closes: a download is paused, and what has arrived is kept; other work ends."""
+        self.work.leave()
+        return True
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if local_paths(event.mimeData()):

@@ -78,15 +78,20 @@ class TemplateChoice(QWidget):
             column.addWidget(widget)
         self.hide()
 
+    def forget(self) -> None:
+        """Look at no model."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self.hide()
+
     def show_model(self, facts: ModelFacts, name: str) -> None:
         """Look at another model.
 
         Args:
             name: the template that was chosen for it before; "" for none.
         """
-        if self._task is not None:
-            self._task.cancel()
-        self.hide()
+        self.forget()
         folder, own = facts.path, facts.has_chat_template
         talk = [{"role": "system", "content": self.tr("Answer briefly.")},
                 {"role": "user", "content": self.tr("When is the office open?")},

@@ -43,6 +43,7 @@ class ModelWork(QObject):
         self._session = session
         self._thread: JobThread | None = None
         self._history = RunHistory()
+        self._status: JobStatus | None = None
         self._ending = ""
         self.target: Path | None = None
         self.kind = ""
@@ -54,7 +55,7 @@ class ModelWork(QObject):
             make: makes the job, in a thread; what it raises is told by `failed`.
         """
         if self.target is not None:
-            self.failed.emit(UserError(self.tr("{name} isn't done yet.").format(name=self.target.name), "",
+            self.failed.emit(UserError(self.tr("{name} is still in progress.").format(name=self.target.name), "",
                                        self.tr("Wait until it is, or cancel it.")))
             return
         self.kind, self.target, self._history, self._ending = kind, target, RunHistory(), ""
@@ -69,6 +70,11 @@ class ModelWork(QObject):
     def pause(self) -> None:
         """End a download, and keep what has arrived: starting again takes it up."""
         self._end("pause", self.tr("Pausing"))
+
+    def leave(self) -> None:
+        """The window closes: nobody could see or end the job."""
+        if self.target is not None:
+            self._end("pause" if self.kind == FETCH else "cancel", "")
 
     def _end(self, command: str, text: str) -> None:
         self._ending = command
@@ -90,7 +96,8 @@ class ModelWork(QObject):
             self._history.add(event)
         history = self._history
         if not self._ending:
-            text = f"{phase_text(history.phase)} {history.detail}".strip()
+            detail = history.detail if self.kind == FETCH else ""
+            text = " · ".join(filter(None, (phase_text(history.phase), detail)))
             self._show(text, int(history.done), int(history.total))
 
     def _show(self, text: str, done: int, total: int) -> None:
@@ -99,16 +106,19 @@ class ModelWork(QObject):
         self.progressed.emit(text, done, total)
         name = {PREPARE: self.tr("Preparing {name}"), FETCH: self.tr("Downloading {name}"),
                 MEASURE: self.tr("Fit check of {name}")}[self.kind]
-        self._session.set_job(JobStatus(name.format(name=self.target.name), done, total, text=text))
+        if self._session.job is None or self._session.job is self._status:
+            self._status = JobStatus(name.format(name=self.target.name), done, total, text=text)
+            self._session.set_job(self._status)
 
     def _ended(self, outcome: Outcome) -> None:
         assert self._thread is not None
         job, kind, folder = self._thread.job, self.kind, self._clear()
-        if outcome.state in ("cancelled", "paused"):
-            return
-        if kind == MEASURE:
+        wanted = outcome.state in ("cancelled", "paused")
+        if kind == MEASURE:  # of one that was cancelled, it removes the rows
             run_task(self, lambda task: _fit(job, outcome), lambda result: self.finished.emit(kind, folder, result),
-                     self.failed.emit)
+                     lambda error: None if wanted else self.failed.emit(error))
+        elif wanted:
+            return
         elif outcome.was_successful():
             self.finished.emit(kind, folder, outcome.result)
         else:
@@ -122,7 +132,8 @@ class ModelWork(QObject):
 
     def _clear(self) -> Path:
         folder, self.target, self._thread = self.target, None, None
-        self._session.set_job(None)
+        if self._session.job is self._status:
+            self._session.set_job(None)
         self.changed.emit()
         assert folder is not None
         return folder

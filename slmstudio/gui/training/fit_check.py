@@ -36,12 +36,14 @@ class FitCheck(QObject):
         super().__init__(parent)
         self._session, self._planning, self._line = session, planning, plan.fit
         self.config: RunConfig | None = None
+        self._status: JobStatus | None = None
         self._wanted = False
         self._free = True
         self._line.measure_wanted.connect(self._measure)
         self._line.cancel_wanted.connect(self.cancel)
         planning.planned.connect(self._plan_made)
-        planning.refused.connect(self._show)
+        planning.refused.connect(self._refused)
+        session.job_changed.connect(self._show)
 
     def set_free(self, on: bool) -> None:
         """Whether the machine is free: while a run is at work, nothing is measured beside it."""
@@ -58,7 +60,12 @@ class FitCheck(QObject):
             self._tell(self.tr("Cancelling"), 0, 0)
 
     def _show(self) -> None:
-        self._line.show_outlook(self._planning.outlook, can_measure=self._free)
+        free = self._free and (self._session.job is None or self.config is not None)
+        self._line.show_outlook(self._planning.outlook, can_measure=free)
+
+    def _refused(self) -> None:
+        self._wanted = False
+        self._show()
 
     def _plan_made(self) -> None:
         self._show()
@@ -98,15 +105,18 @@ class FitCheck(QObject):
         if self.config is not None:
             self._line.set_progress(text, done, total)
             name = self.tr("Fit check of {name}").format(name=self.config.name)
-            self._session.set_job(JobStatus(name, done, total, text=text))
+            if self._session.job is None or self._session.job is self._status:
+                self._status = JobStatus(name, done, total, text=text)
+                self._session.set_job(self._status)
 
     def _ended(self, outcome: Outcome) -> None:
         from slmstudio.core.run.memory import fit_result
 
         job = self._thread.job
         self._clear()
-        if outcome.state != "cancelled":
-            run_task(self, lambda task: fit_result.of_job(job, outcome), self._found, self.failed.emit)
+        wanted = outcome.state == "cancelled"  # then it removes the rows
+        run_task(self, lambda task: fit_result.of_job(job, outcome), self._found,
+                 lambda error: None if wanted else self.failed.emit(error))
 
     def _found(self, result: dict[str, Any]) -> None:
         """What it found is kept with the machine, and the plan is made with it."""
@@ -118,5 +128,6 @@ class FitCheck(QObject):
 
     def _clear(self) -> None:
         self.config = None
-        self._session.set_job(None)
+        if self._session.job is self._status:
+            self._session.set_job(None)
         self._line.end()

@@ -183,7 +183,7 @@ class Planning(QObject):
         return problems + RunConfig(**{"name": "x", "model": "x", "train_file": "x", **values}).problems()
 
     def _fail(self, error: Exception) -> None:
-        self._task = None
+        self._task = self.outlook = None
         if not isinstance(error, UserError) or not self._panel.show_problems(error):
             self._made_for = None  # a later try may go better
             self.failed.emit(error)

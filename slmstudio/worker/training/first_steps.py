@@ -37,7 +37,7 @@ class FirstSteps:
         self._peak = PeakMemory(gpu, machine.gpus[0].memory_free if gpu and machine.gpus else None)
         self._steps = self._timed = self._tokens = self._evaluations = self._longest = 0
         self._seconds = self._evaluation_seconds = 0.0
-        self._told = False
+        self._told = self._tried = False
 
     def begin(self) -> None:
         """Everything is loaded; what comes now is measured."""
@@ -76,9 +76,13 @@ class FirstSteps:
         self._longest = micro_batches.tokens(rows, trainer.lengths, config)
         if not last and not config.torch_compile:
             trainer.try_micro_batch(rows, times=min(2, config.gradient_accumulation_steps))
+            self._tried = True
 
     def _tell(self) -> None:
-        """Tell the measurement once, and keep it with the machine."""
+        """Tell the measurement once, and keep it with the machine. Without the trial it says nothing of the longest
+        rows."""
+        if not self._tried:
+            return
         plain = outlook.best_estimate(self._facts, self._config, self._machine, known=()).estimate
         found = measured.measure(
             self._facts, self._config, self._machine, "run", self._longest, self._peak.bytes(),

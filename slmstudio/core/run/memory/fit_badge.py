@@ -34,7 +34,7 @@ class Badge:
         return self.kind in ("full", "lora", "qlora")
 
     def __str__(self) -> str:
-        return {"full": "fits full training", "lora": "fits LoRA", "qlora": "fits QLoRA", "tight": "tight with QLoRA",
+        return {"full": "fits full training", "lora": "fits LoRA", "qlora": "fits QLoRA", "tight": "tight",
                 "no": f"needs {units.format_bytes(self.bytes)}"}[self.kind]
 
 
@@ -49,9 +49,9 @@ def badge(facts: ModelFacts, machine: Machine) -> Badge | None:
         return None
     for method in ("lora",) if facts.quantization else ("full", "lora", "qlora"):
         _, need = usual(facts, machine, method)
-        if need.high <= free * PHYSICAL_SHARE:
+        if need.high <= free:
             return Badge(method, need.high)
-    return Badge("tight", need.total) if need.total <= free * PHYSICAL_SHARE else Badge("no", need.high)
+    return Badge("tight", need.total) if need.low <= free else Badge("no", need.high)
 
 
 def usual(facts: ModelFacts, machine: Machine, method: str) -> tuple[RunConfig, MemoryEstimate]:
@@ -65,7 +65,7 @@ def usual(facts: ModelFacts, machine: Machine, method: str) -> tuple[RunConfig, 
             precision="bf16" if gpu or machine.cpu_bf16 else "fp32", micro_batch_size=max(1, micro),
             optimizer="paged_adamw_8bit" if spare else "adamw_torch", gradient_checkpointing=micro == 0)
         need = estimate(facts, config, "cuda" if gpu else "cpu")
-        if need.high <= free * PHYSICAL_SHARE:
+        if need.high <= free:
             break
     return config, need
 

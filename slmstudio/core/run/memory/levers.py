@@ -111,7 +111,7 @@ def _changes(facts: ModelFacts, config: RunConfig, device: str, lengths: Sequenc
                        "the same result within noise")]
         if config.optimizer in ("adamw_torch", "adamw_torch_fused") else [],
         "rank": [({"lora_rank": config.lora_rank // 2, "lora_alpha": max(1, config.lora_alpha // 2)},
-                  "a smaller adapter learns a little less, and hardly needs less memory")]
+                  "a smaller adapter learns a little less and saves very little memory")]
         if config.has_adapter and config.lora_rank > 8 else [],
     }
     return {name: steps for name, steps in found.items() if steps}
