@@ -90,7 +90,8 @@ def build(facts: ModelFacts, config: RunConfig, device: str) -> Any:
         _pack(model, held)
     if config.has_adapter:
         # Fake tensors can't change places, and new adapters are where and what they should be.
-        with mock.patch.object(torch.nn.Module, "to", lambda module, *_, **__: module):
+        with mock.patch.object(torch.nn.Module, "to", lambda module, *_, **__: module), \
+                mock.patch.object(methods, "_class_of", lambda folder: (type(model), about)):  # there is no folder
             model = get_peft_model(model, methods.lora_config(config))
         methods.adapters_in_fp32(model)
         fast_lora.apply(model)

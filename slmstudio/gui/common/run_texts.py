@@ -71,10 +71,12 @@ def phase_text(phase: str) -> str:
         "tokenizing": tr("Tokenizing"), "loading model": tr("Loading the base model"), "training": tr("Training"),
         "evaluating": tr("Evaluating"), "sampling": tr("Asking the fixed questions"),
         "saving": tr("Saving the result"), "converting": tr("Converting"),
-        "measuring": tr("Measuring"), "reading": tr("Reading the file"), "weights": tr("Unpacking the weights"),
+        "measuring": tr("Measuring"),
+        "reading": tr("Reading the file"), "weights": tr("Unpacking the weights"),
         "tokenizer": tr("Rebuilding the tokenizer"), "writing": tr("Writing the model"),
         "looking up the model": tr("Looking up the model"), "downloading": tr("Downloading"),
-        "fetching": tr("Downloading"), "joining": tr("Joining the parts"), "merging": tr("Merging"), "weighing": tr("Weighing"), "checking": tr("Checking"),
+        "fetching": tr("Downloading"), "joining": tr("Joining the parts"), "merging": tr("Merging"),
+        "weighing": tr("Weighing"), "checking": tr("Checking"),
     }.get(phase, phase[:1].upper() + phase[1:].replace("_", " "))
 
 

@@ -98,8 +98,8 @@ class ModelCard(Card):
         self.explain = text_label("", "muted", wrap=True)
         for label in (title, self.explain):
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.prepare = PrimaryButton(self.tr("Prepare it"), self.tr("Unpack the file into a folder that can be trained. "
-                                                                   "You can keep working meanwhile."))
+        self.prepare = PrimaryButton(self.tr("Prepare it"), self.tr(
+            "Unpack the file into a folder that can be trained. You can keep working meanwhile."))
         self.prepare.setObjectName("model_prepare")
         self.prepare.clicked.connect(self._unpack)
         self.strip = ProgressStrip()

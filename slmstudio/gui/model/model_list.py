@@ -110,7 +110,8 @@ class ModelListCard(Card):
                                                                  "safetensors weights and tokenizer (Ctrl+O)."))
         folder.setObjectName("model_open")
         folder.clicked.connect(self.folder_wanted)
-        gguf = SecondaryButton(self.tr("GGUF…"), self.tr("Choose a GGUF file and unpack it, so that it can be trained."))
+        gguf = SecondaryButton(self.tr("GGUF…"), self.tr(
+            "Choose a GGUF file and unpack it, so that it can be trained."))
         gguf.setObjectName("model_gguf")
         gguf.clicked.connect(self.gguf_wanted)
         row = QHBoxLayout()

@@ -85,7 +85,8 @@ class ModelTab(QWidget):
         machine = self._session.machine
         if self._reading is not None:
             self._reading.cancel()
-        self._reading = run_task(self, lambda task: known.known_entries(machine), self._show_list, self.banner.show_error)
+        self._reading = run_task(self, lambda task: known.known_entries(machine), self._show_list,
+                                 self.banner.show_error)
 
     def choose_files(self) -> None:
         """Let the user choose a model's folder."""

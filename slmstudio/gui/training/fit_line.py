@@ -122,7 +122,8 @@ class FitLine(QWidget):
     def _advice(self, outlook: Outlook) -> str:
         if outlook.fits == "no":
             return self.tr("That doesn't fit. A smaller micro-batch, a shorter sequence length or QLoRA takes less. "
-                           "You may start all the same: a run that runs out of memory lowers its micro-batch by itself.")
+                           "You may start all the same: a run that runs out of memory lowers its micro-batch by "
+                           "itself.")
         if outlook.fits == "perhaps" and outlook.free is not None:
             return self.tr("It may just fit.")
         return ""

@@ -12,7 +12,7 @@ from slmstudio.core.model import catalogue
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import memory
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.memory.fit_badge import PHYSICAL_SHARE, Badge, badge
+from slmstudio.core.run.memory.fit_badge import Badge, badge
 
 ORDER = ("no", "tight", "qlora", "lora", "full")
 
@@ -31,7 +31,7 @@ def kind(title: str, gpu: float | None, ram: float = 32) -> str:
 
 
 @pytest.mark.parametrize(("title", "gpu", "expected"), [
-    ("SmolLM2 135M", 8, "full"), ("Qwen2.5 1.5B", 8, "lora"), ("Qwen3 4B", 8, "qlora"), ("Llama 3 8B", 8, "no"),
+    ("SmolLM2 135M", 8, "full"), ("Qwen2.5 1.5B", 8, "lora"), ("Qwen3 4B", 8, "qlora"), ("Llama 3 8B", 8, "tight"),
     ("Llama 3 8B", 12, "qlora"), ("Llama 3 8B", 24, "lora"), ("Llama 3.2 1B", 24, "full"),
 ])
 def test_the_most_that_fits_on_a_card(title: str, gpu: float, expected: str):
@@ -51,22 +51,22 @@ def test_more_memory_never_fits_less(title: str):
 
 
 @pytest.mark.parametrize("gpu", [8, 12, 16, 24])
-def test_what_fits_needs_less_than_a_plan_may_fill(gpu: float):
+def test_what_fits_needs_less_than_is_free(gpu: float):
     free = (gpu - 0.6) * GB
     for entry in catalogue.entries():
         then = entry.facts(Path("x"))
         found = badge(then, machine(gpu)) if then else None
         if found and found.fits:
-            assert found.bytes <= free * PHYSICAL_SHARE
+            assert found.bytes <= free
         elif found and found.kind == "no":
-            assert found.bytes > free * PHYSICAL_SHARE
+            assert found.bytes > free
 
 
 def test_the_bytes_are_the_estimates():
     model = facts("Llama 3 8B")
     config = RunConfig(name="x", model="x", train_file="x", precision="bf16", method="qlora", max_length=1024,
                        micro_batch_size=1, gradient_checkpointing=True)
-    assert badge(model, machine(8)) == Badge("no", memory.estimate(model, config, "cuda").high)
+    assert badge(model, machine(6)) == Badge("no", memory.estimate(model, config, "cuda").high)
 
 
 def test_a_base_that_is_packed_already_takes_an_adapter_only():
@@ -83,4 +83,4 @@ def test_a_card_that_does_not_tell_its_memory_has_no_badge():
 
 def test_a_badge_in_words():
     words = [str(Badge(kind, 13 * GB)) for kind in ("full", "lora", "qlora", "tight", "no")]
-    assert words == ["fits full training", "fits LoRA", "fits QLoRA", "tight with QLoRA", "needs 13 GB"]
+    assert words == ["fits full training", "fits LoRA", "fits QLoRA", "tight", "needs 13 GB"]

@@ -224,3 +224,11 @@ def test_other_ends_are_told_as_they_are(killed):
         with pytest.raises(UserError, match=what):
             fit_result.of_job(killed, ended)
     assert measured.load() == []
+
+
+def test_a_short_trial_says_nothing_of_the_whole_run(facts: ModelFacts, config: RunConfig):
+    short = dataclasses.replace(config, max_steps=10)
+    found = measure(facts, short)
+    assert measured.find(facts, short, MACHINE, [found]) is found
+    assert measured.find(facts, dataclasses.replace(config, max_steps=8), MACHINE, [found]) is found
+    assert measured.find(facts, config, MACHINE, [found]) is None

@@ -41,6 +41,7 @@ def dataset(tmp_path: Path):
 def test_it_finds_what_is_found_here(dataset, tmp_path: Path, tiny_model: Path):
     test = given.read(write(tmp_path / "test.jsonl", [{"question": "राजधानी?", "answer": "पुणे"}]), None)
     told: list[tuple[int, int]] = []
+    before = set(children())
     made = rows_report.ask(dataset, test, tiny_model, 8, None, lambda *each: told.append(each), never)
     here = rows_report.make(dataset.records, test.records, tiny_model, 8, None, lambda *_: None, never)
     assert [each.to_dict() for each in made.findings] == [each.to_dict() for each in here.findings]
@@ -48,7 +49,7 @@ def test_it_finds_what_is_found_here(dataset, tmp_path: Path, tiny_model: Path):
     kinds = {each.kind: each.count for each in made.findings}
     assert kinds["duplicate_rows"] == 5999 > rows_report.PIECE and kinds["overlap"] == 6000 and kinds["too_long"] > 0
     assert told and told[-1][0] == told[-1][1] and all(0 <= done <= total for done, total in told)
-    assert children() == []
+    assert set(children()) <= before
     again = rows_report.ask(dataset, test, tiny_model, 10**6, made, lambda *_: None, never)
     assert again.counts == made.counts and "too_long" not in {each.kind for each in again.findings}
 
@@ -72,15 +73,18 @@ def test_a_file_that_is_another_one_by_now_has_no_report(dataset, harm: str):
 def test_cancel_ends_the_process(dataset):
     """It is cancelled once it is at work."""
     begun: list[int] = []
+    before = set(children())
     with pytest.raises(ReadingCancelled):
-        rows_report.ask(dataset, None, None, 8, None, lambda *_: begun.extend(children()), lambda: bool(begun))
+        rows_report.ask(dataset, None, None, 8, None, lambda *_: begun.extend(set(children()) - before),
+                        lambda: bool(begun))
     assert begun and not any(map(psutil.pid_exists, begun))
 
 
 def test_a_process_that_is_killed_is_said_to_be(dataset):
+    before = set(children())
     with pytest.raises(UserError) as caught:
         rows_report.ask(dataset, None, None, 8, None,
-                        lambda *_: [each.kill() for each in psutil.Process().children()] and None, never)
+                        lambda *_: [psutil.Process(pid).kill() for pid in set(children()) - before] and None, never)
     assert "ended unexpectedly" in caught.value.what and caught.value.remedy
 
 

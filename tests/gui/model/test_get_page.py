@@ -124,6 +124,16 @@ def test_a_download_is_paused_and_its_beginning_is_kept(qtbot, tab: ModelTab, se
     qtbot.waitUntil(lambda: button(tab, "model_get").text() == "Resume: 400 bytes of 1000 bytes are here")
 
 
+def test_a_window_that_closes_pauses_the_download(qtbot, tab: ModelTab, play):
+    look_at(tab, QWEN)
+    play("start wait:pause cancelled")
+    qtbot.mouseClick(button(tab, "model_get"), LEFT)
+    qtbot.waitUntil(lambda: tab.work._thread is not None)
+    with qtbot.waitSignal(tab.work.changed, timeout=20_000):
+        assert tab.confirm_close()
+    assert tab.work.target is None
+
+
 def test_a_gated_model_asks_for_a_token_and_keeps_it(qtbot, tab: ModelTab):
     gated = next(entry for entry in catalogue.entries() if entry.gated)
     look_at(tab, gated.id)

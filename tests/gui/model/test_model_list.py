@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QPushButton
+from support import model_files
 
+from slmstudio.core import files, formats, paths
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.model import catalogue
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.two_line import CHIP, DETAIL
+from slmstudio.gui.model import known
 from slmstudio.gui.model.model_list import ALL, FITS, ON_DISK
 from slmstudio.gui.model.tab import ModelTab
 
@@ -118,3 +122,27 @@ def test_the_arrow_keys_walk_the_list(qtbot, tab: ModelTab):
     before = tab.findChild(QLabel, "model_name").text()
     qtbot.keyClick(tab.models.list, Qt.Key.Key_Down)
     assert tab.findChild(QLabel, "model_name").text() != before
+
+
+def test_a_letter_that_changes_nothing_looks_at_nothing_again(qtbot, tab: ModelTab):
+    tab.models.view.set_current(ALL)
+    told = []
+    tab.models.chosen.connect(told.append)
+    qtbot.keyClicks(tab.models.search, "qwen")
+    assert len(told) <= 1
+    tab.models.search.clear()
+    assert len(told) <= 1
+
+
+def test_a_gguf_that_was_unpacked_is_the_folder_made_of_it(qtbot, tab: ModelTab, tiny_model: Path, tmp_path: Path):
+    made, file = paths.models_dir() / "small", tmp_path / "small.gguf"
+    shutil.copytree(tiny_model, made)
+    file.write_bytes(model_files.small_gguf())
+    files.write_atomically(made / "source.json", files.dump_pretty({**formats.stamp("import"), "gguf": "small.gguf"}))
+    assert known.of_gguf(file, "small", None).facts.path == made
+    other = tmp_path / "other" / "small.gguf"
+    other.parent.mkdir()
+    shutil.copy(file, other)
+    files.write_atomically(made / "source.json", files.dump_pretty({**formats.stamp("import"), "gguf": "else.gguf"}))
+    entry = known.of_gguf(other, "small", None)
+    assert (entry.gguf, entry.folder.name) == (other, "small-2")

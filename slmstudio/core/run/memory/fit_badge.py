@@ -21,8 +21,8 @@ MICRO_BATCHES = (4, 2, 1)
 class Badge:
     """
     Attributes:
-        kind: the most that fits: "full" (every weight learns), "lora", "qlora" (the base in 4 bits), "tight" (QLoRA, if
-            the estimate isn't too low) or "no".
+        kind: the most that fits: "full" (every weight learns), "lora", "qlora" (the base in 4 bits), "tight" (QLoRA, or
+            LoRA on a packed base, may just fit) or "no".
         bytes: what that needs at its peak, or for "no" what the least needs.
     """
 

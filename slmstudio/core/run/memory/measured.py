@@ -42,7 +42,7 @@ KINDS: dict[str, type | tuple[type, ...]] = {
 FIGURES = ("seconds_per_step", "seconds_per_evaluation", "tokens_per_second")
 """What an entry holds: by kind, and as figures that may be missing."""
 ROWS = ("train_file", "train_map", "eval_file", "eval_map", "eval_fraction", "split_seed", "seed", "group_by_length",
-        "gradient_accumulation_steps", "completion_only_loss", "split_by", "chat_template", "max_steps", "epochs")
+        "gradient_accumulation_steps", "completion_only_loss", "split_by", "chat_template", "max_steps")
 """Fields that decide which rows go together, and so how long the longest micro-batch is."""
 
 
@@ -175,7 +175,14 @@ def alike(facts: ModelFacts, config: RunConfig, machine: Machine, known: Sequenc
 def find(facts: ModelFacts, config: RunConfig, machine: Machine, known: Sequence[Measurement]) -> Measurement | None:
     """The measurement of just this run: same machine, model, settings, rows and libraries."""
     rows = _rows_key(config)
-    return next((each for each in reversed(alike(facts, config, machine, known)) if each.rows == rows), None)
+    return next((each for each in reversed(alike(facts, config, machine, known)) if _covers(each.rows, rows)), None)
+
+
+def _covers(measured: dict[str, Any], asked: dict[str, Any]) -> bool:
+    """Whether one run has met all that another will meet: the same rows, in no fewer steps."""
+    steps, wanted = measured.get("max_steps"), asked.get("max_steps")
+    return {**measured, "max_steps": None} == {**asked, "max_steps": None} and (
+        steps is None or (wanted is not None and wanted <= steps))
 
 
 def correction(facts: ModelFacts, config: RunConfig, machine: Machine,
