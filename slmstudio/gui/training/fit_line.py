@@ -85,7 +85,8 @@ class FitLine(QWidget):
         self.line.setProperty("tone", {"no": "bad", "perhaps": "warn"}.get(fits, ""))
         theme.restyle(self.line)
         self.strip.setVisible(self._measuring)
-        self.measure.setVisible(not self._measuring and self._can_measure)
+        self.measure.setVisible(not self._measuring)  # nothing moves while something else is at work
+        self.measure.setEnabled(self._can_measure)
         known = self._outlook.best.measured if self._outlook is not None else None
         self.measure.setText(self.tr("Measure again") if known is not None else self.tr("Measure now"))
 
