@@ -40,7 +40,7 @@ def chat(
     system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
     temperature: Annotated[float, typer.Option(help="How freely words are chosen; 0 takes the likeliest.")] = 0.3,
     top_p: Annotated[float, typer.Option(help="Draw from the likeliest tokens that make up this share.")] = 0.9,
-    top_k: Annotated[int, typer.Option(help="Draw from so many of the likeliest tokens; 0 from all.")] = 40,
+    top_k: Annotated[int, typer.Option(help="Draw from this many of the likeliest tokens; 0 means all.")] = 40,
     min_p: Annotated[float, typer.Option(help="Leave out what is less likely than this share of the best.")] = 0.05,
     repeat_penalty: Annotated[float, typer.Option(help="Make the latest words less likely; 1 does nothing.")] = 1.0,
     max_tokens: Annotated[int, typer.Option(help="An answer ends here at the latest.")] = 512,

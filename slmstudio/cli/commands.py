@@ -193,12 +193,12 @@ def plan(
 
 @app.command()
 def train(
-    run: Annotated[Path, typer.Argument(help="A run configuration, or a run folder to go on with.")],
+    run: Annotated[Path, typer.Argument(help="A run configuration, or a run folder to resume.")],
     out: Annotated[Path | None, typer.Option(help="Folder in which the run folder is made.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Train as a run configuration says; given a run folder, go on from its last checkpoint. Ctrl-C stops and saves."""
+    """Train as a run configuration says; given a run folder, resume from its checkpoint. Ctrl-C stops and saves."""
     import time
     from dataclasses import replace
 

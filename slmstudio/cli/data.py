@@ -182,7 +182,7 @@ def clean(
     wanted = [kind for each in fix for kind in each.split(",") if kind]
     if unknown := [kind for kind in wanted if kind not in KINDS or not KINDS[kind].fix]:
         raise UserError(f"{', '.join(unknown)} can't be mended.",
-                        "The report knows no finding of that name, or it can only be mended by hand.",
+                        "The report has no finding of that name, or it can only be mended by hand.",
                         f"Choose among {', '.join(kind for kind, about in KINDS.items() if about.fix)}.")
     with Follower() as follower:
         dataset = _read(file, map_, sheet, text_by, follower)

@@ -24,8 +24,8 @@ TOLD_BEFORE = ("test_problems", "benchmark_data")
 @app.command()
 def evaluate(
     run_or_model: Annotated[str, typer.Argument(
-        help='Run folder, model folder, GGUF file or "starter"; or the folder of an evaluation that was cut off, which '
-             "goes on.")],
+        help='Run folder, model folder, GGUF file or "starter"; or the folder of an evaluation that was cut off, to '
+             "continue it.")],
     test: Annotated[Path | None, typer.Option(help="Test rows, in any file that a dataset may be in. "
                                                                "A run's held-out rows by default.")]
     = None,
@@ -56,7 +56,7 @@ def evaluate(
 ) -> int:
     """Let a model, or a run's result and its base, answer test rows; score them with intervals, compare them.
 
-    Every batch of answers is kept: an evaluation that was cut off goes on when its folder is given.
+    Every batch of answers is kept: an evaluation that was cut off continues when its folder is given.
     """
     from slmstudio.core.evaluation.request_models import model_at, with_own_name
 
@@ -133,7 +133,7 @@ def _read(path: Path) -> str:
     except OSError as error:
         raise from_os_error(error, "read the rubric") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path.name} is no UTF-8 text.", "", "Save it as UTF-8.") from error
+        raise UserError(f"{path.name} isn't UTF-8 text.", "", "Save it as UTF-8.") from error
 
 
 def _created(request: dict[str, Any], run: Path | None) -> jobs.Job:

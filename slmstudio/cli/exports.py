@@ -40,7 +40,7 @@ def export(
     """
     chosen, others = choose(types or DEFAULT_TYPES)
     if not run.is_dir():
-        raise UserError(f"{run} is no folder.", "", f"Give a run folder. To see them: {program.command('runs')}")
+        raise UserError(f"{run} isn't a folder.", "", f"Give a run folder. To see them: {program.command('runs')}")
     if chosen:
         llama.need()
     outcome = _work(new.export(run, [kind.name for kind in (*chosen, *others)], out, importance), "export")

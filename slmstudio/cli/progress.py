@@ -164,7 +164,7 @@ class Follower:
 def _count(event: dict[str, Any], name: str) -> int:
     """
     Raises:
-        ValueError: it is no number.
+        ValueError: it isn't a number.
     """
     value = number(event, name)
     if value is None:

@@ -40,7 +40,7 @@ def code(
                     "eval_file": str(written.eval_file), "rows_are_ids": written.rows_are_ids})
         return 0
     say(f"Written: {written.path}, {written.train_file.name} and {written.eval_file.name}")
-    say(f"Go on: {quoting.command(['python', '-P', str(written.path)])}")
+    say(f"Next: {quoting.command(['python', '-P', str(written.path)])}")
     return 0
 
 
@@ -54,7 +54,7 @@ def continue_(
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Propose a run that goes on from a finished one's adapter or model, and write it to a file."""
+    """Propose a run that continues from a finished one's adapter or model, and write it to a file."""
     from slmstudio.core import files
     from slmstudio.core.errors import from_os_error
     from slmstudio.core.run import follow_up, planner
@@ -71,7 +71,7 @@ def continue_(
     told = ("name", "start_from", "train_file", "eval_file", "epochs", "max_steps", "learning_rate")
     print_table(f"Plan: {config.name}",
                 [(name, str(getattr(config, name)), config.reasons.get(name, "")) for name in told])
-    say(f"\nGo on: {program.command('train', out)}")
+    say(f"\nNext: {program.command('train', out)}")
     return 0
 
 
@@ -105,7 +105,7 @@ def queue_add(run: Annotated[Path, typer.Argument(help="A run folder, or a run c
     if as_json:
         print_json(entry.to_dict())
         return 0
-    say(f"Waits: {entry.folder}\nGo on: {program.command('queue', 'run')}")
+    say(f"Waiting: {entry.folder}\nNext: {program.command('queue', 'run')}")
     return 0
 
 
@@ -149,7 +149,7 @@ def queue_remove(run: Run, as_json: Json = False) -> int:
 
 @queue_app.command("run")
 def queue_run(as_json: Json = False) -> int:
-    """Work through the queue, one run after another. Ctrl-C stops the run at work; the others go on waiting."""
+    """Work through the queue, one run after another. Ctrl-C stops the run at work; the others keep waiting."""
     from slmstudio.core.run import queue
 
     ended: list[dict[str, Any]] = []

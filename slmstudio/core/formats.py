@@ -86,7 +86,7 @@ def check(kind: str, state: State, where: Path | str) -> State:
     found = state.get(known.key, state.get(known.older_key, 1))
     if type(found) is not int or found < 1:
         raise UserError(f"{_name(known, where)} cannot be used.",
-                        f"Its {known.key} is {str(found)[:40]!r}, which is no whole number from 1.",
+                        f"Its {known.key} is {str(found)[:40]!r}, which isn't a whole number of 1 or more.",
                         "Put back the file as SLM Studio wrote it.")
     if found > known.format:
         raise NewerFormat(f"{_name(known, where)} was written by a newer SLM Studio.",

@@ -46,7 +46,7 @@ def missing() -> UserError | None:
     there = os.path.isdir(folder)
     return UserError(f"The folder with your runs and models ({folder}) is missing.",
                      "It holds no runs or models; its disk may not be connected." if there
-                     else "It is not there; its disk may not be connected.",
+                     else "It is missing; its disk may not be connected.",
                      "Connect the disk and start again, or choose another folder: "
                      f"{program.command('place', 'FOLDER')} ({program.command('place', '--usual')} for the usual one).")
 
@@ -206,7 +206,7 @@ def _refuse_foreign(folder: Path) -> None:
             raise UserError(f"{folder} holds other files.", f"Among them {min(names)}.",
                             "Make an empty folder in it, and choose that.")
     elif os.path.lexists(folder):
-        raise UserError(f"{folder} is no folder.", "It is a file.", "Choose a folder.")
+        raise UserError(f"{folder} isn't a folder.", "It is a file.", "Choose a folder.")
 
 
 def _refuse_while_running(home: Path) -> None:

@@ -120,7 +120,7 @@ def load(put_aside: bool = True) -> tuple[Settings, UserError | None]:
         if not present:
             return Settings(), None
         why, trouble = "damaged", UserError("The settings could not be read, so the program starts with its own.",
-                                            "The file holds no JSON object.")
+                                            "The file doesn't hold a JSON object.")
     except formats.NewerFormat as newer:
         why, trouble = "newer", UserError(newer.what, f"{newer.why} The program starts with its own settings.",
                                           newer.remedy)

@@ -115,7 +115,7 @@ def _outcome_of(job: Any) -> jobs.Outcome | None:
     except UserError as error:
         return jobs.Outcome("failed", error.to_dict())
     except OSError as error:
-        return jobs.Outcome("failed", from_os_error(error, "go on").to_dict(), traceback.format_exc())
+        return jobs.Outcome("failed", from_os_error(error, "continue").to_dict(), traceback.format_exc())
     except MemoryError:
         return jobs.Outcome("failed", _out_of_memory(job).to_dict(), traceback.format_exc())
     except Exception as error:
@@ -139,7 +139,7 @@ def _out_of_memory(job: Any) -> UserError:
 def _gpu_gone(job: Any) -> UserError:
     return UserError(
         "The GPU stopped working in the middle.",
-        "Its driver reports an error that no program can go on after: the card fell off the bus, was reset, or a "
+        "Its driver reports an error that no program can recover from: the card fell off the bus, was reset, or a "
         "kernel crashed.",
         "If it happens again, look at heat, power supply and driver. "
         f"{advice.go_on(job.request['kind'], job.folder)}")

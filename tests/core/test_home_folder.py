@@ -83,7 +83,7 @@ def test_folders_that_cannot_be_the_place(usual: Path, tmp_path: Path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_text("x")
-    assert "is no folder" in refused(tmp_path / "file").what
+    assert "isn't a folder" in refused(tmp_path / "file").what
     assert "write to" in refused(tmp_path / "file" / "below").what
     assert "cat.jpg" in refused(tmp_path / "photos").why
     assert "inside the program" in refused(paths.resources() / "new").what

@@ -80,5 +80,5 @@ def test_a_file_that_is_none(command, tmp_path) -> None:
     path = tmp_path / "x.gguf"
     path.write_text("Hello")
     done = run([*command[:-1], str(path), "--prompt", "x", "--json"])
-    assert done.returncode == 2 and json.loads(done.stdout)["error"]["what"] == "x.gguf is no GGUF file."
+    assert done.returncode == 2 and json.loads(done.stdout)["error"]["what"] == "x.gguf isn't a GGUF file."
     assert Path(path).exists()

@@ -122,7 +122,7 @@ def test_without_a_template_it_says_so_or_goes_on_with_the_text(ask, copy) -> No
     assert done["type"] == "done" and done["prompt_tokens"] < 8
     assert ask("count", messages=text, completion=True)["tokens"] == done["prompt_tokens"]
     empty = ask("generate", id=3, messages=[{"role": "user", "content": ""}], completion=True)
-    assert empty["type"] == "error" and empty["error"]["what"] == "There is nothing to go on with."
+    assert empty["type"] == "error" and empty["error"]["what"] == "There is nothing to continue."
 
 
 def test_a_model_that_is_deleted_while_it_chats(ask, copy) -> None:

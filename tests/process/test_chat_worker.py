@@ -199,7 +199,7 @@ def test_garbage_and_unknown_commands_are_answered(chat) -> None:
     chat.worker._process.stdin.write(b"\xff garbage\n[1]\n")
     chat.worker._process.stdin.flush()
     for _ in range(2):
-        assert "no JSON object" in next(chat.messages)["error"]["what"]
+        assert "wasn't a JSON object" in next(chat.messages)["error"]["what"]
     _, error = chat.ask("dance")
     assert "'dance'" in error["error"]["what"]
 

@@ -156,7 +156,7 @@ def test_the_terminal_writes_and_compares(run, tmp_path, capsys):
     assert "Rank" in shown and "Seed" not in shown
     assert commands.main(["compare", str(run.folder)]) == 2 and "two or more" in capsys.readouterr().err
     assert commands.main(["compare", str(run.folder), str(tmp_path)]) == 2
-    assert "no run folder" in capsys.readouterr().err
+    assert "isn't a run folder" in capsys.readouterr().err
 
 
 def test_a_real_run_says_on_which_machine_it_was(rows_file, tiny_model, tmp_path, studio_home, capsys):

@@ -100,7 +100,7 @@ def test_a_full_disk_pauses_and_space_resumes(start, tmp_path):
         with contextlib.suppress(OSError):
             ballast.write_bytes(b"\0" * (shutil.disk_usage(disk).free - 150_000))
         warning = wait_for(job, "warning", code="disk_full")
-        assert "disk is full" in warning["message"] and "goes on by itself" in warning["message"]
+        assert "disk is full" in warning["message"] and "continues by itself" in warning["message"]
         assert checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS) == []
         assert job.is_alive()
         ballast.unlink()

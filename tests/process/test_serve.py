@@ -300,9 +300,9 @@ def test_a_body_without_end_is_cut_off(server) -> None:
 
 
 BAD = [
-    (b"{", "invalid_json", "no JSON"), (b"[1]", "invalid_json", "no JSON object"),
-    (b"\xff\xfe", "invalid_json", "no JSON"),
-    (b"[" * 200_000, "invalid_json", "no JSON"), (b'{"temperature": NaN}', "invalid_json", "NaN"),
+    (b"{", "invalid_json", "isn't JSON"), (b"[1]", "invalid_json", "isn't a JSON object"),
+    (b"\xff\xfe", "invalid_json", "isn't JSON"),
+    (b"[" * 200_000, "invalid_json", "isn't JSON"), (b'{"temperature": NaN}', "invalid_json", "NaN"),
     ({"messages": QUESTION}, "invalid_value", "model"),
     ({"model": "m", "messages": [], "temperature": "hot", "max_tokens": 0}, "invalid_value", "temperature"),
     ({"model": "m", "messages": QUESTION, "n": 2}, "invalid_value", "one answer"),

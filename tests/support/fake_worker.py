@@ -281,7 +281,8 @@ class Play:
     def do_consent(self, length: str) -> int:
         self.end("failed", error=UserError(
             "Memory ran out, and nothing is left to lower but the sequence length.",
-            "One row of 1,024 tokens does not fit.", f"Go on with {length} tokens, or use a smaller model.").to_dict(),
+            "One row of 1,024 tokens does not fit.", f"Continue with {length} tokens, or use a smaller model."
+            ).to_dict(),
             result={"consent": {"max_length": int(length)}})
         return 1
 

@@ -52,7 +52,7 @@ Build = Callable[[Path], Any]
 READ: dict[str, tuple[Build, str]] = {
     # The weights and their index.
     "index leads outside": (lambda f: shards(f, lambda h, i: rename(i, "../other.safetensors")),
-                            "names files that are no safetensors files of this folder: ../other"),
+                            "names files that aren't safetensors files in this folder: ../other"),
     "index with an absolute path": (lambda f: shards(f, lambda h, i: rename(i, "/etc/hostname")), ": /etc/hostname"),
     "index names a pickle": (lambda f: shards(f, lambda h, i: rename(i, "pytorch_model.bin")), ": pytorch_model.bin"),
     "index names many files": (lambda f: shards(f, lambda h, i: i["weight_map"].update(
@@ -129,7 +129,7 @@ READ: dict[str, tuple[Build, str]] = {
     "adapter beside the model": (lambda f: honest(f) and edit(f, "adapter_config.json", base_model_name_or_path="/x"),
                                  "adapter_config.json lies beside the base model"),
     "broken generation_config.json": (lambda f: with_file(f, "generation_config.json", b"{"),
-                                      "generation_config.json is no JSON"),
+                                      "generation_config.json is not JSON"),
     "deep nesting": (lambda f: honest(f, {"a": json.loads("[" * 60 + "]" * 60)}), "nested more than 40 levels deep"),
     "absurd nesting": (lambda f: with_file(f, "config.json", b"[" * 100_000), "config.json is nested too deeply"),
     # Numbers.
@@ -150,7 +150,7 @@ READ: dict[str, tuple[Build, str]] = {
                                      "4 heads can't share 3 heads of keys"),
     "negative frequency": (lambda f: honest(f, {"rope_theta": -1.0}), "rope_theta in config.json is -1.0"),
     "a function for a format": (lambda f: honest(f, {"torch_dtype": "load"}), "isn't a number format"),
-    "an id that is no number": (lambda f: honest(f, {"eos_token_id": ["</s>"]}), "isn't a token's id"),
+    "an id that isn't a number": (lambda f: honest(f, {"eos_token_id": ["</s>"]}), "isn't a token's id"),
     "a vocabulary for the memory": (lambda f: honest(f, {"model_type": "apertus", "vocab_size": 3_000_000}),
                                     "promises a vocabulary of 24,000,000 parameters"),
     "layers for the memory": (lambda f: honest(f, {"model_type": "apertus", "intermediate_size": 1_000_000}),
@@ -162,7 +162,7 @@ READ: dict[str, tuple[Build, str]] = {
                              "quantized with aqlm"),
     "200 MB of config": (lambda f: sparse(f, "config.json", 200_000_000, b'{"a": "', b'"}'),
                          "config.json is larger than"),
-    "no language model": (lambda f: honest(f, {"architectures": ["LlamaForTokenClassification"]}),
+    "isn't a language model": (lambda f: honest(f, {"architectures": ["LlamaForTokenClassification"]}),
                           "no head to write text"),
     # Tokenizer and template, by a look alone.
     "tokenizer of a gigabyte": (lambda f: sparse(f, "tokenizer.json", 2**30, b"{", b"}"),
@@ -192,10 +192,10 @@ if os.name != "nt":
 VOCABULARY = {"[UNK]": 0, "office": 1}
 VET: dict[str, tuple[Build, str]] = {
     "regular expression without end": (lambda f: split(f, r"a*a*(?:\d\d|ß)"),
-                                       "asked for more time than any model's needs, while it turned ordinary text"),
+                                       "asked for more time than any model needs, while it turned ordinary text"),
     "text without end": (lambda f: tokenizer(f, normalizer={"type": "Sequence", "normalizers": [
         {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 10}] * 12}),
-        "more memory than any model's needs, while it turned ordinary text"),
+        "more memory than any model needs, while it turned ordinary text"),
     "template without end": (lambda f: honest(f, template=(
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}")),
         "stopped"),  # by whichever limit comes first
@@ -237,7 +237,7 @@ VET: dict[str, tuple[Build, str]] = {
                             "The chat template was stopped"),
     "template that says no": (lambda f: honest(f, template="{{ raise_exception('no') }}"),
                               "refuses this conversation: no"),
-    "template that isn't text": (lambda f: with_file(f, "chat_template.jinja", b"\xff\xfe{{"), "is no UTF-8 text"),
+    "template that isn't text": (lambda f: with_file(f, "chat_template.jinja", b"\xff\xfe{{"), "isn't UTF-8 text"),
 }
 """What only vetting refuses. The first three are stopped at their limits, which takes seconds."""
 BOMBS = tuple(VET)[:3]

@@ -62,7 +62,7 @@ def _list_unfinished(as_json: bool) -> int:
         return 0
     print_table("Downloads that were begun", [
         (each.repo, f"{units.format_bytes(each.done)} of {units.format_bytes(each.total)}", command)
-        for each, command in zip(found, again, strict=True)], ("Model", "Is here", "Fetch the rest with"))
+        for each, command in zip(found, again, strict=True)], ("Model", "Downloaded", "Fetch the rest with"))
     return 0
 
 
@@ -82,7 +82,7 @@ def _report(outcome: jobs.Outcome, repo: str, again: str, as_json: bool) -> int:
     if problem:
         print_error(UserError.from_dict(problem), as_json=False)
     if not as_json:
-        print_table(f"{repo} is on this machine" if result["fetched"] else f"{repo} was on this machine already", _rows(
+        print_table(f"{repo} is on this machine" if result["fetched"] else f"{repo} was already on this machine", _rows(
             result))
     return 2 if problem else 0
 

@@ -34,7 +34,7 @@ def import_(
     from slmstudio.core.model.gguf import is_gguf
 
     if (what is None) == (starter is None):
-        raise UserError("There is nothing to import.", "", "Give a file or a folder, or --starter NAME.")
+        raise UserError("Give either a file or folder, or --starter NAME.")
     if starter is not None:
         return _fetch(starter, accept_licence, as_json)
     assert what is not None

@@ -27,7 +27,7 @@ def token(
 
     hub = endpoints.current(endpoint)
     if set_ and remove:
-        raise UserError("A token is either kept or forgotten.", "", "Give --set or --remove.")
+        raise UserError("--set and --remove can't be used together.", "", "Give --set or --remove.")
     if set_:
         tokens.save(hub, _asked())
     removed = tokens.remove(hub) if remove else None

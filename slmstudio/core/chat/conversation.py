@@ -192,7 +192,7 @@ class Conversation:
         except OSError as error:
             raise from_os_error(error, "open the conversation") from error
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-            raise UserError(f"{path.name} is no conversation.", f"It cannot be read: {_said(error)}.",
+            raise UserError(f"{path.name} isn't a conversation.", f"It cannot be read: {_said(error)}.",
                             "Choose a file that Chat has saved.") from error
 
     def to_markdown(self) -> str:

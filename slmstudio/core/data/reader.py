@@ -164,7 +164,7 @@ def _ratings(unused: tuple[str, ...]) -> list[str]:
     if not names:
         return []
     rate = f"{names[0]} rates" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} rate"
-    return [f"{rate} the answers, but every answer is learned alike. Leave out the rows that are rated too low."]
+    return [f"{rate} the answers, but all answers are learned equally. Remove the rows with low ratings."]
 
 
 def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None) -> Mapper:

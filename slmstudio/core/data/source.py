@@ -223,7 +223,7 @@ def binary_kind(first: bytes) -> tuple[str, str] | None:
     if 0 not in head or opening.startswith((b"{", b"[")) or utf16_order(head):
         return None
     if not head.strip(b"\0"):
-        return "damaged, or was never written: it holds zero bytes where text should be", "Get the file once more."
+        return "damaged, or was never written: it holds zero bytes where text should be", "Get the file again."
     return "binary data, not text", CHOOSE
 
 

@@ -86,9 +86,9 @@ def _bad_bytes(data: bytes, at: int) -> NotJson:
     line_begin = data.rfind(b"\n", 0, at) + 1
     line = data.count(b"\n", 0, at) + 1
     if SURROGATE_BYTES.match(data, at):
-        reason = "half of a character stands here (a surrogate without its partner)."
+        reason = "half of a character is here (a surrogate without its partner)."
     else:
-        reason = (f"this is no valid UTF-8 text: byte 0x{data[at]:02X} does not belong here (the column counts bytes). "
+        reason = (f"this isn't valid UTF-8 text: byte 0x{data[at]:02X} does not belong here (the column counts bytes). "
                   "Save the file as UTF-8.")
     return NotJson(reason, line, at - line_begin + 1)
 
@@ -96,7 +96,7 @@ def _bad_bytes(data: bytes, at: int) -> NotJson:
 def _bad_constant(text: str) -> NotJson:
     found = next(match for match in TEXT_OR_CONSTANT.finditer(text) if match.group(1))
     at = found.start()
-    return NotJson(f"{found.group(1)} is no JSON value; write null, or leave the key out.",
+    return NotJson(f"{found.group(1)} isn't a JSON value; write null, or leave the key out.",
                    text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
 
 
@@ -112,7 +112,7 @@ def _reason(error: json.JSONDecodeError) -> str:
     if kind.startswith("Invalid \\u"):
         return r"\u must be followed by four hexadecimal digits."
     if kind.startswith("Unexpected UTF-8 BOM"):
-        return "a byte order mark stands here, where no text may be."
+        return "there is a byte order mark here, where no text may be."
     if kind.startswith("Extra data"):
         return ("a second row begins on the same line; each row needs a line of its own." if rest[:1] in "{["
                 else "there is more text after the end of the row.")
@@ -142,16 +142,16 @@ def _last_before(error: json.JSONDecodeError) -> str:
 def _control_character(found: str) -> str:
     name, instead = {"\t": ("a tab", r"\t"), "\n": ("a line break", r"\n"), "\r": ("a carriage return", r"\r"),
                      "\0": ("a NUL byte", "")}.get(found, (f"a control character (U+{ord(found or ' '):04X})", ""))
-    return f"{name} stands inside a text; " + (f"write it as {instead}." if instead else "remove it.")
+    return f"{name} is inside a text; " + (f"write it as {instead}." if instead else "remove it.")
 
 
 def _no_value(rest: str) -> str:
     word = re.match(r"\w+", rest)
     instead = FOREIGN_WORDS.get(word.group()) if word else None
     if word and instead:
-        return f"{word.group()} is no JSON value; write {instead}."
+        return f"{word.group()} isn't a JSON value; write {instead}."
     if rest[0] == "\0":
-        return "NUL bytes stand here; the file is damaged at this place."
+        return "there are NUL bytes here; the file is damaged at this place."
     if rest[0] in ",:}]":
         return "a value is missing here."
-    return "this is no JSON; a value begins with {, [, a double quote or a digit, or is true, false or null."
+    return "this isn't JSON; a value begins with {, [, a double quote or a digit, or is true, false or null."

@@ -160,7 +160,7 @@ def read_rows(folder: Path) -> Rows:
     if not items or not any(answers):
         what = "no test rows" if not items else "no answers"
         raise UserError(f"There is nothing to score in {folder.name}.", f"The evaluation has {what} yet.",
-                        "Start it, or let it go on, and come back.")
+                        "Start it, or let it continue, and come back.")
     found = corrections.read(folder)
     answers = [{item: {**line, **UNHEARD} if found.has_other_references(item) else line for item, line in each.items()}
                for each in answers] if found.values else answers

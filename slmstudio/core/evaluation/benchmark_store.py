@@ -145,7 +145,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def not_whole(folder: Path, why: str) -> UserError:
-    return UserError(f"The benchmark data in {folder} are not whole any more.", why,
+    return UserError(f"The benchmark data in {folder} are no longer complete.", why,
                      "Delete that folder and fetch the benchmark again.")
 
 

@@ -158,7 +158,7 @@ def _check_model(model: Mapping[str, Any], name: str, problems: list[Problem]) -
             return 0
         context = read_model(str(folder)).context_length
         if adapter and not (Path(adapter) / "adapter_config.json").is_file():
-            raise UserError(f"{adapter} is no adapter.", "It has no adapter_config.json; it was moved or deleted.")
+            raise UserError(f"{adapter} isn't an adapter.", "It has no adapter_config.json; it was moved or deleted.")
         need_own_result(Path(adapter or str(folder)))
         return context
     except UserError as error:
@@ -210,7 +210,7 @@ def _check_benchmark(benchmark: Mapping[str, Any], problems: list[Problem]) -> l
         problems.append(Problem("its data are to be fetched and to be taken from a folder; choose one of the two.",
                                 field="benchmark"))
     if not Path(str(data)).is_dir():
-        problems.append(Problem(f"{data} is no folder.", field="benchmark"))
+        problems.append(Problem(f"{data} isn't a folder.", field="benchmark"))
         return []
     try:
         found = find_mmlu(Path(str(data)))

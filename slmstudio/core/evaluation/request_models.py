@@ -45,7 +45,7 @@ def model_at(place: Path | str) -> dict[str, Any]:
         folder_ = path  # it may as well be a run whose folder lies elsewhere
     if (folder_ / "config.json").is_file():
         return {"name": model_name(folder_), "model": str(folder_), "adapter": None, "gguf": None}
-    raise UserError(f"{place} is nothing that can be evaluated.", "It is no run, model folder or GGUF file.",
+    raise UserError(f"{place} can't be evaluated.", "It isn't a run, a model folder or a GGUF file.",
                     f"To see the runs: {program.command('runs')}")
 
 

@@ -122,5 +122,5 @@ def _remarks(rows: Rows, table: ScoreTable, comparisons: list[dict[str, Any]]) -
             found.append(f"There are {count:,} values of {name}: scores are told apart for the {MOST_GROUPS} with most "
                          "rows, and not for those with a single row.")
     if rows.damaged:
-        found.append(f"{rows.damaged:,} damaged lines were passed over.")
+        found.append(f"{rows.damaged:,} damaged lines were skipped.")
     return found

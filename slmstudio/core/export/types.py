@@ -145,7 +145,7 @@ def quant_type(name: str) -> QuantType:
         if candidate.name == name.upper():
             return candidate
     known = ", ".join(candidate.name for candidate in QUANT_TYPES)
-    raise UserError(f"{name} is no quantization type.", "", f"Choose from {known}.")
+    raise UserError(f"{name} isn't a quantization type.", "", f"Choose from {known}.")
 
 
 def choose(names: Iterable[str]) -> tuple[list[QuantType], list[OtherFormat]]:
@@ -159,6 +159,6 @@ def choose(names: Iterable[str]) -> tuple[list[QuantType], list[OtherFormat]]:
     others = [kind for kind in OTHER_FORMATS if kind.name in wanted]
     known = [kind.name for kind in QUANT_TYPES] + [kind.name for kind in OTHER_FORMATS]
     if unknown := [name for name in wanted if name not in known]:
-        are = "is no quantization type" if len(unknown) == 1 else "are no quantization types"
+        are = "isn't a quantization type" if len(unknown) == 1 else "aren't quantization types"
         raise UserError(f"{', '.join(unknown)} {are}.", "", f"Choose from {', '.join(known)}.")
     return sorted(types, key=lambda kind: -kind.bits_per_weight), others

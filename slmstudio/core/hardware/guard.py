@@ -56,5 +56,5 @@ class HeatWatch:
             limit = f"it slows itself down at {self.slowdown_c} °C"
         else:
             limit = f"it does not report its limit; most cards slow down between {ASSUMED_SLOWDOWN_C} and 93 °C"
-        return (f"GPU at {temperature_c} °C; {limit}. Training goes on, perhaps slower. Give it air: free the vents, "
+        return (f"GPU at {temperature_c} °C; {limit}. Training continues, perhaps slower. Give it air: free the vents, "
                 "speed up the fans, lower the power limit, or pause the run.")

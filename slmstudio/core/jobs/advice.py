@@ -15,9 +15,9 @@ def go_on(kind: str, folder: Path, left: Sequence[Path] = ()) -> str:
         left: what it has left half done.
     """
     if kind == "train":
-        return "What was saved is kept. Resume goes on from the last checkpoint."
+        return "What was saved is kept. Resume continues from the last checkpoint."
     if kind == "evaluate":
-        return ("Every answer that was written is kept. Give the folder again to go on: "
+        return ("Every answer that was written is kept. To continue, give the folder again: "
                 f"{program.command('evaluate', folder)}")
     if kind == "download":
         return "What was fetched is kept. Start it again to fetch the rest."

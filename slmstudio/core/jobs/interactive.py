@@ -111,7 +111,7 @@ class InteractiveWorker:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = self._process.wait(1)
         if code == -9:
-            why = "It was killed, perhaps for want of memory."
+            why = "It was killed, perhaps for lack of memory."
         elif code is not None and code == -getattr(signal, "SIGBUS", 0):
             why = "A file that it was reading, most likely the model, was cut short or its disk went away."
         elif code is not None and code < 0:

@@ -42,7 +42,7 @@ MEMORY_KILL = "out_of_memory_kill"
 """Type of the event that a new start of a job begins with when the system had killed the one before for its memory."""
 DAMAGED = "damaged_events"
 """Code of the warning that a follower gets once where lines of events.jsonl cannot be read."""
-DAMAGED_SENTENCE = ("Some lines of events.jsonl could not be read and were passed over; the job itself is not affected "
+DAMAGED_SENTENCE = ("Some lines of events.jsonl could not be read and were skipped; the job itself is not affected "
                     "by that.")
 POLL_SECONDS = 0.1
 LEAVING_SECONDS = 15.0
@@ -124,7 +124,7 @@ class Job:
         value = formats.read("run", self.folder / RUN) or formats.read("job", self.folder / REQUEST)
         if value is None:
             raise UserError(
-                f"{self.folder} is no job.",
+                f"{self.folder} isn't a job.",
                 "It has no readable request.json or run.json.",
                 "Choose a run folder that SLM Studio made.",
             )
@@ -334,7 +334,7 @@ class Job:
 
             name = signal.Signals(-code).name
             causes = {
-                "SIGKILL": "Somebody, or the system for want of memory, killed the process (SIGKILL).",
+                "SIGKILL": "Somebody, or the system for lack of memory, killed the process (SIGKILL).",
                 "SIGSEGV": "A library crashed (SIGSEGV).",
                 "SIGTERM": "It was asked to end (SIGTERM).",
             }

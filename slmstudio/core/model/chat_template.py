@@ -199,7 +199,7 @@ def find_template(folder: Path) -> str | None:
         except OSError as error:
             raise from_os_error(error, "read chat_template.jinja") from error
         except UnicodeDecodeError as error:
-            raise UserError("chat_template.jinja is no UTF-8 text.", "", _CHOOSE) from error
+            raise UserError("chat_template.jinja isn't UTF-8 text.", "", _CHOOSE) from error
     value = _tokenizer_config(folder).get("chat_template")
     if value is None or isinstance(value, str):
         return value

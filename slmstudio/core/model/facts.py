@@ -133,7 +133,7 @@ def read_model(folder: Path | str) -> ModelFacts:
 
 def refusal(name: str, problems: list[Problem]) -> UserError:
     """What a person reads of a folder that can't be used: all that is wrong with it."""
-    what, remedy = f"{name} cannot be used as a base model.", "Mend the folder, or choose another model."
+    what, remedy = f"{name} cannot be used as a base model.", "Fix the folder, or choose another model."
     if len(problems) == 1:
         return UserError(what, problems[0].message, remedy)
     return UserError(what, f"{len(problems)} things are wrong with the folder.", remedy, problems)
@@ -265,7 +265,7 @@ def _check_tokenizer(folder: Path, problems: list[Problem]) -> None:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 64))
         tail = file.read()
     if not head.lstrip().startswith(b"{"):
-        problems.append(Problem(f"tokenizer.json is {what_is(head) or 'no JSON object'}."))
+        problems.append(Problem(f"tokenizer.json is {what_is(head) or 'not a JSON object'}."))
     elif path.stat().st_size > MAX_TOKENIZER:
         problems.append(Problem(f"tokenizer.json is larger than {format_bytes(MAX_TOKENIZER)}, and no model's is. Put "
                                 "the model's own tokenizer.json in its place."))

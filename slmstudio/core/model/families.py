@@ -65,7 +65,7 @@ def why_no_language_model(config: dict[str, Any]) -> str | None:
             return (f"The architecture {printable(model_type)} needs Python code from the model's folder. That code is "
                     "never run here (trust_remote_code stays off). Choose a model of an architecture that transformers "
                     "brings itself.")
-        return (f"The architecture {printable(model_type)} is no language model that this program can train. "
+        return (f"The architecture {printable(model_type)} isn't a language model that this program can train. "
                 "Choose a text-generating model.")
     architectures = config.get("architectures")
     names = [name for name in architectures if isinstance(name, str)] if isinstance(architectures, list) else []

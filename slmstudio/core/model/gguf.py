@@ -71,7 +71,7 @@ class GgufFacts:
 
     def cost(self) -> str:
         """What it costs to train this file instead of the model that it was made from, in a sentence or three."""
-        size = f"Unpacked it takes {format_bytes(self.unpacked_bytes)} (2 bytes a weight)."
+        size = f"Unpacked, it takes {format_bytes(self.unpacked_bytes)} (2 bytes per weight)."
         if self.quantization in FULL_PRECISION:
             return f"Its weights are {self.quantization}, so next to nothing of the original is lost. {size}"
         bits = 8 * self.file_bytes / max(1, self.parameters)
@@ -125,7 +125,7 @@ def _files(first: Path, header: Header) -> tuple[Path, ...]:
     if missing := [printable(path.name) for path in files if not path.is_file()]:
         shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3:,} more" if len(missing) > 3 else "")
         raise UserError(f"{len(missing):,} of the {count:,} parts of {printable(start)} are missing.",
-                        f"Beside the first part should be {shown}.", "Put all parts into one folder.")
+                        f"{shown} should be beside the first part.", "Put all parts into one folder.")
     return files
 
 
@@ -136,7 +136,7 @@ def _refuse_other_kinds(values: dict[str, Any], lengths: dict[str, int], tensors
         raise UserError(f"{name} is an adapter, not a model.", "It changes a base model and cannot run alone.",
                         "Choose the model's GGUF file.")
     if kind in ("mmproj", "imatrix") or values.get("general.architecture") == "clip":
-        raise UserError(f"{name} is no language model.", "It is a companion of one: "
+        raise UserError(f"{name} isn't a language model.", "It is a companion of one: "
                         + ("measurements for quantizing." if kind == "imatrix" else "the part that sees or hears."),
                         "Choose the model's own GGUF file.")
     number, parts = values.get("split.no", 0), values.get("split.count", 1)

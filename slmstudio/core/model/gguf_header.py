@@ -70,7 +70,7 @@ def read_header(path: Path, check: Check) -> Header:
     """
     name = printable(path.name)
     if path.exists() and not path.is_file():
-        raise UserError(f"{name} is no file.", "A GGUF model is one file.", "Choose the file that ends in .gguf.")
+        raise UserError(f"{name} isn't a file.", "A GGUF model is one file.", "Choose the file that ends in .gguf.")
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -171,7 +171,7 @@ def _read_preamble(reader: _Reader, name: str) -> int:
     if head[:4] != b"GGUF":
         if head[:8] in (b"ggjt\x03\0\0\0", b"tjgg\x03\0\0\0") or head[:4] in (b"lmgg", b"fmgg", b"tjgg"):
             raise UserError(f"{name} is an old GGML file.", "GGUF replaced that format in 2023.", "Choose a GGUF file.")
-        raise UserError(f"{name} is no GGUF file.", f"It is {what_is(head)}." if what_is(head) else
+        raise UserError(f"{name} isn't a GGUF file.", f"It is {what_is(head)}." if what_is(head) else
                         "It does not begin with the letters GGUF.", "Choose a file that ends in .gguf.")
     reader.skip(4)
     version = reader.number("<I")
@@ -228,7 +228,7 @@ def _skip_array(reader: _Reader) -> int:
 def _alignment(values: dict[str, Any]) -> int:
     alignment = values.get("general.alignment", 32)
     if type(alignment) is not int or alignment <= 0 or alignment & (alignment - 1) or alignment > 2**20:
-        raise Damaged("Its alignment is no power of two")
+        raise Damaged("Its alignment isn't a power of two")
     return alignment
 
 

@@ -49,7 +49,7 @@ def read_lora(path: Path | str) -> LoraFacts:
 
     def check(values: dict[str, Any], lengths: dict[str, int], tensors: int) -> None:
         if values.get("general.type") != "adapter" or values.get("adapter.type") != "lora":
-            raise UserError(f"{name} is no LoRA adapter.", "Its header says that it is something else.",
+            raise UserError(f"{name} isn't a LoRA adapter.", "Its header says that it is something else.",
                             "Choose the adapter's GGUF file; Results exports one.")
         if not isinstance(values.get("general.architecture"), str) or not tensors:
             raise Damaged("Its header does not say what it changes")
@@ -74,11 +74,11 @@ def _pairs(tensors: dict[str, tuple[int, ...]]) -> tuple[dict[str, tuple[int, in
         name = tensor.removesuffix(_A)
         b = tensors.get(name + _B)
         if name == tensor and not tensor.endswith(_B):
-            raise Damaged(f"The tensor {printable(tensor)} is no part of a LoRA adapter")
+            raise Damaged(f"The tensor {printable(tensor)} isn't part of a LoRA adapter")
         if name == tensor:
             continue
         if b is None or len(a) < 2 or len(b) < 2:
-            raise Damaged(f"The change of {printable(name)} is not whole")
+            raise Damaged(f"The change of {printable(name)} is incomplete")
         # llama.cpp wants the two of the embedding the other way round.
         shape, ranks = ((b[1], a[1]), (a[0], b[0])) if name == "token_embd.weight" else ((a[0], b[1]), (a[1], b[0]))
         if ranks[0] != ranks[1]:
@@ -86,7 +86,7 @@ def _pairs(tensors: dict[str, tuple[int, ...]]) -> tuple[dict[str, tuple[int, in
         shapes[name] = shape
         rank = max(rank, ranks[0])
     if any(tensor.endswith(_B) and tensor.removesuffix(_B) not in shapes for tensor in tensors):
-        raise Damaged("Some of its changes are not whole")
+        raise Damaged("Some of its changes are incomplete")
     return shapes, rank
 
 

@@ -63,9 +63,9 @@ def read_json_object(path: Path) -> dict[str, Any]:
         looks = what_is(data[:64])
         known = isinstance(error, json.JSONDecodeError) and not looks
         where = f"It breaks at line {error.lineno}, column {error.colno}." if known else ""  # type: ignore[attr-defined]
-        raise UserError(f"{path.name} is {looks or 'no JSON'}.", where) from error
+        raise UserError(f"{path.name} is {looks or 'not JSON'}.", where) from error
     if not isinstance(value, dict):
-        raise UserError(f"{path.name} is no JSON object.")
+        raise UserError(f"{path.name} isn't a JSON object.")
     return value
 
 

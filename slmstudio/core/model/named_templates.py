@@ -169,13 +169,14 @@ def _warnings(folder: Path, changed: tuple[int, ...], name: str, adapter_only: b
         said.append("The model has a chat template of its own, which it was trained with; another one must be learned "
                     "first, which takes many rows.")
     if name and (missing := [token for token in NAMED[name].own if token not in special]):
-        said.append(f"{_listed(missing)} {'is no token' if len(missing) == 1 else 'are no tokens'} of this model, so "
-                    f"{'it is' if len(missing) == 1 else 'they are'} cut into several; none is added to the "
-                    "vocabulary.")
+        said.append(f"{_listed(missing)} " + ("isn't a token" if len(missing) == 1 else "aren't tokens")
+                    + f" of this model, so {'it is' if len(missing) == 1 else 'they are'} split into several; none is "
+                    "added to the vocabulary.")
     end = end_of_turn(template, load_tokenizer(folder))
     if end is None:
-        said.append("The chat template ends an answer with no special token, so training teaches none, and the model "
-                    "may never stop by itself. Choose a chat template whose turns end with the model's EOS token.")
+        said.append("The chat template doesn't end an answer with a special token, so training doesn't teach one, "
+                    "and the model may never stop by itself. Choose a chat template whose turns end with the model's "
+                    "EOS token.")
     elif adapter_only and (never := _never_learned(folder, end)):
         said.append(never)
     return tuple(said)

@@ -85,7 +85,7 @@ def read_adapter(folder: Path) -> PeftAdapter:
         raise UserError(what, why, f"Ask for the adapter as {WEIGHTS}, which PEFT writes by default.")
     config = read_json_object(folder / CONFIG)
     if config.get("peft_type") != "LORA":
-        raise UserError(what, f"It is of the kind {printable(str(config.get('peft_type')))!r}.",
+        raise UserError(what, f"It is an {printable(str(config.get('peft_type')))!r} adapter.",
                         "LoRA, rank-stabilised LoRA and DoRA adapters can be used.")
     problems = _problems_of(config)
     shapes, whole, ranks = _changes(read_header(folder / WEIGHTS), config, problems)
@@ -104,7 +104,7 @@ def _problems_of(config: Mapping[str, Any]) -> list[Problem]:
     found = [Problem(f"{printable(str(key))} isn't known here.", field=printable(str(key)))
              for key, value in config.items() if key not in known and value]
     if config.get("bias") not in (None, "none"):
-        found.append(Problem("It has trained biases, too.", field="bias"))
+        found.append(Problem("It also has trained biases.", field="bias"))
     if config.get("init_lora_weights", True) not in _PLAIN_STARTS:
         found.append(Problem(f"It began with {printable(str(config['init_lora_weights']))!r}, which changes the base's "
                              "own weights, and those aren't in the adapter. PEFT can convert it as it saves.",

@@ -97,4 +97,4 @@ def find(key: str) -> Starter:
     try:
         return STARTERS[key.lower()]
     except KeyError:
-        raise UserError(f"There is no starter model {key!r}.", "", f"There is: {', '.join(STARTERS)}.") from None
+        raise UserError(f"There is no starter model {key!r}.", "", f"Choose one of: {', '.join(STARTERS)}.") from None

@@ -74,7 +74,7 @@ def read_tokenizer(folder: Path | str) -> Tokenizer:
 
     path = Path(folder) / "tokenizer.json"
     if not path.is_file():
-        raise UserError(f"{path.parent.name} has no tokenizer.json.", "", "Choose a model folder that is whole.")
+        raise UserError(f"{path.parent.name} has no tokenizer.json.", "", "Choose a complete model folder.")
     try:
         tokenizer = Tokenizer.from_file(str(path))
         tokenizer.no_truncation()

@@ -138,10 +138,10 @@ def read_header(path: Path) -> dict[str, Tensor]:
             head = start + file.read(64)
             # The JSON object begins right after the length; anything else is another kind of file.
             if length < 2 or head[8:9] != b"{":
-                looks = what_is(head) or "no safetensors file: its header is not one"
+                looks = what_is(head) or "not a safetensors file: its header is wrong"
                 raise UserError(f"{path.name} is {looks}.")
             if length > MAX_HEADER:
-                raise UserError(f"{path.name} is no safetensors file of a model: its header claims {length:,} bytes, "
+                raise UserError(f"{path.name} isn't a safetensors file of a model: its header claims {length:,} bytes, "
                                 f"and {MAX_HEADER:,} are more than any needs.")
             if 8 + length > size:
                 raise UserError(f"{path.name} is truncated: it ends inside its header.")
@@ -152,9 +152,9 @@ def read_header(path: Path) -> dict[str, Tensor]:
     except _Repeated as error:
         raise UserError(f"{path.name} is damaged: its header has {printable(str(error))} twice.") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path.name} is damaged: its header is no JSON.") from error
+        raise UserError(f"{path.name} is damaged: its header isn't JSON.") from error
     if not isinstance(header, dict):
-        raise UserError(f"{path.name} is damaged: its header is no JSON object.")
+        raise UserError(f"{path.name} is damaged: its header isn't a JSON object.")
     header.pop("__metadata__", None)
     if len(header) > MAX_TENSORS:
         raise UserError(f"{path.name} lists {len(header):,} tensors; no model that can be trained here has more than "
@@ -270,7 +270,7 @@ def _index(folder: Path, problems: list[Problem]) -> dict[str, str] | None:
     # An index may name files of its own folder only, and nothing that a library would unpickle.
     wrong = [name for name in names if not re.fullmatch(r"[\w.\-]+\.safetensors", name)]
     if wrong:
-        problems.append(Problem(f"{INDEX} names files that are no safetensors files of this folder: "
+        problems.append(Problem(f"{INDEX} names files that aren't safetensors files in this folder: "
                                 + ", ".join(printable(name) for name in wrong[:5]) + "."))
     if len(names) > MAX_FILES:
         problems.append(Problem(f"{INDEX} names {len(names):,} files; no model that can be trained here has more than "

@@ -127,10 +127,10 @@ def gather(run: Path) -> Facts:
         UserError: it is no run folder, or its run.json cannot be used.
     """
     if not (run / jobs.RUN).is_file():
-        raise UserError(f"{run} is no run folder.", "It has no run.json.",
+        raise UserError(f"{run} isn't a run folder.", "It has no run.json.",
                         f"To see the run folders: {program.command('runs')}")
     if files.read_json(run / jobs.RUN) is None:
-        raise UserError(f"run.json of {run.name} is damaged.", "It is cut off, or no JSON object.",
+        raise UserError(f"run.json of {run.name} is damaged.", "It is cut off, or isn't a JSON object.",
                         "Without it nothing can be told of the run: copy it back from a backup.")
     summary = folder.summarise(run)
     gaps: list[str] = []

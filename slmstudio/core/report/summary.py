@@ -35,7 +35,7 @@ STATES = {
     "finished": "The run finished", "stopped": "The run was stopped by the user and what it had learned was kept",
     "paused": "The run is paused", "cancelled": "The run was cancelled and nothing was kept",
     "failed": "The run failed", "crashed": "The run crashed: its process ended without a word",
-    "running": "The run is still going on", "new": "The run was never started",
+    "running": "The run is still in progress", "new": "The run was never started",
 }
 NOT_EVALUATED = ("Not evaluated yet: nothing here says whether its answers are better than the base model's. "
                  "The command `evaluate` and the Results tab measure that.")
@@ -79,7 +79,7 @@ def loss_sentences(facts: Facts) -> list[str]:
         said.append("The loss on held-out rows was not measured before and after.")
     elif not (math.isfinite(before) and math.isfinite(after)):
         when = "at the end" if math.isfinite(before) else "at the beginning"
-        said.append(f"The loss on held-out rows was no number {when}, so that nothing can be said of its change.")
+        said.append(f"The loss on held-out rows wasn't a number {when}, so that nothing can be said of its change.")
     elif len(facts.evals) > 1:
         way = "fell" if after < before else "rose" if after > before else "stayed"
         change = f" ({(after - before) / before:+.0%})".replace("-", "−") if before > 0 else ""
@@ -89,7 +89,7 @@ def loss_sentences(facts: Facts) -> list[str]:
         said.append(f"The result holds the weights of step {used:,}, where that loss was lowest, not of the last one.")
     if facts.history.overfit_step is not None:
         said.append(f"After step {facts.history.overfit_step:,} the loss on held-out rows rose again: the model had "
-                    "begun to learn its rows by heart.")
+                    "begun to overfit.")
     return said
 
 

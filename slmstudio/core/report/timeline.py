@@ -146,7 +146,7 @@ def _adjusted(event: dict[str, Any]) -> str:
     before = was if isinstance(was, dict) else {}
     named = ", ".join(f"{label(name)} {exact(before.get(name)) or 'not set'} → {exact(value) or 'not set'}"
                       for name, value in changes.items()) if isinstance(changes, dict) else ""
-    return (str(event.get("message") or "The run goes on with other values").rstrip(".")
+    return (str(event.get("message") or "The run continues with other values").rstrip(".")
             + (f" ({named})" if named else ""))
 
 

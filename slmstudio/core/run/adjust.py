@@ -30,7 +30,7 @@ def load(folder: Path) -> dict[str, Any]:
     state = formats.read("adjustments", folder / FILE)
     if state is None:
         raise UserError(f"{folder / FILE} is damaged.", "It is not a JSON object.",
-                        "Remove it: the run then goes on with the values of run.json.")
+                        "Remove it: the run then continues with the values of run.json.")
     return {"values": dict(state.get("values") or {}), "schedule": list(state.get("schedule") or [])}
 
 

@@ -361,7 +361,7 @@ def load(path: Path) -> RunConfig:
     state = files.read_json(file)
     if state is None:
         raise UserError(
-            f"{path} is no run configuration.",
+            f"{path} isn't a run configuration.",
             "It is not a JSON object.",
             f"Write one: {_planned()}",
         )

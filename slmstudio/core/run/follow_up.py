@@ -17,7 +17,7 @@ from slmstudio.core.run.config import IMPORTED, RunConfig
 from slmstudio.core.run.rows import kept_rows, lines
 
 FIXED = {
-    "model": "the weights that are gone on from belong to the earlier run's base",
+    "model": "the weights that training continues from belong to the earlier run's base",
     "method": "the earlier run's result is of that method",
     "lora_rank": "the adapter has that rank; another rank needs a new adapter",
     "lora_alpha": "the adapter was learned with that scale",
@@ -84,7 +84,7 @@ def _troubles(run_folder: Path, earlier: RunConfig) -> list[Problem]:
     ended = job.outcome()
     if ended is None or not ended.was_successful():
         state = ended.state if ended else "at work" if job.is_alive() else "not started"
-        return [Problem(f"The run is {state}, not finished; go on with it first: "
+        return [Problem(f"The run is {state}, not finished; resume it first: "
                         f"{program.command('train', run_folder)}")]
     name = folder.ADAPTER if earlier.has_adapter else folder.MODEL
     result = run_folder / name

@@ -41,8 +41,8 @@ class EvalWatch:
         if self.best_step == 0:
             return (f"Eval loss was lowest before the training ({self.best_loss:.3f}): so far the model only gets "
                     "worse on rows it does not learn. Lower the learning rate, or look whether both files are alike.")
-        return (f"Eval loss was lowest at step {self.best_step:,} ({self.best_loss:.3f}) and rises since: the model "
-                "begins to learn its rows by heart. More or other rows help, or fewer epochs.")
+        return (f"Eval loss was lowest at step {self.best_step:,} ({self.best_loss:.3f}) and has risen since: the "
+                "model begins to overfit. More or other rows help, or fewer epochs.")
 
     def wants_to_stop(self) -> str | None:
         """A sentence when patience is at its end."""

@@ -75,7 +75,7 @@ def add(run: Path, position: int | None = None) -> Entry:
         raise UserError(f"{config.name} is at work already.", "", "Watch it in the Training tab.")
     if ended is not None and ended.state == "finished":
         raise UserError(f"{config.name} is finished already.", "",
-                        f"Go on from its result: {program.command('continue', run, '--out', 'NEXT.json')}")
+                        f"Continue from its result: {program.command('continue', run, '--out', 'NEXT.json')}")
     with _changing() as items:
         known = next((item for item in items if item["folder"] == str(run)), None)
         entry = _entry(known) if known else None
@@ -187,9 +187,9 @@ def _read() -> list[dict[str, Any]]:
     state = formats.read("queue", path)
     items = state.get("runs") if state else None
     if not isinstance(items, list) or not all(isinstance(i, dict) and isinstance(i.get("folder"), str) for i in items):
-        raise UserError(f"{path} is damaged.", "It is no list of runs.",
+        raise UserError(f"{path} is damaged.", "It isn't a list of runs.",
                         "Remove the file, and add the runs again; the runs themselves are not touched.",
-                        [Problem("is no list of runs.", field="runs")])
+                        [Problem("isn't a list of runs.", field="runs")])
     return items
 
 

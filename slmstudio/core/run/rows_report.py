@@ -126,7 +126,7 @@ def ask(dataset: Dataset, evaluation: Dataset | None, model: Path | None, max_le
         with contextlib.suppress(OSError):
             process.stdin.close()
     if "ended" not in found:
-        raise UserError("The check of the rows ended unexpectedly.", "It was killed, perhaps for want of memory.",
+        raise UserError("The check of the rows ended unexpectedly.", "It was killed, perhaps for lack of memory.",
                         "Close other programs and check again.")
     return _report(found) if found["ended"] == "done" else None
 

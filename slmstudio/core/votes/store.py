@@ -106,7 +106,7 @@ class Vote:
         if vote.verdict not in (BEST, ALL_GOOD, ALL_BAD, TAKEN_BACK):
             raise ValueError(f"there is no verdict {vote.verdict!r}")
         if (type(vote.best) is int and 0 <= vote.best < len(answers)) is not (vote.verdict == BEST):
-            raise ValueError("the best answer is none of those that were compared")
+            raise ValueError("the best answer isn't one of those that were compared")
         return vote
 
 
@@ -119,7 +119,7 @@ def _answer(state: dict[str, Any]) -> Answer:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} isn't text")
     return value
 
 

@@ -30,7 +30,7 @@ class PlaceMissing(QDialog):
         self.what.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.changer = PlaceChanger(self)
         self.changer.changed.connect(self.accept)
-        hint = text_label(self.tr("Connect the disk and press Try again. With another folder you begin afresh; what is "
+        hint = text_label(self.tr("Connect the disk and press Try again. With another folder you start fresh; what is "
                                   "on the missing disk stays there, and you can come back to it in Settings."),
                           "muted", wrap=True)
         column = QVBoxLayout(self)

@@ -48,7 +48,7 @@ def sort(files: Sequence[Path]) -> Sorted:
         elif (folder / jobs.RUN).is_file():
             _take_run(folder, found)
         elif path.is_dir():
-            found.problems.append(Problem(f"{path} is a folder without a {jobs.RUN}, so it is no run."))
+            found.problems.append(Problem(f"{path} is a folder without a {jobs.RUN}, so it isn't a run."))
         elif path.suffix.lower() == ".gguf":
             found.models.append(path)
         else:

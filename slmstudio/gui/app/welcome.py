@@ -92,7 +92,7 @@ class Welcome(QWidget):
         return row
 
     def _trouble(self) -> QHBoxLayout:
-        self.again = SecondaryButton(self.tr("Look again"), self.tr("Read this machine once more."), "small")
+        self.again = SecondaryButton(self.tr("Look again"), self.tr("Read this machine again."), "small")
         self.again.setObjectName("welcome_again")
         self.again.clicked.connect(self.look)
         self.again.hide()

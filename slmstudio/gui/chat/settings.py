@@ -134,7 +134,7 @@ class ChatSettings(Card):
                 "An answer ends here at the latest. Raise it when answers are cut off."),
                 lambda value: f"{value:,.0f}"),
             "top_k": SliderRow(self.tr("Top-k"), self.tr(
-                "It chooses among so many of the likeliest tokens. Lower it against odd words; \"off\" leaves all."),
+                "It chooses among this many of the likeliest tokens. Lower it against odd words; \"off\" leaves all."),
                 0, len(TOP_KS) - 1, 0, 1, lambda value: str(TOP_KS[round(value)]) if value else self.tr("off")),
             "min_p": row("min_p", self.tr("Min-p"), self.tr(
                 "Tokens less likely than this share of the likeliest are left out. Raise it when a high temperature "

@@ -93,7 +93,8 @@ def event_text(event: dict[str, Any]) -> str:
     if kind in _WORDS:
         return _WORDS[kind](event, at)
     return {"job_started": tr("worker started"), "paused": tr("paused at step {step}"),
-            "resumed": tr("goes on at step {step}"), "resumed_from": tr("goes on from the checkpoint of step {step}"),
+            "resumed": tr("continues at step {step}"),
+            "resumed_from": tr("continues from the checkpoint of step {step}"),
             }.get(kind, "").format(step=at)
 
 
@@ -128,7 +129,7 @@ def adjusted_text(event: dict[str, Any]) -> str:
 def _eval(event: dict[str, Any], at: str) -> str:
     loss = event.get("eval_loss")
     if loss is None:
-        return tr("eval loss at step {step} is no number").format(step=at)
+        return tr("eval loss at step {step} isn't a number").format(step=at)
     text = tr("best eval loss {loss}, step {step}") if event.get("best") else tr("eval loss {loss}, step {step}")
     return text.format(loss=f"{loss:.3f}", step=at)
 
@@ -160,7 +161,7 @@ def _asked(asked: Any, name: str) -> bool:
 
 
 def _overfitting(event: dict[str, Any], at: str) -> str:
-    return tr("eval loss was lowest at step {step} and rises since: it begins to learn the rows by heart").format(
+    return tr("eval loss was lowest at step {step} and has risen since: overfitting begins").format(
         step=at)
 
 

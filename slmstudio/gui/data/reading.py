@@ -164,7 +164,7 @@ def mapped(wanted: Wanted, mappings: Mapping[str, str], task: Task, beside: Mapp
     if isinstance(guessed, Unmapped) or shape:
         return guessed
     return replace(guessed, notes=[UserError(
-        _tr("What you chose for the columns of {name} doesn't fit it any more, so it was read by guess.").format(
+        _tr("What you chose for the columns of {name} doesn't fit it any more, so its layout was guessed.").format(
             name=wanted.path.name))])
 
 

@@ -138,8 +138,8 @@ class RowDetail(QWidget):
 
         self.show_row(None, "", "")
         self._evaluation = evaluation
-        self.fixed = self.tr("The questions of a benchmark stay as they are, and are not learned: its figures could be "
-                             "compared with nobody's any more.") if benchmark_rows.shows(evaluation) else ""
+        self.fixed = self.tr("The questions of a benchmark stay as they are, and are not learned: its figures could no "
+                             "longer be compared with anyone's.") if benchmark_rows.shows(evaluation) else ""
         for widget, tip in self._tips.items():
             widget.setEnabled(not self.fixed)
             widget.setToolTip(self.fixed or tip)

@@ -29,8 +29,8 @@ class RowsFilters(QWidget):
         self.search.setClearButtonEnabled(True)
         self.search.setPlaceholderText(self.tr("Search questions and answers"))
         self.search.setAccessibleName(self.tr("Search questions and answers"))
-        self.search.setToolTip(self.tr("Shows the rows in whose question, answers or reference this stands. (Ctrl+F)"))
-        tips = {"rows_order": self.tr("What stands at the top of the list."),
+        self.search.setToolTip(self.tr("Shows the rows whose question, answers or reference contain this. (Ctrl+F)"))
+        tips = {"rows_order": self.tr("What comes first in the list."),
                 "rows_category": self.tr("Show the rows of one category."),
                 "rows_language": self.tr("Show the rows of one language."),
                 "rows_first": self.tr("The model that is compared with."),

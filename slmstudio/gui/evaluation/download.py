@@ -41,7 +41,7 @@ class BenchmarkDownload(QWidget):
         self.banner.setObjectName("download_banner")
         self.strip = ProgressStrip()
         self.strip.cancel.setObjectName("download_cancel")
-        self.strip.cancel.setToolTip(self.tr("End the download. What is whole is kept."))
+        self.strip.cancel.setToolTip(self.tr("End the download. The files that are complete are kept."))
         self.strip.cancelled.connect(self.cancel)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -60,7 +60,7 @@ class BenchmarkDownload(QWidget):
         box.setWindowTitle(self.tr("Download a benchmark"))
         box.setText(self.tr("Download the questions of {name}?").format(name=benchmark_label(name)))
         box.setInformativeText(self.tr(
-            "They come from {host} over the network; nothing of yours is sent. How large they are is not known "
+            "They come from {host} over the network; none of your data is sent. How large they are is not known "
             "before: most have less than 200 MB. They are kept in {folder} and used offline from then on.").format(
                 host=urlsplit(os.environ.get("HF_ENDPOINT") or HUB).hostname, folder=paths.benchmarks_dir()))
         box.setStandardButtons(QMessageBox.StandardButton.Cancel)

@@ -143,7 +143,7 @@ def time_text(rows: int | None, limit: int, models: Sequence[str], known: Mappin
     seconds = sum(known[name] for name in models) * count
     text = tr("{answers}: {time} if it is as fast as the last time on this machine.").format(
         answers=answers, time=units.format_about(seconds))
-    return text + (" " + tr("You can pause it, or end it and go on later: what is answered is kept.")
+    return text + (" " + tr("You can pause it, or end it and continue later: what is answered is kept.")
                    if seconds > LONG_SECONDS else "")
 
 

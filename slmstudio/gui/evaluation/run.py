@@ -46,10 +46,10 @@ class EvaluationRun(QFrame):
         self.strip.setObjectName("evaluation_progress")
         self.strip.cancel.setObjectName("evaluation_cancel")
         self.strip.cancel.setToolTip(self.tr(
-            "End the evaluation. What was answered is kept, so that it can go on later."))
+            "End the evaluation. What was answered is kept, so that it can be resumed later."))
         self.strip.cancelled.connect(self.cancel)
-        self.pause = SecondaryButton(self.tr("Pause"), self.tr("Stand still after the answers being written; "
-                                                               "Resume goes on."), "small")
+        self.pause = SecondaryButton(self.tr("Pause"), self.tr("Pause after the answers being written; "
+                                                               "Resume continues."), "small")
         self.pause.setObjectName("evaluation_pause")
         self.pause.clicked.connect(self._pause_or_resume)
         line = self.strip.layout()

@@ -72,7 +72,8 @@ class ScoresView(QWidget):
         self.cut_off = text_label(self.tr(
             "It was ended before every row was answered, so it has no scores yet. What was answered is kept."),
             "muted", wrap=True)
-        self.resume = SecondaryButton(self.tr("Go on"), self.tr("Go on where it ended; what was answered is kept."))
+        self.resume = SecondaryButton(self.tr("Continue"), self.tr(
+            "Continue where it ended; what was answered is kept."))
         self.resume.setObjectName("evaluation_go_on")
         self.resume.clicked.connect(lambda: self.go_on.emit(self.current()))
         self.verdict = _Verdict()

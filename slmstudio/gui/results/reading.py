@@ -53,7 +53,7 @@ class ReadingPage(QStackedWidget):
     def show_cancelled(self, read: int) -> None:
         """Say that it was cancelled, and offer to go on."""
         self.show_stopped(self.tr(
-            "It was cancelled. The first {count} are kept, and reading goes on from there.").format(count=f"{read:,}")
+            "It was cancelled. The first {count} are kept, and reading continues from there.").format(count=f"{read:,}")
             if read else self.tr("It was cancelled. Nothing was changed."))
 
     def show_stopped(self, why: str) -> None:

@@ -149,9 +149,9 @@ class RunDetails(Card):
         self._views.setMinimumHeight(LEAST_VIEW)
         self.body.addWidget(self._views, 1)
         self.body.addWidget(self.export)
-        self.resume_button = SecondaryButton(self.tr("Resume"), self.tr("Go on from the newest checkpoint."))
+        self.resume_button = SecondaryButton(self.tr("Resume"), self.tr("Continue from the newest checkpoint."))
         self.more_button = SecondaryButton(
-            self.tr("Learn more…"), self.tr("Plan a run that goes on from this one, with more data or epochs."))
+            self.tr("Learn more…"), self.tr("Plan a run that continues from this one, with more data or epochs."))
         self.more_button.setObjectName("results_more")
         self.more_button.hide()
         self.serve_button = SecondaryButton(self.tr("Use elsewhere…"), "")

@@ -125,7 +125,7 @@ class NextRun(QObject):
             error = outcome.user_error()
             self.failed.emit(UserError(
                 self.tr("“{name}” ended: {what}").format(name=name, what=error.what), error.why,
-                self.tr("The queue goes on. Results keeps that run.")))
+                self.tr("The queue continues. Results keeps that run.")))
         self.queue.start_next(job)
 
     # -- going on from a result -------------------------------------------------------------------------------

@@ -24,8 +24,8 @@ def ask(parent: QWidget, name: str, waiting: bool = False) -> str:
     box.setTextFormat(Qt.TextFormat.PlainText)
     box.setWindowTitle(tr("A run is at work"))
     box.setText(tr("“{name}” is still training.").format(name=name))
-    sentences = [tr("It can go on without the window: open SLM Studio again and it is shown where it is."),
-                 tr("Paused, it saves a checkpoint and frees its memory; Resume goes on from there.")]
+    sentences = [tr("It can continue without the window: open SLM Studio again and it is shown where it is."),
+                 tr("Paused, it saves a checkpoint and frees its memory; Resume continues from there.")]
     if waiting:
         sentences.append(tr("The runs in the queue wait until the window is open again."))
     box.setInformativeText(" ".join(sentences))

@@ -46,7 +46,7 @@ class TrainingPages(QStackedWidget):
         self._to_model = SecondaryButton(self.tr("Choose a base model…"), self.tr("Go to the Model tab."))
         self._to_model.setObjectName("to_model")
         self._to_model.clicked.connect(lambda: self._session.go_to.emit("model"))
-        self._empty = EmptyState(self.tr("What shall it learn, and which model?"), "", [self._to_data, self._to_model])
+        self._empty = EmptyState(self.tr("What should it learn, and which model?"), "", [self._to_data, self._to_model])
         self._empty.setAcceptDrops(False)
         return EmptyState.centred(self._empty)
 
@@ -59,7 +59,7 @@ class TrainingPages(QStackedWidget):
             self._to_data.setVisible(session.dataset is None)
             self._to_model.setVisible(session.model is None)
             self._empty.text.setText(
-                self.tr("Choose the data and a base model first. Then a plan with its reasons stands here.")
+                self.tr("Choose the data and a base model first. A plan with its reasons then appears here.")
                 if session.dataset is None and session.model is None else
                 self.tr("Choose the data to learn first.") if session.dataset is None else
                 self.tr("Choose a base model first."))

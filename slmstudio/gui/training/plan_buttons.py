@@ -40,7 +40,7 @@ class PlanButtons(QWidget):
             "Let this run wait in the queue. It starts by itself when the run at work has ended; without one, press "
             "Start next."))
         self.other = SecondaryButton(self.tr("Plan the next run"), "", "small")
-        self.afresh = SecondaryButton(self.tr("Plan afresh"), self.tr("Plan from the base model again."), "small")
+        self.afresh = SecondaryButton(self.tr("Plan again"), self.tr("Plan from the base model again."), "small")
         self.code = SecondaryButton(self.tr("Show the code…"), self.tr(
             "Save a Python script that does what this plan does, without SLM Studio."), "small")
         for name, button, signal in (("start", self.start, self.start_wanted), ("queue", self.queue, self.queue_wanted),
@@ -86,14 +86,14 @@ class PlanButtons(QWidget):
         self._running = running
         self.start.setToolTip(
             self.tr("A run is at work. Add this one to the queue; it starts when that one has ended.") if running else
-            self.tr("Make the run's folder and start. The run goes on when this window is closed."))
+            self.tr("Make the run's folder and start. The run continues when this window is closed."))
         self._using.show()
         self.afresh.setVisible(bool(going_on))
         self._show_other(running, self.tr("Back to the run"), self.tr("Show the plan of the run at work."))
         self.set_ready(self._ready)
         went_on, self._going_on = self._going_on, going_on
         if going_on:
-            self.say(self.tr("Goes on from what “{name}” learned. Choose other rows in the Data tab, and the plan "
+            self.say(self.tr("Continues from what “{name}” learned. Choose other rows in the Data tab, and the plan "
                              "follows.").format(name=going_on))
         elif went_on or not self._showed_plan:
             self.say("")

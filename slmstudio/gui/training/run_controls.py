@@ -32,7 +32,7 @@ class RunControls(QWidget):
         self.more = IconButton("chevron-down", self.tr("Other ways to pause"))
         self.more.setProperty("kind", "outlined")
         self.checkpoint_button = SecondaryButton(self.tr("Checkpoint now"), self.tr(
-            "Save a checkpoint after this step, from which the run can go on after a power cut."))
+            "Save a checkpoint after this step, from which the run can continue after a power cut."))
         self.stop_button = SecondaryButton(self.tr("Stop and keep"), self.tr(
             "Finish this step, save, and end the run. What it has learned is kept."), "danger")
         self.end_button = SecondaryButton(self.tr("End now"), self.tr(
@@ -69,7 +69,7 @@ class RunControls(QWidget):
         self.free_action = self.menu.addAction(self.tr("Pause and free memory"))
         self.free_action.setToolTip(self.tr(
             "Save a checkpoint and end the worker, so that the memory can be used for something else. "
-            "Resume goes on from the checkpoint."))
+            "Resume continues from the checkpoint."))
         self.free_action.triggered.connect(self._free)
         self.more.clicked.connect(self._open_menu)
 
@@ -88,7 +88,7 @@ class RunControls(QWidget):
     def show_state(self, *, paused: bool, stepping: bool) -> None:
         """Offer what is possible now."""
         self._paused = paused
-        self.pause_button.setText(self.tr("Go on") if paused else self.tr("Pause"))
+        self.pause_button.setText(self.tr("Continue") if paused else self.tr("Pause"))
         self.pause_action.setVisible(not paused)
         self._dress()
         ending = self.stopping or self.freeing

@@ -55,11 +55,11 @@ class RunEnd(QWidget):
         self.copy_button = SecondaryButton(self.tr("Copy details"), self.tr(
             "Copy what the worker printed last, for a bug report."))
         self.resume_button = PrimaryButton(self.tr("Resume"), self.tr(
-            "Go on from the newest checkpoint, in the same run."))
+            "Continue from the newest checkpoint, in the same run."))
         self.consent_button = PrimaryButton("", self.tr(
-            "Go on from the newest checkpoint with this value. Nothing else is left that would save enough memory."))
+            "Continue from the newest checkpoint with this value. Nothing else is left that would save enough memory."))
         self.more_button = SecondaryButton(self.tr("Continue with more data…"), self.tr(
-            "Plan another run that goes on from what this one has learned, with other rows."))
+            "Plan another run that continues from what this one has learned, with other rows."))
         self.chat_button = SecondaryButton(self.tr("Chat"), "")
         self.export_button = PrimaryButton(self.tr("Export…"), self.tr(
             "Make a GGUF file of the result, to chat with it and to use it in other programs."))
@@ -117,9 +117,9 @@ class RunEnd(QWidget):
 
     def _consent_text(self) -> str:
         if set(self._asked) == {"max_length"}:
-            return self.tr("Go on with {count} tokens").format(count=write(self._asked["max_length"]))
+            return self.tr("Continue with {count} tokens").format(count=write(self._asked["max_length"]))
         values = ", ".join(f"{label(name)} {write(value)}" for name, value in self._asked.items())
-        return self.tr("Go on with {values}").format(values=values)
+        return self.tr("Continue with {values}").format(values=values)
 
     def _result_text(self, result: dict[str, Any], history: RunHistory) -> str:
         series = history.series
@@ -137,11 +137,12 @@ class RunEnd(QWidget):
         if outcome.was_successful():
             return self._success(outcome.result, history)
         if outcome.state == "paused":
-            return self.tr("Paused at step {step}, and its memory is free. Resume goes on from there.").format(step=at)
+            return self.tr("Paused at step {step}, and its memory is free. Resume continues from there.").format(
+                step=at)
         if self._asked:
-            return self.tr("It goes on from the newest checkpoint; longer rows are cut.")
+            return self.tr("It continues from the newest checkpoint; longer rows are cut.")
         if resumable and history.step:
-            return self.tr("It got to step {step}. Resume goes on from the newest checkpoint.").format(step=at)
+            return self.tr("It got to step {step}. Resume continues from the newest checkpoint.").format(step=at)
         return self.tr("Nothing was kept.") if outcome.state == "cancelled" else ""
 
     def _success(self, result: dict[str, Any], history: RunHistory) -> str:

@@ -120,8 +120,8 @@ class VotesDialog(QDialog):
             note = self.tr("There are no votes yet. Turn on “Blind” in a side-by-side chat, or press “Vote blind…” "
                            "above the answers of an evaluation.")
         if damaged:
-            note += " " + counted(damaged, self.tr("1 damaged line of the file was passed over."),
-                                  self.tr("{count} damaged lines of the file were passed over."))
+            note += " " + counted(damaged, self.tr("1 damaged line of the file was skipped."),
+                                  self.tr("{count} damaged lines of the file were skipped."))
         self.note.setText(note)
         if self._tallies:
             self.table.selectRow(0)

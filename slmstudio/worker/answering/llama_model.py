@@ -184,7 +184,7 @@ class LlamaModel:
             batch.n_seq_id[place], batch.seq_id[place][0], batch.logits[place] = 1, row, keep
         status = self._api.llama_decode(self._context, batch)
         if status != 0:
-            raise UserError(f"{self._name} could not go on.", f"llama.cpp says: {llama_log.last_error() or status}.",
+            raise UserError(f"{self._name} could not continue.", f"llama.cpp says: {llama_log.last_error() or status}.",
                             "Choose fewer rows at once, or export the run again.")
 
     def _logits(self, place: int) -> Any:

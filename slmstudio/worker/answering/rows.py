@@ -14,7 +14,7 @@ from slmstudio.core.model.chat_template import ChatTemplate
 MOST_ROWS = 32
 """Rows of one batch; more of them make a step hardly cheaper for each."""
 
-BROKEN = "The model computed something that is no number (NaN)."
+BROKEN = "The model computed something that isn't a number (NaN)."
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

@@ -139,7 +139,7 @@ class _Torch(HFLM):  # type: ignore[misc]
 
 def no_number(name: str, why: str, remedy: str) -> UserError:
     """The highest of several NaN is the first: without this, every answer would be A."""
-    return UserError(f"{name} computed something that is no number (NaN).", why, remedy)
+    return UserError(f"{name} computed something that isn't a number (NaN).", why, remedy)
 
 
 class _Broken(LogitsProcessor):

@@ -52,7 +52,7 @@ def read_mmlu(folder: Path, only: str | None = None) -> tuple[list[Subject], tup
         subjects.append(Subject(name, rows.get("test", []), rows.get("dev", [])))
     if problems:
         more = len(problems) - MOST_PROBLEMS
-        raise UserError(f"The benchmark in {folder.name} is not whole.", f"And {more:,} more." if more > 0 else "",
+        raise UserError(f"The benchmark in {folder.name} is incomplete.", f"And {more:,} more." if more > 0 else "",
                         LAYOUT, problems[:MOST_PROBLEMS])
     return subjects, () if only else found.missing
 

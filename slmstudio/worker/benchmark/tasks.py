@@ -75,7 +75,7 @@ def write_tasks(name: str, data: Path | None, place: Path) -> Tasks:
         (place / "tasks").mkdir(parents=True, exist_ok=True)
         return _Stock(name, None, place / "tasks", place, fetched).write()
     if not data.is_dir():
-        raise UserError(f"{data} is no folder.", "", "Choose the folder that holds the benchmark's files.")
+        raise UserError(f"{data} isn't a folder.", "", "Choose the folder that holds the benchmark's files.")
     folder = place / "tasks"
     folder.mkdir(parents=True, exist_ok=True)
     subject = name.removeprefix("mmlu_") if name.startswith("mmlu_") else None

@@ -246,7 +246,7 @@ def _encode(model: ChatModel, messages: list[dict[str, str]], completion: bool) 
     if completion:
         text = "".join(message["content"] for message in messages)
         if not text:
-            raise UserError("There is nothing to go on with.", "The text is empty.", "Write its beginning.")
+            raise UserError("There is nothing to continue.", "The text is empty.", "Write its beginning.")
         return model.vocab.served(text)
     if model.vocab.template is None:
         raise UserError("This model has no chat template.", "The GGUF file stores none, so nobody can know how it "

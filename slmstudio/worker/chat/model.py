@@ -156,7 +156,7 @@ class ChatModel:
         self._cut(len(self.tokens))
         if status == 2:
             return False
-        raise UserError("The model could not go on.", f"llama.cpp says: {llama_log.last_error() or status}.",
+        raise UserError("The model could not continue.", f"llama.cpp says: {llama_log.last_error() or status}.",
                         "Load it again, with a shorter context if memory is short.")
 
     def draw(self, settings: Sampling) -> Iterator[int]:
@@ -171,7 +171,7 @@ class ChatModel:
                 yield token[0]
                 status = api.llama_decode(self.context, batch)
                 if status:
-                    raise UserError("The model could not go on.",
+                    raise UserError("The model could not continue.",
                                     f"llama.cpp says: {llama_log.last_error() or status}.", "Load it again.")
                 self.tokens.append(token[0])
         finally:

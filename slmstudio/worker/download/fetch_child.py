@@ -164,8 +164,8 @@ class _Fetch:
                 self._verified.append(file)
                 return
             (self._partial / file.incomplete).unlink(missing_ok=True)
-        raise UserError(f"{file.name} of {self._repo} came damaged, twice.", why,
-                        "Try again later, or from another network. What is whole is kept.")
+        raise UserError(f"{file.name} of {self._repo} arrived damaged twice.", why,
+                        "Try again later, or from another network. The files that arrived intact are kept.")
 
     def _try(self, file: RemoteFile) -> str:
         """Fetch and verify one file. Returns what is wrong with it, or ""."""

@@ -68,7 +68,7 @@ def _get(job: JobContext, repo: str, revision: str | None, endpoint: str, folder
     partial = place.partial_of(folder)
     if folder.exists():
         if _is_whole(job, folder):
-            job.log(f"{repo} is on this machine already.")
+            job.log(f"{repo} is already on this machine.")
             return _result(job, folder, fetched=False)
         shutil.rmtree(partial, ignore_errors=True)
         os.replace(folder, partial)  # what is whole of it needs not be fetched again
@@ -108,7 +108,7 @@ def _is_whole(job: JobContext, folder: Path) -> bool:
     listed = [place.RemoteFile(file.name, file.size, "" if file.blob_id else file.sha256, file.blob_id)
               for file in known.values()]
     place.write_record(folder, source["repo"], source.get("revision"), str(source.get("commit")), listed)
-    job.log(f"{folder.name} is not whole any more: {', '.join(damaged[:3])}. What is missing is fetched again.")
+    job.log(f"{folder.name} is no longer complete: {', '.join(damaged[:3])}. What is missing is fetched again.")
     return False
 
 
@@ -199,7 +199,7 @@ def _result(job: JobContext, folder: Path, fetched: bool) -> dict[str, Any]:
         vet.read_vetted(folder)
     except UserError as error:
         problem = error.to_dict()
-        job.warn("unusable", f"It is whole, but can't be used as a base model: {error.why or error.what}")
+        job.warn("unusable", f"It arrived complete, but can't be used as a base model: {error.why or error.what}")
     return {"path": str(folder), "name": folder.name, "repo": source.get("repo"), "commit": source.get("commit"),
             "bytes": sum(file.size for file in place.files_of(source).values()), "fetched": fetched,
             "problem": problem}

@@ -46,12 +46,13 @@ def _answered(error: Exception, status: int, what: str, repo: str, revision: str
         return UserError(what, f"The hub doesn't accept the token from {held}: it is wrong, or has expired.",
                          f"Make a new one on the hub and put it in: {put_in}")
     if gated and token is None:
-        return UserError(what, "Its owner lets in only those who have accepted its licence, and no token says who you "
-                               "are.",
+        return UserError(what, "Its owner lets in only those who have accepted its licence, and there is no token "
+                               "to say who you are.",
                          f"Accept the licence on the model's page ({page}), then put in a token: {put_in}")
     if gated or status == 403:
-        return UserError(what, "The token is right, but its owner hasn't let you in yet: the licence isn't accepted, "
-                               "the request waits for an answer, or the token may not read such models."
+        return UserError(what, "The token is valid, but the model's owner hasn't given you access yet: the "
+                               "licence isn't accepted, the request waits for an answer, or the token "
+                               "may not read such models."
                          if token is not None else "The hub refuses it.",
                          f"Open the model's page ({page}), accept its licence or ask for access, and try again.")
     if "RevisionNotFoundError" in kinds:

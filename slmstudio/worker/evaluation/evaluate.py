@@ -56,7 +56,7 @@ def run(job: JobContext) -> dict[str, Any]:
         if not disk_space.is_full(error, job.folder):
             raise
         raise UserError(
-            "The disk is full, so the evaluation cannot go on.",
+            "The disk is full, so the evaluation cannot continue.",
             f"{units.format_bytes(disk_space.free(job.folder))} are left where {job.folder} lies.",
             f"Free some room. {advice.go_on('evaluate', job.folder)}") from error
 

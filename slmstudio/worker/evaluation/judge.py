@@ -80,8 +80,8 @@ def run(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
     if unreadable:
         why = "neither A, B nor tie" if not thinking else \
             f"in {thinking:,} it was still thinking when its {MOST_TOKENS} tokens were used up"
-        job.warn("judge_unreadable", f"{unreadable:,} of the judge's {len(said):,} answers are no verdict: "
-                                     f"{why}. They count for nobody.")
+        job.warn("judge_unreadable", f"{unreadable:,} of the judge's {len(said):,} answers aren't verdicts: "
+                                     f"{why}. They are not counted.")
 
 
 def _key(line: dict[str, Any]) -> tuple[Any, ...]:

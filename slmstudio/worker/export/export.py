@@ -270,7 +270,7 @@ def _notes(facts: ModelFacts, types: list[QuantType], normalizer: str | None) ->
     fallen = [kind for kind in types if kind.falls_back(facts.hidden_size)]
     if fallen:
         instead = "; ".join(f"{kind.name}: {FALLBACK[kind.block]} for {kind.block}" for kind in fallen)
-        notes.append(f"Rows of {facts.hidden_size} weights are no multiple of {ROW_MULTIPLE}, so llama.cpp stores most "
-                     f"tensors in a larger format ({instead}). The files are larger and slightly better than their "
-                     "names say.")
+        notes.append(f"Rows of {facts.hidden_size} weights aren't a multiple of {ROW_MULTIPLE}, so llama.cpp stores "
+                     f"most tensors in a larger format ({instead}). The files are larger and slightly better than "
+                     "their names say.")
     return notes

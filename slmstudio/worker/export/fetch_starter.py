@@ -64,7 +64,7 @@ def run(job: JobContext) -> dict[str, Any]:
 def _reuse(target: Path, sha256: str) -> dict[str, Any]:
     known = formats.read("import", target / import_model.SOURCE) or {}
     if known.get("sha256") != sha256:
-        raise UserError(f"{target} exists already.", "It isn't this starter model.", "Rename that folder.")
+        raise UserError(f"{target} already exists.", "It isn't this starter model.", "Rename that folder.")
     read_model(target)
     return {"folder": str(target), "reused": True, "bytes": sum(
         file.stat().st_size for file in target.glob("*.safetensors"))}

@@ -72,7 +72,7 @@ def _digest(facts: GgufFacts) -> str:
 def _reuse(target: Path, fingerprint: dict[str, Any]) -> dict[str, Any]:
     known = formats.read("import", target / SOURCE) or {}
     if known.get("sha256") != fingerprint["sha256"]:
-        raise UserError(f"{target} exists already.", "It was not made from this GGUF file.",
+        raise UserError(f"{target} already exists.", "It was not made from this GGUF file.",
                         "Choose another folder or name.")
     return _result(target, reused=True)
 

@@ -57,7 +57,7 @@ class GgufTensors:
         library = _library()
         context = library.gguf_init_from_file(str(path).encode(), _Parameters(True, None))
         if not context:
-            raise ValueError(f"{path} is no GGUF file")
+            raise ValueError(f"{path} isn't a GGUF file")
         try:
             start = library.gguf_get_data_offset(context)
             self._places: dict[str, tuple[Any, int, int]] = {}

@@ -63,7 +63,7 @@ def compare_end(reference: Reference, vocab: LlamaVocab, logits: LlamaLogits) ->
     if not wrong and row is not None:
         generated = logits.greedy(row.ids[:-1], GENERATED_TOKENS, vocab.ends)
         if not vocab.ends(generated[-1]):
-            wrong = f"an answer went on for {len(generated)} tokens where the model ends it"
+            wrong = f"an answer continued for {len(generated)} tokens where the model ends it"
     figure = wrong or ("ends" if generated else "ends, not tried: the model itself ended no answer")
     return {"stops_at_end_of_turn": not wrong, "stop_figure": figure, "generated": generated}
 

@@ -93,7 +93,7 @@ def _read(service: Service, emit: Callable[..., None], commands: queue.SimpleQue
         except ValueError:
             message = None
         if not isinstance(message, dict):
-            emit("error", error=UserError("A message was no JSON object and was passed over.").to_dict())
+            emit("error", error=UserError("A message wasn't a JSON object and was skipped.").to_dict())
         elif message.get("command") == "close":
             break
         elif not service.interrupt(message):

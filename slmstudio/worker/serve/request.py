@@ -183,9 +183,9 @@ def parse(body: bytes, kind: type[Common]) -> Any:
     try:
         value = json.loads(body, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise Refused(400, f"The body is no JSON: {error}", "invalid_json") from error
+        raise Refused(400, f"The body isn't JSON: {error}", "invalid_json") from error
     if not isinstance(value, dict):
-        raise Refused(400, "The body is no JSON object.", "invalid_json")
+        raise Refused(400, "The body isn't a JSON object.", "invalid_json")
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:  # JSON may name half of a surrogate pair
@@ -201,7 +201,7 @@ def parse(body: bytes, kind: type[Common]) -> Any:
 
 def _no_number(name: str) -> None:
     """NaN and Infinity are no JSON, though Python reads them."""
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} isn't a number")
 
 
 def _field(location: tuple[int | str, ...]) -> str:

@@ -145,7 +145,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         except OSError as error:
             self._board = None
             self.job.warn("tensorboard_stopped", f"TensorBoard's files cannot be written any more: {error.strerror}. "
-                                                 "The run goes on, and its own curves are complete.")
+                                                 "The run continues, and its own curves are complete.")
 
     def _start_clock(self) -> None:
         self._started, self._asleep = time.monotonic(), self.sensors.suspended_seconds
@@ -259,7 +259,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
                 reason = (f"Step {step:,} is made already; Stop ends the run now." if total <= step
                           else f"A run has at most {MOST_STEPS:,} steps.")
             elif rate is not None and not 0 < rate <= 1:
-                reason = f"{rate!r} is no learning rate; it must be above 0 and at most 1."
+                reason = f"{rate!r} isn't a learning rate; it must be above 0 and at most 1."
             else:
                 adjust.record_schedule(self.job.folder, step, rate, total)
         except (TypeError, ValueError, OverflowError):

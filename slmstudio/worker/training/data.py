@@ -60,7 +60,7 @@ def _from_files(config: RunConfig, job: JobContext, rows: SourceRows) -> Kept | 
                      f"{len(dataset.problems)} problems in {dataset.path.name}: those rows are left out.")
         if known.get(name) not in (None, dataset.sha256):
             job.warn("data_changed", f"{dataset.path.name} was changed since this run was made, so it does not repeat "
-                                     "it. To learn from new rows, go on from the finished run instead.")
+                                     "it. To learn from new rows, continue from the finished run instead.")
     if config.eval_file:
         learned = {(row.prompt, row.contents, row.desirable) for row in rows.train}
         seen = sum((row.prompt, row.contents, row.desirable) in learned for row in rows.evaluation)

@@ -195,8 +195,8 @@ def start_weights(config: RunConfig) -> Path | None:
     found = next((path for path in (given / wanted, given) if (path / file).is_file()), None)
     if found is None:
         what = "adapter" if config.has_adapter else "model"
-        raise UserError(f"There is no {what} to go on from in {given}.",
-                        f"The method {config.method} goes on from a finished run of the same kind.",
+        raise UserError(f"There is no {what} to continue from in {given}.",
+                        f"The method {config.method} continues from a finished run of the same kind.",
                         "Choose another run, or the method of that run.",
                         [Problem(f"{config.start_from!r} holds no {what}.", field="start_from")])
     folder.need_own_result(found)

@@ -56,14 +56,15 @@ def no_lever_left(run: Path, config: RunConfig) -> UserError:
         "Memory ran out.",
         f"Rows go one by one already, and activations are computed twice. What is left is to cut rows at {shorter:,} "
         f"tokens instead of {config.max_length:,}, which changes what is learned, so you decide.",
-        f"Go on with {shorter:,} tokens: {program.command('train', run, '--set', f'max_length={shorter}')}\nOr: {ways}")
+        f"Continue with {shorter:,} tokens: {program.command('train', run, '--set', f'max_length={shorter}')}\n"
+        f"Or: {ways}")
 
 
 def _sentence(changes: dict[str, Any], was: dict[str, Any]) -> str:
     if "gradient_checkpointing" in changes:
-        return ("Memory ran out. The run goes on by itself and computes activations twice instead of keeping them: "
+        return ("Memory ran out. The run continues by itself and computes activations twice instead of keeping them: "
                 "about a fifth slower, same result.")
-    return (f"Memory ran out. The run goes on by itself with {changes['micro_batch_size']} instead of "
+    return (f"Memory ran out. The run continues by itself with {changes['micro_batch_size']} instead of "
             f"{was['micro_batch_size']} rows at once, {changes['gradient_accumulation_steps']} times accumulated: the "
             "effective batch stays the same.")
 

@@ -82,8 +82,8 @@ class Saver:
         error = from_os_error(OSError(28, "No space left on device"), what)
         self.job.warn(
             "disk_full",
-            f"{error.what} {error.why} About {format_bytes(self._bytes_needed())} are needed. The run waits and goes "
-            "on by itself when there is space; Stop ends it with the last checkpoint kept.")
+            f"{error.what} {error.why} About {format_bytes(self._bytes_needed())} are needed. The run waits and "
+            "continues by itself when there is space; Stop ends it with the last checkpoint kept.")
         self.job.emit("paused", global_step=step, reason="disk_full")
 
     def _wait(self) -> bool:

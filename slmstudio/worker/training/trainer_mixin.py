@@ -140,17 +140,17 @@ class Exact:
     def _not_a_number(self, window: list[tuple[dict[str, Any], torch.Tensor]], what: str) -> UserError:
         rows, exactly = self._spoiling_rows(window)
         verb = "gives" if len(rows) == 1 else "give"
-        each = "this row gives a loss that is no number." if exactly else "this row was in that batch."
+        each = "this row gives a loss that isn't a number." if exactly else "this row was in that batch."
         problems = [Problem(each, line=row) for row in rows[:SHOWN_ROWS]]
         named = ", ".join(f"{row:,}" for row in rows[:SHOWN_ROWS]) + (" …" if len(rows) > SHOWN_ROWS else "")
         lines = "line" if len(rows) == 1 else "lines"
         why = (f"The {lines} {named} of the training file {verb} no number." if exactly else
                f"Its batch holds the {lines} {named} of the training file; no single row is the cause.")
         return UserError(
-            f"The {what} of step {self.state.global_step + 1:,} is no number (NaN or Inf).",
+            f"The {what} of step {self.state.global_step + 1:,} isn't a number (NaN or Inf).",
             f"{why} The step was not made, so the weights are as they were.",
             "Lower the learning rate, or look at these rows; bf16 or fp32 is steadier than fp16. "
-            "Resume goes on from the last checkpoint.", problems)
+            "Resume continues from the last checkpoint.", problems)
 
     def _spoiling_rows(self, window: list[tuple[dict[str, Any], torch.Tensor]]) -> tuple[list[int], bool]:
         """Lines of the rows whose loss is no number; else those of the whole batch. The second says which it is."""

@@ -83,7 +83,7 @@ def test_damaged_trees_are_refused(tmp_path, lane) -> None:
     path = tmp_path / "x.json"
     lane = {"model": "m", **lane} if isinstance(lane, dict) else lane
     path.write_text(json.dumps({"created": 1, "settings": {}, "lanes": [lane]}))
-    with pytest.raises(UserError, match="no conversation"):
+    with pytest.raises(UserError, match="isn't a conversation"):
         Conversation.read(path)
 
 

@@ -227,7 +227,7 @@ def test_every_problem_is_told_at_once(run, tmp_path):
     found = "\n".join(problems(asked))
     for words in ("limit: 0", "max_new_tokens: '9'", "precision: 'int3'", "seed: -1", "batch_size: True",
                   "gone: /nowhere/x.gguf does not exist", 'two models are called "gone"', "and not both",
-                  "model 5 has no name", "none does not exist", "is no adapter", "judge: it must be a model folder",
+                  "model 5 has no name", "none does not exist", "isn't an adapter", "judge: it must be a model folder",
                   "the rubric is empty", "has no row that can be used", "line 1: the reference is missing",
                   'line 2: "answer" is empty'):
         assert words in found, words

@@ -34,9 +34,9 @@ def test_the_newest_slowdown_temperature_counts():
 
 
 @pytest.mark.parametrize(("slowdown", "sentence"), [
-    (90, "GPU at 86 °C; it slows itself down at 90 °C. Training goes on, perhaps slower. Give it air: free the vents, "
-         "speed up the fans, lower the power limit, or pause the run."),
-    (None, "GPU at 86 °C; it does not report its limit; most cards slow down between 88 and 93 °C. Training goes on, "
+    (90, "GPU at 86 °C; it slows itself down at 90 °C. Training continues, perhaps slower. Give it air: free the "
+         "vents, speed up the fans, lower the power limit, or pause the run."),
+    (None, "GPU at 86 °C; it does not report its limit; most cards slow down between 88 and 93 °C. Training continues, "
            "perhaps slower. Give it air: free the vents, speed up the fans, lower the power limit, or pause the run."),
 ])
 def test_the_warning_says_what_why_and_what_to_do(slowdown, sentence):

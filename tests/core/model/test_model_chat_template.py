@@ -50,7 +50,7 @@ def test_a_folder_without_a_template(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Choose a chat template for it"):
         ChatTemplate.from_folder(tmp_path)
     (tmp_path / "chat_template.jinja").write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match="no UTF-8"):
+    with pytest.raises(UserError, match="isn't UTF-8"):
         ChatTemplate.from_folder(tmp_path)
     (tmp_path / "chat_template.jinja").write_text("line one\n{% if %}")
     with pytest.raises(UserError, match="broken at line 2"):

@@ -123,7 +123,7 @@ def test_an_index_may_not_point_outside_its_folder(tmp_path: Path) -> None:
     (folder / "model.safetensors").rename(tmp_path / "elsewhere.safetensors")
     for target in ("../elsewhere.safetensors", str(tmp_path / "elsewhere.safetensors"), "pytorch_model.bin"):
         (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": target}}))
-        assert "no safetensors files of this folder" in refused(folder)
+        assert "aren't safetensors files in this folder" in refused(folder)
 
 
 def test_shards_without_an_index(tmp_path: Path) -> None:
@@ -157,8 +157,8 @@ def test_a_truncated_file_says_how_much_is_there(tmp_path: Path) -> None:
     (b"", "is empty"), (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n", "git lfs pull"),
     (b"<!DOCTYPE html><html>", "web page"), (b"PK\x03\x04" + bytes(50), "zip archive"),
     (b"GGUF" + bytes(50), "GGUF file"),
-    (b"\x80\x02}q\x00.", "pickle"), (bytes(100), "no safetensors file"),
-    (struct.pack("<Q", 200_000_000) + b"{", "no safetensors file"), (struct.pack("<Q", 2) + b"{]", "no JSON"),
+    (b"\x80\x02}q\x00.", "pickle"), (bytes(100), "not a safetensors file"),
+    (struct.pack("<Q", 200_000_000) + b"{", "isn't a safetensors file"), (struct.pack("<Q", 2) + b"{]", "isn't JSON"),
     (model_files.safetensors({"a": ("F32", (2,))}) + b"x", "1 bytes follow"),
     (model_files.safetensors({"a": ("F32", (2,))}).replace(b"F32", b"F99"), "F99"),
     (model_files.safetensors({"a": ("F32", (2,)), "b": ("F32", (2,))}).replace(b"[8, 16]", b"[0,  8]"), "overlap"),
@@ -179,8 +179,8 @@ def test_everything_wrong_is_said_together(tmp_path: Path) -> None:
         read_model(folder)
     said = [problem.message for problem in caught.value.problems]
     assert len(said) == 4
-    for words in ("config.json is no JSON. It breaks at line 1", "pickle", "tokenizer.model, which must be converted",
-                  "tokenizer_config.json is no JSON object"):
+    for words in ("config.json is not JSON. It breaks at line 1", "pickle", "tokenizer.model, which must be converted",
+                  "tokenizer_config.json isn't a JSON object"):
         assert any(words in message for message in said), words
 
 
@@ -196,7 +196,7 @@ def test_tokenizers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("config", "words"), [
     ({"model_type": "my_own", "auto_map": {"AutoModelForCausalLM": "modeling.MyOwn"}}, "trust_remote_code stays off"),
-    ({"model_type": "my_own"}, "no language model"), ({"model_type": None}, "no `model_type`"),
+    ({"model_type": "my_own"}, "isn't a language model"), ({"model_type": None}, "no `model_type`"),
     ({"architectures": ["LlamaForSequenceClassification"]}, "no head to write text with"),
     ({"num_hidden_layers": 3}, "promises 3 layers, the weights hold 2"),
     ({"hidden_size": 16}, "do not belong together"), ({"num_attention_heads": None}, "num_attention_heads"),

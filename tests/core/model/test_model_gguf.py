@@ -61,7 +61,7 @@ def part(number: int, count: int = 2, **values: object) -> bytes:
 
 def test_a_split_model_is_one(tmp_path: Path) -> None:
     first, second = (tmp_path / f"big-0000{number}-of-00002.gguf" for number in (1, 2))
-    assert "1 of the 2 parts of big are missing. Beside the first part should be big-00002-of-00002.gguf." in refused(
+    assert "1 of the 2 parts of big are missing. big-00002-of-00002.gguf should be beside the first part." in refused(
         first, part(1))
     second.write_bytes(part(2))
     facts = read_gguf(first)
@@ -78,7 +78,7 @@ def test_what_it_costs_to_train_one(tmp_path: Path) -> None:
                                       {"a.weight": (12, (256, 4096), 4096 * 144)}))
     said = read_gguf(path).cost()
     assert said.startswith("Q4_K_M: its weights were rounded to about 4.5 bits each. Training continues from the ")
-    assert said.endswith("Unpacked it takes 2 MB (2 bytes a weight).")
+    assert said.endswith("Unpacked, it takes 2 MB (2 bytes per weight).")
     path.write_bytes(model_files.gguf({"general.architecture": "llama", "general.file_type": 1},
                                       {"a.weight": (1, (256, 4096), 2 * 256 * 4096)}))
     assert read_gguf(path).cost().startswith("Its weights are F16, so next to nothing of the original is lost.")
@@ -107,7 +107,7 @@ def test_the_starter_model(starter: Path) -> None:
     (model_files.gguf({"general.architecture": "llama"}, {}), "no weights"),
     (model_files.gguf({"general.architecture": "llama", "tokenizer.ggml.tokens": ["a"]}, {}),
      "holds only a vocabulary"),
-    (model_files.gguf({"general.architecture": "clip"}, ONE_TENSOR), "no language model"),
+    (model_files.gguf({"general.architecture": "clip"}, ONE_TENSOR), "isn't a language model"),
     (model_files.gguf({"general.type": "adapter", "general.architecture": "llama"}, ONE_TENSOR), "adapter"),
     (model_files.gguf({"general.type": "imatrix"}, ONE_TENSOR), "measurements"),
     (model_files.gguf({"general.name": "x"}, ONE_TENSOR), "does not name the architecture"),
@@ -124,7 +124,7 @@ def test_what_is_refused(tmp_path: Path, data: bytes, words: str) -> None:
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:
     assert "does not exist" in refused(tmp_path / "nowhere.gguf")
-    assert "is no file" in refused(tmp_path)
+    assert "isn't a file" in refused(tmp_path)
 
 
 def test_cut_anywhere(tmp_path: Path) -> None:

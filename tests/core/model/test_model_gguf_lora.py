@@ -50,15 +50,15 @@ def test_the_embedding_stands_the_other_way_round(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("metadata", "tensors", "words"), [
-    ({"general.architecture": "llama"}, PAIR, "no LoRA adapter"),
-    ({**IS_LORA, "adapter.type": "control"}, PAIR, "no LoRA adapter"),
+    ({"general.architecture": "llama"}, PAIR, "isn't a LoRA adapter"),
+    ({**IS_LORA, "adapter.type": "control"}, PAIR, "isn't a LoRA adapter"),
     ({"general.type": "adapter", "adapter.type": "lora"}, PAIR, "damaged"),
     (IS_LORA, {}, "damaged"),
-    (IS_LORA, f32(blk__0__attn_q__weight=(8, 16)), "no part"),
-    (IS_LORA, f32(x__lora_a=(8, 2)), "not whole"),
-    (IS_LORA, f32(x__lora_b=(2, 8)), "not whole"),
+    (IS_LORA, f32(blk__0__attn_q__weight=(8, 16)), "isn't part"),
+    (IS_LORA, f32(x__lora_a=(8, 2)), "incomplete"),
+    (IS_LORA, f32(x__lora_b=(2, 8)), "incomplete"),
     (IS_LORA, f32(x__lora_a=(8, 2), x__lora_b=(3, 8)), "different ranks"),
-    (IS_LORA, f32(x__lora_a=(8,), x__lora_b=(8,)), "not whole"),
+    (IS_LORA, f32(x__lora_a=(8,), x__lora_b=(8,)), "incomplete"),
 ])
 def test_what_is_no_adapter_is_refused(tmp_path: Path, metadata, tensors, words: str) -> None:
     with pytest.raises(UserError) as caught:

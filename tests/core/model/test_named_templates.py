@@ -131,7 +131,7 @@ def test_a_format_whose_end_is_no_token_ends_with_eos(base, families, tmp_path):
     text = template_of(folder, "chatml").render(TURNS[:2])
     assert text == "<s><|im_start|>user\nशुल्क?</s>\n<|im_start|>assistant\n₹1,500</s>\n"
     assert named_templates.warnings(folder, "chatml") == [
-        "<|im_start|> and <|im_end|> are no tokens of this model, so they are cut into several; none is added to the "
+        "<|im_start|> and <|im_end|> aren't tokens of this model, so they are split into several; none is added to the "
         "vocabulary."]
     assert named_templates.warnings(folder, "zephyr") == [] == named_templates.warnings(base, "chatml")
 
@@ -183,7 +183,7 @@ def test_plain_text_needs_none(base):
 
 
 @pytest.mark.parametrize(("template", "said"), [
-    ("{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}", "ends an answer with no special"),
+    ("{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}", "doesn't end an answer with a special"),
     ("{% for m in messages %}{{ m.content + '<' + '/s' + '>' + '\n' }}{% endfor %}", None),
     (model_files.CHATML, None),
 ])

@@ -86,8 +86,8 @@ def test_each_group_has_its_verdict(tmp_path, page):
 
 def test_remarks_are_told_of_a_single_model_too(tmp_path, page):
     run = finished(tmp_path)
-    run.evaluate(scores={**other("q.jsonl", 9, 0, ("tuned",)), "remarks": ["3 damaged lines were passed over."]})
-    assert "3 damaged lines were passed over." in page(run.folder).text
+    run.evaluate(scores={**other("q.jsonl", 9, 0, ("tuned",)), "remarks": ["3 damaged lines were skipped."]})
+    assert "3 damaged lines were skipped." in page(run.folder).text
 
 
 @pytest.mark.parametrize("value", [None, "x", True])

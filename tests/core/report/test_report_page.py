@@ -143,7 +143,7 @@ def test_a_run_that_goes_on_and_one_that_never_began(tmp_path, page):
     begun = ReportRun(tmp_path / "begun")
     begun.start()
     begun.learn(1, 3)
-    assert "The run is still going on: 3 of 60 steps" in page(begun.folder).text
+    assert "The run is still in progress: 3 of 60 steps" in page(begun.folder).text
 
 
 def test_losses_that_are_no_numbers_leave_gaps_and_are_named(tmp_path, page):
@@ -245,7 +245,7 @@ def test_it_is_written_whole_into_the_run(tmp_path):
     assert not list(run.folder.glob(".*partial*"))
     with pytest.raises(UserError, match=r"report\.docx"):
         write_report(run.folder, tmp_path / "report.docx")
-    with pytest.raises(UserError, match="no run folder"):
+    with pytest.raises(UserError, match="isn't a run folder"):
         write_report(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="write the report"):

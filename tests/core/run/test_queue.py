@@ -103,7 +103,7 @@ def test_what_cannot_wait_is_refused(make_run, tmp_path):
     end(done, "finished")
     with pytest.raises(UserError, match="finished already"):
         queue.add(done)
-    with pytest.raises(UserError, match="is no job"):
+    with pytest.raises(UserError, match="isn't a job"):
         queue.add(tmp_path / "absent")
     with pytest.raises(UserError, match="not in the queue"):
         queue.remove(done)

@@ -144,7 +144,7 @@ def test_what_is_missing_is_named(configure, tmp_path, rows_file):
     with pytest.raises(UserError) as error:
         script.write_script(configure(model=str(tmp_path / "no"), eval_file=str(tmp_path / "none")), tmp_path / "s.py")
     assert {problem.field for problem in error.value.problems} == {"model", "eval_file"}
-    with pytest.raises(UserError, match="go on from"):
+    with pytest.raises(UserError, match="continue from"):
         script.write_script(configure(start_from=str(tmp_path)), tmp_path / "s.py")
     with pytest.raises(UserError, match="cannot be learned with dpo"):
         script.write_script(configure(objective="dpo"), tmp_path / "s.py")

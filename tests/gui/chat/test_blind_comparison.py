@@ -338,7 +338,7 @@ def test_the_list_of_votes_and_its_export(qtbot, studio_home, session, tmp_path)
     qtbot.waitUntil(lambda: dialog.table.rowCount() == 1, timeout=5000)
     assert [dialog.table.item(0, column).text() for column in range(6)] == ["base", "1", "tuned", "2", "0", "1"]
     assert "3 votes: tuned wins 2 of 3" in dialog.sentence.text()
-    assert dialog.note.text() == "4 votes, kept on this machine. 1 damaged line of the file was passed over."
+    assert dialog.note.text() == "4 votes, kept on this machine. 1 damaged line of the file was skipped."
     dialog.export_to(tmp_path / "pairs.jsonl", dialog._chosen())
     qtbot.waitUntil(lambda: "written to pairs.jsonl" in dialog.note.text(), timeout=5000)
     found = read_dataset(tmp_path / "pairs.jsonl")

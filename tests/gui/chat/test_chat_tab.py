@@ -356,7 +356,7 @@ def test_a_damaged_conversation_is_listed_and_says_why(qtbot, tab):
     tab.saved.read()
     listed(qtbot, tab, "20261125-100000-001")
     tab.saved.list.itemClicked.emit(tab.saved.list.item(0))
-    assert tab.banner.isVisible() and "no conversation" in tab.banner._what.text()
+    assert tab.banner.isVisible() and "isn't a conversation" in tab.banner._what.text()
 
 
 def test_a_full_disk_is_said_and_the_conversation_goes_on(qtbot, tab, first, monkeypatch):

@@ -82,7 +82,7 @@ def test_the_held_out_rows_are_proposed_and_followed(qtbot, tab, panel, run, pla
     play("start wait:cancel cancelled")
     press(qtbot, tab, "evaluation_go_on")
     qtbot.waitUntil(running.is_running, timeout=5000)
-    assert made_job(run).folder == running.job.folder, "it goes on in the same folder"
+    assert made_job(run).folder == running.job.folder, "it continues in the same folder"
 
 
 def test_nothing_of_the_panel_is_cut_off(qtbot, tab, panel):

@@ -115,7 +115,7 @@ def test_without_a_lever_left_the_person_is_asked_and_the_run_goes_on(qtbot, tab
     tab.follow(job, start_worker=True)
     qtbot.waitUntil(lambda: chip(tab) == "failed", timeout=10_000)
     assert tab.run.banner.isVisible() and "Memory ran out" in tab.run.banner._what.text()
-    assert button(tab, "consent").text() == "Go on with 512 tokens" and button(tab, "consent").isVisible()
+    assert button(tab, "consent").text() == "Continue with 512 tokens" and button(tab, "consent").isVisible()
     assert not button(tab, "resume_run").isVisible()
     play("start load plan:40 steps:40 finish")
     press(qtbot, tab, "consent")
@@ -130,7 +130,7 @@ def test_what_the_run_did_by_itself_is_told_in_words(qtbot, tab, run, play):
     qtbot.waitUntil(lambda: chip(tab) == "finished", timeout=10_000)
     lines = feed(tab)
     for words in ("memory ran out, so the run continues with Micro-batch, rows 4 → 2, Accumulation 4 → 8",
-                  "eval loss was lowest at step 40 and rises since", "the machine may fall asleep",
+                  "eval loss was lowest at step 40 and has risen since", "the machine may fall asleep",
                   "stood still for 2 h", "spills into main memory", "ended early at step 120",
                   "the result holds the weights of step 40, eval loss 1.663"):
         assert words in lines, words

@@ -163,7 +163,7 @@ def test_going_on_with_more_data(qtbot, planned, session, play, write_rows):
     qtbot.waitUntil(lambda: planned.plan.config.start_from == str(finished), timeout=15_000)
     config = planned.planning.config
     assert config.name == "helpdesk-2" and config.learning_rate == rate / 2
-    assert "Goes on from what “helpdesk” learned" in planned.plan.buttons.note.text()
+    assert "Continues from what “helpdesk” learned" in planned.plan.buttons.note.text()
     assert config.eval_fraction == RunConfig.from_dict(planned._job.request()).eval_fraction
     more = write_rows("more.jsonl", [{"instruction": f"Which form {n}?", "output": f"Form {n}."} for n in range(12)])
     session.set_dataset(reader.read_dataset(more), None, 0.25, 3)

@@ -181,7 +181,7 @@ class TestBadFolders:
     def test_a_folder_without_anything(self, tmp_path):
         with pytest.raises(UserError, match="holds no table of a subject"):
             write_tasks("mmlu", tmp_path, tmp_path / "place")
-        with pytest.raises(UserError, match="is no folder"):
+        with pytest.raises(UserError, match="isn't a folder"):
             write_tasks("mmlu", tmp_path / "nowhere", tmp_path / "place")
         with pytest.raises(UserError, match=r"lacks test and train of gsm8k"):
             write_tasks("gsm8k", tmp_path, tmp_path / "place")

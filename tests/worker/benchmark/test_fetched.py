@@ -179,7 +179,7 @@ def test_data_that_were_spoilt_are_fetched_again(hub, tmp_path):
     file = next(folder.glob("*.parquet"))
     for spoil in (lambda: file.write_bytes(file.read_bytes()[:-1]), lambda: shutil.rmtree(folder)):
         spoil()
-        with pytest.raises(UserError, match="not whole any more"):
+        with pytest.raises(UserError, match="no longer complete"):
             store.find("arc_easy")
         assert fetched(tmp_path / "again", "arc_easy").data_sets[0].folder == folder
         assert store.find("arc_easy") is not None and not leavings()
@@ -209,7 +209,7 @@ def test_data_that_were_spoilt_are_found_out(studio_home, tmp_path):
         assert [each.folder for each in store.find(name).data_sets] == [folder]
     assert store.find("other") is None and store.find("../x") is None
     (folder / "test.parquet").write_bytes(b"ROWS")
-    with pytest.raises(UserError, match="not whole any more"):
+    with pytest.raises(UserError, match="no longer complete"):
         store.read_data_set(folder, hashes=True)
     (folder / "test.parquet").write_bytes(b"row")
     with pytest.raises(UserError) as caught:

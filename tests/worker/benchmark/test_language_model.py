@@ -193,7 +193,7 @@ class TestNoNumber:
         asked = {"name": "mmlu", "data": str(mmlu_folder.write(tmp_path / "mmlu", 2)), "limit": None, "shots": 0}
         with pytest.raises(UserError) as caught:
             self.run(tmp_path / "job", loud, "fp16", **asked)
-        assert caught.value.what == "base computed something that is no number (NaN)."
+        assert caught.value.what == "base computed something that isn't a number (NaN)."
         assert "fp16" in caught.value.why and "--precision bf16" in caught.value.remedy
         assert not (tmp_path / "job" / "scores.json").exists()
         self.run(tmp_path / "job", loud, "bf16", **asked)
@@ -204,6 +204,6 @@ class TestNoNumber:
         asked = [SimpleNamespace(args=("Why?", {"until": ["\n"], "do_sample": False, "max_gen_toks": 4}))]
         models = Models(gguf_models.context(tmp_path / "opened", kind="evaluate", precision="fp16", models=[]))
         model = models.open({"name": "base", "model": str(loud)})
-        with pytest.raises(UserError, match="no number"):
+        with pytest.raises(UserError, match="isn't a number"):
             harness_model(model, "base", lambda *_: None).generate_until(asked)
         models.close()

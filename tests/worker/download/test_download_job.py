@@ -74,7 +74,7 @@ def test_a_model_in_several_files_is_fetched_by_its_index(hub, repository, tmp_p
         "model.safetensors.index.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"}
     assert "model-00002-of-00002.safetensors" in json.dumps(result["problem"]), "what can't be used is said"
     warned = [event["message"] for event in gguf_models.events(tmp_path / "job") if event["type"] == "warning"]
-    assert warned and warned[0].startswith("It is whole, but can't be used as a base model: ")
+    assert warned and warned[0].startswith("It arrived complete, but can't be used as a base model: ")
 
 
 def test_a_connection_that_breaks_again_and_again_is_resumed(hub, repository, tmp_path):

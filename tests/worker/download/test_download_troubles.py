@@ -67,12 +67,13 @@ def test_what_the_hub_refuses_is_told_with_its_remedy(hub, work, repository, mon
     assert "no revision “v9”" in refused(work, revision="v9")
     hub.gate = SECRET
     said = refused(work)
-    assert "no token says who you are" in said and f"{hub.url}/{REPO}" in said and "models token --set" in said
+    assert "there is no token to say who you are" in said
+    assert f"{hub.url}/{REPO}" in said and "models token --set" in said
     token.save(hub.url, "hf_OfSomebodyElse")
     assert "doesn't accept the token from a file that only you can read: it is wrong" in refused(work)
     token.save(hub.url, SECRET)
     hub.accepted = False
-    assert "The token is right, but its owner hasn't let you in yet" in refused(work)
+    assert "The token is valid, but the model's owner hasn't given you access yet" in refused(work)
     hub.accepted = True
     assert (work() / "model.safetensors").read_bytes() == repository["model.safetensors"]
 
@@ -129,11 +130,11 @@ def test_a_damaged_file_is_fetched_again_once_and_then_refused_by_name(hub, work
     (work() / "model.safetensors").unlink()
     hub.corrupt = {"model.safetensors": 2}
     said = refused(work)
-    assert "model.safetensors of acme/tiny-model came damaged, twice. Its SHA-256 is" in said
+    assert "model.safetensors of acme/tiny-model arrived damaged twice. Its SHA-256 is" in said
     hub.corrupt = {"tokenizer_config.json": 2}
     (work() / "tokenizer_config.json").unlink()
     hub.corrupt = {"tokenizer_config.json": 2}
-    assert "tokenizer_config.json of acme/tiny-model came damaged, twice. Its SHA-1 is" in refused(work)
+    assert "tokenizer_config.json of acme/tiny-model arrived damaged twice. Its SHA-1 is" in refused(work)
 
 
 def test_a_beginning_that_was_spoilt_is_found_out(hub, work, repository):
@@ -160,7 +161,7 @@ def test_a_hub_that_lies_about_sizes_is_not_believed(hub, work, size, sentence):
 def test_more_than_was_said_is_not_written(hub, work, repository):
     hub.unsized = True
     hub.lies = {"model.safetensors": {"lfs": {"sha256": "0" * 64, "size": 1000, "pointerSize": 1}}}
-    assert "came damaged, twice. More came than the 1,000 bytes that the hub's list says" in refused(work)
+    assert "arrived damaged twice. More came than the 1,000 bytes that the hub's list says" in refused(work)
     hub.lies = {}
     assert (work() / "model.safetensors").read_bytes() == repository["model.safetensors"]
 
@@ -198,7 +199,7 @@ def test_no_file_is_written_outside_of_the_folder(hub, work, tmp_path, repositor
 
 
 def test_a_model_that_cannot_be_trained_is_refused_before_its_weights_come(hub, work, repository):
-    for change, sentence in (({"model_type": "clip"}, "no language model that this program can train"),
+    for change, sentence in (({"model_type": "clip"}, "isn't a language model that this program can train"),
                              ({"quantization_config": {"quant_method": "awq"}}, "quantized with awq")):
         config = {**json.loads(repository["config.json"]), **change}
         hub.models[REPO] = {**repository, "config.json": json.dumps(config).encode()}

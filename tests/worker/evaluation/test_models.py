@@ -129,8 +129,8 @@ def test_models_that_answer_no_row_are_told_and_not_scored(tiny_model, tmp_path,
 def test_one_that_answers_no_row_costs_the_others_nothing(tiny_model, tmp_path, studio_home):
     nan = broken(tiny_model, tmp_path / "broken")
     job = asked(tmp_path / "job", base=tiny_model, tuned=tiny_model, Q2_K=nan)
-    said = ("Q2_K answered none of the 3 rows, and has no scores. The model computed something that is no number (NaN)."
-            " Evaluate in another precision, or choose an earlier checkpoint.")
+    said = ("Q2_K answered none of the 3 rows, and has no scores. The model computed something that isn't a number "
+            "(NaN). Evaluate in another precision, or choose an earlier checkpoint.")
     for attempt in (1, 2):  # nor when it is given again
         result = evaluate.run(job)
         assert result["verdict"] and result["models"]["base"] == result["models"]["tuned"] != {}

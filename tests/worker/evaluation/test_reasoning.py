@@ -140,8 +140,8 @@ def test_a_judge_that_thinks_too_long_is_told_as_that(tiny_model, tmp_path):
     assert all(line["winner"] is None and line["cut"] == "thinking" for line in judged(asked.folder)
                if line["id"] != 3)
     told = {event["code"]: event["message"] for event in gguf_models.events(asked.folder) if event.get("code")}
-    assert told["judge_unreadable"] == ("6 of the judge's 8 answers are no verdict: in 6 it was still thinking when "
-                                        "its 16 tokens were used up. They count for nobody.")
+    assert told["judge_unreadable"] == ("6 of the judge's 8 answers aren't verdicts: in 6 it was still thinking when "
+                                        "its 16 tokens were used up. They are not counted.")
     found = scoring.score(asked.folder)["judge"]
     assert found["pairs"][0]["thinking"] == 3
     assert "answers without thinking first" in found["sentence"] and "larger" not in found["sentence"]

@@ -124,7 +124,7 @@ def test_a_full_disk_is_found_before_the_work(tiny_run, tmp_path, monkeypatch) -
 
 
 def test_says_what_cannot_be_exported(tiny_run, tmp_path, monkeypatch) -> None:
-    with pytest.raises(UserError, match="no quantization type"):
+    with pytest.raises(UserError, match="isn't a quantization type"):
         export(tiny_run, tmp_path / "job", "Q4_WRONG")
     unfinished = tmp_path / "run"
     unfinished.mkdir()

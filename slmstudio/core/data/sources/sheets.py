@@ -48,7 +48,7 @@ def open_sheet(file: BinaryIO, name: str, wanted: str | None = None) -> Sheet:
         raise UserError(f"{name} has a password.", "", "Save a copy without a password, and open that.") from error
     except (calamine.CalamineError, OSError, ValueError) as error:
         raise UserError(f"{name} is a damaged workbook.", f"Opening it ended with: {error}.",
-                        "Open it in your spreadsheet program, and save it once more.") from error
+                        "Open it in your spreadsheet program, and save it again.") from error
     filled = [each for each in names if sheets[each].total_height]
     if wanted is not None and wanted not in sheets:
         raise UserError(f"{name} has no sheet {wanted!r}.", f"Its sheets are {', '.join(names)}.",
@@ -106,7 +106,7 @@ def _check_growth(file: BinaryIO, name: str) -> None:
                     packed.check_growth(info.file_size, info.compress_size, name)
         except zipfile.BadZipFile as error:
             raise UserError(f"{name} is a damaged workbook.", f"Opening it ended with: {error}.",
-                            "Copy or download it once more.") from error
+                            "Copy or download it again.") from error
     file.seek(0)
 
 

@@ -72,7 +72,7 @@ def table_rows(chunks: Iterator[bytes], delimiter: str) -> Iterator[TableRow]:
         except NotJson as error:
             yield TableRow([], begin, Problem(error.reason, lines.number, error.column))
         except csv.Error as error:
-            yield TableRow([], begin, Problem(f"this is no row of a table: {error}.", begin))
+            yield TableRow([], begin, Problem(f"this isn't a row of a table: {error}.", begin))
         else:
             if lines.at_end and _is_open(cells, lines.last):
                 after = lines.number - begin - (not lines.last)

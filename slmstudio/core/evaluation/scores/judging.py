@@ -116,7 +116,7 @@ def _sentence(pair: Mapping[str, Any]) -> str:
         if 2 * pair["thinking"] >= without:
             larger = (f"In {pair['thinking']:,} it was still thinking when its tokens were used up: choose a model "
                       "that answers without thinking first.")
-        remedy = "they count for nobody." if without <= rows else f"do not rely on it. {larger}"
+        remedy = "they are not counted." if without <= rows else f"do not rely on it. {larger}"
         said.append(f"The judge gave no usable verdict for {without:,} of {asked:,} rows; {remedy}")
     if pair["too_long"]:
         total = asked + pair["too_long"]
@@ -193,7 +193,7 @@ def agreement(pairs: Sequence[VotedPair], lines: Iterable[Mapping[str, Any]]) ->
     both = [(pair.winner, said[pair.id]) for pair in pairs if pair.id in said]
     if not both:
         return {"votes": 0, "agreed": 0, "share": None, "low": None, "high": None, "by_chance": None, "kappa": None,
-                "sentence": "There are no blind votes of yours that the judge has judged too."}
+                "sentence": "There are no blind votes of yours that the judge has also judged."}
     rows, agreed = len(both), sum(user == judge for user, judge in both)
     low, high = wilson(agreed / rows, rows, normal_quantile())
     users, judges = Counter(user for user, _ in both), Counter(judge for _, judge in both)

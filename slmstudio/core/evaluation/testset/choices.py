@@ -143,8 +143,8 @@ def _ways(value: Any, name: str, options: _Options, plain: list[str], findings: 
     if bare in names and (len(text) == 1 or not ways):
         ways["letter"] = names.index(bare)
     if not ways:
-        findings.append((name, f'the answer "{printable(text)}" is none of the {len(plain)} choices. They are called '
-                               f"{names[0]} to {names[-1]}."))
+        findings.append((name, f'the answer "{printable(text)}" is not one of the {len(plain)} choices. They are '
+                               f"called {names[0]} to {names[-1]}."))
     return ways
 
 

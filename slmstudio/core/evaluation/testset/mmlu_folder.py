@@ -67,7 +67,7 @@ def find_mmlu(folder: Path | str) -> MmluFolder:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder.", "A benchmark is a folder with a file for each subject.", LAYOUT)
+        raise UserError(f"{folder} isn't a folder.", "A benchmark is a folder with a file for each subject.", LAYOUT)
     found: dict[str, dict[str, Path]] = {}
     for path in _tables(folder):
         named = _NAMED.fullmatch(path.stem)

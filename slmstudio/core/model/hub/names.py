@@ -114,8 +114,8 @@ def wanted(repo: str, names: Collection[str], shards: Collection[str] = ()) -> l
         raise UserError(f"{repo} has no tokenizer.", "Its repository holds weights alone.",
                         "Choose the model that it was made from, or another version of it.")
     if SINGLE not in here and (missing := sorted(set(shards) - here)):
-        raise UserError(f"{repo} is not whole on the hub: {printable(missing[0])} is missing.",
-                        f"{INDEX} names {len(missing):,} files that are not there.", "Choose another version of it.")
+        raise UserError(f"{repo} is incomplete on the hub: {printable(missing[0])} is missing.",
+                        f"{INDEX} names {len(missing):,} files that are missing.", "Choose another version of it.")
     weights = [SINGLE] if SINGLE in here else [INDEX, *sorted(shards)]
     return ["config.json", *weights[:1], *(name for name in _SETTINGS if name in here),
             *sorted(name for name in here if _ABOUT.fullmatch(name)), *weights[1:]]

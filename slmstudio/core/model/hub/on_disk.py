@@ -117,7 +117,8 @@ def resolve(text: str) -> Path:
     get = program.command("models", "get", named.repo + (f"@{named.revision}" if named.revision else ""))
     if matching:
         raise UserError(f"{text} is on this machine as a GGUF file only, which can't be trained as it is.",
-                        f"It is one of {matching[0].source}.",
+                        "It is in the hub's cache." if matching[0].source == HUB_CACHE else
+                        f"It is in {matching[0].source}'s folder.",
                         f"Get its trainable form: {get}" if named.owner else
                         f"Import it: {program.command('models', 'import', matching[0].path)}")
     close = ", ".join(entry.id for entry in catalogue.nearest(text, 3)) or "Qwen/Qwen2.5-1.5B-Instruct"

@@ -115,7 +115,7 @@ def _wrong(parents: tuple[str, ...], key: str, value: Any) -> str:
 def _outside(value: Any, least: float, most: float, whole: bool) -> str:
     if type(value) is not int and (whole or type(value) is not float):
         return f"is {_shown(value)}; it must be a {'whole ' if whole else ''}number"
-    return "" if least <= value <= most else f"is {value:,}; possible is {least:,} to {most:,}"
+    return "" if least <= value <= most else f"is {value:,}; it must be between {least:,} and {most:,}"
 
 
 def _shown(value: Any) -> str:

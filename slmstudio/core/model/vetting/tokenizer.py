@@ -83,8 +83,8 @@ def _lines(output: str | bytes | None) -> list[dict[str, Any]]:
 
 
 def _stopped(lines: list[dict[str, Any]], what: str) -> str:
-    doing = _DOING[lines[-1]["stage"]] if lines else "at its beginning"
-    return f"The tokenizer or the template asked for more {what} than any model's needs, {doing}, and was stopped."
+    doing = _DOING[lines[-1]["stage"]] if lines else "right at the start"
+    return f"The tokenizer or the template asked for more {what} than any model needs, {doing}, and was stopped."
 
 
 def rows_of(examined: Examined) -> int | None:

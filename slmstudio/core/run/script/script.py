@@ -254,8 +254,8 @@ def _start_weights(config: RunConfig) -> Path | None:
     wanted, file = (folder.ADAPTER, "adapter_config.json") if config.has_adapter else (folder.MODEL, "config.json")
     found = next((path for path in (given / wanted, given) if (path / file).is_file()), None)
     if found is None:
-        raise UserError(f"There is nothing to go on from in {given}.",
-                        f"The method {config.method} goes on from a finished run of the same kind.",
+        raise UserError(f"There is nothing to continue from in {given}.",
+                        f"The method {config.method} continues from a finished run of the same kind.",
                         "Choose another run, or the method of that run.")
     return found
 

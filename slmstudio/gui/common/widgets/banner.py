@@ -104,7 +104,7 @@ class ErrorBanner(QFrame):
             self._details = str(error)
         else:
             what = self.tr("Something went wrong inside SLM Studio.")
-            why = self.tr("Nothing was lost; go on working. The log has the details: {error}").format(
+            why = self.tr("Nothing was lost; you can keep working. The log has the details: {error}").format(
                 error=f"{type(error).__name__}: {error}")
             problems = ()
             self._details = _with_traceback(error)

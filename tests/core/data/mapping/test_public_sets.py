@@ -144,7 +144,7 @@ def test_columns_that_change_what_is_learned_are_named(tmp_path, row, named):
 def test_a_choice_that_does_not_exist_is_said(tmp_path):
     rows = [{"question": Q, "choices": ["Panaji", "Pune"], "answer": at} for at in (0, 1, 2)]
     dataset = read(tmp_path, rows)
-    assert [str(each.message) for each in dataset.problems] == ["the answer is none of the choices."]
+    assert [str(each.message) for each in dataset.problems] == ["the answer isn't one of the choices."]
     assert len(dataset.records) == 2
 
 

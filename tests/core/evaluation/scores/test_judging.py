@@ -50,7 +50,7 @@ def test_nonsense_is_counted_and_decides_nothing(nonsense: Any) -> None:
 def test_rows_without_a_verdict_are_told_beside_the_others() -> None:
     found = judge_summary([*both(0, "b", "b"), *both(1, "b", "b"), *both(2, None, "b")])
     assert found["pairs"][0]["without_verdict"] == 1
-    assert found["sentence"].startswith("The judge gave no usable verdict for 1 of 3 rows; they count for nobody. "
+    assert found["sentence"].startswith("The judge gave no usable verdict for 1 of 3 rows; they are not counted. "
                                         "The judge sees no difference that 2 rows can show")
 
 
@@ -60,7 +60,7 @@ def test_rows_too_long_for_the_judge_are_no_fault_of_its_answers() -> None:
     pair = found["pairs"][0]
     assert (pair["rows"], pair["without_verdict"], pair["too_long"]) == (1, 1, 2)
     assert (pair["answers"], pair["unreadable"]) == (4, 1)
-    assert "no usable verdict for 1 of 2 rows; they count for nobody." in found["sentence"]
+    assert "no usable verdict for 1 of 2 rows; they are not counted." in found["sentence"]
     assert "not asked about 2 of 4 rows: with both answers they are longer than its context." in found["sentence"]
     assert "larger model" not in judge_summary(long)["sentence"]
 

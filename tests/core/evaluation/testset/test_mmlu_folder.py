@@ -54,5 +54,5 @@ def test_other_folders(tmp_path, texts, words):
     with pytest.raises(UserError) as caught:
         find_mmlu(put(tmp_path, **texts))
     assert words in caught.value.what
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="isn't a folder"):
         find_mmlu(tmp_path / "none")
