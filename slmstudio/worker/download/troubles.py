@@ -40,7 +40,8 @@ def _answered(error: Exception, status: int, what: str, repo: str, revision: str
               token: tokens.Token | None) -> UserError:
     """What the hub's refusal means: 401 is for whom it doesn't know, 403 for whom it knows and won't let in."""
     kinds, page = network.kinds(error), f"{endpoint}/{repo}"
-    put_in = program.command("models", "token", "--set", *(("--endpoint", endpoint) if endpoint != endpoints.current() else ()))
+    other = ("--endpoint", endpoint) if endpoint != endpoints.current() else ()
+    put_in = program.command("models", "token", "--set", *other)
     gated = "GatedRepoError" in kinds
     if status == 401 and token is not None:
         held = tokens.PLACES[token.where]

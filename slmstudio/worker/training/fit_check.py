@@ -12,7 +12,6 @@ import shutil
 import statistics
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch

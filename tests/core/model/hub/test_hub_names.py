@@ -69,7 +69,8 @@ def test_each_weight_is_wanted_once_and_nothing_else():
              "LICENSE", "LICENSE-MODEL", "README.md", "README.zh-CN.md", "USE_POLICY.md"]
     left = ["pytorch_model.bin", "consolidated.safetensors", "model.fp16.safetensors", "model.gguf",
             "flax_model.msgpack", "onnx/model.onnx", "original/consolidated.00.pth", "original/tokenizer.json",
-            "modeling_x.py", "readme.py", "license-x.exe", ".gitattributes", "training_args.bin", "README.py/x", "../config.json"]
+            "modeling_x.py", "readme.py", "license-x.exe", ".gitattributes", "training_args.bin", "README.py/x",
+            "../config.json"]
     assert sorted(names.wanted(QWEN, [*WHOLE, *extra, *left])) == sorted([*WHOLE, *extra])
     parts = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
     held = ["config.json", "tokenizer.json", "model.safetensors.index.json", *parts, *left]

@@ -148,7 +148,7 @@ def test_what_passed_is_remembered_until_a_file_changes(tmp_path: Path, monkeypa
     assert not vet(folder).passed
 
 
-def test_a_file_that_changes_during_the_look_is_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_changes_during_the_look_is_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, measure = crafted_models.honest(tmp_path / "m"), tokenizer.measure
 
     def swapped(*arguments: Any) -> Any:
