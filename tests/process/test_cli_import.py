@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support import crafted_models, model_files
 from support import gguf_models as models
-from support import model_files
 
 from slmstudio.cli import commands
 from slmstudio.core import settings
@@ -33,7 +33,7 @@ def adapter(path: Path) -> Path:
 
 
 def test_a_folder_is_remembered(studio_home, tmp_path, capsys) -> None:
-    model = model_files.write_model(tmp_path / "tiny")
+    model = crafted_models.honest(tmp_path / "tiny")
     assert commands.main(["models", "import", str(model), "--json"]) == 0
     told = last_json(capsys)
     assert (told["kind"], told["folder"], told["has_chat_template"]) == ("model", str(model), True)
@@ -41,7 +41,7 @@ def test_a_folder_is_remembered(studio_home, tmp_path, capsys) -> None:
 
 
 def test_an_adapter_becomes_a_run(studio_home, tmp_path, capsys) -> None:
-    base, made = model_files.write_model(tmp_path / "tiny"), adapter(tmp_path / "helper")
+    base, made = crafted_models.honest(tmp_path / "tiny"), adapter(tmp_path / "helper")
     assert commands.main(["models", "import", str(made)]) == 2
     assert "acme/tiny, which isn't on this machine" in capsys.readouterr().err
     assert commands.main(["models", "import", str(base)]) == 0
