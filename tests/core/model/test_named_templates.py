@@ -183,7 +183,7 @@ def test_plain_text_needs_none(base):
 
 
 @pytest.mark.parametrize(("template", "said"), [
-    ("{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}", "doesn't end an answer with a special"),
+    ("{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}", "doesn't end an answer with a"),
     ("{% for m in messages %}{{ m.content + '<' + '/s' + '>' + '\n' }}{% endfor %}", None),
     (model_files.CHATML, None),
 ])
