@@ -86,7 +86,7 @@ def answered(row: Mapping[str, Any], column: str, prompt: Asked | None, findings
         written = [{"role": "assistant", "content": text_of(row, column, findings)}]
         if alone and len(findings) == before:
             findings.append((column, f'what is asked is missing: there is no question in a "prompt", '
-                                     f'and "{column}" is no whole conversation.'))
+                                     f'and "{column}" is not a whole conversation.'))
     else:
         findings.append((column, f'"{column}" is {kind_of(value)}; it must be text or a list of messages.'))
     if len(findings) > before or prompt is None:

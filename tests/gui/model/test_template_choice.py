@@ -58,7 +58,7 @@ def test_of_a_model_with_its_own_only_what_is_wrong_is_told(qtbot, choice, tiny_
         tmp_path / "endless", template="{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}")
     choice.show_model(read_model(endless), "")
     qtbot.waitUntil(choice.isVisible)
-    assert "ends an answer with no special token" in text(choice, "template_warning")
+    assert "doesn't end an answer with a special token" in text(choice, "template_warning")
     assert not choice.names.isVisible() and not choice.preview.isVisible()
 
 
