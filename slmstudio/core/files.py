@@ -47,12 +47,21 @@ def write_atomically(path: Path, content: str | bytes | Iterable[bytes], private
             file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        _replace(partial, path)
     except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
     fsync_folder(path.parent)
+
+
+def _replace(partial: Path, path: Path) -> None:
+    """Rename over `path`. Windows refuses that while somebody reads it, which takes milliseconds."""
+    for _ in range(20 if os.name == "nt" else 0):
+        with contextlib.suppress(PermissionError):
+            return os.replace(partial, path)
+        time.sleep(0.01)
+    os.replace(partial, path)
 
 
 def put_aside(path: Path, why: str) -> Path:

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support import crafted_models, model_files
 from support import gguf_models as models
-from support import model_files
 
 from slmstudio.cli import commands
 from slmstudio.core import settings
@@ -33,7 +33,7 @@ def adapter(path: Path) -> Path:
 
 
 def test_a_folder_is_remembered(studio_home, tmp_path, capsys) -> None:
-    model = model_files.write_model(tmp_path / "tiny")
+    model = crafted_models.honest(tmp_path / "tiny")
     assert commands.main(["models", "import", str(model), "--json"]) == 0
     told = last_json(capsys)
     assert (told["kind"], told["folder"], told["has_chat_template"]) == ("model", str(model), True)
@@ -41,7 +41,7 @@ def test_a_folder_is_remembered(studio_home, tmp_path, capsys) -> None:
 
 
 def test_an_adapter_becomes_a_run(studio_home, tmp_path, capsys) -> None:
-    base, made = model_files.write_model(tmp_path / "tiny"), adapter(tmp_path / "helper")
+    base, made = crafted_models.honest(tmp_path / "tiny"), adapter(tmp_path / "helper")
     assert commands.main(["models", "import", str(made)]) == 2
     assert "acme/tiny, which isn't on this machine" in capsys.readouterr().err
     assert commands.main(["models", "import", str(base)]) == 0
@@ -65,6 +65,11 @@ def test_what_cannot_be_imported_is_said(studio_home, tmp_path, capsys) -> None:
         assert commands.main(["models", "import", *words]) == 2
         assert said in capsys.readouterr().err
     (tmp_path / "m.gguf").write_bytes(model_files.small_gguf())
+    for words, said in ((["--starter", "gemma-3-270m", "--name", "x"], "Leave out --name and --base"),
+                        (["--starter", "gemma-3-270m", "--base", "x"], "Leave out --name and --base"),
+                        ([str(tmp_path / "m.gguf"), "--base", "x"], "Leave out --base")):
+        assert commands.main(["models", "import", *words]) == 2
+        assert said in capsys.readouterr().err
     assert commands.main(["models", "import", str(tmp_path / "m.gguf"), "--name", "../up"]) == 2
     assert "can't be a model's name" in capsys.readouterr().err
 
@@ -82,10 +87,13 @@ def split(source: Path, parent: Path) -> Path:
 
 @pytest.mark.full
 def test_gguf_files_are_unpacked(studio_home, tmp_path, capsys) -> None:
-    """With an ending, as Ollama calls them, and in parts: the weights are the same."""
+    """With an ending, as Ollama calls them, and in parts: the weights are the same, whatever lies beside them."""
     source = models.exported_run()[1]["F16"]
     blob = tmp_path / "sha256-0a1b2c"
     shutil.copy(source, blob)
+    for stray in ("adapter_config.json", "config.json", "tokenizer_config.json"):
+        (tmp_path / stray).write_text(json.dumps({"base_model_name_or_path": str(tmp_path / "gone"), "model_type": "x",
+                                                  "tokenizer_class": "Gone"}))
     made = {}
     for file in (source, blob, split(source, tmp_path)):
         assert commands.main(["models", "import", str(file), "--json"]) == 0

@@ -18,7 +18,7 @@ from support import download_trial, model_hub
 from slmstudio.cli import commands
 from slmstudio.core import paths
 from slmstudio.core.jobs import new
-from slmstudio.core.model.hub import token
+from slmstudio.core.model.hub import place, token
 
 REPO = download_trial.REPO
 SECRET = "hf_ATokenThatNobodyElseMaySee"
@@ -74,6 +74,15 @@ def test_what_cannot_be_got_is_a_sentence_with_status_2(hub, run):
     result, said = run("models", "get", REPO, status=2)
     assert result["outcome"] == "failed" and "The hub cannot be reached" in result["error"]["why"]
     assert f"error: {REPO} could not be fetched." in said and re.search(f"models get {REPO}$", result["resume"])
+    assert re.search("models get gpt2 --revision 607a30d$", run("models", "get", "gpt2@607a30d", status=2)[0]["resume"])
+
+
+def test_what_was_begun_at_another_hub_is_fetched_from_there(hub, run):
+    for name, endpoint in (("here", hub.url), ("there", "https://hub.example")):
+        place.write_record(paths.models_dir() / f".{name}.partial", f"acme/{name}", None, endpoint=endpoint)
+    here, there = run("models", "get")[0]["unfinished"]
+    assert here["resume"].endswith("models get acme/here")
+    assert there["resume"].endswith("models get acme/there --endpoint https://hub.example")
 
 
 @pytest.mark.full

@@ -223,6 +223,9 @@ VET: dict[str, tuple[Build, str]] = {
                               "more than 2,500,000 values"),
     "no tokenizer at all": (lambda f: with_file(f, "tokenizer.json", b'{"model": {}}'),
                             "of a kind that is not known here"),
+    "unknown token that isn't": (lambda f: tokenizer(f, model={
+        "type": "WordPiece", "vocab": {"a": 0}, "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+        "max_input_chars_per_word": 100}), "WordPiece error: Missing [UNK] token"),
     "English is lost": (lambda f: tokenizer(f, model={"type": "WordLevel", "vocab": VOCABULARY, "unk_token": "[UNK]"}),
                         "Plain English text doesn't come back"),
     "added tokens that aren't": (lambda f: honest(f) and edit(f, "tokenizer_config.json",
@@ -235,8 +238,6 @@ VET: dict[str, tuple[Build, str]] = {
                                   "does what no chat template needs"),
     "template that grows": (lambda f: honest(f, template="{% for a in range(9999) %}{{ 'x' * 9999 }}{% endfor %}"),
                             "The chat template was stopped"),
-    "template that says no": (lambda f: honest(f, template="{{ raise_exception('no') }}"),
-                              "refuses this conversation: no"),
     "template that isn't text": (lambda f: with_file(f, "chat_template.jinja", b"\xff\xfe{{"), "is no UTF-8 text"),
 }
 """What only vetting refuses. The first three are stopped at their limits, which takes seconds."""

@@ -33,7 +33,8 @@ def get(
     if name is None:
         return _list_unfinished(as_json)
     named = on_disk.meant(name)
-    name = name if "/" in name else named.repo
+    if "/" not in name:
+        name, revision = named.repo, revision or named.revision
     endpoints.current(endpoint)
     since = time.time()
     try:
@@ -50,10 +51,12 @@ def get(
 
 def _list_unfinished(as_json: bool) -> int:
     """What was begun, and what fetches the rest of it."""
+    from slmstudio.core.model.hub import endpoint as endpoints
     from slmstudio.core.model.hub import place
 
-    found = place.unfinished()
-    again = [program.command("models", "get", each.repo + (f"@{each.revision}" if each.revision else ""))
+    found, usual = place.unfinished(), endpoints.current()
+    again = [program.command("models", "get", each.repo + (f"@{each.revision}" if each.revision else ""),
+                             *(("--endpoint", each.endpoint) if each.endpoint not in (None, usual) else ()))
              for each in found]
     if as_json:
         print_json({"unfinished": [

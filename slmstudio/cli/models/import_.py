@@ -36,6 +36,8 @@ def import_(
     if (what is None) == (starter is None):
         raise UserError("There is nothing to import.", "", "Give a file or a folder, or --starter NAME.")
     if starter is not None:
+        if name is not None or base is not None:
+            raise UserError("A starter model has its own name and no base.", "", "Leave out --name and --base.")
         return _fetch(starter, accept_licence, as_json)
     assert what is not None
     try:
@@ -43,6 +45,8 @@ def import_(
     except OSError as error:
         raise from_os_error(error, f"read {what}") from error
     if gguf:
+        if base is not None:
+            raise UserError(f"{what.name} is a GGUF file, and needs no base model.", "", "Leave out --base.")
         return _unpack(what.absolute(), name, as_json)
     if what.is_dir() and peft_adapter.is_adapter(what):
         return _adapter(what.absolute(), base, name, as_json)
@@ -79,22 +83,22 @@ def _fetch(key: str, accepted: bool, as_json: bool) -> int:
 
 def _do(job: jobs.Job, kind: str, told: dict[str, Any], as_json: bool) -> int:
     """Follow a job that makes a model's folder, and say what the model is."""
-    from slmstudio.core.model import facts
+    from slmstudio.core.model.vetting import vet
 
     job.start()
     with Follower(stopping="nothing half done is kept") as follower:
         outcome = follower.follow(job, "import")
     if not outcome.was_successful():
         print_error(outcome.user_error(), as_json)
-        return 1
-    model = facts.read_model(Path(outcome.result["folder"]))
+        return 2 if outcome.state == "failed" and not outcome.details else 1
+    model = vet.read_vetted(Path(outcome.result["folder"]))
     return _say(kind, model, {**told, "reused": outcome.result["reused"]}, as_json)
 
 
 def _remember(folder: Path, as_json: bool) -> int:
-    from slmstudio.core.model import facts
+    from slmstudio.core.model.vetting import vet
 
-    model = facts.read_model(folder)
+    model = vet.read_vetted(folder)
     known, trouble = settings.load()
     if trouble:
         say(f"note: {trouble}", file=sys.stderr)

@@ -46,13 +46,14 @@ def list_(text: Text = "", fits: Fits = False, language: Language = None, licenc
     from slmstudio.core.hardware import guidance
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.model import model_list
+    from slmstudio.core.model.facts import model_name
 
     machine = read_machine()
     found = model_list.listed(text, language, licence, kind)
     on_disk, others = (_with_badges(models, machine, fits) for models in (found.on_disk, found.catalogue))
     advice = guidance.advice(machine) + ([_disk_advice()] if measure_disk else [])
     for folder, error in found.unreadable:
-        say(f"warning: {folder.name} can't be used. {error.why}", file=sys.stderr)
+        say(f"warning: {model_name(folder)} can't be used. {error.why}", file=sys.stderr)
     if as_json:
         print_json({"on_disk": [_state(*each) for each in on_disk],
                     "catalogue": [_state(*each) for each in others],

@@ -229,7 +229,9 @@ def find_base(adapter: PeftAdapter, candidates: Iterable[Path]) -> Path:
     named = adapter.base_named or ""
     last = re.split(r"[/\\]", named.rstrip("/\\"))[-1].lower()
     fitting = []
-    for folder in dict.fromkeys([*([Path(named)] if Path(named).is_absolute() else []), *candidates]):
+    # On Windows a name that begins with two slashes is on another computer, which must not be asked.
+    is_local = Path(named).is_absolute() and named[:2].replace("\\", "/") != "//"
+    for folder in dict.fromkeys([*([Path(named)] if is_local else []), *candidates]):
         try:
             fits = not misfits(adapter, folder)
         except UserError:

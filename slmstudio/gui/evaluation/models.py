@@ -28,7 +28,7 @@ def offered_models(but: Path) -> list[tuple[str, Path]]:
     Args:
         but: the run whose own models are not named again.
     """
-    from slmstudio.core.model import library
+    from slmstudio.core.model.hub import on_disk
     from slmstudio.core.run import folder
     from slmstudio.core.run.history import number
 
@@ -36,7 +36,7 @@ def offered_models(but: Path) -> list[tuple[str, Path]]:
             if run != but and folder.result_folder(run) is not None]
     runs.sort(key=lambda each: number(each[1], "created") or 0.0, reverse=True)
     results = [(str(request.get("name") or run.name), run) for run, request in runs]
-    bases = [(place.name, place) for place in library.local_models()]
+    bases = [(found.name, found.path) for found in on_disk.found_models() if found.kind == "folder"]
     return [*results, *bases, *((name, path) for name, path in known_models() if but not in path.parents)]
 
 

@@ -28,7 +28,7 @@ def known_entries(machine: Machine | None) -> list[ModelEntry]:
         if each.kind == "folder":
             found.append(read(each.path, machine, source))
         else:
-            found.append(of_gguf(each.path, each.name.rpartition("/")[2].replace(":", "-"), machine, source))
+            found.append(of_gguf(each.path, machine, source))
     folders = {entry.folder for entry in found}
     found += [with_badge(ModelEntry(starter.folder, starter=starter, known=catalogue.find(starter.key)), machine)
               for starter in starters.STARTERS.values() if starter.folder not in folders]
@@ -37,11 +37,16 @@ def known_entries(machine: Machine | None) -> list[ModelEntry]:
                     for known in catalogue.entries() if known.id not in here]
 
 
-def of_gguf(file: Path, name: str, machine: Machine | None, source: str = "") -> ModelEntry:
-    """A GGUF file, to be unpacked; or the folder that was made of it already. Raises OSError."""
+def of_gguf(file: Path, machine: Machine | None, source: str = "") -> ModelEntry:
+    """A GGUF file, to be unpacked, or why it can't be; or the folder that was made of it already. Raises OSError."""
     from slmstudio.core import formats
+    from slmstudio.core.model import gguf
     from slmstudio.core.model.hub import place
 
+    try:
+        name = gguf.folder_name(gguf.read_gguf(file))
+    except UserError as error:
+        return ModelEntry(file, error=error, source=source)
     for number in itertools.count(1):
         folder = paths.models_dir() / (name if number == 1 else f"{name}-{number}")
         if not folder.exists():

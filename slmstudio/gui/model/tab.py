@@ -118,7 +118,7 @@ class ModelTab(QWidget):
         return known.read(folder, self._session.machine)
 
     def _read_gguf(self, file: Path, task: Task | None = None) -> ModelEntry:
-        return known.of_gguf(file, file.stem, self._session.machine)
+        return known.of_gguf(file, self._session.machine)
 
     def _opened(self, entry: ModelEntry) -> None:
         if entry.error is not None:

@@ -35,17 +35,20 @@ def work(request: dict[str, Any], report: Callable[..., None]) -> None:
     repo, revision, endpoint = request["repo"], request["revision"], request["endpoint"]
     token = tokens.find(endpoint)
     partial = Path(request["partial"])
-    with filelock.FileLock(request["lock"], timeout=LOCK_SECONDS):
-        try:
+    try:
+        with filelock.FileLock(request["lock"], timeout=LOCK_SECONDS):
             _Fetch(repo, revision, endpoint, token, partial, report).run()
-        except UserError:
+    except filelock.Timeout:
+        raise UserError(f"{repo} is still being fetched.", "An earlier download hasn't ended yet.",
+                        "Wait a minute and try again.") from None
+    except UserError:
+        raise
+    except Exception as error:
+        kept = any(place.arrived(partial, file) for file in place.files_of(place.read_record(partial)).values())
+        told = troubles.explained(error, repo, revision, endpoint, token, kept)
+        if told is None:
             raise
-        except Exception as error:
-            kept = any(place.arrived(partial, file) for file in place.files_of(place.read_record(partial)).values())
-            told = troubles.explained(error, repo, revision, endpoint, token, kept)
-            if told is None:
-                raise
-            raise told from error
+        raise told from error
 
 
 class _Fetch:
@@ -105,7 +108,8 @@ class _Fetch:
         return [file for file in before if listed.get(file.name) == file]
 
     def _keep_record(self, content: list[RemoteFile]) -> None:
-        place.write_record(self._partial, self._repo, self._revision, self._commit, content)
+        place.write_record(self._partial, self._repo, self._revision, self._commit, content,
+                           self._endpoint)
 
     def _remove_stale(self) -> None:
         wanted = {file.incomplete for file in self._chosen}

@@ -21,6 +21,7 @@ from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.model.hub import endpoint as endpoints
 from slmstudio.core.model.hub import names, place
 from slmstudio.core.model.vetting import vet
+from slmstudio.core.model.weights import INDEX
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.worker.runtime import child, network
 from slmstudio.worker.runtime.context import Cancelled, JobContext
@@ -29,6 +30,10 @@ PHASE, CHECKING = "downloading", "checking"
 TELL_SECONDS = 0.5
 SPEED_SECONDS = 5.0
 """The speed that is told is that of so many seconds."""
+_CHANGED = "changed"
+"""In the name of a file that isn't what was fetched."""
+_BEFORE_IT_IS_REFUSED = {place.RECORD, "config.json", INDEX}
+"""What has arrived when a model is refused for what it is."""
 
 
 class _Paused(Exception):
@@ -65,8 +70,8 @@ def run(job: JobContext) -> dict[str, Any]:
 
 
 def _get(job: JobContext, repo: str, revision: str | None, endpoint: str, folder: Path) -> dict[str, Any]:
-    partial = place.partial_of(folder)
-    if folder.exists():
+    partial, was_there = place.partial_of(folder), folder.exists()
+    if was_there:
         if _is_whole(job, folder):
             job.log(f"{repo} is on this machine already.")
             return _result(job, folder, fetched=False)
@@ -74,36 +79,59 @@ def _get(job: JobContext, repo: str, revision: str | None, endpoint: str, folder
         os.replace(folder, partial)  # what is whole of it needs not be fetched again
     partial.mkdir(parents=True, exist_ok=True)
     if place.read_record(partial) is None:
-        place.write_record(partial, repo, revision)
+        place.write_record(partial, repo, revision, endpoint=endpoint)
     try:
         _download(job, repo, revision, endpoint, partial)
+        _put_in_place(job, partial, folder, endpoint)
     except _Paused:
         wanted = place.files_of(place.read_record(partial)).values()
         job.log("Paused. What was fetched is kept.")
         return {"state": "paused", "repo": repo, "bytes": sum(place.arrived(partial, file) for file in wanted),
                 "total": sum(file.size for file in wanted)}
     except Cancelled:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    except UserError:
-        if not any(entry.name != place.RECORD and entry.stat().st_size for entry in partial.iterdir()):
+        if was_there:
+            _put_back(partial, folder)
+        else:
             shutil.rmtree(partial, ignore_errors=True)
         raise
-    _put_in_place(partial, folder, endpoint)
+    except (UserError, OSError):
+        if was_there:
+            _put_back(partial, folder)
+        elif not any(entry.name not in _BEFORE_IT_IS_REFUSED and entry.stat().st_size for entry in partial.iterdir()):
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
     return _result(job, folder, fetched=True)
 
 
+def _put_back(partial: Path, folder: Path) -> None:
+    """Give a model that was here before its name again, and the person's own files theirs, as far as they aren't
+    fetched."""
+    if folder.exists():
+        return
+    for aside in sorted(partial.glob(f"*.{_CHANGED}-*"), reverse=True):
+        original = partial / aside.name.partition(f".{_CHANGED}-")[0]
+        if not original.exists():
+            aside.replace(original)
+    (partial / place.RECORD).unlink(missing_ok=True)
+    os.replace(partial, folder)
+
+
 def _is_whole(job: JobContext, folder: Path) -> bool:
-    """Whether a model that was fetched before is still what it was. What isn't is removed, and fetched again."""
+    """Whether a model that was fetched before is still what it was. What isn't is put aside, and fetched again."""
     source = place.read_source(folder) or {}
     known = place.files_of(source)
     job.phase(CHECKING, folder.name)
-    damaged = [name for name, file in known.items() if not (folder / name).is_file()
-               or (folder / name).stat().st_size != file.size or files.sha256_of(folder / name) != file.sha256]
+    damaged = []
+    for name, file in known.items():
+        job.check_cancelled()
+        if not (folder / name).is_file() or (folder / name).stat().st_size != file.size or (
+                files.sha256_of(folder / name) != file.sha256):
+            damaged.append(name)
     if known and not damaged:
         return True
     for name in damaged:
-        (folder / name).unlink(missing_ok=True)
+        if (folder / name).exists():  # somebody may have changed it
+            files.put_aside(folder / name, _CHANGED)
     # As the hub lists them: small files by git's hash, large ones by SHA-256.
     listed = [place.RemoteFile(file.name, file.size, "" if file.blob_id else file.sha256, file.blob_id)
               for file in known.values()]
@@ -177,12 +205,14 @@ class _Progress:
                        seconds_left=self._left.update(max(0, done - self._began), total - self._began, now))
 
 
-def _put_in_place(partial: Path, folder: Path, endpoint: str) -> None:
+def _put_in_place(job: JobContext, partial: Path, folder: Path, endpoint: str) -> None:
     """Say where the model is from, and give the whole of it its name."""
     record = place.read_record(partial)
     assert record is not None
-    content = [{**vars(file), "sha256": file.sha256 or files.sha256_of(partial / file.name)}
-               for file in place.files_of(record).values()]
+    content = []
+    for file in place.files_of(record).values():
+        job.check_cancelled()
+        content.append({**vars(file), "sha256": file.sha256 or files.sha256_of(partial / file.name)})
     source = {**formats.stamp("model source"), "repo": record["repo"], "revision": record["revision"],
               "commit": record["commit"], "endpoint": endpoint, "fetched": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
               "files": content}

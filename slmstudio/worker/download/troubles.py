@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from slmstudio.core import program
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.model.hub import endpoint as endpoints
 from slmstudio.core.model.hub import token as tokens
 from slmstudio.core.units import format_duration
 from slmstudio.worker.download.patience import asked_wait
@@ -39,7 +40,8 @@ def _answered(error: Exception, status: int, what: str, repo: str, revision: str
               token: tokens.Token | None) -> UserError:
     """What the hub's refusal means: 401 is for whom it doesn't know, 403 for whom it knows and won't let in."""
     kinds, page = network.kinds(error), f"{endpoint}/{repo}"
-    put_in = program.command("models", "token", "--set")
+    other = ("--endpoint", endpoint) if endpoint != endpoints.current() else ()
+    put_in = program.command("models", "token", "--set", *other)
     gated = "GatedRepoError" in kinds
     if status == 401 and token is not None:
         held = tokens.PLACES[token.where]

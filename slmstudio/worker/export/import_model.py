@@ -106,6 +106,7 @@ def _remove_leftovers(target: Path) -> None:
 def _convert(job: JobContext, facts: GgufFacts, folder: Path) -> str:
     """Write the model into `folder`; returns its licence as the file names it."""
     source = facts.path
+    gguf_file = str(source.absolute())  # and of an empty folder: files beside it must not decide what is loaded
     os.environ["TQDM_DISABLE"] = "1"  # a bar for every tensor in worker.log helps nobody
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
@@ -117,7 +118,7 @@ def _convert(job: JobContext, facts: GgufFacts, folder: Path) -> str:
     job.phase("weights", "unpacking them to bf16")
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
-            source.parent, gguf_file=source.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16,
+            folder, gguf_file=gguf_file, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16,
             local_files_only=True, trust_remote_code=False, **whole_model.REPORT)
     except (ValueError, NotImplementedError, KeyError) as error:
         raise UserError(f"{source.name} cannot be made trainable.", f"transformers says: {error}",
@@ -125,7 +126,8 @@ def _convert(job: JobContext, facts: GgufFacts, folder: Path) -> str:
     whole_model.need_all(report, source.name)
     job.check_cancelled()
     job.phase("tokenizer", "rebuilding and checking it")
-    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf_file, local_files_only=True,
+                                              trust_remote_code=False)
     metadata = _write_tokenizer(job, tokenizer, source, folder, model.config.max_position_embeddings)
     job.check_cancelled()
     job.phase("writing")

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import torch
 
 from slmstudio.core import files
+from slmstudio.core.model.hub import place
 from slmstudio.core.model.weights import INDEX, SINGLE
 from slmstudio.worker.model.merged_weights import MergedWeights
 
@@ -22,6 +23,9 @@ HOW_TO_TALK = ("chat_template.jinja", "generation_config.json")
 """Files beside an adapter that say how its model is talked to."""
 BYTES = {"BF16": 2, "F16": 2, "F32": 4}
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx", ".index.json")
+
+_OF_THE_BASE = ("config.json", place.SOURCE, place.RECORD)
+"""Files that aren't copied: the first is written, the others say where the base is from."""
 
 
 def write(base: Path, weights: MergedWeights, target: Path, progress: Callable[[int, int], None]) -> None:
@@ -47,7 +51,7 @@ def write(base: Path, weights: MergedWeights, target: Path, progress: Callable[[
         files.write_atomically(target / INDEX, files.dump_pretty(
             {"metadata": {"total_size": total}, "weight_map": dict(sorted(index.items()))}))
     for path in base.iterdir():
-        if path.is_file() and not path.name.endswith(_WEIGHTS) and path.name != "config.json":
+        if path.is_file() and not path.name.endswith(_WEIGHTS) and path.name not in _OF_THE_BASE:
             shutil.copyfile(path, target / path.name)
     files.write_atomically(target / "config.json", files.dump_pretty(_config(base, weights)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
@@ -39,11 +42,13 @@ def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path
     request_file = job.folder / f"{module.rsplit('.', 1)[-1]}.request.json"
     report_file = request_file.with_suffix(".report")
     report_file.unlink(missing_ok=True)
-    files.write_atomically(request_file, files.dump_pretty({**request, "report": str(report_file)}))
+    files.write_atomically(request_file, files.dump_pretty(
+        {**request, "report": str(report_file), "parent": os.getpid()}))
     # -P: the current folder must not come before the packages.
     process = subprocess.Popen([sys.executable, "-P", "-m", module, str(request_file)], stdin=subprocess.DEVNULL,
                                env={**os.environ, **(environment or {}),
                                     "PYTHONPATH": processes.search_path(*search)})
+    report: dict[str, Any] = {}
     try:
         while True:
             try:
@@ -51,7 +56,9 @@ def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path
                 break
             except subprocess.TimeoutExpired:
                 job.check_cancelled()
-                poll(files.read_json(report_file) or {})
+                with contextlib.suppress(PermissionError):  # on Windows, while it is being written
+                    report = files.read_json(report_file) or {}
+                poll(report)
     finally:
         if process.poll() is None:
             process.kill()
@@ -67,7 +74,8 @@ def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path
 
 def _end_with(parent: int) -> None:
     """A worker that was killed cannot end its children, and theirs is work that nobody waits for."""
-    while os.getppid() == parent:
+    # Windows keeps telling the pid of a parent that has ended, or that of Python's launcher.
+    while psutil.pid_exists(parent) if os.name == "nt" else os.getppid() == parent:
         time.sleep(POLL_SECONDS)
     os._exit(1)
 
@@ -77,9 +85,9 @@ def serve(request_file: Path, work: Callable[[dict[str, Any], Callable[..., None
 
     Of the request it reads "half_done", paths that are of no use when the work fails, and "doing" for a system error.
     """
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     request = files.read_json(request_file)
     assert request is not None
+    threading.Thread(target=_end_with, args=(request["parent"],), daemon=True).start()
     report_file, known = Path(request["report"]), {}
 
     def report(**fields: Any) -> None:

@@ -12,14 +12,13 @@ import shutil
 import statistics
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import TrainerCallback
 
 from slmstudio.core.hardware.machine import Machine, read_machine
-from slmstudio.core.model import facts
+from slmstudio.core.model.vetting import vet
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.memory import fit_result, measured, outlook
 from slmstudio.core.run.rows import kept_rows
@@ -61,7 +60,7 @@ class _Trial:
         self.job, self.config, self.machine = job, config, machine
         gpu = methods.on_gpu(config)
         self.peak = PeakMemory(gpu, machine.gpus[0].memory_free if gpu and machine.gpus else None)
-        self.facts = facts.read_model(Path(config.model))
+        self.facts = vet.read_vetted(config.model)
         self.tokens = config.micro_batch_size * config.max_length  # until the rows are known
         best = outlook.best_estimate(self.facts, config, machine, known=())
         self.expected = outlook.Outlook(best, *measured.free_on(config, machine), None).to_dict()

@@ -112,6 +112,9 @@ def test_the_base_is_found_by_its_name_and_its_shapes(tmp_path: Path) -> None:
     assert "acme/tiny-llama, which isn't on this machine" in str(caught.value) and str(others[0]) in str(caught.value)
     named = read_adapter(write(tmp_path / "b", {"base_model_name_or_path": str(others[0])}))
     assert find_base(named, []) == others[0]
+    elsewhere = read_adapter(write(tmp_path / "d", {"base_model_name_or_path": f"/{others[0]}"}))
+    with pytest.raises(UserError, match="not found"):
+        find_base(elsewhere, [])  # on Windows, //HOST/SHARE would be asked for over the network
     with pytest.raises(UserError, match="not found"):
         find_base(read_adapter(write(tmp_path / "c", {"base_model_name_or_path": None})), [tmp_path / "gone"])
 

@@ -103,7 +103,7 @@ def test_pause_keeps_what_has_arrived_and_cancel_does_not(hub, repository, tmp_p
         result = fetch_job.run(job)
         assert result["state"] == "paused" and 0 < result["bytes"] < result["total"]
         assert names(paths.models_dir()) == {partial.name}
-        assert place.unfinished() == [place.Unfinished(REPO, None, result["bytes"], result["total"], partial)]
+        assert place.unfinished() == [place.Unfinished(REPO, None, result["bytes"], result["total"], partial, hub.url)]
     hub.pace, hub.served = 0.0, 0
     assert fetch(tmp_path / "whole")["fetched"]
 
@@ -125,7 +125,32 @@ def test_a_model_that_was_spoilt_is_made_whole_again(hub, repository, tmp_path):
     hub.asked_for.clear()
     assert fetch(tmp_path / "second")["problem"] is None
     assert sorted(hub.asked_for) == [("config.json", 0), ("model.safetensors", 0)], "what is whole isn't fetched again"
-    assert weights.read_bytes() == repository["model.safetensors"] and names(folder) == KEPT
+    assert weights.read_bytes() == repository["model.safetensors"]
+    (aside,) = names(folder) - KEPT
+    assert aside.startswith("model.safetensors.changed-"), "somebody may have meant it"
+
+
+@pytest.mark.parametrize("how", ["offline", "cancelled"])
+def test_a_model_that_was_here_stays_when_it_cannot_be_fetched_again(hub, tmp_path, monkeypatch, how):
+    folder = Path(fetch(tmp_path / "first")["path"])
+    (folder / "config.json").write_text("{}")
+    if how == "offline":
+        hub.stop()
+        with pytest.raises(UserError, match="could not be fetched"):
+            fetch(tmp_path / "second")
+    else:
+        monkeypatch.setattr(fetch_job, "_download", lambda job, *_: jobs.Job(job.folder).send("cancel"))
+        with pytest.raises(Cancelled):
+            fetch(tmp_path / "second")
+    assert names(paths.models_dir()) == {"tiny-model"} and names(folder) == KEPT
+    assert (folder / "config.json").read_text() == "{}"
+
+
+def test_nothing_stays_of_a_model_that_can_never_be_used(hub, repository, tmp_path):
+    hub.models[REPO] = {**repository, "config.json": b'{"model_type": "clip"}'}
+    with pytest.raises(UserError, match="can't be used as a base model"):
+        fetch(tmp_path / "job")
+    assert names(paths.models_dir()) == set()
 
 
 @pytest.mark.full

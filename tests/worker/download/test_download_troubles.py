@@ -67,7 +67,8 @@ def test_what_the_hub_refuses_is_told_with_its_remedy(hub, work, repository, mon
     assert "no revision “v9”" in refused(work, revision="v9")
     hub.gate = SECRET
     said = refused(work)
-    assert "no token says who you are" in said and f"{hub.url}/{REPO}" in said and "models token --set" in said
+    assert "no token says who you are" in said and f"{hub.url}/{REPO}" in said
+    assert f"models token --set --endpoint {hub.url}" in said
     token.save(hub.url, "hf_OfSomebodyElse")
     assert "doesn't accept the token from a file that only you can read: it is wrong" in refused(work)
     token.save(hub.url, SECRET)

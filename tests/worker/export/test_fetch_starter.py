@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support import gguf_models as models
 
+from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model.facts import read_model
@@ -113,3 +114,12 @@ def test_cancel_keeps_what_has_arrived_for_the_next_time(index: Path, tmp_path: 
         fetch_starter.run(job)
     assert not Path(request["out"]).exists()
     assert not list((studio_home / "cache" / "starters" / "tiny").glob("arriving"))
+
+
+def test_two_jobs_do_not_fetch_one_starter(index: Path) -> None:
+    import filelock
+
+    locks = paths.cache_dir() / "locks"
+    locks.mkdir(parents=True)
+    with filelock.FileLock(locks / "tiny.lock"), pytest.raises(UserError, match="tiny is being fetched already"):
+        fetch_starter.run(models.context(index.parent / "job", **offer(index, b"GGUF")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from support import gguf_models as models
@@ -110,8 +111,11 @@ def test_shards_have_their_index(tmp_path, monkeypatch) -> None:
     from slmstudio.worker.export import export, merged_folder
 
     monkeypatch.setattr(merged_folder, "SHARD_BYTES", 2**20)
-    run = models.run_folder(models.tiny(), tmp_path / "runs")
+    base = shutil.copytree(models.tiny(), tmp_path / "base")
+    (base / "source.json").write_text('{"format": 1, "repo": "acme/tiny"}')
+    run = models.run_folder(base, tmp_path / "runs")
     [merged] = export.run(models.context(tmp_path / "job", run=str(run), types=["MERGED"]))["files"]
+    assert not (Path(merged["path"]) / "source.json").exists(), "it isn't that model any more"
     _model, report = AutoModelForCausalLM.from_pretrained(merged["path"], output_loading_info=True)
     assert not report["missing_keys"] and not report["unexpected_keys"]
 

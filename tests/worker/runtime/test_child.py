@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from slmstudio.core import files
@@ -17,7 +21,8 @@ def test_on_a_full_disk_what_is_half_done_gives_way_to_the_sentence(tmp_path, mo
     half, report = tmp_path / "half", tmp_path / "child.report"
     request = tmp_path / "child.request.json"
     files.write_atomically(request, files.dump_pretty({
-        "report": str(report), "half_done": [str(half), str(tmp_path / "never made")], "doing": "keep the rows"}))
+        "report": str(report), "parent": os.getppid(), "half_done": [str(half), str(tmp_path / "never made")],
+        "doing": "keep the rows"}))
     write = files.write_atomically
 
     def full(path: Path, content: str | bytes) -> None:
@@ -36,3 +41,15 @@ def test_on_a_full_disk_what_is_half_done_gives_way_to_the_sentence(tmp_path, mo
     assert not half.exists()
     error = (files.read_json(report) or {})["error"]
     assert error["what"] == "Could not keep the rows." and error["why"] == "The disk is full."
+
+
+def test_a_child_whose_parent_ended_before_it_began_ends_too(tmp_path):
+    parent = subprocess.Popen([sys.executable, "-c", ""])
+    parent.wait()
+    assert not psutil.pid_exists(parent.pid)
+    request = tmp_path / "child.request.json"
+    files.write_atomically(request, files.dump_pretty({"report": str(tmp_path / "report"), "parent": parent.pid}))
+    code = ("import pathlib, sys, threading; from slmstudio.worker.runtime import child; "
+            "child.serve(pathlib.Path(sys.argv[1]), lambda *_: threading.Event().wait(60))")
+    assert subprocess.run([sys.executable, "-P", "-c", code, str(request)], timeout=50,
+                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}).returncode == 1

@@ -16,7 +16,9 @@ TOKENIZER = "tokenizer.json"
 _OTHER_TOKENIZERS = ("tokenizer.model", "tekken.json", "vocab.json", "merges.txt", "spiece.model")
 _SETTINGS = ("generation_config.json", TOKENIZER, "tokenizer_config.json", "special_tokens_map.json",
              "added_tokens.json", *_OTHER_TOKENIZERS, "chat_template.jinja", "chat_template.json")
-_ABOUT = re.compile(r"(readme|licen[cs]e|copying|notice|use_policy)([.\-_][\w.\-]{0,60})?", re.IGNORECASE | re.ASCII)
+_ABOUT = re.compile(r"(readme|licen[cs]e|copying|notice|use_policy)"
+                    r"([.\-_][\w.\-]{0,60}\.(md|txt|html|pdf|rst)|\.(md|txt|html|pdf|rst)|[\-_][\w\-]{0,60})?",
+                    re.IGNORECASE | re.ASCII)
 """Names of what says where a model is from and what its owner allows."""
 _SHARD = re.compile(r"\w[\w.\-]{0,200}\.safetensors", re.ASCII)
 _PART = re.compile(r"\w([\w.\-]{0,94}\w)?", re.ASCII)
@@ -110,9 +112,9 @@ def wanted(repo: str, names: Collection[str], shards: Collection[str] = ()) -> l
     here = {name for name in names if "/" not in name}
     if "config.json" not in here or not here & {SINGLE, INDEX}:
         raise _refusal(repo, here)
-    if not here & {TOKENIZER, *_OTHER_TOKENIZERS}:
-        raise UserError(f"{repo} has no tokenizer.", "Its repository holds weights alone.",
-                        "Choose the model that it was made from, or another version of it.")
+    if TOKENIZER not in here:
+        raise UserError(f"{repo} has no {TOKENIZER}.", "Its tokenizer is in another form, or missing.",
+                        "Choose a version of the model that has one.")
     if SINGLE not in here and (missing := sorted(set(shards) - here)):
         raise UserError(f"{repo} is not whole on the hub: {printable(missing[0])} is missing.",
                         f"{INDEX} names {len(missing):,} files that are not there.", "Choose another version of it.")

@@ -6,6 +6,7 @@ Other programs' folders are looked at only so far: broken, forbidden and endless
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -98,8 +99,10 @@ def resolve(text: str) -> Path:
         UserError: it isn't here, and the one command that gets it; or several have that name.
     """
     path = Path(text)
-    if path.exists():
-        return path.absolute()
+    for folder in (path, *([paths.models_dir() / text] if text else [])):
+        with contextlib.suppress(OSError, ValueError):  # as of a name that is too long
+            if folder.exists():
+                return folder.absolute()
     try:
         named = meant(text)
     except UserError:

@@ -73,10 +73,10 @@ def _read(kind: str, file: Path) -> dict[str, Any] | None:
 
 
 def write_record(partial: Path, repo: str, revision: str | None, commit: str = "",
-                 content: list[RemoteFile] | None = None) -> None:
+                 content: list[RemoteFile] | None = None, endpoint: str | None = None) -> None:
     """Say what the hidden folder is for. Raises OSError."""
     state = {**formats.stamp("download"), "repo": repo, "revision": revision or MAIN, "commit": commit,
-             "files": [vars(file) for file in content or ()]}
+             "endpoint": endpoint, "files": [vars(file) for file in content or ()]}
     files.write_atomically(partial / RECORD, files.dump_pretty(state))
 
 
@@ -87,7 +87,7 @@ def files_of(state: dict[str, Any] | None) -> dict[str, RemoteFile]:
     for entry in listed if isinstance(listed, list) else ():
         match entry:
             case {"name": str(name), "size": int(size), "sha256": str(sha256), "blob_id": str(blob_id)}:
-                if not set("/\\") & set(name):
+                if name not in ("", ".", "..") and not set("/\\:") & set(name):
                     found[name] = RemoteFile(name, size, sha256, blob_id)
     return found
 
@@ -110,6 +110,7 @@ class Unfinished:
         revision: None for the newest.
         done, total: bytes; total 0 where the hub's list hasn't been read yet.
         partial: its hidden folder. Removing that gives the download up.
+        endpoint: the hub's address; None where it isn't known.
     """
 
     repo: str
@@ -117,6 +118,7 @@ class Unfinished:
     done: int
     total: int
     partial: Path
+    endpoint: str | None = None
 
 
 def unfinished() -> list[Unfinished]:
@@ -129,7 +131,7 @@ def unfinished() -> list[Unfinished]:
             revision = record.get("revision")
             found.append(Unfinished(record["repo"], None if revision == MAIN else str(revision),
                                     sum(arrived(partial, file) for file in wanted),
-                                    sum(file.size for file in wanted), partial))
+                                    sum(file.size for file in wanted), partial, record.get("endpoint")))
     return found
 
 

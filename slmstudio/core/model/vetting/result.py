@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import slmstudio
 from slmstudio.core import files, formats, paths
 from slmstudio.core.errors import Problem, UserError
 
@@ -58,15 +59,20 @@ def remembered(folder: Path) -> Vetting | None:
     """What was found of a folder that passed, if none of its files has changed since."""
     with contextlib.suppress(OSError, UserError, KeyError, TypeError):
         state = formats.read("vetting", _place(folder))
-        if state is not None and state["files"] == _signature(folder):
+        if (state is not None and state["program"] == slmstudio.__version__
+                and state["files"] == signature(folder)):
             return Vetting(tuple(Check(**check) for check in state["checks"]), (), tuple(state["warnings"]))
     return None
 
 
-def remember(folder: Path, vetting: Vetting) -> None:
-    """Keep what was found of a folder that passed. It is only lost where that can't be written."""
+def remember(folder: Path, vetting: Vetting, as_it_was: str) -> None:
+    """Keep what was found of a folder that passed. It is only lost where that can't be written.
+
+    Args:
+        as_it_was: its signature before it was looked at.
+    """
     with contextlib.suppress(OSError):
-        state = {**formats.stamp("vetting"), "files": _signature(folder), **vetting.to_dict()}
+        state = {**formats.stamp("vetting"), "program": slmstudio.__version__, "files": as_it_was, **vetting.to_dict()}
         files.write_atomically(_place(folder), files.dump_pretty(state))
 
 
@@ -75,7 +81,7 @@ def _place(folder: Path) -> Path:
     return paths.cache_dir() / "vetting" / f"{name}.json"
 
 
-def _signature(folder: Path) -> str:
+def signature(folder: Path) -> str:
     """Changes with the name, the size or a time of any file, those of subfolders included.
 
     Raises:

@@ -169,6 +169,9 @@ def judge_template(report: Report, ids: dict[str, list[int]], problems: list[Pro
         warnings.append("The model has no chat template. Choose a named template before training, or the instruct "
                         "version of the model.")
         return
+    if template.get("refused"):  # another template can be chosen, and takes turns that this one doesn't
+        warnings.append(f"{template['error']} Choose a named chat template.")
+        return
     if "error" in template:
         problems.append(Problem(f"{template['error']} Choose a model with another chat template."))
         return

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.model import tokens
+from slmstudio.core.model import sandbox, tokens
 from slmstudio.core.model.chat_template import ChatTemplate, find_template, special_tokens
 from slmstudio.core.model.json_files import printable
 from slmstudio.core.model.vetting import samples
@@ -42,8 +42,8 @@ def main() -> None:
         report = _look(folder, request["rows"], set(request["ends"]))
     except UserError as error:
         report = {"error": f"{error.what} {error.why}".strip()}
-    except BaseException as error:  # the library is written in Rust; its panics are no `Exception`
-        if type(error).__name__ != "PanicException":
+    except BaseException as error:  # the library is written in Rust: it raises `Exception` itself, or panics
+        if type(error) is not Exception and type(error).__name__ != "PanicException":
             raise
         report = {"error": f"tokenizer.json breaks down on ordinary text: {printable(str(error).rstrip('.'), 200)}."}
     _say(report=report)
@@ -106,8 +106,8 @@ def _bare(text: str) -> str:
 
 
 def _template(folder: Path, tokenizer: Any, named: dict[str, str], marks: set[int]) -> dict[str, Any] | None:
-    """How the folder's template ends an assistant's turns: {"ends": [[id, text] or None of each answer]}, or {"error"};
-    None where there is no template.
+    """How the folder's template ends an assistant's turns: {"ends": [[id, text] or None of each answer]}, or {"error",
+    "refused": whether it works, and refuses the conversation}; None where there is no template.
 
     Args:
         marks: the ids that may end a turn: added tokens, and those that config.json calls EOS.
@@ -123,7 +123,7 @@ def _template(folder: Path, tokenizer: Any, named: dict[str, str], marks: set[in
         except UserError:
             encoded = tokens.encode(samples.CHAT[2:], tokenizer, template)
     except UserError as error:
-        return {"error": f"{error.what} {error.why}".strip()}
+        return {"error": f"{error.what} {error.why}".strip(), "refused": isinstance(error.__cause__, sandbox.Refusal)}
     ends = []
     for place, learned in enumerate(encoded.learned):
         if learned and not (encoded.learned[place + 1:place + 2] or [False])[0]:

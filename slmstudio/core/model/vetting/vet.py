@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,13 +27,16 @@ def vet(folder: Path | str) -> Vetting:
     folder = Path(folder)
     if known := result.remembered(folder):
         return known
+    as_it_was = None
     try:
+        with contextlib.suppress(OSError):
+            as_it_was = result.signature(folder)
         vetting = _vet(folder)
     except UserError as error:
         said = " ".join(filter(None, (error.what, error.why, error.remedy)))
         return Vetting((Check("files", False, said),), (Problem(said),), ())
-    if vetting.passed:
-        result.remember(folder, vetting)
+    if vetting.passed and as_it_was is not None:
+        result.remember(folder, vetting, as_it_was)
     return vetting
 
 

@@ -66,14 +66,15 @@ WHOLE = ["config.json", "model.safetensors", "tokenizer.json"]
 
 def test_each_weight_is_wanted_once_and_nothing_else():
     extra = ["generation_config.json", "tokenizer_config.json", "vocab.json", "merges.txt", "chat_template.jinja",
-             "LICENSE", "README.md", "USE_POLICY.md"]
+             "LICENSE", "LICENSE-MODEL", "README.md", "README.zh-CN.md", "USE_POLICY.md"]
     left = ["pytorch_model.bin", "consolidated.safetensors", "model.fp16.safetensors", "model.gguf",
             "flax_model.msgpack", "onnx/model.onnx", "original/consolidated.00.pth", "original/tokenizer.json",
-            "modeling_x.py", ".gitattributes", "training_args.bin", "README.py/x", "../config.json"]
+            "modeling_x.py", "readme.py", "license-x.exe", ".gitattributes", "training_args.bin", "README.py/x",
+            "../config.json"]
     assert sorted(names.wanted(QWEN, [*WHOLE, *extra, *left])) == sorted([*WHOLE, *extra])
     parts = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
-    held = ["config.json", "tokenizer.model", "model.safetensors.index.json", *parts, *left]
-    assert names.wanted(QWEN, held, parts) == ["config.json", "model.safetensors.index.json", "tokenizer.model", *parts]
+    held = ["config.json", "tokenizer.json", "model.safetensors.index.json", *parts, *left]
+    assert names.wanted(QWEN, held, parts) == ["config.json", "model.safetensors.index.json", "tokenizer.json", *parts]
     assert set(names.wanted(QWEN, [*held, "model.safetensors"])) & {*parts, "model.safetensors.index.json"} == set()
     with pytest.raises(UserError, match=r"model-00003-of-00003\.safetensors is missing"):
         names.wanted(QWEN, held, [*parts, "model-00003-of-00003.safetensors"])
@@ -89,7 +90,8 @@ def test_each_weight_is_wanted_once_and_nothing_else():
     (["README.md"], "neither a config.json nor weights", "Check the name"),
     (["config.json", "tf_model.h5"], "no weights in safetensors files", "Check the name"),
     ([], "neither a config.json nor weights", "Check the name"),
-    (["config.json", "model.safetensors"], "weights alone", "Choose the model"),
+    (["config.json", "model.safetensors"], "in another form, or missing", "Choose a version"),
+    (["config.json", "model.safetensors", "tokenizer.model"], "in another form, or missing", "Choose a version"),
 ])
 def test_a_repository_without_a_base_model_is_refused_by_what_it_holds(held, why, remedy):
     with pytest.raises(UserError, match=f"{why}.*{remedy}"):

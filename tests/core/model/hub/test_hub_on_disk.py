@@ -13,6 +13,7 @@ from support import model_files
 from slmstudio.core import files, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.model import library
+from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.hub import on_disk
 from slmstudio.core.settings import Settings
 
@@ -163,9 +164,12 @@ def with_source(folder: Path, repo: str, revision: str = "main") -> Path:
 def test_a_name_is_found_on_this_machine_or_the_command_that_gets_it_is_told(tmp_path, monkeypatch):
     own = with_source(model_files.write_model(paths.models_dir() / "tiny"), "acme/tiny")
     by_hand = model_files.write_model(paths.models_dir() / "by-hand")
+    beta = with_source(model_files.write_model(paths.models_dir() / "tiny-beta"), "beta/small")
+    loose = model_files.write_model(paths.models_dir() / "qwen 2.5")  # which the catalogue would understand otherwise
     in_cache = cached(tmp_path, "acme/other", COMMITS[0])
     for text, folder in (("acme/tiny", own), ("Tiny", own), ("acme/tiny@main", own), ("ACME/OTHER", in_cache),
-                         ("other", in_cache), ("by-hand", by_hand), ("any/by-hand", by_hand), (str(own), own)):
+                         ("other", in_cache), ("by-hand", by_hand), ("any/by-hand", by_hand),
+                         ("tiny-beta", beta), ("qwen 2.5", loose), (str(own), own)):
         assert on_disk.resolve(text) == folder, text
     monkeypatch.chdir(paths.models_dir())
     assert on_disk.resolve("tiny") == own and on_disk.resolve("./gone") == paths.models_dir() / "gone"
@@ -199,3 +203,8 @@ def test_a_misspelled_name_gets_the_nearest_ones():
     with pytest.raises(UserError) as caught:
         on_disk.resolve("qwenn 2.5 1.5b")
     assert "Qwen/Qwen2.5-1.5B" in caught.value.remedy
+
+
+def test_a_name_that_is_too_long_for_a_file_is_a_sentence():
+    with pytest.raises(UserError):
+        read_model(on_disk.resolve("x" * 300))

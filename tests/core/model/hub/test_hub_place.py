@@ -13,6 +13,7 @@ from slmstudio.core.model.hub.place import RemoteFile
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LARGE, SMALL = RemoteFile("model.safetensors", 1000, "a" * 64, ""), RemoteFile("config.json", 10, "", "b" * 40)
+HUB = "https://hub.example"
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +28,7 @@ def there(name: str, repo: str, revision: str = "main") -> None:
 
 def arriving(name: str, repo: str, revision: str | None = None) -> Path:
     partial = paths.models_dir() / f".{name}.partial"
-    place.write_record(partial, repo, revision, COMMIT, [LARGE, SMALL])
+    place.write_record(partial, repo, revision, COMMIT, [LARGE, SMALL], HUB)
     return partial
 
 
@@ -49,7 +50,7 @@ def test_a_model_has_its_own_folder(repo, revision, name):
 
 def test_what_has_arrived_is_known():
     partial = arriving("tiny", "acme/tiny", "v2")
-    assert place.unfinished() == [place.Unfinished("acme/tiny", "v2", 0, 1010, partial)]
+    assert place.unfinished() == [place.Unfinished("acme/tiny", "v2", 0, 1010, partial, HUB)]
     (partial / LARGE.incomplete).write_bytes(bytes(400))
     (partial / SMALL.name).write_bytes(bytes(10))
     (paths.models_dir() / ".import.123.partial").mkdir()
@@ -69,3 +70,8 @@ def test_a_record_names_files_beside_it_alone():
               "blob_id": ""}, 3, {"name": "x"}, {"name": "x", "size": "1", "sha256": "", "blob_id": ""}, vars(SMALL)]
     assert place.files_of({"files": listed}) == {SMALL.name: SMALL}
     assert place.files_of({"files": 3}) == place.files_of(None) == {}
+
+
+def test_files_lie_in_the_folder_alone():
+    for name in ("", ".", "..", "a/b", "a\\b", "C:x", "config.json:stream"):
+        assert place.files_of({"files": [{**vars(SMALL), "name": name}]}) == {}, name

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from support import crafted_models, family_models, model_files, starter
 
+import slmstudio
 from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.facts import read_model
@@ -103,7 +104,8 @@ def test_a_model_without_a_template(tmp_path: Path) -> None:
          "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}",
      "doesn't end each answer with a token of its own"),
     ({}, "{% for m in messages %}{{ '<|user|>' + m.content + '<|end|>' }}{% endfor %}",
-     "ends answers with <|end|>, which config.json and the tokenizer don't call the end")])
+     "ends answers with <|end|>, which config.json and the tokenizer don't call the end"),
+    ({}, "{{ raise_exception('no') }}", "refuses this conversation: no")])
 def test_what_is_worth_a_warning(tmp_path: Path, config: dict[str, Any], template: str, words: str) -> None:
     (warning,) = passes(crafted_models.honest(tmp_path / "m", config, template=template))
     assert words in warning
@@ -136,10 +138,27 @@ def test_what_passed_is_remembered_until_a_file_changes(tmp_path: Path, monkeypa
     assert len(list((paths.cache_dir() / "vetting").iterdir())) == 1
     monkeypatch.setattr(tokenizer, "measure", lambda *_: pytest.fail("the tokenizer is read again"))
     assert vet(folder) == found
+    with monkeypatch.context() as newer, pytest.raises(pytest.fail.Exception, match="is read again"):
+        newer.setattr(slmstudio, "__version__", "999")
+        vet(folder)
     monkeypatch.undo()
     crafted_models.edit(folder, "config.json", eos_token_id=7)
     assert vet(folder) != found
     crafted_models.edit(folder, "config.json", eos_token_id=7_000)
+    assert not vet(folder).passed
+
+
+def test_what_changes_during_the_look_is_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, measure = crafted_models.honest(tmp_path / "m"), tokenizer.measure
+
+    def swapped(*arguments: Any) -> Any:
+        report = measure(*arguments)
+        crafted_models.edit(folder, "config.json", eos_token_id=7_000)
+        return report
+
+    with monkeypatch.context() as during:
+        during.setattr(tokenizer, "measure", swapped)
+        assert vet(folder).passed
     assert not vet(folder).passed
 
 
