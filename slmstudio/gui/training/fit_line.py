@@ -35,6 +35,7 @@ class FitLine(QWidget):
         self._measuring = self._can_measure = False
         self.line = text_label("", "small", wrap=True)
         self.line.setObjectName("plan_fit")
+        self.line.setMinimumHeight(2 * self.line.fontMetrics().lineSpacing())  # what is below stays in its place
         self.line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.measure = SecondaryButton(self.tr("Measure now"), self.tr(
             "Try the longest rows of this plan for some seconds: see whether they fit into memory, and how long a step "

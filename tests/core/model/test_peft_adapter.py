@@ -72,10 +72,10 @@ del BROKEN["base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight"]
 
 
 @pytest.mark.parametrize(("change", "held", "words"), [
-    ({"peft_type": "IA3"}, None, "kind 'IA3'"),
+    ({"peft_type": "IA3"}, None, "an 'IA3' adapter"),
     ({"r": 0}, None, "r: The rank must be"), ({"r": True}, None, "r: The rank must be"),
     ({"lora_alpha": "many"}, None, "lora_alpha: Alpha must"), ({"lora_dropout": 1}, None, "lora_dropout: Dropout must"),
-    ({"bias": "all"}, None, "bias: It has trained biases"),
+    ({"bias": "all"}, None, "bias: It also has trained biases"),
     ({"init_lora_weights": "pissa"}, None, "'pissa', which changes the base's own weights"),
     ({"auto_mapping": {"parent_library": "evil", "base_model_class": "X"}}, None, "auto_mapping: It leads to code"),
     ({"megatron_config": {"a": 1}}, None, "megatron_config: megatron_config isn't known here"),

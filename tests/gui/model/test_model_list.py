@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QPushButton
 from support import model_files
 
-from slmstudio.core import files, formats, paths
+from slmstudio.core import files, formats
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.model import catalogue
 from slmstudio.gui.common.session import Session
@@ -136,14 +136,14 @@ def test_a_letter_that_changes_nothing_looks_at_nothing_again(qtbot, tab: ModelT
 
 
 def test_a_gguf_that_was_unpacked_is_the_folder_made_of_it(qtbot, tab: ModelTab, tiny_model: Path, tmp_path: Path):
-    made, file = paths.models_dir() / "small", tmp_path / "small.gguf"
-    shutil.copytree(tiny_model, made)
+    file = tmp_path / "small.gguf"
     file.write_bytes(model_files.small_gguf())
+    made = known.of_gguf(file, None).folder
+    shutil.copytree(tiny_model, made)
     files.write_atomically(made / "source.json", files.dump_pretty({**formats.stamp("import"), "gguf": "small.gguf"}))
-    assert known.of_gguf(file, "small", None).facts.path == made
-    other = tmp_path / "other" / "small.gguf"
-    other.parent.mkdir()
-    shutil.copy(file, other)
+    assert known.of_gguf(file, None).facts.path == made
     files.write_atomically(made / "source.json", files.dump_pretty({**formats.stamp("import"), "gguf": "else.gguf"}))
-    entry = known.of_gguf(other, "small", None)
-    assert (entry.gguf, entry.folder.name) == (other, "small-2")
+    entry = known.of_gguf(file, None)
+    assert (entry.gguf, entry.folder.name) == (file, f"{made.name}-2")
+    file.write_bytes(b"GGUF, or not")
+    assert known.of_gguf(file, None).error is not None
