@@ -156,6 +156,7 @@ def test_a_starter_is_fetched_only_once_its_terms_are_accepted(tab: ModelTab):
     assert button(tab, "model_get").isEnabled()
 
 
+@pytest.mark.full
 def test_a_model_is_measured_with_the_chosen_rows(qtbot, tab: ModelTab, session: Session, tiny_model: Path,
                                                   rows_file: Path):
     with qtbot.waitSignal(tab.opened):

@@ -65,6 +65,7 @@ def cached(studio_home: Path) -> list[str]:
     return sorted(path.name for path in (studio_home / "cache" / "starters" / "tiny").rglob("*") if path.is_file())
 
 
+@pytest.mark.full
 def test_it_becomes_a_model_with_its_licence(index: Path, tmp_path: Path, studio_home: Path) -> None:
     gguf = models.exported_run()[1]["F16"]
     request = offer(index, gguf.read_bytes())

@@ -57,6 +57,7 @@ def test_on_a_gpu(changes: dict[str, Any]) -> None:
     check(LLAMA, "cuda", **changes)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("family", [name for name in SHAPES if name != "llama"])
 @pytest.mark.parametrize("changes", [{}, FULL], ids=["lora", "full"])
 def test_families_on_a_gpu(family: str, changes: dict[str, Any]) -> None:
@@ -68,6 +69,7 @@ def test_on_the_processor(changes: dict[str, Any]) -> None:
     check(LLAMA, "cpu", **changes)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("family", ["phi3", "qwen2", "qwen3"])
 def test_families_on_the_processor(family: str) -> None:
     check(SHAPES[family], "cpu")
