@@ -98,7 +98,7 @@ def test_gguf_files_are_unpacked(studio_home, tmp_path, capsys) -> None:
     for file in (source, blob, split(source, tmp_path)):
         assert commands.main(["models", "import", str(file), "--json"]) == 0
         told = capsys.readouterr()
-        assert "Its weights are F16" in told.err and "2 bytes a weight" in told.err
+        assert "Its weights are F16" in told.err and "2 bytes per weight" in told.err
         state = json.loads(told.out.splitlines()[-1])
         made[Path(state["folder"]).name] = (Path(state["folder"]) / "model.safetensors").read_bytes()
     assert list(made) == [source.stem, "pune-helpdesk", "parts"]

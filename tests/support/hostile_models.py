@@ -280,9 +280,11 @@ def _taken() -> dict[str, float]:
     except ImportError:
         return {}
     own, child = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    unit = 2**20 if sys.platform == "darwin" else 2**10
+    unit, most = 2**20 if sys.platform == "darwin" else 2**10, own.ru_maxrss
+    if sys.platform == "linux":  # where ru_maxrss begins with what the parent had
+        most = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
     return {"seconds": own.ru_utime + own.ru_stime + child.ru_utime + child.ru_stime,
-            "megabytes": (own.ru_maxrss + child.ru_maxrss) / unit}
+            "megabytes": (most + child.ru_maxrss) / unit}
 
 
 if __name__ == "__main__":
