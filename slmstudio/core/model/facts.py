@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from slmstudio.core.model.chat_template import find_template
 from slmstudio.core.model.families import LABELS, family_label, why_no_language_model
 from slmstudio.core.model.gguf import is_gguf
 from slmstudio.core.model.json_files import printable, read_json_object, what_is
+from slmstudio.core.model.licence import read_licence
 from slmstudio.core.model.structure import entries, leads, limits
 from slmstudio.core.model.weights import Tensor, Weights
 from slmstudio.core.units import format_bytes
@@ -38,11 +38,6 @@ _SIZES = {
 _DEFAULTS = {
     # Gemma 3's files leave out what equals the default of transformers' Gemma3TextConfig.
     "gemma3_text": {"heads": 8, "kv_heads": 4, "head_dim": 256, "vocabulary_size": 262_208, "context_length": 131_072},
-}
-_LICENCES = {
-    "apache-2.0": "Apache-2.0", "mit": "MIT", "gemma": "Gemma", "llama2": "Llama 2", "llama3": "Llama 3",
-    "llama3.1": "Llama 3.1", "llama3.2": "Llama 3.2", "llama3.3": "Llama 3.3", "bsd-3-clause": "BSD-3-Clause",
-    "apache license": "Apache-2.0", "mit license": "MIT", "the mit license": "MIT",
 }
 
 
@@ -372,35 +367,3 @@ def refused_quantization(config: dict[str, Any]) -> str | None:
     by = f"with {printable(method)}" if isinstance(method, str) else "in a way that is not named"
     return (f"The weights are quantized {by}, which cannot be trained on. "
             "Choose the model's original, unquantized version.")
-
-
-def read_licence(folder: Path, config: dict[str, Any]) -> str | None:
-    """The licence's name: from README.md's front matter, else the LICENSE file's first line, else config.json."""
-    front = _front_matter(folder / "README.md")
-    named = front.get("license_name") if front.get("license") in (None, "other", "unknown") else front.get("license")
-    if not named:
-        named = next((line for name in ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "COPYING")
-                      if (line := _first_line(folder / name))), None)
-    if not named and isinstance(config.get("license"), str):
-        named = config["license"]
-    return _LICENCES.get(named.lower(), printable(named)) if named else None
-
-
-def _start_of(path: Path) -> str:
-    try:
-        with open(path, "rb") as file:
-            return file.read(65_536).decode("utf-8", "replace")
-    except OSError:
-        return ""  # A licence that cannot be read is a licence that is not known.
-
-
-def _first_line(path: Path) -> str:
-    return next((line.strip(" #*=-\t\r") for line in _start_of(path).split("\n") if line.strip(" #*=-\t\r")), "")
-
-
-def _front_matter(path: Path) -> dict[str, str]:
-    """The plain `key: value` lines of the YAML block that model cards begin with."""
-    match = re.match(r"\ufeff?---[ \t]*\r?\n(.*?)\n---[ \t]*\r?(?:\n|$)", _start_of(path), re.DOTALL)
-    lines = match[1].splitlines() if match else []
-    pairs = (re.match(r"([A-Za-z_]+):[ \t]*(.+?)[ \t]*$", line) for line in lines)
-    return {pair[1]: pair[2].strip("'\"") for pair in pairs if pair}

@@ -273,18 +273,17 @@ class ModelCard(Card):
             self.strip.setVisible(mine)
             self.prepare.setVisible(not mine)
             self.prepare.setEnabled(free)
-            self.explain.setText(self._cost(entry.gguf))
+            self.explain.setText(self._cost(entry.gguf.name, entry.file_bytes))
         elif entry.facts is None and entry.error is None:
             self.get_page.show_entry(entry)
             self.get_page.set_working(mine, free)
         self.fit.set_measuring(mine and work.kind == MEASURE)
         self._show_measurable()
 
-    def _cost(self, gguf: Path) -> str:
-        size = units.format_bytes(gguf.stat().st_size) if gguf.is_file() else self.tr("unknown size")
+    def _cost(self, name: str, size: int) -> str:
         return self.tr("{file} holds compressed weights, {size}. Unpacking them takes well under a minute for a small "
                        "model, and is done once; training then begins from the compressed values. Nothing is "
-                       "downloaded.").format(file=gguf.name, size=size)
+                       "downloaded.").format(file=name, size=units.format_bytes(size))
 
     def _show_progress(self, text: str, done: int, total: int) -> None:
         if self._entry is None or self._work.target != self._entry.folder:

@@ -20,6 +20,7 @@ class ModelEntry:
     Attributes:
         folder: where it lies, or will lie once it is fetched or unpacked.
         gguf: set while it is only a GGUF file that must be unpacked before it can learn.
+        file_bytes: size of that file.
         facts, error: what reading the folder gave; both None while nothing was read.
         known: what the catalogue says of it.
         repo: its name on the hub, where it would be fetched from; "" where that isn't known.
@@ -31,6 +32,7 @@ class ModelEntry:
 
     folder: Path
     gguf: Path | None = None
+    file_bytes: int = 0
     facts: ModelFacts | None = None
     error: Exception | None = None
     known: CatalogueEntry | None = None

@@ -1,4 +1,4 @@
-"""What is told of a model's memory, worked out off the UI thread."""
+"""What the Model tab says about a model's memory, worked out off the UI thread."""
 
 from __future__ import annotations
 

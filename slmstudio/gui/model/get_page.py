@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from slmstudio.core import units
@@ -113,8 +113,7 @@ class GetPage(QWidget):
         line = QHBoxLayout(self.actions)
         line.setContentsMargins(0, 0, 0, 0)
         line.addWidget(self.strip, 1)
-        line.addStretch(1)
-        line.addWidget(self.get)
+        line.addWidget(self.get, 0, Qt.AlignmentFlag.AlignRight)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_M)

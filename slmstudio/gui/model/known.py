@@ -22,7 +22,8 @@ def known_entries(machine: Machine | None) -> list[ModelEntry]:
     found = []
     gguf = library.starter_gguf()
     if gguf is not None and not library.starter_ready():
-        found.append(ModelEntry(library.starter_folder(), gguf=gguf, known=catalogue.find(library.STARTER_NAME)))
+        found.append(ModelEntry(library.starter_folder(), gguf=gguf, file_bytes=gguf.stat().st_size,
+                                known=catalogue.find(library.STARTER_NAME)))
     for each in on_disk.found_models():
         source = each.source if each.source not in (on_disk.LIBRARY, on_disk.OPENED) else ""
         if each.kind == "folder":
@@ -50,7 +51,7 @@ def of_gguf(file: Path, machine: Machine | None, source: str = "") -> ModelEntry
     for number in itertools.count(1):
         folder = paths.models_dir() / (name if number == 1 else f"{name}-{number}")
         if not folder.exists():
-            return ModelEntry(folder, gguf=file, source=source)
+            return ModelEntry(folder, gguf=file, file_bytes=file.stat().st_size, source=source)
         if (formats.read("import", folder / place.SOURCE) or {}).get("gguf") == file.name:
             return read(folder, machine)
     raise AssertionError("there is always another name")

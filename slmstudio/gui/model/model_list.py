@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
@@ -261,9 +260,8 @@ class ModelListCard(Card):
         facts, known = entry.facts, entry.known
         if facts is None and known is None:
             if entry.gguf is not None:
-                with contextlib.suppress(OSError):
-                    size = units.format_bytes(entry.gguf.stat().st_size)
-                    return " · ".join(filter(None, (self.tr("GGUF file"), size, entry.source)))
+                size = units.format_bytes(entry.file_bytes)
+                return " · ".join(filter(None, (self.tr("GGUF file"), size, entry.source)))
             return entry.repo or str(entry.folder)
         parts = [units.format_count(facts.parameters if facts else known.parameters)]  # type: ignore[union-attr]
         if known is not None and known.languages:

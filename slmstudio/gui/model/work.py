@@ -106,7 +106,7 @@ class ModelWork(QObject):
         self.progressed.emit(text, done, total)
         name = {PREPARE: self.tr("Preparing {name}"), FETCH: self.tr("Downloading {name}"),
                 MEASURE: self.tr("Fit check of {name}")}[self.kind]
-        if self._session.job is None or self._session.job is self._status:
+        if self._session.job is None or self._session.job == self._status:
             self._status = JobStatus(name.format(name=self.target.name), done, total, text=text)
             self._session.set_job(self._status)
 
@@ -132,7 +132,7 @@ class ModelWork(QObject):
 
     def _clear(self) -> Path:
         folder, self.target, self._thread = self.target, None, None
-        if self._session.job is self._status:
+        if self._session.job == self._status:
             self._session.set_job(None)
         self.changed.emit()
         assert folder is not None

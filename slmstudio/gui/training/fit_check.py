@@ -105,7 +105,7 @@ class FitCheck(QObject):
         if self.config is not None:
             self._line.set_progress(text, done, total)
             name = self.tr("Fit check of {name}").format(name=self.config.name)
-            if self._session.job is None or self._session.job is self._status:
+            if self._session.job is None or self._session.job == self._status:
                 self._status = JobStatus(name, done, total, text=text)
                 self._session.set_job(self._status)
 
@@ -128,6 +128,6 @@ class FitCheck(QObject):
 
     def _clear(self) -> None:
         self.config = None
-        if self._session.job is self._status:
+        if self._session.job == self._status:
             self._session.set_job(None)
         self._line.end()

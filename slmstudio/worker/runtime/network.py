@@ -95,5 +95,5 @@ def explained(error: BaseException, what: str, otherwise: str) -> UserError | No
                          f"Check the network and try again{otherwise}")
     if found & _UNREACHABLE:
         return UserError(what, "The hub cannot be reached, or the connection broke.",
-                         f"Look at the network and the proxy and try again{otherwise}")
+                         f"Check the network and the proxy, then try again{otherwise}")
     return None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,19 +20,7 @@ from slmstudio.gui.model.tab import ModelTab
 
 LEFT = Qt.MouseButton.LeftButton
 GIB = 1024**3
-FAKE_WORKER = Path(__file__).resolve().parents[2] / "support" / "fake_worker.py"
 QWEN = "Qwen/Qwen2.5-1.5B-Instruct"
-
-
-@pytest.fixture
-def play(monkeypatch: pytest.MonkeyPatch):
-    """`play("start hang")`: the next worker is the fake one, and does this."""
-
-    def choose(words: str) -> None:
-        monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([sys.executable, str(FAKE_WORKER)]))
-        monkeypatch.setenv("FAKE_WORKER", words)
-
-    return choose
 
 
 @pytest.fixture
@@ -81,11 +67,12 @@ def test_a_model_is_told_before_it_is_fetched(qtbot, tab: ModelTab):
     assert not button(tab, "fit_measure").isEnabled()
 
 
-def test_without_a_network_the_download_says_so_and_the_model_can_be_tried_again(qtbot, tab: ModelTab):
+def test_without_a_network_the_download_says_so_and_the_model_can_be_tried_again(qtbot, tab: ModelTab,
+                                                                                 session: Session):
     look_at(tab, QWEN)
     with qtbot.waitSignal(tab.work.failed, timeout=60_000):
         qtbot.mouseClick(button(tab, "model_get"), LEFT)
-    assert tab.banner.isVisible()
+    assert tab.banner.isVisible() and session.job is None
     assert button(tab, "model_get").isEnabled() and button(tab, "model_get").isVisible()
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,18 +19,6 @@ from slmstudio.gui.model.tab import ModelTab
 
 LEFT = Qt.MouseButton.LeftButton
 GIB = 1024**3
-FAKE_WORKER = Path(__file__).resolve().parents[2] / "support" / "fake_worker.py"
-
-
-@pytest.fixture
-def play(monkeypatch: pytest.MonkeyPatch):
-    """`play("start hang")`: the next worker is the fake one, and does this."""
-
-    def choose(words: str) -> None:
-        monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([sys.executable, str(FAKE_WORKER)]))
-        monkeypatch.setenv("FAKE_WORKER", words)
-
-    return choose
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""How much memory a run needs, computed before anything is loaded. A range, because a formula is no measurement.
+"""How much memory a run needs, computed before anything is loaded. It is a range, since a formula isn't a measurement.
 
 A step has phases that hold different things: at the end of the forward pass all activations are there; after the
 backward pass they are gone and the gradients are there; the optimizer makes temporaries then. What counts is the
