@@ -95,6 +95,8 @@ class Guard:
             return self._rest
         if (due and due.why) != (self._rest and self._rest.why):
             self._since = now if self._rest is None else self._since
+            if due is not None and due.heat is not None:
+                self._duty.paused()
             self._rest, self._hot_since, self._highest = due, None, None
         return self._rest
 

@@ -30,7 +30,7 @@ class Hours:
         found = _FORM.fullmatch(text.strip())
         if found is None:
             raise ValueError(text)
-        start, end = (time(int(hour) % 24 if int(hour) == 24 else int(hour), int(minute or 0))
+        start, end = (time() if (hour, minute or "00") == ("24", "00") else time(int(hour), int(minute or 0))
                       for hour, minute in ((found[1], found[2]), (found[3], found[4])))
         if start == end:
             raise ValueError(text)

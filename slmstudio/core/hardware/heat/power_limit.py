@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 
 from slmstudio.core.hardware import wsl
-from slmstudio.core.hardware.nvml import GpuReading
+from slmstudio.core.hardware.nvml import GpuMonitor, GpuReading
 
 SHARE = 0.8
 """Of the present limit. Four RTX 3090 at 280 of 350 W trained at over 95 % of their full speed (Puget Systems,
@@ -37,15 +38,27 @@ class PowerLimit:
     message: str
 
 
-def suggest(gpu: GpuReading, system: str = sys.platform, in_wsl: bool | None = None) -> PowerLimit | None:
+def suggest_now(gpu: GpuReading) -> PowerLimit | None:
+    """As `suggest`, for a card of this machine, which is asked how low its limit may be."""
+    monitor, _ = GpuMonitor.open(gpu.index)
+    if monitor is None:
+        return None
+    with monitor:
+        return suggest(gpu, monitor.least_power_limit())
+
+
+def suggest(gpu: GpuReading, least_w: float | None, system: str = sys.platform, in_wsl: bool | None = None
+            ) -> PowerLimit | None:
     """A lower limit for this card; None where it doesn't say its limit, or takes none that is lower.
 
     Args:
-        system: as `sys.platform` names it; in_wsl: whether this is Linux inside Windows, None finds out.
+        least_w: the lowest limit that the card takes; None where it doesn't say.
+        system: as `sys.platform` names it.
+        in_wsl: whether this is Linux inside Windows; None finds out.
     """
     if gpu.power_limit_w is None or gpu.lost:
         return None
-    watts = round(max(SHARE * gpu.power_limit_w, gpu.power_limit_least_w or 0.0))
+    watts = math.ceil(max(SHARE * gpu.power_limit_w, least_w or 0.0))
     if watts >= gpu.power_limit_w - 1:
         return None
     command = f"nvidia-smi -i {gpu.index} -pl {watts}"
