@@ -1,8 +1,8 @@
 """Which of the driver's cards is torch's `cuda:N`.
 
 The driver counts cards by PCI address; CUDA counts the fastest first unless CUDA_DEVICE_ORDER says PCI_BUS_ID, and
-CUDA_VISIBLE_DEVICES hides cards and orders them (CUDA programming guide, "CUDA environment variables"). A card's UUID is
-the same for both.
+CUDA_VISIBLE_DEVICES hides cards and orders them (CUDA programming guide, "CUDA environment variables"). A card's UUID
+is the same for both.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ def open_as_torch_counts(uuids: Sequence[str | None], environ: Mapping[str, str]
 
 
 def _visible(monitors: Sequence[GpuMonitor], environ: Mapping[str, str]) -> list[GpuMonitor]:
-    """What CUDA_VISIBLE_DEVICES leaves: numbers, or the beginnings of UUIDs. CUDA stops at the first it doesn't know."""
+    """What CUDA_VISIBLE_DEVICES leaves: numbers, or the beginnings of UUIDs.
+
+    CUDA stops at the first that it doesn't know.
+    """
     given = environ.get("CUDA_VISIBLE_DEVICES")
     if given is None:
         return list(monitors)

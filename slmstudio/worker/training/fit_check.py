@@ -48,7 +48,7 @@ def run(job: JobContext) -> dict[str, Any]:
     machine = read_machine()  # as it is before this process uses its GPU
     train.ready(config)
     try:
-        with contextlib.closing(Sensors(job)):
+        with contextlib.closing(Sensors(job, methods.cards(config))):
             return _Trial(job, config, machine).run()
     finally:
         for left in (kept_rows.FOLDER, "trainer"):

@@ -58,7 +58,7 @@ def run(job: JobContext) -> dict[str, Any]:
     if out_of_memory.killed_for_memory(job):
         return out_of_memory.pull_lever(job, config)
     try:
-        with contextlib.closing(Sensors(job)) as sensors:
+        with contextlib.closing(Sensors(job, methods.cards(config))) as sensors:
             return _train(job, config, sensors, machine)
     except Exception as error:
         if not out_of_memory.ran_out(error):

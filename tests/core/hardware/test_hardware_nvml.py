@@ -48,7 +48,8 @@ def test_readings_follow_the_card(monitor, fake_nvml):
 FIELDS = {"temperature": ["temperature_c"], "slowdown": ["slowdown_c"], "power": ["power_w"],
           "power_limit": ["power_limit_w"], "energy": ["energy_j"], "memory_used": ["memory_used", "memory_total"],
           "utilisation": ["utilisation", "memory_utilisation"], "shutdown": ["shutdown_c"],
-          "graphics_clock": ["graphics_clock_mhz"], "memory_clock": ["memory_clock_mhz"], "clock": ["clock_mhz"], "fan": ["fan_percent"],
+          "graphics_clock": ["graphics_clock_mhz"], "memory_clock": ["memory_clock_mhz"],
+          "clock": ["clock_mhz"], "fan": ["fan_percent"],
           "clock_reasons": ["slowed_by"]}
 
 

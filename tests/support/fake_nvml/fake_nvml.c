@@ -22,7 +22,7 @@
 #include <time.h>
 
 enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, INSUFFICIENT_SIZE = 7,
-       LIBRARY_NOT_FOUND = 12, VERSION_MISMATCH = 25 };
+       LIBRARY_NOT_FOUND = 12, VERSION_MISMATCH = 25, NOT_SAID = -1 };
 
 typedef int Return;
 typedef void *Device; /* the card's index + 1 */
@@ -111,17 +111,22 @@ static Return look_up_alone(int card, const char *key, char *value, size_t size)
         }
         found += find(line, line + strcspn(line, "\n"), card, key, value, size);
     }
-    if (!found) return NOT_SUPPORTED;
+    if (!found) return NOT_SAID;
     return sscanf(value, "error %d", &error) == 1 ? error : SUCCESS;
 }
 
-/* Copies the value of `key` (of one card; -1: of the machine). Returns SUCCESS, NOT_SUPPORTED or the wanted error. */
-static Return look_up(int card, const char *key, char *value, size_t size) {
+static Return look_up_locked(int card, const char *key, char *value, size_t size) {
     static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
     pthread_mutex_lock(&one_at_a_time);
     Return code = look_up_alone(card, key, value, size);
     pthread_mutex_unlock(&one_at_a_time);
     return code;
+}
+
+/* Copies the value of `key` (of one card; -1: of the machine). Returns SUCCESS, NOT_SUPPORTED or the wanted error. */
+static Return look_up(int card, const char *key, char *value, size_t size) {
+    Return code = look_up_locked(card, key, value, size);
+    return code == NOT_SAID ? NOT_SUPPORTED : code;
 }
 
 /* Notes that a symbol is called, and whether it alone is to fail. */
@@ -132,8 +137,8 @@ static Return begin(int card, const char *symbol) {
         called[i] = symbol;
         break;
     }
-    Return code = look_up(card, symbol, value, sizeof value);
-    return code == NOT_SUPPORTED ? SUCCESS : code;
+    Return code = look_up_locked(card, symbol, value, sizeof value);
+    return code == NOT_SAID ? SUCCESS : code;
 }
 
 #define CARD(device) ((int)(intptr_t)(device) - 1)
