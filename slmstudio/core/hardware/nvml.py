@@ -37,6 +37,7 @@ class GpuReading:
         lost: the card no longer answers; `message` says so in a sentence.
         uuid: "GPU-…", the same whoever counts the cards.
         memory_temperature_c: of the card's memory; few cards for desktops tell it.
+        memory_limit_c: the highest that this memory may have.
         shutdown_c: the temperature at which the card switches itself off.
         graphics_clock_mhz, memory_clock_mhz: clocks of the graphics units and of the memory.
         memory_utilisation: percent of the time in which the card's memory was read or written.
@@ -63,6 +64,7 @@ class GpuReading:
     graphics_clock_mhz: int | None = None
     memory_clock_mhz: int | None = None
     memory_utilisation: int | None = None
+    memory_limit_c: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The value of "gpu" in a sensors event."""
@@ -138,7 +140,7 @@ class GpuMonitor:
         """Ask the card for everything it answers. Never raises: a card that went away is a reading with `lost`."""
         pynvml, card = binding(), self._handle
         try:
-            temperature = self._temperature()
+            temperature, of_memory = self._temperature(), self._memory_temperature()
             memory = ask(pynvml.nvmlDeviceGetMemoryInfo, card)
             load = ask(pynvml.nvmlDeviceGetUtilizationRates, card)
             return GpuReading(
@@ -155,13 +157,22 @@ class GpuMonitor:
                 fan_percent=ask(pynvml.nvmlDeviceGetFanSpeed, card),
                 slowed_by=self._slowed_by(),
                 uuid=self.uuid,
-                memory_temperature_c=self._memory_temperature(),
+                memory_temperature_c=of_memory,
                 shutdown_c=self._threshold(pynvml.NVML_TEMPERATURE_THRESHOLD_SHUTDOWN),
                 graphics_clock_mhz=ask(pynvml.nvmlDeviceGetClockInfo, card, pynvml.NVML_CLOCK_GRAPHICS),
                 memory_clock_mhz=ask(pynvml.nvmlDeviceGetClockInfo, card, pynvml.NVML_CLOCK_MEM),
-                memory_utilisation=load.memory if load else None)
+                memory_utilisation=load.memory if load else None,
+                memory_limit_c=self._threshold(pynvml.NVML_TEMPERATURE_THRESHOLD_MEM_MAX) if of_memory else None)
         except GpuGone as gone:
             return GpuReading(self.index, self.name, lost=True, message=str(gone), uuid=self.uuid)
+
+    def least_power_limit(self) -> float | None:
+        """The lowest power limit that the card takes, in watts; None where it doesn't say."""
+        try:
+            found = ask(binding().nvmlDeviceGetPowerManagementLimitConstraints, self._handle)
+        except GpuGone:
+            return None
+        return _thousandth(found[0]) if found else None
 
     def processes(self) -> list[GpuProcess] | None:
         """The programs that compute on the card, the largest first; None where the driver doesn't say.

@@ -14,7 +14,19 @@ from typing import Any
 from slmstudio.core import files, formats, program
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.model.named_templates import NAMED
-from slmstudio.core.run.fields import Choice, Field, Lines, Names, Number, Switch, Text, Whole, described, fields_of
+from slmstudio.core.run.fields import (
+    Choice,
+    DayHours,
+    Field,
+    Lines,
+    Names,
+    Number,
+    Switch,
+    Text,
+    Whole,
+    described,
+    fields_of,
+)
 
 IMPORTED = "imported"
 """Under this name the run.json of an adapter that was trained elsewhere says where it came from."""
@@ -38,8 +50,9 @@ ATTENTION = Choice({"sdpa": "SDPA", "eager": "eager", "flash_attention_2": "flas
 SCRATCH_SIZES = Choice({size: size for size in ("10M", "20M", "30M", "60M", "100M", "150M")})
 TEMPLATES = Choice({"": "The model's own", **{name: about.label for name, about in NAMED.items()}})
 SEED, STEPS, NORM = Whole(0, 2**32 - 1), Whole(1, 10**9), Number(0, math.inf, above=True, below=True)
-RUN, METHOD, LENGTH, BATCH, LEARNING, MACHINE, WATCHING, SAVING = GROUPS = (
-    "Run", "Method", "Length", "Batch", "Learning", "Machine", "Watching", "Saving")
+RUN, METHOD, LENGTH, BATCH, LEARNING, MACHINE, HEAT, WATCHING, SAVING = GROUPS = (
+    "Run", "Method", "Length", "Batch", "Learning", "Machine", "Heat and hours", "Watching", "Saving")
+GUARDS = Choice({"pause": "Pause when too hot", "hold": "Hold a temperature", "off": "Only warn"})
 VARIANTS: dict[str, dict[str, Any]] = {
     "lora": {"method": "lora"},
     "qlora": {"method": "qlora"},
@@ -189,6 +202,23 @@ class RunConfig:
         reason="Compiling takes minutes, which most runs never earn back.")
     threads: int = described(0, Whole(0, 1024), MACHINE, "Processor threads",
         "CPU threads of the worker; 0 leaves it to torch.", reason="The GPU does the work.", told=False)
+    heat_guard: str = described("pause", GUARDS, HEAT, "When it gets hot",
+        '"pause" stops at the next step and resumes when the machine has cooled; "hold" rests a little after each step, '
+        'so that it gets no hotter than the limit; "off" only warns.', told=False,
+        reason="Saves card and laptop from nights at their limit; what is learned stays the same.")
+    heat_limit_c: int | None = described(None, Whole(40, 110, optional=True), HEAT, "Temperature limit, °C",
+        "where it pauses, or what it holds. Empty takes 5 °C less than the temperature at which the card slows itself "
+        "down, or 83 °C where it doesn't say; without a card, the same of the processor.", told=False,
+        reason="Each card knows its own limit.")
+    heat_rest_seconds: int = described(60, Whole(1, 86_400), HEAT, "Shortest pause, s",
+        "how long a pause lasts at least, so that the machine doesn't warm up and cool down all the time.", told=False,
+        reason="A heat sink takes about a minute to cool.")
+    pause_on_battery: bool = described(False, Switch(), HEAT, "Pause on battery",
+        "pause while a laptop runs on its battery; resume when it is plugged in.", told=False,
+        reason="A run isn't held up where the machine has no mains.")
+    train_hours: str | None = described(None, DayHours(), HEAT, "Only between these hours",
+        "the hours in which to train, by this machine's clock, as in 22:00-06:00; empty is always.", told=False,
+        reason="It may run all day.")
     sample_prompts: list[str] = described([], Lines(), WATCHING, "Questions to watch, one a line",
         "questions answered at each evaluation, so that you see it learn; if empty, evaluation rows are asked.",
         reason="The first questions of the evaluation rows are asked.")

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from slmstudio.core.hardware.heat.hours import EXAMPLE, Hours
+
 EMPTY = ("", "none", "null")
 ON, OFF = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -37,6 +39,20 @@ class Text:
     def limit(self, value: Any) -> str:
         """What a value of the right type breaks, as "it must be …" continues; "" where all is well."""
         return "" if self.optional or str(value).strip() else "filled in"
+
+
+@dataclass(frozen=True)
+class DayHours(Text):
+    """From one time of the day to another, or none."""
+
+    optional: bool = True
+
+    def limit(self, value: Any) -> str:
+        try:
+            Hours.parse(value or EXAMPLE)
+        except ValueError:
+            return f"two times of the day, such as {EXAMPLE}, or empty"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -157,7 +173,7 @@ class Lines:
         return ""
 
 
-Kind = Text | Choice | Switch | Whole | Number | Names | Lines
+Kind = Text | DayHours | Choice | Switch | Whole | Number | Names | Lines
 
 
 def _always(config: Any) -> bool:

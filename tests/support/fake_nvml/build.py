@@ -73,9 +73,9 @@ class FakeNvml:
         """Change what the driver answers from now on, for one card or for all.
 
         A value is a number in NVML's units, a text, the name of an NVML error ("NOT_SUPPORTED", "GPU_IS_LOST"), or
-        None to forget it. Keys are those of `RTX_3060`; `margin`, `memory_temperature`, `init` (fails to start) and
-        `every_query` (a lost card) too. The name of a symbol makes that call fail:
-        `set(nvmlDeviceGetTemperatureV="FUNCTION_NOT_FOUND")` is an older driver.
+        None to forget it. Keys are those of `RTX_3060`; `margin`, `memory_temperature`, `memory_max`,
+        `least_power_limit`, `init` (fails to start) and `every_query` (a lost card) too. The name of a symbol makes
+        that call fail: `set(nvmlDeviceGetTemperatureV="FUNCTION_NOT_FOUND")` is an older driver.
         """
         for key, value in values.items():
             self._values[key if card is None else f"{card}.{key}"] = _written(value)

@@ -310,6 +310,13 @@ Return nvmlDeviceGetEnforcedPowerLimit(Device device, unsigned *milliwatts) {
     return query_uint(device, "power_limit", milliwatts);
 }
 
+Return nvmlDeviceGetPowerManagementLimitConstraints(Device device, unsigned *least, unsigned *most) {
+    Return code;
+    BEGIN(CARD(device));
+    code = query_uint(device, "least_power_limit", least);
+    return code == SUCCESS ? query_uint(device, "power_limit", most) : code;
+}
+
 Return nvmlDeviceGetTotalEnergyConsumption(Device device, unsigned long long *millijoules) {
     BEGIN(CARD(device));
     return query_u64(device, "energy", millijoules);

@@ -1,0 +1,163 @@
+"""Decides when work must rest, and for how long. It has no clock: each call is told the time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from slmstudio.core.hardware.heat.duty import DutyCycle
+from slmstudio.core.hardware.heat.hours import Hours
+from slmstudio.core.hardware.heat.limits import HELD_BELOW_C, Heat, hottest
+from slmstudio.core.hardware.readings import MachineReading
+from slmstudio.core.units import format_about
+
+Why = Literal["heat", "memory_heat", "battery", "hours"]
+HOT_SECONDS = 3.0
+"""A limit must be passed for so long: a single reading may be noise."""
+STILL_HOT_C = 1
+"""A reading that swings this far below the limit doesn't begin those seconds again."""
+COOLED_C = 10
+"""Work resumes so many degrees below the limit."""
+GIVE_UP_SECONDS = 600.0
+"""After so long, being below the limit is enough: in a hot room the machine gets no cooler."""
+LEAST_SHARE = 0.01
+"""A smaller share of rest isn't worth one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a person wants.
+
+    Attributes:
+        mode: "pause" rests when it is too hot, "hold" between steps so that it doesn't get too hot, "off" never.
+        limit_c: where pauses begin, or what is held; None takes the part's own limit less a margin.
+        rest_seconds: the shortest pause, and the shortest time from the begin of one to that of the next.
+        pause_on_battery: whether to work on the mains only.
+        hours: the hours in which to work; None is always.
+    """
+
+    mode: Literal["pause", "hold", "off"] = "pause"
+    limit_c: float | None = None
+    rest_seconds: float = 60.0
+    pause_on_battery: bool = False
+    hours: Hours | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A pause that is due.
+
+    Attributes:
+        heat: what was too hot; None for other reasons.
+        message: why, and until when, for a person.
+    """
+
+    why: Why
+    message: str
+    heat: Heat | None = None
+
+
+class Guard:
+    """Asked between two pieces of work, and again and again while it rests.
+
+    Args:
+        on_cpu: whether the processor does the work, so that its temperature counts beside that of the cards.
+
+    Attributes:
+        settings: may be replaced at any time.
+        heat: the hottest part at the last look, or None while nothing tells a temperature.
+    """
+
+    def __init__(self, settings: Settings, on_cpu: bool = False):
+        self.settings, self.on_cpu = settings, on_cpu
+        self.heat: Heat | None = None
+        self._rest: Rest | None = None
+        self._since = 0.0
+        self._hot_since: float | None = None
+        self._looked: float | None = None
+        self._duty = DutyCycle()
+        self._highest: float | None = None  # above the held temperature, since the last step
+        self._held_back = 0.0
+
+    def look(self, now: float, reading: MachineReading | None, moment: datetime) -> Rest | None:
+        """What to do now: rest, or work (None).
+
+        Args:
+            now: seconds on any clock that never goes back.
+            reading: the newest one; without any, heat and battery are passed over.
+            moment: the local time, for the hours.
+        """
+        self.heat = self._hottest(reading)
+        due = self._due(now, reading, moment)
+        self._looked = now
+        if due is None and self._rest is not None and now - self._since < self.settings.rest_seconds:
+            return self._rest
+        if (due and due.why) != (self._rest and self._rest.why):
+            self._since = now if self._rest is None else self._since
+            if due is not None and due.heat is not None:
+                self._duty.paused()
+            self._rest, self._hot_since, self._highest = due, None, None
+        return self._rest
+
+    def rest_after_step(self, step_seconds: float) -> float:
+        """Seconds to rest in the mode "hold", after a step that took so long. Call it once a step, after `look`."""
+        if self.settings.mode != "hold" or self._highest is None:
+            return 0.0
+        self._duty.update(self._highest, self._held_back + step_seconds)
+        self._highest = None
+        self._held_back = self._duty.rest_after(step_seconds) if self._duty.share >= LEAST_SHARE else 0.0
+        return self._held_back
+
+    @property
+    def held_c(self) -> float | None:
+        """The temperature that the mode "hold" holds; None while nothing is known of it."""
+        return None if self.heat is None else self.heat.limit_c - HELD_BELOW_C
+
+    def change(self, settings: Settings) -> None:
+        """What a person wants from now on. A pause that it no longer asks for ends at the next look."""
+        self.settings = settings
+        self._rest = self._hot_since = self._highest = None
+        self._duty, self._held_back = DutyCycle(), 0.0
+
+    def _hottest(self, reading: MachineReading | None) -> Heat | None:
+        if reading is None or self.settings.mode == "off":
+            return None
+        heat = hottest(reading, self.settings.limit_c, self.settings.mode == "hold", self.on_cpu)
+        if heat is not None:
+            above = HELD_BELOW_C - heat.room
+            self._highest = above if self._highest is None else max(self._highest, above)
+        return heat
+
+    def _due(self, now: float, reading: MachineReading | None, moment: datetime) -> Rest | None:
+        settings, hot = self.settings, self._too_hot(now)
+        battery = reading.battery if reading else None
+        if settings.pause_on_battery and battery is not None and battery.plugged is False:
+            return Rest("battery", f"The machine runs on its battery ({battery.percent:.0f} %). Training rests until it "
+                                   "is plugged in.")
+        if settings.hours is not None and not settings.hours.include(moment):
+            return Rest("hours", f"Training rests until {settings.hours.start:%H:%M}; it may run from "
+                                 f"{settings.hours.start:%H:%M} to {settings.hours.end:%H:%M}.")
+        if not hot or (heat := self.heat) is None:
+            return None
+        return Rest("memory_heat" if heat.what == "memory" else "heat",
+                    f"{heat.name} is at {heat.temperature_c:.0f} °C; the limit is {heat.limit_c:.0f} °C. Training rests "
+                    f"until {heat.limit_c - COOLED_C:.0f} °C, for at least {format_about(settings.rest_seconds)}.", heat)
+
+    def _too_hot(self, now: float) -> bool:
+        """Whether heat asks for a pause, or for the rest of one."""
+        heat, pausing = self.heat, self._rest is not None and self._rest.heat is not None
+        if heat is None:
+            self._hot_since = None
+            return False
+        if pausing:
+            long = now - self._since >= GIVE_UP_SECONDS
+            return heat.room <= 0 if long else heat.room < COOLED_C
+        if heat.room > (0 if self._hot_since is None else STILL_HOT_C):
+            self._hot_since = None
+            return False
+        if self._hot_since is None:
+            # Of a step that took longer than those seconds there is one reading only: it stands for its last seconds.
+            unseen = self._looked is not None and now - self._looked >= HOT_SECONDS
+            self._hot_since = now - HOT_SECONDS if unseen else now
+        return now - self._hot_since >= HOT_SECONDS

@@ -1,0 +1,83 @@
+"""A lower power limit for a card that gets too hot: how many watts, and the command that sets them. It is never run."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+
+from slmstudio.core.hardware import wsl
+from slmstudio.core.hardware.nvml import GpuMonitor, GpuReading
+
+SHARE = 0.8
+"""Of the present limit. Four RTX 3090 at 280 of 350 W trained at over 95 % of their full speed (Puget Systems,
+"Quad RTX3090 GPU Wattage Limited MaxQ TensorFlow Performance", 2020)."""
+LEAST_PAUSES = 3
+LEAST_SHARE = 0.1
+"""A lower limit is worth a word after so many pauses, or when that share of the time is rested."""
+LEAST_SLOWED_SECONDS = 60.0
+"""Or when the card has slowed itself down for so long because of heat."""
+
+
+@dataclass(frozen=True, slots=True)
+class PowerLimit:
+    """A suggestion.
+
+    Attributes:
+        index: the driver's number of the card, as nvidia-smi counts too.
+        watts: the limit that is suggested; `now_w` is the present one.
+        command: to be typed as `where` says.
+        message: all of it for a person.
+    """
+
+    index: int
+    watts: int
+    now_w: float
+    command: str
+    where: str
+    message: str
+
+
+def suggest_now(gpu: GpuReading) -> PowerLimit | None:
+    """As `suggest`, for a card of this machine, which is asked how low its limit may be."""
+    monitor, _ = GpuMonitor.open(gpu.index)
+    if monitor is None:
+        return None
+    with monitor:
+        return suggest(gpu, monitor.least_power_limit())
+
+
+def suggest(gpu: GpuReading, least_w: float | None, system: str = sys.platform, in_wsl: bool | None = None
+            ) -> PowerLimit | None:
+    """A lower limit for this card; None where it doesn't say its limit, or takes none that is lower.
+
+    Args:
+        least_w: the lowest limit that the card takes; None where it doesn't say.
+        system: as `sys.platform` names it.
+        in_wsl: whether this is Linux inside Windows; None finds out.
+    """
+    if gpu.power_limit_w is None or gpu.lost:
+        return None
+    watts = math.ceil(max(SHARE * gpu.power_limit_w, least_w or 0.0))
+    if watts >= gpu.power_limit_w - 1:
+        return None
+    command = f"nvidia-smi -i {gpu.index} -pl {watts}"
+    if system == "win32":
+        where = "in a terminal that was opened as administrator"
+    elif wsl.is_wsl() if in_wsl is None else in_wsl:
+        where = "in Windows, in a terminal that was opened as administrator"
+    else:
+        command, where = f"sudo {command}", "in a terminal"
+    return PowerLimit(gpu.index, watts, gpu.power_limit_w, command, where, (
+        f"A lower power limit keeps {gpu.name} cooler and costs little speed: {watts} W instead of "
+        f"{gpu.power_limit_w:.0f} W. Type {where}: {command} (it holds until the next restart; some laptops refuse it)."))
+
+
+def is_worth_it(pauses: int, rested_share: float, slowed_seconds: float) -> bool:
+    """Whether heat cost a run so much that a lower limit should be suggested.
+
+    Args:
+        pauses: for heat; rested_share: of the time, for heat too, 0 to 1.
+        slowed_seconds: in which the card slowed itself down because of heat.
+    """
+    return pauses >= LEAST_PAUSES or rested_share >= LEAST_SHARE or slowed_seconds >= LEAST_SLOWED_SECONDS
