@@ -13,7 +13,20 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli import chat, data, estimate, evaluate, exports, fit_check, models, place, report, serve, setup
+from slmstudio.cli import (
+    chat,
+    data,
+    energy,
+    estimate,
+    evaluate,
+    exports,
+    fit_check,
+    models,
+    place,
+    report,
+    serve,
+    setup,
+)
 from slmstudio.cli import runs as run_commands
 from slmstudio.cli.data import Mapped, Sheet, TextBy, said
 from slmstudio.cli.progress import Follower, figure, print_error, print_json, print_table, say
@@ -38,6 +51,7 @@ app.add_typer(serve.app)
 app.add_typer(evaluate.app)
 app.add_typer(report.app)
 app.add_typer(place.app)
+app.add_typer(energy.app)
 app.add_typer(setup.app)
 WHEN = ("before", "after")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
@@ -139,6 +153,8 @@ def plan(
     from slmstudio.core.model.hub import on_disk
     from slmstudio.core.model.vetting import vet
     from slmstudio.core.run import plan_rows, planner, schedule
+    from slmstudio.core.run.energy import told
+    from slmstudio.core.run.energy.tariff import tariff
     from slmstudio.core.run.memory import outlook
 
     overrides = planner.parse_settings(set_ or [])
@@ -171,6 +187,7 @@ def plan(
                 "config": state,
                 "reasons": config.reasons,
                 "outlook": found.to_dict(),
+                "energy": energy.expected(found.energy),
                 "problems": [problem.to_dict() for problem in dataset.problems],
                 "warnings": warnings,
             }
@@ -185,6 +202,8 @@ def plan(
         ],
     )
     say(f"\n{fit_check.told(found)}")
+    if found.energy is not None:
+        say(told.expected(found.energy, tariff()))
     if found.best.measured is None:
         say(f"Measure it: {program.command('fit-check', out)}")
     say(f"Start training: {program.command('train', out)}")
@@ -224,7 +243,7 @@ def train(
     say(f"Run folder: {job.folder}", file=sys.stderr)
     with Follower(since) as follower:
         outcome = follower.follow(job, "train")
-    return _report_outcome(outcome, as_json, {"run_dir": str(job.folder)})
+    return _report_outcome(outcome, as_json, {"run_dir": str(job.folder), **energy.drawn(follower.energy.use, as_json)})
 
 
 @run_commands.runs_app.callback(invoke_without_command=True)
@@ -258,6 +277,7 @@ def runs(
                         "model": run.config.model,
                         "method": run.config.method,
                         "exports": [str(path) for path in run.exports()],
+                        "energy": energy.drawn(run.energy, as_json)["energy"],
                         "error": run.error,
                     }
                     for run in found
@@ -277,11 +297,12 @@ def runs(
                 run.state,
                 units.format_loss(run.eval_loss_after),
                 units.format_duration(run.seconds),
+                "–" if run.energy is None else units.format_energy(run.energy.joules),
                 run.folder.name,
             )
             for run in found
         ],
-        ("Run", "Outcome", "Eval loss", "Time", "Folder"),
+        ("Run", "Outcome", "Eval loss", "Time", "Energy", "Folder"),
     )
     return 0
 

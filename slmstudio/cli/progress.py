@@ -17,9 +17,10 @@ from rich.table import Table
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.report.text import HIDDEN, visible
+from slmstudio.core.run.energy.meter import EnergyMeter
 from slmstudio.core.run.history import number
 from slmstudio.core.time_left import ProgressLeft
-from slmstudio.core.units import format_about
+from slmstudio.core.units import format_about, format_energy
 
 
 class Follower:
@@ -30,6 +31,9 @@ class Follower:
         told: codes of warnings that are not told here, since they are elsewhere.
         stopping: what the first Ctrl-C does.
         command: that the first Ctrl-C sends.
+
+    Attributes:
+        energy: what the job drew so far, in all its lives.
     """
 
     def __init__(self, since: float = 0.0, told: Container[str] = (),
@@ -46,6 +50,7 @@ class Follower:
             console=console,
             disable=self._plain,
         )
+        self.energy = EnergyMeter()
         self._task = self._progress.add_task("", total=None, detail="", left="", visible=False)
         self._reading = ProgressLeft(time.monotonic())
         self._left = ProgressLeft(0.0)  # of a phase, by the clock of its events
@@ -84,6 +89,7 @@ class Follower:
 
     def on_event(self, phase: str, event: dict[str, Any]) -> None:
         """Show one event of a job. One that makes no sense is passed over, and that is said once."""
+        self.energy.add(event)
         when = number(event, "time")
         if when is not None and when < self._since:
             return
@@ -132,7 +138,10 @@ class Follower:
     def _tell_step(self, event: dict[str, Any]) -> None:
         step, loss = _count(event, "global_step"), _loss(event, "train_loss", 3)
         speed = number(event, "tokens_per_second")
-        self._show("training", step, self._total_steps, loss if speed is None else f"{loss} · {speed:.0f} tokens/s",
+        use = self.energy.use
+        detail = [loss, "" if speed is None else f"{speed:.0f} tokens/s",
+                  "" if use is None else format_energy(use.joules)]
+        self._show("training", step, self._total_steps, " · ".join(filter(None, detail)),
                    number(event, "seconds_left"))
         if step % 10 == 0 or step == self._total_steps:
             self._say(f"step {step}/{self._total_steps} {loss}")

@@ -105,6 +105,17 @@ def without_non_finite(value: Any) -> Any:
     return value
 
 
+def number(event: dict[str, Any], name: str) -> float | None:
+    """A finite number of a JSON object, or None: the worker sends NaN and Inf as null."""
+    value = event.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:  # an integer of more digits than a float holds
+        return None
+
+
 def dump_line(value: dict[str, Any]) -> bytes:
     """One JSON object as one UTF-8 line."""
     return json.dumps(without_non_finite(value), ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n"

@@ -30,6 +30,9 @@ class Settings:
         runs_filter: the line that it is filtered by.
         welcomed: the welcome page was answered; F1 opens it again.
         hub_endpoint: address of the hub that models come from; "" for the usual one, or what HF_ENDPOINT says.
+        price_per_kwh: what the person pays for a kilowatt-hour; None for the default, where there is one.
+        currency: of that price, three letters as in ISO 4217; "" for that of the country.
+        grams_per_kwh: CO2 of a kilowatt-hour where the person knows better than the country's average.
         told: `what` of the notes on this machine that were shown at a start, and need not be again.
         unknown: keys that this version does not know, kept so that going back and forth loses nothing.
     """
@@ -48,6 +51,9 @@ class Settings:
     runs_filter: str = ""
     welcomed: bool = False
     hub_endpoint: str = ""
+    price_per_kwh: float | None = None
+    currency: str = ""
+    grams_per_kwh: float | None = None
     told: list[str] = field(default_factory=list)
     unknown: dict[str, Any] = field(default_factory=dict)
 
@@ -91,6 +97,8 @@ class Settings:
 def _fits(name: str, value: Any, default: Any) -> bool:
     if name == "theme":
         return value in THEMES
+    if name in ("price_per_kwh", "grams_per_kwh"):
+        return value is None or (files.number({name: value}, name) or -1.0) >= 0 or value == 0
     if name == "datasets":
         return isinstance(value, list) and all(isinstance(item, dict) for item in value)
     if name == "mappings":

@@ -91,6 +91,25 @@ def format_about(seconds: float) -> str:
     return f"about {format_duration(step * round(seconds / step))}"
 
 
+def format_energy(joules: float) -> str:
+    """An amount of energy with three digits at most: watt-hours below a tenth of a kilowatt-hour.
+
+    >>> [format_energy(j) for j in (0, 600, 45_000, 1_120_000, 12_345_678, 4.5e9)]
+    ['0 Wh', '0.167 Wh', '12.5 Wh', '0.311 kWh', '3.43 kWh', '1,250 kWh']
+    """
+    hours = joules / 3600
+    return f"{_three_digits(hours)} Wh" if hours < 100 else f"{_three_digits(hours / 1000)} kWh"
+
+
+def format_weight(grams: float) -> str:
+    """A weight with three digits at most, in grams below a kilogram.
+
+    >>> format_weight(0.4), format_weight(226.3), format_weight(1234.5)
+    ('0.4 g', '226 g', '1.23 kg')
+    """
+    return f"{_three_digits(grams)} g" if grams < 999.5 else f"{_three_digits(grams / 1000)} kg"
+
+
 def format_count(count: float) -> str:
     """How many: exact below 10,000, else three digits and K, M, B (10⁹) or T.
 
@@ -108,6 +127,10 @@ def _two_units(count: int, size: int, upper: str, lower: str) -> str:
     """`count` of the lower unit, `size` of which make one of the upper; a unit that is zero is left out."""
     high, low = divmod(count, size)
     return " ".join(f"{number} {unit}" for number, unit in ((high, upper), (low, lower)) if number)
+
+
+def _three_digits(value: float) -> str:
+    return f"{float(f'{value:.3g}'):,.10g}"
 
 
 def _plain(value: float) -> str:

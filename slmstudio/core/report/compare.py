@@ -18,7 +18,7 @@ from slmstudio.core.report.score_tables import interval
 from slmstudio.core.report.text import exact, rounded
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import differences, label
-from slmstudio.core.units import format_duration
+from slmstudio.core.units import format_duration, format_energy
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,7 @@ def _run(facts: Facts, main: Evaluation | None, benchmarks: dict[str, dict[str, 
         "eval_loss_before": facts.run.eval_loss_before, "eval_loss_after": facts.run.eval_loss_after,
         "seconds": round(facts.run.seconds, 3),
         "tokens_per_second": round(sum(speed) / len(speed), 1) if speed else None,
+        "joules": facts.run.energy.joules if facts.run.energy else None,
         "evaluation": str(main.folder) if main else None,
         **{key: test.get(name) for key, name in (("test", "path"), ("sha256", "sha256"), ("rows", "rows"))},
         **{key: request.get(key) for key in ("limit", "seed", "system", "max_new_tokens")},
@@ -134,7 +135,7 @@ def _run(facts: Facts, main: Evaluation | None, benchmarks: dict[str, dict[str, 
 
 _FIGURES = (("state", "Outcome"), ("steps", "Steps"), ("train_loss", "Train loss, last"),
             ("eval_loss_before", "Held-out loss, before"), ("eval_loss_after", "Held-out loss, after"),
-            ("seconds", "Time of work"), ("tokens_per_second", "Tokens/s, mean"))
+            ("seconds", "Time of work"), ("tokens_per_second", "Tokens/s, mean"), ("joules", "Energy"))
 
 
 def _cell(run: dict[str, Any], key: str) -> str:
@@ -143,4 +144,6 @@ def _cell(run: dict[str, Any], key: str) -> str:
         return "–"
     if key == "seconds":
         return format_duration(value)
+    if key == "joules":
+        return format_energy(value)
     return rounded(value) if "loss" in key else exact(value) or "–"

@@ -99,9 +99,7 @@ class Facts:
         loss = finite(event.get("eval_loss"))
         is_best = kind == "eval" and loss is not None and (best is None or loss < best)
         self.timeline.add(event, self.history.seconds, is_best)
-        if kind == "job_started":
-            self.heat.new_attempt()
-        elif kind == "sensors":
+        if kind == "sensors":
             self.heat.add(event)
         elif kind in ("step", "eval"):
             self._add_step(self.steps if kind == "step" else self.evals, event)

@@ -1,4 +1,4 @@
-"""Heat and energy of a run, as far as a sensor said them; nothing is guessed."""
+"""Heat, load and memory of a run, as far as a sensor said them; nothing is guessed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from typing import Any
 
 from slmstudio.core.report.text import Table, exact, finite
 from slmstudio.core.units import format_bytes
-
-LONGEST_GAP = 10.0
-"""Seconds between two readings above which the power between them is not known."""
 
 
 @dataclass
@@ -41,24 +38,12 @@ class Heat:
         ranges: by field of a reading.
         limits: slowdown_c, power_limit_w and memory_total, the newest ones.
         slowed_by: readings in which something held the clock down, by what.
-        joules: energy of the card, or None while no power was read.
-        counted: whether the card's own counter said so; else power was summed up over time.
     """
 
     gpus: Counter[str] = field(default_factory=Counter)
     ranges: dict[str, Range] = field(default_factory=dict)
     limits: dict[str, float] = field(default_factory=dict)
     slowed_by: Counter[str] = field(default_factory=Counter)
-    joules: float | None = None
-    counted: bool = False
-    _last: tuple[float, float] | None = None
-    _summed: float | None = None
-    _counter: float | None = None
-    _count: float | None = None
-
-    def new_attempt(self) -> None:
-        """Between two attempts nobody read the card."""
-        self._last = self._counter = None
 
     def add(self, event: dict[str, Any]) -> None:
         gpu = event.get("gpu")
@@ -75,25 +60,11 @@ class Heat:
                 self.limits[name] = value
         for cause in reading.get("slowed_by") or ():
             self.slowed_by[str(cause)] += 1
-        self._add_energy(finite(event.get("time")), finite(reading.get("power_w")), finite(reading.get("energy_j")))
 
     def _note(self, name: str, value: Any) -> None:
         number = finite(value)
         if number is not None:
             self.ranges.setdefault(name, Range()).add(number)
-
-    def _add_energy(self, time: float | None, power: float | None, counter: float | None) -> None:
-        """The card's own counter where it has one, else power over time by the trapezoidal rule."""
-        if counter is not None:
-            if self._counter is not None and counter >= self._counter:
-                self._count = (self._count or 0.0) + counter - self._counter
-            self._counter = counter
-        if time is not None and power is not None:
-            if self._last is not None and 0 < time - self._last[0] <= LONGEST_GAP:
-                self._summed = (self._summed or 0.0) + (power + self._last[1]) / 2 * (time - self._last[0])
-            self._last = time, power
-        self.counted = self._count is not None
-        self.joules = self._count if self.counted else self._summed
 
     def table(self) -> Table:
         """One line a reading: lowest, mean, highest, and its limit."""

@@ -16,8 +16,11 @@ from slmstudio.core.report import score_tables, sections, summary, timeline
 from slmstudio.core.report.gather import Export, Facts, gather
 from slmstudio.core.report.rows import Ranking, rank
 from slmstudio.core.report.text import Table, exact, flat, moment, shortened, visible
+from slmstudio.core.run.energy import told
+from slmstudio.core.run.energy.tariff import tariff
+from slmstudio.core.run.energy.use import CARDS, HOW, EnergyUse
 from slmstudio.core.run.history import RunHistory
-from slmstudio.core.units import format_bytes, format_duration
+from slmstudio.core.units import format_bytes, format_duration, format_energy
 
 FILE = "report.html"
 LONGEST_DETAILS = 4000
@@ -196,11 +199,23 @@ def _export(export: Export) -> dict[str, Any]:
 
 
 def _heat(facts: Facts) -> dict[str, Any]:
-    heat = facts.heat
+    heat, use = facts.heat, facts.history.energy.use
     slowed = [f"{cause} in {exact(count)} readings" for cause, count in heat.slowed_by.most_common()]
-    energy = None if heat.joules is None else f"{heat.joules / 3600:,.2f} Wh ({heat.joules:,.0f} J)"
-    return {"gpus": ", ".join(heat.gpus), "missing": facts.history.sensors_missing, "energy": energy,
-            "counted": heat.counted, "slowed": "; ".join(slowed), "table": heat.table() if heat.ranges else None}
+    return {"gpus": ", ".join(heat.gpus), "missing": facts.history.sensors_missing, "energy": _energy(use),
+            "no_power": bool(heat.gpus) and (use is None or use.of(CARDS) is None), "slowed": "; ".join(slowed),
+            "table": heat.table() if heat.ranges else None}
+
+
+def _energy(use: EnergyUse | None) -> dict[str, Any] | None:
+    """What it drew by part, its price and its CO2; None where nothing tells."""
+    if use is None:
+        return None
+    here = tariff()
+    rows: list[tuple[Any, ...]] = [(part.name.capitalize(), format_energy(part.joules), HOW[part.how])
+                                   for part in use.parts]
+    return {"total": told.energy(use), "joules": f"{use.joules:,.0f} J", "seconds": format_duration(use.seconds),
+            "cost": told.cost(use.joules, here), "co2": told.co2(use.joules, here),
+            "table": Table(("Part", "Energy", "How it is known"), "lrw", rows)}
 
 
 def _samples(history: RunHistory) -> list[dict[str, Any]]:

@@ -18,6 +18,8 @@ from slmstudio.core.report.gather import Facts
 from slmstudio.core.report.score_tables import benchmark_tone, interval, written
 from slmstudio.core.report.text import exact, rounded
 from slmstudio.core.report.timeline import device_name
+from slmstudio.core.run.energy.money import format_money
+from slmstudio.core.run.energy.tariff import tariff
 
 METHODS = {
     "lora": "LoRA: an adapter learned, the base model stayed as it was",
@@ -159,9 +161,13 @@ def tiles(facts: Facts) -> list[tuple[str, str, str]]:
     speed = [value for value in facts.history.series["tokens_per_second"].y if math.isfinite(value)]
     if speed:
         found.append(("Speed", f"{sum(speed) / len(speed):,.0f} tokens/s", "mean of all steps"))
-    if facts.heat.joules is not None:
-        found.append(("Energy of the GPU", f"{facts.heat.joules / 3600:,.1f} Wh",
-                      "the card's own counter" if facts.heat.counted else "power summed up over time"))
+    use = facts.history.energy.use
+    if use is not None:
+        price = tariff()
+        cost = price.cost(use.joules)
+        known = f"{100 * use.measured / use.joules:.0f} % measured, the rest estimated" if use.measured else "estimated"
+        found.append(("Energy", units.format_energy(use.joules),
+                      known if cost is None else f"{format_money(cost, price.currency)}; {known}"))
     return found
 
 

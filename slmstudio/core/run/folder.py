@@ -17,6 +17,7 @@ from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run import checkpoints, names
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.energy.use import EnergyUse
 from slmstudio.core.run.history import RunHistory, number
 
 CHECKPOINTS, ADAPTER, MODEL, EXPORTS = "checkpoints", "adapter", "model", paths.EXPORTS
@@ -132,6 +133,7 @@ class RunSummary:
         eval_loss_after: at the end, or so far; None where it was not measured again, NaN where it is no number.
         seconds: of work, from first event to last; the time between a crash and the Resume is none.
         result: outcome.json's result.
+        energy: what it drew so far; None where nothing tells.
     """
 
     folder: Path
@@ -147,6 +149,7 @@ class RunSummary:
     seconds: float
     result: dict[str, Any]
     at_work: bool
+    energy: EnergyUse | None = None
 
     @property
     def resumable(self) -> bool:
@@ -217,6 +220,7 @@ def summarise(folder: Path) -> RunSummary:
         history.seconds,
         result,
         outcome is None and status != "new",
+        history.energy.use,
     )
 
 

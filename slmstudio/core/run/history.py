@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from slmstudio.core.files import number as number  # those who read a history look for it here
 from slmstudio.core.run.curves import Series
+from slmstudio.core.run.energy.meter import EnergyMeter
 
 STEP_FIELDS = ("train_loss", "learning_rate", "grad_norm", "tokens_per_second")
 GPU_FIELDS = ("temperature_c", "power_w", "memory_used")
@@ -46,6 +48,7 @@ class RunHistory:
         change_refused: why the newest change was not made, or "".
         used_step: the step whose weights are the result, once the worker has chosen the best ones.
         takes_back: counts how often an attempt went back behind an earlier one, which ends what was derived.
+        energy: what it drew, all attempts together.
     """
 
     def __init__(self) -> None:
@@ -71,6 +74,7 @@ class RunHistory:
         self.suspended_seconds = 0.0
         self.used_step: int | None = None
         self.last_time: float | None = None
+        self.energy = EnergyMeter()
         self._total_steps = 0
         self._seconds_before = 0.0
         self._suspended_now = 0.0
@@ -121,6 +125,7 @@ class RunHistory:
             if kind == "job_started" or self._attempt_began is None:
                 self._seconds_before, self._attempt_began, self._suspended_now = self.seconds, time, 0.0
             self.last_time = time
+        self.energy.add(event)
         handler = _HANDLERS.get(kind)
         if handler is not None:
             handler(self, event)
@@ -265,14 +270,3 @@ _HANDLERS = {
     "suspended": RunHistory._suspended,
     "best_used": RunHistory._best_used,
 }
-
-
-def number(event: dict[str, Any], name: str) -> float | None:
-    """A finite number of a JSON object, or None: the worker sends NaN and Inf as null."""
-    value = event.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        return value if math.isfinite(value) else None
-    except OverflowError:  # an integer of more digits than a float holds
-        return None

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QApplication, QDialog, QHBoxLayout, QVBoxLayout, Q
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.settings import THEMES
+from slmstudio.gui.app.energy_row import EnergyRow
 from slmstudio.gui.app.home_folder_row import PlaceRow
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
@@ -18,7 +19,7 @@ from slmstudio.gui.common.widgets.labels import text_label
 
 
 class SettingsDialog(QDialog):
-    """Theme, and where everything is kept. A change is in force at once.
+    """Theme, what electricity costs, and where everything is kept. A change is in force at once.
 
     Signals:
         welcome_wanted: show the welcome page.
@@ -45,6 +46,11 @@ class SettingsDialog(QDialog):
         column.addWidget(text_label(self.tr("Colours"), "section"))
         column.addWidget(self.scheme)
         column.addSpacing(theme.SPACE_M)
+        column.addWidget(text_label(self.tr("Electricity"), "section"))
+        self.energy = EnergyRow(session)
+        self.energy.changed.connect(self._save)
+        column.addWidget(self.energy)
+        column.addSpacing(theme.SPACE_M)
         column.addWidget(text_label(self.tr("Where runs, models and chats are kept"), "section"))
         column.addWidget(PlaceRow(session))
         column.addSpacing(theme.SPACE_M)
@@ -69,6 +75,9 @@ class SettingsDialog(QDialog):
     def _set_theme(self, index: int) -> None:
         self._session.settings.theme = THEMES[index]
         theme.apply(cast(QApplication, QApplication.instance()), THEMES[index])
+        self._save()
+
+    def _save(self) -> None:
         try:
             self._session.settings.save()
         except UserError as error:

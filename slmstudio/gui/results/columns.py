@@ -46,13 +46,14 @@ def title(key: str) -> str:
         return " ".join(part for part in parts if part)
     return {NAME: tr("Run"), "base": tr("Base"), "eval_loss": tr("Eval loss"), "seconds": tr("Time"),
             "outcome": tr("Outcome"), "created": tr("Created"), "tags": tr("Tags"), "note": tr("Note"),
-            "train_loss": tr("Train loss"), "steps": tr("Steps"), "model": tr("Base model, folder"),
+            "train_loss": tr("Train loss"), "steps": tr("Steps"), "joules": tr("Energy"),
+            "model": tr("Base model, folder"),
             }.get(key, label(key))
 
 
 def csv_title(key: str) -> str:
     """A column's name in a file, whose figures are bare."""
-    return tr("Time (s)") if key == "seconds" else title(key)
+    return {"seconds": tr("Time (s)"), "joules": tr("Energy (J)")}.get(key) or title(key)
 
 
 def tooltip(key: str) -> str:
@@ -76,6 +77,8 @@ def cell(key: str, value: Any) -> str:
         return f"{value:.2f}"
     if key == "seconds":
         return units.format_duration(value)
+    if key == "joules":
+        return units.format_energy(value)
     if key == "outcome":
         return outcome_chip(value)[0]
     if isinstance(value, bool):
@@ -97,7 +100,7 @@ def sort_key(value: Any) -> tuple[int, Any]:
 def known_columns(fields: Iterable[str]) -> list[str]:
     """All columns there may be, those one asks for most at first."""
     names = {name for name in fields if name.split(".")[0] not in LEFT_OUT}
-    first = [*STANDARD, "created", "tags", "note", "train_loss", "steps"]
+    first = [*STANDARD, "created", "tags", "note", "train_loss", "steps", "joules"]
     scores = sorted(name for name in names if score_of(name) and name not in first)
     rest = sorted(names - set(first) - set(scores), key=lambda name: title(name).casefold())
     return [*first, *scores, *rest]

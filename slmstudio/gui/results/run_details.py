@@ -8,6 +8,7 @@ from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedWidget, QWidget
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.run.folder import RunSummary, result_folder
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_grid import page_and_column, scrolled
@@ -199,7 +200,7 @@ class RunDetails(Card):
         self.evaluation.show_run(facts)
         self.verdict.setText(self.evaluation.verdict())
         self.verdict.setVisible(bool(self.verdict.text()))
-        self.overview.show_run(run)
+        self.overview.show_run(run, tariff(self._session.settings))
         self._reads_exports = exports is None
         self.exports.set_exports(exports or [])
         self.exports.setVisible(bool(exports))

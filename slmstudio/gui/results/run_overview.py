@@ -7,6 +7,8 @@ import math
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from slmstudio.core import units
+from slmstudio.core.run.energy import told
+from slmstudio.core.run.energy.tariff import Tariff
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.core.run.history import number
 from slmstudio.gui.common import theme
@@ -32,10 +34,14 @@ class RunOverview(QWidget):
         column.addWidget(text_label(self.tr("How"), "section"))
         column.addLayout(self.facts)
 
-    def show_run(self, run: RunSummary) -> None:
-        """Show the figures of a run."""
+    def show_run(self, run: RunSummary, tariff: Tariff) -> None:
+        """Show the figures of a run.
+
+        Args:
+            tariff: price and CO2 of a kilowatt-hour.
+        """
         self._show_scores(run)
-        self._show_facts(run)
+        self._show_facts(run, tariff)
 
     def _show_scores(self, run: RunSummary) -> None:
         before, after = run.eval_loss_before, run.eval_loss_after
@@ -62,7 +68,7 @@ class RunOverview(QWidget):
         return self.tr("On rows it never learned it did not get better. Fewer epochs, a lower learning rate or more "
                        "rows may help.")
 
-    def _show_facts(self, run: RunSummary) -> None:
+    def _show_facts(self, run: RunSummary, tariff: Tariff) -> None:
         config, total = run.config, run.total_steps
         steps = steps_text(run.steps) if not total or total == run.steps else self.tr("{done} of {all} steps").format(
             done=f"{run.steps:,}", all=f"{total:,}")
@@ -70,6 +76,10 @@ class RunOverview(QWidget):
         batch = self.tr("{micro} × {accumulated} accumulated = {rows} rows a step").format(
             micro=config.micro_batch_size, accumulated=config.gradient_accumulation_steps,
             rows=config.effective_batch_size)
+        energy = [] if run.energy is None else [
+            (self.tr("Energy"), told.energy(run.energy)), (self.tr("Cost"), told.cost(run.energy.joules, tariff)),
+            (self.tr("CO₂"), told.co2(run.energy.joules, tariff))]
         self.facts.set_rows([
             (self.tr("Data"), config.train_file), (self.tr("Base model"), config.model),
-            (self.tr("Method"), method_text(config)), (self.tr("Length"), length), (self.tr("Batch"), batch)])
+            (self.tr("Method"), method_text(config)), (self.tr("Length"), length), (self.tr("Batch"), batch),
+            *energy])

@@ -11,6 +11,7 @@ from slmstudio.core.errors import from_os_error
 from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Outcome
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.gui.common.run_texts import phase_text
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.tasks import run_task
@@ -44,6 +45,7 @@ class FitCheck(QObject):
         planning.planned.connect(self._plan_made)
         planning.refused.connect(self._refused)
         session.job_changed.connect(self._show)
+        session.settings_changed.connect(self._show)
 
     def set_free(self, on: bool) -> None:
         """Whether the machine is free: while a run is at work, nothing is measured beside it."""
@@ -61,7 +63,7 @@ class FitCheck(QObject):
 
     def _show(self) -> None:
         free = self._free and (self._session.job is None or self.config is not None)
-        self._line.show_outlook(self._planning.outlook, can_measure=free)
+        self._line.show_outlook(self._planning.outlook, can_measure=free, tariff=tariff(self._session.settings))
 
     def _refused(self) -> None:
         self._wanted = False

@@ -1,4 +1,4 @@
-"""What Start would take, above the button: time and memory, measured or estimated, and how to measure them."""
+"""What Start would take, above the button: time, memory and energy, measured or estimated."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from slmstudio.core import units
+from slmstudio.core.run.energy import told
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import when
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
@@ -15,6 +16,7 @@ from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 if TYPE_CHECKING:
+    from slmstudio.core.run.energy.tariff import Tariff
     from slmstudio.core.run.memory.outlook import Outlook
 
 
@@ -37,6 +39,9 @@ class FitLine(QWidget):
         self.line.setObjectName("plan_fit")
         self.line.setMinimumHeight(2 * self.line.fontMetrics().lineSpacing())  # what is below stays in its place
         self.line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.energy = text_label("", "small", wrap=True)
+        self.energy.setObjectName("plan_energy")
+        self.energy.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.measure = SecondaryButton(self.tr("Measure now"), self.tr(
             "Try the longest rows of this plan for some seconds: see whether they fit into memory, and how long a step "
             "takes. Nothing is learned or changed."), "small")
@@ -49,18 +54,23 @@ class FitLine(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_S)
         column.addWidget(self.line)
+        column.addWidget(self.energy)
         column.addWidget(self.measure, 0, Qt.AlignmentFlag.AlignLeft)
         column.addWidget(self.strip)
         self.show_outlook(None, can_measure=False)
 
-    def show_outlook(self, outlook: Outlook | None, *, can_measure: bool) -> None:
+    def show_outlook(self, outlook: Outlook | None, *, can_measure: bool, tariff: Tariff | None = None) -> None:
         """Show what a plan takes; None hides it all.
 
         Args:
             can_measure: nothing else is at work that would be in the way.
+            tariff: price and CO2 of a kilowatt-hour; without it nothing is said of energy.
         """
         self._outlook, self._can_measure = outlook, can_measure
         self.setVisible(outlook is not None)
+        expected = outlook.energy if outlook is not None else None
+        self.energy.setText("" if expected is None or tariff is None else told.expected(expected, tariff))
+        self.energy.setVisible(bool(self.energy.text()))
         self._show()
 
     def begin(self) -> None:
@@ -92,7 +102,7 @@ class FitLine(QWidget):
         self.measure.setText(self.tr("Measure again") if known is not None else self.tr("Measure now"))
 
     def _sentence(self, outlook: Outlook) -> str:
-        """Memory and time; energy belongs here too, where it is known."""
+        """Memory and time; energy has a line of its own."""
         parts = [self._time(outlook), self._memory(outlook)]
         text = " · ".join(part for part in parts if part)
         return f"{text} {self._advice(outlook)}".strip()

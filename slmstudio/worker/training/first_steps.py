@@ -11,9 +11,12 @@ from __future__ import annotations
 from typing import Any
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.files import LineReader
 from slmstudio.core.hardware.machine import Machine
+from slmstudio.core.jobs import EVENTS
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.energy.meter import EnergyMeter
 from slmstudio.core.run.memory import measured, outlook
 from slmstudio.core.units import format_bytes, format_duration, format_span
 from slmstudio.worker.runtime.context import JobContext, rank
@@ -22,6 +25,8 @@ from slmstudio.worker.training import methods, micro_batches
 
 STEPS = 3
 """Steps after which the measurement is told."""
+LEAST_SECONDS = 10.0
+"""Of readings that it takes to tell what a run draws."""
 
 
 class FirstSteps:
@@ -65,9 +70,17 @@ class FirstSteps:
             self._tell()
 
     def close(self) -> None:
-        """The run has ended: its mean step says more of the time than the first ones."""
+        """The run has ended: its mean step says more of the time than the first ones, and what it drew is known."""
         if self._steps and (not self._told or self._steps > STEPS):
-            self._tell()
+            self._tell(self._watts())
+
+    def _watts(self) -> float | None:
+        """Mean of the whole run, as its events tell."""
+        meter = EnergyMeter()
+        for event in LineReader(self._job.folder / EVENTS).read():
+            meter.add(event)
+        use = meter.use
+        return use.watts if use is not None and use.seconds >= LEAST_SECONDS else None
 
     def _try_longest(self, last: bool) -> None:
         """Not a compiled model: another length would compile it again, and change the last digits of its losses."""
@@ -78,7 +91,7 @@ class FirstSteps:
             trainer.try_micro_batch(rows, times=min(2, config.gradient_accumulation_steps))
             self._tried = True
 
-    def _tell(self) -> None:
+    def _tell(self, watts: float | None = None) -> None:
         """Tell the measurement once, and keep it with the machine. Without the trial it says nothing of the longest
         rows."""
         if not self._tried:
@@ -87,7 +100,8 @@ class FirstSteps:
         found = measured.measure(
             self._facts, self._config, self._machine, "run", self._longest, self._peak.bytes(),
             seconds_per_step=self._seconds / self._timed, tokens_per_second=self._tokens / self._seconds,
-            seconds_per_evaluation=self._evaluation_seconds / self._evaluations if self._evaluations else None)
+            seconds_per_evaluation=self._evaluation_seconds / self._evaluations if self._evaluations else None,
+            watts=watts)
         if not self._told:
             self._told = True
             self._job.emit("fit_measured", peak_bytes=found.peak_bytes, estimate_bytes=plain.total, low=plain.low,

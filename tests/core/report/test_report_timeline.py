@@ -9,7 +9,6 @@ from support.report_run import ReportRun
 
 from slmstudio.core import jobs
 from slmstudio.core.report.gather import gather
-from slmstudio.core.report.heat import Heat
 from slmstudio.core.report.timeline import Line, fitting
 
 
@@ -94,40 +93,7 @@ def test_a_long_timeline_loses_its_everyday_lines_first():
     assert fitting(lines[:10]) == (lines[:10], "")
 
 
-def reading(time: float, **fields) -> dict:
-    return {"type": "sensors", "time": time, "gpu": {"name": "RTX", **fields}, "process_memory": 1024}
-
-
-class TestEnergy:
-    def test_power_over_time(self):
-        heat = Heat()
-        for time, watts in ((0, 100.0), (1, 200.0), (2, 200.0)):
-            heat.add(reading(time, power_w=watts))
-        assert heat.joules == 350.0 and not heat.counted
-
-    def test_the_cards_own_counter_wins(self):
-        heat = Heat()
-        for time, joules in ((0, 5000.0), (1, 5120.0), (2, 5200.0)):
-            heat.add(reading(time, power_w=50.0, energy_j=joules))
-        assert heat.joules == 200.0 and heat.counted
-
-    def test_gaps_and_new_attempts_are_not_filled(self):
-        heat = Heat()
-        heat.add(reading(0, power_w=100.0))
-        heat.add(reading(3600, power_w=100.0))
-        assert heat.joules is None
-        heat.new_attempt()
-        heat.add(reading(3601, power_w=100.0))
-        assert heat.joules is None
-        heat.add(reading(3602, power_w=100.0))
-        assert heat.joules == 100.0
-
-    def test_a_counter_that_starts_anew_loses_no_more_than_that_step(self):
-        heat = Heat()
-        for joules in (1000.0, 1100.0, 5.0, 25.0):
-            heat.add(reading(0, energy_j=joules))
-        assert heat.joules == 120.0
-
+class TestHeat:
     def test_nothing_is_invented(self, run, page):
         run.tell("sensors_unavailable", reason="No NVIDIA driver was found on this machine.")
         run.tell("sensors", gpu=None, process_memory=1024**3, cpu_percent=90.0)

@@ -16,7 +16,9 @@ from slmstudio.core.hardware.machine import Machine, read_machine
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import facts
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.run.memory import measured, outlook
+from slmstudio.core.settings import Settings
 from slmstudio.gui.common.run_texts import event_text
 from slmstudio.gui.training.fit_line import FitLine
 
@@ -50,6 +52,21 @@ def look(studio_home, tiny_model, rows_file):
 
 def text(where) -> str:
     return where.findChild(QLabel, "plan_fit").text()
+
+
+def test_energy_and_cost_have_a_line_of_their_own(line, look):
+    india = tariff(Settings(), "IN")
+    line.show_outlook(look(), can_measure=True, tariff=india)
+    said = line.findChild(QLabel, "plan_energy")
+    assert said.isVisible() and said.text().startswith("Draws about ") and "₹" in said.text()
+    known = {"peak_bytes": 5 * GB, "watts": 250.0, "seconds_per_step": 36.0, "seconds_per_evaluation": 0.0}
+    found = look(measured_as=known)
+    line.show_outlook(found, can_measure=True, tariff=india)
+    assert found.seconds == 30 * 36.0
+    assert said.text().startswith("Takes about 75 Wh, ₹0.53, 54.5 g CO₂ in about 18 min ")
+    assert said.text().endswith("(250 W, as measured in runs with the same settings here).")
+    line.show_outlook(None, can_measure=True)
+    assert not said.isVisible()
 
 
 def test_an_estimate_says_that_it_is_one(line, look):

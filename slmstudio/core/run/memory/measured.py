@@ -39,7 +39,7 @@ SETTINGS = ("objective", "method", "precision", "max_length", "micro_batch_size"
 KINDS: dict[str, type | tuple[type, ...]] = {
     "machine": str, "model": str, "family": str, "settings": dict, "rows": dict, "versions": dict, "when": (int, float),
     "source": str, "tokens": int, "peak_bytes": int, "parts_bytes": int, "overhead_bytes": int, "ran_out": bool}
-FIGURES = ("seconds_per_step", "seconds_per_evaluation", "tokens_per_second")
+FIGURES = ("seconds_per_step", "seconds_per_evaluation", "tokens_per_second", "watts")
 """What an entry holds: by kind, and as figures that may be missing."""
 ROWS = ("train_file", "train_map", "eval_file", "eval_map", "eval_fraction", "split_seed", "seed", "group_by_length",
         "gradient_accumulation_steps", "completion_only_loss", "split_by", "chat_template", "max_steps")
@@ -62,6 +62,7 @@ class Measurement:
         parts_bytes: what the formula says of this micro-batch, without libraries and context: `overhead_bytes`.
         seconds_per_step, seconds_per_evaluation: of a usual step and of a whole evaluation; None where unknown.
         tokens_per_second: non-padding tokens.
+        watts: mean that the machine drew from the socket; None where it wasn't measured.
         ran_out: memory did not suffice.
     """
 
@@ -81,6 +82,7 @@ class Measurement:
     seconds_per_evaluation: float | None = None
     tokens_per_second: float | None = None
     ran_out: bool = False
+    watts: float | None = None
 
     @property
     def factor(self) -> float | None:
@@ -183,6 +185,15 @@ def _covers(measured: dict[str, Any], asked: dict[str, Any]) -> bool:
     steps, wanted = measured.get("max_steps"), asked.get("max_steps")
     return {**measured, "max_steps": None} == {**asked, "max_steps": None} and (
         steps is None or (wanted is not None and wanted <= steps))
+
+
+def drawn(facts: ModelFacts, config: RunConfig, machine: Machine,
+          known: Sequence[Measurement]) -> tuple[list[float], bool]:
+    """Mean watts of earlier runs on this machine, and whether these had the same settings; else those of all runs."""
+    same = [each.watts for each in alike(facts, config, machine, known) if each.watts is not None]
+    here = machine_key(config, machine)
+    return (same, True) if same else ([each.watts for each in known if each.machine == here and each.watts is not None],
+                                      False)
 
 
 def correction(facts: ModelFacts, config: RunConfig, machine: Machine,

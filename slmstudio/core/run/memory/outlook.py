@@ -1,4 +1,5 @@
-"""What Start would ask of the machine: memory and time, estimated, corrected by what was measured here, or measured."""
+"""What Start would ask of the machine: memory, time and power, estimated, corrected by what was measured here, or
+measured."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import memory
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.energy.forecast import MACHINE, SAME, Forecast, forecast
 from slmstudio.core.run.memory import MemoryEstimate, measured
 from slmstudio.core.run.memory.measured import FACTOR_LIMITS, Correction, Measurement
 from slmstudio.core.run.schedule import total_steps
@@ -46,12 +48,14 @@ class Outlook:
         device: "cuda" or "cpu".
         free: bytes free there; None where the driver does not say.
         seconds: how long the whole run takes; None where no step of it was measured.
+        energy: what it draws; None where nobody knows.
     """
 
     best: Best
     device: str
     free: int | None
     seconds: float | None
+    energy: Forecast | None = None
 
     @property
     def fits(self) -> str:
@@ -92,13 +96,18 @@ def best_estimate(facts: ModelFacts, config: RunConfig, machine: Machine,
 
 
 def look(facts: ModelFacts, config: RunConfig, machine: Machine, train_rows: int) -> Outlook:
-    """Memory and time of a run on this machine, as it is now.
+    """Memory, time and power of a run on this machine, as it is now.
 
     Args:
         train_rows: rows that it learns.
     """
-    best = best_estimate(facts, config, machine)
-    return Outlook(best, *measured.free_on(config, machine), run_seconds(config, train_rows, best.measured))
+    known = measured.load()
+    best = best_estimate(facts, config, machine, known)
+    seconds = run_seconds(config, train_rows, best.measured)
+    device, free = measured.free_on(config, machine)
+    drawn, same = measured.drawn(facts, config, machine, known)
+    return Outlook(best, device, free, seconds,
+                   forecast(config, machine, device == "cuda", seconds, drawn, SAME if same else MACHINE))
 
 
 def run_seconds(config: RunConfig, train_rows: int, known: Measurement | None) -> float | None:

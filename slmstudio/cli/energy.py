@@ -1,0 +1,133 @@
+"""Energy, its price and its CO2 in the terminal: of a run, and what is reckoned with."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from slmstudio.cli.progress import print_json, print_table, say
+from slmstudio.core import program, settings
+from slmstudio.core.errors import Problem, UserError
+
+if TYPE_CHECKING:
+    from slmstudio.core.run.energy.forecast import Forecast
+    from slmstudio.core.run.energy.tariff import Tariff
+    from slmstudio.core.run.energy.use import EnergyUse
+
+app = typer.Typer()
+
+
+@app.command()
+def energy(
+    run: Annotated[Path | None, typer.Argument(help="Run folder whose energy is shown by part.")] = None,
+    price: Annotated[float | None, typer.Option(help="What you pay for a kilowatt-hour. It is remembered.")] = None,
+    currency: Annotated[str | None, typer.Option(help="Of the price, as three letters: INR, USD, EUR.")] = None,
+    grams: Annotated[float | None, typer.Option(help="Grams of CO2 of a kilowatt-hour, where you know better than "
+                                                     "your country's average. It is remembered.")] = None,
+    default: Annotated[bool, typer.Option("--default", help="Forget your own figures.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+) -> int:
+    """Show what a run drew, cost and gave off; or set the price of electricity and the CO2 of a kilowatt-hour."""
+    from slmstudio.core.run import folder
+    from slmstudio.core.run.energy.tariff import tariff
+
+    if default or (price, currency, grams) != (None, None, None):
+        _remember(price, currency, grams, default)
+    here = tariff()
+    use = folder.summarise(run.absolute()).energy if run is not None else None
+    if as_json:
+        print_json({"tariff": _tariff(here), **({"run_dir": str(run), **drawn(use, True)} if run is not None else {})})
+        return 0
+    if run is not None:
+        _show(use, here)
+    else:
+        _show_tariff(here)
+    if here.price is None:
+        say(f"\nTo set the price: {program.command('energy', '--price', 'PRICE', '--currency', 'CURRENCY')}")
+    return 0
+
+
+def _remember(price: float | None, currency: str | None, grams: float | None, default: bool) -> None:
+    """
+    Raises:
+        UserError: with everything that is wrong, or the settings can't be used or written.
+    """
+    from slmstudio.core.run.energy.tariff import tariff
+
+    known, trouble = settings.load(put_aside=False)
+    if trouble is not None:
+        raise trouble
+    problems = [Problem(f"{value:g} isn't a figure from 0 up.", field=f"--{name}")
+                for name, value in (("price", price), ("grams", grams)) if value is not None and not 0 <= value < 1e6]
+    if currency is not None and not re.fullmatch("[A-Za-z]{3}", currency):
+        problems.append(Problem(f"{currency} isn't a currency of three letters, such as INR.", field="--currency"))
+    if default:
+        known.price_per_kwh, known.currency, known.grams_per_kwh = None, "", None
+    known.price_per_kwh = known.price_per_kwh if price is None else price
+    known.grams_per_kwh = known.grams_per_kwh if grams is None else grams
+    known.currency = known.currency if currency is None else currency.upper()
+    if not problems and known.price_per_kwh is not None and not tariff(known).currency:
+        problems.append(Problem("Nothing says which country this machine is in. Give the currency too.",
+                                field="--currency"))
+    if problems:
+        raise UserError("The price wasn't set.", "Some values can't be used.", "Correct them.", problems)
+    known.save()
+
+
+def drawn(use: EnergyUse | None, as_json: bool) -> dict[str, Any]:
+    """What a run drew, for its outcome: in figures, or in words. None where nothing tells."""
+    from slmstudio.core.run.energy import told
+    from slmstudio.core.run.energy.tariff import tariff
+
+    if use is None:
+        return {"energy": None} if as_json else {}
+    here = tariff()
+    if as_json:
+        return {"energy": {**use.to_dict(), **_worth(use.joules, here)}}
+    return {"energy": told.energy(use), "cost": told.cost(use.joules, here), "CO2": told.co2(use.joules, here)}
+
+
+def expected(forecast: Forecast | None) -> dict[str, Any] | None:
+    """What a plan is likely to draw, in figures."""
+    from slmstudio.core.run.energy.tariff import tariff
+
+    if forecast is None:
+        return None
+    worth = {} if forecast.joules is None else _worth(forecast.joules, tariff())
+    return {**forecast.to_dict(), **worth}
+
+
+def _worth(joules: float, tariff: Tariff) -> dict[str, Any]:
+    return {"cost": tariff.cost(joules), "currency": tariff.currency or None, "co2_grams": tariff.co2(joules)}
+
+
+def _tariff(tariff: Tariff) -> dict[str, Any]:
+    return {"price_per_kwh": tariff.price, "currency": tariff.currency or None,
+            "price_source": tariff.price_source or None, "grams_per_kwh": tariff.grams,
+            "grams_source": tariff.grams_source}
+
+
+def _show(use: EnergyUse | None, tariff: Tariff) -> None:
+    from slmstudio.core.run.energy import told
+    from slmstudio.core.run.energy.use import HOW
+    from slmstudio.core.units import format_duration, format_energy
+
+    if use is None:
+        say("Nothing tells what this run drew.")
+        return
+    print_table("Energy", [(part.name.capitalize(), format_energy(part.joules), HOW[part.how]) for part in use.parts],
+                ("Part", "Energy", "How it is known"))
+    say(f"\nTogether: {told.energy(use)}, in the {format_duration(use.seconds)} in which it was read.")
+    say(f"Cost: {told.cost(use.joules, tariff)}")
+    say(f"CO2: {told.co2(use.joules, tariff)}")
+
+
+def _show_tariff(tariff: Tariff) -> None:
+    from slmstudio.core.run.energy.money import format_money
+
+    price = "not known" if tariff.price is None else format_money(tariff.price, tariff.currency)
+    print_table("A kilowatt-hour", [("Price", price, tariff.price_source),
+                                    ("CO2", f"{tariff.grams:,.0f} g", tariff.grams_source)])

@@ -1,0 +1,62 @@
+"""The processor's own energy counters (RAPL), as Linux shows them below /sys/class/powercap.
+
+Intel's and AMD's processors use the same interface, whose folders are called intel-rapl for both
+(Documentation/power/powercap/powercap.rst in the kernel's sources). Since CVE-2020-8694 only root may read the counters
+on most systems, because they give away what other programs compute. Windows and WSL have none.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = "SLMSTUDIO_POWERCAP"
+"""Environment variable that names a folder to read instead of /sys/class/powercap, so that other machines can be tried.
+"""
+UNREADABLE = ("The processor's energy counter may only be read by root on this system (CVE-2020-8694), so the "
+              "processor's share is an estimate.")
+MISSING = "This system shows no energy counter of the processor, so the processor's share is an estimate."
+
+
+def read() -> tuple[float | None, float | None]:
+    """Joules that all processor packages have drawn, and where this counter wraps.
+
+    Packages are summed; "psys" (the whole board) and the parts of a package are left out, or they would count twice.
+
+    Returns:
+        (None, None) where there is no counter or it can't be read. The second is None where the packages wrap at
+        different figures, so that a fall of the sum tells nothing.
+    """
+    packages = _packages()
+    joules = [_micro(folder / "energy_uj") for folder in packages]
+    wraps = {_micro(folder / "max_energy_range_uj") for folder in packages}
+    total = sum(value for value in joules if value is not None)
+    if not joules or None in joules:
+        return None, None
+    return total, wraps.pop() if len(wraps) == 1 else None
+
+
+def why_not() -> str:
+    """Why `read` gives nothing, as a sentence for a person; "" where it does give something."""
+    if read()[0] is not None:
+        return ""
+    return UNREADABLE if _packages() else MISSING
+
+
+def _packages() -> list[Path]:
+    """The folder of each package. "intel-rapl-mmio:0" is another way to the counter of "intel-rapl:0"."""
+    root = Path(os.environ.get(ROOT) or "/sys/class/powercap")
+    return [folder for folder in sorted(root.glob("intel-rapl:*")) if _text(folder / "name").startswith("package")]
+
+
+def _micro(file: Path) -> float | None:
+    """The kernel counts microjoules."""
+    text = _text(file)
+    return int(text) / 1e6 if text.isdecimal() else None
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""

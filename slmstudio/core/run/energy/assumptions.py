@@ -1,0 +1,48 @@
+"""Watts of the parts that no sensor tells, each with the source of its figure. docs/energy.md says what is left out."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+DESKTOP_CORE_W, LAPTOP_CORE_W = 12.0, 4.0
+"""Design power of a core. 12 W: the default for unknown processors in Green Algorithms (Lannelongue, Grealey & Inouye
+2021, doi:10.1002/advs.202100707), the mean of its list. 4 W: laptop processors of that list (Ryzen 5 3500U: 15 W for 4
+cores)."""
+LOAD_CURVE = ((0.0, 0.12), (0.1, 0.32), (0.5, 0.75), (1.0, 1.02))
+"""Share of the design power at a share of the load: mean of many servers, measured by Teads Engineering (Davy 2021,
+"Estimating AWS EC2 instances power consumption")."""
+MEMORY_W_PER_GB = 0.3725
+"""Green Algorithms' figure for each GB that is installed."""
+SUPPLY_EFFICIENCY = 0.85
+"""Of the power supply: what 80 PLUS Bronze demands at half load (115 V). Laptops' adapters are about as good."""
+GPU_SHARE, GPU_LOW, GPU_HIGH = 0.75, 0.45, 1.0
+"""Of a card's power limit while it trains: an assumption, from small models that leave it waiting up to those that keep
+it at its limit. What runs on this machine drew takes its place as soon as there was one."""
+
+
+def processor_watts(cores: int, load: float, laptop: bool = False) -> float:
+    """Watts of a processor.
+
+    Args:
+        cores: physical ones.
+        load: of all cores together, 0 to 1.
+    """
+    load = min(max(load, 0.0), 1.0)
+    upper = min(bisect_right([point for point, _ in LOAD_CURVE], load), len(LOAD_CURVE) - 1)
+    (left, low), (right, high) = LOAD_CURVE[upper - 1], LOAD_CURVE[upper]
+    share = low + (high - low) * (load - left) / (right - left)
+    return cores * (LAPTOP_CORE_W if laptop else DESKTOP_CORE_W) * share
+
+
+def memory_watts(installed: float) -> float:
+    """Watts of main memory.
+
+    Args:
+        installed: bytes.
+    """
+    return installed / 1024**3 * MEMORY_W_PER_GB
+
+
+def supply_loss(drawn: float) -> float:
+    """What the power supply loses while the parts behind it draw `drawn`; watts or joules."""
+    return drawn * (1 / SUPPLY_EFFICIENCY - 1)

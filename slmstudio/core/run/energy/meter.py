@@ -1,0 +1,176 @@
+"""Integrates what a run's events tell of power into energy, part by part.
+
+Each card is counted by its own energy counter where it has one that agrees with the power it tells, else by its power
+over time (trapezoidal rule). The processor is counted by RAPL, else estimated from its load. Nothing is counted between
+two attempts, while the machine slept, and over gaps in which nobody read anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from slmstudio.core.files import number
+from slmstudio.core.run.energy import assumptions
+from slmstudio.core.run.energy.use import CARDS, LOAD, MEMORY, PROCESSOR, SIZE, SUPPLY, EnergyUse, Part
+
+LONGEST_GAP = 10.0
+"""Seconds between two readings above which the power between them is not known."""
+TOLERANCE = 0.25
+"""A card's counter and its power may differ by this share, because power is told as a mean of the last moments on some
+cards and sampled in a part of the time on others (Yang, Adamek & Armour 2023, arXiv:2312.02741). Beyond this the
+counter counts something else, or stands still."""
+MOST_WATTS = 3000.0
+"""No card and no processor draws more: a counter that rises faster has jumped."""
+
+
+@dataclass
+class _Counter:
+    """Joules of one counter that only rises, wraps or starts again."""
+
+    last: tuple[float, float] | None = None
+
+    def add(self, time: float, value: float | None, wraps: float | None = None) -> float | None:
+        """Joules since the reading before; None where they are not known."""
+        before, self.last = self.last, None if value is None else (time, value)
+        if before is None or value is None or time <= before[0]:
+            return None
+        rise = value - before[1]
+        if rise < 0 and wraps is not None:
+            rise += wraps
+        return rise if 0 <= rise <= MOST_WATTS * (time - before[0]) else None
+
+
+@dataclass
+class _Card:
+    """One card, counted in both ways.
+
+    Attributes:
+        both: joules by counter and by power over the moments that both tell.
+        counted, summed: joules of the moments that only one of them tells.
+    """
+
+    both: tuple[float, float] = (0.0, 0.0)
+    counted: float = 0.0
+    summed: float = 0.0
+    known: bool = False
+    _counter: _Counter = field(default_factory=_Counter)
+    _power: tuple[float, float] | None = None
+
+    def add(self, time: float, power: float | None, energy: float | None) -> None:
+        counted = self._counter.add(time, energy)
+        before, self._power = self._power, None if power is None else (time, power)
+        summed = None
+        if before is not None and power is not None and 0 < time - before[0] <= LONGEST_GAP:
+            summed = (power + before[1]) / 2 * (time - before[0])
+        if counted is not None and summed is not None:
+            self.both = self.both[0] + counted, self.both[1] + summed
+        else:
+            self.counted += counted or 0.0
+            self.summed += summed or 0.0
+        self.known = self.known or counted is not None or summed is not None
+
+    def stop(self) -> None:
+        self._counter.last = self._power = None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the counter can be believed."""
+        return abs(self.both[0] - self.both[1]) <= TOLERANCE * self.both[1]
+
+    @property
+    def joules(self) -> float:
+        return self.both[0] + self.counted + self.summed if self.agrees else self.both[1] + self.summed
+
+    @property
+    def by_counter(self) -> bool:
+        return self.agrees and self.both[0] + self.counted > 0
+
+
+@dataclass
+class EnergyMeter:
+    """Takes all events of a run, in their order.
+
+    Attributes:
+        seconds: in which something was read, all attempts together.
+    """
+
+    seconds: float = 0.0
+    _cards: dict[str, _Card] = field(default_factory=dict)
+    _rapl: _Counter = field(default_factory=_Counter)
+    _processor: dict[str, float] = field(default_factory=dict)
+    _memory: float = 0.0
+    _cores: int = 0
+    _ram: float = 0.0
+    _laptop: bool = False
+    _time: float | None = None
+
+    def add(self, event: dict[str, Any]) -> None:
+        """Take one event. Unknown types, and fields of an unexpected kind, are passed over."""
+        kind = event.get("type")
+        if kind in ("job_started", "suspended"):
+            self._stop()
+        elif kind == "machine":
+            self._cores, self._ram = int(number(event, "cores") or 0), number(event, "ram_total") or 0.0
+        elif kind == "sensors" and (time := number(event, "time")) is not None:
+            self._read(time, event)
+
+    def _stop(self) -> None:
+        """Nobody read anything from here to the next reading."""
+        self._time = self._rapl.last = None
+        for card in self._cards.values():
+            card.stop()
+
+    def _read(self, time: float, event: dict[str, Any]) -> None:
+        for key, reading in _cards_of(event):
+            self._cards.setdefault(key, _Card()).add(time, number(reading, "power_w"), number(reading, "energy_j"))
+        before, self._time = self._time, time
+        cpu = event.get("cpu")
+        cpu = cpu if isinstance(cpu, dict) else {}
+        counted = self._rapl.add(time, number(cpu, "energy_j"), number(cpu, "energy_wraps_j"))
+        self._laptop = self._laptop or isinstance(event.get("battery"), dict)
+        span = 0.0 if before is None else time - before
+        if not 0 < span <= LONGEST_GAP:
+            return
+        self.seconds += span
+        load = self._load(event, cpu)
+        if counted is not None:
+            self._count("rapl", counted)
+        elif self._cores and load is not None:
+            self._count(LOAD, span * assumptions.processor_watts(self._cores, load, self._laptop))
+        self._memory += span * assumptions.memory_watts(number(event, "memory_total") or self._ram)
+
+    def _load(self, event: dict[str, Any], cpu: dict[str, Any]) -> float | None:
+        """Of all cores together since the reading before, 0 to 1; the worker's own where no more is told."""
+        percent = number(cpu, "percent")
+        if percent is not None:
+            return percent / 100
+        own = number(event, "cpu_percent")  # 100 is one core
+        return None if own is None or not self._cores else own / 100 / self._cores
+
+    def _count(self, how: str, joules: float) -> None:
+        self._processor[how] = self._processor.get(how, 0.0) + joules
+
+    @property
+    def use(self) -> EnergyUse | None:
+        """What was drawn so far; None while nothing is known."""
+        known = [card for card in self._cards.values() if card.known]
+        parts = [Part(CARDS, sum(card.joules for card in known if card.by_counter is counter), how)
+                 for counter, how in ((True, "counter"), (False, "power"))
+                 if any(card.by_counter is counter for card in known)]
+        parts += [Part(PROCESSOR, joules, how) for how, joules in self._processor.items()]
+        if not parts:
+            return None
+        if self._memory:
+            parts.append(Part(MEMORY, self._memory, SIZE))
+        drawn = sum(part.joules for part in parts)
+        return EnergyUse((*parts, Part(SUPPLY, assumptions.supply_loss(drawn), SIZE)), self.seconds)
+
+
+def _cards_of(event: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each card that was read, by a name that stays; events of older runs tell of the first one alone."""
+    listed = event.get("gpus")
+    for place, reading in enumerate(listed if isinstance(listed, list) and listed else [event.get("gpu")]):
+        if isinstance(reading, dict):
+            yield str(reading.get("uuid") or reading.get("index", place)), reading

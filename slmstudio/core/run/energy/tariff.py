@@ -1,0 +1,75 @@
+"""What a kilowatt-hour costs and gives off here: the person's own figures, else the country's, each with its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slmstudio.core import settings as settings_module
+from slmstudio.core.run.energy import place
+from slmstudio.core.run.energy.money import CURRENCIES
+from slmstudio.core.run.energy.use import KWH
+from slmstudio.core.settings import Settings
+
+OWN = "your own figure"
+PRICES = {"IN": (7.12, "average cost of supply of India's public utilities 2024-25, Power Finance Corporation")}
+"""By country: a price and its source. Tariffs differ by state, slab and contract, so others are left to the person."""
+WORLD = (481.0, "world average 2023, Ember")
+_EMBER = "average of the country's generation 2023, Ember"
+GRAMS = {
+    "IN": (727.0, "India's grid 2023-24, Central Electricity Authority, CO2 Baseline Database 20.0"),
+    "US": (373.0, "average of the United States 2022, EPA eGRID2022"),
+    "GB": (207.0, "UK electricity, government conversion factors 2024, DESNZ"),
+    **{code: (grams, _EMBER) for code, grams in {
+        "AT": 111.0, "AU": 549.0, "BD": 691.0, "BE": 138.0, "BR": 98.0, "CA": 170.0, "CL": 291.0, "CN": 582.0,
+        "CO": 260.0, "CZ": 450.0, "DE": 381.0, "DK": 152.0, "EG": 570.0, "FI": 79.0, "FR": 56.0, "GR": 337.0,
+        "HU": 204.0, "IE": 291.0, "NO": 30.0}.items()},
+}
+"""By country: grams of CO2 (equivalents in Ember's and DESNZ's figures) of a kilowatt-hour, and the source."""
+
+
+@dataclass(frozen=True)
+class Tariff:
+    """Price and CO2 of a kilowatt-hour.
+
+    Attributes:
+        currency: as in ISO 4217; "" where the country isn't known.
+        price: None where nobody knows it.
+        price_source, grams_source: where the figures come from.
+        grams: of CO2.
+    """
+
+    currency: str
+    price: float | None
+    price_source: str
+    grams: float
+    grams_source: str
+
+    def cost(self, joules: float) -> float | None:
+        """In `currency`; None where the price isn't known."""
+        return None if self.price is None else joules / KWH * self.price
+
+    def co2(self, joules: float) -> float:
+        """Grams."""
+        return joules / KWH * self.grams
+
+
+def tariff(settings: Settings | None = None, country: str | None = None) -> Tariff:
+    """What holds on this machine.
+
+    Args:
+        settings: those of the window; the settings file by default.
+        country: two letters; by default what the machine is set up for.
+    """
+    known = settings or settings_module.load(put_aside=False)[0]
+    here = place.country() if country is None else country
+    usual = CURRENCIES.get(here, "")
+    price, source = PRICES.get(here, (None, ""))
+    currency = known.currency or usual
+    if known.price_per_kwh is not None and currency:
+        price, source = known.price_per_kwh, OWN
+    elif currency != usual:  # the default is in another currency
+        price, source = None, ""
+    grams, grams_source = GRAMS.get(here, WORLD)
+    if known.grams_per_kwh is not None:
+        grams, grams_source = known.grams_per_kwh, OWN
+    return Tariff(currency, price, source, grams, grams_source)

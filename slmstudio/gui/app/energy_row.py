@@ -1,0 +1,112 @@
+"""What a kilowatt-hour costs and gives off: the person's own figures in the settings, and what holds without them."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QSignalBlocker, Signal
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from slmstudio.core.run.energy.money import CURRENCIES, format_money
+from slmstudio.core.run.energy.tariff import tariff
+from slmstudio.core.settings import Settings
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.fields import ComboBox, DoubleSpinBox
+from slmstudio.gui.common.widgets.labels import text_label
+
+NOT_SET = -0.01
+"""The lowest value of a field stands for no figure of one's own."""
+MOST = 999_999.0
+
+
+class EnergyRow(QWidget):
+    """Price, its currency, and CO2 of a kilowatt-hour.
+
+    Signals:
+        changed: the settings hold other figures now, and are not saved yet.
+    """
+
+    changed = Signal()
+
+    def __init__(self, session: Session, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._session = session
+        self.price = self._field("settings_price", self.tr("Price of a kilowatt-hour"), self.tr(
+            "What you pay for a kilowatt-hour, as your bill says. Set it to see what a run really costs."))
+        self.currency = ComboBox()
+        self.currency.setObjectName("settings_currency")
+        self.currency.setAccessibleName(self.tr("Currency of the price"))
+        self.currency.setToolTip(self.tr("The currency that you pay in. Change it when your system is set up for "
+                                         "another country."))
+        self.currency.addItems(["", *sorted(set(CURRENCIES.values()))])
+        self.grams = self._field("settings_grams", self.tr("CO₂ of a kilowatt-hour in grams"), self.tr(
+            "Grams of CO₂ of a kilowatt-hour. Set it when you have your own power, or your supplier names a figure."))
+        self.grams.setSuffix(self.tr(" g"))
+        self.usual = SecondaryButton(self.tr("Usual figures"), self.tr(
+            "Forget your own figures, and use the usual ones of your country again."), "small")
+        self.usual.setObjectName("settings_energy_usual")
+        self.usual.clicked.connect(self._forget)
+        self.note = text_label("", "small", wrap=True)
+        self.note.setObjectName("settings_energy_note")
+        row = QHBoxLayout()
+        row.setSpacing(theme.SPACE_S)
+        for label, field in ((self.tr("Per kWh"), self.price), ("", self.currency), (self.tr("CO₂"), self.grams)):
+            if label:
+                row.addWidget(text_label(label))
+            row.addWidget(field)
+        row.addStretch(1)
+        row.addWidget(self.usual)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(row)
+        column.addWidget(self.note)
+        self._show()
+        session.settings_changed.connect(self._show)  # another folder has settings of its own
+        self.price.valueChanged.connect(self._take)
+        self.currency.activated.connect(self._take)
+        self.grams.valueChanged.connect(self._take)
+
+    def _field(self, name: str, accessible: str, tip: str) -> DoubleSpinBox:
+        field = DoubleSpinBox()
+        field.setObjectName(name)
+        field.setAccessibleName(accessible)
+        field.setToolTip(tip)
+        field.setRange(NOT_SET, MOST)
+        field.setKeyboardTracking(False)  # half a number is none
+        return field
+
+    def _show(self) -> None:
+        """What the settings say, and what holds where they say nothing."""
+        known = self._session.settings
+        here, usual = tariff(known), tariff(Settings(currency=known.currency))
+        with QSignalBlocker(self.price), QSignalBlocker(self.grams):
+            self.price.setSpecialValueText(self.tr("not set") if usual.price is None
+                                           else format_money(usual.price, usual.currency))
+            self.price.setValue(NOT_SET if known.price_per_kwh is None else known.price_per_kwh)
+            self.grams.setSpecialValueText(self.tr("{grams} g").format(grams=f"{usual.grams:,.0f}"))
+            self.grams.setValue(NOT_SET if known.grams_per_kwh is None else known.grams_per_kwh)
+        self.currency.setCurrentText(here.currency)
+        if here.price is not None:
+            price = self.tr("Price: {source}.").format(source=here.price_source)
+        elif known.price_per_kwh is not None:
+            price = self.tr("Choose the currency, too.")
+        else:
+            price = self.tr("Set the price to see what a run costs.")
+        co2 = self.tr("CO₂: {source}.").format(source=here.grams_source)
+        self.usual.setEnabled((known.price_per_kwh, known.currency, known.grams_per_kwh) != (None, "", None))
+        self.note.setText(self.tr("{price} {co2}").format(price=price, co2=co2))
+
+    def _take(self) -> None:
+        known, chosen = self._session.settings, self.currency.currentText()
+        known.price_per_kwh = None if self.price.value() < 0 else self.price.value()
+        known.grams_per_kwh = None if self.grams.value() < 0 else self.grams.value()
+        if chosen != tariff(known).currency:
+            known.currency = chosen
+        self._show()
+        self.changed.emit()
+
+    def _forget(self) -> None:
+        known = self._session.settings
+        known.price_per_kwh, known.currency, known.grams_per_kwh = None, "", None
+        self._show()
+        self.changed.emit()

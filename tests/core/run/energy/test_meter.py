@@ -1,0 +1,203 @@
+"""The energy figure agrees with the power curve that made it, within 1 %."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Iterator
+
+import pytest
+from scipy.integrate import quad
+
+from slmstudio.core.run.energy.assumptions import SUPPLY_EFFICIENCY, memory_watts, processor_watts
+from slmstudio.core.run.energy.meter import EnergyMeter
+from slmstudio.core.run.energy.use import CARDS, MEMORY, PROCESSOR, SUPPLY
+
+GB = 1024**3
+Curve = Callable[[float], float]
+CURVES: dict[str, Curve] = {
+    "constant": lambda t: 165.0,
+    "ramp": lambda t: 30.0 + t / 2,
+    "sine": lambda t: 150.0 + 80.0 * math.sin(t / 3),
+    "spikes": lambda t: 90.0 + 220.0 * math.exp(-((t % 20 - 10) ** 2) / 8),
+    "steps and evaluations": lambda t: 220.0 if t % 60 < 50 else 70.0,
+}
+
+
+def true(curve: Curve, begin: float, end: float) -> float:
+    """Joules below the curve."""
+    pieces = [begin, *range(math.ceil(begin), math.floor(end) + 1), end]
+    return sum(quad(curve, a, b)[0] for a, b in itertools.pairwise(pieces))
+
+
+def moments(begin: float, end: float, jitter: float = 0.0, period: float = 1.0) -> Iterator[float]:
+    """When readings come: about once a second, never quite on time."""
+    chance, time = random.Random(7), begin
+    while time < end:
+        yield time
+        time += period + chance.uniform(-jitter, 3 * jitter)
+    yield end
+
+
+def sensors(time: float, *cards: dict, **fields) -> dict:
+    return {"type": "sensors", "time": 1000.0 + time, "gpus": [{"index": i, **card} for i, card in enumerate(cards)],
+            **fields}
+
+
+def metered(*events: dict) -> EnergyMeter:
+    meter = EnergyMeter()
+    for event in events:
+        meter.add(event)
+    return meter
+
+
+def cards(meter: EnergyMeter) -> float:
+    assert meter.use is not None
+    found = meter.use.of(CARDS)
+    assert found is not None
+    return found
+
+
+def how(meter: EnergyMeter) -> list[str]:
+    assert meter.use is not None
+    return [part.how for part in meter.use.parts if part.name == CARDS]
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.3])
+@pytest.mark.parametrize("name", CURVES)
+def test_power_over_time_is_the_area_below_the_curve(name, jitter):
+    curve = CURVES[name]
+    meter = metered(*(sensors(t, {"power_w": curve(t)}) for t in moments(0, 600, jitter)))
+    assert cards(meter) == pytest.approx(true(curve, 0, 600), rel=0.01) and how(meter) == ["power"]
+    assert meter.seconds == pytest.approx(600)
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_the_cards_own_counter_is_exact_however_seldom_it_is_read(name):
+    curve = CURVES[name]
+    meter = metered(*(sensors(t, {"power_w": curve(t), "energy_j": 5e6 + true(curve, 0, t)})
+                      for t in moments(0, 300, 0.3, period=4.0)))
+    assert cards(meter) == pytest.approx(true(curve, 0, 300), rel=1e-6) and how(meter) == ["counter"]
+
+
+@pytest.mark.parametrize("counter", [lambda t: 7000.0, lambda t: 165.0 * t / 1000, lambda t: 165.0 * t * 60])
+def test_a_counter_that_stands_still_or_counts_something_else_is_not_believed(counter):
+    meter = metered(*(sensors(t, {"power_w": 165.0, "energy_j": counter(t)}) for t in range(101)))
+    assert cards(meter) == pytest.approx(16_500) and how(meter) == ["power"]
+
+
+def test_a_counter_that_starts_again_loses_nothing_where_power_is_told():
+    def counter(t: int) -> float:
+        return 1e6 + 200.0 * t if t < 50 else 200.0 * (t - 50)
+
+    meter = metered(*(sensors(t, {"power_w": 200.0, "energy_j": counter(t)}) for t in range(101)))
+    assert cards(meter) == pytest.approx(20_000) and how(meter) == ["counter"]
+    alone = metered(*(sensors(t, {"energy_j": counter(t)}) for t in range(101)))
+    assert cards(alone) == pytest.approx(20_000 - 200)  # the second in which it began again
+
+
+def test_a_counter_that_jumps_tells_nothing_of_that_moment():
+    meter = metered(*(sensors(t, {"power_w": 100.0, "energy_j": 100.0 * t + (9e8 if t >= 30 else 0)})
+                      for t in range(61)))
+    assert cards(meter) == pytest.approx(6000)
+
+
+def test_two_cards_are_summed_each_as_it_can_be():
+    first, second = CURVES["sine"], CURVES["ramp"]
+    events = [sensors(t, {"uuid": "GPU-b", "power_w": first(t)},
+                      {"uuid": "GPU-a", "power_w": second(t), "energy_j": true(second, 0, t)}) for t in range(301)]
+    for event in events[150:]:
+        event["gpus"].reverse()  # told apart by their UUID, not by their place
+    meter = metered(*events)
+    assert cards(meter) == pytest.approx(true(first, 0, 300) + true(second, 0, 300), rel=0.01)
+    assert sorted(how(meter)) == ["counter", "power"]
+
+
+def test_nothing_is_counted_between_attempts_in_gaps_and_while_the_machine_slept():
+    def awake(begin: int, end: int) -> list[dict]:
+        return [sensors(t, {"power_w": 100.0}) for t in range(begin, end + 1)]
+
+    start = {"type": "job_started", "time": 0}
+    assert cards(metered(start, *awake(0, 60), start, *awake(64, 124))) == pytest.approx(12_000)
+    assert cards(metered(*awake(0, 60), *awake(7200, 7260))) == pytest.approx(12_000)
+    slept = {"type": "suspended", "time": 1070.0, "seconds": 8.0}
+    meter = metered(*awake(0, 60), slept, *awake(69, 129))
+    assert cards(meter) == pytest.approx(12_000) and meter.seconds == pytest.approx(120)
+
+
+def test_a_counter_bridges_a_gap_but_no_sleep_and_no_second_attempt():
+    def read(*times: int) -> list[dict]:
+        return [sensors(t, {"power_w": 100.0, "energy_j": 100.0 * t}) for t in times]
+
+    assert cards(metered(*read(0, 1, 2, 62, 63))) == pytest.approx(6300)
+    for between in ({"type": "job_started", "time": 0}, {"type": "suspended", "time": 1030, "seconds": 59}):
+        assert cards(metered(*read(0, 1, 2), between, *read(62, 63))) == pytest.approx(300)
+
+
+def test_a_clock_that_was_set_back_costs_one_interval():
+    times = [*range(50), *range(20, 71)]
+    meter = metered(*(sensors(t, {"power_w": 100.0}) for t in times))
+    assert cards(meter) == pytest.approx(4900 + 5000)
+
+
+def test_events_of_older_runs_tell_of_the_first_card_alone():
+    meter = metered(*({"type": "sensors", "time": float(t), "gpu": {"name": "RTX", "power_w": 150.0}}
+                      for t in range(101)))
+    assert cards(meter) == pytest.approx(15_000) and meter.use is not None and meter.use.of(PROCESSOR) is None
+
+
+MACHINE = {"type": "machine", "cores": 8, "ram_total": 32 * GB}
+
+
+def test_the_processors_counter_wraps_and_is_measured():
+    curve, wrap = CURVES["sine"], 262_143.328850
+    events = [sensors(t, cpu={"energy_j": (wrap - 5000 + true(curve, 0, t)) % wrap, "energy_wraps_j": wrap,
+                              "percent": 99.0}) for t in moments(0, 300, 0.3)]
+    meter = metered(MACHINE, *events)
+    assert meter.use is not None
+    assert meter.use.of(PROCESSOR) == pytest.approx(true(curve, 0, 300), rel=0.01)
+    assert meter.use.measured == pytest.approx(meter.use.of(PROCESSOR))
+    parts = {part.name: part for part in meter.use.parts}
+    assert parts[PROCESSOR].how == "rapl" and CARDS not in parts
+
+
+def test_without_a_counter_the_processor_is_estimated_from_its_load_and_the_rest_is_said_to_be():
+    meter = metered(MACHINE, *(sensors(t, {"power_w": 100.0}, cpu={"percent": 50.0}) for t in range(101)))
+    use = meter.use
+    assert use is not None
+    assert use.of(PROCESSOR) == pytest.approx(100 * 8 * 12.0 * 0.75)
+    assert use.of(MEMORY) == pytest.approx(100 * 32 * 0.3725)
+    assert use.measured == pytest.approx(10_000)
+    inside = 10_000 + 7200 + 1192
+    assert use.of(SUPPLY) == pytest.approx(inside / SUPPLY_EFFICIENCY - inside)
+    assert use.joules == pytest.approx(inside / SUPPLY_EFFICIENCY) and use.watts == pytest.approx(use.joules / 100)
+
+
+def test_older_events_tell_the_workers_own_load_and_a_battery_means_a_laptop():
+    events = [{"type": "sensors", "time": float(t), "gpu": None, "cpu_percent": 400.0} for t in range(101)]
+    use = metered(MACHINE, *events).use
+    assert use is not None and use.of(PROCESSOR) == pytest.approx(100 * processor_watts(8, 0.5)) and use.measured == 0
+    laptop = metered(MACHINE, *({**event, "battery": {"percent": 80.0, "plugged": True}} for event in events)).use
+    assert laptop is not None and laptop.of(PROCESSOR) == pytest.approx(100 * 8 * 4.0 * 0.75)
+
+
+def test_a_counter_that_may_be_read_only_later_shares_the_processor_between_both_ways():
+    events = [sensors(t, cpu={"percent": 100.0, **({"energy_j": 70.0 * t} if t >= 50 else {})}) for t in range(101)]
+    use = metered(MACHINE, *events).use
+    assert use is not None
+    assert {part.how: part.joules for part in use.parts if part.name == PROCESSOR} == {
+        "load": pytest.approx(50 * processor_watts(8, 1.0)), "rapl": pytest.approx(50 * 70.0)}
+
+
+def test_what_makes_no_sense_is_passed_over():
+    assert metered().use is None and metered({"type": "sensors", "time": "now", "gpus": "none"}).use is None
+    meter = metered(MACHINE, *(sensors(t, {"power_w": "a lot", "energy_j": None}) for t in range(5)),
+                    {"type": "sensors", "time": 1003.0, "gpus": [None, 3, {"power_w": [1]}], "cpu": 7, "battery": 1})
+    assert meter.use is None
+
+
+@pytest.mark.parametrize(("load", "share"), [(0, 0.12), (0.05, 0.22), (0.1, 0.32), (0.3, 0.535), (1, 1.02), (7, 1.02)])
+def test_a_processor_draws_by_its_load(load, share):
+    assert processor_watts(10, load) == pytest.approx(120 * share)
+    assert memory_watts(16 * GB) == pytest.approx(5.96)

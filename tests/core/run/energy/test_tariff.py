@@ -1,0 +1,113 @@
+"""Price and CO2 of a kilowatt-hour by country, by locale, and as the person says."""
+
+from __future__ import annotations
+
+import doctest
+
+import pytest
+
+from slmstudio.core.run.energy import money, place, told
+from slmstudio.core.run.energy.forecast import ESTIMATE, MACHINE, SAME, Forecast
+from slmstudio.core.run.energy.money import CURRENCIES, format_money
+from slmstudio.core.run.energy.tariff import GRAMS, OWN, PRICES, tariff
+from slmstudio.core.run.energy.use import CARDS, LOAD, PROCESSOR, EnergyUse, Part
+from slmstudio.core.settings import Settings
+
+KWH = 3.6e6
+UTC = (0, "UTC")
+
+
+@pytest.mark.parametrize(("environ", "country"), [
+    ({"LANG": "hi_IN.UTF-8"}, "IN"), ({"LANG": "en_IN"}, "IN"), ({"LANG": "de_DE.UTF-8@euro"}, "DE"),
+    ({"LANG": "en_US.UTF-8", "LC_MONETARY": "en_GB.UTF-8"}, "GB"), ({"LC_ALL": "ta_IN", "LANG": "en_US"}, "IN"),
+    ({"LANG": "sr_RS@latin"}, "RS"), ({"LANG": "zh-Hans-CN"}, "CN"), ({"LANG": "brx_IN"}, "IN"),
+    ({"LANG": "C.UTF-8"}, ""), ({"LANG": "POSIX"}, ""), ({}, ""), ({"LANG": "हिन्दी"}, "")])
+def test_the_locale_tells_the_country(environ, country):
+    assert place.country(environ, UTC) == country
+
+
+@pytest.mark.parametrize(("zone", "country"), [
+    ((-19_800, "IST"), "IN"), ((-19_800, "India Standard Time"), "IN"), ((-19_800, "भारतीय मानक समय"), "IN"),
+    ((-19_800, "+0530"), "US"), ((-19_800, "Sri Lanka Standard Time"), "US"), ((-7200, "IST"), "US"),
+    ((0, "IST"), "US")])
+def test_indias_time_zone_outweighs_a_locale_in_english_and_those_of_others_do_not(zone, country):
+    assert place.country({"LANG": "en_US.UTF-8"}, zone) == country
+
+
+def test_india_pays_in_rupees_at_a_price_with_its_source():
+    here = tariff(Settings(), "IN")
+    assert (here.currency, here.price, here.grams) == ("INR", 7.12, 727.0)
+    assert "2024-25" in here.price_source and "Central Electricity Authority" in here.grams_source
+    assert here.cost(2 * KWH) == pytest.approx(14.24) and here.co2(KWH / 2) == pytest.approx(363.5)
+
+
+def test_elsewhere_the_currency_is_known_and_the_price_is_the_persons():
+    german = tariff(Settings(), "DE")
+    assert (german.currency, german.price, german.cost(KWH), german.grams) == ("EUR", None, None, 381.0)
+    assert tariff(Settings(), "").currency == ""
+    assert tariff(Settings(), "RS").grams_source == "world average 2023, Ember"
+    own = tariff(Settings(price_per_kwh=0.32, grams_per_kwh=0.0), "DE")
+    assert (own.price, own.price_source, own.cost(KWH), own.grams, own.grams_source) == (0.32, OWN, 0.32, 0.0, OWN)
+
+
+def test_a_price_of_nothing_is_a_price_and_one_in_no_currency_is_none():
+    assert tariff(Settings(price_per_kwh=0.0), "IN").cost(KWH) == 0.0
+    assert tariff(Settings(price_per_kwh=5.0), "").cost(KWH) is None
+    assert tariff(Settings(price_per_kwh=5.0, currency="USD"), "").cost(KWH) == 5.0
+
+
+def test_indias_price_is_not_taken_for_one_in_another_currency():
+    assert tariff(Settings(currency="USD"), "IN").price is None
+    assert tariff(Settings(currency="INR"), "IN").price == 7.12
+
+
+@pytest.mark.parametrize("stored", [{"price_per_kwh": "8"}, {"price_per_kwh": -1}, {"price_per_kwh": True},
+                                    {"grams_per_kwh": [1]}, {"currency": 5}])
+def test_a_setting_that_makes_no_sense_is_the_default(stored):
+    assert Settings.from_dict(stored) == Settings()
+
+
+def test_settings_keep_the_figures():
+    kept = Settings.from_dict({"price_per_kwh": 8, "currency": "INR", "grams_per_kwh": 0})
+    assert (kept.price_per_kwh, kept.currency, kept.grams_per_kwh) == (8, "INR", 0)
+
+
+def test_every_country_with_a_price_has_a_currency_and_every_factor_a_source_with_its_year():
+    assert PRICES.keys() <= CURRENCIES.keys()
+    assert all(10 < grams < 1000 and "20" in source for grams, source in GRAMS.values())
+
+
+def test_the_examples_in_the_docstrings_hold():
+    assert doctest.testmod(money) == doctest.TestResults(failed=0, attempted=1)
+
+
+@pytest.mark.parametrize(("amount", "currency", "text"), [
+    (0, "INR", "₹0.00"), (999.996, "INR", "₹1,000.00"), (99_999, "INR", "₹99,999.00"),
+    (100_000, "INR", "₹1,00,000.00"), (1e7, "INR", "₹1,00,00,000.00"), (0.0042, "INR", "₹0.0042"),
+    (1e6, "EUR", "€1,000,000.00"), (1234.6, "JPY", "¥1,235"),
+    (5, "CHF", "CHF 5.00"), (123456.7, "NPR", "Rs 1,23,456.70"), (12, "XYZ", "XYZ 12.00")])
+def test_money(amount, currency, text):
+    assert format_money(amount, currency) == text
+
+
+INDIA, NOWHERE = tariff(Settings(), "IN"), tariff(Settings(), "")
+
+
+def test_what_was_drawn_in_words():
+    use = EnergyUse((Part(CARDS, 0.75 * KWH, "counter"), Part(PROCESSOR, 0.25 * KWH, LOAD)), 3600.0)
+    assert told.energy(use) == "1 kWh (0.75 kWh measured, the rest estimated)"
+    assert told.energy(EnergyUse((Part(PROCESSOR, 0.25 * KWH, LOAD),), 3600.0)) == "about 0.25 kWh (estimated)"
+    assert told.amounts(use.joules, INDIA) == "1 kWh, ₹7.12, 727 g CO₂"
+    assert told.amounts(use.joules, NOWHERE) == "1 kWh, 481 g CO₂"
+    assert "set in Settings" in told.cost(use.joules, NOWHERE)
+
+
+def test_what_a_run_will_draw_in_words():
+    hour = Forecast(265.4, 180.0, 350.0, ESTIMATE, 4200.0)
+    assert told.expected(hour, INDIA) == ("Takes about 0.31 kWh, ₹2.20, 225 g CO₂ in about 1 h 10 min (265 W, "
+                                          "estimated: 180 to 350 W).")
+    assert told.expected(Forecast(265.4, 240.0, 290.0, SAME, 4200.0), NOWHERE) == (
+        "Takes about 0.31 kWh, 149 g CO₂ in about 1 h 10 min (265 W, as measured in runs with the same settings here).")
+    assert told.expected(Forecast(265.4, 240.0, 290.0, MACHINE, None), INDIA) == (
+        "Draws about 0.265 kWh, ₹1.89, 193 g CO₂ an hour (265 W, as measured in other runs here). How long it takes "
+        "isn't measured yet.")

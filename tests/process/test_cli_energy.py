@@ -1,0 +1,111 @@
+"""Energy in the terminal: a run's own, the price that is set, and what a plan will take."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from support.every_method import told
+from support.report_run import finished
+
+from slmstudio.cli import commands
+from slmstudio.core import jobs, settings
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.energy import place
+
+KWH = 3.6e6
+
+
+@pytest.fixture(autouse=True)
+def india(studio_home, monkeypatch):
+    monkeypatch.setattr(place, "country", lambda: "IN")
+
+
+def test_a_price_is_remembered_and_forgotten(capsys):
+    assert told(capsys, "energy")["tariff"]["price_per_kwh"] == 7.12
+    assert told(capsys, "energy", "--price", 0.3, "--currency", "eur", "--grams", 21)["tariff"] == {
+        "price_per_kwh": 0.3, "currency": "EUR", "price_source": "your own figure", "grams_per_kwh": 21.0,
+        "grams_source": "your own figure"}
+    assert settings.load()[0].currency == "EUR"
+    assert told(capsys, "energy", "--default")["tariff"]["currency"] == "INR"
+    assert settings.load()[0] == settings.Settings()
+
+
+def test_everything_that_is_wrong_is_told_at_once(capsys, monkeypatch):
+    monkeypatch.setattr(place, "country", lambda: "")
+    assert commands.main(["energy", "--price", "-2", "--grams", "nan", "--currency", "rupee"]) == 2
+    said = capsys.readouterr().err
+    for words in ("-2 isn't a figure from 0 up", "nan isn't a figure from 0 up", "rupee isn't a currency"):
+        assert words in said
+    assert commands.main(["energy", "--price", "8"]) == 2
+    assert "Give the currency too." in capsys.readouterr().err
+    assert settings.load()[0] == settings.Settings()
+
+
+def test_a_run_by_part(tmp_path, capsys):
+    run = finished(tmp_path).folder
+    found = told(capsys, "energy", run)["energy"]
+    assert found["kwh"] == pytest.approx(sum(part["kwh"] for part in found["parts"]))
+    assert found["measured_kwh"] == pytest.approx(600 / KWH) and found["seconds"] == pytest.approx(4)
+    assert found["cost"] == pytest.approx(7.12 * found["kwh"]) and found["currency"] == "INR"
+    assert found["co2_grams"] == pytest.approx(727 * found["kwh"])
+    assert commands.main(["energy", str(run)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Together: 0.254 Wh (0.167 Wh measured, the rest estimated), in the 4 s" in said
+    assert "Cost: ₹0.0018 at ₹7.12 per kWh" in said and "CO2: 0.185 g at 727 g" in said
+
+
+def test_the_list_of_runs_has_it(tmp_path, capsys):
+    finished(tmp_path)
+    listed, = told(capsys, "runs", "--folder", tmp_path)["runs"]
+    assert listed["energy"]["measured_kwh"] == pytest.approx(600 / KWH)
+    assert commands.main(["runs", "--folder", str(tmp_path)]) == 0
+    assert "0.254 Wh" in capsys.readouterr().out
+
+
+def test_without_a_price_it_says_how_to_set_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(place, "country", lambda: "")
+    assert commands.main(["energy", str(finished(tmp_path).folder)]) == 0
+    said = capsys.readouterr().out
+    assert "Cost: not known" in said and "energy --price PRICE --currency CURRENCY" in said
+
+
+def test_a_plan_tells_energy_and_cost_before_a_run(tmp_path, tiny_model, rows_file, capsys):
+    arguments = ["plan", "--model", str(tiny_model), "--data", str(rows_file), "--out", str(tmp_path / "run.json")]
+    found = told(capsys, *arguments)["energy"]
+    assert found["watts"] > 0 and found["basis"] == "estimate" and found["seconds"] is None
+    assert commands.main(arguments) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Draws about " in said and "₹" in said and "How long it takes isn't measured yet." in said
+
+
+def test_a_real_run_draws_what_its_card_was_told_to(tmp_path, tiny_model, rows_file, fake_nvml, capsys):
+    """A worker reads the fake card through the real pynvml while the power follows a script."""
+    config = RunConfig(name="trial", model=str(tiny_model), train_file=str(rows_file), max_steps=100_000,
+                       eval_fraction=0.25, eval_steps=10**6, save_steps=10**6, device="cpu", threads=1)
+    job = folder.create(config, tmp_path)
+    script = [40.0, 250.0, 250.0, 90.0, 160.0]
+    fake_nvml.set(power=int(1000 * script[0]))
+    job.start()
+    read: list[tuple[float, float]] = []
+    try:
+        for event in job.follow():
+            if event["type"] == "sensors" and event["gpu"] and len(read) < len(script):
+                read.append((event["time"], event["gpu"]["power_w"]))
+                fake_nvml.set(power=int(1000 * script[min(len(read), len(script) - 1)]))
+            if len(read) == len(script) and event["type"] == "step":
+                job.send("stop")
+                break
+        assert job.wait().state == "stopped"
+    finally:
+        job.kill()
+    assert {watts for _, watts in read} <= {*script} and len({watts for _, watts in read}) >= 3
+    everything = [(event["time"], event["gpu"]["power_w"]) for event in job.events()
+                  if event["type"] == "sensors" and event["gpu"]]
+    area = sum((a[1] + b[1]) / 2 * (b[0] - a[0]) for a, b in itertools.pairwise(everything))
+    found = told(capsys, "energy", job.folder)["energy"]
+    cards, = (part for part in found["parts"] if part["part"] == "cards")
+    assert cards["kwh"] * KWH == pytest.approx(area, rel=0.01) and cards["how"] == "power"
+    assert {part["part"] for part in found["parts"]} == {"cards", "processor", "memory", "power supply"}
+    assert jobs.Job(job.folder).outcome() is not None
