@@ -13,7 +13,20 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli import chat, data, estimate, evaluate, exports, fit_check, models, place, report, serve, setup
+from slmstudio.cli import (
+    chat,
+    data,
+    doctor,
+    estimate,
+    evaluate,
+    exports,
+    fit_check,
+    models,
+    place,
+    report,
+    serve,
+    setup,
+)
 from slmstudio.cli import runs as run_commands
 from slmstudio.cli.data import Mapped, Sheet, TextBy, said
 from slmstudio.cli.progress import Follower, figure, print_error, print_json, print_table, say
@@ -39,6 +52,7 @@ app.add_typer(evaluate.app)
 app.add_typer(report.app)
 app.add_typer(place.app)
 app.add_typer(setup.app)
+app.add_typer(doctor.app)
 WHEN = ("before", "after")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
@@ -47,7 +61,7 @@ def main(arguments: list[str]) -> int:
     """Run one command and return its exit status."""
     as_json = "--json" in arguments
     try:
-        if arguments[:1] != ["place"] and "--help" not in arguments:
+        if arguments[:1] not in (["place"], ["doctor"]) and "--help" not in arguments:
             home_folder.require()
         return int(app(arguments, standalone_mode=False) or 0)
     except UserError as error:
