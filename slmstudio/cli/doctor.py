@@ -29,9 +29,9 @@ def doctor(
     from slmstudio.core.hardware.doctor import line
 
     with Follower() as follower:
-        lines = checkup.visit(lambda done, total, doing: follower.on_event("doctor", {
-            "type": "progress", "phase": "checking", "done": done, "total": total, "detail": doing,
-            "seconds_left": None}))
+        lines = checkup.visit(lambda done, total: follower.on_event("doctor", {
+            "type": "progress", "phase": "checking", "done": done, "total": total,
+            "detail": "".join(checkup.PARTS[done:done + 1]), "seconds_left": None}))
     worst = line.worst(lines)
     if as_json:
         print_json({"state": worst, "lines": [each.to_dict() for each in lines]})

@@ -21,32 +21,35 @@ from slmstudio.core.jobs import processes
 
 LIBRARIES = ("torch", "transformers", "accelerate", "peft", "trl", "datasets", "bitsandbytes", "llama_cpp")
 """Modules that training and chat need."""
+PARTS = ("disk and system", *LIBRARIES)
+"""What is done one after another."""
 LOAD_SECONDS = 120.0
 """For one child process; a cold start of all takes 12 s on two cores."""
 POLL_SECONDS = 0.1
-Progress = Callable[[int, int, str], None]
 
 
-def visit(progress: Progress = lambda done, total, doing: None, cancelled: Callable[[], bool] = lambda: False,
-          *, measure: bool = True) -> list[Line]:
+def visit(progress: Callable[[int, int], None] = lambda done, total: None,
+          cancelled: Callable[[], bool] = lambda: False) -> list[Line]:
     """Everything there is to say of this machine. Blocks for 5 to 20 s, nearly all of it in a child process.
 
     Args:
-        progress: called with how many parts are done, of how many, and what is being done.
+        progress: called with how many of `PARTS` are done, and how many there are.
         cancelled: asked ten times a second; the answer is then of no use.
-        measure: write to the disk to measure it.
     """
-    total = 1 + len(LIBRARIES)
-    progress(0, total, "disk and system")
-    facts = look(measure=measure)
+    progress(0, len(PARTS))
+    facts = look()
     names = [name for name in LIBRARIES if name != "llama_cpp" or facts.engine is None]
-    report = ask_libraries(names, lambda done, name: progress(1 + done, total, name), cancelled)
-    progress(total, total, "")
+    report = ask_libraries(names, lambda done: progress(1 + done, len(PARTS)), cancelled)
+    progress(len(PARTS), len(PARTS))
     return examine(packages.with_report(facts, report))
 
 
-def look(*, measure: bool) -> Facts:
-    """All facts but those that need the libraries loaded."""
+def look(*, measure: bool = True) -> Facts:
+    """All facts but those that need the libraries loaded.
+
+    Args:
+        measure: write to the disk to measure it.
+    """
     from dataclasses import replace
 
     from slmstudio.core.model.hub import on_disk
@@ -77,27 +80,27 @@ def report(lines: list[Line]) -> str:
     return head + share.without(line.text(lines), share.of_this_machine(place()[0]))
 
 
-def ask_libraries(names: Sequence[str], told: Callable[[int, str], None] = lambda done, name: None,
+def ask_libraries(names: Sequence[str], told: Callable[[int], None] = lambda done: None,
                   cancelled: Callable[[], bool] = lambda: False, seconds: float = LOAD_SECONDS
                   ) -> dict[str, dict[str, Any]]:
     """What each library says when it is imported, by its name. One that crashes or hangs is a finding as well; the
     others are then asked in another process.
 
     Args:
-        told: called before each with how many are done, and its name.
+        told: called before each with how many are done.
         seconds: for each child process.
     """
     found: dict[str, dict[str, Any]] = {}
     left = list(names)
     while left and not cancelled():
-        told(len(found), left[0])
+        told(len(found))
         why = _ask(left, found, told, cancelled, seconds)
         if left:
             found[left.pop(0)] = {"error": why}
     return found
 
 
-def _ask(left: list[str], found: dict[str, dict[str, Any]], told: Callable[[int, str], None],
+def _ask(left: list[str], found: dict[str, dict[str, Any]], told: Callable[[int], None],
          cancelled: Callable[[], bool], seconds: float) -> str:
     """One child process: moves what answers from `left` to `found`. Returns why it ended before all were asked."""
     process = subprocess.Popen([*processes.worker_command(), "--libraries", *left], stdin=subprocess.DEVNULL,
@@ -122,7 +125,7 @@ def _ask(left: list[str], found: dict[str, dict[str, Any]], told: Callable[[int,
             if said is not None and left and said.get("library") == left[0]:
                 found[left.pop(0)] = said
                 if left:
-                    told(len(found), left[0])
+                    told(len(found))
         code = process.wait()
     finally:
         ended.set()

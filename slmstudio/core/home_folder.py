@@ -103,8 +103,9 @@ def check(folder: Path) -> list[UserError]:
     except OSError as error:
         raise from_os_error(error, f"write to {folder}") from error
     if free < disk_space.LEAST_ROOM:
-        raise UserError(f"There is too little room in {folder}.", f"{format_bytes(free)} are free; a first run needs "
-                        f"{format_bytes(disk_space.LEAST_ROOM)}.", "Choose a folder on another disk, or free some space.")
+        raise UserError(f"There is too little room in {folder}.",
+                        f"{format_bytes(free)} are free; a first run needs {format_bytes(disk_space.LEAST_ROOM)}.",
+                        "Choose a folder on another disk, or free some space.")
     return notes(folder, free)
 
 

@@ -20,8 +20,8 @@ class Advisory:
     Attributes:
         package: normalized name.
         fixed: the first version without it.
-        number: of the advisory.
-        what: may happen, as the end of "a file or a request can …".
+        number: of the advisory, or of several.
+        what: may happen, as the end of "a file or a request may …".
     """
 
     package: str
@@ -31,8 +31,7 @@ class Advisory:
 
 
 KNOWN = (
-    Advisory("torch", "2.6.0", "CVE-2025-32434", "run code when weights are unpickled"),
-    Advisory("torch", "2.10.0", "CVE-2026-24747", "run code when weights are unpickled"),
+    Advisory("torch", "2.10.0", "CVE-2025-32434 before 2.6.0, CVE-2026-24747", "run code when weights are unpickled"),
     Advisory("transformers", "4.48.0", "CVE-2024-11394", "run code when a model is loaded"),
     Advisory("llama-cpp-python", "0.2.72", "CVE-2024-34359", "run code from a GGUF's chat template"),
     Advisory("jinja2", "3.1.6", "CVE-2025-27516", "leave the sandbox of chat templates"),

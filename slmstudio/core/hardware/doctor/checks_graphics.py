@@ -58,8 +58,8 @@ def two_drivers(facts: Facts) -> Iterator[Line]:
     """Two versions of the driver, or one of the wrong kind."""
     if facts.driver and facts.kernel_driver and facts.driver != facts.kernel_driver:
         yield Line("two_drivers", CARD, "Two versions of the NVIDIA driver are here.", "problem",
-                   f"The kernel has loaded {facts.kernel_driver}, and the libraries are of {facts.driver}: CUDA refuses "
-                   "to start.", "Restart the machine. If that doesn't help, remove all NVIDIA packages and install "
+                   f"The kernel has loaded {facts.kernel_driver}, and the libraries are of {facts.driver}: CUDA doesn't "
+                   "start.", "Restart the machine. If that doesn't help, remove all NVIDIA packages and install "
                                 "one driver.")
     if facts.linux_driver_in_wsl:
         yield Line("two_drivers", CARD, "A Linux driver is installed inside WSL.", "problem",
@@ -71,7 +71,7 @@ def two_drivers(facts: Facts) -> Iterator[Line]:
 def torch_build(facts: Facts) -> Iterator[Line]:
     """Whether this build of PyTorch can use the cards that work."""
     torch, machine = facts.torch, facts.machine
-    if torch is None or machine is None or (loaded := facts.loaded.get("torch")) and loaded.error:
+    if torch is None or machine is None or ((loaded := facts.loaded.get("torch")) and loaded.error):
         return  # `checks_libraries.loads` says what doesn't load
     name = f"PyTorch {torch.version}"
     if torch.hip:
@@ -187,7 +187,7 @@ def others(facts: Facts) -> Iterator[Line]:
                    f"Training uses NVIDIA cards. This one would need PyTorch's {build} build, which isn't supported "
                    "here; 4-bit training and the memory estimate don't know it. Everything works on the processor, "
                    "slower; an exported GGUF runs on this card in other programs, such as those built with Vulkan.",
-                   "Train small models (up to 0.5 B parameters) on the processor, or use a machine with an NVIDIA card.")
+                   "Train small models (up to 0.5 B parameters) on the processor, or use an NVIDIA card.")
 
 
 def _number(name: str) -> tuple[int, int]:

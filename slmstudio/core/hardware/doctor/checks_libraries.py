@@ -87,7 +87,7 @@ def known_faults(facts: Facts) -> Iterator[Line]:
     if not found:
         yield Line("known_faults", LIBRARIES, "No library with a known security fault was found.", why=dated)
         return
-    said = "; ".join(f"{hit.package} {facts.versions[hit.package]} may let a file or a request {hit.what} "
+    said = "; ".join(f"{hit.package} {facts.versions[hit.package]}: a file or a request may {hit.what} "
                      f"({hit.number}, mended in {hit.fixed})" for hit in found)
     yield Line("known_faults", LIBRARIES, "Libraries with known security faults are installed.", "warning",
                f"{said}. {dated}", "Set up again, which installs the versions that SLM Studio was tested with:",

@@ -25,7 +25,7 @@ def main_memory(facts: Facts) -> Iterator[Line]:
         return
     size = format_bytes(machine.ram_total)
     if said := " ".join(guidance.main_memory(machine)):
-        yield Line("memory", MACHINE, f"{size} of main memory are little for this graphics card.", "warning", said,
+        yield Line("memory", MACHINE, f"{size} of main memory is little for this graphics card.", "warning", said,
                    "Training itself works. If merging or exporting a large model runs out of memory, add main memory "
                    "or swap, or choose a smaller model.")
     else:
@@ -76,9 +76,10 @@ def processor(facts: Facts) -> Iterator[Line]:
         return
     if facts.cpu_flags and "avx2" not in facts.cpu_flags:
         yield Line("processor", MACHINE, "The processor lacks AVX2.", "problem",
-                   f"{machine.cpu_name} can't run builds of llama.cpp made for AVX2, which end at once; PyTorch computes "
-                   "several times slower.", "In a virtual machine, pass the processor through to it (CPU type \"host\"). "
-                   "Otherwise use a machine whose processor is from 2015 or newer.")
+                   f"{machine.cpu_name} can't run builds of llama.cpp made for AVX2, which end at once; PyTorch "
+                   "computes several times slower.",
+                   "In a virtual machine, pass the processor through to it (CPU type \"host\"). Otherwise use a machine "
+                   "whose processor is from 2015 or newer.")
         return
     bf16 = "It computes bf16 itself." if machine.cpu_bf16 else "It has no bf16 arithmetic, so training on it uses fp32."
     yield Line("processor", MACHINE, f"{machine.cpu_name}, {machine.physical_cores} "

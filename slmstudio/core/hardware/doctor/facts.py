@@ -1,4 +1,4 @@
-"""Everything that the doctor looks at. Each fact may be absent: None, or empty, is "not known", and judged by nobody."""
+"""Everything that the doctor looks at. Each fact may be absent: None, or empty, is "not known", and nobody judges it."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def pinned(text: str) -> dict[str, str]:
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.utils import canonicalize_name
 
-    pins = {}
+    pins: dict[str, str] = {}
     for line in text.splitlines():
         try:
             wanted = Requirement(line.partition(" #")[0].partition("#")[0])

@@ -174,7 +174,7 @@ def test_a_planted_fault_is_found_and_nothing_else(name: str):
     assert (found.code, found.state) == (fault.code, fault.state)
     assert fault.says in found.title
     assert fault.mends in f"{found.remedy} {found.command}" and found.remedy
-    assert not found.command or found.remedy[-1] in ":." and found.command == found.command.strip()
+    assert not found.command or (found.remedy[-1] in ":." and found.command == found.command.strip())
     changed = {fault.code, *fault.also}
     assert [line for line in after if line.code not in changed] == [line for line in before if line.code not in changed]
 
@@ -201,8 +201,8 @@ def test_a_driver_too_old_for_any_pytorch_is_updated_first():
 def test_the_driver_that_is_needed_is_named():
     facts = replace(desktop(), driver_cuda=(12, 4), driver="550.120", kernel_driver="550.120")
     (found,) = [line for line in examine(facts) if line.state != "fine"]
-    assert found.why == ("PyTorch 2.13.0+cu130 is built for CUDA 13.0, which needs driver 580 or newer; this is 550.120 "
-                         "with CUDA up to 12.4.")
+    assert found.why == ("PyTorch 2.13.0+cu130 is built for CUDA 13.0, which needs driver 580 or newer; this is "
+                         "550.120 with CUDA up to 12.4.")
 
 
 def test_commands_fit_the_folder(tmp_path: Path):
