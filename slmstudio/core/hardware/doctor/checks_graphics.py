@@ -58,9 +58,9 @@ def two_drivers(facts: Facts) -> Iterator[Line]:
     """Two versions of the driver, or one of the wrong kind."""
     if facts.driver and facts.kernel_driver and facts.driver != facts.kernel_driver:
         yield Line("two_drivers", CARD, "Two versions of the NVIDIA driver are here.", "problem",
-                   f"The kernel has loaded {facts.kernel_driver}, and the libraries are of {facts.driver}: CUDA doesn't "
-                   "start.", "Restart the machine. If that doesn't help, remove all NVIDIA packages and install "
-                                "one driver.")
+                   f"The kernel has loaded {facts.kernel_driver}, and the libraries are of {facts.driver}: CUDA "
+                   "doesn't start.",
+                   "Restart the machine. If that doesn't help, remove all NVIDIA packages and install one driver.")
     if facts.linux_driver_in_wsl:
         yield Line("two_drivers", CARD, "A Linux driver is installed inside WSL.", "problem",
                    "It takes the place of Windows' driver, which is the only one that reaches the card from WSL.",

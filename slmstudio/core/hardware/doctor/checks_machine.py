@@ -78,8 +78,8 @@ def processor(facts: Facts) -> Iterator[Line]:
         yield Line("processor", MACHINE, "The processor lacks AVX2.", "problem",
                    f"{machine.cpu_name} can't run builds of llama.cpp made for AVX2, which end at once; PyTorch "
                    "computes several times slower.",
-                   "In a virtual machine, pass the processor through to it (CPU type \"host\"). Otherwise use a machine "
-                   "whose processor is from 2015 or newer.")
+                   "In a virtual machine, pass the processor through to it (CPU type \"host\"). Otherwise use a "
+                   "machine whose processor is from 2015 or newer.")
         return
     bf16 = "It computes bf16 itself." if machine.cpu_bf16 else "It has no bf16 arithmetic, so training on it uses fp32."
     yield Line("processor", MACHINE, f"{machine.cpu_name}, {machine.physical_cores} "

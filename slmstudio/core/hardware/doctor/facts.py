@@ -1,4 +1,4 @@
-"""Everything that the doctor looks at. Each fact may be absent: None, or empty, is "not known", and nobody judges it."""
+"""Everything that the doctor looks at. What is absent (None, or empty) isn't known, and isn't judged."""
 
 from __future__ import annotations
 
