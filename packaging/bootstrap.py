@@ -83,7 +83,7 @@ def main(arguments: "list[str]") -> int:
 
         return setup_window.main(sys.modules[__name__], words)
     with_tests = command == "test"
-    again = command == "setup" and (os.path.exists(NO_CHAT) or os.path.exists(NO_CARD))
+    again = command == "setup" and (os.path.exists(NO_CHAT) or os.path.exists(NO_CARD) or has_drifted())
     if "--json" in words or again or not is_ready(with_tests):
         import setup_environment
 
@@ -192,6 +192,13 @@ def is_ready(with_tests: bool) -> bool:
         return False
     stamps = read_stamps()
     return all(stamps.get(name) == key for name, key in step_keys(with_tests).items())
+
+
+def has_drifted() -> bool:
+    """Whether what is there differs from what was set up, as after `pip install` by hand."""
+    import setup_drift
+
+    return bool(setup_drift.steps(sys.modules[__name__]))
 
 
 def how_to_open() -> str:

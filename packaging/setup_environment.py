@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import IO, NoReturn
 
 import setup_check
+import setup_drift
 import setup_system
 from setup_causes import of_os_error
 from setup_console import Console, JsonLines, Stop, Terminal
@@ -152,6 +153,8 @@ class SetUp:
         # What ended with a remedy is tried again: the person may have followed it.
         retried = ["llama.cpp"] if self.llama.note.exists() else []
         retried += ["PyTorch", "Check"] if os.path.exists(self.bootstrap.NO_CARD) else []
+        drifted = setup_drift.steps(self.bootstrap)
+        retried += [*drifted, "Check"] if drifted else []
         for names, title, note, work in self._steps():
             wanted = {name: keys[name] for name in names if name in keys}
             again = title in retried

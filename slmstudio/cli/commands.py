@@ -16,6 +16,7 @@ import typer
 from slmstudio.cli import (
     chat,
     data,
+    doctor,
     energy,
     estimate,
     evaluate,
@@ -53,6 +54,7 @@ app.add_typer(report.app)
 app.add_typer(place.app)
 app.add_typer(energy.app)
 app.add_typer(setup.app)
+app.add_typer(doctor.app)
 WHEN = ("before", "after")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
@@ -61,7 +63,7 @@ def main(arguments: list[str]) -> int:
     """Run one command and return its exit status."""
     as_json = "--json" in arguments
     try:
-        if arguments[:1] != ["place"] and "--help" not in arguments:
+        if arguments[:1] not in (["place"], ["doctor"]) and "--help" not in arguments:
             home_folder.require()
         return int(app(arguments, standalone_mode=False) or 0)
     except UserError as error:

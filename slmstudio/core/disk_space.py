@@ -18,6 +18,11 @@ RESERVE = "reserve"
 RESERVE_BYTES = 64 * 1024
 NOTHING = 16 * 1024
 """Bytes that are as good as none."""
+LITTLE_ROOM = 10 * 1024**3
+"""Bytes free below which a warning is due: a model, its checkpoints and its exports soon fill them."""
+LEAST_ROOM = 2 * 1024**3
+"""Bytes free below which no folder is chosen for runs and models: the starter model and one run with an export take
+about one GB."""
 
 
 def free(folder: Path) -> int:
@@ -46,6 +51,15 @@ def require(folder: Path, needed: int = 0) -> None:
     if left < LEAST:
         raise UserError(f"The disk is full: {units.format_bytes(left)} are left where {folder} lies.",
                         "What would be done there could not be written down.", "Free some room and start again.")
+
+
+def little_room(free: int) -> UserError | None:
+    """What to say when so many bytes are free at the place; None when they will do."""
+    if free >= LITTLE_ROOM:
+        return None
+    return UserError(f"Only {units.format_bytes(free)} are free.",
+                     f"A model with its checkpoints and exports soon takes {units.format_bytes(LITTLE_ROOM)}.",
+                     "Choose a folder on a larger disk, or free some space.")
 
 
 def keep_reserve(folder: Path) -> None:

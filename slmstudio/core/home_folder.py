@@ -14,16 +14,12 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from slmstudio.core import files, formats, paths, program
+from slmstudio.core import disk_space, files, formats, paths, program
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.units import format_bytes
 
 KEPT = ("runs", "models", "datasets", "chats", "evaluations", "benchmarks", "votes.jsonl")
 """What a user would miss."""
-LITTLE_ROOM = 10 * 1024**3
-"""Bytes free below which a warning is due: a model, its checkpoints and its exports soon fill them."""
-LEAST_ROOM = 2 * 1024**3
-"""Bytes free below which a folder is refused: the starter model and one run with an export take about one GB."""
 _SETTINGS = "settings.json"
 _OF_THE_SYSTEM = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN", "desktop.ini", ".DS_Store"})
 
@@ -106,9 +102,10 @@ def check(folder: Path) -> list[UserError]:
         free = disk_free(nearest)
     except OSError as error:
         raise from_os_error(error, f"write to {folder}") from error
-    if free < LEAST_ROOM:
-        raise UserError(f"There is too little room in {folder}.", f"{format_bytes(free)} are free; a first run needs "
-                        f"{format_bytes(LEAST_ROOM)}.", "Choose a folder on another disk, or free some space.")
+    if free < disk_space.LEAST_ROOM:
+        raise UserError(f"There is too little room in {folder}.",
+                        f"{format_bytes(free)} are free; a first run needs {format_bytes(disk_space.LEAST_ROOM)}.",
+                        "Choose a folder on another disk, or free some space.")
     return notes(folder, free)
 
 
@@ -116,21 +113,12 @@ def notes(folder: Path, free: int) -> list[UserError]:
     """What to know of `folder`, with so many bytes free, as the place."""
     from slmstudio.core.hardware import mounts, wsl
 
-    found = [little_room(free), wsl.slow_place(folder) if wsl.is_wsl() else None]
+    found = [disk_space.little_room(free), wsl.slow_place(folder) if wsl.is_wsl() else None]
     if mounts.is_network(folder):
         found.append(UserError("This folder lies on another machine.",
                                "Models load at the network's speed, and a run stops when the connection does.",
                                "A folder on a disk of this machine is faster and safer."))
     return [note for note in found if note is not None]
-
-
-def little_room(free: int) -> UserError | None:
-    """What to say when so many bytes are free at the place; None when they will do."""
-    if free >= LITTLE_ROOM:
-        return None
-    return UserError(f"Only {format_bytes(free)} are free.",
-                     f"A model with its checkpoints and exports soon takes {format_bytes(LITTLE_ROOM)}.",
-                     "Choose a folder on a larger disk, or free some space.")
 
 
 def change(folder: Path) -> str:

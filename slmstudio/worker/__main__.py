@@ -1,4 +1,5 @@
-"""`python -m slmstudio.worker JOB_FOLDER` does one job; `--interactive KIND` talks over stdin and stdout.
+"""`python -m slmstudio.worker JOB_FOLDER` does one job; `--interactive KIND` talks over stdin and stdout; `--libraries
+NAMES` says of each library whether it loads.
 
 The environment is set before anything heavy is imported: offline, no telemetry.
 """
@@ -43,6 +44,10 @@ def main(arguments: list[str]) -> int:
         from slmstudio.worker.runtime import interactive
 
         return interactive.main(arguments[1])
+    if arguments[:1] == ["--libraries"]:
+        from slmstudio.worker.runtime import libraries
+
+        return libraries.main(arguments[1:])
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2

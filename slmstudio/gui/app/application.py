@@ -102,6 +102,7 @@ def _after_paint(app: QApplication, session: Session, window: MainWindow, files:
         cast("DataTab", window.page("data")).restore()
     look_for_runs(session, window)
     tell_of_wsl(session, window)
+    window.notice.look()
     if files:
         opening.open_files(files, session, window)
 

@@ -14,6 +14,7 @@ from PySide6.QtGui import QCloseEvent, QKeySequence, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QApplication, QMainWindow, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
+from slmstudio.gui.app.doctor_notice import DoctorNotice
 from slmstudio.gui.app.header import Header
 from slmstudio.gui.app.status_bar import StatusBar
 from slmstudio.gui.common import theme
@@ -84,6 +85,8 @@ class MainWindow(QMainWindow):
         self.header.network.setToolTip(self._network_tooltip())
         self.banner = ErrorBanner()
         self.banner.setObjectName("window_banner")
+        self.notice = DoctorNotice(session)
+        self.notice.doctor_wanted.connect(self.open_doctor)
         self._stack = QStackedWidget()
         self._lay_out(StatusBar(session))
         self._add_shortcuts()
@@ -103,6 +106,7 @@ class MainWindow(QMainWindow):
         column.setSpacing(0)
         column.addWidget(self.header)
         column.addWidget(self.banner)
+        column.addWidget(self.notice)
         column.addWidget(self._scrolled(), 1)
         column.addWidget(status)
         self.status = status
@@ -123,6 +127,7 @@ class MainWindow(QMainWindow):
         add_key(self, QKeySequence.StandardKey.Open, self._open_something)
         add_key(self, "Ctrl+,", self.open_settings)
         add_key(self, QKeySequence.StandardKey.HelpContents, self.open_welcome)
+        add_key(self, "F9", self.open_doctor)
         add_key(self, QKeySequence.StandardKey.Quit, self.close)
 
     def page(self, tab: str) -> QWidget:
@@ -150,7 +155,17 @@ class MainWindow(QMainWindow):
         dialog = SettingsDialog(self._session, self)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.welcome_wanted.connect(self.open_welcome)
+        dialog.doctor_wanted.connect(self.open_doctor)
         dialog.open()
+
+    def open_doctor(self) -> None:
+        """Check this machine, and show what is wrong with it (F9)."""
+        from slmstudio.gui.app.doctor_dialog import DoctorDialog
+
+        dialog = DoctorDialog(self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.open()
+        dialog.check()
 
     def open_welcome(self) -> None:
         """Show over the open tab what this machine has, where things are kept, and how to begin (F1).

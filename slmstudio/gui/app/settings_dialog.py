@@ -23,9 +23,11 @@ class SettingsDialog(QDialog):
 
     Signals:
         welcome_wanted: show the welcome page.
+        doctor_wanted: check this machine.
     """
 
     welcome_wanted = Signal()
+    doctor_wanted = Signal()
 
     def __init__(self, session: Session, parent: QWidget | None = None):
         super().__init__(parent)
@@ -66,8 +68,14 @@ class SettingsDialog(QDialog):
         welcome.setObjectName("settings_welcome")
         welcome.clicked.connect(self.accept)
         welcome.clicked.connect(self.welcome_wanted)
+        doctor = SecondaryButton(self.tr("Check this machine"), self.tr(
+            "Shows what is wrong with this machine for training, and what mends it (F9)."))
+        doctor.setObjectName("settings_doctor")
+        doctor.clicked.connect(self.accept)
+        doctor.clicked.connect(self.doctor_wanted)
         row = QHBoxLayout()
         row.addWidget(welcome)
+        row.addWidget(doctor)
         row.addStretch(1)
         row.addWidget(close)
         return row

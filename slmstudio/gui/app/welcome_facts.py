@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from PySide6.QtCore import QCoreApplication
 from PySide6.QtGui import QFontDatabase
 
-from slmstudio.core import home_folder, paths
+from slmstudio.core import disk_space, home_folder, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware import describe
 from slmstudio.core.hardware.machine import Machine
@@ -104,7 +104,7 @@ def _gpu(machine: Machine) -> Fact:
 def _disk(free: int | None) -> Fact:
     if free is None:
         return Fact(tr("Disk"), "warn", tr("The disk does not say how much of it is free."))
-    little = home_folder.little_room(free)
+    little = disk_space.little_room(free)
     if little is not None:
         return Fact(tr("Disk"), "warn", little.what, f"{little.why} {little.remedy}")
     return Fact(tr("Disk"), "ok", tr("{size} free where your work is kept").format(size=format_bytes(free)))

@@ -1,0 +1,51 @@
+"""What has changed in the environment since it was set up: packages put there by hand, or damaged since.
+
+The stamps say what was done, not what is there now. `setup` looks, because it is what the program advises where
+something is wrong; an ordinary start does not.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import ModuleType
+
+from setup_packages import is_whole
+
+SAFE_TORCH = (2, 10)  # older ones may run code when weights are unpickled (CVE-2025-32434, CVE-2026-24747)
+
+
+def steps(bootstrap: ModuleType) -> list[str]:
+    """The titles of the steps that have to be done again."""
+    tag = bootstrap.environment_python()
+    if not tag:
+        return []
+    site = Path(bootstrap.site_packages(tag))
+    folders = list(site.glob("*.dist-info"))
+    there = {_plain(name): version for name, _, version in
+             (folder.name.removesuffix(".dist-info").rpartition("-") for folder in folders)}
+    again = []
+    if torch_is_wrong(bootstrap, site, there.get("torch", "")):
+        again.append("PyTorch")
+    # llama.cpp is a step of its own, and may be missing; lines with a condition are not for every machine.
+    lines = (line.partition(" #")[0].strip() for line in bootstrap.read("packaging/requirements.txt").splitlines())
+    pins = [line.split("==") for line in lines if "==" in line and ";" not in line and not line.startswith("llama")]
+    if any(there.get(_plain(name)) != version for name, version in pins) or not all(map(is_whole, folders)):
+        again.append("Libraries")
+    return again
+
+
+def torch_is_wrong(bootstrap: ModuleType, site: Path, version: str) -> bool:
+    """Whether PyTorch is too old, or is the build for processors beside an NVIDIA driver."""
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if not numbers or numbers < SAFE_TORCH:
+        return True
+    try:
+        note = (site / "torch" / "version.py").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return bool(bootstrap.has_nvidia_driver() and re.search(r"^cuda\b.*= None$", note, re.MULTILINE))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

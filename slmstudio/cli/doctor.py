@@ -1,0 +1,59 @@
+"""The doctor in the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slmstudio.cli.progress import Follower, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from slmstudio.core.hardware.doctor.line import Line
+
+app = typer.Typer()
+
+
+@app.command()
+def doctor(
+    copyable: Annotated[bool, typer.Option("--copyable", help="Print the report as plain text without personal data, "
+                                           "to be sent to somebody.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
+) -> int:
+    """Check this machine: graphics cards, driver and PyTorch, libraries, memory, disk, system.
+
+    Each line says whether it is fine, a warning or a problem, why, and what mends it. Takes up to half a minute and
+    changes nothing. Exit status: 0 no problem (there may be warnings), 1 at least one problem.
+    """
+    from slmstudio.core import checkup
+    from slmstudio.core.hardware.doctor import line
+
+    with Follower() as follower:
+        lines = checkup.visit(lambda done, total: follower.on_event("doctor", {
+            "type": "progress", "phase": "checking", "done": done, "total": total,
+            "detail": "".join(checkup.PARTS[done:done + 1]), "seconds_left": None}))
+    worst = line.worst(lines)
+    if as_json:
+        print_json({"state": worst, "lines": [each.to_dict() for each in lines]})
+    elif copyable:
+        say(checkup.report(lines), end="")
+    else:
+        _show(lines)
+    return int(worst == "problem")
+
+
+def _show(lines: list[Line]) -> None:
+    from slmstudio.core.hardware.doctor import line
+
+    for topic in line.TOPICS:
+        here = [each for each in lines if each.topic == topic]
+        if here:
+            print_table(topic, [(each.state, each.title, each.why) for each in here], ("", "Found", "Details"))
+    to_do = [each for state in line.STATES for each in lines if each.state == state != "fine"]
+    # Below the tables, where no column breaks a command that somebody wants to copy.
+    for each in to_do:
+        say(f"\n{each.state}: {each.title} {each.remedy}")
+        if each.command:
+            say(f"    {each.command}")
+    if not to_do:
+        say("\nNothing needs to be done.")

@@ -1,0 +1,152 @@
+"""The doctor: what is wrong with this machine for training, why, and what mends it."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QSize
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+
+from slmstudio.core.hardware.doctor.line import TOPICS, Line
+from slmstudio.gui.app.doctor_rows import Rows
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.labels import counted, text_label
+from slmstudio.gui.common.widgets.progress import ProgressStrip
+
+SIZE = (820, 640)
+MARGIN = 40
+"""Pixels of the window that stay to be seen around the dialog."""
+
+
+class DoctorDialog(QDialog):
+    """Checks the machine when `check` is called, and shows the lines: what is wrong first, then by topic."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setWindowTitle(self.tr("Check of this machine"))
+        self.lines: list[Line] = []
+        self._task: Task | None = None
+        self.summary = text_label("", "heading", wrap=True)
+        self.summary.setObjectName("doctor_summary")
+        self.progress = ProgressStrip()
+        self.progress.cancelled.connect(self.reject)
+        self.banner = ErrorBanner(closable=False)
+        self.area = QScrollArea()
+        self.area.setWidgetResizable(True)
+        self.area.setAccessibleName(self.tr("What was found"))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(*[theme.SPACE_L] * 4)
+        column.setSpacing(theme.SPACE_M)
+        for widget in (self.summary, self.progress, self.banner):
+            column.addWidget(widget)
+        column.addWidget(self.area, 1)
+        column.addLayout(self._buttons())
+        room = parent.size() - QSize(MARGIN, MARGIN) if parent else QSize(*SIZE)
+        self.resize(QSize(*SIZE).boundedTo(room))
+        self.finished.connect(self._end)
+
+    def _buttons(self) -> QHBoxLayout:
+        self.again = SecondaryButton(self.tr("Check again"), self.tr(
+            "Look at everything once more, as after mending something."))
+        self.again.setObjectName("doctor_again")
+        self.again.clicked.connect(self.check)
+        self.copy = SecondaryButton(self.tr("Copy report"), self.tr(
+            "Copy everything as text, to send it to somebody. Names of people, machines and folders, addresses and "
+            "serial numbers are taken out."))
+        self.copy.setObjectName("doctor_copy")
+        self.copy.clicked.connect(self._copy)
+        self._copied = text_label("", "small")
+        self.close_button = PrimaryButton(self.tr("Close"), self.tr("Close this page (Esc). F9 opens it again."))
+        self.close_button.setObjectName("doctor_close")
+        self.close_button.clicked.connect(self.accept)
+        row = QHBoxLayout()
+        row.setSpacing(theme.SPACE_S)
+        for widget in (self.again, self.copy, self._copied):
+            row.addWidget(widget)
+        row.addStretch(1)
+        row.addWidget(self.close_button)
+        return row
+
+    def check(self) -> None:
+        """Look at the machine, off the UI thread; 5 to 20 s, most of them for loading PyTorch in a process of its
+        own."""
+        self.lines = []
+        self.banner.clear()
+        self.area.setWidget(QWidget())  # empty: its room keeps what is above it at the top
+        self._set_working(True)
+        self.summary.setText(self.tr("Checking graphics card, libraries, memory and disk. Nothing is changed."))
+        self.progress.start(self.tr("Checking"))
+        self._task = run_task(self, _visit, self._show, self._failed, self._show_progress)
+
+    def _show_progress(self, done: int, total: int) -> None:
+        from slmstudio.core import checkup
+
+        self.progress.set_progress(done, total, "".join(checkup.PARTS[done:done + 1]))
+
+    def _show(self, lines: list[Line]) -> None:
+        self.lines = lines
+        self._set_working(False)
+        self.summary.setText(self._summed_up())
+        page = QWidget()
+        page.setProperty("plain", True)
+        column = QVBoxLayout(page)
+        column.setContentsMargins(*[theme.FOCUS_RING] * 4)
+        column.setSpacing(theme.CARD_GAP)
+        wrong = [line for state in ("problem", "warning") for line in lines if line.state == state]
+        if wrong:
+            column.addWidget(_card(self.tr("To be looked at"), wrong))
+        for topic in TOPICS:
+            fine = [line for line in lines if line.topic == topic and line.state == "fine"]
+            if fine:
+                column.addWidget(_card(topic, fine))
+        column.addStretch(1)
+        self.area.setWidget(page)
+        self.close_button.setFocus()
+
+    def _failed(self, error: Exception) -> None:
+        self._set_working(False)
+        self.copy.setEnabled(False)
+        self.again.setFocus()
+        self.summary.setText(self.tr("This machine could not be checked."))
+        self.banner.show_error(error)
+
+    def _set_working(self, working: bool) -> None:
+        self.progress.setVisible(working)
+        self.again.setEnabled(not working)
+        self.copy.setEnabled(not working)
+        self._copied.setText("")
+
+    def _summed_up(self) -> str:
+        problems, warnings, fine = (sum(line.state == state for line in self.lines)
+                                    for state in ("problem", "warning", "fine"))
+        if not problems and not warnings:
+            return self.tr("All is well: {count} things were checked.").format(count=fine)
+        return self.tr("{problems}, {warnings}; {fine} things are fine.").format(
+            problems=counted(problems, self.tr("1 problem"), self.tr("{count} problems")),
+            warnings=counted(warnings, self.tr("1 warning"), self.tr("{count} warnings")), fine=fine)
+
+    def _copy(self) -> None:
+        from slmstudio.core import checkup
+
+        QGuiApplication.clipboard().setText(checkup.report(self.lines))
+        self._copied.setText(self.tr("Copied, without personal data."))
+
+    def _end(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+
+def _visit(task: Task) -> list[Line]:
+    from slmstudio.core import checkup
+
+    return checkup.visit(task.progress, task.cancelled)
+
+
+def _card(title: str, lines: list[Line]) -> Card:
+    card = Card()
+    card.body.addWidget(text_label(title, "section"))
+    card.body.addWidget(Rows(lines))
+    return card

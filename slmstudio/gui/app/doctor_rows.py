@@ -1,0 +1,52 @@
+"""The doctor's lines, one below the other: the state, what was found, why, what mends it."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
+
+from slmstudio.core.hardware.doctor.line import Line
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.copy_text import CopyLine
+from slmstudio.gui.common.widgets.labels import Chip, breakable, text_label
+
+_KINDS = {"fine": "ok", "warning": "warn", "problem": "bad"}
+
+
+class Rows(QWidget):
+    """Lines in a grid of two columns: states, and texts."""
+
+    def __init__(self, lines: list[Line], parent: QWidget | None = None):
+        super().__init__(parent)
+        words = {"fine": self.tr("✓ Fine"), "warning": self.tr("! Warning"), "problem": self.tr("✕ Problem")}
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(theme.SPACE_M)
+        grid.setVerticalSpacing(theme.SPACE_M)
+        grid.setColumnStretch(1, 1)
+        for row, line in enumerate(lines):
+            mark = Chip(words[line.state], _KINDS[line.state])
+            mark.setAccessibleName(f"{words[line.state]}: {line.title}")
+            grid.addWidget(mark, row, 0, Qt.AlignmentFlag.AlignTop)
+            grid.addLayout(self._text(line), row, 1)
+
+    def _text(self, line: Line) -> QVBoxLayout:
+        column = QVBoxLayout()
+        column.setSpacing(theme.SPACE_XS)
+        column.addWidget(_selectable(line.title, "body" if line.state == "fine" else "strong"))
+        if line.why:
+            column.addWidget(_selectable(line.why, "small"))
+        if line.remedy:
+            column.addWidget(_selectable(line.remedy, "body"))
+        if line.command:
+            command = CopyLine(self.tr("Command for: {title}").format(title=line.title))
+            command.set_text(line.command)
+            column.addWidget(command)
+        column.addStretch(1)
+        return column
+
+
+def _selectable(text: str, role: str) -> QLabel:
+    label = text_label(breakable(text), role, wrap=True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
