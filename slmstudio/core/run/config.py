@@ -16,6 +16,8 @@ from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.model.named_templates import NAMED
 from slmstudio.core.run.fields import Choice, Field, Lines, Names, Number, Switch, Text, Whole, described, fields_of
 
+SET = "You set this."
+"""The reason of a value that a person decided."""
 IMPORTED = "imported"
 """Under this name the run.json of an adapter that was trained elsewhere says where it came from."""
 NOTES = frozenset({"format", "kind", "protocol", "created", "versions", "hashes", IMPORTED})

@@ -14,7 +14,7 @@ from typing import Any
 from slmstudio.core import jobs
 from slmstudio.core.evaluation.advice import headline as headlines
 from slmstudio.core.evaluation.advice.evidence import Evidence, gather
-from slmstudio.core.evaluation.advice.proposals import Proposal, proposals
+from slmstudio.core.evaluation.advice.proposals import Proposal, propose
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 
@@ -44,7 +44,7 @@ def advise(config: RunConfig, history: RunHistory, scores: Mapping[str, Any] | N
            request: Mapping[str, Any] | None = None) -> Advice:
     """What a run and one of its evaluations, or none, come to; arguments as of `gather`."""
     found = gather(config, history, scores, request)
-    return Advice(headlines.headline(found), headlines.caveat(found), tuple(proposals(found)), found)
+    return Advice(headlines.headline(found), headlines.caveat(found), tuple(propose(found)), found)
 
 
 def of_run(run: Path, scores: Mapping[str, Any] | None, request: Mapping[str, Any] | None = None) -> Advice | None:

@@ -38,7 +38,7 @@ class Proposal:
     changes: dict[str, Any] = field(default_factory=dict)
 
 
-def proposals(found: Evidence) -> list[Proposal]:
+def propose(found: Evidence) -> list[Proposal]:
     """At most `MOST`, the first the one to begin with; none of them twice."""
     wanted: dict[tuple[str, str], Proposal] = {}
     for each in _in_order(found):

@@ -13,7 +13,7 @@ from slmstudio.core.evaluation import advice
 from slmstudio.core.evaluation.advice import curve, evidence
 from slmstudio.core.evaluation.advice.evidence import Compared, Evidence
 from slmstudio.core.evaluation.advice.headline import caveat, headline
-from slmstudio.core.evaluation.advice.proposals import proposals
+from slmstudio.core.evaluation.advice.proposals import propose
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 
@@ -77,7 +77,7 @@ def test_the_sentence_and_the_first_proposal(case):
     found, begins, honest, action = CASES[case]
     assert headline(found).startswith(begins)
     assert caveat(found).startswith(honest) and bool(caveat(found)) == bool(honest)
-    made = proposals(found)
+    made = propose(found)
     assert made[0].action == action
     assert len(made) <= 3 and len({(each.action, *each.changes) for each in made}) == len(made)
     assert all(each.reason.endswith(".") and each.text for each in made)
@@ -93,11 +93,11 @@ def test_shapes_of_curves(losses, expected):
 
 
 def test_a_proposal_holds_what_it_sets():
-    assert proposals(replace(RUN, losses=FALLING))[0].changes == {"epochs": 3.0}
-    assert "1.60 → 1.40" in proposals(replace(RUN, losses=FALLING))[0].reason
-    assert proposals(replace(RUN, losses=TURNED, best_epoch=0.9))[0].changes == {"epochs": 1.0}
-    assert proposals(replace(RUN, compared=WORSE, losses=RISING))[0].changes == {"learning_rate": 7e-5}
-    assert proposals(replace(RUN, cut=40, base_cut=41))[0].changes == {"max_new_tokens": 256}
+    assert propose(replace(RUN, losses=FALLING))[0].changes == {"epochs": 3.0}
+    assert "1.60 → 1.40" in propose(replace(RUN, losses=FALLING))[0].reason
+    assert propose(replace(RUN, losses=TURNED, best_epoch=0.9))[0].changes == {"epochs": 1.0}
+    assert propose(replace(RUN, compared=WORSE, losses=RISING))[0].changes == {"learning_rate": 7e-5}
+    assert propose(replace(RUN, cut=40, base_cut=41))[0].changes == {"max_new_tokens": 256}
 
 
 def test_it_is_read_from_the_files_of_a_run(tmp_path, studio_home, tiny_model):
@@ -122,4 +122,4 @@ def test_it_is_read_from_the_files_of_a_run(tmp_path, studio_home, tiny_model):
 def test_damaged_scores_are_scores_that_nobody_knows(damage):
     found = evidence.gather(RunConfig(name="a", model="m", train_file="t"), RunHistory(), damage)
     assert found.compared is None and headline(found).startswith("Nothing has been compared yet")
-    json.dumps([each.changes for each in proposals(found)])
+    json.dumps([each.changes for each in propose(found)])
