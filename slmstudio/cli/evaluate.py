@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
 from slmstudio.core import formats, jobs, llama
 from slmstudio.core.errors import UserError
+
+if TYPE_CHECKING:
+    from slmstudio.core.evaluation.advice import Advice
 
 app = typer.Typer()
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
@@ -169,12 +172,32 @@ def _carry_out(job: jobs.Job, told: tuple[str, ...], as_json: bool) -> int:
     if not outcome.was_successful():
         return _print_failure(job, outcome, as_json)
     scores = formats.read("scores", Path(outcome.result["scores"])) or {}
+    advice = _advice(job, scores)
     if as_json:
-        print_json({"evaluation": str(job.folder), "outcome": outcome.state, **scores})
+        print_json({"evaluation": str(job.folder), "outcome": outcome.state, **scores,
+                    "advice": advice.to_dict() if advice else None})
     else:
         print_scores(scores)
+        print_advice(advice)
         say(f"\nKept in {job.folder}")
     return 0
+
+
+def _advice(job: jobs.Job, scores: dict[str, Any]) -> Advice | None:
+    """What a run's evaluation comes to; None where it isn't a run's."""
+    from slmstudio.core.evaluation import advice
+
+    request = job.request()
+    run = request.get("train_run")
+    return advice.of_run(Path(run), scores, request) if run else None
+
+
+def print_advice(advice: Advice | None) -> None:
+    """The verdict in plain words, and what to try next."""
+    if advice is not None:
+        say(f"\n{advice.headline} {advice.caveat}".rstrip())
+        for each in advice.proposals:
+            say(f"  {each.text}: {each.reason}")
 
 
 def _print_failure(job: jobs.Job, outcome: jobs.Outcome, as_json: bool) -> int:

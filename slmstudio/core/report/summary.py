@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from slmstudio.core import units
+from slmstudio.core.evaluation import advice
 from slmstudio.core.report.evaluations import (
     Evaluation,
     benchmark_results,
@@ -39,6 +40,7 @@ STATES = {
     "failed": "The run failed", "crashed": "The run crashed: its process ended without a word",
     "running": "The run is still in progress", "new": "The run was never started",
 }
+TONES = {"better": "ok", "worse": "bad"}
 NOT_EVALUATED = ("Not evaluated yet: nothing here says whether its answers are better than the base model's. "
                  "The command `evaluate` and the Results tab measure that.")
 
@@ -124,7 +126,8 @@ def verdicts(facts: Facts) -> list[tuple[str, str]]:
     main, (benchmarks, _) = facts.main_evaluation, benchmark_results(facts.evaluations)
     if main is None and not benchmarks:
         return [("warn", NOT_EVALUATED)]
-    said = [line for each in told_in_full(facts.evaluations, main)[:MOST_TEST_SETS]
+    said = _in_plain_words(facts)
+    said += [line for each in told_in_full(facts.evaluations, main)[:MOST_TEST_SETS]
             for line in of_evaluation(each)[:MOST_VERDICTS if each is main else MOST_OF_OTHERS]]
     if main is not None and (why := why_main(main, facts.evaluations, facts.run.config.eval_file)):
         said.append(("", why))
@@ -135,15 +138,27 @@ def verdicts(facts: Facts) -> list[tuple[str, str]]:
     return said
 
 
+def _in_plain_words(facts: Facts) -> list[tuple[str, str]]:
+    """The verdict without figures, and what to try first."""
+    main = facts.main_evaluation
+    if main is None:
+        return []
+    found = advice.advise(facts.run.config, facts.history, main.scores, main.request)
+    compared = found.evidence.compared
+    next_step = [("", f"{each.text}: {each.reason}") for each in found.proposals[:1]]
+    if compared is None:
+        return next_step
+    return [(TONES.get(compared.verdict, ""), f"{found.headline} {found.caveat}".rstrip()), *next_step]
+
+
 def of_evaluation(evaluation: Evaluation) -> list[tuple[str, str]]:
     """(tone, sentence) of each comparison in the score to judge by, or what a single model scored."""
-    tones = {"better": "ok", "worse": "bad"}
     what = test_name(evaluation)
     if not evaluation.comparisons:
         found = [f"{model.get('name')} {interval((model.get('scores') or {}).get(name), name)} {metric_name(name)}"
                  for model in evaluation.models for name in evaluation.metrics[:1]]
         return [("", f"{what}: {'; '.join(found)}. Nothing was compared.")]
-    return [(tones.get(str(each.get("verdict")), ""),
+    return [(TONES.get(str(each.get("verdict")), ""),
              f"{what}, {each.get('of')} against {each.get('with')}: {each.get('sentence') or each.get('verdict')}")
             for each in evaluation.main_comparisons]
 

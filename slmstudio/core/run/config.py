@@ -28,6 +28,8 @@ from slmstudio.core.run.fields import (
     fields_of,
 )
 
+SET = "You set this."
+"""The reason of a value that a person decided."""
 IMPORTED = "imported"
 """Under this name the run.json of an adapter that was trained elsewhere says where it came from."""
 NOTES = frozenset({"format", "kind", "protocol", "created", "versions", "hashes", IMPORTED})

@@ -10,7 +10,7 @@ from slmstudio.core.data.reader import Dataset
 from slmstudio.core.errors import Problem
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.model.facts import ModelFacts
-from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.config import SET, RunConfig
 from slmstudio.core.run.memory import measured, outlook
 from slmstudio.core.run.memory.measured import Measurement
 
@@ -56,7 +56,7 @@ class Draft:
     def set(self, name: str, value: Any, reason: str) -> Any:
         """Take the user's value if there is one, else the proposal; keep the sentence."""
         if name in self.chosen:
-            value, reason = self.chosen[name], "You set this."
+            value, reason = self.chosen[name], SET
         self.values[name], self.reasons[name] = value, reason
         return value
 

@@ -13,7 +13,7 @@ from slmstudio.core.data.jsonl import as_row
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.run import adjust, checkpoints, folder, names, planner
-from slmstudio.core.run.config import IMPORTED, RunConfig
+from slmstudio.core.run.config import IMPORTED, SET, RunConfig
 from slmstudio.core.run.rows import kept_rows, lines
 
 FIXED = {
@@ -134,7 +134,7 @@ def _configuration(run_folder: Path, earlier: RunConfig, chosen: dict[str, Any])
         if chosen.get(name):
             chosen = {columns: None, **chosen, name: str(Path(chosen[name]).absolute())}
     chosen = {name: value for name, value in chosen.items() if name not in FIXED}
-    return replace(earlier, **(values | chosen), reasons=reasons | dict.fromkeys(chosen, "You set this."))
+    return replace(earlier, **(values | chosen), reasons=reasons | dict.fromkeys(chosen, SET))
 
 
 def _with_lost_rows(config: RunConfig, run_folder: Path, earlier: RunConfig) -> RunConfig:
@@ -177,6 +177,6 @@ def _among_the_datasets(stem: str, rows: Sequence[Record]) -> Path:
 def _kept(reason: str) -> str:
     """Why a value is kept, with the earlier reason, said once however many runs follow one another."""
     reason = reason.removeprefix(KEPT).removeprefix(": ").removeprefix(".")
-    if not reason or reason == "You set this.":
+    if not reason or reason == SET:
         return f"{KEPT}."
     return f"{KEPT}: {reason}"

@@ -13,7 +13,7 @@ from slmstudio.core.model import named_templates, tokens
 from slmstudio.core.model.chat_template import TAKE_TOOLS, ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.model.named_templates import NAMED
-from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.config import SET, RunConfig
 
 ENOUGH = 10
 """Distinct rows held back from which eval loss shows more than chance."""
@@ -57,7 +57,7 @@ def choose_template(rows: Sequence[Record], model: ModelFacts, chosen: Mapping[s
     """
     named = chosen.get("chat_template")
     if named in NAMED:
-        return str(named), "You set this."
+        return str(named), SET
     if model.has_chat_template:
         return "", "The model's own, which it was trained with."
     if all(row.text is not None for row in rows):

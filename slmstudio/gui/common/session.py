@@ -55,7 +55,8 @@ class Session(QObject):
             the first.
         rows_written(Path): rows were added to a dataset, or taken out of it again.
         chat_requested(list[Path]): open these GGUF files in Chat, side by side when there are two.
-        continue_wanted(Path): plan a run that goes on from this finished one.
+        continue_wanted(Path, dict): plan a run that continues from this finished one, with these fields changed.
+        again_wanted(Path, dict): plan this run once more from its base model, with these fields changed.
         go_to(str): show this tab, one of TABS.
         done_changed: `done` holds other tabs now.
         settings_changed: the user changed the settings.
@@ -74,7 +75,8 @@ class Session(QObject):
     data_requested = Signal(object, int)
     rows_written = Signal(object)
     chat_requested = Signal(object)
-    continue_wanted = Signal(object)
+    continue_wanted = Signal(object, object)
+    again_wanted = Signal(object, object)
     go_to = Signal(str)
     done_changed = Signal()
     settings_changed = Signal()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
@@ -23,14 +22,12 @@ from slmstudio.gui.evaluation.tables import (
     group_rows,
     group_sentences,
     judge_sentences,
-    main_comparisons,
     metric_rows,
-    sentence,
     speed_text,
     tested_text,
     title,
 )
-from slmstudio.gui.evaluation.texts import model_label, verdict_kind
+from slmstudio.gui.evaluation.verdict_view import VerdictView, read_advice
 from slmstudio.gui.evaluation.votes import Said, votes_said
 
 ALL, CATEGORY, LANGUAGE, TRAINING = range(4)
@@ -44,11 +41,13 @@ class ScoresView(QWidget):
 
     Signals:
         rows_wanted(Evaluation, str): show its answers in this order.
-        go_on(Evaluation): one that ended before it was done shall go on.
+        go_on(Evaluation): continue one that ended before it was done.
+        proposal_wanted(Evaluation, Proposal): do what is proposed of it.
         failed(Exception): a file could not be saved.
     """
 
     rows_wanted = Signal(object, str)
+    proposal_wanted = Signal(object, object)
     go_on = Signal(object)
     failed = Signal(object)
 
@@ -65,8 +64,8 @@ class ScoresView(QWidget):
         self.which.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.which.currentIndexChanged.connect(self._show)
         self.empty = text_label(self.tr(
-            "Nobody knows yet whether it is better. Evaluate lets the base and the tuned model answer the rows that "
-            "were never learned, and compares the answers."), "muted", wrap=True)
+            "It isn't known yet whether this model is better. Evaluate lets the base and the tuned model answer the "
+            "rows that were never learned, and compares the answers."), "muted", wrap=True)
         self.banner = ErrorBanner(closable=False)
         self.banner.setObjectName("scores_banner")
         self.cut_off = text_label(self.tr(
@@ -76,7 +75,8 @@ class ScoresView(QWidget):
             "Continue where it ended; what was answered is kept."))
         self.resume.setObjectName("evaluation_go_on")
         self.resume.clicked.connect(lambda: self.go_on.emit(self.current()))
-        self.verdict = _Verdict()
+        self.verdict = VerdictView()
+        self.verdict.wanted.connect(lambda proposal: self.proposal_wanted.emit(self.current(), proposal))
         self.tested = text_label("", "small", wrap=True)
         self.table = FigureTable(self.tr("Scores"), grows=True, most=MOST_ROWS)
         self.table.setObjectName("scores_table")
@@ -194,6 +194,9 @@ class ScoresView(QWidget):
         for order, button in self.buttons.items():
             button.setEnabled(not why_not)
             button.setToolTip(why_not or self._tips[order])
+        run_task(self, lambda task: read_advice(evaluation),
+                 lambda advice: self.verdict.show_advice(advice) if self.current() is evaluation else None,
+                 self.failed.emit)
         self._show_table()
         told = scores.get("remarks")
         remarks = [str(each) for each in told] if isinstance(told, list) else []
@@ -241,31 +244,3 @@ class ScoresView(QWidget):
         """Write the table that is shown as CSV."""
         rows = self.table.figures.as_table()
         run_task(self, lambda task: write_csv(path, rows), lambda _: None, self.failed.emit)
-
-
-class _Verdict(QFrame):
-    """The main comparison of the tuned model, on the ground of its colour.
-
-    Attributes:
-        others: sentences on the other models, such as exports.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setObjectName("verdict")
-        self.others: list[str] = []
-        self.sentence = text_label("", "strong", wrap=True)
-        self.sentence.setObjectName("verdict_sentence")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S)
-        column.addWidget(self.sentence)
-
-    def show_comparisons(self, comparisons: list[dict[str, Any]]) -> None:
-        found = main_comparisons(comparisons)
-        self.setVisible(bool(found))
-        self.others = [f"{model_label(str(each.get('of')))}: {sentence(each)}" for each in found[1:]]
-        if found:
-            self.sentence.setText(sentence(found[0]))
-            self.setProperty("banner", verdict_kind(found[0].get("verdict")))
-            theme.restyle(self)
-            theme.restyle(self.sentence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
@@ -10,11 +11,16 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from slmstudio.core.jobs.job import Job
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
+from slmstudio.gui.evaluation.answers_model import LOSSES
+from slmstudio.gui.evaluation.jobs import Evaluation
 from slmstudio.gui.evaluation.panel import EvaluationPanel
 from slmstudio.gui.evaluation.run import EvaluationRun
 from slmstudio.gui.evaluation.scores import ScoresView
 from slmstudio.gui.evaluation.tables import main_comparisons, sentence
 from slmstudio.gui.results.run_facts import RunFacts
+
+if TYPE_CHECKING:
+    from slmstudio.core.evaluation.advice import Proposal
 
 
 class EvaluationSection(QWidget):
@@ -24,12 +30,14 @@ class EvaluationSection(QWidget):
         changed: there are other evaluations, or other scores.
         panel_changed: the panel was opened or closed, or an evaluation began or ended.
         rows_wanted(Evaluation, str): show its answers in this order.
+        proposal_wanted(Proposal): do this with the run.
         failed(Exception): something could not be saved.
     """
 
     changed = Signal()
     panel_changed = Signal()
     rows_wanted = Signal(object, str)
+    proposal_wanted = Signal(object)
     failed = Signal(object)
 
     def __init__(self, session: Session, parent: QWidget | None = None):
@@ -49,6 +57,7 @@ class EvaluationSection(QWidget):
         self.running.ended.connect(self._ended)
         self.scores.rows_wanted.connect(self.rows_wanted)
         self.scores.go_on.connect(lambda evaluation: self._start(evaluation.job))
+        self.scores.proposal_wanted.connect(self._follow_proposal)
         self.scores.failed.connect(self.failed)
 
     def show_run(self, facts: RunFacts) -> None:
@@ -74,13 +83,28 @@ class EvaluationSection(QWidget):
         """Whether the panel would show something new."""
         return self.panel.isHidden() and not self._at_work_here()
 
-    def open_panel(self) -> None:
-        """Offer another evaluation."""
+    def open_panel(self, max_new_tokens: int | None = None) -> None:
+        """Offer another evaluation.
+
+        Args:
+            max_new_tokens: limit of an answer; None proposes one.
+        """
         if self._run is None or self._at_work_here():
             return
-        self.panel.show_run(self._run.folder)
+        self.panel.show_run(self._run.folder, max_new_tokens)
         self.panel.show()
         self._show_state()
+
+    def _follow_proposal(self, evaluation: Evaluation, proposal: Proposal) -> None:
+        """Do what concerns the evaluation here; the rest is for other tabs."""
+        from slmstudio.core.evaluation.advice import proposals
+
+        if proposal.action == proposals.ANSWERS:
+            self.rows_wanted.emit(evaluation, LOSSES)
+        elif proposal.action in (proposals.EVALUATE, proposals.OTHER_TEST):
+            self.open_panel(proposal.changes.get("max_new_tokens"))
+        else:
+            self.proposal_wanted.emit(proposal)
 
     def _close_panel(self) -> None:
         self.panel.hide()

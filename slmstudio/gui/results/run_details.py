@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedWidget, QWidget
@@ -27,6 +28,9 @@ from slmstudio.gui.results.report import ReportButton
 from slmstudio.gui.results.run_facts import RunFacts
 from slmstudio.gui.results.run_notes import NotesEditor
 from slmstudio.gui.results.run_overview import RunOverview
+
+if TYPE_CHECKING:
+    from slmstudio.core.evaluation.advice import Proposal
 
 OVERVIEW, SCORES = range(2)
 LEAST_VIEW = 120
@@ -101,6 +105,7 @@ class RunDetails(Card):
         self.notes.saved.connect(lambda _: self.changed.emit())
         self.evaluation.changed.connect(self.changed)
         self.evaluation.rows_wanted.connect(self.rows_wanted)
+        self.evaluation.proposal_wanted.connect(self._follow_proposal)
         for part in (self.notes, self.evaluation, self.report):
             part.failed.connect(self.failed)
         self.no_exports = text_label(self.tr(
@@ -218,7 +223,18 @@ class RunDetails(Card):
     def _learn_more(self) -> None:
         if self._run is not None:
             self._session.go_to.emit("training")  # first: the tab may not have been made yet, and must hear the wish
-            self._session.continue_wanted.emit(self._run.folder)
+            self._session.continue_wanted.emit(self._run.folder, {})
+
+    def _follow_proposal(self, proposal: Proposal) -> None:
+        """Open the tab where it is done, prepared as far as that goes."""
+        from slmstudio.core.evaluation.advice import proposals
+
+        tabs = {proposals.TRAIN: "training", proposals.AGAIN: "training", proposals.MODEL: "model",
+                proposals.CHAT: "chat", proposals.STRENGTH: "chat"}
+        self._session.go_to.emit(tabs.get(proposal.action, "data"))  # first, as in _learn_more
+        signals = {proposals.TRAIN: self._session.continue_wanted, proposals.AGAIN: self._session.again_wanted}
+        if self._run is not None and proposal.action in signals:
+            signals[proposal.action].emit(self._run.folder, proposal.changes)
 
     def _show_buttons(self) -> None:
         run = self._run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QWidget
@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QWidget
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.run import folder
-from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.config import SET, RunConfig
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.training.plan_panel import PlanPanel
@@ -26,18 +26,25 @@ if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
 
 
+NOT_CHANGED = ("name", "model", "train_file", "eval_file", "train_map", "eval_map", "start_from")
+"""Fields that a person chose elsewhere than in the plan, as far as they chose them."""
+
+
 @dataclass(frozen=True)
 class _ReadAgain:
     """What a finished run was made of.
 
     Attributes:
+        earlier: the run, where the plan continues from its result; None where it begins again.
+        changes: fields that have other values than proposed.
         dataset, eval_dataset: its rows, and those of a file of their own that it was evaluated on, so that a plan from
             the base model is measured by the same; None where other data is chosen.
     """
 
-    earlier: Earlier
+    earlier: Earlier | None
     config: RunConfig
     model: ModelFacts
+    changes: dict[str, Any]
     dataset: Dataset | None = None
     eval_dataset: Dataset | None = None
 
@@ -130,30 +137,41 @@ class NextRun(QObject):
 
     # -- going on from a result -------------------------------------------------------------------------------
 
-    def go_on_from(self, run: Path) -> None:
-        """Plan a run that goes on from what a finished one learned, with the data that is chosen, or its own."""
-        session = self._session
+    def go_on_from(self, run: Path, changes: dict[str, Any] | None = None) -> None:
+        """Plan a run that continues from what a finished one learned, with the data that is chosen, or its own.
 
+        Args:
+            changes: fields that are to have other values than proposed.
+        """
         def read(task: Task) -> _ReadAgain:
-            from slmstudio.core.data import given
-            from slmstudio.core.model.facts import read_model
             from slmstudio.core.run.follow_up import follow_up
 
             config = follow_up(run)
             earlier = Earlier(run, RunConfig.from_dict(Job(run).request()).name, config.model)
-            if session.dataset is not None:
-                return _ReadAgain(earlier, config, read_model(Path(config.model)))
-            evaluation = config.eval_file and given.read(Path(config.eval_file), config.eval_map,
-                                                         cancelled=task.cancelled)
-            return _ReadAgain(earlier, config, read_model(Path(config.model)),
-                              given.read(Path(config.train_file), config.train_map, cancelled=task.cancelled),
-                              evaluation or None)
+            return _read_again(task, config, earlier, changes or {}, self._session.dataset is None)
+
+        self._plan_with(read)
+
+    def plan_again(self, run: Path, changes: dict[str, Any]) -> None:
+        """Plan a run once more from its base model: its data, what the person had set of it, and these changes."""
+        def read(task: Task) -> _ReadAgain:
+            config = RunConfig.from_dict(Job(run).request())
+            own = {name: getattr(config, name) for name, reason in config.reasons.items()
+                   if reason == SET and name not in NOT_CHANGED}
+            chosen = self._session.dataset
+            other = chosen is None or chosen.path != Path(config.train_file)
+            return _read_again(task, config, None, own | changes, other)
+
+        self._plan_with(read)
+
+    def _plan_with(self, read: Callable[[Task], _ReadAgain]) -> None:
+        session = self._session
 
         def done(found: _ReadAgain) -> None:
             config = found.config
             if session.model is None or Path(session.model.path) != Path(config.model):
                 session.set_model(found.model)
-            self._planning.go_on_from(found.earlier)
+            self._planning.go_on_from(found.earlier, found.changes)
             if found.dataset is not None:
                 session.set_dataset(found.dataset, found.eval_dataset, config.eval_fraction, config.split_seed,
                                     config.split_by)
@@ -174,3 +192,17 @@ class NextRun(QObject):
     def _saved(self, path: Path) -> None:
         self._plan.buttons.say(self.tr("Saved as {name}, with its rows beside it, in {folder}.").format(
             name=path.name, folder=path.parent))
+
+
+def _read_again(task: Task, config: RunConfig, earlier: Earlier | None, changes: dict[str, Any],
+                with_data: bool) -> _ReadAgain:
+    from slmstudio.core.data import given
+    from slmstudio.core.model.facts import read_model
+
+    model = read_model(Path(config.model))
+    if not with_data:
+        return _ReadAgain(earlier, config, model, changes)
+    evaluation = config.eval_file and given.read(Path(config.eval_file), config.eval_map, cancelled=task.cancelled)
+    return _ReadAgain(earlier, config, model, changes,
+                      given.read(Path(config.train_file), config.train_map, cancelled=task.cancelled),
+                      evaluation or None)

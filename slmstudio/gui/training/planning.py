@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QObject, Signal
 
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.run.config import FIELDS, RunConfig
+from slmstudio.core.run.config import FIELDS, SET, RunConfig
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.training.plan_panel import PlanPanel
@@ -108,10 +109,15 @@ class Planning(QObject):
         """Whether a plan is being made: `config` is the one before."""
         return self._task is not None
 
-    def go_on_from(self, run: Earlier | None) -> None:
-        """Plan a run that goes on from what a finished one learned; None plans from the base model again."""
+    def go_on_from(self, run: Earlier | None, changes: Mapping[str, Any] | None = None) -> None:
+        """Plan a run that continues from what a finished one learned; None plans from the base model again.
+
+        Args:
+            changes: fields that the person wants to have other values than proposed.
+        """
         self.after = run
         self._panel.overrides.clear()
+        self._panel.overrides.update(changes or {})
         self.refresh()
 
     def look_again(self) -> None:
@@ -218,7 +224,7 @@ def _propose(wish: _Wish, lengths: list[int] | None) -> tuple[RunConfig, list[in
         wish.dataset, wish.model, wish.machine or read_machine(), wish.eval_file, chosen, lengths, wish.maps[1]))
     if wish.template and "chat_template" not in wish.own:
         said = config.reasons["chat_template"]
-        config.reasons["chat_template"] = said.replace("You set this.", "Chosen in the Model tab.")
+        config.reasons["chat_template"] = said.replace(SET, "Chosen in the Model tab.")
     return _of_the_data_tab(config, wish.split.keys() - wish.own.keys()), lengths
 
 

@@ -74,6 +74,7 @@ class TrainingTab(QWidget):
         session.run_changed.connect(self._look_for_export)
         session.run_changed.connect(self._look_for_name)
         session.continue_wanted.connect(coming.go_on_from)
+        session.again_wanted.connect(coming.plan_again)
         self.planning.planned.connect(self._show_choice)
         self.planning.planned.connect(lambda: session.set_plan(self.planning.config))
         self.planning.failed.connect(self.banner.show_error)

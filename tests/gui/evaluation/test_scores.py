@@ -6,6 +6,7 @@ import csv
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QPushButton
 from support import evaluated_runs
 from support.results_window import show
 
@@ -235,7 +236,7 @@ def test_the_verdict_comes_first_and_then_the_figures(qtbot, tab, make_run, tmp_
     assert details.verdict.text().startswith("Better: ") and "p\xa0<\xa00.001" in details.verdict.text()
     details.tabs.set_current(SCORES)
     scores = details.evaluation.scores
-    assert scores.verdict.sentence.text() == details.verdict.text() and scores.verdict.property("banner") == "ok"
+    assert scores.verdict.sentence.text() == details.verdict.text() and scores.verdict.frame.property("banner") == "ok"
     kept = files.read_json(run / "jobs" / "evaluate-1" / "scores.json")
     chrf = scores.table.figures.rows[0]
     want = kept["models"][1]["scores"]["chrf"]
@@ -249,6 +250,25 @@ def test_the_verdict_comes_first_and_then_the_figures(qtbot, tab, make_run, tmp_
     assert [row[0].text for row in scores.table.figures.rows] == ["forms", "places"]
     scores.save_table(tmp_path / "scores.csv")
     qtbot.waitUntil((tmp_path / "scores.csv").exists, timeout=5000)
+
+
+def test_the_verdict_in_plain_words_and_what_to_do_next(qtbot, tab, make_run, session):
+    """The run's loss was still falling: the first proposal continues it, with the epochs filled in."""
+    run = make_run("helpdesk")
+    evaluated_runs.write(run, count=60, train_run=str(run))
+    show(qtbot, tab, 1)
+    tab.details.tabs.set_current(SCORES)
+    verdict = tab.details.evaluation.scores.verdict
+    qtbot.waitUntil(lambda: verdict.headline.text() == "Clearly closer to your answers than before.")
+    assert verdict.caveat.text().startswith("Closer doesn't mean correct")
+    assert verdict.sentence.text().startswith("Better: ") and verdict.title.isVisible()
+    first = verdict.findChild(QPushButton, "proposal_0")
+    assert first.text() == "Train 1 more epoch" and "still falling" in first.toolTip()
+    told = []
+    session.go_to.connect(told.append)
+    session.continue_wanted.connect(lambda *wanted: told.append(wanted))
+    qtbot.mouseClick(first, Qt.MouseButton.LeftButton)
+    assert told == ["training", (run, {"epochs": 1.0})]
 
 
 def test_saved_scores_can_be_computed_with(qtbot, tab, make_run, tmp_path):

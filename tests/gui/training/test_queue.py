@@ -178,6 +178,24 @@ def test_going_on_with_more_data(qtbot, planned, session, play, write_rows):
     assert not button(planned, "plan_afresh").isVisible() and not planned.plan.buttons.note.text()
 
 
+def test_proposals_of_a_verdict_fill_in_the_plan(qtbot, planned, session, play):
+    """More epochs from the result, and the same run once more with another rate, keeping what a person had set."""
+    play("start no_gpu load plan:40 steps:40 finish")
+    planned.plan._edit("lora_rank", "4")
+    qtbot.waitUntil(lambda: planned.planning.config.lora_rank == 4, timeout=15_000)
+    press(qtbot, planned, "start")
+    qtbot.waitUntil(lambda: chip(planned) == "finished", timeout=15_000)
+    finished = planned._job.folder
+    session.continue_wanted.emit(finished, {"epochs": 2.0})
+    qtbot.waitUntil(lambda: planned.plan.config.start_from == str(finished), timeout=15_000)
+    assert planned.planning.config.epochs == 2 and planned.planning.config.reasons["epochs"] == "You set this."
+    session.again_wanted.emit(finished, {"learning_rate": 7e-5})
+    qtbot.waitUntil(lambda: planned.plan.config.start_from is None, timeout=15_000)
+    config = planned.planning.config
+    assert (config.learning_rate, config.lora_rank) == (7e-5, 4)
+    assert config.train_file == RunConfig.from_dict(planned._job.request()).train_file
+
+
 def test_a_result_that_is_gone_cannot_be_gone_on_from(qtbot, planned, play):
     import shutil
 

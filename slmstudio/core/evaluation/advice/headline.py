@@ -1,0 +1,90 @@
+"""What came of a run, in a sentence that needs no statistics, and a second one that keeps it honest."""
+
+from __future__ import annotations
+
+from slmstudio.core.evaluation.advice import curve
+from slmstudio.core.evaluation.advice.evidence import Compared, Evidence
+from slmstudio.core.evaluation.scores.metrics import METRICS
+from slmstudio.core.evaluation.scores.verdicts import BETTER, WORSE
+
+KNOWN_BEFORE = 0.2
+"""Share of test rows among those that were learned, from which on the scores show memory."""
+UNENDING = 0.4
+"""Share of answers that were cut off, from which on the model hasn't learned where an answer ends."""
+LITTLE = 3.0
+"""Points of a score that shares of letters are measured in, below which an improvement is a small one."""
+
+
+def headline(found: Evidence) -> str:
+    """The verdict for somebody who has never read a score."""
+    compared = found.compared
+    if found.shape == curve.BROKEN:
+        return "The training broke the model: its loss rose far above where it began."
+    if compared is None:
+        return "Nothing has been compared yet: evaluate it to see whether it is better than its base."
+    if knows_the_test(found):
+        return f"{found.learned:,} of {compared.rows:,} test rows were learned, so this shows memory, not skill."
+    if never_ends(found):
+        return f"Most answers don't end: {found.cut:,} of {compared.rows:,} were cut off at the limit."
+    if compared.same:
+        return "It answers exactly as before the training."
+    if compared.verdict == BETTER:
+        return _better(compared)
+    if compared.verdict == WORSE:
+        return _worse(compared)
+    return f"{compared.rows:,} rows can't show whether it is better."
+
+
+def caveat(found: Evidence) -> str:
+    """What a good verdict doesn't mean; "" where there is nothing to add."""
+    compared = found.compared
+    if compared is None or found.shape == curve.BROKEN or knows_the_test(found) or never_ends(found):
+        return ""
+    if found.forgotten and compared.verdict != WORSE:
+        return f"But it got worse at general questions ({found.forgotten})."
+    if compared.verdict == BETTER and _is_overlap(compared) and found.exact:
+        equal, rows = found.exact
+        if equal < rows / 2:
+            return (f"Closer doesn't mean correct: {equal:,} of {rows:,} answers equal yours. Check facts before "
+                    "you rely on them.")
+    if compared.verdict == BETTER and found.weakest:
+        return f"But it got worse at “{found.weakest}”."
+    return ""
+
+
+def knows_the_test(found: Evidence) -> bool:
+    return found.compared is not None and found.learned >= KNOWN_BEFORE * max(1, found.compared.rows)
+
+
+def never_ends(found: Evidence) -> bool:
+    """Whether the tuned model fails to end its answers and the base doesn't."""
+    rows = found.compared.rows if found.compared else 0
+    return rows > 0 and found.cut >= UNENDING * rows and found.cut > 2 * found.base_cut
+
+
+def _is_overlap(compared: Compared) -> bool:
+    return compared.metric in ("chrf", "bleu", "bleu_intl", "rouge_l")
+
+
+def _better(compared: Compared) -> str:
+    if compared.metric == "loss":
+        return "It expects your answers more than before."
+    if _is_overlap(compared):
+        how = "A little" if compared.tuned - compared.base < LITTLE else "Clearly"
+        return f"{how} closer to your answers than before."
+    return f"Right more often: {_share(compared)}."
+
+
+def _worse(compared: Compared) -> str:
+    if compared.metric == "loss":
+        return "It expects your answers less than before."
+    if _is_overlap(compared):
+        return "Further from your answers than before the training."
+    return f"Right less often: {_share(compared)}."
+
+
+def _share(compared: Compared) -> str:
+    """Scores that count right answers, as counts."""
+    assert METRICS[compared.metric].yes_or_no
+    tuned, base = (round(value * compared.rows / 100) for value in (compared.tuned, compared.base))
+    return f"{tuned:,} of {compared.rows:,} answers instead of {base:,}"

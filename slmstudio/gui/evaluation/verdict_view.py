@@ -1,0 +1,106 @@
+"""Is it better? In a plain sentence, the figures behind it in a smaller one, and what to try next."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QFrame, QGridLayout, QVBoxLayout, QWidget
+
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.evaluation.jobs import Evaluation
+from slmstudio.gui.evaluation.tables import main_comparisons, sentence
+from slmstudio.gui.evaluation.texts import model_label, verdict_kind
+
+if TYPE_CHECKING:
+    from slmstudio.core.evaluation.advice import Advice
+
+
+class VerdictView(QWidget):
+    """The main comparison of the tuned model, on the ground of its colour, and proposals below.
+
+    Attributes:
+        others: sentences on the other models, such as exports.
+
+    Signals:
+        wanted(Proposal): the person wants to do this.
+    """
+
+    wanted = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.others: list[str] = []
+        self.frame = QFrame()
+        self.frame.setObjectName("verdict")
+        self.headline = text_label("", "strong", wrap=True)
+        self.headline.setObjectName("verdict_headline")
+        self.caveat = text_label("", "body", wrap=True)
+        self.caveat.setObjectName("verdict_caveat")
+        self.sentence = text_label("", "small", wrap=True)
+        self.sentence.setObjectName("verdict_sentence")
+        inner = QVBoxLayout(self.frame)
+        inner.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S)
+        for label in (self.headline, self.caveat, self.sentence):
+            inner.addWidget(label)
+        self.title = text_label(self.tr("What to try next"), "section")
+        self._proposals = QWidget()
+        self._grid = QGridLayout(self._proposals)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(theme.SPACE_M)
+        self._grid.setVerticalSpacing(theme.SPACE_S)
+        self._grid.setColumnStretch(1, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_S)
+        for widget in (self.frame, self.title, self._proposals):
+            column.addWidget(widget)
+        self.show_comparisons([])
+
+    def show_comparisons(self, comparisons: list[dict[str, Any]]) -> None:
+        """Show the figures of an evaluation; what they come to follows by `show_advice`."""
+        found = main_comparisons(comparisons)
+        self.others = [f"{model_label(str(each.get('of')))}: {sentence(each)}" for each in found[1:]]
+        self.sentence.setText(sentence(found[0]) if found else "")
+        self.frame.setProperty("banner", verdict_kind(found[0].get("verdict")) if found else "")
+        self.show_advice(None)
+        for widget in (self.frame, self.sentence):
+            theme.restyle(widget)
+
+    def show_advice(self, advice: Advice | None) -> None:
+        """Show what the figures come to, and what to try next; None shows the figures alone."""
+        self.headline.setText(advice.headline if advice else "")
+        self.caveat.setText(advice.caveat if advice else "")
+        for label in (self.headline, self.caveat, self.sentence):
+            label.setVisible(bool(label.text()))
+        self.frame.setVisible(bool(self.headline.text() or self.sentence.text()))
+        while (item := self._grid.takeAt(0)) is not None:
+            if (widget := item.widget()) is not None:
+                widget.deleteLater()
+        for row, each in enumerate(advice.proposals if advice else ()):
+            button = SecondaryButton(each.text, each.reason, "small")
+            button.setObjectName(f"proposal_{row}")
+            button.clicked.connect(partial(self._want, each))
+            self._grid.addWidget(button, row, 0)
+            self._grid.addWidget(text_label(each.reason, "small", wrap=True), row, 1)
+        for widget in (self.title, self._proposals):
+            widget.setVisible(advice is not None and bool(advice.proposals))
+
+    def _want(self, proposal: object, _checked: bool = False) -> None:
+        self.wanted.emit(proposal)
+
+
+def read_advice(evaluation: Evaluation) -> Advice | None:
+    """What an evaluation of a run comes to; None where it is no run's. Not for the UI thread.
+
+    Raises:
+        UserError: the run's files are a newer program's.
+    """
+    from slmstudio.core.evaluation import advice
+
+    run = evaluation.request.get("train_run")
+    return advice.of_run(Path(run), evaluation.scores, evaluation.request) if run else None
