@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core.hardware import machine
 from slmstudio.core.jobs import processes
 from slmstudio.core.model import facts
 from slmstudio.core.model.facts import ModelFacts
@@ -74,7 +75,9 @@ class Case:
 
     @property
     def config(self) -> RunConfig:
-        usual = {"max_length": 512, "micro_batch_size": 2, "precision": "bf16", "packing": True,
+        # A processor without bf16 arithmetic takes minutes for a step in it, and no plan proposes that.
+        bf16 = self.device != "cpu" or machine.read_machine().cpu_bf16
+        usual = {"max_length": 512, "micro_batch_size": 2, "precision": "bf16" if bf16 else "fp32", "packing": True,
                  "gradient_accumulation_steps": 1 if self.device == "cpu" else 2}
         return replace(RunConfig(name="memory", model="m", train_file="t"), **{**usual, **self.changes})
 

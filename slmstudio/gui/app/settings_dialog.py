@@ -11,6 +11,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.settings import THEMES
 from slmstudio.gui.app.energy_row import EnergyRow
 from slmstudio.gui.app.home_folder_row import PlaceRow
+from slmstudio.gui.app.hub_address import HubAddress
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -19,7 +20,7 @@ from slmstudio.gui.common.widgets.labels import text_label
 
 
 class SettingsDialog(QDialog):
-    """Theme, what electricity costs, and where everything is kept. A change is in force at once.
+    """Theme, what electricity costs, where everything is kept, and where models come from. Changes apply at once.
 
     Signals:
         welcome_wanted: show the welcome page.
@@ -56,6 +57,11 @@ class SettingsDialog(QDialog):
         column.addWidget(text_label(self.tr("Where runs, models and chats are kept"), "section"))
         column.addWidget(PlaceRow(session))
         column.addSpacing(theme.SPACE_M)
+        column.addWidget(text_label(self.tr("Address of the model hub"), "section"))
+        self.hub = HubAddress(session)
+        self.hub.refused.connect(self._hub_refused)
+        column.addWidget(self.hub)
+        column.addSpacing(theme.SPACE_M)
         column.addStretch(1)
         column.addLayout(self._close_row())
 
@@ -73,12 +79,20 @@ class SettingsDialog(QDialog):
         doctor.setObjectName("settings_doctor")
         doctor.clicked.connect(self.accept)
         doctor.clicked.connect(self.doctor_wanted)
+        for button in (close, welcome, doctor):
+            button.setAutoDefault(False)  # Enter ends what is typed, not the dialog
         row = QHBoxLayout()
         row.addWidget(welcome)
         row.addWidget(doctor)
         row.addStretch(1)
         row.addWidget(close)
         return row
+
+    def _hub_refused(self, error: UserError | None) -> None:
+        if error is None:
+            self.banner.hide()
+        else:
+            self.banner.show_error(error)
 
     def _set_theme(self, index: int) -> None:
         self._session.settings.theme = THEMES[index]

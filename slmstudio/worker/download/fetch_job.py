@@ -25,6 +25,7 @@ from slmstudio.core.model.weights import INDEX
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.worker.runtime import child, network
 from slmstudio.worker.runtime.context import Cancelled, JobContext
+from slmstudio.worker.runtime.keep_awake import Awake
 
 PHASE, CHECKING = "downloading", "checking"
 TELL_SECONDS = 0.5
@@ -142,7 +143,7 @@ def _is_whole(job: JobContext, folder: Path) -> bool:
 
 def _download(job: JobContext, repo: str, revision: str | None, endpoint: str, partial: Path) -> None:
     job.phase("looking up the model", repo)
-    progress = _Progress(job, partial)
+    progress, awake = _Progress(job, partial), Awake(job)
 
     def poll(report: dict[str, Any]) -> None:
         if any(command.get("command") == "pause" for command in job.commands()):
@@ -152,7 +153,11 @@ def _download(job: JobContext, repo: str, revision: str | None, endpoint: str, p
     lock = paths.cache_dir() / "locks" / f"{partial.name}.lock"
     request = {"repo": repo, "revision": revision, "endpoint": endpoint, "partial": str(partial), "lock": str(lock),
                "doing": f"keep {repo}"}
-    child.run(job, "slmstudio.worker.download.fetch_child", request, [], poll, network.ONLINE, "fetching the model")
+    awake.on()
+    try:
+        child.run(job, "slmstudio.worker.download.fetch_child", request, [], poll, network.ONLINE, "fetching the model")
+    finally:
+        awake.off()
     progress.update({}, last=True)
 
 

@@ -1,4 +1,4 @@
-"""Keeps the machine from sleeping while it trains, by wakepy; while paused it may sleep."""
+"""Keeps the machine from sleeping while it trains or downloads, by wakepy; while paused it may sleep."""
 
 from __future__ import annotations
 

@@ -160,6 +160,21 @@ def test_the_theme_is_changed_and_kept(qtbot, window: MainWindow, session: Sessi
     qtbot.waitUntil(lambda: window.findChild(SettingsDialog) is None)
 
 
+def test_another_hub_is_kept_once_it_can_be_an_address(qtbot, window: MainWindow, session: Session):
+    qtbot.mouseClick(window.findChild(QToolButton, "open_settings"), Qt.MouseButton.LeftButton)
+    dialog = window.findChild(SettingsDialog)
+    qtbot.keyClicks(dialog.hub, "no address")
+    qtbot.keyClick(dialog.hub, Qt.Key.Key_Return)
+    assert dialog.banner.isVisibleTo(dialog)
+    assert settings.load()[0].hub_endpoint == ""
+    dialog.hub.clear()
+    qtbot.keyClicks(dialog.hub, "https://models.example.org/")
+    qtbot.keyClick(dialog.hub, Qt.Key.Key_Return)
+    assert not dialog.banner.isVisibleTo(dialog)
+    assert settings.load()[0].hub_endpoint == "https://models.example.org"
+    dialog.reject()
+
+
 def test_a_defect_in_a_slot_is_logged_and_shown_and_the_window_lives(qtbot, window: MainWindow, caplog, monkeypatch):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr("threading.excepthook", None)
