@@ -96,7 +96,8 @@ def _grow(found: Evidence) -> Iterator[Proposal]:
     if found.weakest:
         yield Proposal(ROWS, f"Add rows about “{found.weakest}”", "It got worse there, and better elsewhere.")
     if found.parameters < LARGEST:
-        yield Proposal(MODEL, "Try a larger model", "More steps change little now; a larger model starts from more.")
+        before = "More steps change little now. " if found.shape == curve.SETTLED else ""
+        yield Proposal(MODEL, "Try a larger model", f"{before}A larger model knows more to begin with.")
     yield _more_rows(found)
 
 
