@@ -17,7 +17,7 @@ from slmstudio.core.hardware.gpu_order import open_as_torch_counts
 from slmstudio.core.hardware.guard import HeatWatch
 from slmstudio.core.hardware.nvml import GpuReading, open_all
 from slmstudio.core.hardware.reader import MachineReader
-from slmstudio.core.hardware.readings import MachineReading, lean
+from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.hardware.sickness import SlowdownWatch
 from slmstudio.worker.runtime import ending
 from slmstudio.worker.runtime.context import JobContext
@@ -95,8 +95,8 @@ class Sensors:
     def _sample(self, now: float) -> None:
         reading = self._reader.read()
         self.newest = reading
-        self._job.emit("sensors", gpu=lean(reading.gpus[0]) if reading.gpus else None, **reading.to_dict(),
-                       process_memory=self._process.memory_info().rss, cpu_percent=self._process.cpu_percent())
+        self._job.emit("sensors", **reading.to_event(), process_memory=self._process.memory_info().rss,
+                       cpu_percent=self._process.cpu_percent())
         for card, gpu in zip(self._cards, reading.gpus, strict=True):
             which = "" if len(self._cards) == 1 else f"GPU {gpu.index} ({short_gpu_name(gpu.name)}): "
             self._look_after(card, gpu, now, which)
