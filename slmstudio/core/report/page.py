@@ -200,7 +200,8 @@ def _heat(facts: Facts) -> dict[str, Any]:
     slowed = [f"{cause} in {exact(count)} readings" for cause, count in heat.slowed_by.most_common()]
     energy = None if heat.joules is None else f"{heat.joules / 3600:,.2f} Wh ({heat.joules:,.0f} J)"
     return {"gpus": ", ".join(heat.gpus), "missing": facts.history.sensors_missing, "energy": energy,
-            "counted": heat.counted, "slowed": "; ".join(slowed), "table": heat.table() if heat.ranges else None}
+            "counted": heat.counted, "rested": facts.history.guard.sentence(), "slowed": "; ".join(slowed),
+            "table": heat.table() if heat.ranges else None}
 
 
 def _samples(history: RunHistory) -> list[dict[str, Any]]:

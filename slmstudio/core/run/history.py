@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from slmstudio.core.run.curves import Series
+from slmstudio.core.run.guard.summary import GuardSummary
 
 STEP_FIELDS = ("train_loss", "learning_rate", "grad_norm", "tokens_per_second")
 GPU_FIELDS = ("temperature_c", "power_w", "memory_used")
@@ -16,7 +17,7 @@ LIMIT_FIELDS = ("slowdown_c", "power_limit_w", "memory_total")
 TOLD = frozenset(
     {"job_started", "plan", "resumed_from", "checkpoint_saved", "paused", "resumed", "warning", "job_ended", "changed",
      "adjusted", "overfitting", "suspended", "sleep_prevented", "early_stop", "best_used",
-     "fit_measured"}
+     "fit_measured", "guard_rest", "guard_resume", "guard_changed", "guard_unavailable", "power_limit_advised"}
 )
 """Types of events that a person wants to read as a line, beside the evaluations."""
 
@@ -45,6 +46,7 @@ class RunHistory:
         suspended_seconds: how long the machine slept or the process stood still; no part of `seconds`.
         change_refused: why the newest change was not made, or "".
         used_step: the step whose weights are the result, once the worker has chosen the best ones.
+        guard: what the heat guard did; its intervals are over seconds of work, as the sensors' series are.
         takes_back: counts how often an attempt went back behind an earlier one, which ends what was derived.
     """
 
@@ -70,6 +72,7 @@ class RunHistory:
         self.change_refused = ""
         self.suspended_seconds = 0.0
         self.used_step: int | None = None
+        self.guard = GuardSummary()
         self.last_time: float | None = None
         self._total_steps = 0
         self._seconds_before = 0.0
@@ -121,6 +124,7 @@ class RunHistory:
             if kind == "job_started" or self._attempt_began is None:
                 self._seconds_before, self._attempt_began, self._suspended_now = self.seconds, time, 0.0
             self.last_time = time
+        self.guard.add(event, self.seconds)
         handler = _HANDLERS.get(kind)
         if handler is not None:
             handler(self, event)

@@ -43,14 +43,15 @@ class Sensors:
     Args:
         uuids: of the cards that the run computes on, as torch counts them, None for one that torch doesn't name. None
             for a run on the processor: then all cards are watched, in the driver's order, and none ends the run.
+        warns: whether it warns of heat; where the heat guard acts on it, that is told instead.
 
     Attributes:
         suspended_seconds: how long the machine slept or the process was stopped, all in all.
         newest: the last reading of the machine; None before the first.
     """
 
-    def __init__(self, job: JobContext, uuids: Sequence[str | None] | None = None):
-        self._job, self._on_gpu = job, uuids is not None
+    def __init__(self, job: JobContext, uuids: Sequence[str | None] | None = None, warns: bool = True):
+        self._job, self._on_gpu, self._warns = job, uuids is not None, warns
         self.suspended_seconds = 0.0
         self.newest: MachineReading | None = None
         self._closing = threading.Event()
@@ -112,8 +113,9 @@ class Sensors:
         if card.lost_since is not None:
             card.lost_since = None
             self._job.warn("gpu_back", f"{which}The GPU answers again.")
-        if gpu.temperature_c is not None and card.heat.update(gpu.temperature_c, gpu.slowdown_c) == "warn":
-            self._job.warn("gpu_hot", which + card.heat.sentence(gpu.temperature_c))
+        celsius = gpu.temperature_c if self._warns else None
+        if celsius is not None and card.heat.update(celsius, gpu.slowdown_c) == "warn":
+            self._job.warn("gpu_hot", which + card.heat.sentence(celsius))
         for code, message in card.slowdown.update(gpu, now):
             self._job.warn(code, which + message)
 
