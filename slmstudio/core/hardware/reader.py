@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from slmstudio.core.hardware.linux_sensors import ProcessorSensors, read_battery
-from slmstudio.core.hardware.machine import disk_free
-from slmstudio.core.hardware.nvml import GpuMonitor
+from slmstudio.core.hardware.machine import Gpu, Machine, disk_free
+from slmstudio.core.hardware.nvml import GpuMonitor, GpuReading
 from slmstudio.core.hardware.readings import Battery, CpuReading, MachineReading
 
 SLOW_SECONDS = 5.0
 """Battery and disk are asked this often: a firmware may take its time, and neither changes faster."""
+
+NOTICEABLE = 0.03
+"""Share of a memory by which what is free must change, before what rests on it is computed again."""
 
 
 class MachineReader:
@@ -60,6 +64,27 @@ class MachineReader:
             return disk_free(self._folder) if self._folder else None
         except OSError:
             return None
+
+
+def with_memory(machine: Machine, reading: MachineReading) -> Machine:
+    """The machine with as much memory free as a later reading says; the same object where little has changed."""
+    ram_total, used = reading.memory_total, reading.memory_used
+    ram_free = machine.ram_free if ram_total is None or used is None else ram_total - used
+    by_index = {gpu.index: gpu for gpu in reading.gpus}
+    gpus = tuple(_with_memory(gpu, by_index.get(gpu.index)) for gpu in machine.gpus)
+    pairs = [(machine.ram_free, ram_free, machine.ram_total), *(
+        (before.memory_free, now.memory_free, now.memory_total)
+        for before, now in zip(machine.gpus, gpus, strict=True))]
+    if all(before is None or now is None or not total or abs(now - before) < NOTICEABLE * total
+           for before, now, total in pairs):
+        return machine
+    return dataclasses.replace(machine, ram_free=ram_free, gpus=gpus)
+
+
+def _with_memory(gpu: Gpu, reading: GpuReading | None) -> Gpu:
+    if reading is None or reading.memory_total is None or reading.memory_used is None:
+        return gpu
+    return dataclasses.replace(gpu, memory_free=reading.memory_total - reading.memory_used)
 
 
 def _busy_and_all() -> tuple[float, float]:

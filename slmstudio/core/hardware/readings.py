@@ -8,6 +8,10 @@ from typing import Any
 
 from slmstudio.core.hardware.nvml import GpuReading
 
+NEW_FIELDS = frozenset({"uuid", "memory_temperature_c", "shutdown_c", "graphics_clock_mhz", "memory_clock_mhz",
+                        "memory_utilisation"})
+"""Of a card; versions that read `gpu` alone don't know them."""
+
 
 @dataclass(frozen=True, slots=True)
 class CpuReading:
@@ -61,8 +65,13 @@ class MachineReading:
     battery: Battery | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """What a `sensors` event holds of it: these names at the top, and of a card or the processor what is known."""
-        return {**asdict(self), "gpus": [lean(gpu) for gpu in self.gpus], "cpu": lean(self.cpu)}
+        """These names, and of a card and the processor what is known."""
+        return {**asdict(self), "gpus": [_lean(gpu) for gpu in self.gpus], "cpu": _lean(self.cpu)}
+
+    def to_event(self) -> dict[str, Any]:
+        """What a `sensors` event holds of it: `to_dict`, and the first card as `gpu`, as earlier versions read it."""
+        first = _lean(self.gpus[0]) if self.gpus else None
+        return {"gpu": first and {name: first[name] for name in first if name not in NEW_FIELDS}, **self.to_dict()}
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> MachineReading:
@@ -83,7 +92,7 @@ class MachineReading:
             else _made(Battery, {"plugged": None, **battery}))
 
 
-def lean(reading: GpuReading | CpuReading) -> dict[str, Any]:
+def _lean(reading: GpuReading | CpuReading) -> dict[str, Any]:
     """Its values, without those that say nothing: events are written once a second, for days."""
     return {name: value for name, value in asdict(reading).items()
             if value is not None and value is not False and value != ""}

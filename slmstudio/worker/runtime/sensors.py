@@ -17,7 +17,7 @@ from slmstudio.core.hardware.gpu_order import open_as_torch_counts
 from slmstudio.core.hardware.guard import HeatWatch
 from slmstudio.core.hardware.nvml import GpuReading, open_all
 from slmstudio.core.hardware.reader import MachineReader
-from slmstudio.core.hardware.readings import MachineReading, lean
+from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.hardware.sickness import SlowdownWatch
 from slmstudio.worker.runtime import ending
 from slmstudio.worker.runtime.context import JobContext
@@ -43,15 +43,15 @@ class Sensors:
     Args:
         uuids: of the cards that the run computes on, as torch counts them, None for one that torch doesn't name. None
             for a run on the processor: then all cards are watched, in the driver's order, and none ends the run.
-        warns: whether it warns of heat; where the heat guard acts on it, that is told instead.
 
     Attributes:
         suspended_seconds: how long the machine slept or the process was stopped, all in all.
         newest: the last reading of the machine; None before the first.
+        warns: whether it warns of heat. Where the heat guard acts on it, that is told instead.
     """
 
-    def __init__(self, job: JobContext, uuids: Sequence[str | None] | None = None, warns: bool = True):
-        self._job, self._on_gpu, self._warns = job, uuids is not None, warns
+    def __init__(self, job: JobContext, uuids: Sequence[str | None] | None = None):
+        self._job, self._on_gpu, self.warns = job, uuids is not None, True
         self.suspended_seconds = 0.0
         self.newest: MachineReading | None = None
         self._closing = threading.Event()
@@ -96,8 +96,8 @@ class Sensors:
     def _sample(self, now: float) -> None:
         reading = self._reader.read()
         self.newest = reading
-        self._job.emit("sensors", gpu=lean(reading.gpus[0]) if reading.gpus else None, **reading.to_dict(),
-                       process_memory=self._process.memory_info().rss, cpu_percent=self._process.cpu_percent())
+        self._job.emit("sensors", **reading.to_event(), process_memory=self._process.memory_info().rss,
+                       cpu_percent=self._process.cpu_percent())
         for card, gpu in zip(self._cards, reading.gpus, strict=True):
             which = "" if len(self._cards) == 1 else f"GPU {gpu.index} ({short_gpu_name(gpu.name)}): "
             self._look_after(card, gpu, now, which)
@@ -113,7 +113,7 @@ class Sensors:
         if card.lost_since is not None:
             card.lost_since = None
             self._job.warn("gpu_back", f"{which}The GPU answers again.")
-        celsius = gpu.temperature_c if self._warns else None
+        celsius = gpu.temperature_c if self.warns else None
         if celsius is not None and card.heat.update(celsius, gpu.slowdown_c) == "warn":
             self._job.warn("gpu_hot", which + card.heat.sentence(celsius))
         for code, message in card.slowdown.update(gpu, now):

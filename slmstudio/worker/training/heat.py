@@ -50,6 +50,7 @@ class Rests:
     def __init__(self, job: JobContext, config: RunConfig, sensors: Sensors, on_cpu: bool):
         self._job, self._config, self._sensors = job, config, sensors
         self._guard = Guard(settings_of(config), on_cpu)
+        sensors.warns = config.heat_guard == "off"
         self.awake = Awake(job)
         self.seconds = self.held = 0.0
         self._holding, self._cost = Holding(job), HeatCost(job)
@@ -171,6 +172,7 @@ class Rests:
         self._config = adjust.apply(self._config, self._job.folder)
         self.end(step)
         self._guard.change(settings_of(self._config))
+        self._sensors.warns = self._config.heat_guard == "off"
         self._hold_until, self._too_low = 0.0, False
         values = {name: getattr(self._config, name) for name in asked}
         self._job.emit("guard_changed", global_step=step, values=values,

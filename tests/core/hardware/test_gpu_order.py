@@ -3,7 +3,8 @@
 import pytest
 
 from slmstudio.core.hardware import nvml
-from slmstudio.core.hardware.gpu_order import open_as_torch_counts
+from slmstudio.core.hardware.gpu_order import open_as_torch_counts, torchs_first
+from slmstudio.core.hardware.machine import read_machine
 
 FAST, SLOW = "aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002"
 
@@ -44,6 +45,13 @@ def test_without_a_known_uuid_the_environment_decides_and_it_is_said(two_cards, 
         tuple(seen)]
     assert reason == ("Which cards the run uses isn't certain, since PyTorch and the driver don't name them alike: "
                       f"these are watched: {names}.")
+
+
+def test_a_machine_has_the_cards_that_torch_sees_first(two_cards):
+    machine = read_machine()
+    assert [gpu.index for gpu in machine.gpus] == [0, 1]
+    assert [gpu.index for gpu in torchs_first(machine, [FAST]).gpus] == [1, 0]
+    assert torchs_first(machine, [SLOW, FAST]) == torchs_first(machine, None) == machine
 
 
 def test_the_only_card_needs_no_name(fake_nvml):

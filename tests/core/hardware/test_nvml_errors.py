@@ -52,7 +52,7 @@ def test_one_call_fails(fake_nvml, symbol, error):
     assert bool(reason) == bool(ordered_reason) == bool(gpu_reason) == (symbol in ALWAYS)
     for monitor in monitors + ordered:
         reading = monitor.read()
-        assert not reading.lost and "NVIDIA" in reading.name or symbol == "nvmlDeviceGetName"
+        assert (not reading.lost and "NVIDIA" in reading.name) or symbol == "nvmlDeviceGetName"
         assert monitor.processes() == (None if "Processes" in symbol else [])
         monitor.close()
     assert fake_nvml.called(symbol)

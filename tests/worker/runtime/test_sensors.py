@@ -48,7 +48,8 @@ def test_a_normal_card(watch):
     events = watch([{"temperature": 60 + number} for number in range(5)])
     readings = of_type(events, "sensors")
     assert [event["gpu"]["temperature_c"] for event in readings[:5]] == [60, 61, 62, 63, 64]
-    assert all(event["gpu"] == event["gpus"][0] and len(event["gpus"]) == 1 for event in readings)
+    assert all(len(event["gpus"]) == 1 and event["gpu"].items() <= event["gpus"][0].items() for event in readings)
+    assert (readings[0]["gpus"][0]["uuid"], "uuid" in readings[0]["gpu"]) == (f"GPU-{UUID}", False)
     assert readings[0]["memory_total"] > readings[0]["memory_used"] > 0 and readings[0]["disk_free"] > 0
     assert codes(events) == [] and watch.newest.gpus[0].temperature_c == 64 and watch.lost == ""
 
