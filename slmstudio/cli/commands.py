@@ -225,6 +225,7 @@ def train(
 
     from slmstudio.core.run import adjust, folder, planner
     from slmstudio.core.run import config as run_config
+    from slmstudio.core.run.guard import summary as guard
 
     config, changed = run_config.load(run), planner.overrides(dict(planner.parse_settings(set_ or [])))
     if run.is_dir():
@@ -245,7 +246,12 @@ def train(
     say(f"Run folder: {job.folder}", file=sys.stderr)
     with Follower(since) as follower:
         outcome = follower.follow(job, "train")
-    return _report_outcome(outcome, as_json, {"run_dir": str(job.folder), **energy.drawn(follower.energy.use, as_json)})
+    rests = guard.of_events(job.events())
+    if not as_json and (sentence := rests.sentence()):
+        say(sentence)
+    return _report_outcome(outcome, as_json, {
+        "run_dir": str(job.folder), **energy.drawn(follower.energy.use, as_json),
+        **({"guard": rests.to_dict()} if as_json else {})})
 
 
 @run_commands.runs_app.callback(invoke_without_command=True)

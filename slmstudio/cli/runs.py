@@ -75,6 +75,37 @@ def continue_(
     return 0
 
 
+@app.command()
+def guard(
+    run: Run,
+    limit: Annotated[str | None, typer.Option(help="°C at which it pauses, or that it holds; \"auto\" is 5 °C less "
+                                                   "than where the card slows itself down.")] = None,
+    mode: Annotated[str | None, typer.Option(help="\"pause\" when too hot, \"hold\" the limit by short rests between "
+                                                  "steps, or \"off\".")] = None,
+    rest: Annotated[int | None, typer.Option(help="Seconds that a pause lasts at least.")] = None,
+    battery: Annotated[bool | None, typer.Option("--pause-on-battery/--train-on-battery",
+                                                 help="Whether to rest while the machine isn't plugged in.")] = None,
+    hours: Annotated[str | None, typer.Option(help="When to train, as in 22:00-06:00; \"always\" for all day.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Show what protects the machine from a run's heat, and change it, even while the run trains."""
+    from slmstudio.core.run.guard import settings, summary
+
+    job = jobs.Job(run)
+    asked = {"heat_guard": mode, "heat_limit_c": "" if limit == "auto" else limit, "heat_rest_seconds": rest,
+             "pause_on_battery": battery, "train_hours": "" if hours == "always" else hours}
+    config = settings.ask(job, {name: value for name, value in asked.items() if value is not None})
+    found = summary.of_events(job.events())
+    values = {name: getattr(config, name) for name in settings.GUARD_FIELDS}
+    if as_json:
+        print_json({"run_dir": str(job.folder), **values, "guard": found.to_dict()})
+        return 0
+    print_table("Heat and hours", [tuple(line.rsplit(": ", 1)) for line in settings.told(values)])
+    if sentence := found.sentence():
+        say(sentence)
+    return 0
+
+
 @runs_app.command("rename")
 def runs_rename(run: Run, name: Annotated[str, typer.Argument(help="Its new name.")], as_json: Json = False) -> int:
     """Give a run another name. Its folder stays where it is."""

@@ -203,7 +203,7 @@ def _heat(facts: Facts) -> dict[str, Any]:
     slowed = [f"{cause} in {exact(count)} readings" for cause, count in heat.slowed_by.most_common()]
     return {"gpus": ", ".join(heat.gpus), "missing": facts.history.sensors_missing, "energy": _energy(use),
             "no_power": bool(heat.gpus) and (use is None or use.of(CARDS) is None), "slowed": "; ".join(slowed),
-            "table": heat.table() if heat.ranges else None}
+            "rested": facts.history.guard.sentence(), "table": heat.table() if heat.ranges else None}
 
 
 def _energy(use: EnergyUse | None) -> dict[str, Any] | None:

@@ -12,9 +12,10 @@ from slmstudio.core.run.config import label
 from slmstudio.core.run.history import TOLD
 
 MOST_LINES = 150
-_EVERYDAY = frozenset({"eval", "checkpoint_saved"})
-"""Events that a long run has hundreds of; the evaluations have a table of their own."""
+_EVERYDAY = frozenset({"eval", "checkpoint_saved", "guard_rest", "guard_resume"})
+"""Events that a long run has hundreds of; the evaluations have a table of their own, and the rests a sentence."""
 _REASONS = {"requested": "asked for by the user", "stop": "before stopping", "free": "before its memory was freed",
+            "rest": "before a rest",
             "best": "the best so far", "end": "at the end"}
 
 
@@ -81,11 +82,12 @@ def fitting(lines: list[Line], most: int = MOST_LINES) -> tuple[list[Line], str]
     if len(lines) <= most:
         return lines, ""
     kept = [line for line in lines if not line.everyday]
-    note = f"{len(lines) - len(kept):,} evaluations and checkpoints are left out here; events.jsonl has them all."
+    note = (f"{len(lines) - len(kept):,} evaluations, checkpoints and rests are left out here; events.jsonl has them "
+            "all.")
     if len(kept) > most:
         half = most // 2
         note = (f"{len(lines):,} lines are too many for a page: the first and the last {half} that are neither "
-                "evaluations nor checkpoints are shown; events.jsonl has them all.")
+                "evaluations, checkpoints nor rests are shown; events.jsonl has them all.")
         kept = [*kept[:half], *kept[-half:]]
     return kept, note
 

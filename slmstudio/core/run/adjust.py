@@ -67,6 +67,16 @@ def consent(folder: Path, values: dict[str, Any]) -> None:
 
     Raises:
         UserError: a value does not fit its field; all of them at once.
+        OSError: the disk is full or gone.
+    """
+    record(folder, checked(folder, values))
+
+
+def checked(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Other values for this run, each in its field's type.
+
+    Raises:
+        UserError: a value does not fit its field; all of them at once.
     """
     problems, fitting = [], {}
     for name, value in values.items():
@@ -80,7 +90,7 @@ def consent(folder: Path, values: dict[str, Any]) -> None:
         problems = replace(config, **fitting).problems()
     if problems:
         raise UserError("These values cannot be used.", "", "Correct them.", problems)
-    record(folder, fitting)
+    return fitting
 
 
 def next_lever(config: RunConfig) -> dict[str, Any] | None:

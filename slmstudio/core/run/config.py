@@ -205,8 +205,8 @@ class RunConfig:
     threads: int = described(0, Whole(0, 1024), MACHINE, "Processor threads",
         "CPU threads of the worker; 0 leaves it to torch.", reason="The GPU does the work.", told=False)
     heat_guard: str = described("pause", GUARDS, HEAT, "When it gets hot",
-        '"pause" stops at the next step and resumes when the machine has cooled; "hold" rests a little after each step, '
-        'so that it gets no hotter than the limit; "off" only warns.', told=False,
+        '"pause" stops at the next step and resumes when the machine has cooled; "hold" rests a little after each '
+        'step, so that it gets no hotter than the limit; "off" only warns.', told=False,
         reason="Saves card and laptop from nights at their limit; what is learned stays the same.")
     heat_limit_c: int | None = described(None, Whole(40, 110, optional=True), HEAT, "Temperature limit, °C",
         "where it pauses, or what it holds. Empty takes 5 °C less than the temperature at which the card slows itself "

@@ -11,6 +11,7 @@ from typing import Any
 from slmstudio.core.files import number as number  # those who read a history look for it here
 from slmstudio.core.run.curves import Series
 from slmstudio.core.run.energy.meter import EnergyMeter
+from slmstudio.core.run.guard.summary import GuardSummary
 
 STEP_FIELDS = ("train_loss", "learning_rate", "grad_norm", "tokens_per_second")
 GPU_FIELDS = ("temperature_c", "power_w", "memory_used")
@@ -18,7 +19,7 @@ LIMIT_FIELDS = ("slowdown_c", "power_limit_w", "memory_total")
 TOLD = frozenset(
     {"job_started", "plan", "resumed_from", "checkpoint_saved", "paused", "resumed", "warning", "job_ended", "changed",
      "adjusted", "overfitting", "suspended", "sleep_prevented", "early_stop", "best_used",
-     "fit_measured"}
+     "fit_measured", "guard_rest", "guard_resume", "guard_changed", "guard_unavailable", "power_limit_advised"}
 )
 """Types of events that a person wants to read as a line, beside the evaluations."""
 
@@ -47,6 +48,7 @@ class RunHistory:
         suspended_seconds: how long the machine slept or the process stood still; no part of `seconds`.
         change_refused: why the newest change was not made, or "".
         used_step: the step whose weights are the result, once the worker has chosen the best ones.
+        guard: what the heat guard did; its intervals are over seconds of work, as the sensors' series are.
         takes_back: counts how often an attempt went back behind an earlier one, which ends what was derived.
         energy: what it drew, all attempts together.
     """
@@ -73,6 +75,7 @@ class RunHistory:
         self.change_refused = ""
         self.suspended_seconds = 0.0
         self.used_step: int | None = None
+        self.guard = GuardSummary()
         self.last_time: float | None = None
         self.energy = EnergyMeter()
         self._total_steps = 0
@@ -126,6 +129,7 @@ class RunHistory:
                 self._seconds_before, self._attempt_began, self._suspended_now = self.seconds, time, 0.0
             self.last_time = time
         self.energy.add(event)
+        self.guard.add(event, self.seconds)
         handler = _HANDLERS.get(kind)
         if handler is not None:
             handler(self, event)

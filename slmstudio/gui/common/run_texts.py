@@ -82,7 +82,7 @@ def phase_text(phase: str) -> str:
 
 def checkpoint_reason(reason: str) -> str:
     return {"interval": "", "requested": tr("you asked for it"), "stop": tr("before stopping"),
-            "free": tr("before its memory is freed"), "best": tr("the best so far"),
+            "free": tr("before its memory is freed"), "rest": tr("before a rest"), "best": tr("the best so far"),
             "end": tr("at the end")}.get(reason, reason)
 
 
@@ -171,6 +171,10 @@ def _suspended(event: dict[str, Any], at: str) -> str:
     return tr("stood still for {time}, as the machine slept; not counted as work").format(time=time)
 
 
+def _message(event: dict[str, Any], at: str) -> str:
+    return str(event.get("message") or "")
+
+
 def _sleep(event: dict[str, Any], at: str) -> str:
     if event.get("on") is not False:
         return ""
@@ -201,6 +205,8 @@ def _best_used(event: dict[str, Any], at: str) -> str:
 
 _WORDS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "eval": _eval, "checkpoint_saved": _saved, "plan": _planned, "overfitting": _overfitting,
+    **dict.fromkeys(("guard_rest", "guard_resume", "guard_changed", "guard_unavailable", "power_limit_advised"),
+                    _message),
     "suspended": _suspended, "sleep_prevented": _sleep, "early_stop": _stopped_early, "best_used": _best_used,
     "fit_measured": _measured,
     "changed": lambda event, at: tr("changed at step {step}: {values}").format(step=at, values=change_text(event)),

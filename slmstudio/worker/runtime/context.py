@@ -79,6 +79,11 @@ class JobContext:
         found, self._pending = self._pending, []
         return found
 
+    def waiting(self) -> bool:
+        """Whether commands wait to be taken by `commands`."""
+        self._receive()
+        return bool(self._pending)
+
     def cancelled(self) -> bool:
         """Whether the user asked this job to end. Cheap; call it often. Other commands stay for `commands`."""
         self._receive()

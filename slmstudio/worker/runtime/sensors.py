@@ -49,10 +49,11 @@ class Sensors:
 
     Attributes:
         suspended_seconds: how long the machine slept or the process was stopped, all in all.
+        warns: whether it warns of heat. Where the heat guard acts on it, that is told instead.
     """
 
     def __init__(self, job: JobContext, uuids: Sequence[str | None] | None = None):
-        self._job, self._on_gpu = job, uuids is not None
+        self._job, self._on_gpu, self.warns = job, uuids is not None, True
         self.suspended_seconds = 0.0
         self._newest: tuple[float, MachineReading] | None = None
         self._failed = False
@@ -131,8 +132,9 @@ class Sensors:
         if card.lost_since is not None:
             card.lost_since = None
             self._job.warn("gpu_back", f"{which}The GPU answers again.")
-        if gpu.temperature_c is not None and card.heat.update(gpu.temperature_c, gpu.slowdown_c) == "warn":
-            self._job.warn("gpu_hot", which + card.heat.sentence(gpu.temperature_c))
+        celsius = gpu.temperature_c if self.warns else None
+        if celsius is not None and card.heat.update(celsius, gpu.slowdown_c) == "warn":
+            self._job.warn("gpu_hot", which + card.heat.sentence(celsius))
         for code, message in card.slowdown.update(gpu, now):
             self._job.warn(code, which + message)
 

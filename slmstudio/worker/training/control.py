@@ -1,4 +1,4 @@
-"""The user's hand on a running training: events out, commands in, at every step boundary."""
+"""The user's hand on a running training, and the heat guard's: events out, commands in, at every step boundary."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from slmstudio.core.run.overfitting import EvalWatch
 from slmstudio.core.time_left import TimeLeft
 from slmstudio.worker.runtime import ending
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.runtime.keep_awake import Awake
 from slmstudio.worker.runtime.sensors import Sensors
 from slmstudio.worker.training.first_steps import FirstSteps
+from slmstudio.worker.training.heat import Rests, local_time
 from slmstudio.worker.training.preference import METRICS
 from slmstudio.worker.training.samples import Samples
 from slmstudio.worker.training.saving import Saver
@@ -28,6 +28,8 @@ from slmstudio.worker.training.tensorboard import TensorBoardLog
 POLL_SECONDS = 0.1
 BOARD = "tensorboard"
 MOST_STEPS = 10**9
+OLD_CHECKPOINT_SECONDS = 600.0
+"""Before a pause for heat, a checkpoint is saved if the newest is older than this; before a long one always."""
 
 
 class Control(TrainerCallback):  # type: ignore[misc]
@@ -42,18 +44,18 @@ class Control(TrainerCallback):  # type: ignore[misc]
     """
 
     def __init__(self, job: JobContext, config: RunConfig, trainer: Any, steps_per_epoch: int, samples: Samples,
-                 sensors: Sensors, first: FirstSteps):
+                 sensors: Sensors, first: FirstSteps, rests: Rests):
         self.job, self.config, self.trainer, self.samples, self.sensors = job, config, trainer, samples, sensors
-        self.steps_per_epoch, self.first = steps_per_epoch, first
+        self.steps_per_epoch, self.first, self.rests = steps_per_epoch, first, rests
         self.saver = Saver(job, config.keep_checkpoints, trainer)
         self.watch = EvalWatch(config.early_stopping_patience)
         self.stopped = self.freed = self.early = False
         self.last_loss: float | None = None
-        self._awake = Awake(job)
+        self._awake = rests.awake
         self._spill = SpillWatch() if can_spill() else None
         self._board = TensorBoardLog(job.folder / BOARD) if config.tensorboard else None
         self._evaluated_step = -1
-        self._started, self._asleep = 0.0, 0.0
+        self._started, self._asleep, self._held = 0.0, 0.0, 0.0
         self._left = TimeLeft(least=2)
         self._changes: list[dict[str, Any]] = []
         self._changed_before = False
@@ -89,6 +91,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         if self._changed_before:  # the checkpoint may be of the moment before the change
             self.trainer.change_schedule(self.trainer.total_steps, self.trainer.learning_rate)
         self.first.begin()
+        self.rests.work_begins()
         if state.global_step == 0:
             with self._timed("evaluation"):
                 self._evaluate(state)
@@ -103,7 +106,8 @@ class Control(TrainerCallback):  # type: ignore[misc]
             return
         asleep = self.sensors.suspended_seconds - self._asleep
         seconds = max(1e-6, time.monotonic() - self._started - asleep)
-        self._left.took("step", seconds)
+        self._left.took("step", seconds + self.rests.held - self._held)
+        self._held = self.rests.held
         count = self.trainer.take_tokens()
         self.last_loss = logs["loss"]
         self.sensors.step_made()
@@ -124,11 +128,17 @@ class Control(TrainerCallback):  # type: ignore[misc]
         self._after_step(state, control)
         self._start_clock()
 
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Called after each batch of an evaluation."""
+        self.rests.between_batches(state.global_step)
+
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.rests.end(state.global_step)
         if not (self.stopped or self.freed) and self._evaluated_step != state.global_step:
             self._evaluate(state)
         self.saver.checkpoint("stop" if self.stopped else "free" if self.freed else "end")
         self.first.close()
+        self.rests.end(state.global_step)
         self.close()
 
     def close(self) -> None:
@@ -150,17 +160,23 @@ class Control(TrainerCallback):  # type: ignore[misc]
                                                  "The run continues, and its own curves are complete.")
 
     def _start_clock(self) -> None:
+        self.rests.work_begins()
         self._started, self._asleep = time.monotonic(), self.sensors.suspended_seconds
 
     @contextlib.contextmanager
     def _timed(self, kind: str) -> Iterator[None]:
-        """Learn how long work of this kind takes, without the sleep of the machine and without waiting for space."""
-        started, idle = time.monotonic(), self.sensors.suspended_seconds + self.saver.waited
+        """Learn how long work of this kind takes, without the sleep of the machine, rests, and waiting for space."""
+        started, idle = time.monotonic(), self._idle
         yield
-        seconds = time.monotonic() - started - (self.sensors.suspended_seconds + self.saver.waited - idle)
+        seconds = max(0.0, time.monotonic() - started - (self._idle - idle))
         self._left.took(kind, seconds)
         if kind == "evaluation":
             self.first.evaluated(seconds)
+
+    @property
+    def _idle(self) -> float:
+        """Seconds so far in which nothing was done."""
+        return self.sensors.suspended_seconds + self.saver.waited + self.rests.seconds
 
     def _seconds_left(self, step: int) -> float | None:
         """The steps to come, and what comes between them and at the end."""
@@ -169,8 +185,10 @@ class Control(TrainerCallback):  # type: ignore[misc]
         def coming(every: int) -> int:  # that of this step is still to come
             return (total - 1) // every - (step - 1) // every + 1
 
-        return self._left.left(step=total - step, evaluation=coming(self.config.eval_steps),
+        left = self._left.left(step=total - step, evaluation=coming(self.config.eval_steps),
                                checkpoint=coming(self.config.save_steps))
+        hours = self.rests.hours
+        return left if left is None or hours is None else hours.seconds_until_done(local_time(), left)
 
     # -- what happens between two steps -------------------------------------------------------
 
@@ -189,7 +207,8 @@ class Control(TrainerCallback):  # type: ignore[misc]
         if message := self.watch.wants_to_stop():
             self.early = True
             self.job.emit("early_stop", global_step=step, best_step=self.watch.best_step, message=message)
-        self._obey(state)
+        self.rests.piece_done(step)
+        self._obey(state, last=self.early or step >= self.trainer.total_steps)
         if self.stopped or self.freed or self.early or step >= self.trainer.total_steps:
             control.should_training_stop = True
 
@@ -205,8 +224,12 @@ class Control(TrainerCallback):  # type: ignore[misc]
             self.job.log(f"{type(error).__name__}: {error}", "warning")
         raise ending.gpu_gone(self.job, message)
 
-    def _obey(self, state: Any) -> None:
-        """Do what the user asked for; while paused, wait for more."""
+    def _obey(self, state: Any, last: bool) -> None:
+        """Do what the user asked for; while it is paused, or the heat guard lets it rest, wait for more.
+
+        Args:
+            last: no step comes after it, and so no rest before one.
+        """
         paused, step = False, state.global_step
         while True:
             for command in self.job.commands():
@@ -217,18 +240,30 @@ class Control(TrainerCallback):  # type: ignore[misc]
                     self._sample(state)
                 elif name == "change":
                     self._change(command, step)
+                elif name == "guard":
+                    self.rests.change(command, step)
                 elif name in ("stop", "cancel"):
                     self.stopped = True
                 elif name == "free":
                     self.freed = True
                 elif name in ("pause", "resume") and paused != (name == "pause"):
                     paused = name == "pause"
+                    self.rests.end(step)
                     self.job.emit("paused" if paused else "resumed", global_step=step)
                     # A paused run lets the machine sleep.
                     self._awake.off() if paused else self._awake.on()
-            if not paused or self.stopped or self.freed:
+            if self.stopped or self.freed or (last and not paused):
                 return
-            time.sleep(POLL_SECONDS)
+            if paused:
+                time.sleep(POLL_SECONDS)
+            elif seconds := self.rests.wait(step, self._before_rest):
+                self.rests.rest(seconds)
+            else:
+                return
+
+    def _before_rest(self, long: bool) -> None:
+        if long or time.monotonic() - self.saver.saved_at >= OLD_CHECKPOINT_SECONDS:
+            self._save("rest")
 
     def _save(self, reason: str) -> None:
         if not self.saver.checkpoint(reason):
@@ -239,12 +274,13 @@ class Control(TrainerCallback):  # type: ignore[misc]
             self._sample(state)
             return
         self.job.phase("evaluating")
-        started, step = time.monotonic(), state.global_step
+        started, idle, step = time.monotonic(), self._idle, state.global_step
         metrics = self.trainer.evaluate()
         loss, self._evaluated_step = metrics["eval_loss"], step
         self.trainer.eval_loss_of_step = (step, loss)
         figures = {ours: metrics[f"eval_{theirs}"] for theirs, ours in METRICS.items() if f"eval_{theirs}" in metrics}
-        self.job.emit("eval", global_step=step, eval_loss=loss, seconds=round(time.monotonic() - started, 2), **figures)
+        seconds = max(0.0, time.monotonic() - started - (self._idle - idle))
+        self.job.emit("eval", global_step=step, eval_loss=loss, seconds=round(seconds, 2), **figures)
         self._draw(step, {"eval_loss": loss, **{f"eval_{name}": value for name, value in figures.items()}})
         best = self.watch.update(step, loss)
         if message := self.watch.turned():

@@ -22,13 +22,13 @@ class Saver:
     """Writes for a run; when the disk is full it says so, waits, and tries again.
 
     Attributes:
-        saved_step: of the newest checkpoint.
+        saved_step: of the newest checkpoint, which was saved at `saved_at` by the monotonic clock.
         waited: seconds spent waiting for room so far.
     """
 
     def __init__(self, job: JobContext, keep: int, trainer: Any):
         self.job, self.keep, self.trainer = job, keep, trainer
-        self.saved_step, self.waited = -1, 0.0
+        self.saved_step, self.saved_at, self.waited = -1, time.monotonic(), 0.0
 
     def checkpoint(self, reason: str) -> bool:
         """Save a checkpoint of the present step, unless there is one; False when the user stopped the waiting."""
@@ -37,7 +37,7 @@ class Saver:
             return True
         if not self.with_space(lambda: self.trainer._save_checkpoint(self.trainer.model, None), "save a checkpoint"):
             return False
-        self.saved_step = step
+        self.saved_step, self.saved_at = step, time.monotonic()
         path = self.trainer.checkpoint_parent / checkpoints.folder_name(step)
         self.job.emit("checkpoint_saved", global_step=step, path=str(path), reason=reason)
         checkpoints.rotate(self.trainer.checkpoint_parent, self.keep)

@@ -37,6 +37,7 @@ from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.training.control import Control
 from slmstudio.worker.training.data import NothingLearned, read_rows
 from slmstudio.worker.training.first_steps import FirstSteps
+from slmstudio.worker.training.heat import Rests
 from slmstudio.worker.training.result import save_result
 from slmstudio.worker.training.samples import Samples
 from slmstudio.worker.training.trainer import StudioTrainer
@@ -88,7 +89,13 @@ def ready(config: RunConfig) -> None:
 def _train(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machine) -> dict[str, Any]:
     tell_machine(job, machine)
     resume_from = where_to_start(job, config)
-    trainer, control = set_up(job, config, sensors, machine)
+    rests = Rests(job, config, sensors, on_cpu=not methods.on_gpu(config))
+    try:
+        if not rests.wait_to_begin(resume_from.global_step if resume_from else 0):
+            return {"state": "paused", "steps": resume_from.global_step if resume_from else 0}
+        trainer, control = set_up(job, config, sensors, machine, rests)
+    finally:
+        rests.awake.off()
     if resume_from is not None:
         control.replay(_evaluations(job), adjust.load(job.folder)["schedule"], resume_from.global_step)
     try:
@@ -117,12 +124,13 @@ class Loaded:
     eval_rows: int
 
 
-def set_up(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machine) -> tuple[Any, Control]:
+def set_up(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machine, rests: Rests
+           ) -> tuple[Any, Control]:
     """Everything that is needed before the first step."""
     loaded = load(job, config)
     trainer, per_epoch = loaded.trainer, schedule.steps_per_epoch(config, loaded.train_rows)
     first = FirstSteps(job, config, trainer, loaded.facts, machine)
-    control = Control(job, config, trainer, per_epoch, loaded.samples, sensors, first)
+    control = Control(job, config, trainer, per_epoch, loaded.samples, sensors, first, rests)
     trainer.add_callback(control)
     tell_plan(job, trainer, per_epoch, loaded.train_rows, loaded.eval_rows)
     return trainer, control

@@ -49,6 +49,7 @@ class StudioTrainer(Exact, SFTTrainer):  # type: ignore[misc]
             for batch in self.get_eval_dataloader():
                 loss, learned = self._summed_loss(self._prepare_inputs(batch))
                 total, count = total.to(loss.device) + loss, count.to(learned.device) + learned
+                self.callback_handler.on_prediction_step(self.args, self.state, self.control)
         self.model.train(was_training)
         metrics = {"eval_loss": (total / count).item()}
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)

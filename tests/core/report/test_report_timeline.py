@@ -87,7 +87,7 @@ def test_events_of_odd_shapes_break_nothing(run, page):
 def test_a_long_timeline_loses_its_everyday_lines_first():
     lines = [Line(0, 0, f"checkpoint {n}", everyday=True) for n in range(500)] + [Line(0, 0, "warned", "warn")]
     shown, note = fitting(lines)
-    assert [line.text for line in shown] == ["warned"] and note.startswith("500 evaluations and checkpoints")
+    assert [line.text for line in shown] == ["warned"] and note.startswith("500 evaluations, checkpoints and rests")
     shown, note = fitting([Line(0, 0, f"warned {n}") for n in range(1000)], most=100)
     assert len(shown) == 100 and shown[-1].text == "warned 999" and "first and the last 50" in note
     assert fitting(lines[:10]) == (lines[:10], "")

@@ -7,7 +7,7 @@ GAIN = 0.04
 INTEGRAL_SECONDS = 60.0
 """The same share again for each so many seconds that it stays there."""
 BRAKE_C, BRAKE_GAIN = 2.0, 0.1
-"""From so many degrees above the target on, so much more a degree, at once: the first time it gets there, it is fast."""
+"""From so many degrees above the target on, so much more a degree: it gets there fast the first time."""
 AFTER_PAUSE, KEPT_SECONDS = 0.15, 300.0
 """A pause adds that share of rest; for so long at most, below the target, it isn't taken back."""
 SLOW_CYCLE_SECONDS = 7.0

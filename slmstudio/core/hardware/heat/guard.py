@@ -10,7 +10,7 @@ from slmstudio.core.hardware.heat.duty import DutyCycle
 from slmstudio.core.hardware.heat.hours import Hours
 from slmstudio.core.hardware.heat.limits import HELD_BELOW_C, Heat, hottest
 from slmstudio.core.hardware.readings import MachineReading
-from slmstudio.core.units import format_about
+from slmstudio.core.units import format_duration
 
 Why = Literal["heat", "memory_heat", "battery", "hours"]
 HOT_SECONDS = 3.0
@@ -133,16 +133,17 @@ class Guard:
         settings, hot = self.settings, self._too_hot(now)
         battery = reading.battery if reading else None
         if settings.pause_on_battery and battery is not None and battery.plugged is False:
-            return Rest("battery", f"The machine runs on its battery ({battery.percent:.0f} %). Training rests until it "
-                                   "is plugged in.")
+            return Rest("battery", f"The machine runs on its battery ({battery.percent:.0f} %). Training rests until "
+                                   "it is plugged in.")
         if settings.hours is not None and not settings.hours.include(moment):
             return Rest("hours", f"Training rests until {settings.hours.start:%H:%M}; it may run from "
                                  f"{settings.hours.start:%H:%M} to {settings.hours.end:%H:%M}.")
         if not hot or (heat := self.heat) is None:
             return None
-        return Rest("memory_heat" if heat.what == "memory" else "heat",
-                    f"{heat.name} is at {heat.temperature_c:.0f} °C; the limit is {heat.limit_c:.0f} °C. Training rests "
-                    f"until {heat.limit_c - COOLED_C:.0f} °C, for at least {format_about(settings.rest_seconds)}.", heat)
+        return Rest(
+            "memory_heat" if heat.what == "memory" else "heat",
+            f"{heat.name} is at {heat.temperature_c:.0f} °C; the limit is {heat.limit_c:.0f} °C. Training rests until "
+            f"it has cooled to {heat.limit_c - COOLED_C:.0f} °C, at least {format_duration(settings.rest_seconds)}.", heat)
 
     def _too_hot(self, now: float) -> bool:
         """Whether heat asks for a pause, or for the rest of one."""

@@ -61,7 +61,7 @@ class Hours:
         first = ((end if end > start else end + timedelta(days=1)) - start).total_seconds()
         if work_seconds <= first:
             return (start - moment).total_seconds() + work_seconds
-        length = (datetime.combine(start.date(), self.end) - datetime.combine(start.date(), self.start)) % timedelta(days=1)
+        length = (end - datetime.combine(start.date(), self.start)) % timedelta(days=1)
         nights, rest = divmod(work_seconds - first, length.total_seconds())
         last = self.next_start(start) + timedelta(days=nights)
         return (last - moment).total_seconds() + rest

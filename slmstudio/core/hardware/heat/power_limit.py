@@ -12,11 +12,8 @@ from slmstudio.core.hardware.nvml import GpuMonitor, GpuReading
 SHARE = 0.8
 """Of the present limit. Four RTX 3090 at 280 of 350 W trained at over 95 % of their full speed (Puget Systems,
 "Quad RTX3090 GPU Wattage Limited MaxQ TensorFlow Performance", 2020)."""
-LEAST_PAUSES = 3
-LEAST_SHARE = 0.1
-"""A lower limit is worth a word after so many pauses, or when that share of the time is rested."""
-LEAST_SLOWED_SECONDS = 60.0
-"""Or when the card has slowed itself down for so long because of heat."""
+LEAST_PAUSES, LEAST_SLOWED_SECONDS = 3, 60.0
+"""A lower limit is worth a word after so many pauses for heat, or when heat slowed the card down for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +67,15 @@ def suggest(gpu: GpuReading, least_w: float | None, system: str = sys.platform, 
         command, where = f"sudo {command}", "in a terminal"
     return PowerLimit(gpu.index, watts, gpu.power_limit_w, command, where, (
         f"A lower power limit keeps {gpu.name} cooler and costs little speed: {watts} W instead of "
-        f"{gpu.power_limit_w:.0f} W. Type {where}: {command} (it holds until the next restart; some laptops refuse it)."))
+        f"{gpu.power_limit_w:.0f} W. Type {where}: {command} (it holds until the next restart; some laptops refuse "
+        "it)."))
 
 
-def is_worth_it(pauses: int, rested_share: float, slowed_seconds: float) -> bool:
-    """Whether heat cost a run so much that a lower limit should be suggested.
+def is_worth_it(pauses: int, slowed_seconds: float) -> bool:
+    """Whether heat costs a run so much that a lower limit should be suggested.
 
     Args:
-        pauses: for heat; rested_share: of the time, for heat too, 0 to 1.
-        slowed_seconds: in which the card slowed itself down because of heat.
+        pauses: for heat.
+        slowed_seconds: in which a card slowed itself down because of heat.
     """
-    return pauses >= LEAST_PAUSES or rested_share >= LEAST_SHARE or slowed_seconds >= LEAST_SLOWED_SECONDS
+    return pauses >= LEAST_PAUSES or slowed_seconds >= LEAST_SLOWED_SECONDS

@@ -86,7 +86,7 @@ def test_a_chip_on_its_heat_sink(step):
 
 def test_a_cool_card_is_never_held_back():
     card = SimulatedCard(60, 30)
-    found, worked, pauses = hold(card, 75, 1.0, 1800.0)
+    _, worked, pauses = hold(card, 75, 1.0, 1800.0)
     assert worked > 0.999 and pauses == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -71,8 +72,8 @@ def test_the_limit_is_that_of_the_part_nearest_to_it(reading, settings_, on_cpu,
 def test_what_is_said():
     guard = Guard(Settings())
     rest = [guard.look(float(second), gpu(91), NOON) for second in range(4)][-1]
-    assert rest.message == ("The GPU is at 91 °C; the limit is 90 °C. Training rests until 80 °C, for at least about 1 "
-                            "min.")
+    assert rest.message == ("The GPU is at 91 °C; the limit is 90 °C. Training rests until it has cooled to 80 °C, at "
+                            "least 1 min.")
     hot = MachineReading((card(60), card(60, index=1, memory_temperature_c=99, memory_limit_c=95)))
     guard = Guard(Settings())
     rest = [guard.look(float(second), hot, NOON) for second in range(4)][-1]
@@ -174,7 +175,7 @@ def pauses(guard: Guard, machine: SimulatedCard, step: float, seconds: float) ->
 def test_it_never_flaps(seconds, rise, step, delay, noise, rest, seed):
     machine = SimulatedCard(seconds, rise, delay=delay, noise=noise, seed=seed)
     began, _ = pauses(Guard(Settings(limit_c=70, rest_seconds=rest)), machine, step, 2000.0)
-    apart = [later - earlier for earlier, later in zip(began, began[1:], strict=False)]
+    apart = [later - earlier for earlier, later in pairwise(began)]
     assert min(apart, default=rest) >= rest - 1e-6
     if rise < 25 and noise < 1:
         assert began == []

@@ -45,7 +45,7 @@ def test_the_card_of_this_machine(fake_nvml):
     assert fake_nvml.users() == 0
 
 
-@pytest.mark.parametrize(("pauses", "share", "slowed", "worth"), [
-    (0, 0.0, 0.0, False), (2, 0.09, 59, False), (3, 0.0, 0.0, True), (0, 0.1, 0.0, True), (0, 0.0, 60, True)])
-def test_when_it_is_worth_a_word(pauses, share, slowed, worth):
-    assert power_limit.is_worth_it(pauses, share, slowed) is worth
+@pytest.mark.parametrize(("pauses", "slowed", "worth"), [(0, 0.0, False), (2, 59.0, False), (3, 0.0, True),
+                                                         (0, 60.0, True)])
+def test_when_it_is_worth_a_word(pauses, slowed, worth):
+    assert power_limit.is_worth_it(pauses, slowed) is worth

@@ -1,0 +1,55 @@
+"""What a run's fields ask of the guard. They may change at any time: nothing that is learned depends on them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from slmstudio.core import jobs
+from slmstudio.core.hardware.heat.guard import Settings
+from slmstudio.core.hardware.heat.hours import Hours
+from slmstudio.core.run import adjust
+from slmstudio.core.run import config as run_config
+from slmstudio.core.run.config import FIELDS, HEAT, RunConfig, label
+
+GUARD_FIELDS = tuple(name for name, about in FIELDS.items() if about.group == HEAT)
+"""The fields that the command "guard" of a running run may hold."""
+
+EMPTY = {"heat_limit_c": "automatic", "train_hours": "always"}
+
+
+def told(values: dict[str, Any]) -> list[str]:
+    """Values of these fields as people read them: "Temperature limit, °C: 78"."""
+    found = []
+    for name, value in values.items():
+        word = EMPTY[name] if value is None else ("on" if value else "off") if isinstance(value, bool) else value
+        found.append(f"{label(name)}: {word}")
+    return found
+
+
+def settings_of(config: RunConfig) -> Settings:
+    """The guard's settings of a run whose fields have been checked."""
+    hours: Any = Hours.parse(config.train_hours) if config.train_hours else None
+    return Settings(config.heat_guard, config.heat_limit_c, config.heat_rest_seconds,  # type: ignore[arg-type]
+                    config.pause_on_battery, hours)
+
+
+def ask(job: jobs.Job, values: dict[str, Any]) -> RunConfig:
+    """Ask a run for other settings: one that trains takes them at its next step, another at its next start.
+
+    Args:
+        values: of `GUARD_FIELDS`, as their types or as a person typed them.
+
+    Returns:
+        The run's configuration with them.
+
+    Raises:
+        UserError: it isn't a run, or a value doesn't fit; all of them at once.
+    """
+    config = adjust.apply(run_config.load(job.folder), job.folder)
+    fitting = adjust.checked(job.folder, values)
+    if fitting and job.is_alive():
+        job.send("guard", **fitting)
+    elif fitting:
+        adjust.record(job.folder, fitting)
+    return replace(config, **fitting)

@@ -1,0 +1,157 @@
+"""What the guard did in a run, from its events: for the summary, the report, the terminal, and the plots.
+
+    guard_rest         a pause begins, or holding a temperature ("hold" as `why`), with a `message`
+    guard_hold         once a minute while a temperature is held: `working`, the share of the time that is worked
+    guard_resume       it is over; `seconds` were rested since the last of these events
+    guard_changed      other settings, as the person asked for
+    guard_unavailable  no temperature can be read, so heat isn't looked at
+    power_limit_advised  a lower power limit would help: `watts`, `command`, `message`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from slmstudio.core.units import format_duration
+
+HOLD = "hold"
+CAUSES = {"heat": "heat", "memory_heat": "heat of the memory", "battery": "battery", "hours": "hours",
+          HOLD: "holding the temperature"}
+
+
+@dataclass
+class Interval:
+    """A stretch in which the run rested, or held a temperature.
+
+    Attributes:
+        start, end: where the events were, on the axis that `add` was given; end is None while it lasts.
+    """
+
+    why: str
+    start: float
+    end: float | None = None
+
+
+@dataclass
+class GuardSummary:
+    """Takes a run's events in their order.
+
+    Attributes:
+        seconds: rested, by cause; a rest that a crash ended counts as long as there were events.
+        pauses: rests that weren't between steps.
+        peak_c: the highest temperature of a card, or of the processor where no card tells one.
+        intervals: of rests, for plots.
+        resting: the event of the rest that is under way, or None.
+        working: the share of the time that is worked, while a temperature is held; else None.
+        power_limit: the newest `power_limit_advised` event, or None.
+        unavailable: why heat isn't looked at, or "".
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    pauses: int = 0
+    peak_c: float | None = None
+    intervals: list[Interval] = field(default_factory=list)
+    resting: dict[str, Any] | None = None
+    working: float | None = None
+    power_limit: dict[str, Any] | None = None
+    unavailable: str = ""
+    _last: float | None = None
+    _last_at: float | None = None
+    _began: float | None = None
+
+    def add(self, event: dict[str, Any], at: float | None = None) -> None:
+        """Take one event; others than the guard's and the sensors' are passed over.
+
+        Args:
+            at: where it lies on the axis of the plots; None takes its time.
+        """
+        kind, time = event.get("type"), _number(event.get("time"))
+        if kind == "guard_rest":
+            self._close(None)
+            self._open(event, time, at)
+        elif kind == "guard_hold":
+            self._count(HOLD, _number(event.get("seconds")))
+            self.working = _number(event.get("working"))
+        elif kind == "guard_resume" and self.resting is not None:
+            self._close(event, time if at is None else at)
+        elif kind in ("job_started", "job_ended"):
+            self._close(None)
+        elif kind == "sensors":
+            self._note_peak(event)
+        elif kind == "power_limit_advised":
+            self.power_limit = event
+        elif kind == "guard_unavailable":
+            self.unavailable = str(event.get("message") or "")
+        if time is not None:
+            self._last, self._last_at = time, time if at is None else at
+
+    def _open(self, event: dict[str, Any], time: float | None, at: float | None) -> None:
+        why = str(event.get("why") or "heat")
+        self.resting, self._began = event, time
+        self.pauses += why != HOLD
+        start = time if at is None else at
+        if start is not None:
+            self.intervals.append(Interval(why, start))
+
+    def _close(self, event: dict[str, Any] | None, at: float | None = None) -> None:
+        """The rest is over; without an event the worker ended in it."""
+        if self.resting is None:
+            return
+        why = str(self.resting.get("why") or "heat")
+        if event is not None:
+            self._count(why, _number(event.get("seconds")))
+        elif why != HOLD and self._began is not None and self._last is not None:
+            self._count(why, self._last - self._began)
+        if self.intervals and self.intervals[-1].end is None:
+            self.intervals[-1].end = self._last_at if at is None else at
+        self.resting = self.working = None
+
+    def _count(self, why: str, seconds: float | None) -> None:
+        self.seconds[why] = self.seconds.get(why, 0.0) + max(0.0, seconds or 0.0)
+
+    def _note_peak(self, event: dict[str, Any]) -> None:
+        gpus = event.get("gpus")
+        cards = gpus if isinstance(gpus, list) else [event.get("gpu")]
+        found = [_number(card.get("temperature_c")) for card in cards if isinstance(card, dict)]
+        cpu = event.get("cpu")
+        if not any(value is not None for value in found) and isinstance(cpu, dict):
+            found = [_number(cpu.get("temperature_c"))]
+        self.peak_c = max((value for value in (*found, self.peak_c) if value is not None), default=None)
+
+    @property
+    def rested(self) -> float:
+        """Seconds in all."""
+        return sum(self.seconds.values())
+
+    def sentence(self) -> str:
+        """What it did, as "Rested 14 min in 3 pauses; peak 81 °C."; "" where there is nothing to say."""
+        peak = "" if self.peak_c is None else f"peak {self.peak_c:.0f} °C"
+        if not self.rested and not self.pauses:
+            return f"No rest was needed; {peak}." if peak else ""
+        found = [(CAUSES.get(why, why), format_duration(seconds))
+                 for why, seconds in sorted(self.seconds.items(), key=lambda each: -each[1])]
+        how = f" in {self.pauses} pause{'s' * (self.pauses != 1)}" if self.pauses else " between steps"
+        told = len(found) > 1 or self.seconds.keys() <= {"battery", "hours"}  # heat needs no word
+        causes = f" ({', '.join(f'{name} {length}' for name, length in found)})" if told else ""
+        return f"Rested {format_duration(self.rested)}{how}{causes}{'; ' + peak if peak else ''}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """For --json."""
+        return {"rested_seconds": round(self.rested, 1), "pauses": self.pauses, "peak_c": self.peak_c,
+                "seconds_by_cause": {why: round(seconds, 1) for why, seconds in self.seconds.items()},
+                "sentence": self.sentence()}
+
+
+def of_events(events: Iterable[dict[str, Any]]) -> GuardSummary:
+    """Of a whole run."""
+    found = GuardSummary()
+    for event in events:
+        found.add(event)
+    found.add({"type": "job_ended"})
+    return found
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

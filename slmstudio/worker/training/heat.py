@@ -1,0 +1,227 @@
+"""Rests for the heat guard, between two pieces of work: what it says is done here, and told as events.
+
+The guard's rest and a person's Pause are two things: while a run is paused, nothing rests. A run that waits for its
+hours stays awake, since nothing would wake the machine when they begin; one that waits for the mains lets it sleep.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.hardware.heat.guard import GIVE_UP_SECONDS, Guard, Rest
+from slmstudio.core.hardware.heat.hours import Hours
+from slmstudio.core.run import adjust
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.guard.settings import GUARD_FIELDS, settings_of, told
+from slmstudio.core.units import format_duration
+from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.runtime.keep_awake import Awake
+from slmstudio.worker.runtime.sensors import Sensors
+from slmstudio.worker.training.heat_cost import HeatCost, Holding
+
+POLL_SECONDS = 0.1
+LONG = ("battery", "hours")
+"""Causes of rests that may last for hours: everything is saved before."""
+FIRST_READING_SECONDS = 3.0
+NO_TEMPERATURE = ("This machine doesn't say how hot it is, so the heat guard can't protect it. Keep an eye on it "
+                  "yourself, or set a power limit.")
+
+
+def local_time() -> datetime:
+    """What a clock on the wall shows."""
+    return datetime.now()
+
+
+class Rests:
+    """Asked after each step, and between the batches of an evaluation.
+
+    Args:
+        on_cpu: whether the processor does the work.
+
+    Attributes:
+        awake: keeps the machine awake while it works.
+        seconds: rested so far, all in all; `held` of them to hold a temperature.
+    """
+
+    def __init__(self, job: JobContext, config: RunConfig, sensors: Sensors, on_cpu: bool):
+        self._job, self._config, self._sensors = job, config, sensors
+        self._guard = Guard(settings_of(config), on_cpu)
+        sensors.warns = config.heat_guard == "off"
+        self.awake = Awake(job)
+        self.seconds = self.held = 0.0
+        self._holding, self._cost = Holding(job), HeatCost(job)
+        self._open: tuple[Rest, float] | None = None
+        self._hold_until = 0.0
+        self._working_since = self._began = time.monotonic()
+        self._blind = self._too_low = False
+
+    @property
+    def hours(self) -> Hours | None:
+        """The hours in which to work; None is always."""
+        return self._guard.settings.hours
+
+    def work_begins(self) -> None:
+        """A step begins now, whatever was done since the last one."""
+        self._working_since = time.monotonic()
+
+    def piece_done(self, step: int) -> None:
+        """A step, or a batch of an evaluation, is done: find out how long to rest after it to hold a temperature."""
+        now = time.monotonic()
+        self._look(now)
+        worked, self._working_since = now - self._working_since, now
+        rest = self._guard.rest_after_step(worked)
+        self._hold_until = now + rest
+        self.held += rest
+        self._holding.add(step, now, worked, rest, self._guard)
+        self._cost.look(now, self._sensors.newest)
+        if not self._blind and self._guard.heat is None and self._guard.settings.mode != "off" and \
+                now - self._began > FIRST_READING_SECONDS:
+            self._blind = True
+            self._job.emit("guard_unavailable", message=NO_TEMPERATURE)
+
+    def wait(self, step: int, save: Callable[[bool], None] | None = None) -> float:
+        """Seconds to rest before asking again; 0 where work may continue.
+
+        Args:
+            save: called before a pause begins, with whether it may be a long one. None: no long pause may begin here.
+        """
+        now = time.monotonic()
+        rest = self._look(now)
+        if rest is not None and not (save is None and rest.why in LONG):
+            if self._open is None or self._open[0].why != rest.why:
+                self.end(step)
+                if save is not None:
+                    save(rest.why in LONG)
+                self._begin(rest, step)
+            self._tell_too_low(rest, now)
+            self._sensors.step_made()  # it makes no step because it rests, not because its card hangs
+            return POLL_SECONDS
+        self._end_pause(step)
+        if now < self._hold_until:
+            return min(POLL_SECONDS, self._hold_until - now)
+        self._working_since = now
+        return 0.0
+
+    def rest(self, seconds: float) -> None:
+        """Rest as long as `wait` said."""
+        began = time.monotonic()
+        time.sleep(seconds)
+        self.seconds += time.monotonic() - began
+
+    def between_batches(self, step: int) -> None:
+        """Rest within an evaluation, but not when a command waits, which is obeyed after it."""
+        self.piece_done(step)
+        while not self._job.waiting():
+            seconds = self.wait(step)
+            if not seconds:
+                return
+            self.rest(seconds)
+        self.end(step)
+
+    def wait_to_begin(self, step: int) -> bool:
+        """Rest before anything is loaded, where the hours haven't begun or the machine isn't plugged in.
+
+        Returns:
+            Whether to begin: False where the person asked for the memory to be free.
+
+        Raises:
+            Cancelled: the person asked to stop.
+        """
+        while self._guard.settings.pause_on_battery and self._sensors.newest is None and \
+                time.monotonic() - self._began < FIRST_READING_SECONDS:
+            time.sleep(POLL_SECONDS)
+        if not self.wait(step, _nothing_to_save):
+            return True
+        self._job.phase("waiting")
+        self.awake.on()
+        paused = False
+        while True:
+            self._job.check_cancelled()
+            for command in self._job.commands():
+                name = command.get("command")
+                if name == "free":
+                    self.end(step)
+                    return False
+                if name == "guard":
+                    self.change(command, step)
+                elif name in ("pause", "resume") and paused != (name == "pause"):
+                    paused = name == "pause"
+                    self._job.emit("paused" if paused else "resumed", global_step=step)
+                elif name == "change":
+                    self._job.warn("change_refused", "The change was not made. Make it when the run has begun.")
+            if paused:
+                self.end(step)
+                time.sleep(POLL_SECONDS)
+            elif seconds := self.wait(step, _nothing_to_save):
+                self.rest(seconds)
+            else:
+                return True
+
+    def change(self, command: dict[str, Any], step: int) -> None:
+        """Other settings, kept for every later start of the run."""
+        asked = {name: command[name] for name in GUARD_FIELDS if name in command}
+        try:
+            adjust.consent(self._job.folder, asked)
+        except (UserError, OSError) as error:
+            self._job.warn("guard_refused", f"The heat guard was not changed. {error}")
+            return
+        self._config = adjust.apply(self._config, self._job.folder)
+        self.end(step)
+        self._guard.change(settings_of(self._config))
+        self._sensors.warns = self._config.heat_guard == "off"
+        self._hold_until, self._too_low = 0.0, False
+        values = {name: getattr(self._config, name) for name in asked}
+        self._job.emit("guard_changed", global_step=step, values=values,
+                       message=f"Heat guard changed: {', '.join(told(values))}.")
+
+    def end(self, step: int) -> None:
+        """Nothing rests from now on until it is asked again."""
+        self._end_pause(step)
+        self._holding.end(step, self._guard)
+
+    # -- what it does -------------------------------------------------------------------------
+
+    def _look(self, now: float) -> Rest | None:
+        return self._guard.look(now, self._sensors.newest, local_time())
+
+    def _begin(self, rest: Rest, step: int) -> None:
+        self._open = rest, time.monotonic()
+        if rest.why == "battery":
+            self.awake.off()
+        heat = rest.heat
+        self._job.emit("guard_rest", global_step=step, why=rest.why, temperature_c=heat and heat.temperature_c,
+                       limit_c=heat and heat.limit_c, gpu=heat and heat.index, message=rest.message)
+        if heat is not None:
+            self._cost.paused(self._sensors.newest, heat.index)
+
+    def _end_pause(self, step: int) -> None:
+        if self._open is None:
+            return
+        (rest, began), self._open = self._open, None
+        if rest.why == "battery":
+            self.awake.on()
+        seconds, heat = time.monotonic() - began, self._guard.heat
+        degrees = "" if heat is None else f" {heat.name} is at {heat.temperature_c:.0f} °C."
+        self._job.emit("guard_resume", global_step=step, why=rest.why, seconds=round(seconds, 1),
+                       temperature_c=heat and heat.temperature_c,
+                       message=f"The rest is over after {format_duration(seconds)}.{degrees}")
+
+    def _tell_too_low(self, rest: Rest, now: float) -> None:
+        """A limit that the machine is above even when it rests would let it rest for ever."""
+        heat = self._guard.heat
+        if self._too_low or rest.heat is None or heat is None or self._open is None or \
+                now - self._open[1] < GIVE_UP_SECONDS:
+            return
+        self._too_low = True
+        self._job.warn("heat_limit_low",
+                       f"{heat.name} is still at {heat.temperature_c:.0f} °C after a rest of "
+                       f"{format_duration(now - self._open[1])}. Look at its fans, or choose a limit above the "
+                       f"{heat.limit_c:.0f} °C of now: training can't continue below it.")
+
+
+def _nothing_to_save(long: bool) -> None:
+    """Nothing is loaded yet."""

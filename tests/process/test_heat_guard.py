@@ -1,0 +1,158 @@
+"""Real workers, a fake card behind the real pynvml, and nobody watching: what started them has ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from support import starter
+from support import tiny_model as small_model
+from support.wait import until
+
+from slmstudio.core import files, jobs
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.guard.summary import of_events
+
+START = "import sys; from pathlib import Path; from slmstudio.core.jobs import Job; Job(Path(sys.argv[1])).start()"
+
+
+@pytest.fixture
+def make_run(tmp_path, rows_file):
+    made: list[jobs.Job] = []
+
+    def call(model: Path, **changes) -> jobs.Job:
+        settings = {"micro_batch_size": 2, "gradient_accumulation_steps": 1, "max_length": 128, "eval_fraction": 0.25,
+                    "eval_steps": 10**6, "save_steps": 20, "sample_max_tokens": 0, "lora_dropout": 0.1,
+                    "heat_rest_seconds": 2, "device": "cpu", "threads": 1, **changes}
+        job = folder.create(RunConfig(name="trial", model=str(model), train_file=str(rows_file), **settings),
+                            tmp_path / "runs")
+        made.append(job)
+        return job
+
+    yield call
+    for job in made:
+        job.kill()
+
+
+def start(job: jobs.Job) -> None:
+    """From a process that ends right after it, as a window does that is closed."""
+    subprocess.run([sys.executable, "-c", START, str(job.folder)], check=True)
+
+
+def wait_for(job: jobs.Job, kind: str, number: int = 1, seconds: float = 120) -> dict:
+    """The event of that kind with this number, from 1."""
+    deadline = time.monotonic() + seconds
+    for event in job.follow():
+        number -= event["type"] == kind
+        if not number:
+            return event
+        assert time.monotonic() < deadline, f"no {kind} in time"
+    pytest.fail(f"no {kind}: {job.outcome()}\n{job.log_tail()}")
+
+
+def kill(job: jobs.Job) -> None:
+    os.kill(files.read_json(job.folder / jobs.PROCESS)["pid"], signal.SIGKILL)
+    until(lambda: job.outcome() is not None, "a killed run is a crashed one")
+
+
+def finish(job: jobs.Job) -> dict:
+    outcome = job.wait()
+    assert outcome.state == "finished", outcome
+    return outcome.result
+
+
+def weights(job: jobs.Job) -> bytes:
+    return (job.folder / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+def losses(job: jobs.Job) -> dict[int, float]:
+    return {event["global_step"]: event["train_loss"] for event in job.events() if event["type"] == "step"}
+
+
+def test_a_hot_card_makes_it_rest_and_a_cool_one_lets_it_work(make_run, tiny_model, fake_nvml):
+    fake_nvml.set(temperature=91)
+    job = make_run(tiny_model, max_steps=10**6, save_steps=10**6)
+    start(job)
+    rest = wait_for(job, "guard_rest")
+    assert (rest["why"], rest["temperature_c"], rest["limit_c"], rest["gpu"]) == ("heat", 91, 90, 0)
+    fake_nvml.set(temperature=81)
+    told = subprocess.run([sys.executable, "-m", "slmstudio", "guard", str(job.folder), "--limit", "91", "--json"],
+                          check=True, capture_output=True, text=True)
+    assert json.loads(told.stdout.splitlines()[-1])["heat_limit_c"] == 91
+    resume = wait_for(job, "guard_resume")
+    assert resume["temperature_c"] == 81
+    wait_for(job, "guard_changed")
+    job.send("stop")
+    assert job.wait().state == "stopped"
+    found = of_events(job.events())
+    assert found.pauses == 1 and found.rested > 1 and found.peak_c == 91
+    assert found.sentence().endswith("in 1 pause; peak 91 °C.")
+
+
+@pytest.mark.full
+def test_a_run_that_was_killed_in_a_rest_learns_what_an_untouched_one_does(make_run, tmp_path, fake_nvml):
+    model = small_model.build(tmp_path / "model", layers=4, hidden=256)
+    untouched = make_run(model, max_steps=400, heat_guard="off")
+    start(untouched)
+    finish(untouched)
+    fake_nvml.set(temperature=91)
+    job = make_run(model, max_steps=400)
+    start(job)
+    wait_for(job, "guard_rest")
+    fake_nvml.set(temperature=60)
+    wait_for(job, "guard_resume")
+    fake_nvml.set(temperature=91)
+    wait_for(job, "guard_rest", 2)
+    kill(job)
+    fake_nvml.set(temperature=60)
+    start(job)
+    assert finish(job)["steps"] == 400
+    assert losses(job) == losses(untouched) and weights(job) == weights(untouched)
+    found = of_events(job.events())
+    assert found.pauses == 2 and found.peak_c == 91
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+def test_the_starter_model_is_trained_in_pauses(make_run, fake_nvml, studio_home):
+    """As a person runs it: the card oscillates at its threshold, and the run is held up a few times, never more often
+    than its shortest pause allows."""
+    results = []
+    for guard in ("off", "pause"):
+        fake_nvml.play([{"temperature": t} for t in (88, 90, 91, 90, 91, 89, 90, 91, 92, 84, 79, 79)] * 100, seconds=1)
+        job = make_run(starter.model(), max_steps=10, heat_guard=guard, heat_rest_seconds=5, lora_rank=4, save_steps=5)
+        start(job)
+        finish(job)
+        results.append((losses(job), weights(job)))
+    assert results[0] == results[1]
+    began = [event["time"] for event in job.events() if event["type"] == "guard_rest"]
+    assert began and all(later - earlier >= 5 for earlier, later in pairwise(began))
+    assert not [event for event in job.events() if event["type"] == "warning"]
+
+
+@pytest.mark.full
+def test_on_battery_it_rests(make_run, tiny_model, fake_nvml, tmp_path, monkeypatch):
+    supply = tmp_path / "sys/class/power_supply"
+    for name, values in {"BAT0": {"type": "Battery", "capacity": "71", "status": "Discharging"},
+                         "AC": {"type": "Mains", "online": "0"}}.items():
+        (supply / name).mkdir(parents=True)
+        for key, value in values.items():
+            (supply / name / key).write_text(value + "\n", "utf-8")
+    monkeypatch.setenv("SLMSTUDIO_SYS", str(tmp_path / "sys"))
+    job = make_run(tiny_model, max_steps=3, pause_on_battery=True)
+    start(job)
+    rest = wait_for(job, "guard_rest")
+    assert rest["message"] == "The machine runs on its battery (71 %). Training rests until it is plugged in."
+    assert wait_for(job, "phase")["phase"] == "waiting"
+    (supply / "AC/online").write_text("1\n", "utf-8")
+    (supply / "BAT0/status").write_text("Charging\n", "utf-8")
+    finish(job)
+    assert list(losses(job)) == [1, 2, 3]

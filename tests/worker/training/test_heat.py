@@ -1,0 +1,335 @@
+"""A real training under the guard: what is read of the machine is scripted by the steps it has made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from support.tiers import first_fast
+
+from slmstudio.core import files, jobs
+from slmstudio.core.hardware.heat import guard
+from slmstudio.core.hardware.nvml import GpuReading
+from slmstudio.core.hardware.readings import Battery, MachineReading
+from slmstudio.core.run import adjust, folder
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.guard.summary import of_events
+from slmstudio.worker.runtime.context import Cancelled, JobContext
+from slmstudio.worker.training import control, heat, heat_cost, train
+
+At = Callable[[int, int], MachineReading | None]
+
+class Machine:
+    """Stands where the sensors' thread does.
+
+    Args:
+        at: what a look gives, by the number of steps made and of looks since the last of them.
+        on_step: called when a step was made.
+    """
+
+    suspended_seconds, lost = 0.0, ""
+
+    def __init__(self, job: JobContext, at: At, on_step: Callable[[], None]):
+        self._events, self._at, self._on_step = files.LineReader(job.folder / jobs.EVENTS), at, on_step
+        self._steps = self._looks = 0
+
+    @property
+    def newest(self) -> MachineReading | None:
+        made = sum(event["type"] == "step" for event in self._events.read())
+        self._looks = 0 if made else self._looks + 1
+        self._steps += made
+        if made:
+            self._on_step()
+        return self._at(self._steps, self._looks)
+
+    def step_made(self) -> None:
+        """The thread would want to know."""
+
+    def close(self) -> None:
+        """The thread would end."""
+
+
+@pytest.fixture
+def make_job(tmp_path, tiny_model, rows_file):
+    def make(**changes) -> JobContext:
+        settings = {
+            "max_steps": 5, "micro_batch_size": 2, "gradient_accumulation_steps": 1, "max_length": 128,
+            "learning_rate": 5e-3, "eval_fraction": 0.25, "eval_steps": 3, "save_steps": 100, "device": "cpu",
+            "threads": 1, "sample_max_tokens": 0, "lora_dropout": 0.1, "heat_rest_seconds": 1, **changes}
+        config = RunConfig(**{"name": "trial", "model": str(tiny_model), "train_file": str(rows_file), **settings})
+        job = folder.create(config, tmp_path / "runs")
+        return JobContext(job.folder, job.request())
+
+    return make
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Say what the machine reads, and how long a step takes. Rests take no time, but the guard's clock believes so; one
+    hot look is enough for it."""
+    passed = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+
+    def set_(at: At, step_seconds: float = 0.0) -> None:
+        monkeypatch.setattr(train, "Sensors",
+                            lambda job, *given, **more: Machine(job, at, lambda: sleep(step_seconds)))
+
+    monotonic = heat.time.monotonic
+    monkeypatch.setattr(heat, "time", SimpleNamespace(monotonic=lambda: monotonic() + passed, sleep=sleep))
+    monkeypatch.setattr(guard, "HOT_SECONDS", 0.0)
+    return set_
+
+
+def gpu(celsius: int, **more) -> MachineReading:
+    return MachineReading((GpuReading(0, "RTX 3060", celsius, 95, **more),))
+
+
+def hot_after(*steps: int, looks: int = 5) -> At:
+    """Too hot for some looks after each of these steps."""
+    return lambda step, look: gpu(91 if step in steps and look < looks else 60)
+
+
+def events(job, *kinds: str) -> list[dict]:
+    return [event for event in jobs.Job(job.folder).events() if event["type"] in kinds]
+
+
+def story(job, *kinds: str) -> list[tuple[str, int]]:
+    return [(event["type"], event["global_step"]) for event in events(job, *kinds)]
+
+
+def weights(result) -> bytes:
+    return (Path(result["adapter"]) / "adapter_model.safetensors").read_bytes()
+
+
+def send_when(job, wanted: At, *commands: str) -> At:
+    """Sends commands at the third look after a rest has begun."""
+    sent = []
+
+    def at(step: int, look: int) -> MachineReading | None:
+        if not sent and len(events(job, "guard_rest")) == 1 and look > 3:
+            sent.extend(commands)
+            for command in commands:
+                jobs.Job(job.folder).send(command)
+        return wanted(step, look)
+
+    return at
+
+
+def test_it_pauses_and_resumes_and_learns_the_same(make_job, machine):
+    machine(hot_after())
+    plain = train.run(make_job(heat_guard="off"))
+    job = make_job()
+    machine(hot_after(2, 4, looks=30))
+    result = train.run(job)
+    assert story(job, "guard_rest", "guard_resume") == [
+        ("guard_rest", 2), ("guard_resume", 2), ("guard_rest", 4), ("guard_resume", 4)]
+    rest, resume = events(job, "guard_rest", "guard_resume")[:2]
+    assert (rest["why"], rest["temperature_c"], rest["limit_c"], rest["gpu"]) == ("heat", 91, 90, 0)
+    assert rest["message"].startswith("The GPU is at 91 °C; the limit is 90 °C.")
+    assert 2.5 <= resume["seconds"] <= 4.0 and resume["temperature_c"] == 60
+    assert resume["message"] == f"The rest is over after {round(resume['seconds'])} s. The GPU is at 60 °C."
+    assert max(event["step_seconds"] for event in events(job, "step")) < 2.0
+    assert result["train_loss_last"] == plain["train_loss_last"] and weights(result) == weights(plain)
+    assert of_events(jobs.Job(job.folder).events()).pauses == 2
+
+
+@pytest.mark.full
+def test_a_rest_lasts_its_shortest_time(make_job, machine):
+    job = make_job(heat_rest_seconds=60)
+    machine(hot_after(2, 3))
+    train.run(job)
+    assert [round(event["seconds"]) for event in events(job, "guard_resume")] == [60, 60]
+
+
+def test_holding_a_temperature(make_job, machine):
+    job = make_job(heat_guard="hold", heat_limit_c=70, max_steps=60, eval_steps=100)
+    machine(lambda step, look: gpu(72 if step < 40 else 60), step_seconds=4.0)
+    train.run(job)
+    begin, *updates, end = events(job, "guard_rest", "guard_hold", "guard_resume")
+    assert (begin["type"], begin["why"], begin["limit_c"]) == ("guard_rest", "hold", 70)
+    assert begin["message"] == "Holding 70 °C: training rests a little after each step."
+    assert len(updates) >= 3 and {update["type"] for update in updates} == {"guard_hold"}
+    assert updates[1]["working"] < updates[0]["working"] < 1  # it stays too hot, so it rests more
+    assert updates[0]["message"] == f"Holding 70 °C: working {updates[0]['working']:.0%} of the time."
+    assert (end["type"], end["why"]) == ("guard_resume", "hold")
+    found = of_events(jobs.Job(job.folder).events())
+    assert found.pauses == 0 and found.rested == pytest.approx(
+        sum(event["seconds"] for event in (*updates, end)), abs=0.5)
+
+
+@pytest.mark.parametrize(("command", "state"), first_fast([("stop", "stopped"), ("free", "paused")]))
+def test_stop_and_free_end_a_rest_at_once(make_job, machine, command, state):
+    job = make_job()
+    machine(send_when(job, hot_after(2, looks=10**6), command))
+    result = train.run(job)
+    assert (result["state"], result["steps"]) == (state, 2)
+    assert story(job, "guard_rest", "checkpoint_saved", "guard_resume") == [
+        ("guard_rest", 2), ("guard_resume", 2), ("checkpoint_saved", 2)]
+
+
+def test_what_a_person_asks_for_while_it_rests(make_job, machine):
+    """A checkpoint at once; and a pause goes before the rest, which begins again after it, as it is still hot."""
+    job = make_job()
+    machine(send_when(job, hot_after(2, looks=12), "checkpoint", "pause", "resume"))
+    train.run(job)
+    assert story(job, "guard_rest", "guard_resume", "paused", "resumed", "checkpoint_saved")[:7] == [
+        ("guard_rest", 2), ("checkpoint_saved", 2), ("guard_resume", 2), ("paused", 2), ("resumed", 2),
+        ("guard_rest", 2), ("guard_resume", 2)]
+
+
+def test_it_rests_between_the_batches_of_an_evaluation(make_job, machine):
+    job = make_job(micro_batch_size=1, max_steps=2, eval_steps=1)
+    machine(hot_after(1, looks=30))
+    train.run(job)
+    happened = [event.get("phase") or event["type"] for event in events(
+        job, "phase", "eval", "guard_rest", "guard_resume", "step")]
+    first = happened.index("step")
+    assert happened[first:first + 6] == ["step", "evaluating", "guard_rest", "guard_resume", "eval", "training"]
+    assert events(job, "eval")[1]["seconds"] < 2.0 < events(job, "guard_resume")[0]["seconds"]
+
+
+def test_other_settings_while_it_rests(make_job, machine):
+    job = make_job()
+
+    def at(step: int, look: int) -> MachineReading:
+        if step == 2 and look == 6:
+            jobs.Job(job.folder).send("guard", heat_limit_c=300)
+        if step == 2 and look == 12:
+            jobs.Job(job.folder).send("guard", heat_limit_c=95, heat_guard="pause")
+        return gpu(91 if step == 2 else 60)
+
+    machine(at)
+    train.run(job)
+    assert story(job, "guard_rest", "guard_changed", "guard_resume", "step")[2:6] == [
+        ("guard_rest", 2), ("guard_resume", 2), ("guard_changed", 2), ("step", 3)]
+    changed, refused = events(job, "guard_changed", "warning")[::-1]
+    assert changed["values"] == {"heat_guard": "pause", "heat_limit_c": 95}
+    assert changed["message"] == "Heat guard changed: When it gets hot: pause, Temperature limit, °C: 95."
+    assert refused["code"] == "guard_refused" and "from 40 to 110, or empty" in refused["message"]
+    assert adjust.load(job.folder)["values"] == {"heat_guard": "pause", "heat_limit_c": 95}
+
+
+def test_on_battery_it_saves_and_rests(make_job, machine):
+    job = make_job(pause_on_battery=True, heat_guard="off")
+    machine(lambda step, look: MachineReading(battery=Battery(64, not (step == 2 and look < 20))))
+    train.run(job)
+    rest, = events(job, "guard_rest")
+    assert (rest["why"], rest["global_step"]) == ("battery", 2)
+    assert story(job, "checkpoint_saved", "guard_rest", "guard_resume")[:3] == [
+        ("checkpoint_saved", 2), ("guard_rest", 2), ("guard_resume", 2)]
+    assert events(job, "checkpoint_saved")[0]["reason"] == "rest"
+
+
+def test_before_its_hours_nothing_is_loaded(make_job, machine, monkeypatch):
+    moments = iter([datetime(2026, 11, 27, 21, 50)] * 20)
+    monkeypatch.setattr(heat, "local_time", lambda: next(moments, datetime(2026, 11, 27, 22, 1)))
+    job = make_job(train_hours="22:00-06:00", max_steps=1)
+    machine(hot_after())
+    assert train.run(job)["state"] == "finished"
+    told = [event.get("phase") or event["type"] for event in events(job, "phase", "guard_rest", "guard_resume")]
+    assert told[:4] == ["guard_rest", "waiting", "guard_resume", "reading data"]
+    assert events(job, "guard_rest")[0]["message"].startswith("Training rests until 22:00")
+
+
+def test_a_run_that_waits_for_its_hours_obeys(make_job, machine, monkeypatch):
+    monkeypatch.setattr(heat, "local_time", lambda: datetime(2026, 11, 27, 12))
+    machine(hot_after())
+    job = make_job(train_hours="22:00-06:00", max_steps=1)
+    jobs.Job(job.folder).send("stop")
+    with pytest.raises(Cancelled):
+        train.run(job)
+    job = make_job(train_hours="22:00-06:00", max_steps=1)
+    jobs.Job(job.folder).send("free")
+    assert train.run(job) == {"state": "paused", "steps": 0}
+    job = make_job(train_hours="22:00-06:00", max_steps=1)
+    for command, more in (("pause", {}), ("change", {}), ("resume", {}), ("guard", {"train_hours": ""})):
+        jobs.Job(job.folder).send(command, **more)
+    assert train.run(job)["state"] == "finished"
+    assert [event["code"] for event in events(job, "warning")][:1] == ["change_refused"]
+    assert events(job, "guard_changed")[0]["message"] == "Heat guard changed: Only between these hours: always."
+
+
+@pytest.mark.full
+def test_its_hours_end_and_begin_in_the_middle(make_job, machine, monkeypatch):
+    job = make_job(train_hours="22:00-06:00")
+    looks = []
+
+    def local_time() -> datetime:
+        if len(events(job, "step")) == 2:
+            looks.append(1)
+        return datetime(2026, 11, 28, 7) if 0 < len(looks) < 40 else datetime(2026, 11, 28, 5, 59)
+
+    monkeypatch.setattr(heat, "local_time", local_time)
+    machine(hot_after())
+    assert train.run(job)["state"] == "finished"
+    assert story(job, "checkpoint_saved", "guard_rest", "guard_resume")[:3] == [
+        ("checkpoint_saved", 2), ("guard_rest", 2), ("guard_resume", 2)]
+
+
+@pytest.mark.full
+def test_the_time_left_reckons_with_the_hours(make_job, machine, monkeypatch):
+    monkeypatch.setattr(control, "local_time", lambda: datetime(2026, 11, 28, 5, 59, 59, 999_000))
+    monkeypatch.setattr(heat, "local_time", lambda: datetime(2026, 11, 28, 5))
+    job = make_job(train_hours="22:00-06:00", max_steps=8)
+    machine(hot_after())
+    train.run(job)
+    left = [event["seconds_left"] for event in events(job, "step")]
+    assert min(left[-3:]) > 16 * 3600
+
+
+def test_no_reading_is_said_once(make_job, machine):
+    job = make_job()
+    machine(lambda step, look: None, step_seconds=4.0)
+    assert train.run(job)["state"] == "finished"
+    unavailable, = events(job, "guard_unavailable")
+    assert unavailable["message"].startswith("This machine doesn't say how hot it is")
+
+
+@pytest.mark.full
+def test_a_limit_that_is_never_reached_again_is_said(make_job, machine):
+    job = make_job(heat_limit_c=60)
+    machine(lambda step, look: gpu(61 if step == 2 and look < 7000 else 50))
+    train.run(job)
+    warning, = events(job, "warning")
+    assert warning["code"] == "heat_limit_low"
+    assert warning["message"].startswith("The GPU is still at 61 °C after a rest of 10 min. Look at its fans, or ")
+
+
+def test_a_lower_power_limit_is_suggested_after_three_pauses(make_job, machine, fake_nvml):
+    job = make_job()
+    fake_nvml.set(least_power_limit=100_000)
+    machine(lambda step, look: gpu(91 if step in (1, 2, 3) and look < 5 else 60, power_limit_w=170.0))
+    train.run(job)
+    advice, = events(job, "power_limit_advised")
+    assert (advice["gpu"], advice["watts"]) == (0, 136) and advice["command"].endswith("nvidia-smi -i 0 -pl 136")
+    assert [event["type"] for event in events(job, "guard_rest", "power_limit_advised")] == [
+        "guard_rest", "guard_rest", "guard_rest", "power_limit_advised"]
+
+
+@pytest.mark.full
+def test_a_card_that_slows_itself_down_for_a_minute_gets_the_same_advice(make_job, machine, fake_nvml, monkeypatch):
+    monkeypatch.setattr(heat_cost, "time", heat.time)
+    job = make_job(heat_guard="off", max_steps=8)
+    machine(lambda step, look: gpu(94, power_limit_w=170.0, slowed_by=("heat",)), step_seconds=10.0)
+    train.run(job)
+    assert len(events(job, "power_limit_advised")) == 1 and not events(job, "guard_rest")
+
+
+@pytest.mark.full
+def test_preferences_rest_too(make_job, machine, tmp_path):
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text("".join(json.dumps({"prompt": f"Question {i}?", "chosen": "Yes.", "rejected": "No."}) + "\n"
+                             for i in range(8)), "utf-8")
+    results = []
+    for at in (hot_after(), hot_after(0, 1, 2)):
+        machine(at)
+        job = make_job(objective="dpo", max_steps=3, train_file=str(pairs))
+        results.append(weights(train.run(job)))
+    assert results[0] == results[1] and {step for _, step in story(job, "guard_rest")} == {0, 1, 2}
