@@ -11,14 +11,13 @@ import sys
 if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] == os.getcwd():
     del sys.path[0]  # started by hand, without -P: nothing in the current folder may stand in for a module
 
-import errno
 import faulthandler
 import importlib
 import traceback
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import disk_space, jobs
+from slmstudio.core import jobs
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.jobs import advice, processes
 
@@ -58,6 +57,7 @@ def run_job(folder: Path) -> int:
     """
     import filelock
 
+    from slmstudio.worker.runtime import ending
     from slmstudio.worker.runtime.context import JobContext, rank
 
     leads, lock = rank() == 0, filelock.FileLock(folder / "worker.lock")
@@ -81,27 +81,13 @@ def run_job(folder: Path) -> int:
     if outcome is None:
         return 1  # torchrun then ends the other ranks
     if leads:
-        _write_outcome(job, outcome)
+        ending.write_outcome(job, outcome)
     return 0 if outcome.was_successful() else 1
-
-
-def _write_outcome(job: Any, outcome: jobs.Outcome) -> None:
-    """The last word must not be lost to a full disk: wait for the few bytes it takes."""
-    import time
-
-    disk_space.give_reserve(job.folder)
-    job.emit("job_ended", state=outcome.state)
-    while True:
-        try:
-            return jobs.write_outcome(job.folder, outcome)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            time.sleep(1.0)
 
 
 def _outcome_of(job: Any) -> jobs.Outcome | None:
     """How the job ended; None when a fresh process must go on with it."""
+    from slmstudio.worker.runtime import ending
     from slmstudio.worker.runtime.context import Cancelled, StartAnew
 
     try:
@@ -121,7 +107,7 @@ def _outcome_of(job: Any) -> jobs.Outcome | None:
     except Exception as error:
         traceback.print_exc()
         if _gpu_is_gone(error):
-            return jobs.Outcome("failed", _gpu_gone(job).to_dict(), traceback.format_exc())
+            return jobs.Outcome("failed", ending.gpu_gone(job).to_dict(), traceback.format_exc())
         defect = UserError(
             "Something went wrong in SLM Studio itself.",
             f"{type(error).__name__}: {error}",
@@ -134,15 +120,6 @@ def _out_of_memory(job: Any) -> UserError:
     kind = job.request["kind"]
     return UserError("Memory ran out.", "It needs more than the machine has free.",
                      f"{advice.need_less(kind)} {advice.go_on(kind, job.folder)}")
-
-
-def _gpu_gone(job: Any) -> UserError:
-    return UserError(
-        "The GPU stopped working in the middle.",
-        "Its driver reports an error that no program can recover from: the card fell off the bus, was reset, or a "
-        "kernel crashed.",
-        "If it happens again, look at heat, power supply and driver. "
-        f"{advice.go_on(job.request['kind'], job.folder)}")
 
 
 def _gpu_is_gone(error: Exception) -> bool:

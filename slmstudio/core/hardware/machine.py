@@ -24,6 +24,7 @@ class Gpu:
         index: the driver's number of the card; see `nvml` on CUDA's own order.
         memory_total, memory_free: bytes; None where the driver does not say.
         compute_capability: (8, 6) for an RTX 3060; None where the driver does not say.
+        uuid: "GPU-…"; None where the driver does not say.
         power_limit_w: watts that it may draw; None where the driver does not say.
     """
 
@@ -32,6 +33,7 @@ class Gpu:
     memory_total: int | None
     memory_free: int | None
     compute_capability: tuple[int, int] | None
+    uuid: str | None = None
     power_limit_w: float | None = None
 
 
@@ -83,7 +85,8 @@ def read_gpus() -> tuple[tuple[Gpu, ...], str]:
             continue
         total, used = reading.memory_total, reading.memory_used
         free = None if total is None or used is None else total - used
-        gpus.append(Gpu(monitor.index, monitor.name, total, free, monitor.compute_capability, reading.power_limit_w))
+        gpus.append(Gpu(monitor.index, monitor.name, total, free, monitor.compute_capability, monitor.uuid,
+                        reading.power_limit_w))
     return tuple(gpus), reason
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from slmstudio.core.hardware.nvml import GpuReading
+
+NEW_FIELDS = frozenset({"uuid", "memory_temperature_c", "shutdown_c", "graphics_clock_mhz", "memory_clock_mhz",
+                        "memory_utilisation"})
+"""Of a card; versions that read `gpu` alone don't know them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,5 +65,40 @@ class MachineReading:
     battery: Battery | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """What a `sensors` event holds of it."""
-        return asdict(self)
+        """These names, and of a card and the processor what is known."""
+        return {**asdict(self), "gpus": [_lean(gpu) for gpu in self.gpus], "cpu": _lean(self.cpu)}
+
+    def to_event(self) -> dict[str, Any]:
+        """What a `sensors` event holds of it: `to_dict`, and the first card as `gpu`, as earlier versions read it."""
+        first = _lean(self.gpus[0]) if self.gpus else None
+        return {"gpu": first and {name: first[name] for name in first if name not in NEW_FIELDS}, **self.to_dict()}
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any]) -> MachineReading:
+        """The reading that a `sensors` event holds. Those of old runs have the first card alone, as `gpu`.
+
+        What isn't of the expected shape counts as not said.
+        """
+        cards = event.get("gpus")
+        if not isinstance(cards, list):
+            cards = [event.get("gpu")]
+        cpu, battery = event.get("cpu"), event.get("battery")
+        return cls(
+            tuple(_made(GpuReading, {"index": number, "name": "", **card}) for number, card in enumerate(cards)
+                  if isinstance(card, dict)),
+            _made(CpuReading, cpu) if isinstance(cpu, dict) else CpuReading(),
+            event.get("memory_used"), event.get("memory_total"), event.get("disk_free"),
+            None if not isinstance(battery, dict) or "percent" not in battery
+            else _made(Battery, {"plugged": None, **battery}))
+
+
+def _lean(reading: GpuReading | CpuReading) -> dict[str, Any]:
+    """Its values, without those that say nothing: events are written once a second, for days."""
+    return {name: value for name, value in asdict(reading).items()
+            if value is not None and value is not False and value != ""}
+
+
+def _made(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    known = {field.name for field in fields(kind)}
+    return kind(**{name: tuple(value) if isinstance(value, list) else value
+                   for name, value in values.items() if name in known})

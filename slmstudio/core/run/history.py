@@ -221,6 +221,8 @@ class RunHistory:
 
     def _sensors(self, event: dict[str, Any]) -> None:
         gpu = event.get("gpu")
+        if isinstance(gpu, dict) and not gpu.get("lost"):
+            self.sensors_missing = ""  # it answers again
         readings = {
             **(gpu if isinstance(gpu, dict) else {}),
             **{name: event.get(name) for name in ("process_memory", "cpu_percent")},

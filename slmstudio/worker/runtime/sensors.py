@@ -1,20 +1,34 @@
-"""Samples the GPU and this process once a second, on the run's own time axis, and notices when the machine slept."""
+"""Samples the machine once a second, on the run's own time axis.
+
+It notices when the machine slept, when a card is too hot or held back, and when one is lost. A run whose card is lost
+ends at its next step; one that makes no step any more hangs in the driver, and is ended from here.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from collections.abc import Sequence
 
 import psutil
 
+from slmstudio.core.hardware.describe import short_gpu_name
+from slmstudio.core.hardware.gpu_order import open_as_torch_counts
 from slmstudio.core.hardware.guard import HeatWatch
-from slmstudio.core.hardware.nvml import GpuMonitor
+from slmstudio.core.hardware.nvml import GpuReading, open_all
+from slmstudio.core.hardware.reader import MachineReader
+from slmstudio.core.hardware.readings import MachineReading
+from slmstudio.core.hardware.sickness import SlowdownWatch
+from slmstudio.worker.runtime import ending
 from slmstudio.worker.runtime.context import JobContext
 
 PERIOD_SECONDS = 1.0
 SLEPT_SECONDS = 6.0
 """A gap of this many seconds between two samples is no delay: the machine slept, or the process was stopped."""
+LOST_SECONDS = 3.0
+"""A card that has not answered for so long is lost; before, it may have been busy waking up."""
+HOPELESS_SECONDS = 60.0
+"""A card is lost for so long, and no step was made: the run hangs in the driver, where nothing can interrupt it."""
 
 
 def clock() -> float:
@@ -26,55 +40,103 @@ def clock() -> float:
 class Sensors:
     """A thread that emits `sensors` events until it is closed; without a GPU it says so once.
 
+    Args:
+        uuids: of the cards that the run computes on, as torch counts them, None for one that torch doesn't name. None
+            for a run on the processor: then all cards are watched, in the driver's order, and none ends the run.
+
     Attributes:
         suspended_seconds: how long the machine slept or the process was stopped, all in all.
-        newest: the last reading of the GPU; None without one.
+        newest: the last reading of the machine; None before the first.
     """
 
-    def __init__(self, job: JobContext):
-        self._job = job
+    def __init__(self, job: JobContext, uuids: Sequence[str | None] | None = None):
+        self._job, self._on_gpu = job, uuids is not None
         self.suspended_seconds = 0.0
-        self.newest: dict[str, Any] | None = None
+        self.newest: MachineReading | None = None
         self._closing = threading.Event()
         self._process = psutil.Process()
-        self._watch = HeatWatch()
-        self._monitor, reason = GpuMonitor.open()
-        if self._monitor is None:
+        monitors, reason = open_all() if uuids is None else open_as_torch_counts(uuids)
+        self._reader = MachineReader(monitors, job.folder)
+        self._cards = [_Card() for _ in monitors]
+        self._stepped = clock()
+        if not monitors:
             job.emit("sensors_unavailable", reason=reason)
+        elif reason:
+            job.log(reason, "warning")
         self._thread = threading.Thread(target=self._run, name="sensors", daemon=True)
         self._thread.start()
 
+    @property
+    def lost(self) -> str:
+        """What is wrong with a card that the run computes on and that no longer answers, in a sentence; else ""."""
+        now = clock()
+        return next((card.message for card in self._cards if self._on_gpu and card.lost_since is not None
+                     and now - card.lost_since >= LOST_SECONDS), "")
+
+    def step_made(self) -> None:
+        """Say that the run still does its work."""
+        self._stepped = clock()
+
     def _run(self) -> None:
-        before, reading_gpu = clock(), True
+        before = clock()
         while not self._closing.wait(PERIOD_SECONDS):
             now = clock()
             self._notice_sleep(now - before - PERIOD_SECONDS)
             before = now
-            reading_gpu = self._sample(reading_gpu)
+            self._sample(now)
+            self._give_up_when_hopeless(now)
 
     def _notice_sleep(self, gap: float) -> None:
         if gap >= SLEPT_SECONDS:
             self.suspended_seconds += gap
+            self._stepped += gap
             self._job.emit("suspended", seconds=round(gap, 1))
 
-    def _sample(self, with_gpu: bool) -> bool:
-        """Emit one reading; False when the GPU is lost."""
-        reading = self._monitor.read() if self._monitor and with_gpu else None
-        self.newest = reading.to_dict() if reading else None
-        self._job.emit("sensors", gpu=self.newest, process_memory=self._process.memory_info().rss,
+    def _sample(self, now: float) -> None:
+        reading = self._reader.read()
+        self.newest = reading
+        self._job.emit("sensors", **reading.to_event(), process_memory=self._process.memory_info().rss,
                        cpu_percent=self._process.cpu_percent())
-        if reading is None:
-            return with_gpu
-        if reading.lost:
-            self._job.emit("sensors_unavailable", reason=reading.message)
-            self._job.warn("gpu_lost", reading.message)
-            return False
-        if self._watch.update(reading.temperature_c, reading.slowdown_c) == "warn":
-            self._job.warn("gpu_hot", self._watch.sentence(reading.temperature_c))
-        return True
+        for card, gpu in zip(self._cards, reading.gpus, strict=True):
+            which = "" if len(self._cards) == 1 else f"GPU {gpu.index} ({short_gpu_name(gpu.name)}): "
+            self._look_after(card, gpu, now, which)
+
+    def _look_after(self, card: _Card, gpu: GpuReading, now: float, which: str) -> None:
+        """Say once what is wrong with a card. `which` names it where there are several."""
+        if gpu.lost:
+            if card.lost_since is None:
+                card.lost_since, card.message = now, which + gpu.message
+                self._job.emit("sensors_unavailable", reason=card.message)
+                self._job.warn("gpu_lost", card.message)
+            return
+        if card.lost_since is not None:
+            card.lost_since = None
+            self._job.warn("gpu_back", f"{which}The GPU answers again.")
+        if gpu.temperature_c is not None and card.heat.update(gpu.temperature_c, gpu.slowdown_c) == "warn":
+            self._job.warn("gpu_hot", which + card.heat.sentence(gpu.temperature_c))
+        for code, message in card.slowdown.update(gpu, now):
+            self._job.warn(code, which + message)
+
+    def _give_up_when_hopeless(self, now: float) -> None:
+        """End a run whose card is lost and that hangs; a run that still makes steps ends by itself, at the next."""
+        for card in self._cards if self._on_gpu and not self._closing.is_set() else ():
+            if card.lost_since is not None and now - max(card.lost_since, self._stepped) >= HOPELESS_SECONDS:
+                ending.give_up(self._job, ending.gpu_gone(self._job, card.message))
 
     def close(self) -> None:
         self._closing.set()
         self._thread.join(timeout=5)
-        if self._monitor:
-            self._monitor.close()
+        self._reader.close()
+
+
+class _Card:
+    """What is known of a card from one reading to the next.
+
+    Attributes:
+        lost_since: when it ceased to answer; None while it does. `message` is what its driver said then.
+    """
+
+    def __init__(self) -> None:
+        self.heat, self.slowdown = HeatWatch(), SlowdownWatch()
+        self.lost_since: float | None = None
+        self.message = ""

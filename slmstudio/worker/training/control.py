@@ -15,6 +15,7 @@ from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.overfitting import EvalWatch
 from slmstudio.core.time_left import TimeLeft
+from slmstudio.worker.runtime import ending
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.keep_awake import Awake
 from slmstudio.worker.runtime.sensors import Sensors
@@ -105,6 +106,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         self._left.took("step", seconds)
         count = self.trainer.take_tokens()
         self.last_loss = logs["loss"]
+        self.sensors.step_made()
         left = self._seconds_left(state.global_step)
         values = {
             "train_loss": logs["loss"],
@@ -174,6 +176,8 @@ class Control(TrainerCallback):  # type: ignore[misc]
 
     def _after_step(self, state: Any, control: Any) -> None:
         step = state.global_step
+        if lost := self.sensors.lost:
+            self._leave_lost_card(lost)
         for change in [each for each in self._changes if each["global_step"] == step]:
             self.trainer.change_schedule(change["total_steps"], change["learning_rate"] or self.trainer.learning_rate)
         if step % self.config.eval_steps == 0 and step < self.trainer.total_steps:
@@ -188,6 +192,18 @@ class Control(TrainerCallback):  # type: ignore[misc]
         self._obey(state)
         if self.stopped or self.freed or self.early or step >= self.trainer.total_steps:
             control.should_training_stop = True
+
+    def _leave_lost_card(self, message: str) -> None:
+        """Save what the card still gives out, and end.
+
+        Raises:
+            UserError: always. Resume continues from the last checkpoint.
+        """
+        try:
+            self.saver.checkpoint("interval")
+        except Exception as error:  # of whatever kind: the card is lost, and the checkpoint before is whole
+            self.job.log(f"{type(error).__name__}: {error}", "warning")
+        raise ending.gpu_gone(self.job, message)
 
     def _obey(self, state: Any) -> None:
         """Do what the user asked for; while paused, wait for more."""
@@ -275,9 +291,11 @@ class Control(TrainerCallback):  # type: ignore[misc]
                       asked=asked)
 
     def _look_for_spill(self, seconds: float, tokens: int) -> None:
-        gpu = self.sensors.newest or {}
-        if self._spill and (message := self._spill.update(
-                seconds, tokens, gpu.get("memory_used"), gpu.get("memory_total"))):
+        reading = self.sensors.newest
+        if self._spill is None or reading is None or not reading.gpus:
+            return
+        gpu = reading.gpus[0]
+        if message := self._spill.update(seconds, tokens, gpu.memory_used, gpu.memory_total):
             self.job.warn("memory_spill", message)
 
 

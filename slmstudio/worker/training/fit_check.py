@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from slmstudio.core.hardware.gpu_order import torchs_first
 from slmstudio.core.hardware.machine import Machine, read_machine
 from slmstudio.core.model.vetting import vet
 from slmstudio.core.run.config import RunConfig
@@ -47,8 +48,10 @@ def run(job: JobContext) -> dict[str, Any]:
     config = RunConfig.from_dict(job.request["config"])
     machine = read_machine()  # as it is before this process uses its GPU
     train.ready(config)
+    cards = methods.cards(config)
+    machine = torchs_first(machine, cards)
     try:
-        with contextlib.closing(Sensors(job)):
+        with contextlib.closing(Sensors(job, cards)):
             return _Trial(job, config, machine).run()
     finally:
         for left in (kept_rows.FOLDER, "trainer"):

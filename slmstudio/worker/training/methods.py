@@ -31,6 +31,18 @@ def on_gpu(config: RunConfig) -> bool:
     return config.device != "cpu" and torch.cuda.is_available()
 
 
+def cards(config: RunConfig) -> list[str | None] | None:
+    """UUIDs of the cards that this run computes on, `cuda:0` first: all that torch sees, as its trainer uses them all.
+
+    None for one that torch doesn't name; None for all of it where the run computes on the processor.
+    """
+    if not on_gpu(config):
+        return None
+    found = [getattr(torch.cuda.get_device_properties(number), "uuid", None)
+             for number in range(torch.cuda.device_count())]
+    return [None if uuid is None else str(uuid) for uuid in found]
+
+
 def check(config: RunConfig) -> None:
     """Refuse what this machine or this installation cannot do, before anything is loaded.
 

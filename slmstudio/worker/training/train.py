@@ -18,6 +18,7 @@ from trl import SFTConfig
 
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
+from slmstudio.core.hardware.gpu_order import torchs_first
 from slmstudio.core.hardware.machine import Machine, read_machine
 from slmstudio.core.model import named_templates
 from slmstudio.core.model.chat_template import ChatTemplate
@@ -55,10 +56,12 @@ def run(job: JobContext) -> dict[str, Any]:
     config = adjust.apply(RunConfig.from_dict(job.request), job.folder)
     machine = read_machine()  # as it is before this process uses its GPU
     ready(config)
+    cards = methods.cards(config)
+    machine = torchs_first(machine, cards)
     if out_of_memory.killed_for_memory(job):
         return out_of_memory.pull_lever(job, config)
     try:
-        with contextlib.closing(Sensors(job)) as sensors:
+        with contextlib.closing(Sensors(job, cards)) as sensors:
             return _train(job, config, sensors, machine)
     except Exception as error:
         if not out_of_memory.ran_out(error):

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.fake_nvml.build import RTX_3060
 
 from slmstudio.core.hardware import nvml
 from slmstudio.core.hardware.machine import Gpu, disk_free, parse_cpuinfo, read_machine, tidy_cpu_name
@@ -25,8 +26,8 @@ def test_its_cards(fake_nvml):
     fake_nvml.set(card=1, name="NVIDIA GB10", memory_total="NOT_SUPPORTED", compute_capability=121)
     machine = read_machine()
     assert machine.gpus == (
-        Gpu(0, "NVIDIA GeForce RTX 3060", 12 * 1024**3, (12288 - 819) * 1024**2, (8, 6), 170.0),
-        Gpu(1, "NVIDIA GB10", None, None, (12, 1), 170.0))
+        Gpu(0, "NVIDIA GeForce RTX 3060", 12 * 1024**3, (12288 - 819) * 1024**2, (8, 6), RTX_3060["uuid"], 170.0),
+        Gpu(1, "NVIDIA GB10", None, None, (12, 1), RTX_3060["uuid"], 170.0))
     assert machine.gpu_reason == ""
     assert fake_nvml.users() == 0
 

@@ -1,17 +1,21 @@
 """The real pynvml, talking to a fake of NVIDIA's library."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
+from support.fake_nvml.build import WSL2
 
 from slmstudio.core import files
 from slmstudio.core.hardware import nvml
 from slmstudio.core.hardware.nvml import GpuMonitor, open_all
 
 ROOT = Path(__file__).parents[3]
+UUID = "GPU-3e5a9c41-0f2b-4d7e-8a61-5c0d2e9b7f10"
 
 
 @pytest.fixture
@@ -29,7 +33,8 @@ def test_a_reading_has_the_units_that_people_use(monitor):
     assert reading == nvml.GpuReading(
         0, "NVIDIA GeForce RTX 3060", temperature_c=46, slowdown_c=95, power_w=17.23, power_limit_w=170.0,
         energy_j=9876.543, memory_used=819 * 1024**2, memory_total=12 * 1024**3, utilisation=3, clock_mhz=210,
-        fan_percent=30, slowed_by=())
+        fan_percent=30, slowed_by=(), uuid=UUID, shutdown_c=98, graphics_clock_mhz=210, memory_clock_mhz=405,
+        memory_utilisation=1)
 
 
 def test_readings_follow_the_card(monitor, fake_nvml):
@@ -42,7 +47,9 @@ def test_readings_follow_the_card(monitor, fake_nvml):
 
 FIELDS = {"temperature": ["temperature_c"], "slowdown": ["slowdown_c"], "power": ["power_w"],
           "power_limit": ["power_limit_w"], "energy": ["energy_j"], "memory_used": ["memory_used", "memory_total"],
-          "utilisation": ["utilisation"], "clock": ["clock_mhz"], "fan": ["fan_percent"],
+          "utilisation": ["utilisation", "memory_utilisation"], "shutdown": ["shutdown_c"],
+          "graphics_clock": ["graphics_clock_mhz"], "memory_clock": ["memory_clock_mhz"],
+          "clock": ["clock_mhz"], "fan": ["fan_percent"],
           "clock_reasons": ["slowed_by"]}
 
 
@@ -57,12 +64,13 @@ def test_each_query_may_be_missing_alone(monitor, fake_nvml, query, error):
 
 def test_a_card_that_answers_nothing_is_still_a_card(monitor, fake_nvml):
     fake_nvml.set(**dict.fromkeys(FIELDS))
-    assert monitor.read() == nvml.GpuReading(0, "NVIDIA GeForce RTX 3060")
+    assert monitor.read() == nvml.GpuReading(0, "NVIDIA GeForce RTX 3060", uuid=UUID)
 
 
 def test_older_drivers_lack_the_newer_calls(monitor, fake_nvml):
     before = monitor.read()
-    fake_nvml.set(temperature_v="FUNCTION_NOT_FOUND", event_reasons="FUNCTION_NOT_FOUND")
+    fake_nvml.set(nvmlDeviceGetTemperatureV="FUNCTION_NOT_FOUND",
+                  nvmlDeviceGetCurrentClocksEventReasons="FUNCTION_NOT_FOUND")
     assert monitor.read() == before
 
 
@@ -86,9 +94,34 @@ def test_the_slowdown_temperature_is_the_earlier_plausible_one(monitor, fake_nvm
 def test_a_lost_card_is_a_reading_that_says_so(monitor, fake_nvml, error, message):
     assert not monitor.read().lost
     fake_nvml.set(every_query=error)
-    assert monitor.read() == nvml.GpuReading(0, "NVIDIA GeForce RTX 3060", lost=True, message=message)
+    assert monitor.read() == nvml.GpuReading(0, "NVIDIA GeForce RTX 3060", lost=True, message=message, uuid=UUID)
     fake_nvml.set(every_query=None)
     assert monitor.read().temperature_c == 46
+
+
+def test_the_heat_of_its_memory_where_a_card_tells_it(monitor, fake_nvml):
+    fake_nvml.set(memory_temperature=94)
+    assert monitor.read().memory_temperature_c == 94
+    fake_nvml.set(memory_temperature=0)
+    assert monitor.read().memory_temperature_c is None
+
+
+def test_inside_wsl2_what_is_missing_is_absent_and_the_rest_is_there(monitor, fake_nvml):
+    fake_nvml.set(**WSL2)
+    reading = monitor.read()
+    assert (reading.temperature_c, reading.power_w, reading.memory_used) == (46, 17.23, 819 * 1024**2)
+    assert (reading.fan_percent, reading.energy_j, reading.slowed_by, reading.power_limit_w) == (None,) * 4
+    assert monitor.processes() is None
+
+
+def test_who_computes_on_the_card(monitor, fake_nvml):
+    assert monitor.processes() == []
+    mine, nobody = os.getpid(), 2**22 + 1  # above the greatest number that Linux gives
+    fake_nvml.set(processes=f"{nobody} {mine}:{2**30}")
+    name = psutil.Process(mine).name()
+    assert monitor.processes() == [nvml.GpuProcess(mine, 2**30, name), nvml.GpuProcess(nobody, None, "")]
+    fake_nvml.set(processes="GPU_IS_LOST")
+    assert monitor.processes() is None
 
 
 def test_a_reading_travels_as_an_event(monitor, fake_nvml):

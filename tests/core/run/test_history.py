@@ -71,7 +71,9 @@ def test_readings_of_a_gpu_and_of_none():
     assert list(history.series["temperature_c"].x) == [3.0] and not history.series["power_w"]
     assert list(history.series["process_memory"].y) == [5, 6]
     assert history.limits == {"slowdown_c": 88, "memory_total": 12}
-    assert fold({"type": "sensors_unavailable", "reason": "none here"}).sensors_missing == "none here"
+    lost = [{"type": "sensors_unavailable", "reason": "none here"}, {"type": "sensors", "gpu": {"lost": True}}]
+    assert fold(*lost).sensors_missing == "none here"
+    assert fold(*lost, {"type": "sensors", "time": 5.0, "gpu": gpu}).sensors_missing == ""
 
 
 def test_phases_until_the_first_step():

@@ -1,0 +1,110 @@
+"""What Linux says of the processor's heat and clock, and of the battery, in a few small files below /sys.
+
+Only the files that are needed are read, once a second: psutil reads those of every sensor and every core. Elsewhere the
+processor's heat can't be read without an administrator's rights; the battery psutil knows.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from slmstudio.core.hardware.readings import Battery
+
+SYS = "SLMSTUDIO_SYS"
+"""Environment variable that names a folder to read instead of /sys, so that other machines can be tried."""
+PROCESSOR_DRIVERS = ("k10temp", "zenpower", "coretemp", "cpu_thermal")
+"""Linux' drivers for the heat of AMD, AMD, Intel and ARM processors (Documentation/hwmon)."""
+WHOLE = ("Tdie", "Tctl", "Package id")
+"""Labels of the reading that stands for the whole processor, the best first: AMD's Tctl may be raised by an offset."""
+MOST_CLOCKS = 8
+"""Cores whose clock is read: each asks its core, and a server has hundreds."""
+
+
+def sys_folder() -> Path:
+    """Where Linux' readings lie."""
+    return Path(os.environ.get(SYS) or "/sys")
+
+
+class ProcessorSensors:
+    """The processor's own sensors; found once, and then read as often as wanted.
+
+    Attributes:
+        limit_c: where the processor slows itself down: the driver's critical temperature, else its high one; None
+            where it doesn't say.
+    """
+
+    def __init__(self, folder: Path | None = None):
+        folder = folder or sys_folder()
+        chips = [chip for chip in sorted(folder.glob("class/hwmon/hwmon*"))
+                 if _text(chip / "name") in PROCESSOR_DRIVERS]
+        self._heat = [file for chip in chips for file in _whole(chip)]
+        limits = [limit for file in self._heat if (limit := _limit(file)) is not None]
+        self.limit_c = min(limits, default=None)
+        clocks = sorted(folder.glob("devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"))
+        self._clocks = clocks[::max(1, len(clocks) // MOST_CLOCKS)]
+
+    def temperature_c(self) -> float | None:
+        """Of the hottest package, else of the hottest core."""
+        return max((heat / 1000 for file in self._heat if (heat := _number(file)) is not None), default=None)
+
+    def clock_mhz(self) -> float | None:
+        """Mean of the cores, or of some of them where there are many."""
+        clocks = [clock / 1000 for file in self._clocks if (clock := _number(file)) is not None]
+        return sum(clocks) / len(clocks) if clocks else None
+
+
+def read_battery(folder: Path | None = None) -> Battery | None:
+    """This machine's battery; None without one. Mice and headsets have theirs, which don't count."""
+    if sys.platform != "linux":
+        import psutil
+
+        found = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+        return None if found is None else Battery(found.percent, found.power_plugged)
+    supplies = [(supply, _text(supply / "type")) for supply in (folder or sys_folder()).glob("class/power_supply/*")
+                if _text(supply / "scope") != "Device"]
+    batteries = [supply for supply, kind in supplies if kind == "Battery"]
+    charges = [charge for battery in batteries if (charge := _number(battery / "capacity")) is not None]
+    if not charges:
+        return None
+    mains = [online for supply, kind in supplies if kind in ("Mains", "USB")
+             if (online := _number(supply / "online")) is not None]
+    states = {_text(battery / "status") for battery in batteries}
+    plugged = any(mains) if mains else False if "Discharging" in states else \
+        True if states & {"Charging", "Full", "Not charging"} else None
+    return Battery(min(100.0, sum(charges) / len(charges)), plugged)
+
+
+def _whole(chip: Path) -> list[Path]:
+    """The files that give the heat of a chip as a whole; those of its cores where none does."""
+    files = sorted(chip.glob("temp*_input"))
+    labels = {file: _text(file.with_name(file.name.replace("_input", "_label"))) for file in files}
+    for label in WHOLE:
+        if found := [file for file in files if labels[file].startswith(label)]:
+            return found
+    return files
+
+
+def _limit(file: Path) -> float | None:
+    for kind in ("crit", "max"):
+        value = _number(file.with_name(file.name.replace("input", kind)))
+        if value is not None and 60 <= value / 1000 <= 125:  # others are placeholders
+            return value / 1000
+    return None
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _number(file: Path) -> float | None:
+    """A whole number from a file; None where it can't be read, as from a sensor that sleeps."""
+    try:
+        with open(file, "rb", buffering=0) as opened:
+            return float(int(opened.read(32)))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,58 @@
+"""Asking NVIDIA's library: one question at a time, and what its errors mean in words."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+NO_DRIVER = "No NVIDIA driver was found on this machine."
+NO_GPU = ("The NVIDIA driver is there, but it sees no GPU. Check that the card sits firmly and has power, or that the "
+          "laptop's graphics settings switch it on.")
+LOST = ("The GPU no longer answers. Restart the machine; if it happens again, check the card's power cables and "
+        "cooling, and update the driver.")
+DRIVER_GONE = "The NVIDIA driver was stopped or replaced. Restart the machine."
+
+
+class GpuGone(Exception):
+    """The card or its driver went away while it was being read."""
+
+
+def binding() -> ModuleType:
+    """pynvml, loaded when a card is first asked for: no window waits for it."""
+    return importlib.import_module("pynvml")
+
+
+def ask(query: Callable[..., Any], *arguments: Any) -> Any:
+    """The answer to one query; None where the card, the driver or the permission is missing for it.
+
+    Raises:
+        GpuGone: nothing else will be answered either.
+    """
+    pynvml = binding()
+    try:
+        return query(*arguments)
+    except pynvml.NVMLError as error:
+        if error.value in (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED):
+            raise GpuGone(LOST) from error
+        if error.value in (pynvml.NVML_ERROR_UNINITIALIZED, pynvml.NVML_ERROR_DRIVER_NOT_LOADED):
+            raise GpuGone(DRIVER_GONE) from error
+        return None
+
+
+def reason(error: Any) -> str:
+    """Why NVML cannot be used, for a person."""
+    pynvml = binding()
+    return {
+        pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: NO_DRIVER,
+        pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "The NVIDIA driver is installed, but not loaded. Restart the machine; if "
+                                             "that does not help, install the driver again.",
+        pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "The NVIDIA driver was updated, and its old version is still "
+                                                   "loaded. Restart the machine.",
+        pynvml.NVML_ERROR_NO_PERMISSION: "This user account may not use the NVIDIA driver. Ask an administrator for "
+                                         "access to the GPU.",
+        pynvml.NVML_ERROR_GPU_NOT_FOUND: NO_GPU,
+        pynvml.NVML_ERROR_GPU_IS_LOST: LOST,
+        pynvml.NVML_ERROR_RESET_REQUIRED: LOST,
+    }.get(error.value, f"The NVIDIA driver cannot be asked; it says: {str(error).rstrip('.')}. Update the driver.")

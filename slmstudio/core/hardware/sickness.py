@@ -1,0 +1,53 @@
+"""Notices when something holds a card back for long: heat, a weak power supply, or its own protection."""
+
+from __future__ import annotations
+
+from slmstudio.core.hardware.nvml import GpuReading
+
+SECONDS = 10.0
+"""How long it must last before it is told, and how long it must be gone before it may be told again."""
+SENTENCES = {
+    "heat": ("gpu_slowed_by_heat",
+             "The GPU is too hot and has slowed itself down{now}. Training continues, slower. Give it air: free the "
+             "vents, clean the fans, speed them up, or lower the power limit."),
+    "power supply": ("gpu_slowed_by_power",
+                     "The GPU has been slowed down because the power supply can't give what it needs. Check its power "
+                     "cables and whether the supply is strong enough; give a laptop the charger it came with."),
+    "hardware protection": ("gpu_slowed_by_protection",
+                            "The GPU has slowed itself down to protect itself{now}. Heat and a weak power supply are "
+                            "the usual causes: check fans, vents, power cables and the charger."),
+}
+"""By what slows a card down: a warning's code and its sentence. A power limit isn't a fault: every card reaches it."""
+
+
+class SlowdownWatch:
+    """Takes the readings of one card and says when it is held back: once, until it has been free for some seconds."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}  # when this cause came, or went while it is told
+        self._told: set[str] = set()
+
+    def update(self, reading: GpuReading, now: float) -> list[tuple[str, str]]:
+        """The warnings that are due now, each with its code and its sentence.
+
+        Args:
+            now: in seconds, of any clock that only runs forward.
+        """
+        if reading.slowed_by is None:  # it doesn't say, or is lost
+            return []
+        causes = set(reading.slowed_by)
+        if causes & {"heat", "power supply"}:
+            causes.discard("hardware protection")  # set along with them
+        warnings = []
+        for cause, (code, sentence) in SENTENCES.items():
+            if (cause in causes) == (cause in self._told):
+                self._since.pop(cause, None)
+                continue
+            if now - self._since.setdefault(cause, now) < SECONDS:
+                continue
+            self._told ^= {cause}
+            del self._since[cause]
+            if cause in causes:
+                degrees = "" if reading.temperature_c is None else f" ({reading.temperature_c} °C)"
+                warnings.append((code, sentence.format(now=degrees)))
+        return warnings

@@ -1,0 +1,61 @@
+"""A job's last word: its outcome, written once, whoever comes first."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import threading
+import time
+
+from slmstudio.core import disk_space, jobs
+from slmstudio.core.errors import UserError
+from slmstudio.core.jobs import advice
+from slmstudio.worker.runtime.context import JobContext
+
+_last_word = threading.Lock()
+
+
+def write_outcome(job: JobContext, outcome: jobs.Outcome) -> None:
+    """End the job with this outcome. Does not return where `give_up` came first: that ends the process."""
+    with _last_word:
+        _write(job, outcome)
+
+
+def give_up(job: JobContext, error: UserError) -> None:
+    """End the job and this process at once, from a thread beside one that hangs and can't be interrupted.
+
+    Returns only where the outcome is being written already.
+    """
+    if not _last_word.acquire(blocking=False):
+        return
+    _write(job, jobs.Outcome("failed", error.to_dict()))
+    sys.stdout.flush()
+    os._exit(1)
+
+
+def gpu_gone(job: JobContext, why: str = "") -> UserError:
+    """What to say when the card failed in the middle.
+
+    Args:
+        why: what the card's driver said of it.
+    """
+    return UserError(
+        "The GPU stopped working in the middle.",
+        why or "Its driver reports an error that no program can recover from: the card fell off the bus, was reset, or "
+               "a kernel crashed.",
+        "If it happens again, look at heat, power supply and driver. "
+        f"{advice.go_on(job.request['kind'], job.folder)}")
+
+
+def _write(job: JobContext, outcome: jobs.Outcome) -> None:
+    """The last word must not be lost to a full disk: wait for the few bytes it takes."""
+    disk_space.give_reserve(job.folder)
+    job.emit("job_ended", state=outcome.state)
+    while True:
+        try:
+            return jobs.write_outcome(job.folder, outcome)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            time.sleep(1.0)

@@ -1,0 +1,116 @@
+"""A run's sensors on a fake card that changes from reading to reading."""
+
+import pytest
+from support import wait
+
+from slmstudio.core import jobs
+from slmstudio.core.hardware import nvml, sickness
+from slmstudio.worker.runtime import ending, sensors
+from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.runtime.sensors import Sensors
+
+UUID = "3e5a9c41-0f2b-4d7e-8a61-5c0d2e9b7f10"
+
+
+@pytest.fixture
+def watch(tmp_path, fake_nvml, monkeypatch):
+    """`watch(moments, uuids)` lets sensors read as many moments; the events of that."""
+    monkeypatch.setattr(sensors, "PERIOD_SECONDS", 0.002)
+    monkeypatch.setattr(sensors, "LOST_SECONDS", 0.0)
+    job = JobContext(tmp_path, {"kind": "train"})
+
+    def call(moments, uuids=None, wanted=None):
+        fake_nvml.play(moments)
+        with_sensors = Sensors(job, uuids)
+        try:
+            wait.until(lambda: count() >= (wanted or len(moments)), "the readings")
+            call.newest, call.lost = with_sensors.newest, with_sensors.lost
+        finally:
+            with_sensors.close()
+        return list(jobs.Job(tmp_path).events())
+
+    def count():
+        return sum(event["type"] == "sensors" for event in jobs.Job(tmp_path).events())
+
+    yield call
+    assert fake_nvml.users() == 0
+
+
+def of_type(events, kind):
+    return [event for event in events if event["type"] == kind]
+
+
+def codes(events):
+    return [event["code"] for event in of_type(events, "warning")]
+
+
+def test_a_normal_card(watch):
+    events = watch([{"temperature": 60 + number} for number in range(5)])
+    readings = of_type(events, "sensors")
+    assert [event["gpu"]["temperature_c"] for event in readings[:5]] == [60, 61, 62, 63, 64]
+    assert all(len(event["gpus"]) == 1 and event["gpu"].items() <= event["gpus"][0].items() for event in readings)
+    assert (readings[0]["gpus"][0]["uuid"], "uuid" in readings[0]["gpu"]) == (f"GPU-{UUID}", False)
+    assert readings[0]["memory_total"] > readings[0]["memory_used"] > 0 and readings[0]["disk_free"] > 0
+    assert codes(events) == [] and watch.newest.gpus[0].temperature_c == 64 and watch.lost == ""
+
+
+def test_a_card_at_the_threshold_is_warned_of_once(watch):
+    """Ninety degrees is where this card warns; it swings around that, and cools for good at last."""
+    events = watch([*[{"temperature": degrees} for degrees in [85] + [89, 90, 91, 90] * 10], {"temperature": 86},
+                    {"temperature": 90}])
+    assert codes(events) == ["gpu_hot", "gpu_hot"]
+
+
+def test_a_card_that_slows_down(watch, monkeypatch):
+    monkeypatch.setattr(sickness, "SECONDS", 0.02)
+    events = watch([{"clock_reasons": 0x48, "temperature": 60}] * 60)
+    assert codes(events) == ["gpu_slowed_by_heat"]
+    assert of_type(events, "sensors")[0]["gpu"]["slowed_by"] == ["heat", "hardware protection"]
+
+
+def test_a_lost_card_that_comes_back(watch):
+    events = watch([{"temperature": 50}, {"every_query": "GPU_IS_LOST"}, {}, {"every_query": 0}, {}])
+    assert codes(events) == ["gpu_lost", "gpu_back"]
+    assert [event["reason"] for event in of_type(events, "sensors_unavailable")] == [nvml.LOST]
+
+
+@pytest.mark.parametrize(("uuids", "lost"), [(None, ""), ([UUID], nvml.LOST)])
+def test_a_lost_card_matters_to_the_run_that_computes_on_it(watch, uuids, lost):
+    watch([{"temperature": 50}, {"every_query": "GPU_IS_LOST"}, {}, {}], uuids)
+    assert watch.lost == lost
+
+
+def test_the_card_of_the_run_is_watched_and_named_where_there_are_several(watch, fake_nvml):
+    fake_nvml.set(count=2)
+    fake_nvml.set(card=1, uuid=f"GPU-{UUID[::-1]}", name="NVIDIA GeForce RTX 4090")
+    moments = [{"1.temperature": 70, "temperature": 50}, {"1.every_query": "GPU_IS_LOST"}, {}, {}]
+    events = watch(moments, [UUID[::-1], UUID])
+    assert [gpu["temperature_c"] for gpu in of_type(events, "sensors")[0]["gpus"]] == [70, 50]
+    assert of_type(events, "sensors")[0]["gpu"]["temperature_c"] == 70
+    assert watch.lost == f"GPU 1 (RTX 4090): {nvml.LOST}"
+
+
+def test_only_the_card_of_the_run_is_read(watch, fake_nvml):
+    fake_nvml.set(count=2)
+    fake_nvml.set(card=1, uuid=f"GPU-{UUID[::-1]}")
+    events = watch([{"every_query": "GPU_IS_LOST", "1.every_query": 0, "1.temperature": 66}] * 3, [UUID[::-1]])
+    assert codes(events) == [] and of_type(events, "sensors")[0]["gpu"]["temperature_c"] == 66
+
+
+def test_without_a_library(watch, fake_nvml, monkeypatch):
+    monkeypatch.setattr(fake_nvml, "play", lambda moments: fake_nvml.remove_driver())
+    events = watch([{}, {}])
+    assert [event["reason"] for event in of_type(events, "sensors_unavailable")] == [nvml.NO_DRIVER]
+    assert of_type(events, "sensors")[0]["gpu"] is None and of_type(events, "sensors")[0]["gpus"] == []
+    assert codes(events) == []
+
+
+@pytest.mark.parametrize(("stepped", "uuids", "ends"), [(False, [UUID], True), (True, [UUID], False),
+                                                        (False, None, False)])
+def test_a_run_that_makes_no_step_on_a_lost_card_is_ended(watch, monkeypatch, stepped, uuids, ends):
+    ended = []
+    monkeypatch.setattr(sensors, "HOPELESS_SECONDS", 0.0 if not stepped else 3600.0)
+    monkeypatch.setattr(ending, "give_up", lambda job, error: ended.append(error))
+    watch([{"temperature": 50}, {"every_query": "GPU_IS_LOST"}, {}, {}], uuids)
+    assert bool(ended) == ends
+    assert all(error.why == nvml.LOST and "Resume continues" in error.remedy for error in ended)
