@@ -43,7 +43,8 @@ def why_not() -> str:
 
 def _packages() -> list[Path]:
     """The folder of each package. "intel-rapl-mmio:0" is another way to the counter of "intel-rapl:0"."""
-    return [folder for folder in sorted(sys_folder().glob("class/powercap/intel-rapl:*")) if _text(folder / "name").startswith("package")]
+    found = sorted(sys_folder().glob("class/powercap/intel-rapl:*"))
+    return [folder for folder in found if _text(folder / "name").startswith("package")]
 
 
 def _micro(file: Path) -> float | None:
