@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmstudio.cli.progress import print_json, print_table, say
-from slmstudio.core import program, settings
+from slmstudio.core import program
 from slmstudio.core.errors import Problem, UserError
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def _remember(price: float | None, currency: str | None, grams: float | None, de
     Raises:
         UserError: with everything that is wrong, or the settings can't be used or written.
     """
+    from slmstudio.core import settings
     from slmstudio.core.run.energy.tariff import tariff
 
     known, trouble = settings.load(put_aside=False)
