@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmstudio.cli.progress import print_json, print_table, say
-from slmstudio.core import program, settings
+from slmstudio.core import program
 from slmstudio.core.errors import Problem, UserError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def energy(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
 ) -> int:
     """Show what a run drew, cost and gave off; or set the price of electricity and the CO2 of a kilowatt-hour."""
+    from slmstudio.core.hardware import rapl
     from slmstudio.core.run import folder
     from slmstudio.core.run.energy.tariff import tariff
 
@@ -39,12 +40,15 @@ def energy(
     here = tariff()
     use = folder.summarise(run.absolute()).energy if run is not None else None
     if as_json:
-        print_json({"tariff": _tariff(here), **({"run_dir": str(run), **drawn(use, True)} if run is not None else {})})
+        told = {"run_dir": str(run), **drawn(use, True)} if run is not None else {}
+        print_json({"tariff": _tariff(here), "no_processor_counter": rapl.why_not() or None, **told})
         return 0
     if run is not None:
         _show(use, here)
     else:
         _show_tariff(here)
+        if why := rapl.why_not():
+            say(why)
     if here.price is None:
         say(f"\nTo set the price: {program.command('energy', '--price', 'PRICE', '--currency', 'CURRENCY')}")
     return 0
@@ -55,6 +59,7 @@ def _remember(price: float | None, currency: str | None, grams: float | None, de
     Raises:
         UserError: with everything that is wrong, or the settings can't be used or written.
     """
+    from slmstudio.core import settings
     from slmstudio.core.run.energy.tariff import tariff
 
     known, trouble = settings.load(put_aside=False)

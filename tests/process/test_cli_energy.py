@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
+import time
 
 import pytest
 from support.every_method import told
 from support.report_run import finished
 
 from slmstudio.cli import commands
-from slmstudio.core import jobs, settings
+from slmstudio.core import settings
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy import place
@@ -80,32 +80,40 @@ def test_a_plan_tells_energy_and_cost_before_a_run(tmp_path, tiny_model, rows_fi
     assert "Draws about " in said and "₹" in said and "How long it takes isn't measured yet." in said
 
 
-def test_a_real_run_draws_what_its_card_was_told_to(tmp_path, tiny_model, rows_file, fake_nvml, capsys):
-    """A worker reads the fake card through the real pynvml while the power follows a script."""
+def test_a_real_run_draws_what_its_cards_were_told_to(tmp_path, tiny_model, rows_file, fake_nvml, capsys):
+    """A worker reads two fake cards through the real pynvml while they follow a power curve by the clock: one tells its
+    power alone, the other counts its energy too."""
     config = RunConfig(name="trial", model=str(tiny_model), train_file=str(rows_file), max_steps=100_000,
                        eval_fraction=0.25, eval_steps=10**6, save_steps=10**6, device="cpu", threads=1)
     job = folder.create(config, tmp_path)
-    script = [40.0, 250.0, 250.0, 90.0, 160.0]
-    fake_nvml.set(power=int(1000 * script[0]))
+    fake_nvml.set(count=2)
+    fake_nvml.set(0, energy="NOT_SUPPORTED", uuid="GPU-a")
+    fake_nvml.set(1, uuid="GPU-b")
+    length, begin = 0.05, time.time()
+
+    def moment(t: float) -> dict[str, int | str]:  # watts rise by 2 a second on one card, and by 1 on the other
+        return {"0.power": int(1000 * (50 + 2 * t)), "1.power": int(1000 * (90 + t)),
+                "1.energy": int(1000 * (1e6 + 90 * t + t * t / 2))}
+
+    fake_nvml.play([moment(number * length) for number in range(4000)], seconds=length)
     job.start()
-    read: list[tuple[float, float]] = []
     try:
+        count = 0
         for event in job.follow():
-            if event["type"] == "sensors" and event["gpu"] and len(read) < len(script):
-                read.append((event["time"], event["gpu"]["power_w"]))
-                fake_nvml.set(power=int(1000 * script[min(len(read), len(script) - 1)]))
-            if len(read) == len(script) and event["type"] == "step":
+            count += event["type"] == "sensors"
+            if count >= 5 and event["type"] == "step":
                 job.send("stop")
                 break
         assert job.wait().state == "stopped"
     finally:
         job.kill()
-    assert {watts for _, watts in read} <= {*script} and len({watts for _, watts in read}) >= 3
-    everything = [(event["time"], event["gpu"]["power_w"]) for event in job.events()
-                  if event["type"] == "sensors" and event["gpu"]]
-    area = sum((a[1] + b[1]) / 2 * (b[0] - a[0]) for a, b in itertools.pairwise(everything))
+    times = [event["time"] - begin for event in job.events() if event["type"] == "sensors"]
+    first, last = times[0], times[-1]
+    area = 140 * (last - first) + 1.5 * (last**2 - first**2)
     found = told(capsys, "energy", job.folder)["energy"]
-    cards, = (part for part in found["parts"] if part["part"] == "cards")
-    assert cards["kwh"] * KWH == pytest.approx(area, rel=0.01) and cards["how"] == "power"
+    cards = {part["how"]: part["kwh"] * KWH for part in found["parts"] if part["part"] == "cards"}
+    assert cards.keys() == {"power", "counter"}
+    assert sum(cards.values()) == pytest.approx(area, rel=0.01)
+    assert found["seconds"] == pytest.approx(last - first)
     assert {part["part"] for part in found["parts"]} == {"cards", "processor", "memory", "power supply"}
-    assert jobs.Job(job.folder).outcome() is not None
+    assert found["measured_kwh"] * KWH >= sum(cards.values()) * 0.999999

@@ -7,12 +7,10 @@ on most systems, because they give away what other programs compute. Windows and
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-ROOT = "SLMSTUDIO_POWERCAP"
-"""Environment variable that names a folder to read instead of /sys/class/powercap, so that other machines can be tried.
-"""
+from slmstudio.core.hardware.linux_sensors import sys_folder
+
 UNREADABLE = ("The processor's energy counter may only be read by root on this system (CVE-2020-8694), so the "
               "processor's share is an estimate.")
 MISSING = "This system shows no energy counter of the processor, so the processor's share is an estimate."
@@ -45,8 +43,8 @@ def why_not() -> str:
 
 def _packages() -> list[Path]:
     """The folder of each package. "intel-rapl-mmio:0" is another way to the counter of "intel-rapl:0"."""
-    root = Path(os.environ.get(ROOT) or "/sys/class/powercap")
-    return [folder for folder in sorted(root.glob("intel-rapl:*")) if _text(folder / "name").startswith("package")]
+    found = sorted(sys_folder().glob("class/powercap/intel-rapl:*"))
+    return [folder for folder in found if _text(folder / "name").startswith("package")]
 
 
 def _micro(file: Path) -> float | None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from slmstudio.core.hardware import rapl
 from slmstudio.core.hardware.linux_sensors import ProcessorSensors, read_battery
 from slmstudio.core.hardware.machine import Gpu, Machine, disk_free
 from slmstudio.core.hardware.nvml import GpuMonitor, GpuReading
@@ -50,10 +51,9 @@ class MachineReader:
         before, self._times = self._times, _busy_and_all()
         busy, passed = (now - then for now, then in zip(self._times, before, strict=True))
         clock = self._processor.clock_mhz()
-        energy, wraps = None, None  # the package's energy counter belongs here
         return CpuReading(self._processor.temperature_c(), self._processor.limit_c,
                           round(min(100.0, 100 * busy / passed), 1) if passed > 0 else None,
-                          None if clock is None else round(clock), energy, wraps)
+                          None if clock is None else round(clock), *rapl.read())
 
     def _disk_free(self) -> int | None:
         try:

@@ -48,6 +48,7 @@ class EnergyRow(QWidget):
         self.usual.clicked.connect(self._forget)
         self.note = text_label("", "small", wrap=True)
         self.note.setObjectName("settings_energy_note")
+        self.note.setMinimumHeight(3 * self.note.fontMetrics().lineSpacing())  # what is below stays in its place
         row = QHBoxLayout()
         row.setSpacing(theme.SPACE_S)
         for label, field in ((self.tr("Per kWh"), self.price), ("", self.currency), (self.tr("CO₂"), self.grams)):
@@ -58,6 +59,7 @@ class EnergyRow(QWidget):
         row.addWidget(self.usual)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_S)
         column.addLayout(row)
         column.addWidget(self.note)
         self._show()

@@ -137,7 +137,7 @@ def setting_rows(runs: Sequence[RunFacts]) -> tuple[list[str], list[list[Figure]
     from slmstudio.core.run.config import FIELDS
 
     order = list(FIELDS)
-    own = {"base", "outcome", "eval_loss", "train_loss", "steps", "seconds", "tags", "note", *SAME}
+    own = {"base", "outcome", "eval_loss", "train_loss", "steps", "seconds", "joules", "tags", "note", *SAME}
     names = {key for run in runs for key in run.values if key not in own and columns.score_of(key) is None}
     unlike = [key for key in names if len({repr(run.values.get(key)) for run in runs}) > 1]
     unlike.sort(key=lambda key: (order.index(key) if key in order else len(order), key))

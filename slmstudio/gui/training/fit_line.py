@@ -12,7 +12,7 @@ from slmstudio.core.run.energy import told
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import when
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
-from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.labels import plain_tip, text_label
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 if TYPE_CHECKING:
@@ -69,8 +69,10 @@ class FitLine(QWidget):
         self._outlook, self._can_measure = outlook, can_measure
         self.setVisible(outlook is not None)
         expected = outlook.energy if outlook is not None else None
-        self.energy.setText("" if expected is None or tariff is None else told.expected(expected, tariff))
-        self.energy.setVisible(bool(self.energy.text()))
+        known = expected is not None and tariff is not None
+        self.energy.setText(told.expected_in_short(expected, tariff) if known else "")
+        self.energy.setToolTip(plain_tip(told.expected(expected, tariff)) if known else "")
+        self.energy.setVisible(known)
         self._show()
 
     def begin(self) -> None:

@@ -75,10 +75,14 @@ class FirstSteps:
             self._tell(self._watts())
 
     def _watts(self) -> float | None:
-        """Mean of the whole run, as its events tell."""
-        meter = EnergyMeter()
+        """Mean of the whole run while it was at work, as its events tell."""
+        meter, paused = EnergyMeter(), False
         for event in LineReader(self._job.folder / EVENTS).read():
-            meter.add(event)
+            if event.get("type") in ("paused", "resumed"):
+                paused = event["type"] == "paused"
+                meter.stop()
+            if not paused:
+                meter.add(event)
         use = meter.use
         return use.watts if use is not None and use.seconds >= LEAST_SECONDS else None
 

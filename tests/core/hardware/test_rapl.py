@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 
 from slmstudio.core.hardware import rapl
+from slmstudio.core.hardware.linux_sensors import SYS
+from slmstudio.core.hardware.reader import MachineReader
 
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
     """`tree("intel-rapl:0", name="package-0", energy_uj=…)` adds a folder of counters."""
-    monkeypatch.setenv(rapl.ROOT, str(tmp_path))
+    monkeypatch.setenv(SYS, str(tmp_path))
 
     def add(folder: str, **content: object) -> Path:
-        place = tmp_path / folder
+        place = tmp_path / "class/powercap" / folder
         place.mkdir(parents=True)
         for name, value in content.items():
             (place / name).write_text(f"{value}\n")
@@ -45,6 +47,12 @@ def test_packages_that_wrap_at_different_figures_have_no_common_one(tree):
     tree("intel-rapl:0", name="package-0", energy_uj=10**6, max_energy_range_uj=10**12)
     tree("intel-rapl:1", name="package-1", energy_uj=10**6, max_energy_range_uj=10**11)
     assert rapl.read() == (2.0, None)
+
+
+def test_a_reading_of_the_machine_holds_it(tree):
+    tree("intel-rapl:0", name="package-0", energy_uj=5 * 10**6, max_energy_range_uj=10**12)
+    cpu = MachineReader().read().cpu
+    assert (cpu.energy_j, cpu.energy_wraps_j) == (5.0, 10**6)
 
 
 def test_no_counter_is_said(tree):

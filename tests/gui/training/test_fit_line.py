@@ -58,13 +58,14 @@ def test_energy_and_cost_have_a_line_of_their_own(line, look):
     india = tariff(Settings(), "IN")
     line.show_outlook(look(), can_measure=True, tariff=india)
     said = line.findChild(QLabel, "plan_energy")
-    assert said.isVisible() and said.text().startswith("Draws about ") and "₹" in said.text()
+    assert said.isVisible() and said.text().startswith("Energy: about ") and "₹" in said.text()
+    assert said.text().endswith("an hour (estimated).")
     known = {"peak_bytes": 5 * GB, "watts": 250.0, "seconds_per_step": 36.0, "seconds_per_evaluation": 0.0}
     found = look(measured_as=known)
     line.show_outlook(found, can_measure=True, tariff=india)
     assert found.seconds == 30 * 36.0
-    assert said.text().startswith("Takes about 75 Wh, ₹0.53, 54.5 g CO₂ in about 18 min ")
-    assert said.text().endswith("(250 W, as measured in runs with the same settings here).")
+    assert said.text() == "Energy: about 75 Wh, ₹0.53, 54.5 g CO₂ (going by runs here)."
+    assert "in about 18 min (250 W, as measured in runs with the same settings here)" in said.toolTip()
     line.show_outlook(None, can_measure=True)
     assert not said.isVisible()
 

@@ -10,9 +10,10 @@ import torch
 from support import tiny_model
 from support.tiers import first_fast
 
-from slmstudio.core import jobs
+from slmstudio.core import files, jobs
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.energy.assumptions import SUPPLY_EFFICIENCY
 from slmstudio.core.run.memory import measured
 from slmstudio.worker.runtime.context import JobContext, StartAnew
 from slmstudio.worker.training import train
@@ -83,6 +84,23 @@ def test_the_measurement_is_told_once_and_kept(make_job):
     (kept,) = measured.load()
     assert kept.source == "run" and kept.tokens == told["longest_tokens"]
     assert kept.peak_bytes >= told["peak_bytes"] and kept.seconds_per_evaluation > 0 and not kept.ran_out
+
+
+def test_what_a_run_drew_while_it_worked_is_kept_with_the_machine(make_job):
+    """An earlier attempt of hours has drawn 200 W of the card, and next to nothing while it was paused."""
+    job = make_job()
+
+    def tell(kind: str, time: int, **fields) -> None:
+        files.append_line(job.folder / jobs.EVENTS, {"type": kind, "time": 1e9 + time, **fields})
+
+    for second in range(0, 12_000, 5):
+        if second in (3000, 9000):
+            tell("paused" if second == 3000 else "resumed", second)
+        watts = 3.0 if 3000 <= second < 9000 else 200.0
+        tell("sensors", second, gpus=[{"index": 0, "power_w": watts}])
+    train.run(job)
+    (kept,) = measured.load()
+    assert kept.watts == pytest.approx(200.0 / SUPPLY_EFFICIENCY, rel=0.05)
 
 
 @pytest.mark.parametrize("steps", first_fast([2, 1]))

@@ -110,13 +110,13 @@ class EnergyMeter:
         """Take one event. Unknown types, and fields of an unexpected kind, are passed over."""
         kind = event.get("type")
         if kind in ("job_started", "suspended"):
-            self._stop()
+            self.stop()
         elif kind == "machine":
             self._cores, self._ram = int(number(event, "cores") or 0), number(event, "ram_total") or 0.0
         elif kind == "sensors" and (time := number(event, "time")) is not None:
             self._read(time, event)
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
         """Nobody read anything from here to the next reading."""
         self._time = self._rapl.last = None
         for card in self._cards.values():

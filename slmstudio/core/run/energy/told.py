@@ -51,3 +51,11 @@ def expected(forecast: Forecast, tariff: Tariff) -> str:
         return (f"Draws about {amounts(forecast.watts * 3600, tariff)} an hour ({how}). How long it takes isn't "
                 "measured yet.")
     return f"Takes about {amounts(forecast.joules, tariff)} in {format_about(forecast.seconds)} ({how})."
+
+
+def expected_in_short(forecast: Forecast, tariff: Tariff) -> str:
+    """The same where there is little room: "Energy: about 0.311 kWh, ₹2.21, 226 g CO₂ (estimated)."."""
+    known = "estimated" if forecast.basis == ESTIMATE else "going by runs here"
+    if forecast.joules is None:
+        return f"Energy: about {amounts(forecast.watts * 3600, tariff)} an hour ({known})."
+    return f"Energy: about {amounts(forecast.joules, tariff)} ({known})."

@@ -14,7 +14,7 @@ from slmstudio.core.run.energy.forecast import ESTIMATE, MACHINE, SAME
 from slmstudio.core.run.memory import measured, outlook
 
 GB = 1024**3
-CARD = Gpu(0, "NVIDIA GeForce RTX 3060", 12 * GB, 11 * GB, (8, 6), None, 170.0)
+CARD = Gpu(0, "NVIDIA GeForce RTX 3060", 12 * GB, 11 * GB, (8, 6), power_limit_w=170.0)
 CPU_ONLY = Machine("Linux", "a processor", 4, 8, 16 * GB, 12 * GB, (), True, False)
 WITH_CARD = dataclasses.replace(CPU_ONLY, gpus=(CARD,))
 MEMORY = 16 * 0.3725

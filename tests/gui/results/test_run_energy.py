@@ -1,0 +1,50 @@
+"""A finished run's energy, cost and CO2 in the Results tab."""
+
+from __future__ import annotations
+
+import pytest
+from support.report_run import ReportRun, finished
+
+from slmstudio.core.run import folder
+from slmstudio.core.run.energy.tariff import tariff
+from slmstudio.core.settings import Settings
+from slmstudio.gui.common.widgets.labels import ElidedLabel
+from slmstudio.gui.results import columns, run_facts
+from slmstudio.gui.results.run_overview import RunOverview
+
+
+@pytest.fixture
+def overview(qtbot, qapp) -> RunOverview:
+    made = RunOverview()
+    qtbot.addWidget(made)
+    return made
+
+
+def lines(overview: RunOverview) -> list[str]:
+    return [label.text() for label in overview.findChildren(ElidedLabel) if not label.isHidden()]
+
+
+def test_one_line_each(overview, tmp_path):
+    overview.show_run(folder.summarise(finished(tmp_path).folder), tariff(Settings(), "IN"))
+    shown = lines(overview)
+    assert "0.254 Wh (0.167 Wh measured, the rest estimated)" in shown
+    assert any(line.startswith("₹0.0018 at ₹7.12 per kWh (") for line in shown)
+    assert any(line.startswith("0.185 g at 727 g per kWh (India's grid 2023-24") for line in shown)
+
+
+def test_no_price_says_where_it_is_set_and_no_reading_says_nothing(overview, tmp_path):
+    overview.show_run(folder.summarise(finished(tmp_path).folder), tariff(Settings(), ""))
+    assert "not known, because no price of electricity is set in Settings" in lines(overview)
+    bare = ReportRun(tmp_path / "bare")
+    bare.start()
+    bare.learn(1, 5)
+    overview.show_run(folder.summarise(bare.folder), tariff(Settings(), "IN"))
+    assert not [line for line in lines(overview) if "kWh" in line or "Wh" in line]
+
+
+def test_the_table_of_runs_can_show_and_sort_it(qapp, tmp_path):
+    value = run_facts.read_facts(finished(tmp_path).folder).values["joules"]
+    assert value == pytest.approx(915.1, abs=0.5)
+    assert (columns.title("joules"), columns.csv_title("joules"), columns.cell("joules", value)) == (
+        "Energy", "Energy (J)", "0.254 Wh")
+    assert "joules" in columns.known_columns([])
