@@ -37,7 +37,7 @@ def driver(facts: Facts) -> Iterator[Line]:
                    remedy or "Restart the machine; if that doesn't help, install NVIDIA's newest driver.")
     elif nvidia:
         yield _without_driver(facts, nvidia[0])
-    elif not machine.is_wsl:
+    elif not facts.wsl:  # which speaks of it
         yield Line("driver", CARD, "There is no NVIDIA card here.", why=" ".join(guidance.advice(machine)[:1]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 from slmstudio.core import program
@@ -38,7 +39,8 @@ def loads(facts: Facts) -> Iterator[Line]:
     for name, library in facts.loaded.items():
         if library.error and not (name == ENGINE and facts.engine):
             yield Line("loads", LIBRARIES, f"The library {name} doesn't load.", "problem", library.error,
-                       "Set up again, which mends the environment:", program.setup_command())
+                       "Set up again, which mends damaged packages. If it still doesn't load, delete the folder "
+                       f"{sys.prefix} and set up once more:", program.setup_command())
     if facts.loaded and not any(library.error for library in facts.loaded.values()):
         yield Line("loads", LIBRARIES, "All libraries for training load.", why=", ".join(facts.loaded))
 
@@ -54,7 +56,8 @@ def bitsandbytes(facts: Facts) -> Iterator[Line]:
     elif library.gpu is False:
         yield Line("bitsandbytes", LIBRARIES, "bitsandbytes can't use the card.", "problem",
                    f"It has no library for CUDA {facts.torch.cuda}, for which PyTorch is built. QLoRA and 8-bit "
-                   "optimizers fail on the card; LoRA and full training work.", "Set up again:",
+                   "optimizers fail on the card; LoRA and full training work.",
+                   "Set up again, which puts the tested versions back; until then choose LoRA instead of QLoRA:",
                    program.setup_command())
     else:
         yield Line("bitsandbytes", LIBRARIES, "bitsandbytes works on the card: QLoRA and 8-bit optimizers can be used.")
