@@ -124,9 +124,9 @@ class DoctorDialog(QDialog):
                                     for state in ("problem", "warning", "fine"))
         if not problems and not warnings:
             return self.tr("All is well: {count} things were checked.").format(count=fine)
-        return self.tr("{problems}, {warnings}; {fine} things are fine.").format(
-            problems=counted(problems, self.tr("1 problem"), self.tr("{count} problems")),
-            warnings=counted(warnings, self.tr("1 warning"), self.tr("{count} warnings")), fine=fine)
+        found = [counted(problems, self.tr("1 problem"), self.tr("{count} problems"))] if problems else []
+        found += [counted(warnings, self.tr("1 warning"), self.tr("{count} warnings"))] if warnings else []
+        return self.tr("{found}; {fine} things are fine.").format(found=", ".join(found), fine=fine)
 
     def _copy(self) -> None:
         from slmstudio.core import checkup

@@ -99,6 +99,11 @@ def test_what_is_wrong_comes_first_with_its_command(qtbot: QtBot, dialog: Doctor
     assert commands[0].field.accessibleName().startswith("Command for: PyTorch can't use the RTX 3060")
 
 
+def test_what_there_is_none_of_is_not_counted(dialog: DoctorDialog):
+    dialog._show([line for line in ILL if line.state != "problem"])
+    assert dialog.summary.text() == f"1 warning; {len(ILL) - 2} things are fine."
+
+
 def test_a_healthy_machine(dialog: DoctorDialog):
     lines = examine(healthy_machines.desktop())
     dialog._show(lines)
