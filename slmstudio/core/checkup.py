@@ -138,7 +138,7 @@ def _ask(left: list[str], found: dict[str, dict[str, Any]], told: Callable[[int]
         process.wait()
     if late.is_set():
         return f"It didn't load within {seconds:.0f} s."
-    return f"It ended the process that loaded it ({_ending(code)})."
+    return f"Loading it crashed the process ({_ending(code)})."
 
 
 def _answer(text: bytes) -> dict[str, Any] | None:

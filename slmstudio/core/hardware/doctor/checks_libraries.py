@@ -86,12 +86,12 @@ def known_faults(facts: Facts) -> Iterator[Line]:
     if not facts.versions:
         return
     found = advisories.found(facts.versions)
-    dated = f"By a table of {advisories.DATE}, which isn't complete."
+    dated = f"According to a table from {advisories.DATE}, which isn't complete."
     if not found:
         yield Line("known_faults", LIBRARIES, "No library with a known security fault was found.", why=dated)
         return
     said = "; ".join(f"{hit.package} {facts.versions[hit.package]}: a file or a request may {hit.what} "
-                     f"({hit.number}, mended in {hit.fixed})" for hit in found)
+                     f"({hit.number}, fixed in {hit.fixed})" for hit in found)
     yield Line("known_faults", LIBRARIES, "Libraries with known security faults are installed.", "warning",
                f"{said}. {dated}", "Set up again, which installs the versions that SLM Studio was tested with:",
                program.setup_command())
