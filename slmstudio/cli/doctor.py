@@ -16,8 +16,8 @@ app = typer.Typer()
 
 @app.command()
 def doctor(
-    copyable: Annotated[bool, typer.Option("--copyable", help="Print the report as plain text without personal data, "
-                                           "to be sent to somebody.")] = False,
+    copyable: Annotated[bool, typer.Option("--copyable", help="Print plain text, or with --json the same object, "
+                                           "without personal data, to be sent to somebody.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")] = False,
 ) -> int:
     """Check this machine: graphics cards, driver and PyTorch, libraries, memory, disk, system.
@@ -34,7 +34,8 @@ def doctor(
             "detail": "".join(checkup.PARTS[done:done + 1]), "seconds_left": None}))
     worst = line.worst(lines)
     if as_json:
-        print_json({"state": worst, "lines": [each.to_dict() for each in lines]})
+        told = checkup.shared(lines) if copyable else lines
+        print_json({"state": worst, "lines": [each.to_dict() for each in told]})
     elif copyable:
         say(checkup.report(lines), end="")
     else:

@@ -72,12 +72,16 @@ def place() -> tuple[Path | None, UserError | None]:
     return (None, missing) if missing is not None else (home_folder.absolute(paths.home()), None)
 
 
+def shared(lines: list[Line]) -> list[Line]:
+    """The lines without personal data, to be sent to somebody."""
+    return share.shared(lines, share.of_this_machine(place()[0]))
+
+
 def report(lines: list[Line]) -> str:
-    """The lines as text to be sent to somebody: without personal data."""
+    """The lines as plain text without personal data."""
     import slmstudio
 
-    head = f"SLM Studio {slmstudio.__version__}, {time.strftime('%Y-%m-%d')}\n\n"
-    return head + share.without(line.text(lines), share.of_this_machine(place()[0]))
+    return f"SLM Studio {slmstudio.__version__}, {time.strftime('%Y-%m-%d')}\n\n{line.text(shared(lines))}"
 
 
 def ask_libraries(names: Sequence[str], told: Callable[[int], None] = lambda done: None,
@@ -134,7 +138,7 @@ def _ask(left: list[str], found: dict[str, dict[str, Any]], told: Callable[[int]
         process.wait()
     if late.is_set():
         return f"It didn't load within {seconds:.0f} s."
-    return f"It ended the process that loaded it ({_ending(code)})."
+    return f"Loading it crashed the process ({_ending(code)})."
 
 
 def _answer(text: bytes) -> dict[str, Any] | None:

@@ -43,8 +43,8 @@ def test_each_library_answers_and_the_progress_is_told(child):
 def test_one_that_crashes_does_not_take_the_others_along(child):
     found = checkup.ask_libraries(["a", "crash", "b", "quit", "c"])
     assert list(found) == ["a", "crash", "b", "quit", "c"]
-    assert found["crash"] == {"error": "It ended the process that loaded it (SIGABRT)."}
-    assert found["quit"] == {"error": "It ended the process that loaded it (exit status 3)."}
+    assert found["crash"] == {"error": "Loading it crashed the process (SIGABRT)."}
+    assert found["quit"] == {"error": "Loading it crashed the process (exit status 3)."}
     assert found["c"]["gpu"] is True
 
 

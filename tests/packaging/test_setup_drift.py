@@ -52,7 +52,8 @@ def test_another_version_a_missing_and_a_damaged_package(made):
 
 @pytest.mark.parametrize(("version", "cuda", "driver", "again"), [
     ("2.13.0+cpu", "None", True, ["PyTorch"]), ("2.13.0+cpu", "None", False, []), ("2.13.0", "'12.8'", True, []),
-    ("2.5.1+cu124", "'12.4'", True, ["PyTorch"]), ("2.9.1", "'12.8'", False, ["PyTorch"]), ("2.10.0", "'12.8'", True, [])])
+    ("2.5.1+cu124", "'12.4'", True, ["PyTorch"]), ("2.9.1", "'12.8'", False, ["PyTorch"]),
+    ("2.10.0", "'12.8'", True, [])])
 def test_the_build_of_pytorch(made, version, cuda, driver, again):
     install(made.folder, "torch", version, {"torch/version.py": NOTE.format(cuda)})
     made.has_nvidia_driver = lambda: driver

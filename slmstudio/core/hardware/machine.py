@@ -97,7 +97,7 @@ def disk_free(path: Path) -> int:
         OSError: the disk does not answer.
     """
     path = path.absolute()
-    return shutil.disk_usage(next(p for p in (path, *path.parents) if os.path.exists(p))).free
+    return shutil.disk_usage(next((p for p in (path, *path.parents) if os.path.exists(p)), path)).free
 
 
 def parse_cpuinfo(text: str) -> tuple[str, bool]:

@@ -50,7 +50,7 @@ class DoctorDialog(QDialog):
 
     def _buttons(self) -> QHBoxLayout:
         self.again = SecondaryButton(self.tr("Check again"), self.tr(
-            "Look at everything once more, as after mending something."))
+            "Check everything again, for example after a repair."))
         self.again.setObjectName("doctor_again")
         self.again.clicked.connect(self.check)
         self.copy = SecondaryButton(self.tr("Copy report"), self.tr(
@@ -97,7 +97,7 @@ class DoctorDialog(QDialog):
         column.setSpacing(theme.CARD_GAP)
         wrong = [line for state in ("problem", "warning") for line in lines if line.state == state]
         if wrong:
-            column.addWidget(_card(self.tr("To be looked at"), wrong))
+            column.addWidget(_card(self.tr("Needs attention"), wrong))
         for topic in TOPICS:
             fine = [line for line in lines if line.topic == topic and line.state == "fine"]
             if fine:
@@ -123,10 +123,10 @@ class DoctorDialog(QDialog):
         problems, warnings, fine = (sum(line.state == state for line in self.lines)
                                     for state in ("problem", "warning", "fine"))
         if not problems and not warnings:
-            return self.tr("All is well: {count} things were checked.").format(count=fine)
-        return self.tr("{problems}, {warnings}; {fine} things are fine.").format(
-            problems=counted(problems, self.tr("1 problem"), self.tr("{count} problems")),
-            warnings=counted(warnings, self.tr("1 warning"), self.tr("{count} warnings")), fine=fine)
+            return self.tr("Everything is fine: {count} things were checked.").format(count=fine)
+        found = [counted(problems, self.tr("1 problem"), self.tr("{count} problems"))] if problems else []
+        found += [counted(warnings, self.tr("1 warning"), self.tr("{count} warnings"))] if warnings else []
+        return self.tr("{found}; {fine} things are fine.").format(found=", ".join(found), fine=fine)
 
     def _copy(self) -> None:
         from slmstudio.core import checkup

@@ -90,7 +90,7 @@ def test_what_is_wrong_comes_first_with_its_command(qtbot: QtBot, dialog: Doctor
     first, second, third, *_ = dialog.findChildren(Chip)
     assert [(chip.text(), chip.kind) for chip in (first, second, third)] == [
         ("✕ Problem", "bad"), ("! Warning", "warn"), ("✓ Fine", "ok")]
-    assert first.accessibleName() == "✕ Problem: PyTorch can't use the RTX 3060: it is the build for processors."
+    assert first.accessibleName() == "✕ Problem: PyTorch can't use the RTX 3060: this is the CPU-only build."
     commands = dialog.findChildren(CopyLine)
     wanted = [line.command for line in ILL if line.state != "fine"]
     assert [command.field.text() for command in commands] == wanted
@@ -99,11 +99,16 @@ def test_what_is_wrong_comes_first_with_its_command(qtbot: QtBot, dialog: Doctor
     assert commands[0].field.accessibleName().startswith("Command for: PyTorch can't use the RTX 3060")
 
 
+def test_what_there_is_none_of_is_not_counted(dialog: DoctorDialog):
+    dialog._show([line for line in ILL if line.state != "problem"])
+    assert dialog.summary.text() == f"1 warning; {len(ILL) - 2} things are fine."
+
+
 def test_a_healthy_machine(dialog: DoctorDialog):
     lines = examine(healthy_machines.desktop())
     dialog._show(lines)
-    assert dialog.summary.text() == f"All is well: {len(lines)} things were checked."
-    assert dialog.findChildren(CopyLine) == [] and "To be looked at" not in texts(dialog)
+    assert dialog.summary.text() == f"Everything is fine: {len(lines)} things were checked."
+    assert dialog.findChildren(CopyLine) == [] and "Needs attention" not in texts(dialog)
 
 
 def test_the_report_is_copied_without_names(qtbot: QtBot, dialog: DoctorDialog, studio_home: Path):
@@ -169,11 +174,11 @@ def test_a_start_names_a_problem_until_it_was_seen(qtbot: QtBot, window: MainWin
     with qtbot.waitSignal(window.notice.looked):
         window.notice.look()  # the fake card, and the tests' PyTorch for processors
     assert window.notice.isVisible()
-    assert window.notice.text.text() == "PyTorch can't use the RTX 3060: it is the build for processors."
+    assert window.notice.text.text() == "PyTorch can't use the RTX 3060: this is the CPU-only build."
     press(qtbot, window, "notice_doctor")
     assert window.notice.isHidden() and window.findChild(DoctorDialog).isVisible()
     with qtbot.waitSignal(window.notice.looked):
         window.notice.look()
     assert window.notice.isHidden()
-    assert window._session.settings.told == ["PyTorch can't use the RTX 3060: it is the build for processors."]
+    assert window._session.settings.told == ["PyTorch can't use the RTX 3060: this is the CPU-only build."]
     qtbot.waitUntil(lambda: bool(window.findChild(DoctorDialog).lines))

@@ -37,7 +37,7 @@ def driver(facts: Facts) -> Iterator[Line]:
                    remedy or "Restart the machine; if that doesn't help, install NVIDIA's newest driver.")
     elif nvidia:
         yield _without_driver(facts, nvidia[0])
-    elif not machine.is_wsl:
+    elif not facts.wsl:  # which speaks of it
         yield Line("driver", CARD, "There is no NVIDIA card here.", why=" ".join(guidance.advice(machine)[:1]))
 
 
@@ -97,7 +97,7 @@ def _cpu_only(facts: Facts, name: str, gpu: Gpu) -> Line:
     old = facts.driver_cuda is not None and facts.driver_cuda[0] < min(LEAST_DRIVER)
     first = "The driver is too old for any build of PyTorch: update it first. Then set up again" if old else "Set up " \
             "again, connected to the network"
-    return Line("torch", CARD, f"PyTorch can't use the {short_gpu_name(gpu.name)}: it is the build for processors.",
+    return Line("torch", CARD, f"PyTorch can't use the {short_gpu_name(gpu.name)}: this is the CPU-only build.",
                 "problem", f"{name} was installed without CUDA, so training runs on the processor and takes 10 to 100 "
                 "times as long.", f"{first}. This fetches the build that fits the driver:", program.setup_command())
 
@@ -179,7 +179,7 @@ def others(facts: Facts) -> Iterator[Line]:
         maker = "AMD" if card.vendor == AMD else "Intel"
         name = f"{maker} {card.name or 'graphics card'}"
         if card.integrated or trains_elsewhere or (facts.torch and facts.torch.hip):
-            yield Line(maker.lower(), CARD, f"{name} shows the picture.",
+            yield Line(maker.lower(), CARD, f"{name} drives the display.",
                        why="Training here uses NVIDIA cards or the processor.")
             continue
         build = "ROCm" if card.vendor == AMD else "XPU"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 from slmstudio.core import program
@@ -38,7 +39,8 @@ def loads(facts: Facts) -> Iterator[Line]:
     for name, library in facts.loaded.items():
         if library.error and not (name == ENGINE and facts.engine):
             yield Line("loads", LIBRARIES, f"The library {name} doesn't load.", "problem", library.error,
-                       "Set up again, which mends the environment:", program.setup_command())
+                       "Set up again, which mends damaged packages. If it still doesn't load, delete the folder "
+                       f"{sys.prefix} and set up once more:", program.setup_command())
     if facts.loaded and not any(library.error for library in facts.loaded.values()):
         yield Line("loads", LIBRARIES, "All libraries for training load.", why=", ".join(facts.loaded))
 
@@ -54,7 +56,8 @@ def bitsandbytes(facts: Facts) -> Iterator[Line]:
     elif library.gpu is False:
         yield Line("bitsandbytes", LIBRARIES, "bitsandbytes can't use the card.", "problem",
                    f"It has no library for CUDA {facts.torch.cuda}, for which PyTorch is built. QLoRA and 8-bit "
-                   "optimizers fail on the card; LoRA and full training work.", "Set up again:",
+                   "optimizers fail on the card; LoRA and full training work.",
+                   "Set up again, which puts the tested versions back; until then choose LoRA instead of QLoRA:",
                    program.setup_command())
     else:
         yield Line("bitsandbytes", LIBRARIES, "bitsandbytes works on the card: QLoRA and 8-bit optimizers can be used.")
@@ -83,12 +86,12 @@ def known_faults(facts: Facts) -> Iterator[Line]:
     if not facts.versions:
         return
     found = advisories.found(facts.versions)
-    dated = f"By a table of {advisories.DATE}, which isn't complete."
+    dated = f"According to a table from {advisories.DATE}, which isn't complete."
     if not found:
         yield Line("known_faults", LIBRARIES, "No library with a known security fault was found.", why=dated)
         return
     said = "; ".join(f"{hit.package} {facts.versions[hit.package]}: a file or a request may {hit.what} "
-                     f"({hit.number}, mended in {hit.fixed})" for hit in found)
+                     f"({hit.number}, fixed in {hit.fixed})" for hit in found)
     yield Line("known_faults", LIBRARIES, "Libraries with known security faults are installed.", "warning",
                f"{said}. {dated}", "Set up again, which installs the versions that SLM Studio was tested with:",
                program.setup_command())

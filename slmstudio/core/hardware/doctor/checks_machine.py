@@ -25,7 +25,8 @@ def main_memory(facts: Facts) -> Iterator[Line]:
         return
     size = format_bytes(machine.ram_total)
     if said := " ".join(guidance.main_memory(machine)):
-        yield Line("memory", MACHINE, f"{size} of main memory is little for this graphics card.", "warning", said,
+        yield Line("memory", MACHINE, f"{size} of main memory is less than advised for this graphics card.", "warning",
+                   said,
                    "Training itself works. If merging or exporting a large model runs out of memory, add main memory "
                    "or swap, or choose a smaller model.")
     else:

@@ -58,7 +58,8 @@ def speed(facts: Facts) -> Iterator[Line]:
     if slow:
         yield Line("disk", DISK, "The disk for runs is slow." if said else "The disk for runs is a spinning disk.",
                    "warning", said or "Training waits while a checkpoint is written, and models load slowly.",
-                   "Choose a folder on an SSD, best NVMe:", program.command("place", "FOLDER"))
+                   f"{'If other programs write to it now, check again later. Else choose' if said else 'Choose'} "
+                   "a folder on an SSD, best NVMe:", program.command("place", "FOLDER"))
     elif said or facts.rotational is False:
         kind = "an SSD" if facts.rotational is False else "fast enough"
         yield Line("disk", DISK, f"The disk for runs is {kind}.", why=said)

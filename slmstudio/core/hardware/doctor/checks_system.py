@@ -37,7 +37,7 @@ def clock(facts: Facts) -> Iterator[Line]:
         why = (f"It says {time.strftime('%d %B %Y', time.gmtime(facts.now))}, but some of your files are from "
                f"{time.strftime('%d %B %Y', time.gmtime(facts.newest_file))}.")
     if not why:
-        yield Line("clock", SYSTEM, "The clock is plausible.")
+        yield Line("clock", SYSTEM, "The clock looks right.")
         return
     yield Line("clock", SYSTEM, "The clock is wrong.", "warning",
                f"{why} Runs appear in a wrong order, and downloads may fail.",

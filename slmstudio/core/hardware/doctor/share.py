@@ -6,8 +6,10 @@ import os
 import platform
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from slmstudio.core.hardware.doctor.line import Line
 
 NOBODYS = frozenset({"root", "user", "users", "home", "localhost", "localdomain", "local", "lan", "linux", "windows"})
 """Names that say nothing of a person, and that sentences of the report hold."""
@@ -75,6 +77,12 @@ def without(text: str, personal: Personal) -> str:
         for name in names:
             text = re.sub(rf"(?<![\w<]){re.escape(name)}(?![\w>])", instead, text, flags=re.IGNORECASE)
     return text
+
+
+def shared(lines: list[Line], personal: Personal) -> list[Line]:
+    """The lines without personal data."""
+    return [replace(line, title=without(line.title, personal), why=without(line.why, personal),
+                    remedy=without(line.remedy, personal), command=without(line.command, personal)) for line in lines]
 
 
 def _names(found: Iterable[str]) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ def look(home: Path, root: Path, is_wsl: bool, *, measure: bool) -> dict[str, An
         home: absolute; it need not exist.
         measure: write and remove `MEASURED` bytes there.
     """
-    nearest = next(path for path in (home, *home.parents) if os.path.exists(path))
+    nearest = next((path for path in (home, *home.parents) if os.path.exists(path)), home)
     network = mounts.is_network(home, root)
     found: dict[str, Any] = {
         "home": home, "home_fault": fault(nearest), "file_system": mounts.file_system(home, root), "network": network,
@@ -38,7 +38,7 @@ def look(home: Path, root: Path, is_wsl: bool, *, measure: bool) -> dict[str, An
         "open_to_others": home.exists() and open_to_others(home),
     }
     with suppress(OSError):
-        found["free"] = disk_free(home)
+        found["free"] = disk_free(nearest)
     if measure and not network and found["home_fault"] is None and found.get("free", 0) > ROOM_TO_MEASURE:
         with suppress(OSError):
             found["write_speed"] = guidance.write_speed(nearest, MEASURED)

@@ -27,10 +27,11 @@ def look(root: Path, environ: Mapping[str, str]) -> dict[str, Any]:
     import psutil
 
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+    plugged = battery.power_plugged if battery else None
     return {
         "cpu_flags": cpu_flags(root, environ), "swap": psutil.swap_memory().total, "memory_limit": memory_limit(root),
         "shared_memory": _size_of(root / "dev/shm"),
-        "on_battery": battery is not None and battery.power_plugged is False if battery else None,
+        "on_battery": None if plugged is None else not plugged,
         "power_profile": _read(root / "sys/firmware/acpi/platform_profile"),
         "encoding": sys.getfilesystemencoding(),
         "locale_fault": locale_fault(environ, said(["locale", "-a"])) if sys.platform == "linux" else "",

@@ -41,7 +41,7 @@ def test_what_is_said_of_a_good_desktop():
 def test_what_is_said_of_a_machine_without_a_card():
     said = {line.code: line for line in examine(healthy_machines.laptop())}
     assert said["driver"].title == "There is no NVIDIA card here."
-    assert said["amd"].title == "AMD Radeon 780M shows the picture."
+    assert said["amd"].title == "AMD Radeon 780M drives the display."
     assert said["torch"].title == "PyTorch 2.13.0+cpu computes on the processor."
 
 

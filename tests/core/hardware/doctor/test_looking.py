@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -85,13 +86,59 @@ def test_the_drivers_library_is_asked(fake_nvml):
     assert cards.nvidia_driver()[0] == "535.183.01"
 
 
+@pytest.mark.parametrize(("state", "why", "remedy"), [
+    ({"init": "LIB_RM_VERSION_MISMATCH"}, "The NVIDIA driver was updated, and its old version is still loaded.",
+     "Restart the machine."),
+    ({"init": "DRIVER_NOT_LOADED"}, "The NVIDIA driver is installed, but not loaded.",
+     "Restart the machine; if that does not help, install the driver again."),
+    ({"init": "NO_PERMISSION"}, "This user account may not use the NVIDIA driver.",
+     "Ask an administrator for access to the GPU."),
+    ({"init": "GPU_NOT_FOUND"}, "The NVIDIA driver is there, but it sees no GPU.",
+     "Check that the card sits firmly and has power, or that the laptop's graphics settings switch it on."),
+    ({"every_query": "GPU_IS_LOST"}, "The GPU no longer answers.",
+     "Restart the machine; if it happens again, check the card's power cables and cooling, and update the driver."),
+])
+def test_a_driver_in_trouble(tree, fake_nvml, state, why, remedy):
+    fake_nvml.set(**state)
+    wrong = [line for line in examine(gather.at_once(tree({}), {})) if line.state != "fine"]
+    (found,) = [line for line in wrong if line.code == "driver"]
+    assert (found.state, found.why, found.remedy) == ("problem", why, remedy)
+
+
 def test_planted_files_become_findings(tree, fake_nvml):
     root = tree({cards.KERNEL_DRIVER: OPEN_MODULE} | device("03:00.0", "8086", "e20b") | {cards.NAMES[0]: IDS})
     fake_nvml.set(driver_version="535.183.01")
     found = {line.code: line for line in examine(gather.at_once(root, {"CUDA_VISIBLE_DEVICES": ""}))}
     assert found["two_drivers"].why.startswith("The kernel has loaded 560.35.03, and the libraries are of 535.183.01")
     assert found["torch"].state == "problem"  # the tests' environment has the build for processors
-    assert found["intel"].title == "Intel Arc B580 shows the picture."
+    assert found["intel"].title == "Intel Arc B580 drives the display."
+
+
+def test_a_machine_with_many_faults_in_its_files(tree, tmp_path: Path):
+    """No GPU is faked here: the card is an Intel Arc, in a container of 1 GB, on a network drive, and so on."""
+    home = tmp_path / "home"
+    (home / "runs").mkdir(parents=True)
+    ahead = time.time() + 9 * 86_400
+    os.utime(home / "runs", (ahead, ahead))
+    number = home.stat().st_dev
+    everything = {
+        cards.NAMES[0]: IDS, "proc/cpuinfo": "flags : fpu sse2\n", "proc/self/cgroup": "0::/\n",
+        "sys/fs/cgroup/memory.max": str(1024**3), "proc/mounts": f"nas:/x {home} nfs4 rw 0 0\n",
+        "sys/firmware/acpi/platform_profile": "low-power\n", cards.KERNEL_DRIVER: CLOSED_MODULE,
+        f"sys/dev/block/{os.major(number)}:{os.minor(number)}/queue/rotational": "1\n",
+        "usr/share/fonts/NotoSansDevanagari-Regular.ttf": ""}
+    root = tree(everything | device("03:00.0", "8086", "e20b"))
+    facts = gather.everything(home, [("A cache", home)], root, {"LC_ALL": "xx_YY.UTF-8"})
+    found = {line.code: line.state for line in examine(facts) if line.state != "fine"}
+    wanted = {"intel": "warning", "processor": "problem", "memory_limit": "warning", "disk": "warning",
+              "power": "warning", "clock": "warning", "fonts": "warning", "locale": "warning"}
+    if shutil.which("locale") is None:
+        del wanted["locale"]
+    if facts.machine.gpus:
+        del wanted["intel"]
+    # What this very machine has of its own (its versions, its swap) is not the matter here.
+    assert {code: found.get(code) for code in wanted} == wanted
+    assert facts.rotational is True and facts.kernel_driver == "535.183.01" and facts.write_speed is None
 
 
 @pytest.mark.parametrize(("files", "limit"), [

@@ -60,10 +60,10 @@ def loaded(name: str, **changes: Any) -> dict[str, Loaded]:
 
 FAULTS = {
     "PyTorch for processors beside a good card": Fault(
-        "torch", "problem", "PyTorch can't use the RTX 3060: it is the build for processors.", SETUP,
+        "torch", "problem", "PyTorch can't use the RTX 3060: this is the CPU-only build.", SETUP,
         {"torch": Torch("2.13.0+cpu", available=False)}, also=frozenset({"bitsandbytes"})),
     "the same in Windows": Fault(
-        "torch", "problem", "it is the build for processors", SETUP, {"torch": Torch("2.13.0+cpu", available=False)},
+        "torch", "problem", "this is the CPU-only build", SETUP, {"torch": Torch("2.13.0+cpu", available=False)},
         windows, frozenset({"bitsandbytes"})),
     "a driver too old for the CUDA of PyTorch": Fault(
         "torch", "problem", "The NVIDIA driver is too old for this PyTorch.", "Update the NVIDIA driver",
@@ -125,7 +125,7 @@ FAULTS = {
         "pins", "warning", "other versions", SETUP,
         {"versions": {name: each for name, each in desktop().versions.items() if name != "peft"}}),
     "Python of 32 bits": Fault("python", "problem", "32-bit", "64-bit", {"bits": 32}, windows),
-    "less memory than twice the card's": Fault("memory", "warning", "little for this graphics card", "swap",
+    "less memory than twice the card's": Fault("memory", "warning", "less than advised for this graphics card", "swap",
                                                {"machine": machine(24, ram_gb=32)}, also=frozenset({"driver"})),
     "a container's limit of memory": Fault("memory_limit", "warning", "8 GB of 32 GB", "--memory",
                                            {"memory_limit": 8 * GB}),
