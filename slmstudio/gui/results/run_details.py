@@ -157,7 +157,8 @@ class RunDetails(Card):
         self.body.addWidget(self.export)
         self.resume_button = SecondaryButton(self.tr("Resume"), self.tr("Continue from the newest checkpoint."))
         self.more_button = SecondaryButton(
-            self.tr("Continue training…"), self.tr("Plan a run that continues from this one, with more data or epochs."))
+            self.tr("Continue training…"),
+            self.tr("Plan a run that continues from this one, with more data or epochs."))
         self.more_button.setObjectName("results_more")
         self.more_button.hide()
         self.serve_button = SecondaryButton(self.tr("Use elsewhere…"), "")
