@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from slmstudio.core import program
 from slmstudio.core.hardware.doctor.line import Line
 
 NOBODYS = frozenset({"root", "user", "users", "home", "localhost", "localdomain", "local", "lan", "linux", "windows"})
@@ -60,7 +62,7 @@ def of_this_machine(home: Path | None, environ: Mapping[str, str] = os.environ) 
         pass  # Windows, or a user without an entry
     hosts = {platform.node(), environ.get("HOSTNAME", ""), environ.get("COMPUTERNAME", "")}
     hosts |= {host.split(".")[0] for host in hosts}
-    places = {str(Path.home()): "~"}
+    places = {str(Path.home()): "~", sys.prefix: "<environment>", str(program.ROOT): "<program>"}
     if home is not None:
         places[str(home)] = "<runs and models>"
     return Personal(tuple(sorted(places.items(), key=lambda place: -len(place[0]))), _names(users), _names(hosts))

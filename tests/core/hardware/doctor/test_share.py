@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from slmstudio.core import program
 from slmstudio.core.hardware.doctor import share
 from slmstudio.core.hardware.doctor.share import Personal
 
@@ -48,6 +50,8 @@ def test_the_names_of_this_machine_are_known(tmp_path: Path):
     assert "meera" in found.users and "root" not in found.users and "meeras-pc" in found.hosts
     assert (str(tmp_path / "runs"), "<runs and models>") in found.places
     assert (str(Path.home()), "~") in found.places
+    command = program.setup_command() + " " + program.command("place", "FOLDER")
+    assert str(program.ROOT) not in share.without(command, found) and sys.prefix not in share.without(command, found)
 
 
 def test_the_root_of_all_folders_is_nobodys():
