@@ -32,6 +32,13 @@ def test_a_price_is_remembered_and_forgotten(capsys):
     assert settings.load()[0] == settings.Settings()
 
 
+def test_a_price_stays_in_its_currency(capsys, monkeypatch):
+    assert told(capsys, "energy", "--price", 9)["tariff"]["currency"] == "INR"
+    monkeypatch.setattr(place, "country", lambda: "DE")
+    found = told(capsys, "energy")["tariff"]
+    assert (found["price_per_kwh"], found["currency"], found["grams_per_kwh"]) == (9, "INR", 381.0)
+
+
 def test_everything_that_is_wrong_is_told_at_once(capsys, monkeypatch):
     monkeypatch.setattr(place, "country", lambda: "")
     assert commands.main(["energy", "--price", "-2", "--grams", "nan", "--currency", "rupee"]) == 2
