@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from slmstudio.core.hardware import rapl
 from slmstudio.core.hardware.linux_sensors import ProcessorSensors, read_battery
-from slmstudio.core.hardware.machine import disk_free
-from slmstudio.core.hardware.nvml import GpuMonitor
+from slmstudio.core.hardware.machine import Gpu, Machine, disk_free
+from slmstudio.core.hardware.nvml import GpuMonitor, GpuReading
 from slmstudio.core.hardware.readings import Battery, CpuReading, MachineReading
 
 SLOW_SECONDS = 5.0
 """Battery and disk are asked this often: a firmware may take its time, and neither changes faster."""
+
+NOTICEABLE = 0.03
+"""Share of a memory by which what is free must change, before what rests on it is computed again."""
 
 
 class MachineReader:
@@ -32,15 +36,11 @@ class MachineReader:
         self._next_slow = 0.0
 
     def read(self) -> MachineReading:
-        """One look. Never raises: a card that went away is a reading with `lost`."""
-        import psutil
-
-        memory = psutil.virtual_memory()
+        """One look. A card that went away is a reading with `lost`."""
         if (now := time.monotonic()) >= self._next_slow:
             self._next_slow = now + SLOW_SECONDS
             self._slow = self._disk_free(), read_battery()
-        return MachineReading(tuple(monitor.read() for monitor in self.monitors), self._cpu(),
-                              memory.total - memory.available, memory.total, *self._slow)
+        return MachineReading(tuple(monitor.read() for monitor in self.monitors), self._cpu(), *_memory(), *self._slow)
 
     def close(self) -> None:
         """Let the cards' driver go."""
@@ -62,6 +62,38 @@ class MachineReader:
             return None
 
 
+def with_memory(machine: Machine, reading: MachineReading) -> Machine:
+    """The machine with as much memory free as a later reading says; the same object where little has changed."""
+    ram_total, used = reading.memory_total, reading.memory_used
+    ram_free = machine.ram_free if ram_total is None or used is None else ram_total - used
+    by_index = {gpu.index: gpu for gpu in reading.gpus}
+    gpus = tuple(_with_memory(gpu, by_index.get(gpu.index)) for gpu in machine.gpus)
+    pairs = [(machine.ram_free, ram_free, machine.ram_total), *(
+        (before.memory_free, now.memory_free, now.memory_total)
+        for before, now in zip(machine.gpus, gpus, strict=True))]
+    if all(before is None or now is None or not total or abs(now - before) < NOTICEABLE * total
+           for before, now, total in pairs):
+        return machine
+    return dataclasses.replace(machine, ram_free=ram_free, gpus=gpus)
+
+
+def _with_memory(gpu: Gpu, reading: GpuReading | None) -> Gpu:
+    if reading is None or reading.memory_total is None or reading.memory_used is None:
+        return gpu
+    return dataclasses.replace(gpu, memory_free=reading.memory_total - reading.memory_used)
+
+
+def _memory() -> tuple[int | None, int | None]:
+    """Bytes of main memory in use, and of all of it."""
+    import psutil
+
+    try:
+        memory = psutil.virtual_memory()
+    except OSError:
+        return None, None
+    return memory.total - memory.available, memory.total
+
+
 def _busy_and_all() -> tuple[float, float]:
     """Seconds that the cores worked, and that passed for all of them, since the machine was started.
 
@@ -69,7 +101,10 @@ def _busy_and_all() -> tuple[float, float]:
     """
     import psutil
 
-    times = psutil.cpu_times()
+    try:
+        times = psutil.cpu_times()
+    except OSError:
+        return 0.0, 0.0
     # Linux counts the guests' time within the user's (man 5 proc).
     passed = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
     return passed - times.idle - getattr(times, "iowait", 0.0), passed

@@ -95,7 +95,7 @@ def _after_paint(app: QApplication, session: Session, window: MainWindow, files:
     from slmstudio.gui.app.sensors import Sensors
 
     app.setWindowIcon(QIcon(str(paths.resources() / "icons" / "slmstudio.svg")))
-    Sensors(session, window.header, window.status, window)
+    Sensors(session, window.header, window)
     if window.welcome is not None:
         window.welcome.look()
     if session.settings.datasets:

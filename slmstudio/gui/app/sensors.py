@@ -1,4 +1,4 @@
-"""Reads the machine after the first paint, and its GPU every two seconds, off the UI thread."""
+"""Reads the machine after the first paint, and its sensors every two seconds, off the UI thread."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QCoreApplication, QObject, QTimer
 
 from slmstudio.gui.app.header import Header
-from slmstudio.gui.app.status_bar import StatusBar
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 
 if TYPE_CHECKING:
     from slmstudio.core.hardware.guard import HeatWatch
     from slmstudio.core.hardware.machine import Machine
-    from slmstudio.core.hardware.nvml import GpuMonitor, GpuReading
+    from slmstudio.core.hardware.nvml import GpuReading
+    from slmstudio.core.hardware.reader import MachineReader
+    from slmstudio.core.hardware.readings import MachineReading
 
 EVERY_MS = 2000
 _log = logging.getLogger(__name__)
 
 
 class Sensors(QObject):
-    """Fills `session.machine`, the temperature chip and the GPU's memory in the status bar."""
+    """Fills `session.machine`, `session.reading` and the temperature chip."""
 
-    def __init__(self, session: Session, header: Header, status: StatusBar, parent: QObject):
+    def __init__(self, session: Session, header: Header, parent: QObject):
         super().__init__(parent)
-        self._session, self._header, self._status = session, header, status
-        self._monitor: GpuMonitor | None = None
+        self._session, self._header = session, header
+        self._reader: MachineReader | None = None
         self._watch: HeatWatch | None = None
         self._timer = QTimer(self)
         self._timer.setInterval(EVERY_MS)
@@ -37,15 +38,12 @@ class Sensors(QObject):
 
     def _machine_read(self, machine: Machine) -> None:
         self._session.set_machine(machine)
-        if machine.gpus:
-            run_task(self, lambda task: _open_monitor(machine.gpus[0].index), self._opened, self._failed)
+        run_task(self, lambda task: _open_reader(bool(machine.gpus)), self._opened, self._failed)
 
-    def _opened(self, monitor: GpuMonitor | None) -> None:
+    def _opened(self, reader: MachineReader) -> None:
         from slmstudio.core.hardware.guard import HeatWatch
 
-        if monitor is None:
-            return
-        self._monitor, self._watch = monitor, HeatWatch()
+        self._reader, self._watch = reader, HeatWatch()
         app = QCoreApplication.instance()
         if app is not None:
             app.aboutToQuit.connect(self.close)
@@ -54,25 +52,27 @@ class Sensors(QObject):
     def close(self) -> None:
         """Let the driver go."""
         self._timer.stop()
-        if self._monitor is not None:
-            self._monitor.close()
-            self._monitor = None
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     def _read(self) -> None:
-        monitor = self._monitor
-        if monitor is not None:
-            run_task(self, lambda task: monitor.read(), self._show, self._failed)
+        reader = self._reader
+        if reader is not None:
+            run_task(self, lambda task: reader.read(), self._show, self._failed)
 
-    def _show(self, reading: GpuReading) -> None:
-        if reading.lost:
-            self._header.temperature.set(self.tr("GPU lost"), "bad", reading.message)
-            self._header.temperature.show()
-            return
-        if reading.temperature_c is not None:
-            self._show_temperature(reading.temperature_c, reading.slowdown_c)
-        if reading.memory_used is not None and reading.memory_total is not None:
-            self._status.set_memory(reading.memory_total - reading.memory_used, reading.memory_total, gpu=True)
+    def _show(self, reading: MachineReading) -> None:
+        self._session.set_reading(reading)
+        if reading.gpus:
+            self._show_card(reading.gpus[0])
         self._timer.start()
+
+    def _show_card(self, card: GpuReading) -> None:
+        if card.lost:
+            self._header.temperature.set(self.tr("GPU lost"), "bad", card.message)
+            self._header.temperature.show()
+        elif card.temperature_c is not None:
+            self._show_temperature(card.temperature_c, card.slowdown_c)
 
     def _show_temperature(self, degrees: int, slowdown: int | None) -> None:
         watch = self._watch
@@ -96,10 +96,11 @@ def _read_machine() -> Machine:
     return read_machine()
 
 
-def _open_monitor(index: int) -> GpuMonitor | None:
-    from slmstudio.core.hardware.nvml import GpuMonitor
+def _open_reader(with_gpus: bool) -> MachineReader:
+    from slmstudio.core.hardware.nvml import open_all
+    from slmstudio.core.hardware.reader import MachineReader
 
-    monitor, reason = GpuMonitor.open(index)
-    if monitor is None:
-        _log.warning("The GPU's sensors cannot be read. %s", reason)
-    return monitor
+    monitors, reason = open_all() if with_gpus else ([], "")
+    if reason:
+        _log.warning("The GPU's sensors can't be read. %s", reason)
+    return MachineReader(monitors)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QWidget
 
 from slmstudio.core import units
@@ -10,7 +10,6 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
 
-MEMORY_EVERY_MS = 5000
 BAR_WIDTHS = (40, 180)
 
 
@@ -48,11 +47,9 @@ class StatusBar(QFrame):
         row.addStretch(1)
         row.addWidget(self.server)
         row.addWidget(self.right)
-        self._timer = QTimer(self)
-        self._timer.setInterval(MEMORY_EVERY_MS)
-        self._timer.timeout.connect(self._look_at_memory)
         session.job_changed.connect(self._show_job)
         session.machine_changed.connect(self._show_machine)
+        session.reading_changed.connect(self._show_reading)
         session.server_changed.connect(self._show_server)
         self._show_server()
         self._show_job()
@@ -98,18 +95,15 @@ class StatusBar(QFrame):
         if machine is None:
             self.memory.hide()
             self._dot.hide()
-            return
-        if machine.gpus:
-            # The GPU's memory comes with its temperature, from whoever reads the sensors.
-            gpu = machine.gpus[0]
-            if gpu.memory_free is not None and gpu.memory_total is not None:
-                self.set_memory(gpu.memory_free, gpu.memory_total, gpu=True)
-        else:
+        elif not machine.gpus:
             self.set_memory(machine.ram_free, machine.ram_total, gpu=False)
-            self._timer.start()
+        elif (gpu := machine.gpus[0]).memory_free is not None and gpu.memory_total is not None:
+            self.set_memory(gpu.memory_free, gpu.memory_total, gpu=True)
 
-    def _look_at_memory(self) -> None:
-        import psutil
-
-        memory = psutil.virtual_memory()
-        self.set_memory(memory.available, memory.total, gpu=False)
+    def _show_reading(self) -> None:
+        reading = self._session.reading
+        if reading is None:
+            return
+        source = reading.gpus[0] if reading.gpus else reading
+        if source.memory_used is not None and source.memory_total is not None:
+            self.set_memory(source.memory_total - source.memory_used, source.memory_total, gpu=bool(reading.gpus))

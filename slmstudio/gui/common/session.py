@@ -13,6 +13,7 @@ from slmstudio.core.settings import Settings
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
     from slmstudio.core.hardware.machine import Machine
+    from slmstudio.core.hardware.readings import MachineReading
     from slmstudio.core.jobs.job import Job
     from slmstudio.core.model.facts import ModelFacts
     from slmstudio.core.run.config import RunConfig
@@ -47,6 +48,8 @@ class Session(QObject):
         model_changed: `model` is different now.
         template_changed: another chat template was chosen for a model that has none.
         machine_changed: `machine` was read, or read again.
+        memory_changed: `machine` has noticeably more or less memory free.
+        reading_changed: `reading` is newer; about every two seconds.
         run_started(Job): a training run was started, by the Training tab or elsewhere.
         run_changed: something about the runs on disk is different: Results reads them again.
         job_changed: `job` (a JobStatus or None) is different now.
@@ -67,6 +70,8 @@ class Session(QObject):
     model_changed = Signal()
     template_changed = Signal()
     machine_changed = Signal()
+    memory_changed = Signal()
+    reading_changed = Signal()
     run_started = Signal(object)
     run_changed = Signal()
     job_changed = Signal()
@@ -92,6 +97,7 @@ class Session(QObject):
         self.model: ModelFacts | None = None
         self._templates: dict[Path, str] = {}
         self.machine: Machine | None = None
+        self.reading: MachineReading | None = None
         self.plan: RunConfig | None = None
         self.run: Job | None = None
         self.job: JobStatus | None = None
@@ -135,6 +141,23 @@ class Session(QObject):
     def set_machine(self, machine: Machine) -> None:
         self.machine = machine
         self.machine_changed.emit()
+
+    def set_reading(self, reading: MachineReading) -> None:
+        """Take a new look at the machine.
+
+        While a job is at work `machine` keeps the memory that it had: the job's own share is free again when it ends,
+        and the next run is planned for that.
+        """
+        from slmstudio.core.hardware.reader import with_memory
+
+        self.reading = reading
+        self.reading_changed.emit()
+        if self.machine is None or self.job is not None:
+            return
+        refreshed = with_memory(self.machine, reading)
+        if refreshed is not self.machine:
+            self.machine = refreshed
+            self.memory_changed.emit()
 
     def start_run(self, job: Job) -> None:
         """Tell everybody that a training run was started, or attached to."""

@@ -61,6 +61,7 @@ class ModelCard(Card):
             self._pages.addWidget(page)
         self.body.addWidget(self._pages, 1)
         session.machine_changed.connect(self._estimate)
+        session.memory_changed.connect(self._estimate_again)
         session.dataset_changed.connect(self._estimate)
         session.job_changed.connect(self._show_measurable)
         work.changed.connect(self._show_work)
@@ -194,6 +195,11 @@ class ModelCard(Card):
     def _choose_template(self, name: str) -> None:
         if self._entry is not None and self._entry.facts is not None:
             self._session.choose_template(self._entry.facts.path, name)
+            self._estimate()
+
+    def _estimate_again(self) -> None:
+        """Other programs took memory or gave it back: worth an estimate while somebody looks, which takes a moment."""
+        if self.isVisible():
             self._estimate()
 
     def _estimate(self) -> None:

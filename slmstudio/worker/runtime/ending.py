@@ -11,7 +11,7 @@ import time
 from slmstudio.core import disk_space, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import advice
-from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.runtime.context import JobContext, rank
 
 _last_word = threading.Lock()
 
@@ -25,9 +25,10 @@ def write_outcome(job: JobContext, outcome: jobs.Outcome) -> None:
 def give_up(job: JobContext, error: UserError) -> None:
     """End the job and this process at once, from a thread beside one that hangs and can't be interrupted.
 
-    Returns only where the outcome is being written already.
+    Returns only where the outcome is being written already, and in a process that doesn't speak for the job: torchrun
+    ends those with the one that does.
     """
-    if not _last_word.acquire(blocking=False):
+    if rank() != 0 or not _last_word.acquire(blocking=False):
         return
     _write(job, jobs.Outcome("failed", error.to_dict()))
     sys.stdout.flush()

@@ -1,15 +1,19 @@
 """The machine's readings, from planted files and from this very machine."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from slmstudio.core import files
 from slmstudio.core.hardware.linux_sensors import SYS, ProcessorSensors, read_battery
+from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.hardware.nvml import GpuMonitor, GpuReading
-from slmstudio.core.hardware.reader import MachineReader
+from slmstudio.core.hardware.reader import MachineReader, with_memory
 from slmstudio.core.hardware.readings import Battery, CpuReading, MachineReading
+
+GIB = 1024**3
 
 
 @pytest.fixture
@@ -120,6 +124,23 @@ def test_a_machine_that_says_nothing(plant):
     reading = MachineReader().read()
     assert reading.gpus == () and reading.battery is None and reading.disk_free is None
     assert (reading.cpu.temperature_c, reading.cpu.clock_mhz) == (None, None)
+
+
+def test_a_machine_gets_the_memory_of_a_later_reading_where_it_differs_noticeably():
+    card = Gpu(1, "RTX 4090", 24 * GIB, 20 * GIB, (8, 9))
+    machine = Machine("Linux", "CPU", 4, 8, 32 * GIB, 20 * GIB, (card,), True, False)
+
+    def at(used: int, used_by_card: int | None) -> MachineReading:
+        seen = GpuReading(1, "RTX 4090", memory_used=used_by_card, memory_total=24 * GIB)
+        return MachineReading((GpuReading(0, "RTX 3060", memory_used=0, memory_total=GIB), seen), memory_used=used,
+                              memory_total=32 * GIB)
+
+    assert with_memory(machine, at(12 * GIB, 4 * GIB)) is machine
+    assert with_memory(machine, at(12 * GIB + GIB // 2, 4 * GIB + GIB // 2)) is machine
+    assert with_memory(machine, at(12 * GIB, None)) is machine
+    assert with_memory(machine, MachineReading()) is machine
+    assert with_memory(machine, at(16 * GIB, None)) == replace(machine, ram_free=16 * GIB)
+    assert with_memory(machine, at(12 * GIB, 10 * GIB)) == replace(machine, gpus=(replace(card, memory_free=14 * GIB),))
 
 
 @pytest.mark.parametrize("reading", [

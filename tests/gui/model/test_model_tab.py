@@ -12,6 +12,8 @@ from PySide6.QtWidgets import QFileDialog, QLabel, QPushButton, QWidget
 from slmstudio.core import paths
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.hardware.machine import Gpu, Machine
+from slmstudio.core.hardware.nvml import GpuReading
+from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.model import library
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.two_line import CHIP
@@ -150,6 +152,10 @@ def test_the_memory_is_compared_with_what_is_free(qtbot, tab: ModelTab, session:
     qtbot.waitUntil(lambda: tab.findChild(QPushButton, "model_use").isEnabled())
     session.set_machine(machine(8 * GIB, gpu_free=800 * 1024**2))
     qtbot.waitUntil(lambda: text(tab, "fit_verdict").startswith("It may just fit"))
+    card = GpuReading(0, "NVIDIA GeForce RTX 3060", memory_used=2 * GIB, memory_total=12 * GIB)
+    session.set_reading(MachineReading((card,)))  # another program has ended
+    qtbot.waitUntil(lambda: text(tab, "fit_verdict").startswith("It fits"))
+    assert "10 GB are free" in text(tab, "fit_verdict")
 
 
 def test_the_fit_is_that_of_the_chosen_data(qtbot, tab: ModelTab, session: Session, tiny_model: Path, rows_file: Path):
