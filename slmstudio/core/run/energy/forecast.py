@@ -25,7 +25,7 @@ class Forecast:
     Attributes:
         watts, low, high: at the socket, mean of the run: the likely figure and its range.
         basis: `SAME`, `MACHINE` or `ESTIMATE`.
-        seconds: how long the run takes; None where no step of it was measured.
+        seconds: how long the run takes; None where no step of it, or of a run with the same settings, was measured.
     """
 
     watts: float
