@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
-from slmstudio.core import formats, jobs, llama
+from slmstudio.core import files, formats, jobs, llama
 from slmstudio.core.errors import UserError
 
 app = typer.Typer()
@@ -129,7 +129,7 @@ def _read(path: Path) -> str:
     from slmstudio.core.errors import from_os_error
 
     try:
-        return path.read_text(encoding="utf-8")
+        return files.read_text(path)
     except OSError as error:
         raise from_os_error(error, "read the rubric") from error
     except UnicodeDecodeError as error:

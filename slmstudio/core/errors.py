@@ -83,6 +83,10 @@ class UserError(Exception):
                    why if isinstance(why, str) else "", remedy if isinstance(remedy, str) else "", problems)
 
 
+class NotAFile(OSError):
+    """A folder, pipe, socket or device where a file belongs; reading it could wait forever, or never end."""
+
+
 def from_os_error(error: OSError, doing: str) -> UserError:
     """Turn an operating-system error into a sentence with a remedy.
 
@@ -102,6 +106,8 @@ def from_os_error(error: OSError, doing: str) -> UserError:
         return UserError(what, "Permission was refused.", "Choose another folder, or change its permissions.")
     if error.errno == errno.ENOENT:
         return UserError(what, "It does not exist.", "Check the path; it may have been moved or deleted.")
+    if isinstance(error, NotAFile):
+        return UserError(what, f"{error.strerror}.", "Put a file in its place, or choose another one.")
     if error.errno == errno.EISDIR:
         return UserError(what, "It is a folder, not a file.", "Choose a file.")
     return UserError(what, f"The system says: {error.strerror or error}.", "Check the disk and the path.")

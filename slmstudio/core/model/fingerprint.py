@@ -22,7 +22,7 @@ def fingerprint(folder: Path) -> str | None:
     files = sorted(folder.glob("*.safetensors"))
     digest = hashlib.sha256()
     for path in files:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=files.regular) as file:
             size = os.fstat(file.fileno()).st_size
             digest.update(size.to_bytes(8, "little"))
             last = max(0, size - SAMPLE_BYTES)

@@ -53,7 +53,7 @@ def run(job: JobContext) -> dict[str, Any]:
         _write_card(partial, facts, job.request.get("name") or target.name, licence)
         files.write_atomically(partial / SOURCE, files.dump_pretty(fingerprint))
         for path in partial.iterdir():
-            with open(path, "rb+") as file:
+            with open(path, "rb+", opener=files.regular) as file:
                 os.fsync(file.fileno())
         job.check_cancelled()
         os.rename(partial, target)
@@ -208,7 +208,7 @@ def _proven(tokenizer: Any, source: Path) -> tuple[Any, dict[str, str]]:
 
 
 def _correct_json(path: Path, drop: tuple[str, ...], change: Any = lambda value: value) -> None:
-    value = {key: entry for key, entry in json.loads(path.read_text(encoding="utf-8")).items() if key not in drop}
+    value = {key: entry for key, entry in json.loads(files.read_text(path)).items() if key not in drop}
     files.write_atomically(path, files.dump_pretty(change(value)))
 
 
