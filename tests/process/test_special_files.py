@@ -121,7 +121,7 @@ def test_one_in_a_models_folder_is_named(call, tmp_path, model, rows_file, name)
                   ("evaluate", folder, "--test", rows_file), ("export", folder)):
         status, error = call(*words)
         assert status in (1, 2) and "Traceback" not in error, (words, error)
-        assert name in error and "pipe" in error or (words[0], name) == ("evaluate", "config.json"), (words, error)
+        assert (name in error and "pipe" in error) or (words[0], name) == ("evaluate", "config.json"), (words, error)
 
 
 @pytest.mark.parametrize("name", ["run.json", "events.jsonl", "outcome.json", "process.json", "worker.log",

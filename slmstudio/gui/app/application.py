@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from PySide6.QtCore import QMessageLogContext, QObject, QtMsgType, Signal, qInstallMessageHandler
 from PySide6.QtWidgets import QApplication
 
-from slmstudio.core import home_folder, paths, settings
+from slmstudio.core import files, home_folder, paths, settings
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.gui.app.garbage import GarbageCollector
 from slmstudio.gui.app.main_window import MainWindow
@@ -162,9 +163,10 @@ def _start_logging() -> UserError | None:
     path = paths.log_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and path.stat().st_size > LOG_LIMIT:
-            path.replace(path.with_name(path.name + ".1"))
-        handler: logging.Handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+        if path.exists():
+            open(path, "ab", opener=files.regular).close()
+        handler: logging.Handler = RotatingFileHandler(path, maxBytes=LOG_LIMIT, backupCount=1, encoding="utf-8",
+                                                       delay=True)
         trouble = None
     except OSError as error:
         handler = logging.StreamHandler()
