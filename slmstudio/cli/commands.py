@@ -7,6 +7,7 @@ Progress goes to stderr. With --json the last line of stdout is one JSON object.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,7 @@ from slmstudio.cli import chat, data, estimate, evaluate, exports, fit_check, mo
 from slmstudio.cli import runs as run_commands
 from slmstudio.cli.data import Mapped, Sheet, TextBy, said
 from slmstudio.cli.progress import Follower, figure, print_error, print_json, print_table, say
-from slmstudio.core import home_folder, jobs, program
+from slmstudio.core import home_folder, jobs, paths, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.report.text import visible
 
@@ -49,6 +50,7 @@ def main(arguments: list[str]) -> int:
     try:
         if arguments[:1] != ["place"] and "--help" not in arguments:
             home_folder.require()
+            home_folder.keep_private(paths.home())
         return int(app(arguments, standalone_mode=False) or 0)
     except UserError as error:
         print_error(error, as_json)
@@ -59,6 +61,12 @@ def main(arguments: list[str]) -> int:
         show() if show else say(error, file=sys.stderr)
         if as_json:
             print_json({"error": UserError(str(error), "", "See --help.").to_dict()})
+        return 2
+    except BrokenPipeError:  # whoever reads the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except OSError as error:
+        print_error(home_folder.explain(error, "finish the command"), as_json)
         return 2
     except (typer.Abort, KeyboardInterrupt):
         say("Cancelled.", file=sys.stderr)

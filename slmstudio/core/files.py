@@ -121,7 +121,8 @@ def put_aside(path: Path, why: str) -> Path:
 
 
 def new_folder(wanted: Path) -> Path:
-    """Make a folder that nobody else has: `wanted`, or where that is taken NAME-2, NAME-3 and so on.
+    """Make a folder that nobody else has: `wanted`, or where that is taken NAME-2, NAME-3 and so on. Its owner alone
+    may look into it, wherever it lies: runs and jobs hold rows and answers.
 
     Raises:
         OSError: it cannot be made.
@@ -130,7 +131,7 @@ def new_folder(wanted: Path) -> Path:
     for number in itertools.count(1):
         folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
         with contextlib.suppress(FileExistsError):
-            folder.mkdir()
+            folder.mkdir(mode=0o700)
             return folder
     raise AssertionError  # never: the numbers have no end
 

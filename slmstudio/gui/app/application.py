@@ -63,6 +63,7 @@ def main(quit_after_paint: bool = False, files: Sequence[Path] = ()) -> int:
     if missing is not None and not _found_again(app, missing, ask=not quit_after_paint):
         print(f"error: {missing}", file=sys.stderr)
         return 2
+    home_folder.keep_private(paths.home())
     log_trouble = _start_logging()
     chosen, trouble = settings.load()
     theme.apply(app, chosen.theme)
@@ -197,7 +198,7 @@ def _catch_defects(window: MainWindow) -> None:
             sys.__excepthook__(kind, error or kind(), trace)
             return
         _log.critical("An unhandled error.", exc_info=(kind, error, trace))
-        defects.raised.emit(error)
+        defects.raised.emit(home_folder.explain(error, "continue") if isinstance(error, OSError) else error)
 
     def thread_hook(args: Any) -> None:
         hook(args.exc_type, args.exc_value, args.exc_traceback)

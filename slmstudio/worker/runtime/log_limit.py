@@ -1,7 +1,7 @@
 """Keeps a worker's log short, whatever is printed: it must not fill the disk.
 
-The process prints straight into the file, so that what a crash says last is in it. A thread looks at its size and, where
-that is too much, counts lines that repeat and leaves out the middle; the beginning and the end stay.
+The process prints straight into the file, so that what a crash says last is in it. A thread looks at its size and,
+where that is too much, counts lines that repeat and leaves out the middle; the beginning and the end stay.
 """
 
 from __future__ import annotations

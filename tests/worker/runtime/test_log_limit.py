@@ -34,7 +34,8 @@ os.abort()
 def test_a_worker_that_prints_without_end_fills_no_disk_and_its_crash_is_in_the_log(tmp_path, kind, lines) -> None:
     log = tmp_path / "worker.log"
     with open(log, "ab") as out:
-        done = subprocess.run([sys.executable, "-c", CHATTER, log, str(lines), kind], stdout=out, stderr=out, timeout=100)
+        done = subprocess.run([sys.executable, "-c", CHATTER, log, str(lines), kind], stdout=out, stderr=out,
+                              timeout=100)
     assert done.returncode != 0
     text = log.read_bytes()
     assert len(text) < 2 * log_limit.LIMIT, "60 MB or 40 MB were printed"
