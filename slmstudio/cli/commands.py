@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio.cli import chat, data, estimate, evaluate, exports, fit_check, models, place, report, serve, setup
+from slmstudio.cli import problems as told
 from slmstudio.cli import runs as run_commands
 from slmstudio.cli.data import Mapped, Sheet, TextBy, said
 from slmstudio.cli.progress import Follower, figure, print_error, print_json, print_table, say
@@ -166,8 +167,8 @@ def plan(
         files.write_atomically(out, files.dump_pretty(config.to_dict()))
     except OSError as error:
         raise from_os_error(error, f"write {out}") from error
-    for problem in dataset.problems:
-        say(f"warning: {data}: {problem}; this row is left out.", file=sys.stderr)
+    for line in told.first(dataset.problems, data):
+        say(f"warning: {data}, a row is left out: {line}", file=sys.stderr)
     warnings = plan_rows.template_warnings(config)
     for sentence in warnings:
         say(f"warning: {sentence}", file=sys.stderr)
@@ -179,7 +180,7 @@ def plan(
                 "config": state,
                 "reasons": config.reasons,
                 "outlook": found.to_dict(),
-                "problems": [problem.to_dict() for problem in dataset.problems],
+                **told.for_json(dataset.problems),
                 "warnings": warnings,
             }
         )

@@ -10,6 +10,7 @@ import typer
 from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
 from slmstudio.core import files, formats, jobs, llama
 from slmstudio.core.errors import UserError
+from slmstudio.core.units import counted
 
 app = typer.Typer()
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
@@ -203,7 +204,8 @@ def print_scores(scores: dict[str, Any]) -> None:
         keys = [key for key in METRICS if any(key in model["scores"] for model in models)]
         rows = [(METRICS[key].name.removeprefix("% "), *(_figure(model["scores"].get(key)) for model in models))
                 for key in keys]
-        print_table(f"Scores of {scores['test']['rows']:,} rows", rows, ("", *(model["name"] for model in models)))
+        print_table(f"Scores of {counted(scores['test']['rows'], 'row')}", rows,
+                    ("", *(model["name"] for model in models)))
     said = [f"{each['of']}: {each['sentence']}" for each in scores.get("comparisons") or [] if each.get("main")]
     for result in scores.get("benchmarks") or []:
         print_benchmark(result)
@@ -221,7 +223,7 @@ def print_benchmark(result: dict[str, Any]) -> None:
     rows = [("all", *(_figure(model["accuracy"]) for model in models))]
     if len(subjects) > 1:
         rows += [(subject, *(_figure(model["by_subject"].get(subject)) for model in models)) for subject in subjects]
-    questions = f"{models[0]['accuracy']['rows']:,} questions"
+    questions = counted(models[0]["accuracy"]["rows"], "question")
     print_table(f"{result['title']}, {questions}", rows, ("Accuracy in %", *(model["name"] for model in models)))
 
 

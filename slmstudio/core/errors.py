@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+MOST_SAID = 20
+"""Problems that are said one by one; a file may have as many as it has rows."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -56,7 +59,9 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         lines = [" ".join(part for part in (self.what, self.why, self.remedy) if part)]
-        lines += [f"  {problem}" for problem in self.problems]
+        lines += [f"  {problem}" for problem in self.problems[:MOST_SAID]]
+        if len(self.problems) > MOST_SAID:
+            lines.append(f"  … and {len(self.problems) - MOST_SAID:,} more.")
         return "\n".join(lines)
 
     def __reduce__(self) -> Any:
