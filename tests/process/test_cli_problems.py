@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,3 +86,10 @@ def test_one_is_one(studio_home, tmp_path, capsys) -> None:
 def test_an_error_says_its_first_twenty_problems() -> None:
     error = UserError("It can't be read.", problems=[Problem(f"fault {number}", number) for number in range(300_000)])
     assert len(str(error)) < 2000 and str(error).endswith("… and 299,980 more.") and len(error.problems) == 300_000
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+def test_whoever_reads_the_output_may_have_seen_enough(studio_home, faulty) -> None:
+    done = subprocess.run(["/bin/sh", "-c", f"'{sys.executable}' -m slmstudio data check '{faulty}' | true"],
+                          capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr and "SLM Studio itself" not in done.stderr, done.stderr

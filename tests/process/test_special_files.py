@@ -18,8 +18,9 @@ from slmstudio.cli import commands
 from slmstudio.core import files
 from slmstudio.core.errors import NotAFile, from_os_error
 
-pytestmark = [pytest.mark.skipif(os.name == "nt", reason="no pipes in the file system here")]
-SECONDS = 10
+pytestmark = [pytest.mark.timeout(300), pytest.mark.skipif(os.name == "nt", reason="no pipes in the file system here")]
+SECONDS = 60
+"""Nobody needs so long, and what waits for a pipe waits for ever."""
 KINDS = ("pipe", "socket", "device", "folder")
 WORDS = ("pipe", "socket", "device", "folder", "isn't", "is not", "no such", "not a ", "cannot", "can't")
 
@@ -42,7 +43,7 @@ def model(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def call(capsys, monkeypatch, studio_home):
-    """Exit status and sentences of a command that has ten seconds."""
+    """Exit status and sentences of a command that has a minute."""
     def late(*_: object) -> None:
         raise AssertionError(f"it waits, {SECONDS} s by now")
 
@@ -142,3 +143,27 @@ def test_one_among_what_the_program_keeps_stops_nothing(call, studio_home, name)
     for words in (("runs",), ("models", "list"), ("queue", "list"), ("place",)):
         status, error = call(*words)
         assert status in (0, 2) and "Traceback" not in error and "SLM Studio itself" not in error, (words, error)
+
+
+def test_one_in_any_other_folder_is_passed_over_or_named(call, studio_home, tmp_path, monkeypatch, model) -> None:
+    """Of a dataset, a benchmark, an adapter, the person's configuration, and what other programs keep."""
+    for name in ("rows/a.jsonl", "mmlu/test/anatomy_test.csv", "adapter/README.md", "config/slmstudio/place.json",
+                 "config/slmstudio/hub_tokens.json", "hub/models--a--b/refs/main", "token",
+                 "hub/models--a--b/snapshots/x/config.json", "ollama/manifests/registry/library/a/latest",
+                 "exports/x.gguf"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(tmp_path / name)
+    (tmp_path / "adapter" / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "x"}')
+    (tmp_path / "adapter" / "adapter_model.safetensors").write_bytes(b"x" * 100)
+    for variable, place in {"XDG_CONFIG_HOME": "config", "HF_HUB_CACHE": "hub", "HF_TOKEN_PATH": "token",
+                            "OLLAMA_MODELS": "ollama"}.items():
+        monkeypatch.setenv(variable, str(tmp_path / place))
+    for words in (("data", "check", tmp_path / "rows"), ("models", "list"), ("models", "token"),
+                  ("evaluate", model, "--benchmark", "mmlu", "--data", tmp_path / "mmlu"),
+                  ("models", "import", tmp_path / "adapter", "--base", model), ("models", "vet", "a/b"),
+                  ("parity", model, tmp_path / "exports" / "x.gguf")):
+        status, error = call(*words)
+        assert status in (0, 1, 2) and "Traceback" not in error and "SLM Studio itself" not in error, (words, error)
+    monkeypatch.delenv("SLMSTUDIO_HOME")
+    status, error = call("runs")
+    assert status == 2 and "place.json" in error
