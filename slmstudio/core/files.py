@@ -192,7 +192,7 @@ class LineReader:
             with open(self.path, "rb", opener=regular) as file:
                 file.seek(self._offset)
                 data = file.read()
-        except (FileNotFoundError, NotAFile):
+        except FileNotFoundError:
             return
         end = data.rfind(b"\n") + 1
         self._offset += end
