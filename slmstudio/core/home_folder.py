@@ -81,7 +81,7 @@ def keep_private(home: Path) -> None:
         about = home.stat()
         # A folder for everybody, as /tmp, is never closed, nor one that holds nothing of ours.
         if about.st_uid == os.getuid() and not about.st_mode & stat.S_ISVTX and not (home / PRIVATE).exists() and (
-                _has(home, (*KEPT, _SETTINGS)) or not os.listdir(home)):
+                _has(home, (*KEPT, _SETTINGS, "environment")) or not os.listdir(home)):
             home.chmod(stat.S_IMODE(about.st_mode) & ~0o077)
             (home / PRIVATE).touch(mode=0o600)
 

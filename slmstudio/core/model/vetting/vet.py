@@ -12,7 +12,7 @@ from slmstudio.core.model.facts import Examined, ModelFacts
 from slmstudio.core.model.json_files import printable
 from slmstudio.core.model.vetting import contents, result, tokenizer
 from slmstudio.core.model.vetting.result import Check, Vetting
-from slmstudio.core.units import counted, format_bytes, format_count
+from slmstudio.core.units import format_bytes, format_count
 
 NAMES = ("files", "pickles", "code", "config", "weights", "tokenizer", "tokens", "texts", "template")
 """The checks, in the order in which they are shown."""
@@ -75,7 +75,7 @@ def _vet(folder: Path) -> Vetting:
 def _seen(examined: Examined, seen: contents.Contents) -> dict[str, str]:
     """What a look at the files has found, in sentences for where nothing is wrong."""
     done = {
-        "files": f"The folder holds {counted(seen.files, 'file')}, and none of what it holds leads out of it.",
+        "files": f"The folder holds {seen.files:,} files, and none of them leads out of it.",
         "pickles": "No file that is loaded is a Python pickle.",
         "code": "Nothing that is followed leads to code, or to files that were not checked.",
     }
