@@ -30,6 +30,7 @@ class Served:
 
     def __init__(self, limits: connections.Limits):
         self.ended = threading.Event()
+        self.busy = threading.Semaphore(0)
         self.body_asked = False
         listener = socket.create_server(("127.0.0.1", 0))
         self.port = listener.getsockname()[1]
@@ -49,6 +50,7 @@ class Served:
             finally:
                 self.ended.set()
         elif scope["path"] == "/wait":
+            self.busy.release()
             await receive()
             await receive()
         else:
@@ -97,9 +99,8 @@ def test_where_all_are_busy_a_new_one_is_told_to_come_again() -> None:
     with served(most=2) as server, server.connect() as first, server.connect() as second:
         for client in (first, second):
             client.sendall(f"POST /wait HTTP/1.1\r\n{HEAD}Content-Length: 1\r\n\r\n".encode())
+            assert server.busy.acquire(timeout=30)
         answer = server.ask()
-        while answer.status == 200:  # the two requests may not have been read yet
-            answer = server.ask()
         said = json.loads(answer.read())["error"]
         assert (answer.status, answer.headers["Retry-After"], said["code"]) == (503, "1", "too_many_connections")
 
@@ -124,17 +125,18 @@ def test_headers_that_do_not_come_in_time_end(begun) -> None:
 
 
 def test_a_kept_connection_has_the_time_for_each_request_anew() -> None:
-    with served(request_seconds=0.3) as server, server.connect() as client:
+    with served(request_seconds=1) as server, server.connect() as client:
         for _ in range(3):
             client.sendall(f"GET / HTTP/1.1\r\n{HEAD}\r\n".encode())
-            while not client.recv(2**16).endswith(b"fine"):
-                pass
+            answer = http.client.HTTPResponse(client)
+            answer.begin()
+            assert answer.read() == b"fine"
         client.sendall(b"GET / HTTP/1.1\r\nHost:")
         assert b"408" in heard(client)
 
 
 def test_a_stranger_is_refused_before_the_body_comes_and_the_body_is_not_waited_for() -> None:
-    with served(request_seconds=0.3) as server, server.connect() as client:
+    with served(request_seconds=1) as server, server.connect() as client:
         client.sendall(b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000000\r\n\r\n{")
         said = heard(client)
         assert b"401 Unauthorized" in said and b"missing_api_key" in said and not server.body_asked
