@@ -23,6 +23,7 @@ ALLOWED = {
     "root, who may do everything": ("root may use every port", "root may write anywhere"),
     "not root, or a container: no mounts and no namespaces": (
         "a small file system cannot be mounted here.*", "a read-only file system cannot be mounted here",
+        "the limit of open files is too low",
         "no small file system can be mounted here", "no file system may be mounted here",
         "this machine lets nobody mount a file system", "this machine lets nobody make a network name space",
         "a Debian in a folder is made by root on Linux", r"this machine refuses namespaces of one's own \(unshare\)"),

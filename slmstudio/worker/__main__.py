@@ -18,7 +18,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import jobs
+from slmstudio.core import jobs, paths
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.jobs import advice, processes
 
@@ -41,8 +41,9 @@ def main(arguments: list[str]) -> int:
     os.environ["PYTHONSAFEPATH"] = "1"  # as -P, for each Python that a library starts in its turn
     faulthandler.enable()
     if len(arguments) == 2 and arguments[0] == "--interactive":
-        from slmstudio.worker.runtime import interactive
+        from slmstudio.worker.runtime import interactive, log_limit
 
+        log_limit.watch(paths.worker_log(arguments[1]))
         return interactive.main(arguments[1])
     if arguments[:1] == ["--libraries"]:
         from slmstudio.worker.runtime import libraries
@@ -62,7 +63,7 @@ def run_job(folder: Path) -> int:
     """
     import filelock
 
-    from slmstudio.worker.runtime import ending
+    from slmstudio.worker.runtime import ending, log_limit
     from slmstudio.worker.runtime.context import JobContext, rank
 
     leads, lock = rank() == 0, filelock.FileLock(folder / "worker.lock")
@@ -73,6 +74,7 @@ def run_job(folder: Path) -> int:
             print(f"another worker is at work on {folder}", file=sys.stderr)
             return 3
         jobs.write_process_file(folder, os.getpid())
+        log_limit.watch(folder / jobs.LOG)
     _be_nice()
     job = JobContext(folder, jobs.Job(folder).request())
     job.emit("job_started", pid=os.getpid(), kind=job.request["kind"])

@@ -309,6 +309,9 @@ BAD = [
     ({"model": "m", "messages": QUESTION, "stop": [""]}, "invalid_value", "stop"),
     ({"model": "m", "messages": QUESTION, "tools": [{}]}, "invalid_value", "tools"),
     ({"model": "m", "messages": QUESTION, "logprobs": True}, "invalid_value", "logprobs"),
+    ({"model": "m", "messages": QUESTION, "top_logprobs": 3}, "invalid_value", "top_logprobs"),
+    ({"model": "m", "messages": QUESTION, "tool_choice": "required"}, "invalid_value", "tool_choice"),
+    ({"model": "m", "messages": QUESTION, "temprature": 0}, "invalid_value", "temprature"),
     ({"model": "m", "messages": QUESTION, "response_format": {"type": "json_schema"}}, "invalid_value", "json_schema"),
     ({"model": "m", "messages": [{"role": "tool", "content": "x"}]}, "invalid_value", "messages[0].role"),
     ({"model": "m", "messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "invalid_value",
@@ -339,9 +342,10 @@ def test_unknown_models_paths_and_methods(server) -> None:
     assert server.post({}, "/../../etc/passwd")[0] == 404
 
 
-def test_null_and_unknown_fields_are_passed_over(server) -> None:
+def test_what_asks_for_nothing_is_passed_over(server) -> None:
     body = {"model": server.model, "messages": QUESTION, "max_tokens": 2, "temperature": None, "stop": None,
-            "user": "me", "stream": None, "tools": [], "n": 1, "logprobs": False, "response_format": {"type": "text"}}
+            "user": "me", "stream": None, "tools": [], "n": 1, "logprobs": False, "tool_choice": "auto",
+            "response_format": {"type": "text"}}
     assert server.post(body)[0] == 200
 
 

@@ -173,7 +173,7 @@ class Job:
                               {"protocol": PROTOCOL, "time": round(time.time(), 3), "type": MEMORY_KILL})
         (self.folder / OUTCOME).unlink(missing_ok=True)
         (self.folder / PROCESS).unlink(missing_ok=True)
-        with open(self.folder / LOG, "ab") as log:
+        with open(self.folder / LOG, "ab", opener=files.regular) as log:
             self._process = subprocess.Popen(
                 [*processes.worker_command(), str(self.folder)],
                 stdin=subprocess.DEVNULL,
@@ -296,7 +296,7 @@ class Job:
     def log_tail(self, characters: int = 4000) -> str:
         """The end of what the process printed."""
         try:
-            with open(self.folder / LOG, "rb") as file:
+            with open(self.folder / LOG, "rb", opener=files.regular) as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - characters))
                 return file.read().decode("utf-8", "replace")
         except FileNotFoundError:

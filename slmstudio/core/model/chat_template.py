@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.model.json_files import printable, read_json_object
 
@@ -194,7 +195,8 @@ def find_template(folder: Path) -> str | None:
     file = folder / "chat_template.jinja"
     if file.is_file():
         try:
-            with open(file, encoding="utf-8") as opened:  # universal newlines, as transformers reads it
+            # universal newlines, as transformers reads it
+            with open(file, encoding="utf-8", opener=files.regular) as opened:
                 return opened.read(2_000_000)
         except OSError as error:
             raise from_os_error(error, "read chat_template.jinja") from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import program
+from slmstudio.core import files, program
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.model import weights as weight_files
 from slmstudio.core.model.architecture import missing_tensors
@@ -255,7 +255,7 @@ def _check_tokenizer(folder: Path, problems: list[Problem]) -> None:
             "transformers' AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes it." if others else
             "There is no tokenizer: neither tokenizer.json nor tokenizer.model (which would need conversion)."))
         return
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=files.regular) as file:
         head = file.read(64)
         file.seek(max(0, file.seek(0, os.SEEK_END) - 64))
         tail = file.read()

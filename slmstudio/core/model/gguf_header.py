@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.model.json_files import printable, truncated, what_is
 
@@ -72,7 +73,7 @@ def read_header(path: Path, check: Check) -> Header:
     if path.exists() and not path.is_file():
         raise UserError(f"{name} isn't a file.", "A GGUF model is one file.", "Choose the file that ends in .gguf.")
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=files.regular) as file:
             size = os.fstat(file.fileno()).st_size
             reader = _Reader(file, size)
             tensors = _read_preamble(reader, name)

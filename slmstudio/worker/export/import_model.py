@@ -53,7 +53,7 @@ def run(job: JobContext) -> dict[str, Any]:
         _write_card(partial, facts, job.request.get("name") or target.name, licence)
         files.write_atomically(partial / SOURCE, files.dump_pretty(fingerprint))
         for path in partial.iterdir():
-            with open(path, "rb+") as file:
+            with open(path, "rb+", opener=files.regular) as file:
                 os.fsync(file.fileno())
         job.check_cancelled()
         os.rename(partial, target)
@@ -134,6 +134,8 @@ def _convert(job: JobContext, facts: GgufFacts, folder: Path) -> str:
     model.save_pretrained(folder)
     _correct_json(folder / "config.json", drop=("_model_name_or_path",), change=_shortest_floats)
     _correct_json(folder / "generation_config.json", drop=("_from_model_config",))
+    for weights in folder.glob("*.safetensors"):  # they are written for the owner alone; let the folder be one
+        shutil.copymode(folder / "config.json", weights)
     return metadata.get("general.license", "unknown")
 
 
@@ -208,7 +210,7 @@ def _proven(tokenizer: Any, source: Path) -> tuple[Any, dict[str, str]]:
 
 
 def _correct_json(path: Path, drop: tuple[str, ...], change: Any = lambda value: value) -> None:
-    value = {key: entry for key, entry in json.loads(path.read_text(encoding="utf-8")).items() if key not in drop}
+    value = {key: entry for key, entry in json.loads(files.read_text(path)).items() if key not in drop}
     files.write_atomically(path, files.dump_pretty(change(value)))
 
 

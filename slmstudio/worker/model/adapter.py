@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
+from slmstudio.core import files
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.peft_adapter import of_pattern
 
@@ -111,7 +112,7 @@ class Adapter:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     try:
-        config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        config: dict[str, Any] = json.loads(files.read_text(folder / "adapter_config.json"))
     except (OSError, ValueError) as error:
         raise UserError(f"The adapter {folder} cannot be read.", f"adapter_config.json: {error}.",
                         "Choose a run that has finished, or resume it.") from error

@@ -168,7 +168,7 @@ class Api:
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)
         if wanted.stream:
-            usage = wanted.stream_options is not None and wanted.stream_options.include_usage
+            usage = wanted.stream_options is not None and bool(wanted.stream_options.include_usage)
             return StreamingResponse(self._stream(generation, watcher, events, form, usage),
                                      media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
         return await self._whole(generation, watcher, events, form)

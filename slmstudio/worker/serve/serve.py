@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
 import sys
@@ -10,7 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
@@ -20,6 +21,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_gpus
 from slmstudio.core.model.gguf import read_gguf
 from slmstudio.core.run import folder as run_folder
+from slmstudio.worker.serve import connections
 from slmstudio.worker.serve.engine import Engine
 from slmstudio.worker.serve.http_api import Api
 
@@ -28,7 +30,7 @@ MAX_SLOTS = 4
 CACHE_SHARE = 4
 """The caches of all slots take at most one part in so many of the memory that is free."""
 STATUS_SECONDS = 0.25
-BACKLOG = 256
+KEEP_ALIVE_SECONDS = 30
 
 
 class ServeService:
@@ -107,10 +109,12 @@ class _Server(uvicorn.Server):
     """uvicorn in a thread; it tells of requests as they come."""
 
     def __init__(self, api: Api, key: str, host: str, listener: socket.socket, emit: Callable[..., None]):
+        limits = connections.Limits()
         super().__init__(uvicorn.Config(
             api.app(key, not serving.is_loopback(host)), log_config=None, access_log=False, lifespan="off", ws="none",
-            http="h11", server_header=False, timeout_keep_alive=30, timeout_graceful_shutdown=1,
-            h11_max_incomplete_event_size=2**16))
+            http=cast(Any, functools.partial(connections.Connection, limits=limits)), backlog=limits.most,
+            server_header=False, proxy_headers=False, timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=1, h11_max_incomplete_event_size=connections.HEADER_BYTES))
         self.ready = threading.Event()
         self._api, self._listener, self._emit = api, listener, emit
 
@@ -153,7 +157,7 @@ def _listen(host: str, port: int, search: bool) -> socket.socket:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
-            listener.listen(BACKLOG)
+            listener.listen(connections.MOST)
             listener.setblocking(False)
             return listener
         except OSError as error:
