@@ -182,10 +182,13 @@ def fake_nvml(fake_nvml_library: Path, tmp_path: Path, monkeypatch: pytest.Monke
     """An RTX 3060 that this process and its children see; `fake_nvml.set(temperature=83)` heats it up."""
     from support.fake_nvml.build import FakeNvml
 
-    fake = FakeNvml(fake_nvml_library, tmp_path / "nvml.txt")
+    place = tmp_path / "nvml"
+    place.mkdir()
+    fake = FakeNvml(fake_nvml_library, place / "nvml.txt")
     if not fake.loaded:
         pytest.skip("the real NVML is loaded in this process already")
-    monkeypatch.setenv("LD_LIBRARY_PATH", fake.env["LD_LIBRARY_PATH"])
+    # A locked worker reads where libraries lie, and nowhere else in a test's folder.
+    monkeypatch.setenv("LD_LIBRARY_PATH", os.pathsep.join([fake.env["LD_LIBRARY_PATH"], str(place)]))
     monkeypatch.setenv("FAKE_NVML_STATE", fake.env["FAKE_NVML_STATE"])
     return fake
 
