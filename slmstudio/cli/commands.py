@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli import chat, data, estimate, evaluate, exports, fit_check, models, place, report, serve, setup
+from slmstudio.cli import chat, data, estimate, evaluate, exports, fit_check, lock, models, place, report, serve, setup
 from slmstudio.cli import runs as run_commands
 from slmstudio.cli.data import Mapped, Sheet, TextBy, said
 from slmstudio.cli.progress import Follower, figure, print_error, print_json, print_table, say
@@ -38,6 +38,7 @@ app.add_typer(serve.app)
 app.add_typer(evaluate.app)
 app.add_typer(report.app)
 app.add_typer(place.app)
+app.add_typer(lock.app)
 app.add_typer(setup.app)
 WHEN = ("before", "after")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
