@@ -14,6 +14,7 @@ from typing import Any
 
 from slmstudio.core import files, formats, jobs, paths
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.lock import told
 from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run import checkpoints, names
 from slmstudio.core.run.config import RunConfig
@@ -132,6 +133,7 @@ class RunSummary:
         eval_loss_after: at the end, or so far; None where it was not measured again, NaN where it is no number.
         seconds: of work, from first event to last; the time between a crash and the Resume is none.
         result: outcome.json's result.
+        locked: whether its process was kept from the network and from other files, in a sentence.
     """
 
     folder: Path
@@ -147,6 +149,7 @@ class RunSummary:
     seconds: float
     result: dict[str, Any]
     at_work: bool
+    locked: str = told.NOT_KNOWN
 
     @property
     def resumable(self) -> bool:
@@ -217,6 +220,7 @@ def summarise(folder: Path) -> RunSummary:
         history.seconds,
         result,
         outcome is None and status != "new",
+        told.sentence(history.locks),
     )
 
 

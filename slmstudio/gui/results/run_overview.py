@@ -72,4 +72,5 @@ class RunOverview(QWidget):
             rows=config.effective_batch_size)
         self.facts.set_rows([
             (self.tr("Data"), config.train_file), (self.tr("Base model"), config.model),
-            (self.tr("Method"), method_text(config)), (self.tr("Length"), length), (self.tr("Batch"), batch)])
+            (self.tr("Method"), method_text(config)), (self.tr("Length"), length), (self.tr("Batch"), batch),
+            (self.tr("Network"), run.locked)])
