@@ -138,7 +138,7 @@ def _lock(job: Any) -> None:
     Raises:
         UserError, Cancelled: as `fetch_first`.
     """
-    from slmstudio.worker.runtime import child
+    from slmstudio.worker.runtime import child, compiled
 
     benchmark = job.request.get("benchmark") or {}
     if job.request["kind"] == "evaluate" and benchmark.get("fetch") and not benchmark.get("data"):
@@ -146,6 +146,7 @@ def _lock(job: Any) -> None:
         child.run(job, "slmstudio.worker.benchmark.fetch_first",
                   {"folder": str(job.folder), "name": benchmark["name"]}, [], lambda report: None,
                   step="fetching the benchmark")
+    compiled.keep()
     job.emit("lock", **worker_lock.install(job.request["kind"], job.request, job.folder).to_dict())
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -18,7 +19,6 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from support import tiny_model  # noqa: E402
 
-from slmstudio.core import jobs  # noqa: E402
 from slmstudio.core.run import folder  # noqa: E402
 from slmstudio.core.run.config import RunConfig  # noqa: E402
 
@@ -49,7 +49,7 @@ def run(model: Path, rows: Path, place: Path, steps: int, locked: bool) -> dict[
     times = [event["time"] for event in events if event["type"] == "step"]
     half = times[len(times) // 2:]
     return {"steps_per_second": (len(half) - 1) / (half[-1] - half[0]), "start": planned - started,
-            "lock": next(b["time"] - a["time"] for a, b in zip(events, events[1:], strict=False)
+            "lock": next(b["time"] - a["time"] for a, b in itertools.pairwise(events)
                          if b["type"] == "lock")}
 
 

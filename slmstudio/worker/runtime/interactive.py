@@ -24,6 +24,7 @@ from typing import Any, Protocol  # noqa: E402
 from slmstudio.core import files, jobs  # noqa: E402
 from slmstudio.core.errors import UserError  # noqa: E402
 from slmstudio.core.lock import worker_lock  # noqa: E402
+from slmstudio.worker.runtime import compiled  # noqa: E402
 
 KINDS = {"chat": "slmstudio.worker.chat.chat", "serve": "slmstudio.worker.serve.serve"}
 """Kind of worker: the module whose `create(emit)` makes its `Service`."""
@@ -76,6 +77,7 @@ def main(kind: str) -> int:
             first = next(messages, None)
     if first is None:
         return 0
+    compiled.keep()
     worker_lock.install(kind, first)
     service: Service = importlib.import_module(KINDS[kind]).create(channel.emit)
     commands: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()

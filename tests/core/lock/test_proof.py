@@ -34,8 +34,8 @@ def test_without_the_lock_the_same_attempts_arrive(linux):
     assert not found.enforced and found.reason
     assert {"TCP", "UDP", "a Unix socket", "a file"} <= set(found.arrived)
     gave = {each.what.split(",")[0]: each.gave for each in found.attempts}
-    for what in ("TCP to this machine", "UDP to this machine", "another program's Unix socket", "reading a file outside",
-                 "a child process: TCP to this machine"):
+    for what in ("TCP to this machine", "UDP to this machine", "another program's Unix socket",
+                 "reading a file outside", "a child process: TCP to this machine"):
         assert gave[what] == "it worked", what
 
 
