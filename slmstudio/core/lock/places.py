@@ -7,6 +7,7 @@ temporary folder of its own, and the place of the result.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -130,16 +131,15 @@ def _whole(path: Path) -> Iterator[Path]:
 
 
 def _links(folder: Path) -> Iterator[Path]:
-    """Where the links below a folder lead, as in the hub's cache."""
-    looked = 0
-    for parent, folders, names in os.walk(folder):
-        for name in (*folders, *names):
-            looked += 1
-            if looked > MOST_LINKS:
-                return
-            entry = Path(parent, name)
-            if entry.is_symlink():
-                yield entry.resolve()
+    """Where a folder of the hub's cache keeps its files. No other links are followed: a model comes from strangers, and
+    could name what isn't theirs."""
+    folder = folder.resolve()
+    blobs = folder.parent.parent / "blobs"
+    if folder.parent.name != "snapshots" or not blobs.parent.name.startswith("models--"):
+        return
+    for entry in itertools.islice(folder.iterdir(), MOST_LINKS):
+        if entry.is_symlink() and entry.resolve().is_relative_to(blobs):
+            yield entry.resolve()
 
 
 def _results(kind: str, request: Mapping[str, Any], folder: Path | None) -> Iterable[Path]:

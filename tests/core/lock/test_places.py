@@ -67,15 +67,28 @@ def test_a_job_reads_what_its_run_was_made_from_and_writes_its_run_alone(allowed
 
 
 def test_links_of_the_hubs_cache_are_followed(allowed, tmp_path):
-    blob, snapshot = tmp_path / "hub" / "blobs" / "abc", tmp_path / "hub" / "snapshots" / "1"
+    repo = tmp_path / "hub" / "models--a--b"
+    blob, snapshot = repo / "blobs" / "abc", repo / "snapshots" / "1"
     for each in (blob.parent, snapshot):
         each.mkdir(parents=True)
     blob.write_text("weights")
     (blob.parent / "other").write_text("of another model")
     (snapshot / "model.safetensors").symlink_to("../../blobs/abc")
+    (tmp_path / "private").write_text("letters")
+    (snapshot / "LICENSE").symlink_to(tmp_path / "private")
     rights = allowed("fit_check", {"config": {"model": str(snapshot)}}, tmp_path / "job")
     assert reads(rights(snapshot / "model.safetensors"))
     assert not reads(rights(blob.parent / "other"))
+    assert not reads(rights(tmp_path / "private"))
+
+
+def test_links_in_a_strangers_folder_open_nothing(allowed, tmp_path):
+    model, private = tmp_path / "model", tmp_path / "private"
+    for each in (model, private):
+        each.mkdir()
+    (private / "key").write_text("secret")
+    (model / "notes").symlink_to(private)
+    assert not reads(allowed("train", {"model": str(model)}, tmp_path / "job")(private / "key"))
 
 
 def test_beside_a_gguf_file_lie_its_parts_and_its_proof(allowed, tmp_path):
