@@ -18,7 +18,8 @@ ALLOWED = {
         "the fake NVML is built for Linux only", "tmpfs is of Linux", "only Linux can be told so",
         "a network name space is Linux's", "the project's programs are found as on Linux",
         "mounts and processes as Linux has them", "kills whole process groups, as Linux has them",
-        "looks at Linux's own way", "elsewhere a browser takes the system's proxy",
+        "looks at Linux's own way", "only Linux has such a lock", "this kernel's Landlock has no scopes",
+        "elsewhere a browser takes the system's proxy",
         "needs a limit on the address space", "the places follow the XDG variables"),
     "root, who may do everything": ("root may use every port", "root may write anywhere"),
     "not root, or a container: no mounts and no namespaces": (
@@ -26,11 +27,13 @@ ALLOWED = {
         "the limit of open files is too low",
         "no small file system can be mounted here", "no file system may be mounted here",
         "this machine lets nobody mount a file system", "this machine lets nobody make a network name space",
+        "strace may not watch a process here",
         "a Debian in a folder is made by root on Linux", r"this machine refuses namespaces of one's own \(unshare\)"),
     "a program of the system, which the requirements do not install": (
         "the fake NVML needs a C compiler .*", "needs Chromium, Chrome or Edge",
         r"needs pdftotext \(poppler-utils\)", "Xvfb is not installed", "Xvfb does not start here",
-        "Wine does not start here", "this Python was built without tkinter", "needs (nsis|wine64|xvfb|, )+",
+        "Wine does not start here", "strace is not installed", "this Python was built without tkinter",
+        "needs (nsis|wine64|xvfb|, )+",
         "(dpkg|dpkg-deb|rsvg-convert|debootstrap|chroot|unshare|mount|apt-get) is not installed"),
     "no network, or a slow one, where packages are fetched": (
         "apt knows no mirror of .*", "debootstrap (took more than|failed).*",

@@ -23,6 +23,7 @@ from slmstudio.cli import (
     evaluate,
     exports,
     fit_check,
+    lock,
     models,
     place,
     problems,
@@ -55,6 +56,7 @@ app.add_typer(evaluate.app)
 app.add_typer(report.app)
 app.add_typer(place.app)
 app.add_typer(energy.app)
+app.add_typer(lock.app)
 app.add_typer(setup.app)
 app.add_typer(doctor.app)
 WHEN = ("before", "after")

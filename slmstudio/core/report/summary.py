@@ -61,6 +61,8 @@ def sentences(facts: Facts) -> list[str]:
     where = f" on {card or device_name(device)}" if device else ""
     said.append(f"{STATES.get(run.state, run.state)}: {steps} in {units.format_duration(run.seconds)} of work{where}."
                 + _troubles(facts))
+    if run.state != "new":
+        said.append(run.locked)
     if run.error:
         said.append(f"What it said: {run.error.get('what', '')} {run.error.get('why', '')}".strip())
     said += loss_sentences(facts)

@@ -14,6 +14,7 @@ from typing import Any
 
 from slmstudio.core import files, formats, jobs, paths
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.lock import told
 from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run import checkpoints, names
 from slmstudio.core.run.config import RunConfig
@@ -134,6 +135,7 @@ class RunSummary:
         seconds: of work, from first event to last; the time between a crash and the Resume is none.
         result: outcome.json's result.
         energy: what it drew so far; None where nothing tells.
+        locked: whether its process was kept from the network and from other files, in a sentence.
     """
 
     folder: Path
@@ -150,6 +152,7 @@ class RunSummary:
     result: dict[str, Any]
     at_work: bool
     energy: EnergyUse | None = None
+    locked: str = told.NOT_KNOWN
 
     @property
     def resumable(self) -> bool:
@@ -221,6 +224,7 @@ def summarise(folder: Path) -> RunSummary:
         result,
         outcome is None and status != "new",
         history.energy.use,
+        told.sentence(history.locks),
     )
 
 

@@ -94,10 +94,12 @@ def _after_paint(app: QApplication, session: Session, window: MainWindow, files:
     from PySide6.QtGui import QIcon
 
     from slmstudio.gui.app import opening
+    from slmstudio.gui.app.network_lock import NetworkLock
     from slmstudio.gui.app.sensors import Sensors
 
     app.setWindowIcon(QIcon(str(paths.resources() / "icons" / "slmstudio.svg")))
     Sensors(session, window.header, window)
+    NetworkLock(window.header, window)
     if window.welcome is not None:
         window.welcome.look()
     if session.settings.datasets:

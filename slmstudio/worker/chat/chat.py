@@ -16,6 +16,7 @@ from slmstudio.core.chat.gpu_layers import GpuLayers
 from slmstudio.core.chat.sampling import Sampling
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_gpus
+from slmstudio.core.lock import worker_lock
 from slmstudio.core.model.gguf import read_gguf
 from slmstudio.core.run import folder as run_folder
 from slmstudio.worker.chat.adapter import ChatAdapter
@@ -85,6 +86,7 @@ class ChatService:
         self._emit("loaded", path=str(path), name=facts.name, context_length=length,
                    trained_context_length=facts.context_length, quantization=facts.quantization,
                    gpu_layers=offload.layers, all_layers=offload.all_layers, device=offload.reason,
+                   lock=worker_lock.state().to_dict(),
                    chat_template=self.model.vocab.template is not None, seconds=round(time.monotonic() - started, 3))
 
     def _unload(self) -> None:
