@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.chat_template import ChatTemplate, special_tokens
+from slmstudio.core.model.foreign import away
 from slmstudio.core.model.json_files import printable, read_json_object
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
     Raises:
         UserError: tokenizer.json is missing or damaged.
     """
+    if away.is_on():
+        return cast("Tokenizer", away.Tokenizer(folder))
     tokenizer = read_tokenizer(folder)
     tokenizer.add_tokens(tokens_beside(Path(folder), tokenizer))
     return tokenizer
@@ -136,6 +139,8 @@ def encode(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder, template: 
         UserError: the template refuses the conversation or is broken, or takes no tools where there are some; or it
             changes the answers so much that they cannot be found in the text.
     """
+    if isinstance(tokenizer, away.Tokenizer):
+        return Encoded(*tokenizer.row(messages, template, completion_only, max_length, tools))
     template.check_tools(messages, tools)
     text = template.render(messages, tools=tools)
     # A tokenizer.json may switch on truncation or padding by itself; a row must never be cut without a word.
@@ -146,8 +151,7 @@ def encode(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder, template: 
     try:
         encoding = tokenizer.encode(text, add_special_tokens=False)
     except TypeError as error:
-        raise UserError("A text cannot be turned into tokens.", "It holds half of a character (a lone surrogate).",
-                        "Remove the broken character.") from error
+        raise half_a_character() from error
     ids, offsets = encoding.ids[:max_length], encoding.offsets[:max_length]
     if not completion_only:
         return Encoded(ids, [True] * len(ids), offsets, text)
@@ -159,6 +163,12 @@ def encode(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder, template: 
             begin, end = next(spans, (len(text), len(text)))
         learned[index] = begin <= start < end
     return Encoded(ids, learned, offsets, text)
+
+
+def half_a_character() -> UserError:
+    """What to say of a text that isn't Unicode."""
+    return UserError("A text cannot be turned into tokens.", "It holds half of a character (a lone surrogate).",
+                     "Remove the broken character.")
 
 
 @lru_cache(maxsize=2)  # it keeps the tokenizers alive, which are large
