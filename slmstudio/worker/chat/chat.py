@@ -16,7 +16,7 @@ from slmstudio.core.chat.gpu_layers import GpuLayers
 from slmstudio.core.chat.sampling import Sampling
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_gpus
-from slmstudio.core.model.gguf import read_gguf
+from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 from slmstudio.core.run import folder as run_folder
 from slmstudio.worker.chat.adapter import ChatAdapter
 from slmstudio.worker.chat.model import ChatModel
@@ -75,7 +75,7 @@ class ChatService:
 
     def _load(self, message: dict[str, Any]) -> None:
         path = Path(message["path"])
-        facts = read_gguf(path)
+        facts = read_sound_gguf(path)
         self._unload()
         wanted = message.get("context_length") or DEFAULT_CONTEXT
         length = min(wanted, facts.context_length or wanted)

@@ -18,7 +18,7 @@ from slmstudio.core import serving
 from slmstudio.core.chat import gpu_layers
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_gpus
-from slmstudio.core.model.gguf import read_gguf
+from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 from slmstudio.core.run import folder as run_folder
 from slmstudio.worker.serve.engine import Engine
 from slmstudio.worker.serve.http_api import Api
@@ -73,7 +73,7 @@ class ServeService:
             raise UserError("The server needs a key.", "Without one, any program could use it.", "Make a new key.")
         listener = _listen(host, serving.DEFAULT_PORT if port is None else port, search=port is None)
         try:
-            facts = read_gguf(path)
+            facts = read_sound_gguf(path)
             wanted = message.get("context_length") or DEFAULT_CONTEXT
             length = min(wanted, facts.context_length or wanted)
             shape = gpu_layers.read_shape(path)
