@@ -89,6 +89,9 @@ class LlamaModel:
     def encode(self, text: str) -> list[int]:
         return self.vocab.encode(text)
 
+    def marked(self, messages: Sequence[Mapping[str, Any]]) -> list[Any]:
+        return self.vocab.marked(messages, but="assistant")
+
     def served(self, text: str) -> list[int]:
         """As llama-server makes tokens: with BOS where the file asks for it."""
         return self.vocab.served(text)

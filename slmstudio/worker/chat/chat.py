@@ -251,7 +251,7 @@ def _encode(model: ChatModel, messages: list[dict[str, str]], completion: bool) 
     if model.vocab.template is None:
         raise UserError("This model has no chat template.", "The GGUF file stores none, so nobody can know how it "
                         "was taught to chat.", "Choose an instruct model, or one that was exported here.")
-    tokens = model.vocab.encode(model.vocab.template.render(messages, add_generation_prompt=True))
+    tokens = model.vocab.prompt(messages)
     if not tokens:
         raise UserError("The chat template makes no text of this conversation.", "The model would read nothing.",
                         "Choose a model with another chat template.")
