@@ -63,7 +63,12 @@ class ChatTemplate:
         Raises:
             UserError: it cannot.
         """
-        from slmstudio.core.model import sandbox
+        from slmstudio.core.model.foreign import away
+
+        if away.is_on():
+            away.check(self.source)
+            return
+        from slmstudio.core.model.foreign import sandbox
 
         try:
             sandbox.compiled(self.source)
@@ -83,7 +88,11 @@ class ChatTemplate:
         Raises:
             UserError: the template refuses the conversation, is broken, runs too long or makes too much text.
         """
-        from slmstudio.core.model import sandbox
+        from slmstudio.core.model.foreign import away
+
+        if away.is_on():
+            return away.render(self, messages, add_generation_prompt, tools)
+        from slmstudio.core.model.foreign import sandbox
 
         # As transformers does: copies, without keys that hold nothing.
         chat = [{key: value for key, value in message.items() if value is not None} for message in messages]
@@ -170,10 +179,12 @@ def _broken(error: Exception) -> UserError:
     """Say in a sentence why a template was stopped or does not work."""
     import jinja2
 
-    from slmstudio.core.model import sandbox
+    from slmstudio.core.model.foreign.bounds import LimitReached
 
     said = printable(str(error).rstrip("."), 300)
-    if isinstance(error, sandbox.LimitReached):
+    if isinstance(error, MemoryError):
+        return UserError("The chat template was stopped.", "It asked for more memory than any template needs.", _CHOOSE)
+    if isinstance(error, LimitReached):
         return UserError("The chat template was stopped.", f"For this conversation {said}.", _CHOOSE)
     if isinstance(error, jinja2.exceptions.SecurityError):
         return UserError("The chat template was stopped.", f"It does what no chat template needs: {said}.", _CHOOSE)

@@ -17,8 +17,9 @@ from typing import Any
 
 from slmstudio.core import files, formats, leftovers, llama
 from slmstudio.core.errors import UserError
-from slmstudio.core.model.gguf import GgufFacts, read_gguf
+from slmstudio.core.model.gguf import GgufFacts
 from slmstudio.core.model.gguf_header import read_header
+from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 from slmstudio.core.units import format_bytes
 from slmstudio.worker.export import gguf_tokenizer
 from slmstudio.worker.model import probes
@@ -38,7 +39,7 @@ def run(job: JobContext) -> dict[str, Any]:
     """
     source, target = Path(job.request["gguf"]), Path(job.request["out"])
     job.phase("reading", source.name)
-    facts = read_gguf(source)
+    facts = read_sound_gguf(source)
     fingerprint = {**formats.stamp("import"), "gguf": source.name, "sha256": _digest(facts)}
     if target.exists():
         return _reuse(target, fingerprint)

@@ -29,12 +29,12 @@ def run(job: JobContext) -> dict[str, Any]:
         UserError: the file cannot be loaded, the run has left nothing to compare it with, or there is no chat engine.
     """
     from slmstudio.core.model.facts import read_model
-    from slmstudio.core.model.gguf import read_gguf
+    from slmstudio.core.model.structure.gguf_model import read_sound_gguf
     from slmstudio.worker.model.export_source import Source, in_full_precision
 
     llama.need()
     gguf = Path(job.request["gguf"])
-    read_gguf(gguf)  # says in words what is wrong with a file
+    read_sound_gguf(gguf)  # says in words what is wrong with a file
     source = Source.of(Path(job.request["run"]))
     source, _ = in_full_precision(source, read_model(source.base))
     job.phase("checking", "what was trained")

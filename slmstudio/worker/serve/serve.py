@@ -19,7 +19,7 @@ from slmstudio.core.chat import gpu_layers
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_gpus
 from slmstudio.core.lock import worker_lock
-from slmstudio.core.model.gguf import read_gguf
+from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 from slmstudio.core.run import folder as run_folder
 from slmstudio.worker.serve import connections, listening
 from slmstudio.worker.serve.engine import Engine
@@ -71,7 +71,7 @@ class ServeService:
                             "Start another server.")
         host, path, key = message.get("host") or serving.LOOPBACK, Path(message["path"]), message["key"]
         try:
-            facts = read_gguf(path)
+            facts = read_sound_gguf(path)
             wanted = message.get("context_length") or DEFAULT_CONTEXT
             length = min(wanted, facts.context_length or wanted)
             shape = gpu_layers.read_shape(path)

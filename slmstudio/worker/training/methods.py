@@ -78,7 +78,8 @@ def load_tokenizer(model_folder: Path) -> PreTrainedTokenizerFast:
     Not by AutoTokenizer: for some classes transformers 5 puts a normalizer and a pre-tokenizer of its own in the
     place of those in tokenizer.json, and other token ids are the result.
     """
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(model_folder, local_files_only=True)
+    with whole_model.in_words(model_folder):
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(model_folder, local_files_only=True)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -86,7 +87,8 @@ def load_tokenizer(model_folder: Path) -> PreTrainedTokenizerFast:
 
 def _class_of(model_folder: Path) -> tuple[Any, Any]:
     """The model's class in transformers, and its configuration."""
-    config = AutoConfig.from_pretrained(model_folder, trust_remote_code=False, local_files_only=True)
+    with whole_model.in_words(model_folder):
+        config = AutoConfig.from_pretrained(model_folder, trust_remote_code=False, local_files_only=True)
     return AutoModelForCausalLM._model_mapping[type(config)], config
 
 
