@@ -44,6 +44,16 @@ xlm-roberta-xl xlnet xlstm xmod youtu zamba zamba2 zaya
 """`model_type`s that transformers 5.24 loads as a causal language model without code from the model's folder: the keys
 of its MODEL_FOR_CAUSAL_LM_MAPPING_NAMES. A test compares the two."""
 
+MIXTURES = frozenset({"mixtral", "phimoe", "dbrx", "deepseek_v2", "deepseek_v3", "deepseek_v32", "deepseek_v4", "gpt_oss",
+                      "qwen3_next", "minimax", "minimax_m2", "flex_olmo", "jetmoe", "jamba", "llama4", "llama4_text",
+                      "dots1", "longcat_flash", "solar_open", "afmoe", "sarvam_mla", "mellum", "olmoe"})
+"""Mixtures of experts whose `model_type` doesn't say so."""
+
+
+def is_mixture(model_type: str) -> bool:
+    """Whether each token goes through a few of many experts, which lie in one tensor in memory."""
+    return "moe" in model_type or model_type in MIXTURES
+
 
 def family_label(model_type: str, name: str) -> str:
     """What people call the family of a model, from config.json's `model_type` and the model's name."""

@@ -68,7 +68,7 @@ def _compare_settings(settings: dict[str, float], metadata: dict[str, str], arch
         if said is None:
             continue
         try:
-            equal = math.isclose(float(said), value, rel_tol=1e-4)
+            equal = math.isclose(float(said), value, rel_tol=1e-4, abs_tol=5e-7)  # six decimals
         except ValueError:  # a list, one number a layer
             continue
         if not equal:
