@@ -44,15 +44,8 @@ xlm-roberta-xl xlnet xlstm xmod youtu zamba zamba2 zaya
 """`model_type`s that transformers 5.24 loads as a causal language model without code from the model's folder: the keys
 of its MODEL_FOR_CAUSAL_LM_MAPPING_NAMES. A test compares the two."""
 
-MIXTURES = frozenset({"mixtral", "phimoe", "dbrx", "deepseek_v2", "deepseek_v3", "deepseek_v32", "deepseek_v4", "gpt_oss",
-                      "qwen3_next", "minimax", "minimax_m2", "flex_olmo", "jetmoe", "jamba", "llama4", "llama4_text",
-                      "dots1", "longcat_flash", "solar_open", "afmoe", "sarvam_mla", "mellum", "olmoe"})
-"""Mixtures of experts whose `model_type` doesn't say so."""
-
-
-def is_mixture(model_type: str) -> bool:
-    """Whether each token goes through a few of many experts, which lie in one tensor in memory."""
-    return "moe" in model_type or model_type in MIXTURES
+STATE_SPACES = frozenset({"mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"})
+"""Architectures without attention."""
 
 
 def family_label(model_type: str, name: str) -> str:
@@ -77,6 +70,9 @@ def why_no_language_model(config: dict[str, Any]) -> str | None:
                     "brings itself.")
         return (f"The architecture {printable(model_type)} isn't a language model that this program can train. "
                 "Choose a text-generating model.")
+    if model_type in STATE_SPACES:
+        return (f"{LABELS.get(model_type, printable(model_type))} has no attention: it remembers in states, which this "
+                "program can't train yet. Choose a model of another family; hybrids such as Falcon H1 work.")
     architectures = config.get("architectures")
     names = [name for name in architectures if isinstance(name, str)] if isinstance(architectures, list) else []
     if names and not any(part in name for name in names for part in ("CausalLM", "LMHead", "ConditionalGeneration")):

@@ -157,8 +157,8 @@ def _model_class(base: Path, vocabulary: Any) -> Any:
 
 
 def _whatever_gguf_lacks(load: Callable[[], Any]) -> Any:
-    """Load a module of the converter, some of which name architectures that its own gguf package doesn't have yet: GLM-4
-    and Hunyuan's, for the sake of a newer model in the same file. That newer model remains unknown."""
+    """Load a module of the converter. Some, such as GLM-4's and Hunyuan's, hold a newer model too, whose architecture
+    the converter's own gguf package doesn't have yet; that newer model remains unknown."""
     import gguf
 
     while True:
@@ -237,8 +237,8 @@ def _modifier(model: Any) -> Callable[[str, Any], tuple[str, Any]]:
 
 
 def _read_tokenizer_json(model_class: Any, tokenizer_model: dict[str, Any], always: bool) -> None:
-    """The converter wants tokenizer.model of some families, which transformers 5 no longer writes; tokenizer.json has it
-    all.
+    """Of some families the converter wants tokenizer.model, which transformers 5 no longer writes; tokenizer.json has
+    it all.
 
     Args:
         always: whether the family's own way doesn't even ask whether the file is there.
@@ -263,7 +263,7 @@ def _know_more_pre_tokenizers(tokenizer_state: dict[str, Any]) -> None:
     """
     from conversion import TextModel
 
-    from slmstudio.worker.model.pre_tokenizers import PRE_TOKENIZERS, cuts_alike, name_of
+    from slmstudio.worker.model.pre_tokenizers import PRE_TOKENIZERS, cuts_alike, name_of, nearest_to
 
     original = TextModel.get_vocab_base_pre
     own = tokenizer_state["pre_tokenizer"]
@@ -275,7 +275,8 @@ def _know_more_pre_tokenizers(tokenizer_state: dict[str, Any]) -> None:
             named = ""
         if named and (named not in PRE_TOKENIZERS or cuts_alike(named, own)):
             return named
-        if found := name_of(own, bool(tokenizer_state["model"].get("ignore_merges"))) or named:
+        whole_words = bool(tokenizer_state["model"].get("ignore_merges"))
+        if found := name_of(own, whole_words) or nearest_to(own) or named:
             return found
         raise UserError("This model cannot become a GGUF file.", "llama.cpp has no equal of its pre-tokenizer, so it "
                         "would cut text differently than in training.", "Serve the Hugging Face folder instead.")

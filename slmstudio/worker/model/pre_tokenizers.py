@@ -68,6 +68,13 @@ PRE_TOKENIZERS: dict[str, dict[str, Any]] = {
 IGNORE_MERGES = {"llama-bpe", "llama3", "llama-v3", "tekken", "granite-embed-multi-97m"}
 """Vocabularies in which a whole word that is a token is taken as it is, whatever the merges say."""
 
+NEAREST = ("granite-embed-multi-97m",)
+"""Those that may stand in where none cuts alike: Phi-4 mini's tokenizer and its relatives, whose capitals with accents
+llama.cpp takes for small letters too. Its "gpt-4o" is worse: it cuts every word in an Indian script at its vowel
+signs."""
+MOST_DIFFERENT = 0.01
+"""The share of texts that such a one may cut otherwise."""
+
 
 def name_of(pre_tokenizer: dict[str, Any] | None, ignore_merges: bool = False) -> str | None:
     """llama.cpp's name for a `pre_tokenizer` of tokenizer.json; None where none of the table's cuts as it does.
@@ -83,6 +90,16 @@ def name_of(pre_tokenizer: dict[str, Any] | None, ignore_merges: bool = False) -
         if PRE_TOKENIZERS[name] == pre_tokenizer:
             return name
     return next((name for name in candidates if cuts_alike(name, pre_tokenizer)), None)
+
+
+def nearest_to(pre_tokenizer: dict[str, Any] | None) -> str | None:
+    """The one of `NEAREST` that cuts all but a few texts alike; None where none does."""
+    texts = probes.strings()
+    for name in NEAREST if pre_tokenizer else ():
+        wanted, found = _cut(pre_tokenizer or {}), _cut(PRE_TOKENIZERS[name])
+        if sum(wanted(text) != found(text) for text in texts) <= MOST_DIFFERENT * len(texts):
+            return name
+    return None
 
 
 def cuts_alike(name: str, pre_tokenizer: dict[str, Any] | None) -> bool:

@@ -163,8 +163,11 @@ class StreamedModel:
 
             outside = {id(layer.get_base_layer()): layer for layer in self._model.modules()
                        if isinstance(layer, BaseTunerLayer)}
+        users = {id(child): parent for parent in self._model.modules() for child in parent.children()}
         for module, names in self._owned.items():
             outer = outside.get(id(module), module)
+            if type(module) is torch.nn.Conv1d:
+                outer = users[id(module)]  # LFM2 and Mamba compute with its weights without calling it
             if module is self._embedding and outer is module:
                 self._stream_embedding(names["weight"])
             elif module is self._head and type(module) is torch.nn.Linear and not _has_dora(outer):

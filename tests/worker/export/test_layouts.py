@@ -12,6 +12,7 @@ from support.gguf_models import ROWS, context
 from support.tiers import first_fast
 
 from slmstudio.core.jobs import Outcome, write_outcome
+from slmstudio.core.jobs.interactive import InteractiveWorker
 from slmstudio.core.model.vetting.vet import read_vetted
 from slmstudio.core.model.weights import read_header
 from slmstudio.core.run import folder
@@ -20,8 +21,8 @@ from slmstudio.worker.export import export
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import train
 
-EXPORTED = ("gemma-3-vision", "exaone-4", "glm-4", "hunyuan", "phi-4-mini", "phi", "pythia", "ernie-4.5", "mixtral",
-            "qwen3-moe")
+EXPORTED = ("gemma-3-vision", "exaone-4", "glm-4", "hunyuan", "phi-4-mini", "lfm2", "phi", "pythia", "ernie-4.5",
+            "mixtral", "qwen3-moe")
 
 
 def trained(layout: str, parent: Path, **settings: Any) -> tuple[Path, Path]:
@@ -41,6 +42,21 @@ def trained(layout: str, parent: Path, **settings: Any) -> tuple[Path, Path]:
     write_outcome(job.folder, Outcome("finished", result={key: value for key, value in result.items()
                                                           if key != "state"}))
     return base, job.folder
+
+
+def answer(gguf: Path) -> dict[str, Any]:
+    """The last message of a chat's worker about a question to that file."""
+    worker = InteractiveWorker("chat")
+    worker.start()
+    try:
+        messages = worker.receive()
+        worker.send({"command": "load", "path": str(gguf), "context_length": 256})
+        assert next(messages)["type"] == "loaded"
+        worker.send({"command": "generate", "id": 1, "messages": [{"role": "user", "content": ROWS[1][0]}],
+                     "temperature": 0, "max_tokens": 4})
+        return next(message for message in messages if message["type"] != "token")
+    finally:
+        worker.close()
 
 
 @pytest.mark.timeout(300)
@@ -64,3 +80,4 @@ def test_a_model_that_also_sees_is_exported_whatever_the_method(method: str, tmp
     types = ["Q8_0", "LORA"] if method == "qlora" else ["Q8_0"]
     files = export.run(context(tmp_path / "job", run=str(run), types=types))["files"]
     assert [file["parity"]["failures"] for file in files if file["parity"]] == [[]]
+    assert answer(Path(files[0]["path"]))["type"] == "done"
