@@ -44,6 +44,9 @@ xlm-roberta-xl xlnet xlstm xmod youtu zamba zamba2 zaya
 """`model_type`s that transformers 5.24 loads as a causal language model without code from the model's folder: the keys
 of its MODEL_FOR_CAUSAL_LM_MAPPING_NAMES. A test compares the two."""
 
+STATE_SPACES = frozenset({"mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"})
+"""Architectures without attention."""
+
 
 def family_label(model_type: str, name: str) -> str:
     """What people call the family of a model, from config.json's `model_type` and the model's name."""
@@ -67,6 +70,9 @@ def why_no_language_model(config: dict[str, Any]) -> str | None:
                     "brings itself.")
         return (f"The architecture {printable(model_type)} isn't a language model that this program can train. "
                 "Choose a text-generating model.")
+    if model_type in STATE_SPACES:
+        return (f"{LABELS.get(model_type, printable(model_type))} has no attention: it remembers in states, which this "
+                "program can't train yet. Choose a model of another family; hybrids such as Falcon H1 work.")
     architectures = config.get("architectures")
     names = [name for name in architectures if isinstance(name, str)] if isinstance(architectures, list) else []
     if names and not any(part in name for name in names for part in ("CausalLM", "LMHead", "ConditionalGeneration")):

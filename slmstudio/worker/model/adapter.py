@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,6 @@ class Adapter:
     DoRA (Liu et al. 2024) scales each row of W' to its learned magnitude. Layers that were trained whole
     (`modules_to_save`) replace the base's.
 
-    Attributes:
-        targets: names of the base tensors that this adapter changes or replaces.
-
     Raises:
         UserError: it is no LoRA adapter, or uses what is not known here.
     """
@@ -51,7 +49,18 @@ class Adapter:
                     raise UserError("The adapter cannot be merged.", f"{name} is of a kind that is not known here.",
                                     "Train with LoRA on linear layers.")
                 self._replaced[name] = tensor.float()
-        self.targets = frozenset(self._lora) | frozenset(self._replaced)
+        self._scales = {name: self._scale(name) for name in self._lora}
+
+    @property
+    def targets(self) -> frozenset[str]:
+        """Names of the base tensors that this adapter changes or replaces."""
+        return frozenset(self._lora) | frozenset(self._replaced)
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Call the tensors as the base's files do, where those differ from the modules' names, which PEFT writes."""
+        self._lora = {names.get(name, name): parts for name, parts in self._lora.items()}
+        self._replaced = {names.get(name, name): tensor for name, tensor in self._replaced.items()}
+        self._scales = {names.get(name, name): scale for name, scale in self._scales.items()}
 
     def apply(self, name: str, weight: torch.Tensor) -> torch.Tensor:
         """The merged tensor in float32; `weight` itself in float32 where the adapter leaves it alone."""
@@ -79,6 +88,9 @@ class Adapter:
 
     def scale(self, name: str) -> float:
         """What B · A is multiplied by in this tensor."""
+        return self._scales[name]
+
+    def _scale(self, name: str) -> float:
         rank = self._lora[name][LORA_A].shape[0]
         layer = name.removesuffix(".weight")
         alpha = float(of_pattern(self._config.get("alpha_pattern"), layer, self._config["lora_alpha"]))

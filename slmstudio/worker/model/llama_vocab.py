@@ -10,6 +10,7 @@ from typing import Any
 
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.foreign import plain
+from slmstudio.worker.model.pre_tokenizers import NEAREST
 
 NORMALIZER_KEY = "slmstudio.tokenizer.normalizer"
 """Our own key in a GGUF: llama.cpp has none for it. Written by the export where the tokenizer normalizes text."""
@@ -25,6 +26,7 @@ class LlamaVocab:
     Attributes:
         template: the GGUF's own chat template, or None.
         is_sentencepiece: whether text starts with a space that belongs to no word.
+        cuts_nearly: whether its pre-tokenizer is one that stands in for another, see `pre_tokenizers.NEAREST`.
         normalizer: the Unicode form that the model was trained on, "NFC" for instance; None for text as it comes.
     """
 
@@ -34,6 +36,7 @@ class LlamaVocab:
         self._api, self._model = llama_cpp, model
         self._vocab = llama_cpp.llama_model_get_vocab(model.model)
         self.normalizer: str | None = model.metadata.get(NORMALIZER_KEY)
+        self.cuts_nearly = model.metadata.get("tokenizer.ggml.pre") in NEAREST
         self.is_sentencepiece = llama_cpp.llama_vocab_type(self._vocab) == llama_cpp.LLAMA_VOCAB_TYPE_SPM
         source = model.metadata.get("tokenizer.chat_template")
         self.template = ChatTemplate(source, self._special_tokens()) if source else None

@@ -91,7 +91,10 @@ def _compare(job: JobContext, reference: Reference, gguf: Path) -> tuple[dict[st
 def _verdict(found: dict[str, Any], failures: list[str]) -> str:
     if failures:
         return failures[0] + (f" And {len(failures) - 1} more." if len(failures) > 1 else "")
-    same = f"Same tokens in {found['texts']:,} texts and same prompt in {found['prompts']:,} conversations; "
+    other = found["token_ids_differ"]
+    but = (f" but {other} of ours, such as {found['token_ids_example'][0]!r}, which llama.cpp has no way to cut alike,"
+           if other else "")
+    same = f"Same tokens in {found['texts']:,} texts{but} and same prompt in {found['prompts']:,} conversations; "
     if found["positions"] == 0:
         return same + "the answers were not compared."
     return same + (f"the first choice is the same at {found['top1']:.1%} of {found['positions']} positions "

@@ -22,6 +22,14 @@ ROWS_APART = frozenset({"full_attention", "sliding_attention"})
 """Kinds of layers in which rows that lie end to end don't reach into one another."""
 SENSES = r".*(vision|visual|image|multi_modal|audio|speech).*"
 """Modules beside the language model, by their names."""
+STATES = r".*\.(mamba|mixer|conv1d)(\..*)?"
+"""Layers with a memory of their own, as Mamba's: PEFT refuses to adapt them."""
+ATTENTION = r".*\.(self_attn|self_attention|attention|attn)\.\w*proj"
+"""The linear layers of attention."""
+EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts")
+"""Where a configuration says how many experts there are."""
+IN_EXPERTS = frozenset({"gate", "router", "w1", "w2", "w3", "gate_proj", "up_proj", "down_proj", "gate_up_proj",
+                        "input_linear", "output_linear"})
 SMALL_ROPE = ("rope_scaling", "rope_parameters", "layer_types", "max_window_layers", "no_rope_layers")
 """Values of config.json that belong to the large model's depth and context; a new small model has the defaults."""
 
@@ -187,13 +195,34 @@ def new_model(config: RunConfig, attention: str) -> PreTrainedModel:
 
 
 def lora_config(config: RunConfig) -> LoraConfig:
-    """The new adapter. Of a model that also sees or hears, only the language model learns."""
-    whole = _class_of(Path(config.model))[1]
+    """The new adapter. Of a model that also sees or hears, the language model alone learns; of a mixture of experts,
+    attention alone; and of one with layers of Mamba's kind, all the others.
+
+    Raises:
+        UserError: `target_modules` names layers of experts.
+    """
+    kind, whole = _class_of(Path(config.model))
+    senses = SENSES if whole.get_text_config() is not whole else None
     return LoraConfig(
-        exclude_modules=SENSES if whole.get_text_config() is not whole else None,
+        exclude_modules=STATES if kind._is_stateful else senses,
         r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout,
-        target_modules=config.target_modules, use_dora=config.use_dora, use_rslora=config.use_rslora,
-        task_type="CAUSAL_LM")
+        target_modules=_targets(config, whole.get_text_config()), use_dora=config.use_dora,
+        use_rslora=config.use_rslora, task_type="CAUSAL_LM")
+
+
+def _targets(config: RunConfig, model: Any) -> str | list[str]:
+    """Which layers get the adapter. Experts lie in one tensor: PEFT would adapt that as a whole, which no other program
+    reads."""
+    if not any(getattr(model, key, None) for key in EXPERT_COUNTS):
+        return config.target_modules
+    if config.target_modules == "all-linear":
+        return ATTENTION
+    names = [config.target_modules] if isinstance(config.target_modules, str) else config.target_modules
+    if named := [name for name in names if name.rsplit(".", 1)[-1] in IN_EXPERTS]:
+        raise UserError("The experts of this model can't get an adapter.", "", "Correct this field.", [Problem(
+            f"{', '.join(named)} belong to the experts of a mixture: name layers of attention, or "
+            "'all-linear', which takes those of attention here.", field="target_modules")])
+    return config.target_modules
 
 
 def start_weights(config: RunConfig) -> Path | None:
