@@ -23,7 +23,7 @@ MEMORY = 16 * 0.3725
 @pytest.fixture
 def look(studio_home, tiny_model, rows_file, monkeypatch):
     """`look(machine, drew={…})`: what is known of a run, after runs that drew so many watts."""
-    monkeypatch.setattr(module, "_is_laptop", lambda: False)
+    monkeypatch.setattr(module, "read_battery", lambda: None)
     about = facts.read_model(tiny_model)
 
     def make(machine: Machine = CPU_ONLY, drew: tuple[tuple[dict, float], ...] = (), **fields):
