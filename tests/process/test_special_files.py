@@ -21,7 +21,7 @@ from slmstudio.core.errors import NotAFile, from_os_error
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.skipif(os.name == "nt", reason="no pipes in the file system here")]
 SECONDS = 60
-"""Nobody needs so long, and what waits for a pipe waits for ever."""
+"""No command needs that long, and what waits for a pipe waits forever."""
 KINDS = ("pipe", "socket", "device", "folder")
 WORDS = ("pipe", "socket", "device", "folder", "isn't", "is not", "no such", "not a ", "cannot", "can't")
 
