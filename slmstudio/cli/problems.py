@@ -1,4 +1,4 @@
-"""What is wrong with an input, in so many words as somebody reads: a file may have a problem in each of its rows."""
+"""What is wrong with an input, no longer than anybody would read: a file may have a problem in each of its rows."""
 
 from __future__ import annotations
 

@@ -23,14 +23,14 @@ _KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK,
 
 
 def regular(path: str | os.PathLike[str], flags: int) -> int:
-    """An `opener` for `open`, for files that come from elsewhere: it opens regular files, and links to them, alone.
+    """An `opener` for `open`, for files that come from elsewhere: it opens only regular files, and links to them.
 
     Raises:
-        NotAFile: it is something else; it is not opened, which alone may wait for ever or have an effect.
+        NotAFile: it is something else. It isn't opened: that alone might wait forever, or have an effect.
     """
     with contextlib.suppress(FileNotFoundError):  # `open` makes it, or says so itself
         _refuse_special(os.stat(path).st_mode, path)
-    # It may be another one by now: not to wait for that, and to look again.
+    # It may be another one by now, so don't wait for it, and look again.
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0), 0o666)
     try:
         _refuse_special(os.fstat(descriptor).st_mode, path)
@@ -81,7 +81,7 @@ def write_atomically(path: Path, content: str | bytes | Iterable[bytes], private
         OSError: nothing was changed at `path`, and the partial file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileNotFoundError):  # a device would be gone, as /dev/null is for who may do everything
+    with contextlib.suppress(FileNotFoundError):  # root would replace even a device such as /dev/null
         _refuse_special(os.stat(path).st_mode, path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     data = content.encode("utf-8") if isinstance(content, str) else content

@@ -23,7 +23,7 @@ KEPT = ("runs", "models", "datasets", "chats", "evaluations", "benchmarks", "vot
 """What a user would miss."""
 _SETTINGS = "settings.json"
 PRIVATE = ".private"
-"""Where this file lies, the folder was closed to others once."""
+"""This file says that the folder was closed to others once."""
 _OF_THE_SYSTEM = frozenset({PRIVATE, "lost+found", "System Volume Information", "$RECYCLE.BIN",
                             "desktop.ini", ".DS_Store"})
 
@@ -65,8 +65,8 @@ def require() -> None:
 def keep_private(home: Path) -> None:
     """Close the folder to the machine's other users: in it are rows, chats, logs and samples.
 
-    A new one is made for its owner alone. One from before is closed once: who opens it to others afterwards, to share
-    models perhaps, is left in peace. On Windows a folder in the user's profile is private as it is.
+    A new one is made for its owner alone. One from before is closed once: if its owner opens it to others afterwards,
+    to share models for example, it stays open. On Windows a folder in the user's profile is private anyway.
     """
     if os.name == "nt":
         return
@@ -75,7 +75,7 @@ def keep_private(home: Path) -> None:
         with contextlib.suppress(FileExistsError):
             home.mkdir(mode=0o700)
         about = home.stat()
-        # A folder for everybody, as /tmp, is never closed, nor one that holds nothing of ours.
+        # A folder for everybody, such as /tmp, is never closed, nor is one that holds nothing of ours.
         if about.st_uid == os.getuid() and not about.st_mode & stat.S_ISVTX and not (home / PRIVATE).exists() and (
                 _has(home, (*KEPT, _SETTINGS, "environment")) or not os.listdir(home)):
             home.chmod(stat.S_IMODE(about.st_mode) & ~0o077)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ from slmstudio.core.errors import NotAFile, from_os_error
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.skipif(os.name == "nt", reason="no pipes in the file system here")]
 SECONDS = 60
-"""Nobody needs so long, and what waits for a pipe waits for ever."""
+"""No command needs that long, and what waits for a pipe waits forever."""
 KINDS = ("pipe", "socket", "device", "folder")
 WORDS = ("pipe", "socket", "device", "folder", "isn't", "is not", "no such", "not a ", "cannot", "can't")
 
@@ -169,3 +170,12 @@ def test_one_in_any_other_folder_is_passed_over_or_named(call, studio_home, tmp_
     monkeypatch.delenv("SLMSTUDIO_HOME")
     status, error = call("runs")
     assert status == 2 and "place.json" in error
+
+
+@pytest.mark.parametrize("field", ["train_file", "eval_file", "model"])
+def test_a_run_that_names_one_is_not_started(call, special, model, rows_file, tmp_path, field) -> None:
+    config = {"name": "x", "model": str(model), "train_file": str(rows_file), field: str(special["pipe"])}
+    (tmp_path / "M.json").write_text(json.dumps({"format": 1, "kind": "train", **config}))
+    for words in (("train", tmp_path / "M.json"), ("queue", "add", tmp_path / "M.json")):
+        status, error = call(*words)
+        assert status == 2 and f"{field}: {special['pipe']} is neither a file nor a folder." in error, error

@@ -17,7 +17,7 @@ IMPORTANCE = True
 """Whether the learned rows weigh the columns of small quantization types, unless somebody says otherwise."""
 
 KEPT_SECONDS = 30 * 86_400
-"""Folders of short jobs, with what they printed, stay so long after the last that was written in them."""
+"""Folders of short jobs, with what they printed, are kept this long after the last write in them."""
 
 
 def make(parent: Path, kind: str, **request: Any) -> Job:

@@ -135,7 +135,7 @@ def _convert(job: JobContext, facts: GgufFacts, folder: Path) -> str:
     model.save_pretrained(folder)
     _correct_json(folder / "config.json", drop=("_model_name_or_path",), change=_shortest_floats)
     _correct_json(folder / "generation_config.json", drop=("_from_model_config",))
-    for weights in folder.glob("*.safetensors"):  # they are written for the owner alone; let the folder be one
+    for weights in folder.glob("*.safetensors"):  # unlike the other files they are written for the owner alone
         shutil.copymode(folder / "config.json", weights)
     return metadata.get("general.license", "unknown")
 

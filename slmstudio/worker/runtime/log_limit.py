@@ -12,6 +12,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator
+from io import FileIO
 from pathlib import Path
 
 LIMIT = 8 * 2**20
@@ -27,26 +28,28 @@ def watch(log: Path) -> None:
     try:
         if not os.path.samestat(os.fstat(2), os.stat(log)):
             return
+        file = FileIO(log, "r+")  # now: later this process may be kept from opening files
     except OSError:
         return
-    threading.Thread(target=_watch, args=(log,), name="log limit", daemon=True).start()
+    threading.Thread(target=_watch, args=(file,), name="log limit", daemon=True).start()
 
 
-def _watch(log: Path) -> None:
+def _watch(file: FileIO) -> None:
     left_out, never = 0, threading.Event()
     while True:
         try:
-            left_out = shorten(log, left_out)
+            left_out = shorten(file, left_out)
         except OSError as error:  # a full disk or a folder that is gone: others say so, and it may pass
             print(f"the log was not shortened: {error}", file=sys.stderr)
             never.wait(60)
         never.wait(LOOK_SECONDS)
 
 
-def shorten(log: Path, left_out: int = 0) -> int:
+def shorten(file: FileIO, left_out: int = 0) -> int:
     """Bring a log of more than `LIMIT` bytes below it. At every moment the end of it is in the file.
 
     Args:
+        file: opened for reading and writing, unbuffered.
         left_out: bytes that were left out before.
 
     Returns:
@@ -55,32 +58,34 @@ def shorten(log: Path, left_out: int = 0) -> int:
     Raises:
         OSError: it cannot be read or written.
     """
-    size = os.stat(log).st_size
+    size = os.fstat(file.fileno()).st_size
     if size <= LIMIT:
         return left_out
-    with open(log, "rb+", buffering=0) as file:
-        head = file.read(LIMIT)
-        file.seek(max(len(head), size - LIMIT))
-        tail = file.read(size - file.tell())
-        cut = size - len(head) - len(tail)
-        parts = [b"".join(count_repeated(part.splitlines(keepends=True)))
-                 for part in ((head, tail) if cut else (head + tail,))]
-        if cut or sum(map(len, parts)) > HEAD + TAIL:
-            whole = b"".join(parts)
-            left_out += cut + len(whole) - len(whole[:HEAD]) - len(whole[HEAD:][-TAIL:])
-            parts = [whole[:HEAD], f"\n({left_out:,} bytes are left out here)\n".encode(), whole[HEAD:][-TAIL:]]
-        file.seek(0)
-        file.write(b"".join(parts))
-        for _ in range(LATE_WRITES):  # what came meanwhile lies after what was read
-            at = file.tell()
-            file.seek(size)
-            late = file.read(LIMIT)
-            if not late:
-                break
-            size += len(late)
-            file.seek(at)
-            file.write(late)
-        os.ftruncate(file.fileno(), at)
+    file.seek(0)
+    head = file.read(LIMIT)
+    file.seek(max(len(head), size - LIMIT))
+    tail = file.read(size - file.tell())
+    cut = size - len(head) - len(tail)
+    parts = [b"".join(count_repeated(part.splitlines(keepends=True)))
+             for part in ((head, tail) if cut else (head + tail,))]
+    if cut or sum(map(len, parts)) > HEAD + TAIL:
+        whole = b"".join(parts)
+        left_out += cut + len(whole) - len(whole[:HEAD]) - len(whole[HEAD:][-TAIL:])
+        parts = [whole[:HEAD], f"\n({left_out:,} bytes are left out here)\n".encode(), whole[HEAD:][-TAIL:]]
+    file.seek(0)
+    file.write(b"".join(parts))
+    for _ in range(LATE_WRITES):  # what came meanwhile lies after what was read
+        at = file.tell()
+        file.seek(size)
+        late = file.read(LIMIT)
+        if not late:
+            break
+        size += len(late)
+        file.seek(at)
+        file.write(late)
+    else:
+        at = file.tell()
+    os.ftruncate(file.fileno(), at)
     os.lseek(2, 0, os.SEEK_END)  # on Windows the process writes where it was, not at the end
     return left_out
 

@@ -2,7 +2,7 @@
 client that doesn't read. HTTP itself is read by h11, which is strict about lengths and framing.
 
 Every client comes from the same machine, so they can't be told apart before they give the key. What can be told is who
-has asked for something: of connections that ask for nothing, those that have waited longest make room for new ones.
+has asked for something: connections that ask for nothing make room for new ones, the longest idle first.
 """
 
 from __future__ import annotations

@@ -46,13 +46,18 @@ def test_a_worker_that_prints_without_end_fills_no_disk_and_its_crash_is_in_the_
     assert (b"bytes are left out here" if kind == "different" else b"more times)") in text
 
 
+def shorten(log: Path, left_out: int = 0) -> int:
+    with open(log, "rb+", buffering=0) as file:
+        return log_limit.shorten(file, left_out)
+
+
 def test_a_short_log_is_left_as_it_is(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(log_limit, "LIMIT", 100)
     log = tmp_path / "worker.log"
     log.write_bytes(b"a\n" * 50)
-    assert log_limit.shorten(log) == 0 and log.read_bytes() == b"a\n" * 50
+    assert shorten(log) == 0 and log.read_bytes() == b"a\n" * 50
     log.write_bytes(b"a\n" * 51)
-    assert log_limit.shorten(log) == 0 and log.read_bytes() == b"a\n(the last line 50 more times)\n"
+    assert shorten(log) == 0 and log.read_bytes() == b"a\n(the last line 50 more times)\n"
 
 
 def test_the_middle_is_left_out_and_its_size_is_said(tmp_path, monkeypatch) -> None:
@@ -61,12 +66,12 @@ def test_the_middle_is_left_out_and_its_size_is_said(tmp_path, monkeypatch) -> N
     log = tmp_path / "worker.log"
     whole = b"".join(b"line %d\n" % number for number in range(1000))
     log.write_bytes(whole)
-    left_out = log_limit.shorten(log)
+    left_out = shorten(log)
     assert left_out == len(whole) - 60
     assert log.read_bytes() == whole[:20] + b"\n(%s bytes are left out here)\n" % f"{left_out:,}".encode() + whole[-40:]
     with open(log, "ab") as file:
         file.write(whole)
-    more = log_limit.shorten(log, left_out)
+    more = shorten(log, left_out)
     assert more > left_out and log.read_bytes().startswith(whole[:20]) and log.read_bytes().endswith(whole[-40:])
     assert b"%s bytes" % f"{more:,}".encode() in log.read_bytes()
 
