@@ -12,7 +12,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.model import scratch
+from slmstudio.core.model import peft_adapter, scratch
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.model import whole_model
@@ -115,6 +115,7 @@ def build(config: RunConfig, attention: str | None = None) -> tuple[PreTrainedMo
     base = load_base(config, attention)
     if earlier is None:
         return base, lora_config(config)
+    peft_adapter.need_loadable(earlier)
     model = PeftModel.from_pretrained(base, earlier, is_trainable=True, local_files_only=True)
     if isinstance(model.get_output_embeddings(), BaseTunerLayer):
         raise UserError("This adapter can be exported, but not continued.",
