@@ -135,7 +135,7 @@ def load_base(config: RunConfig, attention: str, instead: Path | None = None) ->
         instead: another folder with the same architecture, to go on from its weights.
 
     Raises:
-        UserError: weights are missing from the folder.
+        UserError: weights are missing from the folder, or aren't numbers.
     """
     held = DTYPES[config.precision] if config.has_adapter else torch.float32
     options: dict[str, Any] = {}
@@ -143,6 +143,7 @@ def load_base(config: RunConfig, attention: str, instead: Path | None = None) ->
         options = four_bits(held, on_gpu(config))
     model: PreTrainedModel = whole_model.load(instead or config.model, dtype=held, attn_implementation=attention,
                                               **options)
+    whole_model.need_numbers(model, Path(instead or config.model).name)
     never_repack(model)
     return model
 
