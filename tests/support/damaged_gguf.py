@@ -282,6 +282,13 @@ DAMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 """How each is made, and words of what is said; "" where it is no fault, and the file is loaded."""
 
+LEFT_TO_LLAMA = (
+    "more layers than tensors", "heads that don't fit", "more heads of keys", "another hidden size",
+    "another inner size", "other rope dimensions", "unknown kind of vocabulary", "unknown pre-tokenizer",
+    "another shape", "a tensor is missing", "no embeddings", "scales that aren't numbers",
+    "weights that aren't numbers", "infinite weights")
+"""What llama.cpp refuses, and says why."""
+
 
 def main(base: Path, names: list[str]) -> None:
     load = ("import sys, resource\nresource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))\n"

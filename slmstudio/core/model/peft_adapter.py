@@ -36,6 +36,8 @@ _WITHOUT_EFFECT = ("peft_type", "task_type", "peft_version", "base_model_name_or
 _PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
 """`init_lora_weights` that leave the base's own weights alone."""
 _PATTERN = re.compile(r"\^?[\w.]+\$?")
+MAX_PATTERN = 2_000
+"""Characters of a regular expression."""
 _HELD = ("F32", "F16", "BF16")
 _NAMED_SHOWN = 5
 
@@ -78,11 +80,7 @@ def read_adapter(folder: Path) -> PeftAdapter:
         UserError: it isn't a LoRA adapter, is damaged, or does what isn't known here; `problems` names everything.
     """
     what = f"The adapter {printable(folder.name)} can't be used."
-    if not (folder / WEIGHTS).is_file():
-        pickled = [name for name in ("adapter_model.bin", "adapter_model.pt") if (folder / name).is_file()]
-        why = (f"Its weights are a Python pickle ({pickled[0]}), which can run code when it is opened." if pickled
-               else f"{WEIGHTS} is missing.")
-        raise UserError(what, why, f"Ask for the adapter as {WEIGHTS}, which PEFT writes by default.")
+    _need_weights(folder, what)
     config = read_json_object(folder / CONFIG)
     if config.get("peft_type") != "LORA":
         raise UserError(what, f"It is an {printable(str(config.get('peft_type')))!r} adapter.",
@@ -96,6 +94,44 @@ def read_adapter(folder: Path) -> PeftAdapter:
     rank = ranks.most_common(1)[0][0]
     return PeftAdapter(folder, printable(named, 200) if isinstance(named, str) and named else None, rank,
                        float(config["lora_alpha"]), shapes, frozenset(whole), _clean(config, shapes, whole))
+
+
+def need_loadable(folder: Path) -> None:
+    """See that PEFT can be given an adapter's folder: it would open a pickle, and match every layer's name with each
+    regular expression that adapter_config.json holds, however long that takes.
+
+    Raises:
+        UserError: it can't.
+    """
+    what = f"The adapter {printable(folder.name)} can't be used."
+    _need_weights(folder, what)
+    read_header(folder / WEIGHTS)
+    config = read_json_object(folder / CONFIG)
+    slow = [key for key in ("target_modules", "exclude_modules", "layers_pattern", "rank_pattern", "alpha_pattern")
+            if not all(map(is_quick, _patterns(config.get(key))))]
+    if slow:
+        raise UserError(what, "", "Import the adapter's folder as a model, which takes its layers from its weights.", [
+            Problem("It is a regular expression that may take forever.", field=key) for key in slow])
+
+
+def _need_weights(folder: Path, what: str) -> None:
+    if (folder / WEIGHTS).is_file():
+        return
+    pickled = [name for name in ("adapter_model.bin", "adapter_model.pt") if (folder / name).is_file()]
+    why = (f"Its weights are a Python pickle ({pickled[0]}), which can run code when it is opened." if pickled
+           else f"{WEIGHTS} is missing.")
+    raise UserError(what, why, f"Ask for the adapter as {WEIGHTS}, which PEFT writes by default.")
+
+
+def _patterns(value: Any) -> list[str]:
+    """PEFT takes a text as a regular expression, a list's items for `layers_pattern`, and a table's keys."""
+    return [value] if isinstance(value, str) else [each for each in value or () if isinstance(each, str)]
+
+
+def is_quick(pattern: str) -> bool:
+    """At most three parts of any length, none of a group: on names of layers that ends within a second."""
+    return len(pattern) <= MAX_PATTERN and not re.search(r"\)[*+{]", pattern) and len(
+        re.findall(r"(?<!\\)[*+]|\{", pattern)) <= 3
 
 
 def _problems_of(config: Mapping[str, Any]) -> list[Problem]:

@@ -262,7 +262,10 @@ def run_folders(parent: Path | None = None, passed_over: PassedOver = lambda fol
     for folder in parent.iterdir() if parent.is_dir() else ():
         try:
             if (folder / jobs.RUN).is_file():
+                jobs.need_own_files(folder)
                 found.append(folder)
+        except UserError as error:
+            passed_over(folder, error)
         except OSError as error:
             passed_over(folder, unreadable(error))
     return found

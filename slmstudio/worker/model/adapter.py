@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
-from slmstudio.core.model.peft_adapter import of_pattern
+from slmstudio.core.model.peft_adapter import need_loadable, of_pattern
 
 PREFIX = "base_model.model."
 LORA_A, LORA_B, MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
@@ -33,6 +33,7 @@ class Adapter:
     """
 
     def __init__(self, folder: Path):
+        need_loadable(folder)
         self.name = folder.name
         self._config = _read_config(folder)
         with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:

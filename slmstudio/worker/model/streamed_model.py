@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.model.peft_adapter import need_loadable
 from slmstudio.core.model.weights import read_header
 from slmstudio.worker.model.base_weights import Array, BaseWeights
 from slmstudio.worker.model.disk_names import DiskNames
@@ -240,6 +241,7 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
         return UserError("The adapter does not belong to this base model.", why,
                          "Choose the base model that the adapter was trained on.")
 
+    need_loadable(adapter)
     try:
         tuned = PeftModel.from_pretrained(model, adapter, local_files_only=True, low_cpu_mem_usage=True,
                                           torch_device="cpu")

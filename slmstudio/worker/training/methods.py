@@ -12,7 +12,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.model import scratch
+from slmstudio.core.model import peft_adapter, scratch
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.model import whole_model
@@ -135,6 +135,7 @@ def build(config: RunConfig, attention: str | None = None) -> tuple[PreTrainedMo
     base = load_base(config, attention)
     if earlier is None:
         return base, lora_config(config)
+    peft_adapter.need_loadable(earlier)
     model = PeftModel.from_pretrained(base, earlier, is_trainable=True, local_files_only=True)
     if isinstance(model.get_output_embeddings(), BaseTunerLayer):
         raise UserError("This adapter can be exported, but not continued.",
@@ -154,7 +155,7 @@ def load_base(config: RunConfig, attention: str, instead: Path | None = None) ->
         instead: another folder with the same architecture, to go on from its weights.
 
     Raises:
-        UserError: weights are missing from the folder.
+        UserError: weights are missing from the folder, or aren't numbers.
     """
     held = DTYPES[config.precision] if config.has_adapter else torch.float32
     options: dict[str, Any] = {}
@@ -162,6 +163,7 @@ def load_base(config: RunConfig, attention: str, instead: Path | None = None) ->
         options = four_bits(held, on_gpu(config))
     model: PreTrainedModel = whole_model.load(instead or config.model, dtype=held, attn_implementation=attention,
                                               **options)
+    whole_model.need_numbers(model, Path(instead or config.model).name)
     never_repack(model)
     return model
 

@@ -41,6 +41,21 @@ def test_a_tokenizer_that_it_does_not_take(tmp_path: Path) -> None:
         methods.load_tokenizer(folder)
 
 
+def test_training_looks_for_them(tiny_model: Path, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from slmstudio.core.run.config import RunConfig
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    with torch.no_grad():
+        model.model.norm.weight[0] = torch.nan
+    model.save_pretrained(tmp_path / "broken")
+    config = RunConfig(name="a", model=str(tmp_path / "broken"), train_file="x", method="lora", precision="fp32")
+    with pytest.raises(UserError, match=r"broken cannot be used: some of its weights aren't numbers"):
+        methods.load_base(config, "eager")
+
+
 @pytest.mark.parametrize("number", [b"\xc0\x7f", b"\x80\x7f", b"\x80\xff"])
 def test_weights_that_are_not_numbers(tmp_path: Path, number: bytes) -> None:
     """bf16: NaN, infinity, and minus infinity."""
@@ -51,4 +66,4 @@ def test_weights_that_are_not_numbers(tmp_path: Path, number: bytes) -> None:
     data[8 + size + begin:10 + size + begin] = number
     file.write_bytes(data)
     with pytest.raises(UserError, match=r"NaN or infinity is in model\.norm\.weight"):
-        whole_model.load(tmp_path / "model")
+        whole_model.need_numbers(whole_model.load(tmp_path / "model"), "model")
