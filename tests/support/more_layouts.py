@@ -36,12 +36,12 @@ LAYOUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "phi": ("phi", {"partial_rotary_factor": 0.5, "num_key_value_heads": 4, "intermediate_size": 1024}),
     "granite": ("granite", {"logits_scaling": 8.0, "embedding_multiplier": 12.0, "residual_multiplier": 0.22,
                             "attention_multiplier": 0.0156}),
-    "granite-4-hybrid": ("granitemoehybrid", {
-        "num_local_experts": 0, "num_experts_per_tok": 0, "shared_intermediate_size": 512, "logits_scaling": 8.0,
-        "embedding_multiplier": 12.0, "residual_multiplier": 0.22, "attention_multiplier": 0.0156,
-        "position_embedding_type": "rope", "layer_types": ["attention", "attention"], "tie_word_embeddings": True}),
-    "granite-4-mamba": ("granitemoehybrid", {
-        "num_local_experts": 0, "num_experts_per_tok": 0, "shared_intermediate_size": 512,
+    "granite-4": ("granitemoehybrid", {
+        "rows": 8, "num_local_experts": 0, "num_experts_per_tok": 0, "shared_intermediate_size": 512,
+        "logits_scaling": 8.0, "embedding_multiplier": 12.0, "residual_multiplier": 0.22,
+        "attention_multiplier": 0.0156, "position_embedding_type": "rope", "layer_types": ["attention", "attention"], "tie_word_embeddings": True}),
+    "granite-4-h": ("granitemoehybrid", {
+        "rows": 8, "num_local_experts": 0, "num_experts_per_tok": 0, "shared_intermediate_size": 512,
         "layer_types": ["mamba", "attention"], "mamba_n_heads": 8, "mamba_d_head": 64,
         "mamba_d_state": 32, "mamba_expand": 2}),
     "olmo": ("olmo", {}),
@@ -70,8 +70,9 @@ LAYOUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "lfm2": ("lfm2", {"layer_types": ["conv", "full_attention"], "block_ff_dim": 512, "block_multiple_of": 64}),
     "ernie-4.5": ("ernie4_5", {"head_dim": 64}),
     "nemotron-mini": ("nemotron", {"partial_rotary_factor": 0.5, "head_dim": 64}),
-    "minicpm3": ("minicpm3", {"kv_lora_rank": 64, "q_lora_rank": 64, "qk_nope_head_dim": 64, "qk_rope_head_dim": 32,
-                              "v_head_dim": 64, "scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 128}),
+    "minicpm3": ("minicpm3", {"num_key_value_heads": 4, "kv_lora_rank": 64, "q_lora_rank": 64,
+                              "qk_nope_head_dim": 64, "qk_rope_head_dim": 32, "v_head_dim": 64, "scale_emb": 12,
+                              "scale_depth": 1.4, "dim_model_base": 128}),
     "ministral": ("ministral", {"head_dim": 64, "sliding_window": 32}),
     "mistral-nemo": ("mistral", {"head_dim": 64}),
     "mixtral": ("mixtral", {"num_local_experts": 4}),
@@ -92,7 +93,6 @@ LAYOUTS: dict[str, tuple[str, dict[str, Any]]] = {
                            "state_size": 32, "n_groups": 1}),
     "bitnet": ("bitnet", {}),
     "gemma-3-vision": ("gemma3", {}),
-    "gemma-3n": ("gemma3n_text", {}),
 }
 """The layout's name: `model_type`, and what its config.json has beside the sizes."""
 OWN_SIZES = ("falcon", "gpt2", "bloom", "opt", "mpt", "mamba", "mamba2")
