@@ -39,7 +39,8 @@ LAYOUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "granite-4": ("granitemoehybrid", {
         "rows": 8, "num_local_experts": 0, "num_experts_per_tok": 0, "shared_intermediate_size": 512,
         "logits_scaling": 8.0, "embedding_multiplier": 12.0, "residual_multiplier": 0.22,
-        "attention_multiplier": 0.0156, "position_embedding_type": "rope", "layer_types": ["attention", "attention"], "tie_word_embeddings": True}),
+        "attention_multiplier": 0.0156, "position_embedding_type": "rope",
+        "layer_types": ["attention", "attention"], "tie_word_embeddings": True}),
     "granite-4-h": ("granitemoehybrid", {
         "rows": 8, "num_local_experts": 0, "num_experts_per_tok": 0, "shared_intermediate_size": 512,
         "layer_types": ["mamba", "attention"], "mamba_n_heads": 8, "mamba_d_head": 64,
@@ -123,8 +124,19 @@ def build(layout: str, folder: Path) -> Path:
         elif name.endswith("bias"):
             torch.nn.init.normal_(weight, std=0.1)
     model.to(torch.bfloat16).save_pretrained(folder)
+    if kind == "gemma3":
+        _as_on_the_hub(folder / "model.safetensors")
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def _as_on_the_hub(file: Path) -> None:
+    """Give the vision tower the names that the hub's files have; transformers 5 writes others."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = {name.replace("vision_tower.", "vision_tower.vision_model."): tensor
+               for name, tensor in load_file(file).items()}
+    save_file(tensors, file, metadata={"format": "pt"})
 
 
 def _gemma3_vision(ids: dict[str, int]) -> Any:
@@ -135,7 +147,7 @@ def _gemma3_vision(ids: dict[str, int]) -> Any:
             "rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
                                 "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}}
     vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
-              "image_size": 32, "patch_size": 16}
+              "image_size": 32, "patch_size": 16, "vision_use_head": False}
     return transformers.Gemma3ForConditionalGeneration(transformers.Gemma3Config(
         text_config=text, vision_config=vision, image_token_index=5, boi_token_index=6, eoi_token_index=7,
         mm_tokens_per_image=4))
