@@ -36,12 +36,13 @@ LAYOUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "phi": ("phi", {"partial_rotary_factor": 0.5, "num_key_value_heads": 4, "intermediate_size": 1024}),
     "granite": ("granite", {"logits_scaling": 8.0, "embedding_multiplier": 12.0, "residual_multiplier": 0.22,
                             "attention_multiplier": 0.0156}),
-    "granite-4-hybrid": ("granitemoehybrid", {
-        "num_local_experts": 0, "num_experts_per_tok": 0, "shared_intermediate_size": 512, "logits_scaling": 8.0,
-        "embedding_multiplier": 12.0, "residual_multiplier": 0.22, "attention_multiplier": 0.0156,
-        "position_embedding_type": "rope", "layer_types": ["attention", "attention"], "tie_word_embeddings": True}),
-    "granite-4-mamba": ("granitemoehybrid", {
-        "num_local_experts": 0, "num_experts_per_tok": 0, "shared_intermediate_size": 512,
+    "granite-4": ("granitemoehybrid", {
+        "rows": 8, "num_local_experts": 0, "num_experts_per_tok": 0, "shared_intermediate_size": 512,
+        "logits_scaling": 8.0, "embedding_multiplier": 12.0, "residual_multiplier": 0.22,
+        "attention_multiplier": 0.0156, "position_embedding_type": "rope",
+        "layer_types": ["attention", "attention"], "tie_word_embeddings": True}),
+    "granite-4-h": ("granitemoehybrid", {
+        "rows": 8, "num_local_experts": 0, "num_experts_per_tok": 0, "shared_intermediate_size": 512,
         "layer_types": ["mamba", "attention"], "mamba_n_heads": 8, "mamba_d_head": 64,
         "mamba_d_state": 32, "mamba_expand": 2}),
     "olmo": ("olmo", {}),
@@ -70,8 +71,9 @@ LAYOUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "lfm2": ("lfm2", {"layer_types": ["conv", "full_attention"], "block_ff_dim": 512, "block_multiple_of": 64}),
     "ernie-4.5": ("ernie4_5", {"head_dim": 64}),
     "nemotron-mini": ("nemotron", {"partial_rotary_factor": 0.5, "head_dim": 64}),
-    "minicpm3": ("minicpm3", {"kv_lora_rank": 64, "q_lora_rank": 64, "qk_nope_head_dim": 64, "qk_rope_head_dim": 32,
-                              "v_head_dim": 64, "scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 128}),
+    "minicpm3": ("minicpm3", {"num_key_value_heads": 4, "kv_lora_rank": 64, "q_lora_rank": 64,
+                              "qk_nope_head_dim": 64, "qk_rope_head_dim": 32, "v_head_dim": 64, "scale_emb": 12,
+                              "scale_depth": 1.4, "dim_model_base": 128}),
     "ministral": ("ministral", {"head_dim": 64, "sliding_window": 32}),
     "mistral-nemo": ("mistral", {"head_dim": 64}),
     "mixtral": ("mixtral", {"num_local_experts": 4}),
@@ -92,7 +94,6 @@ LAYOUTS: dict[str, tuple[str, dict[str, Any]]] = {
                            "state_size": 32, "n_groups": 1}),
     "bitnet": ("bitnet", {}),
     "gemma-3-vision": ("gemma3", {}),
-    "gemma-3n": ("gemma3n_text", {}),
 }
 """The layout's name: `model_type`, and what its config.json has beside the sizes."""
 OWN_SIZES = ("falcon", "gpt2", "bloom", "opt", "mpt", "mamba", "mamba2")
@@ -123,8 +124,19 @@ def build(layout: str, folder: Path) -> Path:
         elif name.endswith("bias"):
             torch.nn.init.normal_(weight, std=0.1)
     model.to(torch.bfloat16).save_pretrained(folder)
+    if kind == "gemma3":
+        _as_on_the_hub(folder / "model.safetensors")
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def _as_on_the_hub(file: Path) -> None:
+    """Give the vision tower the names that the hub's files have; transformers 5 writes others."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = {name.replace("vision_tower.", "vision_tower.vision_model."): tensor
+               for name, tensor in load_file(file).items()}
+    save_file(tensors, file, metadata={"format": "pt"})
 
 
 def _gemma3_vision(ids: dict[str, int]) -> Any:
@@ -135,7 +147,7 @@ def _gemma3_vision(ids: dict[str, int]) -> Any:
             "rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
                                 "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}}
     vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
-              "image_size": 32, "patch_size": 16}
+              "image_size": 32, "patch_size": 16, "vision_use_head": False}
     return transformers.Gemma3ForConditionalGeneration(transformers.Gemma3Config(
         text_config=text, vision_config=vision, image_token_index=5, boi_token_index=6, eoi_token_index=7,
         mm_tokens_per_image=4))

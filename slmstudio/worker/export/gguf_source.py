@@ -149,6 +149,8 @@ def _model_class(base: Path, vocabulary: Any) -> Any:
         raise _cannot(f"be used for {architecture}", error) from error
     # A class of our own, so that what is changed in it stays out of the converter's.
     model_class = type(found.__name__, (found,), {"model_arch": found.model_arch})
+    if architecture == "GraniteMoeHybridForCausalLM":
+        _find_attention(model_class, found)
     if architecture.startswith("Gemma3"):
         _keep_all_rows(model_class, found)
     if not vocabulary.has_sentencepiece:
@@ -169,6 +171,17 @@ def _whatever_gguf_lacks(load: Callable[[], Any]) -> Any:
             if kind not in (gguf.MODEL_ARCH, gguf.MODEL_TENSOR, gguf.MODEL_TENSORS) or error.name is None:
                 raise
             setattr(kind, error.name, None)
+
+
+def _find_attention(model_class: Any, granite: Any) -> None:
+    """The converter knows Granite 4's layers of attention by the name that they have on the hub; transformers 5 writes
+    another."""
+    def get_attn_layers(self: Any) -> Any:
+        kinds = self.hparams.get("layer_types") or []
+        self.hparams["layer_types"] = ["attention" if kind == "full_attention" else kind for kind in kinds]
+        return granite.get_attn_layers(self)
+
+    model_class.get_attn_layers = get_attn_layers
 
 
 def _keep_all_rows(model_class: Any, gemma3: Any) -> None:
