@@ -9,6 +9,7 @@ import argparse
 import itertools
 import json
 import os
+import resource
 import statistics
 import sys
 import tempfile
@@ -32,15 +33,18 @@ sys.exit(worker.main(sys.argv[1:]))
 
 
 def run(model: Path, rows: Path, place: Path, steps: int, locked: bool) -> dict[str, float]:
-    """One training. {"steps_per_second": of the second half; "start": seconds from the start to the `plan` event}."""
+    """One training. {"steps_per_second": of the second half; and in seconds "start": from the start to the `plan`
+    event, "processor": its time in all, "lock": what was done last before its event}."""
     os.environ.pop("SLMSTUDIO_WORKER", None)
     if not locked:
         os.environ["SLMSTUDIO_WORKER"] = json.dumps([sys.executable, "-P", "-c", UNLOCKED])
     config = RunConfig(name="lock", model=str(model), train_file=str(rows), max_steps=steps, eval_fraction=0.25,
                        eval_steps=10**6, save_steps=10**6, sample_max_tokens=0, device="cpu", threads=1)
     job = folder.create(config, place)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     job.start()
     outcome = job.wait()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert outcome.state == "finished", outcome
     events = list(job.events())
     assert [event["enforced"] for event in events if event["type"] == "lock"] == [locked]
@@ -49,6 +53,7 @@ def run(model: Path, rows: Path, place: Path, steps: int, locked: bool) -> dict[
     times = [event["time"] for event in events if event["type"] == "step"]
     half = times[len(times) // 2:]
     return {"steps_per_second": (len(half) - 1) / (half[-1] - half[0]), "start": planned - started,
+            "processor": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
             "lock": next(b["time"] - a["time"] for a, b in itertools.pairwise(events)
                          if b["type"] == "lock")}
 
@@ -71,7 +76,7 @@ def main() -> None:
             for locked in ((True, False) if turn % 2 == 0 else (False, True)):
                 found[locked].append(run(model, rows, place / "runs", wanted.steps, locked))
     told = {name: {figure: round(statistics.median(each[figure] for each in found[locked]), 4)
-                   for figure in ("steps_per_second", "start", "lock")}
+                   for figure in ("steps_per_second", "start", "processor", "lock")}
             for name, locked in (("locked", True), ("unlocked", False))}
     told["speed_ratio"] = round(told["locked"]["steps_per_second"] / told["unlocked"]["steps_per_second"], 4)
     print(json.dumps(told) if wanted.json else json.dumps(told, indent=1))
