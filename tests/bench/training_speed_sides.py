@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
+from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 
@@ -88,7 +89,7 @@ def parts(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, Any]:
         job = folder.create(config, Path(parent))
         context = JobContext(job.folder, job.request())
         sensors = Sensors(context)
-        trainer, control = train.set_up(context, config, sensors)
+        trainer, control = train.set_up(context, config, sensors, read_machine())
         trainer.add_callback(Profile())
         trainer.train()
         control.close()
@@ -147,7 +148,7 @@ def losses(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, float]:
             job = folder.create(wanted, Path(parent))
             context = JobContext(job.folder, job.request())
             sensors = Sensors(context)
-            trainer, control = train.set_up(context, wanted, sensors)
+            trainer, control = train.set_up(context, wanted, sensors, read_machine())
             control.close()
             sensors.close()
         causal_lm = trainer.model.get_base_model().eval()

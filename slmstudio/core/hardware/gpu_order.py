@@ -31,7 +31,7 @@ def open_as_torch_counts(uuids: Sequence[str | None], environ: Mapping[str, str]
     monitors, reason = open_all()
     chosen, certain = _as_torch_counts(monitors, uuids, environ)
     if not certain and len(monitors) > 1:
-        names = ", ".join(f"GPU {monitor.index} ({monitor.name})" for monitor in chosen) or "none"
+        names = ", ".join(f"GPU {monitor.index} ({monitor.name})" for monitor in chosen)
         reason = (f"{reason} Which cards the run uses isn't certain, since PyTorch and the driver don't name them "
                   f"alike: these are watched: {names}.").strip()
     for monitor in monitors:
@@ -58,13 +58,13 @@ def _as_torch_counts(cards: Sequence[Card], uuids: Sequence[str | None], environ
     chosen = [card for card in found if card is not None]
     if len(chosen) == len(uuids):
         return chosen, True
-    return _visible(cards, environ)[:len(uuids)], False
+    return (_visible(cards, environ) or list(cards))[:len(uuids)], False
 
 
 def _visible(cards: Sequence[Card], environ: Mapping[str, str]) -> list[Card]:
-    """What CUDA_VISIBLE_DEVICES leaves: numbers, or the beginnings of UUIDs.
+    """What CUDA_VISIBLE_DEVICES leaves: numbers, or the beginnings of UUIDs. CUDA stops at the first it doesn't know.
 
-    CUDA stops at the first that it doesn't know.
+    Nothing, where it names parts of a card (MIG).
     """
     given = environ.get("CUDA_VISIBLE_DEVICES")
     if given is None:

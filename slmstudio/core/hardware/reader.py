@@ -35,15 +35,11 @@ class MachineReader:
         self._next_slow = 0.0
 
     def read(self) -> MachineReading:
-        """One look. Never raises: a card that went away is a reading with `lost`."""
-        import psutil
-
-        memory = psutil.virtual_memory()
+        """One look. A card that went away is a reading with `lost`."""
         if (now := time.monotonic()) >= self._next_slow:
             self._next_slow = now + SLOW_SECONDS
             self._slow = self._disk_free(), read_battery()
-        return MachineReading(tuple(monitor.read() for monitor in self.monitors), self._cpu(),
-                              memory.total - memory.available, memory.total, *self._slow)
+        return MachineReading(tuple(monitor.read() for monitor in self.monitors), self._cpu(), *_memory(), *self._slow)
 
     def close(self) -> None:
         """Let the cards' driver go."""
@@ -54,7 +50,7 @@ class MachineReader:
         before, self._times = self._times, _busy_and_all()
         busy, passed = (now - then for now, then in zip(self._times, before, strict=True))
         clock = self._processor.clock_mhz()
-        energy, wraps = None, None
+        energy, wraps = None, None  # the package's energy counter belongs here
         return CpuReading(self._processor.temperature_c(), self._processor.limit_c,
                           round(min(100.0, 100 * busy / passed), 1) if passed > 0 else None,
                           None if clock is None else round(clock), energy, wraps)
@@ -87,6 +83,17 @@ def _with_memory(gpu: Gpu, reading: GpuReading | None) -> Gpu:
     return dataclasses.replace(gpu, memory_free=reading.memory_total - reading.memory_used)
 
 
+def _memory() -> tuple[int | None, int | None]:
+    """Bytes of main memory in use, and of all of it."""
+    import psutil
+
+    try:
+        memory = psutil.virtual_memory()
+    except OSError:
+        return None, None
+    return memory.total - memory.available, memory.total
+
+
 def _busy_and_all() -> tuple[float, float]:
     """Seconds that the cores worked, and that passed for all of them, since the machine was started.
 
@@ -94,7 +101,10 @@ def _busy_and_all() -> tuple[float, float]:
     """
     import psutil
 
-    times = psutil.cpu_times()
+    try:
+        times = psutil.cpu_times()
+    except OSError:
+        return 0.0, 0.0
     # Linux counts the guests' time within the user's (man 5 proc).
     passed = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
     return passed - times.idle - getattr(times, "iowait", 0.0), passed

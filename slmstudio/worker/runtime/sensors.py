@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 
 import psutil
@@ -25,6 +26,8 @@ from slmstudio.worker.runtime.context import JobContext
 PERIOD_SECONDS = 1.0
 SLEPT_SECONDS = 6.0
 """A gap of this many seconds between two samples is no delay: the machine slept, or the process was stopped."""
+STALE_SECONDS = 10.0
+"""An older reading says nothing of now."""
 LOST_SECONDS = 3.0
 """A card that has not answered for so long is lost; before, it may have been busy waking up."""
 HOPELESS_SECONDS = 60.0
@@ -46,14 +49,14 @@ class Sensors:
 
     Attributes:
         suspended_seconds: how long the machine slept or the process was stopped, all in all.
-        newest: the last reading of the machine; None before the first.
         warns: whether it warns of heat. Where the heat guard acts on it, that is told instead.
     """
 
     def __init__(self, job: JobContext, uuids: Sequence[str | None] | None = None):
         self._job, self._on_gpu, self.warns = job, uuids is not None, True
         self.suspended_seconds = 0.0
-        self.newest: MachineReading | None = None
+        self._newest: tuple[float, MachineReading] | None = None
+        self._failed = False
         self._closing = threading.Event()
         self._process = psutil.Process()
         monitors, reason = open_all() if uuids is None else open_as_torch_counts(uuids)
@@ -66,6 +69,12 @@ class Sensors:
             job.log(reason, "warning")
         self._thread = threading.Thread(target=self._run, name="sensors", daemon=True)
         self._thread.start()
+
+    @property
+    def newest(self) -> MachineReading | None:
+        """The last reading of the machine; None before the first, and where a driver hangs and nothing newer comes."""
+        newest = self._newest
+        return newest[1] if newest is not None and clock() - newest[0] < STALE_SECONDS else None
 
     @property
     def lost(self) -> str:
@@ -84,7 +93,10 @@ class Sensors:
             now = clock()
             self._notice_sleep(now - before - PERIOD_SECONDS)
             before = now
-            self._sample(now)
+            try:
+                self._sample(now)
+            except Exception:  # whatever a library fails at: without its sensors a run continues
+                self._tell_failure()
             self._give_up_when_hopeless(now)
 
     def _notice_sleep(self, gap: float) -> None:
@@ -93,9 +105,16 @@ class Sensors:
             self._stepped += gap
             self._job.emit("suspended", seconds=round(gap, 1))
 
+    def _tell_failure(self) -> None:
+        if not self._failed:
+            self._failed = True
+            traceback.print_exc()
+            self._job.warn("sensors_failed", "The machine's sensors can't be read, so nobody watches its heat. The run "
+                                             "continues; the cause is in its log.")
+
     def _sample(self, now: float) -> None:
         reading = self._reader.read()
-        self.newest = reading
+        self._newest = now, reading
         self._job.emit("sensors", **reading.to_event(), process_memory=self._process.memory_info().rss,
                        cpu_percent=self._process.cpu_percent())
         for card, gpu in zip(self._cards, reading.gpus, strict=True):
@@ -128,7 +147,8 @@ class Sensors:
     def close(self) -> None:
         self._closing.set()
         self._thread.join(timeout=5)
-        self._reader.close()
+        if not self._thread.is_alive():  # else it hangs in the driver, and closing that would hang too
+            self._reader.close()
 
 
 class _Card:

@@ -36,12 +36,13 @@ def test_cards_come_in_the_order_of_torch(two_cards):
 
 @pytest.mark.parametrize(("environ", "seen"), [
     ({}, [50]), ({"CUDA_VISIBLE_DEVICES": "1,0"}, [80]), ({"CUDA_VISIBLE_DEVICES": "GPU-aaaa"}, [80]),
-    ({"CUDA_VISIBLE_DEVICES": "0"}, [50]), ({"CUDA_VISIBLE_DEVICES": "7,1"}, []), ({"CUDA_VISIBLE_DEVICES": ""}, [])])
+    ({"CUDA_VISIBLE_DEVICES": "0"}, [50]), ({"CUDA_VISIBLE_DEVICES": "1,7"}, [80]),
+    ({"CUDA_VISIBLE_DEVICES": "MIG-1f2e"}, [50])])
 @pytest.mark.parametrize("uuid", [None, "cccccccc-0000-4000-8000-000000000003"])
 def test_without_a_known_uuid_the_environment_decides_and_it_is_said(two_cards, uuid, environ, seen):
     temperatures, reason = look([uuid], environ)
     assert temperatures == seen
-    names = {(50,): "GPU 0 (NVIDIA GeForce RTX 3060)", (80,): "GPU 1 (NVIDIA GeForce RTX 4090)", (): "none"}[
+    names = {(50,): "GPU 0 (NVIDIA GeForce RTX 3060)", (80,): "GPU 1 (NVIDIA GeForce RTX 4090)"}[
         tuple(seen)]
     assert reason == ("Which cards the run uses isn't certain, since PyTorch and the driver don't name them alike: "
                       f"these are watched: {names}.")

@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slmstudio.core import files, jobs
+from slmstudio.core.hardware.nvml import GpuReading
+from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import Series, Smoother
@@ -74,6 +76,14 @@ def test_readings_of_a_gpu_and_of_none():
     lost = [{"type": "sensors_unavailable", "reason": "none here"}, {"type": "sensors", "gpu": {"lost": True}}]
     assert fold(*lost).sensors_missing == "none here"
     assert fold(*lost, {"type": "sensors", "time": 5.0, "gpu": gpu}).sensors_missing == ""
+
+
+def test_readings_of_two_cards_show_torchs_first():
+    reading = MachineReading((GpuReading(1, "RTX 4090", temperature_c=80, slowdown_c=90, memory_used=8),
+                              GpuReading(0, "RTX 3060", temperature_c=40)), memory_used=7, memory_total=9)
+    history = fold({"type": "sensors", "time": 3.0, **reading.to_event(), "process_memory": 5})
+    assert list(history.series["temperature_c"].y) == [80] and list(history.series["memory_used"].y) == [8]
+    assert history.limits == {"slowdown_c": 90}
 
 
 def test_phases_until_the_first_step():

@@ -5,6 +5,7 @@ from support import wait
 
 from slmstudio.core import jobs
 from slmstudio.core.hardware import nvml, sickness
+from slmstudio.core.hardware.reader import MachineReader
 from slmstudio.worker.runtime import ending, sensors
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.sensors import Sensors
@@ -78,6 +79,25 @@ def test_a_lost_card_that_comes_back(watch):
 def test_a_lost_card_matters_to_the_run_that_computes_on_it(watch, uuids, lost):
     watch([{"temperature": 50}, {"every_query": "GPU_IS_LOST"}, {}, {}], uuids)
     assert watch.lost == lost
+
+
+def test_a_reading_that_is_old_says_nothing(watch, monkeypatch):
+    monkeypatch.setattr(sensors, "STALE_SECONDS", 0.0)
+    watch([{"temperature": 50}])
+    assert watch.newest is None
+
+
+def test_sensors_that_fail_are_told_of_once_and_end_nothing(watch, monkeypatch):
+    read, failures = MachineReader.read, iter(range(3))
+
+    def fail_at_first(self):
+        if next(failures, None) is not None:
+            raise RuntimeError("a library's own trouble")
+        return read(self)
+
+    monkeypatch.setattr(MachineReader, "read", fail_at_first)
+    events = watch([{"temperature": 50}, {}])
+    assert codes(events) == ["sensors_failed"] and watch.newest.gpus[0].temperature_c == 50
 
 
 def test_the_card_of_the_run_is_watched_and_named_where_there_are_several(watch, fake_nvml):
