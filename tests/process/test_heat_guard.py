@@ -47,11 +47,11 @@ def start(job: jobs.Job) -> None:
     subprocess.run([sys.executable, "-c", START, str(job.folder)], check=True)
 
 
-def wait_for(job: jobs.Job, kind: str, seconds: float = 120) -> dict:
-    """The first event of that kind."""
+def wait_for(job: jobs.Job, kind: str, seconds: float = 120, **values) -> dict:
+    """The first event of that kind with these values of its first card."""
     deadline = time.monotonic() + seconds
     for event in job.follow():
-        if event["type"] == kind:
+        if event["type"] == kind and (not values or values.items() <= event["gpus"][0].items()):
             return event
         assert time.monotonic() < deadline, f"no {kind} in time"
     pytest.fail(f"no {kind}: {job.outcome()}\n{job.log_tail()}")
@@ -83,6 +83,7 @@ def test_a_hot_card_makes_it_rest_and_a_cool_one_lets_it_work(make_run, tiny_mod
     rest = wait_for(job, "guard_rest")
     assert (rest["why"], rest["temperature_c"], rest["limit_c"], rest["gpu"]) == ("heat", 91, 90, 0)
     fake_nvml.set(temperature=81)
+    wait_for(job, "sensors", temperature_c=81)
     told = subprocess.run([sys.executable, "-m", "slmstudio", "guard", str(job.folder), "--limit", "91", "--json"],
                           check=True, capture_output=True, text=True)
     assert json.loads(told.stdout.splitlines()[-1])["heat_limit_c"] == 91
@@ -92,7 +93,7 @@ def test_a_hot_card_makes_it_rest_and_a_cool_one_lets_it_work(make_run, tiny_mod
     job.send("stop")
     assert job.wait().state == "stopped"
     found = of_events(job.events())
-    assert found.pauses == 1 and found.rested > 1 and found.peak_c == 91
+    assert found.pauses == 1 and found.rested > 0.5 and found.peak_c == 91
     assert found.sentence().endswith("in 1 pause; peak 91 °C.")
 
 
@@ -131,7 +132,7 @@ def test_the_starter_model_is_trained_in_pauses(make_run, fake_nvml, studio_home
     assert results[0] == results[1]
     began = [event["time"] for event in job.events() if event["type"] == "guard_rest"]
     assert began and all(later - earlier >= 5 for earlier, later in pairwise(began))
-    assert not [event for event in job.events() if event["type"] == "warning"]
+    assert "gpu_hot" not in [event.get("code") for event in job.events()]  # it acts instead
 
 
 @pytest.mark.full

@@ -76,8 +76,9 @@ def test_what_is_under_way():
 
 def test_intervals_are_on_the_axis_of_the_plots():
     history = RunHistory()
-    for each in (event("job_started", 1000.0), sensors(1001.0, 80), rest(1010.0), event("suspended", 1500.0, seconds=400),
-                 resume(1520.0, 510.0), event("job_ended", 1530.0), event("job_started", 9000.0), rest(9005.0)):
+    for each in (event("job_started", 1000.0), sensors(1001.0, 80), rest(1010.0),
+                 event("suspended", 1500.0, seconds=400), resume(1520.0, 510.0), event("job_ended", 1530.0),
+                 event("job_started", 9000.0), rest(9005.0)):
         history.add(each)
     assert history.guard.intervals == [Interval("heat", 10.0, 120.0), Interval("heat", 135.0)]
     assert [each["type"] for each in history.told if each["type"].startswith("guard")] == [
@@ -90,6 +91,6 @@ anything = st.one_of(st.none(), st.booleans(), st.floats(), st.text(max_size=3),
 @given(st.lists(st.fixed_dictionaries(
     {"type": st.sampled_from(["guard_rest", "guard_hold", "guard_resume", "sensors", "job_started", "job_ended",
                               "power_limit_advised", "guard_unavailable"])},
-    optional={name: anything for name in ("time", "why", "seconds", "working", "gpus", "gpu", "cpu", "message")})))
+    optional=dict.fromkeys(("time", "why", "seconds", "working", "gpus", "gpu", "cpu", "message"), anything))))
 def test_whatever_a_file_holds_it_can_be_added_up(events):
     assert isinstance(of_events(events).sentence(), str)
