@@ -97,6 +97,7 @@ def test_it_ends_with_who_asked(dataset):
     assert process.returncode == 0 and b'"ended"' not in said
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the address space")
 def test_a_tokenizer_that_asks_for_all_memory_costs_the_count_alone(tmp_path: Path):
     """A hundred letters become 12 GB."""
