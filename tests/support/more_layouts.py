@@ -73,7 +73,7 @@ LAYOUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "nemotron-mini": ("nemotron", {"partial_rotary_factor": 0.5, "head_dim": 64}),
     "minicpm3": ("minicpm3", {"num_key_value_heads": 4, "kv_lora_rank": 64, "q_lora_rank": 64,
                               "qk_nope_head_dim": 64, "qk_rope_head_dim": 32, "v_head_dim": 64, "scale_emb": 12,
-                              "scale_depth": 1.4, "dim_model_base": 128}),
+                              "scale_depth": 1.4, "dim_model_base": 256}),
     "ministral": ("ministral", {"head_dim": 64, "sliding_window": 32}),
     "mistral-nemo": ("mistral", {"head_dim": 64}),
     "mixtral": ("mixtral", {"num_local_experts": 4}),

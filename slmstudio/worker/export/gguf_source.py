@@ -242,6 +242,8 @@ def _loader(tensor: Any) -> Callable[[], Array]:
 
 def _modifier(model: Any) -> Callable[[str, Any], tuple[str, Any]]:
     def modify(name: str, tensor: Any) -> tuple[str, Any]:
+        if item := model.filter_tensors((name, lambda: tensor)):  # takes away what a model that also sees has in front
+            name = item[0]
         block = next((int(part) for part in name.split(".") if part.isdecimal()), None)
         [(new_name, changed)] = list(model.modify_tensors(tensor, name, block))
         return new_name, changed
