@@ -182,7 +182,8 @@ def _learning(draft: Draft) -> None:
     if draft.values["objective"] in PREFERENCES or (draft.values["objective"] == "text" and rows >= 100):
         epochs = 1.0
     draft.set("epochs", epochs, f"{epochs:g} {'pass' if epochs == 1 else 'passes'} over "
-              f"{units.counted(rows - held_out, 'row')}." + ("" if draft.gpu else " More passes take long on a processor."))
+              f"{units.counted(rows - held_out, 'row')}." 
+              + ("" if draft.gpu else " More passes take long on a processor."))
     draft.rows = max(1, rows - held_out)
     draft.set("lr_scheduler", "cosine", "Falls gently to zero, so that the last steps settle.")
     draft.set("warmup_fraction", 0.05, "A short rise keeps the first steps from spoiling the base.")
