@@ -44,7 +44,7 @@ def test_the_fake_has_every_call_that_is_made():
 def test_one_call_fails(fake_nvml, symbol, error):
     if symbol in FALLBACKS:
         fake_nvml.set(**{FALLBACKS[symbol]: "FUNCTION_NOT_FOUND"})
-    fake_nvml.set(**{symbol: error})
+    fake_nvml.set(least_power_limit=100_000, **{symbol: error})
     monitors, reason = open_all()
     ordered, ordered_reason = open_as_torch_counts([RTX_3060["uuid"]])
     gpus, gpu_reason = read_gpus()
@@ -54,6 +54,7 @@ def test_one_call_fails(fake_nvml, symbol, error):
         reading = monitor.read()
         assert (not reading.lost and "NVIDIA" in reading.name) or symbol == "nvmlDeviceGetName"
         assert monitor.processes() == (None if "Processes" in symbol else [])
+        assert monitor.least_power_limit() == (None if "Constraints" in symbol else 100.0)
         monitor.close()
     assert fake_nvml.called(symbol)
 
@@ -69,7 +70,7 @@ def test_one_call_finds_the_card_or_the_driver_gone(fake_nvml, symbol, error):
     reading = monitor.read()
     asked = fake_nvml.called(symbol) and symbol not in ALWAYS | {
         "nvmlDeviceGetName", "nvmlDeviceGetUUID", "nvmlDeviceGetCudaComputeCapability", "nvmlShutdown",
-        "nvmlDeviceGetComputeRunningProcesses_v3"}
+        "nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetPowerManagementLimitConstraints"}
     assert (reading.lost, reading.message in (nvml.LOST, nvml.DRIVER_GONE)) == (asked, asked)
     assert reading.name == RTX_3060["name"]
     monitor.close()
