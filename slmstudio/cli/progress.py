@@ -123,7 +123,7 @@ class Follower:
                 self._say(f"step {_count(event, 'global_step')}: {_short(str(sample['prompt']))} → "
                           f"{_short(str(sample['answer']))}", always=True)
         elif kind in ("overfitting", "early_stop", "best_used", "adjusted", "fit_measured", "guard_rest", "guard_hold",
-                      "guard_resume", "guard_unavailable", "power_limit_advised"):
+                      "guard_resume", "guard_changed", "guard_unavailable", "power_limit_advised"):
             self._say(str(event["message"]), always=True)
         elif kind == "changed":
             self._total_steps = _count(event, "total_steps")

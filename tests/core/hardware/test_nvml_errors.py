@@ -44,7 +44,7 @@ def test_the_fake_has_every_call_that_is_made():
 def test_one_call_fails(fake_nvml, symbol, error):
     if symbol in FALLBACKS:
         fake_nvml.set(**{FALLBACKS[symbol]: "FUNCTION_NOT_FOUND"})
-    fake_nvml.set(**{symbol: error})
+    fake_nvml.set(least_power_limit=100_000, **{symbol: error})
     monitors, reason = open_all()
     ordered, ordered_reason = open_as_torch_counts([RTX_3060["uuid"]])
     gpus, gpu_reason = read_gpus()
@@ -55,6 +55,7 @@ def test_one_call_fails(fake_nvml, symbol, error):
         assert (not reading.lost and "NVIDIA" in reading.name) or symbol == "nvmlDeviceGetName"
         assert monitor.least_power_limit() is None  # nor does the fake's card say it where nothing fails
         assert monitor.processes() == (None if "Processes" in symbol else [])
+        assert monitor.least_power_limit() == (None if "Constraints" in symbol else 100.0)
         monitor.close()
     assert fake_nvml.called(symbol)
 
