@@ -10,6 +10,7 @@ from typing import Any
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.model.foreign import where
 from slmstudio.core.model.json_files import printable, read_json_object
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -63,9 +64,9 @@ class ChatTemplate:
         Raises:
             UserError: it cannot.
         """
-        from slmstudio.core.model.foreign import away
+        if where.in_child():
+            from slmstudio.core.model.foreign import away
 
-        if away.is_on():
             away.check(self.source)
             return
         from slmstudio.core.model.foreign import sandbox
@@ -88,9 +89,9 @@ class ChatTemplate:
         Raises:
             UserError: the template refuses the conversation, is broken, runs too long or makes too much text.
         """
-        from slmstudio.core.model.foreign import away
+        if where.in_child():
+            from slmstudio.core.model.foreign import away
 
-        if away.is_on():
             return away.render(self, messages, add_generation_prompt, tools)
         from slmstudio.core.model.foreign import sandbox
 

@@ -18,6 +18,7 @@ from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.model import weights as weight_files
 from slmstudio.core.model.architecture import summed_up
 from slmstudio.core.model.facts import model_name, read_model
+from slmstudio.core.model.foreign.patterns import is_quick
 from slmstudio.core.model.json_files import printable, read_json_object
 from slmstudio.core.model.weights import Tensor, read_header
 
@@ -36,8 +37,6 @@ _WITHOUT_EFFECT = ("peft_type", "task_type", "peft_version", "base_model_name_or
 _PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
 """`init_lora_weights` that leave the base's own weights alone."""
 _PATTERN = re.compile(r"\^?[\w.]+\$?")
-MAX_PATTERN = 2_000
-"""Characters of a regular expression."""
 _HELD = ("F32", "F16", "BF16")
 _NAMED_SHOWN = 5
 
@@ -126,12 +125,6 @@ def _need_weights(folder: Path, what: str) -> None:
 def _patterns(value: Any) -> list[str]:
     """PEFT takes a text as a regular expression, a list's items for `layers_pattern`, and a table's keys."""
     return [value] if isinstance(value, str) else [each for each in value or () if isinstance(each, str)]
-
-
-def is_quick(pattern: str) -> bool:
-    """At most three parts of any length, none of a group: on names of layers that ends within a second."""
-    return len(pattern) <= MAX_PATTERN and not re.search(r"\)[*+{]", pattern) and len(
-        re.findall(r"(?<!\\)[*+]|\{", pattern)) <= 3
 
 
 def _problems_of(config: Mapping[str, Any]) -> list[Problem]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.chat_template import ChatTemplate, special_tokens
-from slmstudio.core.model.foreign import away, plain
+from slmstudio.core.model.foreign import plain, where
 from slmstudio.core.model.json_files import printable, read_json_object
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
     Raises:
         UserError: tokenizer.json is missing or damaged.
     """
-    if away.is_on():
+    if where.in_child():
+        from slmstudio.core.model.foreign import away
+
         return cast("Tokenizer", away.Tokenizer(folder))
     tokenizer = read_tokenizer(folder)
     tokenizer.add_tokens(tokens_beside(Path(folder), tokenizer))
@@ -140,8 +142,11 @@ def encode(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder, template: 
         UserError: the template refuses the conversation or is broken, or takes no tools where there are some; or it
             changes the answers so much that they cannot be found in the text.
     """
-    if isinstance(tokenizer, away.Tokenizer):
-        return Encoded(*tokenizer.row(messages, template, completion_only, max_length, tools))
+    if where.in_child():
+        from slmstudio.core.model.foreign import away
+
+        if isinstance(tokenizer, away.Tokenizer):
+            return Encoded(*tokenizer.row(messages, template, completion_only, max_length, tools))
     template.check_tools(messages, tools)
     text = template.render(marked(messages, tokenizer), tools=marked(tools, tokenizer))
     # A tokenizer.json may switch on truncation or padding by itself; a row must never be cut without a word.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slmstudio.core.hardware.heat.hours import EXAMPLE, Hours
-from slmstudio.core.model.peft_adapter import is_quick
+from slmstudio.core.model.foreign.patterns import is_quick
 
 EMPTY = ("", "none", "null")
 ON, OFF = ("true", "yes", "on", "1"), ("false", "no", "off", "0")

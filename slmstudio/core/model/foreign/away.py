@@ -27,17 +27,6 @@ PATIENCE = 20 if os.name == "nt" else 120
 """Seconds after which a request is ended from outside. Elsewhere than on Windows the child's own limit on processor
 time comes first, which a busy machine doesn't bring nearer."""
 _PACKAGE = Path(__file__).resolve().parents[4]
-_on = False
-
-
-def turn_on() -> None:
-    """From now on this process lets a child run templates and tokenizers. Called where window and terminal begin."""
-    global _on
-    _on = True
-
-
-def is_on() -> bool:
-    return _on
 
 
 class Encoding(NamedTuple):

@@ -14,7 +14,7 @@ from support.model_files import CHATML
 from slmstudio.core.errors import UserError
 from slmstudio.core.model import named_templates, tokens
 from slmstudio.core.model.chat_template import ChatTemplate
-from slmstudio.core.model.foreign import away
+from slmstudio.core.model.foreign import away, where
 from slmstudio.core.model.vetting import samples
 
 CHAT = [{"role": "user", "content": "नमस्ते <b>"}, {"role": "assistant", "content": "Hello, 😀."}]
@@ -23,7 +23,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the
 
 @pytest.fixture
 def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(away, "_on", True)
+    monkeypatch.setattr(where, "_in_child", True)
     yield
     if away._child is not None:
         away._child.process.kill()
@@ -40,7 +40,7 @@ def test_the_same_tokens_and_texts(child: None, monkeypatch: pytest.MonkeyPatch)
              template.render(CHAT[:1], True), tokenizer.encode("a ß"), tokenizer.decode([1, 2, 300]),
              tokenizer.token_to_id("<|im_end|>"), tokenizer.token_to_id("no token"), tokens.added_tokens(tokenizer),
              tokens.end_of_turn(template, tokenizer), named_templates.fitting(folder), template.takes_tools())
-    monkeypatch.setattr(away, "_on", False)
+    monkeypatch.setattr(where, "_in_child", False)
     tokenizer = tokens.load_tokenizer(folder)
     encoding = tokenizer.encode("a ß")
     assert there == (
@@ -97,13 +97,13 @@ def test_a_child_that_is_gone_is_replaced(child: None) -> None:
 @pytest.mark.parametrize("begun", ["window", "terminal"])
 def test_window_and_terminal_turn_it_on(begun: str) -> None:
     """As they begin; the check itself stops them before they do anything."""
-    code = ("import sys\nfrom slmstudio.core.model.foreign import away\n"
-            "away.turn_on = lambda: sys.exit(77)\nfrom slmstudio.__main__ import main\n"
+    code = ("import sys\nfrom slmstudio.core.model.foreign import where\n"
+            "where.use_child = lambda: sys.exit(77)\nfrom slmstudio.__main__ import main\n"
             f"sys.argv[1:] = {['models', 'list'] if begun == 'terminal' else []}\nmain()")
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 77
 
 
 def test_workers_use_both_directly() -> None:
-    code = "import slmstudio.worker.__main__\nfrom slmstudio.core.model.foreign import away\nprint(away.is_on())"
+    code = "import slmstudio.worker.__main__\nfrom slmstudio.core.model.foreign import where\nprint(where.in_child())"
     ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8")
     assert ended.stdout.strip() == "False"
