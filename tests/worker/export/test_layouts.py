@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import pytest
 from support import more_layouts
 from support.gguf_models import ROWS, context
 from support.tiers import first_fast
+from transformers import AutoConfig
 
+from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import Outcome, write_outcome
 from slmstudio.core.jobs.interactive import InteractiveWorker
 from slmstudio.core.model.vetting.vet import read_vetted
@@ -19,7 +23,7 @@ from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.export import export
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training import train
+from slmstudio.worker.training import methods, train
 
 EXPORTED = ("gemma-3-vision", "exaone-4", "glm-4", "hunyuan", "phi-4-mini", "lfm2", "phi", "pythia", "ernie-4.5",
             "mixtral", "qwen3-moe", "granite-4-h", "falcon-h1")
@@ -81,3 +85,15 @@ def test_a_model_that_also_sees_is_exported_whatever_the_method(method: str, tmp
     files = export.run(context(tmp_path / "job", run=str(run), types=types))["files"]
     [proven] = [file for file in files if file["parity"]]
     assert proven["parity"]["failures"] == [] and answer(Path(proven["path"]))["type"] == "done"
+
+
+def test_experts_get_no_adapter(tmp_path: Path) -> None:
+    AutoConfig.for_model("mixtral").save_pretrained(tmp_path)
+    config = RunConfig(name="x", model=str(tmp_path), train_file="x", method="lora")
+    chosen = methods.lora_config(config).target_modules
+    assert isinstance(chosen, str) and [bool(re.fullmatch(chosen, f"model.layers.0.{name}")) for name in (
+        "self_attn.q_proj", "self_attn.o_proj", "self_attn.q_norm", "mlp.gate")] == [True, True, False, False]
+    with pytest.raises(UserError) as caught:
+        methods.lora_config(replace(config, target_modules=["q_proj", "w1"]))
+    assert [problem.field for problem in caught.value.problems] == ["target_modules"]
+    assert caught.value.problems[0].message.startswith("w1 belong")
