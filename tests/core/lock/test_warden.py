@@ -79,9 +79,11 @@ print(worker_lock.warden().keep_awake())
 def test_threads_and_children_are_held_too(run):
     done = run("""
 import subprocess, threading
-threads = [threading.Thread(target=lambda: print(tried(), flush=True)) for _ in range(3)]
+found = []
+threads = [threading.Thread(target=lambda: found.append(tried())) for _ in range(3)]
 for each in threads: each.start()
 for each in threads: each.join()
+print(*found, flush=True)
 child = "import socket\\ntry: socket.socket()\\nexcept OSError as e: print(e.errno, flush=True)"
 subprocess.run([sys.executable, "-c", child], check=True)
 pid = os.fork()
