@@ -1,4 +1,4 @@
-"""Python keeps a compiled module beside it, where a locked process can't write: else each start compiles again."""
+"""Python keeps a compiled module beside it, where a locked process can't write: else each start compiles it again."""
 
 from __future__ import annotations
 

@@ -79,9 +79,11 @@ print(worker_lock.warden().keep_awake())
 def test_threads_and_children_are_held_too(run):
     done = run("""
 import subprocess, threading
-threads = [threading.Thread(target=lambda: print(tried(), flush=True)) for _ in range(3)]
+found = []
+threads = [threading.Thread(target=lambda: found.append(tried())) for _ in range(3)]
 for each in threads: each.start()
 for each in threads: each.join()
+print(*found, flush=True)
 child = "import socket\\ntry: socket.socket()\\nexcept OSError as e: print(e.errno, flush=True)"
 subprocess.run([sys.executable, "-c", child], check=True)
 pid = os.fork()
@@ -131,3 +133,40 @@ os.execve(program[0], program, {**os.environ, **worker_lock.environment_for_succ
 def test_the_variable_alone_locks_nothing(linux, run, monkeypatch):
     monkeypatch.setenv("SLMSTUDIO_LOCK", "2 1")
     assert run("print(tried())").stdout == "13\n"
+
+
+def test_where_nobody_may_listen_the_lock_holds_without_names(linux, tmp_path, monkeypatch):
+    """A container that watches system calls itself leaves no listener to others."""
+    monkeypatch.setenv("SLMSTUDIO_HOME", str(tmp_path / "home"))
+    code = """
+import errno, os, socket, tempfile
+from slmstudio.core.lock import seccomp, worker_lock
+install = seccomp.install
+def without_listener(processor, network, named):
+    if named:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+    return install(processor, network, named)
+seccomp.install = without_listener
+state = worker_lock.install("trial", {})
+print(state.enforced, state.named, worker_lock.warden(), os.path.isdir(tempfile.gettempdir()))
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])})
+    assert done.stdout.split() == ["True", "False", "None", "True"], done.stderr
+
+
+def test_a_kernel_that_refuses_is_said_and_the_work_continues(linux, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLMSTUDIO_HOME", str(tmp_path / "home"))
+    code = """
+import errno, os
+from slmstudio.core.lock import seccomp, worker_lock
+def refuse(*_, **__):
+    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+seccomp.install = refuse
+state = worker_lock.install("trial", {})
+assert not state.enforced and not state.seccomp, state
+print(state.reason)
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])})
+    assert done.stdout == "The kernel refuses a filter of system calls: Invalid argument.\n", done.stderr
