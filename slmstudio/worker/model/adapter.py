@@ -33,9 +33,9 @@ class Adapter:
     """
 
     def __init__(self, folder: Path):
-        need_loadable(folder)
         self.name = folder.name
         self._config = _read_config(folder)
+        need_loadable(folder)
         with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
             tensors = {name.removeprefix(PREFIX): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         self._lora: dict[str, dict[str, torch.Tensor]] = {}
