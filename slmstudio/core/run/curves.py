@@ -58,7 +58,7 @@ class MachineCurves:
         series: by field: those of the first card as they are called, of a further one as `of_card` calls them;
             `cpu_temperature_c`, `process_memory` and `cpu_percent`.
         limits: `LIMIT_FIELDS` in the same way, as far as the driver tells them.
-        cards: what they are called, in the events' order, which is that of torch's `cuda:N`.
+        cards: the driver's number and the name of each, in the events' order, which is that of torch's `cuda:N`.
         newest: the newest event that tells every card's state and a temperature; empty in runs of earlier versions.
     """
 
@@ -66,7 +66,7 @@ class MachineCurves:
         names = (*CARD_FIELDS, *CPU_FIELDS, *OWN_FIELDS)
         self.series: dict[str, Series] = {name: Series() for name in names}
         self.limits: dict[str, float] = {}
-        self.cards: list[str] = []
+        self.cards: list[tuple[int, str]] = []
         self.newest: dict[str, Any] = {}
 
     def add(self, event: dict[str, Any], at: float) -> None:
@@ -76,9 +76,9 @@ class MachineCurves:
             at: seconds of work.
         """
         for place, reading in _cards_of(event):
-            if place >= len(self.cards):
-                self.cards.append("")
-            self.cards[place] = str(reading.get("name") or self.cards[place])
+            while place >= len(self.cards):
+                index = reading.get("index")
+                self.cards.append((index if isinstance(index, int) else place, str(reading.get("name") or "")))
             self._note(reading, {of_card(name, place): name for name in CARD_FIELDS}, at)
             for name in LIMIT_FIELDS:
                 if (value := number(reading, name)) is not None:

@@ -80,6 +80,12 @@ def phase_text(phase: str) -> str:
     }.get(phase, phase[:1].upper() + phase[1:].replace("_", " "))
 
 
+def rest_text(why: str) -> str:
+    """Why a run rests, in a word or two."""
+    return {"heat": tr("heat"), "memory_heat": tr("heat of the memory"), "battery": tr("battery"),
+            "hours": tr("hours"), "hold": tr("holding the temperature")}.get(why, why)
+
+
 def checkpoint_reason(reason: str) -> str:
     return {"interval": "", "requested": tr("you asked for it"), "stop": tr("before stopping"),
             "free": tr("before its memory is freed"), "rest": tr("before a rest"), "best": tr("the best so far"),

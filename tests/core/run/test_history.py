@@ -97,7 +97,8 @@ def test_every_card_and_the_processor_has_curves_of_its_own():
     assert points == {"temperature_c": ([3.0], [80]), "power_w": ([3.0], [400]), "memory_temperature_c": ([3.0], [88]),
                       "temperature_c@1": ([3.0, 4.0], [40, 41]), "memory_used@1": ([3.0], [3]),
                       "cpu_temperature_c": ([3.0], [61.5])}
-    assert history.limits == {"slowdown_c": 90, "slowdown_c@1": 95} and history.machine.cards == ["RTX 4090", "RTX 3060"]
+    assert history.limits == {"slowdown_c": 90, "slowdown_c@1": 95}
+    assert history.machine.cards == [(1, "RTX 4090"), (0, "RTX 3060")]
 
 
 def test_of_an_old_run_nobody_knows_what_the_guard_would_have_looked_at():
