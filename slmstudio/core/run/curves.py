@@ -59,6 +59,7 @@ class MachineCurves:
             `cpu_temperature_c`, `process_memory` and `cpu_percent`.
         limits: `LIMIT_FIELDS` in the same way, as far as the driver tells them.
         cards: the driver's number and the name of each, in the events' order, which is that of torch's `cuda:N`.
+        last: the newest event; empty before the first.
         newest: the newest event that tells every card's state and a temperature; empty in runs of earlier versions.
     """
 
@@ -67,6 +68,7 @@ class MachineCurves:
         self.series: dict[str, Series] = {name: Series() for name in names}
         self.limits: dict[str, float] = {}
         self.cards: list[tuple[int, str]] = []
+        self.last: dict[str, Any] = {}
         self.newest: dict[str, Any] = {}
 
     def add(self, event: dict[str, Any], at: float) -> None:
@@ -75,6 +77,7 @@ class MachineCurves:
         Args:
             at: seconds of work.
         """
+        self.last = event
         for place, reading in _cards_of(event):
             while place >= len(self.cards):
                 index = reading.get("index")

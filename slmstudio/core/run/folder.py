@@ -134,6 +134,7 @@ class RunSummary:
         seconds: of work, from first event to last; the time between a crash and the Resume is none.
         result: outcome.json's result.
         energy: what it drew so far; None where nothing tells.
+        rested: seconds; `peak_c` the highest temperature, or None; `heat` is both in a sentence, or "".
     """
 
     folder: Path
@@ -150,6 +151,9 @@ class RunSummary:
     result: dict[str, Any]
     at_work: bool
     energy: EnergyUse | None = None
+    rested: float = 0.0
+    peak_c: float | None = None
+    heat: str = ""
 
     @property
     def resumable(self) -> bool:
@@ -221,6 +225,9 @@ def summarise(folder: Path) -> RunSummary:
         result,
         outcome is None and status != "new",
         history.energy.use,
+        history.guard.rested,
+        history.guard.peak_c,
+        history.guard.sentence(),
     )
 
 

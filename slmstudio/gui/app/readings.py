@@ -92,9 +92,10 @@ def _card_tip(card: GpuReading) -> str:
     name = tr("GPU {number}: {name}").format(number=card.index, name=card.name)
     if card.lost:
         return f"{name}\n{card.message}"
+    causes = {"heat": tr("heat"), "power limit": tr("its power limit"), "power supply": tr("the power supply"),
+              "hardware protection": tr("its own protection")}
     held = tr("not told") if card.slowed_by is None else ", ".join(
-        {"heat": tr("heat"), "power limit": tr("its power limit"), "power supply": tr("the power supply"),
-         "hardware protection": tr("its own protection")}.get(cause, cause) for cause in card.slowed_by) or tr("nothing")
+        causes.get(cause, cause) for cause in card.slowed_by) or tr("nothing")
     memory = describe.memory_of(card.memory_used, card.memory_total) \
         if card.memory_used is not None and card.memory_total is not None else tr("not told")
     return "\n".join([name, *(f"{label}: {text}" for label, text in (

@@ -50,7 +50,7 @@ class GuardSummary:
         working: the share of the time that is worked, while a temperature is held; else None.
         power_limit: the newest `power_limit_advised` event, or None.
         unavailable: why heat isn't looked at, or "".
-        changed: by field of the guard, what a person wanted while the run was at work.
+        changes: the `guard_changed` events.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class GuardSummary:
     working: float | None = None
     power_limit: dict[str, Any] | None = None
     unavailable: str = ""
-    changed: dict[str, Any] = field(default_factory=dict)
+    changes: list[dict[str, Any]] = field(default_factory=list)
     _last: float | None = None
     _last_at: float | None = None
     _began: float | None = None
@@ -87,8 +87,8 @@ class GuardSummary:
             self._note_peak(event)
         elif kind == "power_limit_advised":
             self.power_limit = event
-        elif kind == "guard_changed" and isinstance(values := event.get("values"), dict):
-            self.changed |= values
+        elif kind == "guard_changed" and isinstance(event.get("values"), dict):
+            self.changes.append(event)
         elif kind == "guard_unavailable":
             self.unavailable = str(event.get("message") or "")
         if time is not None:
@@ -127,6 +127,11 @@ class GuardSummary:
         if not any(value is not None for value in found) and isinstance(cpu, dict):
             found = [_number(cpu.get("temperature_c"))]
         self.peak_c = max((value for value in (*found, self.peak_c) if value is not None), default=None)
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """By field of the guard, what a person wanted last while the run was at work."""
+        return {name: value for event in self.changes for name, value in event["values"].items()}
 
     @property
     def rested(self) -> float:
