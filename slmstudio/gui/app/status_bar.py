@@ -62,8 +62,12 @@ class StatusBar(QFrame):
         for widget in (self.job, self.bar, self.progress, self._dot, self.memory):
             row.addWidget(widget, 9 if widget is self.bar else 0)  # before the empty room
         row.addStretch(1)
-        for widget in (self.server, self.gauges, self.right):
-            row.addWidget(widget)
+        row.addWidget(self.server)
+        right = QHBoxLayout()
+        right.setSpacing(theme.SPACE_XS)
+        right.addWidget(self.gauges)
+        right.addWidget(self.right)
+        row.addLayout(right)
         session.job_changed.connect(self._show_job)
         session.machine_changed.connect(self._show_machine)
         session.reading_changed.connect(self._show_reading)

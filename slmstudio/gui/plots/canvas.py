@@ -15,6 +15,8 @@ from slmstudio.gui.common import theme
 
 CANVAS_HEIGHT = 90
 X_PADDING = 0.02
+DENSE = 2000
+"""Points of a curve that lie so close that nobody sees where its pieces join."""
 
 
 @dataclass
@@ -36,6 +38,14 @@ class Curve:
     form: Callable[[float], str]
     x: np.ndarray[Any, Any]
     y: np.ndarray[Any, Any]
+
+    def show(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> None:
+        """Show other points."""
+        self.x, self.y = x, y
+        # Outlining a thick line of a thousand zigzags takes Qt ten times as long as its pieces, one by one.
+        pieces = len(x) > DENSE and self.alpha == 1.0
+        self.item.curve.setSegmentedLineMode("on" if pieces else "auto")
+        self.item.setData(x, y)
 
     def paint(self) -> None:
         """Put the theme's colours on."""

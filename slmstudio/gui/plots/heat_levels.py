@@ -31,7 +31,7 @@ def heat_levels(history: RunHistory, config: RunConfig | None) -> dict[str, list
     found: dict[str, list[Level]] = {}
     for heat in heats(MachineReading.from_event(history.machine.newest), settings.limit_c, holds,
                       config.device == "cpu"):
-        level = Level(heat.limit_c - HELD_BELOW_C * holds, _words(heat, holds), "warn")
+        level = Level(heat.limit_c - HELD_BELOW_C * holds, _words(heat, holds))
         plot = found.setdefault("cpu_temperature_c" if heat.what == "cpu" else "temperature_c", [])
         if level not in plot:
             plot.append(level)

@@ -68,12 +68,10 @@ class Level:
     Attributes:
         y: its height, in the plot's unit.
         text: short words above it, at its right end.
-        colour: a token of the theme.
     """
 
     y: float
     text: str
-    colour: str
 
 
 class PlotLevels(QObject):
@@ -102,9 +100,10 @@ class PlotLevels(QObject):
             self._plot.addItem(line, ignoreBounds=True)
 
     def _line(self, level: Level) -> pg.InfiniteLine:
-        colour = theme.colour(level.colour)
+        # The words hide what is below them: another line may be only a few pixels away.
         line = pg.InfiniteLine(
-            level.y, angle=0, movable=False, pen=pg.mkPen(colour, width=1, style=Qt.PenStyle.DashLine),
-            label=level.text, labelOpts={"position": 1.0, "color": colour, "anchors": [(1, 1), (1, 1)]})
+            level.y, angle=0, movable=False, pen=pg.mkPen(theme.colour("eval"), width=1, style=Qt.PenStyle.DashLine),
+            label=level.text, labelOpts={"position": 1.0, "color": theme.colour("warn"), "fill": theme.colour("card"),
+                                         "anchors": [(1, 1), (1, 1)]})
         line.label.setFont(theme.base_font(theme.SMALL_SIZE - 1))
         return line

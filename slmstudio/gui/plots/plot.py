@@ -24,6 +24,8 @@ from slmstudio.gui.plots.readout import Readout
 from slmstudio.gui.plots.shades import Shade, Shades
 
 AXIS_WIDTH = 46
+HEAD_ROOM = 0.25
+"""Above the highest level line, as a share of the height below it: its words need it."""
 
 
 class Plot(QWidget):
@@ -130,9 +132,7 @@ class Plot(QWidget):
 
     def set_data(self, name: str, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> None:
         """Show other points. Both of shape (points,), x rising; NaN leaves a gap."""
-        curve = self._curves[name]
-        curve.x, curve.y = x, y
-        curve.item.setData(x, y)
+        self._curves[name].show(x, y)
         self._show_axes(any(len(each.x) for each in self._curves.values()))
         self._place_limits()
         if self._following:
@@ -202,8 +202,11 @@ class Plot(QWidget):
         if ends is None:
             return
         first, last = ends
-        heights = [value for value in (self._floor, self._limit, *(level.y for level in self.levels.levels))
-                   if value is not None]
+        heights = [value for value in (self._floor, self._limit) if value is not None]
+        if self.levels.levels:
+            highest = max(level.y for level in self.levels.levels)
+            lowest = min(float(np.nanmin(curve.y)) for curve in self._curves.values() if len(curve.y))
+            heights.append(highest + HEAD_ROOM * max(0.0, highest - lowest))
         self._frame.setData([first] * len(heights), heights)
         if self._limit is not None:
             self._limit_line.setData([first, last], [self._limit] * 2)

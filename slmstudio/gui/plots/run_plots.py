@@ -198,7 +198,7 @@ class RunPlots(QScrollArea):
                 newest[key] = plot.write(last / y_scale)
         plot.set_value(newest.get(name, "") if len(keys) == 1 else "")
         plot.legend.show_entries([] if len(keys) == 1 else [
-            (CARD_COLOURS[place % len(CARD_COLOURS)], f"{self._label(key)} {newest.get(key, '')}".strip())
+            (CARD_COLOURS[place % len(CARD_COLOURS)], f"{self._label(key)}: {newest.get(key, '—')}")
             for place, key in enumerate(keys)])
         if name in OF_THE_GPU:
             self._draw_limit(name)

@@ -13,7 +13,7 @@ from slmstudio.gui.common import theme
 
 LEAST_PIXELS = 2
 """A stretch is painted at least so wide: a pause between two steps has no width on an axis of steps."""
-OPACITY = 0.28
+OPACITY, THIN_OPACITY = 0.18, 0.6
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class Shades(pg.GraphicsObject):  # type: ignore[misc]
         seen = self.boundingRect()
         pixel = self.pixelWidth() or 0.0
         painter.setPen(Qt.PenStyle.NoPen)
-        colour = theme.colour("warn")
-        colour.setAlphaF(OPACITY)
-        painter.setBrush(colour)
         for shade in self.shown:
             width = max(shade.end - shade.start, LEAST_PIXELS * pixel)
+            colour = theme.colour("eval")
+            colour.setAlphaF(OPACITY if width > 2 * LEAST_PIXELS * pixel else THIN_OPACITY)
+            painter.setBrush(colour)
             if shade.start + width >= seen.left() and shade.start <= seen.right():
                 painter.drawRect(QRectF(shade.start, seen.top(), width, seen.height()))

@@ -18,7 +18,7 @@ from slmstudio.gui.common.widgets.hours import HoursEdit
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
 
-LIMIT_WIDTH = 76
+LIMIT_WIDTH = 96
 
 
 class GuardEditor(QFrame):

@@ -219,7 +219,8 @@ class RunPanel(Card):
         parts = [self.tr("epoch {epoch}").format(epoch=f"{history.epoch:.1f}"),
                  self.tr("{time} gone").format(time=units.format_duration(history.seconds))]
         if self._live and history.seconds_left is not None and not history.paused:
-            text = self.tr("{time} of work left") if is_resting(history) else self.tr("{time} left")
+            resting = is_resting(history) and history.guard.resting["why"] != "hours"  # else that counts the wait
+            text = self.tr("{time} of work left") if resting else self.tr("{time} left")
             parts.append(text.format(time=units.format_about(history.seconds_left)))
         self.clock.setText(" · ".join(parts))
 

@@ -63,6 +63,7 @@ def test_the_guards_limit_is_drawn_beside_the_cards_own(qtbot, plots):
     plots.grab()
     low, high = plots.small["temperature_c"]._box.viewRange()[1]
     assert low < 70 and high >= 93
+    assert high >= 88 + 0.2 * (88 - 70), "there is room for the words above the line"
 
 
 @pytest.mark.parametrize(("fields", "expected"), [
@@ -89,7 +90,7 @@ def test_several_cards_are_several_curves_with_names(qtbot, plots):
     draw(qtbot, plots, history(CARD, SECOND))
     plot = plots.small["temperature_c"]
     assert {name: curve.y[-1] for name, curve in plot._curves.items()} == {"temperature_c": 70, "temperature_c@1": 61}
-    assert plot.legend._label.accessibleName() == "GPU 0, RTX 3060 70 °C, GPU 1, RTX 4090 61 °C"
+    assert plot.legend._label.accessibleName() == "GPU 0, RTX 3060: 70 °C, GPU 1, RTX 4090: 61 °C"
     assert plot.legend.isVisible() and plot.value.text() == "" and levels(plots) == [
         (88, "pause at 88 °C"), (85, "pause at 85 °C")]
     assert list(plots.small["memory_used"]._curves) == ["memory_used"], "the second says nothing of its memory"
@@ -101,7 +102,7 @@ def test_several_cards_are_several_curves_with_names(qtbot, plots):
 
 def test_the_heat_of_a_cards_memory_lies_beside_its_own(qtbot, plots):
     draw(qtbot, plots, history(replace(CARD, memory_temperature_c=92, memory_limit_c=105)))
-    assert plots.small["temperature_c"].legend._label.accessibleName() == "GPU 70 °C, memory 92 °C"
+    assert plots.small["temperature_c"].legend._label.accessibleName() == "GPU: 70 °C, memory: 92 °C"
     assert levels(plots) == [(88, "pause at 88 °C"), (100, "memory: pause at 100 °C")]
 
 

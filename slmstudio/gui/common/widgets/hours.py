@@ -6,7 +6,7 @@ from PySide6.QtCore import QTime, Signal
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.fields import TimeEdit
+from slmstudio.gui.common.widgets.fields import TimeEdit, number_field
 from slmstudio.gui.common.widgets.labels import text_label
 
 USUAL = ("22:00", "06:00")
@@ -48,7 +48,7 @@ class HoursEdit(QWidget):
         self.set_value(None)
 
     def _time(self, name: str, accessible: str) -> TimeEdit:
-        field = TimeEdit()
+        field = number_field(TimeEdit())
         field.setObjectName(f"hours_{name}")
         field.setDisplayFormat(FORM)
         field.setAccessibleName(accessible)
