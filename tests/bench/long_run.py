@@ -46,8 +46,8 @@ def events(second: int, cards: int) -> list[dict[str, object]]:
     found: list[dict[str, object]] = [{"type": "sensors", "time": float(second), **MachineReading(
         gpus, cpu, 20 * GIB, 64 * GIB).to_event(), "process_memory": 9 * GIB, "cpu_percent": 120.0}]
     if second % 3 == 0:
-        found.append({"type": "step", "time": float(second), "global_step": second // 3, "train_loss": 1.5 - second / 1e6,
-                      "learning_rate": 1e-4, "grad_norm": 0.9, "tokens_per_second": 3400.0 + second % 100})
+        found.append({"type": "step", "time": float(second), "global_step": second // 3, "learning_rate": 1e-4,
+                      "train_loss": 1.5 - second / 1e6, "grad_norm": 0.9, "tokens_per_second": 3400.0 + second % 100})
     if second % 600 in (0, 120):
         kind = "guard_rest" if second % 600 == 0 else "guard_resume"
         found.append({"type": kind, "time": float(second), "global_step": second // 3, "why": "heat", "seconds": 120.0})

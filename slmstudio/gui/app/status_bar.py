@@ -139,6 +139,7 @@ class StatusBar(QFrame):
 
         self.gauges.tip = readings.tip(reading)
         self.gauges.setText(readings.gauges(reading))
+        self.gauges.setAccessibleDescription(self.gauges.tip)
         _set_tone(self.gauges, "bad" if any(card.lost for card in reading.gpus) else
                   "warn" if any(map(readings.trouble, reading.gpus)) else "")
         self.gauges.setVisible(bool(self.gauges.text()))

@@ -34,7 +34,8 @@ class RunFacts:
 
     Attributes:
         values: by field: those of run.json (nested ones as "versions.torch"), `base`, `outcome`, `created`,
-            `eval_loss`, `train_loss`, `steps`, `seconds`, `joules`, `rested`, `peak_c`, `tags`, `note`, and scores as "tuned.chrf".
+            `eval_loss`, `train_loss`, `steps`, `seconds`, `joules`, `rested`, `peak_c`, `tags`, `note`, and scores
+            as "tuned.chrf".
         text: what free text is looked for in, folded.
         evaluations: newest first.
     """

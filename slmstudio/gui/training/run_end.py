@@ -156,4 +156,5 @@ class RunEnd(QWidget):
         if isinstance(used, int) and used < history.step:
             return took + ". " + self.tr("The result holds the weights of step {step}, the best on rows it never "
                                          "learned.").format(step=f"{used:,}") + rested
-        return took + ". " + self.tr("Lower is better; on rows it never learned, what counts is the eval loss.") + rested
+        return took + ". " + self.tr(
+            "Lower is better; on rows it never learned, what counts is the eval loss.") + rested
