@@ -19,6 +19,9 @@ def is_path(word: str) -> bool:
 
 def main() -> int:
     """The window is started without importing the terminal's libraries, and the other way round."""
+    from slmstudio.core.model.foreign import where
+
+    where.use_child()
     arguments = sys.argv[1:]
     files = [word for word in arguments if word != QUIT]
     if not files or is_path(files[0]):

@@ -182,9 +182,10 @@ def fake_nvml(fake_nvml_library: Path, tmp_path: Path, monkeypatch: pytest.Monke
     """An RTX 3060 that this process and its children see; `fake_nvml.set(temperature=83)` heats it up."""
     from support.fake_nvml.build import FakeNvml
 
-    fake = FakeNvml(fake_nvml_library, tmp_path / "nvml.txt")
+    fake = FakeNvml(fake_nvml_library, tmp_path / "nvml" / "state")
     if not fake.loaded:
         pytest.skip("the real NVML is loaded in this process already")
+    # A locked worker reads where libraries lie, and nowhere else in a test's folder.
     monkeypatch.setenv("LD_LIBRARY_PATH", fake.env["LD_LIBRARY_PATH"])
     monkeypatch.setenv("FAKE_NVML_STATE", fake.env["FAKE_NVML_STATE"])
     return fake

@@ -7,6 +7,7 @@ Progress goes to stderr. With --json the last line of stdout is one JSON object.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,8 +23,10 @@ from slmstudio.cli import (
     evaluate,
     exports,
     fit_check,
+    lock,
     models,
     place,
+    problems,
     report,
     serve,
     setup,
@@ -31,7 +34,7 @@ from slmstudio.cli import (
 from slmstudio.cli import runs as run_commands
 from slmstudio.cli.data import Mapped, Sheet, TextBy, said
 from slmstudio.cli.progress import Follower, figure, print_error, print_json, print_table, say
-from slmstudio.core import home_folder, jobs, program
+from slmstudio.core import home_folder, jobs, paths, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.report.text import visible
 
@@ -53,6 +56,7 @@ app.add_typer(evaluate.app)
 app.add_typer(report.app)
 app.add_typer(place.app)
 app.add_typer(energy.app)
+app.add_typer(lock.app)
 app.add_typer(setup.app)
 app.add_typer(doctor.app)
 WHEN = ("before", "after")
@@ -65,6 +69,7 @@ def main(arguments: list[str]) -> int:
     try:
         if arguments[:1] not in (["place"], ["doctor"]) and "--help" not in arguments:
             home_folder.require()
+            home_folder.keep_private(paths.home())
         return int(app(arguments, standalone_mode=False) or 0)
     except UserError as error:
         print_error(error, as_json)
@@ -75,6 +80,12 @@ def main(arguments: list[str]) -> int:
         show() if show else say(error, file=sys.stderr)
         if as_json:
             print_json({"error": UserError(str(error), "", "See --help.").to_dict()})
+        return 2
+    except BrokenPipeError:  # whoever reads the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except OSError as error:
+        print_error(home_folder.explain(error, "finish the command"), as_json)
         return 2
     except (typer.Abort, KeyboardInterrupt):
         say("Cancelled.", file=sys.stderr)
@@ -176,8 +187,8 @@ def plan(
         files.write_atomically(out, files.dump_pretty(config.to_dict()))
     except OSError as error:
         raise from_os_error(error, f"write {out}") from error
-    for problem in dataset.problems:
-        say(f"warning: {data}: {problem}; this row is left out.", file=sys.stderr)
+    for line in problems.first(dataset.problems, data):
+        say(f"warning: {data}, a row is left out: {line}", file=sys.stderr)
     warnings = plan_rows.template_warnings(config)
     for sentence in warnings:
         say(f"warning: {sentence}", file=sys.stderr)
@@ -190,7 +201,7 @@ def plan(
                 "reasons": config.reasons,
                 "outlook": found.to_dict(),
                 "energy": energy.expected(found.energy),
-                "problems": [problem.to_dict() for problem in dataset.problems],
+                **problems.for_json(dataset.problems),
                 "warnings": warnings,
             }
         )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from slmstudio.cli import problems as told
 from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
 from slmstudio.core import program
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.units import counted
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
@@ -48,10 +51,13 @@ def check(
     map_: Mapped = None,
     sheet: Sheet = None,
     text_by: TextBy = None,
+    problems: Annotated[Path | None, typer.Option(metavar="FILE.jsonl", help="Write every problem to this file, one "
+                                                                                  "JSON object a line.")] = None,
     as_json: Json = False,
 ) -> int:
     """Read datasets, and say what is in them and everything that is wrong. Exit status 2 when a row cannot be used."""
     reports = []
+    listed: list[tuple[Path, Sequence[Problem]]] = []
     for file in files:
         try:
             with Follower() as follower:
@@ -59,26 +65,24 @@ def check(
                 report = _report(file, dataset, model, max_length, follower)
         except UserError as error:
             print_error(error, as_json=False)
-            problems = error.problems or [Problem(" ".join(filter(None, (error.what, error.why))))]
-            report = {"file": str(file), "records": 0, "problems": [_problem(each) for each in problems],
-                      "error": error.to_dict()}
+            found: Sequence[Problem] = error.problems or [Problem(" ".join(filter(None, (error.what, error.why))))]
+            report = {"file": str(file), "records": 0, **told.in_halves(found),
+                      "error": {**error.to_dict(), "problems": []}}
         else:
+            found = dataset.problems
             if not as_json:
-                _show(report)
+                _show(report, found)
         reports.append(report)
+        listed.append((file, found))
+    if problems is not None:
+        told.write(problems, listed)
     if as_json:
         print_json(reports[0] if len(reports) == 1 else {"files": reports})
     left_out = [report for report in reports if report["problems"]]
     for report in left_out:
         if report["records"]:
-            say(f"error: {report['file']}: {report['rows_left_out']:,} rows cannot be used.", file=sys.stderr)
+            say(f"error: {report['file']}: {counted(report['rows_left_out'], 'row')} can't be used.", file=sys.stderr)
     return 2 if left_out else 0
-
-
-def _problem(problem: Problem) -> dict[str, Any]:
-    """One for JSON; "what" and "why" are the halves of its sentence."""
-    what, _, why = problem.message.partition("; ")
-    return {**problem.to_dict(), "what": what, "why": why}
 
 
 def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | None,
@@ -105,12 +109,16 @@ def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | N
         "file": str(file), "format": dataset.format, "encoding": dataset.encoding, "layout": dataset.layout,
         "objectives": list(layouts.objectives(dataset.layout)), "mapping": dataset.mapping,
         "columns": list(dataset.columns), "records": dataset.count, "rows_left_out": dataset.rows_left_out,
-        "problems": [_problem(problem) for problem in dataset.problems], "unused": list(dataset.unused),
+        **told.in_halves(dataset.problems), "unused": list(dataset.unused),
         "unused_that_matter": list(dataset.unused_that_matter), "notes": notes, "text_by": dataset.text_by or None,
-        "sheets": list(dataset.sheets), "findings": [finding.to_dict() for finding in found],
+        "sheets": list(dataset.sheets), "findings": [_first_lines(finding.to_dict()) for finding in found],
         "tokens": counts.to_dict() if counts else None, "scripts": script_shares(dataset.records),
         "sha256": dataset.sha256, "bytes": dataset.bytes,
     }
+
+
+def _first_lines(finding: dict[str, Any]) -> dict[str, Any]:
+    return {**finding, "lines": finding["lines"][:told.MOST_IN_JSON]}
 
 
 def _model_folder(model: str | None, follower: Follower) -> Path | None:
@@ -126,11 +134,11 @@ def _model_folder(model: str | None, follower: Follower) -> Path | None:
     return library.starter_folder() if library.starter_ready() else None
 
 
-def _show(report: dict[str, Any]) -> None:
+def _show(report: dict[str, Any], problems: Sequence[Problem]) -> None:
     from slmstudio.core.data import layouts
 
     kind = " · ".join(filter(None, (report["format"], report["encoding"])))
-    say(f"{report['file']}: {report['records']:,} rows, {report['layout']}, {kind}")
+    say(f"{report['file']}: {counted(report['records'], 'row')}, {report['layout']}, {kind}")
     say(layouts.sentence(report["layout"]))
     if report["mapping"] != {"text": "text"}:
         say("Columns: " + ", ".join(f"{target} = {column}" for target, column in report["mapping"].items()))
@@ -138,10 +146,9 @@ def _show(report: dict[str, Any]) -> None:
         say(f"Not used, though they change what is learned: {', '.join(report['unused_that_matter'])}")
     for note in report["notes"]:
         say(f"Note: {note}")
-    for problem in report["problems"]:
-        say("  " + str(Problem(problem["message"], problem["line"], problem["column"], problem["field"],
-                               problem["file"])))
-    say(f"{len(report['problems']):,} problems" if report["problems"] else "No problems.")
+    for line in told.first(problems, report["file"]):
+        say(f"  {line}")
+    say(counted(len(problems), "problem") if problems else "No problems.")
     if report["tokens"]:
         tokens = report["tokens"]
         say(f"Tokens a row with {tokens['model']}: {tokens['min']:,} to {tokens['max']:,}, "

@@ -74,7 +74,9 @@ def _remember(price: float | None, currency: str | None, grams: float | None, de
     known.price_per_kwh = known.price_per_kwh if price is None else price
     known.grams_per_kwh = known.grams_per_kwh if grams is None else grams
     known.currency = known.currency if currency is None else currency.upper()
-    if not problems and known.price_per_kwh is not None and not tariff(known).currency:
+    if known.price_per_kwh is not None:  # a price stays in its currency when the locale changes
+        known.currency = tariff(known).currency
+    if not problems and known.price_per_kwh is not None and not known.currency:
         problems.append(Problem("Nothing says which country this machine is in. Give the currency too.",
                                 field="--currency"))
     if problems:

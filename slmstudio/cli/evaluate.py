@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
-from slmstudio.core import formats, jobs, llama
+from slmstudio.core import files, formats, jobs, llama
 from slmstudio.core.errors import UserError
+from slmstudio.core.units import counted
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.advice import Advice
@@ -132,7 +133,7 @@ def _read(path: Path) -> str:
     from slmstudio.core.errors import from_os_error
 
     try:
-        return path.read_text(encoding="utf-8")
+        return files.read_text(path)
     except OSError as error:
         raise from_os_error(error, "read the rubric") from error
     except UnicodeDecodeError as error:
@@ -226,7 +227,8 @@ def print_scores(scores: dict[str, Any]) -> None:
         keys = [key for key in METRICS if any(key in model["scores"] for model in models)]
         rows = [(METRICS[key].name.removeprefix("% "), *(_figure(model["scores"].get(key)) for model in models))
                 for key in keys]
-        print_table(f"Scores of {scores['test']['rows']:,} rows", rows, ("", *(model["name"] for model in models)))
+        print_table(f"Scores of {counted(scores['test']['rows'], 'row')}", rows,
+                    ("", *(model["name"] for model in models)))
     said = [f"{each['of']}: {each['sentence']}" for each in scores.get("comparisons") or [] if each.get("main")]
     for result in scores.get("benchmarks") or []:
         print_benchmark(result)
@@ -244,7 +246,7 @@ def print_benchmark(result: dict[str, Any]) -> None:
     rows = [("all", *(_figure(model["accuracy"]) for model in models))]
     if len(subjects) > 1:
         rows += [(subject, *(_figure(model["by_subject"].get(subject)) for model in models)) for subject in subjects]
-    questions = f"{models[0]['accuracy']['rows']:,} questions"
+    questions = counted(models[0]["accuracy"]["rows"], "question")
     print_table(f"{result['title']}, {questions}", rows, ("Accuracy in %", *(model["name"] for model in models)))
 
 

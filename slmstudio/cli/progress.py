@@ -14,13 +14,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from slmstudio.cli import problems
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.report.text import HIDDEN, visible
 from slmstudio.core.run.energy.meter import EnergyMeter
 from slmstudio.core.run.history import number
 from slmstudio.core.time_left import ProgressLeft
-from slmstudio.core.units import format_about, format_energy
+from slmstudio.core.units import counted, format_about, format_energy
 
 
 class Follower:
@@ -122,11 +123,12 @@ class Follower:
                 self._say(f"step {_count(event, 'global_step')}: {_short(str(sample['prompt']))} → "
                           f"{_short(str(sample['answer']))}", always=True)
         elif kind in ("overfitting", "early_stop", "best_used", "adjusted", "fit_measured", "guard_rest", "guard_hold",
-                      "guard_resume", "guard_unavailable", "power_limit_advised"):
+                      "guard_resume", "guard_changed", "guard_unavailable", "power_limit_advised"):
             self._say(str(event["message"]), always=True)
         elif kind == "changed":
             self._total_steps = _count(event, "total_steps")
-            self._say(f"changed: learning rate {event['learning_rate']:g}, {self._total_steps:,} steps", always=True)
+            self._say(f"changed: learning rate {event['learning_rate']:g}, {counted(self._total_steps, 'step')}",
+                      always=True)
         elif kind == "suspended":
             self._say(f"the machine slept for {event['seconds']:.0f} s", always=True)
 
@@ -218,7 +220,7 @@ def print_error(error: UserError, as_json: bool) -> None:
     """The sentences of an error on stderr; with --json also the object on stdout."""
     say(f"error: {error}", file=sys.stderr)
     if as_json:
-        print_json({"error": error.to_dict()})
+        print_json({"error": {**error.to_dict(), **problems.for_json(error.problems)}})
 
 
 def print_table(title: str, rows: list[Any], headers: tuple[str, ...] | None = None) -> None:

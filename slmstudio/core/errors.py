@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+MOST_SAID = 20
+"""Problems that are said one by one; a file may have as many as it has rows."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -56,7 +59,9 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         lines = [" ".join(part for part in (self.what, self.why, self.remedy) if part)]
-        lines += [f"  {problem}" for problem in self.problems]
+        lines += [f"  {problem}" for problem in self.problems[:MOST_SAID]]
+        if len(self.problems) > MOST_SAID:
+            lines.append(f"  … and {len(self.problems) - MOST_SAID:,} more.")
         return "\n".join(lines)
 
     def __reduce__(self) -> Any:
@@ -83,6 +88,10 @@ class UserError(Exception):
                    why if isinstance(why, str) else "", remedy if isinstance(remedy, str) else "", problems)
 
 
+class NotAFile(OSError):
+    """A folder, pipe, socket or device where a file belongs; reading it could wait forever, or never end."""
+
+
 def from_os_error(error: OSError, doing: str) -> UserError:
     """Turn an operating-system error into a sentence with a remedy.
 
@@ -102,6 +111,8 @@ def from_os_error(error: OSError, doing: str) -> UserError:
         return UserError(what, "Permission was refused.", "Choose another folder, or change its permissions.")
     if error.errno == errno.ENOENT:
         return UserError(what, "It does not exist.", "Check the path; it may have been moved or deleted.")
+    if isinstance(error, NotAFile):
+        return UserError(what, f"{error.strerror}.", "Put a file in its place, or choose another one.")
     if error.errno == errno.EISDIR:
         return UserError(what, "It is a folder, not a file.", "Choose a file.")
     return UserError(what, f"The system says: {error.strerror or error}.", "Check the disk and the path.")

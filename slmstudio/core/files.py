@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import itertools
@@ -10,10 +11,52 @@ import json
 import math
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+from slmstudio.core.errors import NotAFile
+
+_KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+
+
+def regular(path: str | os.PathLike[str], flags: int) -> int:
+    """An `opener` for `open`, for files that come from elsewhere: it opens only regular files, and links to them.
+
+    Raises:
+        NotAFile: it is something else. It isn't opened: that alone might wait forever, or have an effect.
+    """
+    with contextlib.suppress(FileNotFoundError):  # `open` makes it, or says so itself
+        _refuse_special(os.stat(path).st_mode, path)
+    # It may be another one by now, so don't wait for it, and look again.
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0), 0o666)
+    try:
+        _refuse_special(os.fstat(descriptor).st_mode, path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _refuse_special(mode: int, path: str | os.PathLike[str]) -> None:
+    if not stat.S_ISREG(mode):
+        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "a device")
+        raise NotAFile(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, f"It is {kind}, not a file", str(path))
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """All of a regular file. Raises OSError, as `regular` too."""
+    with open(path, "rb", opener=regular) as file:
+        return file.read()
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """All of a regular file in UTF-8, with its line ends made \n. Raises OSError, as `regular` too, and
+    UnicodeDecodeError."""
+    with open(path, encoding="utf-8", opener=regular) as file:
+        return file.read()
 
 
 def fsync_folder(folder: Path) -> None:
@@ -38,6 +81,8 @@ def write_atomically(path: Path, content: str | bytes | Iterable[bytes], private
         OSError: nothing was changed at `path`, and the partial file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):  # root would replace even a device such as /dev/null
+        _refuse_special(os.stat(path).st_mode, path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     data = content.encode("utf-8") if isinstance(content, str) else content
     try:
@@ -76,7 +121,8 @@ def put_aside(path: Path, why: str) -> Path:
 
 
 def new_folder(wanted: Path) -> Path:
-    """Make a folder that nobody else has: `wanted`, or where that is taken NAME-2, NAME-3 and so on.
+    """Make a folder that nobody else has: `wanted`, or where that is taken NAME-2, NAME-3 and so on. Its owner alone
+    may look into it, wherever it lies: runs and jobs hold rows and answers.
 
     Raises:
         OSError: it cannot be made.
@@ -85,7 +131,7 @@ def new_folder(wanted: Path) -> Path:
     for number in itertools.count(1):
         folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
         with contextlib.suppress(FileExistsError):
-            folder.mkdir()
+            folder.mkdir(mode=0o700)
             return folder
     raise AssertionError  # never: the numbers have no end
 
@@ -131,7 +177,7 @@ def append_line(path: Path, value: dict[str, Any]) -> None:
 
     A line that a power cut left unfinished is closed first, so that only that line is lost.
     """
-    with open(path, "ab+") as file:
+    with open(path, "ab+", opener=regular) as file:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
             unfinished = file.read(1) != b"\n"
@@ -154,7 +200,7 @@ class LineReader:
 
     def read(self) -> Iterator[dict[str, Any]]:
         try:
-            with open(self.path, "rb") as file:
+            with open(self.path, "rb", opener=regular) as file:
                 file.seek(self._offset)
                 data = file.read()
         except FileNotFoundError:
@@ -178,13 +224,13 @@ class LineReader:
 def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object from a file, or None where the file is missing or is no JSON object."""
     try:
-        value = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+        value = json.loads(read_bytes(path))
+    except (FileNotFoundError, NotADirectoryError, NotAFile, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file in hexadecimal."""
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=regular) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

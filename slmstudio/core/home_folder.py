@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,10 @@ from slmstudio.core.units import format_bytes
 KEPT = ("runs", "models", "datasets", "chats", "evaluations", "benchmarks", "votes.jsonl")
 """What a user would miss."""
 _SETTINGS = "settings.json"
-_OF_THE_SYSTEM = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN", "desktop.ini", ".DS_Store"})
+PRIVATE = ".private"
+"""This file says that the folder was closed to others once."""
+_OF_THE_SYSTEM = frozenset({PRIVATE, "lost+found", "System Volume Information", "$RECYCLE.BIN",
+                            "desktop.ini", ".DS_Store"})
 
 
 def is_fixed() -> bool:
@@ -56,6 +60,46 @@ def require() -> None:
     error = missing()
     if error is not None:
         raise error
+
+
+def keep_private(home: Path) -> None:
+    """Close the folder to the machine's other users: in it are rows, chats, logs and samples.
+
+    A new one is made for its owner alone. One from before is closed once: if its owner opens it to others afterwards,
+    to share models for example, it stays open. On Windows a folder in the user's profile is private anyway.
+    """
+    if os.name == "nt":
+        return
+    with contextlib.suppress(OSError):  # a folder that can't be written to says so where something is written
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            home.mkdir(mode=0o700)
+        about = home.stat()
+        # A folder for everybody, such as /tmp, is never closed, nor is one that holds nothing of ours.
+        if about.st_uid == os.getuid() and not about.st_mode & stat.S_ISVTX and not (home / PRIVATE).exists() and (
+                _has(home, (*KEPT, _SETTINGS, "environment")) or not os.listdir(home)):
+            home.chmod(stat.S_IMODE(about.st_mode) & ~0o077)
+            (home / PRIVATE).touch(mode=0o600)
+
+
+def explain(error: OSError, doing: str) -> UserError:
+    """A system error as a sentence; where it is about the folder that everything is kept in, it says so.
+
+    Args:
+        doing: see `from_os_error`.
+    """
+    said = from_os_error(error, doing)
+    named = error.filename2 or error.filename
+    with contextlib.suppress(UserError, OSError, TypeError):
+        home = absolute(paths.home())
+        if named is not None and absolute(Path(named)).is_relative_to(home):
+            return UserError(said.what, f"{said.why} Runs, models and chats are kept in {home}.",
+                             f"Make that folder writable, or choose another one: {_other_place()}")
+    return said
+
+
+def _other_place() -> str:
+    return "set SLMSTUDIO_HOME to it." if is_fixed() else program.command("place", "FOLDER")
 
 
 def kept(folder: Path) -> list[str]:
@@ -142,6 +186,7 @@ def change(folder: Path) -> str:
         for name in ("runs", "models"):
             # By these the folder is known again: an empty one is the place where a disk is not plugged in.
             (folder / name).mkdir(parents=True, exist_ok=True)
+        keep_private(folder)
         if old is not None:
             _bring_settings(old, folder)
         if folder == absolute(paths.usual_home()):

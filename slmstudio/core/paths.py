@@ -118,6 +118,11 @@ def log_file() -> Path:
     return home() / "slmstudio.log"
 
 
+def worker_log(kind: str) -> Path:
+    """What the newest interactive worker of a kind prints."""
+    return cache_dir() / f"{kind}-worker.log"
+
+
 def resources() -> Path:
     """Icons, style sheets, translations and the starter dataset, which ship with the program."""
     return Path(__file__).resolve().parent.parent.parent / "resources"

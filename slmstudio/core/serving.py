@@ -111,7 +111,7 @@ def _key_file() -> Path:
 
 def _from_file() -> str | None:
     try:
-        return _key_file().read_text("utf-8").strip() or None
+        return files.read_text(_key_file()).strip() or None
     except (OSError, UnicodeDecodeError):
         return None
 

@@ -98,7 +98,8 @@ def _fits(name: str, value: Any, default: Any) -> bool:
     if name == "theme":
         return value in THEMES
     if name in ("price_per_kwh", "grams_per_kwh"):
-        return value is None or (files.number({name: value}, name) or -1.0) >= 0 or value == 0
+        figure = files.number({name: value}, name)
+        return value is None or (figure is not None and figure >= 0)
     if name == "datasets":
         return isinstance(value, list) and all(isinstance(item, dict) for item in value)
     if name == "mappings":

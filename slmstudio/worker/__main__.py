@@ -1,7 +1,7 @@
 """`python -m slmstudio.worker JOB_FOLDER` does one job; `--interactive KIND` talks over stdin and stdout; `--libraries
 NAMES` says of each library whether it loads.
 
-The environment is set before anything heavy is imported: offline, no telemetry.
+The environment is set before anything heavy is imported: offline, no telemetry. Then the process locks itself.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import jobs
+from slmstudio.core import jobs, paths
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.jobs import advice, processes
+from slmstudio.core.lock import worker_lock
 
 KINDS = {
     "train": "slmstudio.worker.training.train",
@@ -41,8 +42,9 @@ def main(arguments: list[str]) -> int:
     os.environ["PYTHONSAFEPATH"] = "1"  # as -P, for each Python that a library starts in its turn
     faulthandler.enable()
     if len(arguments) == 2 and arguments[0] == "--interactive":
-        from slmstudio.worker.runtime import interactive
+        from slmstudio.worker.runtime import interactive, log_limit
 
+        log_limit.watch(paths.worker_log(arguments[1]))
         return interactive.main(arguments[1])
     if arguments[:1] == ["--libraries"]:
         from slmstudio.worker.runtime import libraries
@@ -62,7 +64,7 @@ def run_job(folder: Path) -> int:
     """
     import filelock
 
-    from slmstudio.worker.runtime import ending
+    from slmstudio.worker.runtime import ending, log_limit
     from slmstudio.worker.runtime.context import JobContext, rank
 
     leads, lock = rank() == 0, filelock.FileLock(folder / "worker.lock")
@@ -73,6 +75,7 @@ def run_job(folder: Path) -> int:
             print(f"another worker is at work on {folder}", file=sys.stderr)
             return 3
         jobs.write_process_file(folder, os.getpid())
+        log_limit.watch(folder / jobs.LOG)
     _be_nice()
     job = JobContext(folder, jobs.Job(folder).request())
     job.emit("job_started", pid=os.getpid(), kind=job.request["kind"])
@@ -96,6 +99,7 @@ def _outcome_of(job: Any) -> jobs.Outcome | None:
     from slmstudio.worker.runtime.context import Cancelled, StartAnew
 
     try:
+        _lock(job)
         module = importlib.import_module(KINDS[job.request["kind"]])
         result = module.run(job)
         return jobs.Outcome(result.pop("state", "finished"), result.pop("error", None), result=result)
@@ -119,6 +123,24 @@ def _outcome_of(job: Any) -> jobs.Outcome | None:
             "Copy the details and report them. What was saved is kept.",
         )
         return jobs.Outcome("failed", defect.to_dict(), traceback.format_exc())
+
+
+def _lock(job: Any) -> None:
+    """From here on this process has no network, unless fetching is its job, and no files but its own.
+
+    Raises:
+        UserError, Cancelled: as `fetch_first`.
+    """
+    from slmstudio.worker.runtime import child, compiled
+
+    benchmark = job.request.get("benchmark") or {}
+    if job.request["kind"] == "evaluate" and benchmark.get("fetch") and not benchmark.get("data"):
+        # In a process of its own, which may use the network; and first: what it may fail of must not come after hours.
+        child.run(job, "slmstudio.worker.benchmark.fetch_first",
+                  {"folder": str(job.folder), "name": benchmark["name"]}, [], lambda report: None,
+                  step="fetching the benchmark")
+    compiled.keep()
+    job.emit("lock", **worker_lock.install(job.request["kind"], job.request, job.folder).to_dict())
 
 
 def _out_of_memory(job: Any) -> UserError:

@@ -9,7 +9,8 @@ from support.every_method import told
 from support.report_run import finished
 
 from slmstudio.cli import commands
-from slmstudio.core import settings
+from slmstudio.cli.progress import Follower
+from slmstudio.core import jobs, settings
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy import place
@@ -30,6 +31,13 @@ def test_a_price_is_remembered_and_forgotten(capsys):
     assert settings.load()[0].currency == "EUR"
     assert told(capsys, "energy", "--default")["tariff"]["currency"] == "INR"
     assert settings.load()[0] == settings.Settings()
+
+
+def test_a_price_stays_in_its_currency(capsys, monkeypatch):
+    assert told(capsys, "energy", "--price", 9)["tariff"]["currency"] == "INR"
+    monkeypatch.setattr(place, "country", lambda: "DE")
+    found = told(capsys, "energy")["tariff"]
+    assert (found["price_per_kwh"], found["currency"], found["grams_per_kwh"]) == (9, "INR", 381.0)
 
 
 def test_everything_that_is_wrong_is_told_at_once(capsys, monkeypatch):
@@ -117,3 +125,13 @@ def test_a_real_run_draws_what_its_cards_were_told_to(tmp_path, tiny_model, rows
     assert found["seconds"] == pytest.approx(last - first)
     assert {part["part"] for part in found["parts"]} == {"cards", "processor", "memory", "power supply"}
     assert found["measured_kwh"] * KWH >= sum(cards.values()) * 0.999999
+
+
+def test_the_line_of_a_run_tells_what_it_drew_so_far(tmp_path):
+    with Follower(since=2**40) as follower:
+        for event in jobs.Job(finished(tmp_path).folder).events():
+            follower.on_event("train", event)
+        assert "Wh" not in follower._progress.tasks[0].fields["detail"]  # the steps are of an earlier life
+        follower.on_event("train", {"type": "step", "time": 2.0**40, "global_step": 61, "train_loss": 1.5,
+                                    "tokens_per_second": 3400.0})
+        assert follower._progress.tasks[0].fields["detail"] == "loss 1.500 · 3400 tokens/s · 0.254 Wh"

@@ -45,7 +45,7 @@ def test_another_rank_passes_the_lock_and_leaves_the_folder_to_rank_0(job, ranks
     outcome = job.wait()
     assert outcome.state == "finished" and outcome.result == {"rank": 0, "commands": 1}
     assert [(event["type"], event.get("detail")) for event in job.events()] == [
-        ("job_started", None), ("phase", "rank 0"), ("job_ended", None)]
+        ("job_started", None), ("lock", None), ("phase", "rank 0"), ("job_ended", None)]
     started = next(job.events())
     assert files.read_json(job.folder / jobs.PROCESS)["pid"] == started["pid"]
 
@@ -53,4 +53,4 @@ def test_another_rank_passes_the_lock_and_leaves_the_folder_to_rank_0(job, ranks
 @pytest.mark.parametrize("ranks", [{}, {"RANK": "0", "LOCAL_RANK": "0"}], ids=str)
 def test_a_second_worker_is_refused(job, ranks):
     assert second_worker(job, **ranks) == 3
-    assert [event["type"] for event in job.events()] == ["job_started", "phase"]
+    assert [event["type"] for event in job.events()] == ["job_started", "lock", "phase"]

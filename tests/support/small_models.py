@@ -25,6 +25,8 @@ OTHERS: dict[str, dict[str, Any]] = {
     "gemma3_text": {"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 33, "layer_types": [
         "sliding_attention", "full_attention", "sliding_attention"]},
     "smollm3": {"no_rope_layer_interval": 2},
+    "minicpm3": {"q_lora_rank": 32, "kv_lora_rank": 32, "qk_nope_head_dim": 24, "qk_rope_head_dim": 8, "v_head_dim": 16,
+                 "num_key_value_heads": 4},  # values are narrower than keys
 }
 """Families whose layers are more than `fast_layers` computes."""
 

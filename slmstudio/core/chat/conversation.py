@@ -183,7 +183,7 @@ class Conversation:
             UserError: the file is missing, is no conversation, or was written by a newer version.
         """
         try:
-            state = json.loads(path.read_bytes())
+            state = json.loads(files.read_bytes(path))
             state = formats.check("chat", state, path)
             lanes = [Lane(str(lane["model"]), Tree.from_dict(lane)) for lane in state["lanes"]]
             known = ("format", "title", "name", "created", "settings", "lanes")

@@ -70,7 +70,7 @@ def delete(path: Path) -> bytes:
     import send2trash
 
     try:
-        content = path.read_bytes()
+        content = files.read_bytes(path)
         send2trash.send2trash(path)
     except OSError as error:
         raise from_os_error(error, "move the conversation to the trash") from error

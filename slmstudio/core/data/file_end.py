@@ -23,7 +23,7 @@ def beside(path: Path) -> Path:
 
 def bytes_at(path: Path, start: int, count: int) -> bytes:
     """At most `count` bytes from `start` on."""
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=files.regular) as file:
         file.seek(max(0, start))
         return file.read(count)
 
@@ -33,7 +33,7 @@ def write(path: Path | None, partial: Path, keep: int, after: bytes) -> str:
     digest = hashlib.sha256()
     with contextlib.ExitStack() as stack:
         new = stack.enter_context(open(partial, "wb"))
-        old = stack.enter_context(open(path, "rb")) if path else None
+        old = stack.enter_context(open(path, "rb", opener=files.regular)) if path else None
         while old is not None and (chunk := old.read(CHUNK_BYTES)):
             digest.update(chunk)
             new.write(chunk[:max(0, keep)])

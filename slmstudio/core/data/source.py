@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
+from slmstudio.core import files
 from slmstudio.core.data.sources import packed
 from slmstudio.core.data.sources.encodings import SNIFF_BYTES, Encoding, encoding_of, utf16_order
 from slmstudio.core.errors import UserError, from_os_error
@@ -117,7 +118,7 @@ class Source:
         """
         if self._member is None and not packed.is_compressed(self.head()):
             self.read_through()
-            return open(self.path, "rb")
+            return open(self.path, "rb", opener=files.regular)
         return io.BytesIO(b"".join(self.unpacked()))
 
     def read_through(self) -> None:
@@ -146,7 +147,7 @@ class Source:
             before = self.path.stat()
             self._refuse_special(before.st_mode)
             self.size = before.st_size
-            with open(self.path, "rb") as file:
+            with open(self.path, "rb", opener=files.regular) as file:
                 while True:
                     self.check_cancelled()
                     chunk = file.read(CHUNK_BYTES)

@@ -18,8 +18,8 @@ from slmstudio.core.evaluation.testset.mmlu_folder import MmluFolder, examples, 
 from slmstudio.core.evaluation.testset.reader import ReadingCancelled, read_test_set
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import read_model
-from slmstudio.core.model.gguf import read_gguf
 from slmstudio.core.model.named_templates import template_of
+from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 from slmstudio.core.run.config import PRECISIONS
 from slmstudio.core.run.folder import need_own_result
 
@@ -154,7 +154,7 @@ def _check_model(model: Mapping[str, Any], name: str, problems: list[Problem]) -
     try:
         if gguf:
             _must_be_there(gguf)
-            read_gguf(gguf)
+            read_sound_gguf(gguf)
             return 0
         context = read_model(str(folder)).context_length
         if adapter and not (Path(adapter) / "adapter_config.json").is_file():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.gguf import read_gguf
@@ -46,7 +47,8 @@ def read_tokens(path: Path) -> GgufTokens:
     """
     facts = read_gguf(path)  # checks every length that is trusted below
     try:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with (open(path, "rb", opener=files.regular) as file,
+              mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data):
             values, tokens_at = _walk(data)
             ids = {name: value for name in ("bos", "eos", "eot", "eom", "unknown", "padding")
                    if isinstance(value := values.get(f"{_PREFIX}{name}_token_id"), int)}

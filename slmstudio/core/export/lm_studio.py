@@ -21,7 +21,7 @@ def home() -> Path:
     """LM Studio's folder: where its pointer file says, else where it is by default."""
     pointer = Path.home() / ".lmstudio-home-pointer"
     try:
-        named = pointer.read_text("utf-8").strip()
+        named = files.read_text(pointer).strip()
     except (OSError, UnicodeDecodeError):
         named = ""
     return Path(named) if named else Path.home() / ".lmstudio"
@@ -74,7 +74,7 @@ def _copy(source: Path, target: Path, progress: Callable[[int, int], None], canc
                         f"The file takes {format_bytes(size)}; {format_bytes(free)} are free in {target.parent}.",
                         "Free some space, or choose a smaller quantization type.")
     done = 0
-    with open(source, "rb") as reader, open(target, "wb") as writer:
+    with open(source, "rb", opener=files.regular) as reader, open(target, "wb") as writer:
         while part := reader.read(CHUNK):
             if cancelled():
                 raise UserError("The copy was cancelled.", "Nothing is left of it.")

@@ -20,10 +20,11 @@ from slmstudio.core.jobs.job import (
     EventReader,
     Job,
     Outcome,
+    need_own_files,
     write_outcome,
     write_process_file,
 )
 
 __all__ = ["COMMANDS", "DAMAGED", "DAMAGED_SENTENCE", "EVENTS", "LOG", "MEMORY_KILL", "OUTCOME", "POLL_SECONDS",
-           "PROCESS", "PROTOCOL", "REQUEST", "RUN", "EventReader", "Job", "Outcome", "write_outcome",
+           "PROCESS", "PROTOCOL", "REQUEST", "RUN", "EventReader", "Job", "Outcome", "need_own_files", "write_outcome",
            "write_process_file"]

@@ -29,7 +29,7 @@ class InteractiveWorker:
 
     def __init__(self, kind: str):
         self.kind = kind
-        self.log = paths.cache_dir() / f"{kind}-worker.log"
+        self.log = paths.worker_log(kind)
         self._writing = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -46,7 +46,8 @@ class InteractiveWorker:
             session = {"creationflags": flags}
         try:
             self.log.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.log, "wb") as log:
+            open(self.log, "wb", opener=files.regular).close()
+            with open(self.log, "ab") as log:  # at the end, whatever was left out before it (worker.runtime.log_limit)
                 self._process = subprocess.Popen(
                     [*processes.worker_command(), "--interactive", self.kind], stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE, stderr=log, env=processes.worker_environment(), **session)

@@ -77,6 +77,20 @@ class Outcome:
         )
 
 
+def need_own_files(folder: Path) -> None:
+    """Refuse a job one of whose files is a link to somewhere else: what is read there would be shown, and what is
+    written would be written there.
+
+    Raises:
+        UserError: naming it.
+    """
+    for name in (REQUEST, RUN, PROCESS, EVENTS, COMMANDS, OUTCOME, LOG):
+        path = folder / name
+        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"{folder} can't be used: {name} is a link that leads out of it.",
+                            f"It leads to {os.readlink(path)[:200]}.", f"Put {name} itself in its place.")
+
+
 class EventReader(files.LineReader):
     """Reads the events of a job folder. Those of a newer program are refused."""
 
@@ -119,8 +133,9 @@ class Job:
         """What is to be done, as run.json or request.json says.
 
         Raises:
-            UserError: the folder is no job, or a newer program made it.
+            UserError: the folder is no job, a newer program made it, or a file of it is a link that leads out.
         """
+        need_own_files(self.folder)
         value = formats.read("run", self.folder / RUN) or formats.read("job", self.folder / REQUEST)
         if value is None:
             raise UserError(
@@ -140,6 +155,7 @@ class Job:
 
         from slmstudio.core import disk_space
 
+        need_own_files(self.folder)
         disk_space.require(self.folder)
         try:
             # Two windows may press Start at once: the one that comes second must see the first one's worker.
@@ -173,7 +189,7 @@ class Job:
                               {"protocol": PROTOCOL, "time": round(time.time(), 3), "type": MEMORY_KILL})
         (self.folder / OUTCOME).unlink(missing_ok=True)
         (self.folder / PROCESS).unlink(missing_ok=True)
-        with open(self.folder / LOG, "ab") as log:
+        with open(self.folder / LOG, "ab", opener=files.regular) as log:
             self._process = subprocess.Popen(
                 [*processes.worker_command(), str(self.folder)],
                 stdin=subprocess.DEVNULL,
@@ -296,7 +312,7 @@ class Job:
     def log_tail(self, characters: int = 4000) -> str:
         """The end of what the process printed."""
         try:
-            with open(self.folder / LOG, "rb") as file:
+            with open(self.folder / LOG, "rb", opener=files.regular) as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - characters))
                 return file.read().decode("utf-8", "replace")
         except FileNotFoundError:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core import paths
-from slmstudio.core.jobs.job import RUN, Job
+from slmstudio.core.jobs.job import REQUEST, RUN, Job
 
 IMPORTANCE = True
 """Whether the learned rows weigh the columns of small quantization types, unless somebody says otherwise."""
+
+KEPT_SECONDS = 30 * 86_400
+"""Folders of short jobs, with what they printed, are kept this long after the last write in them."""
 
 
 def make(parent: Path, kind: str, **request: Any) -> Job:
@@ -24,6 +29,8 @@ def make(parent: Path, kind: str, **request: Any) -> Job:
     Raises:
         OSError: the folder cannot be made.
     """
+    if parent == _short_jobs():
+        _remove_old(parent)
     folder = f"{kind.partition('_')[0]}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     return Job.create(parent / folder, kind, **request)
 
@@ -50,7 +57,7 @@ def parity(run: Path, gguf: Path) -> Job:
 
 def unpack(gguf: Path, target: Path) -> Job:
     """A GGUF file made into a model folder that can be trained. Raises OSError."""
-    return make(paths.cache_dir() / "jobs", "import", gguf=str(gguf), out=str(target), name=target.name)
+    return make(_short_jobs(), "import", gguf=str(gguf), out=str(target), name=target.name)
 
 
 def fit_check(config: dict[str, Any]) -> Job:
@@ -59,7 +66,7 @@ def fit_check(config: dict[str, Any]) -> Job:
     Args:
         config: `RunConfig.to_dict()`.
     """
-    return make(paths.cache_dir() / "jobs", "fit_check", config=config)
+    return make(_short_jobs(), "fit_check", config=config)
 
 
 def fetch_starter(folder: Path, request: dict[str, Any]) -> Job:
@@ -68,7 +75,7 @@ def fetch_starter(folder: Path, request: dict[str, Any]) -> Job:
     Args:
         request: `core.model.starters.Starter.request()`.
     """
-    return make(paths.cache_dir() / "jobs", "fetch_starter", out=str(folder), **request)
+    return make(_short_jobs(), "fetch_starter", out=str(folder), **request)
 
 
 def fetch_benchmark(name: str) -> Job:
@@ -87,11 +94,26 @@ def download(name: str, revision: str | None = None, endpoint: str | None = None
     Raises:
         OSError: the folder cannot be made.
     """
-    return make(paths.cache_dir() / "jobs", "download", name=name, revision=revision, endpoint=endpoint)
+    return make(_short_jobs(), "download", name=name, revision=revision, endpoint=endpoint)
+
+
+def _short_jobs() -> Path:
+    return paths.cache_dir() / "jobs"
+
+
+def _remove_old(parent: Path) -> None:
+    """Remove folders of jobs that ended long ago; whatever else lies there is left alone."""
+    with contextlib.suppress(OSError):  # what can't be looked at or removed stays until the next time
+        for folder in parent.iterdir():
+            if folder.is_symlink() or not (folder / REQUEST).is_file() or (folder / RUN).exists():
+                continue
+            last = max(path.lstat().st_mtime for path in (folder, *folder.iterdir()))
+            if time.time() - last > KEPT_SECONDS and not Job(folder).is_alive():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _parent(run: Path) -> Path:
     if not (run / RUN).is_file():
-        return paths.cache_dir() / "jobs"
+        return _short_jobs()
     Job(run).request()  # one of a newer program is refused before a job is made in it
     return run.absolute() / "jobs"

@@ -8,7 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.model.foreign import where
 from slmstudio.core.model.json_files import printable, read_json_object
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -62,7 +64,12 @@ class ChatTemplate:
         Raises:
             UserError: it cannot.
         """
-        from slmstudio.core.model import sandbox
+        if where.in_child():
+            from slmstudio.core.model.foreign import away
+
+            away.check(self.source)
+            return
+        from slmstudio.core.model.foreign import sandbox
 
         try:
             sandbox.compiled(self.source)
@@ -82,7 +89,11 @@ class ChatTemplate:
         Raises:
             UserError: the template refuses the conversation, is broken, runs too long or makes too much text.
         """
-        from slmstudio.core.model import sandbox
+        if where.in_child():
+            from slmstudio.core.model.foreign import away
+
+            return away.render(self, messages, add_generation_prompt, tools)
+        from slmstudio.core.model.foreign import sandbox
 
         # As transformers does: copies, without keys that hold nothing.
         chat = [{key: value for key, value in message.items() if value is not None} for message in messages]
@@ -169,10 +180,12 @@ def _broken(error: Exception) -> UserError:
     """Say in a sentence why a template was stopped or does not work."""
     import jinja2
 
-    from slmstudio.core.model import sandbox
+    from slmstudio.core.model.foreign.bounds import LimitReached
 
     said = printable(str(error).rstrip("."), 300)
-    if isinstance(error, sandbox.LimitReached):
+    if isinstance(error, MemoryError):
+        return UserError("The chat template was stopped.", "It asked for more memory than any template needs.", _CHOOSE)
+    if isinstance(error, LimitReached):
         return UserError("The chat template was stopped.", f"For this conversation {said}.", _CHOOSE)
     if isinstance(error, jinja2.exceptions.SecurityError):
         return UserError("The chat template was stopped.", f"It does what no chat template needs: {said}.", _CHOOSE)
@@ -194,7 +207,8 @@ def find_template(folder: Path) -> str | None:
     file = folder / "chat_template.jinja"
     if file.is_file():
         try:
-            with open(file, encoding="utf-8") as opened:  # universal newlines, as transformers reads it
+            # universal newlines, as transformers reads it
+            with open(file, encoding="utf-8", opener=files.regular) as opened:
                 return opened.read(2_000_000)
         except OSError as error:
             raise from_os_error(error, "read chat_template.jinja") from error

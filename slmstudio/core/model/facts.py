@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import program
+from slmstudio.core import files, program
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.model import weights as weight_files
 from slmstudio.core.model.architecture import missing_tensors
@@ -16,7 +16,7 @@ from slmstudio.core.model.families import LABELS, family_label, why_no_language_
 from slmstudio.core.model.gguf import is_gguf
 from slmstudio.core.model.json_files import printable, read_json_object, what_is
 from slmstudio.core.model.licence import read_licence
-from slmstudio.core.model.structure import entries, leads, limits
+from slmstudio.core.model.structure import entries, leads, limits, settings
 from slmstudio.core.model.weights import Tensor, Weights
 from slmstudio.core.units import format_bytes
 
@@ -152,6 +152,7 @@ def examine(folder: Path) -> Examined:
         found.config = _read_config(folder, problems["config"])
         found.weights = weight_files.read_weights(folder, problems["weights"])
         _check_tokenizer(folder, problems["tokenizer"])
+        settings.check_tokenizer_config(_tokenizer_config(folder), problems["tokenizer"])
         template = _has_template(folder, problems["template"])
         if found.config and not problems["config"] and found.weights:
             found.facts = _facts(folder, model_name(folder), found.config, found.weights, template, problems["config"])
@@ -237,11 +238,12 @@ def _read_config(folder: Path, problems: list[Problem]) -> dict[str, Any] | None
     limits.check(config, problems)
     text = config.get("text_config")
     # Models that also see or hear keep the language model's sizes one level deeper.
-    if not isinstance(text, dict):
-        return config
-    kind = text.get("model_type")
-    return {**config, **text, "architectures": config.get("architectures"),
-            "model_type": kind if isinstance(kind, str) else config["model_type"]}
+    if isinstance(text, dict):
+        kind = text.get("model_type")
+        config = {**config, **text, "architectures": config.get("architectures"),
+                  "model_type": kind if isinstance(kind, str) else config["model_type"]}
+    settings.check_config(config, problems)
+    return config
 
 
 def _check_tokenizer(folder: Path, problems: list[Problem]) -> None:
@@ -255,7 +257,7 @@ def _check_tokenizer(folder: Path, problems: list[Problem]) -> None:
             "transformers' AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes it." if others else
             "There is no tokenizer: neither tokenizer.json nor tokenizer.model (which would need conversion)."))
         return
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=files.regular) as file:
         head = file.read(64)
         file.seek(max(0, file.seek(0, os.SEEK_END) - 64))
         tail = file.read()
@@ -300,6 +302,7 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
                                 field="num_hidden_layers"))
     elif len(problems) == before and (said := missing_tensors(config, sizes, found, bool(quantization))):
         problems.append(Problem(said))
+    settings.check_weights(config, found, bool(quantization), problems)
     limits.check_heads(model_type, sizes, problems)
     limits.check_promise(config, sizes, found, problems)
     tie = config.get("tie_word_embeddings")

@@ -17,6 +17,9 @@ LABELS = {
     "glm4": "GLM-4", "lfm2": "LFM2", "mamba": "Mamba", "mamba2": "Mamba 2", "sarvam_mla": "Sarvam",
     "sarvam_moe": "Sarvam",
     "deepseek_v2": "DeepSeek V2", "deepseek_v3": "DeepSeek V3", "ernie4_5": "ERNIE 4.5", "nemotron": "Nemotron",
+    "bitnet": "BitNet", "hunyuan_v1_dense": "Hunyuan", "olmoe": "OLMoE", "granitemoe": "Granite MoE",
+    "granitemoehybrid": "Granite 4", "minicpm3": "MiniCPM3", "arcee": "Arcee", "apertus": "Apertus",
+    "seed_oss": "Seed-OSS", "mpt": "MPT",
 }
 """What people call a family, by the `model_type` of config.json."""
 _LLAMAS = {"smollm": "SmolLM", "tinyllama": "TinyLlama", "sarvam": "Sarvam", "airavata": "Airavata"}
@@ -44,6 +47,12 @@ xlm-roberta-xl xlnet xlstm xmod youtu zamba zamba2 zaya
 """`model_type`s that transformers 5.24 loads as a causal language model without code from the model's folder: the keys
 of its MODEL_FOR_CAUSAL_LM_MAPPING_NAMES. A test compares the two."""
 
+UNTRAINABLE = {
+    **dict.fromkeys(("mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"),
+                    "has no attention: it remembers in states, which this program can't train yet"),
+    "bitnet": "has weights of three values, which training here would not keep"}
+"""By `model_type`: why this program can't train what transformers loads."""
+
 
 def family_label(model_type: str, name: str) -> str:
     """What people call the family of a model, from config.json's `model_type` and the model's name."""
@@ -67,6 +76,8 @@ def why_no_language_model(config: dict[str, Any]) -> str | None:
                     "brings itself.")
         return (f"The architecture {printable(model_type)} isn't a language model that this program can train. "
                 "Choose a text-generating model.")
+    if why := UNTRAINABLE.get(model_type):
+        return f"{LABELS.get(model_type, model_type)} {why}. Choose a model of another family."
     architectures = config.get("architectures")
     names = [name for name in architectures if isinstance(name, str)] if isinstance(architectures, list) else []
     if names and not any(part in name for name in names for part in ("CausalLM", "LMHead", "ConditionalGeneration")):

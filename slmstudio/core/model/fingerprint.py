@@ -6,6 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from slmstudio.core import files
+
 SAMPLES = 64
 SAMPLE_BYTES = 16 * 1024
 
@@ -19,14 +21,14 @@ def fingerprint(folder: Path) -> str | None:
     Raises:
         OSError: a file cannot be read.
     """
-    files = sorted(folder.glob("*.safetensors"))
+    weights = sorted(folder.glob("*.safetensors"))
     digest = hashlib.sha256()
-    for path in files:
-        with open(path, "rb") as file:
+    for path in weights:
+        with open(path, "rb", opener=files.regular) as file:
             size = os.fstat(file.fileno()).st_size
             digest.update(size.to_bytes(8, "little"))
             last = max(0, size - SAMPLE_BYTES)
             for place in sorted({last * number // (SAMPLES - 1) for number in range(SAMPLES)}):
                 file.seek(place)
                 digest.update(file.read(SAMPLE_BYTES))
-    return digest.hexdigest() if files else None
+    return digest.hexdigest() if weights else None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core import files
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.gguf_header import DOWNLOAD, Damaged, Header, read_header
 from slmstudio.core.model.json_files import printable
@@ -85,7 +86,7 @@ def is_gguf(path: Path) -> bool:
     Raises:
         OSError: it cannot be read.
     """
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=files.regular) as file:
         return file.read(4) == b"GGUF"
 
 

@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.model.json_files import printable, truncated, what_is
 
@@ -36,8 +37,10 @@ TENSOR_TYPES = {
     40: ("NVFP4", 64, 36), 41: ("Q1_0", 128, 18),
 }
 """Name, values in a block and bytes of a block, by ggml's number of the type."""
+MAX_DIMENSIONS, MAX_NAME = 4, 63
+"""Of a tensor, and the bytes of its name; ggml has no more."""
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
-_STRING, _ARRAY = 8, 9
+STRING, _ARRAY = 8, 9
 DOWNLOAD = "Download or make the file again."
 Check = Callable[[dict[str, Any], dict[str, int], int], None]
 """Looks at the scalars, the arrays' lengths and the number of tensors, and raises where the file is of no use."""
@@ -50,6 +53,8 @@ class Header:
     Attributes:
         values: scalars and texts by key.
         lengths: of the arrays, by key.
+        kinds: of the arrays' items, by key: ggml's numbers.
+        types: of the tensors, by name: F16 for instance.
         shapes: of the tensors, by name; the dimension that lies together in memory comes first.
         bytes_by_type: bytes of all tensors of a type, F16 for instance.
         file_bytes: size of the file.
@@ -57,6 +62,8 @@ class Header:
 
     values: dict[str, Any]
     lengths: dict[str, int]
+    kinds: dict[str, int]
+    types: dict[str, str]
     shapes: dict[str, tuple[int, ...]]
     bytes_by_type: Counter[str]
     file_bytes: int
@@ -72,13 +79,13 @@ def read_header(path: Path, check: Check) -> Header:
     if path.exists() and not path.is_file():
         raise UserError(f"{name} isn't a file.", "A GGUF model is one file.", "Choose the file that ends in .gguf.")
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=files.regular) as file:
             size = os.fstat(file.fileno()).st_size
             reader = _Reader(file, size)
             tensors = _read_preamble(reader, name)
-            values, lengths = _read_metadata(reader)
+            values, lengths, kinds = _read_metadata(reader)
             check(values, lengths, tensors)
-            shapes, bytes_by_type, end = _read_tensors(reader, tensors, _alignment(values))
+            shapes, types, bytes_by_type, end = _read_tensors(reader, tensors, _alignment(values))
     except Damaged as error:
         raise UserError(f"{name} is damaged.", f"{error}.", DOWNLOAD) from error
     except _Unknown as error:
@@ -89,7 +96,7 @@ def read_header(path: Path, check: Check) -> Header:
         raise from_os_error(error, "read the GGUF file") from error
     if end > size:
         raise UserError(f"{name} is {truncated(size, end)}.", "Its end is missing.", DOWNLOAD)
-    return Header(values, lengths, shapes, bytes_by_type, size)
+    return Header(values, lengths, kinds, types, shapes, bytes_by_type, size)
 
 
 class Damaged(Exception):
@@ -188,17 +195,22 @@ def _read_preamble(reader: _Reader, name: str) -> int:
     return reader.count(24, 10**6)  # a tensor's entry takes at least its lengths, its type and its offset
 
 
-def _read_metadata(reader: _Reader) -> tuple[dict[str, Any], dict[str, int]]:
-    """All scalars and texts by key, and the lengths of all arrays."""
+def _read_metadata(reader: _Reader) -> tuple[dict[str, Any], dict[str, int], dict[str, int]]:
+    """All scalars and texts by key, and the lengths and kinds of all arrays."""
     values: dict[str, Any] = {}
     lengths: dict[str, int] = {}
+    kinds: dict[str, int] = {}
     # The number of keys comes right after the number of tensors, whose entries follow the keys.
     for _ in range(reader.count(13, 10**5)):
         key = reader.text()
+        if not key:
+            raise Damaged("Its header has a key without a name")
+        if key in values or key in lengths:
+            raise Damaged(f"The key {printable(key)} is in it twice")
         kind = reader.number("<I")
         if kind == _ARRAY:
-            lengths[key] = _skip_array(reader)
-        elif kind == _STRING:
+            lengths[key], kinds[key] = _skip_array(reader)
+        elif kind == STRING:
             values[key] = reader.text()
         elif kind in _SCALARS:
             values[key] = reader.number(_SCALARS[kind])
@@ -206,23 +218,24 @@ def _read_metadata(reader: _Reader) -> tuple[dict[str, Any], dict[str, int]]:
             raise Damaged(f"The value of {printable(key)} is of kind {kind:,}, which does not exist")
         else:
             raise _Unknown(f"The value of {printable(key)} is of kind {kind}, which is not known here")
-    return values, lengths
+    return values, lengths, kinds
 
 
-def _skip_array(reader: _Reader) -> int:
+def _skip_array(reader: _Reader) -> tuple[int, int]:
+    """How many items it has, and of what kind."""
     kind = reader.number("<I")
     if kind in _SCALARS:
         width = struct.calcsize(_SCALARS[kind])
         count = reader.count(width)
         reader.skip(count * width)
-        return count
-    if kind != _STRING:
+        return count, kind
+    if kind != STRING:
         raise Damaged(f"An array in its header is of kind {kind}")
     count = reader.count(8, 2**24)
     unpack = struct.Struct("<Q").unpack
     for _ in range(count):
         reader.skip(unpack(reader.take(8))[0])
-    return count
+    return count, kind
 
 
 def _alignment(values: dict[str, Any]) -> int:
@@ -232,20 +245,23 @@ def _alignment(values: dict[str, Any]) -> int:
     return alignment
 
 
-def _read_tensors(reader: _Reader, count: int,
-                  alignment: int) -> tuple[dict[str, tuple[int, ...]], Counter[str], int]:
+def _read_tensors(reader: _Reader, count: int, alignment: int
+                  ) -> tuple[dict[str, tuple[int, ...]], dict[str, str], Counter[str], int]:
     """Walk through the tensors' entries.
 
     Returns:
-        shapes by name, bytes by tensor type, and where the last tensor ends in the file.
+        shapes and types by name, bytes by tensor type, and where the last tensor ends in the file.
     """
     shapes: dict[str, tuple[int, ...]] = {}
+    types: dict[str, str] = {}
     sizes, extents = Counter[str](), []
     for _ in range(count):
         name = reader.text()
         dimensions = reader.number("<I")
-        if dimensions > 8:
+        if dimensions > MAX_DIMENSIONS:
             raise Damaged(f"The tensor {printable(name)} has {dimensions} dimensions")
+        if not name or len(name.encode()) > MAX_NAME:
+            raise Damaged(f"The name of a tensor has {len(name.encode()):,} bytes")
         shape = [reader.number("<Q") for _ in range(dimensions)]
         kind, offset = reader.number("<I"), reader.number("<Q")
         if kind > NEWEST_TYPE:
@@ -256,14 +272,16 @@ def _read_tensors(reader: _Reader, count: int,
         number = math.prod(shape)
         if number > 2**48 or offset > 2**56 or offset % alignment or (shape and shape[0] % block):
             raise Damaged(f"The entry of the tensor {printable(name)} is impossible")
+        if not number:
+            raise Damaged(f"The tensor {printable(name)} is empty")
         size = number // block * block_bytes
         if name in shapes:
             raise Damaged(f"The tensor {printable(name)} is in it twice")
-        shapes[name] = tuple(shape)
+        shapes[name], types[name] = tuple(shape), label
         sizes[label] += size
         extents.append((offset, offset + size))
     start = -(-reader.position // alignment) * alignment
     extents.sort()
     if any(end > begin for (_, end), (begin, _) in pairwise(extents)):
         raise Damaged("Its tensors overlap")
-    return shapes, sizes, start + max((end for _, end in extents), default=0)
+    return shapes, types, sizes, start + max((end for _, end in extents), default=0)

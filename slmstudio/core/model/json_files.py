@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.units import format_bytes
 
@@ -49,7 +50,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
         UserError: it cannot be read, is too large, or is no JSON object; `what` names the file.
     """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=files.regular) as file:
             data = file.read(MAX_JSON + 1)
     except OSError as error:
         raise from_os_error(error, f"read {path.name}") from error

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core import files
 from slmstudio.core.model.json_files import printable
 
 _LICENCES = {
@@ -29,7 +30,7 @@ def read_licence(folder: Path, config: dict[str, Any]) -> str | None:
 
 def _start_of(path: Path) -> str:
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=files.regular) as file:
             return file.read(65_536).decode("utf-8", "replace")
     except OSError:
         return ""  # A licence that cannot be read is a licence that is not known.

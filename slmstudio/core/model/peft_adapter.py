@@ -18,6 +18,7 @@ from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.model import weights as weight_files
 from slmstudio.core.model.architecture import summed_up
 from slmstudio.core.model.facts import model_name, read_model
+from slmstudio.core.model.foreign.patterns import is_quick
 from slmstudio.core.model.json_files import printable, read_json_object
 from slmstudio.core.model.weights import Tensor, read_header
 
@@ -78,11 +79,7 @@ def read_adapter(folder: Path) -> PeftAdapter:
         UserError: it isn't a LoRA adapter, is damaged, or does what isn't known here; `problems` names everything.
     """
     what = f"The adapter {printable(folder.name)} can't be used."
-    if not (folder / WEIGHTS).is_file():
-        pickled = [name for name in ("adapter_model.bin", "adapter_model.pt") if (folder / name).is_file()]
-        why = (f"Its weights are a Python pickle ({pickled[0]}), which can run code when it is opened." if pickled
-               else f"{WEIGHTS} is missing.")
-        raise UserError(what, why, f"Ask for the adapter as {WEIGHTS}, which PEFT writes by default.")
+    _need_weights(folder, what)
     config = read_json_object(folder / CONFIG)
     if config.get("peft_type") != "LORA":
         raise UserError(what, f"It is an {printable(str(config.get('peft_type')))!r} adapter.",
@@ -96,6 +93,38 @@ def read_adapter(folder: Path) -> PeftAdapter:
     rank = ranks.most_common(1)[0][0]
     return PeftAdapter(folder, printable(named, 200) if isinstance(named, str) and named else None, rank,
                        float(config["lora_alpha"]), shapes, frozenset(whole), _clean(config, shapes, whole))
+
+
+def need_loadable(folder: Path) -> None:
+    """See that PEFT can be given an adapter's folder: it would open a pickle, and match every layer's name with each
+    regular expression that adapter_config.json holds, however long that takes.
+
+    Raises:
+        UserError: it can't.
+    """
+    what = f"The adapter {printable(folder.name)} can't be used."
+    _need_weights(folder, what)
+    read_header(folder / WEIGHTS)
+    config = read_json_object(folder / CONFIG)
+    slow = [key for key in ("target_modules", "exclude_modules", "layers_pattern", "rank_pattern", "alpha_pattern")
+            if not all(map(is_quick, _patterns(config.get(key))))]
+    if slow:
+        raise UserError(what, "", "Import the adapter's folder as a model, which takes its layers from its weights.", [
+            Problem("It is a regular expression that may take forever.", field=key) for key in slow])
+
+
+def _need_weights(folder: Path, what: str) -> None:
+    if (folder / WEIGHTS).is_file():
+        return
+    pickled = [name for name in ("adapter_model.bin", "adapter_model.pt") if (folder / name).is_file()]
+    why = (f"Its weights are a Python pickle ({pickled[0]}), which can run code when it is opened." if pickled
+           else f"{WEIGHTS} is missing.")
+    raise UserError(what, why, f"Ask for the adapter as {WEIGHTS}, which PEFT writes by default.")
+
+
+def _patterns(value: Any) -> list[str]:
+    """PEFT takes a text as a regular expression, a list's items for `layers_pattern`, and a table's keys."""
+    return [value] if isinstance(value, str) else [each for each in value or () if isinstance(each, str)]
 
 
 def _problems_of(config: Mapping[str, Any]) -> list[Problem]:

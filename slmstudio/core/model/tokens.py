@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.chat_template import ChatTemplate, special_tokens
+from slmstudio.core.model.foreign import plain, where
 from slmstudio.core.model.json_files import printable, read_json_object
 
 if TYPE_CHECKING:
@@ -59,6 +61,10 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
     Raises:
         UserError: tokenizer.json is missing or damaged.
     """
+    if where.in_child():
+        from slmstudio.core.model.foreign import away
+
+        return cast("Tokenizer", away.Tokenizer(folder))
     tokenizer = read_tokenizer(folder)
     tokenizer.add_tokens(tokens_beside(Path(folder), tokenizer))
     return tokenizer
@@ -136,19 +142,20 @@ def encode(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder, template: 
         UserError: the template refuses the conversation or is broken, or takes no tools where there are some; or it
             changes the answers so much that they cannot be found in the text.
     """
+    if where.in_child():
+        from slmstudio.core.model.foreign import away
+
+        if isinstance(tokenizer, away.Tokenizer):
+            return Encoded(*tokenizer.row(messages, template, completion_only, max_length, tools))
     template.check_tools(messages, tools)
-    text = template.render(messages, tools=tools)
+    text = template.render(marked(messages, tokenizer), tools=marked(tools, tokenizer))
     # A tokenizer.json may switch on truncation or padding by itself; a row must never be cut without a word.
     if getattr(tokenizer, "truncation", None) is not None:
         tokenizer.no_truncation()  # type: ignore[attr-defined]
     if getattr(tokenizer, "padding", None) is not None:
         tokenizer.no_padding()  # type: ignore[attr-defined]
-    try:
-        encoding = tokenizer.encode(text, add_special_tokens=False)
-    except TypeError as error:
-        raise UserError("A text cannot be turned into tokens.", "It holds half of a character (a lone surrogate).",
-                        "Remove the broken character.") from error
-    ids, offsets = encoding.ids[:max_length], encoding.offsets[:max_length]
+    ids, offsets, text = ids_of(text, tokenizer)
+    ids, offsets = ids[:max_length], offsets[:max_length]
     if not completion_only:
         return Encoded(ids, [True] * len(ids), offsets, text)
     learned = [False] * len(ids)
@@ -161,11 +168,82 @@ def encode(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder, template: 
     return Encoded(ids, learned, offsets, text)
 
 
+def marked(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder) -> list[Any]:
+    """Messages in which no text but the assistant's makes a control token (`plain`): rows may teach a model to write
+    some, and nobody else."""
+    return plain.marked(messages, special_texts(tokenizer), but="assistant")
+
+
+def ids_of(text: str, tokenizer: Encoder) -> tuple[list[int], list[tuple[int, int]], str]:
+    """Token ids of a rendered conversation, their places in it, and itself without the marks of `marked`.
+
+    Raises:
+        UserError: it isn't Unicode.
+    """
+    if plain.MARK not in text:
+        try:
+            encoding = tokenizer.encode(text, add_special_tokens=False)
+        except TypeError as error:
+            raise half_a_character() from error
+        return list(encoding.ids), list(encoding.offsets), text
+    ids: list[int] = []
+    offsets: list[tuple[int, int]] = []
+    begin, parts = 0, plain.stretches(text, special_texts(tokenizer))
+    for number, (part, is_plain) in enumerate(parts):
+        cut, skipped = part, 0
+        if is_plain:  # white space goes where the tokens around it would have it go
+            before, after = (parts[at][0] if 0 <= at < len(parts) else "" for at in (number - 1, number + 1))
+            left, right = _strippers(tokenizer)
+            cut = part.lstrip() if before.endswith(right or "\0") else part
+            skipped = len(part) - len(cut)
+            cut = cut.rstrip() if after.startswith(left or "\0") else cut
+        own, places, _ = ids_of(cut, _without_control(tokenizer, number == 0) if is_plain else tokenizer)
+        ids += own
+        offsets += [(first + begin + skipped, last + begin + skipped) for first, last in places]
+        begin += len(part)
+    return ids, offsets, "".join(part for part, _ in parts)
+
+
+def half_a_character() -> UserError:
+    """What to say of a text that isn't Unicode."""
+    return UserError("A text cannot be turned into tokens.", "It holds half of a character (a lone surrogate).",
+                     "Remove the broken character.")
+
+
 @lru_cache(maxsize=2)  # it keeps the tokenizers alive, which are large
 def added_tokens(tokenizer: Encoder) -> tuple[str, ...]:
     """The tokens that are taken whole from a text, longest first. Empty where the tokenizer does not say."""
     read = getattr(tokenizer, "get_added_tokens_decoder", dict)
     return tuple(sorted((token.content for token in read().values()), key=len, reverse=True))
+
+
+@lru_cache(maxsize=2)
+def special_texts(tokenizer: Encoder) -> tuple[str, ...]:
+    """The texts of the tokens that control a conversation. Empty where the tokenizer does not say."""
+    read = getattr(tokenizer, "get_added_tokens_decoder", dict)
+    return tuple(token.content for token in read().values() if token.special)
+
+
+@lru_cache(maxsize=2)
+def _strippers(tokenizer: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The special tokens that take the white space before them, and behind them."""
+    tokens = [token for token in tokenizer.get_added_tokens_decoder().values() if token.special]
+    return (tuple(token.content for token in tokens if token.lstrip),
+            tuple(token.content for token in tokens if token.rstrip))
+
+
+@lru_cache(maxsize=4)
+def _without_control(tokenizer: Any, at_start: bool) -> Any:
+    """The same tokenizer, for what stands between two special tokens: it takes no text for one of them."""
+    from tokenizers import Tokenizer
+
+    state = json.loads(tokenizer.to_str())
+    for step in (state["pre_tokenizer"] or {}, *(state["pre_tokenizer"] or {}).get("pretokenizers", ())):
+        if not at_start and step.get("prepend_scheme") == "first":  # the space that is put before a whole text
+            step["prepend_scheme"] = "never"
+    other = Tokenizer.from_str(json.dumps(state))
+    other.encode_special_tokens = True
+    return other
 
 
 def answer_spans(messages: Sequence[Mapping[str, Any]], template: ChatTemplate, text: str,

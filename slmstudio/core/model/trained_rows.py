@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import BinaryIO
 
+from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.model.weights import Tensor, Weights, read_header, read_weights
 
@@ -42,7 +43,7 @@ def untrained(folder: Path, tokens: Collection[int], others: Collection[int]) ->
         return set()
     try:
         file = next(file for file in found.files if name in read_header(file))
-        with open(file, "rb") as opened:
+        with open(file, "rb", opener=files.regular) as opened:
             return _in_table(opened, found.tensors[name], tokens, others)
     except (OSError, UserError, struct.error):
         return set()

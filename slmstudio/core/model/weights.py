@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.model.json_files import printable, read_json_object, truncated, what_is
 
@@ -131,7 +132,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
         UserError: it cannot be read, is no safetensors file, is truncated, or contradicts itself.
     """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=files.regular) as file:
             size = os.fstat(file.fileno()).st_size
             start = file.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0

@@ -55,12 +55,14 @@ def sentences(facts: Facts) -> list[str]:
             f"{OBJECTIVES.get(config.objective, config.objective)}: {rows}.",
             f"{exact(held_out)} rows of {held} were held out: they were never learned, only used to measure."
             if held_out else "No rows are known to have been held out."]
-    steps = f"{run.steps:,} of {run.total_steps:,} steps" if run.total_steps else f"{run.steps:,} steps"
+    steps = f"{run.steps:,} of {run.total_steps:,} steps" if run.total_steps else units.counted(run.steps, "step")
     device = facts.history.plan.get("device")
     card = next(iter(facts.heat.gpus), "") if str(device).startswith("cuda") else ""
     where = f" on {card or device_name(device)}" if device else ""
     said.append(f"{STATES.get(run.state, run.state)}: {steps} in {units.format_duration(run.seconds)} of work{where}."
                 + _troubles(facts))
+    if run.state != "new":
+        said.append(run.locked)
     if run.error:
         said.append(f"What it said: {run.error.get('what', '')} {run.error.get('why', '')}".strip())
     said += loss_sentences(facts)
@@ -172,7 +174,7 @@ def tiles(facts: Facts) -> list[tuple[str, str, str]]:
         found.append(("Loss on held-out rows", f"{rounded(before)} → {rounded(after)}",
                       "before → after, lower is better"))
     found += _score_tile(facts.main_evaluation)
-    found.append(("Work", units.format_duration(run.seconds), f"{run.steps:,} steps"))
+    found.append(("Work", units.format_duration(run.seconds), units.counted(run.steps, "step")))
     speed = [value for value in facts.history.series["tokens_per_second"].y if math.isfinite(value)]
     if speed:
         found.append(("Speed", f"{sum(speed) / len(speed):,.0f} tokens/s", "mean of all steps"))

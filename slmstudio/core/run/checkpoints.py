@@ -81,7 +81,7 @@ def damage(folder: Path) -> str | None:
         return "it is a link to another place"
     manifest = formats.read("checkpoint", folder / MANIFEST)
     try:
-        expected = (folder / MANIFEST_DIGEST).read_bytes()
+        expected = files.read_bytes(folder / MANIFEST_DIGEST)
     except OSError:
         expected = b""
     if manifest is None or files.sha256_of(folder / MANIFEST).encode() != expected:

@@ -276,8 +276,12 @@ class RunConfig:
         found = self.problems()
         for name, about in FIELDS.items():
             path = None if rows_are_kept and name in ("train_file", "eval_file") else getattr(self, name)
-            if isinstance(about.kind, Text) and about.kind.file and path and not Path(path).exists():
+            if not (isinstance(about.kind, Text) and about.kind.file and path):
+                continue
+            if not Path(path).exists():
                 found.append(Problem(f"{path} does not exist.", field=name))
+            elif not (Path(path).is_file() or Path(path).is_dir()):
+                found.append(Problem(f"{path} is neither a file nor a folder.", field=name))
         if found:
             raise UserError("The run configuration cannot be used.", "", "Correct these fields.", found)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slmstudio.core.hardware.heat.hours import EXAMPLE, Hours
+from slmstudio.core.model.foreign.patterns import is_quick
 
 EMPTY = ("", "none", "null")
 ON, OFF = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -154,7 +155,9 @@ class Names:
         return [part.strip() for part in value.split(",")] if "," in value else str(value)
 
     def limit(self, value: Any) -> str:
-        return ""
+        quick = not isinstance(value, str) or is_quick(value)
+        return "" if quick else ("names of layers, or a regular expression with at most three parts of any length and "
+                                 "no repeated group")
 
 
 @dataclass(frozen=True)

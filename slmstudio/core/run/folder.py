@@ -14,6 +14,7 @@ from typing import Any
 
 from slmstudio.core import files, formats, jobs, paths
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.lock import told
 from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run import checkpoints, names
 from slmstudio.core.run.config import RunConfig
@@ -134,6 +135,7 @@ class RunSummary:
         seconds: of work, from first event to last; the time between a crash and the Resume is none.
         result: outcome.json's result.
         energy: what it drew so far; None where nothing tells.
+        locked: whether its process was kept from the network and from other files, in a sentence.
         rested: seconds; `peak_c` the highest temperature, or None; `heat` is both in a sentence, or "".
     """
 
@@ -151,6 +153,7 @@ class RunSummary:
     result: dict[str, Any]
     at_work: bool
     energy: EnergyUse | None = None
+    locked: str = told.NOT_KNOWN
     rested: float = 0.0
     peak_c: float | None = None
     heat: str = ""
@@ -225,6 +228,7 @@ def summarise(folder: Path) -> RunSummary:
         result,
         outcome is None and status != "new",
         history.energy.use,
+        told.sentence(history.locks),
         history.guard.rested,
         history.guard.peak_c,
         history.guard.sentence(),
@@ -265,7 +269,10 @@ def run_folders(parent: Path | None = None, passed_over: PassedOver = lambda fol
     for folder in parent.iterdir() if parent.is_dir() else ():
         try:
             if (folder / jobs.RUN).is_file():
+                jobs.need_own_files(folder)
                 found.append(folder)
+        except UserError as error:
+            passed_over(folder, error)
         except OSError as error:
             passed_over(folder, unreadable(error))
     return found

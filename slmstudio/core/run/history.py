@@ -38,6 +38,7 @@ class RunHistory:
         step, epoch, seconds_left: of the newest step.
         stepping: whether this attempt has made a step.
         sensors_missing: why there is no GPU reading, or "".
+        locks: `lock` events: what kept the process from the network, at each start.
         samples: `sample` events with rising `global_step`: what the model answered to the fixed prompts.
         overfit_step: where eval loss was lowest before it began to rise; None while it falls, or falls again.
         changes: `changed` events: what was decided anew while it learned.
@@ -65,6 +66,7 @@ class RunHistory:
         self.seconds_left: float | None = None
         self.paused = self.stepping = False
         self.sensors_missing = ""
+        self.locks: list[dict[str, Any]] = []
         self.takes_back = 0
         self.samples: list[dict[str, Any]] = []
         self.overfit_step: int | None = None
@@ -230,6 +232,9 @@ class RunHistory:
     def _no_sensors(self, event: dict[str, Any]) -> None:
         self.sensors_missing = str(event.get("reason") or "unavailable")
 
+    def _lock(self, event: dict[str, Any]) -> None:
+        self.locks.append(event)
+
     def _pause(self, event: dict[str, Any]) -> None:
         self.paused = event["type"] == "paused"
 
@@ -251,6 +256,7 @@ _HANDLERS = {
     "eval": RunHistory._eval,
     "sensors": RunHistory._sensors,
     "sensors_unavailable": RunHistory._no_sensors,
+    "lock": RunHistory._lock,
     "paused": RunHistory._pause,
     "resumed": RunHistory._pause,
     "log": RunHistory._log,

@@ -13,6 +13,7 @@ from slmstudio.core.model import named_templates, tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.model.named_templates import NAMED
+from slmstudio.core.model.vetting.gguf_outlook import why_no_gguf
 from slmstudio.core.run import plan_rows
 from slmstudio.core.run.config import FIELDS, METHOD_WORDS, RunConfig
 from slmstudio.core.run.draft import Draft
@@ -68,6 +69,8 @@ def plan(request: PlanRequest) -> RunConfig:
     found = {problem.field: problem for problem in problems}
     if found:
         raise UserError("The plan cannot be used.", "Some values do not fit.", "Correct them.", list(found.values()))
+    if no_gguf := why_no_gguf(request.model.architecture):
+        config.reasons["method"] += f" {no_gguf}"
     config.reasons["chat_template"] = " ".join([config.reasons["chat_template"], *plan_rows.template_warnings(config)])
     return config
 

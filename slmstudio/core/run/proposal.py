@@ -181,8 +181,9 @@ def _learning(draft: Draft) -> None:
     epochs = 3.0 if draft.gpu or rows < 100 else 2.0 if rows < 1_000 else 1.0
     if draft.values["objective"] in PREFERENCES or (draft.values["objective"] == "text" and rows >= 100):
         epochs = 1.0
-    draft.set("epochs", epochs, f"{epochs:g} passes over {rows - held_out:,} rows."
-              + ("" if draft.gpu else " More take long on a processor."))
+    draft.set("epochs", epochs, f"{epochs:g} {'pass' if epochs == 1 else 'passes'} over "
+              f"{units.counted(rows - held_out, 'row')}." 
+              + ("" if draft.gpu else " More passes take long on a processor."))
     draft.rows = max(1, rows - held_out)
     draft.set("lr_scheduler", "cosine", "Falls gently to zero, so that the last steps settle.")
     draft.set("warmup_fraction", 0.05, "A short rise keeps the first steps from spoiling the base.")
@@ -250,7 +251,8 @@ def _memory(draft: Draft) -> None:
                                               "cuda" if draft.gpu else "cpu", draft.lengths), free)
     micro = draft.set("micro_batch_size", micro, fits)
     draft.set("gradient_accumulation_steps", max(1, round(draft.batch / micro)),
-              f"Together {draft.batch} rows an update, which suits {len(draft.dataset.records):,} rows.")
+              f"Together {units.counted(draft.batch, 'row')} an update, which suits "
+              f"{units.counted(len(draft.dataset.records), 'row')}.")
     draft.set("gradient_checkpointing", checkpointing,
               "Memory asks for it; about a fifth slower." if checkpointing else "Not needed: memory suffices.")
 
@@ -268,7 +270,8 @@ def _intervals(draft: Draft) -> None:
     total = total_steps(RunConfig(**{"max_steps": draft.chosen.get("max_steps"), **draft.values}), draft.rows)
     wanted = min(MOST_EVALUATIONS, max(EVALUATIONS, math.ceil(2 * draft.values["epochs"])))
     every = max(1, math.ceil(total / wanted))
-    draft.set("eval_steps", every, f"{math.ceil(total / every)} evaluations in {total:,} steps, one more before.")
+    draft.set("eval_steps", every, f"{units.counted(math.ceil(total / every), 'evaluation')} in "
+              f"{units.counted(total, 'step')}, one more before.")
     draft.set("early_stopping_patience", PATIENCE,
               f"After {PATIENCE} evaluations in a row that are no better, it is overfitting.")
     draft.set("save_steps", max(1, min(every, 200)),

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from PySide6.QtCore import QMessageLogContext, QObject, QtMsgType, Signal, qInstallMessageHandler
 from PySide6.QtWidgets import QApplication
 
-from slmstudio.core import home_folder, paths, settings
+from slmstudio.core import files, home_folder, paths, settings
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.gui.app.garbage import GarbageCollector
 from slmstudio.gui.app.main_window import MainWindow
@@ -62,6 +63,7 @@ def main(quit_after_paint: bool = False, files: Sequence[Path] = ()) -> int:
     if missing is not None and not _found_again(app, missing, ask=not quit_after_paint):
         print(f"error: {missing}", file=sys.stderr)
         return 2
+    home_folder.keep_private(paths.home())
     log_trouble = _start_logging()
     chosen, trouble = settings.load()
     theme.apply(app, chosen.theme)
@@ -92,10 +94,12 @@ def _after_paint(app: QApplication, session: Session, window: MainWindow, files:
     from PySide6.QtGui import QIcon
 
     from slmstudio.gui.app import opening
+    from slmstudio.gui.app.network_lock import NetworkLock
     from slmstudio.gui.app.sensors import Sensors
 
     app.setWindowIcon(QIcon(str(paths.resources() / "icons" / "slmstudio.svg")))
     Sensors(session, window.header, window)
+    NetworkLock(window.header, window)
     if window.welcome is not None:
         window.welcome.look()
     if session.settings.datasets:
@@ -163,9 +167,10 @@ def _start_logging() -> UserError | None:
     path = paths.log_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and path.stat().st_size > LOG_LIMIT:
-            path.replace(path.with_name(path.name + ".1"))
-        handler: logging.Handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+        if path.exists():
+            open(path, "ab", opener=files.regular).close()
+        handler: logging.Handler = RotatingFileHandler(path, maxBytes=LOG_LIMIT, backupCount=1, encoding="utf-8",
+                                                       delay=True)
         trouble = None
     except OSError as error:
         handler = logging.StreamHandler()
@@ -196,7 +201,7 @@ def _catch_defects(window: MainWindow) -> None:
             sys.__excepthook__(kind, error or kind(), trace)
             return
         _log.critical("An unhandled error.", exc_info=(kind, error, trace))
-        defects.raised.emit(error)
+        defects.raised.emit(home_folder.explain(error, "continue") if isinstance(error, OSError) else error)
 
     def thread_hook(args: Any) -> None:
         hook(args.exc_type, args.exc_value, args.exc_traceback)

@@ -102,8 +102,8 @@ class EnergyRow(QWidget):
         known, chosen = self._session.settings, self.currency.currentText()
         known.price_per_kwh = None if self.price.value() < 0 else self.price.value()
         known.grams_per_kwh = None if self.grams.value() < 0 else self.grams.value()
-        if chosen != tariff(known).currency:
-            known.currency = chosen
+        if known.price_per_kwh is not None or chosen != tariff(known).currency:
+            known.currency = chosen  # a price stays in its currency when the locale changes
         self._show()
         self.changed.emit()
 

@@ -82,7 +82,7 @@ class MainWindow(QMainWindow):
         self.header.tab_chosen.connect(self._show_tab)
         self.header.tabs.tabBarClicked.connect(self._tab_clicked)
         self.header.settings_wanted.connect(self.open_settings)
-        self.header.network.setToolTip(self._network_tooltip())
+        self.header.network.setToolTip(self.tr("Whether the system keeps processes from the network is being tried."))
         self.banner = ErrorBanner()
         self.banner.setObjectName("window_banner")
         self.notice = DoctorNotice(session)
@@ -240,13 +240,6 @@ class MainWindow(QMainWindow):
         tooltip = self.tr("{machine}\n{reason}").format(machine=describe.cpu_chip(machine), reason=machine.gpu_reason)
         self.header.device.set(describe.gpu_chip(machine), tooltip=tooltip.strip())
         self.header.device.show()
-
-    def _network_tooltip(self) -> str:
-        return self.tr(
-            "Works offline. Training, export and chat run with the model hub's offline switches on and its telemetry "
-            "off, and this window opens no connection.\n"
-            "Not enforced yet: the system does not stop a process from using the network. "
-            "To be certain, unplug the cable or block the program in your firewall.")
 
     def _restore(self) -> None:
         self.resize(1280, 720)

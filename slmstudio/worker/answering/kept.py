@@ -33,7 +33,7 @@ class Kept:
             OSError: the disk is full, for instance; the work can go on later from the batches before.
         """
         lines = list(lines)
-        with open(self._path, "ab") as file:
+        with open(self._path, "ab", opener=files.regular) as file:
             file.write(b"".join(map(files.dump_line, lines)))
             file.flush()
             os.fsync(file.fileno())
@@ -43,7 +43,7 @@ class Kept:
 def _cut_half_line(path: Path) -> None:
     if not path.exists():
         return
-    with open(path, "rb+") as file:
+    with open(path, "rb+", opener=files.regular) as file:
         data = file.read()
         end = data.rfind(b"\n") + 1
         if end < len(data):

@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 from slmstudio.core.model.tokens import answer_spans
 from slmstudio.worker.answering.rows import Ask, Gate, Reply, message_of
 from slmstudio.worker.chat.text import Text
@@ -37,6 +38,7 @@ class LlamaModel:
     """
 
     def __init__(self, path: Path, memory: int):
+        read_sound_gguf(path)
         llama_log.install()
         llama_log.RECENT.clear()
         import llama_cpp
@@ -46,11 +48,12 @@ class LlamaModel:
         self._capacity = self._sequences = 0
         llama_cpp.llama_backend_init()
         options = llama_cpp.llama_model_default_params()
+        options.check_tensors = True
         options.n_gpu_layers = 999 if llama_cpp.llama_supports_gpu_offload() else 0
         try:
             self._loaded = Loaded(path_model=str(path), params=options, verbose=False)
         except ValueError as error:
-            raise UserError(f"{path.name} cannot be loaded.", f"llama.cpp says: {llama_log.last_error() or error}",
+            raise UserError(f"{path.name} cannot be loaded.", f"llama.cpp says: {llama_log.reason() or error}.",
                             "Choose another GGUF file, or export the run again.") from error
         self.model, self.metadata = self._loaded.model, self._loaded.metadata()
         self.vocab = LlamaVocab(self)
@@ -85,6 +88,9 @@ class LlamaModel:
 
     def encode(self, text: str) -> list[int]:
         return self.vocab.encode(text)
+
+    def marked(self, messages: Sequence[Mapping[str, Any]]) -> list[Any]:
+        return self.vocab.marked(messages, but="assistant")
 
     def served(self, text: str) -> list[int]:
         """As llama-server makes tokens: with BOS where the file asks for it."""

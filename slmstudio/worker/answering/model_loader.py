@@ -12,6 +12,7 @@ import torch
 
 from slmstudio.core import units
 from slmstudio.core.errors import UserError
+from slmstudio.core.model import peft_adapter
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.run.folder import need_own_result
@@ -157,6 +158,7 @@ def put_on(model: Any, adapter: Path) -> Any:
 def _with_adapter(model: Any, adapter: Path, ready: Callable[[Any], Any]) -> Any:
     from peft import PeftModel
 
+    peft_adapter.need_loadable(adapter)
     try:
         return ready(PeftModel.from_pretrained(model, adapter, local_files_only=True)).eval()
     except torch.OutOfMemoryError:

@@ -78,6 +78,8 @@ class Model(Protocol):
 
     def encode(self, text: str) -> list[int]: ...
 
+    def marked(self, messages: Sequence[Mapping[str, Any]]) -> list[Any]: ...
+
     def decode(self, ids: Sequence[int]) -> str: ...
 
     def reference(self, messages: Sequence[Mapping[str, Any]], answer: str | Mapping[str, Any],
@@ -119,15 +121,16 @@ class Row:
 
 def prepare(item: dict[str, Any], model: Model, most: int) -> Row:
     """Turn an item into tokens. Never cuts: what does not fit into the context is skipped, and says so."""
-    tools = item.get("tools") or ()
+    messages, tools = model.marked(item["messages"]), model.marked(item.get("tools") or ())
     try:
         shown = lettered(item)
-        model.template.check_tools(item["messages"], tools)
-        text = model.template.render(shown or item["messages"], add_generation_prompt=True, tools=tools)
+        model.template.check_tools(messages, tools)
+        text = model.template.render(model.marked(shown) if shown else messages, add_generation_prompt=True,
+                                     tools=tools)
         prompt = model.encode(text)
         asks = _Asks(None if shown else prompt)
         wanted = [] if shown else [item["reply"]] if item.get("reply") else item["references"]
-        references = tuple(asks.add(*model.reference(item["messages"], answer, tools)) for answer in wanted)
+        references = tuple(asks.add(*model.reference(messages, answer, tools)) for answer in wanted)
         choices = tuple(asks.add(*split(model.encode, text, LETTERS[number]))
                         for number, _ in enumerate(item["choices"] if shown else ()))
     except UserError as error:

@@ -60,7 +60,10 @@ class TorchModel:
 
     def encode(self, text: str) -> list[int]:
         """As training does: what the template writes is all there is, and no BOS is put before it."""
-        return list(self.tokenizer.encode(text, add_special_tokens=False))
+        return tokens.ids_of(text, self.tokenizer.backend_tokenizer)[0]
+
+    def marked(self, messages: Sequence[Mapping[str, Any]]) -> list[Any]:
+        return tokens.marked(messages, self.tokenizer.backend_tokenizer)
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.evaluation.testset.mmlu_folder import COLUMNS, LAYOUT, find_mmlu
 
@@ -69,7 +70,7 @@ def _rows(path: Path, subject: str, problems: list[Problem]) -> list[dict[str, A
     rows: list[dict[str, Any]] = []
     where = f"{path.parent.name}/{path.name}"
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with open(path, encoding="utf-8-sig", newline="", opener=files.regular) as file:
             table = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
             for cells in table:
                 line = table.line_num

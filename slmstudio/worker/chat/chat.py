@@ -16,7 +16,8 @@ from slmstudio.core.chat.gpu_layers import GpuLayers
 from slmstudio.core.chat.sampling import Sampling
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_gpus
-from slmstudio.core.model.gguf import read_gguf
+from slmstudio.core.lock import worker_lock
+from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 from slmstudio.core.run import folder as run_folder
 from slmstudio.worker.chat.adapter import ChatAdapter
 from slmstudio.worker.chat.model import ChatModel
@@ -75,7 +76,7 @@ class ChatService:
 
     def _load(self, message: dict[str, Any]) -> None:
         path = Path(message["path"])
-        facts = read_gguf(path)
+        facts = read_sound_gguf(path)
         self._unload()
         wanted = message.get("context_length") or DEFAULT_CONTEXT
         length = min(wanted, facts.context_length or wanted)
@@ -85,6 +86,7 @@ class ChatService:
         self._emit("loaded", path=str(path), name=facts.name, context_length=length,
                    trained_context_length=facts.context_length, quantization=facts.quantization,
                    gpu_layers=offload.layers, all_layers=offload.all_layers, device=offload.reason,
+                   lock=worker_lock.state().to_dict(),
                    chat_template=self.model.vocab.template is not None, seconds=round(time.monotonic() - started, 3))
 
     def _unload(self) -> None:
@@ -251,7 +253,7 @@ def _encode(model: ChatModel, messages: list[dict[str, str]], completion: bool) 
     if model.vocab.template is None:
         raise UserError("This model has no chat template.", "The GGUF file stores none, so nobody can know how it "
                         "was taught to chat.", "Choose an instruct model, or one that was exported here.")
-    tokens = model.vocab.encode(model.vocab.template.render(messages, add_generation_prompt=True))
+    tokens = model.vocab.prompt(messages)
     if not tokens:
         raise UserError("The chat template makes no text of this conversation.", "The model would read nothing.",
                         "Choose a model with another chat template.")

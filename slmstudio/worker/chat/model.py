@@ -47,6 +47,7 @@ class ChatModel:
         self.tokens: list[int] = []
         options = llama_cpp.llama_model_default_params()
         options.n_gpu_layers, options.load_mode = gpu_layers, llama_cpp.LLAMA_LOAD_MODE_MMAP
+        options.check_tensors = True  # weights that aren't numbers would be answered with noise
         self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), options)
         if not self.model:
             raise self._refusal()
@@ -72,7 +73,7 @@ class ChatModel:
         self._batch_tokens = int(settings.n_batch)
 
     def _refusal(self) -> UserError:
-        said = llama_log.last_error().rstrip(".") or "nothing"
+        said = llama_log.reason() or "nothing"
         return UserError(f"{self._name} cannot be loaded.", f"llama.cpp says: {said}.",
                          "Choose another GGUF file, a shorter context, or export the run again.")
 

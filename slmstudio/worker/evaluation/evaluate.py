@@ -63,15 +63,11 @@ def run(job: JobContext) -> dict[str, Any]:
 
 def _run(job: JobContext) -> dict[str, Any]:
     benchmark_request = job.request.get("benchmark") or {}
-    if benchmark_request.get("fetch") and not benchmark_request.get("data"):
-        from slmstudio.worker.benchmark.fetch_job import fetch
-
-        fetch(job, benchmark_request["name"])  # first: what it may fail of must not come after hours of work
     prepared = None
     if benchmark_request:
         from slmstudio.worker.benchmark import lm_eval_run
 
-        prepared = lm_eval_run.prepare(job)  # and so here
+        prepared = lm_eval_run.prepare(job)  # first: what it may fail of must not come after hours of work
     models = Models(job)
     scores: dict[str, Any] = {}
     try:

@@ -46,7 +46,7 @@ def read_items(job: JobContext) -> list[dict[str, Any]]:
             files.write_atomically(path, b"".join(map(files.dump_line, items)))
         except ReadingCancelled as error:
             raise Cancelled from error
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=files.regular) as file:
         return [json.loads(line) for line in file if line.strip()]
 
 

@@ -156,7 +156,8 @@ def prompt(model: Model, case: Case, rubric: str) -> str:
     parts = [rubric.strip(), f"Question:\n{asked}", *(f"A good answer:\n{text}" for text in case.references[:1]),
              f"Answer A:\n{case.first}", f"Answer B:\n{case.second}",
              "Which answer is better, A or B? Say A, B or tie, and nothing else."]
-    return model.template.render([{"role": "user", "content": "\n\n".join(parts)}], add_generation_prompt=True)
+    asking = model.marked([{"role": "user", "content": "\n\n".join(parts)}])
+    return model.template.render(asking, add_generation_prompt=True)
 
 
 def verdict(row: Row, reply: Reply, model: Model, order: str) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def _published(out: Path) -> Iterator[list[_Made]]:
 def _publish(entry: _Made) -> None:
     for path in [entry.partial] if entry.partial.is_file() else sorted(entry.partial.rglob("*")):
         if path.is_file():
-            with open(path, "rb+") as file:
+            with open(path, "rb+", opener=files.regular) as file:
                 os.fsync(file.fileno())
     if entry.target.is_dir():
         older = entry.partial.with_name(f".older{entry.partial.name}")

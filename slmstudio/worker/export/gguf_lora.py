@@ -29,9 +29,11 @@ def convert(request: dict[str, Any], report: Callable[..., None]) -> None:
     """
     import gguf
 
-    adapter = Adapter(Path(request["adapter"]))
-    low_rank = adapter.low_rank()
+    Adapter(Path(request["adapter"])).low_rank()  # whether it can be one, before the base is read
     source = gguf_source.read(Path(request["base"]), Path(request["adapter"]), request["name"])
+    adapter = source.weights.adapter
+    assert adapter is not None
+    low_rank = adapter.low_rank()
     writer = gguf.GGUFWriter(Path(request["target"]), source.architecture)
     writer.add_type(gguf.GGUFType.ADAPTER)
     writer.add_string("adapter.type", "lora")

@@ -51,7 +51,9 @@ class GgufTensor:
     def chunks(self, weights: MergedWeights) -> Iterator[Callable[[], Array]]:
         """Calls that each give the next rows, float32 (rows, width); they may run in any thread."""
         if self.plain is not None:
-            for start, stop in row_ranges(self.row_count, self.width):
+            # A tensor of experts has three dimensions, and is read expert by expert.
+            count = self.shape[0] if len(self.shape) > 2 else self.row_count
+            for start, stop in row_ranges(count, math.prod(self.shape) // count):
                 yield lambda start=start, stop=stop: weights.rows(  # type: ignore[misc]
                     self.plain or "", start, stop).reshape(-1, self.width)
             return
@@ -101,10 +103,7 @@ def read(base: Path, adapter: Path | None, name: str) -> GgufSource:
         with torch.inference_mode():
             model = model_class(base, gguf.LlamaFileType.ALL_F32, Path("none"), model_name=vocabulary.model_name(name))
             model.hparams.pop("quantization_config", None)  # the weights come unpacked
-            rope = model.rope_parameters.get("full_attention", model.rope_parameters)
-            # transformers 5 has moved them there, and the converter looks for them at their old places.
-            model.hparams.setdefault("rotary_pct", rope.get("partial_rotary_factor", 1.0))
-            model.hparams.setdefault("n_ctx", model.hparams.get("n_positions"))
+            _say_as_before(model)
             model.prepare_tensors()
             model.prepare_metadata(vocab_only=False)
     except _OF_THE_CONVERTER as error:
@@ -116,6 +115,18 @@ def read(base: Path, adapter: Path | None, name: str) -> GgufSource:
     rows = next((tensor.shape[0] for tensor in tensors if tensor.name == "token_embd.weight"), 0)
     values.update(vocabulary.corrections(values, gguf, rows))
     return GgufSource(model.gguf_writer.arch, values, tensors, weights, _modifier(model))
+
+
+def _say_as_before(model: Any) -> None:
+    """Put values of config.json where the converter looks for them: transformers 5 has moved or renamed them, or writes
+    one out that older files left away."""
+    config = model.hparams
+    rope = model.rope_parameters.get("full_attention", model.rope_parameters)
+    config.setdefault("rotary_pct", rope.get("partial_rotary_factor", 1.0))
+    config.setdefault("n_ctx", config.get("n_positions"))
+    config.setdefault("layernorm_epsilon", config.get("rms_norm_eps", 1e-5))  # GLM
+    if config.get("multi_query") and not config.get("new_decoder_architecture"):
+        config["num_kv_heads"] = 1  # Falcon 7B
 
 
 def _cannot(what: str, error: Exception) -> UserError:
@@ -130,19 +141,47 @@ def _model_class(base: Path, vocabulary: Any) -> Any:
 
     architecture = get_model_architecture(ModelBase.load_hparams(base, False), ModelType.TEXT)
     try:
-        found = get_model_class(architecture)
+        found = _whatever_gguf_lacks(lambda: get_model_class(architecture))
     except NotImplementedError as error:
         raise UserError("This model cannot become a GGUF file.", f"llama.cpp's converter does not know {architecture}.",
                         _INSTEAD) from error
-    except AttributeError as error:  # some of its modules use what its own gguf package lacks
+    except AttributeError as error:
         raise _cannot(f"be used for {architecture}", error) from error
     # A class of our own, so that what is changed in it stays out of the converter's.
     model_class = type(found.__name__, (found,), {"model_arch": found.model_arch})
+    if architecture == "GraniteMoeHybridForCausalLM":
+        _find_attention(model_class, found)
     if architecture.startswith("Gemma3"):
         _keep_all_rows(model_class, found)
-    if architecture.startswith(("Phi3", "Gemma")) and not vocabulary.has_sentencepiece:
-        _read_tokenizer_json(model_class, vocabulary.state["model"])
+    if not vocabulary.has_sentencepiece:
+        _read_tokenizer_json(model_class, vocabulary.state["model"], architecture.startswith(("Phi3", "Gemma")))
     return model_class
+
+
+def _whatever_gguf_lacks(load: Callable[[], Any]) -> Any:
+    """Load a module of the converter. Some, such as GLM-4's and Hunyuan's, hold a newer model too, whose architecture
+    the converter's own gguf package doesn't have yet; that newer model remains unknown."""
+    import gguf
+
+    while True:
+        try:
+            return load()
+        except AttributeError as error:
+            kind = error.obj
+            if kind not in (gguf.MODEL_ARCH, gguf.MODEL_TENSOR, gguf.MODEL_TENSORS) or error.name is None:
+                raise
+            setattr(kind, error.name, None)
+
+
+def _find_attention(model_class: Any, granite: Any) -> None:
+    """The converter knows Granite 4's layers of attention by the name that they have on the hub; transformers 5 writes
+    another."""
+    def get_attn_layers(self: Any) -> Any:
+        kinds = self.hparams.get("layer_types") or []
+        self.hparams["layer_types"] = ["attention" if kind == "full_attention" else kind for kind in kinds]
+        return granite.get_attn_layers(self)
+
+    model_class.get_attn_layers = get_attn_layers
 
 
 def _keep_all_rows(model_class: Any, gemma3: Any) -> None:
@@ -203,6 +242,8 @@ def _loader(tensor: Any) -> Callable[[], Array]:
 
 def _modifier(model: Any) -> Callable[[str, Any], tuple[str, Any]]:
     def modify(name: str, tensor: Any) -> tuple[str, Any]:
+        if item := model.filter_tensors((name, lambda: tensor)):  # takes away what a model that also sees has in front
+            name = item[0]
         block = next((int(part) for part in name.split(".") if part.isdecimal()), None)
         [(new_name, changed)] = list(model.modify_tensors(tensor, name, block))
         return new_name, changed
@@ -210,31 +251,48 @@ def _modifier(model: Any) -> Callable[[str, Any], tuple[str, Any]]:
     return modify
 
 
-def _read_tokenizer_json(model_class: Any, tokenizer_model: dict[str, Any]) -> None:
-    """The converter wants Phi-3's and Gemma's tokenizer.model, which transformers 5 no longer writes; tokenizer.json
-    has it all."""
-    plain = "_set_vocab_llama_hf" if tokenizer_model.get("byte_fallback") else "_set_vocab_gpt2"
-    model_class.set_vocab = getattr(model_class, plain)
+def _read_tokenizer_json(model_class: Any, tokenizer_model: dict[str, Any], always: bool) -> None:
+    """Of some families the converter wants tokenizer.model, which transformers 5 no longer writes; tokenizer.json has
+    it all.
+
+    Args:
+        always: whether the family's own way doesn't even ask whether the file is there.
+    """
+    plain = getattr(model_class, "_set_vocab_llama_hf" if tokenizer_model.get("byte_fallback") else "_set_vocab_gpt2")
+    own = model_class.set_vocab
+
+    def set_vocab(self: Any) -> None:
+        try:
+            own(self)
+        except FileNotFoundError:
+            plain(self)
+
+    model_class.set_vocab = plain if always else set_vocab
 
 
 def _know_more_pre_tokenizers(tokenizer_state: dict[str, Any]) -> None:
     """The converter knows pre-tokenizers by a hash of one encoded text, so a changed vocabulary is unknown to it.
 
-    Where it gives up, the pre-tokenizer's own spelling decides.
+    Where it gives up, the pre-tokenizer's own spelling decides; and where what it names cuts words in Indian scripts
+    otherwise, as its "gpt-4o" does for Phi-4 mini, and another doesn't.
     """
     from conversion import TextModel
 
-    from slmstudio.worker.model.pre_tokenizers import name_of
+    from slmstudio.worker.model.pre_tokenizers import PRE_TOKENIZERS, cuts_alike, name_of, nearest_to
 
     original = TextModel.get_vocab_base_pre
+    own = tokenizer_state["pre_tokenizer"]
 
     def get_vocab_base_pre(self: Any, tokenizer: Any) -> str:
         try:
-            return str(original(self, tokenizer))
+            named = str(original(self, tokenizer))
         except NotImplementedError:
-            whole_words = bool(tokenizer_state["model"].get("ignore_merges"))
-            if name := name_of(tokenizer_state["pre_tokenizer"], whole_words):
-                return name
+            named = ""
+        if named and (named not in PRE_TOKENIZERS or cuts_alike(named, own)):
+            return named
+        whole_words = bool(tokenizer_state["model"].get("ignore_merges"))
+        if found := name_of(own, whole_words) or nearest_to(own) or named:
+            return found
         raise UserError("This model cannot become a GGUF file.", "llama.cpp has no equal of its pre-tokenizer, so it "
                         "would cut text differently than in training.", "Serve the Hugging Face folder instead.")
 

@@ -17,8 +17,9 @@ from typing import Any
 
 from slmstudio.core import files, formats, leftovers, llama
 from slmstudio.core.errors import UserError
-from slmstudio.core.model.gguf import GgufFacts, read_gguf
+from slmstudio.core.model.gguf import GgufFacts
 from slmstudio.core.model.gguf_header import read_header
+from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 from slmstudio.core.units import format_bytes
 from slmstudio.worker.export import gguf_tokenizer
 from slmstudio.worker.model import probes
@@ -38,7 +39,7 @@ def run(job: JobContext) -> dict[str, Any]:
     """
     source, target = Path(job.request["gguf"]), Path(job.request["out"])
     job.phase("reading", source.name)
-    facts = read_gguf(source)
+    facts = read_sound_gguf(source)
     fingerprint = {**formats.stamp("import"), "gguf": source.name, "sha256": _digest(facts)}
     if target.exists():
         return _reuse(target, fingerprint)
@@ -53,7 +54,7 @@ def run(job: JobContext) -> dict[str, Any]:
         _write_card(partial, facts, job.request.get("name") or target.name, licence)
         files.write_atomically(partial / SOURCE, files.dump_pretty(fingerprint))
         for path in partial.iterdir():
-            with open(path, "rb+") as file:
+            with open(path, "rb+", opener=files.regular) as file:
                 os.fsync(file.fileno())
         job.check_cancelled()
         os.rename(partial, target)
@@ -134,6 +135,8 @@ def _convert(job: JobContext, facts: GgufFacts, folder: Path) -> str:
     model.save_pretrained(folder)
     _correct_json(folder / "config.json", drop=("_model_name_or_path",), change=_shortest_floats)
     _correct_json(folder / "generation_config.json", drop=("_from_model_config",))
+    for weights in folder.glob("*.safetensors"):  # unlike the other files they are written for the owner alone
+        shutil.copymode(folder / "config.json", weights)
     return metadata.get("general.license", "unknown")
 
 
@@ -208,7 +211,7 @@ def _proven(tokenizer: Any, source: Path) -> tuple[Any, dict[str, str]]:
 
 
 def _correct_json(path: Path, drop: tuple[str, ...], change: Any = lambda value: value) -> None:
-    value = {key: entry for key, entry in json.loads(path.read_text(encoding="utf-8")).items() if key not in drop}
+    value = {key: entry for key, entry in json.loads(files.read_text(path)).items() if key not in drop}
     files.write_atomically(path, files.dump_pretty(change(value)))
 
 

@@ -68,7 +68,7 @@ def add_how_to_talk(adapter: Path, target: Path) -> None:
 
 
 def _config(base: Path, weights: MergedWeights) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    config: dict[str, Any] = json.loads(files.read_text(base / "config.json"))
     if config.pop("quantization_config", None):
         config["dtype"] = "bfloat16"
         config.pop("torch_dtype", None)

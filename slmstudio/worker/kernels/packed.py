@@ -130,7 +130,8 @@ class _PerRow(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: list[int],
                 scaling: float, window: int) -> torch.Tensor:
-        out = _blank(query, lengths).transpose(1, 2)
+        # Values may be narrower than keys: MiniCPM 3's are.
+        out = _blank(query[..., :1].expand(*query.shape[:-1], value.shape[-1]), lengths).transpose(1, 2)
         for q, k, v, mixed in _rows(lengths, query, key, value, out.transpose(1, 2)):
             row = _Row(q, k, v, scaling, window)
             for queries, keys in row.blocks():
@@ -168,7 +169,7 @@ def _row_backward(row: _Row, grad: torch.Tensor, scaling: float, grad_q: torch.T
                   grad_v: torch.Tensor) -> None:
     """Write one row's gradients into `grad_q`, `grad_k` and `grad_v`."""
     grad, into_q, groups = row.grouped(grad), row.grouped(grad_q), row.heads[1]
-    sum_k, sum_v = torch.zeros_like(row.wide_k), torch.zeros_like(row.wide_k)
+    sum_k, sum_v = torch.zeros_like(row.wide_k), torch.zeros_like(row.v, dtype=torch.float32)
     for queries, keys in row.blocks():
         q, out = row.q[:, :, queries].flatten(1, 2), grad[:, :, queries].flatten(1, 2)
         probabilities = row.probabilities(queries, keys)

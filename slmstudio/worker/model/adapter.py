@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
 
+from slmstudio.core import files
 from slmstudio.core.errors import UserError
-from slmstudio.core.model.peft_adapter import of_pattern
+from slmstudio.core.model.peft_adapter import need_loadable, of_pattern
 
 PREFIX = "base_model.model."
 LORA_A, LORA_B, MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
@@ -26,14 +28,12 @@ class Adapter:
     DoRA (Liu et al. 2024) scales each row of W' to its learned magnitude. Layers that were trained whole
     (`modules_to_save`) replace the base's.
 
-    Attributes:
-        targets: names of the base tensors that this adapter changes or replaces.
-
     Raises:
         UserError: it is no LoRA adapter, or uses what is not known here.
     """
 
     def __init__(self, folder: Path):
+        need_loadable(folder)
         self.name = folder.name
         self._config = _read_config(folder)
         with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
@@ -50,7 +50,18 @@ class Adapter:
                     raise UserError("The adapter cannot be merged.", f"{name} is of a kind that is not known here.",
                                     "Train with LoRA on linear layers.")
                 self._replaced[name] = tensor.float()
-        self.targets = frozenset(self._lora) | frozenset(self._replaced)
+        self._scales = {name: self._scale(name) for name in self._lora}
+
+    @property
+    def targets(self) -> frozenset[str]:
+        """Names of the base tensors that this adapter changes or replaces."""
+        return frozenset(self._lora) | frozenset(self._replaced)
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Call the tensors as the base's files do, where those differ from the modules' names, which PEFT writes."""
+        self._lora = {names.get(name, name): parts for name, parts in self._lora.items()}
+        self._replaced = {names.get(name, name): tensor for name, tensor in self._replaced.items()}
+        self._scales = {names.get(name, name): scale for name, scale in self._scales.items()}
 
     def apply(self, name: str, weight: torch.Tensor) -> torch.Tensor:
         """The merged tensor in float32; `weight` itself in float32 where the adapter leaves it alone."""
@@ -78,6 +89,9 @@ class Adapter:
 
     def scale(self, name: str) -> float:
         """What B · A is multiplied by in this tensor."""
+        return self._scales[name]
+
+    def _scale(self, name: str) -> float:
         rank = self._lora[name][LORA_A].shape[0]
         layer = name.removesuffix(".weight")
         alpha = float(of_pattern(self._config.get("alpha_pattern"), layer, self._config["lora_alpha"]))
@@ -111,7 +125,7 @@ class Adapter:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     try:
-        config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        config: dict[str, Any] = json.loads(files.read_text(folder / "adapter_config.json"))
     except (OSError, ValueError) as error:
         raise UserError(f"The adapter {folder} cannot be read.", f"adapter_config.json: {error}.",
                         "Choose a run that has finished, or resume it.") from error

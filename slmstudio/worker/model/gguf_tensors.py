@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from slmstudio.core import files
 from slmstudio.worker.model.base_weights import Array
 
 
@@ -87,7 +88,7 @@ class GgufTensors:
         """Single rows, whole: (which, width)."""
         kind, offset, _ = self._places[name]
         row = _row_bytes(kind, width)
-        with open(self._path, "rb") as file:
+        with open(self._path, "rb", opener=files.regular) as file:
             parts = [(file.seek(offset + number * row), file.read(row))[1] for number in which]
         return _as_float(kind, np.frombuffer(b"".join(parts), np.uint8).reshape(-1, row))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
 from collections import deque
 from typing import Any
@@ -12,6 +13,8 @@ from slmstudio.core import llama
 
 RECENT: deque[str] = deque(maxlen=20)
 """The latest warnings and errors, oldest first: llama.cpp's Python calls raise without the reason."""
+
+_CAUSE = re.compile(r".*?error loading model: (?:error loading model \w+: |check_tensor_dims: )*(.*)", re.DOTALL)
 
 _WARN, _ERROR, _CONTINUED = 3, 4, 5  # ggml.h
 _callback: Any = None
@@ -57,6 +60,13 @@ def _import() -> Any:
     finally:
         os.environ.update(kept)
     return llama_cpp
+
+
+def reason() -> str:
+    """Why llama.cpp didn't load a model, as far as it said so; its last words are only that it failed."""
+    causes = [found[1] for line in RECENT if (found := _CAUSE.match(line)) and "failed to load" not in found[1]]
+    others = [line.partition(": ")[2] or line for line in RECENT if "failed to" not in line]
+    return " ".join((causes or others or [last_error()])[0].split()).rstrip(".")
 
 
 def last_error() -> str:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import unicodedata
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.model.foreign import plain
+from slmstudio.worker.model.pre_tokenizers import NEAREST
 
 NORMALIZER_KEY = "slmstudio.tokenizer.normalizer"
 """Our own key in a GGUF: llama.cpp has none for it. Written by the export where the tokenizer normalizes text."""
+
+
+_UNKNOWN, _CONTROL, _LSTRIP, _RSTRIP = 1, 8, 128, 256
+"""llama.h, enum llama_token_attr."""
 
 
 class LlamaVocab:
@@ -18,6 +26,7 @@ class LlamaVocab:
     Attributes:
         template: the GGUF's own chat template, or None.
         is_sentencepiece: whether text starts with a space that belongs to no word.
+        cuts_nearly: whether its pre-tokenizer is one that stands in for another, see `pre_tokenizers.NEAREST`.
         normalizer: the Unicode form that the model was trained on, "NFC" for instance; None for text as it comes.
     """
 
@@ -27,13 +36,55 @@ class LlamaVocab:
         self._api, self._model = llama_cpp, model
         self._vocab = llama_cpp.llama_model_get_vocab(model.model)
         self.normalizer: str | None = model.metadata.get(NORMALIZER_KEY)
+        self.cuts_nearly = model.metadata.get("tokenizer.ggml.pre") in NEAREST
         self.is_sentencepiece = llama_cpp.llama_vocab_type(self._vocab) == llama_cpp.LLAMA_VOCAB_TYPE_SPM
         source = model.metadata.get("tokenizer.chat_template")
         self.template = ChatTemplate(source, self._special_tokens()) if source else None
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a rendered conversation: what looks like a special token is one, and nothing is added."""
-        return self._tokenize(text, add_bos=False)
+        """Ids of a rendered conversation: what looks like a special token is one, but where `marked` said that it is
+        somebody's text; and nothing is added."""
+        if plain.MARK not in text:
+            return self._tokenize(text, add_bos=False)
+        ids: list[int] = []
+        parts = plain.stretches(text, self._controls)
+        for number, (part, is_plain) in enumerate(parts):
+            if is_plain:  # white space goes where the tokens around it would have it go
+                before, after = (parts[at][0] if 0 <= at < len(parts) else "" for at in (number - 1, number + 1))
+                part = part.lstrip() if self._strips(before, _RSTRIP, str.endswith) else part
+                part = part.rstrip() if self._strips(after, _LSTRIP, str.startswith) else part
+            ids += self._tokenize(part, add_bos=False, special=not is_plain)
+        return ids
+
+    def prompt(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Ids of a conversation up to where the answer begins; what somebody has written never makes a control token,
+        nor does what the model has written as text.
+
+        Raises:
+            UserError: as of `ChatTemplate.render`; the model must have a template.
+        """
+        assert self.template is not None
+        return self.encode(self.template.render(self.marked(messages), add_generation_prompt=True))
+
+    def marked(self, messages: Sequence[Mapping[str, Any]], but: str = "") -> list[Any]:
+        """As `plain.marked`."""
+        # A vocabulary has few control tokens among 100,000, so they are looked for where a text changes by them.
+        controls = self._controls if any(map(self._has_control, plain.texts(messages))) else ()
+        return plain.marked(messages, controls, but)
+
+    def _has_control(self, text: str) -> bool:
+        return self._tokenize(text, False) != self._tokenize(text, False, special=False)
+
+    @cached_property
+    def _controls(self) -> dict[str, int]:
+        """The texts of the tokens that a text without a look for control tokens never makes, and their attributes."""
+        count = self._api.llama_vocab_n_tokens(self._vocab)
+        found = {token: self._api.llama_vocab_get_attr(self._vocab, token) for token in range(count)}
+        return {text: kind for token, kind in found.items()
+                if kind & (_CONTROL | _UNKNOWN) and (text := self.text(token))}
+
+    def _strips(self, text: str, side: int, meets: Any) -> bool:
+        return any(kind & side and meets(text, token) for token, kind in self._controls.items())
 
     def served(self, text: str) -> list[int]:
         """Ids as llama-server makes them: the tokenizer adds BOS where the file says so, the template's own is cut."""
@@ -42,9 +93,9 @@ class LlamaVocab:
             text = text.removeprefix(bos)
         return self._tokenize(text, add_bos=True)
 
-    def _tokenize(self, text: str, add_bos: bool) -> list[int]:
+    def _tokenize(self, text: str, add_bos: bool, special: bool = True) -> list[int]:
         text = unicodedata.normalize(self.normalizer, text) if self.normalizer else text  # type: ignore[arg-type]
-        return list(self._model.tokenize(text.encode("utf-8"), add_bos=add_bos, special=True))
+        return list(self._model.tokenize(text.encode("utf-8"), add_bos=add_bos, special=special))
 
     def ends(self, token: int) -> bool:
         """Whether generation stops at this token."""

@@ -9,6 +9,7 @@ import torch
 from slmstudio.core.errors import UserError
 from slmstudio.worker.model.adapter import Adapter
 from slmstudio.worker.model.base_weights import Array, BaseWeights
+from slmstudio.worker.model.disk_names import names_on_disk
 
 CHUNK_VALUES = 2 * 2**20
 """Values that are merged at a time: 8 MB of float32."""
@@ -20,6 +21,7 @@ class MergedWeights:
     Attributes:
         names: of all tensors; where the adapter brought one that the base does not have, that too.
         base: the weights on the disk.
+        adapter: what is added to them, under the same names; None where nothing is.
 
     Raises:
         UserError: the weights cannot be read, or the adapter is of another base.
@@ -27,16 +29,18 @@ class MergedWeights:
 
     def __init__(self, base: Path, adapter: Path | None):
         self.base = BaseWeights(base)
-        self._adapter = Adapter(adapter) if adapter is not None else None
+        self.adapter = Adapter(adapter) if adapter is not None else None
         self.names = list(self.base.tensors)
-        if self._adapter is None:
+        if self.adapter is None:
             return
-        for name in sorted(self._adapter.targets - self.base.tensors.keys()):
-            if self._adapter.replacement(name) is None:
+        if not self.adapter.targets <= self.base.tensors.keys():
+            self.adapter.rename(names_on_disk(base, self.names))
+        for name in sorted(self.adapter.targets - self.base.tensors.keys()):
+            if self.adapter.replacement(name) is None:
                 raise UserError("The adapter does not belong to this base model.", f"The base has no {name}.",
                                 "Choose the base model that the adapter was trained on.")
             self.names.append(name)
-        self._check_shapes(self._adapter)
+        self._check_shapes(self.adapter)
 
     def _check_shapes(self, adapter: Adapter) -> None:
         for name, shape in adapter.shapes().items():
@@ -47,10 +51,10 @@ class MergedWeights:
 
     def is_changed(self, name: str) -> bool:
         """Whether training changed this tensor."""
-        return self._adapter is not None and name in self._adapter.targets
+        return self.adapter is not None and name in self.adapter.targets
 
     def shape(self, name: str) -> tuple[int, ...]:
-        replaced = self._adapter.replacement(name) if self._adapter else None
+        replaced = self.adapter.replacement(name) if self.adapter else None
         return self.base.shape(name) if replaced is None else tuple(replaced.shape)
 
     def row_count(self, name: str) -> int:
@@ -60,13 +64,13 @@ class MergedWeights:
 
     def rows(self, name: str, start: int, stop: int) -> Array:
         """Rows of a merged tensor, float32 (stop - start, ...)."""
-        if self._adapter is None or name not in self._adapter.targets:
+        if self.adapter is None or name not in self.adapter.targets:
             return self.base.rows(name, start, stop)
-        replaced = self._adapter.replacement(name)
+        replaced = self.adapter.replacement(name)
         if replaced is not None:
             return replaced.reshape(self.row_count(name), -1)[start:stop].numpy()
         weight = torch.from_numpy(self.base.rows(name, start, stop))
-        return self._adapter.rows(name, weight, start, stop).numpy()
+        return self.adapter.rows(name, weight, start, stop).numpy()
 
     def whole(self, name: str) -> Array:
         """A merged tensor in its own shape, float32."""

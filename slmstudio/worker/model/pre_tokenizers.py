@@ -17,7 +17,22 @@ from slmstudio.worker.model import probes
 _LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
            r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 _QWEN2 = _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
+_QWEN35 = _QWEN2.replace(r"\p{L}+", r"[\p{L}\p{M}]+").replace(r"[^\s\p{L}\p{N}]+", r"[^\s\p{L}\p{M}\p{N}]+")
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+
+def _cased(letter: str, behind: str, digits: str) -> str:
+    """Words that are cut where small letters are followed by capitals.
+
+    Args:
+        letter: what counts as a letter of a word; `behind`: what may follow a word.
+    """
+    start, small, large = r"[^\r\n\p{L}\p{N}]?", f"((?=[{letter}])([^A-Z]))", f"((?=[{letter}])([^a-z]))"
+    return (f"{start}{large}*{small}+{behind}|{start}{large}+{small}*{behind}|{digits}"
+            r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+
+_CONTRACTION = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?"
 
 
 def _split(*patterns: str) -> dict[str, Any]:
@@ -38,6 +53,10 @@ PRE_TOKENIZERS: dict[str, dict[str, Any]] = {
     "qwen2": _split(_QWEN2),
     "smollm": _SINGLE_DIGITS,
     "gpt-2": _byte_level(use_regex=True),
+    "granite-embed-multi-97m": _split(_cased(r"\p{L}\p{M}", _CONTRACTION, r"\p{N}{1,3}")),
+    "gpt-4o": _split(_cased(r"\p{L}", _CONTRACTION, r"\p{N}{1,3}")),
+    "tekken": _split(_cased(r"\p{L}", "", r"\p{N}")),
+    "qwen35": _split(_QWEN35),
     "default": _split(r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", "[0-9][0-9][0-9]"),
     "llama3": _split(_LLAMA3), "llama-v3": _split(_LLAMA3), "smaug-bpe": _split(_LLAMA3), "dbrx": _split(_LLAMA3),
     "stablelm2": _split(_QWEN2), "deepseek-r1-qwen": _split(_QWEN2),
@@ -46,8 +65,15 @@ PRE_TOKENIZERS: dict[str, dict[str, Any]] = {
 }
 """llama.cpp's name: `pre_tokenizer` of tokenizer.json. The first of equal spellings is the one an export writes."""
 
-IGNORE_MERGES = {"llama-bpe", "llama3", "llama-v3"}
+IGNORE_MERGES = {"llama-bpe", "llama3", "llama-v3", "tekken", "granite-embed-multi-97m"}
 """Vocabularies in which a whole word that is a token is taken as it is, whatever the merges say."""
+
+NEAREST = ("granite-embed-multi-97m",)
+"""Those that may stand in where none cuts alike: Phi-4 mini's tokenizer and its relatives, whose capitals with accents
+llama.cpp takes for small letters too. Its "gpt-4o" is worse: it cuts every word in an Indian script at its vowel
+signs."""
+MOST_DIFFERENT = 0.01
+"""The share of texts that such a one may cut otherwise."""
 
 
 def name_of(pre_tokenizer: dict[str, Any] | None, ignore_merges: bool = False) -> str | None:
@@ -63,16 +89,25 @@ def name_of(pre_tokenizer: dict[str, Any] | None, ignore_merges: bool = False) -
     for name in candidates:
         if PRE_TOKENIZERS[name] == pre_tokenizer:
             return name
-    if pre_tokenizer is None:
-        return None
+    return next((name for name in candidates if cuts_alike(name, pre_tokenizer)), None)
+
+
+def nearest_to(pre_tokenizer: dict[str, Any] | None) -> str | None:
+    """The one of `NEAREST` that cuts all but a few texts alike; None where none does."""
     texts = probes.strings()
-    wanted = _cut(pre_tokenizer)
-    expected = [wanted(text) for text in texts]
-    for name in candidates:
-        found = _cut(PRE_TOKENIZERS[name])
-        if all(found(text) == pieces for text, pieces in zip(texts, expected, strict=True)):
+    for name in NEAREST if pre_tokenizer else ():
+        wanted, found = _cut(pre_tokenizer or {}), _cut(PRE_TOKENIZERS[name])
+        if sum(wanted(text) != found(text) for text in texts) <= MOST_DIFFERENT * len(texts):
             return name
     return None
+
+
+def cuts_alike(name: str, pre_tokenizer: dict[str, Any] | None) -> bool:
+    """Whether llama.cpp's pre-tokenizer of that name cuts all texts of `probes.strings()` at the same places."""
+    if pre_tokenizer is None:
+        return False
+    wanted, found = _cut(pre_tokenizer), _cut(PRE_TOKENIZERS[name])
+    return all(wanted(text) == found(text) for text in probes.strings())
 
 
 def _cut(pre_tokenizer: dict[str, Any]) -> Callable[[str], list[str]]:

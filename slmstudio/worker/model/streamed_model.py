@@ -15,8 +15,10 @@ import numpy as np
 import torch
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.model.peft_adapter import need_loadable
 from slmstudio.core.model.weights import read_header
 from slmstudio.worker.model.base_weights import Array, BaseWeights
+from slmstudio.worker.model.disk_names import DiskNames
 
 CHUNK_VALUES = 4 * 2**20
 """Weights that are read at a time: 16 MB of float32, and 24 MB on the way to it."""
@@ -50,7 +52,7 @@ class StreamedModel:
             del self.config.quantization_config  # the weights come unpacked
         with init_empty_weights(include_buffers=False):
             model = AutoModelForCausalLM.from_config(self.config, dtype=torch.float32, trust_remote_code=False)
-        self._prefix = f"{model.base_model_prefix}."
+        self._names = DiskNames(model, self.weights.tensors)
         self._embedding, self._head = model.get_input_embeddings(), model.get_output_embeddings()
         names = {id(module): name for name, module in model.named_modules()}
         self._embedding_name, self._head_name = names[id(self._embedding)], names[id(self._head)]
@@ -117,8 +119,9 @@ class StreamedModel:
     def layer_parameters(self) -> int:
         """Weights that work at every token: all but the embeddings and the head."""
         ends = {*self._owned[self._embedding].values(), *self._owned[self._head].values()}
-        names = {name for own in self._owned.values() for name in own.values()}
-        return sum(int(np.prod(self.weights.shape(name))) for name in names - ends)
+        names = {name for own in self._owned.values() for name in own.values()} - ends
+        parts = [part for name in names for part in self._names.joined.get(name, [name])]
+        return sum(int(np.prod(self.weights.shape(part))) for part in parts)
 
     @property
     def tied(self) -> bool:
@@ -139,9 +142,10 @@ class StreamedModel:
     def _on_disk(self, name: str) -> str:
         tied = f"{self._embedding_name}.weight" if name == f"{self._head_name}.weight" else name
         for candidate in (name, tied):
-            for variant in (candidate, candidate.removeprefix(self._prefix)):
-                if variant in self.weights.tensors:
-                    return variant
+            if candidate in self._names.joined:
+                return candidate
+            if candidate in self._names.plain:
+                return self._names.plain[candidate]
         raise NotStreamable(f"the model's files have no {name}")
 
     def _hide(self) -> None:
@@ -160,8 +164,11 @@ class StreamedModel:
 
             outside = {id(layer.get_base_layer()): layer for layer in self._model.modules()
                        if isinstance(layer, BaseTunerLayer)}
+        users = {id(child): parent for parent in self._model.modules() for child in parent.children()}
         for module, names in self._owned.items():
             outer = outside.get(id(module), module)
+            if type(module) is torch.nn.Conv1d:
+                outer = users[id(module)]  # LFM2 and Mamba compute with its weights without calling it
             if module is self._embedding and outer is module:
                 self._stream_embedding(names["weight"])
             elif module is self._head and type(module) is torch.nn.Linear and not _has_dora(outer):
@@ -215,6 +222,8 @@ class StreamedModel:
 
     def _whole(self, name: str) -> Array:
         """A tensor in its own shape, read in parts: on the way to float32 it takes more than twice the room."""
+        if name in self._names.joined:
+            return self._names.join(name, lambda part: torch.from_numpy(self._whole(part))).numpy()
         shape = self.weights.shape(name)
         if len(shape) < 2 or name in self.weights.packed:
             return self.weights.whole(name)
@@ -232,6 +241,7 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
         return UserError("The adapter does not belong to this base model.", why,
                          "Choose the base model that the adapter was trained on.")
 
+    need_loadable(adapter)
     try:
         tuned = PeftModel.from_pretrained(model, adapter, local_files_only=True, low_cpu_mem_usage=True,
                                           torch_device="cpu")

@@ -6,14 +6,18 @@ usual families; here its own report is asked, whatever the architecture.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoModelForCausalLM
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.architecture import summed_up
+from slmstudio.core.model.json_files import printable
 
 REPORT: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
 """What `from_pretrained` is given so that it reports everything that doesn't fit, instead of raising at the first."""
@@ -23,13 +27,45 @@ def load(folder: Path | str, **options: Any) -> Any:
     """A model folder in memory. Safetensors only, and no code from the folder.
 
     Raises:
-        UserError: weights are missing, or have other shapes than config.json says.
-        as `from_pretrained`.
+        UserError: weights are missing, or have other shapes than config.json says; or transformers can't make a model
+            of the folder.
     """
-    model, report = AutoModelForCausalLM.from_pretrained(
-        folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, **REPORT, **options)
+    with in_words(folder):
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, **REPORT, **options)
     need_all(report, Path(folder).name)
     return model
+
+
+@contextmanager
+def in_words(folder: Path | str) -> Iterator[None]:
+    """Whatever transformers finds wrong with a folder's settings becomes a sentence: the folder may be anybody's.
+
+    Raises:
+        UserError: it found something.
+    """
+    try:
+        yield
+    except (StrictDataclassError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
+            AssertionError) as error:
+        said = printable(" ".join(str(error).split()).rstrip("."), 300)
+        raise UserError(f"{Path(folder).name} cannot be loaded.",
+                        f"transformers says: {f'{type(error).__name__}: {said}' if said else type(error).__name__}.",
+                        "Put the model's own files in their place, or choose another model.") from error
+
+
+def need_numbers(model: Any, name: str) -> None:
+    """Refuse weights with NaN or infinity among them, which make a loss of NaN. A sum has them where a part has.
+
+    Raises:
+        UserError: naming all tensors concerned.
+    """
+    with torch.no_grad():
+        broken = [key for key, tensor in model.named_parameters() if tensor.is_floating_point()
+                  and tensor.device.type != "meta" and not torch.isfinite(tensor.sum(dtype=torch.float32))]
+    if broken:
+        raise UserError(f"{name} cannot be used: some of its weights aren't numbers.",
+                        f"NaN or infinity is in {summed_up(broken)}.", "Download the model again.")
 
 
 def need_all(report: Mapping[str, Any], name: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from slmstudio.core.export.types import QuantType
+from slmstudio.worker.model.pre_tokenizers import MOST_DIFFERENT
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def token_checks(found: dict[str, Any]) -> list[Check]:
     differ, other, stop = found["token_ids_differ"], found["prompts_differ"], found["stop_figure"]
     example = f", for instance {found['token_ids_example'][0]!r}" if differ else ""
     return [
-        _check("tokens", not differ, _share(differ, found["texts"]), "all",
+        _check("tokens", not differ or rare(found), _share(differ, found["texts"]),
+               "all your rows, and 99% of ours" if found["cuts_nearly"] else "all",
                f"{_share(differ, found['texts'], wrong=True)} texts get other tokens than in training{example}. Do not "
                "serve this file: use the merged folder, and please report the model's name."),
         _check("prompt", not other, _share(other, found["prompts"]), "all",
@@ -81,6 +83,13 @@ def token_checks(found: dict[str, Any]) -> list[Check]:
         _check("stop", found["stops_at_end_of_turn"], stop, "ends",
                f"Generation would not stop where it should: {stop}. Export the file again."),
     ]
+
+
+def rare(found: dict[str, Any]) -> bool:
+    """Whether the texts with other tokens are the few that llama.cpp has no way to cut alike, and none of the user's
+    own is among them."""
+    return bool(found["cuts_nearly"] and not found["token_ids_own_differ"]
+                and found["token_ids_differ"] <= MOST_DIFFERENT * found["texts"])
 
 
 def weight_checks(found: dict[str, Any]) -> list[Check]:

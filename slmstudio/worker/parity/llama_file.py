@@ -27,13 +27,14 @@ class LlamaFile:
 
     def __init__(self, gguf: Path, context_length: int):
         llama_log.install()
+        llama_log.RECENT.clear()
         import llama_cpp
         import psutil
 
         self._api = llama_cpp
         llama_cpp.llama_backend_init()
         parameters = llama_cpp.llama_model_default_params()
-        parameters.n_gpu_layers, parameters.use_extra_bufts = 0, False
+        parameters.n_gpu_layers, parameters.use_extra_bufts, parameters.check_tensors = 0, False, True
         parameters.load_mode = llama_cpp.LLAMA_LOAD_MODE_MMAP
         self.model = llama_cpp.llama_model_load_from_file(str(gguf).encode(), parameters)
         settings = llama_cpp.llama_context_default_params()
@@ -43,7 +44,7 @@ class LlamaFile:
         self.context = llama_cpp.llama_init_from_model(self.model, settings) if self.model else None
         if not self.context:
             self.close()
-            raise UserError(f"{gguf.name} cannot be loaded.", f"llama.cpp says: {llama_log.last_error()}.",
+            raise UserError(f"{gguf.name} cannot be loaded.", f"llama.cpp says: {llama_log.reason()}.",
                             "Export it again.")
         self._vocab = llama_cpp.llama_model_get_vocab(self.model)
         self.vocabulary_size = int(llama_cpp.llama_vocab_n_tokens(self._vocab))

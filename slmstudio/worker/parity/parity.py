@@ -29,12 +29,12 @@ def run(job: JobContext) -> dict[str, Any]:
         UserError: the file cannot be loaded, the run has left nothing to compare it with, or there is no chat engine.
     """
     from slmstudio.core.model.facts import read_model
-    from slmstudio.core.model.gguf import read_gguf
+    from slmstudio.core.model.structure.gguf_model import read_sound_gguf
     from slmstudio.worker.model.export_source import Source, in_full_precision
 
     llama.need()
     gguf = Path(job.request["gguf"])
-    read_gguf(gguf)  # says in words what is wrong with a file
+    read_sound_gguf(gguf)  # says in words what is wrong with a file
     source = Source.of(Path(job.request["run"]))
     source, _ = in_full_precision(source, read_model(source.base))
     job.phase("checking", "what was trained")
@@ -91,7 +91,10 @@ def _compare(job: JobContext, reference: Reference, gguf: Path) -> tuple[dict[st
 def _verdict(found: dict[str, Any], failures: list[str]) -> str:
     if failures:
         return failures[0] + (f" And {len(failures) - 1} more." if len(failures) > 1 else "")
-    same = f"Same tokens in {found['texts']:,} texts and same prompt in {found['prompts']:,} conversations; "
+    other = found["token_ids_differ"]
+    but = (f" but {other} of ours, such as {found['token_ids_example'][0]!r}, which llama.cpp has no way to cut alike,"
+           if other else "")
+    same = f"Same tokens in {found['texts']:,} texts{but} and same prompt in {found['prompts']:,} conversations; "
     if found["positions"] == 0:
         return same + "the answers were not compared."
     return same + (f"the first choice is the same at {found['top1']:.1%} of {found['positions']} positions "

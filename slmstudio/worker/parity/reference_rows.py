@@ -133,7 +133,7 @@ def _of_files(job: JobContext, source: Any) -> list[Record]:
             head = path
             if path.stat().st_size > HEAD_BYTES:
                 head = job.folder / f"rows{path.suffix}"
-                with open(path, "rb") as file:
+                with open(path, "rb", opener=files.regular) as file:
                     files.write_atomically(head, file.read(HEAD_BYTES).rpartition(b"\n")[0] + b"\n")
             return _held_out_first(given.read(head, _said(source.folder, path)).records, source.folder, path)
         except (UserError, OSError) as error:

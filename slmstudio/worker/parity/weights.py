@@ -29,9 +29,10 @@ ROUNDING = {"F32": 0.0, "F16": 0.0, "BF16": 2.7e-6, "Q8_0": 2.9e-5, "Q6_K": 3.2e
 """Σ(a - b)² / Σa² of normally distributed values; tests hold it against ggml's own. F16 keeps what LoRA learns."""
 LOW_ROUNDING = 0.088
 """Of the types with fewer bits: Q2_K's."""
-PLAIN = frozenset({"qwen2", "qwen3", "phi3", "gemma", "gemma2", "gemma3", "olmo2"})
+PLAIN = frozenset({"qwen2", "qwen3", "phi3", "gemma", "gemma2", "gemma3", "olmo2", "hunyuan-dense", "lfm2", "exaone4",
+                   "nemotron", "starcoder2", "qwen3moe"})
 """Architectures whose queries and keys llama.cpp stores in the order of the base's."""
-REORDERED = frozenset({"llama", "smollm3"})
+REORDERED = frozenset({"llama", "smollm3", "granite"})
 _LEAST_LEARNED = 1e-12
 
 
@@ -68,7 +69,7 @@ def _compare_settings(settings: dict[str, float], metadata: dict[str, str], arch
         if said is None:
             continue
         try:
-            equal = math.isclose(float(said), value, rel_tol=1e-4)
+            equal = math.isclose(float(said), value, rel_tol=1e-4, abs_tol=5e-7)  # six decimals
         except ValueError:  # a list, one number a layer
             continue
         if not equal:
@@ -179,7 +180,8 @@ def _gguf_names(layers: dict[str, Layer], architecture: str) -> dict[str, str]:
     kind = next(kind for kind, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
     blocks = 1 + max((int(part) for name in layers for part in name.split(".") if part.isdecimal()), default=0)
     known = gguf.get_tensor_name_map(kind, blocks)
-    found = {name: known.get_name(name, try_suffixes=(".weight",)) for name in layers}
+    # Of a model that also sees, the language model's names have more in front.
+    found = {name: known.get_name(name.replace("language_model.", ""), try_suffixes=(".weight",)) for name in layers}
     return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 

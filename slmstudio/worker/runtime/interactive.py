@@ -1,6 +1,7 @@
 """`python -m slmstudio.worker --interactive KIND`: JSON lines in on stdin, JSON lines out on stdout.
 
-File descriptor 1 is moved aside before anything else is imported; what libraries print goes to stderr.
+File descriptor 1 is moved aside before anything else is imported; what libraries print goes to stderr. The first
+command says which model is wanted; the process is then locked, for that one, before the service is imported.
 """
 
 from __future__ import annotations
@@ -12,18 +13,24 @@ _channel_fd = os.dup(1)
 os.dup2(2, 1)
 
 import importlib  # noqa: E402
+import itertools  # noqa: E402
 import json  # noqa: E402
 import queue  # noqa: E402
 import threading  # noqa: E402
 import traceback  # noqa: E402
-from collections.abc import Callable  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
 from typing import Any, Protocol  # noqa: E402
 
 from slmstudio.core import files, jobs  # noqa: E402
 from slmstudio.core.errors import UserError  # noqa: E402
+from slmstudio.core.lock import worker_lock  # noqa: E402
+from slmstudio.worker.runtime import compiled  # noqa: E402
 
 KINDS = {"chat": "slmstudio.worker.chat.chat", "serve": "slmstudio.worker.serve.serve"}
 """Kind of worker: the module whose `create(emit)` makes its `Service`."""
+BEFORE_LOCK = {"serve": "slmstudio.worker.serve.listening"}
+"""Kind of worker: the module whose `prepare(message, emit)` does what a locked process can't; False asks for another
+command."""
 
 
 class Service(Protocol):
@@ -62,9 +69,19 @@ def main(kind: str) -> int:
     if kind not in KINDS:
         print(f"unknown kind of worker: {kind}", file=sys.stderr)
         return 2
+    messages = _messages(channel.emit)
+    first = next(messages, None)
+    if kind in BEFORE_LOCK:
+        prepare = importlib.import_module(BEFORE_LOCK[kind]).prepare
+        while first is not None and not prepare(first, channel.emit):
+            first = next(messages, None)
+    if first is None:
+        return 0
+    compiled.keep()
+    worker_lock.install(kind, first)
     service: Service = importlib.import_module(KINDS[kind]).create(channel.emit)
     commands: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(service, channel.emit, commands), daemon=True).start()
+    threading.Thread(target=_read, args=(service, first, messages, commands), daemon=True).start()
     while (message := commands.get()) is not None:
         _handle(service, channel.emit, message)
     return 0
@@ -85,8 +102,8 @@ def _handle(service: Service, emit: Callable[..., None], message: dict[str, Any]
         emit("error", **about, error=defect.to_dict(), details=traceback.format_exc())
 
 
-def _read(service: Service, emit: Callable[..., None], commands: queue.SimpleQueue[dict[str, Any] | None]) -> None:
-    """Reads stdin to its end. "stop" must not wait in the queue behind what it is to stop."""
+def _messages(emit: Callable[..., None]) -> Iterator[dict[str, Any]]:
+    """What comes on stdin, to its end or to "close"."""
     for line in sys.stdin.buffer:
         try:
             message = json.loads(line)
@@ -95,8 +112,16 @@ def _read(service: Service, emit: Callable[..., None], commands: queue.SimpleQue
         if not isinstance(message, dict):
             emit("error", error=UserError("A message wasn't a JSON object and was skipped.").to_dict())
         elif message.get("command") == "close":
-            break
-        elif not service.interrupt(message):
+            return
+        else:
+            yield message
+
+
+def _read(service: Service, first: dict[str, Any], messages: Iterator[dict[str, Any]],
+          commands: queue.SimpleQueue[dict[str, Any] | None]) -> None:
+    """Hands on what comes. "stop" must not wait in the queue behind what it is to stop."""
+    for message in itertools.chain([first], messages):
+        if not service.interrupt(message):
             commands.put(message)
     service.interrupt({"command": "close"})
     commands.put(None)

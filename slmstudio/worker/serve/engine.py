@@ -324,10 +324,10 @@ def _load(path: Path, gpu_layers: int) -> _Model:
 
     llama_cpp.llama_backend_init()
     parameters = llama_cpp.llama_model_default_params()
-    parameters.n_gpu_layers = gpu_layers
+    parameters.n_gpu_layers, parameters.check_tensors = gpu_layers, True
     try:
         inner = LlamaModel(path_model=str(path), params=parameters, verbose=False)
     except ValueError as error:
-        raise UserError(f"{path.name} cannot be loaded.", f"llama.cpp says: {llama_log.last_error() or error}",
+        raise UserError(f"{path.name} cannot be loaded.", f"llama.cpp says: {llama_log.reason() or error}.",
                         "Choose another GGUF file, or export the run again.") from error
     return _Model(inner, inner.metadata())

@@ -40,10 +40,13 @@ class Guard:
             return
         headers = dict(scope["headers"])
         error = self._problem(scope["path"], headers)
+        if b"content-length" in headers and b"transfer-encoding" in headers:
+            # Where the request ends can be read in two ways; what follows must not be taken for another one.
+            error = Refused(400, "Content-Length and Transfer-Encoding exclude each other.", "invalid_request")
         if error is None:
             return await self._app(scope, receive, send)
         self._refused(error)
-        extra = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+        extra = {400: {"Connection": "close"}, 401: {"WWW-Authenticate": "Bearer"}}.get(error.status)
         await JSONResponse(error.to_dict(), error.status, extra)(scope, receive, send)
 
     def _problem(self, path: str, headers: dict[bytes, bytes]) -> Refused | None:

@@ -140,10 +140,9 @@ class Api:
             raise Refused(400, "The model has no chat template. Use /v1/completions, or an instruct model.",
                           "no_chat_template")
         try:
-            text = template.render([message.plain() for message in wanted.messages], add_generation_prompt=True)
+            return self.engine.vocab.prompt([message.plain() for message in wanted.messages])
         except UserError as error:
             raise Refused(400, str(error), "chat_template_refused", "messages") from error
-        return self.engine.vocab.encode(text)
 
     async def _answer(self, request: Request, wanted: Common, prompt: list[int], form: Form) -> Response:
         room = self.engine.context_length - len(prompt)
@@ -168,7 +167,7 @@ class Api:
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)
         if wanted.stream:
-            usage = wanted.stream_options is not None and wanted.stream_options.include_usage
+            usage = wanted.stream_options is not None and bool(wanted.stream_options.include_usage)
             return StreamingResponse(self._stream(generation, watcher, events, form, usage),
                                      media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
         return await self._whole(generation, watcher, events, form)

@@ -1,7 +1,8 @@
 """What a client may ask: the fields of OpenAI's requests that are honoured, checked all at once.
 
-Fields that would change the answer and that the server cannot do (tools, several answers, log-probabilities) are
-refused; others that it does not know are passed over, as clients send many.
+Nothing that is asked for is passed over in silence. A parameter that the server doesn't have is refused by its name,
+OpenAI's and anybody else's, unless it has a value that asks for nothing: null, an empty list or object, what OpenAI
+takes by default, or a label for the client's own use.
 """
 
 from __future__ import annotations
@@ -10,11 +11,28 @@ import json
 from dataclasses import replace
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from slmstudio.worker.chat.generation import Sampling
 
 MAX_STOPS = 16
+LABELS = frozenset({"user", "safety_identifier", "metadata", "prompt_cache_key", "prompt_cache_retention",
+                    "prompt_cache_options", "parallel_tool_calls"})
+"""What only tells who asks or how to keep a cache, or says something of tools, of which there are none here."""
+ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
+    "n": (1,), "best_of": (1,), "echo": (False,), "suffix": ("",), "logprobs": (False,), "top_logprobs": (0,),
+    "tool_choice": ("none", "auto"), "function_call": ("none", "auto"), "modalities": (["text"],), "store": (False,),
+    "service_tier": ("auto", "default"), "verbosity": ("medium",), "reasoning_effort": ("none",),
+    "include_obfuscation": (False,)}
+"""Of parameters that the server doesn't have, the values that change nothing."""
+REFUSALS = {
+    "n": "this server gives one answer to a request (n = 1)",
+    "best_of": "this server gives one answer to a request (best_of = 1)",
+    "tools": "this server does not call tools", "functions": "this server does not call tools",
+    "tool_choice": "this server does not call tools", "function_call": "this server does not call tools",
+    "store": "this server stores nothing"}
+NOT_DONE = "this server doesn't do that; leave it out"
 
 
 class Refused(Exception):
@@ -35,7 +53,20 @@ class Refused(Exception):
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_asks_nothing(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: said for name, said in value.items() if name in cls.model_fields or not _asks_nothing(name, said)}
+
+
+def _asks_nothing(name: str, value: Any) -> bool:
+    empty = value is None or value in ([], {})
+    return empty or name in LABELS or any(
+        type(value) is type(known) and value == known for known in ASKS_NOTHING.get(name, ()))
 
 
 class TextPart(_Strict):
@@ -54,7 +85,7 @@ class Message(_Strict):
 
 
 class StreamOptions(_Strict):
-    include_usage: bool = False
+    include_usage: bool | None = False
 
 
 class ResponseFormat(_Strict):
@@ -76,16 +107,6 @@ class Common(_Strict):
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     stop: str | list[str] | None = None
-    n: int | None = None
-    logprobs: bool | int | None = None
-    logit_bias: dict[str, float] | None = None
-
-    @field_validator("n")
-    @classmethod
-    def _one_answer(cls, value: int | None) -> int | None:
-        if value not in (None, 1):
-            raise ValueError("this server gives one answer to a request (n = 1)")
-        return value
 
     @field_validator("stop")
     @classmethod
@@ -96,13 +117,6 @@ class Common(_Strict):
         if not all(stops):
             raise ValueError("an empty stop text would end every answer at once")
         return stops
-
-    @field_validator("logprobs", "logit_bias")
-    @classmethod
-    def _not_done(cls, value: Any) -> Any:
-        if value is not None and value is not False and value != {}:
-            raise ValueError("this server does not do that")
-        return value
 
     def limit(self) -> int | None:
         """The most tokens of an answer that the client wants."""
@@ -123,21 +137,12 @@ class ChatRequest(Common):
     messages: list[Message] = Field(min_length=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     response_format: ResponseFormat | None = None
-    tools: list[Any] | None = None
-    functions: list[Any] | None = None
 
     @field_validator("response_format")
     @classmethod
     def _known_format(cls, value: ResponseFormat | None) -> ResponseFormat | None:
         if value is not None and value.type not in ("text", "json_object"):
             raise ValueError(f"{value.type!r} is not done here; 'text' and 'json_object' are")
-        return value
-
-    @field_validator("tools", "functions")
-    @classmethod
-    def _no_tools(cls, value: list[Any] | None) -> list[Any] | None:
-        if value:
-            raise ValueError("this server does not call tools")
         return value
 
     def limit(self) -> int | None:
@@ -150,9 +155,6 @@ class ChatRequest(Common):
 
 class CompletionRequest(Common):
     prompt: str | list[str]
-    echo: bool | None = None
-    suffix: str | None = None
-    best_of: int | None = None
 
     @field_validator("prompt")
     @classmethod
@@ -160,18 +162,6 @@ class CompletionRequest(Common):
         if isinstance(value, list) and len(value) != 1:
             raise ValueError("this server takes one prompt in a request")
         return value if isinstance(value, str) else value[0]
-
-    @field_validator("echo", "suffix")
-    @classmethod
-    def _not_known(cls, value: Any) -> Any:
-        if value:
-            raise ValueError("this server does not do that")
-        return value
-
-    @field_validator("best_of")
-    @classmethod
-    def _best_of_one(cls, value: int | None) -> int | None:
-        return cls._one_answer(value)
 
 
 def parse(body: bytes, kind: type[Common]) -> Any:
@@ -194,9 +184,14 @@ def parse(body: bytes, kind: type[Common]) -> Any:
         return kind.model_validate(value)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False, include_context=False)
-        said = dict.fromkeys(f"{_field(problem['loc'])}: {problem['msg'].removeprefix('Value error, ')}."
-                             for problem in problems)
+        said = dict.fromkeys(f"{_field(problem['loc'])}: {_words(problem)}." for problem in problems)
         raise Refused(400, " ".join(said), "invalid_value", str(problems[0]["loc"][0])) from None
+
+
+def _words(problem: ErrorDetails) -> str:
+    if problem["type"] == "extra_forbidden":
+        return REFUSALS.get(str(problem["loc"][-1]), NOT_DONE)
+    return problem["msg"].removeprefix("Value error, ")
 
 
 def _no_number(name: str) -> None:

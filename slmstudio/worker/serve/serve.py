@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
@@ -18,8 +18,10 @@ from slmstudio.core import serving
 from slmstudio.core.chat import gpu_layers
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_gpus
-from slmstudio.core.model.gguf import read_gguf
+from slmstudio.core.lock import worker_lock
+from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 from slmstudio.core.run import folder as run_folder
+from slmstudio.worker.serve import connections, listening
 from slmstudio.worker.serve.engine import Engine
 from slmstudio.worker.serve.http_api import Api
 
@@ -28,15 +30,16 @@ MAX_SLOTS = 4
 CACHE_SHARE = 4
 """The caches of all slots take at most one part in so many of the memory that is free."""
 STATUS_SECONDS = 0.25
-BACKLOG = 256
+KEEP_ALIVE_SECONDS = 30
 
 
 class ServeService:
     """start {path, key, host, port, allow_network, context_length, parallel, gpu_layers} → serving, then status
-    whenever it is different; stop → stopped."""
+    whenever it is different; stop → stopped. One process serves once: it listens before it is locked (`listening`)."""
 
     def __init__(self, emit: Callable[..., None]):
         self._emit = emit
+        self._listener = listening.taken()
         self._engine: Engine | None = None
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -44,14 +47,11 @@ class ServeService:
     def handle(self, message: dict[str, Any]) -> None:
         """
         Raises:
-            UserError: the address cannot be used, or the model not be loaded.
+            UserError: the model cannot be loaded, or the process has served already.
         """
         command = message.get("command")
         if command == "start":
-            try:
-                self._start(message)
-            except serving.PortInUse as error:
-                self._emit("error", error=error.to_dict(), free_port=error.free_port)
+            self._start(message)
         elif command == "stop":
             self._stop()
             self._emit("stopped")
@@ -65,15 +65,13 @@ class ServeService:
         return False
 
     def _start(self, message: dict[str, Any]) -> None:
-        self._stop()
-        host, port = message.get("host") or serving.LOOPBACK, message.get("port")
-        serving.check_host(host, bool(message.get("allow_network")))
-        path, key = Path(message["path"]), message["key"]
-        if not key:
-            raise UserError("The server needs a key.", "Without one, any program could use it.", "Make a new key.")
-        listener = _listen(host, serving.DEFAULT_PORT if port is None else port, search=port is None)
+        listener, self._listener = self._listener, None
+        if listener is None:
+            raise UserError("This server has ended.", "Its process is locked, so it can't listen again.",
+                            "Start another server.")
+        host, path, key = message.get("host") or serving.LOOPBACK, Path(message["path"]), message["key"]
         try:
-            facts = read_gguf(path)
+            facts = read_sound_gguf(path)
             wanted = message.get("context_length") or DEFAULT_CONTEXT
             length = min(wanted, facts.context_length or wanted)
             shape = gpu_layers.read_shape(path)
@@ -90,7 +88,7 @@ class ServeService:
         self._emit("serving", url=serving.url(host, listener.getsockname()[1]), host=host,
                    port=listener.getsockname()[1], model=api.name, pid=os.getpid(),
                    context_length=self._engine.context_length, parallel=slots,
-                   chat_template=self._engine.vocab.template is not None)
+                   chat_template=self._engine.vocab.template is not None, lock=worker_lock.state().to_dict())
 
     def _stop(self) -> None:
         server, self._server = self._server, None
@@ -107,10 +105,12 @@ class _Server(uvicorn.Server):
     """uvicorn in a thread; it tells of requests as they come."""
 
     def __init__(self, api: Api, key: str, host: str, listener: socket.socket, emit: Callable[..., None]):
+        limits = connections.Limits()
         super().__init__(uvicorn.Config(
             api.app(key, not serving.is_loopback(host)), log_config=None, access_log=False, lifespan="off", ws="none",
-            http="h11", server_header=False, timeout_keep_alive=30, timeout_graceful_shutdown=1,
-            h11_max_incomplete_event_size=2**16))
+            http=cast(Any, functools.partial(connections.Connection, limits=limits)), backlog=limits.most,
+            server_header=False, proxy_headers=False, timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=1, h11_max_incomplete_event_size=connections.HEADER_BYTES))
         self.ready = threading.Event()
         self._api, self._listener, self._emit = api, listener, emit
 
@@ -137,32 +137,6 @@ class _Server(uvicorn.Server):
             if now != told:
                 told = now
                 self._emit("status", **now)
-
-
-def _listen(host: str, port: int, search: bool) -> socket.socket:
-    """A socket that listens at the address, or at the next free port.
-
-    Raises:
-        serving.PortInUse: another program listens there.
-        UserError: the address is none of this machine's.
-    """
-    while True:
-        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-        if sys.platform != "win32":
-            # Just after a stop the port is still remembered; on Windows the flag would let two programs share it.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-            listener.listen(BACKLOG)
-            listener.setblocking(False)
-            return listener
-        except OSError as error:
-            listener.close()
-            free = serving.free_port(host, port + 1)
-            refusal = serving.bind_error(error, host, port, free)
-            if not search or free is None or not isinstance(refusal, serving.PortInUse):
-                raise refusal from error
-            port, search = free, False
 
 
 def _slots(cache_bytes: int) -> int:

@@ -17,6 +17,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import kept_rows, source_rows
 from slmstudio.core.run.rows.kept_rows import Kept
 from slmstudio.core.run.rows.source_rows import SourceRows
+from slmstudio.core.units import counted
 from slmstudio.worker.runtime.context import Cancelled, JobContext, rank
 from slmstudio.worker.training.batches import IGNORED
 
@@ -57,7 +58,7 @@ def _from_files(config: RunConfig, job: JobContext, rows: SourceRows) -> Kept | 
     for name, dataset in rows.files.items():
         if dataset.problems:
             job.warn("rows_left_out",
-                     f"{len(dataset.problems)} problems in {dataset.path.name}: those rows are left out.")
+                     f"{counted(len(dataset.problems), 'problem')} in {dataset.path.name}: those rows are left out.")
         if known.get(name) not in (None, dataset.sha256):
             job.warn("data_changed", f"{dataset.path.name} was changed since this run was made, so it does not repeat "
                                      "it. To learn from new rows, continue from the finished run instead.")

@@ -28,7 +28,7 @@ LONG = ("battery", "hours")
 """Causes of rests that may last for hours: everything is saved before."""
 FIRST_READING_SECONDS = 3.0
 NO_TEMPERATURE = ("This machine doesn't say how hot it is, so the heat guard can't protect it. Keep an eye on it "
-                  "yourself, or set a power limit.")
+                  "yourself.")
 
 
 def local_time() -> datetime:

@@ -12,7 +12,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.model import scratch
+from slmstudio.core.model import peft_adapter, scratch
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.model import whole_model
@@ -22,6 +22,14 @@ ROWS_APART = frozenset({"full_attention", "sliding_attention"})
 """Kinds of layers in which rows that lie end to end don't reach into one another."""
 SENSES = r".*(vision|visual|image|multi_modal|audio|speech).*"
 """Modules beside the language model, by their names."""
+STATES = r".*\.(mamba|mixer|conv1d)(\..*)?"
+"""Layers with a memory of their own, as Mamba's: PEFT refuses to adapt them."""
+ATTENTION = r".*\.(self_attn|self_attention|attention|attn)\.\w*proj"
+"""The linear layers of attention."""
+EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts")
+"""Where a configuration says how many experts there are."""
+IN_EXPERTS = frozenset({"gate", "router", "w1", "w2", "w3", "gate_proj", "up_proj", "down_proj", "gate_up_proj",
+                        "input_linear", "output_linear"})
 SMALL_ROPE = ("rope_scaling", "rope_parameters", "layer_types", "max_window_layers", "no_rope_layers")
 """Values of config.json that belong to the large model's depth and context; a new small model has the defaults."""
 
@@ -78,7 +86,8 @@ def load_tokenizer(model_folder: Path) -> PreTrainedTokenizerFast:
     Not by AutoTokenizer: for some classes transformers 5 puts a normalizer and a pre-tokenizer of its own in the
     place of those in tokenizer.json, and other token ids are the result.
     """
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(model_folder, local_files_only=True)
+    with whole_model.in_words(model_folder):
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(model_folder, local_files_only=True)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -86,7 +95,8 @@ def load_tokenizer(model_folder: Path) -> PreTrainedTokenizerFast:
 
 def _class_of(model_folder: Path) -> tuple[Any, Any]:
     """The model's class in transformers, and its configuration."""
-    config = AutoConfig.from_pretrained(model_folder, trust_remote_code=False, local_files_only=True)
+    with whole_model.in_words(model_folder):
+        config = AutoConfig.from_pretrained(model_folder, trust_remote_code=False, local_files_only=True)
     return AutoModelForCausalLM._model_mapping[type(config)], config
 
 
@@ -125,6 +135,7 @@ def build(config: RunConfig, attention: str | None = None) -> tuple[PreTrainedMo
     base = load_base(config, attention)
     if earlier is None:
         return base, lora_config(config)
+    peft_adapter.need_loadable(earlier)
     model = PeftModel.from_pretrained(base, earlier, is_trainable=True, local_files_only=True)
     if isinstance(model.get_output_embeddings(), BaseTunerLayer):
         raise UserError("This adapter can be exported, but not continued.",
@@ -144,7 +155,7 @@ def load_base(config: RunConfig, attention: str, instead: Path | None = None) ->
         instead: another folder with the same architecture, to go on from its weights.
 
     Raises:
-        UserError: weights are missing from the folder.
+        UserError: weights are missing from the folder, or aren't numbers.
     """
     held = DTYPES[config.precision] if config.has_adapter else torch.float32
     options: dict[str, Any] = {}
@@ -152,6 +163,7 @@ def load_base(config: RunConfig, attention: str, instead: Path | None = None) ->
         options = four_bits(held, on_gpu(config))
     model: PreTrainedModel = whole_model.load(instead or config.model, dtype=held, attn_implementation=attention,
                                               **options)
+    whole_model.need_numbers(model, Path(instead or config.model).name)
     never_repack(model)
     return model
 
@@ -185,13 +197,34 @@ def new_model(config: RunConfig, attention: str) -> PreTrainedModel:
 
 
 def lora_config(config: RunConfig) -> LoraConfig:
-    """The new adapter. Of a model that also sees or hears, only the language model learns."""
-    whole = _class_of(Path(config.model))[1]
+    """The new adapter. Of a model that also sees or hears, the language model alone learns; of a mixture of experts,
+    attention alone; and of one with layers of Mamba's kind, all the others.
+
+    Raises:
+        UserError: `target_modules` names layers of experts.
+    """
+    kind, whole = _class_of(Path(config.model))
+    senses = SENSES if whole.get_text_config() is not whole else None
     return LoraConfig(
-        exclude_modules=SENSES if whole.get_text_config() is not whole else None,
+        exclude_modules=STATES if kind._is_stateful else senses,
         r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout,
-        target_modules=config.target_modules, use_dora=config.use_dora, use_rslora=config.use_rslora,
-        task_type="CAUSAL_LM")
+        target_modules=_targets(config, whole.get_text_config()), use_dora=config.use_dora,
+        use_rslora=config.use_rslora, task_type="CAUSAL_LM")
+
+
+def _targets(config: RunConfig, model: Any) -> str | list[str]:
+    """Which layers get the adapter. Experts lie in one tensor: PEFT would adapt that as a whole, which no other program
+    reads."""
+    if not any(getattr(model, key, None) for key in EXPERT_COUNTS):
+        return config.target_modules
+    if config.target_modules == "all-linear":
+        return ATTENTION
+    names = [config.target_modules] if isinstance(config.target_modules, str) else config.target_modules
+    if named := [name for name in names if name.rsplit(".", 1)[-1] in IN_EXPERTS]:
+        raise UserError("The experts of this model can't get an adapter.", "", "Correct this field.", [Problem(
+            f"{', '.join(named)} belong to the experts of a mixture: name layers of attention, or "
+            "'all-linear', which takes those of attention here.", field="target_modules")])
+    return config.target_modules
 
 
 def start_weights(config: RunConfig) -> Path | None:

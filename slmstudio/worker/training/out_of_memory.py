@@ -14,6 +14,7 @@ from accelerate.utils.memory import should_reduce_batch_size
 from slmstudio.core import files, jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import processes
+from slmstudio.core.lock import worker_lock
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime.context import JobContext, StartAnew
@@ -90,7 +91,8 @@ def start_anew(job: JobContext) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     if os.name != "nt":
-        os.execve(command[0], command, processes.worker_environment())
+        os.execve(command[0], command,
+                  {**processes.worker_environment(), **worker_lock.environment_for_successor()})
     hand_over(job, command)
 
 

@@ -30,7 +30,7 @@ from slmstudio.worker.runtime.context import JobContext, rank
 from slmstudio.worker.training.data import Losses, encode_rows, tell_losses
 from slmstudio.worker.training.preference_data import encode_preferences
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the encoding of rows changes: entries of before are not found then, and go as they age."""
 MOST_BYTES = 2 * 1024**3
 """Of all entries together. Beyond it those go that were not used for the longest time."""

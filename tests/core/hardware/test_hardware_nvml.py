@@ -101,7 +101,9 @@ def test_a_lost_card_is_a_reading_that_says_so(monitor, fake_nvml, error, messag
 
 def test_the_heat_of_its_memory_where_a_card_tells_it(monitor, fake_nvml):
     fake_nvml.set(memory_temperature=94)
-    assert monitor.read().memory_temperature_c == 94
+    assert monitor.read().memory_temperature_c == 94 and monitor.read().memory_limit_c is None
+    fake_nvml.set(memory_max=105)
+    assert monitor.read().memory_limit_c == 105
     fake_nvml.set(memory_temperature=0)
     assert monitor.read().memory_temperature_c is None
 

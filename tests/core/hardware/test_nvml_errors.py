@@ -14,7 +14,7 @@ from slmstudio.core.hardware.machine import read_gpus
 from slmstudio.core.hardware.nvml import GpuMonitor, open_all
 
 SYMBOLS = sorted(set(re.findall(r"^Return (nvml\w+)\(", SOURCE.read_text(encoding="utf-8"), re.MULTILINE))
-                 - {"nvmlSystemGetDriverVersion"})
+                 - {"nvmlSystemGetDriverVersion", "nvmlSystemGetCudaDriverVersion"})
 FALLBACKS = {"nvmlDeviceGetTemperature": "nvmlDeviceGetTemperatureV",
              "nvmlDeviceGetCurrentClocksThrottleReasons": "nvmlDeviceGetCurrentClocksEventReasons"}
 """Calls that only older drivers are asked: that of newer ones is missing there."""
@@ -36,7 +36,7 @@ def test_the_fake_has_every_call_that_is_made():
     calls = {name for name in re.findall(r"\.(nvml[A-Z]\w+)", sources) if callable(getattr(pynvml, name, None))}
     assert len(calls) > 15
     assert {call for call in calls if not any(symbol.startswith(call) for symbol in SYMBOLS)} <= {
-        "nvmlSystemGetDriverVersion"}
+        "nvmlSystemGetDriverVersion", "nvmlSystemGetCudaDriverVersion"}
 
 
 @pytest.mark.parametrize("error", ["NOT_SUPPORTED", "NO_PERMISSION", "UNKNOWN", "TIMEOUT", "error 4711"])
@@ -44,7 +44,7 @@ def test_the_fake_has_every_call_that_is_made():
 def test_one_call_fails(fake_nvml, symbol, error):
     if symbol in FALLBACKS:
         fake_nvml.set(**{FALLBACKS[symbol]: "FUNCTION_NOT_FOUND"})
-    fake_nvml.set(**{symbol: error})
+    fake_nvml.set(least_power_limit=100_000, **{symbol: error})
     monitors, reason = open_all()
     ordered, ordered_reason = open_as_torch_counts([RTX_3060["uuid"]])
     gpus, gpu_reason = read_gpus()
@@ -53,7 +53,9 @@ def test_one_call_fails(fake_nvml, symbol, error):
     for monitor in monitors + ordered:
         reading = monitor.read()
         assert (not reading.lost and "NVIDIA" in reading.name) or symbol == "nvmlDeviceGetName"
+        assert monitor.least_power_limit() is None  # nor does the fake's card say it where nothing fails
         assert monitor.processes() == (None if "Processes" in symbol else [])
+        assert monitor.least_power_limit() == (None if "Constraints" in symbol else 100.0)
         monitor.close()
     assert fake_nvml.called(symbol)
 
@@ -69,7 +71,7 @@ def test_one_call_finds_the_card_or_the_driver_gone(fake_nvml, symbol, error):
     reading = monitor.read()
     asked = fake_nvml.called(symbol) and symbol not in ALWAYS | {
         "nvmlDeviceGetName", "nvmlDeviceGetUUID", "nvmlDeviceGetCudaComputeCapability", "nvmlShutdown",
-        "nvmlDeviceGetComputeRunningProcesses_v3"}
+        "nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetPowerManagementLimitConstraints"}
     assert (reading.lost, reading.message in (nvml.LOST, nvml.DRIVER_GONE)) == (asked, asked)
     assert reading.name == RTX_3060["name"]
     monitor.close()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 import slmstudio
-from slmstudio.core import jobs, paths
+from slmstudio.core import files, jobs, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import new
 from slmstudio.core.run import folder
@@ -48,3 +50,24 @@ def test_a_run_of_a_newer_program_gets_none(run: Path):
     with pytest.raises(UserError, match="newer SLM Studio"):
         new.export(run, ["F16"])
     assert not (run / "jobs").exists()
+
+
+def test_old_short_jobs_are_removed_when_a_new_one_is_made(studio_home: Path, monkeypatch: pytest.MonkeyPatch):
+    """Never one that is at work, a run, a folder of somebody else, or a link; and those of a run's own folder stay."""
+    old = {name: new.make(paths.cache_dir() / "jobs", name).folder for name in ("ended", "crashed", "never", "alive",
+                                                                                "young", "run", "linked")}
+    inner = new.make(studio_home / "runs" / "one" / "jobs", "export").folder
+    jobs.write_outcome(old["ended"], jobs.Outcome("finished"))
+    files.write_atomically(old["crashed"] / jobs.PROCESS, '{"pid": 1, "create_time": 1.0}')
+    jobs.write_process_file(old["alive"], os.getpid())
+    (old["run"] / jobs.RUN).write_text("{}")
+    (paths.cache_dir() / "jobs" / "letters").mkdir()
+    target = studio_home / "elsewhere"
+    old["linked"].rename(target)
+    old["linked"].symlink_to(target)
+    now = time.time()
+    monkeypatch.setattr(new.time, "time", lambda: now + new.KEPT_SECONDS + 60)
+    os.utime(old["young"] / jobs.REQUEST, (now + 3600, now + 3600))
+    made = new.fit_check({}).folder
+    kept = {old[name] for name in ("alive", "young", "run", "linked")} | {made, paths.cache_dir() / "jobs" / "letters"}
+    assert set((paths.cache_dir() / "jobs").iterdir()) == kept and target.is_dir() and inner.is_dir()

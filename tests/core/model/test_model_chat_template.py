@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from support import model_files
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.model import sandbox
 from slmstudio.core.model.chat_template import ChatTemplate, find_template, special_tokens
+from slmstudio.core.model.foreign import bounds
 
 CHAT = [{"role": "user", "content": "नमस्ते <b>"}, {"role": "assistant", "content": "Hello"}]
 WITH_SYSTEM = [{"role": "system", "content": "Be short."}, *CHAT]
@@ -137,7 +137,7 @@ GROW = "{{% set ns = namespace(x='12345678') %}}{{% for i in range(60) %}}{}{{% 
     GROW.format("{% set ns.x = [ns.x, ns.x] %}") + "{{ ns.x | tojson }}",
     "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% else %}0123456789{% endif %}{% endmacro %}{{ f(40) }}"])
 def test_growing_without_end(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "MAX_SECONDS", 1.0)
+    monkeypatch.setattr(bounds, "MAX_SECONDS", 1.0)
     assert "was stopped" in failure(source)
 
 
@@ -146,7 +146,7 @@ def test_growing_without_end(source: str, monkeypatch: pytest.MonkeyPatch) -> No
     "{% for a in range(100000) %}{% for b in range(100000) if false %}{% endfor %}{% endfor %}",
     "{% macro f(n) %}{% if n %}{% set a = f(n - 1) %}{% set b = f(n - 1) %}{% endif %}{% endmacro %}{{ f(60) }}"])
 def test_running_without_end(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "MAX_SECONDS", 0.2)
+    monkeypatch.setattr(bounds, "MAX_SECONDS", 0.2)
     assert "did not end within 0.2 seconds" in failure(source)
 
 

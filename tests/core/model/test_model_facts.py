@@ -344,7 +344,7 @@ def test_any_values_in_tokenizer_config(tmp_path: Path, value: Any) -> None:
     try:
         assert read_model(folder).has_chat_template == (value is not None)
     except UserError as error:
-        assert "chat template" in str(error)
+        assert "chat template" in str(error) or "tokenizer_config.json" in str(error)
 
 
 @FUZZ

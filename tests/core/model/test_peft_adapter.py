@@ -10,7 +10,7 @@ import pytest
 from support import model_files
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.model.peft_adapter import find_base, is_adapter, misfits, read_adapter
+from slmstudio.core.model.peft_adapter import find_base, is_adapter, misfits, need_loadable, read_adapter
 
 CONFIG: dict[str, Any] = {
     "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 2, "lora_alpha": 4, "lora_dropout": 0.05,
@@ -130,3 +130,29 @@ def test_another_base_is_told_apart(tmp_path: Path) -> None:
     head = {"base_model.model.lm_head.weight": ("BF16", (33, 8))}
     grown = read_adapter(write(tmp_path / "grown", {"modules_to_save": ["lm_head"]}, tensors() | head))
     assert misfits(grown, base) == ["lm_head.weight is 32 × 8 in base, and 33 × 8 in the adapter."]
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("target_modules", r"(\w+\.?)+Z"), ("target_modules", ".*.*.*.*Z"), ("exclude_modules", "(a|a)*b"),
+    ("layers_pattern", ["layers", "(x+)+y"]), ("rank_pattern", {"(a*)*b": 4}), ("alpha_pattern", {"a{2,}.*.*.*b": 4}),
+    ("target_modules", "a" * 5_000)])
+def test_regular_expressions_without_end_are_refused(tmp_path: Path, key: str, value: Any) -> None:
+    with pytest.raises(UserError, match=f"{key}: It is a regular expression that may take forever"):
+        need_loadable(write(tmp_path / "a", {key: value}))
+
+
+@pytest.mark.parametrize("value", [["q_proj"], "all-linear", r".*\.(q_proj|v_proj)", None,
+                                   r".*(vision|visual|image|multi_modal|audio|speech).*"])
+def test_quick_ones_are_not(tmp_path: Path, value: Any) -> None:
+    need_loadable(write(tmp_path / "a", {"target_modules": value, "exclude_modules": value}))
+
+
+def test_pickles_are_never_given_to_peft(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a")
+    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
+    with pytest.raises(UserError, match=r"are a Python pickle \(adapter_model\.bin\), which can run code") as caught:
+        need_loadable(folder)
+    assert "weights_only" not in str(caught.value)
+    (folder / "adapter_model.safetensors").write_bytes(b"\x80\x04N.")
+    with pytest.raises(UserError, match="Python pickle"):
+        need_loadable(folder)

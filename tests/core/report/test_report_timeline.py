@@ -94,13 +94,23 @@ def test_a_long_timeline_loses_its_everyday_lines_first():
 
 
 class TestHeat:
+    def test_the_rests_of_the_heat_guard(self, run, page):
+        run.tell("sensors", gpu={"name": "RTX 3060", "temperature_c": 91}, process_memory=1024**3, cpu_percent=90.0)
+        run.tell("guard_rest", global_step=3, why="heat", temperature_c=91, limit_c=90, gpu=0,
+                 message="The GPU is at 91 °C; the limit is 90 °C. Training rests.")
+        run.tell("guard_resume", global_step=3, why="heat", seconds=840.0, temperature_c=71,
+                 message="The rest is over after 14 min. The GPU is at 71 °C.")
+        text = page(run.folder).text
+        assert "Rested 14 min in 1 pause; peak 91 °C." in text
+        assert "The GPU is at 91 °C; the limit is 90 °C. Training rests" in text and "after 14 min" in text
+
     def test_nothing_is_invented(self, run, page):
         run.tell("sensors_unavailable", reason="No NVIDIA driver was found on this machine.")
         run.tell("sensors", gpu=None, process_memory=1024**3, cpu_percent=90.0)
         text = page(run.folder).text
         assert ("No NVIDIA GPU was read. No NVIDIA driver was found on this machine. So neither heat nor energy of a "
                 "GPU is known.") in text
-        assert not re.search(r"\d Wh", text) and "°C" not in text
+        assert not re.search(r"\d (Wh|°C)", text)
         assert "Main memory of the worker 1 GB 1 GB 1 GB" in text
 
     def test_what_held_the_clock_down_is_told(self, run, page):

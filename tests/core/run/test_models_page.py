@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
+from support import family_models, more_layouts
 from support.machines import machine
 
 from slmstudio.core.model import catalogue
+from slmstudio.core.model.families import UNTRAINABLE
 from slmstudio.core.run.memory.fit_badge import badge
 
 PAGE = Path(__file__).parents[3] / "docs" / "models.md"
@@ -26,9 +29,19 @@ def row(title: str) -> str:
 def test_its_table_is_what_the_estimate_says():
     lines = PAGE.read_text(encoding="utf-8").splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith("| model |")) + 2
-    table = [line for line in lines[start:] if line.startswith("|")]
+    table = list(itertools.takewhile(lambda line: line.startswith("|"), lines[start:]))
     wanted = [row(line.split("|")[1].strip()) for line in table]
     assert table == wanted, "The table ought to be:\n" + "\n".join(wanted)
+
+
+def test_every_architecture_that_is_tried_has_its_result():
+    lines = [line.split("|") for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    results = {kind: line[3].strip() for line in lines[1:] for kind in re.findall("`(.+?)`", line[1])}
+    usual = {kind.lower().replace("gemma3text", "gemma3_text") for kind in family_models.KINDS.values()}
+    assert results.keys() == {kind for kind, _ in more_layouts.LAYOUTS.values()} | usual | {"llama"}
+    refused = {kind for kind, result in results.items() if result.startswith("refused")}
+    assert refused == UNTRAINABLE.keys() & results.keys()
+    assert {entry.title for entry in catalogue.entries() if not results[entry.model_type].startswith("proven")} == set()
 
 
 def test_the_models_that_its_commands_name_are_in_the_catalogue():

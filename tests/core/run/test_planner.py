@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support import base_models, tool_rows
 
+from slmstudio.core import units
 from slmstudio.core.data import reader, split
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Gpu, Machine
@@ -32,10 +33,10 @@ ROWS = {
 
 @pytest.fixture
 def plan(tmp_path, tiny_model):
-    def make(kind="sft", machine=CPU, billions=None, **overrides) -> RunConfig:
+    def make(kind="sft", machine=CPU, billions=None, architecture="LlamaForCausalLM", **overrides) -> RunConfig:
         file = tmp_path / f"{kind}.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in ROWS[kind]))
-        model = facts.read_model(tiny_model)
+        model = dataclasses.replace(facts.read_model(tiny_model), architecture=architecture)
         if billions is not None:  # a Llama of that size, as far as the plan is concerned
             model = dataclasses.replace(
                 model, parameters=int(billions * 1e9), hidden_size=4096, intermediate_size=14336, layers=32, heads=32,
@@ -56,6 +57,11 @@ def test_every_field_has_a_reason(plan):
     config = plan()
     assert {name for name in FIELDS if not config.reasons.get(name)} == set()
     assert not config.problems()
+
+
+def test_a_plan_says_that_its_model_cannot_become_a_gguf(plan):
+    assert "GGUF" not in plan().reasons["method"]
+    assert "OPTForCausalLM to GGUF" in plan(architecture="OPTForCausalLM").reasons["method"]
 
 
 def test_lora_where_it_fits_and_qlora_where_only_that_does(plan):
@@ -149,7 +155,7 @@ OTHERS = [{**row, "instruction": f"{row['instruction']} {i}"} for i in range(3) 
 def test_what_is_said_of_the_rows_that_are_held_back_is_true(tmp_path, tiny_model, rows, held, said):
     config = planned(tmp_path, tiny_model, rows)
     assert config.reasons["eval_fraction"] == said
-    assert f"passes over {len(rows) - held} rows" in config.reasons["epochs"]
+    assert f"over {units.counted(len(rows) - held, 'row')}." in config.reasons["epochs"]
     assert [len(part) for part in split.split(reader.read_dataset(Path(config.train_file)).records,
                                               config.eval_fraction, config.split_seed)] == [len(rows) - held, held]
     for name in ("eval_file", "eval_steps", "early_stopping_patience", "use_best_checkpoint", "sample_prompts"):

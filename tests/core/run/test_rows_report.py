@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support import crafted_models
 
 from slmstudio.core.data import given
 from slmstudio.core.data.source import ReadingCancelled
@@ -94,3 +95,15 @@ def test_it_ends_with_who_asked(dataset):
     request = {"train": rows_report._file(dataset), "evaluation": None, "model": None, "max_length": 8, "known": None}
     said, _ = process.communicate(json.dumps(request).encode() + b"\n")  # which closes its stdin at once
     assert process.returncode == 0 and b'"ended"' not in said
+
+
+@pytest.mark.full
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the address space")
+def test_a_tokenizer_that_asks_for_all_memory_costs_the_count_alone(tmp_path: Path):
+    """A hundred letters become 12 GB."""
+    crafted_models.tokenizer(tmp_path / "model", normalizer={"type": "Sequence", "normalizers": [
+        {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 22}] * 6})
+    rows = given.read(write(tmp_path / "rows.jsonl", [{"prompt": "a" * 100, "completion": "b"}] * 5), None)
+    made = rows_report.ask(rows, None, tmp_path / "model", 8, None, lambda *_: None, never)
+    assert made.counts is None and "asked for more memory than any model needs" in str(made.trouble)
+    assert any(each.kind == "duplicate_rows" for each in made.findings)

@@ -32,7 +32,7 @@ def test_the_plan_tells_the_rows_and_steps_that_are_made_of_the_file(tmp_path, t
     config = planner.plan(planner.PlanRequest(dataset, model, read_machine(), None, {"eval_fraction": 0.03}))
     learned, held_back = schedule.divided(dataset.records, config)
     assert not {row.prompt for row in learned} & {row.prompt for row in held_back} and len(held_back) > 40
-    assert f"passes over {len(learned):,} rows" in config.reasons["epochs"]
+    assert f" over {len(learned):,} rows." in config.reasons["epochs"]
     assert f" in {schedule.total_steps(config, len(learned)):,} steps" in config.reasons["eval_steps"]
 
 

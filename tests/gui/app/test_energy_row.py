@@ -49,7 +49,7 @@ def test_ones_own_figures_are_kept_at_once(qtbot, dialog):
     write(qtbot, made.energy.price, "8.5")
     write(qtbot, made.energy.grams, "40")
     kept = settings.load()[0]
-    assert (kept.price_per_kwh, kept.currency, kept.grams_per_kwh) == (8.5, "", 40.0)
+    assert (kept.price_per_kwh, kept.currency, kept.grams_per_kwh) == (8.5, "INR", 40.0)
     assert note(made) == "Price: your own figure. CO₂: your own figure."
 
 

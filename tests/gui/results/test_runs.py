@@ -17,6 +17,8 @@ from slmstudio.core import files, jobs
 from slmstudio.core.jobs.job import Outcome
 from slmstudio.core.run import folder, notes
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.energy.tariff import tariff
+from slmstudio.core.settings import Settings
 from slmstudio.gui.results import run_facts
 from slmstudio.gui.results.run_facts import FactsReader, read_facts
 from slmstudio.gui.results.run_overview import RunOverview
@@ -130,7 +132,7 @@ def ended(losses: list[float | None], result: dict[str, object]) -> folder.RunSu
 def test_a_loss_that_was_not_measured_is_not_that_of_the_base(qtbot, session, losses, after, said):
     overview = RunOverview()
     qtbot.addWidget(overview)
-    overview.show_run(ended(losses, {}))
+    overview.show_run(ended(losses, {}), tariff(Settings(), "IN"))
     assert overview.scores.itemAtPosition(2, 1).widget().text() == after
     assert (said in overview.advice.text()) if said else not overview.advice.text()
 

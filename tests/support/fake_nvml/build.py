@@ -63,10 +63,12 @@ class FakeNvml:
         self._loaded = load(library)
         self.loaded = self._loaded is not None
         self._state = state
+        state.parent.mkdir(exist_ok=True)
         self._values: dict[str, object] = dict(RTX_3060)
         self._scripts = 0
         self.set()
-        search = [str(library.parent), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
+        # Children may be kept from other files than the system's, the program's, and those of the libraries it names.
+        search = [str(library.parent), str(state.parent), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
         self.env = {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(search), "FAKE_NVML_STATE": str(state)}
 
     def set(self, card: int | None = None, **values: int | str | None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support import gguf_models, hub_server
 
-from slmstudio.core import files, paths
+from slmstudio.core import files, jobs, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import benchmark_store as store
 from slmstudio.worker.benchmark import fetch_job, tasks
@@ -81,9 +81,17 @@ def fetched(folder: Path, name: str) -> store.Fetched:
 
 
 def figures(folder: Path, model: Path, name: str, data: Path | None, fetch: bool = False) -> dict[str, Any]:
-    evaluate.run(gguf_models.context(folder, kind="evaluate", test=None, precision="fp32", benchmark={
+    """Of an evaluation; with `fetch` in a worker of its own, whose child alone may use the network."""
+    request = {"kind": "evaluate", "test": None, "precision": "fp32", "benchmark": {
         "name": name, "data": str(data) if data else None, "limit": None, "shots": 1, "fetch": fetch},
-        models=[{"name": "base", "model": str(model), "adapter": None, "gguf": None}]))
+        "models": [{"name": "base", "model": str(model), "adapter": None, "gguf": None}]}
+    if fetch:
+        job = jobs.Job.create(folder, **request)
+        job.start()
+        assert job.wait().state == "finished", f"{job.outcome()}\n{job.log_tail()}"
+        assert any(event["type"] == "phase" and event["phase"] == "fetching" for event in job.events())
+    else:
+        evaluate.run(gguf_models.context(folder, **request))
     scores = files.read_json(folder / "scores.json")
     kept = files.read_json(folder / "benchmark" / "model-0.json")
     assert scores is not None and kept is not None
@@ -156,8 +164,6 @@ def test_what_fails_is_a_sentence_and_nothing_half_is_kept(hub, studio_home, tmp
 def test_cancel_ends_a_download_in_the_middle(hub, tmp_path):
     hub.mode = "stall"
     job = gguf_models.context(tmp_path / "job", kind="fetch_benchmark", name="arc_easy")
-    from slmstudio.core import jobs
-
     def cancel() -> None:
         while not any(path.endswith(".parquet") for path in hub.asked):
             if hub.go_on.wait(0.02):

@@ -31,6 +31,7 @@ def test_the_starter_becomes_a_base_model() -> None:
     assert config["rope_parameters"]["rope_theta"] == 100_000.0
     assert config["rms_norm_eps"] == 1e-5
     assert [config[f"{name}_token_id"] for name in ("bos", "eos", "pad")] == [1, 2, 2]
+    assert len({path.stat().st_mode for path in models.starter().iterdir()}) == 1, "who may read one file may read all"
 
 
 def test_its_tokenizer_splits_digits_and_equals_llama_cpp() -> None:

@@ -6,15 +6,17 @@ import json
 import shutil
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import gguf_models as models
+from support import more_layouts
 from support.family_models import FAMILIES
 from support.tiers import first_fast
 
 from slmstudio.core.errors import UserError
 from slmstudio.worker.model import probes
-from slmstudio.worker.model.pre_tokenizers import IGNORE_MERGES, PRE_TOKENIZERS, name_of
+from slmstudio.worker.model.pre_tokenizers import IGNORE_MERGES, PRE_TOKENIZERS, cuts_alike, name_of, nearest_to
 
 pytestmark = pytest.mark.timeout(300)
 TYPES = ("F16", "Q8_0", "Q4_K_M")
@@ -161,3 +163,15 @@ def test_a_spelling_of_the_table_keeps_its_name() -> None:
         assert found is not None and PRE_TOKENIZERS[found] == spelling
         assert (found in IGNORE_MERGES) == (name in IGNORE_MERGES)
     assert name_of(None) is None
+
+
+def test_what_stands_in_for_phi_4_minis_cut_keeps_indian_words_whole() -> None:
+    """llama.cpp's "gpt-4o", which the converter would name, cuts them at their vowel signs."""
+    def cut(pattern: str) -> dict[str, Any]:
+        split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+        return {"type": "Sequence", "pretokenizers": [split, PRE_TOKENIZERS["tekken"]["pretokenizers"][-1]]}
+
+    phi, mistral = cut(more_layouts.O200K_CUT), cut(more_layouts.TEKKEN_CUT)
+    assert not cuts_alike("gpt-4o", phi) and name_of(phi) is None
+    assert nearest_to(phi) == "granite-embed-multi-97m"
+    assert name_of(mistral, True) is None and nearest_to(mistral) is None

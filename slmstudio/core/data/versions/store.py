@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import paths
+from slmstudio.core import files, paths
 from slmstudio.core.data import given, jsonl
 from slmstudio.core.data.reader import Dataset
 from slmstudio.core.data.record import Record
@@ -161,7 +161,7 @@ def read_lineage(path: Path) -> Lineage | None:
     """
     file = lineage_file(path)
     try:
-        state = json.loads(file.read_bytes())
+        state = json.loads(files.read_bytes(file))
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -10,6 +10,7 @@ from typing import Any
 
 from slmstudio.core.evaluation.scores.intervals import normal_quantile, wilson
 from slmstudio.core.evaluation.scores.verdicts import holm, p_text
+from slmstudio.core.units import counted
 from slmstudio.core.votes.store import BEST, Vote
 from slmstudio.core.votes.tally import LEVEL, by_chance
 
@@ -128,10 +129,11 @@ def _sentence(pair: Mapping[str, Any]) -> str:
         said.append(f"The judge prefers {pair[better]} in {pair[f'wins_{better}']:,} of {rows:,} rows and "
                     f"{pair[worse]} in {pair[f'wins_{worse}']:,}, {pair['ties']:,} are ties, {p_text(pair['p'])}.")
     elif rows:
-        said.append(f"The judge sees no difference that {rows:,} rows can show: {pair['a']} {pair['wins_a']:,}, "
-                    f"{pair['b']} {pair['wins_b']:,}, ties {pair['ties']:,}, {p_text(pair['p'])}.")
+        said.append(f"The judge sees no difference that {counted(rows, 'row')} can show: {pair['a']} "
+                    f"{pair['wins_a']:,}, {pair['b']} {pair['wins_b']:,}, ties {pair['ties']:,}, {p_text(pair['p'])}.")
     if pair["changed_with_order"]:
-        said.append(f"In {pair['changed_with_order']:,} rows it changed its mind with the order; they count as ties.")
+        said.append(f"In {counted(pair['changed_with_order'], 'row')} it changed its mind with the order; they count "
+                    "as ties.")
     return " ".join(said)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from slmstudio.core import paths
+from slmstudio.core import files, paths
 from slmstudio.core.errors import UserError
 
 SPLITS = ("dev", "val", "test")
@@ -96,7 +96,7 @@ def examples(folder: MmluFolder) -> dict[str, int]:
 
 
 def _count(path: Path) -> int:
-    with open(path, encoding="utf-8-sig", newline="") as file:
+    with open(path, encoding="utf-8-sig", newline="", opener=files.regular) as file:
         rows = [cells for cells in csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",") if cells]
     return len(rows) - (bool(rows) and [cell.strip().lower() for cell in rows[0]] == COLUMNS)
 

@@ -45,10 +45,10 @@ class DutyCycle:
         wanted = GAIN / softer * above_c
         brake = BRAKE_GAIN / softer * max(0.0, above_c - BRAKE_C)
         self._kept_seconds = self._kept_seconds - seconds if above_c < 0 else 0.0
-        integral = self._integral + wanted * seconds / INTEGRAL_SECONDS
-        wound_up = wanted + integral > MOST if above_c > 0 else wanted + integral < 0 or self._kept_seconds > 0
+        now = wanted + self._integral
+        wound_up = now > MOST if above_c > 0 else now < 0 or self._kept_seconds > 0
         if not wound_up:
-            self._integral = min(MOST, max(0.0, integral))
+            self._integral = min(MOST, max(0.0, self._integral + wanted * seconds / INTEGRAL_SECONDS))
         self.share = min(MOST, max(0.0, wanted + brake + self._integral))
         return self.share
 

@@ -143,7 +143,8 @@ class Guard:
         return Rest(
             "memory_heat" if heat.what == "memory" else "heat",
             f"{heat.name} is at {heat.temperature_c:.0f} °C; the limit is {heat.limit_c:.0f} °C. Training rests until "
-            f"it has cooled to {heat.limit_c - COOLED_C:.0f} °C, at least {format_duration(settings.rest_seconds)}.", heat)
+            f"it has cooled to {heat.limit_c - COOLED_C:.0f} °C, at least {format_duration(settings.rest_seconds)}.",
+            heat)
 
     def _too_hot(self, now: float) -> bool:
         """Whether heat asks for a pause, or for the rest of one."""

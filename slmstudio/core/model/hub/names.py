@@ -11,6 +11,7 @@ from slmstudio.core import program
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.json_files import printable
 from slmstudio.core.model.weights import INDEX, PICKLES, SINGLE
+from slmstudio.core.units import counted
 
 TOKENIZER = "tokenizer.json"
 _OTHER_TOKENIZERS = ("tokenizer.model", "tekken.json", "vocab.json", "merges.txt", "spiece.model")
@@ -117,7 +118,8 @@ def wanted(repo: str, names: Collection[str], shards: Collection[str] = ()) -> l
                         "Choose a version of the model that has one.")
     if SINGLE not in here and (missing := sorted(set(shards) - here)):
         raise UserError(f"{repo} is incomplete on the hub: {printable(missing[0])} is missing.",
-                        f"{INDEX} names {len(missing):,} files that are missing.", "Choose another version of it.")
+                        f"{INDEX} names {counted(len(missing), 'file')} that the hub doesn't have.",
+                        "Choose another version of it.")
     weights = [SINGLE] if SINGLE in here else [INDEX, *sorted(shards)]
     return ["config.json", *weights[:1], *(name for name in _SETTINGS if name in here),
             *sorted(name for name in here if _ABOUT.fullmatch(name)), *weights[1:]]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import paths, program, settings
+from slmstudio.core import files, paths, program, settings
 from slmstudio.core.errors import UserError
 from slmstudio.core.model import catalogue
 from slmstudio.core.model.facts import refused_quantization
@@ -188,7 +188,7 @@ def _hub_cache() -> Iterator[Found]:
 def _snapshot(folder: Path, budget: _Budget) -> Path | None:
     """Of a model in the hub's cache, what its main branch was last; else the newest snapshot."""
     try:
-        commit = (folder / "refs" / "main").read_text("utf-8").strip()[:64]
+        commit = files.read_text(folder / "refs" / "main").strip()[:64]
     except (OSError, ValueError):
         commit = ""
     if re.fullmatch("[0-9a-f]{40}", commit) and (folder / "snapshots" / commit).is_dir():
@@ -260,7 +260,7 @@ def _blob(root: Path, manifest: Path) -> Path | None:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        with open(file, "rb") as opened:
+        with open(file, "rb", opener=files.regular) as opened:
             value = json.loads(opened.read(MOST_JSON))
     except (OSError, ValueError, RecursionError):
         return {}
@@ -269,7 +269,7 @@ def _json(file: Path) -> dict[str, Any]:
 
 def _begins_as_gguf(file: Path) -> bool:
     try:
-        with open(file, "rb") as opened:
+        with open(file, "rb", opener=files.regular) as opened:
             return opened.read(4) == b"GGUF"
     except OSError:
         return False

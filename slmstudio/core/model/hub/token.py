@@ -160,7 +160,7 @@ def _from_hub(origin: str) -> str | None:
         return None
     place = os.environ.get("HF_TOKEN_PATH") or hub_home() / "token"
     try:
-        return Path(place).expanduser().read_text("utf-8")[:2000]
+        return files.read_text(Path(place).expanduser())[:2000]
     except (OSError, ValueError):
         return None
 

@@ -17,6 +17,7 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from slmstudio.core import files
 from slmstudio.core.errors import Problem
 from slmstudio.core.model.json_files import printable
 from slmstudio.core.model.structure.entries import is_read
@@ -78,7 +79,7 @@ def _look_at(entry: os.DirEntry[str], folder: Path, todo: list[Path], found: Con
         if not stat.S_ISREG(os.stat(entry.path, follow_symlinks=followed).st_mode):
             return
         found.files += 1
-        with open(entry.path, "rb") as file:
+        with open(entry.path, "rb", opener=files.regular) as file:
             pickled = is_pickle(file)
     except OSError:
         return  # one that is read was reported by `structure.entries`; another cannot be opened by anybody

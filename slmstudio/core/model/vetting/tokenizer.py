@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.model.facts import Examined
 from slmstudio.core.model.json_files import printable, read_json_object
@@ -67,7 +68,7 @@ def measure(folder: Path, rows: int | None, ends: Iterable[int]) -> Report:
 def _values(path: Path) -> int:
     """About how many values a JSON file holds, without reading it as such."""
     count = 0
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=files.regular) as file:
         while block := file.read(2**20):
             count += block.count(b",")
     return count

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.model import sandbox, tokens
+from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate, find_template, special_tokens
+from slmstudio.core.model.foreign import sandbox
 from slmstudio.core.model.json_files import printable
 from slmstudio.core.model.vetting import samples
 

@@ -11,6 +11,7 @@ from slmstudio.core.model import facts
 from slmstudio.core.model.facts import Examined, ModelFacts
 from slmstudio.core.model.json_files import printable
 from slmstudio.core.model.vetting import contents, result, tokenizer
+from slmstudio.core.model.vetting.gguf_outlook import why_no_gguf
 from slmstudio.core.model.vetting.result import Check, Vetting
 from slmstudio.core.units import format_bytes, format_count
 
@@ -57,6 +58,8 @@ def _vet(folder: Path) -> Vetting:
     examined = facts.examine(folder)
     problems: dict[str, list[Problem]] = {name: list(examined.problems.get(name, ())) for name in NAMES}
     warnings = list(examined.warnings)
+    if examined.facts and (why := why_no_gguf(examined.facts.architecture)):
+        warnings.append(why)
     done: dict[str, str] = {}
     if not problems["files"]:
         try:

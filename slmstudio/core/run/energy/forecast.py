@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from slmstudio.core.hardware.linux_sensors import read_battery
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy import assumptions
@@ -25,7 +26,7 @@ class Forecast:
     Attributes:
         watts, low, high: at the socket, mean of the run: the likely figure and its range.
         basis: `SAME`, `MACHINE` or `ESTIMATE`.
-        seconds: how long the run takes; None where no step of it was measured.
+        seconds: how long the run takes; None where no step of it, or of a run with the same settings, was measured.
     """
 
     watts: float
@@ -69,16 +70,9 @@ def forecast(config: RunConfig, machine: Machine, on_gpu: bool, seconds: float |
 
 def _rest(machine: Machine, load: float) -> float:
     """Watts of processor and memory at the socket."""
-    return _at_the_socket(assumptions.processor_watts(machine.physical_cores, load, _is_laptop())
+    return _at_the_socket(assumptions.processor_watts(machine.physical_cores, load, read_battery() is not None)
                           + assumptions.memory_watts(machine.ram_total))
 
 
 def _at_the_socket(watts: float) -> float:
     return watts + assumptions.supply_loss(watts)
-
-
-def _is_laptop() -> bool:
-    import psutil
-
-    battery = getattr(psutil, "sensors_battery", None)  # some systems lack it
-    return battery is not None and battery() is not None

@@ -212,7 +212,7 @@ def correction(facts: ModelFacts, config: RunConfig, machine: Machine,
 
 
 def _file() -> Path:
-    return paths.home() / FILE
+    return paths.cache_dir() / FILE
 
 
 def _entries() -> list[Measurement]:

@@ -106,8 +106,20 @@ def look(facts: ModelFacts, config: RunConfig, machine: Machine, train_rows: int
     seconds = run_seconds(config, train_rows, best.measured)
     device, free = measured.free_on(config, machine)
     drawn, same = measured.drawn(facts, config, machine, known)
+    if (likely := seconds) is None:
+        likely = run_seconds(config, train_rows, _by_others(config, measured.alike(facts, config, machine, known)))
     return Outlook(best, device, free, seconds,
-                   forecast(config, machine, device == "cuda", seconds, drawn, SAME if same else MACHINE))
+                   forecast(config, machine, device == "cuda", likely, drawn, SAME if same else MACHINE))
+
+
+def _by_others(config: RunConfig, alike: Sequence[Measurement]) -> Measurement | None:
+    """What a step may take, going by the newest run with the same settings but other rows; their lengths may differ."""
+    for each in reversed(alike):
+        accumulated = each.rows.get("gradient_accumulation_steps")
+        if each.seconds_per_step is not None and isinstance(accumulated, int) and accumulated > 0:
+            return replace(each, seconds_per_step=each.seconds_per_step * config.gradient_accumulation_steps
+                           / accumulated)
+    return None
 
 
 def run_seconds(config: RunConfig, train_rows: int, known: Measurement | None) -> float | None:

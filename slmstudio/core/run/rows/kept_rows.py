@@ -257,7 +257,7 @@ def _proven(run: Path, side: str, manifest: Manifest) -> Iterator[bytes]:
 def _lines(run: Path, side: str) -> Iterator[bytes]:
     path = _file(run / FOLDER, side)
     try:
-        with gzip.open(path, "rb") as file:
+        with open(path, "rb", opener=files.regular) as packed, gzip.open(packed) as file:
             yield from file
     except FileNotFoundError as error:
         raise _damaged(run, f"{path.name} is missing") from error

@@ -119,7 +119,7 @@ def _parts(config: RunConfig, rows: ScriptRows) -> list[str]:
 def _body(part: str, imports: dict[str, set[str]]) -> str:
     """A part's text without its imports, which are added to `imports`: module to names, "" for the module itself."""
     path = paths.resources() / "script" / f"{part}.py"
-    text = path.read_text(encoding="utf-8")
+    text = files.read_text(path)
     end = 0
     for node in ast.parse(text).body:
         if isinstance(node, ast.Import):

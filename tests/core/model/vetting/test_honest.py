@@ -44,6 +44,17 @@ def test_the_starter() -> None:
     assert last == "The chat template renders a conversation, and ends each answer with <|im_end|>."
 
 
+def test_an_architecture_that_cannot_become_a_gguf_is_told_of_before_it_is_trained(tmp_path: Path) -> None:
+    folder = crafted_models.honest(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": ["NewForCausalLM"]}), encoding="utf-8")
+    [warning] = passes(folder)
+    assert "NewForCausalLM to GGUF" in warning and "MERGED" in warning
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "mamba2"}), encoding="utf-8")
+    [problem] = vet(folder).problems
+    assert "Mamba 2 has no attention" in problem.message
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
 def test_the_hubs_cache(tmp_path: Path) -> None:
     """Every file is a link to a blob, beside the snapshots."""

@@ -23,7 +23,7 @@ MEMORY = 16 * 0.3725
 @pytest.fixture
 def look(studio_home, tiny_model, rows_file, monkeypatch):
     """`look(machine, drew={…})`: what is known of a run, after runs that drew so many watts."""
-    monkeypatch.setattr(module, "_is_laptop", lambda: False)
+    monkeypatch.setattr(module, "read_battery", lambda: None)
     about = facts.read_model(tiny_model)
 
     def make(machine: Machine = CPU_ONLY, drew: tuple[tuple[dict, float], ...] = (), **fields):
@@ -68,3 +68,11 @@ def test_other_runs_on_this_machine_are_better_than_an_estimate(look):
     assert found.energy.basis == MACHINE and found.energy.watts == 80.0
     assert (found.energy.low, found.energy.high) == pytest.approx((56.0, 200.0))
     assert look(WITH_CARD).energy.basis == ESTIMATE  # those were on the processor
+
+
+def test_a_run_on_other_rows_tells_how_long_it_may_take(look):
+    before = {"train_file": "/gone/rows.jsonl", "gradient_accumulation_steps": 4}
+    found = look(drew=((before, 50.0),), gradient_accumulation_steps=8, max_steps=100)
+    assert found.seconds is None, "these rows were not measured"
+    assert found.energy.seconds == pytest.approx(100 * 2.0 * 8 / 4) and found.energy.basis == SAME
+    assert found.energy.joules == pytest.approx(50.0 * 400)

@@ -62,6 +62,7 @@ def test_indias_price_is_not_taken_for_one_in_another_currency():
 
 
 @pytest.mark.parametrize("stored", [{"price_per_kwh": "8"}, {"price_per_kwh": -1}, {"price_per_kwh": True},
+                                    {"price_per_kwh": False}, {"grams_per_kwh": float("inf")},
                                     {"grams_per_kwh": [1]}, {"currency": 5}])
 def test_a_setting_that_makes_no_sense_is_the_default(stored):
     assert Settings.from_dict(stored) == Settings()

@@ -1,0 +1,94 @@
+"""Closes the file system to this process and whatever it starts, but for some folders (Linux 5.13 and newer).
+
+https://docs.kernel.org/userspace-api/landlock.html. What Landlock doesn't see: metadata (chmod, times), and whether a
+file is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import stat
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+from slmstudio.core.lock.syscalls import Processor
+
+EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 1 << 1, 1 << 2, 1 << 3
+MAKE_CHAR, MAKE_BLOCK, REFER, TRUNCATE, IOCTL_DEV = 1 << 6, 1 << 11, 1 << 13, 1 << 14, 1 << 15
+FILE_RIGHTS = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
+READ = READ_FILE | READ_DIR
+RUN = READ | EXECUTE
+WRITE = ((1 << 15) - 1) & ~(MAKE_CHAR | MAKE_BLOCK | EXECUTE)
+"""Everything below a folder, but to make devices and to start programs."""
+DEVICE = READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE | IOCTL_DEV
+_KNOWN = ((1, (1 << 13) - 1), (2, REFER), (3, TRUNCATE), (5, IOCTL_DEV))
+"""Rights of the file system by the version that has them."""
+_TCP_BIND_AND_CONNECT, _NET_SINCE = 3, 4
+_ABSTRACT_SOCKETS_AND_SIGNALS, _SCOPES_SINCE = 3, 6
+
+
+def version(processor: Processor) -> int:
+    """The version of the kernel's Landlock; 0 where there is none, or it is switched off."""
+    return max(0, _call(processor, "landlock_create_ruleset", None, ctypes.c_size_t(0), ctypes.c_uint32(1)))
+
+
+def restrict(processor: Processor, rules: Iterable[tuple[Path, int]], network: bool) -> int:
+    """Leave this process the rights of `rules` alone. Paths that don't exist are passed over.
+
+    Args:
+        rules: (path, rights); for a folder, of everything below it.
+        network: whether also to refuse TCP, sockets without a path of other programs, and signals to these, as far as
+            the kernel can.
+
+    Returns:
+        The kernel's version of Landlock.
+
+    Raises:
+        OSError: it has none, or refuses.
+    """
+    abi = version(processor)
+    if abi == 0:
+        raise OSError(0, "this kernel has no Landlock")
+    handled = sum(rights for since, rights in _KNOWN if since <= abi)
+    net = _TCP_BIND_AND_CONNECT if network and abi >= _NET_SINCE else 0
+    scoped = _ABSTRACT_SOCKETS_AND_SIGNALS if network and abi >= _SCOPES_SINCE else 0
+    size = 8 if abi < _NET_SINCE else 16 if abi < _SCOPES_SINCE else 24
+    attributes = struct.pack("=QQQ", handled, net, scoped)[:size]
+    ruleset = _checked(_call(processor, "landlock_create_ruleset", attributes, ctypes.c_size_t(size),
+                             ctypes.c_uint32(0)))
+    try:
+        for path, rights in rules:
+            _allow(processor, ruleset, path, rights & handled)
+        _checked(_call(processor, "landlock_restrict_self", ctypes.c_int(ruleset), ctypes.c_uint32(0)))
+    finally:
+        os.close(ruleset)
+    return abi
+
+
+def _allow(processor: Processor, ruleset: int, path: Path, rights: int) -> None:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError, FileExistsError):
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                rights &= FILE_RIGHTS
+            if rights:
+                beneath = struct.pack("=Qi", rights, descriptor)
+                _checked(_call(processor, "landlock_add_rule", ctypes.c_int(ruleset), ctypes.c_int(1), beneath,
+                               ctypes.c_uint32(0)))
+        finally:
+            os.close(descriptor)
+
+
+def _call(processor: Processor, name: str, *arguments: object) -> int:
+    libc = ctypes.CDLL(None, use_errno=True)
+    return int(libc.syscall(ctypes.c_long(processor.numbers[name]), *arguments))
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result

@@ -1,0 +1,114 @@
+"""The filter of system calls as the kernel takes it: classic BPF, assembled here (linux/filter.h, linux/seccomp.h).
+
+Refused are sockets other than Unix stream sockets, every way to connect one, io_uring (it makes and connects sockets
+past a filter), and what reaches into other processes, name spaces, mounts and the kernel. A call of another processor's
+interface ends the process: its numbers mean other calls.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from slmstudio.core.lock.syscalls import Processor
+
+LOAD, AND, JUMP_EQUAL, JUMP_GREATER_EQUAL, JUMP_SET, RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
+KILL_PROCESS, ERRNO, USER_NOTIF, ALLOW = 0x80000000, 0x00050000, 0x7FC00000, 0x7FFF0000
+NUMBER, ARCH, ARGUMENTS = 0, 4, 16
+"""Places in `struct seccomp_data`; an argument takes eight bytes, the lower half first on both processors."""
+UNIX, STREAM, SEQPACKET, TYPE_MASK = 1, 1, 5, 0xF
+FASTOPEN = 0x20000000
+"""A flag by which sending connects, too."""
+NEW_NAMESPACES = 0x7E020000
+"""Flags of clone: every name space of one's own."""
+TERMINAL_INPUT = (0x5412, 0x541C)
+"""TIOCSTI and TIOCLINUX type into a terminal as if the person did."""
+HARDENING = (
+    "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "process_madvise", "kcmp", "bpf", "userfaultfd",
+    "perf_event_open", "keyctl", "add_key", "request_key", "unshare", "setns", "mount", "umount2", "move_mount",
+    "open_tree", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "pivot_root", "chroot",
+    "open_by_handle_at", "kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "reboot",
+    "swapon", "swapoff", "acct", "quotactl", "syslog", "settimeofday", "clock_settime", "iopl", "ioperm",
+)
+NETWORK = ("connect", "io_uring_setup", "io_uring_enter", "io_uring_register")
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One step: `if_true` and `if_false` are how many of the next ones a jump passes over."""
+
+    code: int
+    value: int
+    if_true: int = 0
+    if_false: int = 0
+
+    def packed(self) -> bytes:
+        """`struct sock_filter`."""
+        return struct.pack("=HBBI", self.code, self.if_true, self.if_false, self.value)
+
+
+def build(processor: Processor, named: bool, network: bool) -> list[Instruction]:
+    """The filter.
+
+    Args:
+        named: whether somebody listens who names the attempts (`warden`); else the kernel refuses by itself.
+        network: whether sockets are refused. What reaches into other processes and the kernel always is.
+    """
+    refuse = Instruction(RETURN, USER_NOTIF if named else ERRNO | errno.EACCES)
+    numbers = processor.numbers
+    steps = [Instruction(LOAD, ARCH), Instruction(JUMP_EQUAL, processor.audit_arch, 1, 0),
+             Instruction(RETURN, KILL_PROCESS), Instruction(LOAD, NUMBER)]
+    if processor.other_calls_from is not None:
+        steps += [Instruction(JUMP_GREATER_EQUAL, processor.other_calls_from, 0, 1),
+                  Instruction(RETURN, ERRNO | errno.ENOSYS)]
+    for name in (*HARDENING, *(NETWORK if network else ())):
+        if name in numbers:
+            steps += _on(numbers[name], [refuse])
+    # Its flags lie in memory, where no filter can look. Libraries go back to `clone`, whose flags can be seen.
+    steps += _on(numbers["clone3"], [Instruction(RETURN, ERRNO | errno.ENOSYS)])
+    arguments: dict[str, Callable[[Instruction], list[Instruction]]] = {
+        "clone": lambda no: [*_flag(0, NEW_NAMESPACES, no), _ALLOWED],
+        "ioctl": lambda no: [*(step for wanted in TERMINAL_INPUT for step in _equal(1, wanted, no)), _ALLOWED]}
+    if network:
+        arguments |= {"socket": _unix_streams, "socketpair": _unix_streams,
+                      "sendto": lambda no: [*_flag(3, FASTOPEN, no), *_pointer(4, no), _ALLOWED],
+                      "sendmsg": lambda no: [*_flag(2, FASTOPEN, no), _ALLOWED],
+                      "sendmmsg": lambda no: [*_flag(3, FASTOPEN, no), _ALLOWED]}
+    for name, rules in arguments.items():
+        steps += _on(numbers[name], rules(refuse))
+    return [*steps, _ALLOWED]
+
+
+_ALLOWED = Instruction(RETURN, ALLOW)
+
+
+def _on(number: int, steps: list[Instruction]) -> list[Instruction]:
+    """Do `steps`, which end in a decision, for one call."""
+    return [Instruction(JUMP_EQUAL, number, 0, len(steps)), *steps]
+
+
+def _argument(index: int, upper: bool = False) -> Instruction:
+    return Instruction(LOAD, ARGUMENTS + 8 * index + 4 * upper)
+
+
+def _equal(index: int, value: int, refuse: Instruction) -> list[Instruction]:
+    return [_argument(index), Instruction(JUMP_EQUAL, value, 0, 1), refuse]
+
+
+def _flag(index: int, flags: int, refuse: Instruction) -> list[Instruction]:
+    return [_argument(index), Instruction(JUMP_SET, flags, 0, 1), refuse]
+
+
+def _pointer(index: int, refuse: Instruction) -> list[Instruction]:
+    """Refuse any address at all."""
+    return [_argument(index), Instruction(JUMP_EQUAL, 0, 1, 0), refuse,
+            _argument(index, upper=True), Instruction(JUMP_EQUAL, 0, 1, 0), refuse]
+
+
+def _unix_streams(refuse: Instruction) -> list[Instruction]:
+    """A datagram socket could send to any address that a message holds, where no filter can look."""
+    return [_argument(0), Instruction(JUMP_EQUAL, UNIX, 1, 0), refuse,
+            _argument(1), Instruction(AND, TYPE_MASK), Instruction(JUMP_EQUAL, STREAM, 2, 0),
+            Instruction(JUMP_EQUAL, SEQPACKET, 1, 0), refuse, _ALLOWED]

@@ -1,0 +1,109 @@
+"""Shows that the lock holds on this machine, now: a locked child really tries to get out (`trial`), and this process
+listens where it tries to arrive."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.jobs import processes
+from slmstudio.core.lock import syscalls
+from slmstudio.core.lock.worker_lock import LockState
+
+SECONDS = 60.0
+NOT_LINUX = "This system offers no lock that a program can put on itself without rights: it's enforced on Linux alone."
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One way out that was tried.
+
+    Attributes:
+        network: whether it leads to the network or to another program; else to files or into the system.
+        blocked: whether it was refused.
+        gave: the system's answer.
+    """
+
+    what: str
+    network: bool
+    blocked: bool
+    gave: str
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was tried, and what came of it.
+
+    Attributes:
+        enforced: whether the lock is on and every way to the network was refused.
+        files: whether every way to files outside was refused, too.
+        state: what the child said of its lock.
+        arrived: what reached this process's own sockets: nothing, where it is enforced.
+        log: how the attempts are named in a worker's log.
+        reason: why it isn't enforced; "" where it is.
+    """
+
+    enforced: bool
+    files: bool
+    state: LockState
+    attempts: tuple[Attempt, ...] = ()
+    arrived: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def prove(locked: bool = True) -> Proof:
+    """Start the child and let it try. Takes about a second; on another system than Linux, nothing is started.
+
+    Args:
+        locked: False lets it try without a lock: what the attempts give then is what the lock prevents.
+    """
+    if syscalls.here() is None:
+        return Proof(False, False, LockState(reason=NOT_LINUX), reason=NOT_LINUX)
+    try:
+        return _prove(locked)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        reason = f"It couldn't be tried: {error}"
+        return Proof(False, False, LockState(reason=reason), reason=reason)
+
+
+def _prove(locked: bool) -> Proof:
+    with (tempfile.TemporaryDirectory(prefix="slmstudio-proof-") as name, socket.create_server(("127.0.0.1", 0)) as tcp,
+          socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket(socket.AF_UNIX) as unix):
+        place, port = Path(name), tcp.getsockname()[1]
+        inside, outside = place / "inside", place / "outside"
+        inside.write_text("inside")
+        outside.write_text("outside")
+        udp.bind(("127.0.0.1", port))
+        unix.bind(str(place / "socket"))
+        unix.listen()
+        request = {"lock": locked, "inside": str(inside), "outside": str(outside), "port": port,
+                   "socket": str(place / "socket")}
+        done = subprocess.run([sys.executable, "-P", "-m", "slmstudio.core.lock.trial"], input=json.dumps(request),
+                              capture_output=True, text=True, timeout=SECONDS,
+                              env=processes.worker_environment())
+        if done.returncode != 0:
+            raise ValueError(f"the locked process ended with {done.returncode}. {done.stderr.strip()[-300:]}")
+        said = json.loads(done.stdout)
+        reached = select.select([tcp, udp, unix], [], [], 0)[0]
+        arrived = [name for name, each in (("TCP", tcp), ("UDP", udp), ("a Unix socket", unix)) if each in reached]
+        arrived += ["a file"] if os.path.exists(f"{outside}.new") else []
+    state = LockState(**said["state"])
+    attempts = tuple(Attempt(**each) for each in said["attempts"])
+    ways = [each for each in attempts if each.network]
+    through = [each.what for each in ways if not each.blocked]
+    enforced = state.enforced and not through and not (set(arrived) - {"a file"})
+    reason = "" if enforced else state.reason or f"Not refused: {', '.join(through) or ', '.join(arrived)}."
+    return Proof(enforced, all(each.blocked for each in attempts if not each.network) and "a file" not in arrived,
+                 state, attempts, tuple(arrived), tuple(done.stderr.splitlines()), reason)

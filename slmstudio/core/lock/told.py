@@ -1,0 +1,23 @@
+"""Whether a job ran locked, from its `lock` events: one for each time that its process was started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+LOCKED = "The system kept it from the network and from other files than its own."
+NETWORK_ONLY = "The system kept it from the network. Files were open to it: this kernel has no Landlock."
+NOT_KNOWN = "Whether it was kept from the network isn't recorded."
+
+
+def sentence(events: Sequence[dict[str, Any]]) -> str:
+    """One sentence or two on all starts of a job."""
+    if not events:
+        return NOT_KNOWN
+    open_ = [event for event in events if event.get("enforced") is not True]
+    if open_:
+        reason = str(open_[-1].get("reason") or "the reason isn't recorded")
+        if len(open_) == len(events):
+            return f"It wasn't kept from the network: {reason}"
+        return f"In {len(open_):,} of {len(events):,} starts it wasn't kept from the network: {reason}"
+    return LOCKED if all(event.get("landlock") for event in events) else NETWORK_ONLY

@@ -1,0 +1,112 @@
+"""The locked child of a proof: it really tries, as hostile code in a worker would, and says what each attempt gave.
+
+    python -P -m slmstudio.core.lock.trial < REQUEST
+
+REQUEST is a JSON object: {"lock": whether to lock itself first, "inside", "outside": files, "port": at which the parent
+listens on this machine by TCP and UDP, "socket": path of a Unix socket at which it listens}. Prints one JSON object:
+{"state": `LockState.to_dict()`, "attempts": [{"what", "network", "blocked", "gave"}]}.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.lock import syscalls, worker_lock
+
+REFUSED = (errno.EACCES, errno.EPERM, errno.ENOSYS)
+NOWHERE = "192.0.2.1"
+"""An address that is reserved for documentation (RFC 5737): nobody has it."""
+SECONDS = 2.0
+CHILD = "import socket; socket.create_connection(('127.0.0.1', {port}), 2)"
+_PTRACE_ATTACH = 16
+_NEW_USER_AND_NETWORK = 0x50000000
+
+
+def main() -> int:
+    request = json.loads(sys.stdin.read())
+    state = worker_lock.LockState(reason="Nobody asked for it.")
+    if request["lock"]:
+        state = worker_lock.install("trial", {"file": request["inside"]})
+    attempts = [_made(what, network, attempt) for what, network, attempt in _attempts(request)]
+    print(json.dumps({"state": state.to_dict(), "attempts": attempts}))
+    return 0
+
+
+def _made(what: str, network: bool, attempt: Callable[[], object]) -> dict[str, Any]:
+    try:
+        attempt()
+    except socket.gaierror as error:  # no address at all; why, the library doesn't say
+        return {"what": what, "network": network, "blocked": True, "gave": str(error.strerror)}
+    except OSError as error:
+        return {"what": what, "network": network, "blocked": error.errno in REFUSED,
+                "gave": errno.errorcode.get(error.errno or 0, str(error))}
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr or "").strip().splitlines()[-1:] or [f"exit status {error.returncode}"]
+        return {"what": what, "network": network, "blocked": "PermissionError" in last[0], "gave": last[0][:160]}
+    return {"what": what, "network": network, "blocked": False, "gave": "it worked"}
+
+
+def _attempts(request: dict[str, Any]) -> list[tuple[str, bool, Callable[[], object]]]:
+    port, streams, datagrams = request["port"], socket.SOCK_STREAM, socket.SOCK_DGRAM
+    number = (syscalls.here() or syscalls.X86_64).numbers
+    vsock, netlink, packet = getattr(socket, "AF_VSOCK", 40), getattr(socket, "AF_NETLINK", 16), 17
+    python = [sys.executable, "-P", "-c", CHILD.format(port=port)]
+    return [
+        (f"TCP to this machine, port {port}", True, lambda: _connect("127.0.0.1", port)),
+        (f"TCP to {NOWHERE}", True, lambda: _connect(NOWHERE, 80)),
+        ("TCP over IPv6", True, lambda: _connect("::1", port)),
+        (f"UDP to this machine, port {port}", True, lambda: _send("127.0.0.1", port)),
+        (f"UDP to {NOWHERE}", True, lambda: _send(NOWHERE, 53)),
+        ("a raw socket", True, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP).close()),
+        ("a packet socket", True, lambda: socket.socket(packet, socket.SOCK_RAW).close()),
+        ("the kernel's network settings (netlink)", True, lambda: socket.socket(netlink, socket.SOCK_RAW).close()),
+        ("a socket to the virtual machine's host", True, lambda: socket.socket(vsock, streams).close()),
+        ("looking up a name (DNS)", True, lambda: socket.getaddrinfo("slmstudio.invalid", 443)),
+        ("another program's Unix socket", True, lambda: _connect_unix(request["socket"])),
+        ("a Unix datagram socket", True, lambda: socket.socket(socket.AF_UNIX, datagrams).close()),
+        ("io_uring", True, lambda: _call(number["io_uring_setup"], 8, ctypes.create_string_buffer(120))),
+        ("a child process: TCP to this machine", True,
+         lambda: subprocess.run(python, check=True, capture_output=True, text=True)),
+        ("a thread of another name space (unshare)", False, lambda: _call(number["unshare"], _NEW_USER_AND_NETWORK)),
+        ("reaching into the parent process (ptrace)", False,
+         lambda: _call(number["ptrace"], _PTRACE_ATTACH, os.getppid(), 0, 0)),
+        ("reading a file outside", False, lambda: Path(request["outside"]).read_bytes()),
+        ("writing a file outside", False, lambda: Path(request["outside"] + ".new").write_text("here")),
+    ]
+
+
+def _connect(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
+        trial.settimeout(SECONDS)
+        trial.connect((host, port))
+
+
+def _send(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trial:
+        trial.sendto(b"here", (host, port))
+
+
+def _connect_unix(path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as trial:
+        trial.connect(path)
+
+
+def _call(number: int, *arguments: Any) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    result = libc.syscall(ctypes.c_long(number), *(ctypes.c_long(each) if isinstance(each, int) else each
+                                                   for each in arguments))
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

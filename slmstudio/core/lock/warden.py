@@ -1,0 +1,235 @@
+"""The process beside a locked worker: it names each refused attempt in the log, answers it with "permission denied",
+and keeps the machine awake for the worker, which itself may talk to nobody.
+
+It's forked before the lock, from a process that holds no data yet, so it costs about 10 MB. The worker can neither
+reach into it nor end it where the kernel has Landlock's scopes; where it is gone all the same, the kernel refuses the
+calls by itself, and only their names are missing. Everything that the worker may ask of it is one letter.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import struct
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.lock.syscalls import Processor
+
+AWAKE, ASLEEP, TRIAL, YES, NO = b"+", b"-", b"t", b"1", b"0"
+LOG_BEGIN = "network lock:"
+"""How its lines in the log begin."""
+RECEIVE, SEND = 0xC0502100, 0xC0182101
+"""SECCOMP_IOCTL_NOTIF_RECV and _SEND (linux/seccomp.h)."""
+_NOTIFICATION = struct.Struct("=QII iIQ 6Q")
+_ANSWER = struct.Struct("=QqiI")
+_FAMILIES = {int(value): name for name, value in vars(socket).items() if name.startswith("AF_")} | {16: "AF_NETLINK"}
+_TYPES = {1: "SOCK_STREAM", 2: "SOCK_DGRAM", 3: "SOCK_RAW", 5: "SOCK_SEQPACKET"}
+_PR_SET_DUMPABLE, _PR_SET_NAME = 4, 15
+DIFFERENT = 500
+"""So many different attempts are named; of further ones that there were more."""
+
+
+class Warden:
+    """The worker's side of it.
+
+    Attributes:
+        pid: of the process.
+    """
+
+    def __init__(self, channel: socket.socket, pid: int):
+        self._channel, self.pid = channel, pid
+
+    @classmethod
+    def fork(cls, processor: Processor, temporary: Path) -> Warden:
+        """Start it. This process must have one thread, and hold no lock on a file.
+
+        Args:
+            temporary: a folder that is deleted when this process has ended.
+
+        Raises:
+            OSError: the system has no room for another process.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            _become(processor, theirs, temporary)
+        theirs.close()
+        return cls(ours, pid)
+
+    def listen_at(self, listener: int) -> None:
+        """Hand over the filter's listener, which this process must not keep.
+
+        Raises:
+            OSError: the warden is gone.
+        """
+        try:
+            socket.send_fds(self._channel, [b"l"], [listener])
+            if self._channel.recv(1) != YES:
+                raise BrokenPipeError(errno.EPIPE, "the warden is gone")
+        finally:
+            os.close(listener)
+
+    def next_is_a_trial(self) -> None:
+        """The attempt that comes next is this process's own, to see whether the lock holds."""
+        self._ask(TRIAL)
+
+    def keep_awake(self) -> bool:
+        """Whether the system stays awake from now on."""
+        return self._ask(AWAKE) == YES
+
+    def let_sleep(self) -> None:
+        self._ask(ASLEEP)
+
+    def _ask(self, letter: bytes) -> bytes:
+        try:
+            self._channel.sendall(letter)
+            return self._channel.recv(1)
+        except OSError:
+            return NO
+
+    def fileno(self) -> int:
+        """Of the channel: what a program that takes this process's place needs (`at`)."""
+        os.set_inheritable(self._channel.fileno(), True)
+        return self._channel.fileno()
+
+    @classmethod
+    def at(cls, descriptor: int, pid: int) -> Warden:
+        """The one that the program before this one in the same process had."""
+        channel = socket.socket(fileno=descriptor)
+        channel.set_inheritable(False)
+        return cls(channel, pid)
+
+
+def _become(processor: Processor, channel: socket.socket, temporary: Path) -> None:
+    """Never returns: the child is a warden and nothing else."""
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for standard in (0, 1):  # a pipe's end that stays open here would keep others waiting
+            os.dup2(nothing, standard)
+        os.closerange(3, channel.fileno())
+        os.closerange(channel.fileno() + 1, os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 65536 else 65536)
+        libc = ctypes.CDLL(None)
+        libc.prctl(_PR_SET_NAME, b"slmstudio-lock", 0, 0, 0)
+        libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        _Watch(processor, channel).run()
+        shutil.rmtree(temporary, ignore_errors=True)  # of a worker that was killed
+    except BaseException as error:  # whatever it is: no second worker may come out of here
+        with suppress(OSError):
+            os.write(2, f"{LOG_BEGIN} attempts are no longer named: {error!r}\n".encode())
+    finally:
+        os._exit(0)
+
+
+class _Watch:
+    """The process's loop, until the worker and whatever it forked are gone."""
+
+    def __init__(self, processor: Processor, channel: socket.socket):
+        self._names = {number: name for name, number in processor.numbers.items()}
+        self._channel = channel
+        self._listener: int | None = None
+        self._awake: Any = None
+        self._trial = False
+        self._told: Counter[str] = Counter()
+
+    def run(self) -> None:
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        while True:
+            for descriptor, event in poll.poll():
+                if descriptor == self._listener:
+                    if event & select.POLLIN:
+                        self._notice()
+                    else:
+                        poll.unregister(descriptor)  # nobody is left whom the filter holds
+                elif not self._hear(poll):
+                    if self._listener is None:
+                        os._exit(0)  # the filter could not be installed, and the worker continues without
+                    return
+
+    def _hear(self, poll: Any) -> bool:
+        """One letter of the worker; False when it is gone."""
+        letter, descriptors, _, _ = socket.recv_fds(self._channel, 1, 1)
+        if not letter:
+            return False
+        if descriptors:
+            self._listener = descriptors[0]
+            poll.register(self._listener, select.POLLIN)
+        self._trial |= letter == TRIAL
+        answer = YES
+        if letter == AWAKE:
+            answer = YES if self._stay_awake() else NO
+        elif letter == ASLEEP and self._awake is not None:
+            self._awake.__exit__(None, None, None)
+            self._awake = None
+        self._channel.sendall(answer)
+        return True
+
+    def _stay_awake(self) -> bool:
+        from wakepy import keep
+
+        if self._awake is None:
+            self._awake = keep.running(on_fail="pass")
+            self._awake.__enter__()
+        return bool(self._awake.active)
+
+    def _notice(self) -> None:
+        assert self._listener is not None
+        received = bytearray(_NOTIFICATION.size)
+        try:
+            fcntl.ioctl(self._listener, RECEIVE, received)
+            number, pid, _, call, _, _, *arguments = _NOTIFICATION.unpack(received)
+            self._tell(describe(self._names.get(call, f"system call {call}"), arguments), pid)
+            fcntl.ioctl(self._listener, SEND, _ANSWER.pack(number, 0, -errno.EACCES, 0))
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EINTR):  # whoever asked is gone, or asks again after a signal
+                raise
+
+    def _tell(self, attempt: str, pid: int) -> None:
+        """One line for an attempt, and for the 10th, 100th … time of the same one: a log must not grow with them."""
+        line = f"refused {attempt}, asked for by {_program(pid)}"
+        if self._trial:
+            self._trial, line = False, f"tried at the start: {attempt} was refused"
+        if line not in self._told and len(self._told) >= DIFFERENT:
+            line = "refused more attempts of other kinds"
+        self._told[line] += 1
+        times = self._told[line]
+        if re.fullmatch("10*", str(times)):
+            counted = f" ({times:,} times)" if times > 1 else ""
+            with suppress(OSError):
+                os.write(2, f"{time.strftime('%H:%M:%S')} {LOG_BEGIN} {line}{counted}\n".encode())
+
+
+def describe(call: str, arguments: list[int]) -> str:
+    """
+    >>> describe("socket", [2, 1 | 0o2000000, 0, 0, 0, 0])
+    'socket(AF_INET, SOCK_STREAM)'
+    """
+    if call not in ("socket", "socketpair"):
+        return call
+    family, kind = arguments[0] & 0xFFFFFFFF, arguments[1] & 0xF
+    return f"{call}({_FAMILIES.get(family, f'family {family}')}, {_TYPES.get(kind, f'type {kind}')})"
+
+
+def _program(pid: int) -> str:
+    """The command line as the process itself states it, which may be anything: printable, and cut."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return f"process {pid}"
+    text = "".join(each if each.isprintable() else "?" for each in " ".join(words).strip())
+    return f"process {pid} ({text[:160]})"

@@ -1,0 +1,123 @@
+"""The filter, run by an interpreter of its own: what the kernel would decide, for both processors."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import pytest
+
+from slmstudio.core.lock import program
+from slmstudio.core.lock.program import ALLOW, ERRNO, KILL_PROCESS, USER_NOTIF
+from slmstudio.core.lock.syscalls import AARCH64, X86_64, Processor
+
+NO_SOCKETS = ["connect", "io_uring_setup", "io_uring_enter", "io_uring_register"]
+STREAM, DATAGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
+
+
+def decide(steps: list[program.Instruction], arch: int, number: int, arguments: tuple[int, ...] = ()) -> int:
+    """Run a program on one call, as `struct seccomp_data` holds it (linux/seccomp.h)."""
+    words = {program.NUMBER: number, program.ARCH: arch}
+    for index in range(6):
+        value = arguments[index] if index < len(arguments) else 0
+        words[program.ARGUMENTS + 8 * index] = value & 0xFFFFFFFF
+        words[program.ARGUMENTS + 8 * index + 4] = value >> 32
+    place, accumulator = 0, 0
+    while True:
+        step = steps[place]
+        place += 1
+        if step.code == program.RETURN:
+            return step.value
+        if step.code == program.LOAD:
+            accumulator = words[step.value]
+        elif step.code == program.AND:
+            accumulator &= step.value
+        else:
+            holds = {program.JUMP_EQUAL: accumulator == step.value, program.JUMP_SET: bool(accumulator & step.value),
+                     program.JUMP_GREATER_EQUAL: accumulator >= step.value}[step.code]
+            place += step.if_true if holds else step.if_false
+
+
+@pytest.fixture(params=[X86_64, AARCH64], ids=lambda each: each.name)
+def processor(request) -> Processor:
+    return request.param
+
+
+@pytest.fixture
+def call(processor):
+    """`call("socket", 2, 1)`: what is decided for a call with these arguments."""
+    steps = program.build(processor, named=True, network=True)
+    return lambda name, *arguments: decide(steps, processor.audit_arch, processor.numbers[name], arguments)
+
+
+@pytest.mark.parametrize("name", [*program.HARDENING, *NO_SOCKETS])
+def test_calls_that_are_always_refused(call, processor, name):
+    if processor is AARCH64 and name in ("iopl", "ioperm"):
+        assert name not in processor.numbers
+        return
+    assert call(name) == USER_NOTIF
+
+
+def test_only_unix_streams_are_made(call):
+    for make in ("socket", "socketpair"):
+        for kind in (STREAM, socket.SOCK_SEQPACKET, STREAM | 0o2000000 | 0o4000):  # close on exec, do not block
+            assert call(make, socket.AF_UNIX, kind) == ALLOW
+        for family in range(2, 50):
+            assert call(make, family, STREAM) == USER_NOTIF, family
+        for kind in (DATAGRAM, DATAGRAM | 0o2000000, socket.SOCK_RAW):
+            assert call(make, socket.AF_UNIX, kind) == USER_NOTIF
+    assert call("socket", socket.AF_UNIX | 7 << 32, STREAM) == ALLOW, "the kernel, too, looks at the lower half alone"
+
+
+def test_sending_to_an_address_is_refused_and_sending_is_not(call):
+    assert call("sendto", 3, 0x7F0000001000, 5, 0, 0, 0) == ALLOW
+    for address in (0x1000, 1 << 32):
+        assert call("sendto", 3, 0x7F0000001000, 5, 0, address, 16) == USER_NOTIF
+    for name, place in (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)):
+        arguments = [3, 0x1000, 1, 0][:place + 1]
+        assert call(name, *arguments) == ALLOW
+        arguments[place] = program.FASTOPEN | 0x4000
+        assert call(name, *arguments) == USER_NOTIF, name
+
+
+def test_threads_start_and_name_spaces_do_not(call):
+    thread, process = 0x3D0F00, 0x1200011
+    assert call("clone", thread) == call("clone", process) == ALLOW
+    for flag in (0x10000000, 0x40000000, 0x20000000, 0x20000):
+        assert call("clone", process | flag) == USER_NOTIF
+    assert call("clone3") == ERRNO | errno.ENOSYS, "its flags cannot be seen; libraries go back to clone"
+
+
+def test_a_terminal_is_not_typed_into(call):
+    assert call("ioctl", 0, 0x5413) == ALLOW
+    assert call("ioctl", 0, 0x5412) == call("ioctl", 0, 0x541C) == call("ioctl", 0, 0x5412 | 1 << 32) == USER_NOTIF
+
+
+def test_another_interface_than_the_processors_own_ends_the_process(processor):
+    steps = program.build(processor, named=True, network=True)
+    other = AARCH64 if processor is X86_64 else X86_64
+    for arch in (other.audit_arch, 0x40000003, 0x40000028):  # 32 bits of each
+        assert decide(steps, arch, processor.numbers["socket"], (socket.AF_UNIX, STREAM)) == KILL_PROCESS
+    x32 = decide(steps, processor.audit_arch, 0x40000000 | 41, (socket.AF_UNIX, STREAM))
+    assert x32 == (ERRNO | errno.ENOSYS if processor is X86_64 else ALLOW)
+
+
+def test_without_a_listener_the_kernel_answers_itself(processor):
+    steps = program.build(processor, named=False, network=True)
+    number = processor.numbers
+    assert decide(steps, processor.audit_arch, number["connect"]) == ERRNO | errno.EACCES
+    assert decide(steps, processor.audit_arch, number["socket"], (socket.AF_INET, STREAM)) == ERRNO | errno.EACCES
+
+
+def test_a_job_that_fetches_may_connect_and_still_not_reach_into_others(processor):
+    steps = program.build(processor, named=False, network=False)
+    for name in ("connect", "socket", "sendto"):
+        assert decide(steps, processor.audit_arch, processor.numbers[name], (socket.AF_INET, STREAM)) == ALLOW
+    for name in ("ptrace", "mount", "bpf", "pidfd_getfd"):
+        assert decide(steps, processor.audit_arch, processor.numbers[name]) == ERRNO | errno.EACCES
+
+
+def test_the_kernel_takes_programs_of_this_length(processor):
+    assert len(program.build(processor, named=True, network=True)) < 4096
+    step = program.Instruction(program.JUMP_EQUAL, 0xC000003E, 1, 2)
+    assert step.packed() == bytes([0x15, 0, 1, 2, 0x3E, 0, 0, 0xC0])

@@ -1,0 +1,172 @@
+"""The process that names refused attempts: how it counts, and that nothing opens when it is gone."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from slmstudio.core.lock import landlock
+
+pytestmark = pytest.mark.timeout(60)
+LOCKED = """
+import os, signal, socket, sys, tempfile
+from slmstudio.core.lock import worker_lock
+state = worker_lock.install("trial", {})
+assert state.enforced, state
+def tried():
+    try:
+        socket.socket()
+    except OSError as error:
+        return error.errno
+"""
+
+
+@pytest.fixture
+def run(linux, tmp_path, monkeypatch):
+    """`run("print(1)")`: the code in a locked process, after LOCKED."""
+    monkeypatch.setenv("SLMSTUDIO_HOME", str(tmp_path / "home"))
+
+    def run(code: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run([sys.executable, "-P", "-c", LOCKED + code], capture_output=True, text=True,
+                              env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])})
+        assert done.returncode == 0, done.stderr
+        return done
+
+    return run
+
+
+def test_the_same_attempt_again_makes_the_log_no_longer(run):
+    done = run("for _ in range(1234): assert tried() == 13")
+    counted = re.findall(r"refused socket\(AF_INET, SOCK_STREAM\).*?(?: \(([\d,]+) times\))?\n", done.stderr)
+    assert counted == ["", "10", "100", "1,000"], done.stderr
+
+
+def test_the_worker_cannot_end_it(run, linux):
+    if landlock.version(linux) < 6:
+        pytest.skip("this kernel's Landlock has no scopes")
+    done = run("""
+try:
+    os.kill(worker_lock.warden().pid, signal.SIGKILL)
+except PermissionError:
+    print("not permitted")
+""")
+    assert done.stdout == "not permitted\n"
+
+
+def test_when_it_is_gone_the_kernel_still_refuses(linux, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLMSTUDIO_HOME", str(tmp_path / "home"))
+    code = LOCKED + """
+print(worker_lock.warden().pid, flush=True)
+sys.stdin.readline()
+print(tried())
+print(worker_lock.warden().keep_awake())
+"""
+    with subprocess.Popen([sys.executable, "-P", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                          stderr=subprocess.DEVNULL,
+                          env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}) as process:
+        warden = psutil.Process(int(process.stdout.readline()))
+        warden.kill()
+        out, _ = process.communicate("\n")
+    assert out.split() == ["38", "False"], "no such call, and no sleep prevented"
+
+
+def test_threads_and_children_are_held_too(run):
+    done = run("""
+import subprocess, threading
+found = []
+threads = [threading.Thread(target=lambda: found.append(tried())) for _ in range(3)]
+for each in threads: each.start()
+for each in threads: each.join()
+print(*found, flush=True)
+child = "import socket\\ntry: socket.socket()\\nexcept OSError as e: print(e.errno, flush=True)"
+subprocess.run([sys.executable, "-c", child], check=True)
+pid = os.fork()
+if pid == 0:
+    print(tried(), flush=True)
+    os._exit(0)
+os.waitpid(pid, 0)
+""")
+    assert done.stdout.split() == ["13"] * 5
+
+
+def test_what_a_locked_process_still_does(run):
+    done = run("""
+import asyncio, multiprocessing
+ours, theirs = socket.socketpair()
+ours.sendall(b"pair")
+print(theirs.recv(4).decode())
+print(asyncio.run(asyncio.sleep(0, "loop")))
+with tempfile.TemporaryFile() as file:
+    print(file.write(b"x"))
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    print(pool.apply(abs, (-3,)))
+open("/proc/self/clear_refs", "w").write("5")
+""")
+    assert done.stdout.split() == ["pair", "loop", "1", "3"]
+
+
+def test_its_temporary_folder_goes_with_it(run):
+    done = run("""
+print(tempfile.gettempdir(), flush=True)
+open(os.path.join(tempfile.gettempdir(), "left"), "w").close()
+""")
+    place = Path(done.stdout.strip())
+    assert place.name.startswith("slmstudio-") and not place.exists()
+
+
+def test_the_lock_stays_with_a_program_that_takes_the_place(run):
+    done = run("""
+code = "from slmstudio.core.lock import worker_lock as w; s = w.install('trial', {}); print(s.enforced, s.named)"
+program = [sys.executable, "-P", "-c", code]
+os.execve(program[0], program, {**os.environ, **worker_lock.environment_for_successor()})
+""")
+    assert done.stdout.split() == ["True", "True"]
+    assert "tried at the start" in done.stderr and "refused socket" not in done.stderr
+
+
+def test_the_variable_alone_locks_nothing(linux, run, monkeypatch):
+    monkeypatch.setenv("SLMSTUDIO_LOCK", "2 1")
+    assert run("print(tried())").stdout == "13\n"
+
+
+def test_where_nobody_may_listen_the_lock_holds_without_names(linux, tmp_path, monkeypatch):
+    """A container that watches system calls itself leaves no listener to others."""
+    monkeypatch.setenv("SLMSTUDIO_HOME", str(tmp_path / "home"))
+    code = """
+import errno, os, socket, tempfile
+from slmstudio.core.lock import seccomp, worker_lock
+install = seccomp.install
+def without_listener(processor, network, named):
+    if named:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+    return install(processor, network, named)
+seccomp.install = without_listener
+state = worker_lock.install("trial", {})
+print(state.enforced, state.named, worker_lock.warden(), os.path.isdir(tempfile.gettempdir()))
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])})
+    assert done.stdout.split() == ["True", "False", "None", "True"], done.stderr
+
+
+def test_a_kernel_that_refuses_is_said_and_the_work_continues(linux, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLMSTUDIO_HOME", str(tmp_path / "home"))
+    code = """
+import errno, os
+from slmstudio.core.lock import seccomp, worker_lock
+def refuse(*_, **__):
+    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+seccomp.install = refuse
+state = worker_lock.install("trial", {})
+assert not state.enforced and not state.seccomp, state
+print(state.reason)
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])})
+    assert done.stdout == "The kernel refuses a filter of system calls: Invalid argument.\n", done.stderr

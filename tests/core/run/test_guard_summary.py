@@ -1,0 +1,96 @@
+"""What the guard did, added up from a run's events."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slmstudio.core.run.guard.summary import GuardSummary, Interval, of_events
+from slmstudio.core.run.history import RunHistory
+
+
+def event(kind: str, time: float, **more) -> dict:
+    return {"type": kind, "time": time, **more}
+
+
+def rest(time: float, why: str = "heat") -> dict:
+    return event("guard_rest", time, why=why)
+
+
+def resume(time: float, seconds: float, why: str = "heat") -> dict:
+    return event("guard_resume", time, why=why, seconds=seconds)
+
+
+def sensors(time: float, *celsius: int | None, cpu: float | None = None) -> dict:
+    return event("sensors", time, gpus=[{"temperature_c": each} for each in celsius], cpu={"temperature_c": cpu})
+
+
+@pytest.mark.parametrize(("events", "sentence"), [
+    ([], ""),
+    ([sensors(1, 71)], "No rest was needed; peak 71 °C."),
+    ([sensors(1, 81), rest(2), sensors(3, 75), resume(62, 60.0), rest(100), resume(400, 300.0), rest(500),
+      resume(980, 480.0)], "Rested 14 min in 3 pauses; peak 81 °C."),
+    ([rest(0), resume(60, 60)], "Rested 1 min in 1 pause."),
+    ([sensors(1, 78), rest(0, "hold"), event("guard_hold", 60, seconds=20.0, working=0.7),
+      resume(90, 10.0, "hold")], "Rested 30 s between steps; peak 78 °C."),
+    ([rest(0, "hours"), resume(28800, 28800.0, "hours"), sensors(28801, 66)],
+     "Rested 8 h in 1 pause (hours 8 h); peak 66 °C."),
+    ([rest(0), resume(600, 600.0), rest(700, "battery"), resume(7900, 7200.0, "battery")],
+     "Rested 2 h 10 min in 2 pauses (battery 2 h, heat 10 min)."),
+])
+def test_the_sentence(events, sentence):
+    found = of_events(events)
+    assert found.sentence() == sentence and found.to_dict()["sentence"] == sentence
+
+
+def test_the_hottest_of_all_cards_and_of_the_processor_only_without_one():
+    assert of_events([sensors(1, 60, 74, cpu=95.0), sensors(2, 70, 71)]).peak_c == 74
+    assert of_events([sensors(1, None, cpu=88.0), sensors(2, cpu=85.0)]).peak_c == 88
+    assert of_events([event("sensors", 1, gpu={"temperature_c": 67})]).peak_c == 67  # of older runs
+    assert of_events([event("sensors", 1, gpu=None), event("sensors", 1, gpus="?", cpu=3)]).peak_c is None
+
+
+def test_a_rest_that_a_crash_ended_lasted_as_long_as_there_were_events():
+    found = of_events([rest(100), sensors(130, 60), event("job_started", 5000), rest(5010), resume(5015, 5.0)])
+    assert found.seconds == {"heat": 35.0} and found.pauses == 2
+    assert found.intervals == [Interval("heat", 100, 130), Interval("heat", 5010, 5015)]
+
+
+def test_a_rest_with_another_cause_ends_the_one_before():
+    found = of_events([rest(100), rest(160, "battery"), resume(200, 40.0, "battery")])
+    assert found.intervals == [Interval("heat", 100, 100), Interval("battery", 160, 200)]
+
+
+def test_what_is_under_way():
+    found = GuardSummary()
+    found.add(rest(1, "hold"))
+    found.add(event("guard_hold", 60, seconds=20.0, working=0.71))
+    assert found.resting["why"] == "hold" and found.working == 0.71
+    found.add(resume(90, 1.0, "hold"))
+    assert found.resting is None and found.working is None
+    found.add(event("power_limit_advised", 91, command="x"))
+    found.add(event("guard_unavailable", 92, message="No."))
+    assert found.power_limit["command"] == "x" and found.unavailable == "No."
+
+
+def test_intervals_are_on_the_axis_of_the_plots():
+    history = RunHistory()
+    for each in (event("job_started", 1000.0), sensors(1001.0, 80), rest(1010.0),
+                 event("suspended", 1500.0, seconds=400), resume(1520.0, 510.0), event("job_ended", 1530.0),
+                 event("job_started", 9000.0), rest(9005.0)):
+        history.add(each)
+    assert history.guard.intervals == [Interval("heat", 10.0, 120.0), Interval("heat", 135.0)]
+    assert [each["type"] for each in history.told if each["type"].startswith("guard")] == [
+        "guard_rest", "guard_resume", "guard_rest"]
+
+
+anything = st.one_of(st.none(), st.booleans(), st.floats(), st.text(max_size=3), st.just([]), st.just({}))
+
+
+@given(st.lists(st.fixed_dictionaries(
+    {"type": st.sampled_from(["guard_rest", "guard_hold", "guard_resume", "sensors", "job_started", "job_ended",
+                              "power_limit_advised", "guard_unavailable"])},
+    optional=dict.fromkeys(("time", "why", "seconds", "working", "gpus", "gpu", "cpu", "message"), anything))))
+def test_whatever_a_file_holds_it_can_be_added_up(events):
+    assert isinstance(of_events(events).sentence(), str)

@@ -1,0 +1,62 @@
+"""Damaged GGUF files: the cause in words, from our look at the header or from llama.cpp, and the worker lives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from support.damaged_gguf import DAMAGES, sound
+
+from slmstudio.core.jobs.interactive import InteractiveWorker
+
+FAST = ("zero layers", "epsilon isn't a number", "whole numbers for weights", "weights that aren't numbers",
+        "a tensor is missing", "unknown pre-tokenizer", "no heads", "fewer kinds than tokens")
+"""The five that ended the process or were answered with noise, and of those that were "failed to load model"."""
+MEGABYTES = 600
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InteractiveWorker]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLMSTUDIO_HOME", str(tmp_path_factory.mktemp("home")))
+        with InteractiveWorker("chat") as worker:
+            yield worker
+
+
+@pytest.fixture(scope="module")
+def ask(worker: InteractiveWorker) -> Any:
+    messages = worker.receive()
+
+    def ask(command: str, **values: Any) -> dict[str, Any]:
+        worker.send({"command": command, **values})
+        return next(found for found in messages if found["type"] in ("loaded", "error", "done"))
+
+    return ask
+
+
+def test_the_sound_one_answers(ask: Any, tmp_path: Path) -> None:
+    path = tmp_path / "sound.gguf"
+    path.write_bytes(sound().bytes())
+    assert ask("load", path=str(path), context_length=64)["type"] == "loaded"
+    done = ask("generate", id=1, messages=[{"role": "user", "content": "hello"}], max_tokens=2)
+    assert done["type"] == "done"
+
+
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[] if name in FAST else [pytest.mark.full]) for name in DAMAGES])
+def test_the_cause_is_said(ask: Any, worker: InteractiveWorker, tmp_path: Path, name: str) -> None:
+    make, words = DAMAGES[name]
+    path = tmp_path / "model.gguf"
+    path.write_bytes(make())
+    answer = ask("load", path=str(path), context_length=64)
+    assert answer["type"] == ("error" if words else "loaded"), answer
+    if words:
+        said = answer["error"]
+        assert words in f"{said['what']} {said['why']} {said['problems']}", said
+        assert "model.gguf" in said["what"] and said["remedy"] and "details" not in answer
+        assert "failed to load model" not in said["why"]
+    assert worker.is_alive()
+    assert psutil.Process(worker.pid).memory_info().rss < MEGABYTES * 2**20
