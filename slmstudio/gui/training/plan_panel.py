@@ -18,7 +18,7 @@ from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.training.field_row import FieldRow
 from slmstudio.gui.training.fit_line import FitLine
-from slmstudio.gui.training.guard_text import guard_text
+from slmstudio.gui.training.guard.text import guard_text
 from slmstudio.gui.training.plan_buttons import PlanButtons
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, plain_tip, text_label
 from slmstudio.gui.training.change_editor import ChangeEditor
-from slmstudio.gui.training.guard_section import GuardSection, is_resting
+from slmstudio.gui.training.guard.section import GuardSection, is_resting
 from slmstudio.gui.training.run_controls import RunControls
 from slmstudio.gui.training.run_end import RunEnd
 

@@ -14,7 +14,7 @@ from slmstudio.core.run.energy.money import format_money
 from slmstudio.core.run.energy.tariff import Tariff
 from slmstudio.core.run.history import RunHistory, number
 from slmstudio.gui.common.session import JobStatus, Session
-from slmstudio.gui.training.guard_section import is_resting
+from slmstudio.gui.training.guard.section import is_resting
 
 
 def tr(text: str) -> str:

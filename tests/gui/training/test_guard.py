@@ -13,7 +13,7 @@ from support.training_window import button, chip, commands, feed, press, wait_fo
 
 from slmstudio.core.run import adjust
 from slmstudio.core.run.guard import settings as guard_settings
-from slmstudio.gui.training.guard_section import GuardSection
+from slmstudio.gui.training.guard.section import GuardSection
 
 tab, run = training_window.tab, training_window.run
 

@@ -15,7 +15,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.copy_text import CopyLine
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.training.guard_editor import GuardEditor
+from slmstudio.gui.training.guard.editor import GuardEditor
 
 ANYWAY: dict[str, dict[str, Any]] = {"hours": {"train_hours": ""}, "battery": {"pause_on_battery": False}}
 """By what a run rests for: the fields that let it train all the same."""
