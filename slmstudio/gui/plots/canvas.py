@@ -15,8 +15,8 @@ from slmstudio.gui.common import theme
 
 CANVAS_HEIGHT = 90
 X_PADDING = 0.02
-DENSE = 2000
-"""Points of a curve that lie so close that nobody sees where its pieces join."""
+DENSE, ROUGH = 2000, 0.02
+"""Of so many points, whose neighbours differ by that share of the curve's height on average, nobody sees the joints."""
 
 
 @dataclass
@@ -42,8 +42,8 @@ class Curve:
     def show(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> None:
         """Show other points."""
         self.x, self.y = x, y
-        # Outlining a thick line of a thousand zigzags takes Qt ten times as long as its pieces, one by one.
-        pieces = len(x) > DENSE and self.alpha == 1.0
+        # Outlining a thick line of a thousand tall zigzags takes Qt ten times as long as its pieces, one by one.
+        pieces = len(x) > DENSE and self.alpha == 1.0 and _is_rough(y)
         self.item.curve.setSegmentedLineMode("on" if pieces else "auto")
         self.item.setData(x, y)
 
@@ -77,3 +77,8 @@ class Box(pg.ViewBox):  # type: ignore[misc]
 
     def suggestPadding(self, axis: int) -> float:
         return X_PADDING if axis == self.XAxis else min(0.25, theme.SPACE_M / max(1.0, self.height()))
+
+
+def _is_rough(y: np.ndarray[Any, Any]) -> bool:
+    known = y[np.isfinite(y)]
+    return len(known) > 1 and bool(np.abs(np.diff(known)).mean() > ROUGH * np.ptp(known))

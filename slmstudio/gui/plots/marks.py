@@ -100,10 +100,11 @@ class PlotLevels(QObject):
             self._plot.addItem(line, ignoreBounds=True)
 
     def _line(self, level: Level) -> pg.InfiniteLine:
-        # The words hide what is below them: another line may be only a few pixels away.
+        ground = theme.colour("card")
+        ground.setAlphaF(0.75)  # another line may be only a few pixels away: the words must be read before it
         line = pg.InfiniteLine(
             level.y, angle=0, movable=False, pen=pg.mkPen(theme.colour("eval"), width=1, style=Qt.PenStyle.DashLine),
-            label=level.text, labelOpts={"position": 1.0, "color": theme.colour("warn"), "fill": theme.colour("card"),
+            label=level.text, labelOpts={"position": 1.0, "color": theme.colour("warn"), "fill": ground,
                                          "anchors": [(1, 1), (1, 1)]})
         line.label.setFont(theme.base_font(theme.SMALL_SIZE - 1))
         return line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from PySide6.QtCore import QPointF
 
@@ -131,3 +132,14 @@ def test_rests_lie_in_the_shade_over_time_and_over_steps(qtbot, plots):
 def test_a_rest_that_lasts_reaches_to_now(qtbot, plots):
     draw(qtbot, plots, history(CARD, events={20: REST}))
     assert [(shade.start, shade.end) for shade in plots.small["temperature_c"].shades.shown] == [(20, 40)]
+
+
+def test_a_dense_curve_of_tall_zigzags_is_painted_in_pieces_and_another_as_one_line(qtbot, plots):
+    plot = plots.small["temperature_c"]
+    plot.add_curve("x", "train")
+    x = np.arange(3000.0)
+    for y, mode in ((x % 2, "on"), (x, "auto"), (np.full(3000, np.nan), "auto"), (np.ones(3000), "auto")):
+        plot.set_data("x", x, y)
+        assert plot._curves["x"].item.curve.opts["segmentedLineMode"] == mode
+    plot.set_data("x", x[:1000], x[:1000] % 2)
+    assert plot._curves["x"].item.curve.opts["segmentedLineMode"] == "auto"
