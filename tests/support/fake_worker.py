@@ -21,6 +21,9 @@ with the same functions as the real worker, and it needs no torch.
     sleepless   the machine may fall asleep              spill       memory spills over
     best:N      the weights of step N are the result     consent:N   failed; N tokens would do
     event:JSON  an event as it is written, without spaces
+    cards:N     N cards, told as the sensors tell them       lost        the last card no longer answers
+    guard_rest:WHY, guard_resume  what the guard did: heat, hold, battery or hours
+    advice      a lower power limit would help
 
 At each evaluation it answers two questions, and it obeys sample, free and change like the real one.
 """
@@ -43,6 +46,7 @@ import fake_chat
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.run import checkpoints
+from slmstudio.core.run.guard.settings import GUARD_FIELDS, told
 
 EVAL_EVERY, SAVE_EVERY = 20, 50
 POLL = 0.01
@@ -54,6 +58,7 @@ class Play:
         self.job = jobs.Job(folder)
         self.step = self._newest_checkpoint()
         self.total = 40
+        self.cards = 0
         self.gpu = self.stopping = self.freeing = self.not_a_number = False
         self.rate, self.turns_at, self.best = 2e-4, 0, 0
         self.commands = files.LineReader(folder / jobs.COMMANDS)
@@ -111,6 +116,39 @@ class Play:
     def do_gpu(self) -> None:
         self.gpu = True
 
+    def do_cards(self, count: str) -> None:
+        self.cards = int(count)
+
+    def do_lost(self) -> None:
+        cards = [{"index": n, "name": "NVIDIA GeForce RTX 4090"} for n in range(self.cards)]
+        cards[-1] |= {"lost": True, "message": "The GPU is lost."}
+        self.emit("sensors", gpu=cards[0], gpus=cards, cpu={})
+        self.emit("sensors_unavailable", reason="The GPU is lost.")
+        self.emit("warning", code="gpu_lost", message="The GPU is lost.")
+
+    def do_guard_rest(self, why: str) -> None:
+        about = {
+            "heat": "The GPU is at 84 °C; the limit is 83 °C. Training rests until it has cooled to 73 °C, at least "
+                    "1 min.",
+            "hold": "Holding 78 °C: training rests a little after each step.",
+            "battery": "The machine runs on its battery (64 %). Training rests until it is plugged in.",
+            "hours": "Training rests until 22:00; it may run from 22:00 to 06:00."}
+        limit = {"hold": 78, "heat": 83}.get(why)
+        heat = {"temperature_c": 84, "limit_c": limit, "gpu": 0} if limit else {}
+        self.emit("guard_rest", global_step=self.step, why=why, message=about[why], **heat)
+        if why == "hold":
+            self.emit("guard_hold", global_step=self.step, seconds=17.4, working=0.71, message="Holding.", **heat)
+
+    def do_guard_resume(self) -> None:
+        self.emit("guard_resume", global_step=self.step, why="heat", seconds=241.0, temperature_c=74,
+                  message="The rest is over after 4 min 1 s. The GPU is at 74 °C.")
+
+    def do_advice(self) -> None:
+        command = "sudo nvidia-smi -i 0 -pl 136"
+        self.emit("power_limit_advised", gpu=0, watts=136, now_w=170.0, command=command, message=(
+            "A lower power limit keeps RTX 3060 cooler and costs little speed: 136 W instead of 170 W. Type in a "
+            f"terminal: {command} (it holds until the next restart; some laptops refuse it)."))
+
     def do_no_gpu(self) -> None:
         self.emit("sensors_unavailable", reason="no NVIDIA driver")
 
@@ -167,6 +205,12 @@ class Play:
         heat = 50 + 26 * (1 - math.exp(-self.step / 60)) + self.random.gauss(0, 0.6)
         gpu = {"temperature_c": round(heat), "slowdown_c": 88, "power_w": 160 + self.random.gauss(0, 6),
                "power_limit_w": 200, "memory_used": 8.2 * 1024**3, "memory_total": 12 * 1024**3}
+        if self.cards:
+            named = {**gpu, "name": "NVIDIA GeForce RTX 4090"}
+            cards = [{**named, "index": n, "temperature_c": round(heat) - 3 * n} for n in range(self.cards)]
+            more = {"gpu": cards[0], "gpus": cards, "cpu": {"temperature_c": 61.0, "percent": 34.0}}
+            self.emit("sensors", **more, process_memory=1.9e9, cpu_percent=180.0)
+            return
         self.emit("sensors", gpu=gpu if self.gpu else None, process_memory=1.9e9 + 1e6 * self.step, cpu_percent=180.0)
 
     def _save(self, reason: str) -> None:
@@ -184,6 +228,8 @@ class Play:
                 self._change(each)
             elif command == "free":
                 self._free()
+            elif command == "guard":
+                self._guard(each)
             elif command in ("stop", "cancel"):
                 self._save("stop")
                 self.stopping = True
@@ -206,12 +252,20 @@ class Play:
         self.total, self.rate = total, command.get("learning_rate", self.rate)
         self.emit("changed", global_step=self.step, learning_rate=self.rate, total_steps=total, asked=asked)
 
+    def _guard(self, command: dict[str, Any]) -> None:
+        values = {name: value for name, value in command.items() if name in GUARD_FIELDS}
+        self.emit("guard_resume", global_step=self.step, why="hours", seconds=1.0, message="The rest is over.")
+        self.emit("guard_changed", global_step=self.step, values=values,
+                  message=f"Heat guard changed: {', '.join(told(values))}.")
+
     def _wait_for(self, *names: str) -> None:
         while True:
             for command in self.commands.read():
                 self.stopping = self.stopping or command["command"] in ("stop", "cancel")
                 if command["command"] == "free":
                     self._free()
+                if command["command"] == "guard":
+                    self._guard(command)
                 if command["command"] in names:
                     return
             time.sleep(POLL)

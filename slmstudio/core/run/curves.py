@@ -1,10 +1,20 @@
-"""The points of a run's curves, and their smoothing."""
+"""The points of a run's curves, those of its machine, and their smoothing."""
 
 from __future__ import annotations
 
 import bisect
 import math
 from array import array
+from collections.abc import Iterator
+from typing import Any
+
+from slmstudio.core.files import number
+
+CARD_FIELDS = ("temperature_c", "memory_temperature_c", "power_w", "memory_used")
+"""Of a card's reading, what becomes a curve."""
+LIMIT_FIELDS = ("slowdown_c", "power_limit_w", "memory_total")
+OWN_FIELDS = ("process_memory", "cpu_percent")
+CPU_FIELDS = {"cpu_temperature_c": "temperature_c"}
 
 
 class Series:
@@ -39,6 +49,72 @@ class Series:
     def last(self) -> float | None:
         """The newest value that is a number."""
         return next((value for value in reversed(self.y) if math.isfinite(value)), None)
+
+
+class MachineCurves:
+    """What a run's `sensors` events tell of the machine, over seconds of work.
+
+    Attributes:
+        series: by field: those of the first card as they are called, of a further one as `of_card` calls them;
+            `cpu_temperature_c`, `process_memory` and `cpu_percent`.
+        limits: `LIMIT_FIELDS` in the same way, as far as the driver tells them.
+        cards: the driver's number and the name of each, in the events' order, which is that of torch's `cuda:N`.
+        last: the newest event; empty before the first.
+        newest: the newest event that tells every card's state and a temperature; empty in runs of earlier versions.
+    """
+
+    def __init__(self) -> None:
+        names = (*CARD_FIELDS, *CPU_FIELDS, *OWN_FIELDS)
+        self.series: dict[str, Series] = {name: Series() for name in names}
+        self.limits: dict[str, float] = {}
+        self.cards: list[tuple[int, str]] = []
+        self.last: dict[str, Any] = {}
+        self.newest: dict[str, Any] = {}
+
+    def add(self, event: dict[str, Any], at: float) -> None:
+        """Take a `sensors` event. Fields of an unexpected kind are passed over.
+
+        Args:
+            at: seconds of work.
+        """
+        self.last = event
+        for place, reading in _cards_of(event):
+            while place >= len(self.cards):
+                index = reading.get("index")
+                self.cards.append((index if isinstance(index, int) else place, str(reading.get("name") or "")))
+            self._note(reading, {of_card(name, place): name for name in CARD_FIELDS}, at)
+            for name in LIMIT_FIELDS:
+                if (value := number(reading, name)) is not None:
+                    self.limits[of_card(name, place)] = value
+        cpu = event.get("cpu")
+        if isinstance(cpu, dict):
+            self._note(cpu, CPU_FIELDS, at)
+        self._note(event, {name: name for name in OWN_FIELDS}, at)
+        if isinstance(event.get("gpus"), list) and any(
+                self.series[name] and self.series[name].x[-1] == at for name in ("temperature_c", *CPU_FIELDS)):
+            self.newest = event
+
+    def _note(self, reading: dict[str, Any], names: dict[str, str], at: float) -> None:
+        for series, name in names.items():
+            if (value := number(reading, name)) is not None:
+                self.series.setdefault(series, Series()).add(at, value)
+
+
+def of_card(name: str, place: int) -> str:
+    """What a card's series or limit is called: the first one's as its field, the next one's with "@1".
+
+    >>> of_card("power_w", 0), of_card("power_w", 1)
+    ('power_w', 'power_w@1')
+    """
+    return f"{name}@{place}" if place else name
+
+
+def _cards_of(event: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each card that was read, with its place; events of older runs tell of the first one alone."""
+    listed = event.get("gpus")
+    for place, reading in enumerate(listed if isinstance(listed, list) and listed else [event.get("gpu")]):
+        if isinstance(reading, dict):
+            yield place, reading
 
 
 class Smoother:

@@ -136,6 +136,7 @@ class RunSummary:
         result: outcome.json's result.
         energy: what it drew so far; None where nothing tells.
         locked: whether its process was kept from the network and from other files, in a sentence.
+        rested: seconds; `peak_c` the highest temperature, or None; `heat` is both in a sentence, or "".
     """
 
     folder: Path
@@ -153,6 +154,9 @@ class RunSummary:
     at_work: bool
     energy: EnergyUse | None = None
     locked: str = told.NOT_KNOWN
+    rested: float = 0.0
+    peak_c: float | None = None
+    heat: str = ""
 
     @property
     def resumable(self) -> bool:
@@ -225,6 +229,9 @@ def summarise(folder: Path) -> RunSummary:
         outcome is None and status != "new",
         history.energy.use,
         told.sentence(history.locks),
+        history.guard.rested,
+        history.guard.peak_c,
+        history.guard.sentence(),
     )
 
 

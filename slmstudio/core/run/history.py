@@ -9,13 +9,11 @@ import math
 from typing import Any
 
 from slmstudio.core.files import number as number  # those who read a history look for it here
-from slmstudio.core.run.curves import Series
+from slmstudio.core.run.curves import MachineCurves, Series
 from slmstudio.core.run.energy.meter import EnergyMeter
 from slmstudio.core.run.guard.summary import GuardSummary
 
 STEP_FIELDS = ("train_loss", "learning_rate", "grad_norm", "tokens_per_second")
-GPU_FIELDS = ("temperature_c", "power_w", "memory_used")
-LIMIT_FIELDS = ("slowdown_c", "power_limit_w", "memory_total")
 TOLD = frozenset(
     {"job_started", "plan", "resumed_from", "checkpoint_saved", "paused", "resumed", "warning", "job_ended", "changed",
      "adjusted", "overfitting", "suspended", "sleep_prevented", "early_stop", "best_used",
@@ -29,9 +27,8 @@ class RunHistory:
 
     Attributes:
         series: by field: `train_loss`, `learning_rate`, `grad_norm`, `tokens_per_second` and `eval_loss` over steps;
-            `temperature_c`, `power_w` (watts), `memory_used` (bytes) of the first GPU, `process_memory` (bytes) and
-            `cpu_percent` over seconds of work.
-        limits: `slowdown_c`, `power_limit_w`, `memory_total`, as far as the driver tells them.
+            those of `machine` over seconds of work: `temperature_c`, `power_w` (watts), `memory_used` (bytes) …
+        machine: what the sensors told, of each card; its `limits` are these.
         told: the events that are worth a line, each evaluation with `best` added.
         log: `log` and `warning` events.
         plan: the newest `plan` event, or empty.
@@ -55,9 +52,10 @@ class RunHistory:
     """
 
     def __init__(self) -> None:
-        names = (*STEP_FIELDS, "eval_loss", *GPU_FIELDS, "process_memory", "cpu_percent")
-        self.series: dict[str, Series] = {name: Series() for name in names}
-        self.limits: dict[str, float] = {}
+        self.machine = MachineCurves()
+        self.series = self.machine.series
+        self.series |= {name: Series() for name in (*STEP_FIELDS, "eval_loss")}
+        self.limits = self.machine.limits
         self.told: list[dict[str, Any]] = []
         self.log: list[dict[str, Any]] = []
         self.plan: dict[str, Any] = {}
@@ -229,18 +227,7 @@ class RunHistory:
         gpu = event.get("gpu")
         if isinstance(gpu, dict) and not gpu.get("lost"):
             self.sensors_missing = ""  # it answers again
-        readings = {
-            **(gpu if isinstance(gpu, dict) else {}),
-            **{name: event.get(name) for name in ("process_memory", "cpu_percent")},
-        }
-        for name in (*GPU_FIELDS, "process_memory", "cpu_percent"):
-            value = number(readings, name)
-            if value is not None:
-                self.series[name].add(self.seconds, value)
-        for name in LIMIT_FIELDS:
-            value = number(readings, name)
-            if value is not None:
-                self.limits[name] = value
+        self.machine.add(event, self.seconds)
 
     def _no_sensors(self, event: dict[str, Any]) -> None:
         self.sensors_missing = str(event.get("reason") or "unavailable")

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, QObject, QTimer
 
+from slmstudio.core import paths
+from slmstudio.core.errors import UserError
 from slmstudio.gui.app.header import Header
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 
 if TYPE_CHECKING:
-    from slmstudio.core.hardware.guard import HeatWatch
     from slmstudio.core.hardware.machine import Machine
-    from slmstudio.core.hardware.nvml import GpuReading
     from slmstudio.core.hardware.reader import MachineReader
     from slmstudio.core.hardware.readings import MachineReading
 
@@ -29,11 +29,12 @@ class Sensors(QObject):
         super().__init__(parent)
         self._session, self._header = session, header
         self._reader: MachineReader | None = None
-        self._watch: HeatWatch | None = None
         self._timer = QTimer(self)
         self._timer.setInterval(EVERY_MS)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._read)
+        session.job_changed.connect(self._show_heat)
+        session.plan_changed.connect(self._show_heat)
         run_task(self, lambda task: _read_machine(), self._machine_read, self._failed)
 
     def _machine_read(self, machine: Machine) -> None:
@@ -41,9 +42,7 @@ class Sensors(QObject):
         run_task(self, lambda task: _open_reader(bool(machine.gpus)), self._opened, self._failed)
 
     def _opened(self, reader: MachineReader) -> None:
-        from slmstudio.core.hardware.guard import HeatWatch
-
-        self._reader, self._watch = reader, HeatWatch()
+        self._reader = reader
         app = QCoreApplication.instance()
         if app is not None:
             app.aboutToQuit.connect(self.close)
@@ -63,28 +62,20 @@ class Sensors(QObject):
 
     def _show(self, reading: MachineReading) -> None:
         self._session.set_reading(reading)
-        if reading.gpus:
-            self._show_card(reading.gpus[0])
+        self._show_heat()
         self._timer.start()
 
-    def _show_card(self, card: GpuReading) -> None:
-        if card.lost:
-            self._header.temperature.set(self.tr("GPU lost"), "bad", card.message)
-            self._header.temperature.show()
-        elif card.temperature_c is not None:
-            self._show_temperature(card.temperature_c, card.slowdown_c)
+    def _show_heat(self) -> None:
+        """The chip, by the guard of the run at work, else by that of the planned one."""
+        from slmstudio.core.hardware.heat.guard import Settings
+        from slmstudio.core.run.guard.settings import settings_of
+        from slmstudio.gui.app.temperature import show_heat
 
-    def _show_temperature(self, degrees: int, slowdown: int | None) -> None:
-        watch = self._watch
-        assert watch is not None
-        watch.update(degrees, slowdown)
-        text = self.tr("{degrees} °C").format(degrees=degrees)
-        if watch.warning:
-            self._header.temperature.set(text, "warn", watch.sentence(degrees))
-        else:
-            self._header.temperature.set(text, "plain", self.tr(
-                "Temperature of the GPU. A warning comes at {limit} °C.").format(limit=watch.warn_c))
-        self._header.temperature.show()
+        session = self._session
+        config = session.job.config if session.job is not None and session.job.config is not None else session.plan
+        if session.reading is not None:
+            show_heat(self._header.temperature, session.reading, settings_of(config) if config else Settings(),
+                      config is not None and config.device == "cpu")
 
     def _failed(self, error: Exception) -> None:
         _log.warning("The machine's sensors cannot be read: %s", error)
@@ -103,4 +94,8 @@ def _open_reader(with_gpus: bool) -> MachineReader:
     monitors, reason = open_all() if with_gpus else ([], "")
     if reason:
         _log.warning("The GPU's sensors can't be read. %s", reason)
-    return MachineReader(monitors)
+    try:
+        runs = paths.runs_dir()
+    except UserError:  # what is told where it happens
+        runs = None
+    return MachineReader(monitors, runs)

@@ -1,20 +1,33 @@
-"""The line at the bottom: the running job, and what the machine has left."""
+"""The line at the bottom: the running job, what the machine has left, and what its sensors say."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QProgressBar, QWidget
 
 from slmstudio.core import units
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
 
 BAR_WIDTHS = (40, 180)
 
 
+class _Gauges(ElidedLabel):
+    """A line whose tooltip says more than the line.
+
+    Attributes:
+        tip: set it before the text.
+    """
+
+    tip = ""
+
+    def _update_tooltip(self) -> None:
+        self.setToolTip(plain_tip(self.tip))
+
+
 class StatusBar(QFrame):
-    """Shows `session.job` and the memory of the GPU, or of the machine where there is none."""
+    """Shows `session.job`; without one, the memory that is free; and at the right end `session.reading`."""
 
     def __init__(self, session: Session, parent: QWidget | None = None):
         super().__init__(parent)
@@ -36,6 +49,10 @@ class StatusBar(QFrame):
         self.memory.setToolTip(self.tr("Memory that is free for training now. Close other programs to have more."))
         self.right = text_label("", "small")
         self.right.setObjectName("status_right")
+        self.gauges = _Gauges("", "small", Qt.TextElideMode.ElideRight)
+        self.gauges.setObjectName("status_gauges")
+        self.gauges.setAccessibleName(self.tr("What the machine's sensors say"))
+        self.gauges.hide()
         self.server = text_label("", "small")
         self.server.setObjectName("status_server")
         self.server.setToolTip(self.tr("The server that other programs can talk to. Stop it in the Results tab."))
@@ -46,7 +63,11 @@ class StatusBar(QFrame):
             row.addWidget(widget, 9 if widget is self.bar else 0)  # before the empty room
         row.addStretch(1)
         row.addWidget(self.server)
-        row.addWidget(self.right)
+        right = QHBoxLayout()
+        right.setSpacing(theme.SPACE_XS)
+        right.addWidget(self.gauges)
+        right.addWidget(self.right)
+        row.addLayout(right)
         session.job_changed.connect(self._show_job)
         session.machine_changed.connect(self._show_machine)
         session.reading_changed.connect(self._show_reading)
@@ -61,20 +82,30 @@ class StatusBar(QFrame):
 
         text = self.tr("GPU memory: {left}") if gpu else self.tr("Memory: {left}")
         self.memory.setText(text.format(left=describe.memory_left(free, total)))
-        self.memory.show()
-        self._dot.show()
+        for widget in (self.memory, self._dot):
+            widget.setVisible(self._session.job is None)
 
     def _show_job(self) -> None:
         job = self._session.job
         self.job.setText(job.name if job else self.tr("Ready"))
         self.bar.setVisible(job is not None)
         self.progress.setVisible(job is not None)
-        self.right.setText(job.right if job else self.tr("No run"))
+        self.memory.setVisible(job is None and bool(self.memory.text()))
+        self._dot.setVisible(job is None and bool(self.memory.text()))
+        self._show_right()
         if job is None:
             return
         self.bar.setRange(0, 1000 if job.total else 0)
         self.bar.setValue(round(1000 * job.done / job.total) if job.total else 0)
         self.progress.setText(job.text or self._progress_text())
+        _set_tone(self.progress, "warn" if job.alarming else "")
+
+    def _show_right(self) -> None:
+        job = self._session.job
+        right = job.right if job else "" if self._session.reading else self.tr("No run")
+        dot = "· " if right and not self.gauges.isHidden() else ""
+        self.right.setText(dot + right)
+        self.right.setVisible(bool(right))
 
     def _show_server(self) -> None:
         self.server.setText(self.tr("Serving {server}").format(server=self._session.server))
@@ -104,6 +135,21 @@ class StatusBar(QFrame):
         reading = self._session.reading
         if reading is None:
             return
+        from slmstudio.gui.app import readings
+
+        self.gauges.tip = readings.tip(reading)
+        self.gauges.setText(readings.gauges(reading))
+        self.gauges.setAccessibleDescription(self.gauges.tip)
+        _set_tone(self.gauges, "bad" if any(card.lost for card in reading.gpus) else
+                  "warn" if any(map(readings.trouble, reading.gpus)) else "")
+        self.gauges.setVisible(bool(self.gauges.text()))
+        self._show_right()
         source = reading.gpus[0] if reading.gpus else reading
         if source.memory_used is not None and source.memory_total is not None:
             self.set_memory(source.memory_total - source.memory_used, source.memory_total, gpu=bool(reading.gpus))
+
+
+def _set_tone(label: QLabel, tone: str) -> None:
+    if label.property("tone") != tone:
+        label.setProperty("tone", tone)
+        theme.restyle(label)

@@ -71,13 +71,19 @@ def phase_text(phase: str) -> str:
         "tokenizing": tr("Tokenizing"), "loading model": tr("Loading the base model"), "training": tr("Training"),
         "evaluating": tr("Evaluating"), "sampling": tr("Asking the fixed questions"),
         "saving": tr("Saving the result"), "converting": tr("Converting"),
-        "measuring": tr("Measuring"),
+        "measuring": tr("Measuring"), "waiting": tr("Waiting until it may begin"),
         "reading": tr("Reading the file"), "weights": tr("Unpacking the weights"),
         "tokenizer": tr("Rebuilding the tokenizer"), "writing": tr("Writing the model"),
         "looking up the model": tr("Looking up the model"), "downloading": tr("Downloading"),
         "fetching": tr("Downloading"), "joining": tr("Joining the parts"), "merging": tr("Merging"),
         "weighing": tr("Weighing"), "checking": tr("Checking"),
     }.get(phase, phase[:1].upper() + phase[1:].replace("_", " "))
+
+
+def rest_text(why: str) -> str:
+    """Why a run rests, in a word or two."""
+    return {"heat": tr("heat"), "memory_heat": tr("heat of the memory"), "battery": tr("battery"),
+            "hours": tr("hours"), "hold": tr("holding the temperature")}.get(why, why)
 
 
 def checkpoint_reason(reason: str) -> str:
@@ -100,7 +106,7 @@ def event_text(event: dict[str, Any]) -> str:
 
 def is_alarming(event: dict[str, Any]) -> bool:
     """Whether one of `RunHistory.told` wants to be noticed."""
-    return event.get("type") in ("warning", "adjusted", "overfitting") or (
+    return event.get("type") in ("warning", "adjusted", "overfitting", "guard_unavailable") or (
         event.get("type") == "sleep_prevented" and event.get("on") is False)
 
 

@@ -29,7 +29,9 @@ class JobStatus:
         name: as in "Training pune-helpdesk".
         done, total: in steps, rows or bytes; total 0 means that nobody knows.
         text: overrides the "46 % · 58 min left" that is made of the numbers, as in "paused".
-        right: replaces the device's memory at the right end, as in "8.2 of 12 GB · 168 W".
+        right: stands at the right end, beside what the machine's sensors say, as in "0.4 kWh · ₹3.2".
+        config: of the run that is at work, as it is now; None for other jobs.
+        alarming: `text` wants to be noticed.
     """
 
     name: str
@@ -38,6 +40,8 @@ class JobStatus:
     seconds_left: float | None = None
     text: str = ""
     right: str = ""
+    config: RunConfig | None = None
+    alarming: bool = False
 
 
 class Session(QObject):

@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from slmstudio.gui.common import theme
 from slmstudio.gui.plots.axis import NumberAxis
-from slmstudio.gui.plots.plot import Box, Canvas
+from slmstudio.gui.plots.canvas import Box, Canvas
 
 BARS = 36
 

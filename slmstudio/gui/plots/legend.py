@@ -1,13 +1,14 @@
-"""A chip with a dot in the colour of a curve."""
+"""Names of curves, each with a dot in its colour."""
 
 from __future__ import annotations
 
 import html
 
 from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.labels import Chip
+from slmstudio.gui.common.widgets.labels import Chip, text_label
 
 
 class LegendChip(Chip):
@@ -28,5 +29,35 @@ class LegendChip(Chip):
         self._paint()
 
     def _paint(self) -> None:
-        dot = f'<span style="color:{theme.colour(self._colour).name()}">●</span>'
-        self.setText(f"{dot} {html.escape(self._plain)}")
+        self.setText(_with_dot(self._colour, self._plain))
+
+
+class Legend(QWidget):
+    """Names several curves of one plot in lines that break where there is no room; hidden while there are none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._entries: list[tuple[str, str]] = []
+        self._label: QLabel = text_label("", "small", wrap=True)
+        self._label.setTextFormat(Qt.TextFormat.RichText)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._label)
+        theme.THEME.changed.connect(self._paint)
+        self.hide()
+
+    def show_entries(self, entries: list[tuple[str, str]]) -> None:
+        """Show these: each a colour of the theme and its words."""
+        if entries != self._entries:
+            self._entries = entries
+            self.setVisible(bool(entries))
+            self._label.setAccessibleName(", ".join(text for _, text in entries))
+            self._paint()
+
+    def _paint(self) -> None:
+        entries = (_with_dot(colour, text.replace(" ", "\N{NO-BREAK SPACE}")) for colour, text in self._entries)
+        self._label.setText("&nbsp; ".join(entries))
+
+
+def _with_dot(colour: str, text: str) -> str:
+    return f'<span style="color:{theme.colour(colour).name()}">●</span>&nbsp;{html.escape(text)}'

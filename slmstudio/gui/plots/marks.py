@@ -1,4 +1,4 @@
-"""Vertical lines across a plot, each with a word on what happened there."""
+"""Lines across a plot, each with a word: upright ones on what happened there, level ones on what is allowed."""
 
 from __future__ import annotations
 
@@ -57,5 +57,54 @@ class PlotMarks(QObject):
             mark.x, angle=90, movable=False, pen=pg.mkPen(colour, width=1, style=Qt.PenStyle.DashLine),
             label=mark.text.replace("{", "{{").replace("}", "}}"),  # the label is a format string
             labelOpts={"position": height, "color": colour, "fill": theme.colour("card")})
+        line.label.setFont(theme.base_font(theme.SMALL_SIZE - 1))
+        return line
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level line.
+
+    Attributes:
+        y: its height, in the plot's unit.
+        text: short words above it, at its right end.
+    """
+
+    y: float
+    text: str
+
+
+class PlotLevels(QObject):
+    """Keeps the level lines of one plot in step with a list; ends with the plot."""
+
+    def __init__(self, plot: pg.PlotItem):
+        super().__init__(plot)
+        self._plot = plot
+        self.levels: tuple[Level, ...] = ()
+        self._lines: list[pg.InfiniteLine] = []
+        theme.THEME.changed.connect(self._draw)
+
+    def show(self, levels: list[Level]) -> bool:
+        """Show these and no others. Returns whether that changed anything."""
+        if tuple(levels) == self.levels:
+            return False
+        self.levels = tuple(levels)
+        self._draw()
+        return True
+
+    def _draw(self) -> None:
+        for line in self._lines:
+            self._plot.removeItem(line)
+        self._lines = [self._line(level) for level in self.levels]
+        for line in self._lines:
+            self._plot.addItem(line, ignoreBounds=True)
+
+    def _line(self, level: Level) -> pg.InfiniteLine:
+        ground = theme.colour("card")
+        ground.setAlphaF(0.75)  # another line may be only a few pixels away: the words must be read before it
+        line = pg.InfiniteLine(
+            level.y, angle=0, movable=False, pen=pg.mkPen(theme.colour("eval"), width=1, style=Qt.PenStyle.DashLine),
+            label=level.text, labelOpts={"position": 1.0, "color": theme.colour("warn"), "fill": ground,
+                                         "anchors": [(1, 1), (1, 1)]})
         line.label.setFont(theme.base_font(theme.SMALL_SIZE - 1))
         return line

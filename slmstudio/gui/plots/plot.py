@@ -5,64 +5,27 @@ Imported when a plot is first shown: pyqtgraph and numpy are no part of the prog
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QObject, QPointF, QSize, Qt
-from PySide6.QtGui import QMouseEvent, QPen, QWheelEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, QObject, QPointF, Qt
+from PySide6.QtGui import QMouseEvent, QPen
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.plots.axis import Form, NumberAxis, plain
+from slmstudio.gui.plots.canvas import CANVAS_HEIGHT, X_PADDING, Box, Canvas, Curve
+from slmstudio.gui.plots.legend import Legend
+from slmstudio.gui.plots.marks import Level, PlotLevels
+from slmstudio.gui.plots.readout import Readout
+from slmstudio.gui.plots.shades import Shade, Shades
 
-AXIS_WIDTH, CANVAS_HEIGHT = 46, 90
-X_PADDING = 0.02
-
-
-@dataclass
-class Curve:
-    """One line of a plot.
-
-    Attributes:
-        label: its name in the read-out; "" leaves it out there.
-        colour: a token of the theme.
-        form: writes a value in the read-out.
-    """
-
-    item: pg.PlotDataItem
-    label: str
-    colour: str
-    width: float
-    alpha: float
-    dots: bool
-    form: Callable[[float], str]
-    x: np.ndarray[Any, Any]
-    y: np.ndarray[Any, Any]
-
-
-class Canvas(pg.PlotWidget):  # type: ignore[misc]
-    """A PlotWidget whose wheel scrolls the page, unless Ctrl is held: then it zooms along x."""
-
-    def sizeHint(self) -> QSize:
-        return QSize(240, CANVAS_HEIGHT)
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        if event.modifiers() & Qt.KeyboardModifier.ControlModifier:
-            super().wheelEvent(event)
-        else:
-            event.ignore()
-
-
-class Box(pg.ViewBox):  # type: ignore[misc]
-    """A view that leaves room for half the height of its outermost ticks' numbers."""
-
-    def suggestPadding(self, axis: int) -> float:
-        return X_PADDING if axis == self.XAxis else min(0.25, theme.SPACE_M / max(1.0, self.height()))
+AXIS_WIDTH = 46
+HEAD_ROOM = 0.25
+"""Above the highest level line, as a share of the height below it: its words need it."""
 
 
 class Plot(QWidget):
@@ -82,7 +45,7 @@ class Plot(QWidget):
                  value_form: Callable[[float], str] = lambda value: f"{value:,.2f}", floor: float | None = None,
                  empty: str = "", parent: QWidget | None = None):
         super().__init__(parent)
-        self._value_form, self._floor, self._x_form = value_form, floor, x_form
+        self._value_form, self._floor = value_form, floor
         self._curves: dict[str, Curve] = {}
         self._limit: float | None = None
         self._following = True
@@ -103,7 +66,9 @@ class Plot(QWidget):
             viewBox=Box(enableMenu=False), enableMenu=False, axisItems={"bottom": self.bottom, "left": self.left}
         )
         self.canvas.setAccessibleName(title)
+        self.legend = Legend()
         self._build()
+        self._readout = Readout(self.canvas, x_form)
         self._paint()
         theme.THEME.changed.connect(self._paint)
 
@@ -112,6 +77,7 @@ class Plot(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.SPACE_XS)
         column.addLayout(self.header)
+        column.addWidget(self.legend)
         column.addWidget(self.canvas, 1)
         self.left.setWidth(AXIS_WIDTH)
         self.left.setGrid(255)
@@ -130,16 +96,10 @@ class Plot(QWidget):
         self._box.sigRangeChangedManually.connect(self._stop_following)
         self._frame = pg.PlotCurveItem(pen=None)  # keeps floor and limit in sight
         self._limit_line = pg.PlotCurveItem()
-        self._rule = pg.InfiniteLine(angle=90, movable=False)
+        self.shades, self.levels = Shades(), PlotLevels(item)
         for each in (self._frame, self._limit_line):
             item.addItem(each)
-        item.addItem(self._rule, ignoreBounds=True)
-        self._rule.hide()
-        self._readout = QLabel(self.canvas)
-        self._readout.setTextFormat(Qt.TextFormat.RichText)
-        self._readout.setProperty("readout", True)
-        self._readout.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self._readout.hide()
+        item.addItem(self.shades, ignoreBounds=True)
         self.empty.setParent(self.canvas)
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.empty.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
@@ -163,7 +123,7 @@ class Plot(QWidget):
         item.opts["autoDownsampleFactor"] = 1.0  # a low and a high for each pixel: what a screen can show
         nothing = np.empty(0)
         self._curves[name] = Curve(item, label, colour, width, alpha, dots, form or self._value_form, nothing, nothing)
-        self._paint_curve(self._curves[name])
+        self._curves[name].paint()
 
     def remove_curves(self) -> None:
         for curve in self._curves.values():
@@ -172,9 +132,7 @@ class Plot(QWidget):
 
     def set_data(self, name: str, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> None:
         """Show other points. Both of shape (points,), x rising; NaN leaves a gap."""
-        curve = self._curves[name]
-        curve.x, curve.y = x, y
-        curve.item.setData(x, y)
+        self._curves[name].show(x, y)
         self._show_axes(any(len(each.x) for each in self._curves.values()))
         self._place_limits()
         if self._following:
@@ -196,6 +154,15 @@ class Plot(QWidget):
         if value != self._limit:
             self._limit = value
             self._place_limits()
+
+    def set_levels(self, levels: list[Level]) -> None:
+        """Draw level lines in, each with its words above it; they are always in sight."""
+        if self.levels.show(levels):
+            self._place_limits()
+
+    def set_shades(self, shades: list[Shade]) -> None:
+        """Shade these stretches and no others."""
+        self.shades.show_these(shades)
 
     def set_log(self, on: bool) -> None:
         """A logarithmic left axis."""
@@ -236,6 +203,10 @@ class Plot(QWidget):
             return
         first, last = ends
         heights = [value for value in (self._floor, self._limit) if value is not None]
+        if self.levels.levels:
+            highest = max(level.y for level in self.levels.levels)
+            lowest = min(float(np.nanmin(curve.y)) for curve in self._curves.values() if len(curve.y))
+            heights.append(highest + HEAD_ROOM * max(0.0, highest - lowest))
         self._frame.setData([first] * len(heights), heights)
         if self._limit is not None:
             self._limit_line.setData([first, last], [self._limit] * 2)
@@ -247,26 +218,16 @@ class Plot(QWidget):
         for axis in (self.left, self.bottom):
             axis.dress(pen=QPen(theme.colour("line")), text=QPen(theme.colour("muted")), font=font)
         self._limit_line.setPen(pg.mkPen(theme.colour("bad"), width=1, style=Qt.PenStyle.DashLine))
-        self._rule.setPen(pg.mkPen(theme.colour("edge"), width=1))
+        self._readout.paint_rule()
+        self.shades.update()
         for curve in self._curves.values():
-            self._paint_curve(curve)
-
-    def _paint_curve(self, curve: Curve) -> None:
-        colour = theme.colour(curve.colour)
-        curve.item.setSymbol("o" if curve.dots else None)
-        if curve.dots:
-            curve.item.setSymbolSize(6)
-            curve.item.setSymbolBrush(pg.mkBrush(colour))
-            curve.item.setSymbolPen(None)
-        colour.setAlphaF(curve.alpha)
-        curve.item.setPen(pg.mkPen(colour, width=curve.width))
+            curve.paint()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() == QEvent.Type.MouseMove and isinstance(event, QMouseEvent):
             self.read_at(event.position())
         elif event.type() == QEvent.Type.Leave:
-            self._rule.hide()
-            self._readout.hide()
+            self._readout.leave()
         elif event.type() == QEvent.Type.MouseButtonDblClick:
             self.show_all()
             return True
@@ -276,41 +237,8 @@ class Plot(QWidget):
 
     def read_at(self, position: QPointF) -> None:
         """Show the values at a place of the canvas, in its pixels."""
-        point = self._box.mapSceneToView(self.canvas.mapToScene(position.toPoint()))
-        named = [curve for curve in self._curves.values() if curve.label and len(curve.x)]
-        if not named:
-            return
-        nearest = [curve.x[_nearest(curve.x, point.x())] for curve in named]
-        x = min(nearest, key=lambda each: abs(each - point.x()))
-        rows = [f"<b>{html.escape(self._x_form(x))}</b>"]
-        for curve in named:
-            index = _nearest(curve.x, x)
-            value = curve.y[index]
-            where = "" if curve.x[index] == x else f" ({self._x_form(curve.x[index])})"
-            text = curve.form(value) if np.isfinite(value) else self.tr("not a number")
-            said = html.escape(f"{curve.label} {text}{where}")  # the label may be a run's name, which may be anything
-            rows.append(f'<span style="color:{theme.colour(curve.colour).name()}">●</span> {said}')
-        self._rule.setPos(x)
-        self._rule.show()
-        place = self.canvas.mapFromScene(self._box.mapViewToScene(QPointF(x, point.y())))
-        self._show_readout("<br>".join(rows), place.x())
+        self._readout.read(position, list(self._curves.values()), self.shades.shown)
 
     def readout(self) -> str:
         """What the read-out says, as rich text; "" while the pointer is elsewhere."""
         return "" if self._readout.isHidden() else self._readout.text()
-
-    def _show_readout(self, text: str, x: int) -> None:
-        self._readout.setText(text)
-        self._readout.adjustSize()
-        gap = theme.SPACE_S
-        fits = x + gap + self._readout.width() < self.canvas.width()
-        self._readout.move(x + gap if fits else max(0, x - gap - self._readout.width()), theme.SPACE_XS)
-        self._readout.show()
-
-
-def _nearest(x: np.ndarray[Any, Any], value: float) -> int:
-    """Index of the element of the rising `x` that is nearest to `value`."""
-    index = int(np.searchsorted(x, value))
-    if index == 0 or (index < len(x) and x[index] - value < value - x[index - 1]):
-        return index
-    return index - 1

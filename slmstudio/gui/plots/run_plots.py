@@ -11,17 +11,23 @@ from PySide6.QtGui import QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QGridLayout, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core import units
+from slmstudio.core.hardware.describe import short_gpu_name
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.curves import of_card
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.throttle import Throttle
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.plots.axis import rate
+from slmstudio.gui.plots.heat_levels import heat_levels
 from slmstudio.gui.plots.loss_plot import LossPlot
 from slmstudio.gui.plots.plot import Plot
+from slmstudio.gui.plots.rests import rests
 
 GB = 1024**3
 OVER_STEPS = ("tokens_per_second", "learning_rate", "grad_norm")
 OF_THE_GPU = ("temperature_c", "power_w", "memory_used")
+CARD_COLOURS = ("train", "eval", "teal", "pink", "extra", "olive", "grey", "ok")
 LOSS_HEIGHT, SMALL_HEIGHT = 210, 118
 WIDE = 900
 REST = 3.0
@@ -41,6 +47,8 @@ class RunPlots(QScrollArea):
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self._history = RunHistory()
+        self._config: RunConfig | None = None
+        self._drawn: dict[str, tuple[str, ...]] = {}
         self._stale = False
         self._clock_unit = 60.0
         self._throttle = Throttle(self._begin_drawing, self)
@@ -72,6 +80,7 @@ class RunPlots(QScrollArea):
         return {
             "tokens_per_second": {"title": self.tr("Tokens per second"), **whole()},
             "temperature_c": {"title": self.tr("GPU temperature, °C"), **whole(" °C"), "floor": None},
+            "cpu_temperature_c": {"title": self.tr("Processor temperature, °C"), **whole(" °C"), "floor": None},
             "learning_rate": {"title": self.tr("Learning rate"), "form": rate, "value_form": lambda v: rate(v, v)},
             "grad_norm": {"title": self.tr("Gradient norm")},
             "power_w": {"title": self.tr("GPU power, W"), **whole(" W")},
@@ -101,7 +110,6 @@ class RunPlots(QScrollArea):
         if name not in OVER_STEPS:
             options["x_form"] = self._after
         plot = self.small[name] = Plot(**options, parent=self._page)
-        plot.add_curve("value", "train", label=plot.title.text(), width=1.5)
         plot.setMinimumHeight(SMALL_HEIGHT)
         plot.setObjectName(f"plot_{name}")
         plot.hide()
@@ -126,9 +134,13 @@ class RunPlots(QScrollArea):
         column.addLayout(self._grid, 2)
         column.addWidget(self.note)
 
-    def show_history(self, history: RunHistory) -> None:
-        """Show a run from now on."""
-        self._history = history
+    def show_history(self, history: RunHistory, config: RunConfig | None = None) -> None:
+        """Show a run from now on.
+
+        Args:
+            config: of the run; without it nobody knows where its heat guard acts.
+        """
+        self._history, self._config = history, config
         self.loss.show_all()
         self.refresh()
 
@@ -164,7 +176,8 @@ class RunPlots(QScrollArea):
     def _set_clock(self) -> None:
         """Seconds, minutes or hours below the curves over time."""
         series = self._history.series
-        longest = max((series[name].x[-1] for name in ("temperature_c", "process_memory") if series[name]), default=0.0)
+        longest = max((series[name].x[-1] for name in
+                       ("temperature_c", "cpu_temperature_c", "process_memory") if series[name]), default=0.0)
         unit, self._clock_unit = ((self.tr("h"), 3600.0) if longest >= 3 * 3600 else
                                   (self.tr("min"), 60.0) if longest >= 3 * 60 else (self.tr("s"), 1.0))
         for name in self.small.keys() - set(OVER_STEPS):
@@ -174,17 +187,60 @@ class RunPlots(QScrollArea):
         if name == "loss":
             self.loss.show_losses(self._history)
             return
-        series, plot = self._history.series[name], self.small[name]
+        plot, history, keys = self.small[name], self._history, self._keys(name)
+        self._make_curves(name, keys)
         x_scale, y_scale = 1.0 if name in OVER_STEPS else self._clock_unit, GB if "memory" in name else 1.0
-        plot.set_data("value", np.array(series.x) / x_scale, np.array(series.y) / y_scale)
-        last = series.last()
-        plot.set_value("" if last is None else plot.write(last / y_scale))
+        newest = {}
+        for key in keys:
+            series = history.series[key]
+            plot.set_data(key, np.array(series.x) / x_scale, np.array(series.y) / y_scale)
+            if (last := series.last()) is not None:
+                newest[key] = plot.write(last / y_scale)
+        plot.set_value(newest.get(name, "") if len(keys) == 1 else "")
+        plot.legend.show_entries([] if len(keys) == 1 else [
+            (CARD_COLOURS[place % len(CARD_COLOURS)], f"{self._label(key)}: {newest.get(key, '—')}")
+            for place, key in enumerate(keys)])
         if name in OF_THE_GPU:
             self._draw_limit(name)
+        if name in ("temperature_c", "cpu_temperature_c"):
+            plot.set_levels(heat_levels(history, self._config).get(name, []))
+        if name in ("temperature_c", "cpu_temperature_c", "tokens_per_second"):
+            plot.set_shades(rests(history, None if name in OVER_STEPS else self._clock_unit))
+
+    def _keys(self, name: str) -> list[str]:
+        """The series in a plot: one for each card, and for one card alone the heat of its memory too."""
+        if name not in OF_THE_GPU:
+            return [name]
+        series, cards = self._history.series, len(self._history.machine.cards)
+        keys = [key for place in range(cards) if series.get(key := of_card(name, place))]
+        if name == "temperature_c" and cards == 1 and series["memory_temperature_c"]:
+            keys.append("memory_temperature_c")
+        return keys or [name]
+
+    def _label(self, key: str) -> str:
+        """What a curve is called beside others."""
+        if key == "memory_temperature_c":
+            return self.tr("memory")
+        name, _, place = key.partition("@")
+        cards = self._history.machine.cards
+        if len(cards) < 2:
+            return self.tr("GPU") if "temperature" in name else self.small[name].title.text()
+        number, card = cards[int(place or 0)]
+        same = len({each for _, each in cards}) == 1
+        return self.tr("GPU {number}").format(number=number) if same else self.tr("GPU {number}, {card}").format(
+            number=number, card=short_gpu_name(card))
+
+    def _make_curves(self, name: str, keys: list[str]) -> None:
+        """One curve a series, in its colour; others are of the run before."""
+        labels = [self._label(key) if len(keys) > 1 else self.small[name].title.text() for key in keys]
+        if self._drawn.get(name) != (wanted := (*keys, *labels)):
+            self._drawn[name] = wanted
+            self.small[name].remove_curves()
+            for place, (key, label) in enumerate(zip(keys, labels, strict=True)):
+                self.small[name].add_curve(key, CARD_COLOURS[place % len(CARD_COLOURS)], label=label, width=1.5)
 
     def _draw_limit(self, name: str) -> None:
-        limits = self._history.limits
-        slowdown, power, memory = (limits.get(limit) for limit in ("slowdown_c", "power_limit_w", "memory_total"))
+        slowdown, power, memory = (self._limit(limit) for limit in ("slowdown_c", "power_limit_w", "memory_total"))
         value, text, tooltip = {
             "temperature_c": (slowdown, self.tr("limit {limit} °C").format(limit=f"{slowdown or 0:.0f}"),
                               self.tr("At this temperature the GPU slows itself down to protect itself.")),
@@ -196,10 +252,19 @@ class RunPlots(QScrollArea):
         }[name]
         self.small[name].set_limit(value, text, tooltip)
 
+    def _limit(self, name: str) -> float | None:
+        """The lowest one of all cards."""
+        limits = self._history.limits
+        found = (limits.get(of_card(name, place)) for place in range(len(self._history.machine.cards)))
+        return min((limit for limit in found if limit is not None), default=None)
+
     def _arrange(self) -> None:
         """Put the plots that have something to say into two columns, or three where there is room."""
-        gpu = any(self._history.series[name] for name in OF_THE_GPU)
-        names = [name for name in self.small if gpu or name not in OF_THE_GPU]
+        series = self._history.series
+        gpu = any(series[key] for name in OF_THE_GPU for key in self._keys(name))
+        names = [name for name in self.small if (gpu or name not in OF_THE_GPU) and name != "cpu_temperature_c"]
+        if series["cpu_temperature_c"] and "cpu_temperature_c" in self.small:
+            names.insert(len(names) if gpu else 1, "cpu_temperature_c")  # without a card, in the place of the card's
         columns = 3 if self.viewport().width() >= WIDE else 2
         if (columns, names) == self._arranged:
             return

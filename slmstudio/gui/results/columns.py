@@ -47,19 +47,25 @@ def title(key: str) -> str:
     return {NAME: tr("Run"), "base": tr("Base"), "eval_loss": tr("Eval loss"), "seconds": tr("Time"),
             "outcome": tr("Outcome"), "created": tr("Created"), "tags": tr("Tags"), "note": tr("Note"),
             "train_loss": tr("Train loss"), "steps": tr("Steps"), "joules": tr("Energy"),
+            "rested": tr("Rested"), "peak_c": tr("Highest temperature"),
             "model": tr("Base model, folder"),
             }.get(key, label(key))
 
 
 def csv_title(key: str) -> str:
     """A column's name in a file, whose figures are bare."""
-    return {"seconds": tr("Time (s)"), "joules": tr("Energy (J)")}.get(key) or title(key)
+    return {"seconds": tr("Time (s)"), "joules": tr("Energy (J)"), "rested": tr("Rested (s)"),
+            "peak_c": tr("Highest temperature (°C)")}.get(key) or title(key)
 
 
 def tooltip(key: str) -> str:
     if key == "eval_loss":
         return tr("Loss on rows that the run never learned, at its end. Lower is better; compare only runs with the "
                   "same eval rows.")
+    if key == "rested":
+        return tr("How long the heat guard let the run rest: for heat, on battery, or outside its hours.")
+    if key == "peak_c":
+        return tr("The highest temperature of a card, or of the processor where no card tells one.")
     if score_of(key) is not None:
         return tr("From the evaluation by which the run is judged: of its own held-out rows first, then of most rows; "
                   "of benchmarks the newest. Compare only runs that were tested on the same rows.")
@@ -75,7 +81,9 @@ def cell(key: str, value: Any) -> str:
         return figure(score[2], value)
     if key in ("eval_loss", "train_loss"):
         return f"{value:.2f}"
-    if key == "seconds":
+    if key == "peak_c":
+        return tr("{degrees} °C").format(degrees=f"{value:.0f}")
+    if key in ("seconds", "rested"):
         return units.format_duration(value)
     if key == "joules":
         return units.format_energy(value)
@@ -100,7 +108,7 @@ def sort_key(value: Any) -> tuple[int, Any]:
 def known_columns(fields: Iterable[str]) -> list[str]:
     """All columns there may be, those one asks for most at first."""
     names = {name for name in fields if name.split(".")[0] not in LEFT_OUT}
-    first = [*STANDARD, "created", "tags", "note", "train_loss", "steps", "joules"]
+    first = [*STANDARD, "created", "tags", "note", "train_loss", "steps", "joules", "rested", "peak_c"]
     scores = sorted(name for name in names if score_of(name) and name not in first)
     rest = sorted(names - set(first) - set(scores), key=lambda name: title(name).casefold())
     return [*first, *scores, *rest]

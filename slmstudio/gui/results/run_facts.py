@@ -34,7 +34,8 @@ class RunFacts:
 
     Attributes:
         values: by field: those of run.json (nested ones as "versions.torch"), `base`, `outcome`, `created`,
-            `eval_loss`, `train_loss`, `steps`, `seconds`, `joules`, `tags`, `note`, and scores as "tuned.chrf".
+            `eval_loss`, `train_loss`, `steps`, `seconds`, `joules`, `rested`, `peak_c`, `tags`, `note`, and scores
+            as "tuned.chrf".
         text: what free text is looked for in, folded.
         evaluations: newest first.
     """
@@ -138,6 +139,7 @@ def read_facts(folder: Path) -> RunFacts:
         "created": time.strftime("%Y-%m-%d %H:%M", time.localtime(summary.created)),
         "train_loss": summary.train_loss, "steps": summary.steps, "seconds": summary.seconds,
         "joules": summary.energy.joules if summary.energy else None,
+        "rested": summary.rested or None, "peak_c": summary.peak_c,
         "tags": list(noted.tags), "note": noted.text,
     }
     judged = comparability.preferred(evaluations, summary.config.eval_file)[:1]

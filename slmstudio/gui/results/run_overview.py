@@ -82,4 +82,4 @@ class RunOverview(QWidget):
         self.facts.set_rows([
             (self.tr("Data"), config.train_file), (self.tr("Base model"), config.model),
             (self.tr("Method"), method_text(config)), (self.tr("Length"), length), (self.tr("Batch"), batch),
-            *energy, (self.tr("Network"), run.locked)])
+            *([(self.tr("Heat"), run.heat)] if run.heat else []), *energy, (self.tr("Network"), run.locked)])

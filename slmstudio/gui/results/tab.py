@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,11 @@ from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayou
 from slmstudio.core import paths
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.jobs.job import Job
+from slmstudio.core.run import adjust
 from slmstudio.core.run import folder as run_folder
+from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import RunSummary
+from slmstudio.core.run.guard.settings import as_changed
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.save import choose_file, picture_kinds, write_picture
@@ -51,6 +55,7 @@ MOST_COMPARED = 20
 class _Loaded:
     run: RunFacts
     exports: list[Export]
+    config: RunConfig
     histories: list[RunHistory]
     exporting: Job | None
 
@@ -268,7 +273,7 @@ class ResultsTab(QWidget):
             self.details.open_export()
             self.details.export.follow(loaded.run.summary, loaded.exporting)
         if len(runs) == 1:
-            self._show_plots(loaded.histories[0])
+            self._show_plots(loaded.histories[0], loaded.config)
         else:
             self.compare.show_runs(runs, loaded.histories)
             self._plot_pages.setCurrentWidget(self.compare)
@@ -279,13 +284,13 @@ class ResultsTab(QWidget):
         self.rows.open(evaluation, order, self.details.title.text())
         self._pages.setCurrentWidget(self.rows)
 
-    def _show_plots(self, history: RunHistory) -> None:
+    def _show_plots(self, history: RunHistory, config: RunConfig) -> None:
         if self._plots is None:
             from slmstudio.gui.plots.run_plots import RunPlots  # pyqtgraph is loaded when a run is first shown
 
             self._plots = RunPlots()
             self._plot_pages.addWidget(self._plots)
-        self._plots.show_history(history)
+        self._plots.show_history(history, config)
         self._plot_pages.setCurrentWidget(self._plots)
 
     def _save_plots(self) -> None:
@@ -341,4 +346,7 @@ def _load(runs: list[RunFacts], task: Task) -> _Loaded:
         histories.append(history)
         if task.cancelled():
             break
-    return _Loaded(runs[0], read_exports(runs[0].summary), histories, running_export(runs[0].folder))
+    first, config = runs[0], runs[0].summary.config
+    with contextlib.suppress(UserError):  # without it the curves are as good
+        config = as_changed(config, adjust.load(first.folder)["values"])
+    return _Loaded(first, read_exports(first.summary), config, histories, running_export(first.folder))

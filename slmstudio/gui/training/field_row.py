@@ -9,11 +9,12 @@ from PySide6.QtGui import QFocusEvent
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
 
 from slmstudio.core.run.config import FIELDS, VARIANTS, RunConfig
-from slmstudio.core.run.fields import Choice, Lines, Switch
+from slmstudio.core.run.fields import Choice, DayHours, Lines, Switch
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import FIXED, choice_label, label, variant, variant_label, write
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.hours import HoursEdit
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
 
 LINES = 4
@@ -104,13 +105,13 @@ class FieldRow(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
-        if not isinstance(self.editor, QCheckBox):
+        if not isinstance(self.editor, QCheckBox | HoursEdit):
             column.addLayout(head)
             column.addWidget(self.editor)
         else:
             line = QHBoxLayout()
             line.addWidget(self.editor, 1)
-            line.addWidget(self._reset)
+            line.addWidget(self._reset, 0, Qt.AlignmentFlag.AlignTop)
             self.label.setParent(self)
             self.label.hide()
             column.addLayout(line)
@@ -134,7 +135,12 @@ class FieldRow(QWidget):
             check = QCheckBox(label(self.name))
             check.clicked.connect(lambda on: self.edited.emit(self.name, on))
             return check
+        if isinstance(kind, DayHours):
+            hours = HoursEdit(label(self.name))
+            hours.edited.connect(lambda value: self.edited.emit(self.name, value))
+            return hours
         line = QLineEdit()
+        line.setPlaceholderText(self.tr("automatic") if self.name == "heat_limit_c" else "")
         line.editingFinished.connect(self._finished)
         return line
 
@@ -165,6 +171,8 @@ class FieldRow(QWidget):
             editor.show_value(value, choice_label(self.name, value))
         elif isinstance(editor, QCheckBox):
             editor.setChecked(bool(value))
+        elif isinstance(editor, HoursEdit):
+            editor.set_value(value)
         elif isinstance(editor, QPlainTextEdit):
             if not editor.document().isModified() and editor.toPlainText() != "\n".join(value):
                 editor.setPlainText("\n".join(value))
@@ -189,6 +197,8 @@ class FieldRow(QWidget):
     def set_editable(self, on: bool) -> None:
         if isinstance(self.editor, QLineEdit | QPlainTextEdit):
             self.editor.setReadOnly(not on)
+        elif isinstance(self.editor, HoursEdit):
+            self.editor.set_editable(on)
         elif not isinstance(self.editor, ElidedLabel):
             self.editor.setEnabled(on)
         self.editor.setProperty("locked", not on)

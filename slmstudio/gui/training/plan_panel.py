@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
@@ -18,7 +18,11 @@ from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.training.field_row import FieldRow
 from slmstudio.gui.training.fit_line import FitLine
+from slmstudio.gui.training.guard.text import guard_text
 from slmstudio.gui.training.plan_buttons import PlanButtons
+
+if TYPE_CHECKING:
+    from slmstudio.core.hardware.readings import MachineReading
 
 WIDTH = 270
 
@@ -45,6 +49,7 @@ class PlanPanel(Card):
         self.editable = True
         self.rows: dict[str, FieldRow] = {}
         self._objectives: tuple[str, ...] = ()
+        self._reading: MachineReading | None = None
         self._headings: dict[QWidget, tuple[str, ...]] = {}
         self.setFixedWidth(WIDTH)
         self._mode = SegmentedControl([self.tr("Simple"), self.tr("Expert")], tooltips=[
@@ -78,6 +83,11 @@ class PlanPanel(Card):
             for name in names:
                 if name not in shared:
                     self._add_line(name)
+        self.heat = text_label("", "small", wrap=True)
+        self.heat.setObjectName("plan_heat")
+        self.heat.setProperty("tone", "faint")
+        self.heat.setToolTip(self.tr("What looks after this machine while it trains. Expert shows how to change it."))
+        self._form.addWidget(self.heat)
         self._form.addStretch(1)
         area = QScrollArea()
         area.setObjectName("plan_form")
@@ -108,6 +118,7 @@ class PlanPanel(Card):
         expert = self._mode.current() == 1
         for heading in self._headings:
             heading.setVisible(expert)
+        self.heat.setVisible(not expert and self.config is not None)
         for name, row in self.rows.items():
             shown = ((expert or self._is_simple(name)) and (
                 self.config is None or FIELDS[name].applies(self.config))) or bool(row.problem.text())
@@ -141,7 +152,17 @@ class PlanPanel(Card):
         batch = self.rows["gradient_accumulation_steps"]
         batch.reason.setText(self.tr("= {rows} rows a step").format(rows=config.effective_batch_size))
         self.buttons.code.setEnabled(True)
+        self._show_heat()
         self._show_rows()
+
+    def set_reading(self, reading: MachineReading | None) -> None:
+        """Take a new look at the machine: it tells where its parts slow themselves down."""
+        self._reading = reading
+        self._show_heat()
+
+    def _show_heat(self) -> None:
+        if self.config is not None:
+            self.heat.setText(guard_text(self.config, self._reading))
 
     def show_problems(self, error: UserError) -> bool:
         """Show each problem at its field. False when one of them belongs to no field."""

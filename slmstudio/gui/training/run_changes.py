@@ -41,6 +41,9 @@ def as_it_is(config: RunConfig, history: RunHistory) -> RunConfig:
             values["max_steps"] = None
         if "max_steps" in asked:
             take("max_steps", asked["max_steps"], _by_hand(event))
+    for event in history.guard.changes:
+        for name, value in event["values"].items():
+            take(name, value, _by_hand(event))
     return replace(config, **values, reasons=reasons)
 
 

@@ -151,8 +151,10 @@ class RunEnd(QWidget):
         if first is not None and last is not None:
             text = self.tr("train loss {before} → {after}")
             took += " · " + text.format(before=f"{first:.2f}", after=f"{last:.2f}")
+        rested = f" {history.guard.sentence()}" if history.guard.rested else ""
         used = result.get("used_step") or history.used_step
         if isinstance(used, int) and used < history.step:
             return took + ". " + self.tr("The result holds the weights of step {step}, the best on rows it never "
-                                         "learned.").format(step=f"{used:,}")
-        return took + ". " + self.tr("Lower is better; on rows it never learned, what counts is the eval loss.")
+                                         "learned.").format(step=f"{used:,}") + rested
+        return took + ". " + self.tr(
+            "Lower is better; on rows it never learned, what counts is the eval loss.") + rested

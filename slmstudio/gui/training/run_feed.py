@@ -183,12 +183,18 @@ class RunFeed(Card):
         self._nothing.setVisible(not log and not self.feed.rowCount())
 
     def _add_copy(self) -> None:
-        action = QAction(self.tr("Copy"), self.log_view)
-        action.setShortcut(QKeySequence(QKeySequence.StandardKey.Copy))
-        action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
-        action.triggered.connect(self.copy_log)
-        self.log_view.addAction(action)
-        self.log_view.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+        for view, copy in ((self.feed_view, self.copy_events), (self.log_view, self.copy_log)):
+            action = QAction(self.tr("Copy"), view)
+            action.setShortcut(QKeySequence(QKeySequence.StandardKey.Copy))
+            action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
+            action.triggered.connect(copy)
+            view.addAction(action)
+            view.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+
+    def copy_events(self) -> None:
+        """Copy the selected lines, or all."""
+        rows = sorted(index.row() for index in self.feed_view.selectedIndexes()) or range(self.feed.rowCount())
+        QGuiApplication.clipboard().setText("\n".join(str(self.feed.data(self.feed.index(row))) for row in rows))
 
     def copy_log(self) -> None:
         rows = sorted(index.row() for index in self.log_view.selectedIndexes()) or range(self.log.rowCount())

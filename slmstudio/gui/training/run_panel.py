@@ -18,8 +18,9 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.labels import Chip, text_label
+from slmstudio.gui.common.widgets.labels import Chip, plain_tip, text_label
 from slmstudio.gui.training.change_editor import ChangeEditor
+from slmstudio.gui.training.guard.section import GuardSection, is_resting
 from slmstudio.gui.training.run_controls import RunControls
 from slmstudio.gui.training.run_end import RunEnd
 
@@ -37,12 +38,15 @@ class RunPanel(Card):
         controls: what can be done while it works.
         end_row: what came out, and what to do next.
         change: the editor of a run at work.
+        guard: what looks after the machine.
 
     Signals:
-        change_wanted: the person wants to change the run; `change.open` shows the fields.
+        change_wanted: the person wants to change the run; `open_change` shows the fields.
+        guard_wanted: the same for the guard, and `guard.toggle_editor`.
     """
 
     change_wanted = Signal()
+    guard_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(" ", parent=parent)
@@ -53,8 +57,10 @@ class RunPanel(Card):
         self.header.insertWidget(1, self.chip)
         self.plots: RunPlots | None = None
         self._history, self._note, self._loading = RunHistory(), "", False
+        self._config: RunConfig | None = None
         self._live = False
         self.controls, self.end_row, self.change = RunControls(), RunEnd(), ChangeEditor()
+        self.guard = GuardSection()
         for signal in (self.controls.stop, self.controls.free):
             signal.connect(lambda: self._show_state(self._history))
         self.header.addWidget(self.controls)
@@ -69,7 +75,7 @@ class RunPanel(Card):
         self._waiting.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._waiting.setObjectName("run_waiting")
         self._pages.addWidget(self._waiting)
-        for widget in (self.banner, self.end_row, self._make_progress(), self.change, self.remark):
+        for widget in (self.banner, self.end_row, self._make_progress(), self.change, self.guard, self.remark):
             self.body.addWidget(widget)
         self.body.addWidget(self._pages, 1)
 
@@ -92,8 +98,12 @@ class RunPanel(Card):
             "Change the learning rate or the length of the run while it learns."), "small")
         self.change_button.setObjectName("change")
         self.change_button.clicked.connect(self._toggle_change)
+        self.guard_button = SecondaryButton(self.tr("Heat…"), self.tr(
+            "Change when the run rests: temperature, battery, hours."), "small")
+        self.guard_button.setObjectName("change_guard")
+        self.guard_button.clicked.connect(self.guard_wanted)
         row.addWidget(self.bar, 1)
-        for widget in (self.count, self.clock, self.change_button):
+        for widget in (self.count, self.clock, self.change_button, self.guard_button):
             row.addWidget(widget)
         self._progress.hide()
         return self._progress
@@ -114,23 +124,28 @@ class RunPanel(Card):
         self._waiting.setText(text)
         self._pages.setCurrentWidget(self._waiting)
 
-    def begin(self, title: str, history: RunHistory) -> None:
+    def begin(self, title: str, history: RunHistory, config: RunConfig | None = None) -> None:
         """Show a run from now on; its events come with `update_from`."""
         self.title.setText(title)
         self.banner.clear()
         self.end_row.hide()
         self.change.hide()
+        self.guard.hide_all()
         self._live = True
         self.controls.begin()
         self._progress.show()
-        self.show_history(history)
+        self.show_history(history, config)
         self.update_from(history)
 
-    def show_history(self, history: RunHistory) -> None:
-        """Plot this history from now on."""
-        self._history = history
+    def show_history(self, history: RunHistory, config: RunConfig | None = None) -> None:
+        """Plot this history from now on.
+
+        Args:
+            config: of the run, for where its guard acts.
+        """
+        self._history, self._config = history, config
         if self.plots is not None:
-            self.plots.show_history(history)
+            self.plots.show_history(history, config)
         elif not self._loading:
             self._loading = True
             run_task(self, lambda task: importlib.import_module("numpy"), lambda _: self._make_plots(),
@@ -144,7 +159,7 @@ class RunPanel(Card):
         self.plots = RunPlots()
         self._pages.addWidget(self.plots)
         self.plots.set_note(self._note)
-        self.show_history(self._history)
+        self.show_history(self._history, self._config)
         self.update_from(self._history)
 
     def set_note(self, note: str) -> None:
@@ -160,6 +175,7 @@ class RunPanel(Card):
             self.plots.refresh()
         self._pages.setCurrentWidget(self.plots if begun else self._waiting)
         if self._live:
+            self.guard.update_from(history)
             self._show_state(history)
             self.change.set_step(history.step)
         if history.stepping or not self._live:
@@ -167,6 +183,7 @@ class RunPanel(Card):
         else:
             self._show_phase(history)
         self.change_button.setVisible(self._live and history.stepping)
+        self.guard_button.setVisible(self._live and (history.stepping or is_resting(history)))
         self._show_remark(history)
 
     def _show_state(self, history: RunHistory) -> None:
@@ -174,11 +191,14 @@ class RunPanel(Card):
             self.chip.set(self.tr("stopping") if self.controls.stopping else self.tr("pausing"), "warn")
         elif history.paused:
             self.chip.set(self.tr("paused"), "warn")
+        elif is_resting(history):
+            self.chip.set(self.tr("resting"), "warn")
         elif history.stepping:
             doing = {"evaluating": self.tr("evaluating"), "sampling": self.tr("sampling")}
             self.chip.set(doing.get(history.phase, self.tr("running")), "accent")
         else:
             self.chip.set(self.tr("starting"), "accent")
+        self.chip.setToolTip(plain_tip(self.guard.why.text()) if is_resting(history) and not history.paused else "")
         self.chip.show()
         self.controls.show_state(paused=history.paused, stepping=history.stepping)
 
@@ -199,7 +219,9 @@ class RunPanel(Card):
         parts = [self.tr("epoch {epoch}").format(epoch=f"{history.epoch:.1f}"),
                  self.tr("{time} gone").format(time=units.format_duration(history.seconds))]
         if self._live and history.seconds_left is not None and not history.paused:
-            parts.append(self.tr("{time} left").format(time=units.format_about(history.seconds_left)))
+            resting = is_resting(history) and history.guard.resting["why"] != "hours"  # else that counts the wait
+            text = self.tr("{time} of work left") if resting else self.tr("{time} left")
+            parts.append(text.format(time=units.format_about(history.seconds_left)))
         self.clock.setText(" · ".join(parts))
 
     def _show_phase(self, history: RunHistory) -> None:
@@ -218,6 +240,7 @@ class RunPanel(Card):
         self._live = False
         self.controls.hide()
         self.change.hide()
+        self.guard.hide_all()
         self.chip.set(*outcome_chip(outcome.state))
         self.chip.show()
         self.update_from(history)

@@ -7,11 +7,14 @@ from pathlib import Path
 from PySide6.QtCore import QCoreApplication
 
 from slmstudio.core import units
-from slmstudio.core.hardware import describe
+from slmstudio.core.hardware.heat.guard import COOLED_C
 from slmstudio.core.jobs.job import Outcome
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.history import RunHistory
+from slmstudio.core.run.energy.money import format_money
+from slmstudio.core.run.energy.tariff import Tariff
+from slmstudio.core.run.history import RunHistory, number
 from slmstudio.gui.common.session import JobStatus, Session
+from slmstudio.gui.training.guard.section import is_resting
 
 
 def tr(text: str) -> str:
@@ -30,11 +33,35 @@ def is_resumable(outcome: Outcome, history: RunHistory) -> bool:
     return outcome.state in ("crashed", "failed", "stopped", "paused") and (not total or history.step < total)
 
 
-def job_status(name: str, history: RunHistory) -> JobStatus:
-    """What the status bar says of the run."""
-    text = tr("paused") if history.paused else "" if history.stepping else tr("starting")
-    return JobStatus(tr("Training {name}").format(name=name), history.step, history.total_steps, history.seconds_left,
-                     text, _figures(history))
+def job_status(config: RunConfig, history: RunHistory, tariff: Tariff) -> JobStatus:
+    """What the status bar says of the run.
+
+    Args:
+        config: as it is now.
+        tariff: price of a kilowatt-hour.
+    """
+    lost, resting = _lost(history), is_resting(history)
+    text = lost or (tr("paused") if history.paused else _rest(history) if resting else
+                    "" if history.stepping else tr("starting"))
+    return JobStatus(tr("Training {name}").format(name=config.name), history.step, history.total_steps,
+                     history.seconds_left, text, _drawn(history, tariff), config,
+                     bool(lost) or (resting and not history.paused))
+
+
+def _rest(history: RunHistory) -> str:
+    """Why it rests, and until when, in few words: "resting until 73 °C"."""
+    resting = history.guard.resting or {}
+    why, limit = str(resting.get("why")), number(resting, "limit_c")
+    if why in ("heat", "memory_heat") and limit is not None:
+        return tr("resting until it has cooled to {limit} °C").format(limit=f"{limit - COOLED_C:.0f}")
+    return {"battery": tr("resting until it is plugged in"), "hours": tr("resting until its hours begin")}.get(
+        why, tr("resting"))
+
+
+def _lost(history: RunHistory) -> str:
+    newest = history.machine.last.get("gpus")
+    lost = isinstance(newest, list) and any(isinstance(card, dict) and card.get("lost") for card in newest)
+    return tr("a GPU no longer answers") if lost else ""
 
 
 def gpu_note(history: RunHistory, session: Session) -> str:
@@ -46,15 +73,11 @@ def gpu_note(history: RunHistory, session: Session) -> str:
     return tr("No NVIDIA GPU in this machine: temperature and power are not measured.")
 
 
-def _figures(history: RunHistory) -> str:
-    """The GPU's memory and power, or the worker's memory."""
-    series, total = history.series, history.limits.get("memory_total")
-    parts = []
-    used, power, own = (series[name].last() for name in ("memory_used", "power_w", "process_memory"))
-    if used is not None and total is not None:
-        parts.append(describe.memory_of(int(used), int(total)))
-    elif own is not None:
-        parts.append(tr("worker uses {memory}").format(memory=units.format_bytes(own)))
-    if power is not None:
-        parts.append(tr("{watts} W").format(watts=f"{power:.0f}"))
-    return " · ".join(parts)
+def _drawn(history: RunHistory, tariff: Tariff) -> str:
+    """Energy so far, and its cost where the price is known."""
+    use = history.energy.use
+    if use is None:
+        return ""
+    cost = tariff.cost(use.joules)
+    return " · ".join(filter(None, [units.format_energy(use.joules),
+                                    "" if cost is None else format_money(cost, tariff.currency)]))

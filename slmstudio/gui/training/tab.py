@@ -16,6 +16,8 @@ from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.run import adjust
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.energy.tariff import tariff
+from slmstudio.core.run.guard import settings as guard_settings
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.run.schedule import total_steps
 from slmstudio.gui.common import theme
@@ -70,6 +72,7 @@ class TrainingTab(QWidget):
         session, end, coming = self._session, self.run.end_row, self.next
         session.dataset_changed.connect(self._show_choice)
         session.model_changed.connect(self._show_choice)
+        session.reading_changed.connect(lambda: self.plan.set_reading(session.reading))
         session.run_started.connect(self._run_started)
         session.run_changed.connect(self._look_for_export)
         session.run_changed.connect(self._look_for_name)
@@ -98,6 +101,8 @@ class TrainingTab(QWidget):
             signal.connect(partial(self._command, name))
         self.run.change_wanted.connect(lambda: self.run.open_change(self._now()))
         self.run.change.apply_wanted.connect(lambda values: self._thread and self._thread.change(values))
+        self.run.guard_wanted.connect(lambda: self.run.guard.toggle_editor(self._now()))
+        self.run.guard.wanted.connect(self._ask_guard)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
@@ -192,7 +197,8 @@ class TrainingTab(QWidget):
         """
         self.detach()
         try:
-            self._run_config = RunConfig.from_dict(job.request())
+            self._run_config = guard_settings.as_changed(
+                RunConfig.from_dict(job.request()), adjust.load(job.folder)["values"])
         except UserError as error:
             self.banner.show_error(error)
             return
@@ -200,7 +206,7 @@ class TrainingTab(QWidget):
         self._planning_next = False
         self.run.end_row.set_busy(False)
         self.feed.clear()
-        self.run.begin(run_status.title(self._run_config), self._history)
+        self.run.begin(run_status.title(self._run_config), self._history, self._run_config)
         self._thread = thread = TrainingThread(job, start_worker=start_worker)
         thread.events.connect(self._take)
         thread.caught_up.connect(self._catch_up)
@@ -234,7 +240,7 @@ class TrainingTab(QWidget):
     def _catch_up(self, history: RunHistory) -> None:
         if self.sender() is self._thread:
             self._history, self._caught_up = history, True
-            self.run.show_history(history)
+            self.run.show_history(history, self._run_config)
             self._show_news()
 
     def _show_news(self) -> None:
@@ -245,9 +251,10 @@ class TrainingTab(QWidget):
         if self._run_config is not None:
             self.watch.update_from(history, self._run_config, self.is_running())
             if self.is_running():
-                self._session.set_job(run_status.job_status(self._run_config.name, history))
-                if not self.plan.editable and self.plan.config != self._now():
-                    self.plan.show_config(self._now())
+                now = self._now()
+                self._session.set_job(run_status.job_status(now, history, tariff(self._session.settings)))
+                if not self.plan.editable and self.plan.config != now:
+                    self.plan.show_config(now)
 
     @Slot(object)
     def _ended(self, outcome: Outcome) -> None:
@@ -282,6 +289,19 @@ class TrainingTab(QWidget):
     def _command(self, name: str) -> None:
         if self._thread is not None:
             getattr(self._thread, name)()
+
+    def _ask_guard(self, values: dict[str, Any]) -> None:
+        """Let the run look after the machine in another way from now on."""
+        job, editor = self._job, self.run.guard.editor
+
+        def refused(error: Exception) -> None:
+            if isinstance(error, UserError) and not editor.isHidden():
+                editor.refused(error)
+            else:
+                self.banner.show_error(error)
+
+        if job is not None:
+            run_task(self, lambda task: guard_settings.ask(job, values), lambda _: editor.hide(), refused)
 
     def _resume_run(self, values: dict[str, Any] | None = None) -> None:
         """Go on with the run that ended early.

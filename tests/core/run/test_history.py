@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from slmstudio.core import files, jobs
 from slmstudio.core.hardware.nvml import GpuReading
-from slmstudio.core.hardware.readings import MachineReading
+from slmstudio.core.hardware.readings import CpuReading, MachineReading
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import Series, Smoother
@@ -86,6 +86,36 @@ def test_readings_of_two_cards_show_torchs_first():
     assert history.limits == {"slowdown_c": 90}
 
 
+def test_every_card_and_the_processor_has_curves_of_its_own():
+    reading = MachineReading(
+        (GpuReading(1, "RTX 4090", temperature_c=80, slowdown_c=90, power_w=400.0, memory_temperature_c=88),
+         GpuReading(0, "RTX 3060", temperature_c=40, slowdown_c=95, memory_used=3)), CpuReading(temperature_c=61.5))
+    lost = MachineReading((GpuReading(1, "RTX 4090", lost=True), GpuReading(0, "RTX 3060", temperature_c=41)))
+    history = fold({"type": "job_started", "time": 0.0}, {"type": "sensors", "time": 3.0, **reading.to_event()},
+                   {"type": "sensors", "time": 4.0, **lost.to_event()})
+    points = {name: (list(series.x), list(series.y)) for name, series in history.series.items() if series}
+    assert points == {"temperature_c": ([3.0], [80]), "power_w": ([3.0], [400]), "memory_temperature_c": ([3.0], [88]),
+                      "temperature_c@1": ([3.0, 4.0], [40, 41]), "memory_used@1": ([3.0], [3]),
+                      "cpu_temperature_c": ([3.0], [61.5])}
+    assert history.limits == {"slowdown_c": 90, "slowdown_c@1": 95}
+    assert history.machine.cards == [(1, "RTX 4090"), (0, "RTX 3060")]
+
+
+def test_of_an_old_run_nobody_knows_what_the_guard_would_have_looked_at():
+    history = fold({"type": "sensors", "time": 3.0, "gpu": {"temperature_c": 80}})
+    assert list(history.series["temperature_c"].y) == [80] and history.machine.newest == {}
+
+
+def test_rests_lie_on_both_axes_and_the_guard_is_as_it_was_changed():
+    rest = {"type": "guard_rest", "time": 8.0, "global_step": 4, "why": "heat", "message": "Hot."}
+    changed = {"type": "guard_changed", "time": 9.0, "values": {"heat_limit_c": 70, "train_hours": None}}
+    resume = {"type": "guard_resume", "time": 12.0, "global_step": 4, "seconds": 4.0}
+    history = fold({"type": "job_started", "time": 2.0}, rest, changed, resume)
+    assert [(each.start, each.end, each.first_step, each.last_step) for each in history.guard.intervals] == [
+        (6.0, 10.0, 4, 4)]
+    assert history.guard.changed == {"heat_limit_c": 70, "train_hours": None}
+
+
 def test_phases_until_the_first_step():
     history = fold(
         {"type": "phase", "phase": "reading data", "detail": "a.jsonl"},
@@ -98,7 +128,7 @@ def test_phases_until_the_first_step():
 
 @given(st.lists(st.dictionaries(
     st.sampled_from(["type", "time", "global_step", "train_loss", "eval_loss", "gpu", "done", "total_steps", "samples",
-                      "seconds"]),
+                      "seconds", "gpus", "cpu", "values"]),
     st.one_of(st.none(), st.booleans(), st.text(max_size=5), st.integers(-5, 5), st.floats(), st.lists(st.none()),
               st.sampled_from(["step", "eval", "sensors", "plan", "progress", "job_started", "paused", "sample",
                                "changed", "suspended", "overfitting", "adjusted", "best_used"]),

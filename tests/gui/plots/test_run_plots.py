@@ -42,12 +42,13 @@ def plots(qtbot, qapp):
     widget.resize(700, 600)
     with qtbot.waitExposed(widget):
         widget.show()
-    qtbot.waitUntil(lambda: len(widget.small) == 8, timeout=5000)
+    qtbot.waitUntil(lambda: len(widget.small) == 9 and not (widget._stale or widget._turn.isActive()), timeout=5000)
     return widget
 
 
-def shown(plot: Plot, name: str = "value") -> int:
-    return len(plot._curves[name].x)
+def shown(plot: Plot, name: str = "") -> int:
+    curve = plot._curves.get(name or plot.objectName().removeprefix("plot_"))
+    return 0 if curve is None else len(curve.x)
 
 
 def test_every_point_is_kept(qtbot, plots):

@@ -1,4 +1,4 @@
-"""A finished run's energy, cost and CO2 in the Results tab."""
+"""A finished run's energy, cost, CO2 and heat in the Results tab."""
 
 from __future__ import annotations
 
@@ -48,3 +48,19 @@ def test_the_table_of_runs_can_show_and_sort_it(qapp, tmp_path):
     assert (columns.title("joules"), columns.csv_title("joules"), columns.cell("joules", value)) == (
         "Energy", "Energy (J)", "0.254 Wh")
     assert "joules" in columns.known_columns([])
+
+
+def test_what_the_guard_did_is_told_and_can_be_sorted_by(overview, qapp, tmp_path):
+    run = ReportRun(tmp_path / "hot")
+    run.start()
+    run.learn(1, 5)
+    run.tell("guard_rest", global_step=5, why="heat", message="Hot.")
+    run.tell("guard_resume", global_step=5, why="heat", seconds=840.0, message="Cool.")
+    run.tell("sensors", gpus=[{"temperature_c": 81}, {"temperature_c": 76}])
+    summary = folder.summarise(run.folder)
+    overview.show_run(summary, tariff(Settings(), "IN"))
+    assert "Rested 14 min in 1 pause; peak 81 °C." in lines(overview)
+    values = run_facts.read_facts(run.folder).values
+    assert {key: columns.cell(key, values[key]) for key in ("rested", "peak_c")} == {
+        "rested": "14 min", "peak_c": "81 °C"}
+    assert {"rested", "peak_c"} <= set(columns.known_columns([]))

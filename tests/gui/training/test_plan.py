@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 
 import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QPlainTextEdit, QWidget
+from PySide6.QtCore import Qt, QTime
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QLabel, QLineEdit, QPlainTextEdit, QWidget
 from support import base_models, training_window
 from support.training_window import button, choose, press, wait_for_plan
 
 from slmstudio.core.data import reader
+from slmstudio.core.hardware.nvml import GpuReading
+from slmstudio.core.hardware.readings import CpuReading, MachineReading
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import facts
 from slmstudio.core.run.config import VARIANTS, RunConfig
@@ -216,3 +218,44 @@ def test_the_template_chosen_for_a_base_model_is_in_the_plan_until_the_plan_choo
     wait_for_plan(qtbot, planned)
     assert planned.planning.config.chat_template == "alpaca"
     assert planned.planning.config.reasons["chat_template"].startswith("You set this. <|endoftext|>")
+
+
+def test_simple_has_one_line_about_heat_and_expert_the_fields(panel):
+    panel.show_config(config())
+    line = panel.findChild(QLabel, "plan_heat")
+    assert line.isVisible() and line.text() == "Rests when it gets too hot."
+    panel.set_reading(MachineReading((GpuReading(0, "RTX 3060", temperature_c=46, slowdown_c=95),)))
+    assert line.text() == "Pauses at 90 °C."
+    panel.set_reading(MachineReading())
+    assert line.text() == "This machine doesn't tell how hot it is, so nothing pauses for heat."
+    panel.set_reading(MachineReading(cpu=CpuReading(temperature_c=50.0, limit_c=100.0)))
+    for fields, text in (
+            ({}, "Pauses at 95 °C."), ({"heat_guard": "off"}, "Only warns when it gets hot."),
+            ({"heat_guard": "hold", "heat_limit_c": 74, "train_hours": "22:00-06:00", "pause_on_battery": True},
+             "Holds 74 °C. Trains between 22:00 and 06:00 only. Pauses on battery."),
+            ({"heat_guard": "hold"}, "Holds 92 °C.")):
+        panel.show_config(config(**fields))
+        assert line.text() == text
+    assert "heat_limit_c" not in shown(panel)
+    panel._mode.set_current(1)
+    assert not line.isVisible() and {"heat_guard", "heat_limit_c", "train_hours"} <= shown(panel)
+
+
+def test_hours_are_ticked_and_chosen(qtbot, panel):
+    panel._mode.set_current(1)
+    panel.show_config(config())
+    hours = panel.rows["train_hours"].editor
+    assert not hours.check.isChecked() and not hours.start.isEnabled()
+    hours.check.click()
+    assert panel.overrides == {"train_hours": "22:00-06:00"}
+    panel.show_config(config(train_hours="22:00-06:00"))
+    hours.start.setTime(QTime(21, 30))
+    assert panel.overrides == {"train_hours": "21:30-06:00"} and panel.rows["train_hours"]._reset.isVisibleTo(panel)
+    panel.set_editable(False)
+    assert not hours.check.isEnabled() and not hours.start.isEnabled()
+    panel.set_editable(True)
+    panel.show_config(config(train_hours="21:30-06:00"))
+    hours.check.click()
+    assert panel.overrides == {"train_hours": ""}
+    panel.show_config(config(train_hours=None))
+    assert hours.value() == "" and hours.start.time() == QTime(21, 30), "what was typed is kept for the next tick"

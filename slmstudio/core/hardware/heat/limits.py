@@ -46,9 +46,9 @@ class Heat:
         return {"gpu": gpu[0].upper() + gpu[1:], "memory": f"The memory of {gpu}", "cpu": "The processor"}[self.what]
 
 
-def hottest(reading: MachineReading, chosen_c: float | None = None, hold: bool = False, on_cpu: bool = False
-            ) -> Heat | None:
-    """The temperature that is nearest to its limit; None where nothing tells one.
+def heats(reading: MachineReading, chosen_c: float | None = None, hold: bool = False, on_cpu: bool = False
+          ) -> list[Heat]:
+    """All temperatures that count, each beside its limit; empty where nothing tells one.
 
     Args:
         chosen_c: by a person, for the cards, or for the processor where that does the work; None takes the part's own
@@ -72,4 +72,10 @@ def hottest(reading: MachineReading, chosen_c: float | None = None, hold: bool =
     cpu = reading.cpu
     if (on_cpu or not found) and cpu.temperature_c is not None:
         found.append(Heat("cpu", cpu.temperature_c, limit(chosen_c, cpu.limit_c or ASSUMED_CPU_C)))
-    return min(found, key=lambda heat: heat.room, default=None)
+    return found
+
+
+def hottest(reading: MachineReading, chosen_c: float | None = None, hold: bool = False, on_cpu: bool = False
+            ) -> Heat | None:
+    """Of `heats`, the temperature that is nearest to its limit; None where nothing tells one."""
+    return min(heats(reading, chosen_c, hold, on_cpu), key=lambda heat: heat.room, default=None)

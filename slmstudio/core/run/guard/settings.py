@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +33,16 @@ def settings_of(config: RunConfig) -> Settings:
     hours: Any = Hours.parse(config.train_hours) if config.train_hours else None
     return Settings(config.heat_guard, config.heat_limit_c, config.heat_rest_seconds,  # type: ignore[arg-type]
                     config.pause_on_battery, hours)
+
+
+def as_changed(config: RunConfig, values: dict[str, Any]) -> RunConfig:
+    """The configuration with other values of `GUARD_FIELDS`; what a later version wrote of others is passed over."""
+    fitting: dict[str, Any] = {}
+    for name in (name for name in GUARD_FIELDS if name in values):
+        with contextlib.suppress(ValueError):
+            fitting[name] = FIELDS[name].read(values[name])
+    changed = replace(config, **fitting)
+    return config if changed.problems() else changed
 
 
 def ask(job: jobs.Job, values: dict[str, Any]) -> RunConfig:

@@ -27,11 +27,14 @@ class Interval:
 
     Attributes:
         start, end: where the events were, on the axis that `add` was given; end is None while it lasts.
+        first_step, last_step: the same in steps; a pause begins and ends at one step.
     """
 
     why: str
     start: float
     end: float | None = None
+    first_step: float | None = None
+    last_step: float | None = None
 
 
 @dataclass
@@ -47,6 +50,7 @@ class GuardSummary:
         working: the share of the time that is worked, while a temperature is held; else None.
         power_limit: the newest `power_limit_advised` event, or None.
         unavailable: why heat isn't looked at, or "".
+        changes: the `guard_changed` events.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -57,6 +61,7 @@ class GuardSummary:
     working: float | None = None
     power_limit: dict[str, Any] | None = None
     unavailable: str = ""
+    changes: list[dict[str, Any]] = field(default_factory=list)
     _last: float | None = None
     _last_at: float | None = None
     _began: float | None = None
@@ -82,6 +87,8 @@ class GuardSummary:
             self._note_peak(event)
         elif kind == "power_limit_advised":
             self.power_limit = event
+        elif kind == "guard_changed" and isinstance(event.get("values"), dict):
+            self.changes.append(event)
         elif kind == "guard_unavailable":
             self.unavailable = str(event.get("message") or "")
         if time is not None:
@@ -93,7 +100,7 @@ class GuardSummary:
         self.pauses += why != HOLD
         start = time if at is None else at
         if start is not None:
-            self.intervals.append(Interval(why, start))
+            self.intervals.append(Interval(why, start, first_step=_number(event.get("global_step"))))
 
     def _close(self, event: dict[str, Any] | None, at: float | None = None) -> None:
         """The rest is over; without an event the worker ended in it."""
@@ -106,6 +113,7 @@ class GuardSummary:
             self._count(why, self._last - self._began)
         if self.intervals and self.intervals[-1].end is None:
             self.intervals[-1].end = self._last_at if at is None else at
+            self.intervals[-1].last_step = _number(event.get("global_step")) if event is not None else None
         self.resting = self.working = None
 
     def _count(self, why: str, seconds: float | None) -> None:
@@ -119,6 +127,11 @@ class GuardSummary:
         if not any(value is not None for value in found) and isinstance(cpu, dict):
             found = [_number(cpu.get("temperature_c"))]
         self.peak_c = max((value for value in (*found, self.peak_c) if value is not None), default=None)
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """By field of the guard, what a person wanted last while the run was at work."""
+        return {name: value for event in self.changes for name, value in event["values"].items()}
 
     @property
     def rested(self) -> float:

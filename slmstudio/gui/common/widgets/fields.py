@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
     QStyle,
     QStyleOptionComboBox,
     QStylePainter,
+    QTimeEdit,
     QToolTip,
 )
 
@@ -49,6 +50,10 @@ class SpinBox(_ScrollsPast, QSpinBox):
 
 class DoubleSpinBox(_ScrollsPast, QDoubleSpinBox):
     """A number with decimals."""
+
+
+class TimeEdit(_ScrollsPast, QTimeEdit):
+    """A time of the day."""
 
 
 class Slider(_ScrollsPast, QSlider):

@@ -1,0 +1,126 @@
+"""What the machine's sensors say, in words: short for the status bar, whole for its tooltips.
+
+What isn't told is said to be so: a reading that is absent is never 0.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QCoreApplication
+
+from slmstudio.core import units
+from slmstudio.core.hardware import describe
+from slmstudio.core.hardware.nvml import GpuReading
+from slmstudio.core.hardware.readings import MachineReading
+
+FAULTS = ("heat", "power supply", "hardware protection")
+"""What holds a card down and wants to be noticed; every card reaches its power limit."""
+MOST_CARDS = 2
+"""So many are told one by one; more of them together."""
+
+
+def tr(text: str) -> str:
+    return QCoreApplication.translate("Readings", text)
+
+
+def gauges(reading: MachineReading) -> str:
+    """"8.2 of 12 GB · 168 W", "GPU 0: 8.2 of 24 GB · 300 W | GPU 1: …", or what the processor does."""
+    cards = reading.gpus
+    if not cards:
+        return _of_the_processor(reading)
+    if len(cards) == 1:
+        return _of_a_card(cards[0])
+    if len(cards) <= MOST_CARDS:
+        return "  |  ".join(tr("GPU {number}: {gauges}").format(number=card.index, gauges=_of_a_card(card))
+                            for card in cards)
+    used, total = (_sum([getattr(card, name) for card in cards if not card.lost]) for name in
+                   ("memory_used", "memory_total"))
+    watts = _sum([card.power_w for card in cards if not card.lost])
+    parts = [tr("{count} GPUs").format(count=len(cards)),
+             describe.memory_of(int(used), int(total)) if used is not None and total is not None else "",
+             tr("{watts} W").format(watts=f"{watts:,.0f}") if watts is not None else "",
+             *(tr("GPU {number}: {trouble}").format(number=card.index, trouble=trouble(card)) for card in cards
+               if trouble(card))]
+    return " · ".join(filter(None, parts))
+
+
+def trouble(card: GpuReading) -> str:
+    """What is wrong with a card, in few words; "" where nothing is."""
+    if card.lost:
+        return tr("lost")
+    causes = {"heat": tr("slowed by heat"), "power supply": tr("slowed by its power supply"),
+              "hardware protection": tr("slowed to protect itself")}
+    return next((causes[cause] for cause in FAULTS if cause in (card.slowed_by or ())), "")
+
+
+def tip(reading: MachineReading) -> str:
+    """Everything that is read, a line each, cards first."""
+    return "\n\n".join([*(_card_tip(card) for card in reading.gpus), _machine_tip(reading)])
+
+
+def _of_a_card(card: GpuReading) -> str:
+    if card.lost:
+        return tr("does not answer")
+    parts = [describe.memory_of(card.memory_used, card.memory_total)
+             if card.memory_used is not None and card.memory_total is not None else "",
+             tr("{watts} W").format(watts=f"{card.power_w:.0f}") if card.power_w is not None else "", trouble(card)]
+    return " · ".join(filter(None, parts)) or tr("tells nothing")
+
+
+def _of_the_processor(reading: MachineReading) -> str:
+    cpu = reading.cpu
+    parts = [tr("{degrees} °C").format(degrees=f"{cpu.temperature_c:.0f}") if cpu.temperature_c is not None else "",
+             tr("{percent} % busy").format(percent=f"{cpu.percent:.0f}") if cpu.percent is not None else ""]
+    told = " ".join(filter(None, [tr("CPU"), " · ".join(filter(None, parts))])) if any(parts) else ""
+    memory = describe.memory_of(reading.memory_used, reading.memory_total) \
+        if reading.memory_used is not None and reading.memory_total is not None else ""
+    return " · ".join(filter(None, [told, memory]))
+
+
+def _sum(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _told(value: float | None, text: str, **more: float | None) -> str:
+    """`text` with a value in it, or that it isn't told. `more` are parts of which each must be known too."""
+    if value is None or any(each is None for each in more.values()):
+        return tr("not told")
+    return text.format(value=f"{value:,.0f}", **{name: f"{each:,.0f}" for name, each in more.items()})
+
+
+def _card_tip(card: GpuReading) -> str:
+    name = tr("GPU {number}: {name}").format(number=card.index, name=card.name)
+    if card.lost:
+        return f"{name}\n{card.message}"
+    causes = {"heat": tr("heat"), "power limit": tr("its power limit"), "power supply": tr("the power supply"),
+              "hardware protection": tr("its own protection")}
+    held = tr("not told") if card.slowed_by is None else ", ".join(
+        causes.get(cause, cause) for cause in card.slowed_by) or tr("nothing")
+    memory = describe.memory_of(card.memory_used, card.memory_total) \
+        if card.memory_used is not None and card.memory_total is not None else tr("not told")
+    return "\n".join([name, *(f"{label}: {text}" for label, text in (
+        (tr("Temperature"), _told(card.temperature_c, "{value} °C")),
+        (tr("Slows itself down at"), _told(card.slowdown_c, "{value} °C")),
+        (tr("Switches itself off at"), _told(card.shutdown_c, "{value} °C")),
+        (tr("Temperature of its memory"), _told(card.memory_temperature_c, "{value} °C")),
+        (tr("Power"), _told(card.power_w, "{value} W")), (tr("Power limit"), _told(card.power_limit_w, "{value} W")),
+        (tr("Memory in use"), memory),
+        (tr("Busy"), _told(card.utilisation, "{value} %")),
+        (tr("Its memory busy"), _told(card.memory_utilisation, "{value} %")),
+        (tr("Clock"), _told(card.clock_mhz, "{value} MHz")),
+        (tr("Clock of its memory"), _told(card.memory_clock_mhz, "{value} MHz")),
+        (tr("Fan"), _told(card.fan_percent, "{value} %")), (tr("Held back by"), held)))])
+
+
+def _machine_tip(reading: MachineReading) -> str:
+    cpu, battery = reading.cpu, reading.battery
+    memory = describe.memory_of(reading.memory_used, reading.memory_total) \
+        if reading.memory_used is not None and reading.memory_total is not None else tr("not told")
+    power = tr("none, or not told") if battery is None else tr("{percent} %, plugged in") if battery.plugged else \
+        tr("{percent} %, not plugged in") if battery.plugged is False else tr("{percent} %")
+    return "\n".join([tr("Processor and memory"), *(f"{label}: {text}" for label, text in (
+        (tr("Temperature"), _told(cpu.temperature_c, "{value} °C")), (tr("Busy"), _told(cpu.percent, "{value} %")),
+        (tr("Clock"), _told(cpu.clock_mhz, "{value} MHz")), (tr("Memory in use"), memory),
+        (tr("Free on the disk of the runs"),
+         tr("not told") if reading.disk_free is None else units.format_bytes(reading.disk_free)),
+        (tr("Battery"), power.format(percent=f"{battery.percent:.0f}") if battery else power)))])

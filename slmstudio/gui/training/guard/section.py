@@ -1,0 +1,140 @@
+"""What looks after the machine, below the progress of a run: why it rests, how to change that, and good advice."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.guard.summary import HOLD
+from slmstudio.core.run.history import RunHistory, number
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
+from slmstudio.gui.common.widgets.copy_text import CopyLine
+from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.training.guard.editor import GuardEditor
+
+ANYWAY: dict[str, dict[str, Any]] = {"hours": {"train_hours": ""}, "battery": {"pause_on_battery": False}}
+"""By what a run rests for: the fields that let it train all the same."""
+
+
+def is_resting(history: RunHistory) -> bool:
+    """Whether the run stands still for the guard; holding a temperature is no standstill."""
+    resting = history.guard.resting
+    return resting is not None and resting.get("why") != HOLD
+
+
+class GuardSection(QWidget):
+    """A bar that says why the run rests, the editor, and the advice to lower a card's power limit.
+
+    Signals:
+        wanted(dict): these of the guard's fields are to be different.
+    """
+
+    wanted = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._resting: dict[str, Any] | None = None
+        self._advice: dict[str, Any] | None = None
+        self.editor = GuardEditor()
+        self.editor.apply_wanted.connect(self.wanted)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_S)
+        for widget in (self._make_rest(), self.editor, self._make_advice()):
+            column.addWidget(widget)
+        self.hide_all()
+
+    def _make_rest(self) -> QWidget:
+        self.rest = QFrame()
+        self.rest.setObjectName("rest_bar")
+        self.why = text_label("", wrap=True)
+        self.why.setObjectName("rest_why")
+        self.anyway = SecondaryButton(self.tr("Train now anyway"), self.tr(
+            "Continue at once. This run no longer rests for this."), "small")
+        self.anyway.setObjectName("train_anyway")
+        self.anyway.clicked.connect(self._train_anyway)
+        row = QHBoxLayout(self.rest)
+        row.setContentsMargins(theme.SPACE_M, theme.SPACE_XS, theme.SPACE_XS, theme.SPACE_XS)
+        row.setSpacing(theme.SPACE_S)
+        row.addWidget(self.why, 1)
+        row.addWidget(self.anyway, 0, Qt.AlignmentFlag.AlignVCenter)
+        return self.rest
+
+    def _make_advice(self) -> QWidget:
+        self.advice = QFrame()
+        self.advice.setObjectName("power_advice")
+        self.advice.setProperty("bar", True)
+        self.advised = text_label("", "small", wrap=True)
+        self.advised.setObjectName("power_advised")
+        self.command = CopyLine(self.tr("Command that lowers the power limit"))
+        self.command.field.setObjectName("power_command")
+        close = IconButton("close", self.tr("Hide this advice"))
+        close.setObjectName("power_advice_close")
+        close.clicked.connect(self.advice.hide)
+        row = QHBoxLayout(self.advice)
+        row.setContentsMargins(theme.SPACE_M, theme.SPACE_S, theme.SPACE_S, theme.SPACE_S)
+        column = QVBoxLayout()
+        column.setSpacing(theme.SPACE_XS)
+        column.addWidget(self.advised)
+        column.addWidget(self.command)
+        row.addLayout(column, 1)
+        row.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
+        return self.advice
+
+    def hide_all(self) -> None:
+        """Another run is shown, or this one has ended."""
+        self._resting = self._advice = None
+        for widget in (self.rest, self.editor, self.advice):
+            widget.hide()
+
+    def update_from(self, history: RunHistory) -> None:
+        """The history of a run at work has more to show."""
+        guard = history.guard
+        resting = None if history.paused else guard.resting
+        self.rest.setVisible(resting is not None)
+        if resting is not None:
+            self._show_rest(resting, guard.working)
+        if guard.power_limit is not None and guard.power_limit is not self._advice:
+            self._advice = guard.power_limit
+            self.advised.setText(str(self._advice.get("message") or ""))
+            self.command.set_text(str(self._advice.get("command") or ""))
+            self.advice.show()
+
+    def _show_rest(self, resting: dict[str, Any], working: float | None) -> None:
+        why, held = str(resting.get("why")), number(resting, "limit_c")
+        if why == HOLD and held is not None and working is not None:
+            text = self.tr("Holding {limit} °C by short rests after each step: {percent} % of the time is worked."
+                           ).format(limit=f"{held:.0f}", percent=f"{100 * working:.0f}")
+        elif why == HOLD:
+            text = str(resting.get("message") or "")
+        else:
+            text = self.tr("Resting since {time}. {why}").format(
+                time=time.strftime("%H:%M", time.localtime(number(resting, "time") or 0)),
+                why=resting.get("message") or "")
+        self.why.setText(text)
+        if resting is self._resting:
+            return
+        self._resting = resting
+        kind = "" if why == HOLD else "warn"
+        self.rest.setProperty("banner", kind or None)
+        self.rest.setProperty("bar", not kind)
+        theme.restyle(self.rest)
+        self.anyway.setVisible(why in ANYWAY)
+        self.anyway.setEnabled(True)
+
+    def _train_anyway(self) -> None:
+        if self._resting is not None:
+            self.anyway.setEnabled(False)
+            self.wanted.emit(ANYWAY[str(self._resting.get("why"))])
+
+    def toggle_editor(self, config: RunConfig) -> None:
+        """Show the editor with what holds now, or hide it."""
+        if self.editor.isHidden():
+            self.editor.open(config)
+        else:
+            self.editor.hide()
