@@ -121,9 +121,9 @@ def test_a_finished_run_may_learn_more(qtbot, tab, finished_run, session):
     show(qtbot, tab, 1)
     gone, wanted = [], []
     session.go_to.connect(gone.append)
-    session.continue_wanted.connect(wanted.append)
+    session.continue_wanted.connect(lambda run, changes: wanted.append((run, changes)))
     press(qtbot, tab, "results_more")
-    assert gone == ["training"] and wanted == [job.folder]
+    assert gone == ["training"] and wanted == [(job.folder, {})]
 
 
 def test_sorting_by_loss(qtbot, tab, finished_run):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 import threading
 
@@ -97,8 +96,8 @@ def test_a_list_that_is_wanted_again_at_once_waits_for_the_reading_that_ends(mak
 def test_reading_shows_its_progress_and_can_be_ended(qtbot, tab, make_run):
     events = make_run("slow") / jobs.EVENTS
     content = events.read_bytes()
-    events.unlink()
-    os.mkfifo(events)  # whoever opens it waits for a writer
+    files.append_line(events, {"protocol": 1, "time": 1.0, "type": "log", "message": "m" * 200})
+    events.write_bytes(events.read_bytes() + events.read_bytes().splitlines(True)[-1] * 400_000)  # takes seconds to read
     tab.show()
     assert not tab.reading.strip.isVisible(), "nothing flashes"
     qtbot.waitUntil(tab.reading.strip.isVisible)
@@ -107,8 +106,6 @@ def test_reading_shows_its_progress_and_can_be_ended(qtbot, tab, make_run):
     assert again.isVisible() and tab._reading is None
     tab.refresh()
     assert tab._reading is None, "it stays ended until the person wants it"
-    os.close(os.open(events, os.O_RDWR | os.O_NONBLOCK))  # a reader that waits goes on, and away
-    events.unlink()
     events.write_bytes(content)
     press(qtbot, tab, "runs_read")
     qtbot.waitUntil(lambda: len(tab.table.runs.facts) == 1 and tab.table.isVisible() and tab._loading is None)
