@@ -142,7 +142,7 @@ class ChatRequest(Common):
     @classmethod
     def _known_format(cls, value: ResponseFormat | None) -> ResponseFormat | None:
         if value is not None and value.type not in ("text", "json_object"):
-            raise ValueError(f"{value.type!r} is not done here; 'text' and 'json_object' are")
+            raise ValueError(f"{value.type!r} isn't supported by this server; use 'text' or 'json_object'")
         return value
 
     def limit(self) -> int | None:
@@ -195,7 +195,7 @@ def _words(problem: ErrorDetails) -> str:
 
 
 def _no_number(name: str) -> None:
-    """NaN and Infinity are no JSON, though Python reads them."""
+    """NaN and Infinity aren't JSON, though Python reads them."""
     raise ValueError(f"{name} isn't a number")
 
 
