@@ -91,7 +91,7 @@ def power(facts: Facts) -> Iterator[Line]:
     """A laptop's battery and its power profile."""
     if facts.on_battery:
         yield Line("power", MACHINE, "This machine runs on its battery.", "warning",
-                   "Most laptops slow processor and graphics card down then, and a long run ends with the battery.",
+                   "Most laptops then slow down processor and graphics card, and a long run ends with the battery.",
                    "Plug it in before you train.")
     elif facts.power_profile in SLOW_PROFILES:
         yield Line("power", MACHINE, f"The power profile is \"{facts.power_profile}\".", "warning",

@@ -48,7 +48,7 @@ class Heat:
 
 def hottest(reading: MachineReading, chosen_c: float | None = None, hold: bool = False, on_cpu: bool = False
             ) -> Heat | None:
-    """The temperature that is nearest to its limit; None where nothing tells one.
+    """The temperature that is nearest to its limit; None where nothing reports one.
 
     Args:
         chosen_c: by a person, for the cards, or for the processor where that does the work; None takes the part's own
