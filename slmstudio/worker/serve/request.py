@@ -1,6 +1,6 @@
 """What a client may ask: the fields of OpenAI's requests that are honoured, checked all at once.
 
-Nothing that is asked for is passed over in silence. A parameter that the server doesn't have is refused by its name,
+Nothing that is asked for is silently ignored. A parameter that the server doesn't have is refused by its name,
 OpenAI's and anybody else's, unless it has a value that asks for nothing: null, an empty list or object, what OpenAI
 takes by default, or a label for the client's own use.
 """

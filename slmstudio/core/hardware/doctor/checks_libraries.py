@@ -40,7 +40,7 @@ def loads(facts: Facts) -> Iterator[Line]:
         if library.error and not (name == ENGINE and facts.engine):
             yield Line("loads", LIBRARIES, f"The library {name} doesn't load.", "problem", library.error,
                        "Set up again, which mends damaged packages. If it still doesn't load, delete the folder "
-                       f"{sys.prefix} and set up once more:", program.setup_command())
+                       f"{sys.prefix} and set up again:", program.setup_command())
     if facts.loaded and not any(library.error for library in facts.loaded.values()):
         yield Line("loads", LIBRARIES, "All libraries for training load.", why=", ".join(facts.loaded))
 

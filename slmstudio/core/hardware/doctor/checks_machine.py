@@ -40,7 +40,7 @@ def memory_limit(facts: Facts) -> Iterator[Line]:
         return
     yield Line("memory_limit", MACHINE, f"Only {format_bytes(facts.memory_limit)} of {format_bytes(machine.ram_total)} "
                "of memory may be used here.", "warning",
-               "A container or a service limits it; a program that takes more is ended without a word.",
+               "A container or a service limits it; a program that takes more is killed without a message.",
                "Raise the limit, in Docker with --memory, or choose models that fit into it.")
 
 
