@@ -34,6 +34,7 @@ from slmstudio.cli import (
 from slmstudio.cli import runs as run_commands
 from slmstudio.cli.data import Mapped, Sheet, TextBy, said
 from slmstudio.cli.progress import Follower, figure, print_error, print_json, print_table, say
+from slmstudio.cli.targets import spare
 from slmstudio.core import home_folder, jobs, paths, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.report.text import visible
@@ -171,6 +172,7 @@ def plan(
     from slmstudio.core.run.memory import outlook
 
     overrides = planner.parse_settings(set_ or [])
+    spare([data, test], out)
     with Follower() as follower:
         model_facts = (
             starter.prepare(lambda event: follower.on_event("model", event))
@@ -182,6 +184,7 @@ def plan(
     config = planner.plan(
         planner.PlanRequest(dataset, model_facts, machine, test.absolute() if test else None, overrides)
     )
+    spare([model_facts.path, config.train_file, config.eval_file], out)
     found = outlook.look(model_facts, config, machine, len(schedule.divided(dataset.records, config)[0]))
     try:
         files.write_atomically(out, files.dump_pretty(config.to_dict()))

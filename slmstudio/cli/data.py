@@ -11,6 +11,7 @@ import typer
 
 from slmstudio.cli import problems as told
 from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
+from slmstudio.cli.targets import spare
 from slmstudio.core import program
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.units import counted
@@ -56,6 +57,8 @@ def check(
     as_json: Json = False,
 ) -> int:
     """Read datasets, and say what is in them and everything that is wrong. Exit status 2 when a row cannot be used."""
+    if problems is not None:
+        spare(files, problems)
     reports = []
     listed: list[tuple[Path, Sequence[Problem]]] = []
     for file in files:
@@ -186,6 +189,7 @@ def clean(
     from slmstudio.core.data.health.kinds import KINDS
     from slmstudio.core.run import token_counts
 
+    spare([file], out)
     wanted = [kind for each in fix for kind in each.split(",") if kind]
     if unknown := [kind for kind in wanted if kind not in KINDS or not KINDS[kind].fix]:
         raise UserError(f"{', '.join(unknown)} can't be mended.",
@@ -215,6 +219,7 @@ def convert(
     """Write the rows as JSONL, in the layouts of which each has one form."""
     from slmstudio.core.data import jsonl
 
+    spare([file], out)
     with Follower() as follower:
         dataset = _read(file, map_, sheet, text_by, follower)
     jsonl.write(out.absolute(), dataset.records, {"source": dataset.path.name, "sha256": dataset.sha256, "steps": []})
@@ -240,6 +245,7 @@ def split(
     from slmstudio.core.data import jsonl
     from slmstudio.core.data.split import split_evenly
 
+    spare([file], out / "train.jsonl", out / "eval.jsonl")
     with Follower() as follower:
         dataset = _read(file, map_, sheet, text_by, follower)
     share = min(0.9, count / max(1, dataset.count)) if count is not None else ratio
@@ -264,9 +270,10 @@ def mix(
     from slmstudio.core.data import jsonl
     from slmstudio.core.data.versions import mixing
 
+    weighted = [_weighted(part) for part in parts]
+    spare([file for file, _ in weighted], out)
     with Follower() as follower:
-        wanted = [mixing.Part(_read(file, None, None, None, follower), weight)
-                  for file, weight in map(_weighted, parts)]
+        wanted = [mixing.Part(_read(file, None, None, None, follower), weight) for file, weight in weighted]
         records = mixing.mix(wanted, seed)
     jsonl.write(out.absolute(), records, {"sources": [each.to_dict() for each in mixing.sources(wanted)],
                                           "steps": [{"mix": len(records)}], "seed": seed})

@@ -22,7 +22,7 @@ def doctor(
 ) -> int:
     """Check this machine: graphics cards, driver and PyTorch, libraries, memory, disk, system.
 
-    Each line says whether it is fine, a warning or a problem, why, and what mends it. Takes up to half a minute and
+    Each line says whether it is fine, a warning or a problem, why, and how to fix it. Takes up to half a minute and
     changes nothing. Exit status: 0 no problem (there may be warnings), 1 at least one problem.
     """
     from slmstudio.core import checkup

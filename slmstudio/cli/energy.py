@@ -65,7 +65,7 @@ def _remember(price: float | None, currency: str | None, grams: float | None, de
     known, trouble = settings.load(put_aside=False)
     if trouble is not None:
         raise trouble
-    problems = [Problem(f"{value:g} isn't a figure from 0 up.", field=f"--{name}")
+    problems = [Problem(f"{value:g} isn't a number of 0 or more.", field=f"--{name}")
                 for name, value in (("price", price), ("grams", grams)) if value is not None and not 0 <= value < 1e6]
     if currency is not None and not re.fullmatch("[A-Za-z]{3}", currency):
         problems.append(Problem(f"{currency} isn't a currency of three letters, such as INR.", field="--currency"))
@@ -85,7 +85,7 @@ def _remember(price: float | None, currency: str | None, grams: float | None, de
 
 
 def drawn(use: EnergyUse | None, as_json: bool) -> dict[str, Any]:
-    """What a run drew, for its outcome: in figures, or in words. None where nothing tells."""
+    """What a run drew, for its outcome: in figures, or in words. None where it isn't known."""
     from slmstudio.core.run.energy import told
     from slmstudio.core.run.energy.tariff import tariff
 
@@ -123,7 +123,7 @@ def _show(use: EnergyUse | None, tariff: Tariff) -> None:
     from slmstudio.core.units import format_duration, format_energy
 
     if use is None:
-        say("Nothing tells what this run drew.")
+        say("What this run drew isn't known.")
         return
     print_table("Energy", [(part.name.capitalize(), format_energy(part.joules), HOW[part.how]) for part in use.parts],
                 ("Part", "Energy", "How it is known"))

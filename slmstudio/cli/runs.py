@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio.cli.progress import Follower, print_error, print_json, print_table, say
+from slmstudio.cli.targets import spare
 from slmstudio.core import jobs, program, quoting
 from slmstudio.core.errors import UserError
 
@@ -61,6 +62,7 @@ def continue_(
 
     config = follow_up.follow_up(run, epochs=epochs, train_file=data, eval_file=test,
                                  overrides=planner.parse_settings(set_ or []))
+    spare([run / jobs.RUN, config.model, config.train_file, config.eval_file], out)
     try:
         files.write_atomically(out, files.dump_pretty(config.to_dict()))
     except OSError as error:

@@ -84,7 +84,7 @@ def chats_dir() -> Path:
 
 
 def evaluations_dir() -> Path:
-    """Evaluations of models that are no run's; those of a run lie in its own folder."""
+    """Evaluations of models that don't come from a run; those of a run lie in its own folder."""
     return home() / "evaluations"
 
 

@@ -44,7 +44,7 @@ def test_everything_that_is_wrong_is_told_at_once(capsys, monkeypatch):
     monkeypatch.setattr(place, "country", lambda: "")
     assert commands.main(["energy", "--price", "-2", "--grams", "nan", "--currency", "rupee"]) == 2
     said = capsys.readouterr().err
-    for words in ("-2 isn't a figure from 0 up", "nan isn't a figure from 0 up", "rupee isn't a currency"):
+    for words in ("-2 isn't a number of 0 or more", "nan isn't a number of 0 or more", "rupee isn't a currency"):
         assert words in said
     assert commands.main(["energy", "--price", "8"]) == 2
     assert "Give the currency too." in capsys.readouterr().err

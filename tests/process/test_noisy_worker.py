@@ -19,16 +19,24 @@ sys.exit(worker.main(sys.argv[1:]))
 """
 NOISE = """
 import os
+import time
+from slmstudio.worker.runtime import log_limit
 
 def run(job):
     print("first words")
     for number in range(60_000):
         print("warning: number", number, "x" * 500)
+    until_short()
     job.emit("phase", phase="the end")
     for number in range(50_000):
         print("the same words again " * 20)
+    until_short()
     print("last words", flush=True)
     os.abort()
+
+def until_short():
+    while os.fstat(2).st_size > log_limit.LIMIT:
+        time.sleep(0.01)
 """
 
 
@@ -44,5 +52,5 @@ def test_the_log_of_a_job_is_bounded_and_its_end_says_why(tmp_path, monkeypatch)
     assert outcome.state == "crashed" and outcome.error is not None
     assert "last words" in outcome.details and "Fatal Python error: Aborted" in outcome.details
     text = (job.folder / jobs.LOG).read_text("utf-8")
-    assert len(text) < 3 * log_limit.LIMIT, "52 MB were printed"
-    assert text.startswith("first words\n") and "bytes are left out here" in text
+    assert len(text) < 2 * log_limit.LIMIT, "52 MB were printed"
+    assert "first words\n" in text[:1000] and "bytes are left out here" in text

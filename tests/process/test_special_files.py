@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.skipif(os.name == "nt", reas
 SECONDS = 60
 """No command needs that long, and what waits for a pipe waits forever."""
 KINDS = ("pipe", "socket", "device", "folder")
-WORDS = ("pipe", "socket", "device", "folder", "isn't", "is not", "no such", "not a ", "cannot", "can't")
+WORDS = ("pipe", "socket", "device", "folder", "isn't", "is not", "neither", "no such", "not a ", "cannot", "can't")
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,7 @@ FILES = {
     "check": ("data", "check", "X"), "clean": ("data", "clean", "X", "--out", "OUT", "--fix", "empty"),
     "convert": ("data", "convert", "X", "--out", "OUT"), "split": ("data", "split", "X", "--out", "OUT"),
     "mix": ("data", "mix", "X=1", "--out", "OUT"), "plan": ("plan", "--model", "MODEL", "--data", "X", "--out", "OUT"),
+    "plan, test": ("plan", "--model", "MODEL", "--data", "ROWS", "--test", "X", "--out", "OUT"),
     "plan, model": ("plan", "--model", "X", "--data", "ROWS", "--out", "OUT"),
     "estimate": ("estimate", "--model", "X"), "train": ("train", "X"), "code": ("code", "X", "--out", "OUT"),
     "fit-check": ("fit-check", "X"), "queue": ("queue", "add", "X"), "export": ("export", "X"),

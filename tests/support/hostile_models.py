@@ -232,7 +232,7 @@ VET: dict[str, tuple[Build, str]] = {
     "template without end": (lambda f: honest(f, template=(
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}")),
         "stopped"),  # by whichever limit comes first
-    "regular expression that gives up": (lambda f: split(f, r"(a+)+c"), "tokenizer.json breaks down on ordinary text"),
+    "regular expression that gives up": (lambda f: split(f, r"(a+)+c"), "tokenizer.json fails on ordinary text"),
     "pickle as tokenizer.model": (lambda f: with_file(f, "tokenizer.model", pickle.dumps(Evil(f))),
                                   "tokenizer.model is a Python pickle behind another name"),
     "text pickle as merges.txt": (lambda f: with_file(f, "merges.txt", pickle.dumps(Evil(f), 0)),

@@ -32,6 +32,10 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     "joined by a method": ("{{ ('x'*8000).join(range(100000)|map('string'))|length }}", "characters of text"),
     "width of many fields": ("{{ ('%999999d'*5000) % ((1,)*5000) }}", "characters of text"),
     "width by a method": ("{{ ('{0:>999999}'*5000).format(1)|length }}", "characters of text"),
+    "tabs by name": ("{{ '\\t'.expandtabs(tabsize=1500000000)|length }}", "characters of text"),
+    "fields by name": ("{{ ('{a}'*250).format(a='x'*6000000)|length }}", "characters of text"),
+    "parts by name": ("{{ ('a '*3000000).split(sep=' ')|length }}", "more than 1,000,000 items"),
+    "lines of another kind": ("{{ ('\x0b'*6000000).splitlines()|length }}", "more than 1,000,000 items"),
     "width of a date": ("{{ strftime_now('%999999999d') }}", "a date is too long"),
     # Each step is small, and there are many.
     "map to center": ("{{ range(1000)|map('center', 5000000)|list|length }}", "characters on the way"),

@@ -36,7 +36,7 @@ class GpuReading:
         slowed_by: what holds the clock down now: "heat", "power limit", "power supply", "hardware protection".
         lost: the card no longer answers; `message` says so in a sentence.
         uuid: "GPU-…", the same whoever counts the cards.
-        memory_temperature_c: of the card's memory; few cards for desktops tell it.
+        memory_temperature_c: of the card's memory; few cards for desktops report it.
         memory_limit_c: the highest that this memory may have.
         shutdown_c: the temperature at which the card switches itself off.
         graphics_clock_mhz, memory_clock_mhz: clocks of the graphics units and of the memory.

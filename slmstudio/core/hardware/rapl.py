@@ -23,7 +23,7 @@ def read() -> tuple[float | None, float | None]:
 
     Returns:
         (None, None) where there is no counter or it can't be read. The second is None where the packages wrap at
-        different figures, so that a fall of the sum tells nothing.
+        different figures, so that a fall of the sum means nothing.
     """
     packages = _packages()
     joules = [_micro(folder / "energy_uj") for folder in packages]

@@ -36,7 +36,7 @@ class MachineReader:
         self._next_slow = 0.0
 
     def read(self) -> MachineReading:
-        """One look. A card that went away is a reading with `lost`."""
+        """One reading. A card that went away is a reading with `lost`."""
         if (now := time.monotonic()) >= self._next_slow:
             self._next_slow = now + SLOW_SECONDS
             self._slow = self._disk_free(), read_battery()

@@ -75,7 +75,7 @@ class MachineReading:
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> MachineReading:
-        """The reading that a `sensors` event holds. Those of old runs have the first card alone, as `gpu`.
+        """The reading that a `sensors` event holds. Those of old runs have only the first card, as `gpu`.
 
         What isn't of the expected shape counts as not said.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from slmstudio.core.hardware.nvml import GpuReading
 
 SECONDS = 10.0
-"""How long it must last before it is told, and how long it must be gone before it may be told again."""
+"""How long it must last before it is reported, and how long it must be gone before it may be reported again."""
 SENTENCES = {
     "heat": ("gpu_slowed_by_heat",
              "The GPU is too hot and has slowed itself down{now}. Training continues, slower. Give it air: free the "
@@ -24,7 +24,7 @@ class SlowdownWatch:
     """Takes the readings of one card and says when it is held back: once, until it has been free for some seconds."""
 
     def __init__(self) -> None:
-        self._since: dict[str, float] = {}  # when this cause came, or went while it is told
+        self._since: dict[str, float] = {}  # when this cause came, or went while it is reported
         self._told: set[str] = set()
 
     def update(self, reading: GpuReading, now: float) -> list[tuple[str, str]]:

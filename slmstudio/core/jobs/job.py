@@ -133,7 +133,7 @@ class Job:
         """What is to be done, as run.json or request.json says.
 
         Raises:
-            UserError: the folder is no job, a newer program made it, or a file of it is a link that leads out.
+            UserError: the folder isn't a job, a newer program made it, or a file of it is a link that leads out.
         """
         need_own_files(self.folder)
         value = formats.read("run", self.folder / RUN) or formats.read("job", self.folder / REQUEST)

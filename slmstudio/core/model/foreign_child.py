@@ -75,7 +75,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"memory": True}
     except BaseException as error:  # tokenizers is written in Rust: it raises `Exception` itself, or panics
         if type(error) is Exception or type(error).__name__ == "PanicException":
-            return {"error": UserError("The tokenizer breaks down on this text.", f"{str(error)[:200].rstrip('.')}.",
+            return {"error": UserError("The tokenizer can't handle this text.", f"{str(error)[:200].rstrip('.')}.",
                                        "Choose another model.").to_dict()}
         return {"defect": traceback.format_exc()}
 

@@ -273,7 +273,13 @@ class RunConfig:
         Raises:
             UserError: naming every problem.
         """
-        found = self.problems()
+        found = [*self.problems(), *self.file_problems(rows_are_kept)]
+        if found:
+            raise UserError("The run configuration cannot be used.", "", "Correct these fields.", found)
+
+    def file_problems(self, rows_are_kept: bool = False) -> list[Problem]:
+        """What is wrong with the files that it names; `rows_are_kept` as in `check`."""
+        found = []
         for name, about in FIELDS.items():
             path = None if rows_are_kept and name in ("train_file", "eval_file") else getattr(self, name)
             if not (isinstance(about.kind, Text) and about.kind.file and path):
@@ -282,8 +288,7 @@ class RunConfig:
                 found.append(Problem(f"{path} does not exist.", field=name))
             elif not (Path(path).is_file() or Path(path).is_dir()):
                 found.append(Problem(f"{path} is neither a file nor a folder.", field=name))
-        if found:
-            raise UserError("The run configuration cannot be used.", "", "Correct these fields.", found)
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         return {**formats.stamp("run"), "kind": "train", **asdict(self)}

@@ -134,7 +134,7 @@ class RunSummary:
         eval_loss_after: at the end, or so far; None where it was not measured again, NaN where it is no number.
         seconds: of work, from first event to last; the time between a crash and the Resume is none.
         result: outcome.json's result.
-        energy: what it drew so far; None where nothing tells.
+        energy: what it drew so far; None where it isn't known.
         locked: whether its process was kept from the network and from other files, in a sentence.
         rested: seconds; `peak_c` the highest temperature, or None; `heat` is both in a sentence, or "".
     """

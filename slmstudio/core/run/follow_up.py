@@ -36,7 +36,7 @@ KEPT = "As in the earlier run"
 
 def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path | str | None = None,
               eval_file: Path | str | None = None, overrides: dict[str, Any] | None = None) -> RunConfig:
-    """A configuration that goes on from what `run_folder` learned, with a sentence in `reasons` for each value.
+    """A configuration that continues from what `run_folder` learned, with a sentence in `reasons` for each value.
 
     Args:
         run_folder: a run that is finished, or was stopped and kept.

@@ -49,8 +49,8 @@ def plan(request: PlanRequest) -> RunConfig:
         A configuration with a sentence in `reasons` for each field that was chosen.
 
     Raises:
-        UserError: an override names no field or has a wrong value: all of them at once; or the model's chat template
-            does not take the rows.
+        UserError: an override names no field or has a wrong value, or a file isn't there: all of them at once; or the
+            model's chat template does not take the rows.
     """
     chosen = overrides(request.overrides)
     template, why = plan_rows.choose_template(request.dataset.records, request.model, chosen)
@@ -63,7 +63,7 @@ def plan(request: PlanRequest) -> RunConfig:
         draft.problems.append(Problem(f"{request.model.name} has no chat template of its own; it must be one of "
                                       f"{', '.join(NAMED)}.", field="chat_template"))
     config = propose(draft)
-    problems = [*config.problems(), *draft.problems]
+    problems = [*config.problems(), *config.file_problems(), *draft.problems]
     if not problems and (cut := plan_rows.out_of_reach(_measured(request.dataset), lengths, request.model, config)):
         problems.append(cut)
     found = {problem.field: problem for problem in problems}

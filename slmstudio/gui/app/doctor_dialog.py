@@ -1,4 +1,4 @@
-"""The doctor: what is wrong with this machine for training, why, and what mends it."""
+"""The doctor: what on this machine gets in the way of training, why, and how to fix it."""
 
 from __future__ import annotations
 

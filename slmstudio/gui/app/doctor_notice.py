@@ -35,7 +35,7 @@ class DoctorNotice(NoteBar):
         super().__init__("notice_text", "warn", (more, close), parent)
         self.setObjectName("window_notice")
         more.setText(self.tr("What to do"))
-        more.setToolTip(self.tr("Checks this machine and shows what mends it (F9)."))
+        more.setToolTip(self.tr("Checks this machine and shows how to fix what is wrong (F9)."))
         more.setObjectName("notice_doctor")
         more.clicked.connect(self._seen)
         more.clicked.connect(self.doctor_wanted)

@@ -1,4 +1,4 @@
-"""The doctor's lines, one below the other: the state, what was found, why, what mends it."""
+"""The doctor's lines, one below the other: the state, what was found, why, how to fix it."""
 
 from __future__ import annotations
 

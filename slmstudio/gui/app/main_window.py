@@ -82,7 +82,7 @@ class MainWindow(QMainWindow):
         self.header.tab_chosen.connect(self._show_tab)
         self.header.tabs.tabBarClicked.connect(self._tab_clicked)
         self.header.settings_wanted.connect(self.open_settings)
-        self.header.network.setToolTip(self.tr("Whether the system keeps processes from the network is being tried."))
+        self.header.network.setToolTip(self.tr("Testing whether the system keeps processes off the network."))
         self.banner = ErrorBanner()
         self.banner.setObjectName("window_banner")
         self.notice = DoctorNotice(session)

@@ -75,7 +75,7 @@ class SettingsDialog(QDialog):
         welcome.clicked.connect(self.accept)
         welcome.clicked.connect(self.welcome_wanted)
         doctor = SecondaryButton(self.tr("Check this machine"), self.tr(
-            "Shows what is wrong with this machine for training, and what mends it (F9)."))
+            "Shows what on this machine gets in the way of training, and how to fix it (F9)."))
         doctor.setObjectName("settings_doctor")
         doctor.clicked.connect(self.accept)
         doctor.clicked.connect(self.doctor_wanted)

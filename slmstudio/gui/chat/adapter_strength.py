@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MOST_PERCENT = 150
 SETTLE_MS = 150
-"""The worker is told when the slider has stood still for so long: each change makes it read the conversation anew."""
+"""The slider must rest this long before the worker hears of it: each change makes it read the conversation again."""
 
 
 class AdapterStrength(QWidget):

@@ -17,6 +17,9 @@ from slmstudio.gui.common.living_thread import LivingThread
 class ChatThread(LivingThread):
     """One worker process with one model. It ends with this thread.
 
+    Args:
+        before: the thread of the model that was there before. Its worker ends first, so that its memory is free.
+
     Signals:
         message(dict): what the worker said: "loaded", "token", "done", "count" or "error".
         failed(Exception): the worker could not be started, or is gone without being asked.
@@ -24,8 +27,9 @@ class ChatThread(LivingThread):
 
     message = Signal(dict)
 
-    def __init__(self, parent: QObject | None = None):
+    def __init__(self, before: ChatThread | None = None, parent: QObject | None = None):
         super().__init__(parent)
+        self._before = before
         self._outbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._closing = False
 
@@ -39,6 +43,11 @@ class ChatThread(LivingThread):
         self._outbox.put(None)
 
     def work(self) -> None:
+        if self._before is not None:
+            self._before.wait()
+            self._before = None
+        if self._closing:
+            return
         worker = InteractiveWorker("chat")
         worker.start()
         writer = threading.Thread(target=_write, args=(worker, self._outbox), name="chat-writer", daemon=True)

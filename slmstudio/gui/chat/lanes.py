@@ -142,7 +142,7 @@ class ChatLanes(QWidget):
         self.lanes[number].pane.load(path, context_length)
 
     def load_again(self, context_length: int | None) -> None:
-        """Load all models anew, for another context length."""
+        """Load all models again, for another context length."""
         for pane in self.panes():
             if pane.lane.model:
                 pane.load(Path(pane.lane.model), context_length)

@@ -116,25 +116,27 @@ class ChatPane(QFrame):
     # -- the model -------------------------------------------------------------------------------------------
 
     def load(self, path: Path, context_length: int | None) -> None:
-        """Load another model; the conversation stays, and the model reads it with the next question."""
-        self.stop()
+        """Load another model; the conversation stays, and the model reads it with the next question.
+
+        Each gets a worker of its own, which is locked to what its first command names.
+        """
+        before = self._thread
+        self.close_worker()
         self.lane.model = str(path)
         self.adapter, self.strength = None, 0.0
         self._load = {"path": str(path), "context_length": context_length, "gpu_layers": None}
         self.banner.clear()
-        if self._thread is None:
-            self._thread = ChatThread()
-            self._thread.message.connect(self._hear)
-            self._thread.failed.connect(self._died)
-            self._thread.start()
+        self._thread = ChatThread(before)
+        self._thread.message.connect(self._hear)
+        self._thread.failed.connect(self._died)
+        self._thread.start()
         self.line.setText(path.stem)
         self._set_state("loading")
         self.send("load", **self._load)
 
     def reload(self) -> None:
-        """Start a new worker with the same model."""
+        """Load the same model again."""
         if self.lane.model:
-            self.close_worker()
             self.load(Path(self.lane.model), self._load.get("context_length"))
 
     def close_worker(self) -> None:

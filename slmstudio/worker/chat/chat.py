@@ -55,7 +55,7 @@ class ChatService:
         count {messages, max_tokens, completion} → count;
         adapter {path, scale} → adapter: a GGUF LoRA on the model, at a strength from 0 to 2; path null takes it off.
 
-        `gpu_layers` None chooses by free memory. `completion` goes on with the messages' bare text, for a model without
+        `gpu_layers` None chooses by free memory. `completion` continues the messages' bare text, for a model without
         a chat template.
 
         Raises:

@@ -1,7 +1,8 @@
-"""Keeps a worker's log short, whatever is printed: it must not fill the disk.
+"""Keeps a worker's log short: what is too much is gone within seconds, so that it doesn't fill the disk over days.
 
-The process prints straight into the file, so that what a crash says last is in it. A thread looks at its size and,
-where that is too much, counts lines that repeat and leaves out the middle; the beginning and the end stay.
+The process prints straight into the file, so that what a crash says last is in it. A thread looks at its size now and
+then and, where that is too much, counts lines that repeat and leaves out the middle; the beginning and the end stay.
+Between two looks the log grows as fast as the process prints.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pathlib import Path
 
 LIMIT = 8 * 2**20
 HEAD, TAIL = 2**18, 2**20
-LOOK_SECONDS = 0.5
+LOOK_SECONDS, SOON_SECONDS = 0.5, 0.05
+"""Between two looks; the second after a log that was too long."""
 LATE_WRITES = 100
 """How often what is printed in the meantime is brought along, before some of it is lost."""
 _REPEATED = re.compile(rb"\(the last line ([0-9]+) more times\)\n")
@@ -37,12 +39,13 @@ def watch(log: Path) -> None:
 def _watch(file: FileIO) -> None:
     left_out, never = 0, threading.Event()
     while True:
+        before = left_out
         try:
             left_out = shorten(file, left_out)
         except OSError as error:  # a full disk or a folder that is gone: others say so, and it may pass
             print(f"the log was not shortened: {error}", file=sys.stderr)
             never.wait(60)
-        never.wait(LOOK_SECONDS)
+        never.wait(LOOK_SECONDS if left_out == before else SOON_SECONDS)
 
 
 def shorten(file: FileIO, left_out: int = 0) -> int:

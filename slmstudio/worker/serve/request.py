@@ -1,6 +1,6 @@
 """What a client may ask: the fields of OpenAI's requests that are honoured, checked all at once.
 
-Nothing that is asked for is passed over in silence. A parameter that the server doesn't have is refused by its name,
+Nothing that is asked for is silently ignored. A parameter that the server doesn't have is refused by its name,
 OpenAI's and anybody else's, unless it has a value that asks for nothing: null, an empty list or object, what OpenAI
 takes by default, or a label for the client's own use.
 """
@@ -142,7 +142,7 @@ class ChatRequest(Common):
     @classmethod
     def _known_format(cls, value: ResponseFormat | None) -> ResponseFormat | None:
         if value is not None and value.type not in ("text", "json_object"):
-            raise ValueError(f"{value.type!r} is not done here; 'text' and 'json_object' are")
+            raise ValueError(f"{value.type!r} isn't supported by this server; use 'text' or 'json_object'")
         return value
 
     def limit(self) -> int | None:
@@ -195,7 +195,7 @@ def _words(problem: ErrorDetails) -> str:
 
 
 def _no_number(name: str) -> None:
-    """NaN and Infinity are no JSON, though Python reads them."""
+    """NaN and Infinity aren't JSON, though Python reads them."""
     raise ValueError(f"{name} isn't a number")
 
 

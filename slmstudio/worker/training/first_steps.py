@@ -26,7 +26,7 @@ from slmstudio.worker.training import methods, micro_batches
 STEPS = 3
 """Steps after which the measurement is told."""
 LEAST_SECONDS = 10.0
-"""Of readings that it takes to tell what a run draws."""
+"""Of readings that it takes to know what a run draws."""
 
 
 class FirstSteps:
@@ -75,7 +75,7 @@ class FirstSteps:
             self._tell(self._watts())
 
     def _watts(self) -> float | None:
-        """Mean of the whole run while it was at work, as its events tell."""
+        """Mean of the whole run while it was at work, as its events show."""
         meter, paused = EnergyMeter(), False
         for event in LineReader(self._job.folder / EVENTS).read():
             if event.get("type") in ("paused", "resumed"):

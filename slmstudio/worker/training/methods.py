@@ -110,7 +110,7 @@ def keeps_rows_apart(model_folder: Path) -> bool:
 
     Not where scores are more than products of queries and keys (Gemma 2 caps them, MPT adds slopes), where the
     architecture doesn't ask transformers' attention interface (Falcon), and not where layers have a memory of their
-    own (Mamba, LFM2's convolutions): rows would run into one another without a word.
+    own (Mamba, LFM2's convolutions): rows would run into one another unnoticed.
     """
     kind, config = _class_of(model_folder)
     return bool(kind._supports_attention_backend and kind._supports_sdpa and not kind._is_stateful

@@ -58,7 +58,7 @@ def test_a_card_without_power_is_said_to_be_missing(tmp_path, page, studio_home)
     run = finished(tmp_path)
     run.start()
     run.sense(5, power_w=None)
-    assert "The card told no power" not in page(run.folder).text
+    assert "The card doesn't report its power" not in page(run.folder).text
     events = list(files.LineReader(run.folder / jobs.EVENTS).read())
     (run.folder / jobs.EVENTS).unlink()
     for event in events:
@@ -66,7 +66,7 @@ def test_a_card_without_power_is_said_to_be_missing(tmp_path, page, studio_home)
             del event["gpu"]["power_w"]
         files.append_line(run.folder / jobs.EVENTS, event)
     shown = page(run.folder).text
-    assert "The card told no power, so its energy is not known and not in these figures." in shown
+    assert "The card doesn't report its power, so its energy isn't known and isn't in these figures." in shown
     assert "Energy: about" in shown and "(estimated)" in shown
 
 

@@ -106,7 +106,7 @@ def test_the_chips_tell_of_the_machine(window: MainWindow, session: Session):
 
 def test_the_network_chip_promises_no_more_than_is_true(window: MainWindow):
     assert text(window, "chip_network") == "Offline" and window.header.network.kind == "plain"
-    assert "is being tried" in window.header.network.toolTip()
+    assert "Testing whether" in window.header.network.toolTip()
 
 
 def test_the_running_job_is_in_the_status_bar(window: MainWindow, session: Session):

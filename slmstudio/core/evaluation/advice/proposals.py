@@ -84,7 +84,7 @@ def _by_verdict(found: Evidence) -> Iterator[Proposal]:
     if compared.verdict not in (BETTER, WORSE) and compared.rows_needed and compared.rows_needed <= MOST_TEST_ROWS:
         count = rounded_up(compared.rows_needed)
         yield Proposal(OTHER_TEST, f"Test on about {count:,} rows",
-                       f"A difference of this size shows in so many rows, not in {compared.rows:,}.")
+                       f"A difference of this size needs that many rows to show, not {compared.rows:,}.")
     if compared.verdict == BETTER and shape in (curve.SETTLED, curve.UNKNOWN):
         yield Proposal(CHAT, "Talk to it", "It is better, and its loss has settled.")
     if compared.verdict != WORSE:

@@ -1,4 +1,4 @@
-"""The doctor: what is wrong with this machine for training, why, and what mends it.
+"""The doctor: what on this machine gets in the way of training, why, and how to fix it.
 
 `facts` names everything that is looked at, and the modules beside it find it out: `gather`, `cards` (graphics),
 `packages`, `storage`, `system`. `checks_*` judge facts and touch nothing, so that a fault can be tried by writing it

@@ -57,7 +57,7 @@ def _without_driver(facts: Facts, card: Card) -> Line:
 def two_drivers(facts: Facts) -> Iterator[Line]:
     """Two versions of the driver, or one of the wrong kind."""
     if facts.driver and facts.kernel_driver and facts.driver != facts.kernel_driver:
-        yield Line("two_drivers", CARD, "Two versions of the NVIDIA driver are here.", "problem",
+        yield Line("two_drivers", CARD, "Two versions of the NVIDIA driver are installed.", "problem",
                    f"The kernel has loaded {facts.kernel_driver}, and the libraries are of {facts.driver}: CUDA "
                    "doesn't start.",
                    "Restart the machine. If that doesn't help, remove all NVIDIA packages and install one driver.")

@@ -28,7 +28,7 @@ def python(facts: Facts) -> Iterator[Line]:
                    program.setup_command())
     elif facts.bits < 64:
         yield Line("python", LIBRARIES, f"{name} is a {facts.bits}-bit program.", "problem",
-                   "PyTorch exists for 64 bits alone, and models don't fit into 4 GB of addresses.", again,
+                   "PyTorch exists only for 64 bits, and models don't fit into 4 GB of addresses.", again,
                    program.setup_command())
     else:
         yield Line("python", LIBRARIES, f"{name}, {facts.bits} bits.")
@@ -40,7 +40,7 @@ def loads(facts: Facts) -> Iterator[Line]:
         if library.error and not (name == ENGINE and facts.engine):
             yield Line("loads", LIBRARIES, f"The library {name} doesn't load.", "problem", library.error,
                        "Set up again, which mends damaged packages. If it still doesn't load, delete the folder "
-                       f"{sys.prefix} and set up once more:", program.setup_command())
+                       f"{sys.prefix} and set up again:", program.setup_command())
     if facts.loaded and not any(library.error for library in facts.loaded.values()):
         yield Line("loads", LIBRARIES, "All libraries for training load.", why=", ".join(facts.loaded))
 
@@ -103,7 +103,7 @@ def pins(facts: Facts) -> Iterator[Line]:
         return
     missing = {name for name in facts.pins if name not in facts.versions}
     if facts.engine is not None:
-        missing -= {"llama-cpp-python"}  # told by `engine`
+        missing -= {"llama-cpp-python"}  # said by `engine`
     other = [f"{name} is missing" for name in sorted(missing)]
     other += [f"{name} is {facts.versions[name]} instead of {version}" for name, version in sorted(facts.pins.items())
               if name in facts.versions and facts.versions[name].split("+")[0] != version]

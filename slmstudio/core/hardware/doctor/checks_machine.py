@@ -40,7 +40,7 @@ def memory_limit(facts: Facts) -> Iterator[Line]:
         return
     yield Line("memory_limit", MACHINE, f"Only {format_bytes(facts.memory_limit)} of {format_bytes(machine.ram_total)} "
                "of memory may be used here.", "warning",
-               "A container or a service limits it; a program that takes more is ended without a word.",
+               "A container or a service limits it; a program that takes more is killed without a message.",
                "Raise the limit, in Docker with --memory, or choose models that fit into it.")
 
 
@@ -91,7 +91,7 @@ def power(facts: Facts) -> Iterator[Line]:
     """A laptop's battery and its power profile."""
     if facts.on_battery:
         yield Line("power", MACHINE, "This machine runs on its battery.", "warning",
-                   "Most laptops slow processor and graphics card down then, and a long run ends with the battery.",
+                   "Most laptops then slow down processor and graphics card, and a long run ends with the battery.",
                    "Plug it in before you train.")
     elif facts.power_profile in SLOW_PROFILES:
         yield Line("power", MACHINE, f"The power profile is \"{facts.power_profile}\".", "warning",

@@ -51,7 +51,7 @@ def speed(facts: Facts) -> Iterator[Line]:
                    "Choose a folder on a disk of this machine:", program.command("place", "FOLDER"))
         return
     if facts.windows_drive:
-        return  # told by `wsl`
+        return  # said by `wsl`
     slow = facts.write_speed < guidance.SLOW if facts.write_speed is not None else bool(
         facts.rotational and not (facts.machine and facts.machine.is_wsl))
     said = guidance.disk_advice(facts.write_speed) if facts.write_speed is not None else ""
@@ -70,7 +70,7 @@ def privacy(facts: Facts) -> Iterator[Line]:
     if facts.open_to_others and facts.home is not None:
         yield Line("privacy", DISK, "Other users of this machine can read your runs.", "warning",
                    "The permissions of the folder let everybody look into it, with your data and chats.",
-                   "Take the permission away:", f"chmod go-rwx {quoting.command([str(facts.home)])}")
+                   "Remove that permission:", f"chmod go-rwx {quoting.command([str(facts.home)])}")
 
 
 def caches(facts: Facts) -> Iterator[Line]:

@@ -41,8 +41,8 @@ def clock(facts: Facts) -> Iterator[Line]:
         return
     yield Line("clock", SYSTEM, "The clock is wrong.", "warning",
                f"{why} Runs appear in a wrong order, and downloads may fail.",
-               "Set date and time, best automatically. On Linux:" if facts.system == "Linux" else
-               "Set date and time in the system's settings, best automatically.",
+               "Set the date and time, ideally automatically. On Linux:" if facts.system == "Linux" else
+               "Set the date and time in the system's settings, ideally automatically.",
                "sudo timedatectl set-ntp true" if facts.system == "Linux" else "")
 
 

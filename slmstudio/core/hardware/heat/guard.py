@@ -1,4 +1,4 @@
-"""Decides when work must rest, and for how long. It has no clock: each call is told the time."""
+"""Decides when work must rest, and for how long. It has no clock: each call is given the time."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Guard:
 
     Attributes:
         settings: may be replaced at any time.
-        heat: the hottest part at the last look, or None while nothing tells a temperature.
+        heat: the hottest part at the last reading, or None while nothing reports a temperature.
     """
 
     def __init__(self, settings: Settings, on_cpu: bool = False):

@@ -40,7 +40,7 @@ class Hours:
         return f"{self.start:%H:%M}-{self.end:%H:%M}"
 
     def include(self, moment: datetime) -> bool:
-        """Whether the machine may work then. The end is no part of the hours."""
+        """Whether the machine may work then. The end isn't included."""
         now = moment.time()
         if self.start < self.end:
             return self.start <= now < self.end

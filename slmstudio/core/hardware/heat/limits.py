@@ -48,7 +48,7 @@ class Heat:
 
 def heats(reading: MachineReading, chosen_c: float | None = None, hold: bool = False, on_cpu: bool = False
           ) -> list[Heat]:
-    """All temperatures that count, each beside its limit; empty where nothing tells one.
+    """All temperatures that count, each beside its limit; empty where nothing reports one.
 
     Args:
         chosen_c: by a person, for the cards, or for the processor where that does the work; None takes the part's own

@@ -29,6 +29,8 @@ MAX_WIDTH = 999_999
 """Of a padded field; six digits."""
 KEPT = 16
 """How many times the text that may be written out all steps together may make on the way."""
+LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+"""Where `str.splitlines` parts a text."""
 GONE = ("wordwrap", "urlize", "xmlattr", "pprint", "striptags", "urlencode")
 """Filters that are slow or growing beyond bound, and that no chat template needs."""
 _PASSING = frozenset((
@@ -169,10 +171,15 @@ def _check_widths(pattern: str, values: Any = ()) -> None:
     check_length(len(pattern) + sum(map(int, re.findall(r"\d+", pattern))) + fields * text_size(values))
 
 
-def method_arguments(name: str, text: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Look at a call of a text's own method before it is made, and return what to call it with."""
+def method_arguments(name: str, text: str, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+    """Look at a call of a text's own method before it is made, and return what to call it with.
+
+    Args:
+        args, named: its arguments, by place and by name.
+    """
+    given = [*args, *named.values()]
     if name in ("format", "format_map"):
-        _check_widths(text, args)
+        _check_widths(text, given)
     elif name == "replace" and len(args) >= 2 and isinstance(args[0], str) and isinstance(args[1], str):
         check_length(len(text) + text.count(args[0]) * len(args[1]))
     elif name == "join" and args:
@@ -180,12 +187,12 @@ def method_arguments(name: str, text: str, args: tuple[Any, ...]) -> tuple[Any, 
         args = (_listed(items), *rest)
         check_length(text_size(args[0], len(text)))
     elif name in ("ljust", "rjust", "center", "zfill", "expandtabs"):
-        check_length(max([len(text), *(arg * (text.count("\t") + 1) for arg in args if isinstance(arg, int))]))
+        check_length(max([len(text), *(arg * (text.count("\t") + 1) for arg in given if isinstance(arg, int))]))
     elif name in ("split", "rsplit") and len(text) > MAX_ITEMS:
-        sep = args[0] if args and isinstance(args[0], str) else None
+        sep = next((arg for arg in given if isinstance(arg, str)), None)
         check_items(text.count(sep) if sep else len(text.split(None, MAX_ITEMS + 1)))
-    elif name == "splitlines":
-        check_items(text.count("\n") + text.count("\r"))
+    elif name == "splitlines" and len(text) > MAX_ITEMS:
+        check_items(sum(map(text.count, LINE_ENDS)))
     elif name == "translate":
         raise LimitReached("it calls `translate`")
     elif name == "encode":

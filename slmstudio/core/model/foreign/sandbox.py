@@ -119,9 +119,9 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     def call(__self, __context: jinja2.runtime.Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         method = getattr(__obj, "__wrapped__", __obj)  # the sandbox wraps `format`
         owner = getattr(method, "__self__", None)
-        BUDGET.get().make(36 * len(args))  # `cycler(*range(99999))`
+        BUDGET.get().make(36 * (len(args) + len(kwargs)))  # `cycler(*range(99999))`
         if isinstance(owner, str):
-            args = bounds.method_arguments(method.__name__, owner, args)
+            args = bounds.method_arguments(method.__name__, owner, args, kwargs)
         return bounds.kept(super().call(__context, __obj, *args, **kwargs))
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:

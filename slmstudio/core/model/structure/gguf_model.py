@@ -25,7 +25,7 @@ _KINDS = {0: "whole numbers", 1: "whole numbers", 4: "whole numbers", 5: "whole 
 
 
 def read_sound_gguf(path: Path | str) -> GgufFacts:
-    """`read_gguf`, and a look at what llama.cpp would end the process for, or pass over without a word.
+    """`read_gguf`, and a look at what llama.cpp would end the process for, or silently ignore.
 
     Raises:
         UserError: as of `read_gguf`; or the header contradicts itself, `problems` naming all that is wrong.

@@ -46,7 +46,7 @@ def main() -> None:
     except BaseException as error:  # the library is written in Rust: it raises `Exception` itself, or panics
         if type(error) is not Exception and type(error).__name__ != "PanicException":
             raise
-        report = {"error": f"tokenizer.json breaks down on ordinary text: {printable(str(error).rstrip('.'), 200)}."}
+        report = {"error": f"tokenizer.json fails on ordinary text: {printable(str(error).rstrip('.'), 200)}."}
     _say(report=report)
 
 

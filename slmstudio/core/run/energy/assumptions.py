@@ -1,4 +1,4 @@
-"""Watts of the parts that no sensor tells, each with the source of its figure. docs/energy.md says what is left out."""
+"""Watts of the parts that no sensor measures, each with its source. docs/energy.md says what is left out."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Forecast:
 
 def forecast(config: RunConfig, machine: Machine, on_gpu: bool, seconds: float | None, drawn: Sequence[float],
              basis: str) -> Forecast | None:
-    """What a run is likely to draw; None where the card doesn't tell its power limit and nothing was measured.
+    """What a run is likely to draw; None where the card doesn't report its power limit and nothing was measured.
 
     Args:
         drawn: mean watts of earlier runs on this machine; empty where none was measured.

@@ -1,6 +1,6 @@
-"""Integrates what a run's events tell of power into energy, part by part.
+"""Integrates what a run's events say of power into energy, part by part.
 
-Each card is counted by its own energy counter where it has one that agrees with the power it tells, else by its power
+Each card is counted by its own energy counter where it has one that agrees with the power it reports, else by its power
 over time (trapezoidal rule). The processor is counted by RAPL, else estimated from its load. Nothing is counted between
 two attempts, while the machine slept, and over gaps in which nobody read anything.
 """
@@ -18,8 +18,8 @@ from slmstudio.core.run.energy.use import CARDS, LOAD, MEMORY, PROCESSOR, SIZE, 
 LONGEST_GAP = 10.0
 """Seconds between two readings above which the power between them is not known."""
 TOLERANCE = 0.25
-"""A card's counter and its power may differ by this share, because power is told as a mean of the last moments on some
-cards and sampled in a part of the time on others (Yang, Adamek & Armour 2023, arXiv:2312.02741). Beyond this the
+"""A card's counter and its power may differ by this share, because power is reported as a mean of the last moments on
+some cards and sampled in a part of the time on others (Yang, Adamek & Armour 2023, arXiv:2312.02741). Beyond this the
 counter counts something else, or stands still."""
 MOST_WATTS = 3000.0
 """No card and no processor draws more: a counter that rises faster has jumped."""
@@ -47,8 +47,8 @@ class _Card:
     """One card, counted in both ways.
 
     Attributes:
-        both: joules by counter and by power over the moments that both tell.
-        counted, summed: joules of the moments that only one of them tells.
+        both: joules by counter and by power over the moments that both cover.
+        counted, summed: joules of the moments that only one of them covers.
     """
 
     both: tuple[float, float] = (0.0, 0.0)
@@ -142,7 +142,7 @@ class EnergyMeter:
         self._memory += span * assumptions.memory_watts(number(event, "memory_total") or self._ram)
 
     def _load(self, event: dict[str, Any], cpu: dict[str, Any]) -> float | None:
-        """Of all cores together since the reading before, 0 to 1; the worker's own where no more is told."""
+        """Of all cores together since the reading before, 0 to 1; the worker's own where nothing more is known."""
         percent = number(cpu, "percent")
         if percent is not None:
             return percent / 100
@@ -169,7 +169,7 @@ class EnergyMeter:
 
 
 def _cards_of(event: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each card that was read, by a name that stays; events of older runs tell of the first one alone."""
+    """Each card that was read, by a name that stays; events of older runs have only the first one."""
     listed = event.get("gpus")
     for place, reading in enumerate(listed if isinstance(listed, list) and listed else [event.get("gpu")]):
         if isinstance(reading, dict):

@@ -15,7 +15,7 @@ SRI_LANKAN_NAMES = ("+0530", "Sri Lanka Standard Time")
 
 
 def country(environ: Mapping[str, str] = os.environ, zone: tuple[int, str] | None = None) -> str:
-    """Two letters as in ISO 3166, or "" where nothing tells.
+    """Two letters as in ISO 3166, or "" where it isn't known.
 
     India's time zone outweighs the locale: many machines there are set up in American or British English.
 

@@ -57,7 +57,7 @@ class EnergyUse:
 
     @property
     def watts(self) -> float | None:
-        """Mean of the time in which something was read; None where that was no time."""
+        """Mean of the time in which something was read; None where there was none."""
         return self.joules / self.seconds if self.seconds > 0 else None
 
     def of(self, name: str) -> float | None:

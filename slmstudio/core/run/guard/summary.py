@@ -44,7 +44,7 @@ class GuardSummary:
     Attributes:
         seconds: rested, by cause; a rest that a crash ended counts as long as there were events.
         pauses: rests that weren't between steps.
-        peak_c: the highest temperature of a card, or of the processor where no card tells one.
+        peak_c: the highest temperature of a card, or of the processor where no card reports one.
         intervals: of rests, for plots.
         resting: the event of the rest that is under way, or None.
         working: the share of the time that is worked, while a temperature is held; else None.

@@ -57,6 +57,7 @@ def test_it_is_stopped(name: str) -> None:
     ("{{ messages[1:][0].content }} {{ [1, 2] == [1, 2] }} {{ 'a' in ['a', 'b'] }} {{ 3 is divisibleby(3) }}",
      "b True True True"),
     ("{{ [0, 1, 2, 3, 4, 5, 6, 7, 8, 9][::-1]|first }} {{ (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)|last }}", "9 9"),
+    ("{{ 'a\tb'.expandtabs(tabsize=2) }}{{ '{a:>3}'.format(a='b') }}{{ 'a,b'.split(sep=',')|last }}", "a b  bb"),
     ("{{ strftime_now('%d')|length }} {{ '%-4s|' % 'a' }} {{ '{:>3}'.format('a') }}", "2 a   |   a"),
 ])
 def test_what_templates_do_stays_as_it_is(source: str, text: str) -> None:

@@ -1,0 +1,25 @@
+"""Where a command writes: never over what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from slmstudio.core.errors import UserError
+
+
+def spare(sources: Iterable[Path | str | None], *targets: Path) -> None:
+    """See that no target is a source, under whatever name, or a file in a source that is a folder. Call it before the
+    work; a source that doesn't exist, or isn't given, is left to others.
+
+    Raises:
+        UserError: a target would be written over a source.
+    """
+    read = [Path(source) for source in sources if source is not None and Path(source).exists()]
+    for target in targets:
+        if not target.exists():
+            continue
+        for source in read:
+            if target.samefile(source) if not source.is_dir() else target.resolve().is_relative_to(source.resolve()):
+                why = "It holds what is read" if not source.is_dir() else f"It belongs to {source}, which is read"
+                raise UserError(f"{target} would be written over.", f"{why}.", "Choose another name for the result.")
