@@ -166,9 +166,12 @@ class _Watch:
         letter, descriptors, _, _ = socket.recv_fds(self._channel, 1, 1)
         if not letter:
             return False
-        if descriptors:
+        if descriptors and self._listener is None:
             self._listener = descriptors[0]
             poll.register(self._listener, select.POLLIN)
+        else:  # from a worker that is locked already: whatever it is, it's not the listener
+            for each in descriptors:
+                os.close(each)
         self._trial |= letter == TRIAL
         answer = YES
         if letter == AWAKE:
@@ -190,14 +193,11 @@ class _Watch:
     def _notice(self) -> None:
         assert self._listener is not None
         received = bytearray(_NOTIFICATION.size)
-        try:
+        with suppress(OSError):  # whoever asked is gone, or asks again after a signal
             fcntl.ioctl(self._listener, RECEIVE, received)
             number, pid, _, call, _, _, *arguments = _NOTIFICATION.unpack(received)
             self._tell(describe(self._names.get(call, f"system call {call}"), arguments), pid)
             fcntl.ioctl(self._listener, SEND, _ANSWER.pack(number, 0, -errno.EACCES, 0))
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.EINTR):  # whoever asked is gone, or asks again after a signal
-                raise
 
     def _tell(self, attempt: str, pid: int) -> None:
         """One line for an attempt, and for the 10th, 100th … time of the same one: a log must not grow with them."""
