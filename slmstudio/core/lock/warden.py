@@ -52,11 +52,12 @@ class Warden:
         self._channel, self.pid = channel, pid
 
     @classmethod
-    def fork(cls, processor: Processor, temporary: Path) -> Warden:
-        """Start it. This process must have one thread, and hold no lock on a file.
+    def fork(cls, processor: Processor, temporary: Path | None) -> Warden:
+        """Start it. This process must have one thread. The child closes all files at once, so that no pipe and no lock
+        of this process stays with it.
 
         Args:
-            temporary: a folder that is deleted when this process has ended.
+            temporary: a folder that is deleted when this process has ended; None where there is none.
 
         Raises:
             OSError: the system has no room for another process.
@@ -114,7 +115,7 @@ class Warden:
         return cls(channel, pid)
 
 
-def _become(processor: Processor, channel: socket.socket, temporary: Path) -> None:
+def _become(processor: Processor, channel: socket.socket, temporary: Path | None) -> None:
     """Never returns: the child is a warden and nothing else."""
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -127,7 +128,8 @@ def _become(processor: Processor, channel: socket.socket, temporary: Path) -> No
         libc.prctl(_PR_SET_NAME, b"slmstudio-lock", 0, 0, 0)
         libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
         _Watch(processor, channel).run()
-        shutil.rmtree(temporary, ignore_errors=True)  # of a worker that was killed
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)  # of a worker that was killed
     except BaseException as error:  # whatever it is: no second worker may come out of here
         with suppress(OSError):
             os.write(2, f"{LOG_BEGIN} attempts are no longer named: {error!r}\n".encode())
