@@ -148,15 +148,15 @@ def _paths(value: Any) -> Iterator[tuple[str, Path]]:
     elif isinstance(value, Mapping):
         for name in FIELDS:
             found = value.get(name)
-            yield from ((name, Path(text)) for text in (found if isinstance(found, list) else [found])
-                        if _is_place(text))
+            texts = found if isinstance(found, list) else [found]
+            yield from ((name, Path(text)) for text in texts if isinstance(text, str) and _is_place(text))
         for name in PARTS:
             yield from _paths(value.get(name))
 
 
-def _is_place(text: object) -> bool:
+def _is_place(text: str) -> bool:
     """Whether a text is a path that may be opened."""
-    return isinstance(text, str) and os.path.isabs(text) and "\0" not in text and not paths.is_too_wide(Path(text))
+    return os.path.isabs(text) and "\0" not in text and not paths.is_too_wide(Path(text))
 
 
 def _is_believable(field: str, path: Path) -> bool:
@@ -178,8 +178,8 @@ def _whole(path: Path) -> Iterator[Path]:
     place = path if os.path.isdir(path) else path.parent
     with suppress(OSError), os.scandir(place) as entries:
         for each in itertools.islice(entries, MOST_LINKS):
-            belongs = place == path or path.suffix == ".gguf" and (
-                each.name.endswith(".gguf") or each.name.startswith(path.stem))
+            belongs = place == path or (path.suffix == ".gguf" and (
+                each.name.endswith(".gguf") or each.name.startswith(path.stem)))
             if belongs and each.is_symlink():
                 yield from _blob(Path(each.path))
             elif belongs and place != path and each.is_file():

@@ -122,7 +122,8 @@ def test_a_download_reads_anywhere_and_writes_to_its_target_alone(allowed, studi
 
 def test_nothing_that_can_be_written_can_be_started(allowed, studio_home, tmp_path):
     rights = allowed("train", {}, tmp_path / "runs" / "one")
-    for path in (tmp_path / "runs" / "one", studio_home / "cache" / "libraries", tmp_path / "temporary", Path("/dev/shm")):
+    kept = studio_home / "cache" / "libraries"
+    for path in (tmp_path / "runs" / "one", kept, tmp_path / "temporary", Path("/dev/shm")):
         assert writes(rights(path)) and not rights(path) & landlock.EXECUTE
     assert rights(Path("/usr/bin/env")) & landlock.EXECUTE and not writes(rights(Path("/usr/bin/env")))
 

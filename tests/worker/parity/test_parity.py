@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from support import gguf_models as models
 
-from slmstudio.core import files
 from slmstudio.core.errors import UserError
 
 pytestmark = pytest.mark.timeout(300)
