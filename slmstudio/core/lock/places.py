@@ -83,7 +83,8 @@ def prepare(kind: str, temporary: Path | None) -> dict[str, str]:
         kind: as in `rules`.
         temporary: as in `rules`.
     """
-    place = paths.cache_dir() / "libraries"
+    # Whoever only looks whether libraries load leaves nothing.
+    place = (temporary if kind == "libraries" and temporary else paths.cache_dir()) / "libraries"
     chosen = {name: os.environ.get(name) or str(place / below) for name, below in CACHES.items()}
     for each in chosen.values():
         with suppress(OSError):
@@ -117,6 +118,8 @@ def _system() -> Iterator[Rule]:
 def _kept(kind: str) -> Iterator[Path]:
     """What workers keep in the cache for the next ones. The rest of it is closed to them: other jobs' requests, what
     was found of models, and logs, which the window opens."""
+    if kind == "libraries":
+        return
     for name in (*WORKERS_CACHE, *(FETCHERS_CACHE if kind in ONLINE else ())):
         place = paths.cache_dir() / name
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Installs a filter of system calls in this process, its threads and whatever it starts; none of them can undo it."""
+"""Installs a filter of system calls in this process, its threads and whatever it starts; none can take it off."""
 
 from __future__ import annotations
 
