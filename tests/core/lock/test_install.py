@@ -94,8 +94,7 @@ def test_only_a_run_is_shared_by_several_processes(state):
 
 
 def test_the_hubs_library_finds_no_token_and_that_is_no_error(state, with_landlock, tmp_path):
-    (tmp_path / "hf").mkdir()
-    (tmp_path / "hf" / "token").write_text("hf_secret")
+    (tmp_path / "token").write_text("hf_secret")
     found, lines = state("state = worker_lock.install('train', {})\nimport huggingface_hub\n"
-                         "print(huggingface_hub.get_token())", HF_HOME=str(tmp_path / "hf"), HF_TOKEN="")
+                         "print(huggingface_hub.get_token())", HF_TOKEN_PATH=str(tmp_path / "token"), HF_TOKEN="")
     assert found.landlock and lines == ["None"]
