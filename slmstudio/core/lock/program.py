@@ -1,8 +1,8 @@
 """The filter of system calls as the kernel takes it: classic BPF, assembled here (linux/filter.h, linux/seccomp.h).
 
 Refused are sockets other than Unix stream and sequenced-packet sockets, every way to connect one, io_uring (it makes
-and connects sockets past a filter), and what reaches into other processes, name spaces, mounts and the kernel. A call of
-another processor's interface ends the process: its numbers mean other calls.
+and connects sockets past a filter), and what reaches into other processes, name spaces, mounts and the kernel. A call
+of another processor's interface ends the process: its numbers mean other calls.
 """
 
 from __future__ import annotations
