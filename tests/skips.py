@@ -19,6 +19,7 @@ ALLOWED = {
         "a network name space is Linux's", "the project's programs are found as on Linux",
         "mounts and processes as Linux has them", "kills whole process groups, as Linux has them",
         "looks at Linux's own way", "only Linux has such a lock", "this kernel's Landlock has no scopes",
+        "this kernel's Landlock can't be used",
         "elsewhere a browser takes the system's proxy",
         "needs a limit on the address space", "the places follow the XDG variables"),
     "root, who may do everything": ("root may use every port", "root may write anywhere"),

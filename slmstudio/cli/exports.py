@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio.cli.progress import Follower, figure, print_error, print_json, print_table, say
-from slmstudio.core import jobs, llama, program
-from slmstudio.core.errors import UserError
+from slmstudio.core import files, jobs, llama, program
+from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.export.check_names import HEADINGS, LABELS, required, result
 from slmstudio.core.export.types import DEFAULT_TYPES, choose
 from slmstudio.core.jobs import new
@@ -90,6 +90,10 @@ def parity(
         print_error(outcome.user_error(), as_json)
         return 1
     result = outcome.result
+    try:
+        files.write_atomically(gguf.with_suffix(".parity.json"), files.dump_pretty(result))
+    except OSError as error:
+        raise from_os_error(error, "store the proof beside the file") from error
     if as_json:
         print_json({"gguf": str(gguf), "run": str(run), **result})
     else:

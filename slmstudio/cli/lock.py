@@ -30,6 +30,5 @@ def lock(
     say("Enforced: no process that works on your data can reach the network." if found.enforced
         else f"Not enforced. {found.reason}")
     if found.attempts and not found.files:
-        say("Files outside of a job's own aren't closed to it: " + (
-            "this kernel has no Landlock." if found.state.landlock == 0 else "see above."))
+        say(f"Files outside of a job's own aren't closed to it: {found.state.files_open or 'see above'}.")
     return 0 if found.enforced else 1

@@ -40,6 +40,12 @@ def regular(path: str | os.PathLike[str], flags: int) -> int:
     return descriptor
 
 
+def own(path: str | os.PathLike[str], flags: int) -> int:
+    """As `regular`, but for files that this program made: a link in such a file's place isn't followed, for what is
+    written would be written to somebody else's."""
+    return regular(path, flags | getattr(os, "O_NOFOLLOW", 0))
+
+
 def _refuse_special(mode: int, path: str | os.PathLike[str]) -> None:
     if not stat.S_ISREG(mode):
         kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "a device")
@@ -88,7 +94,7 @@ def write_atomically(path: Path, content: str | bytes | Iterable[bytes], private
     try:
         if private:
             partial.unlink(missing_ok=True)  # one that others can read would stay so
-        with open(partial, "wb", opener=functools.partial(os.open, mode=0o600 if private else 0o666)) as file:
+        with open(partial, "wb", opener=functools.partial(_unlinked, mode=0o600 if private else 0o666)) as file:
             file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
@@ -98,6 +104,10 @@ def write_atomically(path: Path, content: str | bytes | Iterable[bytes], private
             partial.unlink(missing_ok=True)
         raise
     fsync_folder(path.parent)
+
+
+def _unlinked(path: str, flags: int, mode: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), mode)
 
 
 def _replace(partial: Path, path: Path) -> None:
@@ -176,8 +186,11 @@ def append_line(path: Path, value: dict[str, Any]) -> None:
     """Append one JSON object in a single write, so that two writers never mix their bytes.
 
     A line that a power cut left unfinished is closed first, so that only that line is lost.
+
+    Raises:
+        OSError: as `own`, too.
     """
-    with open(path, "ab+", opener=regular) as file:
+    with open(path, "ab+", opener=own) as file:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
             unfinished = file.read(1) != b"\n"

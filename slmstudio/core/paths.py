@@ -103,6 +103,13 @@ def cache_dir() -> Path:
     return home() / "cache"
 
 
+def is_too_wide(place: Path) -> bool:
+    """Whether a folder is the system's root, the person's home, a folder above it, or the folder of everything that is
+    kept here: no job is to have all of that."""
+    whole, own = Path(os.path.realpath(place)), Path(os.path.realpath(os.path.expanduser("~")))
+    return own.is_relative_to(whole) or whole == Path(os.path.realpath(home()))
+
+
 def converter_dir() -> Path:
     """The GGUF converter, kept out of site-packages: it brings a `gguf` package of its own."""
     import sys
@@ -116,11 +123,6 @@ def settings_file() -> Path:
 
 def log_file() -> Path:
     return home() / "slmstudio.log"
-
-
-def worker_log(kind: str) -> Path:
-    """What the newest interactive worker of a kind prints."""
-    return cache_dir() / f"{kind}-worker.log"
 
 
 def resources() -> Path:

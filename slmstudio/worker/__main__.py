@@ -1,7 +1,8 @@
 """`python -m slmstudio.worker JOB_FOLDER` does one job; `--interactive KIND` talks over stdin and stdout; `--libraries
 NAMES` says of each library whether it loads.
 
-The environment is set before anything heavy is imported: offline, no telemetry. Then the process locks itself.
+The order matters: the environment is set (offline, no telemetry), files are opened that stay open, the process locks
+itself while it has one thread, and only then come threads and heavy imports.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] == os.getc
 import faulthandler
 import importlib
 import traceback
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import jobs, paths
+from slmstudio.core import jobs
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.jobs import advice, processes
 from slmstudio.core.lock import worker_lock
@@ -41,14 +43,14 @@ def main(arguments: list[str]) -> int:
     os.environ.update(processes.worker_environment())
     os.environ["PYTHONSAFEPATH"] = "1"  # as -P, for each Python that a library starts in its turn
     faulthandler.enable()
-    if len(arguments) == 2 and arguments[0] == "--interactive":
-        from slmstudio.worker.runtime import interactive, log_limit
+    if len(arguments) in (2, 3) and arguments[0] == "--interactive":
+        from slmstudio.worker.runtime import interactive
 
-        log_limit.watch(paths.worker_log(arguments[1]))
-        return interactive.main(arguments[1])
+        return interactive.main(*arguments[1:])
     if arguments[:1] == ["--libraries"]:
         from slmstudio.worker.runtime import libraries
 
+        worker_lock.install("libraries", {})
         return libraries.main(arguments[1:])
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
@@ -67,6 +69,7 @@ def run_job(folder: Path) -> int:
     from slmstudio.worker.runtime import ending, log_limit
     from slmstudio.worker.runtime.context import JobContext, rank
 
+    log = None
     leads, lock = rank() == 0, filelock.FileLock(folder / "worker.lock")
     if leads:
         try:
@@ -75,11 +78,11 @@ def run_job(folder: Path) -> int:
             print(f"another worker is at work on {folder}", file=sys.stderr)
             return 3
         jobs.write_process_file(folder, os.getpid())
-        log_limit.watch(folder / jobs.LOG)
+        log = log_limit.opened(folder / jobs.LOG)
     _be_nice()
     job = JobContext(folder, jobs.Job(folder).request())
     job.emit("job_started", pid=os.getpid(), kind=job.request["kind"])
-    outcome = _outcome_of(job)
+    outcome = _outcome_of(job, log)
     if outcome is None and leads:
         from slmstudio.worker.training import out_of_memory
 
@@ -93,13 +96,14 @@ def run_job(folder: Path) -> int:
     return 0 if outcome.was_successful() else 1
 
 
-def _outcome_of(job: Any) -> jobs.Outcome | None:
+def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
     """How the job ended; None when a fresh process must go on with it."""
-    from slmstudio.worker.runtime import ending
+    from slmstudio.worker.runtime import ending, log_limit
     from slmstudio.worker.runtime.context import Cancelled, StartAnew
 
     try:
         _lock(job)
+        log_limit.watch(log)
         module = importlib.import_module(KINDS[job.request["kind"]])
         result = module.run(job)
         return jobs.Outcome(result.pop("state", "finished"), result.pop("error", None), result=result)

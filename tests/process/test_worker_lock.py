@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from slmstudio.core import jobs
-from slmstudio.core.lock import syscalls
+from slmstudio.core.lock import landlock, syscalls
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 
@@ -26,6 +26,19 @@ from pathlib import Path
 from slmstudio.core.lock import worker_lock
 from slmstudio.worker import __main__ as worker
 worker_lock.install = lambda *_: worker_lock.LockState(reason="The test wants it so.")
+sys.exit(worker.main(sys.argv[1:]))
+"""
+
+TELLING = """
+import sys
+from slmstudio.core.lock import worker_lock
+install = worker_lock.install
+def told(*arguments):
+    state = install(*arguments)
+    print(f"{state.landlock=} {state.files_open=}", file=sys.stderr, flush=True)
+    return state
+worker_lock.install = told
+from slmstudio.worker import __main__ as worker
 sys.exit(worker.main(sys.argv[1:]))
 """
 
@@ -55,6 +68,7 @@ def test_hostile_code_in_a_worker_reaches_nothing_and_is_named_in_its_log(studio
     assert outcome.state == "finished", f"{outcome.details}\n{job.log_tail()}"
     attempts = outcome.result["attempts"]
     assert len(attempts) == 18
+    assert [event["files_open"] for event in locks(job)] in ([""], ["this kernel has no Landlock"]), "no thread is open"
     no_landlock = ["reading a file outside", "writing a file outside"] if not locks(job)[0]["landlock"] else []
     assert [each for each in attempts if not each["blocked"] and each["what"] not in no_landlock] == []
     assert not (tmp_path / "outside.new").exists()
@@ -84,6 +98,18 @@ def test_a_locked_run_learns_the_same_bits_and_says_that_it_was_locked(studio_ho
         else:
             assert summary.locked == "It wasn't kept from the network: The test wants it so."
     assert weights["locked"] == weights["unlocked"] != []
+
+
+def test_other_workers_lock_themselves_before_they_have_threads(studio_home, tmp_path):
+    version = landlock.version(syscalls.here())
+    log = tmp_path / "log"
+    for words, given in ((["--interactive", "chat", str(log)], '{"command": "count"}\n{"command": "close"}\n'),
+                         (["--libraries", "json"], "")):
+        with open(log, "ab") as out:
+            subprocess.run([sys.executable, "-P", "-c", TELLING, *words], input=given.encode(), stdout=subprocess.PIPE,
+                           stderr=out, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+        assert f"state.landlock={version} state.files_open=''" in log.read_text(), log.read_text()
+        log.unlink()
 
 
 @pytest.mark.full

@@ -131,10 +131,25 @@ class DataFile:
         except (OSError, ValueError):
             return False
 
-    def _folder_parts(self) -> Iterator[Part]:
+    def files(self) -> list[Path]:
+        """The files with rows of a folder; of anything else, itself.
+
+        Raises:
+            UserError: as `parts`.
+        """
+        if not self._is_folder():
+            return [self.path]
+        names = self._files()
+        return [names[name] for name in self._worth(list(names))]
+
+    def _files(self) -> dict[str, Path]:
+        """All files of a folder, but hidden ones, by their paths in it."""
         found = sorted(path for path in self.path.rglob("*") if path.is_file() and not any(
             part.startswith(".") for part in path.relative_to(self.path).parts))
-        names = {path.relative_to(self.path).as_posix(): path for path in found}
+        return {path.relative_to(self.path).as_posix(): path for path in found}
+
+    def _folder_parts(self) -> Iterator[Part]:
+        names = self._files()
         digest = hashlib.sha256()
         for name in self._worth(list(names)):
             source = Source(names[name], None, self._cancelled)
@@ -157,7 +172,7 @@ class DataFile:
         Raises:
             UserError: none does, or there are too many.
         """
-        fit = [name for name in names if _suffix(name) in SUFFIXES and "__MACOSX/" not in name
+        fit = [name for name in names if has_rows(name) and "__MACOSX/" not in name
                and Path(name).name.split(".")[0].lower() not in _BESIDE]
         rows = [name for name in fit if _suffix(name) not in (*TEXT_SUFFIXES, ".pdf", ".docx")]
         fit = rows or fit  # beside tables, a text describes them
@@ -235,6 +250,11 @@ def _checked(rows: Iterator[Raw], source: Source) -> Iterator[Raw]:
             source.check_cancelled()
         yield row
     source.check_unchanged()
+
+
+def has_rows(name: str) -> bool:
+    """Whether a file of this name is looked at for rows in a folder."""
+    return _suffix(name) in SUFFIXES
 
 
 def _suffix(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import threading
@@ -16,6 +17,8 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import processes
 
 CLOSE_SECONDS = 3.0
+KEPT_LOGS = 8
+"""So many of a kind's newest logs stay beside a new one."""
 
 
 class InteractiveWorker:
@@ -29,7 +32,7 @@ class InteractiveWorker:
 
     def __init__(self, kind: str):
         self.kind = kind
-        self.log = paths.worker_log(kind)
+        self.log = paths.cache_dir() / f"{kind}-worker-{os.getpid()}-{secrets.token_hex(4)}.log"
         self._writing = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -46,14 +49,21 @@ class InteractiveWorker:
             session = {"creationflags": flags}
         try:
             self.log.parent.mkdir(parents=True, exist_ok=True)
-            open(self.log, "wb", opener=files.regular).close()
-            with open(self.log, "ab") as log:  # at the end, whatever was left out before it (worker.runtime.log_limit)
+            self._remove_older_logs()
+            # At the end, whatever was left out before it (worker.runtime.log_limit). No one else's file, nor a link's.
+            with open(self.log, "ab", opener=lambda path, flags: os.open(path, flags | os.O_EXCL, 0o600)) as log:
                 self._process = subprocess.Popen(
-                    [*processes.worker_command(), "--interactive", self.kind], stdin=subprocess.PIPE,
+                    [*processes.worker_command(), "--interactive", self.kind, str(self.log)], stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE, stderr=log, env=processes.worker_environment(), **session)
         except OSError as error:
             raise UserError(f"The {self.kind} worker could not be started.", f"The system says: {error}.",
                             f"Run the set-up again: {program.setup_command()}") from error
+
+    def _remove_older_logs(self) -> None:
+        logs = sorted(self.log.parent.glob(f"{self.kind}-worker*.log"), key=lambda log: log.lstat().st_mtime)
+        for log in logs[:-KEPT_LOGS]:
+            with contextlib.suppress(OSError):  # on Windows, while it's written
+                log.unlink()
 
     @property
     def pid(self) -> int | None:

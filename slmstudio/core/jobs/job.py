@@ -189,7 +189,7 @@ class Job:
                               {"protocol": PROTOCOL, "time": round(time.time(), 3), "type": MEMORY_KILL})
         (self.folder / OUTCOME).unlink(missing_ok=True)
         (self.folder / PROCESS).unlink(missing_ok=True)
-        with open(self.folder / LOG, "ab", opener=files.regular) as log:
+        with open(self.folder / LOG, "ab", opener=files.own) as log:
             self._process = subprocess.Popen(
                 [*processes.worker_command(), str(self.folder)],
                 stdin=subprocess.DEVNULL,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import paths
+from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.job import REQUEST, RUN, Job
 
 IMPORTANCE = True
@@ -43,9 +44,12 @@ def export(run: Path, types: Sequence[str], out: Path | None = None, importance:
         out: folder for the files; by default the run's own.
 
     Raises:
-        UserError: the run belongs to a newer program.
+        UserError: the run belongs to a newer program, or `out` is a folder that no worker is given as a whole.
         OSError: the folder cannot be made.
     """
+    if out is not None and paths.is_too_wide(out.absolute()):
+        raise UserError(f"{out} can't take the files.", "An export may write everything in the folder it is given, and "
+                        "this one holds all that is yours.", "Choose a folder in it.")
     return make(_parent(run), "export", run=str(run.absolute()), types=list(types),
                 out=str(out.absolute()) if out else None, importance=importance)
 

@@ -1,4 +1,4 @@
-"""Closes the file system to this process and whatever it starts, but for some folders (Linux 5.13 and newer).
+"""Closes the file system to this thread and whatever it starts, but for some folders (Linux 5.19 and newer).
 
 https://docs.kernel.org/userspace-api/landlock.html. What Landlock doesn't see: metadata (chmod, times), and whether a
 file is there.
@@ -24,10 +24,16 @@ RUN = READ | EXECUTE
 WRITE = ((1 << 15) - 1) & ~(MAKE_CHAR | MAKE_BLOCK | EXECUTE)
 """Everything below a folder, but to make devices and to start programs."""
 DEVICE = READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE | IOCTL_DEV
+_LEAST = 2
+"""The first version that knows `REFER`: the one before refuses each move of a file to another folder."""
 _KNOWN = ((1, (1 << 13) - 1), (2, REFER), (3, TRUNCATE), (5, IOCTL_DEV))
 """Rights of the file system by the version that has them."""
 _TCP_BIND_AND_CONNECT, _NET_SINCE = 3, 4
 _ABSTRACT_SOCKETS_AND_SIGNALS, _SCOPES_SINCE = 3, 6
+
+
+class Unavailable(OSError):
+    """This kernel's Landlock can't be used; the text says why."""
 
 
 def version(processor: Processor) -> int:
@@ -36,7 +42,7 @@ def version(processor: Processor) -> int:
 
 
 def restrict(processor: Processor, rules: Iterable[tuple[Path, int]], network: bool) -> int:
-    """Leave this process the rights of `rules` alone. Paths that don't exist are passed over.
+    """Leave this thread, and what it starts, the rights of `rules` alone. Paths that can't be opened are passed over.
 
     Args:
         rules: (path, rights); for a folder, of everything below it.
@@ -47,11 +53,14 @@ def restrict(processor: Processor, rules: Iterable[tuple[Path, int]], network: b
         The kernel's version of Landlock.
 
     Raises:
-        OSError: it has none, or refuses.
+        Unavailable: it has none, or one that is too old.
+        OSError: it refuses.
     """
     abi = version(processor)
     if abi == 0:
-        raise OSError(0, "this kernel has no Landlock")
+        raise Unavailable("this kernel has no Landlock")
+    if abi < _LEAST:
+        raise Unavailable("this kernel's Landlock is too old, since it would let no file be moved to another folder")
     handled = sum(rights for since, rights in _KNOWN if since <= abi)
     net = _TCP_BIND_AND_CONNECT if network and abi >= _NET_SINCE else 0
     scoped = _ABSTRACT_SOCKETS_AND_SIGNALS if network and abi >= _SCOPES_SINCE else 0
@@ -69,7 +78,7 @@ def restrict(processor: Processor, rules: Iterable[tuple[Path, int]], network: b
 
 
 def _allow(processor: Processor, ruleset: int, path: Path, rights: int) -> None:
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError, FileExistsError):
+    with contextlib.suppress(OSError):  # one path that can't be opened must not leave all the others open
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
         try:
             if not stat.S_ISDIR(os.fstat(descriptor).st_mode):

@@ -1,8 +1,8 @@
 """Which folders and files a worker needs, by its kind and what it is asked: what Landlock leaves open.
 
 Readable are the program and the system, the files that the request names (with what links in them lead to, and what a
-run that it names was made from), and models of the library. Writable are the job's own folder, its run's, the cache, a
-temporary folder of its own, and the place of the result.
+run that it names was made from), and models of the library. Writable are the job's own folder, its run's, what workers
+keep in the cache, a temporary folder of its own, and the place of the result.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ import itertools
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs, paths
+from slmstudio.core.data import opening
+from slmstudio.core.errors import UserError
 from slmstudio.core.lock import landlock
 
 SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/opt", "/nix/store", "/run/opengl-driver")
@@ -30,12 +33,21 @@ MOST_LINKS = 10_000
 """Entries of a folder that are looked at for links: a model's folder has dozens."""
 ONLINE = ("download", "fetch_starter", "fetch_benchmark")
 """Kinds of jobs that fetch something, on a person's word."""
+WORKERS_CACHE, FETCHERS_CACHE = ("libraries", "tokens", "measured"), ("locks", "starters")
+"""Folders of the cache that a worker writes, and those of one that fetches besides."""
+ROWS = ("train_file", "eval_file", "test")
+FIELDS = (*ROWS, "model", "start_from", "run", "train_run", "adapter", "path", "gguf", "data", "requirements", "beside")
+"""Fields that name what is read: a run's, a job's, and those of an interactive worker's first command."""
+PARTS = ("config", "models", "judge", "benchmark")
+"""Fields that hold such fields in turn."""
+MODELS_FILES = ("config.json", "adapter_config.json", jobs.RUN)
+"""A folder with one of these is a model, an adapter or a run."""
 MOST_RUNS = 20
 """A run may continue one that continued another: so many are followed."""
 Rule = tuple[Path, int]
 
 
-def rules(kind: str, request: Mapping[str, Any], folder: Path | None, temporary: Path) -> list[Rule]:
+def rules(kind: str, request: Mapping[str, Any], folder: Path | None, temporary: Path | None) -> list[Rule]:
     """(path, rights as `landlock` names them) for a worker.
 
     Args:
@@ -44,31 +56,44 @@ def rules(kind: str, request: Mapping[str, Any], folder: Path | None, temporary:
         folder: the job's; None for an interactive worker.
         temporary: the worker's own folder for temporary files.
     """
-    found = [*_program(), *_system(), (temporary, landlock.WRITE)]
+    found = [*_program(), *_system()]
+    if temporary is not None:
+        found.append((temporary, landlock.WRITE))
     if kind in ONLINE:  # certificates, proxies and tokens lie where each system likes; it writes to its target alone
         found.append((Path("/"), landlock.RUN))
     found += [(Path(os.environ[name]), landlock.WRITE) for name in CACHES if name in os.environ]
     home = paths.home()
     found += [(home / name, landlock.READ) for name in ("models", "benchmarks", "settings.json")]
-    found += [(paths.cache_dir(), landlock.WRITE), (paths.place_file(), landlock.READ)]
-    if folder is None:  # it looks whether a run is at work, and answers with what any run has left
+    found += [(paths.cache_dir() / "vetting", landlock.READ), (paths.place_file(), landlock.READ)]
+    found += [(path, landlock.WRITE) for path in _kept(kind)]
+    if kind in ("chat", "serve"):  # it looks whether a run is at work, and answers with what any run has left
         found.append((paths.runs_dir(), landlock.READ))
-    found += [(path, landlock.READ) for path in _named(kind, request)]
+    found += [(path, landlock.READ) for path in _named(request)]
+    if kind == "export":
+        found += _originals(request)
     found += [(path, landlock.WRITE) for path in _results(kind, request, folder)]
     return found
 
 
-def prepare(temporary: Path) -> dict[str, str]:
-    """Environment variables by which libraries keep to the places that are left open. Makes the folders.
+def prepare(kind: str, temporary: Path | None) -> dict[str, str]:
+    """Environment variables by which libraries keep to the places that are left open. Makes the folders, as far as
+    that's possible.
 
-    Raises:
-        OSError: one cannot be made.
+    Args:
+        kind: as in `rules`.
+        temporary: as in `rules`.
     """
-    place = paths.cache_dir() / "libraries"
+    # Whoever only looks whether libraries load leaves nothing.
+    place = (temporary if kind == "libraries" and temporary else paths.cache_dir()) / "libraries"
     chosen = {name: os.environ.get(name) or str(place / below) for name, below in CACHES.items()}
     for each in chosen.values():
-        os.makedirs(each, exist_ok=True)
-    return {**chosen, "TMPDIR": str(temporary)}
+        with suppress(OSError):
+            os.makedirs(each, exist_ok=True)
+    if temporary is None:
+        return chosen
+    # The hub's library raises where it finds a token's file that it may not read; who fetches nothing needs none.
+    token = {} if kind in ONLINE else {"HF_TOKEN_PATH": str(temporary / "token")}
+    return {**chosen, **token, "TMPDIR": str(temporary)}
 
 
 def _program() -> Iterator[Rule]:
@@ -90,56 +115,103 @@ def _system() -> Iterator[Rule]:
     yield from ((path, landlock.DEVICE) for path in devices)
 
 
-def _named(kind: str, request: Mapping[str, Any]) -> Iterator[Path]:
+def _kept(kind: str) -> Iterator[Path]:
+    """What workers keep in the cache for the next ones. The rest of it is closed to them: other jobs' requests, what
+    was found of models, and logs, which the window opens."""
+    if kind == "libraries":
+        return
+    for name in (*WORKERS_CACHE, *(FETCHERS_CACHE if kind in ONLINE else ())):
+        place = paths.cache_dir() / name
+        with suppress(OSError):
+            place.mkdir(parents=True, exist_ok=True)
+        yield place
+
+
+def _named(request: Mapping[str, Any]) -> Iterator[Path]:
     """What the request names, and what the runs among it name in turn."""
-    waiting, seen = list(_absolute(request)), set[Path]()
+    waiting, seen = list(_paths(request)), set[Path]()
     while waiting:
-        path = waiting.pop()
-        if path in seen or not path.exists():
+        field, path = waiting.pop()
+        if path in seen or not os.path.exists(path):
             continue
         seen.add(path)
         yield from _whole(path)
-        if (path / jobs.RUN).is_file() and len(seen) < MOST_RUNS:
-            waiting += _absolute(files.read_json(path / jobs.RUN) or {})
-    if kind == "export":  # the weights that a 4-bit base was made from may lie beside it
-        yield from {path.parent for path in seen if (path / "config.json").is_file()}
+        if field in ROWS:
+            yield from _rows(path)
+        if os.path.isfile(path / jobs.RUN) and len(seen) < MOST_RUNS:
+            with suppress(OSError):
+                waiting += [each for each in _paths(files.read_json(path / jobs.RUN) or {}) if _is_believable(*each)]
 
 
-def _absolute(value: Any) -> Iterator[Path]:
-    """The absolute paths among the texts of a JSON value."""
-    if isinstance(value, str):
-        if os.path.isabs(value) and "\0" not in value and len(value) < 4096 and Path(value) != Path("/"):
-            yield Path(value)
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from _absolute(each)
-    elif isinstance(value, list):
+def _paths(value: Any) -> Iterator[tuple[str, Path]]:
+    """The fields of a request that name files and folders, and what they name."""
+    if isinstance(value, list):
         for each in value:
-            yield from _absolute(each)
+            yield from _paths(each)
+    elif isinstance(value, Mapping):
+        for name in FIELDS:
+            found = value.get(name)
+            texts = found if isinstance(found, list) else [found]
+            yield from ((name, Path(text)) for text in texts if isinstance(text, str) and _is_place(text))
+        for name in PARTS:
+            yield from _paths(value.get(name))
+
+
+def _is_place(text: str) -> bool:
+    """Whether a text is a path that may be opened."""
+    return os.path.isabs(text) and "\0" not in text and not paths.is_too_wide(Path(text))
+
+
+def _is_believable(field: str, path: Path) -> bool:
+    """Whether a run.json may open a path that no person named: it may come from a stranger. What lies in our folders
+    may be opened, else only what looks like what the field is to hold."""
+    whole = Path(os.path.realpath(path))
+    ours = (paths.models_dir(), paths.runs_dir(), paths.datasets_dir())
+    if any(whole.is_relative_to(os.path.realpath(place)) for place in ours):
+        return True
+    if field in ROWS:
+        return whole.is_file() and opening.has_rows(whole.name)
+    return whole.suffix == ".gguf" or any(os.path.isfile(whole / name) for name in MODELS_FILES)
 
 
 def _whole(path: Path) -> Iterator[Path]:
-    """A file or folder with what belongs to it: where links in it lead; beside a GGUF file its other parts, its proof,
-    and the adapters that fit it."""
+    """A file or folder with what belongs to it: where links of the hub's cache lead; beside a GGUF file its other
+    parts, its proof, and the adapters that fit it."""
     yield path
-    if path.is_dir():
-        yield from _links(path)
-    elif path.suffix == ".gguf":
-        with os.scandir(path.parent) as entries:
-            yield from (Path(each.path) for each in entries
-                        if each.is_file() and (each.name.endswith(".gguf") or each.name.startswith(path.stem)))
+    place = path if os.path.isdir(path) else path.parent
+    with suppress(OSError), os.scandir(place) as entries:
+        for each in itertools.islice(entries, MOST_LINKS):
+            belongs = place == path or (path.suffix == ".gguf" and (
+                each.name.endswith(".gguf") or each.name.startswith(path.stem)))
+            if belongs and each.is_symlink():
+                yield from _blob(Path(each.path))
+            elif belongs and place != path and each.is_file():
+                yield Path(each.path)
 
 
-def _links(folder: Path) -> Iterator[Path]:
-    """Where a folder of the hub's cache keeps its files. No other links are followed: a model comes from strangers, and
-    could name what isn't theirs."""
-    folder = folder.resolve()
+def _blob(link: Path) -> Iterator[Path]:
+    """Where a link of the hub's cache leads. No other links are followed: a model comes from strangers, and could name
+    what isn't theirs."""
+    folder = link.parent.resolve()
     blobs = folder.parent.parent / "blobs"
-    if folder.parent.name != "snapshots" or not blobs.parent.name.startswith("models--"):
-        return
-    for entry in itertools.islice(folder.iterdir(), MOST_LINKS):
-        if entry.is_symlink() and entry.resolve().is_relative_to(blobs):
-            yield entry.resolve()
+    if (folder.parent.name == "snapshots" and blobs.parent.name.startswith(("models--", "datasets--"))
+            and link.resolve().is_relative_to(blobs)):
+        yield link.resolve()
+
+
+def _rows(path: Path) -> Iterator[Path]:
+    """The files that are read of a folder with rows, wherever links lead: the person has seen their rows."""
+    with suppress(OSError, UserError):
+        yield from (each.resolve() for each in opening.DataFile(path).files())
+
+
+def _originals(request: Mapping[str, Any]) -> Iterator[Rule]:
+    """Models beside a base that is stored in 4 bits: one of them may be what it was made from."""
+    for base in [path for path in _named(request) if os.path.isfile(path / "config.json")]:
+        yield base.parent, landlock.READ_DIR
+        with suppress(OSError), os.scandir(base.parent) as entries:
+            yield from ((Path(each.path), landlock.READ) for each in itertools.islice(entries, MOST_LINKS)
+                        if not each.is_symlink() and os.path.isfile(os.path.join(each.path, "config.json")))
 
 
 def _results(kind: str, request: Mapping[str, Any], folder: Path | None) -> Iterable[Path]:
@@ -149,15 +221,14 @@ def _results(kind: str, request: Mapping[str, Any], folder: Path | None) -> Iter
     found = [folder]
     if (folder.parent.parent / jobs.RUN).is_file() and folder.parent.name == "jobs":
         found.append(folder.parent.parent)
-    out = request.get("out")
-    if kind == "export" and isinstance(out, str):
-        found.append(Path(out))
-    elif kind in ("import", "fetch_starter") and isinstance(out, str):
-        found.append(Path(out).parent)  # it's made beside its place, and then renamed
-    elif kind == "parity" and isinstance(request.get("gguf"), str):
-        found.append(Path(request["gguf"]).parent)
+    out = Path(str(request.get("out") or ""))
+    if kind == "export" and _is_place(str(out)):
+        found.append(out)
+    elif kind in ("import", "fetch_starter") and _is_place(str(out.parent)):
+        found.append(out.parent)  # it's made beside its place, and then renamed
     elif kind in ONLINE:
         found += [paths.models_dir(), paths.benchmarks_dir()]
     for each in found:
-        each.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):
+            each.mkdir(parents=True, exist_ok=True)
     return found

@@ -1,8 +1,8 @@
 """The filter of system calls as the kernel takes it: classic BPF, assembled here (linux/filter.h, linux/seccomp.h).
 
-Refused are sockets other than Unix stream sockets, every way to connect one, io_uring (it makes and connects sockets
-past a filter), and what reaches into other processes, name spaces, mounts and the kernel. A call of another processor's
-interface ends the process: its numbers mean other calls.
+Refused are sockets other than Unix stream and sequenced-packet sockets, every way to connect one, io_uring (it makes
+and connects sockets past a filter), and what reaches into other processes, name spaces, mounts and the kernel. A call
+of another processor's interface ends the process: its numbers mean other calls.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ KILL_PROCESS, ERRNO, USER_NOTIF, ALLOW = 0x80000000, 0x00050000, 0x7FC00000, 0x7
 NUMBER, ARCH, ARGUMENTS = 0, 4, 16
 """Places in `struct seccomp_data`; an argument takes eight bytes, the lower half first on both processors."""
 UNIX, STREAM, SEQPACKET, TYPE_MASK = 1, 1, 5, 0xF
+NEW_LISTENER = 8
+"""A flag by which a filter gets a listener, which may let calls through that an older filter tells to its own."""
 FASTOPEN = 0x20000000
 """A flag by which sending connects, too."""
 NEW_NAMESPACES = 0x7E020000
@@ -28,7 +30,7 @@ TERMINAL_INPUT = (0x5412, 0x541C)
 HARDENING = (
     "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "process_madvise", "kcmp", "bpf", "userfaultfd",
     "perf_event_open", "keyctl", "add_key", "request_key", "unshare", "setns", "mount", "umount2", "move_mount",
-    "open_tree", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "pivot_root", "chroot",
+    "open_tree", "open_tree_attr", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "pivot_root", "chroot",
     "open_by_handle_at", "kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "reboot",
     "swapon", "swapoff", "acct", "quotactl", "syslog", "settimeofday", "clock_settime", "iopl", "ioperm",
 )
@@ -68,6 +70,8 @@ def build(processor: Processor, named: bool, network: bool) -> list[Instruction]
             steps += _on(numbers[name], [refuse])
     # Its flags lie in memory, where no filter can look. Libraries go back to `clone`, whose flags can be seen.
     steps += _on(numbers["clone3"], [Instruction(RETURN, ERRNO | errno.ENOSYS)])
+    # By the kernel itself, whether or not anybody listens: nothing that a newer filter says can soften that.
+    steps += _on(numbers["seccomp"], [*_flag(1, NEW_LISTENER, Instruction(RETURN, ERRNO | errno.EPERM)), _ALLOWED])
     arguments: dict[str, Callable[[Instruction], list[Instruction]]] = {
         "clone": lambda no: [*_flag(0, NEW_NAMESPACES, no), _ALLOWED],
         "ioctl": lambda no: [*(step for wanted in TERMINAL_INPUT for step in _equal(1, wanted, no)), _ALLOWED]}

@@ -1,4 +1,4 @@
-"""Installs a filter of system calls in this process, its threads and whatever it starts; none of them can undo it."""
+"""Installs a filter of system calls in this process, its threads and whatever it starts; none can take it off."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from slmstudio.core.lock import program
 from slmstudio.core.lock.syscalls import Processor
 
 PR_SET_NO_NEW_PRIVS, SET_MODE_FILTER = 38, 1
-TSYNC, SPEC_ALLOW, NEW_LISTENER, TSYNC_ESRCH = 1, 4, 8, 16
+TSYNC, SPEC_ALLOW, TSYNC_ESRCH = 1, 4, 16
 """All threads; without slowing branches down (what kernels before 5.16 did to filtered processes, at a price in speed);
-with a listener; and an error number, not a thread's, where a thread can't be taken along."""
+and an error number, not a thread's, where a thread can't be taken along."""
 
 
 class _Program(ctypes.Structure):
@@ -36,7 +36,7 @@ def install(processor: Processor, network: bool, named: bool) -> int | None:
         OSError: the kernel refuses.
     """
     no_new_privileges()
-    flags = TSYNC | SPEC_ALLOW | (NEW_LISTENER | TSYNC_ESRCH if named else 0)
+    flags = TSYNC | SPEC_ALLOW | (program.NEW_LISTENER | TSYNC_ESRCH if named else 0)
     result = _seccomp(processor, program.build(processor, named, network), flags)
     return result if named else None
 

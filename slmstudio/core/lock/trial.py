@@ -35,7 +35,7 @@ def main() -> int:
     request = json.loads(sys.stdin.read())
     state = worker_lock.LockState(reason="Nobody asked for it.")
     if request["lock"]:
-        state = worker_lock.install("trial", {"file": request["inside"]})
+        state = worker_lock.install("trial", {"path": request["inside"]})
     attempts = [_made(what, network, attempt) for what, network, attempt in _attempts(request)]
     print(json.dumps({"state": state.to_dict(), "attempts": attempts}))
     return 0

@@ -52,11 +52,12 @@ class Warden:
         self._channel, self.pid = channel, pid
 
     @classmethod
-    def fork(cls, processor: Processor, temporary: Path) -> Warden:
-        """Start it. This process must have one thread, and hold no lock on a file.
+    def fork(cls, processor: Processor, temporary: Path | None) -> Warden:
+        """Start it. This process must have one thread. The child closes all files at once, so that no pipe and no lock
+        of this process stays with it.
 
         Args:
-            temporary: a folder that is deleted when this process has ended.
+            temporary: a folder that is deleted when this process has ended; None where there is none.
 
         Raises:
             OSError: the system has no room for another process.
@@ -114,7 +115,7 @@ class Warden:
         return cls(channel, pid)
 
 
-def _become(processor: Processor, channel: socket.socket, temporary: Path) -> None:
+def _become(processor: Processor, channel: socket.socket, temporary: Path | None) -> None:
     """Never returns: the child is a warden and nothing else."""
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -127,7 +128,8 @@ def _become(processor: Processor, channel: socket.socket, temporary: Path) -> No
         libc.prctl(_PR_SET_NAME, b"slmstudio-lock", 0, 0, 0)
         libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
         _Watch(processor, channel).run()
-        shutil.rmtree(temporary, ignore_errors=True)  # of a worker that was killed
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)  # of a worker that was killed
     except BaseException as error:  # whatever it is: no second worker may come out of here
         with suppress(OSError):
             os.write(2, f"{LOG_BEGIN} attempts are no longer named: {error!r}\n".encode())
@@ -166,9 +168,12 @@ class _Watch:
         letter, descriptors, _, _ = socket.recv_fds(self._channel, 1, 1)
         if not letter:
             return False
-        if descriptors:
+        if descriptors and self._listener is None:
             self._listener = descriptors[0]
             poll.register(self._listener, select.POLLIN)
+        else:  # from a worker that is locked already: whatever it is, it's not the listener
+            for each in descriptors:
+                os.close(each)
         self._trial |= letter == TRIAL
         answer = YES
         if letter == AWAKE:
@@ -190,14 +195,11 @@ class _Watch:
     def _notice(self) -> None:
         assert self._listener is not None
         received = bytearray(_NOTIFICATION.size)
-        try:
+        with suppress(OSError):  # whoever asked is gone, or asks again after a signal
             fcntl.ioctl(self._listener, RECEIVE, received)
             number, pid, _, call, _, _, *arguments = _NOTIFICATION.unpack(received)
             self._tell(describe(self._names.get(call, f"system call {call}"), arguments), pid)
             fcntl.ioctl(self._listener, SEND, _ANSWER.pack(number, 0, -errno.EACCES, 0))
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.EINTR):  # whoever asked is gone, or asks again after a signal
-                raise
 
     def _tell(self, attempt: str, pid: int) -> None:
         """One line for an attempt, and for the 10th, 100th … time of the same one: a log must not grow with them."""

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core.errors import UserError
 from slmstudio.core.lock import landlock, places, seccomp, syscalls
 from slmstudio.core.lock.warden import Warden
 
@@ -30,7 +31,8 @@ class LockState:
     Attributes:
         enforced: whether the network is closed: tried by this process, and refused.
         seccomp: whether the filter of system calls is installed.
-        landlock: the kernel's version of Landlock; 0 where it has none, so that the file system is open.
+        landlock: the kernel's version of Landlock; 0 where it doesn't hold, so that the file system is open.
+        files_open: why it doesn't, without a full stop; "" where it does.
         named: whether refused attempts are named in the log.
         tried: what was tried at the start, and `gave` what came of it.
         reason: why it isn't enforced; "" where it is.
@@ -39,6 +41,7 @@ class LockState:
     enforced: bool = False
     seccomp: bool = False
     landlock: int = 0
+    files_open: str = ""
     named: bool = False
     tried: str = ""
     gave: str = ""
@@ -63,14 +66,15 @@ def state() -> LockState:
 
 
 def install(kind: str, request: Mapping[str, Any], folder: Path | None = None) -> LockState:
-    """Lock this process and all that it will start, for good. Call it before anything heavy is imported.
+    """Lock this process and all that it will start, for good. Call it while it has one thread, before anything heavy is
+    imported.
 
-    Where the system can't, nothing is changed and the reason is said: the work continues, for most systems can't.
+    What the system can't do is said, and the work continues without it, for most systems can't.
 
     Args:
-        kind: of job, or "chat" or "serve".
+        kind: of job, or "chat", "serve" or "libraries".
         request: of the job, or the first command of an interactive worker.
-        folder: of the job; None for an interactive worker.
+        folder: of the job; None for another worker.
     """
     global _state
     _state = _install(kind, request, folder)
@@ -82,13 +86,13 @@ def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> Lock
     if processor is None:
         return LockState(reason="This system offers no such lock: it's enforced on Linux alone.")
     online = kind in places.ONLINE
-    ranks = {"RANK", "MASTER_PORT"} <= os.environ.keys()  # as torchrun sets them
+    ranks = kind == "train" and {"RANK", "MASTER_PORT"} <= os.environ.keys()  # as torchrun sets them
     network = not online and not ranks
-    temporary = Path(tempfile.mkdtemp(prefix="slmstudio-"))
-    os.environ.update(places.prepare(temporary))
+    temporary = _temporary()
+    os.environ.update(places.prepare(kind, temporary))
     tempfile.tempdir = None  # it may have been asked for before
-    atexit.register(shutil.rmtree, temporary, ignore_errors=True)
     _wake_card()
+    threads = _threads()
     reason, filtered = "", network and _take_over()
     if not filtered:
         try:
@@ -96,16 +100,44 @@ def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> Lock
             filtered = True
         except OSError as error:
             reason = f"The kernel refuses a filter of system calls: {error.strerror}."
-    found = 0
-    with suppress(OSError):  # a kernel before 5.13, or one that was started without it: said by the version 0
-        found = landlock.restrict(processor, places.rules(kind, request, folder, temporary), network)
+    found, files_open = _close_files(processor, kind, request, folder, temporary, network)
+    if threads > 1:
+        found, files_open = 0, f"{threads} threads ran before the lock, and Landlock holds one of them"
     if not network:
         reason = ("This job fetches something, on your word." if online else
                   "Several processes share this run's work and talk to each other over the network.")
-        return LockState(seccomp=filtered, landlock=found, reason=reason)
+        return LockState(seccomp=filtered, landlock=found, files_open=files_open, reason=reason)
     tried, gave, refused = _try()
-    return LockState(filtered and refused, filtered, found, _warden is not None, tried, gave,
+    return LockState(filtered and refused, filtered, found, files_open, _warden is not None, tried, gave,
                      reason or ("" if refused else "A socket was made all the same."))
+
+
+def _temporary() -> Path | None:
+    """A folder for temporary files that goes with this process; None where none can be made, on a full disk perhaps."""
+    try:
+        made = Path(tempfile.mkdtemp(prefix="slmstudio-"))
+    except OSError:
+        return None
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return made
+
+
+def _threads() -> int:
+    """How many this process has."""
+    with suppress(OSError):
+        return len(os.listdir("/proc/self/task"))
+    return 1
+
+
+def _close_files(processor: syscalls.Processor, kind: str, request: Mapping[str, Any], folder: Path | None,
+                 temporary: Path | None, network: bool) -> tuple[int, str]:
+    """Landlock's version, and why it doesn't hold where it doesn't."""
+    try:
+        return landlock.restrict(processor, places.rules(kind, request, folder, temporary), network), ""
+    except landlock.Unavailable as error:
+        return 0, str(error)
+    except (OSError, UserError) as error:
+        return 0, f"Landlock failed ({error})"
 
 
 def environment_for_successor() -> dict[str, str]:
@@ -124,7 +156,7 @@ def _take_over() -> bool:
     return True
 
 
-def _filter(processor: syscalls.Processor, network: bool, temporary: Path) -> None:
+def _filter(processor: syscalls.Processor, network: bool, temporary: Path | None) -> None:
     """Install the filter of system calls, with a warden where the kernel can.
 
     Raises:
@@ -164,4 +196,5 @@ def _wake_card() -> None:
     lock nothing gains rights."""
     helper = shutil.which("nvidia-modprobe")
     if helper and os.path.exists("/dev/nvidiactl") and not os.path.exists("/dev/nvidia-uvm"):
-        subprocess.run([helper, "-c", "0", "-u"], check=False, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+        with suppress(OSError):
+            subprocess.run([helper, "-c", "0", "-u"], check=False, stdin=subprocess.DEVNULL, stdout=sys.stderr)

@@ -23,7 +23,7 @@ from slmstudio.worker.runtime.context import JobContext
 def run(job: JobContext) -> dict[str, Any]:
     """
     Returns:
-        What `compare` returns; it is stored beside the file too.
+        What `compare` returns. Whoever asked stores it beside the file, where this process may not write.
 
     Raises:
         UserError: the file cannot be loaded, the run has left nothing to compare it with, or there is no chat engine.
@@ -40,9 +40,7 @@ def run(job: JobContext) -> dict[str, Any]:
     job.phase("checking", "what was trained")
     reference = measure(job, source)
     job.phase("checking", gguf.name)
-    result = compare(job, reference, gguf, None)
-    files.write_atomically(gguf.with_suffix(".parity.json"), files.dump_pretty(result))
-    return result
+    return compare(job, reference, gguf, None)
 
 
 def compare(job: JobContext, reference: Reference, gguf: Path, kind: QuantType | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`python -m slmstudio.worker --interactive KIND`: JSON lines in on stdin, JSON lines out on stdout.
+"""`python -m slmstudio.worker --interactive KIND [LOG]`: JSON lines in on stdin, JSON lines out on stdout.
 
 File descriptor 1 is moved aside before anything else is imported; what libraries print goes to stderr. The first
 command says which model is wanted; the process is then locked, for that one, before the service is imported.
@@ -19,12 +19,13 @@ import queue  # noqa: E402
 import threading  # noqa: E402
 import traceback  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
+from pathlib import Path  # noqa: E402
 from typing import Any, Protocol  # noqa: E402
 
 from slmstudio.core import files, jobs  # noqa: E402
 from slmstudio.core.errors import UserError  # noqa: E402
 from slmstudio.core.lock import worker_lock  # noqa: E402
-from slmstudio.worker.runtime import compiled  # noqa: E402
+from slmstudio.worker.runtime import compiled, log_limit  # noqa: E402
 
 KINDS = {"chat": "slmstudio.worker.chat.chat", "serve": "slmstudio.worker.serve.serve"}
 """Kind of worker: the module whose `create(emit)` makes its `Service`."""
@@ -62,8 +63,12 @@ class Channel:
             self._file.write(files.dump_line({"protocol": jobs.PROTOCOL, "type": type, **fields}))
 
 
-def main(kind: str) -> int:
-    """Serve until stdin ends or "close" comes. Returns the exit status."""
+def main(kind: str, log: str = "") -> int:
+    """Serve until stdin ends or "close" comes. Returns the exit status.
+
+    Args:
+        log: the file that this process prints into, to be kept short.
+    """
     os.set_inheritable(_channel_fd, False)
     channel = Channel(_channel_fd)
     if kind not in KINDS:
@@ -78,7 +83,9 @@ def main(kind: str) -> int:
     if first is None:
         return 0
     compiled.keep()
+    printed = log_limit.opened(Path(log))
     worker_lock.install(kind, first)
+    log_limit.watch(printed)
     service: Service = importlib.import_module(KINDS[kind]).create(channel.emit)
     commands: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(service, first, messages, commands), daemon=True).start()

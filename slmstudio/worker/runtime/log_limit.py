@@ -25,15 +25,20 @@ LATE_WRITES = 100
 _REPEATED = re.compile(rb"\(the last line ([0-9]+) more times\)\n")
 
 
-def watch(log: Path) -> None:
-    """Keep `log` short until this process ends, where it is what this process prints into."""
+def opened(log: Path) -> FileIO | None:
+    """The log, for `watch`; None where it isn't what this process prints into. Call it before the process is locked,
+    which then may be kept from opening it."""
     try:
-        if not os.path.samestat(os.fstat(2), os.stat(log)):
-            return
-        file = FileIO(log, "r+")  # now: later this process may be kept from opening files
+        return FileIO(log, "r+") if os.path.samestat(os.fstat(2), os.stat(log)) else None
     except OSError:
-        return
-    threading.Thread(target=_watch, args=(file,), name="log limit", daemon=True).start()
+        return None
+
+
+def watch(file: FileIO | None) -> None:
+    """Keep the log short until this process ends. Call it after the process was locked: a thread that is there before
+    isn't."""
+    if file is not None:
+        threading.Thread(target=_watch, args=(file,), name="log limit", daemon=True).start()
 
 
 def _watch(file: FileIO) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -44,3 +45,17 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError):
         files.new_folder(tmp_path / "file" / "job")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_a_link_that_a_job_left_in_a_files_place_is_not_written_through(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    job = jobs.Job.create(tmp_path / "job", "train")
+    for name in (jobs.COMMANDS, f".{jobs.OUTCOME}.{os.getpid()}.partial"):
+        (job.folder / name).symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic link"):
+        job.send("pause")
+    with pytest.raises(OSError, match="symbolic link"):
+        jobs.write_outcome(job.folder, jobs.Outcome("finished"))
+    assert victim.read_text() == "mine"

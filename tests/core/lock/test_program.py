@@ -88,6 +88,14 @@ def test_threads_start_and_name_spaces_do_not(call):
     assert call("clone3") == ERRNO | errno.ENOSYS, "its flags cannot be seen; libraries go back to clone"
 
 
+def test_nobody_else_gets_a_listener(call, processor):
+    for flags in (8, 8 | 1, 8 | 16, 8 | 7 << 32):
+        assert call("seccomp", 1, flags) == ERRNO | errno.EPERM
+    assert call("seccomp", 1, 1) == call("seccomp", 1, 0) == ALLOW, "a filter that only refuses more"
+    unnamed = program.build(processor, named=False, network=False)
+    assert decide(unnamed, processor.audit_arch, processor.numbers["seccomp"], (1, 8)) == ERRNO | errno.EPERM
+
+
 def test_a_terminal_is_not_typed_into(call):
     assert call("ioctl", 0, 0x5413) == ALLOW
     assert call("ioctl", 0, 0x5412) == call("ioctl", 0, 0x541C) == call("ioctl", 0, 0x5412 | 1 << 32) == USER_NOTIF

@@ -76,6 +76,58 @@ print(worker_lock.warden().keep_awake())
     assert out.split() == ["38", "False"], "no such call, and no sleep prevented"
 
 
+OWN_LISTENER = """
+from slmstudio.core.lock import program, seccomp, syscalls
+processor = syscalls.here()
+notify = program.Instruction(program.RETURN, program.USER_NOTIF)
+steps = [program.Instruction(program.LOAD, 0), *program._on(processor.numbers["socket"], [notify]),
+         program.Instruction(program.RETURN, program.ALLOW)]
+def own_listener():
+    try:
+        return seccomp._seccomp(processor, steps, program.NEW_LISTENER)
+    except OSError as error:
+        return error.errno
+"""
+"""Code by which a locked process tries to become the one that answers for its own calls."""
+
+
+def test_a_locked_process_cannot_answer_for_its_own_calls(run):
+    """Whoever is the newest filter's listener may let a call through."""
+    done = run(OWN_LISTENER + """
+print(own_listener(), tried())
+""")
+    assert done.stdout.split() == ["1", "13"]
+
+
+def test_other_files_than_the_listener_do_not_end_it(run):
+    done = run(OWN_LISTENER + """
+read, write = os.pipe()
+os.write(write, b"x")
+channel = worker_lock.warden()._channel
+for _ in range(3):
+    socket.send_fds(channel, [b"l"], [read])
+    assert channel.recv(1) == b"1"
+print(tried(), own_listener(), tried())
+""")
+    assert done.stdout.split() == ["13", "1", "13"]
+    assert "no longer named" not in done.stderr and "refused socket" in done.stderr
+
+
+def test_when_it_is_gone_nobody_takes_its_place(linux, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLMSTUDIO_HOME", str(tmp_path / "home"))
+    code = LOCKED + OWN_LISTENER + """
+print(worker_lock.warden().pid, flush=True)
+sys.stdin.readline()
+print(own_listener(), tried())
+"""
+    with subprocess.Popen([sys.executable, "-P", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                          stderr=subprocess.DEVNULL,
+                          env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}) as process:
+        psutil.Process(int(process.stdout.readline())).kill()
+        out, _ = process.communicate("\n")
+    assert out.split() == ["1", "38"], "not permitted, and no such call"
+
+
 def test_threads_and_children_are_held_too(run):
     done = run("""
 import subprocess, threading

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from support import gguf_models as models
 
-from slmstudio.core import files
 from slmstudio.core.errors import UserError
 
 pytestmark = pytest.mark.timeout(300)
@@ -70,7 +69,7 @@ def test_a_good_file_passes_and_the_result_lies_beside_it(good, check, tmp_path)
         "tokens", "prompt", "bos", "stop", "settings", "embeddings", "layers", "adapter", "nmse", "top1", "kl",
         "perplexity"]
     assert result["verdict"].startswith("Same tokens in ")
-    assert files.read_json(tmp_path / "copy.parity.json") == result
+    assert not (tmp_path / "copy.parity.json").exists(), "whoever asked stores it: a locked worker can't"
 
 
 def test_weights_without_the_adapter_are_found(good, check) -> None:

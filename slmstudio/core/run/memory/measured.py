@@ -212,7 +212,7 @@ def correction(facts: ModelFacts, config: RunConfig, machine: Machine,
 
 
 def _file() -> Path:
-    return paths.cache_dir() / FILE
+    return paths.cache_dir() / "measured" / FILE  # in a folder of its own: workers write it, and not beside it
 
 
 def _entries() -> list[Measurement]:
