@@ -18,7 +18,7 @@ from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.guard.settings import GUARD_FIELDS, settings_of, told
 from slmstudio.core.units import format_duration
-from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.runtime.keep_awake import Awake
 from slmstudio.worker.runtime.sensors import Sensors
 from slmstudio.worker.training.heat_cost import HeatCost, Holding
@@ -140,7 +140,9 @@ class Rests:
         self.awake.on()
         paused = False
         while True:
-            self._job.check_cancelled()
+            if self._job.cancelled():
+                self.end(step)
+                raise Cancelled
             for command in self._job.commands():
                 name = command.get("command")
                 if name == "free":

@@ -30,7 +30,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN
 from slmstudio.worker.kernels import fast_layers, fast_lora, packed
 from slmstudio.worker.model import generation_end
-from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.runtime.sensors import Sensors
 from slmstudio.worker.training import methods, out_of_memory, preference, token_cache
 from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
@@ -89,11 +89,16 @@ def ready(config: RunConfig) -> None:
 def _train(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machine) -> dict[str, Any]:
     tell_machine(job, machine)
     resume_from = where_to_start(job, config)
+    begun_at = resume_from.global_step if resume_from else 0
     rests = Rests(job, config, sensors, on_cpu=not methods.on_gpu(config))
     try:
-        if not rests.wait_to_begin(resume_from.global_step if resume_from else 0):
-            return {"state": "paused", "steps": resume_from.global_step if resume_from else 0}
+        if not rests.wait_to_begin(begun_at):
+            return {"state": "paused", "steps": begun_at}
         trainer, control = set_up(job, config, sensors, machine, rests)
+    except Cancelled:
+        if resume_from is None:
+            raise
+        return {"state": "stopped", "steps": begun_at}  # its checkpoints are kept, so it can be resumed
     finally:
         rests.awake.off()
     if resume_from is not None:

@@ -256,6 +256,25 @@ def test_a_run_that_waits_for_its_hours_obeys(make_job, machine, monkeypatch):
     assert events(job, "guard_changed")[0]["message"] == "Heat guard changed: Only between these hours: always."
 
 
+def test_stopped_while_it_waits_a_run_keeps_its_checkpoints_and_can_be_resumed(make_job, machine, monkeypatch):
+    job = make_job(heat_guard="off")
+
+    def stop_after_two(step: int, look: int) -> MachineReading:
+        if step == 2 and not (job.folder / jobs.COMMANDS).exists():
+            jobs.Job(job.folder).send("stop")
+        return gpu(60)
+
+    machine(stop_after_two)
+    assert train.run(job)["steps"] == 2
+    (job.folder / jobs.COMMANDS).unlink()
+    adjust.record(job.folder, {"train_hours": "22:00-06:00"})
+    monkeypatch.setattr(heat, "local_time", lambda: datetime(2026, 11, 27, 12))
+    again = JobContext(job.folder, job.request)
+    jobs.Job(job.folder).send("stop")
+    assert train.run(again) == {"state": "stopped", "steps": 2}
+    assert story(job, "guard_rest", "guard_resume") == [("guard_rest", 2), ("guard_resume", 2)]
+
+
 @pytest.mark.full
 def test_its_hours_end_and_begin_in_the_middle(make_job, machine, monkeypatch):
     job = make_job(train_hours="22:00-06:00")
