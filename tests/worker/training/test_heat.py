@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -218,7 +219,8 @@ def test_other_settings_while_it_rests(make_job, machine):
 
 def test_on_battery_it_saves_and_rests(make_job, machine):
     job = make_job(pause_on_battery=True, heat_guard="off")
-    machine(lambda step, look: MachineReading(battery=Battery(64, not (step == 2 and look < 20))))
+    machine(lambda step, look: None if step == 2 and look in (15, 16) else  # after a wake nothing is known for a while
+            MachineReading(battery=Battery(64, not (step == 2 and look < 20))))
     train.run(job)
     rest, = events(job, "guard_rest")
     assert (rest["why"], rest["global_step"]) == ("battery", 2)
@@ -301,6 +303,69 @@ def test_the_time_left_reckons_with_the_hours(make_job, machine, monkeypatch):
     train.run(job)
     left = [event["seconds_left"] for event in events(job, "step")]
     assert min(left[-3:]) > 16 * 3600
+
+
+def rests_of(job, at: At, **changes) -> heat.Rests:
+    """The guard of a run that has begun, without a training."""
+    config = replace(RunConfig.from_dict(job.request), **changes)
+    return heat.Rests(job, config, Machine(job, at, lambda: None), on_cpu=False)
+
+
+def test_a_single_missing_reading_is_not_taken_for_a_machine_that_says_nothing(make_job, machine):
+    job = make_job()
+    machine(hot_after())
+    now: list[MachineReading | None] = []
+    rests = rests_of(job, lambda step, look: now[-1])
+    for reading in (gpu(60), None, gpu(60)):
+        now.append(reading)
+        heat.time.sleep(60)
+        rests.piece_done(1)
+    assert events(job, "guard_unavailable") == []
+
+
+def test_a_pause_whose_cause_is_told_no_more_ends_with_a_warning(make_job, machine, monkeypatch):
+    monkeypatch.setattr(guard, "UNREAD_SECONDS", 1.0)
+    job = make_job()
+    machine(hot_after())
+    answers = iter([gpu(91)])
+    rests = rests_of(job, lambda step, look: next(answers, None))
+    looks = 0
+    while rests.wait(1, lambda long: None):
+        rests.rest(0.1)
+        looks += 1
+    assert 10 <= looks <= 12
+    warning, = events(job, "warning")
+    assert (warning["code"], warning["message"]) == (
+        "guard_unread", "Nothing has told how hot the machine is for 10 min, so training continues. Keep an eye on the "
+                        "machine.")
+    assert story(job, "guard_rest", "guard_resume") == [("guard_rest", 1), ("guard_resume", 1)]
+
+
+def test_the_machine_may_sleep_while_a_run_that_waits_is_paused_or_on_battery(make_job, machine, monkeypatch):
+    """It stays awake only while it waits for its hours."""
+    awake = []
+    monkeypatch.setattr(heat.Awake, "on", lambda self: awake.append(True))
+    monkeypatch.setattr(heat.Awake, "off", lambda self: awake.append(False))
+    machine(hot_after())
+    job, seen = make_job(), []
+
+    def at(step: int, look: int) -> MachineReading:
+        seen.append(awake[-1:])
+        if look == 5:
+            jobs.Job(job.folder).send("pause")
+            jobs.Job(job.folder).send("free")
+        return MachineReading(battery=Battery(50, False))
+
+    assert rests_of(job, at, pause_on_battery=True).wait_to_begin(0) is False
+    assert [True] not in seen and awake[-1] is False
+    job = make_job()
+    monkeypatch.setattr(heat, "local_time", lambda: datetime(2026, 11, 27, 12))
+    rests = rests_of(job, hot_after(), train_hours="22:00-06:00")
+    awake.clear()
+    monkeypatch.setattr(rests, "rest", lambda seconds: jobs.Job(job.folder).send("pause"))
+    monkeypatch.setattr(heat.time, "sleep", lambda seconds: (seen.append(awake[-1]), jobs.Job(job.folder).send("free")))
+    assert rests.wait_to_begin(0) is False
+    assert awake[0] is True and seen[-1] is False
 
 
 def test_no_reading_is_said_once(make_job, machine):
