@@ -64,7 +64,7 @@ class Guard:
     """Asked between two pieces of work, and again and again while it rests.
 
     Args:
-        on_cpu: whether the processor does the work, so that its temperature counts beside that of the cards.
+        on_cpu: whether the processor does the work, so that its temperature counts instead of that of the cards.
 
     Attributes:
         settings: may be replaced at any time.

@@ -56,7 +56,8 @@ def test_after_a_long_step_one_reading_is_enough():
     (MachineReading(cpu=CpuReading(50.0)), Settings(), False, 90),
     (MachineReading(cpu=CpuReading(50.0, 105.0)), Settings(), False, 100),
     (MachineReading(cpu=CpuReading(50.0, 105.0)), Settings(limit_c=80), False, 80),
-    (MachineReading((card(60),), CpuReading(80.0)), Settings(), True, 90),
+    (MachineReading((card(85, 88),), CpuReading(60.0)), Settings(), True, 90),
+    (MachineReading((card(85),), CpuReading(60.0, 105.0)), Settings(limit_c=80), True, 80),
     (MachineReading((card(60),), CpuReading(80.0)), Settings(limit_c=70), False, 70),
     (MachineReading((card(60), card(70, 85, index=1))), Settings(), False, 80),
     (MachineReading((card(60, memory_temperature_c=88, memory_limit_c=95),)), Settings(limit_c=80), False, 90),
@@ -78,6 +79,15 @@ def test_what_is_said():
     guard = Guard(Settings())
     rest = [guard.look(float(second), hot, NOON) for second in range(4)][-1]
     assert rest.why == "memory_heat" and rest.message.startswith("The memory of GPU 1 is at 99 °C; the limit is 90 °C.")
+
+
+def test_a_run_on_the_processor_does_not_rest_for_a_card_that_is_busy_with_something_else():
+    game = MachineReading((card(95),), CpuReading(60.0))
+    assert looks(Guard(Settings(), on_cpu=True), [game] * 10) == [None] * 10
+    assert looks(Guard(Settings(), on_cpu=False), [game] * 10)[-1] == "heat"
+    guard = Guard(Settings(limit_c=70), on_cpu=True)
+    assert looks(guard, [MachineReading((card(75),), CpuReading(72.0))] * 4)[-1] == "heat"
+    assert guard.heat.what == "cpu"
 
 
 def test_a_pause_lasts_its_shortest_time_and_until_it_has_cooled():
