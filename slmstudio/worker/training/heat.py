@@ -178,7 +178,7 @@ class Rests:
         self.end(step)
         self._guard.change(settings_of(self._config))
         self._sensors.warns = self._config.heat_guard == "off"
-        self._hold_until, self._too_low, self._began = 0.0, False, time.monotonic()
+        self._too_low, self._began = False, time.monotonic()
         values = {name: getattr(self._config, name) for name in asked}
         self._job.emit("guard_changed", global_step=step, values=values,
                        message=f"Heat guard changed: {', '.join(told(values))}.")
@@ -186,7 +186,9 @@ class Rests:
     def end(self, step: int) -> None:
         """Nothing rests from now on until it is asked again."""
         self._end_pause(step)
-        self._holding.end(step, self._guard)
+        unrested, self._hold_until = max(0.0, self._hold_until - time.monotonic()), 0.0
+        self.held -= unrested
+        self._holding.end(step, self._guard, unrested)
 
     # -- what it does -------------------------------------------------------------------------
 

@@ -40,11 +40,11 @@ class Holding:
                    message=f"Holding {guard.held_c:.0f} °C: working {working:.0%} of the time.")
         self._worked, self._rested, self._tell_at = 0.0, 0.0, now + TELL_SECONDS
 
-    def end(self, step: int, guard: Guard) -> None:
-        """No more rests between steps, if there were any."""
+    def end(self, step: int, guard: Guard, unrested: float = 0.0) -> None:
+        """No more rests between steps, if there were any; of the last one, so many seconds were left."""
         if self._on:
             self._on = False
-            self._emit("guard_resume", step, guard, why=HOLD, seconds=round(self._rested, 1),
+            self._emit("guard_resume", step, guard, why=HOLD, seconds=round(max(0.0, self._rested - unrested), 1),
                        message="Training isn't held back any more.")
 
     def _emit(self, kind: str, step: int, guard: Guard, **more: object) -> None:

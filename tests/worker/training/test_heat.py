@@ -369,6 +369,37 @@ def test_the_machine_may_sleep_while_a_run_that_waits_is_paused_or_on_battery(ma
     assert awake[0] is True and seen[-1] is False
 
 
+def test_a_rest_that_is_cut_short_counts_as_long_as_it_was(make_job, machine):
+    job = make_job(heat_guard="hold", heat_limit_c=70)
+    machine(hot_after())
+    rests = rests_of(job, lambda step, look: gpu(74))
+    for step in range(40):  # long enough for a rest of some seconds
+        rests.work_begins()
+        heat.time.sleep(10)
+        rests.piece_done(step)
+        rested, begun = rests.held, rests.seconds
+        if step < 39:
+            while seconds := rests.wait(step):
+                rests.rest(seconds)
+    rests.rest(rests.wait(39))  # a tenth of a second of it, and then a person asks for something
+    rests.end(39)
+    assert rested - rests.held > 1.0
+    assert rests.held == pytest.approx(begun + 0.1, abs=0.2)
+    assert of_events(jobs.Job(job.folder).events()).rested == pytest.approx(rests.seconds, abs=0.5)
+
+
+def test_rests_of_an_evaluation_are_not_taken_for_those_of_a_step(make_job, machine, monkeypatch):
+    job, took, learn = make_job(micro_batch_size=1, max_steps=3, eval_steps=1), [], control.TimeLeft.took
+    monkeypatch.setattr(heat.Rests, "between_batches",
+                        lambda self, step: setattr(self, "held", self.held + 1000.0))
+    monkeypatch.setattr(control.TimeLeft, "took",
+                        lambda self, kind, seconds: (took.append((kind, seconds)), learn(self, kind, seconds)))
+    machine(hot_after())
+    train.run(job)
+    steps, evaluations = ([seconds for kind, seconds in took if kind == wanted] for wanted in ("step", "evaluation"))
+    assert len(steps) == 3 and max(steps) < 500 and min(evaluations) >= 1000
+
+
 def test_no_reading_is_said_once(make_job, machine):
     job = make_job()
     machine(lambda step, look: None, step_seconds=4.0)
