@@ -11,7 +11,7 @@ from slmstudio.core.run.guard.summary import HOLD
 from slmstudio.worker.runtime.context import JobContext
 
 TELL_SECONDS = 60.0
-"""How often it is told that a temperature is held; so long without a rest, and it is no longer."""
+"""How often the share of rest is told while a temperature is held; after this long without a rest, holding ends."""
 LONGEST_LOOK = 60.0
 """A card isn't taken to be slowed down for longer than this without having been looked at."""
 

@@ -1,4 +1,4 @@
-"""When memory runs out: the next lever, and a fresh process that goes on from the last good state."""
+"""When memory runs out: the next lever, and a fresh process that continues from the last good state."""
 
 from __future__ import annotations
 

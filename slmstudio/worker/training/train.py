@@ -52,7 +52,7 @@ def run(job: JobContext) -> dict[str, Any]:
 
     Raises:
         UserError: the configuration, the data or the model cannot be used, or a step came to no number.
-        StartAnew: memory ran out, and a fresh process shall go on with less.
+        StartAnew: memory ran out, and a fresh process must continue with less.
     """
     config = adjust.apply(RunConfig.from_dict(job.request), job.folder)
     machine = read_machine()  # as it is before this process uses its GPU
@@ -248,7 +248,7 @@ def tell_plan(job: JobContext, trainer: Any, per_epoch: int, train_rows: int, ev
 
 
 def tell_machine(job: JobContext, machine: Machine) -> None:
-    """What this start of the run is made on: a run may go on elsewhere."""
+    """What this start of the run is made on: a run may be resumed elsewhere."""
     job.emit("machine", system=machine.system, cpu=machine.cpu_name, cores=machine.physical_cores,
              ram_total=machine.ram_total,
              gpus=[{"name": gpu.name, "memory_total": gpu.memory_total} for gpu in machine.gpus])
@@ -289,7 +289,7 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
 
 
 def where_to_start(job: JobContext, config: RunConfig) -> checkpoints.Checkpoint | None:
-    """The checkpoint from which the run goes on; None, and why, for step 0.
+    """The checkpoint from which the run continues; None, and why, for step 0.
 
     Raises:
         UserError: its checkpoints are lost, or not its own.
