@@ -23,7 +23,6 @@ from slmstudio.core.run.history import number
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.core.units import counted, format_about, format_energy
 
-
 HOLD_SHARE, HOLD_SECONDS = 0.1, 3600.0
 """A held temperature is told again when the share of work has changed by so much, or after so long."""
 

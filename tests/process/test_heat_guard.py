@@ -141,8 +141,8 @@ def test_a_run_that_was_killed_in_a_rest_learns_what_an_untouched_one_does(make_
 @pytest.mark.full
 @pytest.mark.timeout(900)
 def test_the_starter_model_is_trained_in_pauses(make_run, heat):
-    """As a person runs it: the temperature oscillates at its threshold, and the run is held up a few times, never more often
-    than its shortest pause allows."""
+    """As a person runs it: the temperature oscillates at its threshold, and the run is held up a few times, never more
+    often than its shortest pause allows."""
     results = []
     for guard in ("off", "pause"):
         heat(88)

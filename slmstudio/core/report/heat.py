@@ -11,7 +11,6 @@ from slmstudio.core.hardware.readings import cards_of
 from slmstudio.core.report.text import Table, exact, finite
 from slmstudio.core.units import format_bytes
 
-
 Of = tuple[int | None, str]
 """A card, or None for what is of no card; and a field of its reading."""
 

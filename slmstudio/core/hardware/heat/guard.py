@@ -102,8 +102,8 @@ class Guard:
         elif self._unread_since is None:
             self._unread_since = now
         if due is None and self._rest is not None and (
-                self._unread_since is not None and now - self._unread_since < UNREAD_SECONDS or
-                self._rest.heat is not None and now - self._since < self.settings.rest_seconds):
+                (self._unread_since is not None and now - self._unread_since < UNREAD_SECONDS) or
+                (self._rest.heat is not None and now - self._since < self.settings.rest_seconds)):
             return self._rest
         self.gave_up = due is None and unread
         if (due and due.why) != (self._rest and self._rest.why):
@@ -140,7 +140,7 @@ class Guard:
         if self._rest.why == "battery":
             return reading is None or reading.battery is None or reading.battery.plugged is None
         cause = self._rest.heat
-        return self.heat is None or cause is not None and (self.heat.index is None) != (cause.index is None)
+        return self.heat is None or (cause is not None and (self.heat.index is None) != (cause.index is None))
 
     def _hottest(self, reading: MachineReading | None) -> Heat | None:
         if reading is None or self.settings.mode == "off":
