@@ -23,6 +23,9 @@ from slmstudio.core.run.history import number
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.core.units import counted, format_about, format_energy
 
+HOLD_SHARE, HOLD_SECONDS = 0.1, 3600.0
+"""A held temperature is told again when the share of work has changed by so much, or after so long."""
+
 
 class Follower:
     """A progress bar on stderr that is fed with a job's events.
@@ -57,6 +60,7 @@ class Follower:
         self._left = ProgressLeft(0.0)  # of a phase, by the clock of its events
         self._total_steps = 0
         self._said = ""
+        self._hold = (-math.inf, -math.inf)  # the share of work that was told last, and when
         self._passed_over = False
 
     def __enter__(self) -> Follower:
@@ -122,15 +126,25 @@ class Follower:
             for sample in event["samples"]:
                 self._say(f"step {_count(event, 'global_step')}: {_short(str(sample['prompt']))} → "
                           f"{_short(str(sample['answer']))}", always=True)
-        elif kind in ("overfitting", "early_stop", "best_used", "adjusted", "fit_measured", "guard_rest", "guard_hold",
-                      "guard_resume", "guard_changed", "guard_unavailable", "power_limit_advised"):
+        elif kind in ("overfitting", "early_stop", "best_used", "adjusted", "fit_measured", "guard_rest", "guard_resume",
+                       "guard_changed", "guard_unavailable", "power_limit_advised"):
             self._say(str(event["message"]), always=True)
+        elif kind == "guard_hold":
+            self._tell_hold(event)
         elif kind == "changed":
             self._total_steps = _count(event, "total_steps")
             self._say(f"changed: learning rate {event['learning_rate']:g}, {counted(self._total_steps, 'step')}",
                       always=True)
         elif kind == "suspended":
             self._say(f"the machine slept for {event['seconds']:.0f} s", always=True)
+
+    def _tell_hold(self, event: dict[str, Any]) -> None:
+        """It comes once a minute, all night: told when the share of work has changed, and once an hour."""
+        working, when = float(event["working"]), float(event["time"])
+        before, at = self._hold
+        if round(abs(working - before), 3) >= HOLD_SHARE or when - at >= HOLD_SECONDS:
+            self._hold = working, when
+            self._say(str(event["message"]), always=True)
 
     def _tell_progress(self, event: dict[str, Any]) -> None:
         done, total = _count(event, "done"), _count(event, "total")

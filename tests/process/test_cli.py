@@ -136,6 +136,19 @@ def test_a_loss_that_ran_away_has_a_word(tmp_path, capsys):
     assert "step 40: eval loss is not a number" in capsys.readouterr().err.splitlines()
 
 
+def test_a_held_temperature_is_told_when_its_share_changes_and_once_an_hour(capsys):
+    def hold(minute: int, working: float) -> dict:
+        return {"type": "guard_hold", "time": 60.0 * minute, "working": working, "message": f"{minute}: {working:.0%}"}
+
+    with Follower() as follower:
+        for minute in range(1, 721):
+            follower.on_event("train", hold(minute, 0.7 + 0.04 * (minute % 2)))
+        follower.on_event("train", hold(721, 0.6))
+        follower.on_event("train", hold(722, 0.5))
+    told = [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()]
+    assert told == [str(minute) for minute in (*range(1, 720, 60), 721, 722)]
+
+
 def test_a_run_is_renamed_in_the_terminal(studio_home, capsys):
     from slmstudio.cli import commands
     from slmstudio.core.run import folder

@@ -1,4 +1,4 @@
-"""Real workers, a fake card behind the real pynvml, and nobody watching: what started them has ended."""
+"""Real workers, a processor whose heat is planted, and nobody watching: what started them has ended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from support import starter
 from support import tiny_model as small_model
 from support.wait import until
 
-from slmstudio.core import files, jobs
+from slmstudio.core import files, jobs, paths
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.guard.summary import of_events
@@ -42,16 +42,38 @@ def make_run(tmp_path, rows_file):
         job.kill()
 
 
+@pytest.fixture
+def sensors(studio_home, monkeypatch) -> Path:
+    """Stands for /sys, where a locked worker may read."""
+    folder = paths.cache_dir() / "sys"
+    monkeypatch.setenv("SLMSTUDIO_SYS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def heat(sensors):
+    """Say how hot the processor is; it slows itself down at 95 °C."""
+    chip = sensors / "class/hwmon/hwmon0"
+    chip.mkdir(parents=True)
+    for name, text in {"name": "k10temp", "temp1_label": "Tctl", "temp1_crit": "95000"}.items():
+        (chip / name).write_text(text + "\n", "utf-8")
+
+    def set_(celsius: int) -> None:
+        files.write_atomically(chip / "temp1_input", f"{celsius * 1000}\n")
+
+    return set_
+
+
 def start(job: jobs.Job) -> None:
     """From a process that ends right after it, as a window does that is closed."""
     subprocess.run([sys.executable, "-c", START, str(job.folder)], check=True)
 
 
 def wait_for(job: jobs.Job, kind: str, seconds: float = 120, **values) -> dict:
-    """The first event of that kind with these values of its first card."""
+    """The first event of that kind with these values of the processor."""
     deadline = time.monotonic() + seconds
     for event in job.follow():
-        if event["type"] == kind and (not values or values.items() <= event["gpus"][0].items()):
+        if event["type"] == kind and (not values or values.items() <= event["cpu"].items()):
             return event
         assert time.monotonic() < deadline, f"no {kind} in time"
     pytest.fail(f"no {kind}: {job.outcome()}\n{job.log_tail()}")
@@ -76,13 +98,13 @@ def losses(job: jobs.Job) -> dict[int, float]:
     return {event["global_step"]: event["train_loss"] for event in job.events() if event["type"] == "step"}
 
 
-def test_a_hot_card_makes_it_rest_and_a_cool_one_lets_it_work(make_run, tiny_model, fake_nvml):
-    fake_nvml.set(temperature=91)
+def test_heat_makes_it_rest_and_it_works_again_when_it_is_cool(make_run, tiny_model, heat):
+    heat(91)
     job = make_run(tiny_model, max_steps=10**6, save_steps=10**6)
     start(job)
     rest = wait_for(job, "guard_rest")
-    assert (rest["why"], rest["temperature_c"], rest["limit_c"], rest["gpu"]) == ("heat", 91, 90, 0)
-    fake_nvml.set(temperature=81)
+    assert (rest["why"], rest["temperature_c"], rest["limit_c"], rest["gpu"]) == ("heat", 91, 90, None)
+    heat(81)
     wait_for(job, "sensors", temperature_c=81)
     told = subprocess.run([sys.executable, "-m", "slmstudio", "guard", str(job.folder), "--limit", "91", "--json"],
                           check=True, capture_output=True, text=True)
@@ -98,17 +120,17 @@ def test_a_hot_card_makes_it_rest_and_a_cool_one_lets_it_work(make_run, tiny_mod
 
 
 @pytest.mark.full
-def test_a_run_that_was_killed_in_a_rest_learns_what_an_untouched_one_does(make_run, tmp_path, fake_nvml):
+def test_a_run_that_was_killed_in_a_rest_learns_what_an_untouched_one_does(make_run, tmp_path, heat):
     model = small_model.build(tmp_path / "model", layers=2, hidden=192)
     untouched = make_run(model, max_steps=200, heat_guard="off")
     start(untouched)
     finish(untouched)
-    fake_nvml.set(temperature=91)
+    heat(91)
     job = make_run(model, max_steps=200)
     start(job)
     wait_for(job, "guard_rest")
     kill(job)
-    fake_nvml.set(temperature=60)
+    heat(60)
     start(job)
     assert finish(job)["steps"] == 200
     assert losses(job) == losses(untouched) and weights(job) == weights(untouched)
@@ -118,15 +140,19 @@ def test_a_run_that_was_killed_in_a_rest_learns_what_an_untouched_one_does(make_
 
 @pytest.mark.full
 @pytest.mark.timeout(900)
-def test_the_starter_model_is_trained_in_pauses(make_run, fake_nvml, studio_home):
-    """As a person runs it: the card oscillates at its threshold, and the run is held up a few times, never more often
-    than its shortest pause allows."""
+def test_the_starter_model_is_trained_in_pauses(make_run, heat):
+    """As a person runs it: the temperature oscillates at its threshold, and the run is held up a few times, never more
+    often than its shortest pause allows."""
     results = []
     for guard in ("off", "pause"):
-        fake_nvml.play([{"temperature": t} for t in (88, 90, 91, 90, 91, 89, 90, 91, 92, 84, 79, 79)] * 100, seconds=1)
+        heat(88)
         job = make_run(starter.model(), max_steps=6, heat_guard=guard, heat_rest_seconds=5, lora_rank=4,
                        save_steps=100, max_length=64)
         start(job)
+        follow = cycle((90, 91, 90, 91, 89, 90, 91, 92, 84, 79, 79, 88))
+        for event in job.follow():
+            if event["type"] == "sensors":
+                heat(next(follow))
         finish(job)
         results.append((losses(job), weights(job)))
     assert results[0] == results[1]
@@ -136,14 +162,13 @@ def test_the_starter_model_is_trained_in_pauses(make_run, fake_nvml, studio_home
 
 
 @pytest.mark.full
-def test_on_battery_it_rests(make_run, tiny_model, fake_nvml, tmp_path, monkeypatch):
-    supply = tmp_path / "sys/class/power_supply"
+def test_on_battery_it_rests(make_run, tiny_model, sensors):
+    supply = sensors / "class/power_supply"
     for name, values in {"BAT0": {"type": "Battery", "capacity": "71", "status": "Discharging"},
                          "AC": {"type": "Mains", "online": "0"}}.items():
         (supply / name).mkdir(parents=True)
         for key, value in values.items():
             (supply / name / key).write_text(value + "\n", "utf-8")
-    monkeypatch.setenv("SLMSTUDIO_SYS", str(tmp_path / "sys"))
     job = make_run(tiny_model, max_steps=3, pause_on_battery=True)
     start(job)
     rest = wait_for(job, "guard_rest")

@@ -9,7 +9,7 @@ from typing import Any
 from slmstudio.core.hardware.nvml import GpuReading
 
 NEW_FIELDS = frozenset({"uuid", "memory_temperature_c", "shutdown_c", "graphics_clock_mhz", "memory_clock_mhz",
-                        "memory_utilisation"})
+                        "memory_utilisation", "memory_limit_c"})
 """Of a card; versions that read `gpu` alone don't know them."""
 
 
@@ -79,17 +79,19 @@ class MachineReading:
 
         What isn't of the expected shape counts as not said.
         """
-        cards = event.get("gpus")
-        if not isinstance(cards, list):
-            cards = [event.get("gpu")]
         cpu, battery = event.get("cpu"), event.get("battery")
         return cls(
-            tuple(_made(GpuReading, {"index": number, "name": "", **card}) for number, card in enumerate(cards)
-                  if isinstance(card, dict)),
+            tuple(_made(GpuReading, {"index": number, "name": "", **card}) for number, card in enumerate(cards_of(event))),
             _made(CpuReading, cpu) if isinstance(cpu, dict) else CpuReading(),
             event.get("memory_used"), event.get("memory_total"), event.get("disk_free"),
             None if not isinstance(battery, dict) or "percent" not in battery
             else _made(Battery, {"plugged": None, **battery}))
+
+
+def cards_of(event: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All cards of a `sensors` event, as it holds them; those of old runs have the first alone, as `gpu`."""
+    cards = event.get("gpus")
+    return [card for card in (cards if isinstance(cards, list) else [event.get("gpu")]) if isinstance(card, dict)]
 
 
 def _lean(reading: GpuReading | CpuReading) -> dict[str, Any]:

@@ -7,8 +7,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from slmstudio.core.hardware.readings import cards_of
 from slmstudio.core.report.text import Table, exact, finite
 from slmstudio.core.units import format_bytes
+
+Of = tuple[int | None, str]
+"""A card, or None for what is of no card; and a field of its reading."""
 
 
 @dataclass
@@ -35,54 +39,59 @@ class Heat:
 
     Attributes:
         gpus: names of the cards that were read.
-        ranges: by field of a reading.
-        limits: slowdown_c, power_limit_w and memory_total, the newest ones.
+        ranges: by card, as the driver numbers it, and field.
+        limits: slowdown_c, power_limit_w and memory_total of a card, limit_c of the processor, the newest ones.
         slowed_by: readings in which something held the clock down, by what.
     """
 
     gpus: Counter[str] = field(default_factory=Counter)
-    ranges: dict[str, Range] = field(default_factory=dict)
-    limits: dict[str, float] = field(default_factory=dict)
+    ranges: dict[Of, Range] = field(default_factory=dict)
+    limits: dict[Of, float] = field(default_factory=dict)
     slowed_by: Counter[str] = field(default_factory=Counter)
 
     def add(self, event: dict[str, Any]) -> None:
-        gpu = event.get("gpu")
-        reading: dict[str, Any] = gpu if isinstance(gpu, dict) else {}
-        for name in ("temperature_c", "power_w", "memory_used", "utilisation", "clock_mhz", "fan_percent"):
-            self._note(name, reading.get(name))
-        for name in ("process_memory", "cpu_percent"):
-            self._note(name, event.get(name))
-        if not reading:
-            return
-        self.gpus[str(reading.get("name") or "an NVIDIA GPU")] += 1
-        for name in ("slowdown_c", "power_limit_w", "memory_total"):
-            if (value := finite(reading.get(name))) is not None:
-                self.limits[name] = value
-        for cause in reading.get("slowed_by") or ():
-            self.slowed_by[str(cause)] += 1
+        cpu = event.get("cpu")
+        self._note(None, _OTHERS, {**event, **(cpu if isinstance(cpu, dict) else {})})
+        for number, card in enumerate(cards_of(event)):
+            index = card.get("index")
+            self._note(index if isinstance(index, int) else number, _OF_A_CARD, card)
+            self.gpus[str(card.get("name") or "an NVIDIA GPU")] += 1
+            for cause in card.get("slowed_by") or ():
+                self.slowed_by[str(cause)] += 1
 
-    def _note(self, name: str, value: Any) -> None:
-        number = finite(value)
-        if number is not None:
-            self.ranges.setdefault(name, Range()).add(number)
+    def _note(self, card: int | None, lines: tuple[_Line, ...], reading: dict[str, Any]) -> None:
+        for name, _, _, limit in lines:
+            if (value := finite(reading.get(name))) is not None:
+                self.ranges.setdefault((card, name), Range()).add(value)
+            if (bound := finite(reading.get(limit))) is not None:
+                self.limits[card, limit] = bound
 
     def table(self) -> Table:
         """One line a reading: lowest, mean, highest, and its limit."""
         rows = []
-        for name, label, unit, limit in _LINES:
-            found = self.ranges.get(name)
+        cards = sorted({card for card, _ in self.ranges if card is not None})
+        lines: list[tuple[int | None, _Line]] = [(card, line) for card in cards for line in _OF_A_CARD]
+        for card, (name, label, unit, limit) in (*lines, *((None, line) for line in _OTHERS)):
+            found = self.ranges.get((card, name))
             if found is None:
                 continue
+            if card is not None:
+                label = f"GPU {card} {label}" if len(cards) > 1 else f"GPU {label}"
             cells = [_write(value, unit) for value in (found.low, found.mean, found.high)]
-            bound = self.limits.get(limit)
+            bound = self.limits.get((card, limit))
             rows.append((label, *cells, None if bound is None else _write(bound, unit), exact(found.count)))
         return Table(("Reading", "Lowest", "Mean", "Highest", "Limit", "Readings"), "lrrrrr", rows)
 
 
-_LINES = (
-    ("temperature_c", "GPU temperature", "°C", "slowdown_c"), ("power_w", "GPU power", "W", "power_limit_w"),
-    ("memory_used", "GPU memory, all programs", "B", "memory_total"), ("utilisation", "GPU busy", "%", ""),
-    ("clock_mhz", "GPU clock", "MHz", ""), ("fan_percent", "GPU fan", "%", ""),
+_Line = tuple[str, str, str, str]
+"""Field of a reading, what it is called, its unit, and the field of its limit."""
+_OF_A_CARD: tuple[_Line, ...] = (
+    ("temperature_c", "temperature", "°C", "slowdown_c"), ("power_w", "power", "W", "power_limit_w"),
+    ("memory_used", "memory, all programs", "B", "memory_total"), ("utilisation", "busy", "%", ""),
+    ("clock_mhz", "clock", "MHz", ""), ("fan_percent", "fan", "%", ""),
+)
+_OTHERS: tuple[_Line, ...] = (
+    ("temperature_c", "Processor temperature", "°C", "limit_c"),
     ("process_memory", "Main memory of the worker", "B", ""),
     ("cpu_percent", "Processor use of the worker (100 % is one core)", "%", ""),
 )

@@ -1,7 +1,7 @@
 """What a run changes about itself on the way: less memory after running out of it, and what the user asked for.
 
 run.json stays as it was written. adjustments.json beside it holds the values that came later, so that every later
-start of the run, on whatever machine, goes on with them.
+start of the run, on whatever machine, uses them.
 """
 
 from __future__ import annotations

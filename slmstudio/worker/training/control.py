@@ -165,11 +165,12 @@ class Control(TrainerCallback):  # type: ignore[misc]
 
     @contextlib.contextmanager
     def _timed(self, kind: str) -> Iterator[None]:
-        """Learn how long work of this kind takes, without the sleep of the machine, rests, and waiting for space."""
-        started, idle = time.monotonic(), self._idle
+        """Learn how long work of this kind takes, without the sleep of the machine, pauses, and waiting for space."""
+        started, idle, held = time.monotonic(), self._idle, self.rests.held
         yield
         seconds = max(0.0, time.monotonic() - started - (self._idle - idle))
-        self._left.took(kind, seconds)
+        self._left.took(kind, seconds + self.rests.held - held)
+        self._held = self.rests.held  # what was rested in an evaluation is no part of the next step
         if kind == "evaluation":
             self.first.evaluated(seconds)
 

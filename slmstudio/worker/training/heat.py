@@ -12,13 +12,13 @@ from datetime import datetime
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware.heat.guard import GIVE_UP_SECONDS, Guard, Rest
+from slmstudio.core.hardware.heat.guard import GIVE_UP_SECONDS, UNREAD_SECONDS, Guard, Rest
 from slmstudio.core.hardware.heat.hours import Hours
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.guard.settings import GUARD_FIELDS, settings_of, told
 from slmstudio.core.units import format_duration
-from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.runtime.keep_awake import Awake
 from slmstudio.worker.runtime.sensors import Sensors
 from slmstudio.worker.training.heat_cost import HeatCost, Holding
@@ -27,6 +27,8 @@ POLL_SECONDS = 0.1
 LONG = ("battery", "hours")
 """Causes of rests that may last for hours: everything is saved before."""
 FIRST_READING_SECONDS = 3.0
+NO_READING_SECONDS = 10.0
+"""Where no temperature was read for so long from the start on, none will be."""
 NO_TEMPERATURE = ("This machine doesn't say how hot it is, so the heat guard can't protect it. Keep an eye on it "
                   "yourself.")
 
@@ -57,7 +59,7 @@ class Rests:
         self._open: tuple[Rest, float] | None = None
         self._hold_until = 0.0
         self._working_since = self._began = time.monotonic()
-        self._blind = self._too_low = False
+        self._heat_known = self._blind = self._too_low = False
 
     @property
     def hours(self) -> Hours | None:
@@ -78,8 +80,8 @@ class Rests:
         self.held += rest
         self._holding.add(step, now, worked, rest, self._guard)
         self._cost.look(now, self._sensors.newest)
-        if not self._blind and self._guard.heat is None and self._guard.settings.mode != "off" and \
-                now - self._began > FIRST_READING_SECONDS:
+        if not (self._blind or self._heat_known) and self._guard.settings.mode != "off" and \
+                now - self._began > NO_READING_SECONDS:
             self._blind = True
             self._job.emit("guard_unavailable", message=NO_TEMPERATURE)
 
@@ -137,10 +139,11 @@ class Rests:
         if not self.wait(step, _nothing_to_save):
             return True
         self._job.phase("waiting")
-        self.awake.on()
         paused = False
         while True:
-            self._job.check_cancelled()
+            if self._job.cancelled():
+                self.end(step)
+                raise Cancelled
             for command in self._job.commands():
                 name = command.get("command")
                 if name == "free":
@@ -150,11 +153,13 @@ class Rests:
                     self.change(command, step)
                 elif name in ("pause", "resume") and paused != (name == "pause"):
                     paused = name == "pause"
+                    self.end(step)
+                    if paused:
+                        self.awake.off()
                     self._job.emit("paused" if paused else "resumed", global_step=step)
                 elif name == "change":
                     self._job.warn("change_refused", "The change was not made. Make it when the run has begun.")
             if paused:
-                self.end(step)
                 time.sleep(POLL_SECONDS)
             elif seconds := self.wait(step, _nothing_to_save):
                 self.rest(seconds)
@@ -173,7 +178,7 @@ class Rests:
         self.end(step)
         self._guard.change(settings_of(self._config))
         self._sensors.warns = self._config.heat_guard == "off"
-        self._hold_until, self._too_low = 0.0, False
+        self._too_low, self._began = False, time.monotonic()
         values = {name: getattr(self._config, name) for name in asked}
         self._job.emit("guard_changed", global_step=step, values=values,
                        message=f"Heat guard changed: {', '.join(told(values))}.")
@@ -181,17 +186,20 @@ class Rests:
     def end(self, step: int) -> None:
         """Nothing rests from now on until it is asked again."""
         self._end_pause(step)
-        self._holding.end(step, self._guard)
+        unrested, self._hold_until = max(0.0, self._hold_until - time.monotonic()), 0.0
+        self.held -= unrested
+        self._holding.end(step, self._guard, unrested)
 
     # -- what it does -------------------------------------------------------------------------
 
     def _look(self, now: float) -> Rest | None:
-        return self._guard.look(now, self._sensors.newest, local_time())
+        rest = self._guard.look(now, self._sensors.newest, local_time())
+        self._heat_known = self._heat_known or self._guard.heat is not None
+        return rest
 
     def _begin(self, rest: Rest, step: int) -> None:
         self._open = rest, time.monotonic()
-        if rest.why == "battery":
-            self.awake.off()
+        self.awake.off() if rest.why == "battery" else self.awake.on()
         heat = rest.heat
         self._job.emit("guard_rest", global_step=step, why=rest.why, temperature_c=heat and heat.temperature_c,
                        limit_c=heat and heat.limit_c, gpu=heat and heat.index, message=rest.message)
@@ -204,11 +212,18 @@ class Rests:
         (rest, began), self._open = self._open, None
         if rest.why == "battery":
             self.awake.on()
+        self._tell_gave_up(rest)
         seconds, heat = time.monotonic() - began, self._guard.heat
         degrees = "" if heat is None else f" {heat.name} is at {heat.temperature_c:.0f} °C."
         self._job.emit("guard_resume", global_step=step, why=rest.why, seconds=round(seconds, 1),
                        temperature_c=heat and heat.temperature_c,
                        message=f"The rest is over after {format_duration(seconds)}.{degrees}")
+
+    def _tell_gave_up(self, rest: Rest) -> None:
+        if self._guard.gave_up:
+            what = "whether the machine is plugged in" if rest.why == "battery" else "how hot the machine is"
+            self._job.warn("guard_unread", f"Nothing has told {what} for {format_duration(UNREAD_SECONDS)}, so "
+                                           "training continues. Keep an eye on the machine.")
 
     def _tell_too_low(self, rest: Rest, now: float) -> None:
         """A limit that the machine is above even when it rests would let it rest for ever."""

@@ -11,7 +11,7 @@ from slmstudio.core.run.guard.summary import HOLD
 from slmstudio.worker.runtime.context import JobContext
 
 TELL_SECONDS = 60.0
-"""How often it is said that a temperature is held; after so long without a rest, it isn't any more."""
+"""How often the share of rest is told while a temperature is held; after this long without a rest, holding ends."""
 LONGEST_LOOK = 60.0
 """A card isn't taken to be slowed down for longer than this without having been looked at."""
 
@@ -40,11 +40,11 @@ class Holding:
                    message=f"Holding {guard.held_c:.0f} °C: working {working:.0%} of the time.")
         self._worked, self._rested, self._tell_at = 0.0, 0.0, now + TELL_SECONDS
 
-    def end(self, step: int, guard: Guard) -> None:
-        """No more rests between steps, if there were any."""
+    def end(self, step: int, guard: Guard, unrested: float = 0.0) -> None:
+        """No more rests between steps, if there were any; of the last one, so many seconds were left."""
         if self._on:
             self._on = False
-            self._emit("guard_resume", step, guard, why=HOLD, seconds=round(self._rested, 1),
+            self._emit("guard_resume", step, guard, why=HOLD, seconds=round(max(0.0, self._rested - unrested), 1),
                        message="Training isn't held back any more.")
 
     def _emit(self, kind: str, step: int, guard: Guard, **more: object) -> None:

@@ -118,7 +118,7 @@ def keeps_rows_apart(model_folder: Path) -> bool:
 
 
 def build(config: RunConfig, attention: str | None = None) -> tuple[PreTrainedModel | PeftModel, LoraConfig | None]:
-    """The model in memory, and the adapter that the trainer shall put on it.
+    """The model in memory, and the adapter that the trainer is to put on it.
 
     Args:
         attention: implementation by transformers' name; None takes the configuration's.
@@ -152,7 +152,7 @@ def load_base(config: RunConfig, attention: str, instead: Path | None = None) ->
     `precision`: updates smaller than a bf16 weight can hold would be lost.
 
     Args:
-        instead: another folder with the same architecture, to go on from its weights.
+        instead: another folder with the same architecture, to continue from its weights.
 
     Raises:
         UserError: weights are missing from the folder, or aren't numbers.
@@ -179,7 +179,7 @@ def never_repack(model: PreTrainedModel) -> None:
     """Forbid bitsandbytes to repack 4-bit weights for inference, which it does on the CPU at the first evaluation; with
     a bias, as Qwen2 has, that raises an error.
 
-    Its layer stays repacked afterwards, and the repacked product has no gradient: training would go on, and everything
+    Its layer stays repacked afterwards, and the repacked product has no gradient: training would continue, and everything
     below each layer would learn from the adapter's part alone (bitsandbytes 0.50, nn/modules.py, Linear4bit.forward).
     """
     for module in model.modules():
@@ -228,7 +228,7 @@ def _targets(config: RunConfig, model: Any) -> str | list[str]:
 
 
 def start_weights(config: RunConfig) -> Path | None:
-    """The adapter or model to go on from, found in the run folder that `start_from` names.
+    """The adapter or model to continue from, found in the run folder that `start_from` names.
 
     Raises:
         UserError: there is none, or it is of another kind than this run's method, or not what its run has left.

@@ -1,4 +1,4 @@
-"""When memory runs out: the next lever, and a fresh process that goes on from the last good state."""
+"""When memory runs out: the next lever, and a fresh process that continues from the last good state."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ from accelerate.utils.memory import should_reduce_batch_size
 
 from slmstudio.core import files, jobs, program
 from slmstudio.core.errors import UserError
+from slmstudio.core.hardware.nvml import open_all
 from slmstudio.core.jobs import processes
 from slmstudio.core.lock import worker_lock
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.units import format_bytes
 from slmstudio.worker.runtime.context import JobContext, StartAnew
+from slmstudio.worker.training import methods
 
 HANDOVER_SECONDS = 30.0
+WORTH = 256 * 1024**2
+"""Bytes of a card that another program must hold to be named."""
 
 
 def ran_out(error: BaseException) -> bool:
@@ -50,7 +55,8 @@ def pull_lever(job: JobContext, config: RunConfig) -> dict[str, Any]:
 
 def no_lever_left(run: Path, config: RunConfig) -> UserError:
     shorter = adjust.shorter(config)
-    ways = "Close other programs, or choose a smaller model or QLoRA."
+    held = held_by_others() if methods.on_gpu(config) else ""
+    ways = f"{held}Close other programs, or choose a smaller model or QLoRA."
     if shorter is None:
         return UserError("Memory ran out.", "Rows go one by one already, and activations are computed twice.", ways)
     return UserError(
@@ -59,6 +65,18 @@ def no_lever_left(run: Path, config: RunConfig) -> UserError:
         f"tokens instead of {config.max_length:,}, which changes what is learned, so you decide.",
         f"Continue with {shorter:,} tokens: {program.command('train', run, '--set', f'max_length={shorter}')}\n"
         f"Or: {ways}")
+
+
+def held_by_others() -> str:
+    """What other programs hold of the cards, as "ollama holds 5.2 GB of the GPU. "; "" where the driver doesn't say."""
+    monitors, _ = open_all()
+    found = []
+    for monitor in monitors:
+        with monitor:
+            card = "the GPU" if len(monitors) == 1 else f"GPU {monitor.index}"
+            found += [f"{each.name or 'Another program'} holds {format_bytes(each.memory)} of {card}. "
+                      for each in monitor.processes() or () if each.pid != os.getpid() and (each.memory or 0) >= WORTH]
+    return "".join(found)
 
 
 def _sentence(changes: dict[str, Any], was: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from slmstudio.worker.training.control import Control
 
 STATE_FILES = frozenset({"optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth", "trainer_state.json",
                          checkpoints.MANIFEST, checkpoints.MANIFEST_DIGEST})
-"""What a checkpoint has beside the weights, to go on learning; a result does not need it."""
+"""What a checkpoint has beside the weights, to continue learning; a result doesn't need it."""
 
 
 def save_result(job: JobContext, config: RunConfig, trainer: Any, control: Control) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from slmstudio.worker.kernels.head_input import whole_inputs
 FROM_ROWS = 2
 """Evaluation rows whose questions are asked when the configuration names no prompts."""
 OPENING = 200
-"""Characters of a plain text that the model goes on from."""
+"""Characters of a plain text that the model continues."""
 
 
 class Samples:

@@ -19,7 +19,7 @@ class TensorBoardLog:
 
     Args:
         folder: TensorBoard's log folder of this run.
-        after_step: the step that a resumed run goes on from: TensorBoard hides what an earlier life wrote after it.
+        after_step: the step that a resumed run continues from: TensorBoard hides what an earlier life wrote after it.
     """
 
     def __init__(self, folder: Path, after_step: int | None = None):

@@ -30,7 +30,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN
 from slmstudio.worker.kernels import fast_layers, fast_lora, packed
 from slmstudio.worker.model import generation_end
-from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.runtime.sensors import Sensors
 from slmstudio.worker.training import methods, out_of_memory, preference, token_cache
 from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
@@ -52,7 +52,7 @@ def run(job: JobContext) -> dict[str, Any]:
 
     Raises:
         UserError: the configuration, the data or the model cannot be used, or a step came to no number.
-        StartAnew: memory ran out, and a fresh process shall go on with less.
+        StartAnew: memory ran out, and a fresh process must continue with less.
     """
     config = adjust.apply(RunConfig.from_dict(job.request), job.folder)
     machine = read_machine()  # as it is before this process uses its GPU
@@ -89,11 +89,16 @@ def ready(config: RunConfig) -> None:
 def _train(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machine) -> dict[str, Any]:
     tell_machine(job, machine)
     resume_from = where_to_start(job, config)
+    begun_at = resume_from.global_step if resume_from else 0
     rests = Rests(job, config, sensors, on_cpu=not methods.on_gpu(config))
     try:
-        if not rests.wait_to_begin(resume_from.global_step if resume_from else 0):
-            return {"state": "paused", "steps": resume_from.global_step if resume_from else 0}
+        if not rests.wait_to_begin(begun_at):
+            return {"state": "paused", "steps": begun_at}
         trainer, control = set_up(job, config, sensors, machine, rests)
+    except Cancelled:
+        if resume_from is None:
+            raise
+        return {"state": "stopped", "steps": begun_at}  # its checkpoints are kept, so it can be resumed
     finally:
         rests.awake.off()
     if resume_from is not None:
@@ -243,7 +248,7 @@ def tell_plan(job: JobContext, trainer: Any, per_epoch: int, train_rows: int, ev
 
 
 def tell_machine(job: JobContext, machine: Machine) -> None:
-    """What this start of the run is made on: a run may go on elsewhere."""
+    """What this start of the run is made on: a run may be resumed elsewhere."""
     job.emit("machine", system=machine.system, cpu=machine.cpu_name, cores=machine.physical_cores,
              ram_total=machine.ram_total,
              gpus=[{"name": gpu.name, "memory_total": gpu.memory_total} for gpu in machine.gpus])
@@ -284,7 +289,7 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
 
 
 def where_to_start(job: JobContext, config: RunConfig) -> checkpoints.Checkpoint | None:
-    """The checkpoint from which the run goes on; None, and why, for step 0.
+    """The checkpoint from which the run continues; None, and why, for step 0.
 
     Raises:
         UserError: its checkpoints are lost, or not its own.

@@ -66,10 +66,10 @@ def test_all_that_does_not_fit_is_said_at_once(tmp_path):
     assert adjust.load(job.folder)["values"] == {}
 
 
-def test_a_run_that_trains_is_asked(tmp_path, monkeypatch):
+def test_a_run_that_trains_is_asked_and_keeps_them_if_it_ends_before_its_next_step(tmp_path, monkeypatch):
     job = folder.create(config(), tmp_path)
     monkeypatch.setattr(jobs.Job, "is_alive", lambda self: True)
     settings.ask(job, {"heat_limit_c": "78"})
     command, = (job.folder / jobs.COMMANDS).read_text("utf-8").splitlines()
     assert '"command":"guard"' in command.replace(" ", "") and '"heat_limit_c":78' in command.replace(" ", "")
-    assert adjust.load(job.folder)["values"] == {}
+    assert adjust.load(job.folder)["values"] == {"heat_limit_c": 78}

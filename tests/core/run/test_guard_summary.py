@@ -51,6 +51,13 @@ def test_the_hottest_of_all_cards_and_of_the_processor_only_without_one():
     assert of_events([event("sensors", 1, gpu=None), event("sensors", 1, gpus="?", cpu=3)]).peak_c is None
 
 
+def test_where_the_processor_trains_a_card_that_is_busy_with_something_else_has_no_part_in_the_peak():
+    on_cpu = event("plan", 2, device="cpu")
+    assert of_events([sensors(1, 84, cpu=70.0), on_cpu, sensors(3, 90, cpu=72.0)]).peak_c == 72
+    assert of_events([sensors(1, 84), on_cpu]).peak_c is None
+    assert of_events([sensors(1, 84, cpu=95.0), event("plan", 2, device="cuda:0")]).peak_c == 84
+
+
 def test_a_rest_that_a_crash_ended_lasted_as_long_as_there_were_events():
     found = of_events([rest(100), sensors(130, 60), event("job_started", 5000), rest(5010), resume(5015, 5.0)])
     assert found.seconds == {"heat": 35.0} and found.pauses == 2

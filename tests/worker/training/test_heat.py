@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,7 +71,7 @@ def make_job(tmp_path, tiny_model, rows_file):
 @pytest.fixture
 def machine(monkeypatch):
     """Say what the machine reads, and how long a step takes. Rests take no time, but the guard's clock believes so; one
-    hot look is enough for it."""
+    hot look is enough for it. It is told that the card trains, though the processor does."""
     passed = 0.0
 
     def sleep(seconds: float) -> None:
@@ -84,6 +85,7 @@ def machine(monkeypatch):
     monotonic = heat.time.monotonic
     monkeypatch.setattr(heat, "time", SimpleNamespace(monotonic=lambda: monotonic() + passed, sleep=sleep))
     monkeypatch.setattr(guard, "HOT_SECONDS", 0.0)
+    monkeypatch.setattr(train, "Rests", lambda *given, on_cpu: heat.Rests(*given, on_cpu=False))
     return set_
 
 
@@ -218,7 +220,8 @@ def test_other_settings_while_it_rests(make_job, machine):
 
 def test_on_battery_it_saves_and_rests(make_job, machine):
     job = make_job(pause_on_battery=True, heat_guard="off")
-    machine(lambda step, look: MachineReading(battery=Battery(64, not (step == 2 and look < 20))))
+    machine(lambda step, look: None if step == 2 and look in (15, 16) else  # after a wake nothing is known for a while
+            MachineReading(battery=Battery(64, not (step == 2 and look < 20))))
     train.run(job)
     rest, = events(job, "guard_rest")
     assert (rest["why"], rest["global_step"]) == ("battery", 2)
@@ -256,6 +259,25 @@ def test_a_run_that_waits_for_its_hours_obeys(make_job, machine, monkeypatch):
     assert events(job, "guard_changed")[0]["message"] == "Heat guard changed: Only between these hours: always."
 
 
+def test_stopped_while_it_waits_a_run_keeps_its_checkpoints_and_can_be_resumed(make_job, machine, monkeypatch):
+    job = make_job(heat_guard="off")
+
+    def stop_after_two(step: int, look: int) -> MachineReading:
+        if step == 2 and not (job.folder / jobs.COMMANDS).exists():
+            jobs.Job(job.folder).send("stop")
+        return gpu(60)
+
+    machine(stop_after_two)
+    assert train.run(job)["steps"] == 2
+    (job.folder / jobs.COMMANDS).unlink()
+    adjust.record(job.folder, {"train_hours": "22:00-06:00"})
+    monkeypatch.setattr(heat, "local_time", lambda: datetime(2026, 11, 27, 12))
+    again = JobContext(job.folder, job.request)
+    jobs.Job(job.folder).send("stop")
+    assert train.run(again) == {"state": "stopped", "steps": 2}
+    assert story(job, "guard_rest", "guard_resume") == [("guard_rest", 2), ("guard_resume", 2)]
+
+
 @pytest.mark.full
 def test_its_hours_end_and_begin_in_the_middle(make_job, machine, monkeypatch):
     job = make_job(train_hours="22:00-06:00")
@@ -282,6 +304,100 @@ def test_the_time_left_reckons_with_the_hours(make_job, machine, monkeypatch):
     train.run(job)
     left = [event["seconds_left"] for event in events(job, "step")]
     assert min(left[-3:]) > 16 * 3600
+
+
+def rests_of(job, at: At, **changes) -> heat.Rests:
+    """The guard of a run that has begun, without a training."""
+    config = replace(RunConfig.from_dict(job.request), **changes)
+    return heat.Rests(job, config, Machine(job, at, lambda: None), on_cpu=False)
+
+
+def test_a_single_missing_reading_is_not_taken_for_a_machine_that_says_nothing(make_job, machine):
+    job = make_job()
+    machine(hot_after())
+    now: list[MachineReading | None] = []
+    rests = rests_of(job, lambda step, look: now[-1])
+    for reading in (gpu(60), None, gpu(60)):
+        now.append(reading)
+        heat.time.sleep(60)
+        rests.piece_done(1)
+    assert events(job, "guard_unavailable") == []
+
+
+def test_a_pause_whose_cause_is_told_no_more_ends_with_a_warning(make_job, machine, monkeypatch):
+    monkeypatch.setattr(guard, "UNREAD_SECONDS", 1.0)
+    job = make_job()
+    machine(hot_after())
+    answers = iter([gpu(91)])
+    rests = rests_of(job, lambda step, look: next(answers, None))
+    looks = 0
+    while rests.wait(1, lambda long: None):
+        rests.rest(0.1)
+        looks += 1
+    assert 10 <= looks <= 12
+    warning, = events(job, "warning")
+    assert (warning["code"], warning["message"]) == (
+        "guard_unread", "Nothing has told how hot the machine is for 10 min, so training continues. Keep an eye on the "
+                        "machine.")
+    assert story(job, "guard_rest", "guard_resume") == [("guard_rest", 1), ("guard_resume", 1)]
+
+
+def test_the_machine_may_sleep_while_a_run_that_waits_is_paused_or_on_battery(make_job, machine, monkeypatch):
+    """It stays awake only while it waits for its hours."""
+    awake = []
+    monkeypatch.setattr(heat.Awake, "on", lambda self: awake.append(True))
+    monkeypatch.setattr(heat.Awake, "off", lambda self: awake.append(False))
+    machine(hot_after())
+    job, seen = make_job(), []
+
+    def at(step: int, look: int) -> MachineReading:
+        seen.append(awake[-1:])
+        if look == 5:
+            jobs.Job(job.folder).send("pause")
+            jobs.Job(job.folder).send("free")
+        return MachineReading(battery=Battery(50, False))
+
+    assert rests_of(job, at, pause_on_battery=True).wait_to_begin(0) is False
+    assert [True] not in seen and awake[-1] is False
+    job = make_job()
+    monkeypatch.setattr(heat, "local_time", lambda: datetime(2026, 11, 27, 12))
+    rests = rests_of(job, hot_after(), train_hours="22:00-06:00")
+    awake.clear()
+    monkeypatch.setattr(rests, "rest", lambda seconds: jobs.Job(job.folder).send("pause"))
+    monkeypatch.setattr(heat.time, "sleep", lambda seconds: (seen.append(awake[-1]), jobs.Job(job.folder).send("free")))
+    assert rests.wait_to_begin(0) is False
+    assert awake[0] is True and seen[-1] is False
+
+
+def test_a_rest_that_is_cut_short_counts_as_long_as_it_was(make_job, machine):
+    job = make_job(heat_guard="hold", heat_limit_c=70)
+    machine(hot_after())
+    rests = rests_of(job, lambda step, look: gpu(74))
+    for step in range(40):  # long enough for a rest of some seconds
+        rests.work_begins()
+        heat.time.sleep(10)
+        rests.piece_done(step)
+        rested, begun = rests.held, rests.seconds
+        if step < 39:
+            while seconds := rests.wait(step):
+                rests.rest(seconds)
+    rests.rest(rests.wait(39))  # a tenth of a second of it, and then a person asks for something
+    rests.end(39)
+    assert rested - rests.held > 1.0
+    assert rests.held == pytest.approx(begun + 0.1, abs=0.2)
+    assert of_events(jobs.Job(job.folder).events()).rested == pytest.approx(rests.seconds, abs=0.5)
+
+
+def test_rests_of_an_evaluation_are_not_taken_for_those_of_a_step(make_job, machine, monkeypatch):
+    job, took, learn = make_job(micro_batch_size=1, max_steps=3, eval_steps=1), [], control.TimeLeft.took
+    monkeypatch.setattr(heat.Rests, "between_batches",
+                        lambda self, step: setattr(self, "held", self.held + 1000.0))
+    monkeypatch.setattr(control.TimeLeft, "took",
+                        lambda self, kind, seconds: (took.append((kind, seconds)), learn(self, kind, seconds)))
+    machine(hot_after())
+    train.run(job)
+    steps, evaluations = ([seconds for kind, seconds in took if kind == wanted] for wanted in ("step", "evaluation"))
+    assert len(steps) == 3 and max(steps) < 500 and min(evaluations) >= 1000
 
 
 def test_no_reading_is_said_once(make_job, machine):

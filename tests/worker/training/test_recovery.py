@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -17,7 +19,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.run import adjust, checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime.context import JobContext, StartAnew
-from slmstudio.worker.training import out_of_memory, train
+from slmstudio.worker.training import methods, out_of_memory, train
 from slmstudio.worker.training.trainer import StudioTrainer
 
 
@@ -326,3 +328,16 @@ def test_a_file_that_changed_is_said(make_job, rows_file):
         file.write('{"instruction": "One more?", "output": "Yes."}\n')
     train.run(job)
     assert [event["code"] for event in events(job, "warning")] == ["data_changed"]
+
+
+def test_who_else_holds_the_cards_memory_is_named(tmp_path, fake_nvml, monkeypatch):
+    mine, other, nobody = os.getpid(), os.getppid(), 2**22 + 1  # above the greatest number that Linux gives
+    fake_nvml.set(processes=f"{mine}:{8 * 2**30} {other}:{2**30} {nobody}:{2**29} 1:{2**20}")
+    config = RunConfig(name="trial", model="m", train_file="rows.jsonl", max_length=128)
+    monkeypatch.setattr(methods, "on_gpu", lambda config: True)
+    assert out_of_memory.no_lever_left(tmp_path, config).remedy == (
+        f"{psutil.Process(other).name()} holds 1 GB of the GPU. Another program holds 512 MB of the GPU. "
+        "Close other programs, or choose a smaller model or QLoRA.")
+    assert fake_nvml.users() == 0
+    monkeypatch.setattr(methods, "on_gpu", lambda config: False)
+    assert out_of_memory.no_lever_left(tmp_path, config).remedy.startswith("Close other programs")

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core.hardware.linux_sensors import read_battery
 from slmstudio.core.hardware.machine import CPUINFO
 
 SCRIPTS = {"Devanagari": ("hi", "Devanagari"), "Bengali": ("bn", "Bengali"), "Tamil": ("ta", "Tamil"),
@@ -26,8 +27,8 @@ def look(root: Path, environ: Mapping[str, str]) -> dict[str, Any]:
     """Facts of the system, by their names in `Facts`."""
     import psutil
 
-    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
-    plugged = battery.power_plugged if battery else None
+    battery = read_battery(root / "sys")
+    plugged = battery.plugged if battery else None
     return {
         "cpu_flags": cpu_flags(root, environ), "swap": psutil.swap_memory().total, "memory_limit": memory_limit(root),
         "shared_memory": _size_of(root / "dev/shm"),

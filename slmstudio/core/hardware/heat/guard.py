@@ -21,6 +21,8 @@ COOLED_C = 10
 """Work resumes so many degrees below the limit."""
 GIVE_UP_SECONDS = 600.0
 """After so long, being below the limit is enough: in a hot room the machine gets no cooler."""
+UNREAD_SECONDS = 600.0
+"""A rest whose cause can't be read any more lasts so much longer: sensors are silent after a wake, or hang."""
 LEAST_SHARE = 0.01
 """A smaller share of rest isn't worth one."""
 
@@ -32,7 +34,7 @@ class Settings:
     Attributes:
         mode: "pause" rests when it is too hot, "hold" between steps so that it doesn't get too hot, "off" never.
         limit_c: where pauses begin, or what is held; None takes the part's own limit less a margin.
-        rest_seconds: the shortest pause, and the shortest time from the begin of one to that of the next.
+        rest_seconds: the shortest pause for heat, and the shortest time from the start of one to that of the next.
         pause_on_battery: whether to work on the mains only.
         hours: the hours in which to work; None is always.
     """
@@ -62,18 +64,21 @@ class Guard:
     """Asked between two pieces of work, and again and again while it rests.
 
     Args:
-        on_cpu: whether the processor does the work, so that its temperature counts beside that of the cards.
+        on_cpu: whether the processor does the work, so that its temperature counts instead of that of the cards.
 
     Attributes:
         settings: may be replaced at any time.
-        heat: the hottest part at the last reading, or None while nothing reports a temperature.
+        heat: the hottest part at the last look, or None while nothing reports a temperature.
+        gave_up: a rest ended at the last look because its cause couldn't be read for `UNREAD_SECONDS`.
     """
 
     def __init__(self, settings: Settings, on_cpu: bool = False):
         self.settings, self.on_cpu = settings, on_cpu
         self.heat: Heat | None = None
+        self.gave_up = False
         self._rest: Rest | None = None
         self._since = 0.0
+        self._unread_since: float | None = None
         self._hot_since: float | None = None
         self._looked: float | None = None
         self._duty = DutyCycle()
@@ -85,14 +90,22 @@ class Guard:
 
         Args:
             now: seconds on any clock that never goes back.
-            reading: the newest one; without any, heat and battery are passed over.
+            reading: the newest one; without any, no rest for heat or battery begins, and an open one lasts.
             moment: the local time, for the hours.
         """
         self.heat = self._hottest(reading)
         due = self._due(now, reading, moment)
         self._looked = now
-        if due is None and self._rest is not None and now - self._since < self.settings.rest_seconds:
+        unread = self._unread(reading)
+        if not unread:
+            self._unread_since = None
+        elif self._unread_since is None:
+            self._unread_since = now
+        if due is None and self._rest is not None and (
+                (self._unread_since is not None and now - self._unread_since < UNREAD_SECONDS) or
+                (self._rest.heat is not None and now - self._since < self.settings.rest_seconds)):
             return self._rest
+        self.gave_up = due is None and unread
         if (due and due.why) != (self._rest and self._rest.why):
             self._since = now if self._rest is None else self._since
             if due is not None and due.heat is not None:
@@ -119,6 +132,15 @@ class Guard:
         self.settings = settings
         self._rest = self._hot_since = self._highest = None
         self._duty, self._held_back = DutyCycle(), 0.0
+
+    def _unread(self, reading: MachineReading | None) -> bool:
+        """Whether the cause of the open rest isn't told any more."""
+        if self._rest is None or self._rest.why == "hours":
+            return False
+        if self._rest.why == "battery":
+            return reading is None or reading.battery is None or reading.battery.plugged is None
+        cause = self._rest.heat
+        return self.heat is None or (cause is not None and (self.heat.index is None) != (cause.index is None))
 
     def _hottest(self, reading: MachineReading | None) -> Heat | None:
         if reading is None or self.settings.mode == "off":

@@ -63,5 +63,7 @@ class Hours:
             return (start - moment).total_seconds() + work_seconds
         length = (end - datetime.combine(start.date(), self.start)) % timedelta(days=1)
         nights, rest = divmod(work_seconds - first, length.total_seconds())
+        if not rest:  # it ends as the hours do, and waits for no further night
+            nights, rest = nights - 1, length.total_seconds()
         last = self.next_start(start) + timedelta(days=nights)
         return (last - moment).total_seconds() + rest

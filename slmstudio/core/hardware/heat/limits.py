@@ -54,7 +54,8 @@ def heats(reading: MachineReading, chosen_c: float | None = None, hold: bool = F
         chosen_c: by a person, for the cards, or for the processor where that does the work; None takes the part's own
             limit less `MARGIN_C`, which the memory of a card always has, where it tells that.
         hold: whether that temperature is held, so that the limit for pauses is above it.
-        on_cpu: whether the processor does the work. It is looked at too where no card gives its temperature.
+        on_cpu: whether the processor does the work: then cards don't count, since they may be busy with something else.
+            The processor also stands in where no card gives its temperature.
     """
 
     def limit(chosen: float | None, own: float) -> float:
@@ -63,14 +64,14 @@ def heats(reading: MachineReading, chosen_c: float | None = None, hold: bool = F
         return own - MARGIN_C + (HELD_BELOW_C - HELD_BELOW_OWN_C if hold else 0)
 
     found = []
-    for gpu in (gpu for gpu in reading.gpus if not gpu.lost):
+    for gpu in (gpu for gpu in reading.gpus if not (on_cpu or gpu.lost)):
         if gpu.temperature_c is not None:
             own = gpu.slowdown_c or ASSUMED_SLOWDOWN_C
             found.append(Heat("gpu", gpu.temperature_c, limit(chosen_c, own), gpu.index))
         if gpu.memory_temperature_c is not None and gpu.memory_limit_c is not None:
             found.append(Heat("memory", gpu.memory_temperature_c, limit(None, gpu.memory_limit_c), gpu.index))
     cpu = reading.cpu
-    if (on_cpu or not found) and cpu.temperature_c is not None:
+    if not found and cpu.temperature_c is not None:
         found.append(Heat("cpu", cpu.temperature_c, limit(chosen_c, cpu.limit_c or ASSUMED_CPU_C)))
     return found
 

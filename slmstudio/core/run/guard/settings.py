@@ -46,7 +46,9 @@ def as_changed(config: RunConfig, values: dict[str, Any]) -> RunConfig:
 
 
 def ask(job: jobs.Job, values: dict[str, Any]) -> RunConfig:
-    """Ask a run for other settings: one that trains takes them at its next step, another at its next start.
+    """Other settings for a run: one that trains takes them at its next step, another at its next start.
+
+    They are kept in both cases, so that they also hold where the run ends before that step.
 
     Args:
         values: of `GUARD_FIELDS`, as their types or as a person typed them.
@@ -59,8 +61,8 @@ def ask(job: jobs.Job, values: dict[str, Any]) -> RunConfig:
     """
     config = adjust.apply(run_config.load(job.folder), job.folder)
     fitting = adjust.checked(job.folder, values)
-    if fitting and job.is_alive():
-        job.send("guard", **fitting)
-    elif fitting:
+    if fitting:
         adjust.record(job.folder, fitting)
+        if job.is_alive():
+            job.send("guard", **fitting)
     return replace(config, **fitting)

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from slmstudio.core.hardware.readings import cards_of
 from slmstudio.core.units import format_duration
 
 HOLD = "hold"
@@ -44,7 +45,6 @@ class GuardSummary:
     Attributes:
         seconds: rested, by cause; a rest that a crash ended counts as long as there were events.
         pauses: rests that weren't between steps.
-        peak_c: the highest temperature of a card, or of the processor where no card reports one.
         intervals: of rests, for plots.
         resting: the event of the rest that is under way, or None.
         working: the share of the time that is worked, while a temperature is held; else None.
@@ -55,13 +55,15 @@ class GuardSummary:
 
     seconds: dict[str, float] = field(default_factory=dict)
     pauses: int = 0
-    peak_c: float | None = None
     intervals: list[Interval] = field(default_factory=list)
     resting: dict[str, Any] | None = None
     working: float | None = None
     power_limit: dict[str, Any] | None = None
     unavailable: str = ""
     changes: list[dict[str, Any]] = field(default_factory=list)
+    _peak_card: float | None = None
+    _peak_cpu: float | None = None
+    _on_cpu: bool = False
     _last: float | None = None
     _last_at: float | None = None
     _began: float | None = None
@@ -85,6 +87,8 @@ class GuardSummary:
             self._close(None)
         elif kind == "sensors":
             self._note_peak(event)
+        elif kind == "plan":
+            self._on_cpu = event.get("device") == "cpu"
         elif kind == "power_limit_advised":
             self.power_limit = event
         elif kind == "guard_changed" and isinstance(event.get("values"), dict):
@@ -120,13 +124,14 @@ class GuardSummary:
         self.seconds[why] = self.seconds.get(why, 0.0) + max(0.0, seconds or 0.0)
 
     def _note_peak(self, event: dict[str, Any]) -> None:
-        gpus = event.get("gpus")
-        cards = gpus if isinstance(gpus, list) else [event.get("gpu")]
-        found = [_number(card.get("temperature_c")) for card in cards if isinstance(card, dict)]
         cpu = event.get("cpu")
-        if not any(value is not None for value in found) and isinstance(cpu, dict):
-            found = [_number(cpu.get("temperature_c"))]
-        self.peak_c = max((value for value in (*found, self.peak_c) if value is not None), default=None)
+        self._peak_card = _highest(self._peak_card, *(card.get("temperature_c") for card in cards_of(event)))
+        self._peak_cpu = _highest(self._peak_cpu, cpu.get("temperature_c") if isinstance(cpu, dict) else None)
+
+    @property
+    def peak_c(self) -> float | None:
+        """The highest temperature of a card; of the processor where that does the work or no card tells one."""
+        return self._peak_cpu if self._on_cpu or self._peak_card is None else self._peak_card
 
     @property
     def changed(self) -> dict[str, Any]:
@@ -164,6 +169,10 @@ def of_events(events: Iterable[dict[str, Any]]) -> GuardSummary:
         found.add(event)
     found.add({"type": "job_ended"})
     return found
+
+
+def _highest(*values: Any) -> float | None:
+    return max((number for value in values if (number := _number(value)) is not None), default=None)
 
 
 def _number(value: Any) -> float | None:

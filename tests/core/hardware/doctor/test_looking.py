@@ -160,6 +160,19 @@ def test_a_processors_flags(tree, processor):
     assert system.cpu_flags(Path("/"), os.environ) == {"fpu", "sse2", "avx2"}
 
 
+def test_the_battery_of_a_wireless_mouse_is_not_the_machines(tree):
+    """As psutil counts it, a desktop would seem to run on its battery."""
+    supplies = "sys/class/power_supply"
+    mouse = {"type": "Battery", "scope": "Device", "capacity": "20", "status": "Discharging"}
+    desktop = tree({f"{supplies}/hidpp_battery_0/{name}": text + "\n" for name, text in mouse.items()})
+    assert system.look(desktop, {})["on_battery"] is None
+    laptop = {"type": "Battery", "capacity": "71", "status": "Discharging"}
+    tree({f"{supplies}/BAT0/{name}": text + "\n" for name, text in laptop.items()})
+    assert system.look(desktop, {})["on_battery"] is True
+    tree({f"{supplies}/AC/type": "Mains\n", f"{supplies}/AC/online": "1\n"})
+    assert system.look(desktop, {})["on_battery"] is False
+
+
 @pytest.mark.parametrize(("environ", "fault"), [
     ({"LANG": "hi_IN.UTF-8"}, ""), ({"LANG": "en_US.UTF-8", "LC_ALL": "C.UTF-8"}, ""), ({"LANG": "C"}, ""), ({}, ""),
     ({"LANG": "ta_IN.UTF-8"}, "LANG is ta_IN.UTF-8, which this system doesn't have."),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.simulated_card import SimulatedCard
 
-from slmstudio.core.hardware.heat.guard import COOLED_C, GIVE_UP_SECONDS, Guard, Rest, Settings
+from slmstudio.core.hardware.heat.guard import COOLED_C, GIVE_UP_SECONDS, UNREAD_SECONDS, Guard, Rest, Settings
 from slmstudio.core.hardware.heat.hours import Hours
 from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import Battery, CpuReading, MachineReading
@@ -56,7 +56,8 @@ def test_after_a_long_step_one_reading_is_enough():
     (MachineReading(cpu=CpuReading(50.0)), Settings(), False, 90),
     (MachineReading(cpu=CpuReading(50.0, 105.0)), Settings(), False, 100),
     (MachineReading(cpu=CpuReading(50.0, 105.0)), Settings(limit_c=80), False, 80),
-    (MachineReading((card(60),), CpuReading(80.0)), Settings(), True, 90),
+    (MachineReading((card(85, 88),), CpuReading(60.0)), Settings(), True, 90),
+    (MachineReading((card(85),), CpuReading(60.0, 105.0)), Settings(limit_c=80), True, 80),
     (MachineReading((card(60),), CpuReading(80.0)), Settings(limit_c=70), False, 70),
     (MachineReading((card(60), card(70, 85, index=1))), Settings(), False, 80),
     (MachineReading((card(60, memory_temperature_c=88, memory_limit_c=95),)), Settings(limit_c=80), False, 90),
@@ -78,6 +79,15 @@ def test_what_is_said():
     guard = Guard(Settings())
     rest = [guard.look(float(second), hot, NOON) for second in range(4)][-1]
     assert rest.why == "memory_heat" and rest.message.startswith("The memory of GPU 1 is at 99 °C; the limit is 90 °C.")
+
+
+def test_a_run_on_the_processor_does_not_rest_for_a_card_that_is_busy_with_something_else():
+    game = MachineReading((card(95),), CpuReading(60.0))
+    assert looks(Guard(Settings(), on_cpu=True), [game] * 10) == [None] * 10
+    assert looks(Guard(Settings(), on_cpu=False), [game] * 10)[-1] == "heat"
+    guard = Guard(Settings(limit_c=70), on_cpu=True)
+    assert looks(guard, [MachineReading((card(75),), CpuReading(72.0))] * 4)[-1] == "heat"
+    assert guard.heat.what == "cpu"
 
 
 def test_a_pause_lasts_its_shortest_time_and_until_it_has_cooled():
@@ -105,11 +115,26 @@ def test_without_readings_nothing_is_done():
         assert guard.rest_after_step(1.0) == 0.0
 
 
-def test_a_pause_ends_where_the_readings_end():
+@pytest.mark.parametrize("silent", [None, gpu(None), MachineReading((card(91, lost=True),), CpuReading(50.0))])
+def test_a_pause_for_heat_outlasts_silent_sensors_for_a_while(silent):
     guard = Guard(Settings(rest_seconds=60))
     looks(guard, [gpu(91)] * 4)
-    assert guard.look(62.0, None, NOON) is not None
-    assert guard.look(63.0, None, NOON) is None
+    for second in (62.0, 63.0, 62.0 + UNREAD_SECONDS - 1):
+        assert guard.look(second, silent, NOON).why == "heat" and not guard.gave_up
+    assert guard.look(800.0, gpu(91), NOON) is not None
+    assert guard.look(801.0, silent, NOON) is not None
+    assert guard.look(801.0 + UNREAD_SECONDS, silent, NOON) is None and guard.gave_up
+    assert guard.look(802.0 + UNREAD_SECONDS, silent, NOON) is None and not guard.gave_up
+
+
+def test_a_pause_for_the_battery_outlasts_silent_sensors_for_a_while():
+    on, off, unknown = (MachineReading(battery=Battery(71.4, plugged)) for plugged in (True, False, None))
+    guard = Guard(Settings(pause_on_battery=True))
+    assert looks(guard, [off, None, MachineReading(), unknown, on]) == ["battery"] * 4 + [None]
+    assert not guard.gave_up
+    looks(guard, [off, None], 10.0)
+    assert guard.look(10.0 + UNREAD_SECONDS, None, NOON).why == "battery"
+    assert guard.look(11.0 + UNREAD_SECONDS, None, NOON) is None and guard.gave_up
 
 
 def test_switched_off_heat_is_passed_over():
@@ -119,15 +144,15 @@ def test_switched_off_heat_is_passed_over():
 def test_on_battery_it_rests_until_it_is_plugged_in():
     guard = Guard(Settings(mode="off", pause_on_battery=True, rest_seconds=10))
     on, off, unknown = (MachineReading(battery=Battery(71.4, plugged)) for plugged in (True, False, None))
-    assert looks(guard, [on, unknown, off, on, on]) == [None, None, "battery", "battery", "battery"]
+    assert looks(guard, [on, unknown, off, on, off]) == [None, None, "battery", None, "battery"]
     rest = guard.look(11.0, off, NOON)
     assert rest.message == "The machine runs on its battery (71 %). Training rests until it is plugged in."
-    assert guard.look(12.0, on, NOON) is None
+    assert guard.look(12.0, on, NOON) is None  # the shortest pause is one for heat
     assert looks(Guard(Settings()), [off] * 5) == [None] * 5
 
 
 def test_it_works_in_its_hours():
-    guard = Guard(Settings(hours=Hours.parse("22:00-06:00"), rest_seconds=60))
+    guard = Guard(Settings(hours=Hours.parse("22:00-06:00"), rest_seconds=86_400))
 
     def at(seconds: float, hour: int, minute: int = 0) -> Rest | None:
         return guard.look(seconds, gpu(40), datetime(2026, 11, 27, hour, minute))
@@ -143,7 +168,8 @@ def test_the_reason_may_change_while_it_rests():
     looks(guard, [gpu(91)] * 4)
     both = MachineReading((card(91),), battery=Battery(50, False))
     assert guard.look(5.0, both, NOON).why == "battery"
-    assert guard.look(70.0, gpu(91), NOON).why == "heat"
+    plugged = MachineReading((card(91),), battery=Battery(50, True))
+    assert guard.look(70.0, plugged, NOON).why == "heat"
     assert guard.look(71.0, gpu(60), NOON) is None
 
 

@@ -48,6 +48,7 @@ def test_when_they_begin():
 @pytest.mark.parametrize(("hours", "moment", "work", "takes"), [
     (NIGHT, at(22), 3600, 3600), (NIGHT, at(22), 8 * 3600, 8 * 3600), (NIGHT, at(5), 7200, 18 * 3600),
     (NIGHT, at(12), 3600, 11 * 3600), (NIGHT, at(2), 3600, 3600), (NIGHT, at(4), 20 * 3600, 68 * 3600),
+    (NIGHT, at(22), 16 * 3600, 32 * 3600), (NIGHT, at(23), 23 * 3600, 55 * 3600),
     (DAY, at(9, 30), 8 * 3600, 24.5 * 3600), (DAY, at(8), 60, 5460), (DAY, at(18), 60, 15.5 * 3600 + 60)])
 def test_how_long_work_takes(hours, moment, work, takes):
     assert hours.seconds_until_done(moment, work) == takes
