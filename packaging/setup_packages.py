@@ -97,7 +97,7 @@ class Packages:
         if not self.pip("install", "--no-deps", UV):
             return False
         uv = [str(Path(self.bootstrap.SCRIPTS) / "uv"), "pip", "install", "--python", self.python, "--system-certs",
-              f"--torch-backend={os.environ.get('UV_TORCH_BACKEND', 'auto')}", "--reinstall-package", "torch", line]
+              f"--torch-backend={os.environ.get('UV_TORCH_BACKEND', '').strip() or 'auto'}", "--reinstall-package", "torch", line]
         path = os.pathsep.join([self.environment.get("PATH", ""), "/usr/lib/wsl/lib"])  # nvidia-smi under WSL
         environment = {**self.environment, "PATH": path, "UV_COMPILE_BYTECODE": "1"}  # as pip does
         probe = {**environment, "UV_HTTP_CONNECT_TIMEOUT": "3", "UV_HTTP_TIMEOUT": "10", "UV_HTTP_RETRIES": "0"}
