@@ -37,7 +37,8 @@ def compare(reference: Reference, vocab: LlamaVocab) -> dict[str, Any]:
             "token_ids_differ": len(other_ids), "token_ids_example": other_ids[:1],
             "token_ids_own_differ": other_own, "cuts_nearly": vocab.cuts_nearly,
             "prompts": len(reference.prompts), "user_prompts": reference.user_rows,
-            "user_conversations": len(reference.conversations), "prompts_equal": not other_text, "prompts_differ": other_text, "one_bos": not other_bos, "normalizer": vocab.normalizer}
+            "user_conversations": len(reference.conversations), "prompts_equal": not other_text,
+            "prompts_differ": other_text, "one_bos": not other_bos, "normalizer": vocab.normalizer}
 
 
 def _rendered(vocab: LlamaVocab, prompt: Prompt) -> str | None:
