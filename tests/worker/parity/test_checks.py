@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from slmstudio.core.export.types import QUANT_TYPES, quant_type
+from slmstudio.worker.parity import parity
 from slmstudio.worker.parity.checks import answer_checks, token_checks, weight_checks
 
 ANSWERS = {"positions": 200, "nmse": 1e-6, "top1": 0.995, "near_ties": 0, "kl": 1e-5, "perplexity_reference": 8.0,
@@ -88,6 +89,13 @@ def test_a_few_texts_may_differ_where_llama_cpp_has_no_equal_cut_and_none_of_the
     nearly = found["cuts_nearly"] and found.get("user_conversations", 960)
     assert checks[0].figure != "4,000 of 4,000"
     assert checks[0].limit == ("all 960 of your conversations, and 99% of our texts" if nearly else "all")
+
+
+def test_a_loosened_proof_says_what_it_compared() -> None:
+    found = {**TOKENS, "token_ids_differ": 18, "token_ids_example": ["DÍA"], "positions": 0}
+    assert parity._verdict(found, []) == (
+        "Same tokens in 4,000 texts, among them 960 conversations of yours, but not in 18 of ours, such as 'DÍA', which "
+        "llama.cpp has no way to cut alike, and same prompt in 2,000 conversations; the answers were not compared.")
 
 
 @pytest.mark.parametrize(("strength", "change", "swallowed"), [

@@ -13,11 +13,11 @@ LOAD_CURVE = ((0.0, 0.12), (0.1, 0.32), (0.5, 0.75), (1.0, 1.02))
 """Share of the design power at a share of the load: mean of many servers, measured by Teads Engineering (Davy 2021,
 "Estimating AWS EC2 instances power consumption")."""
 MEMORY_W_PER_GB = 0.3725
-"""For each GB that is installed: Green Algorithms up to version 2.2 (referenceValues.csv). Its newer table says 0.08, from
-one of the two sources of the older figure, so this is rather too much."""
+"""For each GB that is installed: Green Algorithms up to version 2.2 (referenceValues.csv). Its newer table says 0.08,
+from one of the two sources of the older figure, so this is rather too much."""
 SUPPLY_EFFICIENCY = 0.85
-"""Of the power supply: what 80 PLUS Bronze demands at half load (115 V). That a machine has one like that, or a laptop an
-adapter as good, is an assumption."""
+"""Of the power supply: what 80 PLUS Bronze demands at half load (115 V). That a machine has one like that, or a laptop
+an adapter as good, is an assumption."""
 GPU_SHARE, GPU_LOW, GPU_HIGH = 0.75, 0.45, 1.0
 """Of a card's power limit while it trains: an assumption, from small models that leave it waiting up to those that keep
 it at its limit. What runs on this machine drew takes its place as soon as there was one."""
