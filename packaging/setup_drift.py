@@ -12,8 +12,6 @@ from types import ModuleType
 
 from setup_packages import is_whole
 
-SAFE_TORCH = (2, 10)  # older ones may run code when weights are unpickled (CVE-2025-32434, CVE-2026-24747)
-
 
 def steps(bootstrap: ModuleType) -> list[str]:
     """The titles of the steps that have to be done again."""
@@ -25,20 +23,21 @@ def steps(bootstrap: ModuleType) -> list[str]:
     there = {_plain(name): version for name, _, version in
              (folder.name.removesuffix(".dist-info").rpartition("-") for folder in folders)}
     again = []
-    if torch_is_wrong(bootstrap, site, there.get("torch", "")):
-        again.append("PyTorch")
     # llama.cpp is a step of its own, and may be missing; lines with a condition are not for every machine.
-    lines = (line.partition(" #")[0].strip() for line in bootstrap.read("packaging/requirements.txt").splitlines())
+    lines = [line.partition(" #")[0].strip() for line in bootstrap.read("packaging/requirements.txt").splitlines()]
+    floor = next(line.partition(">=")[2] for line in lines if line.startswith("torch>="))
+    if torch_is_wrong(bootstrap, site, there.get("torch", ""), floor):
+        again.append("PyTorch")
     pins = [line.split("==") for line in lines if "==" in line and ";" not in line and not line.startswith("llama")]
     if any(there.get(_plain(name)) != version for name, version in pins) or not all(map(is_whole, folders)):
         again.append("Libraries")
     return again
 
 
-def torch_is_wrong(bootstrap: ModuleType, site: Path, version: str) -> bool:
-    """Whether PyTorch is too old, or is the build for processors beside an NVIDIA driver."""
-    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-    if not numbers or numbers < SAFE_TORCH:
+def torch_is_wrong(bootstrap: ModuleType, site: Path, version: str, floor: str) -> bool:
+    """Whether PyTorch is older than what is installed now, or is the build for processors beside an NVIDIA driver."""
+    numbers, least = ([int(part) for part in re.findall(r"\d+", text)[:2]] for text in (version, floor))
+    if numbers < least:
         return True
     try:
         note = (site / "torch" / "version.py").read_text(encoding="utf-8")

@@ -96,8 +96,9 @@ class Packages:
         """False when the place uv takes torch from does not answer at once."""
         if not self.pip("install", "--no-deps", UV):
             return False
+        backend = os.environ.get("UV_TORCH_BACKEND", "").strip() or "auto"  # Windows' set keeps spaces
         uv = [str(Path(self.bootstrap.SCRIPTS) / "uv"), "pip", "install", "--python", self.python, "--system-certs",
-              f"--torch-backend={os.environ.get('UV_TORCH_BACKEND', 'auto')}", "--reinstall-package", "torch", line]
+              f"--torch-backend={backend}", "--reinstall-package", "torch", line]
         path = os.pathsep.join([self.environment.get("PATH", ""), "/usr/lib/wsl/lib"])  # nvidia-smi under WSL
         environment = {**self.environment, "PATH": path, "UV_COMPILE_BYTECODE": "1"}  # as pip does
         probe = {**environment, "UV_HTTP_CONNECT_TIMEOUT": "3", "UV_HTTP_TIMEOUT": "10", "UV_HTTP_RETRIES": "0"}

@@ -133,8 +133,8 @@ def _show(use: EnergyUse | None, tariff: Tariff) -> None:
 
 
 def _show_tariff(tariff: Tariff) -> None:
-    from slmstudio.core.run.energy.money import format_money
+    from slmstudio.core.run.energy.money import format_price
 
-    price = "not known" if tariff.price is None else format_money(tariff.price, tariff.currency)
+    price = "not known" if tariff.price is None else format_price(tariff.price, tariff.currency)
     print_table("A kilowatt-hour", [("Price", price, tariff.price_source),
                                     ("CO2", f"{tariff.grams:,.0f} g", tariff.grams_source)])

@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import bootstrap
 import pytest
@@ -307,3 +308,20 @@ def test_a_command_that_takes_too_long_ends_with_all_it_started(tmp_path):
 def test_the_container_brings_the_same_system_libraries():
     text = (ROOT / "packaging" / "Dockerfile").read_text("utf-8")
     assert [package for package in setup_system.LIBRARIES.values() if package not in text.split()] == []
+
+
+@pytest.mark.parametrize(("said", "backend"), [("cu126 ", "cu126"), (" ", "auto"), (None, "auto")])
+def test_the_build_of_pytorch_can_be_chosen(monkeypatch, tmp_path, said, backend):
+    """Windows' `set NAME=cu126 && …` keeps the space."""
+    if said is None:
+        monkeypatch.delenv("UV_TORCH_BACKEND", raising=False)
+    else:
+        monkeypatch.setenv("UV_TORCH_BACKEND", said)
+    ran = []
+    console = SimpleNamespace(run=lambda command, *_: ran.append(command) or True)
+    wheels = SimpleNamespace(environment=dict, offline=False, arguments=list)
+    made = setup_packages.Packages(SimpleNamespace(PYTHON=sys.executable, SCRIPTS=str(tmp_path), installed=dict),
+                                   console, wheels)
+    monkeypatch.setattr(made, "pip", lambda *_: True)
+    assert made._torch_by_uv("torch>=2.10", [])
+    assert all(f"--torch-backend={backend}" in command for command in ran) and len(ran) == 2

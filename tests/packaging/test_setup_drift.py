@@ -13,7 +13,9 @@ import pytest
 import setup_drift
 from support import small_project
 
-LINES = "# words\nnumpy==2.9  # why\nPySide6_Essentials==6.1\ntorch>=2.4\nllama-cpp-python==0.3\nx==1 ; y == 'z'\n"
+from slmstudio.core.hardware.doctor import advisories
+
+LINES = "# words\nnumpy==2.9  # why\nPySide6_Essentials==6.1\ntorch>=2.10\nllama-cpp-python==0.3\nx==1 ; y == 'z'\n"
 NOTE = "__version__ = '2.13.0'\ncuda: Optional[str] = {}\nhip: Optional[str] = None\n"
 
 
@@ -58,6 +60,21 @@ def test_the_build_of_pytorch(made, version, cuda, driver, again):
     install(made.folder, "torch", version, {"torch/version.py": NOTE.format(cuda)})
     made.has_nvidia_driver = lambda: driver
     assert setup_drift.steps(made) == again
+
+
+def test_what_the_set_up_installs_is_not_too_old_for_it(made):
+    """One floor: else each `setup` would install the same PyTorch again."""
+    made.read = lambda name: LINES.replace("torch>=2.10", "torch>=2.6")
+    for version, again in (("2.6.0", []), ("2.5.1", ["PyTorch"])):
+        install(made.folder, "torch", version, {"torch/version.py": NOTE.format("'12.4'")})
+        assert setup_drift.steps(made) == again
+
+
+def test_nothing_is_installed_with_a_known_fault():
+    from packaging.version import Version
+
+    needed = [Version(each.fixed) for each in advisories.KNOWN if each.package == "torch"]
+    assert all(Version(bootstrap.requirement("torch").partition(">=")[2]) >= each for each in needed) and needed
 
 
 def test_without_an_environment_everything_is_done_anyway(made):

@@ -58,10 +58,10 @@ def _as_torch_counts(cards: Sequence[Card], uuids: Sequence[str | None], environ
     chosen = [card for card in found if card is not None]
     if len(chosen) == len(uuids):
         return chosen, True
-    return (_visible(cards, environ) or list(cards))[:len(uuids)], False
+    return (visible(cards, environ) or list(cards))[:len(uuids)], False
 
 
-def _visible(cards: Sequence[Card], environ: Mapping[str, str]) -> list[Card]:
+def visible(cards: Sequence[Card], environ: Mapping[str, str] = os.environ) -> list[Card]:
     """What CUDA_VISIBLE_DEVICES leaves: numbers, or the beginnings of UUIDs. CUDA stops at the first it doesn't know.
 
     Nothing, where it names parts of a card (MIG).

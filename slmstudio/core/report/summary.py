@@ -146,11 +146,10 @@ def _in_plain_words(facts: Facts) -> list[tuple[str, str]]:
     if main is None:
         return []
     found = advice.advise(facts.run.config, facts.history, main.scores, main.request)
-    compared = found.evidence.compared
     next_step = [("", f"{each.text}: {each.reason}") for each in found.proposals[:1]]
-    if compared is None:
+    if found.evidence.compared is None:
         return next_step
-    return [(TONES.get(compared.verdict, ""), f"{found.headline} {found.caveat}".rstrip()), *next_step]
+    return [(found.tone, f"{found.headline} {found.caveat}".rstrip()), *next_step]
 
 
 def of_evaluation(evaluation: Evaluation) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from slmstudio.core.run.energy.money import CURRENCIES, format_money
+from slmstudio.core.run.energy.money import CURRENCIES, format_price
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.settings import Settings
 from slmstudio.gui.common import theme
@@ -64,15 +64,16 @@ class EnergyRow(QWidget):
         column.addWidget(self.note)
         self._show()
         session.settings_changed.connect(self._show)  # another folder has settings of its own
-        self.price.valueChanged.connect(self._take)
-        self.currency.activated.connect(self._take)
-        self.grams.valueChanged.connect(self._take)
+        self.price.valueChanged.connect(self._take_price)
+        self.currency.activated.connect(self._take_currency)
+        self.grams.valueChanged.connect(self._take_grams)
 
     def _field(self, name: str, accessible: str, tip: str) -> DoubleSpinBox:
         field = DoubleSpinBox()
         field.setObjectName(name)
         field.setAccessibleName(accessible)
         field.setToolTip(tip)
+        field.setDecimals(4)
         field.setRange(NOT_SET, MOST)
         field.setKeyboardTracking(False)  # half a number is none
         return field
@@ -83,10 +84,12 @@ class EnergyRow(QWidget):
         here, usual = tariff(known), tariff(Settings(currency=known.currency))
         with QSignalBlocker(self.price), QSignalBlocker(self.grams):
             self.price.setSpecialValueText(self.tr("not set") if usual.price is None
-                                           else format_money(usual.price, usual.currency))
+                                           else format_price(usual.price, usual.currency))
             self.price.setValue(NOT_SET if known.price_per_kwh is None else known.price_per_kwh)
             self.grams.setSpecialValueText(self.tr("{grams} g").format(grams=f"{usual.grams:,.0f}"))
             self.grams.setValue(NOT_SET if known.grams_per_kwh is None else known.grams_per_kwh)
+        if self.currency.findText(here.currency) < 0:  # the terminal takes any
+            self.currency.addItem(here.currency)
         self.currency.setCurrentText(here.currency)
         if here.price is not None:
             price = self.tr("Price: {source}.").format(source=here.price_source)
@@ -98,17 +101,26 @@ class EnergyRow(QWidget):
         self.usual.setEnabled((known.price_per_kwh, known.currency, known.grams_per_kwh) != (None, "", None))
         self.note.setText(self.tr("{price} {co2}").format(price=price, co2=co2))
 
-    def _take(self) -> None:
-        known, chosen = self._session.settings, self.currency.currentText()
-        known.price_per_kwh = None if self.price.value() < 0 else self.price.value()
-        known.grams_per_kwh = None if self.grams.value() < 0 else self.grams.value()
-        if known.price_per_kwh is not None or chosen != tariff(known).currency:
-            known.currency = chosen  # a price stays in its currency when the locale changes
+    def _take_price(self, value: float) -> None:
+        known = self._session.settings
+        known.price_per_kwh = None if value < 0 else value
+        if value >= 0:
+            known.currency = self.currency.currentText()  # a price stays in its currency when the locale changes
+        self._taken()
+
+    def _take_currency(self) -> None:
+        self._session.settings.currency = self.currency.currentText()
+        self._taken()
+
+    def _take_grams(self, value: float) -> None:
+        self._session.settings.grams_per_kwh = None if value < 0 else value
+        self._taken()
+
+    def _taken(self) -> None:
         self._show()
         self.changed.emit()
 
     def _forget(self) -> None:
         known = self._session.settings
         known.price_per_kwh, known.currency, known.grams_per_kwh = None, "", None
-        self._show()
-        self.changed.emit()
+        self._taken()

@@ -66,15 +66,16 @@ class VerdictView(QWidget):
         found = main_comparisons(comparisons)
         self.others = [f"{model_label(str(each.get('of')))}: {sentence(each)}" for each in found[1:]]
         self.sentence.setText(sentence(found[0]) if found else "")
-        self.frame.setProperty("banner", verdict_kind(found[0].get("verdict")) if found else "")
+        self._kind = verdict_kind(found[0].get("verdict")) if found else ""
         self.show_advice(None)
-        for widget in (self.frame, self.sentence):
-            theme.restyle(widget)
 
     def show_advice(self, advice: Advice | None) -> None:
         """Show what the figures come to, and what to try next; None shows the figures alone."""
         self.headline.setText(advice.headline if advice else "")
         self.caveat.setText(advice.caveat if advice else "")
+        self.frame.setProperty("banner", advice.tone if advice else self._kind)
+        for widget in (self.frame, self.headline, self.caveat, self.sentence):
+            theme.restyle(widget)
         for label in (self.headline, self.caveat, self.sentence):
             label.setVisible(bool(label.text()))
         self.frame.setVisible(bool(self.headline.text() or self.sentence.text()))

@@ -290,8 +290,8 @@ def _know_more_pre_tokenizers(tokenizer_state: dict[str, Any]) -> None:
             named = ""
         if named and (named not in PRE_TOKENIZERS or cuts_alike(named, own)):
             return named
-        whole_words = bool(tokenizer_state["model"].get("ignore_merges"))
-        if found := name_of(own, whole_words) or nearest_to(own) or named:
+        model = tokenizer_state["model"]
+        if found := name_of(own, bool(model.get("ignore_merges"))) or nearest_to(own, model) or named:
             return found
         raise UserError("This model cannot become a GGUF file.", "llama.cpp has no equal of its pre-tokenizer, so it "
                         "would cut text differently than in training.", "Serve the Hugging Face folder instead.")

@@ -92,14 +92,30 @@ def name_of(pre_tokenizer: dict[str, Any] | None, ignore_merges: bool = False) -
     return next((name for name in candidates if cuts_alike(name, pre_tokenizer)), None)
 
 
-def nearest_to(pre_tokenizer: dict[str, Any] | None) -> str | None:
-    """The one of `NEAREST` that cuts all but a few texts alike; None where none does."""
+def nearest_to(pre_tokenizer: dict[str, Any] | None, model: dict[str, Any]) -> str | None:
+    """The one of `NEAREST` that cuts all but a few texts alike and takes whole words as the model does; None where none
+    does.
+
+    Args:
+        model: of tokenizer.json.
+    """
     texts = probes.strings()
     for name in NEAREST if pre_tokenizer else ():
         wanted, found = _cut(pre_tokenizer or {}), _cut(PRE_TOKENIZERS[name])
-        if sum(wanted(text) != found(text) for text in texts) <= MOST_DIFFERENT * len(texts):
+        if (sum(wanted(text) != found(text) for text in texts) <= MOST_DIFFERENT * len(texts)
+                and (bool(model.get("ignore_merges")) == (name in IGNORE_MERGES) or _merges_make_words(model))):
             return name
     return None
+
+
+def _merges_make_words(model: dict[str, Any]) -> bool:
+    """Whether the merges lead to all but a few words of the vocabulary, so that ignoring them changes nothing."""
+    from tokenizers import Tokenizer
+
+    state = {**json.loads(Tokenizer.from_str('{"model": {"type": "BPE", "vocab": {}, "merges": []}}').to_str()),
+             "model": {**model, "ignore_merges": False}}
+    by_merges, words = Tokenizer.from_str(json.dumps(state)).model, model["vocab"]
+    return sum(len(by_merges.tokenize(word)) != 1 for word in words) <= MOST_DIFFERENT * len(words)
 
 
 def cuts_alike(name: str, pre_tokenizer: dict[str, Any] | None) -> bool:

@@ -68,10 +68,11 @@ def limits_of(kind: QuantType | None) -> Limits:
 def token_checks(found: dict[str, Any]) -> list[Check]:
     """From `parity_tokens.compare` and `compare_end`."""
     differ, other, stop = found["token_ids_differ"], found["prompts_differ"], found["stop_figure"]
+    own = found["user_conversations"]
     example = f", for instance {found['token_ids_example'][0]!r}" if differ else ""
     return [
         _check("tokens", not differ or rare(found), _share(differ, found["texts"]),
-               "all your rows, and 99% of ours" if found["cuts_nearly"] else "all",
+               f"all {own:,} of your conversations, and 99% of our texts" if found["cuts_nearly"] and own else "all",
                f"{_share(differ, found['texts'], wrong=True)} texts get other tokens than in training{example}. Do not "
                "serve this file: use the merged folder, and please report the model's name."),
         _check("prompt", not other, _share(other, found["prompts"]), "all",
@@ -87,9 +88,10 @@ def token_checks(found: dict[str, Any]) -> list[Check]:
 
 def rare(found: dict[str, Any]) -> bool:
     """Whether the texts with other tokens are the few that llama.cpp has no way to cut alike, and none of the user's
-    own is among them."""
-    return bool(found["cuts_nearly"] and not found["token_ids_own_differ"]
-                and found["token_ids_differ"] <= MOST_DIFFERENT * found["texts"])
+    own is among them. Without conversations of the user's own nothing says that they don't matter."""
+    ours = found["texts"] - found["user_prompts"] - found["user_conversations"]
+    return bool(found["cuts_nearly"] and found["user_conversations"] and not found["token_ids_own_differ"]
+                and found["token_ids_differ"] <= MOST_DIFFERENT * ours)
 
 
 def weight_checks(found: dict[str, Any]) -> list[Check]:

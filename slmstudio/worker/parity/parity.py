@@ -90,8 +90,9 @@ def _verdict(found: dict[str, Any], failures: list[str]) -> str:
     if failures:
         return failures[0] + (f" And {len(failures) - 1} more." if len(failures) > 1 else "")
     other = found["token_ids_differ"]
-    but = (f" but {other} of ours, such as {found['token_ids_example'][0]!r}, which llama.cpp has no way to cut alike,"
-           if other else "")
+    own = found["user_conversations"]
+    but = (f", among them {own:,} conversations of yours, but not in {other:,} of ours, such as "
+           f"{found['token_ids_example'][0]!r}, which llama.cpp has no way to cut alike," if other else "")
     same = f"Same tokens in {found['texts']:,} texts{but} and same prompt in {found['prompts']:,} conversations; "
     if found["positions"] == 0:
         return same + "the answers were not compared."

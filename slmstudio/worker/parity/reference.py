@@ -24,6 +24,8 @@ MAX_OPERATIONS = 0.8e12
 """About 5 s on two cores. It bounds the tokens that are computed, within `TOKENS`."""
 TOKENS = (256, 2048)
 USER_PROMPTS, USER_ROWS = 40, 200
+USER_CONVERSATIONS = 3000
+"""Rows whose tokens alone are compared, prompts and answers."""
 LAYER_ROWS, LAYER_INPUTS = 64, 8
 
 
@@ -79,6 +81,7 @@ class Reference:
         ends: ids at which generation may stop: special tokens.
         bos: id of the beginning-of-sequence token; None where there is none.
         user_rows: how many of the prompts are the user's own.
+        conversations: the user's own with their answers: text and ids.
         rows: with their logits; empty where the model could not be run.
         tables: by the GGUF's name of the tensor.
         layers: by the base's name of the weight.
@@ -91,6 +94,7 @@ class Reference:
     ends: frozenset[int]
     bos: int | None
     user_rows: int
+    conversations: list[tuple[str, list[int]]] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     tables: dict[str, Table] = field(default_factory=dict)
     layers: dict[str, Layer] = field(default_factory=dict)
@@ -128,9 +132,10 @@ def _tokens(renderer: Renderer, vocabulary: Vocabulary, own: list[Messages]) -> 
     asked = list(filter(None, (renderer.prompt(row[:-1]) for row in own[:USER_PROMPTS])))
     in_front = vocabulary.boundary()
     texts = [(in_front + text, renderer.ids(in_front + text)) for text in fixed]
+    whole = list(filter(None, map(renderer.conversation, own[:USER_CONVERSATIONS])))
     ends = frozenset(vocabulary.special.values())
     return Reference([*filter(None, prompts), *asked], texts, renderer.end_of_turn, ends,
-                     renderer.tokenizer.bos_token_id, len(asked))
+                     renderer.tokenizer.bos_token_id, len(asked), whole)
 
 
 def _limits(model: StreamedModel) -> tuple[int, int]:

@@ -88,6 +88,11 @@ class Renderer:
         text = self.text(messages, prompt=True)
         return Prompt(messages, self._lead + text, self.ids(text)) if text else None
 
+    def conversation(self, messages: Messages) -> tuple[str, list[int]] | None:
+        """All of it, the answers too: text, with what the tokenizer puts in front, and ids."""
+        text = self.text(messages, prompt=False)
+        return (self._lead + text, self.ids(text)) if text else None
+
     def span(self, messages: Messages, own: bool) -> Span | None:
         """None where the template does not take the conversation, or nothing is answered."""
         text, prompt = self.text(messages, prompt=False), self.text(messages[:-1], prompt=True)

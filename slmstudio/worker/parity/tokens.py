@@ -17,9 +17,8 @@ def compare(reference: Reference, vocab: LlamaVocab) -> dict[str, Any]:
     """
     Returns:
         `{"texts", "token_ids_equal", "token_ids_differ", "token_ids_example", "token_ids_own_differ", "cuts_nearly",
-        "prompts", "user_prompts",
-        "prompts_equal", "prompts_differ", "one_bos", "normalizer"}`; texts are the prompts and the fixed texts as they
-        are.
+        "prompts", "user_prompts", "user_conversations", "prompts_equal", "prompts_differ", "one_bos", "normalizer"}`;
+        texts are the prompts, the fixed texts as they are, and the user's own conversations with their answers.
     """
     other_ids, other_text, other_bos = [], 0, 0
     for prompt in reference.prompts:
@@ -30,12 +29,15 @@ def compare(reference: Reference, vocab: LlamaVocab) -> dict[str, Any]:
         served = vocab.served(prompt.text if rendered is None else rendered)
         other_bos += _leading(served, reference.bos) != _leading(prompt.ids, reference.bos)
     own = reference.prompts[len(reference.prompts) - reference.user_rows:]
-    other_own = sum(vocab.encode(prompt.text) != prompt.ids for prompt in own)
-    other_ids += [text for text, ids in reference.texts if vocab.encode(text) != ids]
-    return {"texts": len(reference.prompts) + len(reference.texts), "token_ids_equal": not other_ids,
+    other_whole = [text for text, ids in reference.conversations if vocab.encode(text) != ids]
+    other_own = sum(vocab.encode(prompt.text) != prompt.ids for prompt in own) + len(other_whole)
+    other_ids += [text for text, ids in reference.texts if vocab.encode(text) != ids] + other_whole
+    texts = len(reference.prompts) + len(reference.texts) + len(reference.conversations)
+    return {"texts": texts, "token_ids_equal": not other_ids,
             "token_ids_differ": len(other_ids), "token_ids_example": other_ids[:1],
             "token_ids_own_differ": other_own, "cuts_nearly": vocab.cuts_nearly,
-            "prompts": len(reference.prompts), "user_prompts": reference.user_rows, "prompts_equal": not other_text,
+            "prompts": len(reference.prompts), "user_prompts": reference.user_rows,
+            "user_conversations": len(reference.conversations), "prompts_equal": not other_text,
             "prompts_differ": other_text, "one_bos": not other_bos, "normalizer": vocab.normalizer}
 
 

@@ -17,6 +17,7 @@ from slmstudio.core.jobs import EVENTS
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.meter import EnergyMeter
+from slmstudio.core.run.guard.summary import HOLD
 from slmstudio.core.run.memory import measured, outlook
 from slmstudio.core.units import format_bytes, format_duration, format_span
 from slmstudio.worker.runtime.context import JobContext, rank
@@ -25,6 +26,8 @@ from slmstudio.worker.training import methods, micro_batches
 
 STEPS = 3
 """Steps after which the measurement is told."""
+PAUSES = {"paused": "resumed", "guard_rest": "guard_resume"}
+"""Events that begin a pause, and those that end it."""
 LEAST_SECONDS = 10.0
 """Of readings that it takes to know what a run draws."""
 
@@ -75,13 +78,19 @@ class FirstSteps:
             self._tell(self._watts())
 
     def _watts(self) -> float | None:
-        """Mean of the whole run while it was at work, as its events show."""
-        meter, paused = EnergyMeter(), False
+        """Mean of the whole run while it was at work, as its events tell; rests between steps are a part of it."""
+        meter, ends = EnergyMeter(), set[str]()
         for event in LineReader(self._job.folder / EVENTS).read():
-            if event.get("type") in ("paused", "resumed"):
-                paused = event["type"] == "paused"
+            kind = str(event.get("type"))
+            if kind == "job_started":
+                ends.clear()
+            elif kind in PAUSES and event.get("why") != HOLD:
+                ends.add(PAUSES[kind])
                 meter.stop()
-            if not paused:
+            elif kind in ends and event.get("why") != HOLD:
+                ends.discard(kind)
+                meter.stop()
+            if not ends:
                 meter.add(event)
         use = meter.use
         return use.watts if use is not None and use.seconds >= LEAST_SECONDS else None

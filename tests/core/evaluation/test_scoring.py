@@ -253,6 +253,7 @@ def test_what_only_the_loss_shows_is_told_with_the_verdict(tmp_path: Path) -> No
     (loss,) = (each for each in scores["comparisons"] if each["metric"] == "loss")
     assert (main["verdict"], loss["verdict"]) == ("unknown", "better") and loss["sentence"].startswith("Better: ")
     assert main["sentence"] == f"The answers are the same. By its loss, b{loss['sentence'][1:]}"
+    assert main["same"] is True and loss["same"] is False
     worse = score(write(tmp_path / "worse", items, learned, base))
     assert any(" By its loss, worse: " in each["sentence"] for each in worse["comparisons"] if each["main"])
     same = score(write(tmp_path / "same", items, base, base))

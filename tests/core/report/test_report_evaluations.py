@@ -8,6 +8,7 @@ import pytest
 from support.report_run import BEGIN, finished, scores
 
 from slmstudio.core import files
+from slmstudio.core.report import gather, summary
 
 
 def other(path: str, rows: int, after: float, models: tuple[str, ...] = ("base", "tuned"), said: str = "x",
@@ -36,6 +37,16 @@ def test_a_later_look_at_few_rows_does_not_take_the_verdicts_place(tmp_path, pag
     for title in ("Test set: questions.jsonl", "Test set: english.jsonl"):
         assert title in rest
     assert "The rows cannot be read" in rest and "Of questions.jsonl, by how much" not in rest
+
+
+@pytest.mark.parametrize(("learned", "tone", "words"), [
+    (0, "ok", "Clearly closer to your answers than before."), (101, "warn", "this shows memory, not skill.")])
+def test_the_colour_of_the_plain_sentence_is_its_own(tmp_path, learned, tone, words):
+    run = finished(tmp_path)
+    found = scores()
+    run.evaluate("evaluate-1", {**found, "test": {**found["test"], "trained_on": learned}})
+    shown, said = summary.verdicts(gather.gather(run.folder))[0]
+    assert words in said and shown == tone
 
 
 def test_the_runs_own_held_out_rows_decide_whatever_was_asked_besides(tmp_path, page):

@@ -53,6 +53,18 @@ def test_ones_own_figures_are_kept_at_once(qtbot, dialog):
     assert note(made) == "Price: your own figure. CO₂: your own figure."
 
 
+def test_a_change_of_one_figure_leaves_the_others_as_they_are(qtbot, dialog):
+    made = dialog("DE", Settings(price_per_kwh=0.31274, currency="CLP", grams_per_kwh=40.123456))
+    assert (made.energy.price.text(), made.energy.currency.currentText()) == ("0.3127", "CLP")
+    write(qtbot, made.energy.grams, "41")
+    kept = settings.load()[0]
+    assert (kept.price_per_kwh, kept.currency, kept.grams_per_kwh) == (0.31274, "CLP", 41.0)
+    write(qtbot, made.energy.price, "0.3128")
+    kept = settings.load()[0]
+    assert (kept.price_per_kwh, kept.currency, kept.grams_per_kwh) == (0.3128, "CLP", 41.0)
+    assert note(made).startswith("Price: your own figure.")
+
+
 def test_back_to_the_default(qtbot, dialog):
     made = dialog("IN", Settings(price_per_kwh=8.5, grams_per_kwh=0.0))
     assert made.energy.price.value() == 8.5 and made.energy.grams.value() == 0

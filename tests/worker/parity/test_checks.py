@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from slmstudio.core.export.types import QUANT_TYPES, quant_type
+from slmstudio.worker.parity import parity
 from slmstudio.worker.parity.checks import answer_checks, token_checks, weight_checks
 
 ANSWERS = {"positions": 200, "nmse": 1e-6, "top1": 0.995, "near_ties": 0, "kl": 1e-5, "perplexity_reference": 8.0,
            "perplexity": 8.008, "perplexity_change": 0.001}
 TOKENS = {"texts": 4000, "token_ids_differ": 0, "token_ids_example": [], "prompts": 2000, "prompts_differ": 0,
-          "token_ids_own_differ": 0, "cuts_nearly": False,
+          "token_ids_own_differ": 0, "cuts_nearly": False, "user_prompts": 40, "user_conversations": 960,
           "one_bos": True, "stops_at_end_of_turn": True, "stop_figure": "ends"}
 WEIGHTS: dict[str, Any] = {
     "settings_differ": [], "tokens_compared": 49152, "tokens_wrong": 0, "tokens_wrong_example": None,
@@ -79,11 +80,22 @@ def test_every_failure_names_what_is_wrong() -> None:
 
 @pytest.mark.parametrize(("found", "passes"), [
     ({"cuts_nearly": True}, True), ({"cuts_nearly": False}, False),
-    ({"cuts_nearly": True, "token_ids_differ": 41}, False), ({"cuts_nearly": True, "token_ids_own_differ": 1}, False)])
+    ({"cuts_nearly": True, "token_ids_differ": 30}, True), ({"cuts_nearly": True, "token_ids_differ": 31}, False),
+    ({"cuts_nearly": True, "token_ids_own_differ": 1}, False),
+    ({"cuts_nearly": True, "user_prompts": 0, "user_conversations": 0}, False)])
 def test_a_few_texts_may_differ_where_llama_cpp_has_no_equal_cut_and_none_of_the_users(found, passes) -> None:
     checks = token_checks({**TOKENS, "token_ids_differ": 18, "token_ids_example": ["DÍA"], **found})
     assert ("tokens" not in failed(checks)) == passes
-    assert checks[0].figure != "4,000 of 4,000" and ("99%" in checks[0].limit) == found["cuts_nearly"]
+    nearly = found["cuts_nearly"] and found.get("user_conversations", 960)
+    assert checks[0].figure != "4,000 of 4,000"
+    assert checks[0].limit == ("all 960 of your conversations, and 99% of our texts" if nearly else "all")
+
+
+def test_a_loosened_proof_says_what_it_compared() -> None:
+    found = {**TOKENS, "token_ids_differ": 18, "token_ids_example": ["DÍA"], "positions": 0}
+    assert parity._verdict(found, []) == (
+        "Same tokens in 4,000 texts, among them 960 conversations of yours, but not in 18 of ours, such as 'DÍA', which "
+        "llama.cpp has no way to cut alike, and same prompt in 2,000 conversations; the answers were not compared.")
 
 
 @pytest.mark.parametrize(("strength", "change", "swallowed"), [

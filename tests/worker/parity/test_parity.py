@@ -62,7 +62,8 @@ def test_a_good_file_passes_and_the_result_lies_beside_it(good, check, tmp_path)
     assert result["one_bos"] and result["stops_at_end_of_turn"]
     assert result["nmse"] < 1e-4 and result["top1"] >= 0.99 and result["type"] == "F16"
     assert result["kl"] < 1e-3 and abs(result["perplexity_change"]) < 0.01 and result["positions"] >= 100
-    assert result["texts"] > 2000 and result["tokens_compared"] == 49152 and result["layers_compared"] == 14
+    assert result["texts"] > 2000 and result["user_conversations"] == 3
+    assert result["tokens_compared"] == 49152 and result["layers_compared"] == 14
     assert result["adapter_strength"] == pytest.approx(1, abs=0.01)
     assert all(check["passed"] and check["figure"] and not check["remedy"] for check in result["checks"])
     assert [check["name"] for check in result["checks"]] == [

@@ -83,6 +83,22 @@ def test_a_long_row_keeps_what_surrounds_its_answer() -> None:
     assert renderer.tokenizer.decode([short.ids[position + 1] for position in short.positions]) == "Yes.<|im_end|>"
 
 
+def test_the_tokens_of_all_rows_are_compared_with_their_answers() -> None:
+    from slmstudio.worker.model.gguf_vocabulary import Vocabulary
+    from slmstudio.worker.parity.reference import USER_CONVERSATIONS, USER_PROMPTS, _tokens
+    from slmstudio.worker.parity.reference_rows import Renderer
+
+    base = models.tiny()
+    vocabulary = Vocabulary.of(base)
+    rows = [[{"role": "user", "content": f"Ask {number}"}, {"role": "assistant", "content": f"DÍA {number}."}]
+            for number in range(USER_CONVERSATIONS + 1)]
+    renderer = Renderer(base, vocabulary)
+    found = _tokens(renderer, vocabulary, rows)
+    assert found.user_rows == USER_PROMPTS and len(found.conversations) == USER_CONVERSATIONS
+    text, ids = found.conversations[USER_PROMPTS]
+    assert f"DÍA {USER_PROMPTS}." in text and renderer.tokenizer.decode(ids) == text
+
+
 def test_tables_are_what_was_trained(tmp_path) -> None:
     from slmstudio.worker.model.streamed_model import StreamedModel
 

@@ -165,13 +165,23 @@ def test_a_spelling_of_the_table_keeps_its_name() -> None:
     assert name_of(None) is None
 
 
+def cut(pattern: str) -> dict[str, Any]:
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    return {"type": "Sequence", "pretokenizers": [split, PRE_TOKENIZERS["tekken"]["pretokenizers"][-1]]}
+
+
 def test_what_stands_in_for_phi_4_minis_cut_keeps_indian_words_whole() -> None:
     """llama.cpp's "gpt-4o", which the converter would name, cuts them at their vowel signs."""
-    def cut(pattern: str) -> dict[str, Any]:
-        split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
-        return {"type": "Sequence", "pretokenizers": [split, PRE_TOKENIZERS["tekken"]["pretokenizers"][-1]]}
-
     phi, mistral = cut(more_layouts.O200K_CUT), cut(more_layouts.TEKKEN_CUT)
     assert not cuts_alike("gpt-4o", phi) and name_of(phi) is None
-    assert nearest_to(phi) == "granite-embed-multi-97m"
-    assert name_of(mistral, True) is None and nearest_to(mistral) is None
+    by_merges = {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]]}
+    assert nearest_to(phi, by_merges) == "granite-embed-multi-97m"
+    assert name_of(mistral, True) is None and nearest_to(mistral, {**by_merges, "ignore_merges": True}) is None
+
+
+def test_what_stands_in_takes_whole_words_as_the_model_does() -> None:
+    """It ignores the merges: a vocabulary with words that its own merges never make would get other tokens."""
+    phi = cut(more_layouts.O200K_CUT)
+    no_way = {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": []}
+    assert nearest_to(phi, no_way) is None
+    assert nearest_to(phi, {**no_way, "ignore_merges": True}) == "granite-embed-multi-97m"

@@ -86,8 +86,12 @@ def test_the_measurement_is_told_once_and_kept(make_job):
     assert kept.peak_bytes >= told["peak_bytes"] and kept.seconds_per_evaluation > 0 and not kept.ran_out
 
 
-def test_what_a_run_drew_while_it_worked_is_kept_with_the_machine(make_job):
-    """An earlier attempt of hours has drawn 200 W of the card, and next to nothing while it was paused."""
+@pytest.mark.parametrize(("pause", "resume", "why", "drew"), first_fast([
+    ("guard_rest", "guard_resume", {"why": "heat"}, 200.0), ("paused", "resumed", {}, 200.0),
+    ("paused", "job_started", {}, 200.0), ("guard_rest", "guard_resume", {"why": "hold"}, 101.5)]))
+def test_what_a_run_drew_while_it_worked_is_kept_with_the_machine(make_job, pause, resume, why, drew):
+    """An earlier attempt of hours has drawn 200 W of the card, and next to nothing while it was paused. Rests between
+    steps belong to the work."""
     job = make_job()
 
     def tell(kind: str, time: int, **fields) -> None:
@@ -95,12 +99,12 @@ def test_what_a_run_drew_while_it_worked_is_kept_with_the_machine(make_job):
 
     for second in range(0, 12_000, 5):
         if second in (3000, 9000):
-            tell("paused" if second == 3000 else "resumed", second)
+            tell(pause if second == 3000 else resume, second, **why)
         watts = 3.0 if 3000 <= second < 9000 else 200.0
         tell("sensors", second, gpus=[{"index": 0, "power_w": watts}])
     train.run(job)
     (kept,) = measured.load()
-    assert kept.watts == pytest.approx(200.0 / SUPPLY_EFFICIENCY, rel=0.05)
+    assert kept.watts == pytest.approx(drew / SUPPLY_EFFICIENCY, rel=0.05)
 
 
 @pytest.mark.parametrize("steps", first_fast([2, 1]))

@@ -24,19 +24,21 @@ class Advice:
     """
     Attributes:
         headline: what came of it, in a sentence.
+        tone: its colour: "ok", "bad", "warn", or "" for none.
         caveat: what that doesn't mean, or "".
         proposals: the one to begin with first.
         evidence: what all of it rests on.
     """
 
     headline: str
+    tone: str
     caveat: str
     proposals: tuple[Proposal, ...]
     evidence: Evidence
 
     def to_dict(self) -> dict[str, Any]:
         """As --json prints it."""
-        return {"headline": self.headline, "caveat": self.caveat,
+        return {"headline": self.headline, "tone": self.tone, "caveat": self.caveat,
                 "proposals": [asdict(each) for each in self.proposals]}
 
 
@@ -44,7 +46,7 @@ def advise(config: RunConfig, history: RunHistory, scores: Mapping[str, Any] | N
            request: Mapping[str, Any] | None = None) -> Advice:
     """What a run and one of its evaluations, or none, come to; arguments as of `gather`."""
     found = gather(config, history, scores, request)
-    return Advice(headlines.headline(found), headlines.caveat(found), tuple(propose(found)), found)
+    return Advice(*headlines.headline(found), headlines.caveat(found), tuple(propose(found)), found)
 
 
 def of_run(run: Path, scores: Mapping[str, Any] | None, request: Mapping[str, Any] | None = None) -> Advice | None:

@@ -15,24 +15,28 @@ LITTLE = 3.0
 """Points of a score that shares of letters are measured in, below which an improvement is a small one."""
 
 
-def headline(found: Evidence) -> str:
-    """The verdict for somebody who has never read a score."""
+OK, BAD, WARN = "ok", "bad", "warn"
+"""The colour of a verdict; "" for none."""
+
+
+def headline(found: Evidence) -> tuple[str, str]:
+    """The verdict for somebody who has never read a score, and its colour."""
     compared = found.compared
     if found.shape == curve.BROKEN:
-        return "The training broke the model: its loss rose far above where it began."
+        return "The training broke the model: its loss rose far above where it began.", BAD
     if compared is None:
-        return "Nothing has been compared yet: evaluate it to see whether it is better than its base."
+        return "Nothing has been compared yet: evaluate it to see whether it is better than its base.", ""
     if knows_the_test(found):
-        return f"{found.learned:,} of {compared.rows:,} test rows were learned, so this shows memory, not skill."
+        return f"{found.learned:,} of {compared.rows:,} test rows were learned, so this shows memory, not skill.", WARN
     if never_ends(found):
-        return f"Most answers don't end: {found.cut:,} of {compared.rows:,} were cut off at the limit."
+        return f"Most answers don't end: {found.cut:,} of {compared.rows:,} were cut off at the limit.", BAD
     if compared.same:
-        return "It answers exactly as before the training."
+        return "It answers exactly as before the training.", WARN
     if compared.verdict == BETTER:
-        return _better(compared)
+        return _better(compared), OK
     if compared.verdict == WORSE:
-        return _worse(compared)
-    return f"{compared.rows:,} rows can't show whether it is better."
+        return _worse(compared), BAD
+    return f"{compared.rows:,} rows can't show whether it is better.", WARN
 
 
 def caveat(found: Evidence) -> str:
@@ -66,13 +70,18 @@ def _is_overlap(compared: Compared) -> bool:
     return compared.metric in ("chrf", "bleu", "bleu_intl", "rouge_l")
 
 
+def _counts(compared: Compared) -> bool:
+    """Whether the score is the share of right answers."""
+    return compared.metric in METRICS and METRICS[compared.metric].yes_or_no
+
+
 def _better(compared: Compared) -> str:
     if compared.metric == "loss":
         return "It expects your answers more than before."
     if _is_overlap(compared):
         how = "A little" if compared.tuned - compared.base < LITTLE else "Clearly"
         return f"{how} closer to your answers than before."
-    return f"Right more often: {_share(compared)}."
+    return f"Right more often: {_share(compared)}." if _counts(compared) else f"Better by {_named(compared)}."
 
 
 def _worse(compared: Compared) -> str:
@@ -80,11 +89,16 @@ def _worse(compared: Compared) -> str:
         return "It expects your answers less than before."
     if _is_overlap(compared):
         return "Further from your answers than before the training."
-    return f"Right less often: {_share(compared)}."
+    return f"Right less often: {_share(compared)}." if _counts(compared) else f"Worse by {_named(compared)}."
 
 
 def _share(compared: Compared) -> str:
     """Scores that count right answers, as counts."""
-    assert METRICS[compared.metric].yes_or_no
     tuned, base = (round(value * compared.rows / 100) for value in (compared.tuned, compared.base))
     return f"{tuned:,} of {compared.rows:,} answers instead of {base:,}"
+
+
+def _named(compared: Compared) -> str:
+    """Another score's name; of one that a newer or a damaged file tells of, its key."""
+    metric = METRICS.get(compared.metric)
+    return metric.name if metric else compared.metric

@@ -95,7 +95,7 @@ def _grow(found: Evidence) -> Iterator[Proposal]:
     """What is left when the training itself went well."""
     if found.weakest:
         yield Proposal(ROWS, f"Add rows about “{found.weakest}”", "It got worse there, and better elsewhere.")
-    if found.parameters < LARGEST:
+    if 0 < found.parameters < LARGEST:
         before = "More steps change little now. " if found.shape == curve.SETTLED else ""
         yield Proposal(MODEL, "Try a larger model", f"{before}A larger model knows more to begin with.")
     yield _more_rows(found)

@@ -125,7 +125,7 @@ class Pair:
         return {"difference": rounded(self.found.value), "low": rounded(self.found.low),
                 "high": rounded(self.found.high), "p": p, "p_uncorrected": self.found.p, "rows": self.found.rows,
                 "left_out": self.left_out, "rows_needed": needed if open_ else None, "verdict": verdict,
-                "sentence": self.same or sentence}
+                "same": self.same == verdicts.SAME_ANSWERS, "sentence": self.same or sentence}
 
 
 def _pair(metric: Metric, table: ScoreTable, model: int, members: Any = None) -> Pair | None:

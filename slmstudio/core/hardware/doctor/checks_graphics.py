@@ -143,7 +143,7 @@ def generation(facts: Facts) -> Iterator[Line]:
         if built and not runs_on(capability, built):
             older = capability < min(map(_number, built))
             again = program.setup_command()
-            command = f"set UV_TORCH_BACKEND={OLD_BUILD} && {again}" if facts.system == "Windows" else \
+            command = f'set "UV_TORCH_BACKEND={OLD_BUILD}" && {again}' if facts.system == "Windows" else \
                 f"UV_TORCH_BACKEND={OLD_BUILD} {again}"
             yield Line("generation", CARD, f"This PyTorch has no kernels for the {name}.", "problem",
                        f"The card has compute capability {_dotted(capability)}; this build is for "

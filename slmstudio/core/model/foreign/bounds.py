@@ -25,8 +25,6 @@ MAX_BITS = 4_096
 """Of a whole number."""
 MAX_DEPTH = 100
 """Of lists in lists."""
-MAX_WIDTH = 999_999
-"""Of a padded field; six digits."""
 KEPT = 16
 """How many times the text that may be written out all steps together may make on the way."""
 LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"

@@ -1,20 +1,23 @@
-"""Watts of the parts that no sensor measures, each with its source. docs/energy.md says what is left out."""
+"""Watts of the parts that no sensor tells, each with its source, or said to be an assumption. docs/energy.md says
+what is left out.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 
 DESKTOP_CORE_W, LAPTOP_CORE_W = 12.0, 4.0
-"""Design power of a core. 12 W: the default for unknown processors in Green Algorithms (Lannelongue, Grealey & Inouye
-2021, doi:10.1002/advs.202100707), the mean of its list. 4 W: laptop processors of that list (Ryzen 5 3500U: 15 W for 4
-cores)."""
+"""Design power of a core. 12 W: "Any" in Green Algorithms' list (TDP_cpu.csv; Lannelongue, Grealey & Inouye 2021,
+doi:10.1002/advs.202100707). 4 W: an assumption, from the Ryzen 5 3500U of that list (15 W for 4 cores)."""
 LOAD_CURVE = ((0.0, 0.12), (0.1, 0.32), (0.5, 0.75), (1.0, 1.02))
 """Share of the design power at a share of the load: mean of many servers, measured by Teads Engineering (Davy 2021,
 "Estimating AWS EC2 instances power consumption")."""
 MEMORY_W_PER_GB = 0.3725
-"""Green Algorithms' figure for each GB that is installed."""
+"""For each GB that is installed: Green Algorithms up to version 2.2 (referenceValues.csv). Its newer table says 0.08,
+from one of the two sources of the older figure, so this is rather too much."""
 SUPPLY_EFFICIENCY = 0.85
-"""Of the power supply: what 80 PLUS Bronze demands at half load (115 V). Laptops' adapters are about as good."""
+"""Of the power supply: what 80 PLUS Bronze demands at half load (115 V). That a machine has one like that, or a laptop
+an adapter as good, is an assumption."""
 GPU_SHARE, GPU_LOW, GPU_HIGH = 0.75, 0.45, 1.0
 """Of a card's power limit while it trains: an assumption, from small models that leave it waiting up to those that keep
 it at its limit. What runs on this machine drew takes its place as soon as there was one."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from slmstudio.core.hardware.gpu_order import visible
 from slmstudio.core.hardware.linux_sensors import read_battery
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.run.config import RunConfig
@@ -47,7 +49,7 @@ class Forecast:
 
 def forecast(config: RunConfig, machine: Machine, on_gpu: bool, seconds: float | None, drawn: Sequence[float],
              basis: str) -> Forecast | None:
-    """What a run is likely to draw; None where the card doesn't report its power limit and nothing was measured.
+    """What a run is likely to draw; None where a card doesn't tell its power limit and nothing was measured.
 
     Args:
         drawn: mean watts of earlier runs on this machine; empty where none was measured.
@@ -59,8 +61,9 @@ def forecast(config: RunConfig, machine: Machine, on_gpu: bool, seconds: float |
     if not on_gpu:
         full = _rest(machine, (config.threads or machine.physical_cores) / machine.physical_cores)
         return Forecast(full, 0.5 * full, 1.5 * full, ESTIMATE, seconds)  # design powers of a core differ that much
-    limit = machine.gpus[0].power_limit_w
-    if limit is None:
+    limits = [gpu.power_limit_w for gpu in visible(machine.gpus) or machine.gpus]  # the trainer uses all it sees
+    limit = math.fsum(watts for watts in limits if watts is not None)
+    if None in limits:
         return None
     rest = _rest(machine, 1 / machine.physical_cores)  # one core feeds the card
     watts, low, high = (_at_the_socket(limit * share) + rest for share in (

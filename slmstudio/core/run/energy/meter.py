@@ -2,7 +2,8 @@
 
 Each card is counted by its own energy counter where it has one that agrees with the power it reports, else by its power
 over time (trapezoidal rule). The processor is counted by RAPL, else estimated from its load. Nothing is counted between
-two attempts, while the machine slept, and over gaps in which nobody read anything.
+two attempts and while the machine slept. Over gaps in which nobody read anything a card's counter alone is: its joules
+are told, and left out of the mean power, because nothing else is known of that time.
 """
 
 from __future__ import annotations
@@ -47,19 +48,23 @@ class _Card:
     """One card, counted in both ways.
 
     Attributes:
-        both: joules by counter and by power over the moments that both cover.
-        counted, summed: joules of the moments that only one of them covers.
+        both: joules by counter and by power over the moments that both tell.
+        counted, summed: joules of the moments that only one of them tells.
+        bridged: joules by counter over gaps; a part of `counted`.
     """
 
     both: tuple[float, float] = (0.0, 0.0)
     counted: float = 0.0
     summed: float = 0.0
+    bridged: float = 0.0
     known: bool = False
     _counter: _Counter = field(default_factory=_Counter)
     _power: tuple[float, float] | None = None
 
     def add(self, time: float, power: float | None, energy: float | None) -> None:
-        counted = self._counter.add(time, energy)
+        told, counted = self._counter.last, self._counter.add(time, energy)
+        if told is not None and time - told[0] > LONGEST_GAP:
+            self.bridged += counted or 0.0
         before, self._power = self._power, None if power is None else (time, power)
         summed = None
         if before is not None and power is not None and 0 < time - before[0] <= LONGEST_GAP:
@@ -165,7 +170,9 @@ class EnergyMeter:
         if self._memory:
             parts.append(Part(MEMORY, self._memory, SIZE))
         drawn = sum(part.joules for part in parts)
-        return EnergyUse((*parts, Part(SUPPLY, assumptions.supply_loss(drawn), SIZE)), self.seconds)
+        bridged = sum(card.bridged for card in known if card.by_counter)
+        return EnergyUse((*parts, Part(SUPPLY, assumptions.supply_loss(drawn), SIZE)), self.seconds,
+                         bridged + assumptions.supply_loss(bridged))
 
 
 def _cards_of(event: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -35,7 +35,21 @@ def format_money(amount: float, currency: str) -> str:
     >>> [format_money(a, c) for a, c in ((1234567.5, "INR"), (2.2, "INR"), (1234.5, "USD"), (0.004, "EUR"), (7, "XOF"))]
     ['₹12,34,567.50', '₹2.20', '$1,234.50', '€0.0040', 'XOF 7.00']
     """
-    digits = 0 if currency in WHOLE else 4 if 0 < amount < 0.01 else 2
+    return _written(amount, currency, 0 if currency in WHOLE else 4 if 0 < amount < 0.01 else 2)
+
+
+def format_price(price: float, currency: str) -> str:
+    """A price of a kilowatt-hour: a hundredth of a cent is something there, and so is a hundredth of a yen.
+
+    >>> [format_price(p, c) for p, c in ((7.12, "INR"), (8.5, "INR"), (0.3127, "EUR"), (31.27, "JPY"), (31, "JPY"))]
+    ['₹7.12', '₹8.50', '€0.3127', '¥31.27', '¥31']
+    """
+    least = 0 if currency in WHOLE else 2
+    exact = f"{price:.4f}".rstrip("0").partition(".")[2]
+    return _written(price, currency, max(least, len(exact)))
+
+
+def _written(amount: float, currency: str, digits: int) -> str:
     text = f"{amount:.{digits}f}"
     whole, _, cents = text.partition(".")
     pattern = r"(?<=\d)(?=(\d\d)*\d{3}$)" if currency in LAKH else r"(?<=\d)(?=(\d{3})+$)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slmstudio.core.run.energy.forecast import ESTIMATE, MACHINE, SAME, Forecast
-from slmstudio.core.run.energy.money import format_money
+from slmstudio.core.run.energy.money import format_money, format_price
 from slmstudio.core.run.energy.tariff import Tariff
 from slmstudio.core.run.energy.use import EnergyUse
 from slmstudio.core.units import format_about, format_energy, format_weight
@@ -25,7 +25,7 @@ def cost(joules: float, tariff: Tariff) -> str:
     amount = tariff.cost(joules)
     if amount is None or tariff.price is None:
         return "not known, because no price of electricity is set in Settings"
-    return (f"{format_money(amount, tariff.currency)} at {format_money(tariff.price, tariff.currency)} per kWh "
+    return (f"{format_money(amount, tariff.currency)} at {format_price(tariff.price, tariff.currency)} per kWh "
             f"({tariff.price_source})")
 
 

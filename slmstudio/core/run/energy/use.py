@@ -40,10 +40,12 @@ class EnergyUse:
     Attributes:
         parts: a part that is known in two ways, each for some of the time, is in it twice.
         seconds: in which something was read.
+        bridged: joules, at the socket, of gaps between: a card's counter went on counting.
     """
 
     parts: tuple[Part, ...]
     seconds: float
+    bridged: float = 0.0
 
     @property
     def joules(self) -> float:
@@ -57,8 +59,8 @@ class EnergyUse:
 
     @property
     def watts(self) -> float | None:
-        """Mean of the time in which something was read; None where there was none."""
-        return self.joules / self.seconds if self.seconds > 0 else None
+        """Mean of the time in which something was read; None where that was no time."""
+        return (self.joules - self.bridged) / self.seconds if self.seconds > 0 else None
 
     def of(self, name: str) -> float | None:
         """Joules of one part; None where nothing is known of it."""

@@ -75,12 +75,48 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_the_sentence_and_the_first_proposal(case):
     found, begins, honest, action = CASES[case]
-    assert headline(found).startswith(begins)
+    assert headline(found)[0].startswith(begins)
     assert caveat(found).startswith(honest) and bool(caveat(found)) == bool(honest)
     made = propose(found)
     assert made[0].action == action
     assert len(made) <= 3 and len({(each.action, *each.changes) for each in made}) == len(made)
     assert all(each.reason.endswith(".") and each.text for each in made)
+
+
+@pytest.mark.parametrize(("found", "tone"), [
+    (RUN, "ok"), (replace(RUN, compared=WORSE), "bad"), (replace(RUN, compared=OPEN), "warn"),
+    (replace(RUN, learned=40), "warn"), (replace(RUN, cut=44, base_cut=3), "bad"),
+    (replace(RUN, losses=BROKEN), "bad"), (replace(RUN, compared=replace(OPEN, same=True)), "warn"), (Evidence(), "")])
+def test_the_colour_is_that_of_the_sentence_and_not_of_the_score(found, tone):
+    assert headline(found)[1] == tone
+
+
+@pytest.mark.parametrize(("metric", "verdict", "sentence"), [
+    ("perplexity", "better", "Better by perplexity."), ("perplexity", "worse", "Worse by perplexity."),
+    ("meteor", "better", "Better by meteor."), ("meteor", "worse", "Worse by meteor.")])
+def test_a_score_that_counts_no_answers_or_that_nobody_knows_is_named(metric, verdict, sentence):
+    scores = {"models": [{"name": name, "scores": {metric: {"value": value}}} for name, value in
+                         (("base", 9.0), ("tuned", 7.0))],
+              "comparisons": [{"of": "tuned", "with": "base", "metric": metric, "main": True, "verdict": verdict,
+                               "rows": 48}]}
+    found = evidence.gather(RunConfig(name="a", model="m", train_file="t"), RunHistory(), scores)
+    assert headline(found)[0].lower() == sentence.lower()
+
+
+def test_a_base_of_unknown_size_is_not_called_small():
+    assert "model" not in {each.action for each in propose(replace(RUN, losses=SETTLED, parameters=0))}
+    assert "model" in {each.action for each in propose(RUN)}
+
+
+@pytest.mark.parametrize("told", [
+    {"same": True, "sentence": "The answers are the same. By its loss, better: 1.2 against 1.4."},
+    {"sentence": "The answers are the same. By its loss, better: 1.2 against 1.4."}])
+def test_the_same_answers_are_known_whatever_else_the_sentence_says(told):
+    scores = {"models": [{"name": name, "scores": {"chrf": {"value": 20.0}}} for name in ("base", "tuned")],
+              "comparisons": [{"of": "tuned", "with": "base", "metric": "chrf", "main": True, "verdict": "unknown",
+                               "rows": 48, **told}]}
+    found = evidence.gather(RunConfig(name="a", model="m", train_file="t"), RunHistory(), scores)
+    assert headline(found)[0] == "It answers exactly as before the training."
 
 
 @pytest.mark.parametrize(("losses", "expected"), [
@@ -121,5 +157,5 @@ def test_it_is_read_from_the_files_of_a_run(tmp_path, studio_home, tiny_model):
     {"models": [{"name": "tuned", "scores": {"normalised": {"value": None, "rows": "x"}}, "speed": 1}]}])
 def test_damaged_scores_are_scores_that_nobody_knows(damage):
     found = evidence.gather(RunConfig(name="a", model="m", train_file="t"), RunHistory(), damage)
-    assert found.compared is None and headline(found).startswith("Nothing has been compared yet")
+    assert found.compared is None and headline(found)[0].startswith("Nothing has been compared yet")
     json.dumps([each.changes for each in propose(found)])

@@ -97,6 +97,9 @@ FAULTS = {
     "a card too old for PyTorch's kernels": Fault(
         "generation", "problem", "no kernels for the GTX 1080", "UV_TORCH_BACKEND=cu126", {"machine": OLD_CARD},
         also=frozenset({"driver", "memory"})),
+    "the same in Windows, where a space before && would belong to the value": Fault(
+        "generation", "problem", "no kernels for the GTX 1080", 'set "UV_TORCH_BACKEND=cu126" && ',
+        {"machine": OLD_CARD}, windows, frozenset({"driver", "memory"})),
     "a card too new for PyTorch's kernels": Fault(
         "generation", "problem", "no kernels for the RTX 6060", SETUP,
         {"machine": NEW_CARD, "torch": torch(architectures=KERNELS[:5])}, also=frozenset({"driver"})),

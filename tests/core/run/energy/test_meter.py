@@ -135,6 +135,12 @@ def test_a_counter_bridges_a_gap_but_no_sleep_and_no_second_attempt():
         assert cards(metered(*read(0, 1, 2), between, *read(62, 63))) == pytest.approx(300)
 
 
+def test_a_gap_that_a_counter_bridges_is_not_in_the_mean_power():
+    meter = metered(*(sensors(t, {"power_w": 200.0, "energy_j": 200.0 * t}) for t in (*range(101), *range(3700, 3801))))
+    assert cards(meter) == pytest.approx(200 * 3800) and meter.use is not None
+    assert meter.use.seconds == pytest.approx(200) and meter.use.watts == pytest.approx(200 / SUPPLY_EFFICIENCY)
+
+
 def test_a_clock_that_was_set_back_costs_one_interval():
     times = [*range(50), *range(20, 71)]
     meter = metered(*(sensors(t, {"power_w": 100.0}) for t in times))

@@ -79,7 +79,7 @@ def test_every_country_with_a_price_has_a_currency_and_every_factor_a_source_wit
 
 
 def test_the_examples_in_the_docstrings_hold():
-    assert doctest.testmod(money) == doctest.TestResults(failed=0, attempted=1)
+    assert doctest.testmod(money) == doctest.TestResults(failed=0, attempted=2)
 
 
 @pytest.mark.parametrize(("amount", "currency", "text"), [
@@ -101,6 +101,8 @@ def test_what_was_drawn_in_words():
     assert told.amounts(use.joules, INDIA) == "1 kWh, ₹7.12, 727 g CO₂"
     assert told.amounts(use.joules, NOWHERE) == "1 kWh, 481 g CO₂"
     assert "set in Settings" in told.cost(use.joules, NOWHERE)
+    for price, currency, said in ((0.3127, "EUR", "€31.27 at €0.3127 per kWh"), (31.27, "JPY", "¥3,127 at ¥31.27 per")):
+        assert told.cost(100 * KWH, tariff(Settings(price_per_kwh=price, currency=currency), "")).startswith(said)
 
 
 def test_what_a_run_will_draw_in_words():
