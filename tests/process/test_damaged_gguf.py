@@ -37,8 +37,14 @@ def ask(worker: InteractiveWorker) -> Any:
     return ask
 
 
-def test_the_sound_one_answers(ask: Any, tmp_path: Path) -> None:
-    path = tmp_path / "sound.gguf"
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all files: a worker reads where its first one lay, and nowhere else."""
+    return tmp_path_factory.mktemp("files")
+
+
+def test_the_sound_one_answers(ask: Any, place: Path) -> None:
+    path = place / "sound.gguf"
     path.write_bytes(sound().bytes())
     assert ask("load", path=str(path), context_length=64)["type"] == "loaded"
     done = ask("generate", id=1, messages=[{"role": "user", "content": "hello"}], max_tokens=2)
@@ -47,9 +53,9 @@ def test_the_sound_one_answers(ask: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [
     pytest.param(name, marks=[] if name in FAST else [pytest.mark.full]) for name in DAMAGES])
-def test_the_cause_is_said(ask: Any, worker: InteractiveWorker, tmp_path: Path, name: str) -> None:
+def test_the_cause_is_said(ask: Any, worker: InteractiveWorker, place: Path, name: str) -> None:
     make, words = DAMAGES[name]
-    path = tmp_path / "model.gguf"
+    path = place / "model.gguf"
     path.write_bytes(make())
     answer = ask("load", path=str(path), context_length=64)
     assert answer["type"] == ("error" if words else "loaded"), answer
