@@ -39,7 +39,7 @@ def test_no_price_says_where_it_is_set_and_no_reading_says_nothing(overview, tmp
     bare.start()
     bare.learn(1, 5)
     overview.show_run(folder.summarise(bare.folder), tariff(Settings(), "IN"))
-    assert not [line for line in lines(overview) if "kWh" in line or "Wh" in line]
+    assert not [line for line in lines(overview) if "kWh" in line or " Wh" in line]
 
 
 def test_the_table_of_runs_can_show_and_sort_it(qapp, tmp_path):
