@@ -95,7 +95,8 @@ def test_a_loosened_proof_says_what_it_compared() -> None:
     found = {**TOKENS, "token_ids_differ": 18, "token_ids_example": ["DÍA"], "positions": 0}
     assert parity._verdict(found, []) == (
         "Same tokens in 4,000 texts, among them 960 conversations of yours, but not in 18 of ours, such as 'DÍA', "
-        "which llama.cpp has no way to cut alike, and same prompt in 2,000 conversations; the answers were not compared.")
+        "which llama.cpp has no way to cut alike, and same prompt in 2,000 conversations; the answers were not "
+        "compared.")
 
 
 @pytest.mark.parametrize(("strength", "change", "swallowed"), [
