@@ -24,8 +24,8 @@ MAX_OPERATIONS = 0.8e12
 """About 5 s on two cores. It bounds the tokens that are computed, within `TOKENS`."""
 TOKENS = (256, 2048)
 USER_PROMPTS, USER_ROWS = 40, 200
-USER_CONVERSATIONS = 3000
-"""Rows whose tokens alone are compared, prompts and answers."""
+USER_CONVERSATIONS = 2000
+"""Rows whose tokens alone are compared, prompts and answers: 5 s for 3 MB of text, and 2 s more for each file."""
 LAYER_ROWS, LAYER_INPUTS = 64, 8
 
 
