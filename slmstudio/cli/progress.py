@@ -126,8 +126,8 @@ class Follower:
             for sample in event["samples"]:
                 self._say(f"step {_count(event, 'global_step')}: {_short(str(sample['prompt']))} → "
                           f"{_short(str(sample['answer']))}", always=True)
-        elif kind in ("overfitting", "early_stop", "best_used", "adjusted", "fit_measured", "guard_rest", "guard_resume",
-                       "guard_changed", "guard_unavailable", "power_limit_advised"):
+        elif kind in ("overfitting", "early_stop", "best_used", "adjusted", "fit_measured", "guard_rest",
+                      "guard_resume", "guard_changed", "guard_unavailable", "power_limit_advised"):
             self._say(str(event["message"]), always=True)
         elif kind == "guard_hold":
             self._tell_hold(event)

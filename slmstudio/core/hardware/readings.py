@@ -81,7 +81,8 @@ class MachineReading:
         """
         cpu, battery = event.get("cpu"), event.get("battery")
         return cls(
-            tuple(_made(GpuReading, {"index": number, "name": "", **card}) for number, card in enumerate(cards_of(event))),
+            tuple(_made(GpuReading, {"index": number, "name": "", **card})
+                  for number, card in enumerate(cards_of(event))),
             _made(CpuReading, cpu) if isinstance(cpu, dict) else CpuReading(),
             event.get("memory_used"), event.get("memory_total"), event.get("disk_free"),
             None if not isinstance(battery, dict) or "percent" not in battery

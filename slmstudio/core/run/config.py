@@ -213,7 +213,8 @@ class RunConfig:
         "down, or 83 °C where it doesn't say; without a card, the same of the processor.", told=False,
         reason="Each card knows its own limit.")
     heat_rest_seconds: int = described(60, Whole(1, 86_400), HEAT, "Shortest pause, s",
-        "how long a pause for heat lasts at least, so that the machine doesn't warm up and cool down all the time.", told=False,
+        "how long a pause for heat lasts at least, so that the machine doesn't warm up and cool down all the time.",
+        told=False,
         reason="A heat sink takes about a minute to cool.")
     pause_on_battery: bool = described(False, Switch(), HEAT, "Pause on battery",
         "pause while a laptop runs on its battery; resume when it is plugged in.", told=False,

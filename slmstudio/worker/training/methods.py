@@ -179,8 +179,9 @@ def never_repack(model: PreTrainedModel) -> None:
     """Forbid bitsandbytes to repack 4-bit weights for inference, which it does on the CPU at the first evaluation; with
     a bias, as Qwen2 has, that raises an error.
 
-    Its layer stays repacked afterwards, and the repacked product has no gradient: training would continue, and everything
-    below each layer would learn from the adapter's part alone (bitsandbytes 0.50, nn/modules.py, Linear4bit.forward).
+    Its layer stays repacked afterwards, and the repacked product has no gradient: training would continue, and
+    everything below each layer would learn from the adapter's part alone (bitsandbytes 0.50, nn/modules.py,
+    Linear4bit.forward).
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
