@@ -79,7 +79,7 @@ class Rests:
         self._hold_until = now + rest
         self.held += rest
         self._holding.add(step, now, worked, rest, self._guard)
-        self._cost.look(now, self._sensors.newest)
+        self._cost.look(now, None if self._guard.on_cpu else self._sensors.newest)
         if not (self._blind or self._heat_known) and self._guard.settings.mode != "off" and \
                 now - self._began > NO_READING_SECONDS:
             self._blind = True

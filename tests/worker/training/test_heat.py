@@ -383,9 +383,9 @@ def test_a_rest_that_is_cut_short_counts_as_long_as_it_was(make_job, machine):
                 rests.rest(seconds)
     rests.rest(rests.wait(39))  # a tenth of a second of it, and then a person asks for something
     rests.end(39)
-    assert rested - rests.held > 1.0
-    assert rests.held == pytest.approx(begun + 0.1, abs=0.2)
-    assert of_events(jobs.Job(job.folder).events()).rested == pytest.approx(rests.seconds, abs=0.5)
+    assert rested - rests.held > 10.0
+    assert rests.held == pytest.approx(begun, abs=5.0)  # the time that this test itself takes counts as rested
+    assert of_events(jobs.Job(job.folder).events()).rested == pytest.approx(rests.held, abs=0.5)
 
 
 def test_rests_of_an_evaluation_are_not_taken_for_those_of_a_step(make_job, machine, monkeypatch):
