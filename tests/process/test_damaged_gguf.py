@@ -19,9 +19,17 @@ MEGABYTES = 600
 
 
 @pytest.fixture(scope="module")
-def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InteractiveWorker]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library of models: a locked worker reads there, and elsewhere its first file alone."""
+    place = tmp_path_factory.mktemp("home") / "models"
+    place.mkdir()
+    return place
+
+
+@pytest.fixture(scope="module")
+def worker(place: Path) -> Iterator[InteractiveWorker]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SLMSTUDIO_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("SLMSTUDIO_HOME", str(place.parent))
         with InteractiveWorker("chat") as worker:
             yield worker
 
@@ -35,12 +43,6 @@ def ask(worker: InteractiveWorker) -> Any:
         return next(found for found in messages if found["type"] in ("loaded", "error", "done"))
 
     return ask
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all files: a worker reads where its first one lay, and nowhere else."""
-    return tmp_path_factory.mktemp("files")
 
 
 def test_the_sound_one_answers(ask: Any, place: Path) -> None:
