@@ -45,6 +45,7 @@ def test_wrong_settings_are_refused_all_at_once(command) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.full
 def test_a_conversation_with_commands(command, tmp_path) -> None:
     typed = ["/help", "What is the capital of India?", "/regenerate", "//slash", "/set top_k x", "/set max_tokens 5",
              "/system You are a pirate.", "/dance", f"/save {tmp_path / 'talk'}", "/new", "/regenerate", "/quit", "no"]

@@ -125,6 +125,7 @@ def test_without_a_template_it_says_so_or_goes_on_with_the_text(ask, copy) -> No
     assert empty["type"] == "error" and empty["error"]["what"] == "There is nothing to continue."
 
 
+@pytest.mark.full
 def test_a_model_that_is_deleted_while_it_chats(ask, copy) -> None:
     assert load_and_ask(ask, copy)["type"] == "done"
     copy.unlink()

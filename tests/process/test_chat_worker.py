@@ -85,6 +85,7 @@ def test_the_next_turn_computes_only_what_is_new(chat) -> None:
     assert second["cached_tokens"] >= first["prompt_tokens"]
 
 
+@pytest.mark.full
 def test_nothing_of_a_stop_string_is_ever_shown(chat) -> None:
     whole = "".join(chat.generate(QUESTION, max_tokens=100)[0])
     stop = "al of Ind"

@@ -88,6 +88,7 @@ def test_a_plan_tells_energy_and_cost_before_a_run(tmp_path, tiny_model, rows_fi
     assert "Draws about " in said and "₹" in said and "How long it takes isn't measured yet." in said
 
 
+@pytest.mark.full
 def test_a_real_run_draws_what_its_cards_were_told_to(tmp_path, tiny_model, rows_file, fake_nvml, capsys):
     """A worker reads two fake cards through the real pynvml while they follow a power curve by the clock: one tells its
     power alone, the other counts its energy too."""

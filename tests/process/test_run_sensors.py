@@ -78,6 +78,7 @@ def ended_for_its_card(job: jobs.Job) -> None:
     assert checkpoints.newest_good(job.folder / folder.CHECKPOINTS, lambda *damaged: pytest.fail(str(damaged)))
 
 
+@pytest.mark.full
 def test_a_run_that_hangs_on_a_lost_card_is_ended_and_can_be_resumed(start, fake_nvml, on_the_card, monkeypatch):
     monkeypatch.setenv("LOST_CARD_HANGS", "2")
     job = start(save_steps=2)

@@ -100,7 +100,8 @@ def _program() -> Iterator[Rule]:
     """This program, its Python and its packages."""
     roots = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.path.realpath(sys.executable)),
              str(paths.resources().parent), *sys.path}
-    variables = ("LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "PYTHONPATH", "SLMSTUDIO_CPUINFO")
+    variables = ("LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "PYTHONPATH", "SLMSTUDIO_CPUINFO",
+                 "SLMSTUDIO_SYS")
     roots |= {part for name in variables for part in os.environ.get(name, "").split(os.pathsep)}
     yield from ((Path(root), landlock.RUN) for root in sorted(roots) if os.path.isabs(root))
 

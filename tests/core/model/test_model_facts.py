@@ -92,7 +92,7 @@ def test_other_packings_cannot_be_trained_on(tmp_path: Path) -> None:
     ("SmolLM2-360M", "llama", "SmolLM"), ("TinyLlama_v1.1", "llama", "TinyLlama"), ("Llama-3.2-1B", "llama", "Llama"),
     ("Qwen2.5-1.5B", "qwen2", "Qwen2"), ("Qwen3-0.6B", "qwen3", "Qwen3"), ("phi-3.5-mini", "phi3", "Phi-3"),
     ("Mistral-7B-v0.3", "mistral", "Mistral"), ("gemma-2-2b-it", "gemma2", "Gemma 2"),
-    ("apertus", "apertus", "apertus")])
+    ("apertus", "apertus", "Apertus")])
 def test_family_labels(tmp_path: Path, name: str, model_type: str, family: str) -> None:
     folder = model_files.write_model(tmp_path / name, {"model_type": model_type}, model_files.weights_of(model_type))
     assert read_model(folder).family == family
