@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from PySide6.QtWidgets import QLabel
 from support.report_run import ReportRun, finished
 
 from slmstudio.core.run import folder
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.settings import Settings
-from slmstudio.gui.common.widgets.labels import ElidedLabel
 from slmstudio.gui.results import columns, run_facts
 from slmstudio.gui.results.run_overview import RunOverview
 
@@ -21,7 +21,7 @@ def overview(qtbot, qapp) -> RunOverview:
 
 
 def lines(overview: RunOverview) -> list[str]:
-    return [label.text() for label in overview.findChildren(ElidedLabel) if not label.isHidden()]
+    return [label.text() for label in overview.findChildren(QLabel) if not label.isHidden()]
 
 
 def test_one_line_each(overview, tmp_path):
