@@ -24,7 +24,7 @@ from slmstudio.core.time_left import ProgressLeft
 from slmstudio.core.units import counted, format_about, format_energy
 
 HOLD_SHARE, HOLD_SECONDS = 0.1, 3600.0
-"""A held temperature is told again when the share of work has changed by so much, or after so long."""
+"""A held temperature is printed again once the share of work has changed by this much, or after this long."""
 
 
 class Follower:

@@ -22,7 +22,7 @@ def read() -> tuple[float | None, float | None]:
     Packages are summed; "psys" (the whole board) and the parts of a package are left out, or they would count twice.
 
     Returns:
-        (None, None) where there is no counter or it can't be read. The second is None where the packages wrap at
+        (None, None) without a counter that can be read. The second is None where the packages wrap at
         different figures, so that a fall of the sum means nothing.
     """
     packages = _packages()

@@ -27,7 +27,7 @@ def install(processor: Processor, network: bool, named: bool) -> int | None:
 
     Args:
         network: whether sockets are refused.
-        named: whether to make a listener, through which each refused call is told.
+        named: whether to make a listener that reports each refused call.
 
     Returns:
         The listener's file descriptor; None without one.

@@ -56,7 +56,7 @@ _state: LockState | None = None
 
 
 def warden() -> Warden | None:
-    """The process that speaks to the system for this one; None where there is no lock."""
+    """The process that talks to the system for this one; None without a lock."""
     return _warden
 
 

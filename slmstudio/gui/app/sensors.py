@@ -96,6 +96,6 @@ def _open_reader(with_gpus: bool) -> MachineReader:
         _log.warning("The GPU's sensors can't be read. %s", reason)
     try:
         runs = paths.runs_dir()
-    except UserError:  # what is told where it happens
+    except UserError:  # the part that failed reports it itself
         runs = None
     return MachineReader(monitors, runs)

@@ -33,7 +33,7 @@ class LegendChip(Chip):
 
 
 class Legend(QWidget):
-    """Names several curves of one plot in lines that break where there is no room; hidden while there are none."""
+    """The names of several curves of one plot, wrapped to its width; hidden while there are none."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -12,7 +12,6 @@ from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import CpuReading, MachineReading
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
-from slmstudio.gui.common import theme
 from slmstudio.gui.plots.run_plots import RunPlots
 
 CARD = GpuReading(0, "NVIDIA GeForce RTX 3060", temperature_c=70, slowdown_c=93, power_w=160.0, power_limit_w=170.0,
@@ -35,18 +34,6 @@ def history(*cards: GpuReading, cpu: CpuReading | None = None, events: dict[int,
         if second in (events or {}):
             made.add({**events[second], **at})
     return made
-
-
-@pytest.fixture
-def plots(qtbot, qapp):
-    theme.apply(qapp, "light")
-    widget = RunPlots()
-    qtbot.addWidget(widget)
-    widget.resize(700, 600)
-    with qtbot.waitExposed(widget):
-        widget.show()
-    qtbot.waitUntil(lambda: len(widget.small) == 9, timeout=5000)
-    return widget
 
 
 def draw(qtbot, plots: RunPlots, made: RunHistory, config: RunConfig | None = CONFIG) -> None:

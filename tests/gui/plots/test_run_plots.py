@@ -17,7 +17,6 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.throttle import REDRAWS_A_SECOND, Throttle
 from slmstudio.gui.plots.axis import NumberAxis, even_ticks, log_ticks, plain, rate
 from slmstudio.gui.plots.plot import Plot
-from slmstudio.gui.plots.run_plots import RunPlots
 
 
 def history(steps: int, gpu: bool = True) -> RunHistory:
@@ -32,18 +31,6 @@ def history(steps: int, gpu: bool = True) -> RunHistory:
         if step % 10 == 0:
             made.add({"type": "eval", "time": float(step), "global_step": step, "eval_loss": 1.5 - step / 1000})
     return made
-
-
-@pytest.fixture
-def plots(qtbot, qapp):
-    theme.apply(qapp, "light")
-    widget = RunPlots()
-    qtbot.addWidget(widget)
-    widget.resize(700, 600)
-    with qtbot.waitExposed(widget):
-        widget.show()
-    qtbot.waitUntil(lambda: len(widget.small) == 9 and not (widget._stale or widget._turn.isActive()), timeout=5000)
-    return widget
 
 
 def shown(plot: Plot, name: str = "") -> int:

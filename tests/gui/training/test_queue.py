@@ -31,9 +31,16 @@ NAMES = ("show_code", "plan_other", "start", "queue")
 def places(qtbot, tab) -> dict[str, QRect]:
     """Where the buttons below the plan lie that are shown."""
     qtbot.waitUntil(lambda: not tab.planning.is_busy())
-    QApplication.processEvents()  # what the layouts put off
-    shown = [button(tab, name) for name in NAMES if button(tab, name).isVisible()]
-    return {each.objectName(): QRect(each.mapTo(tab, QPoint()), each.size()) for each in shown}
+    looks: list[dict[str, QRect]] = []
+
+    def settled() -> bool:
+        QApplication.processEvents()  # what the layouts put off
+        shown = [button(tab, name) for name in NAMES if button(tab, name).isVisible()]
+        looks.append({each.objectName(): QRect(each.mapTo(tab, QPoint()), each.size()) for each in shown})
+        return len(looks) > 2 and looks[-1] == looks[-2] == looks[-3]
+
+    qtbot.waitUntil(settled)
+    return looks[-1]
 
 
 def test_no_button_comes_up_where_another_one_was(qtbot, planned, play):

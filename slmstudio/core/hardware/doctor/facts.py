@@ -19,7 +19,7 @@ class Card:
 
     Attributes:
         vendor, device: PCI numbers.
-        name: as people know it; "" where there is no list of names.
+        name: its product name; "" where the system has no list of names.
         driver: the kernel's module for it, as in "nvidia", "nouveau", "amdgpu"; "" for none.
         integrated: part of the processor.
     """
