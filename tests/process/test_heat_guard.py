@@ -115,7 +115,7 @@ def test_heat_makes_it_rest_and_it_works_again_when_it_is_cool(make_run, tiny_mo
     job.send("stop")
     assert job.wait().state == "stopped"
     found = of_events(job.events())
-    assert found.pauses == 1 and found.rested > 0.5 and found.peak_c == 91
+    assert found.pauses == 1 and found.rested == resume["seconds"] > 0 and found.peak_c == 91
     assert found.sentence().endswith("in 1 pause; peak 91 °C.")
 
 
