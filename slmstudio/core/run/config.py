@@ -54,6 +54,8 @@ TEMPLATES = Choice({"": "The model's own", **{name: about.label for name, about 
 SEED, STEPS, NORM = Whole(0, 2**32 - 1), Whole(1, 10**9), Number(0, math.inf, above=True, below=True)
 RUN, METHOD, LENGTH, BATCH, LEARNING, MACHINE, HEAT, WATCHING, SAVING = GROUPS = (
     "Run", "Method", "Length", "Batch", "Learning", "Machine", "Heat and hours", "Watching", "Saving")
+PARALLELISM = Choice({"ddp": "Faster: each card holds the model (DDP)",
+                      "fsdp": "Bigger: the cards share the model (FSDP)"})
 GUARDS = Choice({"pause": "Pause when too hot", "hold": "Hold a temperature", "off": "Only warn"})
 VARIANTS: dict[str, dict[str, Any]] = {
     "lora": {"method": "lora"},
@@ -204,6 +206,16 @@ class RunConfig:
         reason="Compiling takes minutes, which most runs never earn back.")
     threads: int = described(0, Whole(0, 1024), MACHINE, "Processor threads",
         "CPU threads of the worker; 0 leaves it to torch.", reason="The GPU does the work.", told=False)
+    processes: int = described(1, Whole(1, 64), MACHINE, "Cards or processes",
+        "how many processes of each machine train together, one on each card; the effective batch stays the same.",
+        reason="One process trains.", told=False)
+    nodes: int = described(1, Whole(1, 64), MACHINE, "Machines",
+        "how many machines train together; each has as many processes as said above.", reason="One machine trains.",
+        told=False)
+    parallelism: str = described("ddp", PARALLELISM, MACHINE, "Several cards make it",
+        '"ddp" (each card holds the whole model and learns from its share of each batch: faster) or "fsdp" (the cards '
+        'share weights, gradients and optimizer: a bigger model fits).', reason="The model fits on one card.",
+        told=False, applies=lambda config: config.world_size > 1)
     heat_guard: str = described("pause", GUARDS, HEAT, "When it gets hot",
         '"pause" stops at the next step and resumes when the machine has cooled; "hold" rests a little after each '
         'step, so that it gets no hotter than the limit; "off" only warns.', told=False,
@@ -255,6 +267,11 @@ class RunConfig:
     def effective_batch_size(self) -> int:
         """Rows in one optimizer update."""
         return self.micro_batch_size * self.gradient_accumulation_steps
+
+    @property
+    def world_size(self) -> int:
+        """Processes that train together, on all machines."""
+        return self.processes * self.nodes
 
     def problems(self) -> list[Problem]:
         """Everything that is wrong with the values, each by itself and with one another, without touching a file."""
