@@ -12,6 +12,7 @@ from PySide6.QtCore import QCoreApplication
 
 from slmstudio.core import units
 from slmstudio.core.run import config as run_config
+from slmstudio.core.run import config_file
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import number
 from slmstudio.gui.common.plan_fields import label, variant_label, write
@@ -225,7 +226,7 @@ _WORDS: dict[str, Callable[[dict[str, Any], str], str]] = {
 def differences(first: dict[str, Any], second: dict[str, Any]) -> str:
     """In which fields two configurations differ: "Rank 16 / 4, Alpha 32 / 8"."""
     return ", ".join(f"{label(key)} {_short(one)} / {_short(other)}"
-                     for key, (one, other) in run_config.differences([first, second]) if key in first.keys() & second)
+                     for key, (one, other) in config_file.differences([first, second]) if key in first.keys() & second)
 
 
 def _short(value: Any) -> str:

@@ -9,7 +9,8 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.run.config import FIELDS, VARIANTS, RunConfig, in_groups
+from slmstudio.core.run.config import FIELDS, RunConfig, in_groups
+from slmstudio.core.run.fields.choices import VARIANTS
 from slmstudio.core.run.schedule import total_steps
 from slmstudio.gui.common import plan_fields, theme
 from slmstudio.gui.common.run_texts import steps_text

@@ -15,7 +15,8 @@ from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import CpuReading, MachineReading
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import facts
-from slmstudio.core.run.config import VARIANTS, RunConfig
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.fields.choices import VARIANTS
 from slmstudio.core.run.rows import source_rows
 from slmstudio.gui.training.plan_panel import PlanPanel
 
