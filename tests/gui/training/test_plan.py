@@ -167,7 +167,7 @@ def test_start_takes_what_was_typed_just_before(qtbot, planned, session, play):
     press(qtbot, planned, "start")  # the click takes the focus away: the plan is being made anew
     qtbot.waitUntil(lambda: bool(started), timeout=10_000)
     assert started[0].request()["epochs"] == 7
-    qtbot.waitUntil(lambda: not planned.is_running(), timeout=10_000)
+    qtbot.waitUntil(lambda: not planned.followed.is_running(), timeout=10_000)
 
 
 def test_a_refused_plan_is_not_started_later(qtbot, planned, session):
