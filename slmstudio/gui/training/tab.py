@@ -42,8 +42,8 @@ class TrainingTab(QWidget):
         self._planning_next = False
         self.banner = ErrorBanner()
         self.banner.setObjectName("training_banner")
-        self.plan, self.run, self.watch, self.feed = PlanPanel(), RunPanel(), WatchPanel(), RunFeed()
-        self.planning = Planning(session, self.plan, self)
+        self.planning = Planning(session, self)
+        self.plan, self.run, self.watch, self.feed = PlanPanel(self.planning), RunPanel(), WatchPanel(), RunFeed()
         self.next = NextRun(session, self.plan, self.planning, self)
         self.fit_check = FitCheck(session, self.plan, self.planning, self)
         self.queue_card = QueueCard(self.next.queue)
@@ -114,12 +114,12 @@ class TrainingTab(QWidget):
         self.fit_check.set_free(not running)
         self._planning_next = self._planning_next and running and ready
         if running and not self._planning_next:
-            self.plan.set_editable(False)
+            self.planning.set_active(False)
             self.plan.show_config(self.followed.now())
             buttons.show_run(self.tr("The plan of the run beside it. Change… changes it while it learns."),
                              can_plan=ready)
             return
-        self.plan.set_editable(ready)
+        self.planning.set_active(ready)
         if ready:
             self.planning.refresh()
             after = self.planning.after
@@ -156,7 +156,7 @@ class TrainingTab(QWidget):
 
     def _save_code(self) -> None:
         job = self.followed.job
-        self.next.save_code(job.folder if job is not None and not self.plan.editable else None)
+        self.next.save_code(job.folder if job is not None and not self.planning.active else None)
 
     # -- a run -----------------------------------------------------------------------------------------------
 
@@ -193,7 +193,7 @@ class TrainingTab(QWidget):
         self.run.set_note(status.gpu_note(run.history, self._session))
         self.feed.update_from(run.history)
         self.watch.update_from(run.history, run.config, run.is_running())
-        if run.is_running() and not self.plan.editable and self.plan.config != (now := run.now()):
+        if run.is_running() and not self.planning.active and self.plan.config != (now := run.now()):
             self.plan.show_config(now)
 
     def _ended(self, outcome: Outcome) -> None:

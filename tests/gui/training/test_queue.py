@@ -71,19 +71,19 @@ def test_no_button_comes_up_where_another_one_was(qtbot, planned, play):
 def busy(qtbot, planned, play):
     """A planned tab whose run is at work."""
     play(ENDLESS)
-    planned.plan._edit("name", "first")
+    planned.planning.decide("name", "first")
     press(qtbot, planned, "start")
     wait_for_steps(qtbot, planned)
     return planned
 
 
 def test_while_a_run_is_at_work_the_next_ones_are_planned_and_wait(qtbot, busy):
-    assert busy.plan.config.name == "first" and not busy.plan.editable
+    assert busy.plan.config.name == "first" and not busy.planning.active
     assert not button(busy, "queue").isVisible() and not busy.queue_card.isVisible()
     press(qtbot, busy, "plan_other")
     wait_for_plan(qtbot, busy)
-    assert busy.plan.editable and not button(busy, "start").isEnabled() and button(busy, "queue").isVisible()
-    busy.plan._edit("name", "दूसरा")
+    assert busy.planning.active and not button(busy, "start").isEnabled() and button(busy, "queue").isVisible()
+    busy.planning.decide("name", "दूसरा")
     press(qtbot, busy, "queue")  # the plan is still being made
     qtbot.waitUntil(lambda: waiting(busy) == ["दूसरा"], timeout=10_000)
     assert "“दूसरा” waits in the queue." in busy.plan.buttons.note.text()
@@ -94,7 +94,7 @@ def test_while_a_run_is_at_work_the_next_ones_are_planned_and_wait(qtbot, busy):
     assert [RunConfig.from_dict(folder.jobs.Job(entry.folder).request()).method for entry in queue.entries()] == [
         "lora", "full"]
     press(qtbot, busy, "plan_other")
-    assert busy.plan.config.name == "first" and not busy.plan.editable
+    assert busy.plan.config.name == "first" and not busy.planning.active
 
 
 def test_the_queue_is_put_in_order_and_thinned_out(qtbot, busy, run):
@@ -162,7 +162,7 @@ def test_a_damaged_queue_is_said_in_the_tab(qtbot, tab):
 
 def test_going_on_with_more_data(qtbot, planned, session, play, write_rows):
     play("start no_gpu load plan:40 steps:40 finish")
-    planned.plan._edit("name", "helpdesk")
+    planned.planning.decide("name", "helpdesk")
     press(qtbot, planned, "start")
     qtbot.waitUntil(lambda: chip(planned) == "finished", timeout=15_000)
     finished, rate = planned.followed.job.folder, planned.planning.config.learning_rate
@@ -178,7 +178,7 @@ def test_going_on_with_more_data(qtbot, planned, session, play, write_rows):
     config = planned.planning.config
     assert (config.start_from, config.eval_fraction, config.split_seed) == (str(finished), 0.25, 3)
     assert config.reasons["eval_fraction"] == "Chosen in the Data tab."
-    planned.plan._edit("epochs", "2")
+    planned.planning.decide("epochs", "2")
     qtbot.waitUntil(lambda: planned.planning.config.epochs == 2, timeout=15_000)
     press(qtbot, planned, "plan_afresh")
     qtbot.waitUntil(lambda: planned.planning.config.start_from is None, timeout=15_000)
@@ -188,7 +188,7 @@ def test_going_on_with_more_data(qtbot, planned, session, play, write_rows):
 def test_proposals_of_a_verdict_fill_in_the_plan(qtbot, planned, session, play):
     """More epochs from the result, and the same run once more with another rate, keeping what a person had set."""
     play("start no_gpu load plan:40 steps:40 finish")
-    planned.plan._edit("lora_rank", "4")
+    planned.planning.decide("lora_rank", "4")
     qtbot.waitUntil(lambda: planned.planning.config.lora_rank == 4, timeout=15_000)
     press(qtbot, planned, "start")
     qtbot.waitUntil(lambda: chip(planned) == "finished", timeout=15_000)

@@ -61,17 +61,16 @@ def test_an_edit_is_an_override_and_can_be_given_back(qtbot, planned):
 
 def test_all_problems_are_shown_at_their_fields(qtbot, planned):
     plan = planned.plan
-    plan.overrides.update({"epochs": "many", "max_length": "0"})
-    plan.changed.emit()
+    planned.planning.decide("epochs", "many")
+    planned.planning.decide("max_length", "0")
     qtbot.waitUntil(lambda: plan.rows["epochs"].problem.isVisible(), timeout=10_000)
     assert "number" in plan.rows["epochs"].problem.text()
     assert plan.rows["max_length"].problem.isVisible(), "both at once"
     assert not plan.start.isEnabled() and not planned.banner.isVisible()
-    plan.overrides["epochs"] = "2"
-    plan.changed.emit()
+    planned.planning.decide("epochs", "2")
     assert plan.rows["max_length"].problem.isVisible() and not plan.rows["epochs"].problem.isVisible()
-    plan.overrides.clear()
-    plan.changed.emit()
+    planned.planning.propose("epochs")
+    planned.planning.propose("max_length")
     qtbot.waitUntil(plan.start.isEnabled, timeout=10_000)
     assert not plan.rows["max_length"].problem.isVisible()
 
