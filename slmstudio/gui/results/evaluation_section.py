@@ -124,12 +124,12 @@ class EvaluationSection(QWidget):
         self.changed.emit()
 
     def _at_work_here(self) -> bool:
-        job = self.running.job
+        job = self.running.followed.job
         return job is not None and self._run is not None and _run_of(job) == self._run.folder.absolute()
 
     def _show_state(self) -> None:
         """An evaluation of another run goes on unseen; the status bar tells of it."""
-        job = self.running.job
+        job = self.running.followed.job
         here = self._at_work_here()
         self.running.setVisible(here or (job is None and self.running.banner.error is not None))
         self.scores.setVisible(self.panel.isHidden())
