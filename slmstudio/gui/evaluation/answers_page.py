@@ -9,6 +9,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
+from slmstudio.core.files import objects
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import when
 from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
@@ -34,7 +35,7 @@ from slmstudio.gui.evaluation.answers_model import (
     read_answers,
     rows_as_table,
 )
-from slmstudio.gui.evaluation.jobs import Evaluation, objects, read_evaluation
+from slmstudio.gui.evaluation.jobs import Evaluation, read_evaluation
 from slmstudio.gui.evaluation.tables import test_name
 from slmstudio.gui.evaluation.votes import VoteDialog
 
