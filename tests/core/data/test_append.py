@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.appended_rows import NEW, ROWS, said, write
 
-from slmstudio.core.data.append import Twin, append, find_twin, undo
-from slmstudio.core.data.new_row import NewRow
+from slmstudio.core.data.appending.append import Twin, append, find_twin, undo
+from slmstudio.core.data.appending.new_row import NewRow
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.errors import UserError
 

@@ -11,8 +11,8 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QToolButton
 
 from slmstudio.core import paths, settings
 from slmstudio.core.data import remembered
-from slmstudio.core.data.append import append
-from slmstudio.core.data.new_row import NewRow
+from slmstudio.core.data.appending.append import append
+from slmstudio.core.data.appending.new_row import NewRow
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.gui.app import application as program
 from slmstudio.gui.app.main_window import MainWindow

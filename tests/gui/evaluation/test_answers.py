@@ -18,7 +18,7 @@ from slmstudio.core.evaluation import item_edits
 from slmstudio.core.evaluation.testset.reader import read_test_set
 from slmstudio.core.votes import store
 from slmstudio.gui.common import tasks
-from slmstudio.gui.evaluation.votes import VoteDialog
+from slmstudio.gui.evaluation.answers.votes import VoteDialog
 from slmstudio.gui.results.run_details import SCORES
 
 

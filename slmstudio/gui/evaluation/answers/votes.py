@@ -20,9 +20,9 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import counted, text_label
-from slmstudio.gui.evaluation import answer_diff
-from slmstudio.gui.evaluation.answer_panes import TextPane
-from slmstudio.gui.evaluation.answers_model import question
+from slmstudio.gui.evaluation.answers import diff
+from slmstudio.gui.evaluation.answers.panes import TextPane
+from slmstudio.gui.evaluation.answers.rows_model import question
 from slmstudio.gui.votes.dialog import show_votes
 
 if TYPE_CHECKING:
@@ -180,10 +180,10 @@ class VoteDialog(QDialog):
             self._read_result()
             return
         ballot = self._left[0]
-        self.question.setHtml(answer_diff.escaped(question(ballot.row)))
+        self.question.setHtml(diff.escaped(question(ballot.row)))
         for pane, model in zip(self.sides, ballot.shown, strict=True):
             answer = ballot.row.answers[model]
-            shown = answer_diff.escaped(answer) if answer.strip() else f"<i>{self.tr('An empty answer.')}</i>"
+            shown = diff.escaped(answer) if answer.strip() else f"<i>{self.tr('An empty answer.')}</i>"
             pane.text.setHtml(shown)
 
     def vote(self, what: str) -> None:
