@@ -159,7 +159,7 @@ def test_a_vote_that_cannot_be_kept_can_be_given_again(qtbot, tab, session, mode
     start(qtbot, tab, session, models[:2], blind=True)
     paths.votes_file().mkdir(parents=True)
     ask(qtbot, tab, "hello")
-    qtbot.waitUntil(lambda: tab.findChild(QPushButton, "vote_0") is not None, timeout=15_000)
+    qtbot.waitUntil(lambda: any(each.isVisible() for each in tab.findChildren(QPushButton, "vote_0")), timeout=15_000)
     press(qtbot, tab, "vote_0")
     qtbot.waitUntil(tab.banner.isVisible, timeout=5000)
     assert "keep the vote" in tab.banner._what.text() and tab.comparison.masked
