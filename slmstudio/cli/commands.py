@@ -237,11 +237,10 @@ def train(
     import time
     from dataclasses import replace
 
-    from slmstudio.core.run import adjust, folder, planner
-    from slmstudio.core.run import config as run_config
+    from slmstudio.core.run import adjust, config_file, folder, planner
     from slmstudio.core.run.guard import summary as guard
 
-    config, changed = run_config.load(run), planner.overrides(dict(planner.parse_settings(set_ or [])))
+    config, changed = config_file.load(run), planner.overrides(dict(planner.parse_settings(set_ or [])))
     if run.is_dir():
         job = jobs.Job(run)
         ended = job.outcome()

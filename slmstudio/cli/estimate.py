@@ -122,7 +122,8 @@ def _config(facts: ModelFacts, chosen: dict[str, Any], precision: str) -> RunCon
         UserError: a value is out of range, or values contradict each other; all of them at once.
     """
     from slmstudio.core.errors import UserError
-    from slmstudio.core.run.config import PREFERENCES, RunConfig
+    from slmstudio.core.run.config import RunConfig
+    from slmstudio.core.run.fields.choices import PREFERENCES
 
     packing = chosen.get("objective", "sft") not in PREFERENCES and chosen.get("attention") != "eager"
     usual = {"precision": precision, "packing": packing, "max_length": min(1024, facts.context_length)}
@@ -149,7 +150,7 @@ def _as_dict(facts: ModelFacts, config: RunConfig, found: MemoryEstimate, free: 
 
 def _show(facts: ModelFacts, config: RunConfig, found: MemoryEstimate, free: int, where: str, pulls: list[Lever],
           fewest: list[Lever] | None, cards: list[CardRow]) -> None:
-    from slmstudio.core.run.config import METHODS
+    from slmstudio.core.run.fields.choices import METHODS
     from slmstudio.core.units import format_bytes
 
     title = (f"{facts.name}, {METHODS.words[config.method]}: {config.max_length:,} tokens, micro-batch "

@@ -24,10 +24,10 @@ def fit_check(run: Annotated[Path, typer.Argument(help="A run configuration, as 
     """Try the longest real micro-batch of a run: does it fit, and how long does a step take? Nothing is changed."""
     from slmstudio.core.errors import from_os_error
     from slmstudio.core.jobs import new
-    from slmstudio.core.run import config as run_config
+    from slmstudio.core.run import config_file
     from slmstudio.core.run.memory import fit_result
 
-    config = run_config.load(run)
+    config = config_file.load(run)
     config.check()
     try:
         job = new.fit_check(config.to_dict())

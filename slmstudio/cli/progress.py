@@ -17,9 +17,9 @@ from rich.table import Table
 from slmstudio.cli import problems
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
+from slmstudio.core.files import number
 from slmstudio.core.report.text import HIDDEN, visible
 from slmstudio.core.run.energy.meter import EnergyMeter
-from slmstudio.core.run.history import number
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.core.units import counted, format_about, format_energy
 

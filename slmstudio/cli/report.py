@@ -9,7 +9,6 @@ import typer
 
 from slmstudio.cli.progress import print_json, print_table, say
 from slmstudio.core.report.text import exact
-from slmstudio.core.run.config import label
 
 app = typer.Typer()
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
@@ -41,6 +40,7 @@ def compare(
     """Compare runs: losses, scores of the same test set with a paired test, time, and only the fields in which they
     differ."""
     from slmstudio.core.report.compare import compare as compare_runs
+    from slmstudio.core.run.config import label
 
     found = compare_runs([run.absolute() for run in runs])
     if as_json:

@@ -125,10 +125,9 @@ def runs_rename(run: Run, name: Annotated[str, typer.Argument(help="Its new name
 def queue_add(run: Annotated[Path, typer.Argument(help="A run folder, or a run configuration.")],
               as_json: Json = False) -> int:
     """Put a run at the end of the queue; of a configuration, a run folder is made first."""
-    from slmstudio.core.run import config as run_config
-    from slmstudio.core.run import folder, queue
+    from slmstudio.core.run import config_file, folder, queue
 
-    config = run_config.load(run)
+    config = config_file.load(run)
     if run.is_dir():
         target = run
     else:

@@ -161,9 +161,23 @@ def without_non_finite(value: Any) -> Any:
     return value
 
 
+def an_object(value: Any) -> dict[str, Any]:
+    """What should be an object in a file that may be damaged; an empty one where it isn't."""
+    return value if isinstance(value, dict) else {}
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """What should be a list of objects in a file that may be damaged: those that are."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
 def number(event: dict[str, Any], name: str) -> float | None:
     """A finite number of a JSON object, or None: the worker sends NaN and Inf as null."""
-    value = event.get(name)
+    return finite(event.get(name))
+
+
+def finite(value: Any) -> float | None:
+    """A JSON value as a finite number; None where it is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:

@@ -14,7 +14,9 @@ from slmstudio.core.evaluation.answer_rows import read_rows
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs import new
 from slmstudio.core.jobs.interactive import InteractiveWorker
+from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import folder, planner
+from slmstudio.core.run.config import RunConfig
 
 Report = Callable[[str, dict[str, Any]], None]
 """Called with the phase ("model", "train", ...) and each event of its worker."""
@@ -46,61 +48,26 @@ def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]
     seconds: dict[str, float] = {}
     started = time.monotonic()
 
-    def timed(phase: str, since: float) -> float:
+    def timed(phase: str, work: Callable[[], Any]) -> Any:
+        since = time.monotonic()
+        done = work()
         seconds[phase] = round(time.monotonic() - since, 1)
-        return time.monotonic()
+        return done
 
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise from_os_error(error, "make the output folder") from error
-    model = starter.prepare(lambda event: report("model", event))
-    since = timed("model", started)
-    dataset = reader.read_dataset(paths.starter_train_file())
-    config = planner.plan(
-        planner.PlanRequest(
-            dataset=dataset,
-            model=model,
-            machine=read_machine(),
-            eval_file=paths.starter_test_file(),
-            overrides={"name": "quickstart", "epochs": EPOCHS},
-        )
-    )
-    job = folder.create(config, out)
-    trained = _done(job, "train", report)
-    since = timed("train", since)
-    scores = _done(
-        evaluation := new.make(
-            job.folder / "jobs",
-            "evaluate",
-            models=[
-                {"name": "base", "model": config.model, "adapter": None, "gguf": None},
-                {"name": "tuned", "model": config.model, "adapter": trained["adapter"], "gguf": None},
-            ],
-            test=str(paths.starter_test_file()),
-            train_run=str(job.folder),
-            train_file=config.train_file,
-            max_new_tokens=MAX_NEW_TOKENS,
-            precision=config.precision,
-        ),
-        "evaluate",
-        report,
-    )
-    since = timed("evaluate", since)
-    asked = before_and_after(evaluation.folder)
+    model = timed("model", lambda: starter.prepare(lambda event: report("model", event)))
+    job, trained = timed("train", lambda: _train(model, out, report))
+    evaluation, scores = timed("evaluate", lambda: _evaluate(job, trained, report))
+    asked = before_and_after(evaluation)
     missing = llama.trouble()
     gguf: dict[str, Any] = dict.fromkeys(("path", "bytes", "parity"))
     reply = None
     if missing is None:
-        exported = _done(
-            new.export(job.folder, [EXPORT_TYPE]),
-            "export",
-            report,
-        )
-        gguf = exported["files"][0]
-        since = timed("export", since)
-        reply = ask(Path(gguf["path"]), asked["question"])
-        timed("chat", since)
+        gguf = timed("export", lambda: _done(new.export(job.folder, [EXPORT_TYPE]), "export", report))["files"][0]
+        reply = timed("chat", lambda: ask(Path(gguf["path"]), asked["question"]))
     seconds["total"] = round(time.monotonic() - started, 1)
     keys = ("steps", "train_loss_first", "train_loss_last", "eval_loss_before", "eval_loss_after")
     return {
@@ -117,6 +84,26 @@ def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]
         "left_out": None if missing is None else f"Export and chat were left out. {missing}",
         "seconds": seconds,
     }
+
+
+def _train(model: ModelFacts, out: Path, report: Report) -> tuple[jobs.Job, dict[str, Any]]:
+    """Plan a run on the starter data, and train it. Returns it with its result."""
+    config = planner.plan(planner.PlanRequest(
+        dataset=reader.read_dataset(paths.starter_train_file()), model=model, machine=read_machine(),
+        eval_file=paths.starter_test_file(), overrides={"name": "quickstart", "epochs": EPOCHS}))
+    job = folder.create(config, out)
+    return job, _done(job, "train", report)
+
+
+def _evaluate(run: jobs.Job, trained: dict[str, Any], report: Report) -> tuple[Path, dict[str, Any]]:
+    """Let base and tuned model answer the test rows. Returns the evaluation's folder and its result."""
+    config = RunConfig.from_dict(run.request())
+    base = {"name": "base", "model": config.model, "adapter": None, "gguf": None}
+    job = new.make(
+        run.folder / "jobs", "evaluate", models=[base, {**base, "name": "tuned", "adapter": trained["adapter"]}],
+        test=str(paths.starter_test_file()), train_run=str(run.folder), train_file=config.train_file,
+        max_new_tokens=MAX_NEW_TOKENS, precision=config.precision)
+    return job.folder, _done(job, "evaluate", report)
 
 
 def before_and_after(evaluation: Path) -> dict[str, str]:
@@ -142,17 +129,8 @@ def ask(gguf: Path, question: str, system: str | None = None, **options: Any) ->
     worker.start()
     try:
         worker.send({"command": "load", "path": str(gguf)})
-        worker.send(
-            {
-                "command": "generate",
-                "id": 1,
-                "messages": [*messages, {"role": "user", "content": question}],
-                "temperature": 0.0,
-                "top_p": 1.0,
-                "max_tokens": MAX_NEW_TOKENS,
-                **options,
-            }
-        )
+        worker.send({"command": "generate", "id": 1, "messages": [*messages, {"role": "user", "content": question}],
+                     "temperature": 0.0, "top_p": 1.0, "max_tokens": MAX_NEW_TOKENS, **options})
         text = ""
         for message in worker.receive():
             if message["type"] == "error":

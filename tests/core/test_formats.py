@@ -14,8 +14,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import scoring
 from slmstudio.core.report import evaluations
 from slmstudio.core.report.gather import gather
-from slmstudio.core.run import adjust, checkpoints, folder, notes, queue
-from slmstudio.core.run import config as run_config
+from slmstudio.core.run import adjust, checkpoints, config_file, folder, notes, queue
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.settings import Settings
 from slmstudio.core.votes import store as votes
@@ -168,7 +167,7 @@ def evaluation_of(run: Path) -> None:
 
 
 READERS = {
-    "run": (lambda run: put(run / jobs.RUN, NEWER["run"]), run_config.load),
+    "run": (lambda run: put(run / jobs.RUN, NEWER["run"]), config_file.load),
     "adjustments": (lambda run: put(run / adjust.FILE, NEWER["adjustments"]),
                     lambda run: adjust.record(run, {"epochs": 2})),
     "notes": (lambda run: put(run / notes.FILE, NEWER["notes"]), notes.read),

@@ -31,9 +31,9 @@ def window(qtbot, qapp, starter_home):
         made.show()
     yield made
     training = made.page("training")
-    if training._job is not None:
-        training._job.kill()
-    training.detach()
+    if training.followed.job is not None:
+        training.followed.job.kill()
+    training.followed.detach()
     made.page("chat").lanes.close_workers()
     assert tasks.shut_down(10_000)
 
@@ -84,13 +84,13 @@ def test_from_a_dropped_file_to_a_reply(qtbot, window, small_dataset, tiny_model
         lambda: training.planning.config is not None and training.planning.config.epochs == 1, timeout=MINUTES
     )
     press(qtbot, window, "start")
-    qtbot.waitUntil(lambda: training._history.step >= 1, timeout=4 * MINUTES)
+    qtbot.waitUntil(lambda: training.followed.history.step >= 1, timeout=4 * MINUTES)
     press(qtbot, window, "pause")
-    qtbot.waitUntil(lambda: training._history.paused, timeout=2 * MINUTES)
+    qtbot.waitUntil(lambda: training.followed.history.paused, timeout=2 * MINUTES)
     press(qtbot, window, "pause")  # it says Resume now
-    qtbot.waitUntil(lambda: training._job.outcome() is not None, timeout=6 * MINUTES)
-    assert training._job.outcome().state == "finished", training._job.log_tail()
-    run = training._job.folder
+    qtbot.waitUntil(lambda: training.followed.job.outcome() is not None, timeout=6 * MINUTES)
+    assert training.followed.job.outcome().state == "finished", training.followed.job.log_tail()
+    run = training.followed.job.folder
 
     window.go_to("results")
     press(qtbot, window, "results_export")

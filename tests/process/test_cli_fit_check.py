@@ -12,7 +12,7 @@ from slmstudio.cli import commands, fit_check
 from slmstudio.core import files
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model import facts
-from slmstudio.core.run import config as run_config
+from slmstudio.core.run import config_file
 from slmstudio.core.run.memory import measured, outlook
 
 
@@ -49,7 +49,7 @@ def test_what_cannot_be_tried_is_told_in_a_sentence(studio_home, tmp_path, capsy
 
 def test_the_line_of_a_plan(planned, tiny_model):
     out, _ = planned
-    config, about, machine = run_config.load(out), facts.read_model(tiny_model), read_machine()
+    config, about, machine = config_file.load(out), facts.read_model(tiny_model), read_machine()
     plain = fit_check.told(outlook.look(about, config, machine, 8))
     assert plain.startswith("Needs ") and plain.endswith(" free (estimated).")
     measured.record(measured.measure(about, config, machine, "run", 100, 2**30, seconds_per_step=1000.0))

@@ -33,7 +33,7 @@ from slmstudio.gui.common.session import Session
 app = QApplication([])
 window = MainWindow(Session(Settings()))
 window.show()
-window.page("training").follow(Job(Path(sys.argv[1])), start_worker=True)
+window.page("training").followed.follow(Job(Path(sys.argv[1])), start_worker=True)
 window.go_to("training")
 app.exec()
 """
@@ -72,8 +72,8 @@ def test_the_run_goes_on_and_a_new_window_shows_all_its_points(qtbot, job):
     there = steps(job)
     application.look_for_runs(session, again)
     training = again.page("training")
-    qtbot.waitUntil(lambda: training._history.step >= there[-1], timeout=3_000)
-    assert list(training._history.series["train_loss"].x)[:len(there)] == there
+    qtbot.waitUntil(lambda: training.followed.history.step >= there[-1], timeout=3_000)
+    assert list(training.followed.history.series["train_loss"].x)[:len(there)] == there
     assert session.run.folder == job.folder
-    training.detach()
+    training.followed.detach()
     assert tasks.shut_down(10_000)

@@ -11,9 +11,15 @@ from support import family_models
 from support import starter as starter_model
 from support.once import made_once
 
+from slmstudio.core.export.types import QuantType, choose
+
 ROWS = (("My order 4521 has not arrived.", "Please share your phone number."),
         ("पासपोर्ट के लिए कौन से कागज़ चाहिए?", "आधार कार्ड और जन्म प्रमाण पत्र।"),
         ("Refund status for order 1234567?", "It takes 5 to 7 days."))
+
+
+def quant_type(name: str) -> QuantType:
+    return choose([name])[0][0]
 
 
 def context(folder: Path, **request: Any) -> Any:

@@ -28,8 +28,8 @@ def tab(qtbot, session, studio_home) -> Iterator[TrainingTab]:
     with qtbot.waitExposed(made):
         made.show()
     yield made
-    job = made._job
-    made.detach()
+    job = made.followed.job
+    made.followed.detach()
     if job is not None:
         job.kill()
 
@@ -73,7 +73,7 @@ def chip(tab: TrainingTab) -> str:
 
 
 def wait_for_steps(qtbot, tab: TrainingTab, count: int = 5) -> None:
-    qtbot.waitUntil(lambda: tab._history.step >= count, timeout=10_000)
+    qtbot.waitUntil(lambda: tab.followed.history.step >= count, timeout=10_000)
 
 
 def wait_for_plan(qtbot, tab: TrainingTab) -> None:

@@ -12,6 +12,7 @@ from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation import corrections, items_file
 from slmstudio.core.evaluation.reasoning import KEY, OPEN, answer_of, as_scored
 from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric, needs_intl, row_counts, row_values
+from slmstudio.core.evaluation.scores.score_table import ScoreTable
 
 ITEMS = "items.jsonl"
 
@@ -107,6 +108,21 @@ class Rows:
     def thought(self, model: int) -> bool:
         """Whether a model thought before it answered, in any row."""
         return any(as_scored(line).get(KEY) for line in self._answers[model].values())
+
+    def table(self, progress: Callable[[int, int], None] | None = None) -> ScoreTable:
+        """The scores of all rows.
+
+        Args:
+            progress: called with (rows scored, rows), and at the end for each interval and comparison with all of
+                them; what it raises ends the work.
+        """
+        table = ScoreTable(len(self.names), self.need_intl())
+        for done, (item, answers) in enumerate(self):
+            table.add(item, answers)
+            if progress and done % 256 == 0:
+                progress(done, len(self))
+        table.close(lambda: progress(len(self), len(self)) if progress else None)
+        return table
 
     def need_intl(self) -> bool:
         """Whether any reference has punctuation that BLEU's usual tokenizer does not know."""

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from slmstudio.core.files import an_object, objects
+
 TUNED = "tuned"
 ROWS, HOW = "rows", "how"
 """In what evaluations differ, as `difference` says it: other rows, or the same rows asked in another way."""
@@ -111,8 +113,7 @@ def is_own(evaluation: Evaluated, eval_file: str | None) -> bool:
 
 def model_names(scores: Mapping[str, Any] | None) -> list[str]:
     """Names of the models that have scores, in their order."""
-    models = (scores or {}).get("models")
-    return [str(each.get("name")) for each in models if isinstance(each, dict)] if isinstance(models, list) else []
+    return [str(each.get("name")) for each in objects((scores or {}).get("models"))]
 
 
 def result_name(names: Sequence[str]) -> str | None:
@@ -121,8 +122,7 @@ def result_name(names: Sequence[str]) -> str | None:
 
 
 def _test(scores: Mapping[str, Any] | None) -> dict[str, Any]:
-    found = (scores or {}).get("test")
-    return found if isinstance(found, dict) else {}
+    return an_object((scores or {}).get("test"))
 
 
 def _is_benchmark(evaluation: Evaluated) -> bool:

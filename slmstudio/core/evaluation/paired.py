@@ -17,7 +17,6 @@ from slmstudio.core.evaluation.answer_rows import Rows, read_rows
 from slmstudio.core.evaluation.comparability import asked_how, result_name
 from slmstudio.core.evaluation.paired_benchmarks import compare_questions
 from slmstudio.core.evaluation.scores import model_pairs
-from slmstudio.core.evaluation.scores.score_table import ScoreTable
 from slmstudio.core.evaluation.side import Progress, Side
 
 CONTENT = ("kind", "messages", "references", "choices", "answer", "pattern")
@@ -93,12 +92,7 @@ def compare_rows(sides: Sequence[Side], progress: Progress | None = None) -> Pai
     rows, remarks = pair(sides, progress)
     if rows is None:
         return Paired(remarks=remarks)
-    table = ScoreTable(len(rows.names), rows.need_intl())
-    for done, (item, answers) in enumerate(rows):
-        table.add(item, answers)
-        if progress and done % 256 == 0:
-            progress(done, len(rows))
-    table.close(lambda: progress(len(rows), len(rows)) if progress else None)
+    table = rows.table(progress)
     comparisons = model_pairs.comparisons(rows.names, table)
     return Paired(rows, comparisons, remarks + model_pairs.remarks(rows.names, table, comparisons))
 

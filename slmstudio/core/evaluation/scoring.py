@@ -45,12 +45,7 @@ def score(job_folder: Path | str, progress: Progress | None = None) -> dict[str,
     """
     folder = Path(job_folder)
     rows = read_rows(folder)
-    table = ScoreTable(len(rows.names), rows.need_intl())
-    for done, (item, answers) in enumerate(rows):
-        table.add(item, answers)
-        if progress and done % 256 == 0:
-            progress(done, len(rows))
-    table.close(lambda: progress(len(rows), len(rows)) if progress else None)
+    table = rows.table(progress)
     scores = _scores(folder, rows, table)
     try:
         files.write_atomically(folder / SCORES, files.dump_pretty(scores))

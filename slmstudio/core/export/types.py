@@ -135,19 +135,6 @@ LORA = OtherFormat("LORA", paths.LORA_ENDING, "The adapter alone for llama.cpp a
 OTHER_FORMATS = (MERGED, ADAPTER, LORA)
 
 
-def quant_type(name: str) -> QuantType:
-    """The type of that name, in any case.
-
-    Raises:
-        UserError: there is none.
-    """
-    for candidate in QUANT_TYPES:
-        if candidate.name == name.upper():
-            return candidate
-    known = ", ".join(candidate.name for candidate in QUANT_TYPES)
-    raise UserError(f"{name} isn't a quantization type.", "", f"Choose from {known}.")
-
-
 def choose(names: Iterable[str]) -> tuple[list[QuantType], list[OtherFormat]]:
     """The types, largest first, and the other formats of these names, each once.
 

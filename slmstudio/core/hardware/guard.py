@@ -10,7 +10,7 @@ of the GeForce RTX 20 to 40 cards, which range from 88 to 93 °C. So such a card
 
 
 class HeatWatch:
-    """Warns when the GPU comes within `margin` °C of slowing itself down, once, until it has cooled again.
+    """Warns when the GPU comes within `MARGIN` °C of slowing itself down, once, until it has cooled again.
 
     Attributes:
         slowdown_c: where the card slows itself down; `ASSUMED_SLOWDOWN_C` while it does not say.
@@ -18,18 +18,17 @@ class HeatWatch:
         warning: whether it is too hot now.
     """
 
-    HYSTERESIS = 3
+    HYSTERESIS, MARGIN = 3, 5
 
-    def __init__(self, slowdown_c: int | None = None, margin: int = 5):
+    def __init__(self, slowdown_c: int | None = None):
         self.slowdown_c = ASSUMED_SLOWDOWN_C if slowdown_c is None else slowdown_c
         self.reported = slowdown_c is not None
-        self.margin = margin
         self.warning = False
 
     @property
     def warn_c(self) -> int:
         """A warning begins at this temperature, and ends `HYSTERESIS` °C below it."""
-        return self.slowdown_c - self.margin
+        return self.slowdown_c - self.MARGIN
 
     def update(self, temperature_c: int | None, slowdown_c: int | None = None) -> Literal["warn", "clear"] | None:
         """Take a new reading and say what changed; None when nothing did.

@@ -265,14 +265,6 @@ class Job:
         self._reap()
         return outcome
 
-    def stop(self, grace_seconds: float = 30.0) -> None:
-        """Ask it to stop, wait, then end the whole process tree. Blocks; call it off the UI thread."""
-        self.send("stop")
-        deadline = time.monotonic() + grace_seconds
-        while self.is_alive() and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
-        self.kill()
-
     def kill(self) -> None:
         """End the process tree at once: SIGTERM, three seconds, SIGKILL."""
         import psutil

@@ -17,7 +17,8 @@ from slmstudio.core.report.gather import Facts, gather
 from slmstudio.core.report.score_tables import interval
 from slmstudio.core.report.text import exact, rounded
 from slmstudio.core.run import adjust
-from slmstudio.core.run.config import differences, label
+from slmstudio.core.run.config import label
+from slmstudio.core.run.config_file import differences
 from slmstudio.core.units import format_duration, format_energy
 
 

@@ -10,8 +10,9 @@ from typing import Any
 from slmstudio.core import formats, jobs
 from slmstudio.core.evaluation.comparability import difference, is_own, model_names, preferred
 from slmstudio.core.evaluation.scores.metrics import METRICS
+from slmstudio.core.files import finite
 from slmstudio.core.report import expected
-from slmstudio.core.report.text import exact, finite
+from slmstudio.core.report.text import exact
 
 SCORES = "scores.json"
 

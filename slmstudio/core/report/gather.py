@@ -8,10 +8,10 @@ from typing import Any
 
 from slmstudio.core import files, formats, jobs, program
 from slmstudio.core.errors import UserError
+from slmstudio.core.files import finite
 from slmstudio.core.report import expected
 from slmstudio.core.report.evaluations import Evaluation, main_evaluation, read_evaluations
 from slmstudio.core.report.heat import Heat
-from slmstudio.core.report.text import finite
 from slmstudio.core.report.timeline import Timeline
 from slmstudio.core.run import adjust, checkpoints, folder, notes
 from slmstudio.core.run.history import RunHistory

@@ -7,8 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from slmstudio.core.files import an_object, finite
 from slmstudio.core.hardware.readings import cards_of
-from slmstudio.core.report.text import Table, exact, finite
+from slmstudio.core.report.text import Table, exact
 from slmstudio.core.units import format_bytes
 
 Of = tuple[int | None, str]
@@ -50,8 +51,7 @@ class Heat:
     slowed_by: Counter[str] = field(default_factory=Counter)
 
     def add(self, event: dict[str, Any]) -> None:
-        cpu = event.get("cpu")
-        self._note(None, _OTHERS, {**event, **(cpu if isinstance(cpu, dict) else {})})
+        self._note(None, _OTHERS, {**event, **an_object(event.get("cpu"))})
         for number, card in enumerate(cards_of(event)):
             index = card.get("index")
             self._note(index if isinstance(index, int) else number, _OF_A_CARD, card)

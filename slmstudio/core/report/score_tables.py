@@ -6,8 +6,9 @@ from typing import Any
 
 from slmstudio.core.evaluation.scores import verdicts
 from slmstudio.core.evaluation.scores.score_table import LEARNED, NEW
+from slmstudio.core.files import finite
 from slmstudio.core.report.evaluations import Evaluation, metric_name
-from slmstudio.core.report.text import Table, exact, finite
+from slmstudio.core.report.text import Table, exact
 
 VERDICTS = {"better": "better", "worse": "worse", "unknown": "not shown"}
 

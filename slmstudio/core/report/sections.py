@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.files import an_object, finite
 from slmstudio.core.report import curves
 from slmstudio.core.report.gather import Facts
-from slmstudio.core.report.text import Table, exact, finite, flat, moment
+from slmstudio.core.report.text import Table, exact, flat, moment
 from slmstudio.core.run.config import FIELDS, in_groups, label
 from slmstudio.core.run.curves import Smoother
 from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN, Manifest
@@ -83,12 +84,12 @@ def _problems(path: Path, said: str | None, sha256: str | None) -> list[Any]:
 def configuration(facts: Facts) -> list[tuple[str, list[tuple[str, str, str, Any]]]]:
     """Every field of run.json below its heading: plain name, name in run.json, value, and the planner's reason."""
     record = facts.record
-    reasons = record.get("reasons") if isinstance(record.get("reasons"), dict) else {}
+    reasons = an_object(record.get("reasons"))
     notes = {"format", "kind", "protocol", "created", "versions", "hashes", "reasons"}
     groups = {**in_groups(), "Other": tuple(name for name in record if name not in FIELDS.keys() | notes)}
     found = []
     for title, names in groups.items():
-        rows = [(label(name), name, _value(facts, name), (reasons or {}).get(name, ""))
+        rows = [(label(name), name, _value(facts, name), reasons.get(name, ""))
                 for name in names if name in record]
         if rows:
             found.append((title, rows))

@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from slmstudio.core.files import finite
+
 LONGEST_TEXT, LONGEST_NAME = 1500, 400
 """Characters of an answer, and of a name, that are shown."""
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
@@ -73,12 +75,6 @@ def exact(value: Any) -> str | None:
     if isinstance(value, list):
         return ", ".join(exact(each) or "not set" for each in value) or "none"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def finite(value: Any) -> float | None:
-    """A JSON value as a number; None where it is none."""
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if usable else None
 
 
 def rounded(value: Any, digits: int = 3) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from slmstudio.core import jobs, units
-from slmstudio.core.report.text import exact, finite, rounded
+from slmstudio.core.files import an_object, finite
+from slmstudio.core.report.text import exact, rounded
 from slmstudio.core.run.config import label
 from slmstudio.core.run.history import TOLD
 
@@ -144,10 +145,9 @@ def _changed(event: dict[str, Any]) -> str:
 
 
 def _adjusted(event: dict[str, Any]) -> str:
-    changes, was = event.get("changes"), event.get("was")
-    before = was if isinstance(was, dict) else {}
+    before = an_object(event.get("was"))
     named = ", ".join(f"{label(name)} {exact(before.get(name)) or 'not set'} → {exact(value) or 'not set'}"
-                      for name, value in changes.items()) if isinstance(changes, dict) else ""
+                      for name, value in an_object(event.get("changes")).items())
     return (str(event.get("message") or "The run continues with other values").rstrip(".")
             + (f" ({named})" if named else ""))
 

@@ -13,7 +13,8 @@ from slmstudio.core.model.chat_template import find_template
 from slmstudio.core.model.facts import ModelFacts, read_model
 from slmstudio.core.model.peft_adapter import PeftAdapter
 from slmstudio.core.run import checkpoints, folder
-from slmstudio.core.run.config import IMPORTED, RunConfig
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.config_file import IMPORTED
 
 NO_ROWS = "rows-of-an-imported-adapter"
 """Stands in run.json for the file of the rows that the adapter learned, which nobody knows."""

@@ -6,15 +6,23 @@ A new field is described here; the form, the terminal, the checks, the script an
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, program
+from slmstudio.core import formats, program
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.model.named_templates import NAMED
-from slmstudio.core.run.fields import (
+from slmstudio.core.run.fields.choices import (
+    GUARDS,
+    METHODS,
+    OBJECTIVES,
+    OPTIMIZERS,
+    PRECISIONS,
+    PREFERENCES,
+    TEMPLATES,
+)
+from slmstudio.core.run.fields.contradictions import contradictions
+from slmstudio.core.run.fields.kinds import (
     Choice,
     DayHours,
     Field,
@@ -30,51 +38,9 @@ from slmstudio.core.run.fields import (
 
 SET = "You set this."
 """The reason of a value that a person decided."""
-IMPORTED = "imported"
-"""Under this name the run.json of an adapter that was trained elsewhere says where it came from."""
-NOTES = frozenset({"format", "kind", "protocol", "created", "versions", "hashes", IMPORTED})
-"""What a run.json holds beside the fields: nothing that decides what a run does."""
-PREFERENCES = ("dpo", "orpo", "kto")
-"""Objectives that learn which of several answers is better."""
-CUDA_OPTIMIZERS = ("paged_adamw_8bit", "paged_adamw_32bit")
-"""Their pages move between GPU and main memory, so they need both."""
-OBJECTIVES = Choice({"sft": "Answers (SFT)", "text": "Plain text", "dpo": "Preferences (DPO)",
-                     "orpo": "Preferences (ORPO)", "kto": "Good and bad (KTO)"})
-METHODS = Choice({"lora": "LoRA", "qlora": "QLoRA (4-bit)", "full": "Full fine-tuning", "scratch": "From scratch"})
-PRECISIONS = Choice({"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"})
-SCHEDULERS = Choice({"linear": "linear", "cosine": "cosine", "constant": "constant",
-                     "constant_with_warmup": "constant, with warm-up"})
-OPTIMIZERS = Choice({name: name for name in (
-    "adamw_torch", "adamw_torch_fused", "adamw_8bit", *CUDA_OPTIMIZERS, "adafactor", "sgd")})
-SPLITS = Choice({"rows": "All rows", "language": "Each language", "source": "Each file"})
-DEVICES = Choice({"auto": "auto: the GPU if there is one", "cpu": "processor", "cuda": "NVIDIA GPU"})
-ATTENTION = Choice({"sdpa": "SDPA", "eager": "eager", "flash_attention_2": "flash_attention_2"})
-SCRATCH_SIZES = Choice({size: size for size in ("10M", "20M", "30M", "60M", "100M", "150M")})
-TEMPLATES = Choice({"": "The model's own", **{name: about.label for name, about in NAMED.items()}})
 SEED, STEPS, NORM = Whole(0, 2**32 - 1), Whole(1, 10**9), Number(0, math.inf, above=True, below=True)
 RUN, METHOD, LENGTH, BATCH, LEARNING, MACHINE, HEAT, WATCHING, SAVING = GROUPS = (
     "Run", "Method", "Length", "Batch", "Learning", "Machine", "Heat and hours", "Watching", "Saving")
-PARALLELISM = Choice({"ddp": "Faster: each card holds the model (DDP)",
-                      "fsdp": "Bigger: the cards share the model (FSDP)"})
-GUARDS = Choice({"pause": "Pause when too hot", "hold": "Hold a temperature", "off": "Only warn"})
-VARIANTS: dict[str, dict[str, Any]] = {
-    "lora": {"method": "lora"},
-    "qlora": {"method": "qlora"},
-    "dora": {"method": "lora", "use_dora": True},
-    "rslora": {"method": "lora", "use_rslora": True},
-    "full": {"method": "full"},
-    "scratch": {"method": "scratch"},
-}
-"""The methods that a person chooses from, and what each is in our fields."""
-METHOD_WORDS: dict[str, dict[str, Any]] = {
-    "dora": VARIANTS["dora"],
-    "rslora": VARIANTS["rslora"],
-    "qdora": {"method": "qlora", "use_dora": True},
-    "pretrain": {"method": "full", "objective": "text"},
-    "continued_pretraining": {"method": "full", "objective": "text"},
-    **{name: {"objective": name} for name in PREFERENCES},
-}
-"""What people call a method, accepted by `--set method=...`."""
 NO_ADAPTER = "Not used by full fine-tuning."
 
 
@@ -113,7 +79,8 @@ class RunConfig:
         "share of `train_file` split off for evaluation when there is no `eval_file`.")
     split_seed: int = described(0, SEED, RUN, "Seed of that split",
         "seed of that split.", reason="Any number does; the same number gives the same split.")
-    split_by: str = described("rows", SPLITS, RUN, "Share taken from",
+    split_by: str = described("rows", Choice({
+        "rows": "All rows", "language": "Each language", "source": "Each file"}), RUN, "Share taken from",
         'what that share is taken from: all "rows" together, the rows of each "language" (by the script of most '
         'letters), or those of each "source" (file of a folder or an archive).',
         reason="All rows are split together.", applies=lambda config: config.eval_file is None)
@@ -132,7 +99,8 @@ class RunConfig:
         "needs one of these.")
     lora_rank: int = described(16, Whole(1, 4096), METHOD, "Rank",
         "rank of the adapter's matrices.", reason=NO_ADAPTER, simple=True, applies=_with_adapter, aliases=("rank",))
-    scratch_size: str = described("30M", SCRATCH_SIZES, METHOD, "Size from scratch",
+    scratch_size: str = described("30M", Choice({
+        size: size for size in ("10M", "20M", "30M", "60M", "100M", "150M")}), METHOD, "Size from scratch",
         "parameters of a model trained from scratch, about.",
         reason="Only training from scratch uses it.", simple=True, applies=lambda config: config.method == "scratch")
     lora_alpha: int = described(32, Whole(1, 65536), METHOD, "Alpha",
@@ -178,7 +146,9 @@ class RunConfig:
         reason="The model learns to answer, not to ask.", applies=_for_answers)
     learning_rate: float = described(2e-4, Number(0, 1, above=True), LEARNING, "Learning rate",
         "peak rate, after warm-up.", simple=True, aliases=("lr",))
-    lr_scheduler: str = described("cosine", SCHEDULERS, LEARNING, "Scheduler",
+    lr_scheduler: str = described("cosine", Choice({
+        "linear": "linear", "cosine": "cosine", "constant": "constant",
+        "constant_with_warmup": "constant, with warm-up"}), LEARNING, "Scheduler",
         "how the rate falls after warm-up.", aliases=("lr_scheduler_type",))
     warmup_fraction: float = described(0.03, Number(0, 1, below=True), LEARNING, "Warm-up, share of steps",
         "share of the steps in which the rate rises.", aliases=("warmup_ratio",))
@@ -191,11 +161,13 @@ class RunConfig:
     neftune_noise_alpha: float = described(0.0, Number(0, 100), LEARNING, "NEFTune noise alpha",
         "noise on the embeddings while learning answers (NEFTune); 0 is none, 5 is usual.",
         reason="No noise; 5 sometimes helps a chat model that learns from few rows.", applies=_for_answers)
-    device: str = described("auto", DEVICES, MACHINE, "Device",
+    device: str = described("auto", Choice({
+        "auto": "auto: the GPU if there is one", "cpu": "processor", "cuda": "NVIDIA GPU"}), MACHINE, "Device",
         '"auto" takes the GPU when there is one.')
     precision: str = described("fp32", PRECISIONS, MACHINE, "Precision",
         "number format of the weights that are held in memory.", simple=True)
-    attention: str = described("sdpa", ATTENTION, MACHINE, "Attention",
+    attention: str = described("sdpa", Choice({
+        "sdpa": "SDPA", "eager": "eager", "flash_attention_2": "flash_attention_2"}), MACHINE, "Attention",
         "attention implementation.", aliases=("attn_implementation",))
     gradient_checkpointing: bool = described(False, Switch(), MACHINE, "Recompute activations",
         "recompute activations in the backward pass: less memory, about a fifth slower.")
@@ -212,7 +184,9 @@ class RunConfig:
     nodes: int = described(1, Whole(1, 64), MACHINE, "Machines",
         "how many machines train together; each has as many processes as said above.", reason="One machine trains.",
         told=False)
-    parallelism: str = described("ddp", PARALLELISM, MACHINE, "Several cards make it",
+    parallelism: str = described("ddp", Choice({
+        "ddp": "Faster: each card holds the model (DDP)",
+        "fsdp": "Bigger: the cards share the model (FSDP)"}), MACHINE, "Several cards make it",
         '"ddp" (each card holds the whole model and learns from its share of each batch: faster) or "fsdp" (the cards '
         'share weights, gradients and optimizer: a bigger model fits).', reason="The model fits on one card.",
         told=False, applies=lambda config: config.world_size > 1)
@@ -280,7 +254,7 @@ class RunConfig:
             value = getattr(self, name)
             if limit := about.kind.limit(value):
                 found.append(Problem(f"{value!r} is not allowed; it must be {limit}.", field=name))
-        return found + _contradictions(self)
+        return found + contradictions(self)
 
     def check(self, rows_are_kept: bool = False) -> None:
         """Look at the values and at the files they name, before anything is loaded.
@@ -336,7 +310,7 @@ class RunConfig:
             raise UserError(
                 "The run configuration cannot be used.",
                 "Some fields are missing or wrong.",
-                f"Correct them, or let the program write the file: {_planned()}",
+                f"Correct them, or let the program write the file: {plan_command()}",
                 problems,
             )
         return cls(**values)
@@ -360,75 +334,6 @@ def label(name: str) -> str:
     return FIELDS[name].label if name in FIELDS else name
 
 
-def differences(configs: Sequence[dict[str, Any]]) -> list[tuple[str, list[Any]]]:
-    """The fields in which configurations differ, each with its value in all of them.
-
-    A field that only some of them have (one was written by another version) is None in the others.
-    """
-    untold = {"reasons", *(name for name, about in FIELDS.items() if not about.told)}
-    found = []
-    for name in dict.fromkeys((*FIELDS, *(name for config in configs for name in config))):
-        values = [config.get(name) for config in configs]
-        if name not in untold and any(value != values[0] for value in values):
-            found.append((name, values))
-    return found
-
-
-def _contradictions(config: RunConfig) -> list[Problem]:
-    """Values that are well by themselves and do not go together."""
-    rules = (
-        (not config.has_adapter and config.use_dora, "use_dora", "DoRA is a kind of adapter; set method to lora or "
-                                                                 "qlora, or switch it off."),
-        (not config.has_adapter and config.use_rslora, "use_rslora", "rank-stabilised LoRA is a kind of adapter; set "
-                                                                     "method to lora or qlora, or switch it off."),
-        (config.method == "scratch" and config.start_from is not None, "start_from",
-         "a model from scratch begins with nothing; leave it empty."),
-        (config.method == "scratch" and config.objective in PREFERENCES, "objective",
-         "a model from scratch has nothing to prefer yet; it must be text or sft."),
-        (config.device == "cpu" and config.optimizer in CUDA_OPTIMIZERS, "optimizer",
-         f"{config.optimizer!r} needs an NVIDIA GPU; on the processor adamw_torch or adamw_8bit is right."),
-        (config.device == "cpu" and config.attention == "flash_attention_2", "attention",
-         "'flash_attention_2' needs an NVIDIA GPU; on the processor it must be sdpa or eager."),
-        (config.device == "cpu" and config.use_liger_kernel, "use_liger_kernel",
-         "Liger's kernels need an NVIDIA GPU; switch it off."),
-        (config.device == "cpu" and config.precision == "fp16", "precision",
-         "'fp16' needs an NVIDIA GPU; on the processor it must be bf16 or fp32."),
-        (config.packing and config.attention == "eager", "attention",
-         "'eager' cannot keep packed rows apart; it must be sdpa or flash_attention_2, or switch packing off."),
-        (config.packing and config.objective in PREFERENCES, "packing",
-         "pairs of answers are compared side by side and cannot be packed; switch it off."),
-    )
-    return [Problem(sentence, field=name) for broken, name, sentence in rules if broken]
-
-
-def _planned() -> str:
+def plan_command() -> str:
     """The command that writes a configuration."""
     return program.command("plan", "--model", "M", "--data", "FILE", "--out", "RUN.json")
-
-
-def load(path: Path) -> RunConfig:
-    """Read a run configuration from a file.
-
-    Raises:
-        UserError: the file is missing, is no JSON object, or holds wrong fields.
-    """
-    if not path.exists():
-        raise UserError(
-            f"{path} does not exist.", "", f"Write one: {_planned()}"
-        )
-    file = path / "run.json" if path.is_dir() else path
-    state = files.read_json(file)
-    if state is None:
-        raise UserError(
-            f"{path} isn't a run configuration.",
-            "It is not a JSON object.",
-            f"Write one: {_planned()}",
-        )
-    config = RunConfig.from_dict(state, file)
-    unknown = state.keys() - RunConfig.__dataclass_fields__.keys() - NOTES
-    if unknown or state.get("kind", "train") != "train":
-        problems = [Problem("isn't a field of a run; it may be misspelt.", field=name) for name in sorted(unknown)]
-        if state.get("kind", "train") != "train":
-            problems.append(Problem(f"{state['kind']!r} is not allowed; it must be 'train'.", field="kind"))
-        raise UserError(f"{path} cannot be used.", "", "Correct these fields.", problems + config.problems())
-    return config

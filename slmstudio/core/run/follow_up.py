@@ -13,7 +13,8 @@ from slmstudio.core.data.jsonl import as_row
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.run import adjust, checkpoints, folder, names, planner
-from slmstudio.core.run.config import IMPORTED, SET, RunConfig
+from slmstudio.core.run.config import SET, RunConfig
+from slmstudio.core.run.config_file import IMPORTED
 from slmstudio.core.run.rows import kept_rows, lines
 
 FIXED = {

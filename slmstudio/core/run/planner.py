@@ -15,8 +15,9 @@ from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.model.named_templates import NAMED
 from slmstudio.core.model.vetting.gguf_outlook import why_no_gguf
 from slmstudio.core.run import plan_rows
-from slmstudio.core.run.config import FIELDS, METHOD_WORDS, RunConfig
+from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.draft import Draft
+from slmstudio.core.run.fields.choices import METHOD_WORDS
 from slmstudio.core.run.proposal import propose
 
 SAMPLED_ROWS = 2000

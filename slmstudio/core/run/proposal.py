@@ -11,8 +11,9 @@ from slmstudio.core.data import given, layouts, split
 from slmstudio.core.errors import Problem
 from slmstudio.core.model import scratch
 from slmstudio.core.run import memory, plan_rows
-from slmstudio.core.run.config import FIELDS, OBJECTIVES, PREFERENCES, RunConfig, default_of
+from slmstudio.core.run.config import FIELDS, RunConfig, default_of
 from slmstudio.core.run.draft import Draft
+from slmstudio.core.run.fields.choices import OBJECTIVES, PREFERENCES
 from slmstudio.core.run.memory.fit_badge import PHYSICAL_SHARE, spares_optimizer
 from slmstudio.core.run.schedule import total_steps
 

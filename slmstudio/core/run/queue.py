@@ -56,11 +56,6 @@ def entries() -> list[Entry]:
     return [entry for item in _read() if (entry := _entry(item)) is not None]
 
 
-def next_waiting() -> Entry | None:
-    """The run whose turn is next."""
-    return next((entry for entry in entries() if entry.state == "waiting"), None)
-
-
 def add(run: Path, position: int | None = None) -> Entry:
     """Put a run at the end, or before the entry at `position`. One that failed in the queue gets another turn.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from slmstudio.core import files, program
 from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.files import an_object
 from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
@@ -31,8 +32,7 @@ def check(run: Path, record: dict[str, Any], config: RunConfig) -> None:
             f"Remove the link, and move the checkpoints to {parent} if they are this run's.")
     if not checkpoints.all_checkpoints(parent):
         return
-    hashes = record.get("hashes")
-    known = hashes if isinstance(hashes, dict) else {}
+    known = an_object(record.get("hashes"))
     base = Path(config.model)
     try:
         if folder.WEIGHTS in known:

@@ -49,20 +49,18 @@ class TokenCounts:
 
 
 def count_tokens(records: Sequence[Record], folder: Path, progress: Callable[[int, int], None] | None = None,
-                 cancelled: Callable[[], bool] | None = None, chat_template: str = "") -> TokenCounts:
-    """Measure rows with the tokenizer and the chat template of a model folder; plain text needs no template.
+                 cancelled: Callable[[], bool] | None = None) -> TokenCounts:
+    """Measure rows with the tokenizer and the chat template of a model folder.
 
-    Args:
-        chat_template: name of the one that was chosen; "" for the model's own, else the one that would be proposed.
+    A folder without a template is measured with the one that would be proposed; plain text needs none.
 
     Raises:
         UserError: the tokenizer or the template cannot be used, or the template refuses a row.
         ReadingCancelled: `cancelled` said so.
     """
     tokenizer = tokens.load_tokenizer(folder)
-    if any(record.text is None for record in records):
-        chat_template = named_templates.chosen_or_proposed(folder, chat_template)
-    template = named_templates.optional_template(folder, chat_template)
+    named = named_templates.chosen_or_proposed(folder, "") if any(record.text is None for record in records) else ""
+    template = named_templates.optional_template(folder, named)
     measured = records[::1 + len(records) // MOST_ROWS]
     lengths = []
     for done, record in enumerate(measured):

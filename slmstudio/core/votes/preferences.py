@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files
-from slmstudio.core.data.new_row import NewRow, as_columns
+from slmstudio.core.data.appending.new_row import NewRow, as_columns
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.votes.store import Vote
 from slmstudio.core.votes.tally import Tally

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
 from slmstudio.core import llama
-from slmstudio.core.chat import sampling
-from slmstudio.core.chat.conversation import Lane, Message
-from slmstudio.core.errors import UserError
+from slmstudio.core.chat.conversation import Lane
 from slmstudio.gui.chat.adapter_strength import AdapterStrength
 from slmstudio.gui.chat.blind_comparison import Comparison, room_text
 from slmstudio.gui.chat.compare_buttons import CompareButtons
@@ -23,6 +20,7 @@ from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.chat.question import ChatInput
 from slmstudio.gui.chat.saved_chats import ChatList
 from slmstudio.gui.chat.settings import ChatSettings
+from slmstudio.gui.chat.talk import Talk
 from slmstudio.gui.chat.vote_bar import VoteBar
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import ModelChoice, known_models
@@ -33,6 +31,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.corrections.panel import CorrectPanel
+from slmstudio.gui.corrections.texts import Answered
 from slmstudio.gui.votes.dialog import show_votes
 
 
@@ -43,14 +42,14 @@ class ChatTab(QWidget):
         super().__init__(parent)
         self.setAcceptDrops(True)
         self._session = session
-        self._edited: Message | None = None
         self.banner = ErrorBanner()
         self.banner.setObjectName("chat_tab_banner")
         self.lanes, self.votes = ChatLanes(), VoteBar()
         self.comparison = Comparison(self.lanes, self.votes, self)
         self.settings, self.input, self.saved = ChatSettings(), ChatInput(), ChatList()
         self.correct = CorrectPanel(session)
-        self.chat = OpenChat(lambda: [pane.lane for pane in self._shown()], self.settings.to_dict, self)
+        self.chat = OpenChat(lambda: [pane.lane for pane in self.lanes.panes()], self.settings.to_dict, self)
+        self.talk = Talk(self.lanes, self.input, self.settings, self.comparison, self.chat, self)
         self._models: list[tuple[str, Path]] = []
         self._make_header()
         self._lay_out()
@@ -114,11 +113,9 @@ class ChatTab(QWidget):
         first = self.panes[0]
         first.counted.connect(lambda tokens: self.input.set_used(tokens, first.context_length))
         first.used.connect(self.input.set_used)
-        self.input.sent.connect(self._ask)
         self.input.stopped.connect(self.lanes.stop)
-        self.input.drafted.connect(self._count)
-        self.input.recalled.connect(self._edit_last)
-        self.input.edit_cancelled.connect(lambda: self._edit(None))
+        self.talk.failed.connect(self.banner.show_error)
+        self.talk.correct_wanted.connect(self._correct)
         self.settings.context_changed.connect(
             lambda: self.lanes.load_again(self.settings.context_length()))
         self.settings.system_changed.connect(self.input.recount)
@@ -146,7 +143,7 @@ class ChatTab(QWidget):
         pane.state_changed.connect(self._show_state)
         pane.answered.connect(self._answered)
         pane.unanswered.connect(self.input.put_back)
-        pane.acted.connect(partial(self._act, pane))
+        pane.acted.connect(partial(self.talk.act, pane))
         self.settings.add_strength(AdapterStrength(pane))
 
     # -- models ----------------------------------------------------------------------------------------------
@@ -202,77 +199,16 @@ class ChatTab(QWidget):
         if len(models) > 1:
             run_task(self, lambda task: room_text(models, length), self.input.note.setText, lambda error: None)
 
-    def _shown(self) -> list[ChatPane]:
-        return self.lanes.panes()
-
-    # -- talking ---------------------------------------------------------------------------------------------
-
-    def _options(self) -> dict[str, Any] | None:
-        """How to answer; None when the settings are wrong, which the banner says then."""
-        options = self.settings.options()
-        try:
-            sampling.parse(options)
-        except UserError as error:
-            self.banner.show_error(error)
-            return None
-        return options
-
-    def _ask(self, question: str) -> None:
-        options = self._options()
-        if options is None:
-            self.input.put_back(question)
-            return
-        edited = self._edited
-        self._edit(None)
-        if self.comparison.blind:
-            self._start_over()
-            self.comparison.begin()
-            edited = None
-        self._start_level()
-        for pane in self.lanes.in_order():  # the first one begins at once
-            pane.ask(question, self._system(), options, same_place(pane, edited))
-
-    def _act(self, pane: ChatPane, name: str, message: Message) -> None:
-        """A button below a message was pressed."""
-        if self.comparison.masked:
-            return  # another answer now would not be the one that is voted on
-        if name in ("correct", "test"):
-            self.input.hide()
-            self.correct.open(pane.context_of(message, self._system()), test=name == "test")
-        elif name == "edit":
-            self._edit(message)
-        elif name == "again":
-            options = self._options()
-            if options is not None:
-                pane.regenerate(message, self._system(), options)
-
-    def _edit_last(self) -> None:
-        questions = [turn for turn in self.panes[0].lane.turns if turn.role == "user"]
-        if questions:
-            self._edit(questions[-1])
-
-    def _edit(self, question: Message | None) -> None:
-        """Take an earlier question into the editor; None leaves it."""
-        self._edited = question
-        self.input.set_editing(question is not None, question.content if question is not None else "")
-
-    def _start_level(self) -> None:
-        """A model that joins later has heard nothing, so both begin anew."""
-        if len({bool(pane.lane.turns) for pane in self._shown()}) == 2:
-            self._start_over()
-
-    def _system(self) -> str:
-        return self.settings.system.toPlainText().strip()
-
-    def _count(self, draft: str) -> None:
-        self.panes[0].count(self._system(), draft, self.settings.max_tokens())
-
     def _show_state(self) -> None:
         self.lanes.let_next_answer()
-        states = {pane.state for pane in self._shown()}
+        states = {pane.state for pane in self.lanes.panes()}
         self.input.set_state(ready=states == {"ready"}, answering=bool(states & {"answering", "waiting"}))
-        self.save.setEnabled(any(pane.lane.turns for pane in self._shown()))
+        self.save.setEnabled(any(pane.lane.turns for pane in self.lanes.panes()))
         self.comparison.check()
+
+    def _correct(self, answered: Answered, test: bool) -> None:
+        self.input.hide()
+        self.correct.open(answered, test=test)
 
     # -- conversations ---------------------------------------------------------------------------------------
 
@@ -282,13 +218,8 @@ class ChatTab(QWidget):
         self.saved.select(None)
         self.input.editor.setFocus()
 
-    def _start_over(self) -> None:
-        """Keep what was said, and begin another conversation."""
-        self.chat.keep()
-        self.chat.begin()
-
     def _show_begun(self) -> None:
-        self._edit(None)
+        self.talk.edit(None)
         self.comparison.end()
         self.correct.close_panel()
         for pane in self.panes:
@@ -298,7 +229,7 @@ class ChatTab(QWidget):
 
     def _answered(self) -> None:
         self.input.recount()
-        if not {pane.state for pane in self._shown()} & {"answering", "waiting"}:
+        if not {pane.state for pane in self.lanes.panes()} & {"answering", "waiting"}:
             self.chat.keep()
 
     def _show_kept(self) -> None:
@@ -310,7 +241,7 @@ class ChatTab(QWidget):
         if found is None:
             return
         self.lanes.stop()
-        self._edit(None)
+        self.talk.edit(None)
         self.settings.from_dict(found.settings)
         self._set_count(len(found.lanes))
         self.correct.close_panel()
@@ -351,13 +282,3 @@ class ChatTab(QWidget):
             self._load(0, files[0])
         elif files:
             self.open_models(files)
-
-
-def same_place(pane: ChatPane, edited: Message | None) -> Message | None:
-    """The question of this pane that an edited one stands for: another model was asked the same in the same place."""
-    if edited is None:
-        return None
-    turns = pane.lane.turns
-    if any(turn is edited for turn in turns):
-        return edited
-    return next((turn for turn in turns if turn.role == "user" and turn.content == edited.content), None)

@@ -7,8 +7,9 @@ from typing import Any
 from PySide6.QtCore import QCoreApplication
 
 from slmstudio.core.run import config as run_config
-from slmstudio.core.run.config import FIELDS, METHODS, VARIANTS, RunConfig
-from slmstudio.core.run.fields import Choice
+from slmstudio.core.run.config import FIELDS, RunConfig
+from slmstudio.core.run.fields.choices import METHODS, VARIANTS
+from slmstudio.core.run.fields.kinds import Choice
 
 FIXED = ("model", "train_file", "eval_file")
 """Decided in the tabs before; the plan only shows them."""

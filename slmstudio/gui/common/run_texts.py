@@ -11,7 +11,9 @@ from typing import Any
 from PySide6.QtCore import QCoreApplication
 
 from slmstudio.core import units
+from slmstudio.core.files import an_object
 from slmstudio.core.run import config as run_config
+from slmstudio.core.run import config_file
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import number
 from slmstudio.gui.common.plan_fields import label, variant_label, write
@@ -112,10 +114,8 @@ def is_alarming(event: dict[str, Any]) -> bool:
 
 def fields_text(event: dict[str, Any], key: str) -> str:
     """The values that an event names: "Micro-batch, rows 8 → 4"."""
-    values, was = event.get(key), event.get("was")
-    before = was if isinstance(was, dict) else {}
+    given, before = an_object(event.get(key)), an_object(event.get("was"))
     parts = []
-    given = values if isinstance(values, dict) else {}
     order = list(run_config.FIELDS)
     for name, value in sorted(given.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)):
         after = tr("on") if value is True else tr("off") if value is False else write(value)
@@ -225,7 +225,7 @@ _WORDS: dict[str, Callable[[dict[str, Any], str], str]] = {
 def differences(first: dict[str, Any], second: dict[str, Any]) -> str:
     """In which fields two configurations differ: "Rank 16 / 4, Alpha 32 / 8"."""
     return ", ".join(f"{label(key)} {_short(one)} / {_short(other)}"
-                     for key, (one, other) in run_config.differences([first, second]) if key in first.keys() & second)
+                     for key, (one, other) in config_file.differences([first, second]) if key in first.keys() & second)
 
 
 def _short(value: Any) -> str:

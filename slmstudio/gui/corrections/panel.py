@@ -21,8 +21,8 @@ from slmstudio.gui.corrections.texts import Answered, added_text, learned_text, 
 
 if TYPE_CHECKING:
     from slmstudio.core.chat.corrections import Learned
-    from slmstudio.core.data.append import Added
-    from slmstudio.core.data.new_row import NewRow
+    from slmstudio.core.data.appending.append import Added
+    from slmstudio.core.data.appending.new_row import NewRow
 
 EDITOR_HEIGHT = 92
 
@@ -188,7 +188,7 @@ class CorrectPanel(Card):
 
     def rows(self) -> list[tuple[Path, NewRow]]:
         """What will be added, and where."""
-        from slmstudio.core.data.new_row import NewRow
+        from slmstudio.core.data.appending.new_row import NewRow
 
         better = {"role": "assistant", "content": self.answer.toPlainText().strip()}
         messages = (*self._answered.messages, better)

@@ -12,7 +12,7 @@ from slmstudio.gui.common.widgets.labels import counted
 
 if TYPE_CHECKING:
     from slmstudio.core.chat.corrections import Learned
-    from slmstudio.core.data.append import Added
+    from slmstudio.core.data.appending.append import Added
 
 NAMED = 40
 """Letters of a question that tell it from others."""

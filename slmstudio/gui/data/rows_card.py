@@ -230,21 +230,11 @@ class RowsCard(Card):
         """Show rows as this model sees them, or as the one in `fallback` while none is chosen."""
         self.tokens.set_model(model, fallback, chat_template)
 
-    def show_line(self, line: int, file: str = "") -> None:
-        """Go to the row of this line of the file, or to the first one after it.
-
-        Args:
-            file: of several files, the name of the one.
-        """
-        records = self._records
-        if not records:
-            return
-        self.clear_filter()
-        begin, end = 0, len(records)
-        if file:
-            of_it = [at for at, record in enumerate(records) if record.file == file]
-            begin, end = (of_it[0], of_it[-1] + 1) if of_it else (0, 1)
-        self.go(min(bisect_left(records, line, begin, end, key=lambda record: record.line), end - 1))
+    def show_line(self, line: int) -> None:
+        """Go to the row of this line of the file, or to the first one after it."""
+        if self._records:
+            self.clear_filter()
+            self.go(min(bisect_left(self._records, line, key=lambda record: record.line), len(self._records) - 1))
 
     def go(self, position: int) -> None:
         """Show the row at this place of the rows found, counted from 0."""

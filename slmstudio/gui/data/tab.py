@@ -8,30 +8,24 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
-from PySide6.QtWidgets import QFileDialog, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.widgets.areas import EmptyState, local_paths
+from slmstudio.gui.common.widgets.areas import local_paths
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.labels import counted
-from slmstudio.gui.common.widgets.progress import ProgressStrip
-from slmstudio.gui.data.empty import DataEmpty
 from slmstudio.gui.data.entry import DataEntry
 from slmstudio.gui.data.file_dialogs import choose_files
 from slmstudio.gui.data.queue import ReadingQueue
 from slmstudio.gui.data.reading import Read, Unmapped, Wanted, all_together, other_kind
+from slmstudio.gui.data.unread.pages import DataPages
+from slmstudio.gui.data.unread.progress import ReadingProgress
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset, FirstRows
-    from slmstudio.gui.data.entry import DataEntry
-    from slmstudio.gui.data.recent import RecentButton, RecentList
     from slmstudio.gui.data.remembered import DataMemory
-    from slmstudio.gui.data.unread.first_rows import FirstRowsPage
-    from slmstudio.gui.data.unread.unmapped import UnmappedPage
     from slmstudio.gui.data.workspace import DataWorkspace
 
 
@@ -66,23 +60,17 @@ class DataTab(QWidget):
         self.setAcceptDrops(True)
         self.banner = ErrorBanner()
         self.banner.setObjectName("data_banner")
-        self._strip_card = Card()
-        self._strips = (ProgressStrip(), ProgressStrip())
-        self._strip_card.body.addWidget(self._strips[0])
-        for strip in self._strips:
-            strip.cancelled.connect(self.cancel)
-            self.queue.progressed.connect(strip.set_progress)
-        self._pages = QStackedWidget()
+        self.progress = ReadingProgress(self.queue, self.cancel)
+        self.pages = DataPages(self.progress.strips[1])
+        self._connect_pages()
         self._look_soon = QTimer(self, interval=LOOK_AFTER_MS, singleShot=True)
         self._look_soon.timeout.connect(lambda: self.memory.look())
-        self._empty = self._empty_state()
-        self._pages.addWidget(EmptyState.centred(self._empty))
         column = QVBoxLayout(self)
         column.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
         column.setSpacing(theme.CARD_GAP)
         column.addWidget(self.banner)
-        column.addWidget(self._strip_card)
-        column.addWidget(self._pages, 1)
+        column.addWidget(self.progress)
+        column.addWidget(self.pages, 1)
         self._show_progress()
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -98,24 +86,16 @@ class DataTab(QWidget):
         made.changed.connect(self._show_recent)
         return made
 
-    @cached_property
-    def recent(self) -> RecentList:
-        """The recent files in the empty state."""
-        from slmstudio.gui.data.recent import RecentList
-
-        made = RecentList()
-        self._connect_recent(made)
-        self._empty.column.addWidget(made)
-        return made
-
-    def _empty_state(self) -> DataEmpty:
-        state = DataEmpty()
-        state.files_wanted.connect(self.choose_files)
-        state.folder_wanted.connect(self.choose_folder)
-        state.sample_wanted.connect(self.open_sample)
-        state.dropped.connect(self.open_files)
-        state.column.addWidget(self._strips[1])
-        return state
+    def _connect_pages(self) -> None:
+        empty = self.pages.empty
+        empty.files_wanted.connect(self.choose_files)
+        empty.folder_wanted.connect(self.choose_folder)
+        empty.sample_wanted.connect(self.open_sample)
+        empty.dropped.connect(self.open_files)
+        self.pages.said.connect(self._add)
+        self.pages.left.connect(self._leave_asked)
+        self.pages.chosen.connect(lambda path: self.open_files([path]))
+        self.pages.removed.connect(lambda path: self.memory.forget(path))
 
     def choose_files(self) -> None:
         """Let the user choose files with rows."""
@@ -189,16 +169,15 @@ class DataTab(QWidget):
         if self.queue.reading is None:
             self.banner.clear()
             self._errors, self._notes = [], []
-            for strip in self._strips:
-                strip.start("")
+            self.progress.start()
         self.queue.add(wanted)
 
     def _was_read(self, wanted: Wanted, found: Read | Unmapped) -> None:
         if isinstance(found, Unmapped):
-            self.asking.add(wanted, found)
+            self.pages.asking.add(wanted, found)
             return
-        if self._is_asking():
-            self.asking.drop(wanted.path)
+        if self.pages.is_asking():
+            self.pages.asking.drop(wanted.path)
         self._notes += found.notes
         if wanted.by_hand:
             self.memory.keep_reading(found.dataset)
@@ -226,7 +205,7 @@ class DataTab(QWidget):
             page.choose(entry)
         if wanted.line:
             page.rows.show_line(wanted.line)
-        self._pages.setCurrentWidget(page)
+        self.pages.setCurrentWidget(page)
 
     def _use_for_evaluation(self, entry: DataEntry, dataset: Dataset) -> None:
         error = other_kind(dataset, entry.dataset)
@@ -256,52 +235,21 @@ class DataTab(QWidget):
     def _tell_by_hand(self, wanted: Wanted, error: Exception) -> bool:
         """Say where a person chose columns that they cannot be read so. False where that isn't shown any more."""
         page = self._workspace
-        if self._is_asking() and self.asking.path == wanted.path:
-            self.asking.show_error(error)
+        if self.pages.is_asking() and self.pages.asking.path == wanted.path:
+            self.pages.asking.show_error(error)
         elif page is not None and page.entry is not None and page.entry.dataset.path == wanted.path:
             page.reading.show_error(error)
         else:
             return False
         return True
 
-    @cached_property
-    def first_rows(self) -> FirstRowsPage:
-        """The page with the first rows of a large file."""
-        from slmstudio.gui.data.unread.first_rows import FirstRowsPage
-
-        made = FirstRowsPage()
-        self._pages.addWidget(made)
-        return made
-
     def _show_first_rows(self, wanted: Wanted, found: FirstRows) -> None:
-        """Show them while there is nothing else to see."""
-        if found.rows and self._pages.currentIndex() == 0:
-            self.first_rows.show_rows(wanted.path, found)
-            self._pages.setCurrentWidget(self.first_rows)
+        if self.pages.show_first_rows(wanted, found):
             self._show_progress()
 
-    @cached_property
-    def asking(self) -> UnmappedPage:
-        """The page that asks what the columns of a file hold."""
-        from slmstudio.gui.data.unread.unmapped import UnmappedPage
-
-        made = UnmappedPage()
-        made.said.connect(self._add)
-        made.left.connect(self._leave_asked)
-        self._pages.addWidget(made)
-        return made
-
     def _ask(self) -> None:
-        """Ask about the first file whose columns tell nothing; without one, show what was shown before."""
-        if self._is_asking():
-            self._pages.setCurrentWidget(self.asking)
-            self.asking.show_first()
-        elif self._pages.currentIndex() > 0:
-            page = self._workspace
-            self._pages.setCurrentWidget(page) if page is not None and page.entries else self._pages.setCurrentIndex(0)
-
-    def _is_asking(self) -> bool:
-        return "asking" in vars(self) and self.asking.path is not None
+        page = self._workspace
+        self.pages.ask(page if page is not None and page.entries else None)
 
     def _leave_asked(self, wanted: Wanted) -> None:
         if wanted.eval_for is not None:
@@ -329,31 +277,16 @@ class DataTab(QWidget):
                    if each is not None and each.restore and each.kept is not None]
         self.memory.keep(page.entries if page is not None else [], page.entry if page is not None else None, waiting)
 
-    def _connect_recent(self, offer: RecentList | RecentButton) -> None:
-        offer.chosen.connect(lambda path: self.open_files([path]))
-        offer.removed.connect(self.memory.forget)
-
     def _show_recent(self) -> None:
         recent = self.memory.recent()
-        self.recent.show_files(recent, self.memory.missing)
+        self.pages.recent.show_files(recent, self.memory.missing)
         if self._workspace is not None:
             self._workspace.recent.show_files(recent, self.memory.missing)
 
     def _show_progress(self) -> None:
-        """Show what is being read: in the empty state while there is no dataset, above the cards otherwise."""
-        now, waiting = self.queue.reading, len(self.queue.waiting)
-        reading = now is not None
-        text = self.tr("Reading {name}").format(name=now.path.name) if now is not None else ""
-        if waiting:
-            text += counted(waiting, self.tr(" · 1 more waiting"), self.tr(" · {count} more waiting"))
-        for strip in self._strips:
-            strip.label.setText(text)
-            strip.label.setVisible(bool(text))
-        empty = self._pages.currentIndex() <= 0
-        self._strip_card.setVisible(reading and not empty)
-        self._strips[1].setVisible(reading and empty)
-        for button in self._empty.buttons:
-            button.setEnabled(not reading)
+        self.progress.show_progress(empty=self.pages.is_empty())
+        for button in self.pages.empty.buttons:
+            button.setEnabled(self.queue.reading is None)
 
     def workspace(self) -> DataWorkspace:
         """The page with the datasets; made when the first one was read, so that the window starts without it."""
@@ -366,11 +299,12 @@ class DataTab(QWidget):
             page.reread.connect(self._reread)
             page.dropped.connect(self.open_files)
             page.eval_file_wanted.connect(self._choose_eval_file)
-            page.emptied.connect(lambda: self._pages.setCurrentIndex(0))
+            page.emptied.connect(self.pages.show_empty)
             page.failed.connect(self.banner.show_error)
             page.changed.connect(self._keep)
-            self._connect_recent(page.recent)
-            self._pages.addWidget(page)
+            page.recent.chosen.connect(self.pages.chosen)
+            page.recent.removed.connect(self.pages.removed)
+            self.pages.addWidget(page)
             self._show_recent()
         return self._workspace
 

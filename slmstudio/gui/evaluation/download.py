@@ -6,14 +6,13 @@ import os
 from typing import Any
 from urllib.parse import urlsplit
 
-from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QMessageBox, QVBoxLayout, QWidget
 
 from slmstudio.core import paths, units
 from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Job, Outcome
-from slmstudio.core.run.history import RunHistory
-from slmstudio.gui.common.job_thread import JobThread
+from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.run_texts import phase_text
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -34,9 +33,11 @@ class BenchmarkDownload(QWidget):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self._thread: JobThread | None = None
-        self._history = RunHistory()
-        self._name = ""
+        self.followed = FollowedJob(self)
+        self.followed.moved.connect(self._show_events)
+        self.followed.ended.connect(self._ended)
+        self.followed.failed.connect(self._failed)
+        self.followed.lost.connect(self._show_state)
         self.banner = ErrorBanner()
         self.banner.setObjectName("download_banner")
         self.strip = ProgressStrip()
@@ -50,7 +51,7 @@ class BenchmarkDownload(QWidget):
         self._show_state()
 
     def is_running(self) -> bool:
-        return self._thread is not None
+        return self.followed.job is not None
 
     def ask(self, name: str) -> None:
         """Say what would be fetched, from where, and that it takes the network; begin if the person wants it."""
@@ -75,49 +76,33 @@ class BenchmarkDownload(QWidget):
         if self.is_running():
             return
         self.banner.clear()
-        self._name = name
         self.strip.start(self.tr("Starting the download"))
         self.strip.show()
         run_task(self, lambda task: new.fetch_benchmark(name), self._follow, self._failed)
 
     def _follow(self, job: Job) -> None:
-        self._history = RunHistory()
-        self._thread = thread = JobThread(job, start_worker=True)
-        thread.events.connect(self._take)
-        thread.ended.connect(self._ended)
-        thread.failed.connect(self._failed)
-        thread.start()
+        self.followed.follow(job, start_worker=True)
         self._show_state()
 
     def cancel(self) -> None:
-        if self._thread is not None:
+        if self.is_running():
             self.strip.start(self.tr("Cancelling …"))
-            self._thread.cancel()
+            self.followed.send("cancel")
 
-    @Slot(list)
-    def _take(self, events: list[dict[str, Any]]) -> None:
-        size = 0
-        for event in events:
-            self._history.add(event)
-            size = event.get("bytes") or size
-        history = self._history
+    def _show_events(self, events: list[dict[str, Any]]) -> None:
+        size = next((event["bytes"] for event in reversed(events) if event.get("bytes")), 0)
+        history = self.followed.history
         self.strip.label.setText(phase_text(history.phase))
         self.strip.set_progress(int(history.done), int(history.total), self.tr("{size} so far").format(
             size=units.format_bytes(int(size))) if size else "")
 
-    @Slot(object)
-    def _ended(self, outcome: Outcome) -> None:
-        self._thread = None
+    def _ended(self, job: Job, outcome: Outcome) -> None:
         if not outcome.was_successful() and outcome.state != "cancelled":
             self.banner.show_error(outcome.user_error())
         self._show_state()
         self.fetched.emit()
 
-    @Slot(object)
     def _failed(self, error: Exception) -> None:
-        thread = self._thread
-        if thread is None or not thread.job.is_alive():
-            self._thread = None
         self.banner.show_error(error)
         self._show_state()
 

@@ -9,6 +9,7 @@ from typing import Any
 from slmstudio.core import formats, jobs
 from slmstudio.core.evaluation import benchmark_rows
 from slmstudio.core.evaluation.answer_rows import ITEMS
+from slmstudio.core.files import an_object, objects
 from slmstudio.core.jobs.job import Job
 
 SCORES = "scores.json"
@@ -70,16 +71,6 @@ class Evaluation:
                 found |= {f"{result.get('name')}.{model['name']}.{metric}": score["value"]
                           for metric, score in usable(model["scores"]).items()}
         return found
-
-
-def objects(listed: Any) -> list[dict[str, Any]]:
-    """What is an object in a list of a file that may be damaged."""
-    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
-
-
-def an_object(value: Any) -> dict[str, Any]:
-    """What should be an object in a file that may be damaged."""
-    return value if isinstance(value, dict) else {}
 
 
 def usable(scores: Any) -> dict[str, dict[str, Any]]:

@@ -12,10 +12,11 @@ from PySide6.QtCore import QCoreApplication
 
 from slmstudio.core import jobs, units
 from slmstudio.core.errors import UserError
+from slmstudio.core.files import an_object, objects
 from slmstudio.core.run.folder import requests
 from slmstudio.gui.common.tasks import Task
 from slmstudio.gui.common.widgets.labels import counted
-from slmstudio.gui.evaluation.jobs import Evaluation, an_object, objects, read_evaluations
+from slmstudio.gui.evaluation.jobs import Evaluation, read_evaluations
 
 FEW_ROWS = 100
 """With fewer, only a large difference can be told from chance."""

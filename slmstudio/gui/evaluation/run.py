@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import Signal, Slot
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.jobs.job import Job, Outcome
-from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.job_thread import JobThread
+from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.run_texts import phase_text
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -26,6 +25,9 @@ WARNINGS = 3
 class EvaluationRun(QFrame):
     """Follows one job, started here or found at work.
 
+    Attributes:
+        name: of the run that is evaluated.
+
     Signals:
         ended(Job): it is over, well or not; its folder tells.
     """
@@ -35,11 +37,14 @@ class EvaluationRun(QFrame):
     def __init__(self, session: Session, parent: QWidget | None = None):
         super().__init__(parent)
         self.setProperty("inset", True)
-        self._session = session
-        self._name = ""
-        self._thread: JobThread | None = None
-        self._history = RunHistory()
+        self.name = ""
+        self.followed = FollowedJob(self, session)
+        self.followed.moved.connect(self._show_events)
+        self.followed.ended.connect(self._ended)
+        self.followed.lost.connect(self._over)
+        self.followed.failed.connect(self._failed)
         self._left: float | None = None
+        self._paused = False
         self.banner = ErrorBanner()
         self.banner.setObjectName("evaluation_banner")
         self.strip = ProgressStrip()
@@ -65,53 +70,37 @@ class EvaluationRun(QFrame):
         column.addWidget(self.warnings)
         self._show_state()
 
-    @property
-    def job(self) -> Job | None:
-        """The job that is followed."""
-        return self._thread.job if self._thread is not None else None
-
-    @property
-    def name(self) -> str:
-        """Of the run that is evaluated."""
-        return self._name
-
     def is_running(self) -> bool:
-        return self._thread is not None
+        return self.followed.job is not None
 
     def follow(self, name: str, job: Job, *, start_worker: bool = False) -> None:
         """Follow a job of the run `name`."""
         if self.is_running():
             return
-        self._name, self._history, self._left = name, RunHistory(), None
+        self.name, self._left = name, None
         self.banner.clear()
         self.strip.start(self.tr("Starting the worker"))
-        self._thread = thread = JobThread(job, start_worker=start_worker)
-        thread.events.connect(self._take)
-        thread.ended.connect(self._ended)
-        thread.failed.connect(self._failed)
-        thread.start()
+        self.followed.follow(job, start_worker=start_worker)
+        self._paused = False
         self._show_state()
 
     def cancel(self) -> None:
         """End it; the answers so far are kept."""
-        if self._thread is not None:
+        if self.is_running():
             self.strip.start(self.tr("Cancelling …"))
             self.pause.setEnabled(False)
-            self._thread.cancel()
+            self.followed.send("cancel")
 
     def _pause_or_resume(self) -> None:
-        if self._thread is not None:
-            self.pause.setEnabled(False)  # until the worker has done so
-            self._thread.send("resume" if self._history.paused else "pause")
+        self.pause.setEnabled(False)  # until the worker has done so
+        self.followed.send("resume" if self.followed.history.paused else "pause")
 
-    @Slot(list)
-    def _take(self, events: list[dict[str, Any]]) -> None:
-        history = self._history
-        paused = history.paused
+    def _show_events(self, events: list[dict[str, Any]]) -> None:
+        history = self.followed.history
         for event in events:
-            history.add(event)
             self._notice(event)
-        if history.paused != paused:
+        if history.paused != self._paused:
+            self._paused = history.paused
             self.pause.setEnabled(True)
         text = self.tr("Paused") if history.paused else f"{phase_text(history.phase)} {history.detail}".strip()
         self.strip.label.setText(text)
@@ -119,9 +108,8 @@ class EvaluationRun(QFrame):
         said = [str(event.get("message")) for event in history.told if event.get("type") == "warning"]
         self.warnings.setText("\n".join(dict.fromkeys(said[-WARNINGS:])))
         self._show_state()
-        if self._session.job is None or self._is_mine(self._session.job):
-            self._session.set_job(JobStatus(self._status_name(), int(history.done), int(history.total),
-                                            self._left))
+        self.followed.show_status(JobStatus(self.tr("Evaluating {name}").format(name=self.name), int(history.done),
+                                            int(history.total), self._left))
 
     def _notice(self, event: dict[str, Any]) -> None:
         """The worker says how long it will take; what it said before a pause or another start is past."""
@@ -133,7 +121,7 @@ class EvaluationRun(QFrame):
 
     def _progress_text(self) -> str:
         """As in "37 of 200 answers · 4 min left"; the time left is known once a few are there."""
-        history, left = self._history, self._left
+        history, left = self.followed.history, self._left
         if history.total <= 0:
             return ""
         text = self.tr("{done} of {total}").format(done=f"{int(history.done):,}", total=f"{int(history.total):,}")
@@ -142,39 +130,22 @@ class EvaluationRun(QFrame):
         return self.tr("{done} · {time} left").format(done=text, time=units.format_about(left))
 
     def _show_state(self) -> None:
-        running, history = self.is_running(), self._history
+        running, history = self.is_running(), self.followed.history
         self.strip.setVisible(running)
         self.pause.setVisible(running and (history.total > 0 or history.paused))
         self.pause.setText(self.tr("Resume") if history.paused else self.tr("Pause"))
         self.warnings.setVisible(running and bool(self.warnings.text()))
         self.setVisible(running or self.banner.error is not None)
 
-    def _status_name(self) -> str:
-        return self.tr("Evaluating {name}").format(name=self._name)
-
-    def _is_mine(self, status: JobStatus) -> bool:
-        return status.name == self._status_name()
-
-    @Slot(object)
-    def _ended(self, outcome: Outcome) -> None:
-        job = self.job
-        self._stop_showing()
+    def _ended(self, job: Job, outcome: Outcome) -> None:
         if not outcome.was_successful() and outcome.state not in ("cancelled", "paused"):
             self.banner.show_error(outcome.user_error())
-            self._show_state()
+        self._over(job)
+
+    def _over(self, job: Job) -> None:
+        self._show_state()
         self.ended.emit(job)
 
-    @Slot(object)
     def _failed(self, error: Exception) -> None:
         self.banner.show_error(error)
-        job = self.job
-        if job is not None and not job.is_alive():
-            self._stop_showing()
-            self.ended.emit(job)
-        self._show_state()
-
-    def _stop_showing(self) -> None:
-        if self._session.job is not None and self._is_mine(self._session.job):
-            self._session.set_job(None)
-        self._thread = None
         self._show_state()

@@ -15,7 +15,8 @@ from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, Se
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.figures import FigureTable
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.evaluation.answers_model import BEST, GAINS, LOSSES, WORST
+from slmstudio.gui.evaluation.answers.rows_model import BEST, GAINS, LOSSES, WORST
+from slmstudio.gui.evaluation.answers.votes import Said, votes_said
 from slmstudio.gui.evaluation.jobs import Evaluation
 from slmstudio.gui.evaluation.tables import (
     group_names,
@@ -28,7 +29,6 @@ from slmstudio.gui.evaluation.tables import (
     title,
 )
 from slmstudio.gui.evaluation.verdict_view import VerdictView, read_advice
-from slmstudio.gui.evaluation.votes import Said, votes_said
 
 ALL, CATEGORY, LANGUAGE, TRAINING = range(4)
 GROUPS = {CATEGORY: "by_category", LANGUAGE: "by_language", TRAINING: "by_training"}

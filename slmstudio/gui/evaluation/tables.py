@@ -9,10 +9,11 @@ from typing import Any
 
 from PySide6.QtCore import QCoreApplication
 
+from slmstudio.core.files import an_object, objects
 from slmstudio.gui.common.run_texts import outcome_chip, when
 from slmstudio.gui.common.widgets.figures import Figure
 from slmstudio.gui.common.widgets.labels import counted
-from slmstudio.gui.evaluation.jobs import Evaluation, an_object, objects, usable
+from slmstudio.gui.evaluation.jobs import Evaluation, usable
 from slmstudio.gui.evaluation.texts import (
     METRICS,
     benchmark_label,

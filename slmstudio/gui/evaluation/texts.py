@@ -60,10 +60,6 @@ def benchmark_label(name: str) -> str:
             "indicparam": tr("IndicParam (Indian languages)")}.get(name, name.replace("_", " "))
 
 
-def verdict_title(comparison: Mapping[str, Any]) -> str:
-    return {"better": tr("Better"), "worse": tr("Worse")}.get(str(comparison.get("verdict")), tr("Not certain"))
-
-
 def verdict_kind(verdict: object) -> str:
     """The chip's kind of a verdict."""
     return {"better": "ok", "worse": "bad"}.get(str(verdict), "warn")

@@ -122,13 +122,6 @@ class ModelServer(QObject):
             self.serving = None
             self._set(STOPPING)
 
-    def close_and_wait(self) -> None:
-        """End it before the program goes on."""
-        thread = self._thread
-        self.stop()
-        if thread is not None:
-            thread.wait()
-
     def _set(self, state: str) -> None:
         self.state = state
         self.changed.emit()

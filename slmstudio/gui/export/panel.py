@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Signal, Slot
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from slmstudio.core import jobs
@@ -14,9 +14,8 @@ from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.folder import RunSummary
-from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.job_thread import JobThread
+from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.run_texts import phase_text
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.tasks import run_task
@@ -54,9 +53,12 @@ class ExportPanel(QFrame):
         self._session = session
         self._run: RunSummary | None = None
         self._exporting: RunSummary | None = None
-        self._thread: JobThread | None = None
-        self._history = RunHistory()
+        self.followed = FollowedJob(self, session)
+        self.followed.moved.connect(self._show_progress)
+        self.followed.ended.connect(self._ended)
+        self.followed.lost.connect(self._stop_showing)
         self.banner = ErrorBanner()
+        self.followed.failed.connect(self.banner.show_error)
         self.choice = ExportChoice()
         self.choice.changed.connect(self._show_choice)
         session.machine_changed.connect(lambda: self.choice.set_machine(session.machine))
@@ -94,7 +96,7 @@ class ExportPanel(QFrame):
         column.addWidget(self.strip)
 
     def is_running(self) -> bool:
-        return self._thread is not None
+        return self.followed.job is not None
 
     def exports(self, run: RunSummary) -> bool:
         """Whether the export at work is of this run."""
@@ -137,44 +139,29 @@ class ExportPanel(QFrame):
         """Show an export's progress: one that is started now, or one that was at work already."""
         if self.is_running():
             return
-        self._exporting, self._history = run, RunHistory()
+        self._exporting = run
         self._choice.hide()
         self.works.emit(True)
         self.strip.show()
         self.strip.start(self.tr("Exporting {name}").format(name=run.config.name))
-        self._thread = thread = JobThread(job, start_worker=start_worker)
-        thread.events.connect(self._take)
-        thread.ended.connect(self._ended)
-        thread.failed.connect(self._failed)
-        thread.start()
+        self.followed.follow(job, start_worker=start_worker)
 
     def cancel(self) -> None:
-        if self._thread is not None:
+        if self.is_running():
             self.strip.start(self.tr("Cancelling …"))
-            self._thread.cancel()
+            self.followed.send("cancel")
 
-    @Slot(list)
-    def _take(self, events: list[dict[str, Any]]) -> None:
-        for event in events:
-            self._history.add(event)
-        history = self._history
+    def _show_progress(self) -> None:
+        assert self._exporting is not None
+        history, name = self.followed.history, self._exporting.config.name
         text = f"{phase_text(history.phase)} {history.detail}".strip()
-        exporting = self._exporting
-        elsewhere = exporting is not None and self._run is not None and not self.exports(self._run)
-        self.strip.label.setText(self.tr("{name}: {phase}").format(name=exporting.config.name, phase=text)
-                                 if exporting is not None and elsewhere else text)
+        elsewhere = self._run is not None and not self.exports(self._run)
+        self.strip.label.setText(self.tr("{name}: {phase}").format(name=name, phase=text) if elsewhere else text)
         self.strip.set_progress(int(history.done), int(history.total))
-        if self._exporting is not None and (self._session.job is None or self._is_mine(self._session.job)):
-            self._session.set_job(JobStatus(self._status_name(), int(history.done), int(history.total), None, text))
+        self.followed.show_status(JobStatus(self.tr("Exporting {name}").format(name=name), int(history.done),
+                                            int(history.total), None, text))
 
-    def _status_name(self) -> str:
-        return self.tr("Exporting {name}").format(name=self._exporting.config.name if self._exporting else "")
-
-    def _is_mine(self, status: JobStatus) -> bool:
-        return status.name == self._status_name()
-
-    @Slot(object)
-    def _ended(self, outcome: Outcome) -> None:
+    def _ended(self, job: Job, outcome: Outcome) -> None:
         self._stop_showing()
         if outcome.was_successful():
             self.finished.emit()
@@ -183,16 +170,7 @@ class ExportPanel(QFrame):
             self.banner.show_error(outcome.user_error())
         self._session.run_changed.emit()
 
-    @Slot(object)
-    def _failed(self, error: Exception) -> None:
-        self.banner.show_error(error)
-        if self._thread is not None and not self._thread.job.is_alive():
-            self._stop_showing()
-
     def _stop_showing(self) -> None:
-        if self._session.job is not None and self._is_mine(self._session.job):
-            self._session.set_job(None)
-        self._thread = None
         self.strip.hide()
         self._choice.show()
         self.works.emit(False)

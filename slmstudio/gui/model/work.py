@@ -10,8 +10,7 @@ from PySide6.QtCore import QObject, Signal
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.job import Job, Outcome
-from slmstudio.core.run.history import RunHistory
-from slmstudio.gui.common.job_thread import JobThread
+from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.run_texts import phase_text
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.tasks import run_task
@@ -40,10 +39,11 @@ class ModelWork(QObject):
 
     def __init__(self, session: Session, parent: QObject):
         super().__init__(parent)
-        self._session = session
-        self._thread: JobThread | None = None
-        self._history = RunHistory()
-        self._status: JobStatus | None = None
+        self.followed = FollowedJob(self, session)
+        self.followed.moved.connect(self._show_progress)
+        self.followed.ended.connect(self._ended)
+        self.followed.lost.connect(self._clear)
+        self.followed.failed.connect(self.failed)
         self._ending = ""
         self.target: Path | None = None
         self.kind = ""
@@ -58,10 +58,10 @@ class ModelWork(QObject):
             self.failed.emit(UserError(self.tr("{name} is still in progress.").format(name=self.target.name), "",
                                        self.tr("Wait until it is, or cancel it.")))
             return
-        self.kind, self.target, self._history, self._ending = kind, target, RunHistory(), ""
+        self.kind, self.target, self._ending = kind, target, ""
         self._show(self.tr("Starting"), 0, 0)
         self.changed.emit()
-        run_task(self, lambda task: make(), self._follow, self._lost)
+        run_task(self, lambda task: make(), self._follow, self._not_made)
 
     def cancel(self) -> None:
         """End it. Nothing of it is kept."""
@@ -78,23 +78,16 @@ class ModelWork(QObject):
 
     def _end(self, command: str, text: str) -> None:
         self._ending = command
-        if self._thread is not None:
-            self._thread.send(command)
+        self.followed.send(command)
         self._show(text, 0, 0)
 
     def _follow(self, job: Job) -> None:
-        self._thread = thread = JobThread(job, self, start_worker=True)
-        thread.events.connect(self._take)
-        thread.ended.connect(self._ended)
-        thread.failed.connect(self._lost)
-        thread.start()
+        self.followed.follow(job, start_worker=True)
         if self._ending:
-            thread.send(self._ending)
+            self.followed.send(self._ending)
 
-    def _take(self, events: list[dict[str, Any]]) -> None:
-        for event in events:
-            self._history.add(event)
-        history = self._history
+    def _show_progress(self) -> None:
+        history = self.followed.history
         if not self._ending:
             detail = history.detail if self.kind == FETCH else ""
             text = " · ".join(filter(None, (phase_text(history.phase), detail)))
@@ -106,13 +99,10 @@ class ModelWork(QObject):
         self.progressed.emit(text, done, total)
         name = {PREPARE: self.tr("Preparing {name}"), FETCH: self.tr("Downloading {name}"),
                 MEASURE: self.tr("Fit check of {name}")}[self.kind]
-        if self._session.job is None or self._session.job == self._status:
-            self._status = JobStatus(name.format(name=self.target.name), done, total, text=text)
-            self._session.set_job(self._status)
+        self.followed.show_status(JobStatus(name.format(name=self.target.name), done, total, text=text))
 
-    def _ended(self, outcome: Outcome) -> None:
-        assert self._thread is not None
-        job, kind, folder = self._thread.job, self.kind, self._clear()
+    def _ended(self, job: Job, outcome: Outcome) -> None:
+        kind, folder = self.kind, self._clear()
         wanted = outcome.state in ("cancelled", "paused")
         if kind == MEASURE:  # of one that was cancelled, it removes the rows
             run_task(self, lambda task: _fit(job, outcome), lambda result: self.finished.emit(kind, folder, result),
@@ -124,16 +114,13 @@ class ModelWork(QObject):
         else:
             self.failed.emit(outcome.user_error())
 
-    def _lost(self, error: Exception) -> None:
-        """The job can't be made or followed."""
-        if self._thread is None or not self._thread.job.is_alive():
-            self._clear()
+    def _not_made(self, error: Exception) -> None:
+        self._clear()
         self.failed.emit(error)
 
     def _clear(self) -> Path:
-        folder, self.target, self._thread = self.target, None, None
-        if self._session.job == self._status:
-            self._session.set_job(None)
+        folder, self.target = self.target, None
+        self.followed.hide_status()
         self.changed.emit()
         assert folder is not None
         return folder

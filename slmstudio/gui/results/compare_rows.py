@@ -17,9 +17,9 @@ from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import counted, text_label
 from slmstudio.gui.common.widgets.progress import ProgressStrip
-from slmstudio.gui.evaluation.answer_detail import RowDetail
-from slmstudio.gui.evaluation.answers_filters import RowsFilters
-from slmstudio.gui.evaluation.answers_model import FIRST, GAINS, SECOND, RowsTable, View, arrange, rows_as_table
+from slmstudio.gui.evaluation.answers.detail import RowDetail
+from slmstudio.gui.evaluation.answers.filters import RowsFilters
+from slmstudio.gui.evaluation.answers.rows_model import FIRST, GAINS, SECOND, RowsTable, View, arrange, rows_as_table
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.answer_rows import Row, Rows

@@ -12,13 +12,14 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import comparability
 from slmstudio.core.evaluation.paired import Paired, compare_runs, said, unique
 from slmstudio.core.evaluation.side import Side
+from slmstudio.core.files import an_object
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.figures import Figure, FigureTable
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
 from slmstudio.gui.common.widgets.progress import ProgressStrip
-from slmstudio.gui.evaluation.jobs import Evaluation, an_object
+from slmstudio.gui.evaluation.jobs import Evaluation
 from slmstudio.gui.evaluation.tables import MOST_SENTENCES, main_comparisons, score_figure, sentence
 from slmstudio.gui.evaluation.texts import METRICS, benchmark_label, metric_help, metric_label, model_label
 from slmstudio.gui.results.run_facts import RunFacts

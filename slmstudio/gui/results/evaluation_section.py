@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from slmstudio.core.jobs.job import Job
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.evaluation.answers_model import LOSSES
+from slmstudio.gui.evaluation.answers.rows_model import LOSSES
 from slmstudio.gui.evaluation.jobs import Evaluation
 from slmstudio.gui.evaluation.panel import EvaluationPanel
 from slmstudio.gui.evaluation.run import EvaluationRun
@@ -124,12 +124,12 @@ class EvaluationSection(QWidget):
         self.changed.emit()
 
     def _at_work_here(self) -> bool:
-        job = self.running.job
+        job = self.running.followed.job
         return job is not None and self._run is not None and _run_of(job) == self._run.folder.absolute()
 
     def _show_state(self) -> None:
         """An evaluation of another run goes on unseen; the status bar tells of it."""
-        job = self.running.job
+        job = self.running.followed.job
         here = self._at_work_here()
         self.running.setVisible(here or (job is None and self.running.banner.error is not None))
         self.scores.setVisible(self.panel.isHidden())

@@ -65,6 +65,15 @@ class RunDetails(Card):
         self._run: RunSummary | None = None
         self._reads_exports = False
         self.chip = Chip()
+        self._make_header()
+        self.banner = ErrorBanner()
+        self.banner.setObjectName("details_banner")
+        self._make_parts(session)
+        self.no_exports = text_label(self.tr(
+            "No file yet. Export makes a GGUF file, which Chat, Ollama and llama.cpp can open."), "small", wrap=True)
+        self._make_page()
+
+    def _make_header(self) -> None:
         self._rename = IconButton("edit", self.tr("Rename the run (F2 in the table)"))
         self._rename.setObjectName("rename_run")
         self._rename.clicked.connect(lambda: self.rename.emit(self._run))
@@ -80,8 +89,8 @@ class RunDetails(Card):
         self._delete.clicked.connect(lambda: self.delete.emit(self._run))
         self.header.addWidget(self._folder)
         self.header.addWidget(self._delete)
-        self.banner = ErrorBanner()
-        self.banner.setObjectName("details_banner")
+
+    def _make_parts(self, session: Session) -> None:
         self.export = ExportPanel(session)
         self.export.hide()
         self.export.closed.connect(self.export.hide)
@@ -108,11 +117,26 @@ class RunDetails(Card):
         self.evaluation.proposal_wanted.connect(self._follow_proposal)
         for part in (self.notes, self.evaluation, self.report):
             part.failed.connect(self.failed)
-        self.no_exports = text_label(self.tr(
-            "No file yet. Export makes a GGUF file, which Chat, Ollama and llama.cpp can open."), "small", wrap=True)
-        self._make_page()
 
     def _make_page(self) -> None:
+        self._views = QStackedWidget()
+        self._area = scrolled(self._make_overview())
+        self._views.addWidget(self._area)
+        scores, inner = page_and_column()
+        inner.addWidget(self.evaluation)
+        inner.addStretch(1)
+        self._views.addWidget(scrolled(scores))
+        self._make_tabs()
+        self.body.addWidget(self.report.strip)
+        self.body.addWidget(self.report.line)
+        # Outside of what scrolls, so that the row that confirms is seen; the run's page takes what is left.
+        self._views.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored)
+        self._views.setMinimumHeight(LEAST_VIEW)
+        self.body.addWidget(self._views, 1)
+        self.body.addWidget(self.export)
+        self._make_actions()
+
+    def _make_overview(self) -> QWidget:
         page, column = page_and_column()
         column.addWidget(self.banner)
         self.verdict = text_label("", "strong", wrap=True)
@@ -128,13 +152,9 @@ class RunDetails(Card):
         column.addWidget(text_label(self.tr("Notes"), "section"))
         column.addWidget(self.notes)
         column.addStretch(1)
-        scores, inner = page_and_column()
-        inner.addWidget(self.evaluation)
-        inner.addStretch(1)
-        self._area, score_area = scrolled(page), scrolled(scores)
-        self._views = QStackedWidget()
-        self._views.addWidget(self._area)
-        self._views.addWidget(score_area)
+        return page
+
+    def _make_tabs(self) -> None:
         self.tabs = SegmentedControl([self.tr("Overview"), self.tr("Scores")], tooltips=[
             self.tr("What the run learned, how, and its files."),
             self.tr("Whether it is better than the base, on rows that it never learned.")])
@@ -148,13 +168,8 @@ class RunDetails(Card):
         head.addWidget(self.evaluate_button)
         head.addWidget(self.report)
         self.body.addLayout(head)
-        self.body.addWidget(self.report.strip)
-        self.body.addWidget(self.report.line)
-        # Outside of what scrolls, so that the row that confirms is seen; the run's page takes what is left.
-        self._views.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored)
-        self._views.setMinimumHeight(LEAST_VIEW)
-        self.body.addWidget(self._views, 1)
-        self.body.addWidget(self.export)
+
+    def _make_actions(self) -> None:
         self.resume_button = SecondaryButton(self.tr("Resume"), self.tr("Continue from the newest checkpoint."))
         self.more_button = SecondaryButton(
             self.tr("Continue training…"),

@@ -8,8 +8,9 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QFocusEvent
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
 
-from slmstudio.core.run.config import FIELDS, VARIANTS, RunConfig
-from slmstudio.core.run.fields import Choice, DayHours, Lines, Switch
+from slmstudio.core.run.config import FIELDS, RunConfig
+from slmstudio.core.run.fields.choices import VARIANTS
+from slmstudio.core.run.fields.kinds import Choice, DayHours, Lines, Switch
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import FIXED, choice_label, label, variant, variant_label, write
 from slmstudio.gui.common.widgets.buttons import IconButton

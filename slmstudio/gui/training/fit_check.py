@@ -9,9 +9,10 @@ from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import from_os_error
 from slmstudio.core.jobs import new
-from slmstudio.core.jobs.job import Outcome
+from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.tariff import tariff
+from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.run_texts import phase_text
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.tasks import run_task
@@ -37,7 +38,11 @@ class FitCheck(QObject):
         super().__init__(parent)
         self._session, self._planning, self._line = session, planning, plan.fit
         self.config: RunConfig | None = None
-        self._status: JobStatus | None = None
+        self.followed = FollowedJob(self, session)
+        self.followed.moved.connect(self._show_events)
+        self.followed.ended.connect(self._ended)
+        self.followed.lost.connect(self._clear)
+        self.followed.failed.connect(self.failed)
         self._wanted = False
         self._free = True
         self._line.measure_wanted.connect(self._measure)
@@ -58,7 +63,7 @@ class FitCheck(QObject):
         """End it. Nothing is kept."""
         self._wanted = False
         if self.config is not None:
-            self._thread.cancel()
+            self.followed.send("cancel")
             self._tell(self.tr("Cancelling"), 0, 0)
 
     def _show(self) -> None:
@@ -82,23 +87,17 @@ class FitCheck(QObject):
             self._start(self._planning.config)
 
     def _start(self, config: RunConfig) -> None:
-        from slmstudio.gui.common.job_thread import JobThread
-
         try:
             job = new.fit_check(config.to_dict())
         except OSError as error:
             self.failed.emit(from_os_error(error, "begin the fit check"))
             return
         self.config = config
-        self._thread = JobThread(job, self, start_worker=True)
-        self._thread.events.connect(self._follow)
-        self._thread.ended.connect(self._ended)
-        self._thread.failed.connect(self._not_followed)
-        self._thread.start()
+        self.followed.follow(job, start_worker=True)
         self._line.begin()
         self._tell(phase_text("starting"), 0, 0)
 
-    def _follow(self, events: list[dict[str, Any]]) -> None:
+    def _show_events(self, events: list[dict[str, Any]]) -> None:
         for event in events:
             if event.get("type") in ("phase", "progress"):
                 self._tell(phase_text(str(event.get("phase") or "")), event.get("done") or 0, event.get("total") or 0)
@@ -107,14 +106,11 @@ class FitCheck(QObject):
         if self.config is not None:
             self._line.set_progress(text, done, total)
             name = self.tr("Fit check of {name}").format(name=self.config.name)
-            if self._session.job is None or self._session.job == self._status:
-                self._status = JobStatus(name, done, total, text=text)
-                self._session.set_job(self._status)
+            self.followed.show_status(JobStatus(name, done, total, text=text))
 
-    def _ended(self, outcome: Outcome) -> None:
+    def _ended(self, job: Job, outcome: Outcome) -> None:
         from slmstudio.core.run.memory import fit_result
 
-        job = self._thread.job
         self._clear()
         wanted = outcome.state == "cancelled"  # then it removes the rows
         run_task(self, lambda task: fit_result.of_job(job, outcome), self._found,
@@ -124,12 +120,6 @@ class FitCheck(QObject):
         """What it found is kept with the machine, and the plan is made with it."""
         self._planning.look_again()
 
-    def _not_followed(self, error: Exception) -> None:
-        self._clear()
-        self.failed.emit(error)
-
     def _clear(self) -> None:
         self.config = None
-        if self._session.job == self._status:
-            self._session.set_job(None)
         self._line.end()

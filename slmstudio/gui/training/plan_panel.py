@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
-from slmstudio.core.errors import UserError
-from slmstudio.core.run.config import FIELDS, VARIANTS, RunConfig, in_groups
+from slmstudio.core.errors import Problem
+from slmstudio.core.run.config import FIELDS, RunConfig, in_groups
 from slmstudio.core.run.schedule import total_steps
 from slmstudio.gui.common import plan_fields, theme
 from slmstudio.gui.common.run_texts import steps_text
@@ -20,6 +20,7 @@ from slmstudio.gui.training.field_row import FieldRow
 from slmstudio.gui.training.fit_line import FitLine
 from slmstudio.gui.training.guard.text import guard_text
 from slmstudio.gui.training.plan_buttons import PlanButtons
+from slmstudio.gui.training.planning import Planning
 
 if TYPE_CHECKING:
     from slmstudio.core.hardware.readings import MachineReading
@@ -28,25 +29,19 @@ WIDTH = 270
 
 
 class PlanPanel(Card):
-    """Shows a run configuration, and takes the person's changes.
+    """Shows the plan, or the configuration of a run; the person's changes become the plan's.
 
     Attributes:
-        overrides: what the person decided, by field.
+        planning: what the plan is made from.
         config: what is shown.
         fit: what it takes.
         buttons: what to do with it.
-
-    Signals:
-        changed: `overrides` is different now; plan again.
     """
 
-    changed = Signal()
-
-    def __init__(self, parent: QWidget | None = None):
+    def __init__(self, planning: Planning, parent: QWidget | None = None):
         super().__init__(self.tr("Plan"), parent=parent)
-        self.overrides: dict[str, Any] = {}
+        self.planning = planning
         self.config: RunConfig | None = None
-        self.editable = True
         self.rows: dict[str, FieldRow] = {}
         self._objectives: tuple[str, ...] = ()
         self._reading: MachineReading | None = None
@@ -64,6 +59,10 @@ class PlanPanel(Card):
         self.body.addWidget(self.fit)
         self.body.addWidget(self.buttons)
         self._show_rows()
+        planning.active_changed.connect(self._set_editable)
+        planning.planned.connect(self._planned)
+        planning.confirmed.connect(self._show_plan)
+        planning.refused.connect(self._show_problems)
 
     def _make_form(self) -> QWidget:
         page = QWidget()
@@ -78,8 +77,8 @@ class PlanPanel(Card):
             self._form.addWidget(title)
             for name in names:
                 self.rows[name] = FieldRow(name, FIELDS[name].help, page)
-                self.rows[name].edited.connect(self._edit)
-                self.rows[name].reset.connect(self._reset)
+                self.rows[name].edited.connect(self.planning.decide)
+                self.rows[name].reset.connect(self.planning.propose)
             for name in names:
                 if name not in shared:
                     self._add_line(name)
@@ -128,7 +127,17 @@ class PlanPanel(Card):
     def _is_simple(self, name: str) -> bool:
         return FIELDS[name].simple and (name != "objective" or len(self._objectives) > 1)
 
-    def set_objectives(self, objectives: Sequence[str]) -> None:
+    def _planned(self) -> None:
+        self._set_objectives(self.planning.objectives)
+        self.buttons.set_ready(True)
+        if self.planning.active:
+            self._show_plan()
+
+    def _show_plan(self) -> None:
+        assert self.planning.config is not None
+        self.show_config(self.planning.config, self.planning.train_rows)
+
+    def _set_objectives(self, objectives: Sequence[str]) -> None:
         """Offer what the data can teach; where that is one thing only, there is nothing to choose."""
         if tuple(objectives) != self._objectives:
             self._objectives = tuple(objectives)
@@ -142,7 +151,7 @@ class PlanPanel(Card):
         """
         self.config = config
         for name, row in self.rows.items():
-            changed = name in self.overrides and self.editable
+            changed = name in self.planning.overrides and self.planning.active
             reason = self.tr("You set this.") if changed else config.reasons.get(name, "")
             row.show_config(config, reason, changed)
         if train_rows:
@@ -164,41 +173,13 @@ class PlanPanel(Card):
         if self.config is not None:
             self.heat.setText(guard_text(self.config, self._reading))
 
-    def show_problems(self, error: UserError) -> bool:
-        """Show each problem at its field. False when one of them belongs to no field."""
-        whole = bool(error.problems)
-        for row in self.rows.values():
-            row.show_problem("")
-        for problem in error.problems:
-            row = self.rows.get(problem.field or "")
-            if row is None:
-                whole = False
-                continue
-            row.show_problem(problem.message)
+    def _show_problems(self, problems: Sequence[Problem]) -> None:
+        """Show each problem at its field."""
+        for name, row in self.rows.items():
+            row.show_problem(next((problem.message for problem in reversed(problems) if problem.field == name), ""))
         self._show_rows()
         self.buttons.set_ready(False)
-        return whole
 
-    def set_editable(self, on: bool) -> None:
-        """Let the person change things, or only look."""
-        self.editable = on
+    def _set_editable(self, on: bool) -> None:
         for row in self.rows.values():
             row.set_editable(on)
-
-    def _edit(self, name: str, value: Any) -> None:
-        if name != "method":
-            self.overrides[name] = value
-        elif value in VARIANTS:
-            self._forget_method()
-            self.overrides |= VARIANTS[value]
-        self.changed.emit()
-
-    def _reset(self, name: str) -> None:
-        self.overrides.pop(name, None)
-        if name == "method":
-            self._forget_method()
-        self.changed.emit()
-
-    def _forget_method(self) -> None:
-        for name in ("method", *plan_fields.VARIANT_FLAGS):
-            self.overrides.pop(name, None)

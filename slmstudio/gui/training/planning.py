@@ -11,9 +11,10 @@ from PySide6.QtCore import QObject, Signal
 
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.run.config import FIELDS, SET, RunConfig
+from slmstudio.core.run.fields.choices import VARIANTS
+from slmstudio.gui.common.plan_fields import VARIANT_FLAGS
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task
-from slmstudio.gui.training.plan_panel import PlanPanel
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
@@ -79,35 +80,69 @@ class Planning(QObject):
     Attributes:
         config, train_rows: the newest plan, and how many rows it learns; None before there is one.
         outlook: the memory and the time that it takes.
+        objectives: what the data can teach.
         after: the run that the plan goes on from, as long as its base model is chosen; None plans from the base.
+        overrides: what the person decided, by field.
+        active: whether a plan is wanted; not while a run is shown instead.
 
     Signals:
+        active_changed(bool): `active` is different now.
         planned: `config` and `train_rows` are different now.
-        refused: no plan could be made; the reason stands at its fields, or `failed` told it.
+        confirmed: the plan holds; what the person typed last changed nothing.
+        refused(list[Problem]): no plan could be made: what is wrong with which field; `failed` told anything else.
         failed(Exception): no plan can be made, for a reason that is no field's.
     """
 
+    active_changed = Signal(bool)
     planned = Signal()
-    refused = Signal()
+    confirmed = Signal()
+    refused = Signal(list)
     failed = Signal(object)
 
-    def __init__(self, session: Session, panel: PlanPanel, parent: QObject):
+    def __init__(self, session: Session, parent: QObject | None = None):
         super().__init__(parent)
         self.config: RunConfig | None = None
         self.train_rows: int | None = None
         self.outlook: Outlook | None = None
+        self.objectives: tuple[str, ...] = ()
         self.after: Earlier | None = None
-        self._session, self._panel = session, panel
+        self.overrides: dict[str, Any] = {}
+        self.active = True
+        self._session = session
         self._lengths: tuple[Any, list[int]] | None = None
         self._made_for: _Wish | None = None
         self._task: Task | None = None
-        panel.changed.connect(self.refresh)
         session.machine_changed.connect(self.refresh)
         session.template_changed.connect(self.refresh)
 
     def is_busy(self) -> bool:
         """Whether a plan is being made: `config` is the one before."""
         return self._task is not None
+
+    def set_active(self, on: bool) -> None:
+        """Plan from now on, or leave the plan as it is."""
+        self.active = on
+        self.active_changed.emit(on)
+
+    def decide(self, name: str, value: Any) -> None:
+        """The person wants this value of a field; of `method`, one of `VARIANTS`."""
+        if name != "method":
+            self.overrides[name] = value
+        elif value in VARIANTS:
+            self._forget_method()
+            self.overrides |= VARIANTS[value]
+        self.refresh()
+
+    def propose(self, name: str) -> None:
+        """The person leaves a field to the plan again."""
+        self.overrides.pop(name, None)
+        if name == "method":
+            self._forget_method()
+        self.refresh()
+
+    def _forget_method(self) -> None:
+        for name in ("method", *VARIANT_FLAGS):
+            self.overrides.pop(name, None)
 
     def go_on_from(self, run: Earlier | None, changes: Mapping[str, Any] | None = None) -> None:
         """Plan a run that continues from what a finished one learned; None plans from the base model again.
@@ -116,8 +151,7 @@ class Planning(QObject):
             changes: fields that the person wants to have other values than proposed.
         """
         self.after = run
-        self._panel.overrides.clear()
-        self._panel.overrides.update(changes or {})
+        self.overrides = dict(changes or {})
         self.refresh()
 
     def look_again(self) -> None:
@@ -126,8 +160,8 @@ class Planning(QObject):
         self.refresh()
 
     def refresh(self) -> None:
-        """Plan again, unless the plan is of just this already, or the panel shows a run that was started."""
-        if not self._panel.editable:
+        """Plan again, unless the plan is of just this already, or none is wanted."""
+        if not self.active:
             return
         session = self._session
         dataset, model = session.dataset, session.model
@@ -140,7 +174,7 @@ class Planning(QObject):
         wish = self._wish(dataset, model)
         if wish == self._made_for:
             if self.config is not None and self._task is None:
-                self._panel.show_config(self.config, self.train_rows)
+                self.confirmed.emit()
             return
         self._made_for = wish
         if self._task is not None:
@@ -156,10 +190,7 @@ class Planning(QObject):
             self._task = None
             self._lengths = (about, answer.lengths) if answer.lengths is not None else self._lengths
             self.config, self.train_rows, self.outlook = answer.config, answer.train_rows, answer.outlook
-            self._panel.set_objectives(answer.objectives)
-            self._panel.buttons.set_ready(True)
-            if self._panel.editable:
-                self._panel.show_config(answer.config, answer.train_rows)
+            self.objectives = answer.objectives
             self.planned.emit()
 
         self._task = run_task(self, lambda task: _plan(wish, lengths), done, self._fail)
@@ -175,12 +206,12 @@ class Planning(QObject):
             "eval_fraction": session.eval_fraction, "split_seed": session.split_seed, "split_by": session.split_by}
         files = tuple((each.path, each.sha256, given.of(each)) for each in (dataset, eval_dataset) if each is not None)
         return _Wish(dataset, model, session.machine, eval_dataset.path if eval_dataset else None, split,
-                     dict(self._panel.overrides), {"chat_template": template} if template else {}, self.after, files)
+                     dict(self.overrides), {"chat_template": template} if template else {}, self.after, files)
 
     def _problems(self) -> list[Problem]:
         """Everything wrong with what the person typed: no number where one belongs, and numbers out of range."""
         problems, values = [], {}
-        for name, value in self._panel.overrides.items():
+        for name, value in self.overrides.items():
             try:
                 values[name] = FIELDS[name].read(value)
             except ValueError as error:
@@ -190,10 +221,12 @@ class Planning(QObject):
 
     def _fail(self, error: Exception) -> None:
         self._task = self.outlook = None
-        if not isinstance(error, UserError) or not self._panel.show_problems(error):
+        problems = error.problems if isinstance(error, UserError) else []
+        of_fields = [problem for problem in problems if problem.field in FIELDS]
+        if not problems or len(of_fields) < len(problems):
             self._made_for = None  # a later try may go better
             self.failed.emit(error)
-        self.refused.emit()
+        self.refused.emit(of_fields)
 
 
 def _plan(wish: _Wish, lengths: list[int] | None) -> _Answer:

@@ -11,8 +11,8 @@ import numpy as np
 import psutil
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.model.answer_spans import answer_spans
 from slmstudio.core.model.structure.gguf_model import read_sound_gguf
-from slmstudio.core.model.tokens import answer_spans
 from slmstudio.worker.answering.rows import Ask, Gate, Reply, message_of
 from slmstudio.worker.chat.text import Text
 from slmstudio.worker.model import llama_log

@@ -10,8 +10,8 @@ import pytest
 
 from slmstudio.core.chat import corrections
 from slmstudio.core.data import given
-from slmstudio.core.data.append import append, undo
-from slmstudio.core.data.new_row import NewRow
+from slmstudio.core.data.appending.append import append, undo
+from slmstudio.core.data.appending.new_row import NewRow
 from slmstudio.core.errors import UserError
 
 ASKED, ANSWERED, WORSE = "राशन कार्ड?", "तहसील कार्यालय।", "पता नहीं।"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+from support.gguf_models import quant_type
 
 from slmstudio.core.export import advice
-from slmstudio.core.export.types import QUANT_TYPES, quant_type
+from slmstudio.core.export.types import QUANT_TYPES
 
 
 @dataclass(frozen=True)

@@ -8,56 +8,18 @@ import shlex
 import shutil
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from support import go_template, model_files
+from support.jinja_templates import MISTRAL, QUOTES, SMOLLM, ZEPHYR, talks, template
 
-from slmstudio.core import files, paths, quoting
+from slmstudio.core import files
 from slmstudio.core.errors import UserError
 from slmstudio.core.export import lm_studio, ollama, ollama_template, recipes
 from slmstudio.core.export.gguf_tokens import read_tokens
-from slmstudio.core.model.chat_template import ChatTemplate
-from slmstudio.core.model.named_templates import NAMED
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
-
-SMOLLM = (
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou "
-    "are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + "
-    "message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
-    "{{ '<|im_start|>assistant\n' }}{% endif %}")
-MISTRAL = (
-    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + "
-    "' [/INST]' }}{% elif message['role'] == 'assistant' %}{{ ' ' + message['content'] + eos_token }}{% else %}"
-    "{{ raise_exception('only user and assistant') }}{% endif %}{% endfor %}")
-ZEPHYR = (
-    "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + eos_token + '\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}")
-LLAMA2 = (
-    "{% if messages[0]['role'] == 'system' %}{% set system = '<<SYS>>\n' + messages[0]['content'] + '\n<</SYS>>\n\n' %}"
-    "{% set rest = messages[1:] %}{% else %}{% set system = '' %}{% set rest = messages %}{% endif %}"
-    "{% for message in rest %}{% set text = system + message['content'] if loop.first else message['content'] %}"
-    "{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + text.strip() + ' [/INST]' }}"
-    "{% else %}{{ ' ' + text.strip() + ' ' + eos_token }}{% endif %}{% endfor %}")
-QUOTES = (
-    "{% for message in messages %}{{ '\"{{ ' + message['role'] + '\\\\ \u200d\t' + message['content'] + '\"\"\" }}' }}"
-    "{% endfor %}{{ '>' }}")
-TEMPLATES = {"smollm": SMOLLM, "chatml": model_files.CHATML, "mistral": MISTRAL, "zephyr": ZEPHYR, "llama2": LLAMA2,
-             "quotes": QUOTES}
-TALK = [("user", "राशन कार्ड कैसे बनता है?\n\"{{ .Content }}\""), ("assistant", "Form A.\n- `x`"), ("user", "and?"),
-        ("assistant", "Yes."), ("user", "ठीक है")]
-
-
-def talks(with_system: bool) -> list[list[dict[str, str]]]:
-    systems = [[], [{"role": "system", "content": "Answer in \"Hindi\".\n\nBriefly."}]] if with_system else [[]]
-    turns_ = [{"role": role, "content": text} for role, text in TALK]
-    return [[*system, *turns_[:length]] for system in systems for length in (1, 3, 5)]
-
-
-def template(source: str) -> ChatTemplate:
-    return ChatTemplate(source, {"bos_token": "<s>", "eos_token": "</s>"})
 
 
 def gguf(path: Path, source: str | None, **extra) -> Path:
@@ -69,64 +31,6 @@ def gguf(path: Path, source: str | None, **extra) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model_files.gguf(metadata, {"token_embd.weight": (0, (8, 5), 160)}))
     return path
-
-
-@pytest.mark.parametrize("name", TEMPLATES)
-def test_the_go_template_writes_what_the_jinja_template_writes(name) -> None:
-    jinja = template(TEMPLATES[name])
-    found = ollama_template.take_apart(jinja)
-    for talk in talks(found.system_before is not None):
-        expected = jinja.render(talk, add_generation_prompt=True)
-        assert go_template.ollama_prompt(found.go_template(), talk) == expected
-        assert found.render(talk) == expected
-
-
-@pytest.mark.parametrize("name", NAMED)
-def test_every_named_template_can_be_written_for_ollama(name) -> None:
-    jinja = template((paths.resources() / "chat_templates" / f"{name}.jinja").read_text("utf-8").strip())
-    found = ollama_template.take_apart(jinja)
-    assert (found.system_before is not None, found.notes) == (True, ())
-    for talk in talks(with_system=True):
-        assert go_template.ollama_prompt(found.go_template(), talk) == jinja.render(talk, add_generation_prompt=True)
-
-
-@pytest.mark.parametrize(("file", "system", "note"), [
-    ("Qwen-Qwen2.5-7B-Instruct", True, "Tool calls"), ("microsoft-Phi-3.5-mini-instruct", True, ""),
-    ("llama-3.1-style", True, "cuts spaces"), ("gemma-2-style", False, "no system message")])
-def test_the_templates_of_real_families(data_dir, file, system, note) -> None:
-    jinja = template((data_dir / "chat_templates" / f"{file}.jinja").read_text("utf-8"))
-    found = ollama_template.take_apart(jinja)
-    assert (found.system_before is not None) == system
-    assert note in " ".join(found.notes)
-    for talk in talks(system):
-        prompt = go_template.ollama_prompt(found.go_template(), talk)
-        assert prompt == jinja.render(talk, add_generation_prompt=True)
-
-
-@pytest.mark.parametrize(("source", "why"), [
-    ("{% for m in messages %}{{ '<code>' if '`' in m.content else '<text>' }}{{ m.content }}{% endfor %}>",
-     "depends on"),
-    ("{% for m in messages %}{{ loop.index }}:{{ m.content }}{% endfor %}>", "differently in different places"),
-    ("{% for m in messages %}{{ m.content | upper }}{% endfor %}", "does not write user messages"),
-    ("{% for m in messages %}[{{ m.content }}]{{ m.content }}{% endfor %}", "does not write user messages"),
-    ("{% for m in messages[-1:] %}{{ m.content }}{% endfor %}", "does not write user messages"),
-    ("{% for m in messages %}{% if m.role == 'system' %}{{ m.content }}!{% else %}<{{ messages[0].role }}>"
-     "{{ m.content }}{% endif %}{% endfor %}", "when there is a system message"),
-    ("{% for m in messages %}{{ '(only)' if messages | length == 1 }}{{ m.content }}{% endfor %}", "the only one"),
-    ("{% for m in messages %}{{ m.content }}{% endfor %}{{ messages | length if messages | length > 6 }}",
-     "depends on"),
-])
-def test_what_cannot_be_written_for_ollama_is_said(source, why) -> None:
-    with pytest.raises(UserError) as caught:
-        ollama_template.take_apart(template(source))
-    assert why in caught.value.why and caught.value.remedy
-
-
-def test_notes_say_what_is_lost() -> None:
-    trims = ("{% for m in messages %}<{{ m.role }}>{{ m.content.split('</think>')[-1] | trim }}</s>{% endfor %}"
-             "{% if tools %}{% endif %}{{ strftime_now('%Y')[4:] }}<bot>")
-    notes = " ".join(ollama_template.take_apart(template(trims)).notes)
-    assert all(word in notes for word in ("cuts spaces", "reasoning", "date", "Tool calls"))
 
 
 def test_a_modelfile_as_ollama_reads_it(tmp_path) -> None:
@@ -223,49 +127,6 @@ class TestOllamaCreate:
         assert ollama.program() is None
         with pytest.raises(UserError, match="not installed"):
             ollama.create(gguf(tmp_path / "m.gguf", ZEPHYR), "m:latest", "FROM x\n")
-
-
-WORDS = ["plain", "with a space", "राशन कार्ड", "it's", 'a "quote"', "a&b", "$HOME `id` %PATH%", "back\\slash\\",
-         "a b\\", "", "-x=1", "(1)", "x;y|z", "new\nline"]
-
-
-@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
-@pytest.mark.parametrize("word", WORDS)
-def test_posix_words_reach_the_program_whole(word) -> None:
-    line = quoting.command([sys.executable, "-c", "import sys; sys.stdout.write(sys.argv[1])", word], "posix")
-    assert subprocess.run(["/bin/sh", "-c", line], capture_output=True, check=True).stdout.decode() == word
-
-
-@pytest.mark.parametrize("word", WORDS)
-def test_windows_words_reach_the_program_whole(word) -> None:
-    assert microsoft_words(quoting.command(["program", word, "end"], "nt")) == ["program", word, "end"]
-    if set(word) & set("&|();'"):
-        assert quoting.windows(word).startswith('"'), "the shell would cut it"
-
-
-def microsoft_words(line: str) -> list[str]:
-    """A line taken apart as Microsoft's C runtime does."""
-    words, at = [], 0
-    while at < len(line):
-        word, quoted, begun = "", False, at
-        while at < len(line) and (quoted or line[at] not in " \t"):
-            slashes = len(line[at:]) - len(line[at:].lstrip("\\"))
-            at += slashes
-            if line[at:at + 1] == '"':
-                word += "\\" * (slashes // 2)
-                if slashes % 2:
-                    word += '"'
-                else:
-                    quoted = not quoted
-                at += 1
-            else:
-                word += "\\" * slashes
-                if slashes == 0:
-                    word += line[at]
-                    at += 1
-        words += [word] if at > begun else []
-        at += 1
-    return words
 
 
 @pytest.fixture
@@ -398,4 +259,3 @@ def test_a_run_without_a_finished_file_is_refused(tmp_path) -> None:
     (tmp_path / "m.gguf").write_bytes(b"GGUF")
     with pytest.raises(UserError):
         recipes.find(tmp_path / "m.gguf")
-

@@ -8,7 +8,8 @@ from support.report_checks import missing, untold
 from support.report_run import add_rows, finished, parity, scores
 
 from slmstudio.core import files, jobs
-from slmstudio.core.run.config import FIELDS, RunConfig, differences, in_groups
+from slmstudio.core.run.config import FIELDS, RunConfig, in_groups
+from slmstudio.core.run.config_file import differences
 from slmstudio.core.run.rows import kept_rows
 
 

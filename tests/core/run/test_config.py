@@ -5,7 +5,7 @@ import json
 import pytest
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.run import config as run_config
+from slmstudio.core.run import config_file
 from slmstudio.core.run.config import FIELDS, RunConfig
 
 
@@ -17,7 +17,7 @@ def test_round_trip_through_a_file(tmp_path):
     config = minimal(target_modules=["q_proj", "v_proj"], max_steps=7, reasons={"max_steps": "why"})
     file = tmp_path / "run.json"
     file.write_text(json.dumps(config.to_dict()))
-    assert run_config.load(file) == config
+    assert config_file.load(file) == config
 
 
 def test_every_field_has_a_sentence():
@@ -85,7 +85,7 @@ def test_misspelt_fields_in_a_file_are_refused_with_all_else_that_is_wrong(tmp_p
     file = tmp_path / "run.json"
     file.write_text(json.dumps({**minimal().to_dict(), "learing_rate": 1, "kind": "dance", "lora_rank": 0}))
     with pytest.raises(UserError) as caught:
-        run_config.load(file)
+        config_file.load(file)
     assert {problem.field for problem in caught.value.problems} == {"learing_rate", "kind", "lora_rank"}
 
 
@@ -104,12 +104,11 @@ def test_a_run_folder_says_with_what_it_was_made(tmp_path, rows_file, tiny_model
     import hashlib
     import json
 
-    from slmstudio.core.run import config as run_config
-    from slmstudio.core.run import folder
+    from slmstudio.core.run import config_file, folder
 
     job = folder.create(RunConfig(name="x", model=str(tiny_model), train_file=str(rows_file)), tmp_path / "runs")
     state = json.loads((job.folder / "run.json").read_text())
     assert {"slmstudio", "python", "torch", "transformers", "trl"} <= state["versions"].keys()
     assert state["hashes"]["train_file"] == hashlib.sha256(rows_file.read_bytes()).hexdigest()
     assert {"config.json", "tokenizer.json"} <= state["hashes"].keys()
-    assert run_config.load(job.folder / "run.json").train_file == str(rows_file)  # it repeats a run elsewhere
+    assert config_file.load(job.folder / "run.json").train_file == str(rows_file)  # it repeats a run elsewhere

@@ -26,6 +26,11 @@ def names():
     return [entry.name for entry in queue.entries()]
 
 
+def next_waiting():
+    """The folder of the run whose turn is next."""
+    return next((entry.folder for entry in queue.entries() if entry.state == "waiting"), None)
+
+
 def end(run, state, pid=99_999_999, **fields):
     """As a worker leaves a folder."""
     jobs.write_process_file(run, pid)
@@ -33,7 +38,7 @@ def end(run, state, pid=99_999_999, **fields):
 
 
 def test_runs_wait_in_their_order(make_run):
-    assert queue.entries() == [] and queue.next_waiting() is None
+    assert queue.entries() == [] and next_waiting() is None
     first, second, third = make_run("एक"), make_run("two"), make_run("three")
     for run in (first, second, third):
         assert queue.add(run).state == "waiting"
@@ -46,7 +51,7 @@ def test_runs_wait_in_their_order(make_run):
     assert names() == ["एक", "three"]
     queue.add(second, position=1)
     assert names() == ["एक", "two", "three"]
-    assert queue.next_waiting().folder == first
+    assert next_waiting() == first
     assert second.is_dir()
 
 
@@ -80,9 +85,9 @@ def test_what_failed_stays_and_is_not_tried_again_by_itself(make_run):
     queue.add(run)
     end(run, "failed", error=UserError("Memory ran out.").to_dict())
     assert [(entry.state, entry.error["what"]) for entry in queue.entries()] == [("failed", "Memory ran out.")]
-    assert queue.next_waiting() is None and queue.start_next() is None
+    assert next_waiting() is None and queue.start_next() is None
     queue.add(run)
-    assert queue.next_waiting().folder == run
+    assert next_waiting() == run
     assert len(queue.entries()) == 1
 
 
@@ -91,7 +96,7 @@ def test_a_run_that_was_cut_off_before_waits_for_its_turn(make_run, state):
     run = make_run()
     end(run, state)
     assert queue.add(run).state == "waiting"
-    assert queue.next_waiting().folder == run
+    assert next_waiting() == run
 
 
 def test_what_cannot_wait_is_refused(make_run, tmp_path):

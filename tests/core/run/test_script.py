@@ -11,7 +11,8 @@ import pytest
 from slmstudio.core.data import reader, split
 from slmstudio.core.errors import UserError
 from slmstudio.core.run import adjust, folder
-from slmstudio.core.run.config import FIELDS, METHODS, OBJECTIVES, PREFERENCES, RunConfig
+from slmstudio.core.run.config import FIELDS, RunConfig
+from slmstudio.core.run.fields.choices import METHODS, OBJECTIVES, PREFERENCES
 from slmstudio.core.run.script import script
 
 

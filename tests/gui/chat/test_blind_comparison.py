@@ -2,62 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QPlainTextEdit, QPushButton, QSlider, QSpinBox, QToolButton
-from support import model_files
+from PySide6.QtWidgets import QPushButton, QToolButton
+from support import compared_chats, model_files
+from support.compared_chats import ask, press, ready, start, vote
 
 from slmstudio.core import paths
-from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.votes import store as votes
-from slmstudio.core.votes.store import ALL_BAD, ALL_GOOD, BEST, Answer, Vote, VotedModel
-from slmstudio.core.votes.tally import Tally
-from slmstudio.gui.chat.adapter_strength import AdapterStrength
+from slmstudio.core.votes.store import ALL_BAD, ALL_GOOD, BEST
 from slmstudio.gui.chat.markdown_view import TextBlock
-from slmstudio.gui.chat.tab import ChatTab
-from slmstudio.gui.chat.vote_bar import place_name, score_text
-from slmstudio.gui.votes.dialog import VotesDialog
-from slmstudio.gui.votes.texts import verdict_text
 
-BASE, TUNED = (VotedModel(name, f"/m/{name}.gguf", 1, name) for name in ("base", "tuned"))
-
-
-@pytest.fixture
-def models(tmp_path) -> list[Path]:
-    """Four files that the fake worker takes for models."""
-    found = [tmp_path / f"{name}.gguf" for name in ("tuned", "base", "third", "fourth")]
-    for path in found:
-        path.write_bytes(b"GGUF" + path.stem.encode())
-    return found
-
-
-@pytest.fixture
-def tab(chat_tab: ChatTab) -> ChatTab:
-    return chat_tab
-
-
-def ready(qtbot, tab) -> None:
-    qtbot.waitUntil(lambda: all(pane.state == "ready" for pane in tab.lanes.panes()), timeout=15_000)
-
-
-def ask(qtbot, tab, question: str) -> None:
-    editor = tab.findChild(QPlainTextEdit, "chat_input")
-    editor.setPlainText(question)
-    qtbot.keyClick(editor, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
-
-
-def press(qtbot, tab, name: str, kind: type = QPushButton) -> None:
-    [button] = [each for each in tab.findChildren(kind, name) if each.isVisible()]
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
-
-
-def start(qtbot, tab, session, models, blind: bool = False) -> None:
-    session.chat_requested.emit(models)
-    ready(qtbot, tab)
-    if blind:
-        press(qtbot, tab, "blind")
+models, tab = compared_chats.models, compared_chats.tab
 
 
 def places(tab) -> list[str]:
@@ -65,12 +19,6 @@ def places(tab) -> list[str]:
     tab.lanes.layout().activate()
     lanes = sorted(tab.lanes.shown(), key=lambda lane: lane.x())
     return [lane.pane.name for lane in lanes]
-
-
-def vote(qtbot, tab, name: str) -> None:
-    qtbot.waitUntil(lambda: any(each.isVisible() for each in tab.findChildren(QPushButton, name)), timeout=15_000)
-    with qtbot.waitSignal(tab.comparison.voted, timeout=5000):
-        press(qtbot, tab, name)
 
 
 # -- several lanes -------------------------------------------------------------------------------------------
@@ -211,7 +159,7 @@ def test_a_vote_that_cannot_be_kept_can_be_given_again(qtbot, tab, session, mode
     start(qtbot, tab, session, models[:2], blind=True)
     paths.votes_file().mkdir(parents=True)
     ask(qtbot, tab, "hello")
-    qtbot.waitUntil(lambda: tab.findChild(QPushButton, "vote_0") is not None, timeout=15_000)
+    qtbot.waitUntil(lambda: any(each.isVisible() for each in tab.findChildren(QPushButton, "vote_0")), timeout=15_000)
     press(qtbot, tab, "vote_0")
     qtbot.waitUntil(tab.banner.isVisible, timeout=5000)
     assert "keep the vote" in tab.banner._what.text() and tab.comparison.masked
@@ -294,20 +242,6 @@ def test_buttons_below_an_answer_open_the_panel(qtbot, tab, session, models):
     assert not tab.correct.isVisible() and tab.input.isVisible()
 
 
-# -- words and the list --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("wins", "words"), [
-    ([0, 0], "No vote prefers"), ([4, 4], "8 votes: as many for the one"),
-    ([3, 9], "12 votes: tuned wins 9 of 12. Chance alone makes such a difference 15 % of the time. About 5 more votes"),
-    ([1, 10], "tuned wins 10 of 11. Chance alone makes such a difference 1.2 % of the time, so it is hardly chance."),
-    ([30, 0], "less than 0.1 %"), ([501, 500], "Even 2,000 more votes would hardly"),
-    ([1, 0], "1 vote: base wins 1 of 1"),
-])
-def test_the_sentence_is_honest(wins, words):
-    assert words in verdict_text(Tally(BASE, TUNED, wins))
-
-
 def test_a_text_is_no_higher_than_it_must_be(qtbot):
     """An answer that was narrow while it was written is not left with empty room around it."""
     block = TextBlock("<p>नमस्ते दुनिया, this is a line of text that is wrapped where it is narrow.</p>")
@@ -318,118 +252,3 @@ def test_a_text_is_no_higher_than_it_must_be(qtbot):
     assert block.height() > 2 * height
     block.fit(900)
     assert block.height() == height
-
-
-def test_the_score():
-    assert score_text(Tally(BASE, TUNED, [3, 9], 1, 1)) == "base 3 · tuned 9 · ties 2"
-    assert [place_name(place, 3) for place in range(3)] == ["A", "B", "C"]
-
-
-def test_the_list_of_votes_and_its_export(qtbot, studio_home, session, tmp_path):
-    asked = ({"role": "user", "content": "राशन कार्ड?"},)
-    for number, (verdict, best) in enumerate([(BEST, 1), (BEST, 1), (BEST, 0), (ALL_BAD, None)]):
-        votes.add(Vote(1.0, (Answer(BASE, asked, f"no {number}"), Answer(TUNED, asked, f"yes {number}")), 1, (0, 1),
-                       verdict, best, True))
-    with open(paths.votes_file(), "a", encoding="utf-8") as file:
-        file.write("{broken\n")
-    dialog = VotesDialog()
-    qtbot.addWidget(dialog)
-    dialog.show()
-    qtbot.waitUntil(lambda: dialog.table.rowCount() == 1, timeout=5000)
-    assert [dialog.table.item(0, column).text() for column in range(6)] == ["base", "1", "tuned", "2", "0", "1"]
-    assert "3 votes: tuned wins 2 of 3" in dialog.sentence.text()
-    assert dialog.note.text() == "4 votes, kept on this machine. 1 damaged line of the file was skipped."
-    dialog.export_to(tmp_path / "pairs.jsonl", dialog._chosen())
-    qtbot.waitUntil(lambda: "written to pairs.jsonl" in dialog.note.text(), timeout=5000)
-    found = read_dataset(tmp_path / "pairs.jsonl")
-    assert [(row.messages[-1]["content"], row.rejected) for row in found.records] == [
-        ("yes 0", "no 0"), ("yes 1", "no 1"), ("no 2", "yes 2")]
-    dialog.export_to(tmp_path / "gone" / "x" / "pairs.jsonl", None)
-    qtbot.waitUntil(lambda: (tmp_path / "gone" / "x" / "pairs.jsonl").exists(), timeout=5000)
-    (tmp_path / "file").write_text("")
-    dialog.export_to(tmp_path / "file" / "pairs.jsonl", None)
-    qtbot.waitUntil(dialog.banner.isVisible, timeout=5000)
-
-
-def test_an_empty_list_says_what_to_do(qtbot, studio_home, session, unexplained):
-    dialog = VotesDialog()
-    qtbot.addWidget(dialog)
-    dialog.show()
-    qtbot.waitUntil(lambda: "no votes yet" in dialog.note.text(), timeout=5000)
-    assert not dialog.export.isEnabled() and not dialog.export_all.isEnabled()
-    assert unexplained(dialog) == []
-
-
-# -- the adapter's strength ----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def with_adapter(tmp_path, studio_home) -> tuple[Path, Path]:
-    """A base model and an adapter that fits it, exported by a run."""
-    base = tmp_path / "base.gguf"
-    base.write_bytes(model_files.gguf({"general.architecture": "llama"}, {"blk.0.attn_q.weight": (0, (8, 16), 512)}))
-    lora = paths.runs_dir() / "helpdesk" / "exports" / "helpdesk-lora.gguf"
-    lora.parent.mkdir(parents=True)
-    lora.write_bytes(model_files.gguf(
-        {"general.type": "adapter", "adapter.type": "lora", "general.architecture": "llama"},
-        {"blk.0.attn_q.weight.lora_a": (0, (8, 2), 64), "blk.0.attn_q.weight.lora_b": (0, (2, 16), 128)}))
-    return base, lora.resolve()
-
-
-def test_the_strength_is_offered_only_where_an_adapter_fits(qtbot, tab, session, models, with_adapter):
-    base, lora = with_adapter
-    start(qtbot, tab, session, [base])
-    strength = tab.findChildren(AdapterStrength)[0]
-    qtbot.waitUntil(strength.isVisible, timeout=5000)
-    pane = tab.panes[0]
-    assert strength.name.text() == "helpdesk-lora on base" and strength.slider.value() == 0 and pane.adapter is None
-    tab.findChild(QSlider, "adapter_strength").setValue(75)
-    assert tab.findChild(QSpinBox, "adapter_percent").value() == 75
-    qtbot.waitUntil(lambda: (pane.adapter, pane.strength) == (lora, 0.75), timeout=5000)
-    tab.findChild(QSpinBox, "adapter_percent").setValue(150)
-    qtbot.waitUntil(lambda: pane.strength == 1.5, timeout=5000)
-    ask(qtbot, tab, "hello")
-    ready(qtbot, tab)
-    assert pane.lane.turns[1].figures["strength"] == 1.5
-    assert pane.bubbles.bubbles[1].figures.text().endswith("adapter 150 %")
-    tab.settings.context_changed.emit()
-    assert pane.strength == 0
-    qtbot.waitUntil(lambda: (pane.adapter, pane.strength) == (lora, 1.5), timeout=5000)
-    assert strength.slider.value() == 150 and strength.isVisible()
-    assert tab.settings._strength_title.isVisible()
-    press(qtbot, tab, "reset_sampling", QToolButton)
-    qtbot.waitUntil(lambda: pane.strength == 0, timeout=5000)
-    assert strength.percent.value() == 0
-    session.chat_requested.emit(models[:1])
-    ready(qtbot, tab)
-    qtbot.waitUntil(lambda: not strength.isVisible(), timeout=5000)
-    assert not tab.settings._strength_title.isVisible()
-    assert pane.adapter is None and pane.strength == 0
-
-
-def test_a_vote_is_for_the_strength_that_answered(qtbot, tab, session, models, with_adapter):
-    base, _ = with_adapter
-    start(qtbot, tab, session, [base, models[1]], blind=True)
-    strength = tab.findChildren(AdapterStrength)[0]
-    qtbot.waitUntil(strength.isVisible, timeout=5000)
-    strength.slider.setValue(100)
-    qtbot.waitUntil(lambda: tab.panes[0].strength == 1.0, timeout=5000)
-    ask(qtbot, tab, "hello")
-    qtbot.waitUntil(lambda: tab.findChild(QPushButton, "vote_0") is not None, timeout=15_000)
-    strength.slider.setValue(50)
-    qtbot.waitUntil(lambda: tab.panes[0].strength == 0.5, timeout=5000)
-    vote(qtbot, tab, "vote_good")
-    [kept], _ = votes.read()
-    assert kept.answers[0].model.name == "base + helpdesk-lora 100%" and kept.answers[0].model.strength == 1.0
-    assert len(kept.answers[0].model.adapter_sha256) == 64 and kept.answers[1].model.adapter_sha256 == ""
-
-
-def test_the_slider_shows_what_the_worker_says(qtbot, tab, session, with_adapter):
-    start(qtbot, tab, session, with_adapter[:1])
-    strength = tab.findChildren(AdapterStrength)[0]
-    qtbot.waitUntil(strength.isVisible, timeout=5000)
-    strength.slider.setValue(100)
-    qtbot.waitUntil(lambda: tab.panes[0].strength == 1.0, timeout=5000)
-    tab.panes[0].set_adapter(None, 0)
-    qtbot.waitUntil(lambda: tab.panes[0].adapter is None, timeout=5000)
-    assert strength.slider.value() == 0 and strength.percent.value() == 0

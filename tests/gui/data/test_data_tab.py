@@ -84,20 +84,20 @@ def test_files_are_chosen_in_a_dialog(qtbot, tab: DataTab, write_rows):
 def test_a_second_drop_while_reading_waits_its_turn(qtbot, tab: DataTab, write_rows, drop):
     first, second = write_rows("first.jsonl", ROWS * 2000), write_rows("second.jsonl", ROWS)
     drop(tab, [first])
-    assert tab._strips[1].isVisible()
+    assert tab.progress.strips[1].isVisible()
     assert not tab.findChild(QPushButton, "data_choose").isEnabled()
     drop(tab, [second])
-    assert "1 more waiting" in tab._strips[1].label.text()
+    assert "1 more waiting" in tab.progress.strips[1].label.text()
     with qtbot.waitSignal(tab.idle, timeout=30_000):
         pass
     assert [entry.dataset.name for entry in tab.workspace().entries] == ["first", "second"]
-    assert not tab._strips[0].isVisible()
+    assert not tab.progress.strips[0].isVisible()
 
 
 def test_reading_is_cancelled(qtbot, tab: DataTab, write_rows, drop):
     drop(tab, [write_rows("large.jsonl", ROWS * 5000)])
     with qtbot.waitSignal(tab.idle):
-        qtbot.mouseClick(tab._strips[1].cancel, LEFT)
+        qtbot.mouseClick(tab.progress.strips[1].cancel, LEFT)
     assert tab.findChild(QPushButton, "data_choose").isEnabled()
     assert tab.banner.error is None
     with qtbot.waitSignal(tab.idle):

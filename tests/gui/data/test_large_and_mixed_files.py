@@ -45,21 +45,21 @@ def test_the_first_rows_of_a_large_file_are_there_while_it_is_read(qtbot, tab: D
 
     monkeypatch.setattr(queue, "read", late)
     tab.open_files([write_rows("rows.jsonl", ROWS)])
-    qtbot.waitUntil(lambda: "first_rows" in vars(tab) and tab.first_rows.isVisible())
-    shown = tab.first_rows.table.model()
+    qtbot.waitUntil(lambda: "first_rows" in vars(tab.pages) and tab.pages.first_rows.isVisible())
+    shown = tab.pages.first_rows.table.model()
     assert (shown.rowCount(), shown.headerData(0, Qt.Orientation.Horizontal)) == (40, "instruction")
     assert shown.index(2, 0).data() == ROWS[2]["instruction"]
-    assert text(tab, "first_rows_title") == "rows.jsonl" and tab._strips[0].isVisible()
+    assert text(tab, "first_rows_title") == "rows.jsonl" and tab.progress.strips[0].isVisible()
     with qtbot.waitSignal(tab.idle):
         seen.set()
-    assert tab.workspace().isVisible() and not tab.first_rows.isVisible()
+    assert tab.workspace().isVisible() and not tab.pages.first_rows.isVisible()
 
 
 def test_of_a_large_file_that_cannot_be_read_nothing_stays(qtbot, tab: DataTab, write_rows, monkeypatch):
     monkeypatch.setattr(reading, "LARGE_BYTES", 10)
     with qtbot.waitSignal(tab.idle):
         tab.open_files([write_rows("rows.jsonl", [{"messages": 5}] * 2)])
-    assert tab.banner.isVisible() and tab._pages.currentIndex() == 0
+    assert tab.banner.isVisible() and tab.pages.is_empty()
 
 
 def test_many_rows_are_checked_in_a_process_of_their_own(qtbot, tab: DataTab, write_rows, monkeypatch):

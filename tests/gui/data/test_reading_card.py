@@ -148,9 +148,9 @@ def test_reading_in_another_way_is_cancelled(qtbot, tab, write_rows):
     panel = tab.workspace().reading.panel
     pick(panel, "layout", "text")
     pick(panel, "text", "answer")
-    assert tab._strips[0].isVisible() and "large.jsonl" in tab._strips[0].label.text()
+    assert tab.progress.strips[0].isVisible() and "large.jsonl" in tab.progress.strips[0].label.text()
     with qtbot.waitSignal(tab.idle):
-        qtbot.mouseClick(tab._strips[0].cancel, LEFT)
+        qtbot.mouseClick(tab.progress.strips[0].cancel, LEFT)
     assert panel.mapping() == {"instruction": "question", "output": "answer"} and first(tab) == ["Q0", "A0"]
     assert tab.workspace().entry.reading[0] is None and tab.banner.error is None
 
@@ -172,7 +172,7 @@ def test_the_sheet_and_how_a_text_is_cut(qtbot, tab, hindi, tmp_path):
 
 def test_columns_that_tell_nothing_are_asked_for(qtbot, tab, odd, write_rows):
     open_files(qtbot, tab, write_rows("good.jsonl", [{"instruction": "a", "output": "b"}]), odd)
-    page = tab.asking
+    page = tab.pages.asking
     assert page.isVisible() and text(tab, "unmapped_title") == "What do the columns of odd.csv hold?"
     assert page.table.rows.rowCount() == 8 and page.table.rows.headerData(1, Qt.Orientation.Horizontal) == "Fld-2"
     assert not page.read.isEnabled() and text(tab, "unmapped_hint") == "Choose a column for: Question, Answer"
@@ -228,10 +228,10 @@ def test_a_choice_is_remembered_for_the_file_and_for_others_with_its_columns(qtb
 def test_what_does_not_fit_a_changed_file_any_more_is_said(qtbot, new_tab, session, odd):
     tab = new_tab()
     open_files(qtbot, tab, odd)
-    pick(tab.asking, "instruction", "Fld 1")
-    pick(tab.asking, "output", "Fld-2")
+    pick(tab.pages.asking, "instruction", "Fld 1")
+    pick(tab.pages.asking, "output", "Fld-2")
     with qtbot.waitSignal(tab.idle):
-        press(qtbot, tab.asking, "unmapped_read")
+        press(qtbot, tab.pages.asking, "unmapped_read")
     odd.write_text("question,answer\nWho?,She.\n", encoding="utf-8")
     session.settings.save()
     tab = new_tab(Session(settings.load()[0]))
@@ -252,10 +252,10 @@ def test_what_was_said_of_evaluation_rows_holds_in_the_next_sitting(qtbot, new_t
     with qtbot.waitSignal(tab.idle):
         dialog.fileSelected.emit(str(test))
         dialog.accept()
-    pick(tab.asking, "instruction", "Fld 1")
-    pick(tab.asking, "output", "Fld-2")
+    pick(tab.pages.asking, "instruction", "Fld 1")
+    pick(tab.pages.asking, "output", "Fld-2")
     with qtbot.waitSignal(tab.idle):
-        press(qtbot, tab.asking, "unmapped_read")
+        press(qtbot, tab.pages.asking, "unmapped_read")
     assert tab.workspace().entry.eval_dataset.path == test
     session.settings.mappings = {}  # another file with these columns said otherwise since
     session.settings.save()
@@ -269,10 +269,10 @@ def test_what_was_said_of_evaluation_rows_holds_in_the_next_sitting(qtbot, new_t
 
 def test_evaluation_rows_are_read_with_the_same_columns(qtbot, tab, odd):
     open_files(qtbot, tab, odd)
-    pick(tab.asking, "instruction", "Fld 1")
-    pick(tab.asking, "output", "Fld-2")
+    pick(tab.pages.asking, "instruction", "Fld 1")
+    pick(tab.pages.asking, "output", "Fld-2")
     with qtbot.waitSignal(tab.idle):
-        press(qtbot, tab.asking, "unmapped_read")
+        press(qtbot, tab.pages.asking, "unmapped_read")
     test = odd.with_name("test.csv")
     test.write_text(ODD.replace("xx", "yy"), encoding="utf-8")
     tab.workspace().split.own.setChecked(True)

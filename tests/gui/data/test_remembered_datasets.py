@@ -11,8 +11,8 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QToolButton
 
 from slmstudio.core import paths, settings
 from slmstudio.core.data import remembered
-from slmstudio.core.data.append import append
-from slmstudio.core.data.new_row import NewRow
+from slmstudio.core.data.appending.append import append
+from slmstudio.core.data.appending.new_row import NewRow
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.gui.app import application as program
 from slmstudio.gui.app.main_window import MainWindow
@@ -70,7 +70,7 @@ def names(tab: DataTab) -> list[str]:
 
 
 def recent(tab: DataTab) -> list[str]:
-    return [row.name.text() for row in tab.recent.rows]
+    return [row.name.text() for row in tab.pages.recent.rows]
 
 
 def said(tab: DataTab) -> str:
@@ -168,18 +168,18 @@ def test_missing_recent_files_are_grey_say_why_and_can_be_removed(qtbot, new_tab
     tab = new_tab(later)
     qtbot.waitUntil(lambda: gone in tab.memory.missing)
     assert sorted(recent(tab)) == ["gone.jsonl", "here.jsonl"]
-    rows = {row.name.text(): row for row in tab.recent.rows}
+    rows = {row.name.text(): row for row in tab.pages.recent.rows}
     assert rows["here.jsonl"].name.isEnabled() and rows["here.jsonl"].where.text() == str(here.parent)
     assert not rows["gone.jsonl"].name.isEnabled()
     assert rows["gone.jsonl"].where.text() == "Moved, renamed or deleted"
     with qtbot.waitSignal(tab.idle):
         qtbot.mouseClick(rows["gone.jsonl"].button, LEFT)
     assert "no longer in" in said(tab)
-    remove = next(row for row in tab.recent.rows if row.name.text() == "gone.jsonl").findChild(QToolButton)
+    remove = next(row for row in tab.pages.recent.rows if row.name.text() == "gone.jsonl").findChild(QToolButton)
     qtbot.mouseClick(remove, LEFT)
     assert recent(tab) == ["here.jsonl"]
     with qtbot.waitSignal(tab.idle):
-        qtbot.mouseClick(tab.recent.rows[0].button, LEFT)
+        qtbot.mouseClick(tab.pages.recent.rows[0].button, LEFT)
     assert names(tab) == ["here"]
     assert [each.path for each in remembered.read_all(later.settings.datasets)] == [here]
 
@@ -306,4 +306,4 @@ def test_a_file_that_is_gone_with_its_only_row_leaves_the_list(qtbot, session, p
     assert names(tab) == ["corrections"]
     with qtbot.waitSignal(tab.idle):
         qtbot.mouseClick(panel.undo, LEFT)
-    assert names(tab) == [] and tab.banner.error is None and tab.recent.rows == []
+    assert names(tab) == [] and tab.banner.error is None and tab.pages.recent.rows == []

@@ -13,8 +13,8 @@ from support import evaluated_runs
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import answer_rows, corrections, item_edits, scoring
-from slmstudio.gui.evaluation.answer_panes import ReferencePane
-from slmstudio.gui.evaluation.answers_page import RowsPage
+from slmstudio.gui.evaluation.answers.page import RowsPage
+from slmstudio.gui.evaluation.answers.panes import ReferencePane
 from slmstudio.gui.evaluation.jobs import read_evaluation
 
 
@@ -161,7 +161,7 @@ def test_a_reference_that_could_not_be_kept_stays_in_its_field(qtbot, page, fold
 def test_what_was_kept_is_not_told_as_begun_where_another_row_is_shown_then(qtbot, page, monkeypatch):
     ids = {row.id: row for row in page._rows}
     row = begin(page, 1, "bar")
-    monkeypatch.setattr("slmstudio.gui.evaluation.answers_page.arrange", lambda rows, view, cancelled: [
+    monkeypatch.setattr("slmstudio.gui.evaluation.answers.page.arrange", lambda rows, view, cancelled: [
         at for at, each in enumerate(rows) if each.references != ["bar"]])
     page.detail.reference.keep.click()
     qtbot.waitUntil(lambda: page.edits.can_undo() and settled(page), timeout=60_000)

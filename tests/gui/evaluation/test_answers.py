@@ -18,7 +18,7 @@ from slmstudio.core.evaluation import item_edits
 from slmstudio.core.evaluation.testset.reader import read_test_set
 from slmstudio.core.votes import store
 from slmstudio.gui.common import tasks
-from slmstudio.gui.evaluation.votes import VoteDialog
+from slmstudio.gui.evaluation.answers.votes import VoteDialog
 from slmstudio.gui.results.run_details import SCORES
 
 
@@ -209,6 +209,7 @@ def test_votes_are_blind_kept_and_said_on_the_page(qtbot, tab, answers):
     for _ in range(asked):
         shown = dialog._left[0].shown
         dialog.vote("left" if shown[0] == "tuned" else "right")
+        wait_until_kept(qtbot, dialog)
     assert not dialog.buttons["left"].isEnabled()
     qtbot.waitUntil(lambda: "tuned is better" in dialog.result.text(), timeout=60_000)
     dialog.close()
@@ -227,6 +228,10 @@ def dialog(qtbot, tab, answers):
     return made
 
 
+def wait_until_kept(qtbot, dialog) -> None:
+    qtbot.waitUntil(lambda: not dialog._writing, timeout=60_000)
+
+
 def kept_votes() -> list[str]:
     """What each line of the votes says: the better model's name, or the verdict."""
     file = paths.votes_file()
@@ -237,6 +242,7 @@ def kept_votes() -> list[str]:
 def test_keys_vote_and_the_space_bar_on_a_button_presses_that(qtbot, dialog, answers):
     first = dialog._left[0]
     qtbot.keyClick(dialog.focusWidget(), Qt.Key.Key_Space)
+    wait_until_kept(qtbot, dialog)
     assert kept_votes() == ["all good"], "from the start, without a click"
     for button in (dialog.show_result, dialog.undo):
         button.setFocus(Qt.FocusReason.TabFocusReason)
@@ -251,28 +257,49 @@ def test_keys_vote_and_the_space_bar_on_a_button_presses_that(qtbot, dialog, ans
     dialog.undo.setFocus()
     for _ in range(2):  # once more than there is to take back
         qtbot.keyClick(dialog.undo, Qt.Key.Key_Space)
+        wait_until_kept(qtbot, dialog)
     assert kept_votes() == ["all good", "taken back"] and dialog._left[0] == first
     assert dialog.count.text().startswith("0 votes") and dialog.result.text() == ""
+
+
+def test_a_vote_is_written_off_the_ui_thread_and_one_that_cannot_be_is_still_asked_for(qtbot, dialog, answers):
+    first, wrote = dialog._left[0], []
+    paths.votes_file().mkdir(parents=True)  # so that it can't be written
+    dialog.vote("good")
+    dialog.vote("bad")  # which has to wait
+    assert dialog._writing and dialog._left[0] == first
+    wait_until_kept(qtbot, dialog)
+    assert dialog.banner.error is not None and dialog._left[0] == first and dialog._votes == 0
+    paths.votes_file().rmdir()
+    dialog.voted.connect(lambda: wrote.append(kept_votes()))
+    dialog.vote("good")
+    wait_until_kept(qtbot, dialog)
+    assert wrote == [["all good"]] and dialog._left[0] != first
 
 
 def test_the_last_vote_is_taken_back_and_a_question_that_was_skipped_comes_again(qtbot, dialog, answers):
     first, second, third = dialog._left[:3]
     for key in (Qt.Key.Key_Left, Qt.Key.Key_S):
         qtbot.keyClick(dialog.question, key)
+        wait_until_kept(qtbot, dialog)
     assert dialog._left[0] == third and len(kept_votes()) == 1
     for shown in (second, first):
         qtbot.keyClick(dialog.question, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+        wait_until_kept(qtbot, dialog)
         assert dialog._left[0] == shown
     assert kept_votes()[1:] == ["taken back"]
     assert first.row.answers[first.shown[0]].strip() in dialog.sides[0].text.toPlainText()
     qtbot.mouseClick(dialog.buttons["good"], Qt.MouseButton.LeftButton)
+    wait_until_kept(qtbot, dialog)
     assert kept_votes()[2:] == ["all good"] and dialog._left[0] == second
 
 
 def test_taking_the_only_vote_back_leaves_the_focus_on_the_button(qtbot, dialog, answers):
     qtbot.keyClick(dialog.question, Qt.Key.Key_Left)
+    wait_until_kept(qtbot, dialog)
     dialog.show_result.setFocus(Qt.FocusReason.TabFocusReason)
     qtbot.keyClick(dialog.show_result, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    wait_until_kept(qtbot, dialog)
     assert dialog.show_result.hasFocus(), "else the next space bar might vote"
     dialog.question.setFocus()
     qtbot.keyClick(dialog.question, Qt.Key.Key_S)

@@ -16,7 +16,7 @@ from slmstudio.core.evaluation import request as requests
 from slmstudio.core.evaluation.scoring import row_scores
 from slmstudio.core.votes.store import BEST
 from slmstudio.gui.common import tasks
-from slmstudio.gui.evaluation import votes
+from slmstudio.gui.evaluation.answers import votes
 from slmstudio.gui.evaluation.choice import BENCHMARK, EvaluationChoice
 from slmstudio.gui.evaluation.jobs import SCORES, read_evaluation
 from slmstudio.gui.evaluation.panel import make_job

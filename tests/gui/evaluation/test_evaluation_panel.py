@@ -40,7 +40,7 @@ def tab(qtbot, session, run):
     made.show()
     qtbot.waitUntil(lambda: made.details._run is not None, timeout=10_000)
     yield made
-    thread = made.details.evaluation.running._thread
+    thread = made.details.evaluation.running.followed.thread
     if thread is not None:
         thread.end_now()
         thread.wait()
@@ -74,7 +74,7 @@ def test_the_held_out_rows_are_proposed_and_followed(qtbot, tab, panel, run, pla
     request = made_job(run).request()
     assert request["kind"] == "evaluate" and [model["name"] for model in request["models"]] == ["base", "tuned"]
     assert "held-out" in request["test"] and request["train_split"]["eval_fraction"] == 0.2
-    qtbot.waitUntil(lambda: running._history.phase == "starting", timeout=10_000)
+    qtbot.waitUntil(lambda: running.followed.history.phase == "starting", timeout=10_000)
     press(qtbot, tab, "evaluation_cancel")
     qtbot.waitUntil(lambda: not running.is_running(), timeout=15_000)
     assert session.job is None and not running.banner.isVisible()
@@ -82,7 +82,7 @@ def test_the_held_out_rows_are_proposed_and_followed(qtbot, tab, panel, run, pla
     play("start wait:cancel cancelled")
     press(qtbot, tab, "evaluation_go_on")
     qtbot.waitUntil(running.is_running, timeout=5000)
-    assert made_job(run).folder == running.job.folder, "it continues in the same folder"
+    assert made_job(run).folder == running.followed.job.folder, "it continues in the same folder"
 
 
 def test_nothing_of_the_panel_is_cut_off(qtbot, tab, panel):
@@ -144,8 +144,8 @@ def test_one_at_work_is_followed_when_the_window_opens_again(qtbot, session, run
     again.show()
     running = again.details.evaluation.running
     qtbot.waitUntil(running.is_running, timeout=10_000)
-    assert running.job.folder == job.folder
-    running._thread.end_now()
+    assert running.followed.job.folder == job.folder
+    running.followed.thread.end_now()
     qtbot.waitUntil(lambda: not running.is_running(), timeout=15_000)
 
 
@@ -245,7 +245,7 @@ def test_a_benchmark_is_downloaded_after_asking_and_used_from_then_on(qtbot, tab
     press(qtbot, tab, "evaluation_download")
     QApplication.activeModalWidget().findChild(QPushButton, "confirm_download").click()
     qtbot.waitUntil(panel.download.is_running, timeout=60_000)
-    asked = Job(panel.download._thread.job.folder).request()
+    asked = Job(panel.download.followed.job.folder).request()
     assert (asked["kind"], asked["name"]) == ("fetch_benchmark", "mmlu") and panel.download.strip.isVisible()
     data = paths.benchmarks_dir() / benchmark_store.DATA / "cais--mmlu--anatomy"
     data.mkdir(parents=True)

@@ -59,7 +59,8 @@ def tab(qtbot, session, studio_home, monkeypatch):
     qtbot.addWidget(made)
     made.resize(1280, 640)
     yield made
-    made.details.serve.server.close_and_wait()
+    if made.details.serve.server._thread is not None:
+        made.details.serve.server._thread.leave_and_wait()
 
 
 @pytest.fixture

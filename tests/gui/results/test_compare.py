@@ -14,7 +14,7 @@ from support.results_window import press, show
 
 from slmstudio.core import files, jobs
 from slmstudio.core.evaluation.paired import Paired
-from slmstudio.gui.evaluation.answers_model import FIRST, SECOND
+from slmstudio.gui.evaluation.answers.rows_model import FIRST, SECOND
 from slmstudio.gui.results import compare_scores
 from slmstudio.gui.results.compare import LOSSES, SCORES
 from slmstudio.gui.results.compare_rows import ComparedRows

@@ -42,9 +42,9 @@ def tab(qtbot, session, studio_home):
     qtbot.addWidget(made)
     made.resize(1280, 640)
     yield made
-    if made.details.export._thread is not None:
-        made.details.export._thread.end_now()
-        made.details.export._thread.wait()
+    if made.details.export.followed.thread is not None:
+        made.details.export.followed.thread.end_now()
+        made.details.export.followed.thread.wait()
 
 
 def show(qtbot, tab, runs: int) -> None:
@@ -238,7 +238,7 @@ def test_an_export_is_cancelled_and_leaves_the_offer(qtbot, tab, finished_run, p
     press(qtbot, tab, "export_start")
     panel = tab.details.export
     qtbot.waitUntil(panel.is_running, timeout=5000)
-    qtbot.waitUntil(lambda: panel._history.phase == "starting", timeout=10_000)
+    qtbot.waitUntil(lambda: panel.followed.history.phase == "starting", timeout=10_000)
     qtbot.mouseClick(panel.strip.cancel, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: not panel.is_running(), timeout=10_000)
     assert panel.isVisible() and tab.findChild(QPushButton, "export_start").isVisible()
@@ -267,7 +267,7 @@ def test_the_export_of_another_run_does_not_stay_in_the_pane(qtbot, tab, make_ru
     assert panel.isVisible() and panel.strip.isVisible()
     choose_one("other")
     press(qtbot, tab, "results_export")
-    panel._take([{"type": "phase", "phase": "quantizing"}])
+    panel.followed._take([{"type": "phase", "phase": "quantizing"}])
     assert panel.isVisible() and panel.strip.label.text().startswith("helpdesk: ")
     qtbot.mouseClick(panel.strip.cancel, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: not panel.is_running())

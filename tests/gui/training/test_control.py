@@ -11,7 +11,7 @@ from slmstudio.core.jobs.job import Job
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
-from slmstudio.gui.training.run_changes import as_it_is
+from slmstudio.gui.training.run.changes import as_it_is
 
 tab, planned, run = training_window.tab, training_window.planned, training_window.run
 
@@ -19,33 +19,33 @@ tab, planned, run = training_window.tab, training_window.planned, training_windo
 def test_pause_and_free_memory_ends_the_worker_and_resume_goes_on(qtbot, tab, run, play):
     play(ENDLESS)
     job = run()
-    tab.follow(job, start_worker=True)
+    tab.followed.follow(job, start_worker=True)
     wait_for_steps(qtbot, tab)
     tab.run.controls._open_menu()
     assert [action.text() for action in tab.run.controls.menu.actions()] == ["Pause", "Pause and free memory"]
     tab.run.controls.free_action.trigger()
     tab.run.controls.menu.close()
     assert chip(tab) == "pausing"
-    qtbot.waitUntil(lambda: not tab.is_running() and chip(tab) == "paused", timeout=10_000)
+    qtbot.waitUntil(lambda: not tab.followed.is_running() and chip(tab) == "paused", timeout=10_000)
     assert commands(job.folder)[-1]["command"] == "free" and Job(job.folder).outcome().state == "paused"
     assert button(tab, "resume_run").isVisible() and not tab.run.banner.isVisible()
     assert "memory is free" in tab.run.end_row.note.text() and not button(tab, "export").isVisible()
     qtbot.waitUntil(lambda: not job.is_alive(), timeout=5000)
-    reached = tab._history.step
+    reached = tab.followed.history.step
     press(qtbot, tab, "resume_run")
-    qtbot.waitUntil(lambda: tab.is_running() and tab._history.step > reached, timeout=10_000)
-    steps = list(tab._history.series["train_loss"].x)
+    qtbot.waitUntil(lambda: tab.followed.is_running() and tab.followed.history.step > reached, timeout=10_000)
+    steps = list(tab.followed.history.series["train_loss"].x)
     assert steps == list(range(1, len(steps) + 1))
 
 
 def test_memory_of_a_paused_run_can_be_freed(qtbot, tab, run, play):
     play(ENDLESS)
-    tab.follow(run(), start_worker=True)
+    tab.followed.follow(run(), start_worker=True)
     wait_for_steps(qtbot, tab)
     press(qtbot, tab, "pause")
     qtbot.waitUntil(lambda: chip(tab) == "paused" and not tab.run.controls.pause_action.isVisible(), timeout=5000)
     tab.run.controls.free_action.trigger()
-    qtbot.waitUntil(lambda: not tab.is_running() and chip(tab) == "paused", timeout=10_000)
+    qtbot.waitUntil(lambda: not tab.followed.is_running() and chip(tab) == "paused", timeout=10_000)
 
 
 def fill(qtbot, tab, name: str, text: str) -> None:
@@ -57,17 +57,17 @@ def fill(qtbot, tab, name: str, text: str) -> None:
 def test_learning_rate_and_length_change_while_it_learns(qtbot, tab, run, play):
     play(ENDLESS)
     job = run(learning_rate=2e-4)
-    tab.follow(job, start_worker=True)
+    tab.followed.follow(job, start_worker=True)
     wait_for_steps(qtbot, tab)
     press(qtbot, tab, "change")
     assert tab.run.change.isVisible() and tab.run.change.rate.text() == "2e-4"
     fill(qtbot, tab, "change_rate", "1e-4")
     fill(qtbot, tab, "change_length", "5")
     press(qtbot, tab, "change_apply")
-    qtbot.waitUntil(lambda: bool(tab._history.changes), timeout=5000)
+    qtbot.waitUntil(lambda: bool(tab.followed.history.changes), timeout=5000)
     sent = {key: value for key, value in commands(job.folder)[-1].items() if key not in ("protocol", "time")}
     assert sent == {"command": "change", "learning_rate": 1e-4, "epochs": 5.0}
-    assert not tab.run.change.isVisible() and tab._history.total_steps == 500
+    assert not tab.run.change.isVisible() and tab.followed.history.total_steps == 500
     assert "learning rate 1e-4, 500 steps" in feed(tab)
     qtbot.waitUntil(lambda: tab.plan.config.learning_rate == 1e-4, timeout=5000)
     assert "You changed this at step" in tab.plan.rows["learning_rate"].reason.text()
@@ -78,7 +78,7 @@ def test_learning_rate_and_length_change_while_it_learns(qtbot, tab, run, play):
 def test_what_is_not_touched_is_not_sent_and_what_is_wrong_is_said(qtbot, tab, run, play):
     play(ENDLESS)
     job = run()
-    tab.follow(job, start_worker=True)
+    tab.followed.follow(job, start_worker=True)
     wait_for_steps(qtbot, tab, 12)
     press(qtbot, tab, "change")
     fill(qtbot, tab, "change_rate", "fast")
@@ -97,14 +97,14 @@ def test_what_is_not_touched_is_not_sent_and_what_is_wrong_is_said(qtbot, tab, r
     assert "done already" in tab.run.change.problem.text()
     fill(qtbot, tab, "change_length", "90000")
     press(qtbot, tab, "change_apply")
-    qtbot.waitUntil(lambda: tab._history.total_steps == 90_000, timeout=5000)
+    qtbot.waitUntil(lambda: tab.followed.history.total_steps == 90_000, timeout=5000)
     assert "learning_rate" not in commands(job.folder)[-1]
 
 
 def test_a_refused_change_says_why_in_the_tab(qtbot, tab, run, play):
     play('start load plan:1000 steps:20 event:{"type":"warning","code":"change_refused","message":"Too_late."} '
          "wait:stop")
-    tab.follow(run(), start_worker=True)
+    tab.followed.follow(run(), start_worker=True)
     qtbot.waitUntil(lambda: tab.run.remark.isVisible(), timeout=10_000)
     assert tab.run.remark.text() == "Too_late." and "Too_late." in feed(tab)
 
@@ -112,7 +112,7 @@ def test_a_refused_change_says_why_in_the_tab(qtbot, tab, run, play):
 def test_without_a_lever_left_the_person_is_asked_and_the_run_goes_on(qtbot, tab, run, play):
     play("start load plan:400 steps:20 consent:512")
     job = run()
-    tab.follow(job, start_worker=True)
+    tab.followed.follow(job, start_worker=True)
     qtbot.waitUntil(lambda: chip(tab) == "failed", timeout=10_000)
     assert tab.run.banner.isVisible() and "Memory ran out" in tab.run.banner._what.text()
     assert button(tab, "consent").text() == "Continue with 512 tokens" and button(tab, "consent").isVisible()
@@ -126,7 +126,7 @@ def test_without_a_lever_left_the_person_is_asked_and_the_run_goes_on(qtbot, tab
 
 def test_what_the_run_did_by_itself_is_told_in_words(qtbot, tab, run, play):
     play("start adjusted load plan:200 overfit:40 sleepless asleep:7200 spill steps:120 early best:40 finish")
-    tab.follow(run(), start_worker=True)
+    tab.followed.follow(run(), start_worker=True)
     qtbot.waitUntil(lambda: chip(tab) == "finished", timeout=10_000)
     lines = feed(tab)
     for words in ("memory ran out, so the run continues with Micro-batch, rows 4 → 2, Accumulation 4 → 8",
@@ -143,7 +143,7 @@ def test_what_the_run_did_by_itself_is_told_in_words(qtbot, tab, run, play):
 
 def test_sleep_that_is_prevented_needs_no_line(qtbot, tab, run, play):
     play('start load event:{"type":"sleep_prevented","on":true,"reason":""} plan:4 steps:4 finish')
-    tab.follow(run(), start_worker=True)
+    tab.followed.follow(run(), start_worker=True)
     qtbot.waitUntil(lambda: chip(tab) == "finished", timeout=10_000)
     assert "asleep" not in feed(tab)
 

@@ -31,7 +31,7 @@ def sent(job) -> dict[str, object]:
 
 
 def follow(qtbot, tab, job, chip_text: str) -> None:
-    tab.follow(job, start_worker=True)
+    tab.followed.follow(job, start_worker=True)
     qtbot.waitUntil(lambda: chip(tab) == chip_text, timeout=20_000)
 
 
@@ -39,7 +39,7 @@ def test_a_rest_says_why_since_when_and_until_when_whichever_tab_is_open(qtbot, 
     play("start cards:1 load plan:400 steps:12 guard_rest:heat wait:pause guard_resume steps:20 wait:stop")
     job = run()
     follow(qtbot, tab, job, "resting")
-    since = datetime.fromtimestamp(tab._history.guard.resting["time"])
+    since = datetime.fromtimestamp(tab.followed.history.guard.resting["time"])
     assert text(tab, "rest_why") == (f"Resting since {since:%H:%M}. The GPU is at 84 °C; the limit is 83 °C. Training "
                                      "rests until it has cooled to 73 °C, at least 1 min.")
     assert shown(tab, "rest_bar") and not button(tab, "train_anyway").isVisible(), "nobody trains on against the heat"
@@ -78,8 +78,8 @@ def test_a_run_that_waits_for_its_hours_before_it_begins_can_be_told_to(qtbot, t
 
 def test_a_held_temperature_is_told_beside_a_run_that_runs(qtbot, tab, session, run, play):
     play("start cards:1 load plan:400 steps:12 guard_rest:hold steps:4 wait:stop")
-    tab.follow(run(), start_worker=True)
-    qtbot.waitUntil(lambda: shown(tab, "rest_bar") and tab._history.step == 16, timeout=20_000)
+    tab.followed.follow(run(), start_worker=True)
+    qtbot.waitUntil(lambda: shown(tab, "rest_bar") and tab.followed.history.step == 16, timeout=20_000)
     assert chip(tab) == "running" and session.job.text == ""
     assert text(tab, "rest_why") == "Holding 78 °C by short rests after each step: 71 % of the time is worked."
 
@@ -87,7 +87,7 @@ def test_a_held_temperature_is_told_beside_a_run_that_runs(qtbot, tab, session, 
 def test_what_looks_after_the_machine_changes_while_it_learns(qtbot, tab, run, play):
     play(training_window.ENDLESS)
     job = run(heat_limit_c=85)
-    tab.follow(job, start_worker=True)
+    tab.followed.follow(job, start_worker=True)
     wait_for_steps(qtbot, tab)
     press(qtbot, tab, "change_guard")
     editor = tab.run.guard.editor
@@ -102,7 +102,7 @@ def test_what_looks_after_the_machine_changes_while_it_learns(qtbot, tab, run, p
     editor.hours.check.click()
     editor.hours.end.setTime(QTime(7, 30))
     press(qtbot, tab, "guard_apply")
-    qtbot.waitUntil(lambda: bool(tab._history.guard.changes), timeout=10_000)
+    qtbot.waitUntil(lambda: bool(tab.followed.history.guard.changes), timeout=10_000)
     assert sent(job) == {"command": "guard", "heat_guard": "hold", "heat_limit_c": None, "train_hours": "22:00-07:30"}
     assert editor.isHidden() and "Only between these hours: 22:00-07:30" in feed(tab)
     press(qtbot, tab, "change_guard")
@@ -117,7 +117,7 @@ def test_what_was_changed_between_two_starts_holds(qtbot, tab, run, play):
     guard_settings.ask(job, {"heat_limit_c": 70})
     assert adjust.load(job.folder)["values"] == {"heat_limit_c": 70}
     play(training_window.ENDLESS)
-    tab.follow(job, start_worker=True)
+    tab.followed.follow(job, start_worker=True)
     wait_for_steps(qtbot, tab)
     press(qtbot, tab, "change_guard")
     assert tab.run.guard.editor.limit.text() == "70"
@@ -125,7 +125,7 @@ def test_what_was_changed_between_two_starts_holds(qtbot, tab, run, play):
 
 def test_the_advised_command_can_be_copied(qtbot, tab, run, play):
     play("start cards:1 load plan:400 steps:4 advice wait:stop")
-    tab.follow(run(), start_worker=True)
+    tab.followed.follow(run(), start_worker=True)
     qtbot.waitUntil(lambda: shown(tab, "power_advice"), timeout=20_000)
     assert "136 W instead of 170 W" in text(tab, "power_advised") and "136 W instead of 170 W" in feed(tab)
     assert tab.findChild(QLineEdit, "power_command").text() == "sudo nvidia-smi -i 0 -pl 136"
@@ -141,7 +141,7 @@ def test_the_advised_command_can_be_copied(qtbot, tab, run, play):
 
 def test_a_lost_card_is_told_whichever_tab_is_open(qtbot, tab, session, run, play):
     play("start cards:2 load plan:400 steps:4 lost wait:stop")
-    tab.follow(run(), start_worker=True)
+    tab.followed.follow(run(), start_worker=True)
     qtbot.waitUntil(lambda: session.job is not None and session.job.alarming, timeout=20_000)
     assert session.job.text == "a GPU no longer answers" and "The GPU is lost." in feed(tab)
 

@@ -15,16 +15,18 @@ from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import CpuReading, MachineReading
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import facts
-from slmstudio.core.run.config import VARIANTS, RunConfig
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.fields.choices import VARIANTS
 from slmstudio.core.run.rows import source_rows
 from slmstudio.gui.training.plan_panel import PlanPanel
+from slmstudio.gui.training.planning import Planning
 
 tab, planned, run = training_window.tab, training_window.planned, training_window.run
 
 
 @pytest.fixture
-def panel(qtbot, qapp) -> PlanPanel:
-    made = PlanPanel()
+def panel(qtbot, session) -> PlanPanel:
+    made = PlanPanel(Planning(session))
     qtbot.addWidget(made)
     with qtbot.waitExposed(made):
         made.show()
@@ -44,13 +46,13 @@ def shown(panel: PlanPanel) -> set[str]:
     ("rslora", {"method": "lora", "use_rslora": True}), ("full", {"method": "full"}),
     ("scratch", {"method": "scratch"})])
 def test_one_choice_of_a_method_stands_for_its_fields(panel, key, fields):
-    panel._edit("method", "dora")  # what was chosen before leaves nothing behind
-    panel._edit("method", key)
-    assert panel.overrides == fields
+    panel.planning.decide("method", "dora")  # what was chosen before leaves nothing behind
+    panel.planning.decide("method", key)
+    assert panel.planning.overrides == fields
     panel.show_config(config(**fields))
     assert panel.rows["method"].editor.currentData() == key
-    panel._reset("method")
-    assert not panel.overrides
+    panel.planning.propose("method")
+    assert not panel.planning.overrides
 
 
 def test_a_combination_without_a_name_is_shown_and_goes_away(panel):
@@ -76,21 +78,21 @@ def test_fields_that_do_not_apply_are_hidden(panel, values, there, gone):
 
 
 def test_the_simple_part_is_short_and_offers_an_objective_only_where_there_is_a_choice(panel):
-    panel.set_objectives(("text",))
+    panel._set_objectives(("text",))
     panel.show_config(config(objective="text"))
     assert "objective" not in shown(panel) and len(shown(panel)) <= 9
-    panel.set_objectives(("dpo", "orpo", "sft"))
+    panel._set_objectives(("dpo", "orpo", "sft"))
     panel.show_config(config(objective="dpo"))
     box = panel.rows["objective"].editor
     assert "objective" in shown(panel) and [box.itemData(i) for i in range(box.count())] == ["dpo", "orpo", "sft"]
 
 
 def test_a_problem_of_a_hidden_field_is_shown(panel):
-    from slmstudio.core.errors import Problem, UserError
+    from slmstudio.core.errors import Problem
 
     panel.show_config(config())
     assert "weight_decay" not in shown(panel)
-    panel.show_problems(UserError("No.", "", "", [Problem("is wrong.", field="weight_decay")]))
+    panel.planning.refused.emit([Problem("is wrong.", field="weight_decay")])
     assert panel.rows["weight_decay"].problem.isVisible()
 
 
@@ -166,19 +168,16 @@ def test_start_takes_what_was_typed_just_before(qtbot, planned, session, play):
     press(qtbot, planned, "start")  # the click takes the focus away: the plan is being made anew
     qtbot.waitUntil(lambda: bool(started), timeout=10_000)
     assert started[0].request()["epochs"] == 7
-    qtbot.waitUntil(lambda: not planned.is_running(), timeout=10_000)
+    qtbot.waitUntil(lambda: not planned.followed.is_running(), timeout=10_000)
 
 
 def test_a_refused_plan_is_not_started_later(qtbot, planned, session):
     started: list[Job] = []
     session.run_started.connect(started.append)
-    planned.plan.overrides["learning_rate"] = "3e-5"
-    planned.plan.changed.emit()
+    planned.planning.decide("learning_rate", "3e-5")
     press(qtbot, planned, "start")
-    planned.plan.overrides["learning_rate"] = "7"
-    planned.plan.changed.emit()
-    planned.plan.overrides["learning_rate"] = "3e-5"
-    planned.plan.changed.emit()
+    planned.planning.decide("learning_rate", "7")
+    planned.planning.decide("learning_rate", "3e-5")
     wait_for_plan(qtbot, planned)
     assert not started and button(planned, "start").isEnabled()
 
@@ -247,15 +246,16 @@ def test_hours_are_ticked_and_chosen(qtbot, panel):
     hours = panel.rows["train_hours"].editor
     assert not hours.check.isChecked() and not hours.start.isEnabled()
     hours.check.click()
-    assert panel.overrides == {"train_hours": "22:00-06:00"}
+    assert panel.planning.overrides == {"train_hours": "22:00-06:00"}
     panel.show_config(config(train_hours="22:00-06:00"))
     hours.start.setTime(QTime(21, 30))
-    assert panel.overrides == {"train_hours": "21:30-06:00"} and panel.rows["train_hours"]._reset.isVisibleTo(panel)
-    panel.set_editable(False)
+    assert panel.planning.overrides == {"train_hours": "21:30-06:00"}
+    assert panel.rows["train_hours"]._reset.isVisibleTo(panel)
+    panel.planning.set_active(False)
     assert not hours.check.isEnabled() and not hours.start.isEnabled()
-    panel.set_editable(True)
+    panel.planning.set_active(True)
     panel.show_config(config(train_hours="21:30-06:00"))
     hours.check.click()
-    assert panel.overrides == {"train_hours": ""}
+    assert panel.planning.overrides == {"train_hours": ""}
     panel.show_config(config(train_hours=None))
     assert hours.value() == "" and hours.start.time() == QTime(21, 30), "what was typed is kept for the next tick"

@@ -54,7 +54,7 @@ def test_no_button_comes_up_where_another_one_was(qtbot, planned, play):
     assert button(planned, "plan_other").text() == "Back to the run"
     press(qtbot, planned, "stop")
     assert not button(planned, "stop").isEnabled(), "a second click on it must not end the process"
-    qtbot.waitUntil(lambda: not planned.is_running())
+    qtbot.waitUntil(lambda: not planned.followed.is_running())
     seen.append(places(qtbot, planned))
     assert [sorted(each) for each in seen] == [
         sorted(names) for names in (("queue", "show_code", "start"), ("plan_other", "show_code"), NAMES,
@@ -71,19 +71,19 @@ def test_no_button_comes_up_where_another_one_was(qtbot, planned, play):
 def busy(qtbot, planned, play):
     """A planned tab whose run is at work."""
     play(ENDLESS)
-    planned.plan._edit("name", "first")
+    planned.planning.decide("name", "first")
     press(qtbot, planned, "start")
     wait_for_steps(qtbot, planned)
     return planned
 
 
 def test_while_a_run_is_at_work_the_next_ones_are_planned_and_wait(qtbot, busy):
-    assert busy.plan.config.name == "first" and not busy.plan.editable
+    assert busy.plan.config.name == "first" and not busy.planning.active
     assert not button(busy, "queue").isVisible() and not busy.queue_card.isVisible()
     press(qtbot, busy, "plan_other")
     wait_for_plan(qtbot, busy)
-    assert busy.plan.editable and not button(busy, "start").isEnabled() and button(busy, "queue").isVisible()
-    busy.plan._edit("name", "दूसरा")
+    assert busy.planning.active and not button(busy, "start").isEnabled() and button(busy, "queue").isVisible()
+    busy.planning.decide("name", "दूसरा")
     press(qtbot, busy, "queue")  # the plan is still being made
     qtbot.waitUntil(lambda: waiting(busy) == ["दूसरा"], timeout=10_000)
     assert "“दूसरा” waits in the queue." in busy.plan.buttons.note.text()
@@ -94,7 +94,7 @@ def test_while_a_run_is_at_work_the_next_ones_are_planned_and_wait(qtbot, busy):
     assert [RunConfig.from_dict(folder.jobs.Job(entry.folder).request()).method for entry in queue.entries()] == [
         "lora", "full"]
     press(qtbot, busy, "plan_other")
-    assert busy.plan.config.name == "first" and not busy.plan.editable
+    assert busy.plan.config.name == "first" and not busy.planning.active
 
 
 def test_the_queue_is_put_in_order_and_thinned_out(qtbot, busy, run):
@@ -115,10 +115,10 @@ def test_the_next_run_starts_by_itself_and_is_followed(qtbot, tab, run, play, se
     play("start load plan:100 steps:100@5 finish")
     first, second = run("first"), run("second")
     queue.add(second.folder)
-    tab.follow(first, start_worker=True)
+    tab.followed.follow(first, start_worker=True)
     wait_for_steps(qtbot, tab)
     play("start load plan:10 steps:10 finish")
-    qtbot.waitUntil(lambda: tab._job.folder == second.folder and chip(tab) == "finished", timeout=20_000)
+    qtbot.waitUntil(lambda: tab.followed.job.folder == second.folder and chip(tab) == "finished", timeout=20_000)
     assert session.run.folder == second.folder
     qtbot.waitUntil(lambda: not tab.queue_card.isVisible(), timeout=5000)
     assert folder.summarise(first.folder).state == "finished" and not tab.banner.isVisible()
@@ -129,27 +129,27 @@ def test_a_run_that_failed_is_told_and_the_queue_goes_on(qtbot, tab, run, play):
     queue.add(run("second").folder)
     tab.next.queue.refresh()
     qtbot.waitUntil(lambda: waiting(tab) == ["second"], timeout=5000)
-    tab.follow(run("first"), start_worker=True)
+    tab.followed.follow(run("first"), start_worker=True)
     wait_for_steps(qtbot, tab)
     play("start load plan:10 steps:10 finish")
-    qtbot.waitUntil(lambda: tab._run_config.name == "second" and chip(tab) == "finished", timeout=20_000)
+    qtbot.waitUntil(lambda: tab.followed.config.name == "second" and chip(tab) == "finished", timeout=20_000)
     assert tab.banner.isVisible() and "“first” ended: Memory ran out" in tab.banner._what.text()
 
 
 def test_freed_memory_is_not_given_to_the_next_run(qtbot, tab, run, play):
     play(ENDLESS)
     queue.add(run("second").folder)
-    tab.follow(run("first"), start_worker=True)
+    tab.followed.follow(run("first"), start_worker=True)
     wait_for_steps(qtbot, tab)
     tab.next.queue.refresh()
     tab.run.controls.free_action.trigger()
-    qtbot.waitUntil(lambda: not tab.is_running(), timeout=10_000)
+    qtbot.waitUntil(lambda: not tab.followed.is_running(), timeout=10_000)
     qtbot.waitUntil(lambda: button(tab, "queue_start").isVisible() and chip(tab) == "paused", timeout=5000)
     assert waiting(tab) == ["second"]
-    qtbot.waitUntil(lambda: not tab._job.is_alive(), timeout=5000)
+    qtbot.waitUntil(lambda: not tab.followed.job.is_alive(), timeout=5000)
     play("start load plan:10 steps:10 finish")
     press(qtbot, tab, "queue_start")
-    qtbot.waitUntil(lambda: tab._run_config.name == "second" and chip(tab) == "finished", timeout=10_000)
+    qtbot.waitUntil(lambda: tab.followed.config.name == "second" and chip(tab) == "finished", timeout=10_000)
 
 
 def test_a_damaged_queue_is_said_in_the_tab(qtbot, tab):
@@ -162,23 +162,23 @@ def test_a_damaged_queue_is_said_in_the_tab(qtbot, tab):
 
 def test_going_on_with_more_data(qtbot, planned, session, play, write_rows):
     play("start no_gpu load plan:40 steps:40 finish")
-    planned.plan._edit("name", "helpdesk")
+    planned.planning.decide("name", "helpdesk")
     press(qtbot, planned, "start")
     qtbot.waitUntil(lambda: chip(planned) == "finished", timeout=15_000)
-    finished, rate = planned._job.folder, planned.planning.config.learning_rate
+    finished, rate = planned.followed.job.folder, planned.planning.config.learning_rate
     press(qtbot, planned, "more_data")
     qtbot.waitUntil(lambda: planned.plan.config.start_from == str(finished), timeout=15_000)
     config = planned.planning.config
     assert config.name == "helpdesk-2" and config.learning_rate == rate / 2
     assert "Continues from what “helpdesk” learned" in planned.plan.buttons.note.text()
-    assert config.eval_fraction == RunConfig.from_dict(planned._job.request()).eval_fraction
+    assert config.eval_fraction == RunConfig.from_dict(planned.followed.job.request()).eval_fraction
     more = write_rows("more.jsonl", [{"instruction": f"Which form {n}?", "output": f"Form {n}."} for n in range(12)])
     session.set_dataset(reader.read_dataset(more), None, 0.25, 3)
     qtbot.waitUntil(lambda: planned.planning.config.train_file == str(more), timeout=15_000)
     config = planned.planning.config
     assert (config.start_from, config.eval_fraction, config.split_seed) == (str(finished), 0.25, 3)
     assert config.reasons["eval_fraction"] == "Chosen in the Data tab."
-    planned.plan._edit("epochs", "2")
+    planned.planning.decide("epochs", "2")
     qtbot.waitUntil(lambda: planned.planning.config.epochs == 2, timeout=15_000)
     press(qtbot, planned, "plan_afresh")
     qtbot.waitUntil(lambda: planned.planning.config.start_from is None, timeout=15_000)
@@ -188,11 +188,11 @@ def test_going_on_with_more_data(qtbot, planned, session, play, write_rows):
 def test_proposals_of_a_verdict_fill_in_the_plan(qtbot, planned, session, play):
     """More epochs from the result, and the same run once more with another rate, keeping what a person had set."""
     play("start no_gpu load plan:40 steps:40 finish")
-    planned.plan._edit("lora_rank", "4")
+    planned.planning.decide("lora_rank", "4")
     qtbot.waitUntil(lambda: planned.planning.config.lora_rank == 4, timeout=15_000)
     press(qtbot, planned, "start")
     qtbot.waitUntil(lambda: chip(planned) == "finished", timeout=15_000)
-    finished = planned._job.folder
+    finished = planned.followed.job.folder
     session.continue_wanted.emit(finished, {"epochs": 2.0})
     qtbot.waitUntil(lambda: planned.plan.config.start_from == str(finished), timeout=15_000)
     assert planned.planning.config.epochs == 2 and planned.planning.config.reasons["epochs"] == "You set this."
@@ -200,7 +200,7 @@ def test_proposals_of_a_verdict_fill_in_the_plan(qtbot, planned, session, play):
     qtbot.waitUntil(lambda: planned.plan.config.start_from is None, timeout=15_000)
     config = planned.planning.config
     assert (config.learning_rate, config.lora_rank) == (7e-5, 4)
-    assert config.train_file == RunConfig.from_dict(planned._job.request()).train_file
+    assert config.train_file == RunConfig.from_dict(planned.followed.job.request()).train_file
 
 
 def test_a_result_that_is_gone_cannot_be_gone_on_from(qtbot, planned, play):
@@ -209,7 +209,7 @@ def test_a_result_that_is_gone_cannot_be_gone_on_from(qtbot, planned, play):
     play("start no_gpu load plan:40 steps:40 finish")
     press(qtbot, planned, "start")
     qtbot.waitUntil(lambda: chip(planned) == "finished", timeout=15_000)
-    shutil.rmtree(planned._job.folder / "adapter")
+    shutil.rmtree(planned.followed.job.folder / "adapter")
     press(qtbot, planned, "more_data")
     qtbot.waitUntil(planned.banner.isVisible, timeout=10_000)
     assert "cannot be continued" in planned.banner._what.text() and button(planned, "more_data").isEnabled()

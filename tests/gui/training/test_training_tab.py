@@ -61,17 +61,16 @@ def test_an_edit_is_an_override_and_can_be_given_back(qtbot, planned):
 
 def test_all_problems_are_shown_at_their_fields(qtbot, planned):
     plan = planned.plan
-    plan.overrides.update({"epochs": "many", "max_length": "0"})
-    plan.changed.emit()
+    planned.planning.decide("epochs", "many")
+    planned.planning.decide("max_length", "0")
     qtbot.waitUntil(lambda: plan.rows["epochs"].problem.isVisible(), timeout=10_000)
     assert "number" in plan.rows["epochs"].problem.text()
     assert plan.rows["max_length"].problem.isVisible(), "both at once"
     assert not plan.start.isEnabled() and not planned.banner.isVisible()
-    plan.overrides["epochs"] = "2"
-    plan.changed.emit()
+    planned.planning.decide("epochs", "2")
     assert plan.rows["max_length"].problem.isVisible() and not plan.rows["epochs"].problem.isVisible()
-    plan.overrides.clear()
-    plan.changed.emit()
+    planned.planning.propose("epochs")
+    planned.planning.propose("max_length")
     qtbot.waitUntil(plan.start.isEnabled, timeout=10_000)
     assert not plan.rows["max_length"].problem.isVisible()
 
@@ -86,10 +85,11 @@ def test_start_makes_a_run_folder_and_follows_it_to_the_end(qtbot, planned, sess
     play("start no_gpu load plan:40 steps:40 finish")
     started: list[Job] = []
     session.run_started.connect(started.append)
+    plan = planned.planning.config
     press(qtbot, planned, "start")
     qtbot.waitUntil(lambda: chip(planned) == "finished", timeout=15_000)
     assert started[0].folder.parent == paths.runs_dir()
-    assert RunConfig.from_dict(started[0].request()) == planned.planning.config
+    assert RunConfig.from_dict(started[0].request()) == plan
     assert planned.run.end_row.result.text() == "Eval loss 1.96 → 1.66"
     assert button(planned, "export").isVisible() and not button(planned, "chat").isEnabled()
     assert button(planned, "start").isVisible(), "the next run can be planned"
@@ -98,7 +98,7 @@ def test_start_makes_a_run_folder_and_follows_it_to_the_end(qtbot, planned, sess
 
 def test_phases_before_the_first_step(qtbot, tab, run, play):
     play("start no_gpu load wait:never")
-    tab.follow(run(), start_worker=True)
+    tab.followed.follow(run(), start_worker=True)
     qtbot.waitUntil(lambda: "Loading the base model" in tab.run._waiting.text(), timeout=10_000)
     assert "✓ Reading the rows" in tab.run._waiting.text() and chip(tab) == "starting"
     assert not button(tab, "pause").isEnabled() and button(tab, "stop").isEnabled()
@@ -106,7 +106,7 @@ def test_phases_before_the_first_step(qtbot, tab, run, play):
 
 def test_pause_go_on_checkpoint_stop(qtbot, tab, run, play, session):
     play(ENDLESS)
-    tab.follow(run("नागरिक सेवा"), start_worker=True)
+    tab.followed.follow(run("नागरिक सेवा"), start_worker=True)
     wait_for_steps(qtbot, tab)
     assert chip(tab) == "running" and session.job.name == "Training नागरिक सेवा"
     assert tab.run.plots.note.text().startswith("No NVIDIA GPU in this machine")
@@ -127,7 +127,7 @@ def test_pause_go_on_checkpoint_stop(qtbot, tab, run, play, session):
 def test_a_killed_worker_is_named_and_resumes(qtbot, tab, run, play):
     play(ENDLESS)
     job = run()
-    tab.follow(job, start_worker=True)
+    tab.followed.follow(job, start_worker=True)
     wait_for_steps(qtbot, tab, 60)
     os.kill(files.read_json(job.folder / jobs.PROCESS)["pid"], signal.SIGKILL)
     qtbot.waitUntil(lambda: chip(tab) == "crashed")
@@ -135,13 +135,13 @@ def test_a_killed_worker_is_named_and_resumes(qtbot, tab, run, play):
     play("start no_gpu load plan:100 steps:100 finish")
     press(qtbot, tab, "resume_run")
     qtbot.waitUntil(lambda: chip(tab) == "finished", timeout=10_000)
-    steps = list(tab._history.series["train_loss"].x)
+    steps = list(tab.followed.history.series["train_loss"].x)
     assert steps == sorted(set(steps)) and not tab.run.banner.isVisible()
 
 
 def test_a_failure_says_what_to_do(qtbot, tab, run, play):
     play("start load plan:40 steps:5 error")
-    tab.follow(run(), start_worker=True)
+    tab.followed.follow(run(), start_worker=True)
     qtbot.waitUntil(lambda: chip(tab) == "failed", timeout=10_000)
     assert tab.run.banner._what.text() == "Memory ran out on the GPU."
     assert "micro-batch" in tab.run.banner._why.text()
@@ -151,7 +151,7 @@ def test_a_failure_says_what_to_do(qtbot, tab, run, play):
 
 def test_a_worker_that_cannot_start(qtbot, tab, run, monkeypatch):
     monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([str(paths.home() / "nowhere")]))
-    tab.follow(run(), start_worker=True)
+    tab.followed.follow(run(), start_worker=True)
     qtbot.waitUntil(lambda: chip(tab) == "failed", timeout=10_000)
     assert tab.banner.isVisible() and "could not be started" in tab.banner._what.text()
     assert button(tab, "resume_run").isVisible()
@@ -160,12 +160,12 @@ def test_a_worker_that_cannot_start(qtbot, tab, run, monkeypatch):
 def test_a_second_window_is_told_and_follows(qtbot, tab, run, play, session):
     play(ENDLESS)
     job = run()
-    tab.follow(job, start_worker=True)
+    tab.followed.follow(job, start_worker=True)
     wait_for_steps(qtbot, tab)
     second = TrainingTab(session)
     qtbot.addWidget(second)
     second.show()
-    second.follow(Job(job.folder), start_worker=True)
+    second.followed.follow(Job(job.folder), start_worker=True)
     wait_for_steps(qtbot, second)
     assert second.banner.isVisible() and "running already" in second.banner._what.text()
     press(qtbot, second, "stop")
@@ -179,7 +179,7 @@ def test_attach_to_a_run_that_is_at_work(qtbot, tab, run, play, session):
     job.start()
     session.start_run(job)
     wait_for_steps(qtbot, tab)
-    assert session.run.folder == job.folder and next(iter(tab._history.series["train_loss"].x)) == 1
+    assert session.run.folder == job.folder and next(iter(tab.followed.history.series["train_loss"].x)) == 1
     assert not tab.plan.start.isVisible() and tab.plan.rows["name"].editor.isReadOnly()
 
 
@@ -192,7 +192,7 @@ def test_a_hundred_thousand_events_are_painted(qtbot, tab, run):
                                         "grad_norm": 1.0, "tokens_per_second": 3e3, "seconds_left": 3.0}))
     jobs.write_process_file(job.folder, 2**22 + 1)
     jobs.write_outcome(job.folder, jobs.Outcome("finished"))
-    tab.follow(job)
+    tab.followed.follow(job)
     qtbot.waitUntil(lambda: tab.run.plots is not None and len(tab.run.plots.loss._curves["raw"].x) == 100_000,
                     timeout=20_000)
     tab.grab()
@@ -216,11 +216,11 @@ def answer_soon(name: str) -> None:
 def test_closing_while_it_trains(qtbot, tab, run, play, answer, commands, alive):
     play(ENDLESS)
     job = run()
-    tab.follow(job, start_worker=True)
+    tab.followed.follow(job, start_worker=True)
     wait_for_steps(qtbot, tab)
     answer_soon(f"close_{answer}")
     assert tab.confirm_close()
-    assert not tab.is_running()
+    assert not tab.followed.is_running()
     sent = [command["command"] for command in files.LineReader(job.folder / jobs.COMMANDS).read()]
     assert sent == commands
     if not alive:
@@ -231,11 +231,11 @@ def test_closing_while_it_trains(qtbot, tab, run, play, answer, commands, alive)
 
 def test_closing_can_be_called_off(qtbot, tab, run, play):
     play(ENDLESS)
-    tab.follow(run(), start_worker=True)
+    tab.followed.follow(run(), start_worker=True)
     wait_for_steps(qtbot, tab)
     answer_soon("close_cancel")
     assert not tab.confirm_close()
-    assert tab.is_running()
+    assert tab.followed.is_running()
 
 
 def test_closing_without_a_run_asks_nothing(tab):
@@ -247,7 +247,7 @@ def test_the_log_is_filtered_and_copied(qtbot, tab, run, play):
     job = run()
     warning = {"type": "warning", "time": 5.0, "code": "hot", "message": "warm: ऊष्मा"}
     files.append_line(job.folder / jobs.EVENTS, warning)
-    tab.follow(job, start_worker=True)
+    tab.followed.follow(job, start_worker=True)
     qtbot.waitUntil(lambda: chip(tab) == "finished", timeout=10_000)
     assert tab.feed.log.rowCount() == 2
     tab.feed.mode.set_current(1)

@@ -89,18 +89,18 @@ def test_long_answers_and_odd_samples_are_laid_out(qtbot, watch):
 def test_sample_now_asks_the_worker(qtbot, tab, run, play):
     play(ENDLESS.replace("@2", "@100"))  # slow enough that no evaluation of the plan's own comes between
     job = run()
-    tab.follow(job, start_worker=True)
+    tab.followed.follow(job, start_worker=True)
     wait_for_steps(qtbot, tab)
-    qtbot.waitUntil(lambda: bool(tab._history.samples), timeout=5000)
-    now, before, seen = button(tab, "sample_now"), len(tab._history.samples), []
+    qtbot.waitUntil(lambda: bool(tab.followed.history.samples), timeout=5000)
+    now, before, seen = button(tab, "sample_now"), len(tab.followed.history.samples), []
     now.clicked.connect(lambda: seen.append((now.isEnabled(), now.text())))
     press(qtbot, tab, "sample_now")
     assert seen == [(False, "Asking …")]
-    qtbot.waitUntil(lambda: now.isEnabled() and len(tab._history.samples) > before, timeout=10_000)
+    qtbot.waitUntil(lambda: now.isEnabled() and len(tab.followed.history.samples) > before, timeout=10_000)
     assert commands(job.folder)[-1]["command"] == "sample"
     assert "जन्म प्रमाण पत्र" in tab.watch._area.bubbles[0].text.text()
     press(qtbot, tab, "stop")
-    qtbot.waitUntil(lambda: not tab.is_running(), timeout=10_000)
+    qtbot.waitUntil(lambda: not tab.followed.is_running(), timeout=10_000)
     qtbot.waitUntil(lambda: not button(tab, "sample_now").isVisible(), timeout=10_000)
     assert tab.watch._area.bubbles
 

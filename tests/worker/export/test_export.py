@@ -10,10 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 from support import gguf_models as models
+from support.gguf_models import quant_type
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
-from slmstudio.core.export.types import QUANT_TYPES, quant_type
+from slmstudio.core.export.types import QUANT_TYPES
 
 pytestmark = pytest.mark.timeout(300)
 BYTE_LEVEL = ("qwen2", "llama3")

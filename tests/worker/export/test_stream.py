@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support import gguf_models as models
+from support.gguf_models import quant_type
 from support.tiers import first_fast
 
 from slmstudio.core import paths
@@ -21,7 +22,6 @@ QUANTIZED = [kind.name for kind in QUANT_TYPES if kind.name != "F32"]
 
 def convert(run, folder, *types: str) -> dict[str, object]:
     """Only the files, without the proof."""
-    from slmstudio.core.export.types import quant_type
     from slmstudio.worker.export import export
     from slmstudio.worker.model.export_source import Source
 
@@ -58,7 +58,6 @@ def small_base(folder, hidden: int):
 @pytest.mark.parametrize("hidden", first_fast([256, 96, 72]))
 def test_equals_what_llama_cpp_makes_of_f32(tmp_path, hidden: int) -> None:
     """Rows of 256 fit K-quants, 96 = 3 · 32 falls back, 72 fits nothing: every tensor is equal, byte for byte."""
-    from slmstudio.core.export.types import quant_type
     from slmstudio.worker.export import gguf_quantize
 
     run = models.run_folder(small_base(tmp_path / "base", hidden), tmp_path / "runs")

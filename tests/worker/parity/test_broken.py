@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 from support import gguf_models as models
+from support.gguf_models import quant_type
 from support.tiers import first_fast
-
-from slmstudio.core.export.types import quant_type
 
 pytestmark = pytest.mark.timeout(300)
 TYPES = ("F16", "Q4_K_M")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support.gguf_models import quant_type
 
-from slmstudio.core.export.types import QUANT_TYPES, quant_type
+from slmstudio.core.export.types import QUANT_TYPES
 from slmstudio.worker.parity import parity
 from slmstudio.worker.parity.checks import answer_checks, token_checks, weight_checks
 

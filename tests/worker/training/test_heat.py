@@ -3,107 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+from support import heated_machine
+from support.heated_machine import At, events, gpu, hot_after, rests_of, story
 from support.tiers import first_fast
 
-from slmstudio.core import files, jobs
+from slmstudio.core import jobs
 from slmstudio.core.hardware.heat import guard
-from slmstudio.core.hardware.nvml import GpuReading
-from slmstudio.core.hardware.readings import Battery, MachineReading
-from slmstudio.core.run import adjust, folder
-from slmstudio.core.run.config import RunConfig
+from slmstudio.core.hardware.readings import MachineReading
+from slmstudio.core.run import adjust
 from slmstudio.core.run.guard.summary import of_events
-from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.training import control, heat, heat_cost, train
 
-At = Callable[[int, int], MachineReading | None]
-
-class Machine:
-    """Stands where the sensors' thread does.
-
-    Args:
-        at: what a look gives, by the number of steps made and of looks since the last of them.
-        on_step: called when a step was made.
-    """
-
-    suspended_seconds, lost = 0.0, ""
-
-    def __init__(self, job: JobContext, at: At, on_step: Callable[[], None]):
-        self._events, self._at, self._on_step = files.LineReader(job.folder / jobs.EVENTS), at, on_step
-        self._steps = self._looks = 0
-
-    @property
-    def newest(self) -> MachineReading | None:
-        made = sum(event["type"] == "step" for event in self._events.read())
-        self._looks = 0 if made else self._looks + 1
-        self._steps += made
-        if made:
-            self._on_step()
-        return self._at(self._steps, self._looks)
-
-    def step_made(self) -> None:
-        """The thread would want to know."""
-
-    def close(self) -> None:
-        """The thread would end."""
-
-
-@pytest.fixture
-def make_job(tmp_path, tiny_model, rows_file):
-    def make(**changes) -> JobContext:
-        settings = {
-            "max_steps": 5, "micro_batch_size": 2, "gradient_accumulation_steps": 1, "max_length": 128,
-            "learning_rate": 5e-3, "eval_fraction": 0.25, "eval_steps": 3, "save_steps": 100, "device": "cpu",
-            "threads": 1, "sample_max_tokens": 0, "lora_dropout": 0.1, "heat_rest_seconds": 1, **changes}
-        config = RunConfig(**{"name": "trial", "model": str(tiny_model), "train_file": str(rows_file), **settings})
-        job = folder.create(config, tmp_path / "runs")
-        return JobContext(job.folder, job.request())
-
-    return make
-
-
-@pytest.fixture
-def machine(monkeypatch):
-    """Say what the machine reads, and how long a step takes. Rests take no time, but the guard's clock believes so; one
-    hot look is enough for it. It is told that the card trains, though the processor does."""
-    passed = 0.0
-
-    def sleep(seconds: float) -> None:
-        nonlocal passed
-        passed += seconds
-
-    def set_(at: At, step_seconds: float = 0.0) -> None:
-        monkeypatch.setattr(train, "Sensors",
-                            lambda job, *given, **more: Machine(job, at, lambda: sleep(step_seconds)))
-
-    monotonic = heat.time.monotonic
-    monkeypatch.setattr(heat, "time", SimpleNamespace(monotonic=lambda: monotonic() + passed, sleep=sleep))
-    monkeypatch.setattr(guard, "HOT_SECONDS", 0.0)
-    monkeypatch.setattr(train, "Rests", lambda *given, on_cpu: heat.Rests(*given, on_cpu=False))
-    return set_
-
-
-def gpu(celsius: int, **more) -> MachineReading:
-    return MachineReading((GpuReading(0, "RTX 3060", celsius, 95, **more),))
-
-
-def hot_after(*steps: int, looks: int = 5) -> At:
-    """Too hot for some looks after each of these steps."""
-    return lambda step, look: gpu(91 if step in steps and look < looks else 60)
-
-
-def events(job, *kinds: str) -> list[dict]:
-    return [event for event in jobs.Job(job.folder).events() if event["type"] in kinds]
-
-
-def story(job, *kinds: str) -> list[tuple[str, int]]:
-    return [(event["type"], event["global_step"]) for event in events(job, *kinds)]
+machine, make_job = heated_machine.machine, heated_machine.make_job
 
 
 def weights(result) -> bytes:
@@ -218,100 +132,6 @@ def test_other_settings_while_it_rests(make_job, machine):
     assert adjust.load(job.folder)["values"] == {"heat_guard": "pause", "heat_limit_c": 95}
 
 
-def test_on_battery_it_saves_and_rests(make_job, machine):
-    job = make_job(pause_on_battery=True, heat_guard="off")
-    machine(lambda step, look: None if step == 2 and look in (15, 16) else  # after a wake nothing is known for a while
-            MachineReading(battery=Battery(64, not (step == 2 and look < 20))))
-    train.run(job)
-    rest, = events(job, "guard_rest")
-    assert (rest["why"], rest["global_step"]) == ("battery", 2)
-    assert story(job, "checkpoint_saved", "guard_rest", "guard_resume")[:3] == [
-        ("checkpoint_saved", 2), ("guard_rest", 2), ("guard_resume", 2)]
-    assert events(job, "checkpoint_saved")[0]["reason"] == "rest"
-
-
-def test_before_its_hours_nothing_is_loaded(make_job, machine, monkeypatch):
-    moments = iter([datetime(2026, 11, 27, 21, 50)] * 20)
-    monkeypatch.setattr(heat, "local_time", lambda: next(moments, datetime(2026, 11, 27, 22, 1)))
-    job = make_job(train_hours="22:00-06:00", max_steps=1)
-    machine(hot_after())
-    assert train.run(job)["state"] == "finished"
-    told = [event.get("phase") or event["type"] for event in events(job, "phase", "guard_rest", "guard_resume")]
-    assert told[:4] == ["guard_rest", "waiting", "guard_resume", "reading data"]
-    assert events(job, "guard_rest")[0]["message"].startswith("Training rests until 22:00")
-
-
-def test_a_run_that_waits_for_its_hours_obeys(make_job, machine, monkeypatch):
-    monkeypatch.setattr(heat, "local_time", lambda: datetime(2026, 11, 27, 12))
-    machine(hot_after())
-    job = make_job(train_hours="22:00-06:00", max_steps=1)
-    jobs.Job(job.folder).send("stop")
-    with pytest.raises(Cancelled):
-        train.run(job)
-    job = make_job(train_hours="22:00-06:00", max_steps=1)
-    jobs.Job(job.folder).send("free")
-    assert train.run(job) == {"state": "paused", "steps": 0}
-    job = make_job(train_hours="22:00-06:00", max_steps=1)
-    for command, more in (("pause", {}), ("change", {}), ("resume", {}), ("guard", {"train_hours": ""})):
-        jobs.Job(job.folder).send(command, **more)
-    assert train.run(job)["state"] == "finished"
-    assert [event["code"] for event in events(job, "warning")][:1] == ["change_refused"]
-    assert events(job, "guard_changed")[0]["message"] == "Heat guard changed: Only between these hours: always."
-
-
-def test_stopped_while_it_waits_a_run_keeps_its_checkpoints_and_can_be_resumed(make_job, machine, monkeypatch):
-    job = make_job(heat_guard="off")
-
-    def stop_after_two(step: int, look: int) -> MachineReading:
-        if step == 2 and not (job.folder / jobs.COMMANDS).exists():
-            jobs.Job(job.folder).send("stop")
-        return gpu(60)
-
-    machine(stop_after_two)
-    assert train.run(job)["steps"] == 2
-    (job.folder / jobs.COMMANDS).unlink()
-    adjust.record(job.folder, {"train_hours": "22:00-06:00"})
-    monkeypatch.setattr(heat, "local_time", lambda: datetime(2026, 11, 27, 12))
-    again = JobContext(job.folder, job.request)
-    jobs.Job(job.folder).send("stop")
-    assert train.run(again) == {"state": "stopped", "steps": 2}
-    assert story(job, "guard_rest", "guard_resume") == [("guard_rest", 2), ("guard_resume", 2)]
-
-
-@pytest.mark.full
-def test_its_hours_end_and_begin_in_the_middle(make_job, machine, monkeypatch):
-    job = make_job(train_hours="22:00-06:00")
-    looks = []
-
-    def local_time() -> datetime:
-        if len(events(job, "step")) == 2:
-            looks.append(1)
-        return datetime(2026, 11, 28, 7) if 0 < len(looks) < 40 else datetime(2026, 11, 28, 5, 59)
-
-    monkeypatch.setattr(heat, "local_time", local_time)
-    machine(hot_after())
-    assert train.run(job)["state"] == "finished"
-    assert story(job, "checkpoint_saved", "guard_rest", "guard_resume")[:3] == [
-        ("checkpoint_saved", 2), ("guard_rest", 2), ("guard_resume", 2)]
-
-
-@pytest.mark.full
-def test_the_time_left_reckons_with_the_hours(make_job, machine, monkeypatch):
-    monkeypatch.setattr(control, "local_time", lambda: datetime(2026, 11, 28, 5, 59, 59, 999_000))
-    monkeypatch.setattr(heat, "local_time", lambda: datetime(2026, 11, 28, 5))
-    job = make_job(train_hours="22:00-06:00", max_steps=8)
-    machine(hot_after())
-    train.run(job)
-    left = [event["seconds_left"] for event in events(job, "step")]
-    assert min(left[-3:]) > 16 * 3600
-
-
-def rests_of(job, at: At, **changes) -> heat.Rests:
-    """The guard of a run that has begun, without a training."""
-    config = replace(RunConfig.from_dict(job.request), **changes)
-    return heat.Rests(job, config, Machine(job, at, lambda: None), on_cpu=False)
-
-
 def test_a_single_missing_reading_is_not_taken_for_a_machine_that_says_nothing(make_job, machine):
     job = make_job()
     machine(hot_after())
@@ -340,33 +160,6 @@ def test_a_pause_whose_cause_is_told_no_more_ends_with_a_warning(make_job, machi
         "guard_unread", "Nothing has told how hot the machine is for 10 min, so training continues. Keep an eye on the "
                         "machine.")
     assert story(job, "guard_rest", "guard_resume") == [("guard_rest", 1), ("guard_resume", 1)]
-
-
-def test_the_machine_may_sleep_while_a_run_that_waits_is_paused_or_on_battery(make_job, machine, monkeypatch):
-    """It stays awake only while it waits for its hours."""
-    awake = []
-    monkeypatch.setattr(heat.Awake, "on", lambda self: awake.append(True))
-    monkeypatch.setattr(heat.Awake, "off", lambda self: awake.append(False))
-    machine(hot_after())
-    job, seen = make_job(), []
-
-    def at(step: int, look: int) -> MachineReading:
-        seen.append(awake[-1:])
-        if look == 5:
-            jobs.Job(job.folder).send("pause")
-            jobs.Job(job.folder).send("free")
-        return MachineReading(battery=Battery(50, False))
-
-    assert rests_of(job, at, pause_on_battery=True).wait_to_begin(0) is False
-    assert [True] not in seen and awake[-1] is False
-    job = make_job()
-    monkeypatch.setattr(heat, "local_time", lambda: datetime(2026, 11, 27, 12))
-    rests = rests_of(job, hot_after(), train_hours="22:00-06:00")
-    awake.clear()
-    monkeypatch.setattr(rests, "rest", lambda seconds: jobs.Job(job.folder).send("pause"))
-    monkeypatch.setattr(heat.time, "sleep", lambda seconds: (seen.append(awake[-1]), jobs.Job(job.folder).send("free")))
-    assert rests.wait_to_begin(0) is False
-    assert awake[0] is True and seen[-1] is False
 
 
 def test_a_rest_that_is_cut_short_counts_as_long_as_it_was(make_job, machine):

@@ -9,6 +9,7 @@ from typing import Any
 
 from slmstudio.core.evaluation.advice import curve
 from slmstudio.core.evaluation.scores.verdicts import SAME_ANSWERS
+from slmstudio.core.files import an_object, finite, objects
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 
@@ -88,13 +89,13 @@ def gather(config: RunConfig, history: RunHistory, scores: Mapping[str, Any] | N
     """
     losses, steps = history.series["eval_loss"], history.series["train_loss"]
     tail = [loss for loss in list(steps.y)[-max(1, len(steps) // 10):] if math.isfinite(loss)]
-    plan, per_epoch = history.plan, _number(history.plan.get("steps_per_epoch")) or 0.0
+    plan, per_epoch = history.plan, finite(history.plan.get("steps_per_epoch")) or 0.0
     compared = _compared(scores or {})
-    speeds = {name: _object(model.get("speed")) for name, model in _models(scores or {}).items()}
+    speeds = {name: an_object(model.get("speed")) for name, model in _models(scores or {}).items()}
     return Evidence(
         compared=compared, exact=_exact(scores or {}), cut=_count(speeds.get(TUNED, {}).get("cut")),
         base_cut=_count(speeds.get(BASE, {}).get("cut")),
-        learned=_count(_object((scores or {}).get("test")).get("trained_on")), forgotten=_forgotten(scores or {}),
+        learned=_count(an_object((scores or {}).get("test")).get("trained_on")), forgotten=_forgotten(scores or {}),
         weakest=_weakest(scores or {}), train_rows=_count(plan.get("train_rows")), epochs=history.epoch,
         losses=tuple((int(step), loss) for step, loss in zip(losses.x, losses.y, strict=True)),
         train_loss=sum(tail) / len(tail) if tail else None,
@@ -104,9 +105,9 @@ def gather(config: RunConfig, history: RunHistory, scores: Mapping[str, Any] | N
 
 
 def _compared(scores: Mapping[str, Any]) -> Compared | None:
-    for each in _objects(scores.get("comparisons")):
+    for each in objects(scores.get("comparisons")):
         metric, values = str(each.get("metric")), [
-            _number(_object(_object(_models(scores).get(name, {}).get("scores")).get(str(each.get("metric"))))
+            finite(an_object(an_object(_models(scores).get(name, {}).get("scores")).get(str(each.get("metric"))))
                     .get("value")) for name in (TUNED, BASE)]
         if each.get("main") and (each.get("of"), each.get("with")) == (TUNED, BASE) and None not in values:
             return Compared(metric, float(values[0] or 0), float(values[1] or 0), str(each.get("verdict")),
@@ -116,15 +117,15 @@ def _compared(scores: Mapping[str, Any]) -> Compared | None:
 
 
 def _exact(scores: Mapping[str, Any]) -> tuple[int, int] | None:
-    found = _object(_object(_models(scores).get(TUNED, {}).get("scores")).get("normalised"))
-    share, rows = _number(found.get("value")), _count(found.get("rows"))
+    found = an_object(an_object(_models(scores).get(TUNED, {}).get("scores")).get("normalised"))
+    share, rows = finite(found.get("value")), _count(found.get("rows"))
     return None if share is None or not rows else (round(share * rows / 100), rows)
 
 
 def _forgotten(scores: Mapping[str, Any]) -> str:
-    for result in _objects(scores.get("benchmarks")):
-        for each in _objects(result.get("comparisons")):
-            high = _number(each.get("high"))
+    for result in objects(scores.get("benchmarks")):
+        for each in objects(result.get("comparisons")):
+            high = finite(each.get("high"))
             if each.get("of") == TUNED and high is not None and high < 0:
                 return str(result.get("title") or result.get("name") or "")
     return ""
@@ -132,28 +133,15 @@ def _forgotten(scores: Mapping[str, Any]) -> str:
 
 def _weakest(scores: Mapping[str, Any]) -> str:
     for name in ("category", "language"):
-        for group, found in _object(_object(scores.get("group_comparisons")).get(name)).items():
-            if any(each.get("of") == TUNED and each.get("verdict") == "worse" for each in _objects(found)):
+        for group, found in an_object(an_object(scores.get("group_comparisons")).get(name)).items():
+            if any(each.get("of") == TUNED and each.get("verdict") == "worse" for each in objects(found)):
                 return str(group)
     return ""
 
 
 def _models(scores: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return {str(model.get("name")): model for model in _objects(scores.get("models"))}
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _number(value: Any) -> float | None:
-    plain = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if plain else None
+    return {str(model.get("name")): model for model in objects(scores.get("models"))}
 
 
 def _count(value: Any) -> int:
-    return int(_number(value) or 0)
+    return int(finite(value) or 0)

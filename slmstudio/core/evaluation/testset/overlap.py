@@ -92,7 +92,6 @@ class Overlap:
 
 
 def find_overlap(items: Sequence[TestItem], records: Sequence[Record], same_file: bool = False,
-                 progress: Callable[[str], None] = lambda what: None,
                  cancelled: Callable[[], bool] | None = None) -> Overlap:
     """Look for each item's question among the questions that were learned.
 
@@ -103,24 +102,22 @@ def find_overlap(items: Sequence[TestItem], records: Sequence[Record], same_file
         items: the test set.
         records: the rows that were learned; not those that were split off.
         same_file: whether both files have one SHA-256.
-        progress: called with what is done now, now and then.
         cancelled: asked now and then.
 
     Raises:
         ReadingCancelled: `cancelled` said so.
     """
 
-    def step(what: str = "comparing") -> None:
+    def step() -> None:
         if cancelled is not None and cancelled():
             raise ReadingCancelled("Comparing with the training data was cancelled.")
-        progress(what)
 
     known: dict[str, int] = {}
     for number, record in enumerate(records):
         for key in _keys(record):
             known.setdefault(key, record.line)
         if number % CHECK_EVERY == 0:
-            step("reading the training rows")
+            step()
     hits = {item.id: Hit(item.id, item.line, known[key], 1.0)
             for item in items for key in map(plain, reversed(_questions(item))) if key in known}
     left = [item for item in items if item.id not in hits]

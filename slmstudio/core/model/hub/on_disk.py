@@ -264,7 +264,7 @@ def _json(file: Path) -> dict[str, Any]:
             value = json.loads(opened.read(MOST_JSON))
     except (OSError, ValueError, RecursionError):
         return {}
-    return value if isinstance(value, dict) else {}
+    return files.an_object(value)
 
 
 def _begins_as_gguf(file: Path) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from slmstudio.core.files import number
+from slmstudio.core.files import an_object, number
 from slmstudio.core.run.energy import assumptions
 from slmstudio.core.run.energy.use import CARDS, LOAD, MEMORY, PROCESSOR, SIZE, SUPPLY, EnergyUse, Part
 
@@ -131,8 +131,7 @@ class EnergyMeter:
         for key, reading in _cards_of(event):
             self._cards.setdefault(key, _Card()).add(time, number(reading, "power_w"), number(reading, "energy_j"))
         before, self._time = self._time, time
-        cpu = event.get("cpu")
-        cpu = cpu if isinstance(cpu, dict) else {}
+        cpu = an_object(event.get("cpu"))
         counted = self._rapl.add(time, number(cpu, "energy_j"), number(cpu, "energy_wraps_j"))
         self._laptop = self._laptop or isinstance(event.get("battery"), dict)
         span = 0.0 if before is None else time - before

@@ -9,8 +9,7 @@ from typing import Any
 from slmstudio.core import jobs
 from slmstudio.core.hardware.heat.guard import Settings
 from slmstudio.core.hardware.heat.hours import Hours
-from slmstudio.core.run import adjust
-from slmstudio.core.run import config as run_config
+from slmstudio.core.run import adjust, config_file
 from slmstudio.core.run.config import FIELDS, HEAT, RunConfig, label
 
 GUARD_FIELDS = tuple(name for name, about in FIELDS.items() if about.group == HEAT)
@@ -59,7 +58,7 @@ def ask(job: jobs.Job, values: dict[str, Any]) -> RunConfig:
     Raises:
         UserError: it isn't a run, or a value doesn't fit; all of them at once.
     """
-    config = adjust.apply(run_config.load(job.folder), job.folder)
+    config = adjust.apply(config_file.load(job.folder), job.folder)
     fitting = adjust.checked(job.folder, values)
     if fitting:
         adjust.record(job.folder, fitting)

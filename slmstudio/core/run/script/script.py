@@ -17,7 +17,7 @@ from slmstudio.core import files, paths
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.model import facts, scratch
 from slmstudio.core.model.named_templates import template_of
-from slmstudio.core.run import adjust, folder
+from slmstudio.core.run import adjust, config_file, folder
 from slmstudio.core.run import config as run_config
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import kept_rows
@@ -65,7 +65,7 @@ def write_script(run: Path | RunConfig, out: Path) -> Script:
     if isinstance(run, RunConfig):
         config = run
     else:
-        config = run_config.load(run)
+        config = config_file.load(run)
         if run.is_dir():
             config = adjust.apply(config, run)
             if adjust.load(run)["schedule"]:

@@ -9,6 +9,7 @@ from typing import Any
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import UserError
 from slmstudio.core.model import named_templates, tokens
+from slmstudio.core.model.answer_spans import answer_spans
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import source_rows
 from slmstudio.core.run.rows.kept_rows import Kept
@@ -105,7 +106,7 @@ class _Encoding:
         try:
             text = self.template.render(messages, tools=row.tools)
             if self.after_answer is None:
-                spans = tokens.answer_spans(messages, self.template, text, tokens.added_tokens(self.tokenizer),
+                spans = answer_spans(messages, self.template, text, tokens.added_tokens(self.tokenizer),
                                             row.tools)
                 self.after_answer = text[spans[-1][1]:]
             spans = []

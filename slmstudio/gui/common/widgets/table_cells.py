@@ -17,8 +17,8 @@ from PySide6.QtWidgets import (
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import plain_tip
 
-DETAIL, CHIP, SORT = (Qt.ItemDataRole.UserRole + 16 + offset for offset in range(3))
-"""Roles: the small line below the text, the chip's kind, and what the column is sorted by."""
+DETAIL, CHIP = (Qt.ItemDataRole.UserRole + 16 + offset for offset in range(2))
+"""Roles: the small line below the text, and the chip's kind."""
 CHIP_COLOURS = {"plain": ("hover", "muted"), "accent": ("accent_ground", "accent"),
                 **{kind: (f"{kind}_ground", kind) for kind in ("ok", "warn", "bad")}}
 INSET = theme.SPACE_S + 3  # where the header's text begins

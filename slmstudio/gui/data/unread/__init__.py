@@ -1,1 +1,1 @@
-"""What is shown of files that aren't read yet: their first rows, and what is asked about them."""
+"""What is shown of files that aren't read yet: what can be read, its progress, first rows, what is asked of them."""

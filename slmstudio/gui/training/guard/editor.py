@@ -9,7 +9,8 @@ from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.run.config import FIELDS, GUARDS, RunConfig
+from slmstudio.core.run.config import FIELDS, RunConfig
+from slmstudio.core.run.fields.choices import GUARDS
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import choice_label, label, write
 from slmstudio.gui.common.widgets.buttons import SecondaryButton

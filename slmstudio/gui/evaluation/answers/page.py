@@ -9,6 +9,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
+from slmstudio.core.files import objects
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import when
 from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
@@ -21,11 +22,11 @@ from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.corrections.panel import Answered, CorrectPanel
-from slmstudio.gui.evaluation.answer_detail import RowDetail
-from slmstudio.gui.evaluation.answer_edits import RowEdits
-from slmstudio.gui.evaluation.answers_filters import RowsFilters
-from slmstudio.gui.evaluation.answers_footer import RowsFoot
-from slmstudio.gui.evaluation.answers_model import (
+from slmstudio.gui.evaluation.answers.detail import RowDetail
+from slmstudio.gui.evaluation.answers.edits import RowEdits
+from slmstudio.gui.evaluation.answers.filters import RowsFilters
+from slmstudio.gui.evaluation.answers.footer import RowsFoot
+from slmstudio.gui.evaluation.answers.rows_model import (
     GAINS,
     ReadRows,
     RowsTable,
@@ -34,9 +35,9 @@ from slmstudio.gui.evaluation.answers_model import (
     read_answers,
     rows_as_table,
 )
-from slmstudio.gui.evaluation.jobs import Evaluation, objects, read_evaluation
+from slmstudio.gui.evaluation.answers.votes import VoteDialog
+from slmstudio.gui.evaluation.jobs import Evaluation, read_evaluation
 from slmstudio.gui.evaluation.tables import test_name
-from slmstudio.gui.evaluation.votes import VoteDialog
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.scoring import Row

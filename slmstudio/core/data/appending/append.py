@@ -18,9 +18,9 @@ from typing import Any
 
 from slmstudio.core import files, program
 from slmstudio.core.data import given, layouts
-from slmstudio.core.data.file_end import Changed, beside, bytes_at, put_in_place, write
+from slmstudio.core.data.appending.file_end import Changed, beside, bytes_at, put_in_place, write
+from slmstudio.core.data.appending.new_row import NewRow, as_columns
 from slmstudio.core.data.mapping.mapper import Mapper
-from slmstudio.core.data.new_row import NewRow, as_columns
 from slmstudio.core.data.opening import TEXT_SUFFIXES
 from slmstudio.core.data.reader import Dataset
 from slmstudio.core.data.row_texts import cut, is_lines

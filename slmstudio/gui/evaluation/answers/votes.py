@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,16 +14,15 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QTextBrowser, QVBoxLayout, QWidget
 
 from slmstudio.core import paths
-from slmstudio.core.errors import UserError
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import counted, text_label
-from slmstudio.gui.evaluation import answer_diff
-from slmstudio.gui.evaluation.answer_panes import TextPane
-from slmstudio.gui.evaluation.answers_model import question
+from slmstudio.gui.evaluation.answers import diff
+from slmstudio.gui.evaluation.answers.panes import TextPane
+from slmstudio.gui.evaluation.answers.rows_model import question
 from slmstudio.gui.votes.dialog import show_votes
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class VoteDialog(QDialog):
         self._left: list[Ballot] = []
         self._cast: list[tuple[Ballot, bool]] = []  # what was passed here, and whether it was voted on
         self._votes = 0
+        self._writing = False
         self.banner = ErrorBanner()
         self.intro = text_label(self.tr("Which answer is better? Whose it is stays hidden. Ten votes tell little, "
                                         "thirty tell more."), "small", wrap=True)
@@ -179,10 +180,10 @@ class VoteDialog(QDialog):
             self._read_result()
             return
         ballot = self._left[0]
-        self.question.setHtml(answer_diff.escaped(question(ballot.row)))
+        self.question.setHtml(diff.escaped(question(ballot.row)))
         for pane, model in zip(self.sides, ballot.shown, strict=True):
             answer = ballot.row.answers[model]
-            shown = answer_diff.escaped(answer) if answer.strip() else f"<i>{self.tr('An empty answer.')}</i>"
+            shown = diff.escaped(answer) if answer.strip() else f"<i>{self.tr('An empty answer.')}</i>"
             pane.text.setHtml(shown)
 
     def vote(self, what: str) -> None:
@@ -190,20 +191,38 @@ class VoteDialog(QDialog):
         from slmstudio.core.evaluation import ballots
         from slmstudio.core.votes.store import ALL_BAD, ALL_GOOD, BEST
 
-        if not self._left:
+        if not self._left or self._writing:
             return
-        ballot = self._left[0]
-        if what != "skip":
-            better = {"left": ballot.shown[0], "right": ballot.shown[1]}.get(what, "")
-            try:
-                ballots.add(self._folder, ballot.row, *self._models,
-                            {"good": ALL_GOOD, "bad": ALL_BAD}.get(what, BEST), better)
-            except UserError as error:
-                self.banner.show_error(error)
-                return
-            self._votes += 1
+        ballot, folder, models = self._left[0], self._folder, self._models
+        if what == "skip":
+            self._pass(ballot, voted=False)
+            return
+        better = {"left": ballot.shown[0], "right": ballot.shown[1]}.get(what, "")
+        verdict = {"good": ALL_GOOD, "bad": ALL_BAD}.get(what, BEST)
+        self._write(lambda: ballots.add(folder, ballot.row, *models, verdict, better), 1,
+                    lambda: self._pass(ballot, voted=True))
+
+    def _write(self, write: Callable[[], None], count: int, then: Callable[[], None]) -> None:
+        """Write a vote off the UI thread. Until it is kept, no other one is cast.
+
+        Args:
+            count: how many more votes there are then.
+        """
+        def kept(result: None) -> None:
+            self._writing = False
+            self._votes += count
+            then()
             self.voted.emit()
-        self._cast.append((ballot, what != "skip"))
+
+        def failed(error: Exception) -> None:
+            self._writing = False
+            self.banner.show_error(error)
+
+        self._writing = True
+        run_task(self, lambda task: write(), kept, failed)
+
+    def _pass(self, ballot: Ballot, voted: bool) -> None:
+        self._cast.append((ballot, voted))
         self._left = self._left[1:]
         self._show()
 
@@ -211,19 +230,16 @@ class VoteDialog(QDialog):
         """Undo: show the question before again, without its vote."""
         from slmstudio.core.evaluation import ballots
 
-        if not self._cast:
+        if not self._cast or self._writing:
             return
-        ballot, voted = self._cast[-1]
+        (ballot, voted), folder, models = self._cast[-1], self._folder, self._models
         if voted:
-            try:
-                ballots.take_back(self._folder, ballot.row, *self._models)
-            except UserError as error:
-                self.banner.show_error(error)
-                return
-            self._votes -= 1
-            self.voted.emit()
-        self._cast.pop()
-        self._left = [ballot, *self._left]
+            self._write(lambda: ballots.take_back(folder, ballot.row, *models), -1, self._show_again)
+        else:
+            self._show_again()
+
+    def _show_again(self) -> None:
+        self._left = [self._cast.pop()[0], *self._left]
         self._show()
 
     def _read_result(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from PySide6.QtCore import QCoreApplication
 
+from slmstudio.core.files import an_object
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.history import RunHistory
 
@@ -28,12 +29,10 @@ def as_it_is(config: RunConfig, history: RunHistory) -> RunConfig:
             pass  # of a version that knows another field
 
     for event in history.adjustments:
-        changes = event.get("changes")
-        for name, value in (changes if isinstance(changes, dict) else {}).items():
+        for name, value in an_object(event.get("changes")).items():
             take(name, value, tr("Lowered by itself, as memory ran out."))
     for event in history.changes:
-        asked = event.get("asked")
-        asked = asked if isinstance(asked, dict) else {}
+        asked = an_object(event.get("asked"))
         if "learning_rate" in asked:
             take("learning_rate", event.get("learning_rate"), _by_hand(event))
         if "epochs" in asked:

@@ -14,9 +14,9 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, text_label
-from slmstudio.gui.evaluation import answer_diff
-from slmstudio.gui.evaluation.answer_panes import ReferencePane, TextPane, stands_for
-from slmstudio.gui.evaluation.answers_model import all_scores, row_score
+from slmstudio.gui.evaluation.answers import diff
+from slmstudio.gui.evaluation.answers.panes import ReferencePane, TextPane, stands_for
+from slmstudio.gui.evaluation.answers.rows_model import all_scores, row_score
 from slmstudio.gui.evaluation.texts import figure, metric_label, model_label
 
 if TYPE_CHECKING:
@@ -247,8 +247,8 @@ class RowDetail(QWidget):
         """Without marks the texts can still be read."""
         row = self._row
         if row is not None:
-            first, second = (answer_diff.escaped(row.answers.get(name, "")) for name in self._models)
-            self._show(_Marked(first, second, answer_diff.escaped("\n\n".join(row.references))))
+            first, second = (diff.escaped(row.answers.get(name, "")) for name in self._models)
+            self._show(_Marked(first, second, diff.escaped("\n\n".join(row.references))))
 
     def _show(self, texts: _Marked) -> None:
         self._marking = None
@@ -259,8 +259,8 @@ class RowDetail(QWidget):
                                   (self.second, self._models[1], texts.second)):
             none = row.skipped.get(model) or (self.tr("An empty answer.") if model in row.answers else
                                               self.tr("No answer."))
-            pane.text.setHtml(text or f"<i>{answer_diff.escaped(none)}</i>")
-        self.reference.text.setHtml(texts.reference or f"<i>{answer_diff.escaped(self.tr('None.'))}</i>")
+            pane.text.setHtml(text or f"<i>{diff.escaped(none)}</i>")
+        self.reference.text.setHtml(texts.reference or f"<i>{diff.escaped(self.tr('None.'))}</i>")
 
     def _tag(self) -> None:
         row, category, language = self._row, self.category.text().strip(), self.language.text().strip()
@@ -279,19 +279,19 @@ def _style(kind: str) -> str:
 def _question(row: Row) -> str:
     """The messages before the answer; a single question stands alone."""
     if len(row.messages) == 1:
-        return answer_diff.escaped(row.messages[0].get("content", "")[:LONGEST_SHOWN])
-    return "<br>".join(f"<b>{answer_diff.escaped(m.get('role', ''))}</b> {answer_diff.escaped(message_text(m))}"
+        return diff.escaped(row.messages[0].get("content", "")[:LONGEST_SHOWN])
+    return "<br>".join(f"<b>{diff.escaped(m.get('role', ''))}</b> {diff.escaped(message_text(m))}"
                        for m in row.messages)[:LONGEST_SHOWN]
 
 
 def _marked(row: Row, first: str, second: str, style: str, missing: str) -> _Marked:
     answers = [row.answers.get(name, "")[:LONGEST_SHOWN] for name in (first, second)]
     if not row.references:
-        return _Marked(answer_diff.marked(answers[0], answers[1], style),
-                       answer_diff.marked(answers[1], answers[0], style), "")
+        return _Marked(diff.marked(answers[0], answers[1], style),
+                       diff.marked(answers[1], answers[0], style), "")
     shown = []
     for answer in answers:
-        reference = row.references[answer_diff.nearest(answer, row.references)]
-        shown.append(answer_diff.marked(answer, reference, style))
-    references = [answer_diff.marked(each[:LONGEST_SHOWN], answers[1], missing) for each in row.references]
+        reference = row.references[diff.nearest(answer, row.references)]
+        shown.append(diff.marked(answer, reference, style))
+    references = [diff.marked(each[:LONGEST_SHOWN], answers[1], missing) for each in row.references]
     return _Marked(shown[0], shown[1], "<hr>".join(references))

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QWidget
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.evaluation.answers_model import ORDERS, View, order_label
+from slmstudio.gui.evaluation.answers.rows_model import ORDERS, View, order_label
 from slmstudio.gui.evaluation.texts import model_label
 
 SEARCH_AFTER_MS = 200

@@ -1,0 +1,1 @@
+"""Single rows that are added to a file whole or not at all, and taken back."""

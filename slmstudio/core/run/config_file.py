@@ -1,0 +1,53 @@
+"""Run configurations as files: read, and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files
+from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.run.config import FIELDS, RunConfig, plan_command
+
+IMPORTED = "imported"
+"""Under this name the run.json of an adapter that was trained elsewhere says where it came from."""
+NOTES = frozenset({"format", "kind", "protocol", "created", "versions", "hashes", IMPORTED})
+"""What a run.json holds beside the fields: nothing that decides what a run does."""
+
+
+def load(path: Path) -> RunConfig:
+    """Read a run configuration from a file.
+
+    Raises:
+        UserError: the file is missing, is no JSON object, or holds wrong fields.
+    """
+    if not path.exists():
+        raise UserError(f"{path} does not exist.", "", f"Write one: {plan_command()}")
+    file = path / "run.json" if path.is_dir() else path
+    state = files.read_json(file)
+    if state is None:
+        raise UserError(f"{path} isn't a run configuration.", "It is not a JSON object.",
+                        f"Write one: {plan_command()}")
+    config = RunConfig.from_dict(state, file)
+    unknown = state.keys() - RunConfig.__dataclass_fields__.keys() - NOTES
+    if unknown or state.get("kind", "train") != "train":
+        problems = [Problem("isn't a field of a run; it may be misspelt.", field=name) for name in sorted(unknown)]
+        if state.get("kind", "train") != "train":
+            problems.append(Problem(f"{state['kind']!r} is not allowed; it must be 'train'.", field="kind"))
+        raise UserError(f"{path} cannot be used.", "", "Correct these fields.", problems + config.problems())
+    return config
+
+
+def differences(configs: Sequence[dict[str, Any]]) -> list[tuple[str, list[Any]]]:
+    """The fields in which configurations differ, each with its value in all of them.
+
+    A field that only some of them have (one was written by another version) is None in the others.
+    """
+    untold = {"reasons", *(name for name, about in FIELDS.items() if not about.told)}
+    found = []
+    for name in dict.fromkeys((*FIELDS, *(name for config in configs for name in config))):
+        values = [config.get(name) for config in configs]
+        if name not in untold and any(value != values[0] for value in values):
+            found.append((name, values))
+    return found

@@ -1,0 +1,35 @@
+"""Which values of a run exclude each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slmstudio.core.errors import Problem
+from slmstudio.core.run.fields.choices import CUDA_OPTIMIZERS, PREFERENCES
+
+
+def contradictions(config: Any) -> list[Problem]:
+    """Values that are well by themselves and do not go together."""
+    rules = (
+        (not config.has_adapter and config.use_dora, "use_dora", "DoRA is a kind of adapter; set method to lora or "
+                                                                 "qlora, or switch it off."),
+        (not config.has_adapter and config.use_rslora, "use_rslora", "rank-stabilised LoRA is a kind of adapter; set "
+                                                                     "method to lora or qlora, or switch it off."),
+        (config.method == "scratch" and config.start_from is not None, "start_from",
+         "a model from scratch begins with nothing; leave it empty."),
+        (config.method == "scratch" and config.objective in PREFERENCES, "objective",
+         "a model from scratch has nothing to prefer yet; it must be text or sft."),
+        (config.device == "cpu" and config.optimizer in CUDA_OPTIMIZERS, "optimizer",
+         f"{config.optimizer!r} needs an NVIDIA GPU; on the processor adamw_torch or adamw_8bit is right."),
+        (config.device == "cpu" and config.attention == "flash_attention_2", "attention",
+         "'flash_attention_2' needs an NVIDIA GPU; on the processor it must be sdpa or eager."),
+        (config.device == "cpu" and config.use_liger_kernel, "use_liger_kernel",
+         "Liger's kernels need an NVIDIA GPU; switch it off."),
+        (config.device == "cpu" and config.precision == "fp16", "precision",
+         "'fp16' needs an NVIDIA GPU; on the processor it must be bf16 or fp32."),
+        (config.packing and config.attention == "eager", "attention",
+         "'eager' cannot keep packed rows apart; it must be sdpa or flash_attention_2, or switch packing off."),
+        (config.packing and config.objective in PREFERENCES, "packing",
+         "pairs of answers are compared side by side and cannot be packed; switch it off."),
+    )
+    return [Problem(sentence, field=name) for broken, name, sentence in rules if broken]

@@ -1,0 +1,108 @@
+"""The pages of the Data tab."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QStackedWidget, QWidget
+
+from slmstudio.gui.common.widgets.areas import EmptyState
+from slmstudio.gui.data.reading import Wanted
+from slmstudio.gui.data.unread.empty import DataEmpty
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.reader import FirstRows
+    from slmstudio.gui.data.recent import RecentList
+    from slmstudio.gui.data.unread.first_rows import FirstRowsPage
+    from slmstudio.gui.data.unread.unmapped import UnmappedPage
+
+
+class DataPages(QStackedWidget):
+    """What can be read, the first rows of a large file, what the columns of a file hold, and the page of the datasets.
+
+    Pages are made when they are first shown, so that the window starts without them.
+
+    Signals:
+        said(Wanted): a person said what the columns of a file hold.
+        left(Wanted): a person doesn't want to say it.
+        chosen(Path), removed(Path): of the recent files.
+    """
+
+    said = Signal(object)
+    left = Signal(object)
+    chosen = Signal(object)
+    removed = Signal(object)
+
+    def __init__(self, progress: QWidget):
+        """
+        Args:
+            progress: shown in the empty state.
+        """
+        super().__init__()
+        self.empty = DataEmpty()
+        self.empty.column.addWidget(progress)
+        self.addWidget(EmptyState.centred(self.empty))
+
+    @cached_property
+    def recent(self) -> RecentList:
+        """The recent files in the empty state."""
+        from slmstudio.gui.data.recent import RecentList
+
+        made = RecentList()
+        made.chosen.connect(self.chosen)
+        made.removed.connect(self.removed)
+        self.empty.column.addWidget(made)
+        return made
+
+    @cached_property
+    def first_rows(self) -> FirstRowsPage:
+        """The page with the first rows of a large file."""
+        from slmstudio.gui.data.unread.first_rows import FirstRowsPage
+
+        made = FirstRowsPage()
+        self.addWidget(made)
+        return made
+
+    @cached_property
+    def asking(self) -> UnmappedPage:
+        """The page that asks what the columns of a file hold."""
+        from slmstudio.gui.data.unread.unmapped import UnmappedPage
+
+        made = UnmappedPage()
+        made.said.connect(self.said)
+        made.left.connect(self.left)
+        self.addWidget(made)
+        return made
+
+    def is_empty(self) -> bool:
+        """Whether the empty state is shown."""
+        return self.currentIndex() <= 0
+
+    def show_empty(self) -> None:
+        self.setCurrentIndex(0)
+
+    def show_first_rows(self, wanted: Wanted, found: FirstRows) -> bool:
+        """Show them while there is nothing else to see. Returns whether they are shown."""
+        if not found.rows or not self.is_empty():
+            return False
+        self.first_rows.show_rows(wanted.path, found)
+        self.setCurrentWidget(self.first_rows)
+        return True
+
+    def is_asking(self) -> bool:
+        """Whether there is a file whose columns tell nothing."""
+        return "asking" in vars(self) and self.asking.path is not None
+
+    def ask(self, before: QWidget | None) -> None:
+        """Ask about the first file whose columns tell nothing; without one, show what was shown before.
+
+        Args:
+            before: the page with datasets; None where there is none.
+        """
+        if self.is_asking():
+            self.setCurrentWidget(self.asking)
+            self.asking.show_first()
+        elif not self.is_empty():
+            self.setCurrentWidget(before) if before is not None else self.show_empty()

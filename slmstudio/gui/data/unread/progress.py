@@ -1,0 +1,48 @@
+"""How far the reading of files is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.labels import counted
+from slmstudio.gui.common.widgets.progress import ProgressStrip
+from slmstudio.gui.data.queue import ReadingQueue
+
+
+class ReadingProgress(Card):
+    """A strip above the datasets, and another one for the empty state, where it is while there is no dataset.
+
+    Attributes:
+        strips: the one above, and the one for the empty state.
+    """
+
+    def __init__(self, queue: ReadingQueue, cancel: Callable[[], None]):
+        super().__init__()
+        self._queue = queue
+        self.strips = (ProgressStrip(), ProgressStrip())
+        self.body.addWidget(self.strips[0])
+        for strip in self.strips:
+            strip.cancelled.connect(cancel)
+            queue.progressed.connect(strip.set_progress)
+
+    def start(self) -> None:
+        """Begin with another file."""
+        for strip in self.strips:
+            strip.start("")
+
+    def show_progress(self, *, empty: bool) -> None:
+        """Show what is being read.
+
+        Args:
+            empty: the empty state is shown.
+        """
+        now, waiting = self._queue.reading, len(self._queue.waiting)
+        text = self.tr("Reading {name}").format(name=now.path.name) if now is not None else ""
+        if waiting:
+            text += counted(waiting, self.tr(" · 1 more waiting"), self.tr(" · {count} more waiting"))
+        for strip in self.strips:
+            strip.label.setText(text)
+            strip.label.setVisible(bool(text))
+        self.setVisible(now is not None and not empty)
+        self.strips[1].setVisible(now is not None and empty)

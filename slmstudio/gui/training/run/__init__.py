@@ -1,0 +1,1 @@
+"""The run that is followed, as state that widgets bind to. No widget."""

@@ -1,0 +1,88 @@
+"""An adapter's strength is offered where it fits, and a vote is for the one that answered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtWidgets import QPushButton, QSlider, QSpinBox, QToolButton
+from support import compared_chats, model_files
+from support.compared_chats import ask, press, ready, start, vote
+
+from slmstudio.core import paths
+from slmstudio.core.votes import store as votes
+from slmstudio.gui.chat.adapter_strength import AdapterStrength
+
+models, tab = compared_chats.models, compared_chats.tab
+
+
+@pytest.fixture
+def with_adapter(tmp_path, studio_home) -> tuple[Path, Path]:
+    """A base model and an adapter that fits it, exported by a run."""
+    base = tmp_path / "base.gguf"
+    base.write_bytes(model_files.gguf({"general.architecture": "llama"}, {"blk.0.attn_q.weight": (0, (8, 16), 512)}))
+    lora = paths.runs_dir() / "helpdesk" / "exports" / "helpdesk-lora.gguf"
+    lora.parent.mkdir(parents=True)
+    lora.write_bytes(model_files.gguf(
+        {"general.type": "adapter", "adapter.type": "lora", "general.architecture": "llama"},
+        {"blk.0.attn_q.weight.lora_a": (0, (8, 2), 64), "blk.0.attn_q.weight.lora_b": (0, (2, 16), 128)}))
+    return base, lora.resolve()
+
+
+def test_the_strength_is_offered_only_where_an_adapter_fits(qtbot, tab, session, models, with_adapter):
+    base, lora = with_adapter
+    start(qtbot, tab, session, [base])
+    strength = tab.findChildren(AdapterStrength)[0]
+    qtbot.waitUntil(strength.isVisible, timeout=5000)
+    pane = tab.panes[0]
+    assert strength.name.text() == "helpdesk-lora on base" and strength.slider.value() == 0 and pane.adapter is None
+    tab.findChild(QSlider, "adapter_strength").setValue(75)
+    assert tab.findChild(QSpinBox, "adapter_percent").value() == 75
+    qtbot.waitUntil(lambda: (pane.adapter, pane.strength) == (lora, 0.75), timeout=5000)
+    tab.findChild(QSpinBox, "adapter_percent").setValue(150)
+    qtbot.waitUntil(lambda: pane.strength == 1.5, timeout=5000)
+    ask(qtbot, tab, "hello")
+    ready(qtbot, tab)
+    assert pane.lane.turns[1].figures["strength"] == 1.5
+    assert pane.bubbles.bubbles[1].figures.text().endswith("adapter 150 %")
+    tab.settings.context_changed.emit()
+    assert pane.strength == 0
+    qtbot.waitUntil(lambda: (pane.adapter, pane.strength) == (lora, 1.5), timeout=5000)
+    assert strength.slider.value() == 150 and strength.isVisible()
+    assert tab.settings._strength_title.isVisible()
+    press(qtbot, tab, "reset_sampling", QToolButton)
+    qtbot.waitUntil(lambda: pane.strength == 0, timeout=5000)
+    assert strength.percent.value() == 0
+    session.chat_requested.emit(models[:1])
+    ready(qtbot, tab)
+    qtbot.waitUntil(lambda: not strength.isVisible(), timeout=5000)
+    assert not tab.settings._strength_title.isVisible()
+    assert pane.adapter is None and pane.strength == 0
+
+
+def test_a_vote_is_for_the_strength_that_answered(qtbot, tab, session, models, with_adapter):
+    base, _ = with_adapter
+    start(qtbot, tab, session, [base, models[1]], blind=True)
+    strength = tab.findChildren(AdapterStrength)[0]
+    qtbot.waitUntil(strength.isVisible, timeout=5000)
+    strength.slider.setValue(100)
+    qtbot.waitUntil(lambda: tab.panes[0].strength == 1.0, timeout=5000)
+    ask(qtbot, tab, "hello")
+    qtbot.waitUntil(lambda: tab.findChild(QPushButton, "vote_0") is not None, timeout=15_000)
+    strength.slider.setValue(50)
+    qtbot.waitUntil(lambda: tab.panes[0].strength == 0.5, timeout=5000)
+    vote(qtbot, tab, "vote_good")
+    [kept], _ = votes.read()
+    assert kept.answers[0].model.name == "base + helpdesk-lora 100%" and kept.answers[0].model.strength == 1.0
+    assert len(kept.answers[0].model.adapter_sha256) == 64 and kept.answers[1].model.adapter_sha256 == ""
+
+
+def test_the_slider_shows_what_the_worker_says(qtbot, tab, session, with_adapter):
+    start(qtbot, tab, session, with_adapter[:1])
+    strength = tab.findChildren(AdapterStrength)[0]
+    qtbot.waitUntil(strength.isVisible, timeout=5000)
+    strength.slider.setValue(100)
+    qtbot.waitUntil(lambda: tab.panes[0].strength == 1.0, timeout=5000)
+    tab.panes[0].set_adapter(None, 0)
+    qtbot.waitUntil(lambda: tab.panes[0].adapter is None, timeout=5000)
+    assert strength.slider.value() == 0 and strength.percent.value() == 0
