@@ -125,8 +125,8 @@ class RunSummary:
     """What the list of runs shows of one folder.
 
     Attributes:
-        state: "new", "running", "resting" (for the guard), "paused", or an outcome's state, of which "paused" is one too: saved, and ended to free
-            the memory.
+        state: "new", "running", "resting" (for the guard), "paused", or an outcome's state, of which "paused" is one
+            too: saved, and ended to free the memory.
         at_work: whether a process has it.
         created: seconds since 1970; when run.json was written, where it does not say so itself.
         train_loss: mean of the last logged steps.

@@ -113,7 +113,7 @@ REFUSED = {
     "UltraFeedback": [{"source": "evol", "instruction": Q, "completions": [{"response": A, "overall_score": 8}]}],
     "Arena 55k": [{"prompt": Q, "response_a": A, "response_b": B, "winner_model_a": 1, "winner_model_b": 0}],
     "Label Studio": [{"id": 1, "annotations": [{"result": []}], "file_upload": "a.csv", "data": {"text": Q}}],
-    "ChatGPT's export": [{"title": Q, "mapping": {"a": {"message": None}}, "current_node": "a"}],
+    "an empty export of ChatGPT's": [{"title": Q, "mapping": {"a": {"message": None}}, "current_node": "a"}],
     "Jigsaw": [{"comment_text": f"{A} {number}", "toxic": number % 2} for number in range(6)],
     "AG News": [{"one": number % 4, "two": f"{Q} {number}", "three": f"{A} {number}"} for number in range(12)],
 }
@@ -126,8 +126,8 @@ def test_what_is_not_a_question_with_its_answer_is_not_taken_for_one(tmp_path, n
 
 
 def test_a_message_a_row_is_said_to_be_one(tmp_path):
-    with pytest.raises(NoUsableRow, match="each row is one message of a conversation"):
-        read(tmp_path, REFUSED["OASST1"])
+    with pytest.raises(NoUsableRow, match="each row is one message of a conversation, and no column says of which one"):
+        read(tmp_path, [{"role": "user", "content": Q}, {"role": "assistant", "content": A}])
 
 
 @pytest.mark.parametrize(("row", "named"), [
