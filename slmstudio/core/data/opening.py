@@ -94,6 +94,7 @@ class DataFile:
 
     Args:
         said: names of columns that a person knows.
+        whole: whether all rows will be read; else there is no checksum.
 
     Attributes:
         path: it.
@@ -102,13 +103,13 @@ class DataFile:
     """
 
     def __init__(self, path: Path, choices: Choices = NO_CHOICES, progress: Callable[[int, int], None] | None = None,
-                 cancelled: Callable[[], bool] | None = None, said: Iterable[str] = ()):
+                 cancelled: Callable[[], bool] | None = None, said: Iterable[str] = (), whole: bool = True):
         self.path = path
         self.sha256 = ""
         self.size = 0
         self.left_out: list[str] = []
         self._said = tuple(said)
-        self.choices, self._progress, self._cancelled = choices, progress, cancelled
+        self.choices, self._progress, self._cancelled, self._whole = choices, progress, cancelled, whole
 
     def parts(self) -> Generator[Part, None, None]:
         """Each file with rows. A part's rows must be read to their end before the next part is asked for.
@@ -126,7 +127,7 @@ class DataFile:
         if self._is_folder():
             yield from self._folder_parts()
             return
-        source = Source(self.path, self._progress, self._cancelled)
+        source = Source(self.path, self._progress, self._cancelled, whole=self._whole)
         if source.head(4) == packed.ZIP and (names := _zip_names(self.path)) is not None and not _zip_format(names):
             yield from self._zip_parts(names)
             return
@@ -160,7 +161,7 @@ class DataFile:
         names = self._files()
         digest = hashlib.sha256()
         for name in self._worth(list(names)):
-            source = Source(names[name], None, self._cancelled)
+            source = Source(names[name], None, self._cancelled, whole=self._whole)
             yield from self._file_part(source, name)
             digest.update(f"{name}\0{source.sha256}\n".encode())
             self.size += source.size
@@ -168,7 +169,7 @@ class DataFile:
 
     def _zip_parts(self, names: list[str]) -> Iterator[Part]:
         members = {member.name: member for member in packed.members(self.path)}
-        whole = Source(self.path, self._progress, self._cancelled)
+        whole = Source(self.path, self._progress, self._cancelled, whole=self._whole)
         whole.read_through()
         for name in self._worth(names):
             yield from self._file_part(Source(self.path, None, self._cancelled, members[name]), name)

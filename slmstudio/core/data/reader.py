@@ -262,7 +262,7 @@ def first_rows(path: Path, choices: Choices = NO_CHOICES, most: int = 20,
         UserError: the file cannot be read.
         ReadingCancelled: `cancelled` said so.
     """
-    with closing(DataFile(Path(path), choices, None, cancelled).parts()) as parts:
+    with closing(DataFile(Path(path), choices, None, cancelled, whole=False).parts()) as parts:
         for part in parts:
             with closing(part.first_rows()) as raw:
                 rows = [each.value for each in islice(raw, SAMPLE) if isinstance(each.value, dict)]

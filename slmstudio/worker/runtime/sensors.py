@@ -30,6 +30,8 @@ STALE_SECONDS = 10.0
 """An older reading says nothing of now."""
 LOST_SECONDS = 3.0
 """A card that has not answered for so long is lost; before, it may have been busy waking up."""
+SILENT = ("The machine's sensors don't answer any more, so nobody watches its heat. The run continues. Restart the "
+          "machine after it, and update the driver if it happens again.")
 SILENT_PERIODS = 15
 """So many periods without a new reading: the driver doesn't answer at all."""
 HUNG_SECONDS = 600.0
@@ -119,9 +121,7 @@ class Sensors:
             self._silent = True
             if not told:
                 told = True
-                self._job.warn("sensors_silent", "The machine's sensors don't answer any more, so nobody watches its "
-                                                 "heat. The run continues. Restart the machine after it, and update the "
-                                                 "driver if it happens again.")
+                self._job.warn("sensors_silent", SILENT)
             if self._on_gpu and clock() - self._stepped >= HUNG_SECONDS and not self._closing.is_set():
                 ending.give_up(self._job, ending.gpu_gone(
                     self._job, "The driver doesn't answer, and no step was made for 10 minutes."))
