@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
+from support.chat_rows import read, says, user
 
 from slmstudio.core.data.reader import NoUsableRow, read_dataset
 
 Q, A, B = "What is the capital of Goa?", "It is Panaji, a city on the Mandovi.", "No idea."
 ASK, GOOD = {"role": "user", "content": Q}, {"role": "assistant", "content": A}
-
-
-def user(text):
-    return {"role": "user", "content": text}
-
-
-def says(text):
-    return {"role": "assistant", "content": text}
-
-
-def read(folder, rows, name="rows.jsonl"):
-    path = folder / name
-    path.write_text(json.dumps(rows, ensure_ascii=False) if name.endswith(".json") else "".join(
-        json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return read_dataset(path)
-
-
 TOOL = {"type": "function", "function": {"name": "weather", "description": "d", "parameters": {"type": "object"}}}
 CALL = {"type": "function", "function": {"name": "weather", "arguments": {"city": "Pune"}}}
 HERMES = {"conversations": [

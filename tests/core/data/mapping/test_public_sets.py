@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
+from support.chat_rows import read, says, user
 
 from slmstudio.core.data.reader import NoUsableRow, read_dataset
 
@@ -15,21 +14,6 @@ ASK, GOOD, BAD = (
     {"role": "assistant", "content": B},
 )
 SYSTEM = {"role": "system", "content": "Be brief."}
-
-
-def user(text):
-    return {"role": "user", "content": text}
-
-
-def says(text):
-    return {"role": "assistant", "content": text}
-
-
-def read(folder, rows, name="rows.jsonl"):
-    path = folder / name
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return read_dataset(path)
-
 
 READ = {
     "MetaMathQA": (

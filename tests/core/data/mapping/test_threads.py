@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import csv
-import json
 
 import pytest
+from support.chat_rows import read, says, user
 
 from slmstudio.core.data.reader import NoUsableRow, read_dataset
 
 Q, A, B, MORE = "What is the capital of Goa?", "It is Panaji.", "No idea.", "And of Kerala?"
 ASK, GOOD = {"role": "user", "content": Q}, {"role": "assistant", "content": A}
-
-
-def user(text):
-    return {"role": "user", "content": text}
-
-
-def says(text):
-    return {"role": "assistant", "content": text}
-
-
-def read(path, rows):
-    path.write_text(json.dumps(rows, ensure_ascii=False) if path.suffix == ".json" else "".join(
-        json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return read_dataset(path)
 
 
 def conversations(dataset):
@@ -44,7 +30,7 @@ OASST = [
 
 
 def test_the_best_way_through_each_tree_is_a_conversation(tmp_path):
-    dataset = read(tmp_path / "oasst.jsonl", OASST)
+    dataset = read(tmp_path, OASST)
     assert conversations(dataset) == [[ASK, GOOD, user(MORE), says("Thiruvananthapuram.")]]
     assert [str(each) for each in dataset.problems] == [
         "line 4: there is no assistant message, so there is nothing to learn."]
@@ -118,7 +104,7 @@ EXPORTS = {
 
 @pytest.mark.parametrize("name", EXPORTS)
 def test_the_export_of_a_chat_of_two_is_a_conversation_a_day(tmp_path, name):
-    dataset = read(tmp_path / name, EXPORTS[name])
+    dataset = read(tmp_path, EXPORTS[name], name)
     assert conversations(dataset) == [[ASK, GOOD], [user(MORE), says("Thiruvananthapuram.")]]
     assert "“Asha” asks, and “Desk” answers" in dataset.notes[0]
 
@@ -127,4 +113,4 @@ def test_a_chat_of_many_is_refused_in_a_sentence(tmp_path):
     rows = [{"type": "message", "user": f"U{at % 3}", "text": Q, "ts": "1.0"} for at in range(6)]
     with pytest.raises(NoUsableRow, match="This chat is one of 3 people; a conversation has one who asks and one who "
                                           "answers"):
-        read(tmp_path / "slack.json", rows)
+        read(tmp_path, rows, "slack.json")
