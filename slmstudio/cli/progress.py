@@ -83,8 +83,11 @@ class Follower:
                     job.kill()
                 else:
                     self._say(f"Stopping: {self._stopping}. Ctrl-C again ends it at once.", always=True)
-                    job.send(self._command)
                     asked = True
+                    try:
+                        job.send(self._command)
+                    except UserError as error:
+                        print_error(error, as_json=False)
 
     def on_bytes(self, done: int, total: int) -> None:
         self._show("reading", done, total, "", self._reading.update(done, total, time.monotonic()))

@@ -113,6 +113,9 @@ def from_os_error(error: OSError, doing: str) -> UserError:
         return UserError(what, "It does not exist.", "Check the path; it may have been moved or deleted.")
     if isinstance(error, NotAFile):
         return UserError(what, f"{error.strerror}.", "Put a file in its place, or choose another one.")
+    if error.errno == errno.ELOOP:
+        return UserError(what, "A link lies in its place, and isn't followed: it could lead to somebody else's file.",
+                         "Remove the link, or put the file itself in its place.")
     if error.errno == errno.EISDIR:
         return UserError(what, "It is a folder, not a file.", "Choose a file.")
     return UserError(what, f"The system says: {error.strerror or error}.", "Check the disk and the path.")

@@ -238,3 +238,16 @@ def test_a_hundred_thousand_events_are_replayed_in_few_signals(qtbot, follow, jo
     assert len(listener.of("caught_up")[0].series["train_loss"]) == 100_000
     gaps = [later - earlier for earlier, later in zip(listener.batch_times, listener.batch_times[1:], strict=False)]
     assert len(gaps) < 60 and sum(gaps) / len(gaps) >= 0.045
+
+
+def test_a_link_where_the_commands_belong_is_said_and_the_run_followed(qtbot, follow, job, play, tmp_path):
+    play("start load plan:40 steps:20 wait:stop")
+    thread, listener = follow()
+    qtbot.waitUntil(lambda: bool(listener.events("step")), timeout=10_000)
+    (job.folder / jobs.COMMANDS).unlink(missing_ok=True)
+    (job.folder / jobs.COMMANDS).symlink_to(tmp_path / "elsewhere")
+    thread.checkpoint()
+    thread.change({"learning_rate": 1e-4})
+    qtbot.waitUntil(lambda: len(listener.of("failed")) == 2, timeout=10_000)
+    assert all("A link lies in its place" in str(error) for error in listener.of("failed"))
+    assert not (tmp_path / "elsewhere").exists() and thread.isRunning()

@@ -18,6 +18,10 @@ ALONE = 3
 """Rows with the same fault that are named one by one; more of them are one problem."""
 
 
+AT_ONCE = 2000
+"""Values of a column that pyarrow turns into texts in one call."""
+
+
 class Rows:
     """The rows of one dataset, those of each kind apart: the kind with the most rows is the file's.
 
@@ -85,7 +89,9 @@ class Rows:
         self._unused[kind].update(map(printable, quick.unused))
         if not self._keep:
             return
-        texts = {target: values.to_pylist() for target, values in quick.texts.items()}
+        # In pieces: one is a single call, in which no other thread of the process gets on.
+        texts = {target: [text for at in range(0, len(values), AT_ONCE) for text in values[at:at + AT_ONCE].to_pylist()]
+                 for target, values in quick.texts.items()}
         if layout == "text":
             self._records[kind] += [Record((), at, text=text, file=file) for at, text in enumerate(texts["text"], line)]
             return

@@ -44,23 +44,25 @@ _WORDS = {
 
 ASKED = ("instruction", "question", "prompt", "query", "problem", "task", "request", "utterance", "user", "human",
          "user_message", "user_input", "customer", "inputs", "input_text", "source", "src", "source_text", "goal",
-         "ctx", "ask", "q", "faq", "post", "complaint", "ticket", "message")
+         "ctx", "ask", "q", "faq", "post", "complaint", "ticket", "message", "message_1", "sql_prompt")
 """Columns that hold what is asked; the first that is filled counts."""
 SOURCES = ("source", "src", "source_text")
 ANSWERED = ("output", "answer", "response", "completion", "reply", "solution", "assistant", "assistant_message", "bot",
             "bot_response", "gpt", "model", "model_response", "agent", "resolution", "target", "targets", "target_text",
             "tgt", "outputs", "output_text", "responses", "answers", "reference", "references", "summary", "highlights",
             "abstract", "translation", "correct_answer", "best_answer", "final_answer", "expected", "ideal", "a",
-            "label_text", "instances")
+            "label_text", "instances", "generated_solution", "message_2", "sql", "sql_query")
 """Columns that hold the answer."""
+WORKED = ("solution", "generated_solution", "r1_solution_1")
+"""Columns that hold an answer with the way to it."""
 WEAK_ANSWERS = frozenset({"model", "agent", "a", "bot", "gpt", "assistant", "reference", "references", "expected",
                           "ideal"})
 """Those of them that may be a remark on a text: who wrote it, where it is from."""
 BELOW = ("input", "context", "passage", "paragraph", "background", "reference_text", "document", "article", "story",
-         "flores_passage", "support")
+         "flores_passage", "support", "sql_context")
 """Columns that hold what a question is about; it goes below the question."""
 CONVERSATION = ("messages", "conversations", "conversation", "dialog", "dialogue", "dialogues", "turns", "chat",
-                "chats", "thread", "interactions", "contents")
+                "chats", "thread", "interactions", "contents", "data")
 CHOSEN = ("chosen", "preferred", "preferred_output", "preferred_response", "chosen_response", "chosen_answer",
           "response_chosen", "answer_chosen", "accepted", "accepted_response", "better", "better_response", "winning",
           "positive", "good_response", "good_answer", "response_j", "best", "pos")
@@ -69,7 +71,8 @@ REJECTED = ("rejected", "dispreferred", "non_preferred", "non_preferred_output",
             "worse_response", "losing", "negative", "bad_response", "bad_answer", "response_k", "worst", "neg")
 SURE_LABEL = ("label", "labels", "kto_tag", "kto_label", "is_desirable", "desirable", "thumbs", "thumbs_up", "thumb")
 LABEL = (*SURE_LABEL, "is_good", "good", "feedback", "vote", "verdict", "liked", "upvote", "upvoted", "rating",
-         "is_correct", "correct", "accepted", "preference", "reaction", "quality", "reward", "score")
+         "is_correct", "correct", "accepted", "preference", "reaction", "quality", "reward", "score", "is_safe", "safe",
+         "is_helpful", "is_acceptable")
 """Columns that may say whether an answer is good; all but the first only where some are bad."""
 TEXT = ("text", "content", "document", "article", "body", "raw_text", "raw_content", "passage", "story", "page_content",
         "markdown", "paragraph", "sentence", "code", "full_text", "plain_text")
@@ -82,6 +85,8 @@ HISTORY = ("history", "past", "previous_turns", "chat_history")
 WINNER = ("winner", "preference", "better_response_id", "better", "preferred", "better_response", "choice", "chosen",
           "label",
           "labels", "which_is_better", "vote")
+STRENGTHS = ("preference_strength", "overall_preference")
+"""Columns that say by a number which of two answers is better: below 0 the first, above it the second."""
 _BESIDE = """
     id idx index _id uuid guid row row_id sr sno s_no sr_no sl_no क्रम क्रमांक
     serial serial_no no number url uri link source_url
@@ -100,7 +105,9 @@ _CHANGES = """
     choices options choice_a choice_b choice_c choice_d option_a option_b option_c option_d opa opb opc opd a b c d
     thinking thought thoughts reasoning reasoning_content reasoning_trace thinking_trajectories chain_of_thought cot
     complex_cot helpfulness correctness quality winner preference choice better_response_id rank segments
-    context input passage
+    context input passage class sentiment emotion stars is_safe is_helpful is_acceptable is_correct correct toxic
+    is_toxic harmful preference_strength overall_preference response_2 response_b answer_2 answer_b output_2 output_b
+    questions
 """
 CHANGES = frozenset(_CHANGES.split())
 """Columns that change what is learned: where nothing is made of one, people must know."""

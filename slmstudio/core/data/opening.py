@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import chain
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
 
 from slmstudio.core.data import quick_rows
+from slmstudio.core.data.mapping import threads
 from slmstudio.core.data.row_texts import is_lines
 from slmstudio.core.data.source import CHOOSE, IN_MODEL_TAB, OLD_OFFICE, Source
 from slmstudio.core.data.sources import arrow, documents, header, json_rows, packed, sheets, tables, texts
@@ -92,6 +94,7 @@ class DataFile:
 
     Args:
         said: names of columns that a person knows.
+        whole: whether all rows will be read; else there is no checksum.
 
     Attributes:
         path: it.
@@ -100,13 +103,13 @@ class DataFile:
     """
 
     def __init__(self, path: Path, choices: Choices = NO_CHOICES, progress: Callable[[int, int], None] | None = None,
-                 cancelled: Callable[[], bool] | None = None, said: Iterable[str] = ()):
+                 cancelled: Callable[[], bool] | None = None, said: Iterable[str] = (), whole: bool = True):
         self.path = path
         self.sha256 = ""
         self.size = 0
         self.left_out: list[str] = []
         self._said = tuple(said)
-        self.choices, self._progress, self._cancelled = choices, progress, cancelled
+        self.choices, self._progress, self._cancelled, self._whole = choices, progress, cancelled, whole
 
     def parts(self) -> Generator[Part, None, None]:
         """Each file with rows. A part's rows must be read to their end before the next part is asked for.
@@ -115,10 +118,16 @@ class DataFile:
             UserError: nothing in it can be read.
             ReadingCancelled: `cancelled` said so.
         """
+        with closing(self._parts()) as found:
+            for part in found:
+                yield _joined(part)
+
+    def _parts(self) -> Generator[Part, None, None]:
+        """The files with their rows as they are."""
         if self._is_folder():
             yield from self._folder_parts()
             return
-        source = Source(self.path, self._progress, self._cancelled)
+        source = Source(self.path, self._progress, self._cancelled, whole=self._whole)
         if source.head(4) == packed.ZIP and (names := _zip_names(self.path)) is not None and not _zip_format(names):
             yield from self._zip_parts(names)
             return
@@ -152,7 +161,7 @@ class DataFile:
         names = self._files()
         digest = hashlib.sha256()
         for name in self._worth(list(names)):
-            source = Source(names[name], None, self._cancelled)
+            source = Source(names[name], None, self._cancelled, whole=self._whole)
             yield from self._file_part(source, name)
             digest.update(f"{name}\0{source.sha256}\n".encode())
             self.size += source.size
@@ -160,7 +169,7 @@ class DataFile:
 
     def _zip_parts(self, names: list[str]) -> Iterator[Part]:
         members = {member.name: member for member in packed.members(self.path)}
-        whole = Source(self.path, self._progress, self._cancelled)
+        whole = Source(self.path, self._progress, self._cancelled, whole=self._whole)
         whole.read_through()
         for name in self._worth(names):
             yield from self._file_part(Source(self.path, None, self._cancelled, members[name]), name)
@@ -224,12 +233,19 @@ class DataFile:
                 suffix == ".json" and _has_lines(first)) else "json"
             if kind == "jsonl":
                 return Part(name, kind, iter(()), source.encoding, notes=notes, blocks=quick_rows.blocks(everything))
-            return Part(name, kind, json_rows.json_rows(everything), source.encoding, notes=notes)
+            return Part(name, kind, json_rows.json_rows(everything, notes), source.encoding, notes=notes)
         if table:
             delimiter = "\t" if suffix in (".tsv", ".tab") else tables.delimiter_of(first)
             named = header.named(tables.table_rows(everything, delimiter), notes, self._said)
             return Part(name, "tsv" if delimiter == "\t" else "csv", named.rows, source.encoding, named.columns,
                         notes=notes)
+        begin = first.decode("utf-8", "replace")
+        if self.choices.text_by is None and threads.is_whatsapp(begin):
+            people = len(threads.whatsapp_speakers(begin))
+            if people == 2:
+                return Part(name, "text", threads.of_whatsapp(everything, notes), source.encoding, notes=notes)
+            notes.append(f"This WhatsApp chat of {people} people is read as text: a conversation has one who asks and "
+                         "one who answers.")
         by = self.choices.text_by or texts.guess_cut(first)
         kind = "markdown" if suffix in (".md", ".markdown") else "text"
         return Part(name, kind, texts.text_rows(everything, by), source.encoding, text_by=by, notes=notes)
@@ -241,6 +257,24 @@ class DataFile:
         named = header.named(header.below_title(sheet.rows), sheet.notes, self._said)
         return Part(name, kind, _checked(named.rows, source), columns=named.columns, sheets=(sheet.name, *sheet.others),
                     notes=sheet.notes)
+
+
+def _joined(part: Part) -> Part:
+    """A part with rows that are conversations where each was one message, or a chat."""
+    block = next(part.blocks, None) if part.blocks is not None else None
+    if part.blocks is not None:
+        if block is None:
+            return replace(part, blocks=iter(()))
+        block, again = quick_rows.twice(block)
+        first = list(islice(json_rows.block_rows(again, block.line), threads.LOOKED_AT))
+        part = replace(part, blocks=chain([block], part.blocks))
+    else:
+        first = list(islice(part.rows, threads.LOOKED_AT))
+        part = replace(part, rows=chain(first, part.rows))
+    values = [raw.value for raw in first if raw.problem is None]
+    if not threads.are_messages(values):
+        return part
+    return replace(part, rows=threads.joined(values, part.all_rows(), part.notes), blocks=None, columns=())
 
 
 def _checked(rows: Iterator[Raw], source: Source) -> Iterator[Raw]:

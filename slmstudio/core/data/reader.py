@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from slmstudio.core.data import column_names, quick_rows
 from slmstudio.core.data.collector import Rows
+from slmstudio.core.data.mapping.guess import KINDS
 from slmstudio.core.data.mapping.mapper import SAMPLE, Mapper
 from slmstudio.core.data.opening import NO_CHOICES, Choices, DataFile, Part
 from slmstudio.core.data.record import Record
@@ -154,7 +155,7 @@ def _collect(file: DataFile, given: Mapping[str, str] | None, keep: bool) -> Dat
     found.columns = tuple(dict.fromkeys(columns))
     found.layout, found.unused, found.count = rows.layout, rows.unused, rows.count
     found.records, found.rows_left_out = rows.records, rows.rows_left_out()
-    found.notes += (*rows.notes(), *_ratings(found.unused))
+    found.notes += (*rows.notes(), *_ratings(found.unused), *_numbered_classes(found))
     return found
 
 
@@ -165,6 +166,16 @@ def _ratings(unused: tuple[str, ...]) -> list[str]:
         return []
     rate = f"{names[0]} rates" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} rate"
     return [f"{rate} the answers, but all answers are learned equally. Remove the rows with low ratings."]
+
+
+def _numbered_classes(found: Dataset) -> list[str]:
+    """What to know of a table of texts with classes whose answers are bare numbers."""
+    answer = found.mapping.get("output", "")
+    said = [record.messages[-1]["content"] for record in found.records[:SAMPLE] if len(record.messages) == 2]
+    if column_names.column(answer) not in KINDS or not said or not all(map(str.isdecimal, map(str, said))):
+        return []
+    return [f'The number in "{answer}" is learned as the answer to each text. A name says more to a model: write what '
+            "each number stands for, if you know it."]
 
 
 def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None) -> Mapper:
@@ -251,7 +262,7 @@ def first_rows(path: Path, choices: Choices = NO_CHOICES, most: int = 20,
         UserError: the file cannot be read.
         ReadingCancelled: `cancelled` said so.
     """
-    with closing(DataFile(Path(path), choices, None, cancelled).parts()) as parts:
+    with closing(DataFile(Path(path), choices, None, cancelled, whole=False).parts()) as parts:
         for part in parts:
             with closing(part.first_rows()) as raw:
                 rows = [each.value for each in islice(raw, SAMPLE) if isinstance(each.value, dict)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -23,9 +24,8 @@ NEEDED = ('a row needs "instruction" and "output", or "messages", or "prompt" an
 PARTNERS = {"chosen": "rejected", "rejected": "chosen", "instruction": "output", "output": "instruction",
             "question": "answer", "answer": "question", "completion": "prompt", "prompt": "completion"}
 SHOWN_COLUMNS = 12
-_LINKING = ("parent_id", "conversation_id", "conv_id", "thread_id", "session_id", "chat_id", "dialog_id", "dialogue_id",
-            "ticket_id")
-"""Columns by which rows with one message each belong together."""
+_LANGUAGE = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}")
+"""What columns of a language are called in the sets of AI4Bharat and FLORES: "hin_Deva"."""
 
 
 class RowError(Exception):
@@ -62,11 +62,13 @@ class ColumnsMissing(Exception):
         if not self.columns:
             return f"the row is empty; {NEEDED}."
         if {"role", "sender", "speaker"} & set(self.columns) and {"text", "content", "message"} & set(self.columns):
-            linking = next((name for name in _LINKING if name in self.columns), "")
-            trees = "choose the file with one tree in each row, or " if linking == "parent_id" else ""
-            how = f'; {trees}join the rows by "{linking}"' if linking else ""
-            return ("each row is one message of a conversation; a row must hold a whole conversation, as in "
-                    f'{{"messages": [{{"role": …, "content": …}}, …]}}{how}.')
+            return ("each row is one message of a conversation, and no column says of which one; a row must hold a "
+                    'whole conversation, as in {"messages": [{"role": …, "content": …}, …]}, or have its '
+                    '"conversation_id".')
+        languages = list(filter(_LANGUAGE.fullmatch, self.columns))
+        if len(languages) > 1:
+            return (f"the columns hold the same in {len(languages)} languages, of which one must be chosen, as in "
+                    f"--map messages={languages[-1]}.")
         shown = [f'"{printable(name)}"' for name in self.columns[:SHOWN_COLUMNS]]
         if len(self.columns) > SHOWN_COLUMNS:
             shown.append(f"{len(self.columns) - SHOWN_COLUMNS:,} more")

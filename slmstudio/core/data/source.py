@@ -52,6 +52,9 @@ class ReadingCancelled(UserError):
 class Source:
     """One pass over a file.
 
+    Args:
+        whole: whether all of it will be read. Else it gets no checksum, for which first rows would wait.
+
     Attributes:
         name: of the file, or of a member of an archive.
         encoding: as in `Encoding.name`; known from the first chunk on.
@@ -61,8 +64,9 @@ class Source:
     """
 
     def __init__(self, path: Path, progress: Callable[[int, int], None] | None = None,
-                 cancelled: Callable[[], bool] | None = None, member: packed.Member | None = None):
+                 cancelled: Callable[[], bool] | None = None, member: packed.Member | None = None, whole: bool = True):
         self.path = path
+        self._whole = whole
         self.name = member.name if member else path.name
         self.encoding = "UTF-8"
         self.assumed = False
@@ -123,7 +127,7 @@ class Source:
 
     def read_through(self) -> None:
         """Read all bytes for the checksum alone. Raises as `chunks`."""
-        for _ in self._raw_chunks():
+        for _ in self._raw_chunks() if self._whole else ():
             pass
 
     def check_unchanged(self) -> None:

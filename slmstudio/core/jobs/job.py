@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, formats, leftovers, program
-from slmstudio.core.errors import UserError
+from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.jobs import processes
 from slmstudio.core.jobs.advice import go_on, need_less
 
@@ -212,10 +212,16 @@ class Job:
         return processes.is_running(state)
 
     def send(self, command: str, **arguments: Any) -> None:
-        """Append a command; the worker reads it at the next step boundary."""
-        files.append_line(
-            self.folder / COMMANDS, {"protocol": PROTOCOL, "time": time.time(), "command": command, **arguments}
-        )
+        """Append a command; the worker reads it at the next step boundary.
+
+        Raises:
+            UserError: it can't be written: the disk is full, or a link lies in the file's place.
+        """
+        line = {"protocol": PROTOCOL, "time": time.time(), "command": command, **arguments}
+        try:
+            files.append_line(self.folder / COMMANDS, line)
+        except OSError as error:
+            raise from_os_error(error, f"send “{command}” to the worker") from error
 
     def outcome(self) -> Outcome | None:
         """How the job ended; None while it runs and before it was started.

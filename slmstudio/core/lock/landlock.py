@@ -41,6 +41,15 @@ def version(processor: Processor) -> int:
     return max(0, _call(processor, "landlock_create_ruleset", None, ctypes.c_size_t(0), ctypes.c_uint32(1)))
 
 
+def holds() -> bool:
+    """Whether this process is kept from the root folder, which each set of a worker's rules leaves out."""
+    try:
+        os.scandir("/").close()
+    except PermissionError:
+        return True
+    return False
+
+
 def restrict(processor: Processor, rules: Iterable[tuple[Path, int]], network: bool) -> int:
     """Leave this thread, and what it starts, the rights of `rules` alone. Paths that can't be opened are passed over.
 

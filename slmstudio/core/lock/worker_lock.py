@@ -21,7 +21,8 @@ from slmstudio.core.lock import landlock, places, seccomp, syscalls
 from slmstudio.core.lock.warden import Warden
 
 _VARIABLE = "SLMSTUDIO_LOCK"
-"""Tells the program that takes this process's place of the warden: "DESCRIPTOR PID"."""
+"""Tells the program that takes this process's place what holds already: the warden's "DESCRIPTOR PID" (-1 0 without
+one), and Landlock's version (0 where it doesn't hold)."""
 
 
 @dataclass(frozen=True)
@@ -93,14 +94,15 @@ def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> Lock
     tempfile.tempdir = None  # it may have been asked for before
     _wake_card()
     threads = _threads()
-    reason, filtered = "", network and _take_over()
+    held = _take_over() if network else None
+    reason, filtered = "", held is not None
     if not filtered:
         try:
             _filter(processor, network, temporary)
             filtered = True
         except OSError as error:
             reason = f"The kernel refuses a filter of system calls: {error.strerror}."
-    found, files_open = _close_files(processor, kind, request, folder, temporary, network)
+    found, files_open = (held, "") if held else _close_files(processor, kind, request, folder, temporary, network)
     if threads > 1:
         found, files_open = 0, f"{threads} threads ran before the lock, and Landlock holds one of them"
     if not network:
@@ -142,18 +144,26 @@ def _close_files(processor: syscalls.Processor, kind: str, request: Mapping[str,
 
 def environment_for_successor() -> dict[str, str]:
     """Variables for the program that takes this process's place by exec: the lock stays, and so does the warden."""
-    return {} if _warden is None else {_VARIABLE: f"{_warden.fileno()} {_warden.pid}"}
+    if not state().seccomp:
+        return {}
+    beside = (-1, 0) if _warden is None else (_warden.fileno(), _warden.pid)
+    return {_VARIABLE: f"{beside[0]} {beside[1]} {state().landlock}"}
 
 
-def _take_over() -> bool:
-    """Whether this process was locked before it became this program."""
+def _take_over() -> int | None:
+    """Landlock's version where this process was locked before it became this program, 0 where only the network was
+    closed; None for one that wasn't locked. Another layer of Landlock would change nothing, and the kernel allows 16.
+    """
     global _warden
     told = os.environ.pop(_VARIABLE, "").split()
-    if len(told) != 2 or not seccomp.is_filtered():
-        return False
+    if len(told) != 3 or not seccomp.is_filtered():
+        return None
     with suppress(ValueError, OSError):
-        _warden = Warden.at(*map(int, told))
-    return True
+        descriptor, pid, version = map(int, told)
+        if pid:
+            _warden = Warden.at(descriptor, pid)
+        return version if landlock.holds() else 0
+    return None
 
 
 def _filter(processor: syscalls.Processor, network: bool, temporary: Path | None) -> None:

@@ -38,7 +38,8 @@ STATES = {
     "finished": "The run finished", "stopped": "The run was stopped by the user and what it had learned was kept",
     "paused": "The run is paused", "cancelled": "The run was cancelled and nothing was kept",
     "failed": "The run failed", "crashed": "The run crashed: its process ended without a word",
-    "running": "The run is still in progress", "new": "The run was never started",
+    "running": "The run is still in progress", "resting": "The run is resting and not finished yet",
+    "new": "The run was never started",
 }
 TONES = {"better": "ok", "worse": "bad"}
 NOT_EVALUATED = ("Not evaluated yet: nothing here says whether its answers are better than the base model's. "

@@ -125,8 +125,8 @@ class RunSummary:
     """What the list of runs shows of one folder.
 
     Attributes:
-        state: "new", "running", "paused", or an outcome's state, of which "paused" is one too: saved, and ended to free
-            the memory.
+        state: "new", "running", "resting" (for the guard), "paused", or an outcome's state, of which "paused" is one
+            too: saved, and ended to free the memory.
         at_work: whether a process has it.
         created: seconds since 1970; when run.json was written, where it does not say so itself.
         train_loss: mean of the last logged steps.
@@ -210,7 +210,7 @@ def summarise(folder: Path) -> RunSummary:
     elif history.last_time is None and not job.is_alive():
         status = "new"
     else:
-        status = "paused" if history.paused else "running"
+        status = "paused" if history.paused else "resting" if history.guard.stands_still else "running"
     evaluations = history.series["eval_loss"]
     result = outcome.result if outcome else {}
     return RunSummary(

@@ -70,7 +70,7 @@ def plan(request: PlanRequest) -> RunConfig:
     found = {problem.field: problem for problem in problems}
     if found:
         raise UserError("The plan cannot be used.", "Some values do not fit.", "Correct them.", list(found.values()))
-    if no_gguf := why_no_gguf(request.model.architecture):
+    if no_gguf := why_no_gguf(request.model):
         config.reasons["method"] += f" {no_gguf}"
     config.reasons["chat_template"] = " ".join([config.reasons["chat_template"], *plan_rows.template_warnings(config)])
     return config

@@ -10,6 +10,7 @@ from slmstudio.core import units
 from slmstudio.core.data import given, layouts, split
 from slmstudio.core.errors import Problem
 from slmstudio.core.model import scratch
+from slmstudio.core.model.families import PADDED_ONLY
 from slmstudio.core.run import memory, plan_rows
 from slmstudio.core.run.config import FIELDS, RunConfig, default_of
 from slmstudio.core.run.draft import Draft
@@ -201,8 +202,10 @@ def _speed(draft: Draft) -> None:
               else f"PyTorch's fused attention can't compute that of {draft.base.family}." if eager
               else "PyTorch's own fused attention, on every device.")
     eager = draft.values["attention"] == "eager"  # also where the user said so
-    draft.set("packing", not preference and not eager,
+    padded = draft.base.model_type in PADDED_ONLY
+    draft.set("packing", not preference and not eager and not padded,
               "Pairs of answers are compared side by side." if preference else
+              f"{draft.base.family} can't keep packed rows apart." if padded else
               "Eager attention cannot keep rows apart." if eager else
               "No work is spent on padding, and no row sees another.")
     packed = draft.values["packing"]

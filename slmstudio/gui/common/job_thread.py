@@ -171,8 +171,8 @@ class JobThread(LivingThread):
         for command in asked:
             try:
                 self.job.send(command)
-            except OSError as error:
-                self.failed.emit(from_os_error(error, f"send “{command}” to the worker"))
+            except UserError as error:
+                self.failed.emit(error)
 
     def _take_command(self) -> str | None:
         try:

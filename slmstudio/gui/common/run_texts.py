@@ -60,6 +60,7 @@ def outcome_chip(state: str) -> tuple[str, str]:
     """Text and kind of the chip for a run's state."""
     return {
         "new": (tr("not started"), "plain"), "running": (tr("running"), "accent"), "paused": (tr("paused"), "warn"),
+        "resting": (tr("resting"), "warn"),
         "finished": (tr("finished"), "ok"), "stopped": (tr("stopped, kept"), "ok"),
         "cancelled": (tr("cancelled"), "plain"),
         "failed": (tr("failed"), "bad"), "crashed": (tr("crashed"), "bad"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -93,6 +94,8 @@ def read(wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read | Unma
     if missing is not None:
         raise missing
     found = mapped(wanted, mappings, task, wanted.eval_for.dataset.given if wanted.eval_for is not None else NOTHING)
+    # What shows the rows is loaded here, which would stop the window for a third of a second when it shows the first.
+    importlib.import_module("slmstudio.gui.data.workspace")
     if isinstance(found, Unmapped):
         return found
     evaluation, said = wanted.eval_path, wanted.eval_said

@@ -27,7 +27,7 @@ from slmstudio.gui.model.facts import FactsTable
 from slmstudio.gui.model.fit_view import FitView
 from slmstudio.gui.model.get_page import GetPage
 from slmstudio.gui.model.template_choice import TemplateChoice
-from slmstudio.gui.model.work import FETCH, MEASURE, PREPARE, ModelWork
+from slmstudio.gui.model.work import FETCH, MEASURE, PREPARE, ModelWork, download
 
 if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
@@ -261,7 +261,7 @@ class ModelCard(Card):
         self.get_page.strip.start(self.tr("Starting"))
         starter = entry.starter
         make = partial(new.fetch_starter, starter.folder, starter.request()) if starter is not None \
-            else partial(new.download, entry.repo)
+            else partial(download, entry.repo)
         self._work.start(FETCH, entry.folder, make)
 
     def _unpack(self) -> None:

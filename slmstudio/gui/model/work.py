@@ -9,6 +9,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.run_texts import phase_text
@@ -16,6 +17,15 @@ from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.tasks import run_task
 
 PREPARE, FETCH, MEASURE = "prepare", "fetch", "measure"
+
+
+def download(repo: str) -> Job:
+    """Fetch a model; one that was begun, in the same revision and from the same address. For a thread. Raises OSError.
+    """
+    from slmstudio.core.model.hub import place
+
+    begun = next((each for each in place.unfinished() if each.repo.lower() == repo.lower()), None)
+    return new.download(repo) if begun is None else new.download(repo, begun.revision, begun.endpoint)
 
 
 class ModelWork(QObject):
@@ -47,6 +57,7 @@ class ModelWork(QObject):
         self._ending = ""
         self.target: Path | None = None
         self.kind = ""
+        session.run_started.connect(self._give_way)
 
     def start(self, kind: str, target: Path, make: Callable[[], Job]) -> None:
         """Begin to work on the model of `target`.
@@ -66,6 +77,11 @@ class ModelWork(QObject):
     def cancel(self) -> None:
         """End it. Nothing of it is kept."""
         self._end("cancel", self.tr("Cancelling"))
+
+    def _give_way(self) -> None:
+        """A run starts: nothing is measured beside it, which would take its memory and be wrong."""
+        if self.kind == MEASURE and self.target is not None:
+            self.cancel()
 
     def pause(self) -> None:
         """End a download, and keep what has arrived: starting again takes it up."""

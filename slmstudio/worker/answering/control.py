@@ -1,4 +1,4 @@
-"""The user's hand on an evaluation: pause, resume, cancel; and how long it will take."""
+"""The user's hand on an evaluation: pause, resume, cancel; rests for heat; and how long it will take."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.runtime.cooling import Cooling
 from slmstudio.worker.runtime.keep_awake import Awake
 
 POLL_SECONDS = 0.1
@@ -28,6 +29,7 @@ class Hand:
         self._told = 0.0
         self._awake = Awake(job)
         self._awake.on()
+        self._cooling = Cooling(job, "The evaluation")
 
     def expect(self, total: int, work: float, done: int, finished: float) -> None:
         """How much it is becomes known, and what of it is over; the speed is measured anew from here."""
@@ -47,7 +49,7 @@ class Hand:
         self._tell(0.0, 0.0, phase, always=True)
 
     def gate(self, share: float, answers: int, work: float, phase: str) -> None:
-        """In the middle of a batch: tell how far it is; wait while paused.
+        """In the middle of a batch: tell how far it is; wait while paused, or while the machine must cool.
 
         Args:
             share: of the batch, 0 to 1.
@@ -60,6 +62,7 @@ class Hand:
         self._tell(share * answers, share * work, phase)
 
     def close(self) -> None:
+        self._cooling.close()
         self._awake.off()
 
     def _obey(self) -> None:
@@ -74,7 +77,7 @@ class Hand:
                     self.job.emit("paused" if paused else "resumed")
                     # A paused evaluation lets the machine sleep.
                     self._awake.off() if paused else self._awake.on()
-            if not paused:
+            if not paused and not self._cooling.must_rest():
                 self._paused_seconds += time.monotonic() - since
                 return
             time.sleep(POLL_SECONDS)

@@ -30,6 +30,12 @@ STALE_SECONDS = 10.0
 """An older reading says nothing of now."""
 LOST_SECONDS = 3.0
 """A card that has not answered for so long is lost; before, it may have been busy waking up."""
+SILENT = ("The machine's sensors don't answer any more, so nobody watches its heat. The run continues. Restart the "
+          "machine after it, and update the driver if it happens again.")
+SILENT_PERIODS = 15
+"""So many periods without a new reading: the driver doesn't answer at all."""
+HUNG_SECONDS = 600.0
+"""The driver doesn't answer, and no step was made for so long: as `HOPELESS_SECONDS`, but it may be an evaluation."""
 HOPELESS_SECONDS = 60.0
 """A card is lost for so long, and no step was made: the run hangs in the driver, where nothing can interrupt it."""
 
@@ -67,8 +73,10 @@ class Sensors:
             job.emit("sensors_unavailable", reason=reason)
         elif reason:
             job.log(reason, "warning")
+        self._samples, self._silent = 0, False
         self._thread = threading.Thread(target=self._run, name="sensors", daemon=True)
         self._thread.start()
+        threading.Thread(target=self._watch, name="sensors-watch", daemon=True).start()
 
     @property
     def newest(self) -> MachineReading | None:
@@ -91,13 +99,32 @@ class Sensors:
         before = clock()
         while not self._closing.wait(PERIOD_SECONDS):
             now = clock()
-            self._notice_sleep(now - before - PERIOD_SECONDS)
-            before = now
+            if not self._silent:
+                self._notice_sleep(now - before - PERIOD_SECONDS)
+            before, self._silent = now, False
             try:
                 self._sample(now)
             except Exception:  # whatever a library fails at: without its sensors a run continues
                 self._tell_failure()
+            self._samples += 1
             self._give_up_when_hopeless(now)
+
+    def _watch(self) -> None:
+        """Name a driver that doesn't return from a question, which holds the other thread; and end a run that hangs in
+        it too. Periods are counted, not seconds: a machine that slept has missed none."""
+        seen, periods, told = -1, 0, False
+        while not self._closing.wait(PERIOD_SECONDS):
+            periods = periods + 1 if self._samples == seen else 0
+            seen = self._samples
+            if periods < SILENT_PERIODS:
+                continue
+            self._silent = True
+            if not told:
+                told = True
+                self._job.warn("sensors_silent", SILENT)
+            if self._on_gpu and clock() - self._stepped >= HUNG_SECONDS and not self._closing.is_set():
+                ending.give_up(self._job, ending.gpu_gone(
+                    self._job, "The driver doesn't answer, and no step was made for 10 minutes."))
 
     def _notice_sleep(self, gap: float) -> None:
         if gap >= SLEPT_SECONDS:

@@ -256,6 +256,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
             if self.stopped or self.freed or (last and not paused):
                 return
             if paused:
+                self.sensors.step_made()  # it makes none because it's paused
                 time.sleep(POLL_SECONDS)
             elif seconds := self.rests.wait(step, self._before_rest):
                 self.rests.rest(seconds)

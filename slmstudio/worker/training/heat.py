@@ -117,6 +117,7 @@ class Rests:
     def between_batches(self, step: int) -> None:
         """Rest within an evaluation, but not when a command waits, which is obeyed after it."""
         self.piece_done(step)
+        self._sensors.step_made()
         while not self._job.waiting():
             seconds = self.wait(step)
             if not seconds:

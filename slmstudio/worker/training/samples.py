@@ -25,12 +25,10 @@ class Samples:
 
     def __init__(self, config: RunConfig, tokenizer: Any, template: ChatTemplate, eval_rows: list[Record]):
         self._tokenizer, self._most = tokenizer, config.sample_max_tokens
-        self._asked: list[tuple[str, str, str | None]] = []  # what is shown, what the model reads, the reference
-        plain = config.objective == "text"
+        self._asked: list[tuple[str, list[int], str | None]] = []  # what is shown, what the model reads, the reference
         for prompt in config.sample_prompts:
-            text = prompt if plain else template.render(
-                [{"role": "user", "content": prompt}], add_generation_prompt=True)
-            self._asked.append((prompt, text, None))
+            asked = None if config.objective == "text" else [{"role": "user", "content": prompt}]
+            self._asked.append((prompt, _ids(asked, tokenizer, template) if asked else _plain(prompt, tokenizer), None))
         for row in [] if self._asked else eval_rows[:FROM_ROWS]:
             self._asked.append(_from_row(row, tokenizer, template))
 
@@ -45,34 +43,48 @@ class Samples:
             The fields of a `sample` event: for each prompt its answer and, where known, the reference.
         """
         started = time.monotonic()
-        side, self._tokenizer.padding_side = self._tokenizer.padding_side, "left"
+        width = max(len(ids) for _, ids, _ in self._asked)
+        gaps = [width - len(ids) for _, ids, _ in self._asked]  # in front, so that all answers begin at one place
+        pad = self._tokenizer.pad_token_id
+        inputs = torch.tensor([[pad] * gap + ids for gap, (_, ids, _) in zip(gaps, self._asked, strict=True)])
+        mask = torch.tensor([[0] * gap + [1] * (width - gap) for gap in gaps])
         was_training = model.training
         model.eval()
         try:
-            inputs = self._tokenizer([text for _, text, _ in self._asked], return_tensors="pt", padding=True,
-                                     add_special_tokens=False).to(model.device)
             with whole_inputs(model):
                 output = model.generate(
-                    input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], max_new_tokens=self._most,
-                    do_sample=False, use_cache=True, pad_token_id=self._tokenizer.pad_token_id)
-            answers = self._tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
+                    input_ids=inputs.to(model.device), attention_mask=mask.to(model.device), max_new_tokens=self._most,
+                    do_sample=False, use_cache=True, pad_token_id=pad)
+            answers = self._tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
         finally:
-            self._tokenizer.padding_side = side
             model.train(was_training)
         samples = [{"prompt": prompt, "answer": answer.strip(), "reference": reference}
                    for (prompt, _, reference), answer in zip(self._asked, answers, strict=True)]
         return {"samples": samples, "seconds": round(time.monotonic() - started, 2)}
 
 
-def _from_row(row: Record, tokenizer: Any, template: ChatTemplate) -> tuple[str, str, str | None]:
+def _plain(text: str, tokenizer: Any) -> list[int]:
+    """A text that is continued as it is: what looks like a control token in it is one, as in the rows that are learned.
+    """
+    return list(tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def _ids(messages: list[dict[str, Any]], tokenizer: Any, template: ChatTemplate, tools: Any = ()) -> list[int]:
+    """What the model reads, as in training and in Chat: no question makes a control token."""
+    encoder = tokenizer.backend_tokenizer
+    rendered = template.render(tokens.marked(messages, encoder), add_generation_prompt=True, tools=tools)
+    return tokens.ids_of(rendered, encoder)[0]
+
+
+def _from_row(row: Record, tokenizer: Any, template: ChatTemplate) -> tuple[str, list[int], str | None]:
     """The row's last question, all that is before its last answer, and that answer; a call of tools is written as the
     model is to write it."""
     if row.text is not None:
         opening = row.text[:OPENING]
-        return opening, opening, row.text[OPENING: 2 * OPENING] or None
+        return opening, _plain(opening, tokenizer), row.text[OPENING: 2 * OPENING] or None
     asked = list(row.messages[:-1])
     question = next((each["content"] for each in reversed(asked) if each["role"] == "user"), "")
     reference = row.messages[-1]["content"]
     if row.messages[-1].get("tool_calls"):
         reference = tokens.answer_shown(row.messages, tokenizer.backend_tokenizer, template, row.tools)
-    return question, template.render(asked, add_generation_prompt=True, tools=row.tools), reference
+    return question, _ids(asked, tokenizer, template, row.tools), reference

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from support.workbooks import write_xlsx
 from slmstudio.core.data.mapping import shapes
 from slmstudio.core.data.opening import Choices
 from slmstudio.core.data.reader import NoUsableRow, first_rows, read_dataset
+from slmstudio.core.data.source import Source
 from slmstudio.core.errors import UserError
 
 ODD = "Fld 1,Fld-2,xx\n" + "".join(f"why {n},because {n},{n}\n" for n in range(40))
@@ -82,3 +84,29 @@ def test_what_was_said_is_kept_by_the_set_of_columns():
     assert len(known) == shapes.MOST and next(iter(known)) == f"c{shapes.MOST - 1}"
     assert shapes.said_of(known, ("a", "b")) == "", "the oldest is forgotten"
     assert shapes.said_of(shapes.with_said(known, ["c7"], ""), ["c7"]) == ""
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_first_rows_do_not_wait_for_the_rest_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool):
+    """No checksum is made of what is only looked at."""
+    import pyarrow
+    from pyarrow import parquet
+
+    file = tmp_path / "rows.parquet"
+    table = pyarrow.table({"question": [f"{n} " + "why? " * 200 for n in range(8000)], "answer": ["because"] * 8000})
+    parquet.write_table(table, file, compression="none", use_dictionary=False, row_group_size=1000)
+    if packed:
+        with zipfile.ZipFile(tmp_path / "rows.zip", "w") as archive:
+            archive.writestr("rows.jsonl", "".join(json.dumps(row) + "\n" for row in table.to_pylist() * 3))
+        file = tmp_path / "rows.zip"
+    read = [0]
+    chunks = Source._raw_chunks
+
+    def counted(self):
+        for chunk in chunks(self):
+            read[0] += len(chunk)
+            yield chunk
+
+    monkeypatch.setattr(Source, "_raw_chunks", counted)
+    assert len(first_rows(file).rows) == 20
+    assert read[0] < file.stat().st_size

@@ -182,6 +182,32 @@ os.execve(program[0], program, {**os.environ, **worker_lock.environment_for_succ
     assert "tried at the start" in done.stderr and "refused socket" not in done.stderr
 
 
+SUCCESSOR = """
+code = '''
+import os, sys
+from slmstudio.core.lock import landlock, seccomp, worker_lock
+landlock.restrict = seccomp.install = None  # neither may be asked for again
+s = worker_lock.install("trial", {})
+again = int(sys.argv[1])
+if again:
+    environment = {**os.environ, **worker_lock.environment_for_successor()}
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:-1], str(again - 1)], environment)
+print(s.enforced, s.landlock, s.files_open)
+'''
+program = [sys.executable, "-P", "-c", code, "1"]
+os.execve(program[0], program, {**os.environ, **worker_lock.environment_for_successor()})
+"""
+
+
+@pytest.mark.parametrize("watched", [True, pytest.param(False, marks=pytest.mark.full)])
+def test_no_second_layer_is_put_on_a_locked_process(linux, run, watched):
+    """The kernel takes 16 layers of Landlock, and a run may start again more often."""
+    found = landlock.version(linux)
+    if found < 2:
+        pytest.skip("this kernel's Landlock can't be used")
+    assert run(("" if watched else "worker_lock._warden = None") + SUCCESSOR).stdout.split() == ["True", str(found)]
+
+
 def test_the_variable_alone_locks_nothing(linux, run, monkeypatch):
     monkeypatch.setenv("SLMSTUDIO_LOCK", "2 1")
     assert run("print(tried())").stdout == "13\n"

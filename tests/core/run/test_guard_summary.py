@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slmstudio.core.run import folder
 from slmstudio.core.run.guard.summary import GuardSummary, Interval, of_events
 from slmstudio.core.run.history import RunHistory
+from tests.support.report_run import ReportRun
 
 
 def event(kind: str, time: float, **more) -> dict:
@@ -101,3 +103,16 @@ anything = st.one_of(st.none(), st.booleans(), st.floats(), st.text(max_size=3),
     optional=dict.fromkeys(("time", "why", "seconds", "working", "gpus", "gpu", "cpu", "message"), anything))))
 def test_whatever_a_file_holds_it_can_be_added_up(events):
     assert isinstance(of_events(events).sentence(), str)
+
+
+@pytest.mark.parametrize(("why", "state"), [("heat", "resting"), ("battery", "resting"), ("hold", "running")])
+def test_a_run_that_rests_is_listed_so(tmp_path, why, state):
+    run = ReportRun(tmp_path)
+    run.start()
+    run.tell("guard_rest", why=why)
+    assert folder.summarise(run.folder).state == state
+    run.tell("paused")
+    assert folder.summarise(run.folder).state == "paused", "what the person asked for is said first"
+    run.tell("resumed")
+    run.tell("guard_resume", why=why, seconds=60.0)
+    assert folder.summarise(run.folder).state == "running"

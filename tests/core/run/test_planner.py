@@ -16,7 +16,7 @@ from slmstudio.core.data import reader, split
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.model import facts
-from slmstudio.core.run import planner
+from slmstudio.core.run import memory, planner
 from slmstudio.core.run.config import FIELDS, RunConfig
 
 GB = 2**30
@@ -33,10 +33,12 @@ ROWS = {
 
 @pytest.fixture
 def plan(tmp_path, tiny_model):
-    def make(kind="sft", machine=CPU, billions=None, architecture="LlamaForCausalLM", **overrides) -> RunConfig:
+    def make(kind="sft", machine=CPU, billions=None, architecture="LlamaForCausalLM", model_type="llama",
+             **overrides) -> RunConfig:
         file = tmp_path / f"{kind}.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in ROWS[kind]))
-        model = dataclasses.replace(facts.read_model(tiny_model), architecture=architecture)
+        model = dataclasses.replace(facts.read_model(tiny_model), architecture=architecture,
+                                    model_type=model_type)
         if billions is not None:  # a Llama of that size, as far as the plan is concerned
             model = dataclasses.replace(
                 model, parameters=int(billions * 1e9), hidden_size=4096, intermediate_size=14336, layers=32, heads=32,
@@ -62,6 +64,21 @@ def test_every_field_has_a_reason(plan):
 def test_a_plan_says_that_its_model_cannot_become_a_gguf(plan):
     assert "GGUF" not in plan().reasons["method"]
     assert "OPTForCausalLM to GGUF" in plan(architecture="OPTForCausalLM").reasons["method"]
+    assert "gpt-oss to F16 or F32 won't pass its proof" in plan(model_type="gpt_oss").reasons["method"]
+
+
+def test_what_cannot_be_packed_is_not_planned_or_estimated_so(plan):
+    falcon = plan(model_type="falcon")
+    assert not falcon.packing and falcon.group_by_length and "packed rows apart" in falcon.reasons["packing"]
+    assert plan().packing
+
+
+def test_what_is_packed_in_vain_is_estimated_as_padded(plan, tiny_model):
+    config = dataclasses.replace(plan(), micro_batch_size=4, max_length=512, packing=True)
+    model, padded = facts.read_model(tiny_model), dataclasses.replace(config, packing=False)
+    of = {kind: [memory.estimate(dataclasses.replace(model, model_type=kind), each, "cuda").high
+                 for each in (config, padded)] for kind in ("falcon", "llama")}
+    assert of["falcon"][0] == of["falcon"][1] and of["llama"][0] < of["llama"][1]
 
 
 def test_lora_where_it_fits_and_qlora_where_only_that_does(plan):

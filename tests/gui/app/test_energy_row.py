@@ -51,6 +51,7 @@ def test_ones_own_figures_are_kept_at_once(qtbot, dialog):
     kept = settings.load()[0]
     assert (kept.price_per_kwh, kept.currency, kept.grams_per_kwh) == (8.5, "INR", 40.0)
     assert note(made) == "Price: your own figure. CO₂: your own figure."
+    assert (made.energy.price.text(), made.energy.grams.text()) == ("8.5", "40 g")
 
 
 def test_a_change_of_one_figure_leaves_the_others_as_they_are(qtbot, dialog):

@@ -12,11 +12,13 @@ from support import model_hub
 from slmstudio.core import paths
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.hardware.machine import Gpu, Machine, read_machine
+from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import catalogue, starters
 from slmstudio.core.model.hub import place, token
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.model.model_list import ALL
 from slmstudio.gui.model.tab import ModelTab
+from slmstudio.gui.model.work import MEASURE, download
 
 LEFT = Qt.MouseButton.LeftButton
 GIB = 1024**3
@@ -156,3 +158,23 @@ def test_a_model_is_measured_with_the_chosen_rows(qtbot, tab: ModelTab, session:
     with qtbot.waitSignal(tab.work.finished, timeout=110_000):
         qtbot.mouseClick(button(tab, "fit_measure"), LEFT)
     qtbot.waitUntil(lambda: text(tab, "fit_verdict").startswith("Measured today"))
+
+
+def test_what_was_begun_elsewhere_is_resumed_from_there(studio_home) -> None:
+    """In the terminal, with --endpoint and a revision of its own."""
+    assert download(QWEN).request()["endpoint"] is None
+    partial = place.partial_of(paths.models_dir() / "Qwen2.5-1.5B-Instruct")
+    partial.mkdir(parents=True)
+    place.write_record(partial, QWEN, "v1.0", endpoint="http://127.0.0.1:8")
+    request = download(QWEN).request()
+    assert (request["name"], request["revision"], request["endpoint"]) == (QWEN, "v1.0", "http://127.0.0.1:8")
+
+
+def test_a_fit_check_gives_way_to_a_run_that_starts(qtbot, tab: ModelTab, session: Session, tmp_path: Path, play):
+    play("start wait:cancel cancelled")
+    check = Job.create(tmp_path / "check", "fit_check", config={})
+    tab.work.start(MEASURE, tmp_path / "model", lambda: check)
+    qtbot.waitUntil(lambda: any(event["type"] == "job_started" for event in check.events()))
+    with qtbot.waitSignal(tab.work.changed):
+        session.start_run(Job(tmp_path / "run"))
+    assert tab.work.target is None and check.outcome().state == "cancelled"

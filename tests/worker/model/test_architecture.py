@@ -12,7 +12,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from slmstudio.core.model import architecture
 from slmstudio.core.model.facts import _sizes
-from slmstudio.core.model.families import LABELS
+from slmstudio.core.model.families import LABELS, PADDED_ONLY
 from slmstudio.core.run.proposal import EAGER_ONLY
 from slmstudio.worker.training import methods
 
@@ -46,6 +46,16 @@ def test_what_config_json_leaves_out_is_not_guessed(family: str, tmp_path) -> No
         assert shape in (None, theirs[name]), name
 
 
+WITH_LAYERS = {"lfm2", "lfm2_moe", "lfm3", "llama4", "llama4_text", "minimax"}
+"""Those of `PADDED_ONLY` that only their layers' kinds keep from being packed."""
+
+
+def _is_stateful(kind: str) -> bool:
+    """Whether an architecture's rows would run into one another, whatever its layers are."""
+    made = MODEL_FOR_CAUSAL_LM_MAPPING[CONFIG_MAPPING[kind]]
+    return bool(made._is_stateful or not made._supports_attention_backend)
+
+
 def test_who_needs_eager_attention_and_who_can_be_packed(families, tmp_path) -> None:
     """What transformers says of each architecture that has a name here."""
     fused: dict[str, bool] = {}
@@ -53,6 +63,10 @@ def test_who_needs_eager_attention_and_who_can_be_packed(families, tmp_path) -> 
         fused[kind] = MODEL_FOR_CAUSAL_LM_MAPPING[CONFIG_MAPPING[kind]]._supports_sdpa
     assert {kind for kind, can in fused.items() if not can} <= EAGER_ONLY
     assert not {kind for kind in EAGER_ONLY & fused.keys() if fused[kind]}
+    wrong = {kind for kind in fused if fused[kind] and kind not in EAGER_ONLY and _is_stateful(kind)} - PADDED_ONLY
+    assert not wrong, "these are planned to be packed, and can't be"
+    known = PADDED_ONLY & MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.keys()
+    assert {kind for kind in known - WITH_LAYERS if not _is_stateful(kind)} == set()
     assert all(methods.keeps_rows_apart(families / family) for family in FAMILIES)
     for kind in ("gemma2", "falcon", "mpt", "mamba", "lfm2"):
         details = {"layer_types": ["conv", "full_attention"], "num_hidden_layers": 2} if kind == "lfm2" else {}

@@ -1,5 +1,7 @@
 """A run's sensors on a fake card that changes from reading to reading."""
 
+import threading
+
 import pytest
 from support import wait
 
@@ -134,3 +136,36 @@ def test_a_run_that_makes_no_step_on_a_lost_card_is_ended(watch, monkeypatch, st
     watch([{"temperature": 50}, {"every_query": "GPU_IS_LOST"}, {}, {}], uuids)
     assert bool(ended) == ends
     assert all(error.why == nvml.LOST and "Resume continues" in error.remedy for error in ended)
+
+
+@pytest.fixture
+def hanging(tmp_path, monkeypatch, fake_nvml):
+    """Sensors whose driver doesn't return from a question until `hanging.let_go()`."""
+    go = threading.Event()
+    read = MachineReader.read
+    monkeypatch.setattr(MachineReader, "read", lambda self: (go.wait(), read(self))[1])
+    monkeypatch.setattr(sensors, "PERIOD_SECONDS", 0.002)
+    monkeypatch.setattr(sensors, "STALE_SECONDS", 0.0)
+    ended = []
+    monkeypatch.setattr(ending, "give_up", lambda job, error: ended.append(error))
+    made = Sensors(JobContext(tmp_path, {"kind": "train"}), [UUID])
+    made.let_go, made.ended = go.set, ended
+    yield made
+    go.set()
+    made.close()
+
+
+def test_a_driver_that_does_not_answer_is_named_once(hanging, tmp_path):
+    wait.until(lambda: codes(list(jobs.Job(tmp_path).events())), "a warning")
+    assert hanging.newest is None and not hanging.ended
+    hanging.let_go()
+    wait.until(lambda: of_type(jobs.Job(tmp_path).events(), "sensors"), "a reading")
+    hanging.close()
+    events = list(jobs.Job(tmp_path).events())
+    assert codes(events) == ["sensors_silent"] and not of_type(events, "suspended")
+
+
+def test_a_run_that_hangs_in_such_a_driver_is_ended(hanging, monkeypatch):
+    monkeypatch.setattr(sensors, "HUNG_SECONDS", 0.0)
+    wait.until(lambda: hanging.ended, "the end")
+    assert "The driver doesn't answer" in hanging.ended[0].why

@@ -57,11 +57,15 @@ def joined(row: Mapping[str, Any], series: Sequence[str]) -> dict[str, list[Any]
 
 
 def listed(value: Any) -> tuple[list[str], list[str]]:
-    """The texts of choices and what each is called, of a list or of ARC's {"text": […], "label": […]}; else nothing.
+    """The texts of choices and what each is called, of a list, of ARC's {"text": […], "label": […]}, or of MedQA's
+    {"A": …, "B": …}; else nothing.
 
     >>> listed(["Pune", "Goa"])
     (['Pune', 'Goa'], ['A', 'B'])
     """
+    if isinstance(value, dict) and "".join(map(str, value)) in (
+            ascii_uppercase[:len(value)], ascii_lowercase[:len(value)]):
+        value = {"text": list(value.values()), "label": list(value)}
     texts, marks = (value.get("text"), value.get("label")) if isinstance(value, dict) else (value, None)
     if not isinstance(texts, list) or not 2 <= len(texts) <= len(ascii_uppercase) or not all(
             isinstance(each, str) and each.strip() for each in texts):

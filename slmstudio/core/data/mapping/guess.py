@@ -15,6 +15,13 @@ from slmstudio.core.data.mapping.turns import is_conversation
 _SURE = (("preference", ("chosen", "rejected")), ("messages", ("messages",)),
          ("instruction", ("instruction", "output")), ("instruction", ("prompt", "completion")),
          ("instruction", ("question", "answer")), ("text", ("text",)))
+_EXAMPLES = ("instances", "examples", "demonstrations", "few_shot", "fewshot")
+"""Columns with questions and answers that are no conversation."""
+KINDS = ("label", "labels", "class", "category", "sentiment", "intent", "emotion", "topic", "label_text", "stars",
+         "polarity")
+"""Columns with the class of a text."""
+_SURE_KINDS = frozenset(KINDS) - {"category", "topic"}
+_SQL = re.compile(r"\s*(?:select|with|insert|update|delete|create)\b", re.IGNORECASE)
 _NUMBER = re.compile(r"\s*[-+]?[\d.,:/% ]+\s*")
 
 
@@ -59,7 +66,10 @@ class _Guess(Look):
     def _conversation(self) -> ColumnMap | None:
         named = [self.by_name[word] for word in names.CONVERSATION if word in self.by_name]
         found = next((column for column in (*named, *self.columns) if self._is_conversation(
-            column, column in named)), "")
+            column, column in named) and names.column(column) not in _EXAMPLES), "")
+        paired = [] if found else list(filter(self._holds_pairs, self.columns))
+        if len(paired) == 1:  # several are the same in several languages
+            found = paired[0]
         if not found:
             return None
         answer = self.first((word for word in names.ANSWERED if word != "chosen"), (found,))
@@ -81,8 +91,14 @@ class _Guess(Look):
             return True
         return bool(values) and sum(map(is_conversation, values)) * 2 > len(values)
 
+    def _holds_pairs(self, column: str) -> bool:
+        """Whether a column holds turns as [question, answer], as IndicAlign's."""
+        values = self.values(column)
+        return bool(values) and all(isinstance(value, list) and all(isinstance(each, list) and len(each) == 2 and all(
+            isinstance(text, str) for text in each) for each in value) for value in values)
+
     def _asked(self) -> ColumnMap | None:
-        answer = self.first(names.ANSWERED)
+        answer = self.first(names.ANSWERED) or self._query()
         # Beside another answer than its translation, a source is where the row is from.
         sources = () if names.column(answer).startswith(("target", "tgt", "translation")) else names.SOURCES
         question = self.first((word for word in names.ASKED if word not in sources), (answer,))
@@ -90,6 +106,7 @@ class _Guess(Look):
             return self._answer_unknown(question)
         if not answer:
             return None
+        answer = self._worked(answer)
         is_sure = self.is_text(answer) and names.column(answer) not in names.WEAK_ANSWERS
         if not question and is_sure:
             question = self.first((*names.BELOW, *names.TEXT), (answer,))
@@ -97,6 +114,22 @@ class _Guess(Look):
             others = self._texts((answer,))
             question = others[0] if len(others) == 1 else ""
         return self._answered(question, answer) if question else None
+
+    def _query(self) -> str:
+        """The column "query" beside a question where it holds SQL, as in Spider."""
+        query = self.by_name.get("query", "")
+        return query if query and "question" in self.by_name and self.is_text(query) and all(
+            map(_SQL.match, self.values(query))) else ""
+
+    def _worked(self, answer: str) -> str:
+        """The column with the way to the answer, where there is one beside it that holds the result alone, as the sets
+        LIMO and OpenMathInstruct have both."""
+        worked = self.first(names.WORKED, (answer,))
+        if not worked or names.column(answer) in names.WORKED or not self.is_text(worked):
+            return answer
+        lengths = [sum(map(len, map(str, self.values(column)))) / (len(self.values(column)) or 1)
+                   for column in (answer, worked)]
+        return worked if lengths[1] > 2 * lengths[0] else answer
 
     def _answer_unknown(self, question: str) -> ColumnMap | None:
         """A question beside the only other text of the table, which then is its answer."""
@@ -146,12 +179,18 @@ class _Guess(Look):
         found = self.first(names.TEXT)
         if not found or not self.is_text(found):
             return None
-        kind = self.first(("label", "labels", "class", "category", "sentiment", "intent", "emotion", "topic"), (found,))
-        if kind and self._is_class(kind) and (names.column(kind) in (
-                "label", "labels", "class", "sentiment", "intent", "emotion") or (
-                    len(self.columns) == 2 and unclear.are_sorted(self.values(found), self.values(kind)))):
-            return self.map("instruction", instruction=found, output=kind)
-        return ColumnMap("text", {"text": found})
+        return self._sorted(found) or ColumnMap("text", {"text": found})
+
+    def _sorted(self, text: str) -> ColumnMap | None:
+        """A text with its class, in words or numbers; None where there is none."""
+        kind = self.first(KINDS, (text,))
+        is_sure = names.column(kind) in _SURE_KINDS
+        if kind and self._is_class(kind) and (is_sure or (
+                len(self.columns) == 2 and unclear.are_sorted(self.values(text), self.values(kind)))):
+            return self.map("instruction", instruction=text, output=kind)
+        if kind and is_sure and unclear.are_classes(self.values(kind)) and unclear.are_numbers(self.values(kind)):
+            return self.map("instruction", instruction=text, output=kind)
+        return None
 
     def _is_class(self, column: str) -> bool:
         values = self.values(column)
@@ -160,6 +199,8 @@ class _Guess(Look):
     def _by_look(self) -> ColumnMap | None:
         texts = self._texts()
         is_unclear = unclear.hold_more(self.columns, texts, self.values)
+        if len(texts) == 1 and (found := self._sorted(texts[0])) is not None:
+            return found
         if len(texts) == 2:
             found = self._answered(*unclear.in_order(texts[0], texts[1], self.values))
             return None if is_unclear and found.layout == "instruction" else found

@@ -11,10 +11,13 @@ from slmstudio.core.data.mapping import choices, labels, ranked, tools, values
 from slmstudio.core.data.mapping.given_map import given_map
 from slmstudio.core.data.mapping.guess import guess
 from slmstudio.core.data.mapping.look import ColumnMap
+from slmstudio.core.data.mapping.opened import opened
 from slmstudio.core.data.mapping.turns import (
     NotText,
     is_asked,
     is_conversation,
+    is_message,
+    is_templated,
     is_tree,
     messages_of,
     text_of,
@@ -28,6 +31,8 @@ SAMPLE = 300
 """Rows by which the columns are guessed."""
 OF_TREE = "Of the replies in a tree, the best-ranked ones are read as one conversation"
 GREETED = "What the assistant says before the first question is left out"
+TEMPLATED = "Texts that a chat template has written are read as conversations, which the chosen model's template writes"
+UNANSWERED = "What is said last and not answered is left out"
 MOST_SHAPES = 256
 """Sets of columns that are remembered; a file with more has keys that are data."""
 
@@ -41,7 +46,7 @@ class Mapper:
     """
 
     def __init__(self, sample: Sequence[Any], given: Mapping[str, str] | None = None):
-        self._sample = [_opened(value) for value in sample[:SAMPLE] if isinstance(value, dict)]
+        self._sample = [value for each in sample[:SAMPLE] if isinstance(value := opened(each), dict)]
         self.columns = columns = tuple(dict.fromkeys(name for value in self._sample for name in value))
         self.main = given_map(given, columns) if given else guess(columns, self._sample) if columns else None
         self._is_given = bool(given)
@@ -58,10 +63,10 @@ class Mapper:
             RowError: everything that is wrong with it.
             ColumnsMissing: it is an object whose columns tell nothing.
         """
+        value = opened(value)
         if not isinstance(value, dict):
             raise RowError([("", f'the row is {kind_of(value)}; it must be an object, '
                                  '{"instruction": …, "output": …}.')])
-        value = _opened(value)
         keys = tuple(value)
         try:
             reader = self._readers[keys]
@@ -92,14 +97,6 @@ class Mapper:
             return own
         here = len(main.used & set(keys))
         return main if own is None or (own.layout == main.layout and len(own.used) <= here) else own
-
-
-def _opened(value: dict[str, Any]) -> dict[str, Any]:
-    """A row whose texts are within an object, as in {"translation": {"en": …, "hi": …}}, with these as its columns."""
-    inner = value.get("translation")
-    if isinstance(inner, dict) and len(inner) > 1 and all(isinstance(each, str) for each in inner.values()):
-        return {**{name: each for name, each in value.items() if name != "translation"}, **inner}
-    return value
 
 
 class _Reader:
@@ -199,7 +196,10 @@ class _Reader:
         about = self._about(value, findings)
         whole = self._of(value, "messages")
         found = self._turns(whole, "messages", findings, unused, about)
-        note = OF_TREE if is_tree(whole) else ""
+        note = OF_TREE if is_tree(whole) else TEMPLATED if is_templated(whole) else ""
+        if isinstance(whole, list) and len(whole) % 2 and len(whole) > 1 and all(
+                isinstance(each, str) for each in whole):  # by turns, so that the last one asks
+            found, note = found[:-1], UNANSWERED
         if (asked := without_greeting(found)) is not found:
             found, note = asked, GREETED
         yield {"messages": values.with_system(found, about.pop("system", None)), "note": note, **about}
@@ -218,6 +218,8 @@ class _Reader:
             for each in answer:
                 yield {"instruction": question, "input": each.get("input"), "output": each.get("output"), **about}
             return
+        if isinstance(answer, dict) and answer.get("text") == []:  # SQuAD's, of a question without one
+            raise RowError([(self._columns["output"], "the question has no answer, so there is nothing to learn.")])
         answer = self._answer(answer, "output", findings, unused, about)
         history = self._of(value, "history")
         if is_asked(question) or history:
@@ -236,7 +238,7 @@ class _Reader:
         if about["tools"] and tools.is_calls(value):
             calls = tools.calls_of({"tool_calls": value}, None, self._columns.get(target, target), findings)
             return [{"role": "assistant", "content": "", "tool_calls": calls}]
-        if isinstance(value, dict) and not isinstance(value.get("text"), list) and is_conversation([value]):
+        if isinstance(value, dict) and is_message(value):
             value = [value]
         if is_conversation(value):
             return self._turns(value, target, findings, unused, about)

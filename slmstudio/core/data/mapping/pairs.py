@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.mapping import labels, ranked, unclear
 from slmstudio.core.data.mapping.look import ColumnMap, Look
+from slmstudio.core.data.mapping.turns import ROLES, is_conversation
 
 _ASKED = ("prompt", *names.ASKED, "input")
 _ORDERS = (("a", "b"), ("0", "1"), ("1", "2"))
@@ -29,6 +33,8 @@ def _is_answer(look: Look, column: str) -> bool:
 
 def _compared(look: Look, chosen: str, rejected: str, **more: str) -> ColumnMap:
     taken = (chosen, rejected, *more.values())
+    if _are_whole(look, chosen):
+        return look.map("preference", prompt=_beginning(look, chosen, taken), chosen=chosen, rejected=rejected, **more)
     prompt = look.first((*names.CONVERSATION, *_ASKED, *names.BELOW), taken)
     if prompt and prompt == look.first(names.CONVERSATION) and not look.is_prompt(prompt):
         prompt = look.first(_ASKED, (*taken, prompt))
@@ -36,6 +42,30 @@ def _compared(look: Look, chosen: str, rejected: str, **more: str) -> ColumnMap:
         prompt = post  # what the set SHP calls a post
     below = look.first(names.BELOW, (*taken, prompt)) if prompt else ""
     return look.map("preference", prompt=prompt, chosen=chosen, rejected=rejected, input=below, **more)
+
+
+def _are_whole(look: Look, chosen: str) -> bool:
+    """Whether the answers are conversations that hold what was asked."""
+    values = look.values(chosen)
+    return bool(values) and all(isinstance(each, list) and len(each) > 1 and isinstance(each[0], dict) and (
+        ROLES.get(str(each[0].get("role", each[0].get("from"))).casefold()) in ("user", "system")) for each in values)
+
+
+def _beginning(look: Look, chosen: str, taken: tuple[str, ...]) -> str:
+    """The column with what such conversations begin with; "" where none has it, as where "source" is where they are
+    from."""
+    def begins(row: Mapping[str, Any], column: str) -> bool:
+        said, asked = row.get(chosen), row.get(column)
+        if not isinstance(said, list) or asked is None:
+            return True
+        if isinstance(asked, str):
+            return any(isinstance(each, dict) and each.get("content", each.get("value")) == asked for each in said)
+        return is_conversation(asked)
+
+    wanted = dict.fromkeys(look.by_name[word] for word in (*names.CONVERSATION, *_ASKED) if word in look.by_name)
+    return next((column for column in wanted if column not in taken
+                 and (column not in map(look.by_name.get, names.CONVERSATION) or look.is_prompt(column))
+                 and all(begins(row, column) for row in look.rows)), "")
 
 
 def _told_apart(look: Look) -> ColumnMap | None:
@@ -52,6 +82,9 @@ def _told_apart(look: Look) -> ColumnMap | None:
             continue
         pair = marks[one], marks[other]
         scores = next((each for word in names.SCORES if set(each := series.get(word, {})) >= {one, other}), None)
+        strength = look.first(names.STRENGTHS, pair)
+        if strength and _are_scores(look, strength):
+            return _compared(look, *pair, winner=strength)
         winner = look.first(names.WINNER, pair)
         if scores and not set(base.split("_")).isdisjoint(unclear.ANSWERS) and _are_scores(
                 look, scores[one], scores[other]):
@@ -78,9 +111,9 @@ def _agree(look: Look, winner: str, one: str, other: str) -> bool:
 
 
 def _ranked(look: Look) -> ColumnMap | None:
-    """One column with several answers and the rank of each, as Nectar's."""
+    """One column with several answers and the rank of each, as Nectar's, or the score, as UltraFeedback's."""
     for column in look.columns:
         values = look.values(column)
-        if values and all(map(ranked.are_ranked, values)) and (prompt := look.first(_ASKED, (column,))):
+        if 2 * sum(map(ranked.are_ranked, values)) > len(values) and (prompt := look.first(_ASKED, (column,))):
             return look.map("preference", prompt=prompt, ranked=column)
     return None

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from slmstudio.core.data import column_names as names
 from slmstudio.core.data.mapping import labels
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.strict_json import printable
 
 _TEXTS = ("answer", "response", "text", "content", "output", "completion")
+_SCORES = ("overall_score", "score", "pm_score", "rating")
 TIE = "neither is better, so there is nothing to compare."
 
 
@@ -19,6 +21,13 @@ def number(value: Any) -> float | None:
         return None if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         return None
+
+
+def _order(answer: Mapping[str, Any]) -> float | None:
+    """Lower is better: its rank, or its score turned round."""
+    rank = number(answer.get("rank"))
+    score = next((value for key in _SCORES if (value := number(answer.get(key))) is not None), None)
+    return rank if rank is not None else None if score is None else -score
 
 
 def is_second_better(row: Mapping[str, Any], columns: Mapping[str, str], marks: tuple[str, str]) -> bool:
@@ -39,6 +48,11 @@ def is_second_better(row: Mapping[str, Any], columns: Mapping[str, str], marks: 
             raise RowError([(columns["score_chosen"], f"both answers have the same score: {TIE}")])
         return other > one
     column = columns["winner"]
+    if names.column(column) in names.STRENGTHS:
+        strength = number(row.get(column))
+        if not strength:
+            raise RowError([(column, f'"{printable(column)}" is {"empty" if strength is None else 0}: {TIE}')])
+        return strength > 0
     winner = labels.winner_of(row.get(column), marks)
     if winner is None or winner < 0:
         raise RowError([(column, f'"{printable(column)}" names no better answer, so there is nothing to compare.')])
@@ -46,23 +60,24 @@ def is_second_better(row: Mapping[str, Any], columns: Mapping[str, str], marks: 
 
 
 def are_ranked(value: Any) -> bool:
-    """Whether a value is a list of answers with a rank each."""
+    """Whether a value is a list of answers with a rank or a score each."""
     return isinstance(value, list) and len(value) > 1 and all(
-        isinstance(each, dict) and number(each.get("rank")) is not None and any(
+        isinstance(each, dict) and _order(each) is not None and any(
             isinstance(each.get(key), str) for key in _TEXTS) for each in value)
 
 
 def best_and_worst(value: Any, column: str) -> tuple[str, str]:
-    """The texts of the answers with the lowest rank, which is the best, and the highest.
+    """The texts of the answers with the lowest rank, which is the best, and the highest; or the other way with scores.
 
     Raises:
         RowError: there are none, or all have the same rank.
     """
     if not are_ranked(value):
-        raise RowError([(column, f'"{printable(column)}" must be a list of two answers or more, each with a "rank".')])
-    order = sorted(value, key=lambda each: number(each["rank"]) or 0.0)
-    if number(order[0]["rank"]) == number(order[-1]["rank"]):
-        raise RowError([(column, f"all answers have the same rank: {TIE}")])
+        raise RowError([(column, f'"{printable(column)}" must be a list of two answers or more, each with a "rank" or '
+                                  'a "score".')])
+    order = sorted(value, key=lambda each: _order(each) or 0.0)
+    if _order(order[0]) == _order(order[-1]):
+        raise RowError([(column, f"all answers are ranked the same: {TIE}")])
     best, worst = (next(each[key] for key in _TEXTS if isinstance(each.get(key), str)) for each in (
         order[0], order[-1]))
     return best, worst

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from typing import Any
 
 from slmstudio.core.data.conversations import Findings, kind_of
 
-_TOOLS = re.compile(r"\s*<tools>\s*(.*?)\s*</tools>\s*", re.DOTALL)
+_TOOLS = re.compile(r"\s*<tools>\s*([\[{].*?)\s*</tools>\s*", re.DOTALL)
 _CALL = re.compile(r"\s*<(tool_call|functioncall|function_call)>\s*(.*?)\s*(?:</\1>|(?=<tool_call>)|$)", re.DOTALL)
 _QUOTED = re.compile(r"""("arguments":\s*)'(.*)'\s*\}""", re.DOTALL)
 """Arguments between single quotes, as glaive-function-calling-v2 has them."""
@@ -101,7 +102,7 @@ def written_out(messages: list[Any], offered: list[dict[str, Any]]) -> tuple[lis
         elif message.get("role") == "system":
             rest, found = offered_in(text)
             tools += found
-            made.append({**message, "content": rest})
+            made += [{**message, "content": rest}] if rest.strip() else []
         elif message.get("role") == "assistant" and ("<tool_call>" in text or "<functioncall>" in text):
             calls = [_call(_parsed(_QUOTED.sub(r'\1\2}', each[1]))) for each in _CALL.findall(text)]
             if None in calls:
@@ -132,12 +133,14 @@ def offered_in(system: str) -> tuple[str, list[dict[str, Any]]]:
 
 def _values(text: str) -> list[Any]:
     """JSON values that follow each other; none where something else is among them."""
-    found, at, reader = [], 0, json.JSONDecoder()
+    found: list[Any] = []
+    at, reader = 0, json.JSONDecoder()
     while (at := len(text) - len(text[at:].lstrip())) < len(text):
         try:
             value, at = reader.raw_decode(text, at)
         except (ValueError, RecursionError):
-            return []
+            whole = _as_python(text)
+            return [] if found or not isinstance(whole, (list, dict)) else [whole]
         found.append(value)
     return found
 
@@ -155,5 +158,15 @@ def _parsed(value: Any) -> Any:
         try:
             return json.loads(value)
         except (ValueError, RecursionError):
-            return value
+            return _as_python(value)
     return value
+
+
+def _as_python(text: str) -> Any:
+    """The value of a text in Python's quotes, as some rows of Hermes' function calls are; else the text."""
+    if text.lstrip()[:1] not in ("{", "[") or "'" not in text:
+        return text
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text

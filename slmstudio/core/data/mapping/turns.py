@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slmstudio.core.data.conversations import Findings, transcript
+from slmstudio.core.data.mapping import templated
 from slmstudio.core.data.mapping import tools as tool_forms
 from slmstudio.core.data.sources.row import number_text
 from slmstudio.core.data.strict_json import printable
@@ -16,9 +17,10 @@ ROLE_KEYS = ("role", "from", "speaker", "sender", "author", "user_type", "type")
 CONTENT_KEYS = ("content", "value", "text", "message", "utterance", "body", "parts")
 ROLES = {
     **dict.fromkeys(("user", "human", "prompter", "customer", "client", "person", "question", "usr", "query", "student",
-                     "patient", "caller", "citizen", "instruction", "requester"), "user"),
+                     "patient", "caller", "citizen", "instruction", "requester", "input", "prompt", "q"), "user"),
     **dict.fromkeys(("assistant", "gpt", "bot", "chatbot", "model", "ai", "bing", "chatgpt", "agent", "answer", "bard",
-                     "claude", "llm", "response", "doctor", "teacher", "operator", "support", "output"), "assistant"),
+                     "claude", "llm", "response", "doctor", "teacher", "operator", "support", "output", "completion",
+                     "reply", "a"), "assistant"),
     **dict.fromkeys(("system", "developer", "context"), "system"),
     **dict.fromkeys(("tool", "function", "observation", "ipython", "tool_response", "function_response", "tool_result",
                      "function-response", "tool-response", "function_result", "environment"), "tool"),
@@ -36,7 +38,6 @@ _SPEAKER = re.compile(r"(?:^|\n)\s*(?:#+ *)?(USER|ASSISTANT|SYSTEM|FUNCTION RESP
 _ENDS = re.compile(r"\s*<\|endoftext\|>\s*$")
 _HASHES = re.compile(r"(?:^|\s*)### (Human|Assistant|User|System): *")
 """The same in openassistant-guanaco, where a turn needn't begin on a line of its own."""
-_CHATML = re.compile(r"<\|im_start\|>(system|user|assistant|tool)\n(.*?)<\|im_end\|>\s*", re.DOTALL)
 
 
 class NotText(Exception):
@@ -63,6 +64,18 @@ def is_conversation(value: Any) -> bool:
     first = value[0]
     return isinstance(first, dict) and ((_role_key(first) != "" and _content(first) is not None)
                                         or _has_calls(first) or _as_pair(first) is not None)
+
+
+def is_templated(value: Any) -> bool:
+    """Whether a value is a text that a chat template has written."""
+    return isinstance(value, str) and bool(templated.messages(value))
+
+
+def is_message(value: Mapping[str, Any]) -> bool:
+    """Whether an object is a message of a known speaker's, or a call."""
+    said = value.get(_role_key(value))
+    return _has_calls(value) or (isinstance(said, str) and said.strip().casefold() in ROLES
+                                 and _content(value) is not None)
 
 
 def is_asked(value: Any) -> bool:
@@ -148,11 +161,8 @@ def _parsed(value: Any) -> Any:
 
 def _spoken(text: str) -> list[dict[str, Any]]:
     """The messages of a conversation that is one text, each begun by its speaker; empty for other text."""
-    if text.startswith("<|im_start|>"):
-        before, *parts = _CHATML.split(text)
-        if any(part.strip() for part in parts[2::3]):
-            return []
-        return [{"role": role, "content": content} for role, content in zip(parts[::3], parts[1::3], strict=True)]
+    if found := templated.messages(text):
+        return found
     before, *parts = (_HASHES if text.lstrip().startswith("### ") else _SPEAKER).split(text)
     if before.strip() or len(parts) < 4:
         return []

@@ -90,5 +90,10 @@ def in_order(one: str, other: str, values: Values) -> tuple[str, str]:
     return (other, one) if is_class else (one, other)
 
 
+def are_numbers(values: Sequence[Any]) -> bool:
+    """Whether all values are numbers, or true and false."""
+    return all(map(_is_number, values))
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) or (isinstance(value, str) and _NUMBER.fullmatch(value) is not None)

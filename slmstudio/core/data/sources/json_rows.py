@@ -12,7 +12,7 @@ import orjson
 
 from slmstudio.core.data.row_texts import Piece, cut, is_lines, lines_of
 from slmstudio.core.data.sources.row import Raw
-from slmstudio.core.data.strict_json import NotJson, parse
+from slmstudio.core.data.strict_json import NotJson, parse, printable
 from slmstudio.core.errors import Problem
 
 BEGINS = re.compile(rb'\s*(\[\s*)*(\{\s*["}]|\]\s*$)')
@@ -29,18 +29,24 @@ _WRAPPED = re.compile(
 """An object whose first list holds objects, behind plain values."""
 
 
-def json_rows(chunks: Iterator[bytes]) -> Iterator[Raw]:
-    """All rows of a JSON text in UTF-8, in bounded memory; a row may have 16 MB."""
+def json_rows(chunks: Iterator[bytes], notes: list[str] | None = None) -> Iterator[Raw]:
+    """All rows of a JSON text in UTF-8, in bounded memory; a row may have 16 MB.
+
+    Args:
+        notes: gets sentences on rows that aren't read.
+    """
+    notes = [] if notes is None else notes
     first = next(chunks, b"")
     begin = _begin_of_list(first)
     if begin:
         # The list is read on its own; what comes after it are more keys of the object around it.
-        yield from _numbered(_within(cut(chain([first[begin:]], chunks))))
+        yield from _numbered(_within(cut(chain([first[begin:]], chunks)), notes))
         return
     values = _values(cut(chain([first], chunks)))
     head = next(values, None)
     inner = _unwrapped(head.value) if head is not None and head.problem is None else None
     if head is not None and inner is not None:
+        notes += _left_aside(head.value)
         following = next(values, None)
         if following is None:
             yield from _numbered(Raw(value, head.line) for value in inner)
@@ -77,7 +83,7 @@ def _begin_of_list(first: bytes) -> int:
     return first.rindex(b"[", 0, found.end())
 
 
-def _within(pieces: Iterator[Piece]) -> Iterator[Raw]:
+def _within(pieces: Iterator[Piece], notes: list[str]) -> Iterator[Raw]:
     """The objects of a list, up to the first value behind it that is none."""
     for raw in _values(pieces):
         if raw.problem is None and not isinstance(raw.value, dict):
@@ -87,8 +93,9 @@ def _within(pieces: Iterator[Piece]) -> Iterator[Raw]:
                 yield Raw(value, raw.line)
         else:
             yield raw
-    for _ in pieces:  # the checksum is that of the whole file
-        pass
+    # All of it, for the checksum is that of the whole file.
+    if sum(piece.text.lstrip()[:1] == b"{" for piece in pieces):
+        notes.append("The file holds several lists of rows; the first one is read.")
 
 
 def _numbered(rows: Iterator[Raw]) -> Iterator[Raw]:
@@ -158,7 +165,11 @@ def _unwrapped(value: Any) -> list[Any] | None:
     if lists:
         rows = max(lists.values(), key=len)
         rows = [row["row"] if isinstance(row.get("row"), dict) and "row_idx" in row else row for row in rows]
-        return [one for row in rows for one in (squad_rows(row) if isinstance(row.get("paragraphs"), list) else [row])]
+        return [one for row in rows for one in (
+            squad_rows(row) if isinstance(row.get("paragraphs"), list) else
+            _intent_rows(row) if isinstance(row.get("patterns"), list) else [row])]
+    if len(value) == 1 and (whole := _conversations(next(iter(value.values())))):
+        return whole
     if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):  # pandas, orient="split"
         return [dict(zip(map(str, value["columns"]), row, strict=False)) for row in value["data"]
                 if isinstance(row, list)]
@@ -170,6 +181,43 @@ def _unwrapped(value: Any) -> list[Any] | None:
     if all(isinstance(each, dict) and each for each in columns):
         return _of_objects(value)
     return None
+
+
+def _left_aside(value: dict[str, Any]) -> list[str]:
+    """What is said of a file with rows under several keys, as "train" and "test"."""
+    lists = {key: len(each) for key, each in value.items() if key not in OF_A_ROW and isinstance(each, list) and each
+             and all(isinstance(one, dict) for one in each)}
+    read = max(lists, key=lambda key: lists[key], default="")
+    others = ", ".join(f'"{printable(key)}" ({rows:,})' for key, rows in lists.items() if key != read)
+    return [f'The rows under "{printable(read)}" are read. Other rows of the file are left aside: {others}.'
+            ] if others else []
+
+
+def _conversations(value: Any) -> list[Any]:
+    """A conversation a row, where the list under the file's only key holds several; else nothing."""
+    if not isinstance(value, list) or len(value) < 2 or not all(
+            isinstance(each, (list, dict)) and each for each in value):
+        return []
+    if all(isinstance(each, list) and isinstance(each[0], dict) and ("role" in each[0] or "from" in each[0])
+           for each in value):
+        return [{"messages": each} for each in value]
+    if all(isinstance(each, dict) and isinstance(each.get("messages", each.get("conversations")), list)
+           for each in value):
+        return value
+    if all(isinstance(each, list) and len(each) > 1 and all(isinstance(one, str) for one in each) for each in value):
+        return [{"messages": each} for each in value]  # as ChatterBot's corpus
+    return []
+
+
+def _intent_rows(intent: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a chatbot's intent understands, each with one of its answers in turn: {"tag": …, "patterns": […],
+    "responses": […]}, as intents.json has them."""
+    answers = intent.get("responses")
+    if not isinstance(answers, list) or not answers:
+        yield intent
+        return
+    for at, asked in enumerate(intent["patterns"]):
+        yield {"question": asked, "answer": answers[at % len(answers)], "tag": intent.get("tag")}
 
 
 def _of_objects(value: dict[str, dict[str, Any]]) -> list[Any] | None:

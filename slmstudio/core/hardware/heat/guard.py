@@ -65,6 +65,7 @@ class Guard:
 
     Args:
         on_cpu: whether the processor does the work, so that its temperature counts instead of that of the cards.
+        work: what rests, as a sentence begins.
 
     Attributes:
         settings: may be replaced at any time.
@@ -72,8 +73,8 @@ class Guard:
         gave_up: a rest ended at the last look because its cause couldn't be read for `UNREAD_SECONDS`.
     """
 
-    def __init__(self, settings: Settings, on_cpu: bool = False):
-        self.settings, self.on_cpu = settings, on_cpu
+    def __init__(self, settings: Settings, on_cpu: bool = False, work: str = "Training"):
+        self.settings, self.on_cpu, self._work = settings, on_cpu, work
         self.heat: Heat | None = None
         self.gave_up = False
         self._rest: Rest | None = None
@@ -164,8 +165,9 @@ class Guard:
             return None
         return Rest(
             "memory_heat" if heat.what == "memory" else "heat",
-            f"{heat.name} is at {heat.temperature_c:.0f} °C; the limit is {heat.limit_c:.0f} °C. Training rests until "
-            f"it has cooled to {heat.limit_c - COOLED_C:.0f} °C, at least {format_duration(settings.rest_seconds)}.",
+            f"{heat.name} is at {heat.temperature_c:.0f} °C; the limit is {heat.limit_c:.0f} °C. {self._work} "
+            f"rests until it has cooled to {heat.limit_c - COOLED_C:.0f} °C, at least "
+            f"{format_duration(settings.rest_seconds)}.",
             heat)
 
     def _too_hot(self, now: float) -> bool:

@@ -10,7 +10,7 @@ from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.model import facts
 from slmstudio.core.model.facts import Examined, ModelFacts
 from slmstudio.core.model.json_files import printable
-from slmstudio.core.model.vetting import contents, result, tokenizer
+from slmstudio.core.model.vetting import contents, numbers, result, tokenizer
 from slmstudio.core.model.vetting.gguf_outlook import why_no_gguf
 from slmstudio.core.model.vetting.result import Check, Vetting
 from slmstudio.core.units import format_bytes, format_count
@@ -58,7 +58,7 @@ def _vet(folder: Path) -> Vetting:
     examined = facts.examine(folder)
     problems: dict[str, list[Problem]] = {name: list(examined.problems.get(name, ())) for name in NAMES}
     warnings = list(examined.warnings)
-    if examined.facts and (why := why_no_gguf(examined.facts.architecture)):
+    if examined.facts and (why := why_no_gguf(examined.facts)):
         warnings.append(why)
     done: dict[str, str] = {}
     if not problems["files"]:
@@ -68,6 +68,12 @@ def _vet(folder: Path) -> Vetting:
             raise from_os_error(error, "read the model folder") from error
         contents.judge(seen, problems["pickles"], warnings)
         done = _seen(examined, seen)
+        if examined.weights and not problems["weights"] and "weights" in done:
+            try:
+                share = numbers.look(examined.weights, problems["weights"])
+            except OSError as error:
+                raise from_os_error(error, "read the weights") from error
+            done["weights"] += f" {numbers.sentence(share)}"
         if not problems["tokenizer"]:
             done |= _belong_together(folder, examined, problems, warnings)
     checks = [Check(name, not problems[name], _sentence(problems[name], done.get(name, "")))

@@ -134,6 +134,11 @@ class GuardSummary:
         return self._peak_cpu if self._on_cpu or self._peak_card is None else self._peak_card
 
     @property
+    def stands_still(self) -> bool:
+        """Whether the run rests now; holding a temperature is no standstill."""
+        return self.resting is not None and self.resting.get("why") != HOLD
+
+    @property
     def changed(self) -> dict[str, Any]:
         """By field of the guard, what a person wanted last while the run was at work."""
         return {name: value for event in self.changes for name, value in event["values"].items()}

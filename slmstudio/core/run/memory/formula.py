@@ -7,10 +7,11 @@ largest of them, not the sum of everything. docs/decisions/0025 says what the fi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slmstudio.core.model import scratch
 from slmstudio.core.model.facts import ModelFacts
+from slmstudio.core.model.families import PADDED_ONLY
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.memory import layers
 from slmstudio.core.run.memory.layers import compute_bytes, tokens_at_once
@@ -106,6 +107,8 @@ def estimate(facts: ModelFacts, config: RunConfig, device: str) -> MemoryEstimat
     """
     if config.method == "scratch":
         facts = scratch.facts_of(facts, config.scratch_size)
+    if config.attention == "sdpa" and facts.model_type in PADDED_ONLY:
+        config = replace(config, packing=False)  # as the worker does, whatever was asked for
     adapter = adapter_parameters(facts, config) if config.has_adapter else 0
     learning = adapter or facts.parameters
     weights, optimizer = _weight_bytes(facts, config), _optimizer_bytes(facts, config, learning)

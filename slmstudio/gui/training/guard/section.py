@@ -23,8 +23,7 @@ ANYWAY: dict[str, dict[str, Any]] = {"hours": {"train_hours": ""}, "battery": {"
 
 def is_resting(history: RunHistory) -> bool:
     """Whether the run stands still for the guard; holding a temperature is no standstill."""
-    resting = history.guard.resting
-    return resting is not None and resting.get("why") != HOLD
+    return history.guard.stands_still
 
 
 class GuardSection(QWidget):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 from typing import Any
 
-from slmstudio.core.errors import from_os_error
+from slmstudio.core.errors import UserError
 from slmstudio.gui.common.job_thread import JobThread
 
 
@@ -46,5 +46,5 @@ class TrainingThread(JobThread):
         while self._listening and not self._changes.empty():
             try:
                 self.job.send("change", **self._changes.get_nowait())
-            except OSError as error:
-                self.failed.emit(from_os_error(error, "send the change to the worker"))
+            except UserError as error:
+                self.failed.emit(error)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
+from support.chat_rows import read, says, user
 
 from slmstudio.core.data.reader import NoUsableRow, read_dataset
 
@@ -15,21 +14,6 @@ ASK, GOOD, BAD = (
     {"role": "assistant", "content": B},
 )
 SYSTEM = {"role": "system", "content": "Be brief."}
-
-
-def user(text):
-    return {"role": "user", "content": text}
-
-
-def says(text):
-    return {"role": "assistant", "content": text}
-
-
-def read(folder, rows, name="rows.jsonl"):
-    path = folder / name
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return read_dataset(path)
-
 
 READ = {
     "MetaMathQA": (
@@ -113,7 +97,7 @@ REFUSED = {
     "UltraFeedback": [{"source": "evol", "instruction": Q, "completions": [{"response": A, "overall_score": 8}]}],
     "Arena 55k": [{"prompt": Q, "response_a": A, "response_b": B, "winner_model_a": 1, "winner_model_b": 0}],
     "Label Studio": [{"id": 1, "annotations": [{"result": []}], "file_upload": "a.csv", "data": {"text": Q}}],
-    "ChatGPT's export": [{"title": Q, "mapping": {"a": {"message": None}}, "current_node": "a"}],
+    "an empty export of ChatGPT's": [{"title": Q, "mapping": {"a": {"message": None}}, "current_node": "a"}],
     "Jigsaw": [{"comment_text": f"{A} {number}", "toxic": number % 2} for number in range(6)],
     "AG News": [{"one": number % 4, "two": f"{Q} {number}", "three": f"{A} {number}"} for number in range(12)],
 }
@@ -126,8 +110,8 @@ def test_what_is_not_a_question_with_its_answer_is_not_taken_for_one(tmp_path, n
 
 
 def test_a_message_a_row_is_said_to_be_one(tmp_path):
-    with pytest.raises(NoUsableRow, match="each row is one message of a conversation"):
-        read(tmp_path, REFUSED["OASST1"])
+    with pytest.raises(NoUsableRow, match="each row is one message of a conversation, and no column says of which one"):
+        read(tmp_path, [{"role": "user", "content": Q}, {"role": "assistant", "content": A}])
 
 
 @pytest.mark.parametrize(("row", "named"), [

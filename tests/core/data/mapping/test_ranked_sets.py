@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from slmstudio.core.data.reader import NoUsableRow, read_dataset
+from slmstudio.core.data.reader import read_dataset
 
 Q, A, B = "गोवा की राजधानी क्या है?", "It is Panaji.", "No idea."
 
@@ -104,15 +104,6 @@ def test_of_a_tree_the_best_replies_are_one_conversation(tmp_path):
         [user(Q), says(A), user("And of Kerala?"), says("Kochi!")], [user(Q), says(A)]]
     assert (dataset.layout, dataset.rows_left_out, dataset.unused_that_matter) == ("messages", 1, ())
     assert any("best-ranked" in note and "2 rows" in note for note in dataset.notes)
-
-
-def test_a_message_a_row_is_refused_with_what_to_do(tmp_path):
-    rows = [{"message_id": "m1", "parent_id": None, "text": Q, "role": "prompter", "lang": "hi", "rank": None},
-            {"message_id": "m2", "parent_id": "m1", "text": A, "role": "assistant", "lang": "hi", "rank": 0}]
-    with pytest.raises(NoUsableRow, match=r'one tree in each row, or join the rows by "parent_id"'):
-        read(tmp_path, rows)
-    with pytest.raises(NoUsableRow, match='join the rows by "conversation_id"'):
-        read(tmp_path, [{"conversation_id": 1, "sender": "customer", "message": Q}])
 
 
 def test_ratings_are_named_for_what_they_are(tmp_path):

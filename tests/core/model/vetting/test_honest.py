@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import crafted_models, family_models, model_files, starter
+from support import crafted_models, family_models, model_files, more_layouts, starter
 
 import slmstudio
 from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.vetting import samples, tokenizer
+from slmstudio.core.model.vetting.gguf_outlook import why_no_gguf
 from slmstudio.core.model.vetting.vet import NAMES, read_vetted, vet
 
 
@@ -53,6 +54,16 @@ def test_an_architecture_that_cannot_become_a_gguf_is_told_of_before_it_is_train
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "mamba2"}), encoding="utf-8")
     [problem] = vet(folder).problems
     assert "Mamba 2 has no attention" in problem.message
+
+
+@pytest.mark.parametrize(("pattern", "told"), [(more_layouts.TEKKEN_CUT, True), (more_layouts.O200K_CUT, False)])
+def test_a_tokenizer_that_llama_cpp_cuts_otherwise_is_told_of(tmp_path: Path, pattern: str, told: bool) -> None:
+    facts = read_model(crafted_models.honest(tmp_path / "model"))
+    state = json.loads((facts.path / "tokenizer.json").read_text(encoding="utf-8"))
+    state["pre_tokenizer"] = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    (facts.path / "tokenizer.json").write_text(json.dumps(state), encoding="utf-8")
+    said = why_no_gguf(facts)
+    assert ("tokenizer of Mistral Nemo and Ministral" in (said or "")) == told
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")

@@ -1,0 +1,256 @@
+"""Files with one message a row, joined into conversations: OASST's trees, tables with an id for each conversation, and
+chats as Telegram, Slack, Discord and WhatsApp export them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from slmstudio.core.data.mapping.turns import ROLES
+from slmstudio.core.data.sources.row import Raw
+from slmstudio.core.errors import Problem
+
+LOOKED_AT = 40
+LINKS = ("message_tree_id", "conversation_id", "conv_id", "thread_id", "session_id", "chat_id", "dialog_id",
+         "dialogue_id", "ticket_id")
+"""Columns by which rows with one message each belong together."""
+_ROLES, _TEXTS = ("role", "sender", "speaker", "from"), ("text", "content", "message", "utterance", "value")
+_PLACES = ("turn", "turn_id", "turn_index", "turn_idx", "message_index", "message_idx", "utterance_idx", "seq",
+           "position")
+_LINE = re.compile(
+    r"[\u200e\u200f\ufeff]?\[?(?P<day>\d{1,4}[./-]\d{1,2}[./-]\d{1,4}),?\s+\d{1,2}[:.]\d{2}(?:[:.]\d{2})?"
+    r"(?:\s*[AaPp]\.?\s?[Mm]\.?)?\]?(?:\s+[-\u2013])?\s(?P<said>.*)", re.DOTALL)
+"""How WhatsApp begins a message, on Android and on iPhones: "12/03/24, 9:41 am - Asha: Hello"."""
+_LEFT_OUT = re.compile(
+    r"[\u200e\u200f]*(?:<.*(?:omitted|attached).*>|.*\bomitted|.*\(file attached\)|this message was deleted\.?|"
+    r"you deleted this message\.?|missed (?:voice|video) call.*|null)", re.IGNORECASE)
+
+
+class Said(NamedTuple):
+    """One message of a chat: who said it, on which day, and where it begins in the file."""
+
+    who: str
+    text: str
+    day: str
+    line: int
+
+
+def are_messages(values: list[Any]) -> bool:
+    """Whether a file's first rows are messages, or chats, that must be joined or cut before they are conversations."""
+    return _way(values, []) is not None
+
+
+def joined(values: list[Any], rows: Iterator[Raw], notes: list[str]) -> Iterator[Raw]:
+    """The conversations of a file with such rows.
+
+    Args:
+        values: of the first rows.
+        rows: all.
+        notes: gets sentences on how they were joined.
+    """
+    way = _way(values, notes)
+    return way(rows) if way is not None else rows
+
+
+def _way(found: list[Any], notes: list[str]) -> Callable[[Iterator[Raw]], Iterator[Raw]] | None:
+    """How the rows are joined."""
+    values = [each for each in found if isinstance(each, dict)]
+    if not values or len(values) < len(found):
+        return None
+    if all(map(_is_chat, values)):
+        return lambda rows: _chats(rows, notes)
+    if len(values) > 1 and all(map(_is_post, values)):
+        return lambda rows: _people(_posts(rows), notes, "This chat")
+    names = _columns(values)
+    if names is None:
+        return None
+    role, text = names
+    if all("message_id" in each and "parent_id" in each for each in values):
+        notes.append("Each row is one message. The best-ranked way through each tree of replies is one conversation.")
+        return lambda rows: _trees(rows, role, text)
+    link = next((name for name in LINKS if all(each.get(name) is not None for each in values)), "")
+    if not link:
+        return None
+    notes.append(f'Each row is one message. Those with the same "{link}" are one conversation.')
+    return lambda rows: _linked(rows, role, text, link)
+
+
+def _columns(values: list[dict[str, Any]]) -> tuple[str, str] | None:
+    """The columns with the speaker and with the text, where each row is a message of a known speaker's."""
+    role = next((name for name in _ROLES if all(
+        isinstance(each.get(name), str) and each[name].strip().casefold() in ROLES for each in values)), "")
+    text = next((name for name in _TEXTS if name != role and all(
+        isinstance(each.get(name), str) for each in values)), "")
+    return (role, text) if role and text else None
+
+
+def _conversation(rows: list[Raw], role: str, text: str, left_out: Iterable[str]) -> Raw:
+    """Some messages as one row, with the other columns of the first."""
+    said: list[dict[str, str]] = []
+    for each in rows:
+        made = {"role": str(each.value[role]), "content": str(each.value[text])}
+        if said and said[-1]["role"] == made["role"]:
+            said[-1]["content"] += f"\n{made['content']}"
+        else:
+            said.append(made)
+    while len(said) > 1 and ROLES.get(said[-1]["role"].strip().casefold()) == "user":  # asked, and never answered
+        said.pop()
+    beside = {name: value for name, value in rows[0].value.items() if name not in (role, text, *left_out)}
+    return Raw({"messages": said, **beside}, rows[0].line)
+
+
+def _trees(rows: Iterator[Raw], role: str, text: str) -> Iterator[Raw]:
+    """The best-ranked way through each tree; rows that aren't messages stay as they are."""
+    replies: dict[str, list[Raw]] = {}
+    known: set[str] = set()
+    for raw in rows:
+        value = raw.value
+        if not isinstance(value, dict) or not isinstance(value.get(role), str) or not isinstance(value.get(text), str):
+            yield raw
+        elif not value.get("deleted"):
+            known.add(str(value.get("message_id")))
+            replies.setdefault(str(value.get("parent_id") or ""), []).append(raw)
+    roots = [each for parent, found in replies.items() if parent not in known for each in found]
+    for root in sorted(roots, key=lambda raw: raw.line):
+        way, here = [root], root
+        while found := replies.pop(str(here.value.get("message_id")), []):
+            here = min(found, key=lambda raw: _number(raw.value.get("rank")))
+            way.append(here)
+        yield _conversation(way, role, text, ("message_id", "parent_id", "message_tree_id"))
+
+
+def _linked(rows: Iterator[Raw], role: str, text: str, link: str) -> Iterator[Raw]:
+    threads: dict[str, list[Raw]] = {}
+    for raw in rows:
+        value = raw.value
+        if not isinstance(value, dict) or not isinstance(value.get(role), str) or not isinstance(value.get(text), str):
+            yield raw
+        else:
+            threads.setdefault(str(value.get(link)), []).append(raw)
+    for found in threads.values():
+        place = next((name for name in _PLACES if name in found[0].value), "")
+        if place:
+            found.sort(key=lambda raw: _number(raw.value.get(place)))
+        yield _conversation(found, role, text, (link, place))
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("inf")
+
+
+# -- chats of people -------------------------------------------------------------------------------------------------
+
+
+def _is_chat(value: Mapping[str, Any]) -> bool:
+    """Whether a row is a chat as Telegram or Discord export it."""
+    said = value.get("messages")
+    if not isinstance(said, list) or not said or not all(isinstance(each, dict) for each in said):
+        return False
+    telegram = all(each.get("type") in ("message", "service") and "date" in each for each in said)
+    return telegram or ("channel" in value and all("author" in each and "timestamp" in each for each in said))
+
+
+def _chats(rows: Iterator[Raw], notes: list[str]) -> Iterator[Raw]:
+    for raw in rows:
+        if not isinstance(raw.value, dict) or not _is_chat(raw.value):
+            yield raw
+            continue
+        said = []
+        for each in raw.value["messages"]:
+            author = each.get("author")
+            who = author.get("name") if isinstance(author, dict) else each.get("from")
+            text = _flat(each.get("text", each.get("content")))
+            if isinstance(who, str) and text.strip() and each.get("type") != "service":
+                said.append(Said(who, text, str(each.get("date", each.get("timestamp")))[:10], raw.line))
+        name = raw.value.get("name")
+        yield from _people(said, notes, f"“{name}”" if isinstance(name, str) else "This chat")
+
+
+def _flat(value: Any) -> str:
+    """Telegram's text: a string, or a list of strings and of links, mentions and the like."""
+    parts = value if isinstance(value, list) else [value]
+    return "".join(part if isinstance(part, str) else str(part.get("text", "")) if isinstance(part, dict) else ""
+                   for part in parts)
+
+
+def _is_post(value: Mapping[str, Any]) -> bool:
+    """Whether a row is a message as Slack exports it."""
+    return value.get("type") == "message" and isinstance(value.get("ts"), str) and "text" in value
+
+
+def _posts(rows: Iterator[Raw]) -> Iterator[Said]:
+    for raw in rows:
+        value = raw.value
+        if isinstance(value, dict) and isinstance(value.get("user"), str) and isinstance(value.get("text"), str) and (
+                value["text"].strip() and "subtype" not in value):
+            day = int(_number(value["ts"]) // 86400) if _number(value.get("ts")) < 1e12 else 0
+            yield Said(value["user"], value["text"], str(day), raw.line)
+
+
+def is_whatsapp(first: str) -> bool:
+    """Whether a text begins as WhatsApp's exports do."""
+    lines = [line for line in first.split("\n")[:60] if line.strip()]
+    return len(lines) > 2 and _LINE.match(lines[0]) is not None and (
+        2 * sum(_LINE.match(line) is not None for line in lines) > len(lines))
+
+
+def whatsapp_speakers(first: str) -> set[str]:
+    """Who speaks in the beginning of such a text."""
+    return {each.who for each in _whatsapp([first.encode()])}
+
+
+def of_whatsapp(chunks: Iterable[bytes], notes: list[str]) -> Iterator[Raw]:
+    """The conversations of a chat that WhatsApp has exported, in UTF-8."""
+    return _people(_whatsapp(chunks), notes, "This WhatsApp chat")
+
+
+def _whatsapp(chunks: Iterable[bytes]) -> Iterator[Said]:
+    begun: Said | None = None
+    for number, line in enumerate(b"".join(chunks).decode("utf-8", "replace").splitlines(), 1):
+        found = _LINE.match(line)
+        if found is None:
+            begun = begun._replace(text=f"{begun.text}\n{line}") if begun is not None else None
+            continue
+        if begun is not None and not _LEFT_OUT.fullmatch(begun.text.strip()):
+            yield begun
+        who, colon, text = found["said"].partition(": ")
+        begun = Said(who.strip("\u200e\u200f ~"), text, found["day"], number) if colon else None
+    if begun is not None and not _LEFT_OUT.fullmatch(begun.text.strip()):
+        yield begun
+
+
+def _people(said: Iterable[Said], notes: list[str], name: str) -> Iterator[Raw]:
+    """The conversations of two people, one a day: who begins most days asks, the other answers."""
+    days: dict[str, list[Said]] = {}
+    for each in said:
+        days.setdefault(each.day, []).append(each)
+    first = [found[0] for found in days.values()]
+    people = list(dict.fromkeys(each.who for found in days.values() for each in found))
+    if len(people) != 2:
+        line = first[0].line if first else 1
+        who = f"{len(people)} people" if len(people) != 1 else "one person"
+        yield Raw(None, line, Problem(f"{name} is one of {who}; a conversation has one who asks and one who answers. "
+                                      "Export a chat of two.", line))
+        return
+    begun = {who: sum(each.who == who for each in first) for who in people}
+    asks = max(people, key=lambda who: begun[who])
+    answers = next(who for who in people if who != asks)
+    notes.append(f"{name} is read as one conversation a day. “{asks}” asks, and “{answers}” answers: that is learned.")
+    for found in days.values():
+        turns: list[dict[str, str]] = []
+        for each in found:
+            role = "user" if each.who == asks else "assistant"
+            if turns and turns[-1]["role"] == role:
+                turns[-1]["content"] += f"\n{each.text}"
+            else:
+                turns.append({"role": role, "content": each.text})
+        if turns[0]["role"] == "assistant":
+            del turns[0]
+        if turns and turns[-1]["role"] == "user":
+            del turns[-1]
+        if turns:
+            yield Raw({"messages": turns}, found[0].line)

@@ -1,0 +1,73 @@
+"""Whether weights are numbers: NaN and infinity make a loss of NaN from the first step on."""
+
+from __future__ import annotations
+
+import time
+
+from slmstudio.core import files
+from slmstudio.core.errors import Problem
+from slmstudio.core.model import weights as weight_files
+from slmstudio.core.model.json_files import printable
+from slmstudio.core.model.weights import Tensor, Weights
+
+EXPONENTS = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x7F800000),
+             "F64": ("<u8", 0x7FF0000000000000)}
+"""Of each format the unsigned type of its size, and the bits that only NaN and infinity have set all (IEEE 754)."""
+BLOCK = 1 << 20
+MOST_BYTES = 512 << 20
+"""So many are looked at of all weights together: whole models of 250 million parameters in 16 bits, blocks of larger
+ones."""
+SECONDS = 3.0
+"""After that a slow disk isn't waited for."""
+NAMED = 3
+
+
+def look(found: Weights, problems: list[Problem]) -> float:
+    """Look for values that aren't numbers. Training looks at all of them when it starts.
+
+    Args:
+        problems: gets one that names the tensors.
+
+    Returns:
+        The share of the weights that was looked at, 1 for all.
+    """
+    every = max(1, -(-found.disk_bytes // MOST_BYTES))  # of a large tensor's blocks, each so many-th
+    seen = total = 0
+    broken: list[str] = []
+    end = time.monotonic() + SECONDS
+    for path in found.files:
+        with open(path, "rb", opener=files.regular) as file:
+            for name, tensor in weight_files.read_header(path).items():
+                if tensor.dtype not in EXPONENTS:
+                    continue
+                total += tensor.bytes
+                for at in range(0, tensor.bytes, BLOCK * every):
+                    if time.monotonic() > end:
+                        break
+                    file.seek(tensor.offset + at)
+                    block = file.read(min(BLOCK, tensor.bytes - at))
+                    seen += len(block)
+                    if _has_others(block, tensor):
+                        broken.append(name)
+                        break
+    if broken:
+        shown = ", ".join(map(printable, broken[:NAMED]))
+        more = f" and {len(broken) - NAMED:,} more" if len(broken) > NAMED else ""
+        problems.append(Problem(f"Some of the weights aren't numbers: NaN or infinity is in {shown}{more}. Download "
+                                "the model again."))
+    return seen / total if total else 1.0
+
+
+def _has_others(block: bytes, tensor: Tensor) -> bool:
+    import numpy
+
+    kind, mask = EXPONENTS[tensor.dtype]
+    values = numpy.frombuffer(block, kind)
+    return bool(((values & numpy.array(mask, kind)) == mask).any())
+
+
+def sentence(share: float) -> str:
+    """What is said where nothing was found."""
+    if share >= 1:
+        return "All of them are numbers."
+    return f"Of them {share:.0%} were looked at, and are numbers; the others are looked at when training starts."

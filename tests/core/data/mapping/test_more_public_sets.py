@@ -1,0 +1,178 @@
+"""Further layouts that public sets and programs have; those of `test_public_sets` are simpler."""
+
+from __future__ import annotations
+
+import pytest
+from support.chat_rows import read, says, user
+
+from slmstudio.core.data.reader import NoUsableRow, read_dataset
+
+Q, A, B = "What is the capital of Goa?", "It is Panaji, a city on the Mandovi.", "No idea."
+ASK, GOOD = {"role": "user", "content": Q}, {"role": "assistant", "content": A}
+TOOL = {"type": "function", "function": {"name": "weather", "description": "d", "parameters": {"type": "object"}}}
+CALL = {"type": "function", "function": {"name": "weather", "arguments": {"city": "Pune"}}}
+HERMES = {"conversations": [
+    {"from": "system", "value": "You are a function calling AI model. You are provided with function signatures within "
+                                f"<tools> </tools> XML tags. <tools> [{TOOL}] </tools>"},
+    {"from": "human", "value": Q},
+    {"from": "gpt", "value": "<tool_call>\n{'arguments': {'city': 'Pune'}, 'name': 'weather'}\n</tool_call>"},
+    {"from": "tool", "value": "<tool_response>\n{'degrees': 31}\n</tool_response>"}, {"from": "gpt", "value": A}]}
+READ = {
+    "Capybara": ({"source": "x", "conversation": [{"input": Q, "output": A}, {"input": B, "output": A}]}, "messages",
+                 [ASK, GOOD, user(B), GOOD]),
+    "UltraChat": ({"id": "0", "data": [Q, A]}, "messages", [ASK, GOOD]),
+    "DailyDialog, which ends with a question": ({"dialog": [Q, A, B], "act": [1, 2, 3]}, "messages", [ASK, GOOD]),
+    "LIMO": ({"question": Q, "solution": A, "answer": "42"}, "instruction", [ASK, GOOD]),
+    "OpenMathInstruct-2": ({"problem": Q, "generated_solution": A, "expected_answer": "42", "problem_source": "x"},
+                           "instruction", [ASK, GOOD]),
+    "CAMEL": ({"role_1": "x", "topic;": "y", "message_1": Q, "message_2": A}, "instruction", [ASK, GOOD]),
+    "Spider": ({"db_id": "x", "query": "SELECT 1", "question": Q, "query_toks": ["SELECT"]}, "instruction",
+               [ASK, says("SELECT 1")]),
+    "gretel": ({"id": 1, "sql_prompt": Q, "sql_context": "CREATE TABLE x", "sql": "SELECT 1", "sql_explanation": B},
+               "instruction", [user(f"{Q}\n\nCREATE TABLE x"), says("SELECT 1")]),
+    "MedQA": ({"question": Q, "answer": "Panaji", "options": {"A": "Pune", "B": "Panaji"}, "answer_idx": "B"},
+              "instruction", [user(f"{Q}\n\nA. Pune\nB. Panaji"), says("B. Panaji")]),
+    "TriviaQA": ({"question": Q, "answer": {"aliases": [A, B], "value": A, "type": "WikipediaEntity"}}, "instruction",
+                 [ASK, GOOD]),
+    "CoQA": ({"source": "x", "story": "Goa.", "questions": [Q, B], "answers": {"input_text": [A, A],
+                                                                                "answer_start": [0, 0]}},
+             "messages", [user(f"Goa.\n\n{Q}"), GOOD, user(B), GOOD]),
+    "a list of messages a row": ([{"role": "user", "content": Q}, GOOD], "messages", [ASK, GOOD]),
+    "IndicAlign, one language": ({"id": 1, "hin_Deva": [[Q, A]]}, "messages", [ASK, GOOD]),
+    "Hermes, in Python's quotes": (HERMES, "messages", [
+        ASK, {"role": "assistant", "content": "", "tool_calls": [CALL]},
+        {"role": "tool", "content": "{'degrees': 31}"}, GOOD]),
+    "Baize": ({"input": f"A conversation.\n[|Human|] {Q}\n[|AI|] {A}\n[|Human|] "}, "messages",
+              [{"role": "system", "content": "A conversation."}, ASK, GOOD]),
+    "Llama 2 as text": ({"text": f"<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\n{Q} [/INST] {A} </s>"}, "messages",
+                        [{"role": "system", "content": "Be brief."}, ASK, GOOD]),
+    "Llama 3 as text": ({"text": "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n"
+                                 f"{Q}<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n{A}<|eot_id|>"},
+                        "messages", [ASK, GOOD]),
+    "Gemma as text": ({"text": f"<bos><start_of_turn>user\n{Q}<end_of_turn>\n<start_of_turn>model\n{A}<end_of_turn>\n"},
+                      "messages", [ASK, GOOD]),
+    "Zephyr as text": ({"text": f"<|user|>\n{Q}</s>\n<|assistant|>\n{A}</s>\n"}, "messages", [ASK, GOOD]),
+    "Alpaca as text": ({"text": "Below is an instruction that describes a task.\n\n### Instruction:\n"
+                                f"{Q}\n\n### Input:\n{B}\n\n### Response:\n{A}"}, "messages",
+                       [user(f"{Q}\n\n{B}"), GOOD]),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_row_is_read(tmp_path, name):
+    row, layout, messages = READ[name]
+    dataset = read(tmp_path, [row, row])
+    assert (dataset.layout, list(dataset.records[0].messages), dataset.problems) == (layout, messages, [])
+
+
+def test_the_tools_of_hermes_are_taken_out_of_the_system_message(tmp_path):
+    assert list(read(tmp_path, [HERMES]).records[0].tools) == [TOOL]
+
+
+def test_a_template_within_a_text_leaves_it_a_text(tmp_path):
+    """Only a text that is nothing but messages is a conversation."""
+    dataset = read(tmp_path, [{"text": f"{B} <s>[INST] {Q} [/INST] {A}</s>"}, {"text": f"<|user|>\n{Q}</s>\nmore"}])
+    assert dataset.layout == "text"
+
+
+BETTER, WORSE = [ASK, GOOD], [ASK, says(B)]
+PAIRS = {
+    "UltraFeedback": {"source": "evol", "instruction": Q, "completions": [
+        {"response": B, "overall_score": 2.0}, {"response": A, "overall_score": 8.5}]},
+    "Stack Exchange": {"qid": 1, "question": Q, "answers": [
+        {"answer_id": 1, "author": "x", "pm_score": 3, "text": A}, {"answer_id": 2, "author": "y", "pm_score": 0,
+                                                                  "text": B}]},
+    "HelpSteer2": {"split": "train", "prompt": Q, "response_1": B, "response_2": A, "preference_strength": 2},
+    "HelpSteer3": {"context": [ASK], "response1": A, "response2": B, "overall_preference": -1},
+    "Skywork": {"chosen": BETTER, "rejected": WORSE, "source": "magpie"},
+    "Capybara's pairs": {"conversation": [{"input": Q, "output": A}], "prompt": Q, "chosen": BETTER, "rejected": WORSE},
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_pair_is_read(tmp_path, name):
+    dataset = read(tmp_path, [PAIRS[name]] * 2)
+    record = dataset.records[0]
+    assert (dataset.layout, list(record.messages), record.rejected) == ("preference", [ASK, GOOD], B)
+
+
+def test_of_equal_answers_neither_is_learned(tmp_path):
+    rows = [{**PAIRS["HelpSteer2"], "preference_strength": strength} for strength in (-2, 0, 1)]
+    dataset = read(tmp_path, rows)
+    assert [record.rejected for record in dataset.records] == [A, B]
+    assert [str(each) for each in dataset.problems] == [
+        'line 2: "preference_strength" is 0: neither is better, so there is nothing to compare.']
+
+
+def test_unsafe_answers_are_not_learned_as_good(tmp_path):
+    """As in BeaverTails; and a solution is marked, not its result, as in OpenMathInstruct-1."""
+    safe = read(tmp_path, [{"prompt": Q, "response": A, "category": {"x": False}, "is_safe": at % 2 == 0}
+                           for at in range(4)])
+    assert (safe.layout, [record.desirable for record in safe.records]) == ("labelled", [True, False, True, False])
+    right = read(tmp_path, [{"question": Q, "expected_answer": "42", "is_correct": at % 2 == 0,
+                             "generated_solution": A} for at in range(4)])
+    assert right.mapping == {"prompt": "question", "completion": "generated_solution", "label": "is_correct"}
+
+
+@pytest.mark.parametrize(("text", "kind", "values"), [
+    ("text", "label", (0, 1)), ("text", "label", ("0", "1")), ("sentence", "label", (0, 1, 2)),
+    ("tweet", "class", (0, 1)), ("text", "stars", (1, 5))])
+def test_the_number_of_a_class_is_the_answer_and_said_to_be_one(tmp_path, text, kind, values):
+    dataset = read(tmp_path, [{text: f"{Q} {at}", kind: values[at % len(values)]} for at in range(12)])
+    assert list(dataset.records[1].messages) == [user(f"{Q} 1"), says(str(values[1]))]
+    assert dataset.layout == "instruction" and f'The number in "{kind}" is learned as the answer' in dataset.notes[0]
+
+
+def test_a_question_without_an_answer_is_said_to_have_none(tmp_path):
+    rows = [{"context": "Goa.", "question": Q, "answers": {"text": said, "answer_start": [0]}} for said in ([A], [])]
+    assert [str(each) for each in read(tmp_path, rows).problems] == [
+        "line 2: the question has no answer, so there is nothing to learn."]
+
+
+def test_of_the_same_in_several_languages_one_must_be_chosen(tmp_path):
+    row = {"id": 1, "eng_Latn": [[B, B]], "hin_Deva": [[Q, A]]}
+    with pytest.raises(NoUsableRow, match="hold the same in 2 languages, of which one must be chosen, as in --map "
+                                          "messages=hin_Deva"):
+        read(tmp_path, [row])
+    assert list(read_dataset(tmp_path / "rows.jsonl", None, None, {"messages": "hin_Deva"}).records[0].messages) == [
+        ASK, GOOD]
+
+
+def node(name, parent, role, *parts, **more):
+    return {"id": name, "parent": parent, "message": {"author": {"role": role}, "recipient": "all", "content": {
+        "content_type": "text", "parts": list(parts)}, **more}}
+
+
+def export(**nodes):
+    first = {"r": {"id": "r", "parent": None, "message": None}, "s": node("s", "r", "system", "")}
+    return {"title": "Goa", "mapping": {**first, **nodes}, "current_node": list(nodes)[-1], "create_time": 1.0}
+
+
+def test_what_chatgpt_showed_last_is_a_conversation(tmp_path):
+    tried = export(q=node("q", "s", "user", Q), bad=node("bad", "q", "assistant", B), t=node(
+        "t", "q", "assistant", "search()", recipient="browser"), a=node("a", "t", "assistant", "It is Panaji,"),
+        b=node("b", "a", "assistant", "a city."))
+    picture = export(q=node("q", "s", "user", {"content_type": "image_asset_pointer"}, Q),
+                     a=node("a", "q", "assistant", A))
+    dataset = read(tmp_path, [tried, picture], "conversations.json")
+    assert [list(record.messages) for record in dataset.records] == [[ASK, says("It is Panaji,\n\na city.")]]
+    assert ["image_asset_pointer" in str(each) for each in dataset.problems] == [True]
+
+
+@pytest.mark.parametrize("rows", [
+    {"conversations": [[ASK, GOOD], [ASK, GOOD]]}, {"data": [{"messages": [ASK, GOOD]}, {"messages": [ASK, GOOD]}]},
+    {"conversations": [{"messages": [ASK, GOOD]}, {"messages": [ASK, GOOD]}]},
+    {"conversations": [[Q, A], [Q, A]]}, {"intents": [{"tag": "x", "patterns": [Q, Q], "responses": [A]}]}])
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
+def test_one_list_in_a_file_holds_its_rows(tmp_path, rows, name):
+    dataset = read(tmp_path, rows if name == "rows.json" else [rows], name)
+    assert [list(record.messages) for record in dataset.records] == [[ASK, GOOD]] * 2
+
+
+def test_rows_under_another_key_are_said_to_be_left_aside(tmp_path):
+    rows = [{"question": Q, "answer": A}]
+    dataset = read(tmp_path, {"train": rows * 3, "test": rows}, "rows.json")
+    assert dataset.count == 3
+    assert dataset.notes == ('The rows under "train" are read. Other rows of the file are left aside: "test" (1).',)
+    long = read(tmp_path, {"train": [{"question": Q * 99, "answer": A}] * 300, "test": rows}, "rows.json")
+    assert (long.count, long.notes) == (300, ("The file holds several lists of rows; the first one is read.",))
