@@ -66,11 +66,11 @@ def run_job(folder: Path) -> int:
     """
     import filelock
 
-    from slmstudio.worker.runtime import ending, log_limit
-    from slmstudio.worker.runtime.context import JobContext, rank
+    from slmstudio.worker.runtime import ending, log_limit, ranks
+    from slmstudio.worker.runtime.context import JobContext
 
     log = None
-    leads, lock = rank() == 0, filelock.FileLock(folder / "worker.lock")
+    leads, lock = ranks.is_first(), filelock.FileLock(folder / "worker.lock")
     if leads:
         try:
             lock.acquire(blocking=False)
