@@ -18,15 +18,11 @@ SCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "ou
 """Configuration keys of models whose logits are more than a matrix product; TRL's own loss serves them."""
 
 
-def is_direct(causal_lm: Any, processes: int = 1) -> bool:
-    """Whether `summed_loss` may call the decoder by itself.
-
-    Not with several processes: a wrapped (distributed) model must be called through its wrapper. Not where logits are
-    more than a matrix product.
-    """
+def is_direct(causal_lm: Any) -> bool:
+    """Whether `summed_loss` may call the decoder by itself: not where logits are more than a matrix product."""
     config, head = causal_lm.config.get_text_config(), causal_lm.get_output_embeddings()
     scaled = any(getattr(config, key, None) for key in SCALED_LOGITS) or getattr(head, "bias", None) is not None
-    return processes == 1 and not scaled
+    return not scaled
 
 
 def summed_loss(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
