@@ -227,7 +227,8 @@ def failure_of_another(error: Exception) -> UserError:
     first_line = message.splitlines()[0]
     if missing:
         return UserError(f"{_named(missing)} is gone.",
-                         f"Its process ended or its machine can't be reached. {first_line}", "Resume continues from the last checkpoint, on as many cards as you like.")
+                         f"Its process ended or its machine can't be reached. {first_line}",
+                         "Resume continues from the last checkpoint, on as many cards as you like.")
     return UserError("The ranks lost each other.",
                      f"One took longer than {format_duration(SECONDS)}, or the network broke. {first_line}",
                      "Resume continues from the last checkpoint.")

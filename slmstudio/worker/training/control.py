@@ -123,7 +123,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
             **{ours: logs[theirs] for theirs, ours in METRICS.items() if theirs in logs},
         }
         self.job.emit(
-            "step", global_step=state.global_step, epoch=round(state.epoch or 0.0, 4), **values, tokens=count,
+            "step", global_step=state.global_step, epoch=round(self.trainer.epochs_done, 4), **values, tokens=count,
             step_seconds=round(seconds, 4), seconds_left=None if left is None else round(left, 1))
         self._draw(state.global_step, values)
         self._look_for_spill(seconds, count)

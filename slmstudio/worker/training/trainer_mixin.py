@@ -32,7 +32,7 @@ from slmstudio.worker.training.several.figures import Figures
 ENDLESS = 10**9
 """The trainer's own limit of steps. The real one is `total_steps`, which may change while it learns."""
 SHOWN_ROWS = 20
-FIGURES = ("_window", "_sent", "_tokens_seen", "_metrics", "_stored_metrics", "_total_train_tokens")
+FIGURES = ("_window", "_sent", "_figures", "_tokens_seen", "_metrics", "_stored_metrics", "_total_train_tokens")
 """What our trainers and TRL's add up from one micro-batch to the next."""
 
 
@@ -78,12 +78,23 @@ class Exact:
         self._tokens_seen = torch.zeros((), dtype=torch.long)
         self._window: list[tuple[dict[str, Any], torch.Tensor]] = []
         self._sent, self._factor = 0, 1.0
-        self._figures = Figures(self)
+        self._figures = Figures()
         self._batches = RankBatches(
             self._get_train_sampler(), config.micro_batch_size, config.gradient_accumulation_steps, ranks.rank(),
             ranks.world_size(), may_split(config, ranks.world_size()))
         if self._by_itself:
             self.accelerator.gather = self.accelerator.gather_for_metrics = _as_it_is
+
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()  # type: ignore[misc]
+        sharded.also_on_processors(self)
+
+    @property
+    def epochs_done(self) -> float:
+        """Of the rows: those of one process, however many ranks there are."""
+        whole, steps = divmod(self.state.global_step, self._batches.steps)
+        micro_batches = math.ceil(len(self.lengths) / self._batches.micro_batch)
+        return whole + steps * self.run_config.gradient_accumulation_steps / micro_batches
 
     # -- the order of the rows --------------------------------------------------------------------------------
 
@@ -153,7 +164,7 @@ class Exact:
         loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)  # type: ignore[misc]
         self._factor, self._sent = 1.0, self._sent + 1
         if self._by_itself:
-            self._figures.take("train", share.part)
+            self._figures.take(self, "train", share.part)
         if share.part:
             self._window.append((kept, loss.detach()))
             self._tokens_seen = self._tokens_seen.to(loss.device) + self.count_tokens(kept)
@@ -269,7 +280,7 @@ class Exact:
         self.model.eval()
         for share, batch in self.eval_batches():
             loss, _, _ = self.prediction_step(self.model, batch, prediction_loss_only=True)
-            self._figures.take("eval", share.part * len(share.rows))
+            self._figures.take(self, "eval", share.part * len(share.rows))
             found.append((float(loss) * share.part, len(share.rows) * share.part))
         everyone = [each for rank in ranks.gather(found) for each in rank]
         metrics = {"eval_loss": sum(loss * rows for loss, rows in everyone) / sum(rows for _, rows in everyone)}
@@ -280,10 +291,29 @@ class Exact:
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if self._by_itself:
-            self._figures.give_back("train" if self.model.training else "eval")
+            self._figures.give_back(self, "train" if self.model.training else "eval")
         super().log(logs, start_time)  # type: ignore[misc]
 
     # -- checkpoints ------------------------------------------------------------------------------------------
+
+    def train(self, resume_from_checkpoint: str | None = None) -> Any:
+        """Train, from a checkpoint where one is given: of one process or of several, sharing the model or not."""
+        if resume_from_checkpoint and self.is_fsdp_enabled:
+            self.is_fsdp_enabled = False  # its weights are read as one process reads them, and shared afterwards
+            self._load_from_checkpoint(resume_from_checkpoint)
+            self.is_fsdp_enabled = True
+        return super().train(resume_from_checkpoint=resume_from_checkpoint)  # type: ignore[misc]
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if not self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None or not self.is_fsdp_enabled:
+            super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
+            return
+        sharded.load_optimizer(self.optimizer, Path(checkpoint) / "optimizer.pt")
+        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
 
     @contextlib.contextmanager
     def collected(self) -> Iterator[None]:
@@ -315,7 +345,11 @@ class Exact:
         eval_loss = self.eval_loss_of_step[1] if self.eval_loss_of_step and self.eval_loss_of_step[0] == step else None
         with checkpoints.writing(self.checkpoint_parent, step, eval_loss) as folder:
             self.write_model(folder)
-            self._save_optimizer_and_scheduler(str(folder))
+            if self._whole is None:
+                self._save_optimizer_and_scheduler(str(folder))
+            else:
+                torch.save(self._whole.optimizer, folder / "optimizer.pt")
+                torch.save(self.lr_scheduler.state_dict(), folder / "scheduler.pt")
             self._save_scaler(str(folder))
             if ranks.world_size() == 1:  # several have no state of their own: see `seed_of`
                 self._save_rng_state(str(folder))

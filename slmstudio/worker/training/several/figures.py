@@ -12,29 +12,28 @@ NOTED = ("_metrics", "_stored_metrics")
 
 
 class Figures:
-    """Takes a trainer's figures from it after each micro-batch, and gives their means back before they are logged."""
+    """A trainer's figures, taken from it after each micro-batch; their means are given back before they are logged."""
 
-    def __init__(self, trainer: Any):
-        self._notes = next((getattr(trainer, name) for name in NOTED if hasattr(trainer, name)), None)
+    def __init__(self) -> None:
         self._taken: dict[str, list[tuple[float, float]]] = defaultdict(list)
 
-    def take(self, mode: str, weight: float) -> None:
+    def take(self, trainer: Any, mode: str, weight: float) -> None:
         """Take what was noted since the last time; a `weight` of 0 drops it."""
-        if self._notes is None:
-            return
-        for name, values in self._notes[mode].items():
+        for name, values in _noted(trainer)[mode].items():
             self._taken[name] += [(float(value), weight) for value in values if weight]
-        self._notes[mode].clear()
+        _noted(trainer)[mode].clear()
 
-    def give_back(self, mode: str) -> None:
+    def give_back(self, trainer: Any, mode: str) -> None:
         """Give back the mean of each figure over all ranks."""
-        if self._notes is None:
-            return
         merged: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for each in ranks.gather(dict(self._taken)):
             for name, values in each.items():
                 merged[name] += values
         self._taken.clear()
         for name, values in merged.items():
-            self._notes[mode][name] = [sum(value * weight for value, weight in values)
-                                       / sum(weight for _, weight in values)]
+            _noted(trainer)[mode][name] = [sum(value * weight for value, weight in values)
+                                           / sum(weight for _, weight in values)]
+
+
+def _noted(trainer: Any) -> Any:
+    return next(getattr(trainer, name) for name in NOTED if hasattr(trainer, name))

@@ -6,9 +6,11 @@ What is written is what one process writes, so that any number of ranks can cont
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import DistributedType, FullyShardedDataParallelPlugin
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from slmstudio.worker.runtime import ranks
@@ -47,8 +49,19 @@ def _whole(value: Any) -> Any:
     return value.detach().cpu() if ranks.is_first() else None
 
 
-def spread(optimizer: Any, state: dict[str, Any]) -> None:
+def also_on_processors(trainer: Any) -> None:
+    """Let accelerate share a model among processors too: it would take DDP there, whatever it is told."""
+    if trainer.args.fsdp_plugin_args is None or trainer.is_fsdp_enabled:
+        return
+    state = trainer.accelerator.state
+    state.distributed_type = DistributedType.FSDP
+    state.fsdp_plugin = FullyShardedDataParallelPlugin(**trainer.args.fsdp_plugin_args)
+    trainer.is_fsdp_enabled = True
+
+
+def load_optimizer(optimizer: Any, file: Path) -> None:
     """Load an optimizer's state, of which each rank keeps its part of each tensor."""
+    state = torch.load(file, map_location="cpu", weights_only=True)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     spread_state = {
         at: {name: distribute_tensor(value.to(parameters[at].device), parameters[at].device_mesh,
