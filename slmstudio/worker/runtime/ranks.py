@@ -40,6 +40,11 @@ def rank() -> int:
     return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
 
 
+def local_world_size() -> int:
+    """How many there are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
+
+
 def local_rank() -> int:
     """Its number among those of this machine."""
     return int(os.environ.get("LOCAL_RANK") or 0)
@@ -82,8 +87,8 @@ def start(gpu: bool) -> None:
         _store.wait([f"here/{each}" for each in range(world_size())], limit)
     except RuntimeError as error:
         missing = _without("here") if _store is not None else [0]
-        raise UserError(f"{_named(missing)} didn't start.",
-                        f"The others waited {format_duration(MEET_SECONDS)} for it. {error}".splitlines()[0],
+        raise UserError(f"No word from {_named(missing)}.",
+                        f"The others waited {format_duration(MEET_SECONDS)}. {_counted()}",
                         "Look at its log, and at the network between the machines.") from error
     distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if gpu else "gloo", store=distributed.PrefixStore("group", _store), rank=rank(),
@@ -209,8 +214,7 @@ def is_of_another(error: Exception) -> bool:
 
 
 def failure_of_another(error: Exception) -> UserError:
-    """What to say on the first rank where `is_of_another`."""
-    message = str(error)
+    """What to say on the first rank where `is_of_another`: what the other one said, or which one is gone."""
     close()  # or the others wait for this one
     _store.set("alive/0", b"1")
     deadline = time.monotonic() + ANSWER_SECONDS
@@ -219,19 +223,19 @@ def failure_of_another(error: Exception) -> UserError:
             for each in range(1, world_size()):
                 if _store.check([f"failed/{each}"]):
                     told = UserError.from_dict(json.loads(_store.get(f"failed/{each}")))
-                    return UserError(f"{_named([each])}: {told.what}", told.why, told.remedy, told.problems)
+                    return UserError(f"On {_named([each])}: {told.what}", told.why, told.remedy, told.problems)
         missing = _without("alive")
         if time.monotonic() > deadline or not missing:
             break
         time.sleep(0.1)
-    first_line = message.splitlines()[0]
+    resume = "Resume continues from the last checkpoint, on as many cards as you like."
     if missing:
-        return UserError(f"{_named(missing)} is gone.",
-                         f"Its process ended or its machine can't be reached. {first_line}",
-                         "Resume continues from the last checkpoint, on as many cards as you like.")
+        said = _named(missing)
+        return UserError(f"{said[0].upper()}{said[1:]} is gone.",
+                         f"Its process ended, or its machine can't be reached. {_counted()}", resume)
     return UserError("The ranks lost each other.",
-                     f"One took longer than {format_duration(SECONDS)}, or the network broke. {first_line}",
-                     "Resume continues from the last checkpoint.")
+                     f"One took longer than {format_duration(SECONDS)}, or the network broke: {error}".splitlines()[0],
+                     resume)
 
 
 def _without(key: str) -> list[int]:
@@ -240,4 +244,8 @@ def _without(key: str) -> list[int]:
 
 
 def _named(missing: list[int]) -> str:
-    return f"Rank {' and rank '.join(map(str, missing))} of {world_size()}"
+    return " and ".join(f"rank {each}" for each in missing)
+
+
+def _counted() -> str:
+    return f"There are {world_size()} ranks, counted from 0."
