@@ -26,6 +26,7 @@ BUSY_SECONDS = 20.0
 """How often the first rank says that it is still at work on what the others wait for."""
 ANSWER_SECONDS = 5.0
 """How long a rank that lives takes at most to say so, or what went wrong, after another is gone."""
+_RESUME = "Resume continues from the last checkpoint, on as many cards as you like."
 _BUSY, _DONE, _FAILED = "busy", "done", "failed"
 
 _store: Any = None
@@ -80,9 +81,8 @@ def start(gpu: bool) -> None:
     agents = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     limit = timedelta(seconds=MEET_SECONDS)
     try:
-        tcp = distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world_size(),
-                                   is_master=is_first() and not agents, timeout=limit)
-        _store = distributed.PrefixStore(f"slmstudio/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", tcp)
+        _store = _connect(is_first() and not agents)
+        threading.Thread(target=_answer, args=(_connect(False),), name="roll call", daemon=True).start()
         _store.set(f"here/{rank()}", b"1")
         _store.wait([f"here/{each}" for each in range(world_size())], limit)
     except RuntimeError as error:
@@ -93,6 +93,22 @@ def start(gpu: bool) -> None:
     distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if gpu else "gloo", store=distributed.PrefixStore("group", _store), rank=rank(),
         world_size=world_size(), timeout=timedelta(seconds=SECONDS))
+
+
+def _connect(serves: bool) -> Any:
+    """What the ranks write notes to each other in: torchrun's agent keeps it, or the first rank does."""
+    from torch import distributed
+
+    tcp = distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world_size(),
+                               is_master=serves, timeout=timedelta(seconds=MEET_SECONDS))
+    return distributed.PrefixStore(f"slmstudio/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", tcp)
+
+
+def _answer(store: Any) -> None:
+    """Say that this process lives when the first rank calls the roll, whatever its other threads are waiting for."""
+    with contextlib.suppress(RuntimeError):
+        store.wait(["roll"], timedelta(days=365))
+        store.set(f"alive/{rank()}", b"1")
 
 
 def close() -> None:
@@ -195,7 +211,7 @@ def has_ended() -> bool:
     if _store is None:
         return False
     with contextlib.suppress(RuntimeError):
-        _store.set(f"alive/{rank()}", b"1")
+        _store.set(f"noticed/{rank()}", b"1")
         close()
         _store.wait(["ended"], timedelta(seconds=2 * ANSWER_SECONDS))
         return True
@@ -215,27 +231,29 @@ def is_of_another(error: Exception) -> bool:
 
 def failure_of_another(error: Exception) -> UserError:
     """What to say on the first rank where `is_of_another`: what the other one said, or which one is gone."""
-    close()  # or the others wait for this one
-    _store.set("alive/0", b"1")
+    try:
+        return _what_others_say()
+    except RuntimeError:  # what the notes were written in is gone too
+        return UserError("The ranks lost each other.", f"{error}".splitlines()[0], _RESUME)
+
+
+def _what_others_say() -> UserError:
+    _store.set("noticed/0", b"1")
+    _store.set("roll", b"1")
     deadline = time.monotonic() + ANSWER_SECONDS
-    while True:
-        with contextlib.suppress(RuntimeError):
-            for each in range(1, world_size()):
-                if _store.check([f"failed/{each}"]):
-                    told = UserError.from_dict(json.loads(_store.get(f"failed/{each}")))
-                    return UserError(f"On {_named([each])}: {told.what}", told.why, told.remedy, told.problems)
-        missing = _without("alive")
-        if time.monotonic() > deadline or not missing:
-            break
+    while time.monotonic() < deadline and (_without("alive") or _without("noticed")):
+        for each in range(1, world_size()):
+            if _store.check([f"failed/{each}"]):
+                told = UserError.from_dict(json.loads(_store.get(f"failed/{each}")))
+                return UserError(f"On {_named([each])}: {told.what}", told.why, told.remedy, told.problems)
         time.sleep(0.1)
-    resume = "Resume continues from the last checkpoint, on as many cards as you like."
-    if missing:
-        said = _named(missing)
-        return UserError(f"{said[0].upper()}{said[1:]} is gone.",
-                         f"Its process ended, or its machine can't be reached. {_counted()}", resume)
-    return UserError("The ranks lost each other.",
-                     f"One took longer than {format_duration(SECONDS)}, or the network broke: {error}".splitlines()[0],
-                     resume)
+    if missing := _without("alive"):
+        return UserError(f"{_named(missing).capitalize()} ended unexpectedly.",
+                         f"Its process was killed, or its machine can't be reached. {_counted()}", _RESUME)
+    if hanging := _without("noticed"):
+        return UserError(f"{_named(hanging).capitalize()} hangs.",
+                         f"The others waited {format_duration(SECONDS)} for it. {_counted()}", _RESUME)
+    return UserError("The ranks lost each other.", f"The network between them broke. {_counted()}", _RESUME)
 
 
 def _without(key: str) -> list[int]:
