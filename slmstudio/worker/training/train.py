@@ -155,8 +155,8 @@ def set_up(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machin
     idle = ranks.world_size() - config.gradient_accumulation_steps
     if idle > 0 and not may_split(config, ranks.world_size()):
         job.warn("ranks_idle", f"{config.objective.upper()} compares within a micro-batch, so none is divided: "
-                               f"{idle} of {ranks.world_size()} cards have nothing to do. Accumulate more gradients, with "
-                               "a smaller micro-batch: the effective batch stays the same.")
+                               f"{idle} of {ranks.world_size()} cards have nothing to do. Accumulate more gradients, "
+                               "with a smaller micro-batch: the effective batch stays the same.")
     tell_plan(job, trainer, per_epoch, loaded.train_rows, loaded.eval_rows)
     return trainer, control
 
