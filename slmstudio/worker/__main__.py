@@ -66,11 +66,11 @@ def run_job(folder: Path) -> int:
     """
     import filelock
 
-    from slmstudio.worker.runtime import ending, log_limit
-    from slmstudio.worker.runtime.context import JobContext, rank
+    from slmstudio.worker.runtime import ending, log_limit, ranks
+    from slmstudio.worker.runtime.context import JobContext
 
     log = None
-    leads, lock = rank() == 0, filelock.FileLock(folder / "worker.lock")
+    leads, lock = ranks.is_first(), filelock.FileLock(folder / "worker.lock")
     if leads:
         try:
             lock.acquire(blocking=False)
@@ -90,15 +90,21 @@ def run_job(folder: Path) -> int:
         out_of_memory.start_anew(job)
         return 0
     if outcome is None:
-        return 1  # torchrun then ends the other ranks
+        return 0 if ranks.has_ended() else 1  # torchrun then ends the other ranks
     if leads:
         ending.write_outcome(job, outcome)
-    return 0 if outcome.was_successful() else 1
+        ranks.tell_end()
+    elif outcome.error:
+        ranks.tell_failure(outcome.error)
+    # torchrun takes another status for a failure, and ends the other ranks before they have let go of what they hold.
+    together = ranks.world_size() > 1 and outcome.state != "failed"
+    return 0 if outcome.was_successful() or together else 1
 
 
 def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
-    """How the job ended; None when a fresh process must go on with it."""
-    from slmstudio.worker.runtime import ending, log_limit
+    """How the job ended; None when a fresh process must continue with it, and on another rank than the first where
+    that says how it ended."""
+    from slmstudio.worker.runtime import ending, log_limit, ranks
     from slmstudio.worker.runtime.context import Cancelled, StartAnew
 
     try:
@@ -107,7 +113,7 @@ def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
         module = importlib.import_module(KINDS[job.request["kind"]])
         result = module.run(job)
         return jobs.Outcome(result.pop("state", "finished"), result.pop("error", None), result=result)
-    except StartAnew:
+    except (StartAnew, ranks.FirstFailed):
         return None
     except Cancelled:
         return jobs.Outcome("cancelled")
@@ -119,6 +125,10 @@ def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
         return jobs.Outcome("failed", _out_of_memory(job).to_dict(), traceback.format_exc())
     except Exception as error:
         traceback.print_exc()
+        if ranks.is_of_another(error):
+            if not ranks.is_first():
+                return None
+            return jobs.Outcome("failed", ranks.failure_of_another(error).to_dict(), traceback.format_exc())
         if _gpu_is_gone(error):
             return jobs.Outcome("failed", ending.gpu_gone(job).to_dict(), traceback.format_exc())
         defect = UserError(

@@ -11,7 +11,8 @@ import time
 from slmstudio.core import disk_space, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import advice
-from slmstudio.worker.runtime.context import JobContext, rank
+from slmstudio.worker.runtime import ranks
+from slmstudio.worker.runtime.context import JobContext
 
 _last_word = threading.Lock()
 
@@ -28,7 +29,7 @@ def give_up(job: JobContext, error: UserError) -> None:
     Returns only where the outcome is being written already, and in a process that doesn't speak for the job: torchrun
     ends those with the one that does.
     """
-    if rank() != 0 or not _last_word.acquire(blocking=False):
+    if not ranks.is_first() or not _last_word.acquire(blocking=False):
         return
     _write(job, jobs.Outcome("failed", error.to_dict()))
     sys.stdout.flush()

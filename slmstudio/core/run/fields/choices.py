@@ -11,6 +11,8 @@ PREFERENCES = ("dpo", "orpo", "kto")
 """Objectives that learn which of several answers is better."""
 CUDA_OPTIMIZERS = ("paged_adamw_8bit", "paged_adamw_32bit")
 """Their pages move between GPU and main memory, so they need both."""
+SHARED_OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "sgd")
+"""Those whose state has the shape of the weights, so that cards can share it."""
 OBJECTIVES = Choice({"sft": "Answers (SFT)", "text": "Plain text", "dpo": "Preferences (DPO)",
                      "orpo": "Preferences (ORPO)", "kto": "Good and bad (KTO)"})
 METHODS = Choice({"lora": "LoRA", "qlora": "QLoRA (4-bit)", "full": "Full fine-tuning", "scratch": "From scratch"})

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from slmstudio.core.errors import Problem
-from slmstudio.core.run.fields.choices import CUDA_OPTIMIZERS, PREFERENCES
+from slmstudio.core.run.fields.choices import CUDA_OPTIMIZERS, PREFERENCES, SHARED_OPTIMIZERS
 
 
 def contradictions(config: Any) -> list[Problem]:
     """Values that are well by themselves and do not go together."""
+    shared = config.world_size > 1 and config.parallelism == "fsdp"
     rules = (
         (not config.has_adapter and config.use_dora, "use_dora", "DoRA is a kind of adapter; set method to lora or "
                                                                  "qlora, or switch it off."),
@@ -27,6 +28,12 @@ def contradictions(config: Any) -> list[Problem]:
          "Liger's kernels need an NVIDIA GPU; switch it off."),
         (config.device == "cpu" and config.precision == "fp16", "precision",
          "'fp16' needs an NVIDIA GPU; on the processor it must be bf16 or fp32."),
+        (shared and config.method == "qlora", "parallelism",
+         "a base in 4 bits can't be shared among cards: each would hold all of it; choose lora, or ddp."),
+        (shared and config.objective in PREFERENCES, "parallelism",
+         "cards can share a model that learns text or chats; for preferences choose ddp."),
+        (shared and config.optimizer not in SHARED_OPTIMIZERS, "optimizer",
+         f"{config.optimizer!r} can't be shared among cards; choose adamw_torch, or ddp."),
         (config.packing and config.attention == "eager", "attention",
          "'eager' cannot keep packed rows apart; it must be sdpa or flash_attention_2, or switch packing off."),
         (config.packing and config.objective in PREFERENCES, "packing",

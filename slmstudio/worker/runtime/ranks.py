@@ -1,0 +1,269 @@
+"""Who this process is among those that train one run together, and what they say to each other.
+
+torchrun starts them and numbers them in the environment. Tensors go between cards by NCCL; between processors, and for
+all that is said here, by gloo. Nothing waits for ever: see `SECONDS`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.units import format_duration
+
+SECONDS = 600.0
+"""How long one rank waits for another. A rank that is gone is noticed at once; this is for one that hangs."""
+MEET_SECONDS = 120.0
+"""How long the others may take to start: their libraries are read from a disk that they share, perhaps."""
+BUSY_SECONDS = 20.0
+"""How often the first rank says that it is still at work on what the others wait for."""
+ANSWER_SECONDS = 5.0
+"""How long a rank that lives takes at most to say so, or what went wrong, after another is gone."""
+_RESUME = "Resume continues from the last checkpoint, on as many cards as you like."
+_BUSY, _DONE, _FAILED = "busy", "done", "failed"
+
+_store: Any = None
+
+
+class FirstFailed(Exception):
+    """The first rank couldn't do what the others wait for. It says itself why."""
+
+
+def rank() -> int:
+    """This process's number among those of one job, 0 where it runs alone."""
+    return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
+
+
+def local_world_size() -> int:
+    """How many there are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
+
+
+def local_rank() -> int:
+    """Its number among those of this machine."""
+    return int(os.environ.get("LOCAL_RANK") or 0)
+
+
+def world_size() -> int:
+    """How many there are, on all machines."""
+    return int(os.environ.get("WORLD_SIZE") or 1)
+
+
+def is_first() -> bool:
+    """Whether this one alone writes the run's folder and reads its commands."""
+    return rank() == 0
+
+
+def start(gpu: bool) -> None:
+    """Meet the other ranks. Does nothing in a process that runs alone.
+
+    Args:
+        gpu: whether they compute on cards; this one takes the card of its local number.
+
+    Raises:
+        UserError: not all came within the time; it names those that didn't.
+    """
+    global _store
+    if world_size() == 1:
+        return
+    import torch
+    from torch import distributed
+
+    if gpu:
+        torch.cuda.set_device(local_rank())
+    agents = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    limit = timedelta(seconds=MEET_SECONDS)
+    try:
+        _store = _connect(is_first() and not agents)
+        threading.Thread(target=_answer, args=(_connect(False),), name="roll call", daemon=True).start()
+        _store.set(f"here/{rank()}", b"1")
+        _store.wait([f"here/{each}" for each in range(world_size())], limit)
+    except RuntimeError as error:
+        missing = _without("here") if _store is not None else [0]
+        raise UserError(f"No word from {_named(missing)}.",
+                        f"The others waited {format_duration(MEET_SECONDS)}. {_counted()}",
+                        "Look at its log, and at the network between the machines.") from error
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if gpu else "gloo", store=distributed.PrefixStore("group", _store), rank=rank(),
+        world_size=world_size(), timeout=timedelta(seconds=SECONDS))
+
+
+def _connect(serves: bool) -> Any:
+    """What the ranks write notes to each other in: torchrun's agent keeps it, or the first rank does."""
+    from torch import distributed
+
+    tcp = distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world_size(),
+                               is_master=serves, timeout=timedelta(seconds=MEET_SECONDS))
+    return distributed.PrefixStore(f"slmstudio/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", tcp)
+
+
+def _answer(store: Any) -> None:
+    """Say that this process lives when the first rank calls the roll, whatever its other threads are waiting for."""
+    with contextlib.suppress(RuntimeError):
+        store.wait(["roll"], timedelta(days=365))
+        store.set(f"alive/{rank()}", b"1")
+
+
+def close() -> None:
+    """Part from the others."""
+    if _store is None:
+        return
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def broadcast(value: Any) -> Any:
+    """The first rank's `value`, on each rank; every rank must call it.
+
+    Raises:
+        RuntimeError: a rank is gone or hangs.
+    """
+    if world_size() == 1:
+        return value
+    from torch import distributed
+
+    box = [value if is_first() else None]
+    distributed.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def gather(value: Any) -> list[Any]:
+    """The `value` of each rank in their order, on each rank; every rank must call it.
+
+    Raises:
+        RuntimeError: a rank is gone or hangs.
+    """
+    if world_size() == 1:
+        return [value]
+    from torch import distributed
+
+    found: list[Any] = [None] * world_size()
+    distributed.all_gather_object(found, value)
+    return found
+
+
+def alone(work: Callable[[], Any]) -> Any:
+    """What `work` returns on the first rank, on each rank. The others wait as long as it takes: they hear now and then
+    that it is still at work. Every rank must call it.
+
+    Raises:
+        FirstFailed: on the others, where it raised something on the first.
+        RuntimeError: a rank is gone or hangs.
+    """
+    if world_size() == 1:
+        return work()
+    if not is_first():
+        while (said := broadcast(None))[0] == _BUSY:
+            pass
+        if said[0] == _FAILED:
+            raise FirstFailed
+        return said[1]
+    done = threading.Event()
+
+    def say_busy() -> None:
+        with contextlib.suppress(RuntimeError):  # who is gone is noticed by the next who waits for it
+            while not done.wait(BUSY_SECONDS):
+                broadcast((_BUSY, None))
+
+    saying = threading.Thread(target=say_busy, name="busy", daemon=True)
+    saying.start()
+    said = (_FAILED, None)
+    try:
+        said = (_DONE, work())
+    finally:
+        done.set()
+        saying.join()
+        broadcast(said)
+    return said[1]
+
+
+# -- when one is gone -------------------------------------------------------------------------------------------------
+
+
+def tell_failure(error: dict[str, Any]) -> None:
+    """Say on another rank than the first why this one ends, and give the first the time to write it down."""
+    if _store is None:
+        return
+    with contextlib.suppress(RuntimeError):
+        _store.set(f"failed/{rank()}", json.dumps(error).encode())
+        close()  # or the first one waits for this one
+        _store.wait(["ended"], timedelta(seconds=ANSWER_SECONDS))
+
+
+def tell_end() -> None:
+    """Say on the first rank that the outcome is written."""
+    if _store is not None:
+        with contextlib.suppress(RuntimeError):
+            _store.set("ended", b"1")
+
+
+def has_ended() -> bool:
+    """Whether the first rank has written the outcome, or does so within a moment."""
+    if _store is None:
+        return False
+    with contextlib.suppress(RuntimeError):
+        _store.set(f"noticed/{rank()}", b"1")
+        close()
+        _store.wait(["ended"], timedelta(seconds=2 * ANSWER_SECONDS))
+        return True
+    return False
+
+
+def is_of_another(error: Exception) -> bool:
+    """Whether a rank failed because another one is gone or hangs. PyTorch has no class of its own for all of them."""
+    if _store is None:
+        return False
+    from torch import distributed
+
+    signs = ("gloo", "Connection closed by peer", "Connection reset by peer", "NCCL")
+    return isinstance(error, distributed.DistError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs))
+
+
+def failure_of_another(error: Exception) -> UserError:
+    """What to say on the first rank where `is_of_another`: what the other one said, or which one is gone."""
+    try:
+        return _what_others_say()
+    except RuntimeError:  # what the notes were written in is gone too
+        return UserError("The ranks lost each other.", f"{error}".splitlines()[0], _RESUME)
+
+
+def _what_others_say() -> UserError:
+    _store.set("noticed/0", b"1")
+    _store.set("roll", b"1")
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while time.monotonic() < deadline and (_without("alive") or _without("noticed")):
+        for each in range(1, world_size()):
+            if _store.check([f"failed/{each}"]):
+                told = UserError.from_dict(json.loads(_store.get(f"failed/{each}")))
+                return UserError(f"On {_named([each])}: {told.what}", told.why, told.remedy, told.problems)
+        time.sleep(0.1)
+    if missing := _without("alive"):
+        return UserError(f"{_named(missing).capitalize()} ended unexpectedly.",
+                         f"Its process was killed, or its machine can't be reached. {_counted()}", _RESUME)
+    if hanging := _without("noticed"):
+        return UserError(f"{_named(hanging).capitalize()} hangs.",
+                         f"The others waited {format_duration(SECONDS)} for it. {_counted()}", _RESUME)
+    return UserError("The ranks lost each other.", f"The network between them broke. {_counted()}", _RESUME)
+
+
+def _without(key: str) -> list[int]:
+    """The ranks that haven't said `key`."""
+    return [each for each in range(world_size()) if not _store.check([f"{key}/{each}"])]
+
+
+def _named(missing: list[int]) -> str:
+    return " and ".join(f"rank {each}" for each in missing)
+
+
+def _counted() -> str:
+    return f"There are {world_size()} ranks, counted from 0."
