@@ -53,7 +53,7 @@ def test_left_out(): pass
 
 @pytest.mark.parametrize(("options", "status", "said"), [
     ((), 0, ["1 passed, 2 skipped, 1 deselected"]),
-    (("--full",), 1, ["2 passed, 2 skipped", "::test_left_out: Skipped: not today"])])
+    (("--full",), 10, ["2 passed, 2 skipped", "::test_left_out: Skipped: not today"])])
 def test_a_skip_that_is_not_on_the_list_fails_the_full_tier_alone(tmp_path, options, status, said) -> None:
     (tmp_path / "test_some.py").write_text(SOME, encoding="utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = full\n", encoding="utf-8")
