@@ -29,7 +29,7 @@ if os.environ.setdefault("QT_QPA_PLATFORM", "offscreen") == "offscreen":
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 # Several processes of tests share the cores: if each had several threads, these would wait for one another's cores, and
-# an answer of llama.cpp took six times the processor's time. The test of the whole way (tests/e2e) lifts the limit.
+# an answer of llama.cpp took six times the processor's time. tests/e2e lifts the limit.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_THREAD_LIMIT", "1")
 # A machine under load is slow at making examples too, which says nothing of what is tested.

@@ -17,7 +17,6 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.interactive import InteractiveWorker
 from slmstudio.core.model.gguf_lora import fitting, read_lora
 
-pytestmark = pytest.mark.timeout(180)
 WIDTH, INNER, LAYERS, HEADS, RANK, ALPHA = 64, 96, 2, 4, 4, 8.0
 STRENGTHS = (0.5, 1.0, 1.5)
 ASK = [{"role": "user", "content": "My order 4521 has not arrived. कब आएगा?"}]

@@ -14,7 +14,6 @@ from support.tiers import first_fast
 
 from slmstudio.core.jobs.interactive import InteractiveWorker
 
-pytestmark = pytest.mark.timeout(240)
 QUESTION = [{"role": "user", "content": "What is the capital of India?"}]
 TEMPLATE_KEY = b"tokenizer.chat_template"
 

@@ -17,8 +17,7 @@ from slmstudio.core.lock import landlock, syscalls
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 
-pytestmark = [pytest.mark.timeout(180),
-              pytest.mark.skipif(syscalls.here() is None, reason="only Linux has such a lock")]
+pytestmark = [pytest.mark.skipif(syscalls.here() is None, reason="only Linux has such a lock")]
 ROOT = Path(__file__).resolve().parents[2]
 UNLOCKED = """
 import sys

@@ -136,6 +136,7 @@ def test_says_what_cannot_be_exported(tiny_run, tmp_path, monkeypatch) -> None:
         export(tiny_run, tmp_path / "job", "F16")
 
 
+@pytest.mark.full
 def test_an_adapter_of_another_base_is_refused(tiny_run, tmp_path) -> None:
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("exports"))

@@ -44,6 +44,7 @@ def failed(run, tmp_path_factory):
     return check
 
 
+@pytest.mark.full
 def test_the_sound_files_pass(made, failed) -> None:
     assert failed(made["F16"]) == {} and failed(made["Q4_K_M"], "Q4_K_M") == {}
 
