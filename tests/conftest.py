@@ -19,7 +19,7 @@ from pytestqt.qtbot import QtBot
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from support import once
+from support import once, tiers
 
 # A screen as people have one: the platform's own is 800×800, and a window makes itself no larger than its screen.
 if os.environ.setdefault("QT_QPA_PLATFORM", "offscreen") == "offscreen":
@@ -32,9 +32,6 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 # an answer of llama.cpp took six times the processor's time. tests/e2e lifts the limit.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_THREAD_LIMIT", "1")
-# A machine under load is slow at making examples too, which says nothing of what is tested.
-hypothesis_settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-hypothesis_settings.load_profile("any machine")
 # What a shell starts in the background ignores Ctrl+C, and so would every program that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -58,6 +55,14 @@ for _name in ("waitUntil", "waitSignal", "waitSignals", "waitCallback", "waitExp
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the tests marked full too, and fail where a test is "
                      "skipped for a reason that tests/skips.py does not list")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    tiers.full = config.getoption("full")
+    # A machine under load is slow at making examples too, which says nothing of what is tested.
+    hypothesis_settings.register_profile("any machine", deadline=None, max_examples=tiers.examples(100),
+                                         suppress_health_check=[HealthCheck.too_slow])
+    hypothesis_settings.load_profile("any machine")
 
 
 LONGEST_FIRST = ("e2e", "packaging", "process", "worker", "gui", "core")
