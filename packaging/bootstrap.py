@@ -282,6 +282,8 @@ def run_checks(pytest_arguments: "list[str]") -> int:
     if failed:
         print("Failed: {}. The tests run all the same.".format(", ".join(failed)), file=sys.stderr)
     environment = {"QT_QPA_PLATFORM": "offscreen", **os.environ}
+    # Hundreds of processes import the program: it is compiled once and not by each of them.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     status = run_tests.run([PYTHON, "-m", "pytest"], pytest_arguments, ROOT, environment)
     return status or int(bool(failed))
 
