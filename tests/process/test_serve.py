@@ -146,10 +146,10 @@ def test_streaming_gives_the_same_text(server) -> None:
 def test_a_stream_comes_as_it_is_written(server) -> None:
     """The first words are there long before the last."""
     story = [{"role": "user", "content": "Tell a long story about a river."}]
-    with server.chat(story, max_tokens=200, stream=True) as stream:
+    with server.chat(story, max_tokens=100, stream=True) as stream:
         next(chunk for chunk in stream if chunk.choices[0].delta.content)
         server.wait_for(active=1)
-        assert sum(1 for _ in stream) > 100
+        assert sum(1 for _ in stream) > 50
 
 
 def test_the_same_seed_gives_the_same_answer_and_another_another(server) -> None:
@@ -229,29 +229,29 @@ def test_what_was_read_is_not_read_again(server) -> None:
     assert server.chat(longer).usage.prompt_tokens_details.cached_tokens >= first.usage.prompt_tokens - 2
 
 
-def test_twenty_parallel_requests_are_all_answered(server) -> None:
-    questions = [f"Count from {n} to {n + 3}." for n in range(20)]
+def test_more_parallel_requests_than_it_has_places_are_all_answered(server) -> None:
+    questions = [f"Count from {n} to {n + 3}." for n in range(10)]
 
     def ask(question: str, stream: bool = False):
         return server.chat([{"role": "user", "content": question}], max_tokens=6, stream=stream)
 
     alone = [ask(question).choices[0].message.content for question in questions]
-    with concurrent.futures.ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(ask, questions, [n == 5 for n in range(20)]))
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(ask, questions, [n == 5 for n in range(10)]))
     chunks = list(answers.pop(5))
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert all((answer.choices[0].finish_reason == "length") == (answer.usage.completion_tokens == 6)
                for answer in answers)
     # In a batch a processor adds in another order, which may turn a close choice; a mix-up would turn them all.
-    same = [answer.choices[0].message.content == alone[n] for n, answer in zip((*range(5), *range(6, 20)), answers,
+    same = [answer.choices[0].message.content == alone[n] for n, answer in zip((*range(5), *range(6, 10)), answers,
                                                                                strict=True)]
-    assert len(set(alone)) > 9 and sum(same) > 12, "answers do not mix"
+    assert len(set(alone)) > 4 and sum(same) > 5, "answers do not mix"
 
 
 def test_several_answers_are_written_at_once(server) -> None:
     """A short question does not wait for the end of a long answer before it."""
     story = [{"role": "user", "content": "Tell a long story about a river."}]
-    with server.chat(story, max_tokens=300, stream=True) as stream:
+    with server.chat(story, max_tokens=150, stream=True) as stream:
         next(chunk for chunk in stream if chunk.choices[0].delta.content)
         assert server.chat(max_tokens=2).choices[0].message.content == "The capital"
         assert sum(1 for _ in stream) > 50, "the long answer is not over"
