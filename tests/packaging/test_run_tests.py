@@ -28,7 +28,9 @@ def test_what_failed_is_run_once_more_alone(tmp_path: Path, capfd, source: str, 
     (tmp_path / "test_some.py").write_text(source)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    ended = run_tests.run([sys.executable, "-P", "-m", "pytest"], ["-n", "1", "-q"], str(tmp_path), environment)
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # what else is installed takes seconds to load
+    pytest = [sys.executable, "-P", "-m", "pytest", "-p", "xdist.plugin"]
+    ended = run_tests.run(pytest, ["-n", "1", "-q"], str(tmp_path), environment)
     said = capfd.readouterr().out
     assert ended == status, said
     assert f"{failed} {'test' if failed == 1 else 'tests'} failed. Run once more, alone:" in said

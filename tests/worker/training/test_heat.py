@@ -70,8 +70,9 @@ def make_job(tmp_path, tiny_model, rows_file):
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Say what the machine reads, and how long a step takes. Only the guard's own clock knows of steps and rests, however
-    busy the machine is; one hot look is enough for it. It is told that the card trains, though the processor does."""
+    """Say what the machine reads, and how long a step takes. Only the guard's own clock knows of steps and rests,
+    however busy the machine is; one hot look is enough for it. It is told that the card trains, though the processor
+    does."""
     passed = 0.0
 
     def sleep(seconds: float) -> None:
