@@ -230,7 +230,7 @@ def test_what_was_read_is_not_read_again(server) -> None:
 
 
 def test_more_parallel_requests_than_it_has_places_are_all_answered(server) -> None:
-    questions = [f"Count from {n} to {n + 3}." for n in range(10)]
+    questions = [f"Count from {n} to {n + 3}." for n in range(10, 20)]
 
     def ask(question: str, stream: bool = False):
         return server.chat([{"role": "user", "content": question}], max_tokens=6, stream=stream)
@@ -245,7 +245,7 @@ def test_more_parallel_requests_than_it_has_places_are_all_answered(server) -> N
     # In a batch a processor adds in another order, which may turn a close choice; a mix-up would turn them all.
     same = [answer.choices[0].message.content == alone[n] for n, answer in zip((*range(5), *range(6, 10)), answers,
                                                                                strict=True)]
-    assert len(set(alone)) > 4 and sum(same) > 5, "answers do not mix"
+    assert len(set(alone)) > 4 and sum(same) > 5, f"answers mix: {alone}, {answers}"
 
 
 def test_several_answers_are_written_at_once(server) -> None:
