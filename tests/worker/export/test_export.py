@@ -35,13 +35,13 @@ def export(run, job_folder, *types: str, **request):
 
 
 @pytest.fixture(scope="module")
-def tiny_run(tmp_path_factory):
-    return models.run_folder(models.tiny(), tmp_path_factory.mktemp("runs"))
+def tiny_run():
+    return models.exported_run()[0]
 
 
 @pytest.fixture(scope="module")
-def tiny_export(tiny_run, tmp_path_factory):
-    return export(tiny_run, tmp_path_factory.mktemp("job"), "Q4_K_M", "F16", "Q8_0")
+def tiny_export():
+    return models.export_result()
 
 
 def test_makes_every_type_and_proves_it(tiny_run, tiny_export) -> None:
