@@ -87,10 +87,11 @@ def test_start_makes_a_run_folder_and_follows_it_to_the_end(qtbot, planned, sess
     play("start no_gpu load plan:40 steps:40 finish")
     started: list[Job] = []
     session.run_started.connect(started.append)
+    config = planned.planning.config  # the next run is planned with what is free by then
     press(qtbot, planned, "start")
     qtbot.waitUntil(lambda: chip(planned) == "finished", timeout=15_000)
     assert started[0].folder.parent == paths.runs_dir()
-    assert RunConfig.from_dict(started[0].request()) == planned.planning.config
+    assert RunConfig.from_dict(started[0].request()) == config
     assert planned.run.end_row.result.text() == "Eval loss 1.96 → 1.66"
     assert button(planned, "export").isVisible() and not button(planned, "chat").isEnabled()
     assert button(planned, "start").isVisible(), "the next run can be planned"
@@ -110,7 +111,8 @@ def test_pause_go_on_checkpoint_stop(qtbot, tab, run, play, session):
     tab.follow(run("नागरिक सेवा"), start_worker=True)
     wait_for_steps(qtbot, tab)
     assert chip(tab) == "running" and session.job.name == "Training नागरिक सेवा"
-    assert tab.run.plots.note.text().startswith("No NVIDIA GPU in this machine")
+    qtbot.waitUntil(lambda: tab.run.plots is not None and tab.run.plots.note.text().startswith(
+        "No NVIDIA GPU in this machine"))
     press(qtbot, tab, "pause")
     qtbot.waitUntil(lambda: chip(tab) == "paused", timeout=5000)
     assert button(tab, "pause").text() == "Continue" and session.job.text == "paused"
