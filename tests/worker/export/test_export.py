@@ -15,7 +15,7 @@ from slmstudio.core import files
 from slmstudio.core.errors import UserError
 from slmstudio.core.export.types import QUANT_TYPES, quant_type
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 BYTE_LEVEL = ("qwen2", "llama3")
 
 

@@ -30,7 +30,7 @@ def rows(data_dir, tmp_path_factory) -> Path:
     return file
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("family", "method"), first_fast([
     (family, method) for family in FAMILIES for method in ("lora", "full", "qlora", "scratch")]))
 def test_a_family_learns(families, rows, tmp_path, family, method):

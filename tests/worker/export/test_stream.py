@@ -15,7 +15,7 @@ from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.export.types import QUANT_TYPES
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 QUANTIZED = [kind.name for kind in QUANT_TYPES if kind.name != "F32"]
 
 

@@ -10,7 +10,7 @@ from support.tiers import first_fast
 
 from slmstudio.core.export.types import quant_type
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 TYPES = ("F16", "Q4_K_M")
 
 

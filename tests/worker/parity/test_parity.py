@@ -10,7 +10,7 @@ from support import gguf_models as models
 
 from slmstudio.core.errors import UserError
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
