@@ -264,8 +264,10 @@ def become(words: "list[str]") -> int:
 
 
 def run_checks(pytest_arguments: "list[str]") -> int:
-    """Lint, then test. All of it runs whatever fails, and pytest's closing line comes last."""
+    """Lint, then test. All of it runs whatever fails, and the closing lines of the tests come last."""
     import subprocess
+
+    import run_tests
 
     # The fast tier looks at the Windows installer alone; --full at every package. What can't be installed is named
     # here, and its tests say that they were skipped.
@@ -280,8 +282,9 @@ def run_checks(pytest_arguments: "list[str]") -> int:
     if failed:
         print("Failed: {}. The tests run all the same.".format(", ".join(failed)), file=sys.stderr)
     environment = {"QT_QPA_PLATFORM": "offscreen", **os.environ}
-    parallel = ["-n", "logical", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
-    status = subprocess.call([PYTHON, "-m", "pytest", *parallel, *pytest_arguments], cwd=ROOT, env=environment)
+    # Hundreds of processes import the program: it is compiled once and not by each of them.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    status = run_tests.run([PYTHON, "-m", "pytest"], pytest_arguments, ROOT, environment)
     return status or int(bool(failed))
 
 

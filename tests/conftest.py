@@ -19,7 +19,7 @@ from pytestqt.qtbot import QtBot
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from support import once
+from support import once, tiers
 
 # A screen as people have one: the platform's own is 800×800, and a window makes itself no larger than its screen.
 if os.environ.setdefault("QT_QPA_PLATFORM", "offscreen") == "offscreen":
@@ -28,9 +28,10 @@ if os.environ.setdefault("QT_QPA_PLATFORM", "offscreen") == "offscreen":
 # other work.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
-# A machine under load is slow at making examples too, which says nothing of what is tested.
-hypothesis_settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-hypothesis_settings.load_profile("any machine")
+# Several processes of tests share the cores: if each had several threads, these would wait for one another's cores, and
+# an answer of llama.cpp took six times the processor's time. tests/e2e lifts the limit.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_THREAD_LIMIT", "1")
 # What a shell starts in the background ignores Ctrl+C, and so would every program that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -56,6 +57,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                      "skipped for a reason that tests/skips.py does not list")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    tiers.full = config.getoption("full")
+    # A machine under load is slow at making examples too, which says nothing of what is tested.
+    hypothesis_settings.register_profile("any machine", deadline=None, max_examples=tiers.examples(100),
+                                         suppress_health_check=[HealthCheck.too_slow])
+    hypothesis_settings.load_profile("any machine")
+
+
 LONGEST_FIRST = ("e2e", "packaging", "process", "worker", "gui", "core")
 """Suites by how long a file of theirs takes: where several processes share the tests, none is left with a long one."""
 
@@ -74,6 +83,9 @@ UNLISTED: dict[str, str] = {}
 """Skips of this session that are not on the list: what was skipped, and why. Filled where the reports arrive, which is
 the controller where pytest-xdist has several workers."""
 
+UNLISTED_STATUS = 10
+"""The exit status then: not that of tests which failed, for these may pass when they are run alone."""
+
 
 def _note_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if report.skipped and not hasattr(report, "wasxfail") and isinstance(report.longrepr, tuple):
@@ -88,8 +100,9 @@ pytest_runtest_logreport = pytest_collectreport = _note_skip
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if UNLISTED and session.config.getoption("full") and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    ran = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    if UNLISTED and session.config.getoption("full") and ran:
+        session.exitstatus = UNLISTED_STATUS
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

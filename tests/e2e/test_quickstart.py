@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from sacrebleu.metrics import CHRF
+from support import starter
 from support.report_checks import CountingProxy, Page, cut_rows, open_in_browser, untold
 
 from slmstudio.core import paths, quickstart
@@ -20,12 +21,15 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 pytestmark = pytest.mark.timeout(1800)
 
 
-def test_the_whole_way_on_a_few_rows(starter_home, tmp_path, monkeypatch):
-    """The quickstart itself; its rows are few, so that it takes few steps."""
+def test_the_whole_way_on_a_few_rows(studio_home, tmp_path, monkeypatch):
+    """The quickstart itself, on the first layers of the starter model; rows, words and so steps are few."""
+    studio_home.mkdir()
+    (studio_home / "models").symlink_to(starter.shallow_models(), target_is_directory=True)
     learned = few_rows(paths.starter_train_file(), 8, tmp_path)
     asked = few_rows(paths.starter_test_file(), 2, tmp_path)
     monkeypatch.setattr(paths, "starter_train_file", lambda: learned)
     monkeypatch.setattr(paths, "starter_test_file", lambda: asked)
+    monkeypatch.setattr(quickstart, "MAX_NEW_TOKENS", 12)
     phases = set()
     result = quickstart.run(tmp_path / "first", lambda phase, event: phases.add(phase))
     assert phases == {"train", "evaluate", "export"}  # the starter model was there
@@ -34,9 +38,8 @@ def test_the_whole_way_on_a_few_rows(starter_home, tmp_path, monkeypatch):
     assert result["parity"]["passed"] and result["parity"]["token_ids_equal"]
     assert Path(result["gguf"]).stat().st_size == result["gguf_bytes"]
     assert result["question"] == quickstart.QUESTION
-    # What the file answers is held against the model by its proof: after so few steps another arithmetic may begin
-    # another sentence.
-    assert len(result["reply"].split()) >= 3
+    # What the file answers is held against the model by its proof. Chat gives no words that training does not make.
+    assert result["reply"] and result["answer_after"] != result["answer_before"], result
     run = Path(result["run_dir"])
     assert untold(run, Page(write_report(run).read_text("utf-8")).text) == []
 
@@ -51,7 +54,8 @@ def few_rows(file: Path, count: int, place: Path) -> Path:
 
 
 @pytest.mark.full
-def test_a_first_run_learns_and_its_export_equals_it(starter_home, tmp_path):
+def test_a_first_run_learns_and_its_export_equals_it(starter_home, tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_THREAD_LIMIT", raising=False)  # as a person runs it
     done = subprocess.run(
         [sys.executable, "-m", "slmstudio", "quickstart", "--out", str(tmp_path / "first"), "--json"],
         cwd=ROOT,

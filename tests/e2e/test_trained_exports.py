@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 from support import starter
-from support.tiers import first_fast
 
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.full]  # tests/e2e/test_quickstart and test_window do it fast
 TYPES = ("F16", "Q8_0", "Q4_K_M")
 
 
@@ -41,7 +40,7 @@ def train(model: Path, rows: Path, out: Path) -> Path:
     return job.folder
 
 
-@pytest.mark.parametrize("name", first_fast(["llama3", "qwen2", "mistral", "phi3", "tinyllama", "starter"]))
+@pytest.mark.parametrize("name", ["llama3", "qwen2", "mistral", "phi3", "tinyllama", "starter"])
 def test_what_was_trained_is_what_the_files_hold(families, rows, tmp_path, studio_home, name) -> None:
     run = train(starter.model() if name == "starter" else families / name, rows, tmp_path / "runs")
     done = subprocess.run(

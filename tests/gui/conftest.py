@@ -41,7 +41,7 @@ def session(studio_home: Path, qapp: QApplication) -> Iterator[Session]:
     """A fresh session with settings of its own, in the light theme. Work that is left over ends before the next."""
     theme.apply(qapp, "light")
     yield Session(Settings())
-    assert tasks.shut_down(10_000), "a task did not end"
+    assert tasks.shut_down(60_000), "a task did not end"
 
 
 @pytest.fixture
@@ -119,4 +119,4 @@ def chat_tab(qtbot: QtBot, session: Session, play: Callable[[str], None]) -> Ite
     threads = [pane._thread for pane in made.panes if pane._thread is not None]
     for thread in threads:
         thread.leave()
-    assert all(thread.wait(10_000) for thread in threads)
+    assert all(thread.wait(60_000) for thread in threads)

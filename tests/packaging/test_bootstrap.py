@@ -84,7 +84,7 @@ class TestSystem:
     @linux
     def test_no_venv_module(self, project, without_venv):
         process = start(project, PYTHONPATH=str(without_venv))
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         assert process.returncode == 2
         assert re.search(rf"apt install .*python{version}-venv", err) and "Traceback" not in err
@@ -188,7 +188,7 @@ def test_from_a_half_made_environment_through_an_interruption_and_damage_to_done
     process = start(project, "setup", BOOTSTRAP_TEST_PIPE=str(pipe))
     builder = int(pipe.read_text())  # waits until the last step is at work
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "Interrupted" in err and "[8/8] Check … not done" in out
     wait_for_end(builder)  # what the step had started goes too
 

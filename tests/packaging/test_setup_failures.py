@@ -245,9 +245,9 @@ def test_where_an_installed_program_keeps_its_environment(project, tmp_path, mon
         monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
         assert str(place) == small_project.load(project).VENV
     process = small_project.start(project, "command", "runs")
-    assert process.communicate(timeout=30)[1] == "SLM Studio is not set up yet. Run: slmstudio setup\n"  # a .deb's
+    assert process.communicate(timeout=60)[1] == "SLM Studio is not set up yet. Run: slmstudio setup\n"  # a .deb's
     assert process.returncode == 2
     small_project.set_up(project)
     process = small_project.start(project, "command", "runs", "--json")
-    assert process.communicate(timeout=30)[0] == "here runs --json\n" and process.returncode == 0
+    assert process.communicate(timeout=60)[0] == "here runs --json\n" and process.returncode == 0
     assert not (project / ".venv").exists() and os.path.isdir(tmp_path / "environment")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,6 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.interactive import InteractiveWorker
 from slmstudio.core.model.gguf_lora import fitting, read_lora
 
-pytestmark = pytest.mark.timeout(180)
 WIDTH, INNER, LAYERS, HEADS, RANK, ALPHA = 64, 96, 2, 4, 4, 8.0
 STRENGTHS = (0.5, 1.0, 1.5)
 ASK = [{"role": "user", "content": "My order 4521 has not arrived. कब आएगा?"}]
@@ -37,6 +37,14 @@ def random_weights(vocabulary: int) -> Weights:
     return weights | {name + ".weight": np.ones(WIDTH, np.float32) for name in norms}
 
 
+@functools.cache
+def tokenizer() -> list[tuple[str, Any, Any, Any]]:
+    """The starter model's, as what a file says of it: names, values and their types."""
+    fields = (field for field in gguf.GGUFReader(starter.gguf()).fields.values() if field.name.startswith("tokenizer."))
+    return [(field.name, field.contents(), field.types[0], field.types[-1] if len(field.types) > 1 else None)
+            for field in fields]
+
+
 def write_model(path: Path, weights: Weights, architecture: str = "llama") -> Path:
     """A Llama with the starter model's vocabulary and chat template."""
     writer = gguf.GGUFWriter(path, architecture)
@@ -48,10 +56,8 @@ def write_model(path: Path, weights: Weights, architecture: str = "llama") -> Pa
     writer.add_head_count_kv(HEADS // 2)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(WIDTH // HEADS)
-    for field in gguf.GGUFReader(starter.gguf()).fields.values():
-        if field.name.startswith("tokenizer."):
-            kind = field.types[0]
-            writer.add_key_value(field.name, field.contents(), kind, field.types[-1] if len(field.types) > 1 else None)
+    for value in tokenizer():
+        writer.add_key_value(*value)
     for name, weight in weights.items():
         writer.add_tensor(name, weight)
     return close(writer, path)

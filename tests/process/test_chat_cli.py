@@ -15,8 +15,6 @@ from support import starter
 from slmstudio.core.chat.conversation import Conversation
 from slmstudio.core.jobs import processes
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture
 def command(studio_home) -> list[str]:

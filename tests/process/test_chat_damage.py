@@ -14,7 +14,6 @@ from support.tiers import first_fast
 
 from slmstudio.core.jobs.interactive import InteractiveWorker
 
-pytestmark = pytest.mark.timeout(240)
 QUESTION = [{"role": "user", "content": "What is the capital of India?"}]
 TEMPLATE_KEY = b"tokenizer.chat_template"
 
@@ -91,15 +90,15 @@ def test_a_model_that_only_embeds(ask, tmp_path) -> None:
     assert error["error"]["what"] == "embedder.gguf cannot chat." and "numbers" in error["error"]["why"]
 
 
-@pytest.mark.parametrize(("template", "words"), [
-    (b"{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "did not end within 5 seconds"),
+@pytest.mark.parametrize(("template", "words"), first_fast([
     (b"{{ messages.__class__.__mro__[1].__subclasses__() }}", "reaches for '__class__'"),
+    (b"{{ 'a' * 10**10 }}", "more than"), (b"{% for message in %}", "broken"),
+    (b"{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "did not end within 5 seconds"),
+    (b"{{ raise_exception('no, thanks') }}", "no, thanks"),
     (b"{{ ''.join.__globals__ }}{{ cycler.__init__.__globals__.os.popen('touch x') }}", "reaches for"),
-    (b"{{ 'a' * 10**10 }}", "more than"),
     (b"{% set ns = namespace(x='ab') %}{% for i in range(64) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x }}",
      "more than"),
-    (b"{% for message in %}", "broken"), (b"{{ raise_exception('no, thanks') }}", "no, thanks"),
-    (b"{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion")])
+    (b"{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion")], 3))
 def test_hostile_templates_are_stopped_and_named(ask, worker, copy, template, words) -> None:
     error = load_and_ask(ask, with_template(copy, template))
     assert error["type"] == "error" and "details" not in error, error

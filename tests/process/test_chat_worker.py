@@ -14,7 +14,6 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import processes
 from slmstudio.core.jobs.interactive import InteractiveWorker
 
-pytestmark = pytest.mark.timeout(180)
 QUESTION = [{"role": "user", "content": "What is the capital of India?"}]
 
 

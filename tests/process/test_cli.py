@@ -15,6 +15,7 @@ from support.report_run import ReportRun
 from slmstudio.cli import commands
 from slmstudio.cli.progress import Follower
 from slmstudio.core import files, jobs
+from slmstudio.core.hardware.machine import read_machine
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -61,7 +62,7 @@ def test_a_missing_file_is_one_sentence(slmstudio, tmp_path):
     assert done.stderr.startswith("error: ")
 
 
-def test_plan_then_train_then_runs(slmstudio, rows_file, tiny_model, tmp_path, studio_home):
+def test_plan_then_train_then_runs_then_report(slmstudio, rows_file, tiny_model, tmp_path, studio_home):
     run_json = tmp_path / "run.json"
     plan = last_json(
         slmstudio("plan", "--model", tiny_model, "--data", rows_file, "--out", run_json, "--set", "max_steps=2",
@@ -79,6 +80,11 @@ def test_plan_then_train_then_runs(slmstudio, rows_file, tiny_model, tmp_path, s
 
     listed = last_json(slmstudio("runs", "--json"))["runs"]
     assert [(run["state"], run["steps"]) for run in listed] == [("finished", 2)]
+
+    slmstudio("report", result["run_dir"])
+    html = (Path(result["run_dir"]) / "report.html").read_text("utf-8")
+    assert read_machine().cpu_name in html and "The run finished: 2 of 2 steps" in html
+    assert "do not say on which machine" not in html and "adapter/adapter_model.safetensors" in html
 
 
 def test_all_wrong_settings_at_once(slmstudio, rows_file, tiny_model, tmp_path):

@@ -23,6 +23,7 @@ def planned(studio_home, tmp_path, tiny_model, rows_file, capsys) -> tuple[Path,
     return out, told(capsys, "plan", "--model", tiny_model, "--data", rows_file, "--out", out)
 
 
+@pytest.mark.full
 def test_a_plan_is_measured_and_then_knows_its_time(planned, capsys, tiny_model, rows_file):
     out, plan = planned
     assert plan["outlook"]["fits"] == "yes" and plan["outlook"]["seconds"] is None

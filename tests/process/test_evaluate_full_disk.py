@@ -46,7 +46,6 @@ def answers(job: jobs.Job) -> list[dict[str, object]]:
 
 
 @pytest.mark.full
-@pytest.mark.timeout(240)
 def test_a_disk_that_fills_ends_it_in_a_sentence_and_it_goes_on(disk, tiny_model, tmp_path, studio_home):
     rows = write(tmp_path / "rows.jsonl", [{"question": f"What is form {n}? " * (1 + n % 5), "answer": f"Form {n}."}
                                            for n in range(100)])

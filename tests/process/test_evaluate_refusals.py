@@ -93,7 +93,6 @@ def test_a_killed_evaluation_says_how_it_goes_on(tiny_model, tmp_path, studio_ho
 
 
 @pytest.mark.full
-@pytest.mark.timeout(240)
 def test_rows_that_were_learned_and_a_judge_that_talks_nonsense(tiny_model, tmp_path, studio_home):
     """Both are told once, and cost nothing of the scores."""
     rows = write(tmp_path / "rows.jsonl", [{"question": f"What is form {n}?", "answer": f"Form {n} is blue."}
@@ -118,7 +117,6 @@ def test_rows_that_were_learned_and_a_judge_that_talks_nonsense(tiny_model, tmp_
 
 @pytest.mark.full
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C is sent as a signal")
-@pytest.mark.timeout(240)
 def test_a_hundred_thousand_rows_are_read_and_can_be_given_up(tiny_model, tmp_path, studio_home):
     many = tmp_path / "many.jsonl"
     with open(many, "w", encoding="utf-8") as file:

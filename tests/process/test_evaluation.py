@@ -143,7 +143,7 @@ def test_pause_holds_between_two_steps_and_cancel_keeps_the_answers(tiny_model, 
     until(lambda: "resumed" in event_types(job) and count(job) > there)
     job.send("cancel")
     cancelled = time.time()
-    process.join(30)
+    process.join(60)
     outcome = job.outcome()
     assert outcome is not None and outcome.state == "cancelled"
     kept = count(job)

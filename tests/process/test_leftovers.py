@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.wait import until
 
 from slmstudio.core import files, jobs, leftovers, paths
 
@@ -71,6 +72,13 @@ def killed(at_work):
     return make
 
 
+def has_ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 @pytest.mark.parametrize("kind", ["export", "import", "fetch_benchmark"])
 def test_whoever_learns_of_the_kill_removes_it(kind, killed):
     job, event = killed(kind)
@@ -83,7 +91,7 @@ def test_whoever_learns_of_the_kill_removes_it(kind, killed):
     assert outcome.error["remedy"] == "Nothing half done was left behind. Start it again."
     for place in places:
         assert sorted(path.name for path in place.iterdir()) == [".other.1.partial", "older.gguf"]
-    assert not psutil.pid_exists(event["child"]) or psutil.Process(event["child"]).status() == psutil.STATUS_ZOMBIE
+    until(lambda: has_ended(event["child"]), "what the worker had started is killed too")
 
 
 def test_a_cancel_that_has_to_kill_removes_it_too(at_work):

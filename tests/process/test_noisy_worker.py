@@ -6,8 +6,6 @@ import json
 import os
 import sys
 
-import pytest
-
 from slmstudio.core import jobs
 from slmstudio.worker.runtime import log_limit
 
@@ -40,7 +38,6 @@ def until_short():
 """
 
 
-@pytest.mark.timeout(120)
 def test_the_log_of_a_job_is_bounded_and_its_end_says_why(tmp_path, monkeypatch) -> None:
     (tmp_path / "start.py").write_text(STARTED_AS)
     (tmp_path / "noise.py").write_text(NOISE)

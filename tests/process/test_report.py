@@ -157,19 +157,3 @@ def test_the_terminal_writes_and_compares(run, tmp_path, capsys):
     assert commands.main(["compare", str(run.folder)]) == 2 and "two or more" in capsys.readouterr().err
     assert commands.main(["compare", str(run.folder), str(tmp_path)]) == 2
     assert "isn't a run folder" in capsys.readouterr().err
-
-
-def test_a_real_run_says_on_which_machine_it_was(rows_file, tiny_model, tmp_path, studio_home, capsys):
-    import json
-
-    from slmstudio.core.hardware.machine import read_machine
-
-    config = tmp_path / "run.json"
-    assert commands.main(["plan", "--model", str(tiny_model), "--data", str(rows_file), "--out", str(config), "--set",
-                     "max_steps=2", "--set", "device=cpu"]) == 0
-    assert commands.main(["train", str(config), "--json"]) == 0
-    run_folder = json.loads(capsys.readouterr().out.splitlines()[-1])["run_dir"]
-    assert commands.main(["report", run_folder]) == 0
-    html = (Path(run_folder) / "report.html").read_text("utf-8")
-    assert read_machine().cpu_name in html and "The run finished: 2 of 2 steps" in html
-    assert "do not say on which machine" not in html and "adapter/adapter_model.safetensors" in html

@@ -39,6 +39,7 @@ def first(job: jobs.Job, wanted) -> dict:
     pytest.fail(f"{job.outcome()}\n{job.log_tail()}")
 
 
+@pytest.mark.full
 def test_temperature_power_and_memory_are_sampled_and_heat_is_warned_of(start, fake_nvml):
     fake_nvml.set(temperature=60)
     job = start()

@@ -16,6 +16,7 @@ from support.wait import until
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
+from slmstudio.core.lock import syscalls
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 
@@ -57,7 +58,9 @@ def test_a_killed_worker_is_a_crashed_run_that_resumes(start):
     until(lambda: job.outcome() is not None, "a killed run is a crashed one")
     assert job.outcome().state == "crashed"
     assert "SIGKILL" in job.outcome().error["why"]
-    assert folder.summarise(job.folder).resumable
+    run = folder.summarise(job.folder)
+    assert run.resumable
+    assert syscalls.here() is None or run.locked.startswith("The system kept it from the network")
 
     job.start()
     assert wait_for(job, "resumed_from")["global_step"] >= 10
@@ -67,23 +70,18 @@ def test_a_killed_worker_is_a_crashed_run_that_resumes(start):
     assert (job.folder / "adapter" / "adapter_model.safetensors").is_file()
 
 
-def test_stop_saves(start):
+def test_a_second_worker_on_the_same_run_is_refused_and_stop_saves(start):
     job = start(max_steps=5000, save_steps=5000)
     wait_for(job, "step", global_step=3)
+    with pytest.raises(UserError, match="running already"):
+        jobs.Job(job.folder).start()
+    assert job.is_alive()
     job.send("stop")
     outcome = job.wait()
     assert outcome.state == "stopped" and outcome.was_successful()
     last = checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS)[-1]
     assert last.global_step == outcome.result["steps"]
     assert checkpoints.damage(last.path) is None
-
-
-def test_a_second_worker_on_the_same_run_is_refused(start):
-    job = start(max_steps=5000)
-    wait_for(job, "step")
-    with pytest.raises(UserError, match="running already"):
-        jobs.Job(job.folder).start()
-    assert job.is_alive()
 
 
 def test_a_full_disk_pauses_and_space_resumes(start, tmp_path):

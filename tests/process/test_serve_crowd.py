@@ -15,7 +15,7 @@ from slmstudio.core.jobs.interactive import InteractiveWorker
 
 KEY = "slm-a key for tests"
 CROWD, FILES = 1500, 1024
-pytestmark = [pytest.mark.timeout(120), pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")]
+pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")]
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import signal
 import time
 
 import pytest
+from support.tiers import first_fast
 
 from slmstudio.core import files, jobs
 from slmstudio.core.jobs.job import Job
@@ -224,9 +225,10 @@ def test_a_run_folder_that_vanishes_is_said(qtbot, follow, tmp_path):
     assert "folder is gone" in str(listener.of("failed")[0])
 
 
-def test_a_hundred_thousand_events_are_replayed_in_few_signals(qtbot, follow, job):
+@pytest.mark.parametrize("steps", first_fast([20_000, 100_000]))
+def test_very_many_events_are_replayed_in_few_signals(qtbot, follow, job, steps):
     with open(job.folder / jobs.EVENTS, "wb") as file:
-        for step in range(1, 100_001):
+        for step in range(1, steps + 1):
             file.write(files.dump_line({"protocol": 1, "time": float(step), "type": "step", "global_step": step,
                                         "train_loss": 2.0, "learning_rate": 1e-4, "grad_norm": 1.0,
                                         "tokens_per_second": 1000.0, "seconds_left": 3.0}))
@@ -234,10 +236,11 @@ def test_a_hundred_thousand_events_are_replayed_in_few_signals(qtbot, follow, jo
     jobs.write_outcome(job.folder, jobs.Outcome("finished"))
     _, listener = follow(start_worker=False)
     ended(qtbot, listener)
-    assert len(listener.events("step")) == 100_000
-    assert len(listener.of("caught_up")[0].series["train_loss"]) == 100_000
+    assert len(listener.events("step")) == steps
+    assert len(listener.of("caught_up")[0].series["train_loss"]) == steps
     gaps = [later - earlier for earlier, later in zip(listener.batch_times, listener.batch_times[1:], strict=False)]
-    assert len(gaps) < 60 and sum(gaps) / len(gaps) >= 0.045
+    # However long a busy machine takes, many events come in each, and few in a second.
+    assert len(gaps) < steps / 50 and sum(gaps) / len(gaps) >= 0.045
 
 
 def test_a_link_where_the_commands_belong_is_said_and_the_run_followed(qtbot, follow, job, play, tmp_path):

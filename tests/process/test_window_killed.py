@@ -76,4 +76,4 @@ def test_the_run_goes_on_and_a_new_window_shows_all_its_points(qtbot, job):
     assert list(training.followed.history.series["train_loss"].x)[:len(there)] == there
     assert session.run.folder == job.folder
     training.followed.detach()
-    assert tasks.shut_down(10_000)
+    assert tasks.shut_down(60_000)

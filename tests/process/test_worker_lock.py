@@ -17,8 +17,7 @@ from slmstudio.core.lock import landlock, syscalls
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 
-pytestmark = [pytest.mark.timeout(180),
-              pytest.mark.skipif(syscalls.here() is None, reason="only Linux has such a lock")]
+pytestmark = [pytest.mark.skipif(syscalls.here() is None, reason="only Linux has such a lock")]
 ROOT = Path(__file__).resolve().parents[2]
 UNLOCKED = """
 import sys
@@ -78,6 +77,7 @@ def test_hostile_code_in_a_worker_reaches_nothing_and_is_named_in_its_log(studio
         assert any("network lock: refused" in line and call in line for line in log.splitlines()), (call, log)
 
 
+@pytest.mark.full
 def test_a_locked_run_learns_the_same_bits_and_says_that_it_was_locked(studio_home, tiny_model, rows_file, tmp_path,
                                                                          monkeypatch):
     weights = {}

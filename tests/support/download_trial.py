@@ -112,7 +112,7 @@ def _kill(job: jobs.Job) -> None:
         for process in tree:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(tree, timeout=30)
+        psutil.wait_procs(tree, timeout=60)
 
 
 def _asked_again(hub: model_hub.ModelHub, held: dict[str, int]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -76,8 +78,26 @@ def write(run: Path, name: str = "evaluate-1", count: int = 24, models: Sequence
                   "choice_logprobs": None, "skipped": None} for row in rows[:None if finished else count // 2]]
         files.write_atomically(job.folder / f"answers-{number}.jsonl", b"".join(map(files.dump_line, lines)))
     if finished:
-        scoring.score(job.folder)
+        _score(job.folder)
     files.append_line(job.folder / jobs.EVENTS, {"protocol": 1, "time": 1.0, "type": "job_ended",
                                                  "state": "finished" if finished else "cancelled"})
     jobs.write_outcome(job.folder, Outcome("finished" if finished else "cancelled"))
     return job
+
+
+_scored: dict[bytes, dict[str, Any]] = {}
+"""Scores by items and answers: finding them takes longer than most of the tests that look at them."""
+
+
+def _score(evaluation: Path) -> None:
+    """The scores of these answers, which other tests may have had already."""
+    request = files.read_json(evaluation / jobs.REQUEST) or {}
+    names = [model["name"] for model in request["models"]]
+    rows = [path.read_bytes() for path in (evaluation / "items.jsonl", *sorted(evaluation.glob("answers-*.jsonl")))]
+    key = b"\0".join([files.dump_line({"names": names}), *rows])
+    if key not in _scored:
+        _scored[key] = scoring.score(evaluation)
+        return
+    scores = copy.deepcopy(_scored[key]) | {"created": time.time()}
+    scores["test"]["path"] = request["test"]
+    files.write_atomically(evaluation / scoring.SCORES, files.dump_pretty(scores))

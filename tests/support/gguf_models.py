@@ -96,15 +96,21 @@ def run_folder(base: Path, parent: Path, **settings: Any) -> Path:
 def exported_run() -> tuple[Path, dict[str, Path]]:
     """A finished run on the tiny model, and its proven GGUF files by type; made once in a session."""
     run = made_once("tiny-exported", _export_tiny) / "run"
-    return run, {kind: run / "exports" / f"pune-helpdesk-{kind}.gguf" for kind in ("F16", "Q4_K_M")}
+    return run, {kind: run / "exports" / f"pune-helpdesk-{kind}.gguf" for kind in ("F16", "Q8_0", "Q4_K_M")}
+
+
+def export_result() -> dict[str, Any]:
+    """What the export of that run gave."""
+    return json.loads((made_once("tiny-exported", _export_tiny) / "result.json").read_text(encoding="utf-8"))
 
 
 def _export_tiny(folder: Path) -> None:
     from slmstudio.worker.export import export
 
     run = run_folder(tiny(), folder / "runs").rename(folder / "run")
-    files = export.run(context(folder / "job", run=str(run), types=["F16", "Q4_K_M"]))["files"]
-    assert [file["parity"]["failures"] for file in files] == [[], []]
+    result = export.run(context(folder / "job", run=str(run), types=["Q4_K_M", "F16", "Q8_0"]))
+    assert [file["parity"]["failures"] for file in result["files"]] == [[], [], []]
+    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
 
 
 def with_values(source: Path, target: Path, **values: Any) -> Path:

@@ -66,8 +66,9 @@ def make_job(tmp_path, tiny_model, rows_file):
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Say what the machine reads, and how long a step takes. Rests take no time, but the guard's clock believes so; one
-    hot look is enough for it. It is told that the card trains, though the processor does."""
+    """Say what the machine reads, and how long a step takes. Only the guard's own clock knows of steps and rests,
+    however busy the machine is; one hot look is enough for it. It is told that the card trains, though the processor
+    does."""
     passed = 0.0
 
     def sleep(seconds: float) -> None:
@@ -78,8 +79,7 @@ def machine(monkeypatch):
         monkeypatch.setattr(train, "Sensors",
                             lambda job, *given, **more: Machine(job, at, lambda: sleep(step_seconds)))
 
-    monotonic = heat.time.monotonic
-    monkeypatch.setattr(heat, "time", SimpleNamespace(monotonic=lambda: monotonic() + passed, sleep=sleep))
+    monkeypatch.setattr(heat, "time", SimpleNamespace(monotonic=lambda: passed, sleep=sleep))
     monkeypatch.setattr(guard, "HOT_SECONDS", 0.0)
     monkeypatch.setattr(train, "Rests", lambda *given, on_cpu: heat.Rests(*given, on_cpu=False))
     return set_

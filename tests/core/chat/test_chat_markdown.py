@@ -7,6 +7,7 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.tiers import examples
 
 from slmstudio.core.chat import markdown
 from slmstudio.core.chat.markdown import Piece, Stream, pieces
@@ -118,7 +119,7 @@ def test_words_too_long_for_a_line_get_places_to_break() -> None:
     assert found[0].content == "<p>ABC <code>DEF</code></p>"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(st.sampled_from(["# ", "text ", "**", "`", "```\n", "\n", "\n\n", "- ", "1. ", "> ", "| a | b |\n",
                                  "|---|---|\n", "    ", "<b>", "[x](http://y.example)", "![", "क्ष", "\t", "\\", "\0",
                                  "word " * 300]), max_size=30))

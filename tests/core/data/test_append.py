@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.appended_rows import NEW, ROWS, said, write
+from support.tiers import examples
 
 from slmstudio.core.data.appending.append import Twin, append, find_twin, undo
 from slmstudio.core.data.appending.new_row import NewRow
@@ -18,7 +19,7 @@ from slmstudio.core.errors import UserError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40).filter(lambda text: text.strip())
 ENCODINGS = {"utf-8": b"", "utf-8-sig": b"\xef\xbb\xbf", "utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}
-FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FUZZ = settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 PAIR = NewRow(said("राशन कार्ड?", "तहसील कार्यालय।"), rejected="पता नहीं।")
 PAIRS: dict[str, dict[str, Any]] = {
     "texts": {"prompt": "Hi", "chosen": "Hello", "rejected": "No"},

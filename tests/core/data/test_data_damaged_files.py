@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.tiers import examples
 
 from slmstudio.core.data.layouts import objectives
 from slmstudio.core.data.reader import read_dataset
@@ -264,7 +265,7 @@ def only_user_errors(path: Path) -> None:
 @example(b'[{"a":"\n')
 @example(b"\xff\xfe{")
 @example(b"\xfe\xff\xd8")
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_any_bytes_raise_nothing_but_user_errors(tmp_path_factory, content):
     for name in ("any", "any.txt"):
         only_user_errors(write(tmp_path_factory.getbasetemp(), content, name))
@@ -277,7 +278,7 @@ fragments = st.lists(st.sampled_from([
 
 
 @given(parts=fragments, opening=st.sampled_from([b"", b"[", b"{\n", b"\xff\xfe"]))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_scrambled_json_raises_nothing_but_user_errors(tmp_path_factory, parts, opening):
     only_user_errors(write(tmp_path_factory.getbasetemp(), opening + b"".join(parts), "scrambled"))
 
@@ -291,13 +292,13 @@ json_values = st.recursive(st.none() | st.booleans() | st.floats() | st.integers
 
 
 @given(value=json_values)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_any_json_value_as_a_row(tmp_path_factory, value):
     only_user_errors(write(tmp_path_factory.getbasetemp(), json.dumps(value).encode(), "value"))
 
 
 @given(junk=st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"")), max_size=8))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 def test_good_rows_survive_any_junk_between_them(tmp_path_factory, junk):
     lines = [GOOD]
     for line in junk:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.tiers import examples
 
 from slmstudio.core.data.layouts import kind, objectives, sentence
 from slmstudio.core.data.reader import Dataset, Record, read_dataset
@@ -207,7 +208,7 @@ filled = st.text(min_size=1, max_size=20).filter(lambda text: not text.isspace()
 
 @given(asked=filled, answers=st.lists(filled, min_size=2, max_size=2, unique=True), label=st.booleans(),
        earlier=st.booleans(), whole=st.booleans(), as_text=st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_every_way_to_write_a_pair_is_read_as_the_same(tmp_path_factory, asked, answers, label, earlier, whole,
                                                        as_text):
     prompt = [*(EARLIER if earlier else []), {"role": "user", "content": asked}]

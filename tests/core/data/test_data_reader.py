@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import model_files
+from support.tiers import examples
 
 from slmstudio.core.data.reader import ReadingCancelled, read_dataset
 from slmstudio.core.errors import UserError
@@ -60,7 +61,7 @@ ENCODINGS = {"UTF-8": ("utf-8", b""), "UTF-8 with BOM": ("utf-8", codecs.BOM_UTF
 @given(rows=st.lists(instruction_rows | conversations(), min_size=1, max_size=6), data=st.data(),
        encoding=st.sampled_from(sorted(ENCODINGS)), end=st.sampled_from(["\n", "\r\n", "\r"]),
        shape=st.sampled_from(["lines", "array", "indented array", "spread objects"]), ascii_only=st.booleans())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 def test_rows_written_in_any_shape_are_read_back(tmp_path_factory, rows, data, encoding, end, shape, ascii_only):
     written, lines = "", []
     for index, row in enumerate(rows):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.tiers import examples
 
 from slmstudio.core.data.reader import Dataset, read_dataset
 from slmstudio.core.data.row_texts import ROW_LIMIT
@@ -41,7 +42,7 @@ paragraph = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_ch
 
 @given(paragraphs=st.lists(paragraph, min_size=1, max_size=4), gap=st.integers(1, 3), end=st.sampled_from(
     ["\n", "\r\n", "\r"]), encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_paragraphs_in_any_encoding_are_read_back(tmp_path_factory, paragraphs, gap, end, encoding):
     lines, begins = ["A word first."] + [""] * gap, [1]
     for each in paragraphs:

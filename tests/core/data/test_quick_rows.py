@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.tiers import examples
 
 from slmstudio.core.data import quick_rows, reader, source
 from slmstudio.core.data.reader import read_dataset
@@ -25,7 +26,7 @@ def small_blocks(monkeypatch):
 
 @given(text=st.lists(st.binary(max_size=30), max_size=12), cuts=st.lists(st.integers(1, 40), max_size=12),
        block=st.integers(1, 60), limit=st.integers(5, 30))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_blocks_are_the_text_whatever_its_chunks(text, cuts, block, limit):
     whole, chunks, at = b"\n".join(text), [], 0
     for cut in cuts:

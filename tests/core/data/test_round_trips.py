@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
+from support.tiers import examples
 from support.workbooks import write_xlsx
 
 from slmstudio.core.data import jsonl
@@ -49,7 +50,7 @@ WRITERS = {
 
 @pytest.mark.parametrize("name", WRITERS)
 @given(pairs=rows)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_questions_and_answers(tmp_path_factory, name, pairs):
     folder = tmp_path_factory.getbasetemp()
     path, again = folder / name, folder / "again.jsonl"
@@ -77,7 +78,7 @@ tools = st.just(()) | st.builds(
 
 @given(kind=st.sampled_from(["chat", "pair", "label", "text"]),
        made=st.lists(st.tuples(messages, text, st.booleans(), tools), min_size=1, max_size=4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_every_record_is_read_back_from_its_row(tmp_path_factory, kind, made):
     records = []
     for line, (chat, other, flag, offered) in enumerate(made, 1):

@@ -12,7 +12,6 @@ import pytest
 
 from slmstudio.core.lock import landlock, told, worker_lock
 
-pytestmark = pytest.mark.timeout(60)
 BEGIN = """
 import errno, json, os, socket, sys, tempfile, threading
 from slmstudio.core.lock import landlock, worker_lock

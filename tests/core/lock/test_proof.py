@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from slmstudio.core.lock import proof, syscalls
 
-pytestmark = pytest.mark.timeout(120)
 CALLS = {"TCP to this machine": "socket(AF_INET, SOCK_STREAM)", "TCP over IPv6": "socket(AF_INET6, SOCK_STREAM)",
          "UDP": "socket(AF_INET, SOCK_DGRAM)", "raw": "socket(AF_INET, SOCK_RAW)",
          "packet": "socket(AF_PACKET, SOCK_RAW)", "netlink": "socket(AF_NETLINK, SOCK_RAW)",

@@ -13,7 +13,6 @@ import pytest
 
 from slmstudio.core.lock import landlock
 
-pytestmark = pytest.mark.timeout(60)
 LOCKED = """
 import os, signal, socket, sys, tempfile
 from slmstudio.core.lock import worker_lock

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import model_files
+from support.tiers import examples
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.chat_template import ChatTemplate, find_template, special_tokens
@@ -178,7 +179,7 @@ PIECES = st.sampled_from(["{{", "}}", "{%", "%}", " for ", " in ", "messages", "
                           "role"])
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(PIECES, max_size=15).map(" ".join) | st.text(max_size=40))
 def test_any_text_as_template(source: str) -> None:
     try:

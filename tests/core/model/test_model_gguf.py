@@ -10,12 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import model_files
 from support import starter as starter_model
+from support.tiers import examples
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model import gguf, gguf_header
 from slmstudio.core.model.gguf import read_gguf
 
-FUZZ = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 DATA = model_files.small_gguf()
 ONE_TENSOR = {"token_embd.weight": (0, (8, 4), 128)}
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import model_files
+from support.tiers import examples
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.chat_template import ChatTemplate
@@ -192,7 +193,7 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_characters="<|>[]"), max_si
     ["नमस्ते", "क्षत्रिय", "தமிழ்", "বাংলা", "مرحبا", "中文", "🙂‍↕️", "e\u0301", " ", "\n", "a", "user"])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=3), st.sampled_from(sorted(TEMPLATES)))
 def test_any_conversation(tokenizer: Any, turns: list[tuple[str, str]], family: str) -> None:
     messages = chat(*(text for turn in turns for text in turn))

@@ -17,6 +17,8 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import processes
 from slmstudio.core.run import rows_report
 
+SAME = rows_report.PIECE + 10
+
 
 def write(path: Path, rows: list[dict]) -> Path:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
@@ -33,8 +35,8 @@ def children() -> list[int]:
 
 @pytest.fixture
 def dataset(tmp_path: Path):
-    """6,000 rows, all the same but one, in columns that tell nothing by themselves."""
-    rows = [{"Fld 1": "राजधानी?", "Fld-2": "मुंबई", "xx": "text"}] * 6000 + [
+    """More rows than a process tells at once, all the same but one, in columns that tell nothing by themselves."""
+    rows = [{"Fld 1": "राजधानी?", "Fld-2": "मुंबई", "xx": "text"}] * SAME + [
         {"Fld 1": "Mail me?", "Fld-2": "Write to asha@example.org.", "xx": "text"}]
     return given.read(write(tmp_path / "rows.jsonl", rows), "instruction=Fld 1,output=Fld-2")
 
@@ -48,7 +50,8 @@ def test_it_finds_what_is_found_here(dataset, tmp_path: Path, tiny_model: Path):
     assert [each.to_dict() for each in made.findings] == [each.to_dict() for each in here.findings]
     assert (made.counts, made.special, made.trouble) == (here.counts, here.special, None)
     kinds = {each.kind: each.count for each in made.findings}
-    assert kinds["duplicate_rows"] == 5999 > rows_report.PIECE and kinds["overlap"] == 6000 and kinds["too_long"] > 0
+    assert kinds["duplicate_rows"] == SAME - 1 > rows_report.PIECE
+    assert kinds["overlap"] == SAME and kinds["too_long"] > 0
     assert told and told[-1][0] == told[-1][1] and all(0 <= done <= total for done, total in told)
     assert set(children()) <= before
     again = rows_report.ask(dataset, test, tiny_model, 10**6, made, lambda *_: None, never)

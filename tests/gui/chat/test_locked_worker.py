@@ -25,4 +25,4 @@ def test_models_of_several_folders_one_after_the_other(qtbot, studio_home, tmp_p
     finally:
         thread = pane._thread
         pane.close_worker()
-        assert thread is None or thread.wait(10_000)
+        assert thread is None or thread.wait(60_000)

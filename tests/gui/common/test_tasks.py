@@ -15,7 +15,7 @@ from slmstudio.gui.common.tasks import run_task
 @pytest.fixture(autouse=True)
 def nothing_left(qapp):
     yield
-    assert tasks.shut_down(10_000)
+    assert tasks.shut_down(60_000)
 
 
 def test_the_answer_comes_on_the_ui_thread(qtbot):
@@ -79,11 +79,11 @@ def test_nothing_comes_after_cancel(qtbot):
 
     def work(task):
         begun.set()
-        go_on.wait(10)
+        go_on.wait(60)
         return task.cancelled()
 
     task = run_task(owner, work, got.append, got.append)
-    assert begun.wait(10)
+    assert begun.wait(60)
     task.cancel()
     go_on.set()
     qtbot.waitUntil(lambda: task not in tasks._running)
@@ -92,7 +92,7 @@ def test_nothing_comes_after_cancel(qtbot):
 
 def test_nothing_comes_when_the_owner_is_gone(qtbot):
     owner, got, go_on = QObject(), [], threading.Event()
-    task = run_task(owner, lambda task: go_on.wait(10), got.append, got.append)
+    task = run_task(owner, lambda task: go_on.wait(60), got.append, got.append)
     owner.deleteLater()
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     go_on.set()
@@ -109,5 +109,5 @@ def test_shutting_down_waits_for_work_that_looks_up(qapp):
             pass
 
     run_task(owner, work, lambda answer: None, lambda error: None)
-    assert begun.wait(10)
-    assert tasks.shut_down(10_000)
+    assert begun.wait(60)
+    assert tasks.shut_down(60_000)

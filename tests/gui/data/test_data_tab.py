@@ -8,6 +8,7 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QLabel, QLineEdit, QPushButton, QRadioButton, QToolButton, QWidget
+from support.tiers import first_fast
 
 from slmstudio.core import paths
 from slmstudio.gui.common.session import Session
@@ -283,26 +284,27 @@ def test_the_last_dataset_is_taken_off_the_list(qtbot, opened: DataTab, session:
     assert opened.findChild(QPushButton, "data_sample").isVisible()
 
 
-def test_a_hundred_thousand_rows_and_problems(qtbot, tab: DataTab, tmp_path: Path):
+@pytest.mark.parametrize("count", first_fast([10_000, 100_000]))
+def test_very_many_rows_and_problems(qtbot, tab: DataTab, tmp_path: Path, count: int):
     file = tmp_path / "many.jsonl"
     with open(file, "w", encoding="utf-8") as out:
-        for n in range(100_000):
+        for n in range(count):
             out.write(f'{{"instruction": "Question {n}", "output": "Answer {n}"}}\n{{broken\n')
     with qtbot.waitSignal(tab.idle, timeout=60_000):
         tab.open_files([file])
     rows = tab.workspace().rows
-    assert rows.table.model().rowCount() == 100_000
+    assert rows.table.model().rowCount() == count
     assert text(tab, "findings_chip") == "1 finding"
     findings = tab.workspace().findings
-    assert len(findings.problems.problems[0].lines) == 100_000
+    assert len(findings.problems.problems[0].lines) == count
     rows.go(500)
     findings.list.doubleClicked.emit(findings.problems.index(0, 0))
-    assert text(tab, "rows_place") == "row 2 of 100,000", "it leads to the first row after the first fault"
+    assert text(tab, "rows_place") == f"row 2 of {count:,}", "it leads to the first row after the first fault"
     rows.table.scrollToBottom()
-    last = rows.table.visualRect(rows.table.model().index(99_999, 0))
+    last = rows.table.visualRect(rows.table.model().index(count - 1, 0))
     assert last.isValid() and rows.table.viewport().rect().contains(last.center())
-    rows.go(99_999)
-    assert text(tab, "rows_place") == "row 100,000 of 100,000"
+    rows.go(count - 1)
+    assert text(tab, "rows_place") == f"row {count:,} of {count:,}"
 
 
 def test_real_hindi_rows(qtbot, tab: DataTab, data_dir: Path):

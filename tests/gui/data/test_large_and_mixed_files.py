@@ -40,7 +40,7 @@ def test_the_first_rows_of_a_large_file_are_there_while_it_is_read(qtbot, tab: D
     whole = reading.read
 
     def late(*given):
-        assert seen.wait(30)
+        assert seen.wait(60)
         return whole(*given)
 
     monkeypatch.setattr(queue, "read", late)

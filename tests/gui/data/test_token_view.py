@@ -11,6 +11,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QTextCursor
 from PySide6.QtWidgets import QLabel, QPushButton
 from support import base_models
+from support.tiers import examples
 
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.tokens import Encoded
@@ -68,7 +69,7 @@ def test_what_is_copied_is_the_exact_text(view: TokenView):
     assert view.exact_text(cursor) == "".join(piece.text for piece in SAMPLE[1:])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(50), deadline=None)
 @given(shown=st.lists(st.builds(Piece, st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1,
                                                max_size=8), st.booleans(), st.booleans()), max_size=8))
 def test_any_row_is_copied_as_it_is(view: TokenView, shown):

@@ -27,8 +27,6 @@ from slmstudio.gui.export.model_server import FAILED, SERVING, STARTING, STOPPED
 from slmstudio.gui.export.server_page import HIDDEN_KEY, PYTHON
 from slmstudio.gui.results.tab import ResultsTab
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture(scope="session")
 def starter() -> Path:
@@ -315,4 +313,4 @@ def test_the_server_ends_with_the_window(qtbot, panel) -> None:
     start(qtbot, panel)
     process = psutil.Process(panel.server._thread._worker.pid)
     panel.server._thread.leave_and_wait()
-    assert psutil.wait_procs([process], timeout=10)[1] == []
+    assert psutil.wait_procs([process], timeout=60)[1] == []

@@ -11,6 +11,7 @@ import pytest
 from PySide6.QtCore import Qt
 from support import evaluated_runs
 from support.results_window import press, show
+from support.tiers import first_fast
 
 from slmstudio.core import files, jobs
 from slmstudio.core.evaluation.paired import Paired
@@ -174,8 +175,8 @@ def test_runs_that_were_evaluated_by_different_means_are_not_said_to_be_unevalua
     assert not page.again.isVisible()
 
 
-@pytest.mark.parametrize("damage", [{"test": "x"}, {"test": None}, {"test": {"rows": "many", "sha256": [1]}},
-                                    {"comparisons": 3}, {"created": {}}])
+@pytest.mark.parametrize("damage", first_fast([
+    {"test": {"rows": "many", "sha256": [1]}}, {"comparisons": 3}, {"test": "x"}, {"test": None}, {"created": {}}], 2))
 def test_damaged_scores_are_compared_as_far_as_they_go(qtbot, tab, make_run, compared, damage):
     evaluated_runs.write(make_run("whole"), count=20)
     job = evaluated_runs.write(make_run("damaged"), count=20)

@@ -110,7 +110,6 @@ def test_bubbles_keep_to_a_window_that_becomes_smaller(qtbot, tab):
     watch.update_from(fold(sample(0, "आवेदन " * 40, "word " * 60)), CONFIG, True)
     for size in ((1920, 1080), (1280, 720)):
         tab.resize(*size)
-        qtbot.waitUntil(lambda size=size: tab.size().toTuple() == size and not watch._area._later.isActive())
-        qtbot.wait(100)
-        assert all(bubble.geometry().right() < watch._area.viewport().width() for bubble in watch._area.bubbles)
+        qtbot.waitUntil(lambda size=size: tab.size().toTuple() == size and not watch._area._later.isActive() and all(
+            bubble.geometry().right() < watch._area.viewport().width() for bubble in watch._area.bubbles))
     assert watch._area.widget().width() <= watch._area.viewport().width()

@@ -134,7 +134,6 @@ def test_fetched_once_kept_and_run_offline_with_equal_figures(hub, hub_files, ti
 
 
 @pytest.mark.full
-@pytest.mark.timeout(200)
 def test_what_fails_is_a_sentence_and_nothing_half_is_kept(hub, studio_home, tmp_path, monkeypatch):
     def refused(name: str) -> str:
         with pytest.raises(UserError) as caught:
@@ -160,7 +159,6 @@ def test_what_fails_is_a_sentence_and_nothing_half_is_kept(hub, studio_home, tmp
     assert "arc_easy" in caught.value.why
 
 
-@pytest.mark.timeout(240)
 def test_cancel_ends_a_download_in_the_middle(hub, tmp_path):
     hub.mode = "stall"
     job = gguf_models.context(tmp_path / "job", kind="fetch_benchmark", name="arc_easy")
@@ -179,7 +177,6 @@ def test_cancel_ends_a_download_in_the_middle(hub, tmp_path):
 
 
 @pytest.mark.full
-@pytest.mark.timeout(240)
 def test_data_that_were_spoilt_are_fetched_again(hub, tmp_path):
     folder = fetched(tmp_path / "first", "arc_easy").data_sets[0].folder
     file = next(folder.glob("*.parquet"))
@@ -191,7 +188,6 @@ def test_data_that_were_spoilt_are_fetched_again(hub, tmp_path):
         assert store.find("arc_easy") is not None and not leavings()
 
 
-@pytest.mark.timeout(240)
 def test_a_group_that_has_gained_a_task_is_fetched_anew(hub, tmp_path, monkeypatch):
     whole = tasks.sources_of("arc_easy")
     fetched(tmp_path / "first", "arc_easy")

@@ -16,7 +16,7 @@ from slmstudio.worker.answering.rows import prepare
 from slmstudio.worker.answering.torch_model import TorchModel
 from slmstudio.worker.benchmark import lm_eval_run
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 MOST = 24
 
 

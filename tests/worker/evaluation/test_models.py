@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from support import gguf_models
+from support.tiers import first_fast
 from transformers import AutoModelForCausalLM
 from worker.evaluation.test_evaluate import MOST, items, lines, same
 
@@ -57,9 +58,9 @@ def test_layers_with_a_bias_are_evaluated_in_4_bits(families, tmp_path):
     assert all(line["reference_nats"] and not line["skipped"] for line in found.values())
 
 
-@pytest.mark.parametrize(("precision", "packed", "words"), [
-    ("fp32", False, "Evaluate in bf16 or fp16 (--precision), which takes half of it"), ("bf16", False, "Close other"),
-    ("bf16", True, "Close other")])
+@pytest.mark.parametrize(("precision", "packed", "words"), first_fast([
+    ("fp32", False, "Evaluate in bf16 or fp16 (--precision), which takes half of it"), ("bf16", True, "Close other"),
+    ("bf16", False, "Close other")]))
 def test_a_model_that_does_not_fit_is_told_with_its_size(tiny_model, tmp_path, monkeypatch, precision, packed, words):
     def too_large(*given: Any, **options: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -16,7 +16,7 @@ from slmstudio.core import files
 from slmstudio.core.errors import UserError
 from slmstudio.core.export.types import QUANT_TYPES
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 BYTE_LEVEL = ("qwen2", "llama3")
 
 
@@ -36,13 +36,13 @@ def export(run, job_folder, *types: str, **request):
 
 
 @pytest.fixture(scope="module")
-def tiny_run(tmp_path_factory):
-    return models.run_folder(models.tiny(), tmp_path_factory.mktemp("runs"))
+def tiny_run():
+    return models.exported_run()[0]
 
 
 @pytest.fixture(scope="module")
-def tiny_export(tiny_run, tmp_path_factory):
-    return export(tiny_run, tmp_path_factory.mktemp("job"), "Q4_K_M", "F16", "Q8_0")
+def tiny_export():
+    return models.export_result()
 
 
 def test_makes_every_type_and_proves_it(tiny_run, tiny_export) -> None:
@@ -137,6 +137,7 @@ def test_says_what_cannot_be_exported(tiny_run, tmp_path, monkeypatch) -> None:
         export(tiny_run, tmp_path / "job", "F16")
 
 
+@pytest.mark.full
 def test_an_adapter_of_another_base_is_refused(tiny_run, tmp_path) -> None:
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("exports"))

@@ -17,7 +17,7 @@ from slmstudio.core.model.facts import read_model
 from slmstudio.worker.export import fetch_starter
 from slmstudio.worker.runtime.context import Cancelled
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 PARTS = 3
 
 

@@ -17,7 +17,7 @@ from support.tiers import first_fast
 from slmstudio.core import leftovers
 from slmstudio.core.errors import UserError
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 def test_the_starter_becomes_a_base_model() -> None:

@@ -63,7 +63,7 @@ def answer(gguf: Path) -> dict[str, Any]:
         worker.close()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("layout", first_fast(EXPORTED))
 def test_a_layout_is_exported_with_its_proof(layout: str, tmp_path: Path) -> None:
     base, run = trained(layout, tmp_path)
@@ -77,7 +77,7 @@ def test_a_layout_is_exported_with_its_proof(layout: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.full
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("method", ["full", "qlora"])
 def test_a_model_that_also_sees_is_exported_whatever_the_method(method: str, tmp_path: Path) -> None:
     _, run = trained("gemma-3-vision", tmp_path, method=method)

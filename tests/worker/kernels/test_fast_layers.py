@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from support.small_models import FAMILIES, OTHERS, build, examples, gradients
+from support.tiers import first_fast
 
 from slmstudio.worker.kernels import fast_layers, fast_lora, packed
 from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
@@ -28,15 +29,16 @@ def assert_equal(found, expected, tolerance=1e-5, gradient_tolerance=1e-5):
     assert (found[1] - expected[1]).norm() <= gradient_tolerance * expected[1].norm()
 
 
-@pytest.mark.parametrize(("dtype", "tolerance", "gradient_tolerance"),
-                         [(torch.float32, 1e-5, 1e-5), (torch.bfloat16, 1e-3, 2e-2)])
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("collator", [PackedCollator(), PaddedCollator(0)])
-def test_losses_and_gradients(family, dtype, tolerance, gradient_tolerance, collator):
+@pytest.mark.parametrize(("dtype", "family", "collator"), first_fast([
+    *((torch.float32, family, PackedCollator()) for family in FAMILIES),
+    *((torch.bfloat16, family, PaddedCollator(0)) for family in FAMILIES),
+    *((torch.bfloat16, family, PackedCollator()) for family in FAMILIES),
+    *((torch.float32, family, PaddedCollator(0)) for family in FAMILIES)], len(FAMILIES) + 1))
+def test_losses_and_gradients(family, dtype, collator):
     expected = learn(build(family, dtype=dtype), PaddedCollator(0))
     model = build(family, packed.NAME, dtype)
     assert fast_layers.apply(model) == 3
-    assert_equal(learn(model, collator), expected, tolerance, gradient_tolerance)
+    assert_equal(learn(model, collator), expected, *((1e-5, 1e-5) if dtype == torch.float32 else (1e-3, 2e-2)))
 
 
 @pytest.mark.parametrize("family", OTHERS)

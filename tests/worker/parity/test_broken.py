@@ -9,7 +9,7 @@ from support import gguf_models as models
 from support.gguf_models import quant_type
 from support.tiers import first_fast
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 TYPES = ("F16", "Q4_K_M")
 
 
@@ -43,6 +43,7 @@ def failed(run, tmp_path_factory):
     return check
 
 
+@pytest.mark.full
 def test_the_sound_files_pass(made, failed) -> None:
     assert failed(made["F16"]) == {} and failed(made["Q4_K_M"], "Q4_K_M") == {}
 

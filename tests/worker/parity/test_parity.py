@@ -10,7 +10,7 @@ from support import gguf_models as models
 
 from slmstudio.core.errors import UserError
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,7 @@ def test_a_good_file_passes_and_the_result_lies_beside_it(good, check, tmp_path)
     assert not (tmp_path / "copy.parity.json").exists(), "whoever asked stores it: a locked worker can't"
 
 
+@pytest.mark.full
 def test_weights_without_the_adapter_are_found(good, check) -> None:
     result = check(good, of=models.tiny())
     assert not result["passed"] and result["nmse"] > 1e-3

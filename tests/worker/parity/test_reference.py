@@ -7,7 +7,7 @@ import pytest
 from support import gguf_models as models
 from support.tiers import first_fast
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 ROWS = [[5, 9, 300, 4, 77, 12, 8], [44, 3], [200] * 11 + [7, 250, 31]]
 PLACES = [(0, 2), (0, 5), (1, 0), (2, 13), (2, 0)]
 

@@ -18,7 +18,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.worker.model import probes
 from slmstudio.worker.model.pre_tokenizers import IGNORE_MERGES, PRE_TOKENIZERS, cuts_alike, name_of, nearest_to
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 TYPES = ("F16", "Q8_0", "Q4_K_M")
 
 

@@ -50,6 +50,6 @@ def test_a_child_whose_parent_ended_before_it_began_ends_too(tmp_path):
     request = tmp_path / "child.request.json"
     files.write_atomically(request, files.dump_pretty({"report": str(tmp_path / "report"), "parent": parent.pid}))
     code = ("import pathlib, sys, threading; from slmstudio.worker.runtime import child; "
-            "child.serve(pathlib.Path(sys.argv[1]), lambda *_: threading.Event().wait(60))")
-    assert subprocess.run([sys.executable, "-P", "-c", code, str(request)], timeout=50,
+            "child.serve(pathlib.Path(sys.argv[1]), lambda *_: threading.Event().wait(600))")
+    assert subprocess.run([sys.executable, "-P", "-c", code, str(request)], timeout=120,
                           env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}).returncode == 1

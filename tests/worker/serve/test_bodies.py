@@ -18,7 +18,6 @@ from slmstudio.worker.serve import http_api
 KEY = "slm-a key for tests"
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("drips", [False, True])
 def test_a_body_has_its_time(monkeypatch, drips) -> None:
     monkeypatch.setattr(http_api, "BODY_SECONDS", 0.3)
@@ -30,7 +29,7 @@ def test_a_body_has_its_time(monkeypatch, drips) -> None:
     thread.start()
     stop = threading.Event()
     try:
-        with socket.create_connection(listener.getsockname(), timeout=30) as client:
+        with socket.create_connection(listener.getsockname(), timeout=60) as client:
             client.sendall(f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n"
                            "Content-Length: 100000\r\n\r\n{".encode())
 
@@ -49,4 +48,4 @@ def test_a_body_has_its_time(monkeypatch, drips) -> None:
         assert (answer.status, said["code"], api.status.refused) == (408, "timeout", 1)
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from support.tiers import first_fast
 
 from slmstudio.core import disk_space, files, jobs, paths
 from slmstudio.core.data.reader import read_dataset
@@ -88,7 +89,7 @@ def counted(monkeypatch) -> list[int]:
 # -- the rows ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("harm", ["edited", "deleted"])
+@pytest.mark.parametrize("harm", first_fast(["deleted", "edited"]))
 def test_a_resumed_run_repeats_its_rows_whatever_became_of_the_file(make_job, rows_file, harm):
     whole, job = make_job(), make_job()
     train.run(whole)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.tiers import first_fast
 
 from slmstudio.core import jobs
 from slmstudio.core.data import reader
@@ -78,7 +79,7 @@ def adapter_of(result) -> dict[str, torch.Tensor]:
     return load_file(Path(result["adapter"]) / "adapter_model.safetensors")
 
 
-@pytest.mark.parametrize("objective", ["sft", "dpo"])
+@pytest.mark.parametrize("objective", first_fast(["sft", "dpo"]))
 def test_full_fine_tuning_in_bf16_is_trained_as_the_plan_proposes_it(planned, objective):
     """Nothing is set but the method; tests/e2e/test_every_method.py has all methods, and processors without bf16."""
     job = planned(objective, True, {"method": "full"}, rows=6)
@@ -88,9 +89,9 @@ def test_full_fine_tuning_in_bf16_is_trained_as_the_plan_proposes_it(planned, ob
     assert result["eval_loss_after"] < result["eval_loss_before"]
 
 
-@pytest.mark.parametrize("changes", [
-    {}, {"use_rslora": True}, {"use_dora": True}, {"method": "qlora"}, {"method": "qlora", "use_dora": True},
-    {"bf16": True}, {"lora_dropout": 0.1}], ids=str)
+@pytest.mark.parametrize("changes", first_fast([
+    {}, {"use_dora": True, "use_rslora": True}, {"method": "qlora"}, {"use_rslora": True}, {"use_dora": True},
+    {"method": "qlora", "use_dora": True}, {"bf16": True}, {"lora_dropout": 0.1}], 3), ids=str)
 def test_adapters_learn_and_the_base_stays(make_job, tiny_model, changes):
     before = (tiny_model / "model.safetensors").read_bytes()
     result = train.run(make_job(**changes))
@@ -125,6 +126,7 @@ def test_evaluating_and_sampling_change_nothing_of_what_qlora_learns(make_job, m
     assert steps[0] == steps[1]
 
 
+@pytest.mark.full
 def test_full_fine_tuning_changes_every_weight(make_job, tiny_model):
     result = train.run(make_job(method="full", learning_rate=1e-3))
     old, new = load_file(tiny_model / "model.safetensors"), load_file(Path(result["model"]) / "model.safetensors")
@@ -132,7 +134,7 @@ def test_full_fine_tuning_changes_every_weight(make_job, tiny_model):
     assert all(not torch.equal(old[name].float(), new[name].float()) for name in old)
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("method", first_fast(["lora", "full"]))
 def test_text_is_learned_whole(make_job, method):
     job = make_job("text", method=method, learning_rate=5e-3 if method == "lora" else 1e-3)
     result = train.run(job)
@@ -155,8 +157,9 @@ def test_a_long_text_is_learned_in_pieces_with_nothing_lost(make_job, tiny_model
     assert data["labels"] == data["input_ids"]
 
 
-@pytest.mark.parametrize("method", ["lora", "qlora", "full"])
-@pytest.mark.parametrize("objective", ["dpo", "orpo", "kto"])
+@pytest.mark.parametrize(("objective", "method"), first_fast([
+    ("dpo", "qlora"), ("orpo", "full"), ("kto", "lora"), ("dpo", "lora"), ("dpo", "full"), ("orpo", "lora"),
+    ("orpo", "qlora"), ("kto", "qlora"), ("kto", "full")], 3))
 def test_preferences_are_learned(make_job, objective, method):
     job = make_job(objective, method=method, learning_rate=5e-3 if method != "full" else 1e-3, max_steps=8,
                    micro_batch_size=3)
@@ -168,7 +171,7 @@ def test_preferences_are_learned(make_job, objective, method):
         assert events(job, "eval")[-1]["reward_accuracy"] >= 0.5
 
 
-@pytest.mark.parametrize("objective", ["dpo", "kto"])
+@pytest.mark.parametrize("objective", first_fast(["dpo", "kto"]))
 def test_preference_losses_equal_trls_own(make_job, monkeypatch, objective):
     ours, stock = (make_job(objective, micro_batch_size=3, max_steps=4) for _ in range(2))
     train.run(ours)
@@ -214,7 +217,7 @@ def test_from_scratch_makes_a_new_model_of_the_same_architecture(make_job, tiny_
     assert result["eval_loss_after"] < result["eval_loss_before"]
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("method", first_fast(["lora", "full"]))
 def test_a_run_goes_on_from_an_earlier_one(make_job, method):
     rate = 5e-3 if method == "lora" else 1e-3
     first_job = make_job(method=method, learning_rate=rate)
@@ -242,7 +245,7 @@ def test_neftune_changes_the_course_and_nothing_at_the_end(make_job):
     assert before[0] == before[1]  # evaluation has no noise
 
 
-@pytest.mark.parametrize("optimizer", ["adamw_torch_fused", "adamw_8bit", "adafactor", "sgd"])
+@pytest.mark.parametrize("optimizer", first_fast(["adamw_8bit", "adamw_torch_fused", "adafactor", "sgd"]))
 def test_optimizers(make_job, optimizer):
     result = train.run(make_job(optimizer=optimizer, learning_rate=0.5 if optimizer == "sgd" else 5e-3))
     assert result["eval_loss_after"] < result["eval_loss_before"]

@@ -7,6 +7,7 @@ import unicodedata
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.tiers import examples
 
 from slmstudio.core.data.health import hidden, markup, scripts
 from slmstudio.core.data.health.checking import check
@@ -156,7 +157,7 @@ def test_a_word_of_three_scripts_cannot_be_written_in_one():
     assert scripts.in_own_script("AͰऀও") is None
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(records=RECORDS, tokens=st.lists(st.text(max_size=5), max_size=2).map(tuple))
 def test_any_text_can_be_checked_and_fixed(records, tokens):
     records = [Record(row.messages, line, row.rejected, text=row.text) for line, row in enumerate(records, start=1)]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.tiers import examples
 
 from slmstudio.core.evaluation.scores import ngrams
 
@@ -74,7 +75,7 @@ def test_scores_of_real_hindi_rows_equal_the_command_line(data_dir: Path, tmp_pa
 TEXTS = st.lists(st.text("ab कख।.,1 ", max_size=12), min_size=1, max_size=4)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(answers=TEXTS, wanted=TEXTS)
 def test_scores_equal_the_library_on_any_text(answers: list[str], wanted: list[str]) -> None:
     import sacrebleu

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.tiers import examples, first_fast
 
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import UserError
@@ -153,7 +154,7 @@ def test_cancel(tmp_path):
         read_test_set(write(tmp_path, json.dumps(GOOD)), cancelled=lambda: True)
 
 
-@pytest.mark.parametrize("name", ["big.jsonl", "big.csv"])
+@pytest.mark.parametrize("name", first_fast(["big.csv", "big.jsonl"]))
 def test_a_line_of_a_gigabyte_does_not_take_the_memory(tmp_path, name):
     path = tmp_path / name
     with open(path, "wb") as file:
@@ -181,7 +182,7 @@ CELLS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0
     lambda cell: not cell.lstrip().startswith("["))  # a list of references is another test's
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=6))
 def test_any_cells_come_back_from_a_table(tmp_path_factory, rows):
     """What csv writes is read again; a row with an empty cell is a problem, a row of blanks is none."""
@@ -197,7 +198,7 @@ def test_any_cells_come_back_from_a_table(tmp_path_factory, rows):
     assert read == wanted
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.binary(max_size=300), st.sampled_from(["t.jsonl", "t.json", "t.csv", "t.tsv", "t.txt"]))
 def test_any_bytes_are_read_or_refused(tmp_path_factory, content, name):
     path = write(tmp_path_factory.mktemp("t"), content, name)
@@ -220,7 +221,7 @@ COLUMNS = st.sampled_from(["question", "answer", "choices", "A", "B", "C", "labe
                            "option0", "option1", "option2", "article", "sentence", "उत्तर", "विकल्प 1", "विकल्प 2"])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.lists(st.dictionaries(COLUMNS, JSON, max_size=7), min_size=1, max_size=3))
 def test_any_rows_are_items_or_problems(tmp_path_factory, rows):
     path = write(tmp_path_factory.mktemp("t"), json.dumps(rows))

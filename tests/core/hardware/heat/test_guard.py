@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.simulated_card import SimulatedCard
+from support.tiers import examples
 
 from slmstudio.core.hardware.heat.guard import COOLED_C, GIVE_UP_SECONDS, UNREAD_SECONDS, Guard, Rest, Settings
 from slmstudio.core.hardware.heat.hours import Hours
@@ -195,7 +196,7 @@ def pauses(guard: Guard, machine: SimulatedCard, step: float, seconds: float) ->
     return began, peak
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(seconds=st.floats(3, 300), rise=st.floats(20, 90), step=st.floats(0.2, 20), delay=st.floats(0, 5),
        noise=st.floats(0, 3), rest=st.sampled_from([1, 10, 60, 300]), seed=st.integers(0, 99))
 def test_it_never_flaps(seconds, rise, step, delay, noise, rest, seed):
