@@ -35,8 +35,11 @@ KINDS = {
     "fit_check": "slmstudio.worker.training.fit_check",
     "fetch_starter": "slmstudio.worker.export.fetch_starter",
     "fetch_benchmark": "slmstudio.worker.benchmark.fetch_job",
+    "join": "slmstudio.worker.launch.join",
 }
 """Kind of job: the module whose `run(job)` does it and returns the outcome's `result`."""
+AGENT = "slmstudio.worker.launch.agent"
+"""Does a job that several processes share: it starts them, and returns the whole outcome."""
 
 
 def main(arguments: list[str]) -> int:
@@ -61,14 +64,17 @@ def main(arguments: list[str]) -> int:
 def run_job(folder: Path) -> int:
     """Do the job of `folder`; its outcome is written whatever happens. Returns the exit status.
 
-    Of the processes that torchrun starts for one job, rank 0 alone speaks for it: it takes the lock, is named in
-    process.json, writes the events and the outcome, and reads the commands. The other ranks do none of that.
+    Of the processes that torchrun starts for one job, rank 0 alone speaks for it: it writes the events and reads the
+    commands. The agent that started them takes the lock, is named in process.json and writes the outcome; where
+    torchrun was started by hand, rank 0 does that too.
     """
     import filelock
 
-    from slmstudio.worker.runtime import ending, log_limit
+    from slmstudio.worker.runtime import agent_side, ending, log_limit
     from slmstudio.worker.runtime.context import JobContext, rank
 
+    if agent_side.by_agent():
+        return _run_rank(folder, rank())
     log = None
     leads, lock = rank() == 0, filelock.FileLock(folder / "worker.lock")
     if leads:
@@ -96,12 +102,37 @@ def run_job(folder: Path) -> int:
     return 0 if outcome.was_successful() else 1
 
 
+def _run_rank(folder: Path, rank: int) -> int:
+    """One of the processes that an agent started for the job of `folder`. Returns the exit status."""
+    from slmstudio.worker.runtime import agent_side, ending, log_limit
+    from slmstudio.worker.runtime.context import JobContext
+
+    agent_side.begin(folder, rank)
+    log = log_limit.opened(agent_side.log_of(folder, rank))
+    _be_nice()
+    job = JobContext(folder, jobs.Job(folder).request())
+    outcome = _outcome_of(job, log)
+    ending.write_outcome(job, outcome or jobs.Outcome(ending.START_ANEW))
+    return 0 if outcome is not None and outcome.state not in ("failed", "crashed") else 1
+
+
+def _is_shared(request: dict[str, Any]) -> bool:
+    """Whether this process is to start others for its job, being none of them itself."""
+    ranks = request.get("processes", 1), request.get("nodes", 1)
+    return request["kind"] == "train" and ranks != (1, 1) and "RANK" not in os.environ
+
+
 def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
     """How the job ended; None when a fresh process must go on with it."""
     from slmstudio.worker.runtime import ending, log_limit
     from slmstudio.worker.runtime.context import Cancelled, StartAnew
 
     try:
+        if job.request["kind"] == "join" or _is_shared(job.request):
+            # It only starts processes, each of which locks itself and keeps the log short.
+            result: Any = importlib.import_module(
+                AGENT if job.request["kind"] == "train" else KINDS["join"]).run(job)
+            return result
         _lock(job)
         log_limit.watch(log)
         module = importlib.import_module(KINDS[job.request["kind"]])
