@@ -70,13 +70,13 @@ def run_job(folder: Path) -> int:
     """
     import filelock
 
-    from slmstudio.worker.runtime import agent_side, ending, log_limit
-    from slmstudio.worker.runtime.context import JobContext, rank
+    from slmstudio.worker.runtime import agent_side, ending, log_limit, ranks
+    from slmstudio.worker.runtime.context import JobContext
 
     if agent_side.by_agent():
-        return _run_rank(folder, rank())
+        return _run_rank(folder, ranks.rank())
     log = None
-    leads, lock = rank() == 0, filelock.FileLock(folder / "worker.lock")
+    leads, lock = ranks.is_first(), filelock.FileLock(folder / "worker.lock")
     if leads:
         try:
             lock.acquire(blocking=False)

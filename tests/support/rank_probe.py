@@ -10,7 +10,8 @@ import time
 from typing import Any
 
 from slmstudio.worker import __main__ as worker
-from slmstudio.worker.runtime.context import JobContext, rank
+from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.runtime.ranks import rank
 
 
 def run(job: JobContext) -> dict[str, Any]:

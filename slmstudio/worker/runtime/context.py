@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import psutil
 
 from slmstudio.core import files, jobs
 from slmstudio.core.run.history import number
+from slmstudio.worker.runtime import ranks
 
 
 class Cancelled(Exception):
@@ -23,18 +23,13 @@ class StartAnew(Exception):
     """This process must end and a fresh one go on with the same job: its memory cannot be trusted any more."""
 
 
-def rank() -> int:
-    """This process's number among those that torchrun started for one job; 0 where it runs alone."""
-    return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
-
-
 class JobContext:
     """One job, seen from inside its process. Only rank 0 writes events and reads commands."""
 
     def __init__(self, folder: Path, request: dict[str, Any]):
         self.folder = folder
         self.request = request
-        self._leads = rank() == 0
+        self._leads = ranks.is_first()
         self._commands = files.LineReader(folder / jobs.COMMANDS)
         self._cancelled = False
         self._pending: list[dict[str, Any]] = []

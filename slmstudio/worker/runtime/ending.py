@@ -11,8 +11,8 @@ import time
 from slmstudio.core import disk_space, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import advice
-from slmstudio.worker.runtime import agent_side
-from slmstudio.worker.runtime.context import JobContext, rank
+from slmstudio.worker.runtime import agent_side, ranks
+from slmstudio.worker.runtime.context import JobContext
 
 START_ANEW = "start anew"
 """State of a process that one agent started for a run with others, when fresh ones must go on with it."""
@@ -31,7 +31,7 @@ def give_up(job: JobContext, error: UserError) -> None:
     Returns only where the outcome is being written already, and in a process that doesn't speak for the job where no
     agent of ours listens to it: torchrun ends those with the one that does.
     """
-    if (rank() != 0 and not agent_side.by_agent()) or not _last_word.acquire(blocking=False):
+    if not (ranks.is_first() or agent_side.by_agent()) or not _last_word.acquire(blocking=False):
         return
     _write(job, jobs.Outcome("failed", error.to_dict()))
     sys.stdout.flush()
@@ -56,7 +56,7 @@ def _write(job: JobContext, outcome: jobs.Outcome) -> None:
     """The last word must not be lost to a full disk: wait for the few bytes it takes."""
     place = job.folder
     if agent_side.by_agent():
-        place = agent_side.report_folder(job.folder, rank())
+        place = agent_side.report_folder(job.folder, ranks.rank())
     else:
         job.emit("job_ended", state=outcome.state)
     disk_space.give_reserve(job.folder)

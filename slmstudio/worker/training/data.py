@@ -18,7 +18,8 @@ from slmstudio.core.run.rows import kept_rows, source_rows
 from slmstudio.core.run.rows.kept_rows import Kept
 from slmstudio.core.run.rows.source_rows import SourceRows
 from slmstudio.core.units import counted
-from slmstudio.worker.runtime.context import Cancelled, JobContext, rank
+from slmstudio.worker.runtime import ranks
+from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.training.batches import IGNORED
 
 
@@ -69,7 +70,7 @@ def _from_files(config: RunConfig, job: JobContext, rows: SourceRows) -> Kept | 
             job.warn("test_rows_learned", f"{seen} of {len(rows.evaluation)} test rows are among the rows to learn: "
                                           "eval loss will look better than it is.")
     proven = all(known.get(name) == dataset.sha256 for name, dataset in rows.files.items())
-    if rank() or (_has_learned(job) and not proven):
+    if not ranks.is_first() or (_has_learned(job) and not proven):
         return rows
     return kept_rows.write(job.folder, config, rows, job.cancelled)
 

@@ -20,7 +20,8 @@ from slmstudio.core.run.energy.meter import EnergyMeter
 from slmstudio.core.run.guard.summary import HOLD
 from slmstudio.core.run.memory import measured, outlook
 from slmstudio.core.units import format_bytes, format_duration, format_span
-from slmstudio.worker.runtime.context import JobContext, rank
+from slmstudio.worker.runtime import ranks
+from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.peak import PeakMemory
 from slmstudio.worker.training import methods, micro_batches
 
@@ -123,7 +124,7 @@ class FirstSteps:
                            message=f"The longest rows take {format_bytes(found.peak_bytes)} (estimated: "
                                    f"{format_span(plain.low, plain.high)}), and a step takes "
                                    f"{format_duration(self._seconds / self._timed)}.")
-        if rank() == 0:
+        if ranks.world_size() == 1:  # what several do together says nothing of one
             keep(found, self._job)
 
 

@@ -26,7 +26,8 @@ from slmstudio.core.data.reader import Record
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import versions
-from slmstudio.worker.runtime.context import JobContext, rank
+from slmstudio.worker.runtime import ranks
+from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training.data import Losses, encode_rows, tell_losses
 from slmstudio.worker.training.preference_data import encode_preferences
 
@@ -59,7 +60,7 @@ def encode(rows: list[Record], sha256: str | None, tokenizer: Any, template: Cha
     if found is None:
         work = encode_preferences if config.is_preference else encode_rows
         found = work(rows, tokenizer, template, config, job, phase)
-        if place is not None and len(found[0]) and rank() == 0:
+        if place is not None and len(found[0]) and ranks.is_first():
             _keep(place, *found, job)
     dataset, losses = found
     tell_losses(job, config, losses, len(dataset) > 0)
