@@ -116,10 +116,14 @@ def _run_rank(folder: Path, rank: int) -> int:
     return 0 if outcome is not None and outcome.state not in ("failed", "crashed") else 1
 
 
-def _is_shared(request: dict[str, Any]) -> bool:
+def _is_shared(job: Any) -> bool:
     """Whether this process is to start others for its job, being none of them itself."""
-    ranks = request.get("processes", 1), request.get("nodes", 1)
-    return request["kind"] == "train" and ranks != (1, 1) and "RANK" not in os.environ
+    from slmstudio.core.run import adjust
+    from slmstudio.core.run.config import RunConfig
+
+    if job.request["kind"] != "train" or "RANK" in os.environ:
+        return False
+    return adjust.apply(RunConfig.from_dict(job.request), job.folder).world_size > 1
 
 
 def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
@@ -128,14 +132,14 @@ def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
     from slmstudio.worker.runtime.context import Cancelled, StartAnew
 
     try:
-        if job.request["kind"] == "join" or _is_shared(job.request):
+        kind = job.request["kind"]
+        if kind == "join" or _is_shared(job):
             # It only starts processes, each of which locks itself and keeps the log short.
-            result: Any = importlib.import_module(
-                AGENT if job.request["kind"] == "train" else KINDS["join"]).run(job)
-            return result
+            outcome: jobs.Outcome | None = importlib.import_module(KINDS[kind] if kind == "join" else AGENT).run(job)
+            return outcome
         _lock(job)
         log_limit.watch(log)
-        module = importlib.import_module(KINDS[job.request["kind"]])
+        module = importlib.import_module(KINDS[kind])
         result = module.run(job)
         return jobs.Outcome(result.pop("state", "finished"), result.pop("error", None), result=result)
     except StartAnew:

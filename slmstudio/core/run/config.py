@@ -56,6 +56,8 @@ RUN, METHOD, LENGTH, BATCH, LEARNING, MACHINE, HEAT, WATCHING, SAVING = GROUPS =
     "Run", "Method", "Length", "Batch", "Learning", "Machine", "Heat and hours", "Watching", "Saving")
 PARALLELISM = Choice({"ddp": "Faster: each card holds the model (DDP)",
                       "fsdp": "Bigger: the cards share the model (FSDP)"})
+PARALLELISM_WORDS = {"faster": "ddp", "bigger": "fsdp"}
+"""What people say for it, accepted by `--set parallelism=...`."""
 GUARDS = Choice({"pause": "Pause when too hot", "hold": "Hold a temperature", "off": "Only warn"})
 VARIANTS: dict[str, dict[str, Any]] = {
     "lora": {"method": "lora"},

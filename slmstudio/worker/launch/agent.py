@@ -37,8 +37,7 @@ def run(job: JobContext) -> jobs.Outcome | None:
     if config.nodes == 1:
         store = ranks_of.open_store(ranks_of.LOOPBACK)
         machines = None
-        meeting = ranks_of.Meeting(ranks_of.LOOPBACK, store.port, secrets.token_hex(6),
-                                   interface=ranks_of.interface_of(ranks_of.LOOPBACK))
+        meeting = ranks_of.Meeting(ranks_of.LOOPBACK, store.port, secrets.token_hex(8), ranks_of.LOOPBACK)
     else:
         machines = first_machine.FirstMachine(job, config, invitation.read(job.folder))
         meeting = machines.gather()
@@ -59,7 +58,7 @@ def run(job: JobContext) -> jobs.Outcome | None:
 def _failed(job: JobContext, config: RunConfig, ended: list[blame.Ended], memory_kill: bool,
             machines: first_machine.FirstMachine | None) -> jobs.Outcome:
     cause = blame.first_cause(ended)
-    if machines is not None and cause.blame >= 4 and (told := machines.who_left()):
+    if machines is not None and cause.blame >= blame.LOST_OTHERS and (told := machines.who_left()):
         return told
     if memory_kill and cause.code == -9:
         job.emit(jobs.MEMORY_KILL)  # the next start uses less

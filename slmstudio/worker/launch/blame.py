@@ -20,6 +20,11 @@ _LOST_OTHERS = re.compile(r"gloo|nccl|c10d|Dist(Backend|Network|Store)?Error|Con
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT")
 
 
+KILLED, SILENT, FAILED, STOPPED, LOST_OTHERS, ENDED = range(6)
+"""What a process ended of, the likeliest cause first: a signal; without a word; by its own word; as it was told; since
+another one was gone; since the agent asked it to."""
+
+
 @dataclass(frozen=True)
 class Ended:
     """How one of a machine's processes ended.
@@ -37,14 +42,14 @@ class Ended:
 
     @property
     def blame(self) -> int:
-        """The less, the likelier it is the cause."""
+        """`KILLED` … `ENDED`: the less, the likelier it is the cause."""
         if self.code < 0 and -self.code != signal.SIGTERM:
-            return 0
+            return KILLED
         if self.outcome is None:
-            return 1 if self.code > 0 else 5  # SIGTERM: most likely the agent's own
+            return SILENT if self.code > 0 else ENDED
         if self.outcome.details and _LOST_OTHERS.search(self.outcome.details):
-            return 4
-        return 2 if self.outcome.state == "failed" else 3
+            return LOST_OTHERS
+        return FAILED if self.outcome.state == "failed" else STOPPED
 
 
 def read(folder: Path, codes: Mapping[int, int]) -> list[Ended]:
@@ -76,9 +81,12 @@ def outcome_of(cause: Ended, folder: Path, world_size: int, host: str = "", memo
     """
     which = f"Process {cause.rank + 1} of {world_size}{f', on {host},' if host else ''}"
     remedy = f"The run can be resumed. {advice.go_on('train', folder)}"
-    if cause.outcome is not None and cause.blame < 4:
+    if cause.outcome is not None and cause.blame < LOST_OTHERS:
         return cause.outcome
-    if cause.code < 0:
+    if cause.blame == LOST_OTHERS:
+        error = UserError(f"{which} lost its connection to another one.",
+                          "Another process or machine is gone, or the network between them broke.", remedy)
+    elif cause.code < 0:
         name = signal.Signals(-cause.code).name
         if name == "SIGKILL" and memory_kill:
             error = UserError(f"{which} was killed because memory ran out ({name}).", "", f"{remedy} "
@@ -87,9 +95,6 @@ def outcome_of(cause: Ended, folder: Path, world_size: int, host: str = "", memo
             error = UserError(f"{which} crashed in a library ({name}).", "", remedy)
         else:
             error = UserError(f"{which} was {'killed' if name == 'SIGKILL' else 'ended'} ({name}).", "", remedy)
-    elif cause.outcome is not None:
-        error = UserError(f"{which} lost its connection to another one.",
-                          "Another process or machine is gone, or the network between them broke.", remedy)
     else:
         error = UserError(f"{which} ended unexpectedly, with exit status {cause.code}.", "", remedy)
     return jobs.Outcome("crashed", error.to_dict(), details=cause.log)

@@ -69,7 +69,7 @@ class FirstMachine:
         words.say(self._store, words.GO, there)
         self._joined = [each for each in states if each["number"] in there]
         return ranks_of.Meeting(self._invitation.host, self._invitation.port, self._invitation.id,
-                                interface=ranks_of.interface_of(self._invitation.host))
+                                self._invitation.host)
 
     def who_left(self) -> jobs.Outcome | None:
         """How another machine says that it ended; None where all are silent."""

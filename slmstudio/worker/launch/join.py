@@ -25,9 +25,10 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.model.library import local_models
+from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.launch import checks
 from slmstudio.core.run.folder import versions
+from slmstudio.core.run.launch import checks
 from slmstudio.worker.launch import blame, ranks_of
 from slmstudio.worker.launch import meeting_words as words
 from slmstudio.worker.runtime.context import Cancelled, JobContext
@@ -58,8 +59,8 @@ def run(job: JobContext) -> jobs.Outcome:
                         "Copy the command from the first machine again.")
     place = _Place(job, store, offer, Path(job.request["model"]) if job.request.get("model") else None)
     node = place.wait()
-    config = RunConfig.from_dict(files.read_json(place.folder / jobs.RUN) or {})
-    meeting = ranks_of.Meeting(host, port, one_time, node, ranks_of.interface_of(address))
+    config = place.config()
+    meeting = ranks_of.Meeting(host, port, one_time, address, node)
     job.phase("training", f"with {offer['host']}")
     with _leaves_when_asked(job):
         try:
@@ -73,7 +74,7 @@ def run(job: JobContext) -> jobs.Outcome:
     if not codes:
         return jobs.Outcome("finished", result={"host": offer["host"], "run": offer["name"]})
     cause = blame.first_cause(blame.read(place.folder, codes))
-    if cause.blame >= 4:
+    if cause.blame >= blame.LOST_OTHERS:
         raise UserError(f"The run on {offer['host']} has ended, or the connection to it broke.", "",
                         "See there for the reason; the run is kept there.")
     outcome = blame.outcome_of(cause, place.folder, config.world_size, socket.gethostname())
@@ -96,8 +97,8 @@ def reach(host: str, port: int) -> str:
                         ) from error
     except TimeoutError as error:
         raise UserError(
-            f"{host}:{port} doesn't answer within {CONNECT_SECONDS:.0f} seconds: the machine is off, or a firewall drops "
-            "the connection.", "", f"Open TCP port {port} on the first machine for this one. {remedy}") from error
+            f"{host}:{port} doesn't answer within {CONNECT_SECONDS:.0f} seconds: the machine is off, or a firewall "
+            "drops the connection.", "", f"Open TCP port {port} on the first machine for this one. {remedy}") from error
     except ConnectionRefusedError as error:
         raise UserError(f"Nobody waits at {host}:{port}: the first machine has not started the run, or has ended it.",
                         "", remedy) from error
@@ -171,6 +172,10 @@ class _Place:
                             "To train with more, start it there with more machines.")
         return int(numbers.index(self.number)) + 1
 
+    def config(self) -> RunConfig:
+        """The run's, as it was sent."""
+        return adjust.apply(RunConfig.from_dict(files.read_json(self.folder / jobs.RUN) or {}), self.folder)
+
     def say_left(self, error: UserError, log: str) -> None:
         with suppress(DistError, RuntimeError):
             words.say(self.store, f"left/{self.number}", {"error": error.to_dict(), "log": log})
@@ -200,14 +205,14 @@ class _Place:
         same_name = next((path for path in candidates if path.name == name and path.is_dir()), None)
         if same_name is not None:
             raise UserError(f"{socket.gethostname()} has another model: the weights of its {same_name.name} are not "
-                            f"those of {self.offer['host']}.", "", f"Copy the model's folder from {self.offer['host']}, "
-                            "and name it with --model.")
+                            f"those of {self.offer['host']}.", "", "Copy the model's folder from "
+                            f"{self.offer['host']}, and name it with --model.")
         raise UserError(f"{socket.gethostname()} doesn't have the model {name}.", "",
                         f"Copy its folder from {self.offer['host']} and name it with --model, or fetch it: "
                         f"{program.command('models', 'get', name)}")
 
     def _check_cards(self) -> None:
-        checks.need(RunConfig.from_dict(files.read_json(self.folder / jobs.RUN) or {}), read_machine())
+        checks.need(self.config(), read_machine())
 
     def _fetch(self, model: Path) -> None:
         """The run's configuration and rows, into a folder of this machine's own."""

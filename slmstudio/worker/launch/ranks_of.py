@@ -41,15 +41,15 @@ class Meeting:
     Attributes:
         host, port: of the store, on the first machine.
         id: of this start of the run.
+        address: this machine's own, on the way to the others.
         node: number of this machine, from 0.
-        interface: name of the network interface that leads to the others; "" leaves the choice to the libraries.
     """
 
     host: str
     port: int
     id: str
+    address: str
     node: int = 0
-    interface: str = ""
 
 
 def open_store(host: str, port: int = 0) -> TCPStore:
@@ -67,7 +67,7 @@ def open_store(host: str, port: int = 0) -> TCPStore:
                     multi_tenant=True, master_listen_fd=listener.detach())
 
 
-def interface_of(address: str) -> str:
+def _interface_of(address: str) -> str:
     """The name of the network interface with this address; "" where none has it, or the libraries don't take names."""
     if os.name == "nt":
         return ""
@@ -112,12 +112,12 @@ def end_by(error: SignalException) -> None:
 @contextlib.contextmanager
 def _environment(config: RunConfig, meeting: Meeting) -> Iterator[None]:
     """What the processes are given beside torchrun's own variables."""
-    given = {agent_side.AGENT: str(os.getpid())}
+    given = {agent_side.AGENT: str(os.getpid()), agent_side.ADDRESS: meeting.address}
     if "OMP_NUM_THREADS" not in os.environ:
         cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
         given["OMP_NUM_THREADS"] = str(max(1, cores // config.processes))
-    if meeting.interface:
-        given |= {"GLOO_SOCKET_IFNAME": meeting.interface, "NCCL_SOCKET_IFNAME": f"={meeting.interface}"}
+    if interface := _interface_of(meeting.address):
+        given |= {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": f"={interface}"}
     os.environ.update(given)
     try:
         yield

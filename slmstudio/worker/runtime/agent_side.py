@@ -17,6 +17,8 @@ from slmstudio.worker.runtime import child
 
 AGENT = "SLMSTUDIO_AGENT"
 """Environment variable with the agent's pid."""
+ADDRESS = "SLMSTUDIO_ADDRESS"
+"""Environment variable with this machine's address, as the others of the run reach it."""
 LOGS = "logs"
 _PR_SET_PDEATHSIG, _SIGKILL = 1, 9
 
