@@ -3,9 +3,9 @@
 
 What each process does stands in the variable LAUNCH_PROBE, a JSON object by rank ("*" is every other): "work" works
 until the first process is told to stop, "fail" raises, "refuse" raises what a person can mend, "leave" ends without a
-word, "lost" fails as one whose neighbour is gone, "neighbour" does so once its neighbour is really gone; "check" makes the preflight first; "check other torch", "check other
-model", "check other data" make it with another report; "late" never comes to it. The pids of all are left in the folder
-LAUNCH_PROBE_PIDS.
+word, "lost" fails as one whose neighbour is gone, "neighbour" does so once process 1 is really gone; "check" makes the
+preflight first; "check other torch", "check other model", "check other data" make it with another report; "late" never
+comes to it. Each leaves its pid in the folder that the run calls "beside", before it is locked.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ from slmstudio.worker.runtime.context import JobContext
 def run(job: JobContext) -> dict[str, Any]:
     todo = json.loads(os.environ["LAUNCH_PROBE"])
     mine = todo.get(str(ranks.rank()), todo.get("*", "work"))
-    pids = Path(os.environ["LAUNCH_PROBE_PIDS"])
-    (pids / str(ranks.rank())).write_text(str(os.getpid()))
     print(f"process {ranks.rank()} is to {mine}", flush=True)
     if mine == "fail":
         raise RuntimeError("no such luck")
@@ -39,7 +37,7 @@ def run(job: JobContext) -> dict[str, Any]:
     if mine == "leave":
         os._exit(7)
     if mine == "neighbour":
-        _until_neighbour_is_gone(job, pids)
+        _until_neighbour_is_gone(job)
     if mine in ("lost", "neighbour"):
         raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer")
     if mine.startswith("check"):
@@ -53,9 +51,9 @@ def run(job: JobContext) -> dict[str, Any]:
     return {"state": "stopped", "rank": ranks.rank(), "agent": os.getppid()}
 
 
-def _until_neighbour_is_gone(job: JobContext, pids: Path) -> None:
+def _until_neighbour_is_gone(job: JobContext) -> None:
     job.phase("working")
-    other = pids / "1"
+    other = Path(job.request["beside"]) / "pid-1"
     while not other.exists() or psutil.pid_exists(int(other.read_text() or os.getpid())):
         time.sleep(0.02)
 
@@ -74,4 +72,7 @@ def _check(job: JobContext, what: str) -> None:
 if __name__ == "__main__":
     sys.modules["launch_probe"] = sys.modules["__main__"]
     worker.KINDS["train"] = "launch_probe"
+    run_file = json.loads((Path(sys.argv[1]) / "run.json").read_text()) if "RANK" in os.environ else {}
+    if "beside" in run_file:
+        Path(run_file["beside"], f"pid-{ranks.rank()}").write_text(str(os.getpid()))
     sys.exit(worker.main(sys.argv[1:]))
