@@ -111,11 +111,20 @@ def connect(host: str, port: int) -> Store:
     Raises:
         UserError: what answers there isn't the first machine of a run.
     """
-    try:
-        return TCPStore(host, port, None, False, timedelta(seconds=CONNECT_SECONDS), wait_for_workers=False)
-    except (DistError, RuntimeError) as error:
+    found: list[Store] = []
+
+    def ask() -> None:
+        with suppress(DistError, RuntimeError):
+            found.append(TCPStore(host, port, None, False, timedelta(seconds=CONNECT_SECONDS), wait_for_workers=False))
+
+    # It waits without end for a program that takes the connection and says nothing.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(CONNECT_SECONDS)
+    if not found:
         raise UserError(f"What answers at {host}:{port} isn't SLM Studio waiting for machines.", "",
-                        "Check address and port.") from error
+                        "Check address and port.")
+    return found[0]
 
 
 @dataclass

@@ -124,9 +124,9 @@ def exchange(store: Any, name: str, mine: Report, rank: int | None = None, world
     except (DistError, RuntimeError) as error:
         raise UserError("The first machine is gone.", "The connection to it broke while the processes were checked.",
                         "Look there for the reason, and start again.") from error
-    which = " and ".join(str(number + 1) for number in missing)
+    which = "Process" if len(missing) == 1 else "Processes"
     raise UserError(
-        f"Process {which} of {len(keys)} did not report within {seconds:.0f} seconds.",
+        f"{which} {' and '.join(str(number + 1) for number in missing)} of {len(keys)} did not report within {seconds:.0f} seconds.",
         "It may hang while it loads its libraries or wakes its card.",
         f"Look into its log, {'logs/rank-' + str(missing[0]) + '.log' if missing[0] else 'worker.log'}, and start "
         "again.")
@@ -143,7 +143,8 @@ def compare(reports: Sequence[Report]) -> None:
         for name in COMPARED:
             has, wants = other["versions"].get(name), first["versions"].get(name)
             if has != wants:
-                raise UserError(f"{here} has {name} {has or 'not at all'}, and {there}, has {wants or 'none'}.", "",
+                has, wants = (f"{name} {version}" if version else f"no {name}" for version in (has, wants))
+                raise UserError(f"{here} has {has}, and {there}, has {wants}.", "",
                                 "Install the same versions on all machines.")
         if other["model"] != first["model"]:
             raise UserError(f"{here} has another model: the weights in {other['path']} are not those of {there}.", "",
