@@ -32,8 +32,17 @@ class RowOrder(torch.utils.data.Sampler):
 class Trainer(SFTTrainer):
     """TRL's trainer with that order, and with the eval loss as the mean over all learned tokens."""
 
+    drawn = -1, 0
+
     def _get_train_sampler(self, train_dataset=None):
         return RowOrder([len(ids) for ids in self.train_dataset["input_ids"]])
+
+    def training_step(self, *args, **kwargs):
+        # What is random in a micro-batch depends on the seed, the step and the micro-batch's place in it.
+        step, place = self.drawn
+        self.drawn = step, place = self.state.global_step, place + 1 if step == self.state.global_step else 0
+        torch.manual_seed(SEED * 1_000_003 + step * 4_099 + place)
+        return super().training_step(*args, **kwargs)
 
     def evaluate(self, *args, **kwargs):
         self.model.eval()

@@ -96,9 +96,10 @@ def run_job(folder: Path) -> int:
         out_of_memory.start_anew(job)
         return 0
     if outcome is None:
-        return 1  # torchrun then ends the other ranks
+        return 0 if ranks.has_ended() else 1  # torchrun then ends the other ranks
     if leads:
         ending.write_outcome(job, outcome)
+        ranks.tell_end()
     return 0 if outcome.was_successful() else 1
 
 
@@ -127,8 +128,9 @@ def _is_shared(job: Any) -> bool:
 
 
 def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
-    """How the job ended; None when a fresh process must go on with it."""
-    from slmstudio.worker.runtime import ending, log_limit
+    """How the job ended; None when a fresh process must continue with it, and on another rank than the first where
+    that says how it ended."""
+    from slmstudio.worker.runtime import ending, log_limit, ranks
     from slmstudio.worker.runtime.context import Cancelled, StartAnew
 
     try:
@@ -142,11 +144,12 @@ def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
         module = importlib.import_module(KINDS[kind])
         result = module.run(job)
         return jobs.Outcome(result.pop("state", "finished"), result.pop("error", None), result=result)
-    except StartAnew:
+    except (StartAnew, ranks.FirstFailed):
         return None
     except Cancelled:
         return jobs.Outcome("cancelled")
     except UserError as error:
+        ranks.tell_failure(error.to_dict())
         return jobs.Outcome("failed", error.to_dict())
     except OSError as error:
         return jobs.Outcome("failed", from_os_error(error, "continue").to_dict(), traceback.format_exc())
@@ -154,6 +157,10 @@ def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
         return jobs.Outcome("failed", _out_of_memory(job).to_dict(), traceback.format_exc())
     except Exception as error:
         traceback.print_exc()
+        if ranks.is_of_another(error):
+            if not ranks.is_first():
+                return None
+            return jobs.Outcome("failed", ranks.failure_of_another(error).to_dict(), traceback.format_exc())
         if _gpu_is_gone(error):
             return jobs.Outcome("failed", ending.gpu_gone(job).to_dict(), traceback.format_exc())
         defect = UserError(
@@ -161,6 +168,7 @@ def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
             f"{type(error).__name__}: {error}",
             "Copy the details and report them. What was saved is kept.",
         )
+        ranks.tell_failure(defect.to_dict())
         return jobs.Outcome("failed", defect.to_dict(), traceback.format_exc())
 
 

@@ -1,17 +1,38 @@
 """Who this process is among those that train one run together, and what they say to each other.
 
-torchrun starts them and numbers them in the environment. Tensors go between cards by NCCL, and between processors, as all
-that is said here, by gloo. Nothing waits for ever: see `SECONDS`.
+torchrun starts them and numbers them in the environment. Tensors go between cards by NCCL; between processors, and for
+all that is said here, by gloo. Nothing waits for ever: see `SECONDS`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import threading
+import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from slmstudio.core.errors import UserError
+from slmstudio.core.units import format_duration
+
 SECONDS = 600.0
 """How long one rank waits for another. A rank that is gone is noticed at once; this is for one that hangs."""
+MEET_SECONDS = 120.0
+"""How long the others may take to start: their libraries are read from a disk that they share, perhaps."""
+BUSY_SECONDS = 20.0
+"""How often the first rank says that it is still at work on what the others wait for."""
+ANSWER_SECONDS = 5.0
+"""How long a rank that lives takes at most to say so, or what went wrong, after another is gone."""
+_BUSY, _DONE, _FAILED = "busy", "done", "failed"
+
+_store: Any = None
+
+
+class FirstFailed(Exception):
+    """The first rank couldn't do what the others wait for. It says itself why."""
 
 
 def rank() -> int:
@@ -41,8 +62,9 @@ def start(gpu: bool) -> None:
         gpu: whether they compute on cards; this one takes the card of its local number.
 
     Raises:
-        RuntimeError: they didn't come within the time.
+        UserError: not all came within the time; it names those that didn't.
     """
+    global _store
     if world_size() == 1:
         return
     import torch
@@ -50,11 +72,28 @@ def start(gpu: bool) -> None:
 
     if gpu:
         torch.cuda.set_device(local_rank())
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=timedelta(seconds=SECONDS))
+    agents = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    limit = timedelta(seconds=MEET_SECONDS)
+    try:
+        tcp = distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world_size(),
+                                   is_master=is_first() and not agents, timeout=limit)
+        _store = distributed.PrefixStore(f"slmstudio/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", tcp)
+        _store.set(f"here/{rank()}", b"1")
+        _store.wait([f"here/{each}" for each in range(world_size())], limit)
+    except RuntimeError as error:
+        missing = _without("here") if _store is not None else [0]
+        raise UserError(f"{_named(missing)} didn't start.",
+                        f"The others waited {format_duration(MEET_SECONDS)} for it. {error}".splitlines()[0],
+                        "Look at its log, and at the network between the machines.") from error
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if gpu else "gloo", store=distributed.PrefixStore("group", _store), rank=rank(),
+        world_size=world_size(), timeout=timedelta(seconds=SECONDS))
 
 
 def close() -> None:
     """Part from the others."""
+    if _store is None:
+        return
     from torch import distributed
 
     if distributed.is_initialized():
@@ -89,3 +128,116 @@ def gather(value: Any) -> list[Any]:
     found: list[Any] = [None] * world_size()
     distributed.all_gather_object(found, value)
     return found
+
+
+def alone(work: Callable[[], Any]) -> Any:
+    """What `work` returns on the first rank, on each rank. The others wait as long as it takes: they hear now and then
+    that it is still at work. Every rank must call it.
+
+    Raises:
+        FirstFailed: on the others, where it raised something on the first.
+        RuntimeError: a rank is gone or hangs.
+    """
+    if world_size() == 1:
+        return work()
+    if not is_first():
+        while (said := broadcast(None))[0] == _BUSY:
+            pass
+        if said[0] == _FAILED:
+            raise FirstFailed
+        return said[1]
+    done = threading.Event()
+
+    def say_busy() -> None:
+        with contextlib.suppress(RuntimeError):  # who is gone is noticed by the next who waits for it
+            while not done.wait(BUSY_SECONDS):
+                broadcast((_BUSY, None))
+
+    saying = threading.Thread(target=say_busy, name="busy", daemon=True)
+    saying.start()
+    said = (_FAILED, None)
+    try:
+        said = (_DONE, work())
+    finally:
+        done.set()
+        saying.join()
+        broadcast(said)
+    return said[1]
+
+
+# -- when one is gone -------------------------------------------------------------------------------------------------
+
+
+def tell_failure(error: dict[str, Any]) -> None:
+    """Say on another rank than the first why this one ends, and give the first the time to write it down."""
+    if _store is None or is_first():
+        return
+    with contextlib.suppress(RuntimeError):
+        _store.set(f"failed/{rank()}", json.dumps(error).encode())
+        close()  # or the first one waits for this one
+        _store.wait(["ended"], timedelta(seconds=ANSWER_SECONDS))
+
+
+def tell_end() -> None:
+    """Say on the first rank that the outcome is written."""
+    if _store is not None:
+        with contextlib.suppress(RuntimeError):
+            _store.set("ended", b"1")
+
+
+def has_ended() -> bool:
+    """Whether the first rank has written the outcome, or does so within a moment."""
+    if _store is None:
+        return False
+    with contextlib.suppress(RuntimeError):
+        _store.set(f"alive/{rank()}", b"1")
+        close()
+        _store.wait(["ended"], timedelta(seconds=2 * ANSWER_SECONDS))
+        return True
+    return False
+
+
+def is_of_another(error: Exception) -> bool:
+    """Whether a rank failed because another one is gone or hangs. PyTorch has no class of its own for all of them."""
+    if _store is None:
+        return False
+    from torch import distributed
+
+    signs = ("gloo", "Connection closed by peer", "Connection reset by peer", "NCCL")
+    return isinstance(error, distributed.DistError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs))
+
+
+def failure_of_another(error: Exception) -> UserError:
+    """What to say on the first rank where `is_of_another`."""
+    message = str(error)
+    close()  # or the others wait for this one
+    _store.set("alive/0", b"1")
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while True:
+        with contextlib.suppress(RuntimeError):
+            for each in range(1, world_size()):
+                if _store.check([f"failed/{each}"]):
+                    told = UserError.from_dict(json.loads(_store.get(f"failed/{each}")))
+                    return UserError(f"{_named([each])}: {told.what}", told.why, told.remedy, told.problems)
+        missing = _without("alive")
+        if time.monotonic() > deadline or not missing:
+            break
+        time.sleep(0.1)
+    first_line = message.splitlines()[0]
+    if missing:
+        return UserError(f"{_named(missing)} is gone.",
+                         f"Its process ended or its machine can't be reached. {first_line}",
+                         "Resume continues from the last checkpoint, on as many cards as you like.")
+    return UserError("The ranks lost each other.",
+                     f"One took longer than {format_duration(SECONDS)}, or the network broke. {first_line}",
+                     "Resume continues from the last checkpoint.")
+
+
+def _without(key: str) -> list[int]:
+    """The ranks that haven't said `key`."""
+    return [each for each in range(world_size()) if not _store.check([f"{key}/{each}"])]
+
+
+def _named(missing: list[int]) -> str:
+    return f"Rank {' and rank '.join(map(str, missing))} of {world_size()}"

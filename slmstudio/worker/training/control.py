@@ -1,4 +1,7 @@
-"""The user's hand on a running training, and the heat guard's: events out, commands in, at every step boundary."""
+"""The user's hand on a running training, and the heat guard's: events out, commands in, at every step boundary.
+
+Of several ranks the first decides, and tells the others what to do with it; see `_all` and `_follow`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.overfitting import EvalWatch
 from slmstudio.core.time_left import TimeLeft
-from slmstudio.worker.runtime import ending
+from slmstudio.worker.runtime import ending, ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.sensors import Sensors
 from slmstudio.worker.training.first_steps import FirstSteps
@@ -53,7 +56,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         self.last_loss: float | None = None
         self._awake = rests.awake
         self._spill = SpillWatch() if can_spill() else None
-        self._board = TensorBoardLog(job.folder / BOARD) if config.tensorboard else None
+        self._board = TensorBoardLog(job.folder / BOARD) if config.tensorboard and ranks.is_first() else None
         self._evaluated_step = -1
         self._started, self._asleep, self._held = 0.0, 0.0, 0.0
         self._left = TimeLeft(least=2)
@@ -94,7 +97,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         self.rests.work_begins()
         if state.global_step == 0:
             with self._timed("evaluation"):
-                self._evaluate(state)
+                self._evaluate()
         self.job.phase("training")
         if state.global_step >= self.trainer.total_steps:
             control.should_training_stop = True
@@ -120,7 +123,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
             **{ours: logs[theirs] for theirs, ours in METRICS.items() if theirs in logs},
         }
         self.job.emit(
-            "step", global_step=state.global_step, epoch=round(state.epoch or 0.0, 4), **values, tokens=count,
+            "step", global_step=state.global_step, epoch=round(self.trainer.epochs_done, 4), **values, tokens=count,
             step_seconds=round(seconds, 4), seconds_left=None if left is None else round(left, 1))
         self._draw(state.global_step, values)
         self._look_for_spill(seconds, count)
@@ -135,7 +138,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.rests.end(state.global_step)
         if not (self.stopped or self.freed) and self._evaluated_step != state.global_step:
-            self._evaluate(state)
+            self._evaluate()
         self.saver.checkpoint("stop" if self.stopped else "free" if self.freed else "end")
         self.first.close()
         self.rests.end(state.global_step)
@@ -195,23 +198,42 @@ class Control(TrainerCallback):  # type: ignore[misc]
 
     def _after_step(self, state: Any, control: Any) -> None:
         step = state.global_step
+        if ranks.is_first():
+            self._decide(step)
+        else:
+            self._follow()
+        self.stopped, self.freed, self.early = ranks.broadcast((self.stopped, self.freed, self.early))
+        if self.stopped or self.freed or self.early or step >= self.trainer.total_steps:
+            control.should_training_stop = True
+
+    def _all(self, what: str, *given: Any) -> Any:
+        """Let every rank do what a method of this class does, this one included."""
+        ranks.broadcast((what, given))
+        return getattr(self, what)(*given)
+
+    def _follow(self) -> None:
+        """Do what the first rank says, until it says that the next step begins."""
+        while (order := ranks.broadcast(None)) is not None:
+            what, given = order
+            getattr(self, what)(*given)
+
+    def _decide(self, step: int) -> None:
         if lost := self.sensors.lost:
-            self._leave_lost_card(lost)
+            self._all("_leave_lost_card", lost)
         for change in [each for each in self._changes if each["global_step"] == step]:
-            self.trainer.change_schedule(change["total_steps"], change["learning_rate"] or self.trainer.learning_rate)
+            self._all("_set_schedule", change["total_steps"], change["learning_rate"])
         if step % self.config.eval_steps == 0 and step < self.trainer.total_steps:
             with self._timed("evaluation"):
-                self._evaluate(state)
+                self._all("_evaluate")
         if step % self.config.save_steps == 0 and step < self.trainer.total_steps and self.saver.saved_step != step:
             with self._timed("checkpoint"):
-                self._save("interval")
+                self._all("_save", "interval")
         if message := self.watch.wants_to_stop():
             self.early = True
             self.job.emit("early_stop", global_step=step, best_step=self.watch.best_step, message=message)
         self.rests.piece_done(step)
-        self._obey(state, last=self.early or step >= self.trainer.total_steps)
-        if self.stopped or self.freed or self.early or step >= self.trainer.total_steps:
-            control.should_training_stop = True
+        self._obey(step, last=self.early or step >= self.trainer.total_steps)
+        ranks.broadcast(None)
 
     def _leave_lost_card(self, message: str) -> None:
         """Save what the card still gives out, and end.
@@ -225,20 +247,23 @@ class Control(TrainerCallback):  # type: ignore[misc]
             self.job.log(f"{type(error).__name__}: {error}", "warning")
         raise ending.gpu_gone(self.job, message)
 
-    def _obey(self, state: Any, last: bool) -> None:
+    def _set_schedule(self, total_steps: int, learning_rate: float | None) -> None:
+        self.trainer.change_schedule(total_steps, learning_rate or self.trainer.learning_rate)
+
+    def _obey(self, step: int, last: bool) -> None:
         """Do what the user asked for; while it is paused, or the heat guard lets it rest, wait for more.
 
         Args:
             last: no step comes after it, and so no rest before one.
         """
-        paused, step = False, state.global_step
+        paused = False
         while True:
             for command in self.job.commands():
                 name = command.get("command")
                 if name == "checkpoint":
-                    self._save("requested")
+                    self._all("_save", "requested")
                 elif name == "sample":
-                    self._sample(state)
+                    self._all("_sample")
                 elif name == "change":
                     self._change(command, step)
                 elif name == "guard":
@@ -256,26 +281,30 @@ class Control(TrainerCallback):  # type: ignore[misc]
             if self.stopped or self.freed or (last and not paused):
                 return
             if paused:
-                time.sleep(POLL_SECONDS)
+                self._all("_wait", POLL_SECONDS)
             elif seconds := self.rests.wait(step, self._before_rest):
+                ranks.broadcast(("_wait", (seconds,)))
                 self.rests.rest(seconds)
             else:
                 return
 
+    def _wait(self, seconds: float) -> None:
+        time.sleep(seconds)
+
     def _before_rest(self, long: bool) -> None:
         if long or time.monotonic() - self.saver.saved_at >= OLD_CHECKPOINT_SECONDS:
-            self._save("rest")
+            self._all("_save", "rest")
 
     def _save(self, reason: str) -> None:
         if not self.saver.checkpoint(reason):
             self.stopped = True
 
-    def _evaluate(self, state: Any) -> None:
+    def _evaluate(self) -> None:
         if self.trainer.eval_dataset is None:
-            self._sample(state)
+            self._sample()
             return
         self.job.phase("evaluating")
-        started, idle, step = time.monotonic(), self._idle, state.global_step
+        started, idle, step = time.monotonic(), self._idle, self.trainer.state.global_step
         metrics = self.trainer.evaluate()
         loss, self._evaluated_step = metrics["eval_loss"], step
         self.trainer.eval_loss_of_step = (step, loss)
@@ -287,16 +316,17 @@ class Control(TrainerCallback):  # type: ignore[misc]
         if message := self.watch.turned():
             self.job.emit("overfitting", global_step=self.watch.best_step, eval_loss=self.watch.best_loss,
                           message=message)
-        self._sample(state)
+        self._sample()
         if best and step and self.config.use_best_checkpoint:
             self._save("end" if step >= self.trainer.total_steps else
                        "interval" if step % self.config.save_steps == 0 else "best")
         self.job.phase("training")
 
-    def _sample(self, state: Any) -> None:
+    def _sample(self) -> None:
         if self.samples:
             self.job.phase("sampling")
-            self.job.emit("sample", global_step=state.global_step, **self.samples.take(self.trainer.model))
+            taken = self.trainer.on_whole_model(lambda: self.samples.take(self.trainer.model))
+            self.job.emit("sample", global_step=self.trainer.state.global_step, **taken)
             self.job.phase("training")
 
     def _change(self, command: dict[str, Any], step: int) -> None:
@@ -322,7 +352,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         if reason:
             self.job.warn("change_refused", f"The change was not made. {reason}")
             return
-        self.trainer.change_schedule(total, self.trainer.learning_rate if rate is None else rate)
+        self._all("_set_schedule", total, rate)
         asked = {key: value for key, value in command.items() if key in ("learning_rate", "max_steps", "epochs")}
         self.job.emit("changed", global_step=step, learning_rate=self.trainer.learning_rate, total_steps=total,
                       asked=asked)

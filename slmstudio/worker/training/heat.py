@@ -18,6 +18,7 @@ from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.guard.settings import GUARD_FIELDS, settings_of, told
 from slmstudio.core.units import format_duration
+from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.runtime.keep_awake import Awake
 from slmstudio.worker.runtime.sensors import Sensors
@@ -115,14 +116,13 @@ class Rests:
         self.seconds += time.monotonic() - began
 
     def between_batches(self, step: int) -> None:
-        """Rest within an evaluation, but not when a command waits, which is obeyed after it."""
+        """Rest within an evaluation, but not when a command waits, which is obeyed after it. Of several ranks the first
+        decides, and the others rest with it."""
         self.piece_done(step)
-        while not self._job.waiting():
-            seconds = self.wait(step)
-            if not seconds:
-                return
+        while seconds := ranks.broadcast(0.0 if self._job.waiting() else self.wait(step)):
             self.rest(seconds)
-        self.end(step)
+        if self._job.waiting():
+            self.end(step)
 
     def wait_to_begin(self, step: int) -> bool:
         """Rest before anything is loaded, where the hours haven't begun or the machine isn't plugged in.

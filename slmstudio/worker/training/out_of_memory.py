@@ -14,7 +14,7 @@ from accelerate.utils.memory import should_reduce_batch_size
 from slmstudio.core import files, jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.nvml import open_all
-from slmstudio.core.jobs import processes
+from slmstudio.core.jobs import advice, processes
 from slmstudio.core.lock import worker_lock
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
@@ -51,6 +51,13 @@ def pull_lever(job: JobContext, config: RunConfig) -> dict[str, Any]:
     adjust.record(job.folder, changes)
     job.emit("adjusted", reason="out_of_memory", changes=changes, was=was, message=_sentence(changes, was))
     raise StartAnew
+
+
+def several(job: JobContext) -> UserError:
+    """What to say where several ranks train: a fresh process with less can't take one's place beside the others."""
+    return UserError("Memory ran out.", "It needs more than one of the cards or machines has free.",
+                     "Choose a smaller micro-batch with more accumulation, or gradient checkpointing; or let the cards "
+                     f"share the model (parallelism=fsdp). {advice.go_on('train', job.folder)}")
 
 
 def no_lever_left(run: Path, config: RunConfig) -> UserError:

@@ -12,6 +12,7 @@ from slmstudio.core.model.tokens import end_of_turn
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.model import generation_end
+from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training.control import Control
 
@@ -25,17 +26,18 @@ def save_result(job: JobContext, config: RunConfig, trainer: Any, control: Contr
     job.phase("saving")
     name = folder.ADAPTER if config.has_adapter else folder.MODEL
     final = job.folder / name
-    used = best_checkpoint(job, config, trainer, control)
+    used = ranks.broadcast(best_checkpoint(job, config, trainer, control) if ranks.is_first() else None)
     step = used.global_step if used else trainer.state.global_step
-    digest: dict[str, str] = {}
-    if trainer.accelerator.is_main_process:
+    with trainer.collected():
         written = control.saver.with_space(
             lambda: _write(job, config, trainer, final, used, control), "save the result")
-        if not written:
-            return {"state": "stopped", "steps": trainer.state.global_step, "total_steps": trainer.total_steps,
-                    **losses(job)}
-        digest = {folder.RESULT_DIGEST: files.sha256_of(final / checkpoints.MANIFEST)}
-        shutil.rmtree(job.folder / "trainer", ignore_errors=True)
+    if not ranks.is_first():
+        return {}
+    if not written:
+        return {"state": "stopped", "steps": trainer.state.global_step, "total_steps": trainer.total_steps,
+                **losses(job)}
+    digest = {folder.RESULT_DIGEST: files.sha256_of(final / checkpoints.MANIFEST)}
+    shutil.rmtree(job.folder / "trainer", ignore_errors=True)
     if used:
         job.emit("best_used", global_step=step, eval_loss=used.eval_loss,
                  message=f"The weights of step {step:,} are the result: they had the lowest eval loss "
@@ -79,7 +81,7 @@ def _write(job: JobContext, config: RunConfig, trainer: Any, final: Path, used: 
         if used:
             shutil.copytree(used.path, partial, ignore=lambda where, names: STATE_FILES.intersection(names))
         else:
-            trainer.save_model(str(partial))
+            trainer.write_model(partial)
         if config.has_adapter:
             _write_ends(config, trainer, partial)
         evaluated = control.watch.best_loss if used else None

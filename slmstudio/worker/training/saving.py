@@ -11,6 +11,7 @@ from typing import Any
 from slmstudio.core.errors import from_os_error
 from slmstudio.core.run import checkpoints
 from slmstudio.core.units import format_bytes
+from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
 
 POLL_SECONDS = 0.5
@@ -35,16 +36,25 @@ class Saver:
         step = self.trainer.state.global_step
         if self.saved_step == step:
             return True
-        if not self.with_space(lambda: self.trainer._save_checkpoint(self.trainer.model, None), "save a checkpoint"):
+        with self.trainer.collected():
+            saved = self.with_space(lambda: self.trainer._save_checkpoint(self.trainer.model, None),
+                                    "save a checkpoint")
+        if not saved:
             return False
         self.saved_step, self.saved_at = step, time.monotonic()
+        if not ranks.is_first():
+            return True
         path = self.trainer.checkpoint_parent / checkpoints.folder_name(step)
         self.job.emit("checkpoint_saved", global_step=step, path=str(path), reason=reason)
         checkpoints.rotate(self.trainer.checkpoint_parent, self.keep)
         return True
 
     def with_space(self, write: Callable[[], Any], what: str) -> bool:
-        """Write; while the disk is full, wait for space, for Resume, or for Stop, which gives up (False)."""
+        """Write, on the first rank; while the disk is full, wait for space, for Resume, or for Stop, which gives up
+        (False). Every rank must call it."""
+        return bool(ranks.alone(lambda: self._write_with_space(write, what)))
+
+    def _write_with_space(self, write: Callable[[], Any], what: str) -> bool:
         step, told = self.trainer.state.global_step, False
         while True:
             try:

@@ -8,25 +8,23 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 
 from slmstudio.core.errors import UserError
 from slmstudio.worker.kernels import packed
 from slmstudio.worker.kernels.head_loss import head_loss
 from slmstudio.worker.training.batches import IGNORED
+from slmstudio.worker.training.several.wrapped import within
 
 SCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "output_multiplier", "lm_head_multiplier")
 """Configuration keys of models whose logits are more than a matrix product; TRL's own loss serves them."""
 
 
-def is_direct(causal_lm: Any, processes: int = 1) -> bool:
-    """Whether `summed_loss` may call the decoder by itself.
-
-    Not with several processes: a wrapped (distributed) model must be called through its wrapper. Not where logits are
-    more than a matrix product.
-    """
+def is_direct(causal_lm: Any) -> bool:
+    """Whether `summed_loss` may call the decoder by itself: not where logits are more than a matrix product."""
     config, head = causal_lm.config.get_text_config(), causal_lm.get_output_embeddings()
     scaled = any(getattr(config, key, None) for key in SCALED_LOGITS) or getattr(head, "bias", None) is not None
-    return processes == 1 and not scaled
+    return not scaled
 
 
 def summed_loss(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -36,8 +34,14 @@ def summed_loss(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, t
         causal_lm: the model without PEFT's wrapper.
         inputs: a micro-batch of batches.py, padded or packed.
     """
-    positions, targets, weight = _learned(causal_lm, inputs)
-    return head_loss(positions, weight, targets), torch.tensor(len(targets), device=targets.device)
+    positions, targets, head = _learned(causal_lm, inputs)
+
+    def loss() -> torch.Tensor:
+        return head_loss(positions.to(head.weight.dtype), head.weight, targets)
+
+    # Of a model that the ranks share, the head's weight is whole only while the head is at work.
+    found = within(head, loss) if isinstance(head, FSDPModule) else loss()
+    return found, torch.tensor(len(targets), device=targets.device)
 
 
 def per_row_losses(causal_lm: Any, inputs: dict[str, Any]) -> list[float]:
@@ -46,7 +50,8 @@ def per_row_losses(causal_lm: Any, inputs: dict[str, Any]) -> list[float]:
     A row without a learned position has NaN.
     """
     with torch.no_grad():
-        positions, targets, weight = _learned(causal_lm, inputs)
+        positions, targets, head = _learned(causal_lm, inputs)
+        positions, weight = positions.to(head.weight.dtype), head.weight
         losses, start = [], 0
         for count in _learned_per_row(inputs):
             part = slice(start, start + count)
@@ -62,13 +67,13 @@ def token_count(inputs: dict[str, Any]) -> torch.Tensor:
     return torch.tensor(inputs["input_ids"].numel(), device=inputs["input_ids"].device)
 
 
-def _learned(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Hidden states before the head at the learned positions, the tokens to foretell there, and the head's weight."""
+def _learned(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, Any]:
+    """Hidden states before the head at the learned positions, the tokens to foretell there, and the head."""
     layout = {name: inputs[name] for name in ("attention_mask", "position_ids", "row_lengths") if name in inputs}
     if "row_lengths" in layout and "flash" in causal_lm.config._attn_implementation:
         lengths = layout.pop("row_lengths")
         layout |= _boundaries(lengths, inputs["input_ids"].device) if "position_ids" in layout else {}
-    decoder, weight = causal_lm.get_decoder(), causal_lm.get_output_embeddings().weight
+    decoder = causal_lm.get_decoder()
     learned = torch.nn.functional.pad(inputs["labels"][:, 1:] != IGNORED, (0, 1)).flatten().nonzero()[:, 0]
     targets = inputs["labels"].flatten()[learned + 1]
     selects = getattr(getattr(decoder, "layers", [None])[-1], "selects_positions", False)
@@ -79,7 +84,7 @@ def _learned(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torc
         raise UserError("This architecture can't keep packed rows apart.", "Where one row ends and the next begins "
                         "doesn't reach its attention.", "Switch packing off: packing=false.")
     positions = hidden[0] if selects else hidden.flatten(0, 1)[learned]
-    return positions.to(weight.dtype), targets, weight
+    return positions, targets, causal_lm.get_output_embeddings()
 
 
 def _boundaries(lengths: list[int], device: torch.device) -> dict[str, Any]:

@@ -1,22 +1,25 @@
-"""One training run in one process: set up, train, save, clean up.
+"""One training run: set up, train, save, clean up.
 
-Several processes cannot share a run yet. Under torchrun only rank 0 holds the run's folder (see `worker.__main__`), but
-rows, evaluations and checkpoints are not divided among the ranks.
+Several ranks run this side by side. What is read from the run's folder or decided is read and decided by the first,
+which tells the others; what is learned and evaluated is dealt out to all of them (`several/dealing.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import datasets
 import torch
 from transformers import set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import SFTConfig
 
 from slmstudio.core import jobs
+from slmstudio.core.data.record import Record
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.gpu_order import torchs_first
 from slmstudio.core.hardware.machine import Machine, read_machine
@@ -30,16 +33,17 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN
 from slmstudio.worker.kernels import fast_layers, fast_lora, packed
 from slmstudio.worker.model import generation_end
+from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.runtime.sensors import Sensors
-from slmstudio.worker.training import methods, out_of_memory, preference, token_cache
+from slmstudio.worker.training import methods, out_of_memory, preference, preflight, token_cache
 from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.training.control import Control
 from slmstudio.worker.training.data import NothingLearned, read_rows
 from slmstudio.worker.training.first_steps import FirstSteps
 from slmstudio.worker.training.heat import Rests
 from slmstudio.worker.training.result import save_result
-from slmstudio.worker.training.samples import Samples
+from slmstudio.worker.training.samples import FROM_ROWS, Samples
 from slmstudio.worker.training.trainer import StudioTrainer
 from slmstudio.worker.training.trainer_mixin import ENDLESS
 
@@ -54,12 +58,16 @@ def run(job: JobContext) -> dict[str, Any]:
         UserError: the configuration, the data or the model cannot be used, or a step came to no number.
         StartAnew: memory ran out, and a fresh process must continue with less.
     """
-    config = adjust.apply(RunConfig.from_dict(job.request), job.folder)
+    config = RunConfig.from_dict(job.request)
     machine = read_machine()  # as it is before this process uses its GPU
+    ranks.start(gpu=methods.on_gpu(config))
+    config = ranks.broadcast(adjust.apply(config, job.folder) if ranks.is_first() else None)
     ready(config)
+    if ranks.world_size() > 1:
+        preflight.check(job, config)
     cards = methods.cards(config)
     machine = torchs_first(machine, cards)
-    if out_of_memory.killed_for_memory(job):
+    if ranks.world_size() == 1 and out_of_memory.killed_for_memory(job):
         return out_of_memory.pull_lever(job, config)
     try:
         with contextlib.closing(Sensors(job, cards)) as sensors:
@@ -68,7 +76,11 @@ def run(job: JobContext) -> dict[str, Any]:
         if not out_of_memory.ran_out(error):
             raise
         job.log(f"{type(error).__name__}: {error}", "warning")
+        if ranks.world_size() > 1:
+            raise out_of_memory.several(job) from error
         return out_of_memory.pull_lever(job, config)
+    finally:
+        ranks.close()
 
 
 def ready(config: RunConfig) -> None:
@@ -88,11 +100,11 @@ def ready(config: RunConfig) -> None:
 
 def _train(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machine) -> dict[str, Any]:
     tell_machine(job, machine)
-    resume_from = where_to_start(job, config)
+    resume_from = ranks.alone(lambda: where_to_start(job, config))
     begun_at = resume_from.global_step if resume_from else 0
     rests = Rests(job, config, sensors, on_cpu=not methods.on_gpu(config))
     try:
-        if not rests.wait_to_begin(begun_at):
+        if not ranks.alone(lambda: rests.wait_to_begin(begun_at)):
             return {"state": "paused", "steps": begun_at}
         trainer, control = set_up(job, config, sensors, machine, rests)
     except Cancelled:
@@ -102,7 +114,8 @@ def _train(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machin
     finally:
         rests.awake.off()
     if resume_from is not None:
-        control.replay(_evaluations(job), adjust.load(job.folder)["schedule"], resume_from.global_step)
+        earlier, changes = ranks.alone(lambda: (_evaluations(job), adjust.load(job.folder)["schedule"]))
+        control.replay(earlier, changes, resume_from.global_step)
     try:
         trainer.train(resume_from_checkpoint=str(resume_from.path) if resume_from else None)
     finally:
@@ -146,10 +159,25 @@ def load(job: JobContext, config: RunConfig) -> Loaded:
     set_seed(config.seed)
     model_folder = Path(config.model)
     about = read_vetted(model_folder)  # refuses what isn't whole or can't be trusted before torch sees it
-    job.phase("reading data", Path(config.train_file).name)
-    rows = read_rows(config, job)
     tokenizer = methods.load_tokenizer(model_folder)
     template = chat_template(job, config, tokenizer)
+    train_data, eval_data, asked = ranks.alone(lambda: _rows(job, config, tokenizer, template))
+    job.check_cancelled()
+    job.phase("loading model", model_folder.name)
+    trainer = make_trainer(job, config, tokenizer, train_data, eval_data)
+    stop_at_the_end(trainer, tokenizer, template)
+    lengths = train_data["length"] if config.is_preference else [len(ids) for ids in train_data["input_ids"]]
+    trainer.prepare(config, job.folder / folder.CHECKPOINTS, list(lengths),
+                    schedule.total_steps(config, len(train_data)))
+    samples = Samples(config, tokenizer, template, asked)
+    return Loaded(about, trainer, samples, len(train_data), len(eval_data) if eval_data is not None else 0)
+
+
+def _rows(job: JobContext, config: RunConfig, tokenizer: Any, template: ChatTemplate
+          ) -> tuple[datasets.Dataset, datasets.Dataset | None, list[Record]]:
+    """Rows to learn and to evaluate as tokens, and those whose questions may be asked while it learns."""
+    job.phase("reading data", Path(config.train_file).name)
+    rows = read_rows(config, job)
     job.phase("tokenizing")
     with_these = (tokenizer, template, config, job, "tokenizing")
     train_data = token_cache.encode(rows.train, rows.sha256(TRAIN), *with_these)
@@ -161,15 +189,7 @@ def load(job: JobContext, config: RunConfig) -> Loaded:
                  f"None of the evaluation rows has an answer within {config.max_length} tokens, so there is no eval "
                  "loss. Raise the sequence length, or choose other rows.")
         eval_data = None
-    job.check_cancelled()
-    job.phase("loading model", model_folder.name)
-    trainer = make_trainer(job, config, tokenizer, train_data, eval_data)
-    stop_at_the_end(trainer, tokenizer, template)
-    lengths = train_data["length"] if config.is_preference else [len(ids) for ids in train_data["input_ids"]]
-    trainer.prepare(config, job.folder / folder.CHECKPOINTS, list(lengths),
-                    schedule.total_steps(config, len(train_data)))
-    samples = Samples(config, tokenizer, template, rows.evaluation)
-    return Loaded(about, trainer, samples, len(train_data), len(eval_data) if eval_data is not None else 0)
+    return train_data, eval_data, rows.evaluation[:FROM_ROWS]
 
 
 def chat_template(job: JobContext, config: RunConfig, tokenizer: Any) -> ChatTemplate:
@@ -224,7 +244,7 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
         trainer.data_collator = preference.WithRows(trainer.data_collator)
     if config.method == "qlora":
         methods.adapters_in_fp32(trainer.model)
-    if config.has_adapter:
+    if config.has_adapter and not is_sharded(config):  # they keep weights joined, which the ranks must share
         fast_lora.apply(trainer.model)
         fast_layers.apply(trainer.model)
     for noisy in (PrinterCallback, ProgressCallback):
@@ -262,7 +282,11 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
         "max_steps": ENDLESS,
         "per_device_train_batch_size": config.micro_batch_size,
         "per_device_eval_batch_size": config.micro_batch_size,
-        "gradient_accumulation_steps": config.gradient_accumulation_steps,
+        "gradient_accumulation_steps": math.ceil(config.gradient_accumulation_steps / ranks.world_size()),
+        "ddp_find_unused_parameters": False,
+        "ddp_broadcast_buffers": False,
+        "ddp_timeout": int(ranks.SECONDS),
+        **({"fsdp": True, "fsdp_config": {"version": 2, "reshard_after_forward": True}} if is_sharded(config) else {}),
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": config.lr_scheduler,
         "weight_decay": config.weight_decay,
@@ -286,6 +310,11 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
         "remove_unused_columns": False,
         "dataloader_pin_memory": methods.on_gpu(config),
     }
+
+
+def is_sharded(config: RunConfig) -> bool:
+    """Whether the ranks share one model instead of each having all of it."""
+    return ranks.world_size() > 1 and config.parallelism == "fsdp"
 
 
 def where_to_start(job: JobContext, config: RunConfig) -> checkpoints.Checkpoint | None:

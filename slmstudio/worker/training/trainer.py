@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from trl import SFTTrainer
 
+from slmstudio.worker.runtime import ranks
+from slmstudio.worker.training.several.wrapped import within
 from slmstudio.worker.training.summed_loss import is_direct, per_row_losses, summed_loss, token_count
 from slmstudio.worker.training.trainer_mixin import Exact
 
@@ -17,7 +19,7 @@ class StudioTrainer(Exact, SFTTrainer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._causal_lm = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-        self._direct = is_direct(self._causal_lm, self.accelerator.num_processes)
+        self._direct = is_direct(self._causal_lm)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -30,27 +32,35 @@ class StudioTrainer(Exact, SFTTrainer):  # type: ignore[misc]
             unknown = ("rows",) if "position_ids" in inputs else ("rows", "row_lengths")
             known = {name: value for name, value in inputs.items() if name not in unknown}
             return super().compute_loss(model, known, return_outputs, num_items_in_batch)
-        loss, count = self._summed_loss(inputs)
-        return loss / (count if num_items_in_batch is None else num_items_in_batch)
+        loss, count = self._summed_loss(model, inputs)
+        if num_items_in_batch is None:
+            return loss / count * self._factor
+        return loss / num_items_in_batch * (self._factor * ranks.world_size())  # the ranks' gradients are averaged
 
-    def _summed_loss(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _summed_loss(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         """Sum of the cross entropy over the learned positions, and their number."""
         with self.accelerator.autocast():
-            return summed_loss(self._causal_lm, inputs)
+            if ranks.world_size() == 1:
+                return summed_loss(self._causal_lm, inputs)
+            return within(model, lambda: summed_loss(self._causal_lm, inputs))  # type: ignore[no-any-return]
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Eval loss as the mean over all learned tokens; the stock trainer averages batch means instead."""
         if not self._direct:
             return dict(super().evaluate(*args, **kwargs))
-        was_training = self.model.training
+        was_training, found = self.model.training, []
         self.model.eval()
-        total, count = torch.zeros(()), torch.zeros((), dtype=torch.long)
         with torch.no_grad():
-            for batch in self.get_eval_dataloader():
-                loss, learned = self._summed_loss(self._prepare_inputs(batch))
-                total, count = total.to(loss.device) + loss, count.to(learned.device) + learned
-                self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+            for share, batch in self.eval_batches():
+                loss, learned = self._summed_loss(self.model, batch)
+                if share.part:
+                    found.append((share.micro_batch, loss, learned))
         self.model.train(was_training)
+        mine = [(at, float(loss), int(learned)) for at, loss, learned in found]
+        total, count = torch.zeros(()), 0
+        # In the order of the rows, whichever rank read them: a sum of floats depends on it.
+        for _, loss, learned in sorted(each for rank in ranks.gather(mine) for each in rank):
+            total, count = total + loss, count + learned
         metrics = {"eval_loss": (total / count).item()}
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics

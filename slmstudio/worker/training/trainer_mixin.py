@@ -1,30 +1,59 @@
 """What all our trainers do in another way than transformers' Trainer, whatever they learn.
 
-The order of the rows is decided by seed and epoch alone, checkpoints are complete or absent, the learning rate's
-schedule can change between two steps, and a step whose loss or gradient is no number never reaches the weights.
+The order of the rows is decided by seed and epoch alone, and what is random in a micro-batch by seed, step and the
+micro-batch's place in it: neither depends on how many ranks share the work. Checkpoints are complete or absent, the
+learning rate's schedule can change between two steps, and a step whose loss or gradient is no number never reaches the
+weights.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import DataLoaderShard
 from transformers import get_scheduler
 
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.run import checkpoints
 from slmstudio.core.run.config import RunConfig
-from slmstudio.worker.training.batches import BatchOrder
+from slmstudio.worker.runtime import ranks
+from slmstudio.worker.training.batches import IGNORED, BatchOrder
+from slmstudio.worker.training.several import sharded
+from slmstudio.worker.training.several.dealing import RankBatches, Share, deal
+from slmstudio.worker.training.several.figures import Figures
 
 ENDLESS = 10**9
 """The trainer's own limit of steps. The real one is `total_steps`, which may change while it learns."""
 SHOWN_ROWS = 20
-FIGURES = ("_window", "_tokens_seen", "_metrics", "_stored_metrics", "_total_train_tokens")
+FIGURES = ("_window", "_sent", "_figures", "_tokens_seen", "_metrics", "_stored_metrics", "_total_train_tokens")
 """What our trainers and TRL's add up from one micro-batch to the next."""
+
+
+def seed_of(seed: int, step: int, micro_batch: int) -> int:
+    """What seeds dropout and the like in a micro-batch; the exported script has the same formula."""
+    return seed * 1_000_003 + step * 4_099 + micro_batch
+
+
+def may_split(config: RunConfig, world_size: int) -> bool:
+    """Whether a micro-batch may be divided among ranks where there are fewer of them than ranks.
+
+    Not where its loss is more than a sum over its rows. What is random is another thing in a part than in the whole, so
+    with dropout it is divided only where some ranks would never have anything to do.
+    """
+    random = (config.has_adapter and config.lora_dropout > 0) or config.neftune_noise_alpha > 0
+    return config.objective not in ("orpo", "kto") and \
+        (not random or config.gradient_accumulation_steps < world_size)
+
+
+def _as_it_is(value: Any, **options: Any) -> Any:
+    return value
 
 
 class Exact:
@@ -48,6 +77,24 @@ class Exact:
         self.eval_loss_of_step: tuple[int, float] | None = None
         self._tokens_seen = torch.zeros((), dtype=torch.long)
         self._window: list[tuple[dict[str, Any], torch.Tensor]] = []
+        self._sent, self._factor = 0, 1.0
+        self._figures = Figures()
+        self._batches = RankBatches(
+            self._get_train_sampler(), config.micro_batch_size, config.gradient_accumulation_steps, ranks.rank(),
+            ranks.world_size(), may_split(config, ranks.world_size()))
+        if self._by_itself:
+            self.accelerator.gather = self.accelerator.gather_for_metrics = _as_it_is
+
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()  # type: ignore[misc]
+        sharded.also_on_processors(self)
+
+    @property
+    def epochs_done(self) -> float:
+        """Of the rows: those of one process, however many ranks there are."""
+        whole, steps = divmod(self.state.global_step, self._batches.steps)
+        micro_batches = math.ceil(len(self.lengths) / self._batches.micro_batch)
+        return whole + steps * self.run_config.gradient_accumulation_steps / micro_batches
 
     # -- the order of the rows --------------------------------------------------------------------------------
 
@@ -55,6 +102,29 @@ class Exact:
         config = self.run_config
         return BatchOrder(self.lengths, config.micro_batch_size, config.gradient_accumulation_steps, config.seed,
                           config.group_by_length)
+
+    def get_train_dataloader(self) -> Any:
+        if ranks.world_size() == 1:
+            return super().get_train_dataloader()  # type: ignore[misc]
+        return DataLoaderShard(self.train_dataset, device=self.accelerator.device, batch_sampler=self._batches,
+                               collate_fn=self.data_collator, pin_memory=self.args.dataloader_pin_memory)
+
+    def _shares(self) -> list[Share]:
+        """What this rank sends through the model in the present step."""
+        return self._batches.shares(self.state.global_step % self._batches.steps)
+
+    @property
+    def _by_itself(self) -> bool:
+        """Whether each micro-batch's loss and figures are of itself alone, whatever the other ranks have: TRL's
+        preference trainers would put some of them together, and KTO's loss would be another one."""
+        return ranks.world_size() > 1 and self.run_config.is_preference
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Any:
+        """Learned tokens of the step, of all ranks; what only keeps a rank in step doesn't count."""
+        if ranks.world_size() > 1 and "labels" in batch_samples[0]:
+            batch_samples = [batch if share.part else {**batch, "labels": torch.full_like(batch["labels"], IGNORED)}
+                             for batch, share in zip(batch_samples, self._shares(), strict=True)]
+        return super()._get_num_items_in_batch(batch_samples, device)  # type: ignore[misc]
 
     # -- the schedule -----------------------------------------------------------------------------------------
 
@@ -87,10 +157,34 @@ class Exact:
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         kept = dict(inputs)
         inputs.pop("rows", None)  # the models know no such argument
+        shares = self._shares()
+        share = shares[min(self._sent, len(shares) - 1)]  # the last again where one is only tried
+        torch.manual_seed(seed_of(self.run_config.seed, self.state.global_step, share.micro_batch))
+        self._factor = self._weight_of(share, num_items_in_batch)
         loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)  # type: ignore[misc]
-        self._window.append((kept, loss.detach()))
-        self._tokens_seen = self._tokens_seen.to(loss.device) + self.count_tokens(kept)
+        self._factor, self._sent = 1.0, self._sent + 1
+        if self._by_itself:
+            self._figures.take(self, "train", share.part)
+        if share.part:
+            self._window.append((kept, loss.detach()))
+            self._tokens_seen = self._tokens_seen.to(loss.device) + self.count_tokens(kept)
         return loss
+
+    def _weight_of(self, share: Share, tokens: Any) -> float:
+        """By what a micro-batch's loss is multiplied, so that the mean over the ranks is what one process has.
+
+        A sum over tokens is divided by those of the whole step already, and so are TRL's; a mean over rows is divided
+        by the number of this rank's micro-batches instead of by that of the step.
+        """
+        if ranks.world_size() == 1:
+            return 1.0
+        if tokens is not None:
+            return float(share.part > 0)
+        return share.part * ranks.world_size() * self.current_gradient_accumulation_steps / share.micro_batches
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        loss = super().compute_loss(model, inputs, *args, **kwargs)  # type: ignore[misc]
+        return loss if self._factor == 1.0 else loss * self._factor
 
     def try_micro_batch(self, rows: list[int], times: int) -> None:
         """Send rows forward and backward as a step does, and leave no trace: no gradient, no figure, no random number.
@@ -112,9 +206,9 @@ class Exact:
                 setattr(self, name, value)
 
     def take_tokens(self) -> int:
-        """Non-padding tokens trained on since the last call."""
+        """Non-padding tokens trained on since the last call, by all ranks; every rank must call it."""
         count, self._tokens_seen = int(self._tokens_seen), torch.zeros((), dtype=torch.long)
-        return count
+        return sum(ranks.gather(count))
 
     def count_tokens(self, inputs: dict[str, Any]) -> torch.Tensor:
         """Non-padding tokens of a micro-batch."""
@@ -129,8 +223,8 @@ class Exact:
             UserError: the loss or the gradient is no number; the rows are named.
         """
         norm = super()._clip_grad_norm(model)  # type: ignore[misc]
-        window, self._window = self._window, []
-        loss = torch.stack([each for _, each in window]).sum()
+        window, self._window, self._sent = self._window, [], 0
+        loss = sum(ranks.gather(sum(float(each) for _, each in window)))
         # With fp16 the scaler skips steps whose gradients overflow, and lowers its scale: that is its way to find it.
         scaled = self.accelerator.scaler is not None
         if math.isfinite(loss) and (scaled or norm is None or math.isfinite(norm)):
@@ -160,13 +254,86 @@ class Exact:
             everyone += rows
             losses = self.losses_by_row(inputs)
             spoiling += [row for row, loss in zip(rows, losses, strict=False) if not math.isfinite(loss)]
+        found = ranks.gather((everyone, spoiling))
+        everyone, spoiling = (sorted(row for rank in found for row in rank[which]) for which in (0, 1)) \
+            if len(found) > 1 else found[0]
         return (spoiling, True) if spoiling and len(spoiling) < len(everyone) else (everyone, False)
 
     def losses_by_row(self, inputs: dict[str, Any]) -> list[float]:
         """Mean loss of each row of a micro-batch; empty where a trainer cannot say."""
         return []
 
+    # -- what the ranks put together ----------------------------------------------------------------------------
+
+    def eval_batches(self) -> Iterator[tuple[Share, dict[str, Any]]]:
+        """This rank's batches of an evaluation, as many on each rank."""
+        for share in deal(range(len(self.eval_dataset)), self.run_config.micro_batch_size, ranks.world_size(),
+                          splits=False)[ranks.rank()]:
+            yield share, self._prepare_inputs(self.data_collator(self.eval_dataset.__getitems__(list(share.rows))))
+            self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """As the stock trainer does, with the batches dealt out to the ranks."""
+        if ranks.world_size() == 1:
+            return dict(super().evaluate(*args, **kwargs))  # type: ignore[misc]
+        was_training, found = self.model.training, []
+        self.model.eval()
+        for share, batch in self.eval_batches():
+            loss, _, _ = self.prediction_step(self.model, batch, prediction_loss_only=True)
+            self._figures.take(self, "eval", share.part * len(share.rows))
+            found.append((float(loss) * share.part, len(share.rows) * share.part))
+        everyone = [each for rank in ranks.gather(found) for each in rank]
+        metrics = {"eval_loss": sum(loss * rows for loss, rows in everyone) / sum(rows for _, rows in everyone)}
+        self.log(metrics)
+        self.model.train(was_training)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if self._by_itself:
+            self._figures.give_back(self, "train" if self.model.training else "eval")
+        super().log(logs, start_time)  # type: ignore[misc]
+
     # -- checkpoints ------------------------------------------------------------------------------------------
+
+    def train(self, resume_from_checkpoint: str | None = None) -> Any:
+        """Train, from a checkpoint where one is given: of one process or of several, sharing the model or not."""
+        if resume_from_checkpoint and self.is_fsdp_enabled:
+            self.is_fsdp_enabled = False  # its weights are read as one process reads them, and shared afterwards
+            self._load_from_checkpoint(resume_from_checkpoint)
+            self.is_fsdp_enabled = True
+        return super().train(resume_from_checkpoint=resume_from_checkpoint)  # type: ignore[misc]
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if not self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None or not self.is_fsdp_enabled:
+            super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
+            return
+        sharded.load_optimizer(self.optimizer, Path(checkpoint) / "optimizer.pt")
+        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
+
+    @contextlib.contextmanager
+    def collected(self) -> Iterator[None]:
+        """Within, the first rank can write the model and the optimizer by itself. Every rank must enter it."""
+        self._whole = sharded.collect(self.model, self.optimizer) if self.is_fsdp_enabled else None
+        try:
+            yield
+        finally:
+            self._whole = None
+
+    def on_whole_model(self, work: Callable[[], Any]) -> Any:
+        """What `work` returns on the first rank. Where the ranks share the model, all of them must do it together."""
+        return work() if self.is_fsdp_enabled else ranks.alone(work)
+
+    def write_model(self, folder: Path) -> None:
+        """The adapter or the model, as it is loaded again."""
+        if self._whole is None:
+            self.save_model(str(folder), _internal_call=True)
+        else:
+            self._save(str(folder), state_dict=self._whole.weights)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Save into `checkpoint_parent`, complete or absent.
@@ -177,8 +344,13 @@ class Exact:
         step = self.state.global_step
         eval_loss = self.eval_loss_of_step[1] if self.eval_loss_of_step and self.eval_loss_of_step[0] == step else None
         with checkpoints.writing(self.checkpoint_parent, step, eval_loss) as folder:
-            self.save_model(str(folder), _internal_call=True)
-            self._save_optimizer_and_scheduler(str(folder))
+            self.write_model(folder)
+            if self._whole is None:
+                self._save_optimizer_and_scheduler(str(folder))
+            else:
+                torch.save(self._whole.optimizer, folder / "optimizer.pt")
+                torch.save(self.lr_scheduler.state_dict(), folder / "scheduler.pt")
             self._save_scaler(str(folder))
-            self._save_rng_state(str(folder))
+            if ranks.world_size() == 1:  # several have no state of their own: see `seed_of`
+                self._save_rng_state(str(folder))
             self.state.save_to_json(os.path.join(folder, "trainer_state.json"))

@@ -29,7 +29,8 @@ WIDTH = 110
 PATHS = ("model", "start_from", "train_file", "eval_file")
 STUDIO_ONLY = ("name", "eval_fraction", "split_seed", "split_by", "save_steps", "keep_checkpoints",
                "early_stopping_patience", "use_best_checkpoint", "sample_prompts", "sample_max_tokens", "tensorboard",
-               "heat_guard", "heat_limit_c", "heat_rest_seconds", "pause_on_battery", "train_hours")
+               "processes", "nodes", "parallelism", "heat_guard", "heat_limit_c", "heat_rest_seconds",
+               "pause_on_battery", "train_hours")
 """Fields that change no loss: the split is made already, and the rest is what the studio does beside the training."""
 OF_THE_BASE_ALONE = ("rope_scaling", "rope_parameters", "layer_types", "max_window_layers", "no_rope_layers")
 """Values of config.json that belong to the base's depth and context; a new small model has the defaults."""
