@@ -35,6 +35,7 @@ from slmstudio.gui.training.run_changes import as_it_is
 from slmstudio.gui.training.run_feed import RunFeed
 from slmstudio.gui.training.run_panel import RunPanel
 from slmstudio.gui.training.run_queue import QueueCard, wait_until_gone
+from slmstudio.gui.training.several.following import SeveralMachines
 from slmstudio.gui.training.training_thread import TrainingThread
 from slmstudio.gui.training.watch_panel import WatchPanel
 
@@ -57,6 +58,7 @@ class TrainingTab(QWidget):
         self.next = NextRun(session, self.plan, self.planning, self)
         self.fit_check = FitCheck(session, self.plan, self.planning, self)
         self.queue_card = QueueCard(self.next.queue)
+        self.machines = SeveralMachines(self.plan, self.next, self)
         self._pages = TrainingPages(session, [self.plan, self.queue_card], self.run, [self.watch, self.feed])
         column = QVBoxLayout(self)
         column.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
@@ -72,6 +74,9 @@ class TrainingTab(QWidget):
         session, end, coming = self._session, self.run.end_row, self.next
         session.dataset_changed.connect(self._show_choice)
         session.model_changed.connect(self._show_choice)
+        session.machine_changed.connect(lambda: self.plan.cards.set_machine(session.machine))
+        self.plan.cards.set_machine(session.machine)
+        self.machines.stop_wanted.connect(partial(self._command, "stop"))
         session.reading_changed.connect(lambda: self.plan.set_reading(session.reading))
         session.run_started.connect(self._run_started)
         session.run_changed.connect(self._look_for_export)
@@ -203,6 +208,7 @@ class TrainingTab(QWidget):
             self.banner.show_error(error)
             return
         self._job, self._history, self._caught_up = job, RunHistory(), False
+        self.machines.follow(job, self._run_config)
         self._planning_next = False
         self.run.end_row.set_busy(False)
         self.feed.clear()
@@ -248,6 +254,7 @@ class TrainingTab(QWidget):
         self.run.update_from(history)
         self.run.set_note(run_status.gpu_note(history, self._session))
         self.feed.update_from(history)
+        self.machines.update_from(history)
         if self._run_config is not None:
             self.watch.update_from(history, self._run_config, self.is_running())
             if self.is_running():
@@ -261,6 +268,7 @@ class TrainingTab(QWidget):
         if self.sender() is not self._thread or self._job is None or self._run_config is None:
             return
         self._thread = None
+        self.machines.ended(outcome)
         self.run.end(outcome, self._history, run_status.is_resumable(outcome, self._history),
                      bool(run_folder.exported(self._job.folder)))
         self._session.set_job(None)

@@ -125,8 +125,9 @@ def exchange(store: Any, name: str, mine: Report, rank: int | None = None, world
         raise UserError("The first machine is gone.", "The connection to it broke while the processes were checked.",
                         "Look there for the reason, and start again.") from error
     which = "Process" if len(missing) == 1 else "Processes"
+    numbers = " and ".join(str(number + 1) for number in missing)
     raise UserError(
-        f"{which} {' and '.join(str(number + 1) for number in missing)} of {len(keys)} did not report within {seconds:.0f} seconds.",
+        f"{which} {numbers} of {len(keys)} did not report within {seconds:.0f} seconds.",
         "It may hang while it loads its libraries or wakes its card.",
         f"Look into its log, {'logs/rank-' + str(missing[0]) + '.log' if missing[0] else 'worker.log'}, and start "
         "again.")

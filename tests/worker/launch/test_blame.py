@@ -14,7 +14,7 @@ from slmstudio.worker.launch.blame import Ended
 
 REFUSED = jobs.Outcome("failed", UserError("No.").to_dict())
 DEFECT = jobs.Outcome("failed", UserError("A defect.").to_dict(), "Traceback: ValueError")
-LOST = jobs.Outcome("failed", UserError("A defect.").to_dict(), "RuntimeError: [gloo/pair.cc] Connection closed by peer")
+LOST = jobs.Outcome("failed", UserError("A defect.").to_dict(), "RuntimeError: [gloo] Connection closed by peer")
 STOPPED = jobs.Outcome("stopped")
 
 

@@ -62,7 +62,7 @@ def test_an_invitation_is_kept_with_the_run_and_each_is_another(tmp_path):
 def test_only_an_address_of_this_machine_will_do():
     with pytest.raises(UserError, match=r"192\.0\.2\.1 isn't an address of this machine\."):
         invitation.own_address("192.0.2.1")
-    with pytest.raises(UserError, match="slmstudio.invalid can't be looked up"):
+    with pytest.raises(UserError, match=r"slmstudio\.invalid can't be looked up"):
         invitation.own_address("slmstudio.invalid")
 
 
