@@ -58,7 +58,7 @@ class TrainingTab(QWidget):
         self.next = NextRun(session, self.plan, self.planning, self)
         self.fit_check = FitCheck(session, self.plan, self.planning, self)
         self.queue_card = QueueCard(self.next.queue)
-        self.machines = SeveralMachines(self.plan, self.next, self)
+        self.machines = SeveralMachines(self)
         self._pages = TrainingPages(session, [self.plan, self.queue_card], self.run, [self.watch, self.feed])
         column = QVBoxLayout(self)
         column.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
@@ -76,7 +76,10 @@ class TrainingTab(QWidget):
         session.model_changed.connect(self._show_choice)
         session.machine_changed.connect(lambda: self.plan.cards.set_machine(session.machine))
         self.plan.cards.set_machine(session.machine)
-        self.machines.stop_wanted.connect(partial(self._command, "stop"))
+        for signal, slot in (
+                (self.plan.cards.machines_wanted, self.machines.open), (self.machines.start_wanted, coming.start_on),
+                (self.machines.stop_wanted, partial(self._command, "stop")), (coming.failed, self.machines.failed)):
+            signal.connect(slot)
         session.reading_changed.connect(lambda: self.plan.set_reading(session.reading))
         session.run_started.connect(self._run_started)
         session.run_changed.connect(self._look_for_export)

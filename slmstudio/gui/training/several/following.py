@@ -10,34 +10,32 @@ from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.run.launch import invitation
-from slmstudio.gui.training.after_run import NextRun
-from slmstudio.gui.training.plan_panel import PlanPanel
 from slmstudio.gui.training.several.machines import MachinesDialog
 
 
 class SeveralMachines(QObject):
-    """Opens the dialog, starts what it asks for, and shows there what comes of it.
+    """Opens the dialog, and shows there what comes of it.
 
     Signals:
+        start_wanted(int, str, int): as the dialog's.
         stop_wanted: the run that waits is to end.
     """
 
+    start_wanted = Signal(int, str, int)
     stop_wanted = Signal()
 
-    def __init__(self, plan: PlanPanel, coming: NextRun, parent: QWidget):
+    def __init__(self, parent: QWidget):
         super().__init__(parent)
-        self._parent, self._next = parent, coming
+        self._parent = parent
         self._invitation: invitation.Invitation | None = None
         self._wanted, self._waits = 0, False
         self.dialog: MachinesDialog | None = None
-        plan.cards.machines_wanted.connect(self.open)
-        coming.failed.connect(self._failed)
 
     def open(self) -> None:
         """Ask, or show the run that waits."""
         if self.dialog is None:
             self.dialog = MachinesDialog(self._parent)
-            self.dialog.start_wanted.connect(self._next.start_on)
+            self.dialog.start_wanted.connect(self.start_wanted)
             self.dialog.stop_wanted.connect(self.stop_wanted)
         if self._invitation is not None and self._waits:
             self.dialog.show_waiting(self._invitation, self._wanted)
@@ -72,6 +70,7 @@ class SeveralMachines(QObject):
             else:
                 self.dialog.show_error(outcome.user_error())
 
-    def _failed(self, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
+        """No run could be made."""
         if self.dialog is not None and self.dialog.isVisible():
             self.dialog.show_error(error)
