@@ -66,10 +66,11 @@ class FirstMachine:
                 raise UserError(f"Only {counted(len(there) + 1, 'machine')} of {self._config.nodes} came within an "
                                 "hour.", "", "Start it again when the others are ready.")
             time.sleep(LOOK_SECONDS)
-        words.say(self._store, words.GO, there)
+        hosts = [self._invitation.host, *(each["address"] for each in states if each["number"] in there)]
+        words.say(self._store, words.GO, {"numbers": there, "addresses": hosts})
         self._joined = [each for each in states if each["number"] in there]
         return ranks_of.Meeting(self._invitation.host, self._invitation.port, self._invitation.id,
-                                self._invitation.host)
+                                self._invitation.host, peers=tuple(hosts))
 
     def who_left(self) -> jobs.Outcome | None:
         """How another machine says that it ended; None where all are silent."""
@@ -111,7 +112,7 @@ class FirstMachine:
         return {"name": name, "sha256": hashlib.sha256(content).hexdigest(), "pieces": len(pieces)}
 
     def _look(self) -> list[dict[str, Any]]:
-        """The machines that have come so far, as {"number", "host", "state", "message"}."""
+        """The machines that have come so far, as {"number", "host", "address", "state", "message"}."""
         found, now = [], time.monotonic()
         for number in range(1, self._store.add(words.NUMBERS, 0) + 1):
             said = words.hear(self._store, f"machine/{number}")
@@ -122,8 +123,8 @@ class FirstMachine:
                 self._heard[number] = alive, now
             gone = now - self._heard[number][1] > SILENT_SECONDS
             state = "refused" if said["problem"] else "left" if gone or said.get("left") else "joined"
-            found.append({"number": number, "host": str(said["host"])[:100], "state": state,
-                          "message": str(said["problem"])[:500]})
+            found.append({"number": number, "host": str(said["host"])[:100], "address": str(said["address"])[:100],
+                          "state": state, "message": str(said["problem"])[:500]})
         return found
 
     def _tell(self, states: list[dict[str, Any]], there: int) -> None:

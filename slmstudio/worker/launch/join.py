@@ -57,10 +57,10 @@ def run(job: JobContext) -> jobs.Outcome:
         raise UserError(f"The machine at {host}:{port} offers no run with this id.",
                         "Each start of a run has an id of its own; this one may be of an earlier start, or misspelt.",
                         "Copy the command from the first machine again.")
-    place = _Place(job, store, offer, Path(job.request["model"]) if job.request.get("model") else None)
-    node = place.wait()
+    place = _Place(job, store, offer, address, Path(job.request["model"]) if job.request.get("model") else None)
+    node, peers = place.wait()
     config = place.config()
-    meeting = ranks_of.Meeting(host, port, one_time, address, node)
+    meeting = ranks_of.Meeting(peers[0], port, one_time, address, node, peers)
     job.phase("training", f"with {offer['host']}")
     with _leaves_when_asked(job):
         try:
@@ -134,6 +134,7 @@ class _Place:
     job: JobContext
     store: Store
     offer: dict[str, Any]
+    address: str
     wanted: Path | None
     number: int = 0
 
@@ -141,16 +142,16 @@ class _Place:
     def folder(self) -> Path:
         return self.job.folder / RUN
 
-    def wait(self) -> int:
+    def wait(self) -> tuple[int, tuple[str, ...]]:
         """Get ready, and wait until the first machine begins.
 
         Returns:
-            The number of this machine in the run, from 1.
+            The number of this machine in the run, from 1, and the addresses of all machines, the first one's first.
 
         Raises:
             UserError, Cancelled: as `run`.
         """
-        me: dict[str, Any] = {"host": socket.gethostname(), "problem": ""}
+        me: dict[str, Any] = {"host": socket.gethostname(), "address": self.address, "problem": ""}
         self.number = self.store.add(words.NUMBERS, 1)
         key = f"machine/{self.number}"
         try:
@@ -166,7 +167,7 @@ class _Place:
         try:
             while True:
                 self.store.add(f"alive/{self.number}", 1)
-                if (numbers := words.hear(self.store, words.GO)) is not None:
+                if (go := words.hear(self.store, words.GO)) is not None:
                     break
                 self.job.check_cancelled()
                 time.sleep(ALIVE_SECONDS)
@@ -176,10 +177,10 @@ class _Place:
         except DistError as error:
             raise UserError(f"{self.offer['host']} no longer waits: the run was ended there, or the connection broke.",
                             "", "Start it there again, and copy the new command.") from error
-        if self.number not in numbers:
+        if self.number not in go["numbers"]:
             raise UserError(f"The run on {self.offer['host']} has all its machines already.", "",
                             "To train with more, start it there with more machines.")
-        return int(numbers.index(self.number)) + 1
+        return int(go["numbers"].index(self.number)) + 1, tuple(map(str, go["addresses"]))
 
     def config(self) -> RunConfig:
         """The run's, as it was sent."""

@@ -2,7 +2,7 @@
 
 The first machine offers its run under "offer", and the files that the others need in pieces. Each other machine takes
 a number ("numbers"), says who it is ("machine/N"), and counts on ("alive/N") as long as it waits. "go" lists the
-numbers of those that take part; a machine that leaves later says why ("left/N", where the first one is 0).
+numbers of those that take part, and the addresses of all machines; one that leaves later says why ("left/N").
 """
 
 from __future__ import annotations

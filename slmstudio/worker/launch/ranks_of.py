@@ -24,6 +24,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import processes
+from slmstudio.core.lock import peers
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime import agent_side
 
@@ -31,6 +32,8 @@ SECONDS = 30
 """That machines wait for each other, and processes for the store."""
 LEAVING_SECONDS = 5
 """That the other processes have to end once one of them has."""
+NO_UNIX_SOCKETS = {"NCCL_CUMEM_ENABLE": "0", "NCCL_CUMEM_HOST_ENABLE": "0"}
+"""NCCL's newer ways to share memory hand it over by Unix sockets, which the processes' lock refuses."""
 LOOPBACK = "127.0.0.1"
 
 
@@ -43,6 +46,7 @@ class Meeting:
         id: of this start of the run.
         address: this machine's own, on the way to the others.
         node: number of this machine, from 0.
+        peers: addresses of all machines, which their processes may connect to.
     """
 
     host: str
@@ -50,6 +54,7 @@ class Meeting:
     id: str
     address: str
     node: int = 0
+    peers: tuple[str, ...] = ()
 
 
 def open_store(host: str, port: int = 0) -> TCPStore:
@@ -112,15 +117,17 @@ def end_by(error: SignalException) -> None:
 @contextlib.contextmanager
 def _environment(config: RunConfig, meeting: Meeting) -> Iterator[None]:
     """What the processes are given beside torchrun's own variables."""
-    given = {agent_side.AGENT: str(os.getpid()), agent_side.ADDRESS: meeting.address}
+    given = {agent_side.AGENT: str(os.getpid()), agent_side.ADDRESS: meeting.address,
+             peers.VARIABLE: ",".join(meeting.peers or (meeting.address,)), **NO_UNIX_SOCKETS}
     if "OMP_NUM_THREADS" not in os.environ:
         cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
         given["OMP_NUM_THREADS"] = str(max(1, cores // config.processes))
     if interface := _interface_of(meeting.address):
         given |= {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": f"={interface}"}
+    before = dict(os.environ)
     os.environ.update(given)
     try:
         yield
     finally:
-        for name in given:
-            del os.environ[name]
+        os.environ.clear()
+        os.environ.update(before)
