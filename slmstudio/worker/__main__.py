@@ -100,7 +100,9 @@ def run_job(folder: Path) -> int:
     if leads:
         ending.write_outcome(job, outcome)
         ranks.tell_end()
-    return 0 if outcome.was_successful() else 1
+    # torchrun takes another status for a failure, and ends the other ranks before they have let go of what they hold.
+    together = ranks.world_size() > 1 and outcome.state != "failed"
+    return 0 if outcome.was_successful() or together else 1
 
 
 def _run_rank(folder: Path, rank: int) -> int:

@@ -37,6 +37,8 @@ NOTES = frozenset({"format", "kind", "protocol", "created", "versions", "hashes"
 PREFERENCES = ("dpo", "orpo", "kto")
 """Objectives that learn which of several answers is better."""
 CUDA_OPTIMIZERS = ("paged_adamw_8bit", "paged_adamw_32bit")
+SHARED_OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "sgd")
+"""Those whose state has the shape of the weights, so that cards can share it."""
 """Their pages move between GPU and main memory, so they need both."""
 OBJECTIVES = Choice({"sft": "Answers (SFT)", "text": "Plain text", "dpo": "Preferences (DPO)",
                      "orpo": "Preferences (ORPO)", "kto": "Good and bad (KTO)"})
@@ -395,12 +397,23 @@ def _contradictions(config: RunConfig) -> list[Problem]:
          "Liger's kernels need an NVIDIA GPU; switch it off."),
         (config.device == "cpu" and config.precision == "fp16", "precision",
          "'fp16' needs an NVIDIA GPU; on the processor it must be bf16 or fp32."),
+        (_shared(config) and config.method == "qlora", "parallelism",
+         "a base in 4 bits can't be shared among cards: each would hold all of it; choose lora, or ddp."),
+        (_shared(config) and config.objective in PREFERENCES, "parallelism",
+         "cards can share a model that learns text or chats; for preferences choose ddp."),
+        (_shared(config) and config.optimizer not in SHARED_OPTIMIZERS, "optimizer",
+         f"{config.optimizer!r} can't be shared among cards; choose adamw_torch, or ddp."),
         (config.packing and config.attention == "eager", "attention",
          "'eager' cannot keep packed rows apart; it must be sdpa or flash_attention_2, or switch packing off."),
         (config.packing and config.objective in PREFERENCES, "packing",
          "pairs of answers are compared side by side and cannot be packed; switch it off."),
     )
     return [Problem(sentence, field=name) for broken, name, sentence in rules if broken]
+
+
+def _shared(config: RunConfig) -> bool:
+    """Whether the cards share one model."""
+    return config.world_size > 1 and config.parallelism == "fsdp"
 
 
 def _planned() -> str:

@@ -26,6 +26,7 @@ BUSY_SECONDS = 20.0
 """How often the first rank says that it is still at work on what the others wait for."""
 ANSWER_SECONDS = 5.0
 """How long a rank that lives takes at most to say so, or what went wrong, after another is gone."""
+_RESUME = "Resume continues from the last checkpoint, on as many cards as you like."
 _BUSY, _DONE, _FAILED = "busy", "done", "failed"
 
 _store: Any = None
@@ -38,6 +39,11 @@ class FirstFailed(Exception):
 def rank() -> int:
     """This process's number among those of one job, 0 where it runs alone."""
     return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
+
+
+def local_world_size() -> int:
+    """How many there are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
 
 
 def local_rank() -> int:
@@ -75,19 +81,34 @@ def start(gpu: bool) -> None:
     agents = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     limit = timedelta(seconds=MEET_SECONDS)
     try:
-        tcp = distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world_size(),
-                                   is_master=is_first() and not agents, timeout=limit)
-        _store = distributed.PrefixStore(f"slmstudio/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", tcp)
+        _store = _connect(is_first() and not agents)
+        threading.Thread(target=_answer, args=(_connect(False),), name="roll call", daemon=True).start()
         _store.set(f"here/{rank()}", b"1")
         _store.wait([f"here/{each}" for each in range(world_size())], limit)
     except RuntimeError as error:
         missing = _without("here") if _store is not None else [0]
-        raise UserError(f"{_named(missing)} didn't start.",
-                        f"The others waited {format_duration(MEET_SECONDS)} for it. {error}".splitlines()[0],
+        raise UserError(f"No word from {_named(missing)}.",
+                        f"The others waited {format_duration(MEET_SECONDS)}. {_counted()}",
                         "Look at its log, and at the network between the machines.") from error
     distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if gpu else "gloo", store=distributed.PrefixStore("group", _store), rank=rank(),
         world_size=world_size(), timeout=timedelta(seconds=SECONDS))
+
+
+def _connect(serves: bool) -> Any:
+    """What the ranks write notes to each other in: torchrun's agent keeps it, or the first rank does."""
+    from torch import distributed
+
+    tcp = distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world_size(),
+                               is_master=serves, timeout=timedelta(seconds=MEET_SECONDS))
+    return distributed.PrefixStore(f"slmstudio/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", tcp)
+
+
+def _answer(store: Any) -> None:
+    """Say that this process lives when the first rank calls the roll, whatever its other threads are waiting for."""
+    with contextlib.suppress(RuntimeError):
+        store.wait(["roll"], timedelta(days=365))
+        store.set(f"alive/{rank()}", b"1")
 
 
 def close() -> None:
@@ -190,7 +211,7 @@ def has_ended() -> bool:
     if _store is None:
         return False
     with contextlib.suppress(RuntimeError):
-        _store.set(f"alive/{rank()}", b"1")
+        _store.set(f"noticed/{rank()}", b"1")
         close()
         _store.wait(["ended"], timedelta(seconds=2 * ANSWER_SECONDS))
         return True
@@ -209,29 +230,30 @@ def is_of_another(error: Exception) -> bool:
 
 
 def failure_of_another(error: Exception) -> UserError:
-    """What to say on the first rank where `is_of_another`."""
-    message = str(error)
-    close()  # or the others wait for this one
-    _store.set("alive/0", b"1")
+    """What to say on the first rank where `is_of_another`: what the other one said, or which one is gone."""
+    try:
+        return _what_others_say()
+    except RuntimeError:  # what the notes were written in is gone too
+        return UserError("The ranks lost each other.", f"{error}".splitlines()[0], _RESUME)
+
+
+def _what_others_say() -> UserError:
+    _store.set("noticed/0", b"1")
+    _store.set("roll", b"1")
     deadline = time.monotonic() + ANSWER_SECONDS
-    while True:
-        with contextlib.suppress(RuntimeError):
-            for each in range(1, world_size()):
-                if _store.check([f"failed/{each}"]):
-                    told = UserError.from_dict(json.loads(_store.get(f"failed/{each}")))
-                    return UserError(f"{_named([each])}: {told.what}", told.why, told.remedy, told.problems)
-        missing = _without("alive")
-        if time.monotonic() > deadline or not missing:
-            break
+    while time.monotonic() < deadline and (_without("alive") or _without("noticed")):
+        for each in range(1, world_size()):
+            if _store.check([f"failed/{each}"]):
+                told = UserError.from_dict(json.loads(_store.get(f"failed/{each}")))
+                return UserError(f"On {_named([each])}: {told.what}", told.why, told.remedy, told.problems)
         time.sleep(0.1)
-    first_line = message.splitlines()[0]
-    if missing:
-        return UserError(f"{_named(missing)} is gone.",
-                         f"Its process ended or its machine can't be reached. {first_line}",
-                         "Resume continues from the last checkpoint, on as many cards as you like.")
-    return UserError("The ranks lost each other.",
-                     f"One took longer than {format_duration(SECONDS)}, or the network broke. {first_line}",
-                     "Resume continues from the last checkpoint.")
+    if missing := _without("alive"):
+        return UserError(f"{_named(missing).capitalize()} ended unexpectedly.",
+                         f"Its process was killed, or its machine can't be reached. {_counted()}", _RESUME)
+    if hanging := _without("noticed"):
+        return UserError(f"{_named(hanging).capitalize()} hangs.",
+                         f"The others waited {format_duration(SECONDS)} for it. {_counted()}", _RESUME)
+    return UserError("The ranks lost each other.", f"The network between them broke. {_counted()}", _RESUME)
 
 
 def _without(key: str) -> list[int]:
@@ -240,4 +262,8 @@ def _without(key: str) -> list[int]:
 
 
 def _named(missing: list[int]) -> str:
-    return f"Rank {' and rank '.join(map(str, missing))} of {world_size()}"
+    return " and ".join(f"rank {each}" for each in missing)
+
+
+def _counted() -> str:
+    return f"There are {world_size()} ranks, counted from 0."

@@ -44,6 +44,7 @@ from slmstudio.worker.training.first_steps import FirstSteps
 from slmstudio.worker.training.heat import Rests
 from slmstudio.worker.training.result import save_result
 from slmstudio.worker.training.samples import FROM_ROWS, Samples
+from slmstudio.worker.training.several import sending
 from slmstudio.worker.training.trainer import StudioTrainer
 from slmstudio.worker.training.trainer_mixin import ENDLESS
 
@@ -116,7 +117,8 @@ def _train(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machin
         earlier, changes = ranks.alone(lambda: (_evaluations(job), adjust.load(job.folder)["schedule"]))
         control.replay(earlier, changes, resume_from.global_step)
     try:
-        trainer.train(resume_from_checkpoint=str(resume_from.path) if resume_from else None)
+        with sending.on_every_machine(resume_from.path if resume_from else None) as checkpoint:
+            trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
     finally:
         control.close()
     if control.freed:
@@ -188,6 +190,8 @@ def _rows(job: JobContext, config: RunConfig, tokenizer: Any, template: ChatTemp
                  f"None of the evaluation rows has an answer within {config.max_length} tokens, so there is no eval "
                  "loss. Raise the sequence length, or choose other rows.")
         eval_data = None
+    if config.nodes > 1:  # a file that it is mapped from isn't on the other machines
+        train_data, eval_data = sending.in_memory(train_data), eval_data and sending.in_memory(eval_data)
     return train_data, eval_data, rows.evaluation[:FROM_ROWS]
 
 
