@@ -107,7 +107,7 @@ def run_job(folder: Path) -> int:
 
 def _run_rank(folder: Path, rank: int) -> int:
     """One of the processes that an agent started for the job of `folder`. Returns the exit status."""
-    from slmstudio.worker.runtime import agent_side, ending, log_limit
+    from slmstudio.worker.runtime import agent_side, ending, log_limit, ranks
     from slmstudio.worker.runtime.context import JobContext
 
     agent_side.begin(folder, rank)
@@ -115,8 +115,12 @@ def _run_rank(folder: Path, rank: int) -> int:
     _be_nice()
     job = JobContext(folder, jobs.Job(folder).request())
     outcome = _outcome_of(job, log)
-    ending.write_outcome(job, outcome or jobs.Outcome(ending.START_ANEW))
-    return 0 if outcome is not None and outcome.state not in ("failed", "crashed") else 1
+    ending.write_outcome(job, outcome or jobs.Outcome(ending.LOST))
+    if outcome is None:
+        return 0 if ranks.has_ended() else 1
+    if ranks.is_first():
+        ranks.tell_end()
+    return 0 if outcome.state != "failed" else 1
 
 
 def _is_shared(job: Any) -> bool:
@@ -139,7 +143,7 @@ def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
         kind = job.request["kind"]
         if kind == "join" or _is_shared(job):
             # It only starts processes, each of which locks itself and keeps the log short.
-            outcome: jobs.Outcome | None = importlib.import_module(KINDS[kind] if kind == "join" else AGENT).run(job)
+            outcome: jobs.Outcome = importlib.import_module(KINDS[kind] if kind == "join" else AGENT).run(job)
             return outcome
         _lock(job)
         log_limit.watch(log)

@@ -39,7 +39,7 @@ def run(job: JobContext) -> dict[str, Any]:
     if mine == "neighbour":
         _until_neighbour_is_gone(job)
     if mine in ("lost", "neighbour"):
-        raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer")
+        raise ranks.FirstFailed
     if mine.startswith("check"):
         _check(job, mine)
     job.phase("working", f"{ranks.world_size()} of them, pid {os.getpid()}")

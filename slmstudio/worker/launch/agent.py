@@ -16,15 +16,15 @@ from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.launch import checks, invitation
 from slmstudio.worker.launch import blame, first_machine, ranks_of
-from slmstudio.worker.runtime import agent_side, ending
+from slmstudio.worker.runtime import agent_side
 from slmstudio.worker.runtime.context import JobContext
 
 
-def run(job: JobContext) -> jobs.Outcome | None:
+def run(job: JobContext) -> jobs.Outcome:
     """Train with as many processes as run.json says, and with as many machines.
 
     Returns:
-        How the run ended; None where fresh processes must continue it, with less memory.
+        How the run ended.
 
     Raises:
         UserError: it can't be started.
@@ -47,8 +47,6 @@ def run(job: JobContext) -> jobs.Outcome | None:
         ranks_of.end_by(error)
         raise
     ended = blame.read(job.folder, codes or dict.fromkeys(range(config.processes), 0))
-    if any(each.outcome is not None and each.outcome.state == ending.START_ANEW for each in ended):
-        return None
     if not codes:
         outcome = ended[0].outcome
         return outcome or jobs.Outcome("crashed", details=ended[0].log)

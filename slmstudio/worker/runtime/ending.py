@@ -14,8 +14,8 @@ from slmstudio.core.jobs import advice
 from slmstudio.worker.runtime import agent_side, ranks
 from slmstudio.worker.runtime.context import JobContext
 
-START_ANEW = "start anew"
-"""State of a process that one agent started for a run with others, when fresh ones must go on with it."""
+LOST = "lost"
+"""State of a process that an agent started with others, and that ended because one of them did."""
 _last_word = threading.Lock()
 
 

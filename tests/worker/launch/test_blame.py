@@ -14,7 +14,8 @@ from slmstudio.worker.launch.blame import Ended
 
 REFUSED = jobs.Outcome("failed", UserError("No.").to_dict())
 DEFECT = jobs.Outcome("failed", UserError("A defect.").to_dict(), "Traceback: ValueError")
-LOST = jobs.Outcome("failed", UserError("A defect.").to_dict(), "RuntimeError: [gloo] Connection closed by peer")
+LOST = jobs.Outcome("failed", UserError("Rank 1 is gone.").to_dict(), "RuntimeError: [gloo] Connection closed by peer")
+SILENT = jobs.Outcome("lost")
 STOPPED = jobs.Outcome("stopped")
 
 
@@ -29,6 +30,8 @@ def ended(rank: int, code: int, outcome: jobs.Outcome | None = None) -> Ended:
     ([ended(0, 1, LOST), ended(1, 1, DEFECT), ended(2, 1, LOST)], 1),
     ([ended(0, 1, REFUSED), ended(1, 1, REFUSED)], 0),
     ([ended(0, -signal.SIGTERM, LOST), ended(1, 1, LOST)], 0),
+    ([ended(0, 1, SILENT), ended(1, 1, LOST)], 1),
+    ([ended(0, 1, LOST), Ended(1, -9, None, "", escalated=True)], 0),
     ([ended(0, 0, STOPPED), ended(1, 1, DEFECT)], 1)])
 def test_the_cause(all_of_them, cause):
     assert blame.first_cause(all_of_them).rank == cause
@@ -39,7 +42,8 @@ def test_the_cause(all_of_them, cause):
     (ended(1, -9), "", True, "Process 2 of 4 was killed because memory ran out (SIGKILL)."),
     (ended(2, -11), "attic", False, "Process 3 of 4, on attic, crashed in a library (SIGSEGV)."),
     (ended(0, -15), "", False, "Process 1 of 4 was ended (SIGTERM)."),
-    (ended(0, -15, LOST), "", False, "Process 1 of 4 lost its connection to another one."),
+    (ended(0, -15, LOST), "", False, "Rank 1 is gone."),
+    (ended(0, 1, SILENT), "", False, "Process 1 of 4 lost its connection to another one."),
     (ended(0, 7), "", False, "Process 1 of 4 ended unexpectedly, with exit status 7."),
     (ended(3, 1, REFUSED), "attic", False, "No.")])
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals are POSIX")
