@@ -90,8 +90,7 @@ def reach(host: str, port: int) -> str:
     """
     remedy = "Check the address, and that the first machine is waiting."
     try:
-        with socket.create_connection((host, port), CONNECT_SECONDS) as trial:
-            return str(trial.getsockname()[0])
+        return _knock(host, port)
     except socket.gaierror as error:
         raise UserError(f"{host} can't be looked up: it isn't the name or address of a machine known here.", "", remedy
                         ) from error
@@ -104,6 +103,18 @@ def reach(host: str, port: int) -> str:
                         "", remedy) from error
     except OSError as error:
         raise UserError(f"{host}:{port} can't be reached: {error.strerror}.", "", remedy) from error
+
+
+def _knock(host: str, port: int) -> str:
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            with socket.create_connection((host, port), CONNECT_SECONDS) as trial:
+                return str(trial.getsockname()[0])
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(ALIVE_SECONDS)  # it shows the command before it waits
 
 
 def connect(host: str, port: int) -> Store:

@@ -25,7 +25,8 @@ def test_a_machine_that_waits_is_reached_from_an_address_of_ones_own():
     assert store.get("here") == b"1"
 
 
-def test_nobody_listens():
+def test_nobody_listens(monkeypatch):
+    monkeypatch.setattr(join, "CONNECT_SECONDS", 0.0)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     assert refused("127.0.0.1", port) == (
