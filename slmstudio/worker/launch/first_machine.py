@@ -43,6 +43,7 @@ class FirstMachine:
         self._job, self._config, self._invitation = job, config, invitation
         self._server = ranks_of.open_store(invitation.host, invitation.port)
         self._store = words.room(self._server, invitation.id)
+        words.say(self._store, words.HERE, True)
         self._heard: dict[int, tuple[int, float]] = {}
         self._told: list[dict[str, Any]] | None = None
 

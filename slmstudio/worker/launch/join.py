@@ -52,11 +52,11 @@ def run(job: JobContext) -> jobs.Outcome:
     address = reach(host, port)
     server = connect(host, port)
     store = words.room(server, one_time)
-    offer = words.hear(store, words.OFFER)
-    if offer is None:
+    if words.hear(store, words.HERE) is None:
         raise UserError(f"The machine at {host}:{port} offers no run with this id.",
                         "Each start of a run has an id of its own; this one may be of an earlier start, or misspelt.",
                         "Copy the command from the first machine again.")
+    offer = _offer(job, store)
     place = _Place(job, store, offer, address, Path(job.request["model"]) if job.request.get("model") else None)
     node, peers = place.wait()
     config = place.config()
@@ -80,6 +80,20 @@ def run(job: JobContext) -> jobs.Outcome:
     outcome = blame.outcome_of(cause, place.folder, config.world_size, socket.gethostname())
     place.say_left(outcome.user_error(), cause.log)
     return outcome
+
+
+def _offer(job: JobContext, store: Store) -> dict[str, Any]:
+    """What the first machine offers, once it has read its rows."""
+    while True:
+        job.check_cancelled()
+        try:
+            if (offer := words.hear(store, words.OFFER)) is not None:
+                found: dict[str, Any] = offer
+                return found
+        except DistError as error:
+            raise UserError("The first machine no longer waits: the run was ended there, or the connection broke.", "",
+                            "Start it there again, and copy the new command.") from error
+        time.sleep(ALIVE_SECONDS)
 
 
 def reach(host: str, port: int) -> str:

@@ -1,8 +1,9 @@
 """What two machines say to each other over the store before their processes start, and the names of the keys.
 
-The first machine offers its run under "offer", and the files that the others need in pieces. Each other machine takes
-a number ("numbers"), says who it is ("machine/N"), and counts on ("alive/N") as long as it waits. "go" lists the
-numbers of those that take part, and the addresses of all machines; one that leaves later says why ("left/N").
+The first machine says that it is there ("here"), reads its rows, then offers its run ("offer") with the files that the
+others need, in pieces. Each other machine takes a number ("numbers"), says who it is ("machine/N"), and counts on
+("alive/N") as long as it waits. "go" lists the numbers of those that take part, and the addresses of all machines; one
+that leaves later says why ("left/N").
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch.distributed import PrefixStore, Store
 
 PROTOCOL = 1
 PIECE_BYTES = 4 * 1024**2
-OFFER, NUMBERS, GO = "offer", "numbers", "go"
+HERE, OFFER, NUMBERS, GO = "here", "offer", "numbers", "go"
 PATIENCE = timedelta(seconds=30)
 
 
