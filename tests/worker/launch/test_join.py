@@ -26,7 +26,7 @@ def test_a_machine_that_waits_is_reached_from_an_address_of_ones_own():
 
 
 def test_nobody_listens(monkeypatch):
-    monkeypatch.setattr(join, "CONNECT_SECONDS", 0.0)
+    monkeypatch.setattr(join, "CONNECT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     assert refused("127.0.0.1", port) == (
