@@ -101,17 +101,19 @@ def _store() -> Any:
 
 
 def exchange(store: Any, name: str, mine: Report, rank: int | None = None, world_size: int | None = None,
-             seconds: float = SECONDS) -> list[Report]:
+             seconds: float | None = None) -> list[Report]:
     """What every process says under a name, by rank.
 
     Args:
         rank, world_size: of this process; as the environment says, if they aren't given.
+        seconds: that it waits; `SECONDS`, if they aren't given.
 
     Raises:
         UserError: some don't say it in time.
     """
     from torch.distributed import DistError
 
+    seconds = SECONDS if seconds is None else seconds
     rank = ranks.rank() if rank is None else rank
     keys = [f"{name}/{number}" for number in range(world_size or ranks.world_size())]
     try:
