@@ -100,6 +100,8 @@ def run_job(folder: Path) -> int:
     if leads:
         ending.write_outcome(job, outcome)
         ranks.tell_end()
+    elif outcome.error:
+        ranks.tell_failure(outcome.error)
     # torchrun takes another status for a failure, and ends the other ranks before they have let go of what they hold.
     together = ranks.world_size() > 1 and outcome.state != "failed"
     return 0 if outcome.was_successful() or together else 1
@@ -155,7 +157,6 @@ def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
     except Cancelled:
         return jobs.Outcome("cancelled")
     except UserError as error:
-        ranks.tell_failure(error.to_dict())
         return jobs.Outcome("failed", error.to_dict())
     except OSError as error:
         return jobs.Outcome("failed", from_os_error(error, "continue").to_dict(), traceback.format_exc())
@@ -174,7 +175,6 @@ def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
             f"{type(error).__name__}: {error}",
             "Copy the details and report them. What was saved is kept.",
         )
-        ranks.tell_failure(defect.to_dict())
         return jobs.Outcome("failed", defect.to_dict(), traceback.format_exc())
 
 

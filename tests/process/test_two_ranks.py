@@ -47,5 +47,7 @@ def test_ranks_have_the_losses_of_one_process(zygote, tiny_model, tmp_path, chan
         found, wanted = events(together, kind), events(alone, kind)
         assert [[event[name] for name in figures] for event in found] == \
             [[event[name] for name in figures] for event in wanted]
+    idle = changes.get("objective") == "kto" and changes.get("gradient_accumulation_steps") == 1
+    assert [event["code"] for event in events(together, "warning")] == ["ranks_idle"] * idle
     margins = [[event.get("reward_margin") for event in events(run, "step")] for run in (together, alone)]
     assert margins[0] == pytest.approx(margins[1], abs=1e-5) if "objective" in changes and margins[0][0] else True

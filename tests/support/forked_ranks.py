@@ -78,7 +78,7 @@ def out_of_memory_on_rank_1() -> None:
 
 
 def no_number_on_rank_1() -> None:
-    """The loss of rank 1 is no number in step 3."""
+    """The loss of rank 1 isn't a number in step 3."""
     from slmstudio.worker.training.trainer import StudioTrainer
 
     honest = StudioTrainer.compute_loss

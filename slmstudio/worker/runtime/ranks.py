@@ -191,7 +191,7 @@ def alone(work: Callable[[], Any]) -> Any:
 
 def tell_failure(error: dict[str, Any]) -> None:
     """Say on another rank than the first why this one ends, and give the first the time to write it down."""
-    if _store is None or is_first():
+    if _store is None:
         return
     with contextlib.suppress(RuntimeError):
         _store.set(f"failed/{rank()}", json.dumps(error).encode())

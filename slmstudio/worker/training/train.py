@@ -46,7 +46,7 @@ from slmstudio.worker.training.result import save_result
 from slmstudio.worker.training.samples import FROM_ROWS, Samples
 from slmstudio.worker.training.several import sending
 from slmstudio.worker.training.trainer import StudioTrainer
-from slmstudio.worker.training.trainer_mixin import ENDLESS
+from slmstudio.worker.training.trainer_mixin import ENDLESS, may_split
 
 
 def run(job: JobContext) -> dict[str, Any]:
@@ -151,6 +151,11 @@ def set_up(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machin
     first = FirstSteps(job, config, trainer, loaded.facts, machine)
     control = Control(job, config, trainer, per_epoch, loaded.samples, sensors, first, rests)
     trainer.add_callback(control)
+    idle = ranks.world_size() - config.gradient_accumulation_steps
+    if idle > 0 and not may_split(config, ranks.world_size()):
+        job.warn("ranks_idle", f"{config.objective.upper()} compares within a micro-batch, so none is divided: "
+                               f"{idle} of {ranks.world_size()} cards have nothing to do. Accumulate more gradients, "
+                               "with a smaller micro-batch: the effective batch stays the same.")
     tell_plan(job, trainer, per_epoch, loaded.train_rows, loaded.eval_rows)
     return trainer, control
 
@@ -287,7 +292,6 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
         "per_device_eval_batch_size": config.micro_batch_size,
         "gradient_accumulation_steps": math.ceil(config.gradient_accumulation_steps / ranks.world_size()),
         "ddp_find_unused_parameters": False,
-        "ddp_broadcast_buffers": False,
         "ddp_timeout": int(ranks.SECONDS),
         **({"fsdp": True, "fsdp_config": {"version": 2, "reshard_after_forward": True}} if is_sharded(config) else {}),
         "learning_rate": config.learning_rate,

@@ -40,8 +40,10 @@ def on_every_machine(checkpoint: Path | None) -> Iterator[Path | None]:
 
 
 def _digest(checkpoint: Path) -> bytes | None:
-    file = checkpoint / checkpoints.MANIFEST_DIGEST
-    return file.read_bytes() if file.is_file() else None
+    try:
+        return (checkpoint / checkpoints.MANIFEST_DIGEST).read_bytes()
+    except OSError:  # it isn't there, or out of this process's reach
+        return None
 
 
 def _send(checkpoint: Path, copy: Path) -> None:
