@@ -210,11 +210,13 @@ class _Watch:
             self._answer(number, errno.EACCES)
 
     def _answer(self, number: int, error: int) -> None:
+        assert self._listener is not None
         with suppress(OSError):  # whoever asked is gone
             fcntl.ioctl(self._listener, SEND, _ANSWER.pack(number, 0, -error, 0))
 
     def _connects(self, number: int, pid: int, arguments: list[int]) -> bool:
         """Connect for a process, if that leads to one that it trains with; whether it does."""
+        assert self._listener is not None
         try:
             address = peer.read_address(pid, arguments[1], arguments[2] & 0xFFFFFFFF)
             if not peer.may(address, self._peers):
