@@ -23,6 +23,7 @@ from slmstudio.cli import (
     evaluate,
     exports,
     fit_check,
+    launch,
     lock,
     models,
     place,
@@ -51,6 +52,7 @@ app.add_typer(fit_check.app)
 app.add_typer(models.app, name="models")
 app.add_typer(estimate.app)
 app.add_typer(run_commands.app)
+app.add_typer(launch.app)
 app.add_typer(chat.app)
 app.add_typer(serve.app)
 app.add_typer(evaluate.app)
@@ -231,6 +233,8 @@ def train(
     run: Annotated[Path, typer.Argument(help="A run configuration, or a run folder to resume.")],
     out: Annotated[Path | None, typer.Option(help="Folder in which the run folder is made.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
+    processes: launch.Processes = None,
+    parallelism: launch.Parallelism = None,
     as_json: Json = False,
 ) -> int:
     """Train as a run configuration says; given a run folder, resume from its checkpoint. Ctrl-C stops and saves."""
@@ -240,7 +244,9 @@ def train(
     from slmstudio.core.run import adjust, config_file, folder, planner
     from slmstudio.core.run.guard import summary as guard
 
-    config, changed = config_file.load(run), planner.overrides(dict(planner.parse_settings(set_ or [])))
+    config, changed = config_file.load(run), planner.overrides(
+        {**planner.parse_settings(set_ or []), **launch.chosen(processes, parallelism)})
+    launch.need_machine(replace(config, **changed))
     if run.is_dir():
         job = jobs.Job(run)
         ended = job.outcome()

@@ -20,6 +20,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.files import number
 from slmstudio.core.report.text import HIDDEN, visible
 from slmstudio.core.run.energy.meter import EnergyMeter
+from slmstudio.core.run.launch import told
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.core.units import counted, format_about, format_energy
 
@@ -138,6 +139,8 @@ class Follower:
             self._total_steps = _count(event, "total_steps")
             self._say(f"changed: learning rate {event['learning_rate']:g}, {counted(self._total_steps, 'step')}",
                       always=True)
+        elif kind == "machines":
+            self._say(told.sentence(event), always=True)
         elif kind == "suspended":
             self._say(f"the machine slept for {event['seconds']:.0f} s", always=True)
 

@@ -35,8 +35,11 @@ KINDS = {
     "fit_check": "slmstudio.worker.training.fit_check",
     "fetch_starter": "slmstudio.worker.export.fetch_starter",
     "fetch_benchmark": "slmstudio.worker.benchmark.fetch_job",
+    "join": "slmstudio.worker.launch.join",
 }
 """Kind of job: the module whose `run(job)` does it and returns the outcome's `result`."""
+AGENT = "slmstudio.worker.launch.agent"
+"""Does a job that several processes share: it starts them, and returns the whole outcome."""
 
 
 def main(arguments: list[str]) -> int:
@@ -61,14 +64,17 @@ def main(arguments: list[str]) -> int:
 def run_job(folder: Path) -> int:
     """Do the job of `folder`; its outcome is written whatever happens. Returns the exit status.
 
-    Of the processes that torchrun starts for one job, rank 0 alone speaks for it: it takes the lock, is named in
-    process.json, writes the events and the outcome, and reads the commands. The other ranks do none of that.
+    Of the processes that torchrun starts for one job, rank 0 alone speaks for it: it writes the events and reads the
+    commands. The agent that started them takes the lock, is named in process.json and writes the outcome; where
+    torchrun was started by hand, rank 0 does that too.
     """
     import filelock
 
-    from slmstudio.worker.runtime import ending, log_limit, ranks
+    from slmstudio.worker.runtime import agent_side, ending, log_limit, ranks
     from slmstudio.worker.runtime.context import JobContext
 
+    if agent_side.by_agent():
+        return _run_rank(folder, ranks.rank())
     log = None
     leads, lock = ranks.is_first(), filelock.FileLock(folder / "worker.lock")
     if leads:
@@ -101,6 +107,34 @@ def run_job(folder: Path) -> int:
     return 0 if outcome.was_successful() or together else 1
 
 
+def _run_rank(folder: Path, rank: int) -> int:
+    """One of the processes that an agent started for the job of `folder`. Returns the exit status."""
+    from slmstudio.worker.runtime import agent_side, ending, log_limit, ranks
+    from slmstudio.worker.runtime.context import JobContext
+
+    agent_side.begin(folder, rank)
+    log = log_limit.opened(agent_side.log_of(folder, rank))
+    _be_nice()
+    job = JobContext(folder, jobs.Job(folder).request())
+    outcome = _outcome_of(job, log)
+    ending.write_outcome(job, outcome or jobs.Outcome(ending.LOST))
+    if outcome is None:
+        return 0 if ranks.has_ended() else 1
+    if ranks.is_first():
+        ranks.tell_end()
+    return 0 if outcome.state != "failed" else 1
+
+
+def _is_shared(job: Any) -> bool:
+    """Whether this process is to start others for its job, being none of them itself."""
+    from slmstudio.core.run import adjust
+    from slmstudio.core.run.config import RunConfig
+
+    if job.request["kind"] != "train" or "RANK" in os.environ:
+        return False
+    return adjust.apply(RunConfig.from_dict(job.request), job.folder).world_size > 1
+
+
 def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
     """How the job ended; None when a fresh process must continue with it, and on another rank than the first where
     that says how it ended."""
@@ -108,9 +142,14 @@ def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
     from slmstudio.worker.runtime.context import Cancelled, StartAnew
 
     try:
+        kind = job.request["kind"]
+        if kind == "join" or _is_shared(job):
+            # It only starts processes, each of which locks itself and keeps the log short.
+            outcome: jobs.Outcome = importlib.import_module(KINDS[kind] if kind == "join" else AGENT).run(job)
+            return outcome
         _lock(job)
         log_limit.watch(log)
-        module = importlib.import_module(KINDS[job.request["kind"]])
+        module = importlib.import_module(KINDS[kind])
         result = module.run(job)
         return jobs.Outcome(result.pop("state", "finished"), result.pop("error", None), result=result)
     except (StartAnew, ranks.FirstFailed):

@@ -101,6 +101,17 @@ def download(name: str, revision: str | None = None, endpoint: str | None = None
     return make(_short_jobs(), "download", name=name, revision=revision, endpoint=endpoint)
 
 
+def join(host: str, port: int, one_time: str, model: Path | None = None) -> Job:
+    """This machine's part in a run that another one has launched. Raises OSError.
+
+    Args:
+        one_time: the id that the other machine shows.
+        model: folder of the same base model here; None looks for it.
+    """
+    return make(_short_jobs(), "join", host=host, port=port, id=one_time,
+                model=str(model.absolute()) if model else None)
+
+
 def _short_jobs() -> Path:
     return paths.cache_dir() / "jobs"
 

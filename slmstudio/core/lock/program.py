@@ -19,6 +19,7 @@ KILL_PROCESS, ERRNO, USER_NOTIF, ALLOW = 0x80000000, 0x00050000, 0x7FC00000, 0x7
 NUMBER, ARCH, ARGUMENTS = 0, 4, 16
 """Places in `struct seccomp_data`; an argument takes eight bytes, the lower half first on both processors."""
 UNIX, STREAM, SEQPACKET, TYPE_MASK = 1, 1, 5, 0xF
+INET, INET6, NETLINK, ROUTE, TCP = 2, 10, 16, 0, 6
 NEW_LISTENER = 8
 """A flag by which a filter gets a listener, which may let calls through that an older filter tells to its own."""
 FASTOPEN = 0x20000000
@@ -51,12 +52,14 @@ class Instruction:
         return struct.pack("=HBBI", self.code, self.if_true, self.if_false, self.value)
 
 
-def build(processor: Processor, named: bool, network: bool) -> list[Instruction]:
+def build(processor: Processor, named: bool, network: bool, peers: bool = False) -> list[Instruction]:
     """The filter.
 
     Args:
         named: whether somebody listens who names the attempts (`warden`); else the kernel refuses by itself.
         network: whether sockets are refused. What reaches into other processes and the kernel always is.
+        peers: whether TCP sockets can be made all the same, for whoever listens decides on each connection; and those
+            that tell the names and addresses of network interfaces.
     """
     refuse = Instruction(RETURN, USER_NOTIF if named else ERRNO | errno.EACCES)
     numbers = processor.numbers
@@ -80,6 +83,8 @@ def build(processor: Processor, named: bool, network: bool) -> list[Instruction]
                       "sendto": lambda no: [*_flag(3, FASTOPEN, no), *_pointer(4, no), _ALLOWED],
                       "sendmsg": lambda no: [*_flag(2, FASTOPEN, no), _ALLOWED],
                       "sendmmsg": lambda no: [*_flag(3, FASTOPEN, no), _ALLOWED]}
+    if peers:
+        arguments |= {"socket": _tcp_too, "sendto": lambda no: [*_flag(3, FASTOPEN, no), _ALLOWED]}
     for name, rules in arguments.items():
         steps += _on(numbers[name], rules(refuse))
     return [*steps, _ALLOWED]
@@ -109,6 +114,14 @@ def _pointer(index: int, refuse: Instruction) -> list[Instruction]:
     """Refuse any address at all."""
     return [_argument(index), Instruction(JUMP_EQUAL, 0, 1, 0), refuse,
             _argument(index, upper=True), Instruction(JUMP_EQUAL, 0, 1, 0), refuse]
+
+
+def _tcp_too(refuse: Instruction) -> list[Instruction]:
+    """Datagram sockets stay refused, so that what is sent goes where a socket is connected."""
+    tcp = [_argument(1), Instruction(AND, TYPE_MASK), Instruction(JUMP_EQUAL, STREAM, 1, 0), refuse,
+           _argument(2), Instruction(JUMP_EQUAL, 0, 2, 0), Instruction(JUMP_EQUAL, TCP, 1, 0), refuse, _ALLOWED]
+    route = [_argument(2), Instruction(JUMP_EQUAL, ROUTE, 1, 0), refuse, _ALLOWED]
+    return [_argument(0), *_on(INET, tcp), *_on(INET6, tcp), *_on(NETLINK, route), *_unix_streams(refuse)]
 
 
 def _unix_streams(refuse: Instruction) -> list[Instruction]:

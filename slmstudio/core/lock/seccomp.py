@@ -22,12 +22,13 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def install(processor: Processor, network: bool, named: bool) -> int | None:
+def install(processor: Processor, network: bool, named: bool, peers: bool = False) -> int | None:
     """Install the filter.
 
     Args:
         network: whether sockets are refused.
         named: whether to make a listener that reports each refused call.
+        peers: as in `program.build`.
 
     Returns:
         The listener's file descriptor; None without one.
@@ -37,7 +38,7 @@ def install(processor: Processor, network: bool, named: bool) -> int | None:
     """
     no_new_privileges()
     flags = TSYNC | SPEC_ALLOW | (program.NEW_LISTENER | TSYNC_ESRCH if named else 0)
-    result = _seccomp(processor, program.build(processor, named, network), flags)
+    result = _seccomp(processor, program.build(processor, named, network, peers), flags)
     return result if named else None
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 LOCKED = "The system kept it from the network and from other files than its own."
+WITH_PEERS = ("The system kept it from the network but for those that trained with it ({peers}), and from other files "
+              "than its own.")
 NETWORK_ONLY = "The system kept it from the network. Files were open to it: {reason}."
 NO_LANDLOCK = "this kernel has no Landlock"
 NOT_KNOWN = "Whether it was kept from the network isn't recorded."
@@ -21,5 +23,8 @@ def sentence(events: Sequence[dict[str, Any]]) -> str:
         if len(open_) == len(events):
             return f"It wasn't kept from the network: {reason}"
         return f"In {len(open_):,} of {len(events):,} starts it wasn't kept from the network: {reason}"
+    with_peers = [event["peers"] for event in events if event.get("peers")]
     reasons = [event.get("files_open") or NO_LANDLOCK for event in events if not event.get("landlock")]
-    return NETWORK_ONLY.format(reason=reasons[-1]) if reasons else LOCKED
+    if reasons:
+        return NETWORK_ONLY.format(reason=reasons[-1])
+    return WITH_PEERS.format(peers=", ".join(map(str, with_peers[-1]))) if with_peers else LOCKED

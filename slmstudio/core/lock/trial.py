@@ -23,8 +23,7 @@ from typing import Any
 from slmstudio.core.lock import syscalls, worker_lock
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.ENOSYS)
-NOWHERE = "192.0.2.1"
-"""An address that is reserved for documentation (RFC 5737): nobody has it."""
+NOWHERE = worker_lock.NOWHERE
 SECONDS = 2.0
 CHILD = "import socket; socket.create_connection(('127.0.0.1', {port}), 2)"
 _PTRACE_ATTACH = 16

@@ -19,19 +19,22 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import time
 from collections import Counter
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core.lock import peers as peer
 from slmstudio.core.lock.syscalls import Processor
 
 AWAKE, ASLEEP, TRIAL, YES, NO = b"+", b"-", b"t", b"1", b"0"
 LOG_BEGIN = "network lock:"
 """How its lines in the log begin."""
-RECEIVE, SEND = 0xC0502100, 0xC0182101
-"""SECCOMP_IOCTL_NOTIF_RECV and _SEND (linux/seccomp.h)."""
+RECEIVE, SEND, IS_VALID = 0xC0502100, 0xC0182101, 0x40082102
+"""SECCOMP_IOCTL_NOTIF_RECV, _SEND and _ID_VALID (linux/seccomp.h)."""
 _NOTIFICATION = struct.Struct("=QII iIQ 6Q")
 _ANSWER = struct.Struct("=QqiI")
 _FAMILIES = {int(value): name for name, value in vars(socket).items() if name.startswith("AF_")} | {16: "AF_NETLINK"}
@@ -52,12 +55,13 @@ class Warden:
         self._channel, self.pid = channel, pid
 
     @classmethod
-    def fork(cls, processor: Processor, temporary: Path | None) -> Warden:
+    def fork(cls, processor: Processor, temporary: Path | None, peers: Collection[str] = ()) -> Warden:
         """Start it. This process must have one thread. The child closes all files at once, so that no pipe and no lock
         of this process stays with it.
 
         Args:
             temporary: a folder that is deleted when this process has ended; None where there is none.
+            peers: addresses to which it connects for this process.
 
         Raises:
             OSError: the system has no room for another process.
@@ -67,7 +71,7 @@ class Warden:
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            _become(processor, theirs, temporary)
+            _become(processor, theirs, temporary, peers)
         theirs.close()
         return cls(ours, pid)
 
@@ -115,7 +119,7 @@ class Warden:
         return cls(channel, pid)
 
 
-def _become(processor: Processor, channel: socket.socket, temporary: Path | None) -> None:
+def _become(processor: Processor, channel: socket.socket, temporary: Path | None, peers: Collection[str]) -> None:
     """Never returns: the child is a warden and nothing else."""
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -127,7 +131,7 @@ def _become(processor: Processor, channel: socket.socket, temporary: Path | None
         libc = ctypes.CDLL(None)
         libc.prctl(_PR_SET_NAME, b"slmstudio-lock", 0, 0, 0)
         libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-        _Watch(processor, channel).run()
+        _Watch(processor, channel, peers).run()
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)  # of a worker that was killed
     except BaseException as error:  # whatever it is: no second worker may come out of here
@@ -140,7 +144,8 @@ def _become(processor: Processor, channel: socket.socket, temporary: Path | None
 class _Watch:
     """The process's loop, until the worker and whatever it forked are gone."""
 
-    def __init__(self, processor: Processor, channel: socket.socket):
+    def __init__(self, processor: Processor, channel: socket.socket, peers: Collection[str]):
+        self._processor, self._peers = processor, peers
         self._names = {number: name for name, number in processor.numbers.items()}
         self._channel = channel
         self._listener: int | None = None
@@ -198,8 +203,37 @@ class _Watch:
         with suppress(OSError):  # whoever asked is gone, or asks again after a signal
             fcntl.ioctl(self._listener, RECEIVE, received)
             number, pid, _, call, _, _, *arguments = _NOTIFICATION.unpack(received)
-            self._tell(describe(self._names.get(call, f"system call {call}"), arguments), pid)
-            fcntl.ioctl(self._listener, SEND, _ANSWER.pack(number, 0, -errno.EACCES, 0))
+            name = self._names.get(call, f"system call {call}")
+            if name == "connect" and self._peers and self._connects(number, pid, arguments):
+                return
+            self._tell(describe(name, arguments), pid)
+            self._answer(number, errno.EACCES)
+
+    def _answer(self, number: int, error: int) -> None:
+        assert self._listener is not None
+        with suppress(OSError):  # whoever asked is gone
+            fcntl.ioctl(self._listener, SEND, _ANSWER.pack(number, 0, -error, 0))
+
+    def _connects(self, number: int, pid: int, arguments: list[int]) -> bool:
+        """Connect for a process, if that leads to one that it trains with; whether it does."""
+        assert self._listener is not None
+        try:
+            address = peer.read_address(pid, arguments[1], arguments[2] & 0xFFFFFFFF)
+            if not peer.may(address, self._peers):
+                return False
+            borrowed = peer.borrow(self._processor, pid, arguments[0] & 0x7FFFFFFF)
+            fcntl.ioctl(self._listener, IS_VALID, struct.pack("=Q", number))  # else it was another process's by now
+        except (OSError, StopIteration):
+            return False
+
+        def connect() -> None:
+            self._answer(number, peer.connect(borrowed, address))
+
+        if os.get_blocking(borrowed):  # the others must not wait for it
+            threading.Thread(target=connect, daemon=True).start()
+        else:
+            connect()
+        return True
 
     def _tell(self, attempt: str, pid: int) -> None:
         """One line for an attempt, and for the 10th, 100th … time of the same one: a log must not grow with them."""

@@ -10,16 +10,18 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.lock import landlock, places, seccomp, syscalls
+from slmstudio.core.lock import landlock, peers, places, seccomp, syscalls
 from slmstudio.core.lock.warden import Warden
 
+NOWHERE = "192.0.2.1"
+"""An address that is reserved for documentation (RFC 5737): nobody has it."""
 _VARIABLE = "SLMSTUDIO_LOCK"
 """Tells the program that takes this process's place what holds already: the warden's "DESCRIPTOR PID" (-1 0 without
 one), and Landlock's version (0 where it doesn't hold)."""
@@ -37,6 +39,7 @@ class LockState:
         named: whether refused attempts are named in the log.
         tried: what was tried at the start, and `gave` what came of it.
         reason: why it isn't enforced; "" where it is.
+        peers: addresses that stay open, of the processes that it trains with.
     """
 
     enforced: bool = False
@@ -47,6 +50,7 @@ class LockState:
     tried: str = ""
     gave: str = ""
     reason: str = ""
+    peers: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -88,7 +92,8 @@ def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> Lock
         return LockState(reason="This system offers no such lock: it's enforced on Linux alone.")
     online = kind in places.ONLINE
     ranks = kind == "train" and {"RANK", "MASTER_PORT"} <= os.environ.keys()  # as torchrun sets them
-    network = not online and not ranks
+    others = peers.allowed() if ranks else frozenset()
+    network = not online and (not ranks or bool(others))
     temporary = _temporary()
     os.environ.update(places.prepare(kind, temporary))
     tempfile.tempdir = None  # it may have been asked for before
@@ -98,20 +103,21 @@ def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> Lock
     reason, filtered = "", held is not None
     if not filtered:
         try:
-            _filter(processor, network, temporary)
+            network = _filter(processor, network, temporary, others)
             filtered = True
         except OSError as error:
             reason = f"The kernel refuses a filter of system calls: {error.strerror}."
-    found, files_open = (held, "") if held else _close_files(processor, kind, request, folder, temporary, network)
+    found, files_open = (held, "") if held else _close_files(processor, kind, request, folder, temporary,
+                                                            network and not others)
     if threads > 1:
         found, files_open = 0, f"{threads} threads ran before the lock, and Landlock holds one of them"
     if not network:
         reason = ("This job fetches something, on your word." if online else
                   "Several processes share this run's work and talk to each other over the network.")
         return LockState(seccomp=filtered, landlock=found, files_open=files_open, reason=reason)
-    tried, gave, refused = _try()
+    tried, gave, refused = _try(bool(others))
     return LockState(filtered and refused, filtered, found, files_open, _warden is not None, tried, gave,
-                     reason or ("" if refused else "A socket was made all the same."))
+                     reason or ("" if refused else "A socket was made all the same."), tuple(sorted(others)))
 
 
 def _temporary() -> Path | None:
@@ -166,8 +172,14 @@ def _take_over() -> int | None:
     return None
 
 
-def _filter(processor: syscalls.Processor, network: bool, temporary: Path | None) -> None:
+def _filter(processor: syscalls.Processor, network: bool, temporary: Path | None, others: Collection[str]) -> bool:
     """Install the filter of system calls, with a warden where the kernel can.
+
+    Args:
+        others: addresses that stay open. Only a warden can tell them from others: without one, all do.
+
+    Returns:
+        Whether the network is closed.
 
     Raises:
         OSError: the kernel has none, or refuses.
@@ -175,30 +187,36 @@ def _filter(processor: syscalls.Processor, network: bool, temporary: Path | None
     global _warden
     if network:
         with suppress(OSError):  # a kernel before 5.7, or a container that listens itself: then without names
-            beside = Warden.fork(processor, temporary)
-            listener = seccomp.install(processor, network, named=True)
+            beside = Warden.fork(processor, temporary, others)
+            if others:
+                peers.let_look(beside.pid)
+            listener = seccomp.install(processor, network, named=True, peers=bool(others))
             assert listener is not None
             beside.listen_at(listener)
             _warden = beside
-            return
-    seccomp.install(processor, network, named=False)
+            return True
+    seccomp.install(processor, network and not others, named=False)
+    return network and not others
 
 
-def _try() -> tuple[str, str, bool]:
-    """Try to make a socket, as every connection begins.
+def _try(with_others: bool) -> tuple[str, str, bool]:
+    """Try to make a socket, as every connection begins; to connect one to nobody, where some may be made.
 
     Returns:
         What was tried, what it gave, and whether it was refused.
     """
     if _warden is not None:
         _warden.next_is_a_trial()
-    tried = "socket(AF_INET, SOCK_STREAM)"
+    tried = f"connect({NOWHERE})" if with_others else "socket(AF_INET, SOCK_STREAM)"
     try:
-        socket.socket(socket.AF_INET, socket.SOCK_STREAM).close()
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as made:
+            if with_others:
+                made.setblocking(False)
+                made.connect((NOWHERE, 9))
     except OSError as error:
         gave = errno.errorcode.get(error.errno or 0, str(error))
         return tried, gave, error.errno in (errno.EACCES, errno.ENOSYS)
-    return tried, "a socket", False
+    return tried, "a connection" if with_others else "a socket", False
 
 
 def _wake_card() -> None:

@@ -67,6 +67,7 @@ class RunHistory:
         self.paused = self.stepping = False
         self.sensors_missing = ""
         self.locks: list[dict[str, Any]] = []
+        self.machines: dict[str, Any] = {}
         self.takes_back = 0
         self.samples: list[dict[str, Any]] = []
         self.overfit_step: int | None = None
@@ -139,9 +140,13 @@ class RunHistory:
     def _start(self, event: dict[str, Any]) -> None:
         self.phase, self.detail, self.done, self.total = "starting", "", 0.0, 0.0
         self.phases = []
+        self.machines = {}
         self.paused = self.stepping = False
         self.seconds_left = None
         self.change_refused = ""
+
+    def _machines(self, event: dict[str, Any]) -> None:
+        self.machines = event
 
     def _plan(self, event: dict[str, Any]) -> None:
         self.plan = event
@@ -249,6 +254,7 @@ class RunHistory:
 
 _HANDLERS = {
     "job_started": RunHistory._start,
+    "machines": RunHistory._machines,
     "plan": RunHistory._plan,
     "phase": RunHistory._phase,
     "progress": RunHistory._progress,

@@ -17,7 +17,7 @@ from slmstudio.core.model.vetting.gguf_outlook import why_no_gguf
 from slmstudio.core.run import plan_rows
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.draft import Draft
-from slmstudio.core.run.fields.choices import METHOD_WORDS
+from slmstudio.core.run.fields.choices import METHOD_WORDS, PARALLELISM_WORDS
 from slmstudio.core.run.proposal import propose
 
 SAMPLED_ROWS = 2000
@@ -105,6 +105,8 @@ def overrides(raw: dict[str, Any]) -> dict[str, Any]:
         if name == "method" and str(value).strip().lower() in METHOD_WORDS:
             chosen |= METHOD_WORDS[str(value).strip().lower()]
             continue
+        if name == "parallelism":
+            value = PARALLELISM_WORDS.get(str(value).strip().lower(), value)
         try:
             chosen[name] = FIELDS[name].read(value)
         except ValueError as error:

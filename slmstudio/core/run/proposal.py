@@ -66,6 +66,10 @@ def _device(draft: Draft) -> None:
             f"'cuda' is not possible: there is no NVIDIA GPU here to train on. {machine.gpu_reason} "
             "Set device to auto or cpu.", field="device"))
     draft.gpu = gpu if device != "cpu" else None
+    alike = [each for each in machine.gpus if gpu and (each.name, each.memory_total) == (gpu.name, gpu.memory_total)]
+    if draft.gpu and len(alike) > 1 and machine.system != "Windows":
+        draft.set("processes", default_of("processes"), f"This machine has {len(alike)} cards that are alike "
+                  f"({draft.gpu.name}); set it to {len(alike)}, and they train together.")
     if draft.gpu is None:
         cores = machine.physical_cores
         draft.set("threads", cores, f"One thread for each of the {cores} cores.")

@@ -80,6 +80,8 @@ def phase_text(phase: str) -> str:
         "looking up the model": tr("Looking up the model"), "downloading": tr("Downloading"),
         "fetching": tr("Downloading"), "joining": tr("Joining the parts"), "merging": tr("Merging"),
         "weighing": tr("Weighing"), "checking": tr("Checking"),
+        "waiting for machines": tr("Waiting for other machines"),
+        "checking the processes": tr("Checking that all processes are alike"),
     }.get(phase, phase[:1].upper() + phase[1:].replace("_", " "))
 
 

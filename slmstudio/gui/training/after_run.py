@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,11 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import SET, RunConfig
+from slmstudio.core.run.launch import checks, invitation
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.training.plan_panel import PlanPanel
@@ -110,6 +112,18 @@ class NextRun(QObject):
 
     def _make(self, config: RunConfig) -> None:
         run_task(self, lambda task: folder.create(config), self._made, self._not_done)
+
+    def start_on(self, machines: int, address: str, port: int) -> None:
+        """Make a run of the plan for several machines, this one among them."""
+        def make(config: RunConfig) -> Job:
+            several = replace(config, nodes=machines)
+            invitation.own_address(address)
+            checks.need(several, self._session.machine or read_machine())
+            job = folder.create(several)
+            invitation.make(job.folder, address, port)
+            return job
+
+        self._use(lambda config: run_task(self, lambda task: make(config), self._made, self._not_done))
 
     def _made(self, job: Job) -> None:
         self._plan.buttons.set_ready(True)

@@ -21,6 +21,7 @@ from slmstudio.gui.training.fit_line import FitLine
 from slmstudio.gui.training.guard.text import guard_text
 from slmstudio.gui.training.plan_buttons import PlanButtons
 from slmstudio.gui.training.planning import Planning
+from slmstudio.gui.training.several.cards import CardsSection
 
 if TYPE_CHECKING:
     from slmstudio.core.hardware.readings import MachineReading
@@ -87,6 +88,9 @@ class PlanPanel(Card):
         self.heat.setProperty("tone", "faint")
         self.heat.setToolTip(self.tr("What looks after this machine while it trains. Expert shows how to change it."))
         self._form.addWidget(self.heat)
+        self.cards = CardsSection()
+        self.cards.chosen.connect(self._edit)
+        self._form.addWidget(self.cards)
         self._form.addStretch(1)
         area = QScrollArea()
         area.setObjectName("plan_form")
@@ -161,6 +165,7 @@ class PlanPanel(Card):
         batch = self.rows["gradient_accumulation_steps"]
         batch.reason.setText(self.tr("= {rows} rows a step").format(rows=config.effective_batch_size))
         self.buttons.code.setEnabled(True)
+        self.cards.show_config(config, self.editable)
         self._show_heat()
         self._show_rows()
 

@@ -29,6 +29,7 @@ from slmstudio.gui.training.run.followed import FollowedRun
 from slmstudio.gui.training.run_feed import RunFeed
 from slmstudio.gui.training.run_panel import RunPanel
 from slmstudio.gui.training.run_queue import QueueCard
+from slmstudio.gui.training.several.following import SeveralMachines
 from slmstudio.gui.training.watch_panel import WatchPanel
 
 
@@ -47,6 +48,7 @@ class TrainingTab(QWidget):
         self.next = NextRun(session, self.plan, self.planning, self)
         self.fit_check = FitCheck(session, self.plan, self.planning, self)
         self.queue_card = QueueCard(self.next.queue)
+        self.machines = SeveralMachines(self)
         self._pages = TrainingPages(session, [self.plan, self.queue_card], self.run, [self.watch, self.feed])
         column = QVBoxLayout(self)
         column.setContentsMargins(*[theme.PAGE_MARGIN] * 4)
@@ -62,6 +64,12 @@ class TrainingTab(QWidget):
         session, end, coming = self._session, self.run.end_row, self.next
         session.dataset_changed.connect(self._show_choice)
         session.model_changed.connect(self._show_choice)
+        session.machine_changed.connect(lambda: self.plan.cards.set_machine(session.machine))
+        self.plan.cards.set_machine(session.machine)
+        for signal, slot in (
+                (self.plan.cards.machines_wanted, self.machines.open), (self.machines.start_wanted, coming.start_on),
+                (self.machines.stop_wanted, partial(self.followed.ask, "stop")), (coming.failed, self.machines.failed)):
+            signal.connect(slot)
         session.reading_changed.connect(lambda: self.plan.set_reading(session.reading))
         session.run_started.connect(self._run_started)
         session.run_changed.connect(self._look_for_export)
@@ -181,6 +189,7 @@ class TrainingTab(QWidget):
             self.followed.follow(job)
 
     def _begun(self) -> None:
+        self.machines.follow(self.followed.job, self.followed.config)
         self._planning_next = False
         self.run.end_row.set_busy(False)
         self.feed.clear()
@@ -192,12 +201,14 @@ class TrainingTab(QWidget):
         self.run.update_from(run.history)
         self.run.set_note(status.gpu_note(run.history, self._session))
         self.feed.update_from(run.history)
+        self.machines.update_from(run.history)
         self.watch.update_from(run.history, run.config, run.is_running())
         if run.is_running() and not self.planning.active and self.plan.config != (now := run.now()):
             self.plan.show_config(now)
 
     def _ended(self, outcome: Outcome) -> None:
         run = self.followed
+        self.machines.ended(outcome)
         self.run.end(outcome, run.history, status.is_resumable(outcome, run.history), bool(run.exports()))
         if outcome.was_successful():
             self._session.mark_done("training")

@@ -72,7 +72,7 @@ def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path
                         "Look into worker.log in the job's folder.")
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """A worker that was killed cannot end its children, and theirs is work that nobody waits for."""
     # Windows keeps telling the pid of a parent that has ended, or that of Python's launcher.
     while psutil.pid_exists(parent) if os.name == "nt" else os.getppid() == parent:
@@ -87,7 +87,7 @@ def serve(request_file: Path, work: Callable[[dict[str, Any], Callable[..., None
     """
     request = files.read_json(request_file)
     assert request is not None
-    threading.Thread(target=_end_with, args=(request["parent"],), daemon=True).start()
+    threading.Thread(target=end_with, args=(request["parent"],), daemon=True).start()
     report_file, known = Path(request["report"]), {}
 
     def report(**fields: Any) -> None:

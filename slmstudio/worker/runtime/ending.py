@@ -11,9 +11,11 @@ import time
 from slmstudio.core import disk_space, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import advice
-from slmstudio.worker.runtime import ranks
+from slmstudio.worker.runtime import agent_side, ranks
 from slmstudio.worker.runtime.context import JobContext
 
+LOST = "lost"
+"""State of a process that an agent started with others, and that ended because one of them did."""
 _last_word = threading.Lock()
 
 
@@ -26,10 +28,10 @@ def write_outcome(job: JobContext, outcome: jobs.Outcome) -> None:
 def give_up(job: JobContext, error: UserError) -> None:
     """End the job and this process at once, from a thread beside one that hangs and can't be interrupted.
 
-    Returns only where the outcome is being written already, and in a process that doesn't speak for the job: torchrun
-    ends those with the one that does.
+    Returns only where the outcome is being written already, and in a process that doesn't speak for the job where no
+    agent of ours listens to it: torchrun ends those with the one that does.
     """
-    if not ranks.is_first() or not _last_word.acquire(blocking=False):
+    if not (ranks.is_first() or agent_side.by_agent()) or not _last_word.acquire(blocking=False):
         return
     _write(job, jobs.Outcome("failed", error.to_dict()))
     sys.stdout.flush()
@@ -52,11 +54,16 @@ def gpu_gone(job: JobContext, why: str = "") -> UserError:
 
 def _write(job: JobContext, outcome: jobs.Outcome) -> None:
     """The last word must not be lost to a full disk: wait for the few bytes it takes."""
+    place = job.folder
+    if agent_side.by_agent():
+        place = agent_side.report_folder(job.folder, ranks.rank())
+    else:
+        job.emit("job_ended", state=outcome.state)
     disk_space.give_reserve(job.folder)
-    job.emit("job_ended", state=outcome.state)
     while True:
         try:
-            return jobs.write_outcome(job.folder, outcome)
+            place.mkdir(parents=True, exist_ok=True)
+            return jobs.write_outcome(place, outcome)
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise

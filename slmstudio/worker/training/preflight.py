@@ -1,14 +1,212 @@
-"""Before the first step of several ranks: what must be the same on each is compared."""
+"""Before the first step of several processes: each says what it has, and all compare it.
+
+They say it over the store at which torchrun's processes meet, so it works before they are connected: what differs, or
+who is missing, is named within half a minute instead of a collective that hangs.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.hardware.gpu_order import open_as_torch_counts
+from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.folder import versions
+from slmstudio.core.run.rows import kept_rows
+from slmstudio.core.units import format_bytes
+from slmstudio.worker.runtime import agent_side, ranks
 from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.training import methods
+
+SECONDS = 30.0
+"""That all processes have, together, to report."""
+KNOCK_SECONDS = 10.0
+COMPARED = ("slmstudio", "torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes")
+"""Packages whose versions must be the same everywhere."""
+FREE = 0.5
+"""Share of a card's memory that other programs must leave."""
+Report = dict[str, Any]
 
 
 def check(job: JobContext, config: RunConfig) -> None:
-    """See that all ranks can train this run together. Called on each once the process group is up.
+    """See that all processes can train this run together; each of them calls it before it connects to the others.
 
     Raises:
-        UserError: something is in the way; it names the rank at fault.
+        UserError: something is in the way. It names the process at fault, and is the same in all of them.
     """
+    if ranks.world_size() == 1:
+        return
+    job.phase("checking the processes", f"{ranks.world_size()} of them")
+    store = _store()
+    address = os.environ.get(agent_side.ADDRESS)
+    if address is None or config.nodes == 1:
+        compare(exchange(store, "report", report(job, config)))
+        return
+    with socket.create_server((address, 0)) as listener:
+        mine = {**report(job, config), "address": listener.getsockname()}
+        reports = exchange(store, "report", mine)
+        compare(reports)
+        compare_ways(exchange(store, "way", knock(reports, ranks.rank())), reports)
+
+
+def report(job: JobContext, config: RunConfig) -> Report:
+    """What this process has."""
+    manifest = kept_rows.read_manifest(job.folder)
+    rows = {name: side.sha256 for name, side in manifest.sides.items()} if manifest else {}
+    return {"host": socket.gethostname(), "pid": os.getpid(), "group": os.environ.get("GROUP_RANK", "0"),
+            "versions": versions(), "model": fingerprint(Path(config.model)), "path": config.model, "rows": rows,
+            "card": _card() if methods.on_gpu(config) else None}
+
+
+def _card() -> Report:
+    import torch
+
+    properties = torch.cuda.get_device_properties(ranks.local_rank())
+    uuid = str(getattr(properties, "uuid", "")) or None
+    free, total = torch.cuda.mem_get_info(ranks.local_rank())
+    holders: list[Any] = []
+    monitors, _ = open_as_torch_counts([uuid])
+    for monitor in monitors:
+        with monitor:
+            holders += [[each.pid, each.name or "another program", each.memory or 0]
+                        for each in monitor.processes() or ()]
+    return {"name": properties.name, "uuid": uuid or f"card {ranks.local_rank()}", "free": free, "total": total,
+            "holders": holders}
+
+
+def _store() -> Any:
+    """The store at which torchrun's processes meet.
+
+    Raises:
+        UserError: it doesn't answer.
+    """
+    from torch.distributed import DistError, PrefixStore, TCPStore
+
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    try:
+        found = TCPStore(host, port, None, False, timedelta(seconds=SECONDS), wait_for_workers=False)
+    except (DistError, RuntimeError) as error:
+        raise UserError(f"{socket.gethostname()} can't reach the first machine at {host}:{port} within {SECONDS:.0f} "
+                        "seconds.", "It is off, or a firewall drops the connection.",
+                        f"Open TCP port {port} of the first machine, and start again.") from error
+    return PrefixStore("slmstudio/preflight", found)
+
+
+def exchange(store: Any, name: str, mine: Report, rank: int | None = None, world_size: int | None = None,
+             seconds: float | None = None) -> list[Report]:
+    """What every process says under a name, by rank.
+
+    Args:
+        rank, world_size: of this process; as the environment says, if they aren't given.
+        seconds: that it waits; `SECONDS`, if they aren't given.
+
+    Raises:
+        UserError: some don't say it in time.
+    """
+    from torch.distributed import DistError
+
+    seconds = SECONDS if seconds is None else seconds
+    rank = ranks.rank() if rank is None else rank
+    keys = [f"{name}/{number}" for number in range(world_size or ranks.world_size())]
+    try:
+        store.set(keys[rank], json.dumps(mine))
+        with suppress(DistError):  # too late: who is missing is looked at below
+            store.wait(keys, timedelta(seconds=seconds))
+        missing = [number for number, key in enumerate(keys) if not store.check([key])]
+        if not missing:
+            return [json.loads(store.get(key)) for key in keys]
+    except (DistError, RuntimeError) as error:
+        raise UserError("The first machine is gone.", "The connection to it broke while the processes were checked.",
+                        "Look there for the reason, and start again.") from error
+    which = "Process" if len(missing) == 1 else "Processes"
+    numbers = " and ".join(str(number + 1) for number in missing)
+    raise UserError(
+        f"{which} {numbers} of {len(keys)} did not report within {seconds:.0f} seconds.",
+        "It may hang while it loads its libraries or wakes its card.",
+        f"Look into its log, {'logs/rank-' + str(missing[0]) + '.log' if missing[0] else 'worker.log'}, and start "
+        "again.")
+
+
+def compare(reports: Sequence[Report]) -> None:
+    """
+    Raises:
+        UserError: a process differs from the first one, or its card is taken.
+    """
+    first = reports[0]
+    for number, other in enumerate(reports):
+        here, there = f"Process {number + 1} of {len(reports)}, on {other['host']},", f"process 1, on {first['host']}"
+        for name in COMPARED:
+            has, wants = other["versions"].get(name), first["versions"].get(name)
+            if has != wants:
+                has, wants = (f"{name} {version}" if version else f"no {name}" for version in (has, wants))
+                raise UserError(f"{here} has {has}, and {there}, has {wants}.", "",
+                                "Install the same versions on all machines.")
+        if other["model"] != first["model"]:
+            raise UserError(f"{here} has another model: the weights in {other['path']} are not those of {there}.", "",
+                            "Copy the model's folder from the first machine.")
+        if other["rows"] != first["rows"]:
+            raise UserError(f"{here} has other data than {there}.", "",
+                            "Join the run again: that sends the rows once more.")
+    _compare_cards(reports)
+
+
+def _compare_cards(reports: Sequence[Report]) -> None:
+    used: dict[tuple[str, str], int] = {}
+    for number, each in enumerate(reports):
+        card = each["card"]
+        if card is None:
+            continue
+        before = used.setdefault((each["host"], card["uuid"]), number)
+        if before != number:
+            raise UserError(f"Processes {before + 1} and {number + 1}, on {each['host']}, would share one card "
+                            f"({card['name']}).", "", "Choose at most as many processes as there are cards.")
+        ours = {other["pid"] for other in reports if other["host"] == each["host"]}
+        others = [(name, memory) for pid, name, memory in card["holders"] if pid not in ours]
+        if card["free"] < FREE * card["total"] and others:
+            name, memory = max(others, key=lambda found: found[1])
+            raise UserError(f"The card of process {number + 1}, on {each['host']} ({card['name']}), is used by another "
+                            f"program: {name} holds {format_bytes(memory)} of it.", "", "End that program first.")
+
+
+def knock(reports: Sequence[Report], rank: int,
+          connect: Callable[..., Any] = socket.create_connection) -> Report:
+    """Try to connect to the other machines, as the processes will, at a port that each chose freely.
+
+    Returns:
+        {"failed": [rank, why] or None}
+    """
+    mine, tried = reports[rank]["group"], set()
+    for number, other in enumerate(reports):
+        if other["group"] == mine or other["group"] in tried:
+            continue
+        tried.add(other["group"])
+        try:
+            with closing(connect((other["address"][0], other["address"][1]), KNOCK_SECONDS)):
+                pass
+        except OSError as error:
+            dropped = isinstance(error, TimeoutError)
+            return {"failed": [number, "a firewall drops the connection" if dropped else str(error.strerror or error)]}
+    return {"failed": None}
+
+
+def compare_ways(ways: Sequence[Report], reports: Sequence[Report]) -> None:
+    """
+    Raises:
+        UserError: a machine can't connect to another.
+    """
+    for number, way in enumerate(ways):
+        if way["failed"]:
+            other, why = way["failed"]
+            raise UserError(
+                f"{reports[number]['host']} can't connect to {reports[other]['host']} at "
+                f"{':'.join(map(str, reports[other]['address']))}: {why}.", "The processes talk to each other at ports "
+                "that they choose freely.",
+                "Open all TCP ports above 1023 between these machines, at best in a network of their own.")

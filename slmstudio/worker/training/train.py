@@ -61,11 +61,10 @@ def run(job: JobContext) -> dict[str, Any]:
     """
     config = RunConfig.from_dict(job.request)
     machine = read_machine()  # as it is before this process uses its GPU
+    preflight.check(job, config)
     ranks.start(gpu=methods.on_gpu(config))
     config = ranks.broadcast(adjust.apply(config, job.folder) if ranks.is_first() else None)
     ready(config)
-    if ranks.world_size() > 1:
-        preflight.check(job, config)
     cards = methods.cards(config)
     machine = torchs_first(machine, cards)
     if ranks.world_size() == 1 and out_of_memory.killed_for_memory(job):

@@ -219,7 +219,7 @@ def test_where_nobody_may_listen_the_lock_holds_without_names(linux, tmp_path, m
 import errno, os, socket, tempfile
 from slmstudio.core.lock import seccomp, worker_lock
 install = seccomp.install
-def without_listener(processor, network, named):
+def without_listener(processor, network, named, peers=False):
     if named:
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
     return install(processor, network, named)

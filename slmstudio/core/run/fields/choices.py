@@ -39,3 +39,5 @@ METHOD_WORDS: dict[str, dict[str, Any]] = {
     **{name: {"objective": name} for name in PREFERENCES},
 }
 """What people call a method, accepted by `--set method=...`."""
+PARALLELISM_WORDS = {"faster": "ddp", "bigger": "fsdp"}
+"""What people say for it, accepted by `--set parallelism=...`."""

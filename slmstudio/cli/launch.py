@@ -1,0 +1,115 @@
+"""Commands about runs that several cards or machines train."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from slmstudio.cli.progress import Follower, print_error, print_json, say
+from slmstudio.core import jobs
+from slmstudio.core.errors import UserError
+
+app = typer.Typer()
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+Processes = Annotated[int | None, typer.Option(
+    help="How many cards of this machine train together, each in a process of its own.")]
+Parallelism = Annotated[str | None, typer.Option(
+    help="\"faster\" (each card holds the model, and learns from its share of each batch) or \"bigger\" (the cards "
+         "share the model, so that one fits that is too big for one card).")]
+
+
+def chosen(processes: int | None, parallelism: str | None) -> dict[str, Any]:
+    """The fields that these options set."""
+    asked = {"processes": processes, "parallelism": parallelism}
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def need_machine(config: Any) -> None:
+    """
+    Raises:
+        UserError: several processes are asked for, and this machine can't run them.
+    """
+    if config.world_size > 1:
+        from slmstudio.core.hardware.machine import read_machine
+        from slmstudio.core.run.launch import checks
+
+        checks.need(config, read_machine())
+
+
+@app.command()
+def launch(
+    run: Annotated[Path, typer.Argument(help="A run configuration, or a run folder to resume.")],
+    nodes: Annotated[int, typer.Option(min=2, help="How many machines train together, this one among them.")] = 2,
+    address: Annotated[str | None, typer.Option(help="This machine's address, as the others reach it.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="TCP port at which it waits for them.")] = None,
+    processes: Processes = None,
+    parallelism: Parallelism = None,
+    out: Annotated[Path | None, typer.Option(help="Folder in which the run folder is made.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Overrule a field.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Train on several machines: print the command for the others, wait for them, and follow the run from here."""
+    from dataclasses import replace
+
+    from slmstudio.core.run import adjust, folder, planner
+    from slmstudio.core.run import config_file
+    from slmstudio.core.run.launch import invitation
+
+    changed = planner.overrides({**planner.parse_settings(set_ or []), **chosen(processes, parallelism),
+                                 "nodes": nodes})
+    config = replace(config_file.load(run), **changed)
+    need_machine(config)
+    invitation.own_address(address)
+    if run.is_dir():
+        job = jobs.Job(run)
+        adjust.consent(job.folder, changed)
+    else:
+        config.check()
+        job = folder.create(config, out.absolute() if out else None)
+    invited = invitation.make(job.folder, address, port)
+    since = time.time()
+    job.start()
+    say(f"Run folder: {job.folder}", file=sys.stderr)
+    say("On each of the other machines, with the same version of SLM Studio and the same model, type:\n"
+        f"  {invited.command()}", file=sys.stderr, flush=True)
+    with Follower(since) as follower:
+        outcome = follower.follow(job, "train")
+    return _told(outcome, as_json, {"run_dir": str(job.folder), "address": invited.address, "id": invited.id,
+                                    "command": invited.command()})
+
+
+@app.command()
+def join(
+    address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Where the first machine waits.")],
+    id_: Annotated[str, typer.Option("--id", help="The id that the first machine shows.")],
+    model: Annotated[Path | None, typer.Option(help="Folder of the same base model on this machine; without it, it is "
+                                                    "looked for.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Take part in a run that another machine has launched. Ctrl-C leaves it."""
+    from slmstudio.core.jobs import new
+
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise UserError(f"{address} isn't an address with a port.", "", "Write it as the first machine shows it: "
+                        "HOST:PORT.")
+    job = new.join(host.strip("[]"), int(port), id_, model)
+    since = time.time()
+    job.start()
+    with Follower(since, stopping="this machine leaves the run", command="cancel") as follower:
+        outcome = follower.follow(job, "join")
+    return _told(outcome, as_json, {"folder": str(job.folder)})
+
+
+def _told(outcome: jobs.Outcome, as_json: bool, extra: dict[str, Any]) -> int:
+    if not outcome.was_successful():
+        print_error(outcome.user_error(), as_json=False)
+    if as_json:
+        print_json({**extra, "outcome": outcome.state, **outcome.result, "error": outcome.error})
+    elif outcome.was_successful():
+        say(f"Outcome: {outcome.state}")
+    return 0 if outcome.was_successful() else 1

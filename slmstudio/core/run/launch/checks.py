@@ -1,0 +1,41 @@
+"""What a run that several cards or machines share needs, before it is started."""
+
+from __future__ import annotations
+
+from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.hardware.gpu_order import visible
+from slmstudio.core.hardware.machine import Machine
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.units import counted
+
+
+def need(config: RunConfig, machine: Machine) -> None:
+    """
+    Raises:
+        UserError: this machine can't do its part; with all that is in the way.
+    """
+    if found := problems(config, machine):
+        raise UserError("Several processes can't train this run here.", "", "Change these fields.", found)
+
+
+def problems(config: RunConfig, machine: Machine) -> list[Problem]:
+    """What is in the way of a run with several processes, on this machine."""
+    found: list[Problem] = []
+    if config.world_size == 1:
+        return found
+    cards = visible(machine.gpus) if config.device != "cpu" else []
+    if cards and machine.system == "Windows":
+        found.append(Problem(
+            "Windows has no NCCL, by which cards exchange what they learn. Train on one card, or start SLM Studio "
+            "inside WSL2, where several cards work.", field="processes"))
+    elif cards and len(cards) < config.processes:
+        found.append(Problem(f"{counted(config.processes, 'card')} asked for, but this machine has {len(cards)}.",
+                             field="processes"))
+    elif not cards and config.processes > machine.logical_cores:
+        found.append(Problem(f"{counted(config.processes, 'process', 'processes')} asked for, but this machine has no "
+                             f"card that can be used, and its processor runs {machine.logical_cores} threads.",
+                             field="processes"))
+    if config.nodes > 1 and config.start_from:
+        found.append(Problem("A run that continues another one can't be trained on several machines yet.",
+                             field="start_from"))
+    return found

@@ -1,0 +1,116 @@
+"""How another machine joins a run: the address at which the first one waits, and an id that is good for one start."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import socket
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from slmstudio.core import files, formats, program
+from slmstudio.core.errors import UserError
+
+FILE = "launch.json"
+PORT = 29500
+"""torchrun's own."""
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """
+    Attributes:
+        host: address of the first machine, as the others reach it.
+        id: one-time: every start of a run has another one.
+    """
+
+    host: str
+    port: int
+    id: str
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    def command(self) -> str:
+        """What is typed on each of the other machines."""
+        return program.command("join", self.address, "--id", self.id)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**formats.stamp("invitation"), **asdict(self)}
+
+
+def make(folder: Path, host: str | None = None, port: int | None = None) -> Invitation:
+    """A new invitation to the run of this folder, kept there.
+
+    Args:
+        host: an address of this machine; without it, the one that leads to the network.
+
+    Raises:
+        UserError: this machine has no such address, or the folder can't be written.
+    """
+    made = Invitation(own_address(host), PORT if port is None else port, secrets.token_hex(8))
+    files.write_atomically(folder / FILE, files.dump_pretty(made.to_dict()), private=True)
+    return made
+
+
+def read(folder: Path) -> Invitation:
+    """The invitation to the run of this folder.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    state = formats.read("invitation", folder / FILE) or {}
+    host, port, one_time = state.get("host"), state.get("port"), state.get("id")
+    if not (isinstance(host, str) and isinstance(port, int) and isinstance(one_time, str)):
+        raise UserError(f"{folder.name} is a run of several machines, and nothing says where they meet.", "",
+                        f"Start it by: {program.command('launch', folder)}")
+    return Invitation(host, port, one_time)
+
+
+def own_addresses() -> list[str]:
+    """The IPv4 addresses of this machine by which others may reach it, the likeliest first."""
+    import psutil
+
+    usual = _leads_out()
+    found = [each.address for name, addresses in psutil.net_if_addrs().items() for each in addresses
+             if each.family == socket.AF_INET and not ipaddress.ip_address(each.address).is_loopback]
+    return sorted(dict.fromkeys(found), key=lambda address: address != usual)
+
+
+def own_address(host: str | None) -> str:
+    """An address of this machine, as numbers.
+
+    Args:
+        host: a name or address; None takes the one that leads to the network.
+
+    Raises:
+        UserError: it isn't one of this machine's, or the machine has none.
+    """
+    known = own_addresses()
+    if host is None:
+        if not known:
+            raise UserError("This machine has no network address by which others could reach it.", "",
+                            "Connect it to the network of the other machines.")
+        return known[0]
+    try:
+        found = socket.gethostbyname(host)
+    except OSError as error:
+        raise UserError(f"{host} can't be looked up.", "It isn't the name or address of a machine that is known here.",
+                        f"This machine's own addresses are: {', '.join(known) or 'none'}.") from error
+    if found not in known and not ipaddress.ip_address(found).is_loopback:
+        raise UserError(f"{host} isn't an address of this machine.",
+                        "The first machine waits for the others at an address of its own.",
+                        f"Its addresses are: {', '.join(known) or 'none'}.")
+    return found
+
+
+def _leads_out() -> str:
+    """The address of the interface that leads to other networks. Nothing is sent for that."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trial:
+        try:
+            trial.connect(("192.0.2.1", 9))  # reserved for documentation (RFC 5737)
+            return str(trial.getsockname()[0])
+        except OSError:
+            return ""

@@ -1,0 +1,117 @@
+"""How many of the machine's cards train together, and whether that makes the run faster or lets a bigger model fit."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
+
+from slmstudio.core.hardware.describe import short_gpu_name
+from slmstudio.core.hardware.gpu_order import visible
+from slmstudio.core.hardware.machine import Machine
+from slmstudio.core.run.config import RunConfig
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
+from slmstudio.gui.common.widgets.labels import text_label
+
+SHARES = ("ddp", "fsdp")
+
+
+class CardsSection(QWidget):
+    """The machine's cards to tick, what several do, and the way to several machines.
+
+    Signals:
+        chosen(str, object): a field of the run is to have another value.
+        machines_wanted: the person wants to train on several machines.
+    """
+
+    chosen = Signal(str, object)
+    machines_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.boxes: list[QCheckBox] = []
+        self._cards: tuple[str, ...] = ()
+        self._showing = self._editable = False
+        self._title = text_label(self.tr("Cards that train together"), "small")
+        self._ticks = QVBoxLayout()
+        self._ticks.setSpacing(theme.SPACE_XS)
+        self.share = SegmentedControl([self.tr("Faster"), self.tr("Bigger")], tooltips=[
+            self.tr("Each card holds the whole model and learns from its share of each batch (DDP)."),
+            self.tr("The cards share weights, gradients and optimizer, so a bigger model fits (FSDP).")])
+        self.share.setObjectName("cards_share")
+        self.share.setAccessibleName(self.tr("What several cards are for"))
+        self.share.changed.connect(lambda index: self._choose("parallelism", SHARES[index]))
+        self.why = text_label("", "small", wrap=True)
+        self.why.setObjectName("cards_why")
+        self.why.setProperty("tone", "faint")
+        self.machines = SecondaryButton(self.tr("Train on several machines…"), self.tr(
+            "Let other machines in your network take part in this run. Shows what to type there, and waits for them."),
+            "small")
+        self.machines.setObjectName("several_machines")
+        self.machines.clicked.connect(self.machines_wanted)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_XS)
+        column.addWidget(self._title)
+        column.addLayout(self._ticks)
+        column.addWidget(self.share)
+        column.addWidget(self.why)
+        column.addWidget(self.machines, 0, Qt.AlignmentFlag.AlignLeft)
+        self.set_machine(None)
+
+    def set_machine(self, machine: Machine | None) -> None:
+        """Offer the cards of this machine, one below the other; a single one needs no choice."""
+        windows = machine is not None and machine.system == "Windows"
+        cards = tuple(short_gpu_name(gpu.name) for gpu in visible(machine.gpus)) if machine else ()
+        self._windows = windows and len(cards) > 1
+        if cards != self._cards:
+            self._cards = cards
+            for box in self.boxes:
+                self._ticks.removeWidget(box)
+                box.deleteLater()
+            self.boxes = [self._box(number, name) for number, name in enumerate(cards)] if len(cards) > 1 else []
+        self._show()
+
+    def _box(self, number: int, name: str) -> QCheckBox:
+        box = QCheckBox(self.tr("{number}: {name}").format(number=number + 1, name=name))
+        box.setObjectName(f"card_{number + 1}")
+        box.setToolTip(self.tr("Tick the cards that train together. They are taken in this order."))
+        box.clicked.connect(lambda on: self._choose("processes", number + 1 if on else max(1, number)))
+        self._ticks.addWidget(box)
+        return box
+
+    def show_config(self, config: RunConfig, editable: bool) -> None:
+        """Show what a run says."""
+        self._showing, self._editable = True, editable
+        self._processes, self._parallelism = config.processes, config.parallelism
+        for number, box in enumerate(self.boxes):
+            box.setChecked(number < config.processes and config.device != "cpu")
+        self.share.set_current(SHARES.index(config.parallelism) if config.parallelism in SHARES else 0)
+        self._showing = False
+        self._show()
+
+    def _show(self) -> None:
+        several = len(self.boxes) > 1
+        together = several and getattr(self, "_processes", 1) > 1
+        self._title.setVisible(several)
+        self.share.setVisible(together)
+        for box in self.boxes:
+            box.setEnabled(self._editable and not self._windows)
+        self.share.setEnabled(self._editable)
+        self.machines.setVisible(True)
+        self.why.setVisible(several)
+        if self._windows:
+            self.why.setText(self.tr("On Windows one card trains, since there is no NCCL. Inside WSL2 all of them do."))
+        elif not together:
+            self.why.setText(self.tr("One card trains. Tick more, and they train together; the effective batch stays "
+                                     "the same."))
+        elif self._parallelism == "ddp":
+            self.why.setText(self.tr("Each card holds the whole model and learns from its share of each batch. What is "
+                                     "learned stays the same."))
+        else:
+            self.why.setText(self.tr("The cards share the model, so one fits that is too big for a single card. It is "
+                                     "slower than Faster."))
+
+    def _choose(self, name: str, value: object) -> None:
+        if not self._showing:
+            self.chosen.emit(name, value)

@@ -1,0 +1,169 @@
+"""*Train on several machines…*: asks how many, shows what to type on the others, and who has come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QDialog, QFormLayout, QHBoxLayout, QSpinBox, QStackedWidget, QVBoxLayout, QWidget
+
+from slmstudio.core.run.launch.invitation import PORT, Invitation, own_addresses
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.copy_text import CopyText
+from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.labels import text_label
+
+WIDTH, MOST = 560, 16
+
+
+class MachinesDialog(QDialog):
+    """Before the start it asks; then it waits with the person, who may close it: the run waits on.
+
+    Signals:
+        start_wanted(int, str, int): wait for so many machines in all, at this address and port.
+        stop_wanted: don't wait any longer.
+    """
+
+    start_wanted = Signal(int, str, int)
+    stop_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.setWindowTitle(self.tr("Train on several machines"))
+        self.setObjectName("machines_dialog")
+        self.setMinimumWidth(WIDTH)
+        self.banner = ErrorBanner()
+        self._pages = QStackedWidget()
+        self._pages.addWidget(self._make_question())
+        self._pages.addWidget(self._make_waiting())
+        column = QVBoxLayout(self)
+        column.setContentsMargins(*[theme.SPACE_L] * 4)
+        column.setSpacing(theme.SPACE_M)
+        column.addWidget(self.banner)
+        column.addWidget(self._pages, 1)
+        column.addLayout(self._make_buttons())
+        self.ask()
+
+    def _make_question(self) -> QWidget:
+        page = QWidget()
+        page.setProperty("plain", True)
+        self.count = QSpinBox()
+        self.count.setObjectName("machines_count")
+        self.count.setRange(2, MOST)
+        self.count.setToolTip(self.tr("How many machines train together, this one among them."))
+        self.address = ComboBox()
+        self.address.setObjectName("machines_address")
+        self.address.setToolTip(self.tr("The address of this machine at which the others reach it."))
+        self.port = QSpinBox()
+        self.port.setObjectName("machines_port")
+        self.port.setRange(1024, 65535)
+        self.port.setValue(PORT)
+        self.port.setToolTip(self.tr("The TCP port at which this machine waits. A firewall must let it through."))
+        form = QFormLayout()
+        form.setSpacing(theme.SPACE_M)
+        for text, field in ((self.tr("Machines"), self.count), (self.tr("Address of this machine"), self.address),
+                            (self.tr("Port"), self.port)):
+            field.setAccessibleName(text)
+            form.addRow(text, field)
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_M)
+        column.addWidget(text_label(self.tr(
+            "The other machines need the same version of SLM Studio and a copy of the base model. The rows are sent to "
+            "them. The run's folder stays on this machine."), wrap=True))
+        column.addLayout(form)
+        note = text_label(self.tr(
+            "What the machines send each other isn't encrypted, and whoever reaches their ports can disturb or take "
+            "over the training. Use a network that you trust."), "small", wrap=True)
+        note.setProperty("tone", "faint")
+        column.addWidget(note)
+        column.addStretch(1)
+        return page
+
+    def _make_waiting(self) -> QWidget:
+        page = QWidget()
+        page.setProperty("plain", True)
+        self.state = text_label("", "section", wrap=True)
+        self.state.setObjectName("machines_state")
+        self.command = CopyText(self.tr("Command for the other machines"), 4, wrap=True)
+        self.command.field.setObjectName("machines_command")
+        self.list = text_label("", wrap=True)
+        self.list.setObjectName("machines_list")
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.SPACE_M)
+        column.addWidget(self.state)
+        column.addWidget(text_label(self.tr("Type this in a terminal on each of the other machines. The id is good for "
+                                            "this start alone."), wrap=True))
+        column.addWidget(self.command)
+        column.addWidget(self.list)
+        column.addStretch(1)
+        return page
+
+    def _make_buttons(self) -> QHBoxLayout:
+        self.go = PrimaryButton(self.tr("Wait for the machines"), self.tr("Make the run's folder, and start as soon as "
+                                                                          "all are there."))
+        self.go.setObjectName("machines_start")
+        self.go.clicked.connect(self._start)
+        self.stop = SecondaryButton(self.tr("Stop waiting"), self.tr("End the run before it begins."))
+        self.stop.setObjectName("machines_stop")
+        self.stop.clicked.connect(self.stop_wanted)
+        self.leave = SecondaryButton(self.tr("Close"), self.tr("Close this window. A run that waits keeps waiting."))
+        self.leave.setObjectName("machines_close")
+        self.leave.clicked.connect(self.close)
+        row = QHBoxLayout()
+        row.addStretch(1)
+        for each in (self.stop, self.leave, self.go):
+            each.setAutoDefault(False)
+            row.addWidget(each)
+        return row
+
+    def ask(self) -> None:
+        """Ask for another run."""
+        self.banner.clear()
+        if self.address.count() == 0:
+            self.address.addItems(own_addresses())
+        self._pages.setCurrentIndex(0)
+        self.go.setVisible(True)
+        self.go.setEnabled(self.address.count() > 0)
+        self.stop.setVisible(False)
+
+    def _start(self) -> None:
+        self.banner.clear()
+        self.go.setEnabled(False)
+        self.start_wanted.emit(self.count.value(), self.address.currentText(), self.port.value())
+
+    def show_waiting(self, invitation: Invitation, wanted: int) -> None:
+        """The run waits for the others."""
+        self._pages.setCurrentIndex(1)
+        self.go.setVisible(False)
+        self.stop.setVisible(True)
+        self.command.set_text(invitation.command())
+        self.show_machines({"joined": 1, "wanted": wanted, "machines": []})
+
+    def show_machines(self, event: dict[str, Any]) -> None:
+        """Take a `machines` event of the run."""
+        joined, wanted = event.get("joined"), event.get("wanted")
+        there = joined == wanted
+        self.state.setText(
+            self.tr("All {count} machines are there. Training begins.").format(count=wanted) if there else
+            self.tr("Waiting for machines: {joined} of {wanted} are there.").format(joined=joined, wanted=wanted))
+        self.stop.setVisible(not there)
+        lines = [self.tr("✓ This machine")]
+        for each in event.get("machines") or []:
+            host, state = str(each.get("host")), each.get("state")
+            if state == "joined":
+                lines.append(self.tr("✓ {machine} has joined.").format(machine=host))
+            elif state == "left":
+                lines.append(self.tr("– {machine} left again.").format(machine=host))
+            else:
+                lines.append(self.tr("✗ {machine} can't take part. {why}").format(machine=host,
+                                                                                  why=each.get("message") or ""))
+        self.list.setText("\n".join(lines))
+
+    def show_error(self, error: Exception) -> None:
+        """It could not be started, or has ended while it waited."""
+        self.ask()
+        self.banner.show_error(error)

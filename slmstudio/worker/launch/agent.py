@@ -1,0 +1,72 @@
+"""The process of a run that several processes share: it starts them, waits, and says how the run ended."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import socket
+from pathlib import Path
+
+from torch.distributed.elastic.multiprocessing.api import SignalException
+
+from slmstudio.core import jobs
+from slmstudio.core.hardware.machine import read_machine
+from slmstudio.core.jobs import processes
+from slmstudio.core.run import adjust
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.launch import checks, invitation
+from slmstudio.worker.launch import blame, first_machine, ranks_of
+from slmstudio.worker.runtime import agent_side
+from slmstudio.worker.runtime.context import JobContext
+
+
+def run(job: JobContext) -> jobs.Outcome:
+    """Train with as many processes as run.json says, and with as many machines.
+
+    Returns:
+        How the run ended.
+
+    Raises:
+        UserError: it can't be started.
+        Cancelled: the user asked for it while machines were waited for.
+    """
+    config = adjust.apply(RunConfig.from_dict(job.request), job.folder)
+    checks.need(config, read_machine())
+    forget(job.folder)
+    kills = processes.oom_kills()
+    if config.nodes == 1:
+        store = ranks_of.open_store(ranks_of.LOOPBACK)
+        machines = None
+        meeting = ranks_of.Meeting(ranks_of.LOOPBACK, store.port, secrets.token_hex(8), ranks_of.LOOPBACK)
+    else:
+        machines = first_machine.FirstMachine(job, config, invitation.read(job.folder))
+        meeting = machines.gather()
+    try:
+        codes = ranks_of.train(job.folder, config, meeting)
+    except SignalException as error:
+        ranks_of.end_by(error)
+        raise
+    ended = blame.read(job.folder, codes or dict.fromkeys(range(config.processes), 0))
+    if not codes:
+        outcome = ended[0].outcome
+        return outcome or jobs.Outcome("crashed", details=ended[0].log)
+    return _failed(job, config, ended, processes.oom_kills() > kills, machines)
+
+
+def _failed(job: JobContext, config: RunConfig, ended: list[blame.Ended], memory_kill: bool,
+            machines: first_machine.FirstMachine | None) -> jobs.Outcome:
+    cause = blame.first_cause(ended)
+    if machines is not None and cause.blame >= blame.LOST_OTHERS and (told := machines.who_left()):
+        return told
+    if memory_kill and cause.code == -9:
+        job.emit(jobs.MEMORY_KILL)  # the next start uses less
+    return blame.outcome_of(cause, job.folder, config.world_size, socket.gethostname() if machines else "",
+                            memory_kill)
+
+
+def forget(folder: Path) -> None:
+    """Remove what the processes of an earlier start said of their end; their logs stay, and grow."""
+    logs = folder / agent_side.LOGS
+    for each in logs.glob("rank-*") if logs.is_dir() else ():
+        if each.is_dir():
+            shutil.rmtree(each)

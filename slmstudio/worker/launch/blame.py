@@ -1,0 +1,112 @@
+"""Who ended a run that several processes share: one of them dies or fails, and the others fail or are ended for it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from slmstudio.core import jobs
+from slmstudio.core.errors import UserError
+from slmstudio.core.jobs import advice
+from slmstudio.worker.runtime import agent_side, ending
+
+LAST_LINES = 20
+ESCALATED_SECONDS = 4.5
+"""From the first process's own word to the end of all: more than that, and the agent has killed some."""
+_LOST_OTHERS = re.compile(r"gloo|nccl|c10d|Dist(Backend|Network|Store)?Error|Connection (closed|reset|refused)|"
+                          r"Broken pipe", re.IGNORECASE)
+"""In the words of PyTorch's transports: another process is gone, or doesn't answer."""
+_CRASHES = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT")
+
+
+KILLED, SILENT, FAILED, STOPPED, LOST_OTHERS, ENDED = range(6)
+"""What a process ended of, the likeliest cause first: a signal; without a word; by its own word; as it was told; since
+another one was gone; since the agent asked it to."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one of a machine's processes ended.
+
+    Attributes:
+        code: its exit status, as subprocess counts it: less than 0 is a signal.
+        outcome: what it said itself; None where it had no time to.
+        log: the last lines that it printed.
+        escalated: whether the agent had to kill what didn't end when it was asked to: then a SIGKILL is its own.
+    """
+
+    rank: int
+    code: int
+    outcome: jobs.Outcome | None
+    log: str
+    escalated: bool = False
+
+    @property
+    def blame(self) -> int:
+        """`KILLED` … `ENDED`: the less, the likelier it is the cause."""
+        if self.code < 0 and -self.code != signal.SIGTERM:
+            return ENDED if self.escalated and -self.code == signal.SIGKILL else KILLED
+        if self.outcome is None:
+            return SILENT if self.code > 0 else ENDED
+        if self.outcome.state == ending.LOST:
+            return ENDED
+        if self.outcome.details and _LOST_OTHERS.search(self.outcome.details):
+            return LOST_OTHERS
+        return FAILED if self.outcome.state == "failed" else STOPPED
+
+
+def read(folder: Path, codes: Mapping[int, int]) -> list[Ended]:
+    """What the processes of this machine left, by rank: `codes` are their exit statuses."""
+    places = {rank: agent_side.report_folder(folder, rank) for rank in sorted(codes)}
+    written = [(place / jobs.OUTCOME).stat().st_mtime for place in places.values() if (place / jobs.OUTCOME).exists()]
+    escalated = bool(written) and time.time() - min(written) > ESCALATED_SECONDS
+    return [Ended(rank, codes[rank], jobs.Job(place).outcome(), last_lines(folder, rank), escalated)
+            for rank, place in places.items()]
+
+
+def last_lines(folder: Path, rank: int) -> str:
+    try:
+        with open(agent_side.log_of(folder, rank), "rb") as file:
+            file.seek(max(0, file.seek(0, 2) - 8192))
+            return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-LAST_LINES:])
+    except OSError:
+        return ""
+
+
+def first_cause(ended: list[Ended]) -> Ended:
+    """The one that the others ended for."""
+    return min(ended, key=lambda each: (each.blame, each.rank))
+
+
+def outcome_of(cause: Ended, folder: Path, world_size: int, host: str = "", memory_kill: bool = False) -> jobs.Outcome:
+    """What a person is told.
+
+    Args:
+        host: the machine's name, where several take part.
+        memory_kill: whether the kernel killed for want of memory meanwhile.
+    """
+    which = f"Process {cause.rank + 1} of {world_size}{f', on {host},' if host else ''}"
+    remedy = f"The run can be resumed. {advice.go_on('train', folder)}"
+    if cause.outcome is not None and cause.blame < LOST_OTHERS:
+        return cause.outcome
+    if cause.blame == LOST_OTHERS and cause.outcome is not None and cause.outcome.error is not None:
+        error = cause.outcome.user_error()  # it has called the roll of the others
+    elif cause.blame >= LOST_OTHERS and cause.outcome is not None:
+        error = UserError(f"{which} lost its connection to another one.",
+                          "Another process or machine is gone, or the network between them broke.", remedy)
+    elif cause.code < 0:
+        name = signal.Signals(-cause.code).name
+        if name == "SIGKILL" and memory_kill:
+            error = UserError(f"{which} was killed because memory ran out ({name}).", "", f"{remedy} "
+                              f"{advice.need_less('train')}")
+        elif name in _CRASHES:
+            error = UserError(f"{which} crashed in a library ({name}).", "", remedy)
+        else:
+            error = UserError(f"{which} was {'killed' if name == 'SIGKILL' else 'ended'} ({name}).", "", remedy)
+    else:
+        error = UserError(f"{which} ended unexpectedly, with exit status {cause.code}.", "", remedy)
+    return jobs.Outcome("crashed", error.to_dict(), details=cause.log)

@@ -1,0 +1,292 @@
+"""Another machine's side of a run that several machines train: it asks the first one for the run, checks that it has
+the same model and versions, and then runs its own processes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from torch.distributed import DistError, Store, TCPStore
+from torch.distributed.elastic.multiprocessing.api import SignalException
+
+from slmstudio.core import files, jobs, program
+from slmstudio.core.errors import UserError
+from slmstudio.core.hardware.machine import read_machine
+from slmstudio.core.model.fingerprint import fingerprint
+from slmstudio.core.model.library import local_models
+from slmstudio.core.run import adjust
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.folder import versions
+from slmstudio.core.run.launch import checks
+from slmstudio.worker.launch import blame, ranks_of
+from slmstudio.worker.launch import meeting_words as words
+from slmstudio.worker.runtime.context import Cancelled, JobContext
+
+RUN = "run"
+COMPARED = ("slmstudio", "torch", "transformers", "peft", "trl")
+CONNECT_SECONDS = 20.0
+ALIVE_SECONDS = 1.0
+_NAME = re.compile(r"(data/)?[A-Za-z0-9._-]{1,80}")
+
+
+def run(job: JobContext) -> jobs.Outcome:
+    """Take part in the run that another machine offers.
+
+    Raises:
+        UserError: it can't be reached, or this machine can't take part: other versions, another model.
+        Cancelled: the user asked for it.
+    """
+    host, port, one_time = job.request["host"], int(job.request["port"]), job.request["id"]
+    job.phase("looking for the first machine", f"{host}:{port}")
+    address = reach(host, port)
+    server = connect(host, port)
+    store = words.room(server, one_time)
+    if words.hear(store, words.HERE) is None:
+        raise UserError(f"The machine at {host}:{port} offers no run with this id.",
+                        "Each start of a run has an id of its own; this one may be of an earlier start, or misspelt.",
+                        "Copy the command from the first machine again.")
+    offer = _offer(job, store)
+    place = _Place(job, store, offer, address, Path(job.request["model"]) if job.request.get("model") else None)
+    node, peers = place.wait()
+    config = place.config()
+    meeting = ranks_of.Meeting(peers[0], port, one_time, address, node, peers)
+    job.phase("training", f"with {offer['host']}")
+    with _leaves_when_asked(job):
+        try:
+            codes = ranks_of.train(place.folder, config, meeting)
+        except SignalException as error:
+            if not job.cancelled():
+                ranks_of.end_by(error)
+            place.say_left(UserError(f"The machine {socket.gethostname()} left: somebody stopped it there.", "",
+                                     "The run can be resumed, with or without it."), "")
+            raise Cancelled from error
+    if not codes:
+        return jobs.Outcome("finished", result={"host": offer["host"], "run": offer["name"]})
+    cause = blame.first_cause(blame.read(place.folder, codes))
+    if cause.blame >= blame.LOST_OTHERS:
+        raise UserError(f"The run on {offer['host']} has ended, or the connection to it broke.", "",
+                        "See there for the reason; the run is kept there.")
+    outcome = blame.outcome_of(cause, place.folder, config.world_size, socket.gethostname())
+    place.say_left(outcome.user_error(), cause.log)
+    return outcome
+
+
+def _offer(job: JobContext, store: Store) -> dict[str, Any]:
+    """What the first machine offers, once it has read its rows."""
+    while True:
+        job.check_cancelled()
+        try:
+            if (offer := words.hear(store, words.OFFER)) is not None:
+                found: dict[str, Any] = offer
+                return found
+        except DistError as error:
+            raise UserError("The first machine no longer waits: the run was ended there, or the connection broke.", "",
+                            "Start it there again, and copy the new command.") from error
+        time.sleep(ALIVE_SECONDS)
+
+
+def reach(host: str, port: int) -> str:
+    """This machine's own address on the way to the first one.
+
+    Raises:
+        UserError: nobody answers there, with the reason as far as it can be told.
+    """
+    remedy = "Check the address, and that the first machine is waiting."
+    try:
+        return _knock(host, port)
+    except socket.gaierror as error:
+        raise UserError(f"{host} can't be looked up: it isn't the name or address of a machine known here.", "", remedy
+                        ) from error
+    except TimeoutError as error:
+        raise UserError(
+            f"{host}:{port} doesn't answer within {CONNECT_SECONDS:.0f} seconds: the machine is off, or a firewall "
+            "drops the connection.", "", f"Open TCP port {port} on the first machine for this one. {remedy}") from error
+    except ConnectionRefusedError as error:
+        raise UserError(f"Nobody waits at {host}:{port}: the first machine has not started the run, or has ended it.",
+                        "", remedy) from error
+    except OSError as error:
+        raise UserError(f"{host}:{port} can't be reached: {error.strerror}.", "", remedy) from error
+
+
+def _knock(host: str, port: int) -> str:
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            with socket.create_connection((host, port), CONNECT_SECONDS) as trial:
+                return str(trial.getsockname()[0])
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(ALIVE_SECONDS)  # it shows the command before it waits
+
+
+def connect(host: str, port: int) -> Store:
+    """
+    Raises:
+        UserError: what answers there isn't the first machine of a run.
+    """
+    found: list[Store] = []
+
+    def ask() -> None:
+        with suppress(DistError, RuntimeError):
+            found.append(TCPStore(host, port, None, False, timedelta(seconds=CONNECT_SECONDS), wait_for_workers=False))
+
+    # It waits without end for a program that takes the connection and says nothing.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(CONNECT_SECONDS)
+    if not found:
+        raise UserError(f"What answers at {host}:{port} isn't SLM Studio waiting for machines.", "",
+                        "Check address and port.")
+    return found[0]
+
+
+@dataclass
+class _Place:
+    """This machine's place in a run: whether it may take part, its copy of the run, and its number."""
+
+    job: JobContext
+    store: Store
+    offer: dict[str, Any]
+    address: str
+    wanted: Path | None
+    number: int = 0
+
+    @property
+    def folder(self) -> Path:
+        return self.job.folder / RUN
+
+    def wait(self) -> tuple[int, tuple[str, ...]]:
+        """Get ready, and wait until the first machine begins.
+
+        Returns:
+            The number of this machine in the run, from 1, and the addresses of all machines, the first one's first.
+
+        Raises:
+            UserError, Cancelled: as `run`.
+        """
+        me: dict[str, Any] = {"host": socket.gethostname(), "address": self.address, "problem": ""}
+        self.number = self.store.add(words.NUMBERS, 1)
+        key = f"machine/{self.number}"
+        try:
+            self._compare_versions()
+            model = self._model()
+            self._fetch(model)
+            self._check_cards()
+        except UserError as error:
+            words.say(self.store, key, {**me, "problem": error.what})
+            raise
+        words.say(self.store, key, me)
+        self.job.phase("waiting for the start", f"with {self.offer['host']}")
+        try:
+            while True:
+                self.store.add(f"alive/{self.number}", 1)
+                if (go := words.hear(self.store, words.GO)) is not None:
+                    break
+                self.job.check_cancelled()
+                time.sleep(ALIVE_SECONDS)
+        except Cancelled:
+            words.say(self.store, key, {**me, "left": True})
+            raise
+        except DistError as error:
+            raise UserError(f"{self.offer['host']} no longer waits: the run was ended there, or the connection broke.",
+                            "", "Start it there again, and copy the new command.") from error
+        if self.number not in go["numbers"]:
+            raise UserError(f"The run on {self.offer['host']} has all its machines already.", "",
+                            "To train with more, start it there with more machines.")
+        return int(go["numbers"].index(self.number)) + 1, tuple(map(str, go["addresses"]))
+
+    def config(self) -> RunConfig:
+        """The run's, as it was sent."""
+        return adjust.apply(RunConfig.from_dict(files.read_json(self.folder / jobs.RUN) or {}), self.folder)
+
+    def say_left(self, error: UserError, log: str) -> None:
+        with suppress(DistError, RuntimeError):
+            words.say(self.store, f"left/{self.number}", {"error": error.to_dict(), "log": log})
+
+    def _compare_versions(self) -> None:
+        if self.offer.get("protocol") != words.PROTOCOL:
+            raise UserError(f"{self.offer['host']} has another version of SLM Studio, which joins machines in another "
+                            "way.", "", "Install the same version on both machines.")
+        here, there = versions(), self.offer["versions"]
+        other = [f"{name} {here.get(name, 'is missing')} here, {there.get(name, 'none')} on {self.offer['host']}"
+                 for name in COMPARED if here.get(name) != there.get(name)]
+        if other:
+            raise UserError(f"{socket.gethostname()} has other versions than {self.offer['host']}: {'; '.join(other)}.",
+                            "", "Install the same versions on both machines.")
+
+    def _model(self) -> Path:
+        """The folder with the same model on this machine."""
+        name, weights = self.offer["model"], self.offer["weights"]
+        if self.wanted is not None:
+            candidates = [self.wanted]
+        else:
+            candidates = [Path(self.offer["path"]), *sorted(local_models(), key=lambda path: path.name != name)]
+        for path in candidates:
+            with suppress(OSError):
+                if path.is_dir() and fingerprint(path) == weights:
+                    return path.absolute()
+        same_name = next((path for path in candidates if path.name == name and path.is_dir()), None)
+        if same_name is not None:
+            raise UserError(f"{socket.gethostname()} has another model: the weights of its {same_name.name} are not "
+                            f"those of {self.offer['host']}.", "", "Copy the model's folder from "
+                            f"{self.offer['host']}, and name it with --model.")
+        raise UserError(f"{socket.gethostname()} doesn't have the model {name}.", "",
+                        f"Copy its folder from {self.offer['host']} and name it with --model, or fetch it: "
+                        f"{program.command('models', 'get', name)}")
+
+    def _check_cards(self) -> None:
+        checks.need(self.config(), read_machine())
+
+    def _fetch(self, model: Path) -> None:
+        """The run's configuration and rows, into a folder of this machine's own."""
+        self.job.phase("fetching the run", self.offer["name"])
+        for number, each in enumerate(self.offer["files"]):
+            if not _NAME.fullmatch(each["name"]) or ".." in each["name"]:
+                raise UserError(f"{self.offer['host']} offers a file that isn't part of a run.", "", "")
+            pieces = []
+            for piece in range(each["pieces"]):
+                self.job.check_cancelled()
+                key = f"file/{number}/{piece}"
+                self.store.wait([key], words.PATIENCE)
+                pieces.append(self.store.get(key))
+            content = b"".join(pieces)
+            if hashlib.sha256(content).hexdigest() != each["sha256"]:
+                raise UserError(f"{each['name']} didn't arrive as {self.offer['host']} has it.", "", "Join again.")
+            target = self.folder / each["name"]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            files.write_atomically(target, content, private=True)
+        path = self.folder / jobs.RUN
+        state = {**(files.read_json(path) or {}), "model": str(model)}
+        files.write_atomically(path, files.dump_pretty(state), private=True)
+
+
+@contextmanager
+def _leaves_when_asked(job: JobContext) -> Iterator[None]:
+    """Ends this process's work as SIGTERM does as soon as the user asks for it: torchrun's agent knows no other way."""
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(ALIVE_SECONDS):
+            if job.cancelled():
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
