@@ -18,7 +18,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
-from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 
@@ -69,7 +68,6 @@ def parts(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, Any]:
     from transformers import TrainerCallback
 
     from slmstudio.worker.runtime.context import JobContext
-    from slmstudio.worker.runtime.sensors import Sensors
     from slmstudio.worker.training import train
 
     class Profile(TrainerCallback):  # type: ignore[misc]
@@ -87,13 +85,9 @@ def parts(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as parent:
         config.max_steps = 5
         job = folder.create(config, Path(parent))
-        context = JobContext(job.folder, job.request())
-        sensors = Sensors(context)
-        trainer, control = train.set_up(context, config, sensors, read_machine())
+        trainer = train.load(JobContext(job.folder, job.request()), config).trainer
         trainer.add_callback(Profile())
         trainer.train()
-        control.close()
-        sensors.close()
     times: dict[str, float] = {}
     for event in profiler.events():
         part = _part_of(event)
@@ -136,7 +130,6 @@ def losses(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, float]:
     from dataclasses import replace
 
     from slmstudio.worker.runtime.context import JobContext
-    from slmstudio.worker.runtime.sensors import Sensors
     from slmstudio.worker.training import train
     from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
     from slmstudio.worker.training.summed_loss import per_row_losses
@@ -146,11 +139,7 @@ def losses(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, float]:
         with tempfile.TemporaryDirectory() as parent:
             wanted = replace(config, precision=precision, packing=True)
             job = folder.create(wanted, Path(parent))
-            context = JobContext(job.folder, job.request())
-            sensors = Sensors(context)
-            trainer, control = train.set_up(context, wanted, sensors, read_machine())
-            control.close()
-            sensors.close()
+            trainer = train.load(JobContext(job.folder, job.request()), wanted).trainer
         causal_lm = trainer.model.get_base_model().eval()
         packed = per_row_losses(causal_lm, PackedCollator()(rows[:LOSS_ROWS]))
         alone = [per_row_losses(causal_lm, PaddedCollator(0)([row]))[0] for row in rows[:LOSS_ROWS]]

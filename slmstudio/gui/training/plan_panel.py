@@ -89,7 +89,7 @@ class PlanPanel(Card):
         self.heat.setToolTip(self.tr("What looks after this machine while it trains. Expert shows how to change it."))
         self._form.addWidget(self.heat)
         self.cards = CardsSection()
-        self.cards.chosen.connect(self._edit)
+        self.cards.chosen.connect(self.planning.decide)
         self._form.addWidget(self.cards)
         self._form.addStretch(1)
         area = QScrollArea()
@@ -165,7 +165,7 @@ class PlanPanel(Card):
         batch = self.rows["gradient_accumulation_steps"]
         batch.reason.setText(self.tr("= {rows} rows a step").format(rows=config.effective_batch_size))
         self.buttons.code.setEnabled(True)
-        self.cards.show_config(config, self.editable)
+        self.cards.show_config(config, self.planning.active)
         self._show_heat()
         self._show_rows()
 

@@ -13,8 +13,14 @@ from typing import Any
 
 import torch
 
-CHUNK_ELEMENTS = 32 * 1024 * 1024
-"""Logits held at once: 128 MB in fp32."""
+CHUNK_ELEMENTS = 6 * 1024 * 1024
+"""Logits held at once: 24 MB in fp32, which a processor's cache may hold."""
+LEAST_ROWS = 64
+"""Positions that are taken at once though their logits are more: each chunk reads the whole weight."""
+
+
+def _rows_at_once(weight: torch.Tensor) -> int:
+    return max(LEAST_ROWS, CHUNK_ELEMENTS // weight.shape[0])
 
 
 class _HeadLoss(torch.autograd.Function):
@@ -24,22 +30,24 @@ class _HeadLoss(torch.autograd.Function):
         loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
         grad_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if needs_weight else None
-        rows = max(1, CHUNK_ELEMENTS // weight.shape[0])
+        rows = _rows_at_once(weight)
         for start in range(0, hidden.shape[0], rows):
             part, wanted = hidden[start : start + rows], targets[start : start + rows, None]
             logits = (part @ weight.T).float()
-            normalizer = torch.logsumexp(logits, dim=1, keepdim=True)
-            loss += (normalizer - logits.gather(1, wanted)).sum()
+            likely, top = logits.gather(1, wanted), logits.amax(dim=1, keepdim=True)
+            powers = logits.sub_(top).exp_()  # in the logits' memory
+            total = powers.sum(dim=1, keepdim=True)
+            loss += (total.log() + top - likely).sum()
             if not (needs_hidden or needs_weight):
                 continue
-            gradient = logits.sub_(normalizer).exp_()  # softmax, in the logits' memory
+            gradient = powers.div_(total)  # softmax
             gradient.scatter_add_(1, wanted, gradient.new_full(wanted.shape, -1.0))
             gradient = gradient.to(weight.dtype)
             if grad_hidden is not None:
                 grad_hidden[start : start + rows] = gradient @ weight
             if grad_weight is not None:
                 grad_weight += (gradient.T @ part).float()
-            del logits, gradient  # or they are still there when the next chunk's are made
+            del logits, powers, gradient  # or they are still there when the next chunk's are made
         ctx.save_for_backward(grad_hidden, grad_weight)
         ctx.weight_dtype = weight.dtype
         return loss
@@ -99,7 +107,7 @@ class _TokenLogProbs(torch.autograd.Function):
 
 def _chunks(hidden: torch.Tensor, targets: torch.Tensor,
             weight: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    rows = max(1, CHUNK_ELEMENTS // weight.shape[0])
+    rows = _rows_at_once(weight)
     for start in range(0, hidden.shape[0], rows):
         yield hidden[start : start + rows], targets[start : start + rows, None]
 

@@ -108,7 +108,8 @@ class JoinedLinear:
         if not self.adapted:
             return grad_x, []
         grad_projected = grad @ saved.b
-        grad_a, grad_b = (grad_projected.T @ x).float(), grad.T @ saved.projected
+        # The narrow matrix on the left: the other way round this product takes twice as long.
+        grad_a, grad_b = (grad_projected.T @ x).float(), saved.projected.T @ grad
         if grad_x is not None:
             grad_x.addmm_(grad_projected, saved.a)
         grads, column = [], 0
@@ -116,7 +117,7 @@ class JoinedLinear:
             name = layer.active_adapters[0]
             rank = layer.lora_A[name].weight.shape[0]
             part = slice(column, column + rank)
-            grads += [grad_a[part], grad_b[start:end, part].float().mul_(layer.scaling[name])]
+            grads += [grad_a[part], grad_b[part, start:end].T.float() * layer.scaling[name]]
             column += rank
         return grad_x, grads
 

@@ -85,43 +85,44 @@ def _hidden(first: int, last: int, first_key: int, window: int, device: torch.de
 
 
 @functools.lru_cache
-def _triangle(size: int) -> torch.Tensor:
-    """[size, size]: minus infinity above the diagonal, else 0."""
-    return torch.full((size, size), -math.inf).triu_(1)
+def _triangle(size: int, groups: int) -> torch.Tensor:
+    """[size * groups, size]: minus infinity where a key comes after the query's token, else 0."""
+    return torch.full((size, size), -math.inf).triu_(1).repeat_interleave(groups, 0)
 
 
 class _Row:
-    """One row's queries, keys and values, by key-value head: the query heads that share one lie one after another.
+    """One row's queries, keys and values, by key-value head.
 
-    With n tokens, h key-value heads of size d and g query heads for each: q [h, g, n, d], k and v [h, n, d]. Scores are
-    computed in fp32 (`wide_q`, scaled, and `wide_k`), the other products in the model's format.
+    With n tokens, h key-value heads of size d and g query heads for each: q [h, n * g, d], the g queries of a token one
+    after another, so that those of neighbouring tokens are a slice; k and v [h, n, d]. Scores are computed in fp32
+    (`wide_q`, scaled, and `wide_k`), the other products in the model's format.
     """
 
     def __init__(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scaling: float, window: int):
-        self.heads = (k.shape[0], q.shape[0] // k.shape[0])
-        self.q, self.k, self.v, self.window = self.grouped(q), k, v, window
-        self.wide_q, self.wide_k = self.q.float() * scaling, k.float()
+        self.groups, self.window, self.tokens = q.shape[0] // k.shape[0], window, k.shape[1]
+        self.q, self.k, self.v = self.by_token(q), k.contiguous(), v.contiguous()
+        self.wide_q, self.wide_k = self.q.float() * scaling, self.k.float()
 
-    def grouped(self, x: torch.Tensor) -> torch.Tensor:
-        return x.unflatten(0, self.heads)
+    def by_token(self, x: torch.Tensor) -> torch.Tensor:
+        """[h * g, n, d] → [h, n * g, d]."""
+        return x.unflatten(0, (-1, self.groups)).transpose(1, 2).flatten(1, 2)
 
-    def blocks(self) -> Iterator[tuple[slice, slice]]:
-        """Queries, and the keys that any of them sees."""
-        tokens, size = self.k.shape[1], BLOCK
-        for first in range(0, tokens, size):
-            last = min(first + size, tokens)
-            yield slice(first, last), slice(max(0, first - self.window + 1), last)
+    def by_head(self, x: torch.Tensor) -> torch.Tensor:
+        """[h, n * g, d] → [h * g, n, d]."""
+        return x.unflatten(1, (-1, self.groups)).transpose(1, 2).flatten(0, 1)
 
-    def probabilities(self, queries: slice, keys: slice) -> torch.Tensor:
-        """[h, g * queries, keys], in the model's format."""
-        scores = torch.bmm(self.wide_q[:, :, queries].flatten(1, 2), self.wide_k[:, keys].transpose(1, 2))
-        by_head = scores.unflatten(1, (self.heads[1], -1))
-        if queries.stop <= self.window:  # only the last square holds keys that come too late
-            by_head[..., queries.start :] += _triangle(queries.stop - queries.start)
-        else:
-            hidden = _hidden(queries.start, queries.stop, keys.start, self.window, scores.device)
-            by_head.masked_fill_(hidden, -math.inf)
-        return torch.softmax(scores, dim=-1).to(self.q.dtype)
+    def blocks(self) -> Iterator[tuple[slice, slice, torch.Tensor]]:
+        """Queries (of `q`), the keys that any of them sees, and the probabilities [h, queries, keys]."""
+        for first in range(0, self.tokens, BLOCK):
+            last = min(first + BLOCK, self.tokens)
+            queries, keys = slice(first * self.groups, last * self.groups), slice(max(0, first - self.window + 1), last)
+            scores = torch.bmm(self.wide_q[:, queries], self.wide_k[:, keys].transpose(1, 2))
+            if last <= self.window:  # only the last square holds keys that come too late
+                scores[..., first:] += _triangle(last - first, self.groups)
+            else:
+                hidden = _hidden(first, last, keys.start, self.window, scores.device)
+                scores.masked_fill_(hidden.repeat_interleave(self.groups, 0), -math.inf)
+            yield queries, keys, torch.softmax(scores, dim=-1).to(self.q.dtype)
 
 
 class _PerRow(torch.autograd.Function):
@@ -134,9 +135,8 @@ class _PerRow(torch.autograd.Function):
         out = _blank(query[..., :1].expand(*query.shape[:-1], value.shape[-1]), lengths).transpose(1, 2)
         for q, k, v, mixed in _rows(lengths, query, key, value, out.transpose(1, 2)):
             row = _Row(q, k, v, scaling, window)
-            for queries, keys in row.blocks():
-                part = torch.bmm(row.probabilities(queries, keys), row.v[:, keys])
-                row.grouped(mixed)[:, :, queries] = part.unflatten(1, (row.heads[1], -1))
+            parts = [torch.bmm(probabilities, row.v[:, keys]) for _, keys, probabilities in row.blocks()]
+            mixed.copy_(row.by_head(torch.cat(parts, dim=1)))
         ctx.save_for_backward(query, key, value)
         ctx.lengths, ctx.scaling, ctx.window = lengths, scaling, window
         return out
@@ -168,15 +168,23 @@ def _rows(lengths: list[int], *tensors: torch.Tensor) -> Iterator[tuple[torch.Te
 def _row_backward(row: _Row, grad: torch.Tensor, scaling: float, grad_q: torch.Tensor, grad_k: torch.Tensor,
                   grad_v: torch.Tensor) -> None:
     """Write one row's gradients into `grad_q`, `grad_k` and `grad_v`."""
-    grad, into_q, groups = row.grouped(grad), row.grouped(grad_q), row.heads[1]
+    grad, parts = row.by_token(grad), []
     sum_k, sum_v = torch.zeros_like(row.wide_k), torch.zeros_like(row.v, dtype=torch.float32)
-    for queries, keys in row.blocks():
-        q, out = row.q[:, :, queries].flatten(1, 2), grad[:, :, queries].flatten(1, 2)
-        probabilities = row.probabilities(queries, keys)
-        sum_v[:, keys] += torch.bmm(probabilities.transpose(1, 2), out)
+    for queries, keys, probabilities in row.blocks():
+        out = grad[:, queries]
+        _add_product(sum_v[:, keys], probabilities.transpose(1, 2), out)
         grad_probabilities = torch.bmm(out, row.v[:, keys].transpose(1, 2))
-        scores = torch._softmax_backward_data(grad_probabilities, probabilities, -1, q.dtype)
-        into_q[:, :, queries] = torch.bmm(scores, row.k[:, keys]).mul_(scaling).unflatten(1, (groups, -1))
-        sum_k[:, keys] += torch.bmm(scores.transpose(1, 2), q)
+        scores = torch._softmax_backward_data(grad_probabilities, probabilities, -1, out.dtype)
+        parts.append(torch.bmm(scores, row.k[:, keys]))
+        _add_product(sum_k[:, keys], scores.transpose(1, 2), row.q[:, queries])
+    torch.mul(row.by_head(torch.cat(parts, dim=1)), scaling, out=grad_q)
     grad_k.copy_(sum_k.mul_(scaling))
     grad_v.copy_(sum_v)
+
+
+def _add_product(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
+    """total (fp32) += left @ right."""
+    if left.dtype == total.dtype:
+        total.baddbmm_(left, right)
+    else:
+        total += torch.bmm(left, right)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.small_models import FAMILIES, OTHERS, build, examples, gradients
+from support.small_models import FAMILIES, OTHERS, build, examples, gradient_tolerance, gradients
 from support.tiers import first_fast
 
 from slmstudio.worker.kernels import packed
@@ -12,7 +12,6 @@ from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.training.summed_loss import per_row_losses, summed_loss, token_count
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-3}
-GRADIENT_TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +43,7 @@ def test_as_alone(family, dtype, collator):
     expected, expected_gradients = alone(family, dtype)
     losses, found = learn(build(family, packed.NAME, dtype), [collator(examples())])
     assert losses == pytest.approx(expected, rel=TOLERANCE[dtype])
-    assert (found - expected_gradients).norm() <= GRADIENT_TOLERANCE[dtype] * expected_gradients.norm()
+    assert (found - expected_gradients).norm() <= gradient_tolerance(family, dtype) * expected_gradients.norm()
 
 
 @pytest.mark.parametrize("family", first_fast(OTHERS))

@@ -72,7 +72,7 @@ def test_on_the_processor(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("family", ["phi3", "qwen2", "qwen3"])
+@pytest.mark.parametrize("family", ["phi3", "qwen2", "qwen3", "gemma3"])
 def test_families_on_the_processor(family: str) -> None:
     check(SHAPES[family], "cpu")
 

@@ -17,8 +17,8 @@ from slmstudio.core.run.memory import layers
 from slmstudio.core.run.memory.layers import compute_bytes, tokens_at_once
 
 MB = 2**20
-HEAD_CHUNK = 32 * 2**20
-"""Logits that the head's loss holds at once (worker/kernels/head_loss.py)."""
+HEAD_CHUNK, HEAD_ROWS = 6 * 2**20, 64
+"""Logits that the head's loss holds at once, and the least positions (worker/kernels/head_loss.py)."""
 CONTEXT = {"cuda": (400 * MB, 600 * MB, 900 * MB), "cpu": (500 * MB, 600 * MB, 750 * MB)}
 """Beside the tensors, least, likely and most. CUDA: the context, the libraries' kernels and cuBLAS' workspaces, 0.3 to
 0.6 GB by driver and card. CPU: Python with torch, transformers and TRL."""
@@ -223,16 +223,18 @@ def _temporaries(facts: ModelFacts, config: RunConfig, device: str, learning: in
 
 
 def _head_loss(facts: ModelFacts, config: RunConfig, tokens: int, size: int) -> float:
-    """The head's loss works through the positions in chunks, of which it holds the scores in fp32 and their
-    exponentials, or the gradient; full fine-tuning adds up the head's gradient in fp32."""
+    """The head's loss works through the positions in chunks, of which it holds the scores in fp32, and in `precision`
+    before and after that; that of preferences their exponentials too. Full fine-tuning adds up the head's gradient in
+    fp32."""
     vocabulary = facts.vocabulary_size
     if config.objective == "orpo":  # TRL's loss holds the scores of all tokens and their logarithms, in fp32
         return float(tokens * vocabulary * (size + 8))
-    chunk = 8.0 * min(tokens * vocabulary, HEAD_CHUNK)
+    scores = float(min(tokens * vocabulary, max(HEAD_CHUNK, HEAD_ROWS * vocabulary)))
+    chunk = scores * (8 if config.is_preference else 4 if size == 4 else 6)
     if config.has_adapter:
         return chunk
     table = float(vocabulary * facts.hidden_size)
     if size == 4:
-        return 4 * table + max(chunk, chunk / 2 + 4 * table)
+        return 4 * table + max(chunk, 4 * scores + 4 * table)
     # Under autocast the head's copy too, then the gradient's, and their product before and after it is made fp32.
-    return 6 * table + max(chunk, 0.75 * chunk + 2 * table, chunk / 2 + 6 * table)
+    return 6 * table + max(chunk, 6 * scores + 2 * table, 4 * scores + 6 * table)

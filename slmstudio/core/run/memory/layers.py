@@ -3,8 +3,8 @@
 Counted tensor by tensor as transformers 5.24, PEFT 0.21 and our kernels run them, for decoders of Llama's shape with
 gated MLPs (docs/decisions/0025). With hidden size h, MLP size f, queries a and keys k wide, and c bytes a number:
 
-- kernels/fast_layers.py (LoRA on the processor) keeps both residuals, both norms, queries, keys, values, the
-  attention's output, gate and up: c (4 h + 2 a + 2 k + 2 f).
+- kernels/fast_layers.py (LoRA on the processor) keeps both residuals, queries, keys, values, the attention's output,
+  gate and up: c (2 h + 2 a + 2 k + 2 f); and what further norms read, which Qwen 3 and Gemma 3 have.
 - The stock layer keeps each norm's input in fp32 (2 x 4 h), and gate, its activation, up and their product (4 f c).
 - Where norms learn, they keep their input before the scaling too. Under autocast each linear layer keeps its input in
   `precision` for itself.
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
 
-JOINED = ("llama", "mistral", "qwen2", "phi3")
+JOINED = ("llama", "mistral", "qwen2", "qwen3", "phi3", "gemma3", "gemma3_text")
 """Families whose layers kernels/fast_layers.py replaces on the processor."""
 FOUR_NORMS = ("gemma2", "gemma3", "gemma3_text", "gemma3n_text")
 QUERY_NORMS = ("qwen3", "qwen3_moe", "gemma3", "gemma3_text", "gemma3n_text", "olmo2", "olmo3")
@@ -141,7 +141,11 @@ def _joined(facts: ModelFacts, config: RunConfig, device: str) -> Layer:
     queries, keys = facts.heads * facts.head_dim, facts.kv_heads * facts.head_dim
     count = len(targets(facts, config))
     rotation = facts.head_dim * (1 if config.packing or config.micro_batch_size == 1 else 3)
-    kept: float = size * (4 * hidden + queries + 2 * inner + count * rank + rotation) + 8
+    kept: float = size * (2 * hidden + queries + 2 * inner + count * rank + rotation) + 8
+    if facts.model_type in FOUR_NORMS:
+        kept += size * 2 * hidden
+    if facts.model_type in QUERY_NORMS:
+        kept += size * (queries + keys)
     kept += _attention(facts, config, device)
     kept -= size * queries  # the attention's output is counted in both
     fixed = size * rank * (2 * hidden + queries + inner + 3 * (queries + 2 * keys) + 4 * inner + 2 * hidden)
