@@ -32,7 +32,7 @@ from slmstudio.worker.kernels import fast_layers, fast_lora, packed
 from slmstudio.worker.model import generation_end
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.runtime.sensors import Sensors
-from slmstudio.worker.training import methods, out_of_memory, preference, token_cache
+from slmstudio.worker.training import data, methods, out_of_memory, preference, token_cache
 from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.training.control import Control
 from slmstudio.worker.training.data import NothingLearned, read_rows
@@ -165,8 +165,7 @@ def load(job: JobContext, config: RunConfig) -> Loaded:
     job.phase("loading model", model_folder.name)
     trainer = make_trainer(job, config, tokenizer, train_data, eval_data)
     stop_at_the_end(trainer, tokenizer, template)
-    lengths = train_data["length"] if config.is_preference else [len(ids) for ids in train_data["input_ids"]]
-    trainer.prepare(config, job.folder / folder.CHECKPOINTS, list(lengths),
+    trainer.prepare(config, job.folder / folder.CHECKPOINTS, data.lengths(train_data),
                     schedule.total_steps(config, len(train_data)))
     samples = Samples(config, tokenizer, template, rows.evaluation)
     return Loaded(about, trainer, samples, len(train_data), len(eval_data) if eval_data is not None else 0)
@@ -240,7 +239,7 @@ def tell_plan(job: JobContext, trainer: Any, per_epoch: int, train_rows: int, ev
         steps_per_epoch=per_epoch,
         train_rows=train_rows,
         eval_rows=eval_rows,
-        tokens_per_epoch=sum(trainer.lengths),
+        tokens_per_epoch=int(trainer.lengths.sum()),
         parameters=sum(p.numel() for p in parameters),
         trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
         device=str(trainer.args.device),

@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import get_scheduler
 
@@ -37,10 +38,11 @@ class Exact:
         eval_loss_of_step: (step, eval loss) of the newest evaluation, for the checkpoint's manifest.
     """
 
-    def prepare(self, config: RunConfig, checkpoint_parent: Path, lengths: list[int], total_steps: int) -> None:
+    def prepare(self, config: RunConfig, checkpoint_parent: Path, lengths: np.ndarray[Any, Any],
+                total_steps: int) -> None:
         """
         Args:
-            lengths: tokens of each training row.
+            lengths: tokens of each training row, [rows].
         """
         self.run_config, self.checkpoint_parent, self.lengths = config, checkpoint_parent, lengths
         self.total_steps, self.learning_rate = total_steps, config.learning_rate
