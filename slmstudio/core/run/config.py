@@ -199,11 +199,15 @@ class RunConfig:
         "attention implementation.", aliases=("attn_implementation",))
     gradient_checkpointing: bool = described(False, Switch(), MACHINE, "Recompute activations",
         "recompute activations in the backward pass: less memory, about a fifth slower.")
+    activation_offload: bool = described(False, Switch(), MACHINE, "Keep activations in main memory",
+        "keep what the backward pass needs in main memory meanwhile: less memory on the card, but slower; needs an "
+        "NVIDIA GPU.",
+        reason="Recomputing saves more for less time; this is for rows that don't fit even so.")
     use_liger_kernel: bool = described(False, Switch(), MACHINE, "Liger kernels",
         "Liger's fused kernels for norms and the loss; NVIDIA GPUs only.")
     torch_compile: bool = described(False, Switch(), MACHINE, "Compile the model",
-        "let PyTorch compile the model: minutes at the start, faster steps; needs a C++ compiler.",
-        reason="Compiling takes minutes, which most runs never earn back.")
+        "let PyTorch compile the model's layers: a minute or so at the start, faster steps; needs a C++ compiler.",
+        reason="Compiling takes a minute or so, which most runs never earn back.")
     threads: int = described(0, Whole(0, 1024), MACHINE, "Processor threads",
         "CPU threads of the worker; 0 leaves it to torch.", reason="The GPU does the work.", told=False)
     processes: int = described(1, Whole(1, 64), MACHINE, "Cards or processes",
@@ -391,6 +395,8 @@ def _contradictions(config: RunConfig) -> list[Problem]:
          "'flash_attention_2' needs an NVIDIA GPU; on the processor it must be sdpa or eager."),
         (config.device == "cpu" and config.use_liger_kernel, "use_liger_kernel",
          "Liger's kernels need an NVIDIA GPU; switch it off."),
+        (config.device == "cpu" and config.activation_offload, "activation_offload",
+         "on the processor activations are in main memory anyway; switch it off."),
         (config.device == "cpu" and config.precision == "fp16", "precision",
          "'fp16' needs an NVIDIA GPU; on the processor it must be bf16 or fp32."),
         (config.packing and config.attention == "eager", "attention",

@@ -27,7 +27,7 @@ from slmstudio.core.run.rows import kept_rows
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.peak import PeakMemory
 from slmstudio.worker.runtime.sensors import Sensors
-from slmstudio.worker.training import data, methods, micro_batches, out_of_memory, train
+from slmstudio.worker.training import data, methods, micro_batches, options, out_of_memory, train
 from slmstudio.worker.training.first_steps import keep
 
 USUAL = (5 / 8, 3 / 8, 7 / 8, 1 / 8)
@@ -49,6 +49,7 @@ def run(job: JobContext) -> dict[str, Any]:
     config = RunConfig.from_dict(job.request["config"])
     machine = read_machine()  # as it is before this process uses its GPU
     train.ready(config)
+    config = options.settle(job, config)
     cards = methods.cards(config)
     machine = torchs_first(machine, cards)
     try:

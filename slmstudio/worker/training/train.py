@@ -32,7 +32,7 @@ from slmstudio.worker.kernels import fast_layers, fast_lora, packed
 from slmstudio.worker.model import generation_end
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.runtime.sensors import Sensors
-from slmstudio.worker.training import data, methods, out_of_memory, preference, token_cache
+from slmstudio.worker.training import data, methods, options, out_of_memory, preference, token_cache
 from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.training.control import Control
 from slmstudio.worker.training.data import NothingLearned, read_rows
@@ -57,6 +57,7 @@ def run(job: JobContext) -> dict[str, Any]:
     config = adjust.apply(RunConfig.from_dict(job.request), job.folder)
     machine = read_machine()  # as it is before this process uses its GPU
     ready(config)
+    config = options.settle(job, config)
     cards = methods.cards(config)
     machine = torchs_first(machine, cards)
     if out_of_memory.killed_for_memory(job):
@@ -198,6 +199,7 @@ def stop_at_the_end(trainer: Any, tokenizer: Any, template: ChatTemplate) -> Non
 def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data: Any, eval_data: Any) -> Any:
     """The trainer of the run's objective, with the model of the run's method."""
     packed.register()
+    way = options.keep_rows_apart(job, config)
     apart = config.attention != "sdpa" or methods.keeps_rows_apart(Path(config.model))
     attention = packed.NAME if config.attention == "sdpa" and not config.is_preference else config.attention
     model, adapter = methods.build(config, attention if apart else methods.own_attention(Path(config.model)))
@@ -207,18 +209,19 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
         preference.be_fast_on_the_cpu(not methods.on_gpu(config))
         kind, arguments_kind = preference.trainer_class(config)
         arguments = arguments_kind(**shared_arguments(job, config), **preference.arguments(config))
-        options: dict[str, Any] = {}
+        more: dict[str, Any] = {}
     else:
         kind = StudioTrainer
         arguments = SFTConfig(
             **shared_arguments(job, config), max_length=None, packing=False,
             dataset_kwargs={"skip_prepare_dataset": True},
             router_aux_loss_coef=0.0)  # of experts: else answers in between come to a loss of theirs, and fail
-        options = {"data_collator": PackedCollator() if config.packing and apart
-                   else PaddedCollator(tokenizer.pad_token_id)}
+        more = {"data_collator": PackedCollator() if config.packing and apart
+                else PaddedCollator(tokenizer.pad_token_id)}
     trainer = kind(
         model=model, args=arguments, train_dataset=train_data, eval_dataset=eval_data, processing_class=tokenizer,
-        peft_config=adapter, **options)
+        peft_config=adapter, **more)
+    trainer.rows_apart = way if apart else None
     if config.is_preference:
         trainer.data_collator = preference.WithRows(trainer.data_collator)
     if config.method == "qlora":
@@ -226,6 +229,8 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
     if config.has_adapter:
         fast_lora.apply(trainer.model)
         fast_layers.apply(trainer.model)
+    if config.torch_compile:
+        options.compile_layers(trainer, job)
     for noisy in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(noisy)
     return trainer
@@ -233,6 +238,7 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
 
 def tell_plan(job: JobContext, trainer: Any, per_epoch: int, train_rows: int, eval_rows: int) -> None:
     parameters = list(trainer.model.parameters())
+    way = trainer.rows_apart
     job.emit(
         "plan",
         total_steps=trainer.total_steps,
@@ -243,6 +249,7 @@ def tell_plan(job: JobContext, trainer: Any, per_epoch: int, train_rows: int, ev
         parameters=sum(p.numel() for p in parameters),
         trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
         device=str(trainer.args.device),
+        **({"attention": way.name, "attention_reason": way.reason} if way else {}),
     )
 
 
@@ -270,9 +277,8 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
         "neftune_noise_alpha": config.neftune_noise_alpha or None,
         "bf16": autocast and config.precision == "bf16",
         "fp16": config.precision == "fp16",
-        "gradient_checkpointing": config.gradient_checkpointing,
+        "activation_checkpointing": config.gradient_checkpointing,
         "use_liger_kernel": config.use_liger_kernel,
-        "torch_compile": config.torch_compile,
         "use_cpu": not methods.on_gpu(config),
         "seed": config.seed,
         "data_seed": config.seed,

@@ -6,6 +6,7 @@ schedule can change between two steps, and a step whose loss or gradient is no n
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import os
@@ -89,10 +90,17 @@ class Exact:
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         kept = dict(inputs)
         inputs.pop("rows", None)  # the models know no such argument
-        loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)  # type: ignore[misc]
+        with self._offloading():
+            loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)  # type: ignore[misc]
         self._window.append((kept, loss.detach()))
         self._tokens_seen = self._tokens_seen.to(loss.device) + self.count_tokens(kept)
         return loss
+
+    def _offloading(self) -> contextlib.AbstractContextManager[Any]:
+        """What the backward pass needs waits in main memory, where the run says so."""
+        if not self.run_config.activation_offload:
+            return contextlib.nullcontext()
+        return torch.autograd.graph.save_on_cpu(pin_memory=self.args.device.type == "cuda")
 
     def try_micro_batch(self, rows: list[int], times: int) -> None:
         """Send rows forward and backward as a step does, and leave no trace: no gradient, no figure, no random number.
