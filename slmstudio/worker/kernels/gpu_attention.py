@@ -1,6 +1,6 @@
 """Attention of packed rows on a card, in one call for all rows: what `packed.py` does row by row elsewhere.
 
-Two ways, of which core/hardware/gpu_path.py chooses one by card and version: PyTorch's attention for sequences of varying
+Two ways, of which core/hardware/gpu_path.py chooses one by card and version: PyTorch's attention for rows of varying
 length (`torch.nn.attention.varlen`, FlashAttention's kernels), and FlexAttention with a mask by row.
 """
 
