@@ -116,14 +116,16 @@ def readings() -> dict[str, Any]:
 
 def page(found: dict[str, Any]) -> str:
     """docs/gpu.md."""
+    none = "—"
     lines = ["# On a card", "", f"Measured by `tests/bench/gpu.py` on {found['card']} (compute capability "
              f"{found['capability']}), {found['memory_gb']} GB, PyTorch {found['torch']}, on {found['date']}.", "",
              f"## Training speed: {found['model']}, {LENGTH} tokens a row", "",
              "| option | tokens/s | peak, GB | attention | cold start, s | fell back |", "|---|---|---|---|---|---|"]
     for row in found["speed"]:
-        peak = f"{row['peak_bytes'] / 2**30:.1f}" if row["peak_bytes"] else "—"
-        lines.append(f"| {row['option']} | {row['tokens_per_second'] or row['error']} | {peak} | {row['attention'] or '—'}"
-                     f" | {row['cold_start_s'] or '—'} | {' '.join(row['fell_back']) or '—'} |")
+        peak = f"{row['peak_bytes'] / 2**30:.1f}" if row["peak_bytes"] else none
+        speed, cold = row["tokens_per_second"] or row["error"], row["cold_start_s"] or none
+        lines.append(f"| {row['option']} | {speed} | {peak} | {row['attention'] or none} | {cold} | "
+                     f"{' '.join(row['fell_back']) or none} |")
     if found.get("memory"):
         lines += ["", "## Memory: estimated and measured", "", "| configuration | measured, GB | estimated, GB | error |",
                   "|---|---|---|---|"]
@@ -132,8 +134,9 @@ def page(found: dict[str, Any]) -> str:
     lines += ["", "## Readings", "", "| | ours | nvidia-smi |", "|---|---|---|"]
     lines += [f"| {name} | {row['ours']} | {row['nvidia-smi']} |" for name, row in found["readings"].items()]
     lines += ["", "## Fit checks", "", "| option | fit check, GB | the run, GB |", "|---|---|---|"]
-    lines += [f"| {row['option']} | {row['fit_check_bytes'] / 2**30:.2f} | {(row['run_bytes'] or 0) / 2**30:.2f} |"
-              for row in found["fit"]]
+    for row in found["fit"]:
+        ran = f"{row['run_bytes'] / 2**30:.2f}" if row["run_bytes"] else none
+        lines.append(f"| {row['option']} | {row['fit_check_bytes'] / 2**30:.2f} | {ran} |")
     return "\n".join(lines) + "\n"
 
 

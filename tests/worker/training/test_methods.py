@@ -17,7 +17,7 @@ from slmstudio.core.model import facts
 from slmstudio.core.run import folder, planner
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training import control, methods, preference, train
+from slmstudio.worker.training import control, methods, preference, token_cache, train
 
 LINEAR = 7
 """Linear layers in one of the tiny model's two decoder layers."""
