@@ -127,7 +127,8 @@ def page(found: dict[str, Any]) -> str:
         lines.append(f"| {row['option']} | {speed} | {peak} | {row['attention'] or none} | {cold} | "
                      f"{' '.join(row['fell_back']) or none} |")
     if found.get("memory"):
-        lines += ["", "## Memory: estimated and measured", "", "| configuration | measured, GB | estimated, GB | error |",
+        lines += ["", "## Memory: estimated and measured", "",
+                  "| configuration | measured, GB | estimated, GB | error |",
                   "|---|---|---|---|"]
         lines += [f"| {row['case']} | {row['measured'] / 2**30:.2f} | {row['estimated'] / 2**30:.2f} | "
                   f"{row['error']:+.1%} |" for row in found["memory"]]
