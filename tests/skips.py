@@ -31,7 +31,7 @@ ALLOWED = {
         "strace may not watch a process here",
         "a Debian in a folder is made by root on Linux", r"this machine refuses namespaces of one's own \(unshare\)"),
     "a program of the system, which the requirements do not install": (
-        "the fake NVML needs a C compiler .*", "no compiler works here", "needs Chromium, Chrome or Edge",
+        "the fake NVML needs a C compiler .*", "needs Chromium, Chrome or Edge",
         r"needs pdftotext \(poppler-utils\)", "Xvfb is not installed", "Xvfb does not start here",
         "Wine does not start here", "strace is not installed", "this Python was built without tkinter",
         "needs (nsis|wine64|xvfb|, )+",

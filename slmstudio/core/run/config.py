@@ -206,7 +206,7 @@ class RunConfig:
     use_liger_kernel: bool = described(False, Switch(), MACHINE, "Liger kernels",
         "Liger's fused kernels for norms and the loss; NVIDIA GPUs only.")
     torch_compile: bool = described(False, Switch(), MACHINE, "Compile the model",
-        "let PyTorch compile the model's layers: a minute or so at the start, faster steps; needs a C++ compiler.",
+        "let PyTorch compile the model's layers: a minute or so at the start, faster steps; NVIDIA GPUs only.",
         reason="Compiling takes a minute or so, which most runs never earn back.")
     threads: int = described(0, Whole(0, 1024), MACHINE, "Processor threads",
         "CPU threads of the worker; 0 leaves it to torch.", reason="The GPU does the work.", told=False)

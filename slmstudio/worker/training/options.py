@@ -114,10 +114,13 @@ def _offload(config: RunConfig) -> str | None:
 
 
 def _compile(config: RunConfig) -> str | None:
-    """A small layer is compiled, forward and backward: a compiler that is missing shows now."""
-    layer = torch.nn.Linear(8, 8, device="cuda" if methods.on_gpu(config) else "cpu")
+    """A small layer is compiled, forward and backward: a compiler that is missing shows now. On the processor minutes
+    passed before the first step of a tiny model, for its kernels are loops over rows."""
+    if not methods.on_gpu(config):
+        return "the processor's layers have kernels of their own, which take minutes to compile"
     try:
-        torch.compile(layer)(torch.randn(2, 8, device=layer.weight.device)).sum().backward()
+        layer = torch.nn.Linear(8, 8, device="cuda")
+        torch.compile(layer)(torch.randn(2, 8, device="cuda")).sum().backward()
     except Exception as error:  # of whatever kind: each platform lacks something else
         return f"the compiler says: {_first_line(error)}"
     return None
