@@ -42,7 +42,10 @@ ALLOWED = {
         "no compiled wheel of llama-cpp-python is at hand, and compiling one takes 6 minutes"),
     "an environment made by other means than the README's": (
         "this environment was not made by the set-up", "the environment has no such command"),
+    "the extra “gpu”, of which Triton alone takes hundreds of megabytes": (
+        r"needs the extra “gpu” \(triton, liger-kernel\)",),
     "a graphics card, or none": (
+        "needs an NVIDIA card",
         "this machine has a GPU", "this machine has an NVIDIA driver", "this machine has no NVIDIA card",
         "the real NVML is loaded in this process already"),
 }

@@ -63,7 +63,7 @@ def main():
         optim=OPTIMIZER,
         bf16=PRECISION == "bf16" and not has_adapter,
         fp16=PRECISION == "fp16",
-        gradient_checkpointing=GRADIENT_CHECKPOINTING,
+        activation_checkpointing=GRADIENT_CHECKPOINTING,
         neftune_noise_alpha=NEFTUNE_NOISE_ALPHA or None,
         use_liger_kernel=USE_LIGER_KERNEL,
         torch_compile=TORCH_COMPILE,

@@ -55,8 +55,7 @@ def launch(
     """Train on several machines: print the command for the others, wait for them, and follow the run from here."""
     from dataclasses import replace
 
-    from slmstudio.core.run import adjust, folder, planner
-    from slmstudio.core.run import config_file
+    from slmstudio.core.run import adjust, config_file, folder, planner
     from slmstudio.core.run.launch import invitation
 
     changed = planner.overrides({**planner.parse_settings(set_ or []), **chosen(processes, parallelism),

@@ -25,7 +25,7 @@ import json, resource, sys, time
 import pyarrow.compute, pyarrow.json
 from slmstudio.core.data.reader import read_dataset
 begin = time.perf_counter()
-found = read_dataset(sys.argv[1], keep=False)
+found = read_dataset(sys.argv[1], store=None)
 print(json.dumps({"seconds": time.perf_counter() - begin, "rows": found.count, "problems": len(found.problems),
                   "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 """

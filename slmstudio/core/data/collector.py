@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import Protocol
 
 from slmstudio.core.data import layouts
 from slmstudio.core.data.mapping.mapper import Mapper
@@ -22,16 +24,25 @@ AT_ONCE = 2000
 """Values of a column that pyarrow turns into texts in one call."""
 
 
+class Store(Protocol):
+    """What records are kept in: a list, or something that behaves like one."""
+
+    def append(self, record: Record, /) -> None: ...
+    def extend(self, records: Iterable[Record], /) -> None: ...
+    def __iter__(self) -> Iterator[Record]: ...
+    def __len__(self) -> int: ...
+
+
 class Rows:
     """The rows of one dataset, those of each kind apart: the kind with the most rows is the file's.
 
     Args:
-        keep: whether the records are kept, or counted alone.
+        store: makes what the records of a kind are kept in; None counts them alone.
     """
 
-    def __init__(self, keep: bool = True) -> None:
-        self._keep = keep
-        self._records: dict[str, list[Record]] = {}  # by kind, as are the next four
+    def __init__(self, store: Callable[[], Store] | None = list) -> None:
+        self._store = store
+        self._records: dict[str, Store] = {}  # by kind, as are the next four
         self._counts: dict[str, int] = {}
         self._lines: dict[str, list[tuple[str, int]]] = {}
         self._layouts: dict[str, set[str]] = {}
@@ -52,7 +63,7 @@ class Rows:
         return self._counts.get(self.kind, 0)
 
     @property
-    def records(self) -> list[Record]:
+    def records(self) -> Store:
         return self._records.get(self.kind, [])
 
     @property
@@ -87,27 +98,30 @@ class Rows:
         kind = self._open(layout)
         self._counts[kind] += quick.rows
         self._unused[kind].update(map(printable, quick.unused))
-        if not self._keep:
+        if self._store is None:
             return
         # In pieces: one is a single call, in which no other thread of the process gets on.
         texts = {target: [text for at in range(0, len(values), AT_ONCE) for text in values[at:at + AT_ONCE].to_pylist()]
                  for target, values in quick.texts.items()}
         if layout == "text":
-            self._records[kind] += [Record((), at, text=text, file=file) for at, text in enumerate(texts["text"], line)]
+            self._records[kind].extend(
+                Record((), at, text=text, file=file) for at, text in enumerate(texts["text"], line))
             return
         asked = texts["instruction"]
         if "input" in texts:
             asked = [f"{question}\n\n{below}" if below and below.strip() else question
                      for question, below in zip(asked, texts["input"], strict=True)]
-        self._records[kind] += [
+        self._records[kind].extend(
             Record(({"role": "user", "content": question}, {"role": "assistant", "content": answer}), at, file=file)
-            for at, (question, answer) in enumerate(zip(asked, texts["output"], strict=True), line)]
+            for at, (question, answer) in enumerate(zip(asked, texts["output"], strict=True), line))
 
     def _open(self, layout: str) -> str:
         """The kind of a layout, of which there are rows now."""
         kind = layouts.kind(layout)
         if kind not in self._counts:
-            self._records[kind], self._counts[kind], self._lines[kind] = [], 0, []
+            self._counts[kind], self._lines[kind] = 0, []
+            if self._store is not None:
+                self._records[kind] = self._store()
             self._layouts[kind], self._unused[kind] = set(), set()
         self._layouts[kind].add(layout)
         return kind
@@ -115,7 +129,7 @@ class Rows:
     def _take(self, row: Row, line: int, file: str) -> None:
         kind = self._open(row.layout)
         self._counts[kind] += 1
-        if self._keep:
+        if self._store is not None:
             self._records[kind].append(
                 Record(row.messages, line, row.rejected, row.desirable, row.text, row.tools, file))
         elif kind != self.kind:
@@ -136,7 +150,7 @@ class Rows:
         for kind in self._counts:
             if kind != self.kind:
                 sentence = layouts.stray(kind, self.kind)
-                places = [(each.file, each.line) for each in self._records[kind]] if self._keep else self._lines[kind]
+                places = [(each.file, each.line) for each in self._records[kind]] if self._store else self._lines[kind]
                 found += [Problem(sentence, line, file=file or None) for file, line in places]
         return sorted(gathered(found), key=lambda problem: (problem.file or "", problem.line or 0))
 

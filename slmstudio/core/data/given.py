@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from slmstudio.core.data.collector import Store
 from slmstudio.core.data.opening import Choices
 from slmstudio.core.data.reader import Dataset, read_dataset
 from slmstudio.core.data.sources.texts import CUTS
@@ -50,7 +51,7 @@ def of(dataset: Dataset) -> str | None:
 
 
 def read(path: Path, text: str | None, progress: Callable[[int, int], None] | None = None,
-         cancelled: Callable[[], bool] | None = None) -> Dataset:
+         cancelled: Callable[[], bool] | None = None, store: Callable[[], Store] = list) -> Dataset:
     """Read a dataset as somebody said. Raises as `read_dataset`, and UserError where `text` cannot be read."""
     columns, choices = parse(text)
-    return read_dataset(path, progress, cancelled, columns or None, choices)
+    return read_dataset(path, progress, cancelled, columns or None, choices, store)

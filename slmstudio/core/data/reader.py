@@ -7,10 +7,10 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from slmstudio.core.data import column_names, quick_rows
-from slmstudio.core.data.collector import Rows
+from slmstudio.core.data.collector import Rows, Store
 from slmstudio.core.data.mapping.guess import KINDS
 from slmstudio.core.data.mapping.mapper import SAMPLE, Mapper
 from slmstudio.core.data.opening import NO_CHOICES, Choices, DataFile, Part
@@ -94,7 +94,7 @@ class NoUsableRow(UserError):
 
 def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None = None,
                  cancelled: Callable[[], bool] | None = None, columns: Mapping[str, str] | None = None,
-                 choices: Choices = NO_CHOICES, keep: bool = True) -> Dataset:
+                 choices: Choices = NO_CHOICES, store: Callable[[], Store] | None = list) -> Dataset:
     """Read JSONL, JSON, CSV, TSV, Excel, OpenDocument, Parquet, Arrow, text, Markdown, PDF or Word; packed by gzip or
     Zstandard; or a folder or ZIP archive of them.
 
@@ -109,7 +109,8 @@ def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None =
         cancelled: asked about every MB, and every few rows of a table; True ends the reading.
         columns: the column of each target, where a person knows better; see `mapping.look.TARGETS`.
         choices: which sheet is read, and how a text is cut.
-        keep: whether the records are kept; without them memory stays bounded for any number of rows.
+        store: makes what the records of a kind are kept in; None keeps none. Where that is no list, memory stays
+            bounded for any number of rows.
 
     Raises:
         UserError: nothing can be used: no such file, no permission, empty, binary, damaged, changed while it
@@ -117,18 +118,19 @@ def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None =
         ReadingCancelled: `cancelled` said so.
     """
     file = DataFile(Path(path), choices, progress, cancelled, (columns or {}).values())
-    found = _collect(file, columns, keep)
+    found = _collect(file, columns, store)
     if found is None:
         raise UserError(f"{file.path.name} does not fit into memory.", f"It has {file.size:,} bytes.",
                         "Close other programs, or split the file.")
     return found
 
 
-def _collect(file: DataFile, given: Mapping[str, str] | None, keep: bool) -> Dataset | None:
+def _collect(file: DataFile, given: Mapping[str, str] | None,
+             store: Callable[[], Store] | None) -> Dataset | None:
     """The file's rows, or None where memory ran out; they are let go then, which an error's traceback would prevent."""
     try:
-        rows = Rows(keep)
-        found = Dataset(file.path, "", "", rows.records, [], "", 0, choices=file.choices,
+        rows = Rows(store)
+        found = Dataset(file.path, "", "", cast(list[Record], rows.records), [], "", 0, choices=file.choices,
                         given=dict(given or {}))
         formats: list[str] = []
         notes: list[str] = []
@@ -154,7 +156,7 @@ def _collect(file: DataFile, given: Mapping[str, str] | None, keep: bool) -> Dat
         raise _nothing_usable(found)
     found.columns = tuple(dict.fromkeys(columns))
     found.layout, found.unused, found.count = rows.layout, rows.unused, rows.count
-    found.records, found.rows_left_out = rows.records, rows.rows_left_out()
+    found.records, found.rows_left_out = cast(list[Record], rows.records), rows.rows_left_out()
     found.notes += (*rows.notes(), *_ratings(found.unused), *_numbered_classes(found))
     return found
 
@@ -171,7 +173,7 @@ def _ratings(unused: tuple[str, ...]) -> list[str]:
 def _numbered_classes(found: Dataset) -> list[str]:
     """What to know of a table of texts with classes whose answers are bare numbers."""
     answer = found.mapping.get("output", "")
-    said = [record.messages[-1]["content"] for record in found.records[:SAMPLE] if len(record.messages) == 2]
+    said = [record.messages[-1]["content"] for record in islice(found.records, SAMPLE) if len(record.messages) == 2]
     if column_names.column(answer) not in KINDS or not said or not all(map(str.isdecimal, map(str, said))):
         return []
     return [f'The number in "{answer}" is learned as the answer to each text. A name says more to a model: write what '

@@ -3,85 +3,114 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
+from itertools import compress
+from json.encoder import encode_basestring_ascii
+from typing import TYPE_CHECKING, Any
 
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.statistics import script_shares
 from slmstudio.core.errors import UserError
 
+if TYPE_CHECKING:
+    import numpy as np
+
 BY = ROWS, LANGUAGE, SOURCE = ("rows", "language", "source")
 """What gets the same share held out: all rows together, those of each language, or those of each file."""
+DRAWN = 16
+"""Bytes by which prompts are told apart and ordered."""
 
 
 def split(records: Sequence[Record], eval_fraction: float, seed: int) -> tuple[list[Record], list[Record]]:
-    """Split off rows for evaluation: (train, eval), both in the records' order.
+    """Split off rows for evaluation: (train, eval), both in the records' order, as `held_out` chooses them."""
+    return split_evenly(records, eval_fraction, seed)
+
+
+def split_evenly(records: Sequence[Record], eval_fraction: float, seed: int,
+                 by: str = ROWS) -> tuple[list[Record], list[Record]]:
+    """Split off rows for evaluation: (train, eval), both in the records' order. Raises and takes what `held_out` does.
+
+    train is empty only when `records` is; eval may be empty.
+    """
+    chosen = held_out(records, eval_fraction, seed, by)
+    return list(compress(records, ~chosen)), list(compress(records, chosen))
+
+
+def held_out(records: Iterable[Record], eval_fraction: float, seed: int, by: str = ROWS) -> np.ndarray[Any, Any]:
+    """Which rows are evaluated: [rows] of bool.
 
     Rows with the same prompt stay together, so that no evaluated question was learned. Which prompts are
     evaluated depends on the seed and the prompts' text alone: it is the same on every machine and for every
-    order of the rows, and a few added rows move few others.
+    order of the rows, and a few added rows move few others. The records are looked at once, and 24 bytes of each are
+    kept.
 
     Args:
         records: all rows.
         eval_fraction: share of the rows to evaluate, 0 to below 1. Eval gets as many whole prompts as fit into
             that share, and at least one prompt where there are two or more and one has at most half of the rows.
         seed: another seed chooses other prompts.
-
-    Returns:
-        train, which is empty only when `records` is, and eval, which may be empty.
-    """
-    by_prompt: dict[tuple[str, ...], list[int]] = {}
-    for index, record in enumerate(records):
-        by_prompt.setdefault(record.prompt, []).append(index)
-    chosen: set[int] = set()
-    if eval_fraction > 0 and len(by_prompt) > 1:
-        order = sorted(by_prompt, key=lambda prompt: _draw(seed, prompt))
-        chosen = _fill([by_prompt[prompt] for prompt in order], max(1, round(eval_fraction * len(records))))
-    train = [record for index, record in enumerate(records) if index not in chosen]
-    return train, [records[index] for index in sorted(chosen)]
-
-
-def _draw(seed: int, prompt: tuple[str, ...]) -> bytes:
-    return hashlib.sha256(json.dumps([seed, *prompt]).encode()).digest()
-
-
-def _fill(groups: list[list[int]], wanted: int) -> set[int]:
-    """Whole groups, in order, of at most `wanted` rows; never all of them."""
-    chosen: list[list[int]] = []
-    room = wanted
-    for group in groups:
-        if len(group) <= room and len(chosen) < len(groups) - 1:
-            chosen.append(group)
-            room -= len(group)
-    if not chosen:
-        smallest = min(groups, key=len)
-        if 2 * len(smallest) <= sum(map(len, groups)):
-            chosen = [smallest]
-    return {index for group in chosen for index in group}
-
-
-def split_evenly(records: Sequence[Record], eval_fraction: float, seed: int,
-                 by: str = ROWS) -> tuple[list[Record], list[Record]]:
-    """As `split`, with the same share of each group of rows; groups of one prompt are never torn apart.
-
-    Args:
-        by: one of `BY`; a row's language is the script of most of its letters, its source the file that it came from.
+        by: one of `BY`, of whose groups each gets the same share held out; groups of one prompt are never torn apart.
+            A row's language is the script of most of its letters, its source the file that it came from.
 
     Raises:
         UserError: `by` is something else.
     """
-    if by == ROWS:
-        return split(records, eval_fraction, seed)
+    import numpy as np
+
     if by not in BY:
         raise UserError(f"Rows cannot be split by {by}.", "", f"Choose one of {', '.join(BY)}.")
-    first: dict[tuple[str, ...], str] = {}
-    groups: dict[str, list[Record]] = {}
+    drawn, groups, first = bytearray(), array("H"), dict[bytes, int]()
+    names: dict[str, int] = {}
     for record in records:
-        group = first.setdefault(record.prompt, record.file if by == SOURCE else _script(record))
-        groups.setdefault(group, []).append(record)
-    held_out = {id(record) for rows in groups.values() for record in split(rows, eval_fraction, seed)[1]}
-    return ([record for record in records if id(record) not in held_out],
-            [record for record in records if id(record) in held_out])
+        draw = _draw(seed, record.prompt)
+        drawn += draw
+        if by != ROWS:
+            name = record.file if by == SOURCE else _script(record)
+            groups.append(first.setdefault(draw, names.setdefault(name, len(names))))
+    draws = np.frombuffer(drawn, dtype=">u8").reshape(-1, DRAWN // 8)
+    chosen = np.zeros(len(draws), dtype=bool)
+    of_group = np.frombuffer(groups, dtype=np.uint16) if by != ROWS else None
+    for number in range(len(names) or 1):
+        rows = np.arange(len(draws)) if of_group is None else np.flatnonzero(of_group == number)
+        if eval_fraction > 0 and len(rows):
+            chosen[rows] = _fill(draws[rows], max(1, round(eval_fraction * len(rows))))
+    return chosen
+
+
+def _draw(seed: int, prompt: tuple[str, ...]) -> bytes:
+    """`DRAWN` bytes of the SHA-256 of the JSON list of seed and prompt: prompts go by their order."""
+    said = ", ".join((str(seed), *map(encode_basestring_ascii, prompt)))
+    return hashlib.sha256(f"[{said}]".encode()).digest()[:DRAWN]
+
+
+def _fill(draws: np.ndarray[Any, Any], wanted: int) -> np.ndarray[Any, Any]:
+    """Whole prompts, in the order of their draws, of at most `wanted` rows; never all of them.
+
+    Args:
+        draws: [rows, 2], equal for rows of one prompt.
+
+    Returns:
+        [rows] of bool.
+    """
+    import numpy as np
+
+    order = np.lexsort(draws.T[::-1])
+    ordered = draws[order]
+    begins = np.flatnonzero(np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)])
+    sizes = np.diff(np.r_[begins, len(order)])
+    chosen, room, taken = np.zeros(len(order), dtype=bool), wanted, 0
+    for begin, size in zip(begins.tolist(), sizes.tolist(), strict=True):
+        if room == 0 or taken == len(begins) - 1:
+            break
+        if size <= room:
+            chosen[order[begin : begin + size]] = True
+            room, taken = room - size, taken + 1
+    if not taken and len(begins) > 1:
+        smallest = int(sizes.argmin())
+        if 2 * sizes[smallest] <= len(order):
+            chosen[order[begins[smallest] : begins[smallest] + sizes[smallest]]] = True
+    return chosen
 
 
 def _script(record: Record) -> str:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
+from itertools import compress
 from typing import Any
 
 from slmstudio.core.data import layouts
 from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.opening import DataFile
 from slmstudio.core.data.reader import Dataset, sampled
-from slmstudio.core.data.record import Record
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
 
 
-def columns_of(dataset: Dataset, wanted: Sequence[Record],
+def columns_of(dataset: Dataset, wanted: Collection[Any],
                cancelled: Callable[[], bool] | None = None) -> list[Any] | None:
     """The columns of each wanted record's row, in the file's order.
 
     The n-th usable row on a line is the n-th record of it.
 
     Args:
-        wanted: some of the dataset's own records, in their order.
+        wanted: of each of the dataset's records, whether it is.
 
     Returns:
         The rows; None where the file holds plain text, or is another one by now.
@@ -33,13 +33,12 @@ def columns_of(dataset: Dataset, wanted: Sequence[Record],
     if layouts.kind(dataset.layout) == "text":
         return None
     kind = layouts.kind(dataset.layout)
-    chosen = {id(record) for record in wanted}
-    places = {(record.file, record.line) for record in wanted}
-    of_place: dict[tuple[str, int], list[Record]] = defaultdict(list)
-    for record in dataset.records:
+    places = {(record.file, record.line) for record in compress(dataset.records, wanted)}
+    of_place: dict[tuple[str, int], list[bool]] = defaultdict(list)
+    for record, is_wanted in zip(dataset.records, wanted, strict=True):
         if (record.file, record.line) in places:
-            of_place[record.file, record.line].append(record)
-    left = {place: iter(records) for place, records in of_place.items()}
+            of_place[record.file, record.line].append(bool(is_wanted))
+    left = {place: iter(each) for place, each in of_place.items()}
     file = DataFile(dataset.path, dataset.choices, None, cancelled, dataset.given.values())
     rows = []
     for part in file.parts():
@@ -48,8 +47,8 @@ def columns_of(dataset: Dataset, wanted: Sequence[Record],
         for raw in everything:
             if raw.problem is None and (part.name, raw.line) in left:
                 said = _said(mapper, raw.value, kind)
-                rows += [raw.value for _ in said if id(next(left[part.name, raw.line], None)) in chosen]
-    return rows if len(rows) == len(wanted) and file.sha256 == dataset.sha256 else None
+                rows += [raw.value for _ in said if next(left[part.name, raw.line], False)]
+    return rows if len(rows) == sum(map(bool, wanted)) and file.sha256 == dataset.sha256 else None
 
 
 def _said(mapper: Mapper, value: Any, kind: str) -> list[Row]:

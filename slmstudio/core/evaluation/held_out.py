@@ -13,7 +13,6 @@ from slmstudio.core.data import given, layouts, split
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.whole_rows import columns_of
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.run import schedule
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import kept_rows, lines
 from slmstudio.core.run.rows.manifest import EVALUATION
@@ -34,7 +33,7 @@ def learned(records: Sequence[Record], train_split: dict[str, Any] | None) -> li
     return split.split_evenly(records, train_split["eval_fraction"], train_split["seed"], by)[0]
 
 
-def learned_rows(request: Mapping[str, Any], cancelled: Cancelled = None) -> tuple[list[Record], str]:
+def learned_rows(request: Mapping[str, Any], cancelled: Cancelled = None) -> tuple[Sequence[Record], str]:
     """What the models of a request have learned, and the SHA-256 of the file that it came from.
 
     The run's own rows, where it keeps them; else those of the file, as it is now.
@@ -105,8 +104,8 @@ def _of_its_file(run: Path, config: RunConfig, cancelled: Cancelled) -> Path:
     if known and dataset.sha256 != known:
         raise UserError(f"{source.name} was changed since this run learned from it.",
                         "So the rows that were held out cannot be told from those that were learned.", OTHER_FILE)
-    _, held_out = schedule.divided(dataset.records, config)
-    _refuse(source.name, dataset.layout, len(held_out))
+    held_out = split.held_out(dataset.records, config.eval_fraction, config.split_seed, config.split_by)
+    _refuse(source.name, dataset.layout, int(held_out.sum()))
     rows = columns_of(dataset, held_out, cancelled)
     if rows is None:
         raise UserError(f"{source.name} changed while it was read.", "Another program wrote to it.",

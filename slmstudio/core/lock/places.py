@@ -33,7 +33,7 @@ MOST_LINKS = 10_000
 """Entries of a folder that are looked at for links: a model's folder has dozens."""
 ONLINE = ("download", "fetch_starter", "fetch_benchmark")
 """Kinds of jobs that fetch something, on a person's word."""
-WORKERS_CACHE, FETCHERS_CACHE = ("libraries", "tokens", "measured"), ("locks", "starters")
+WORKERS_CACHE, FETCHERS_CACHE = ("libraries", "rows", "tokens", "measured"), ("locks", "starters")
 """Folders of the cache that a worker writes, and those of one that fetches besides."""
 ROWS = ("train_file", "eval_file", "test")
 FIELDS = (*ROWS, "model", "start_from", "run", "train_run", "adapter", "path", "gguf", "data", "requirements", "beside")

@@ -171,11 +171,15 @@ class RunConfig:
         "attention implementation.", aliases=("attn_implementation",))
     gradient_checkpointing: bool = described(False, Switch(), MACHINE, "Recompute activations",
         "recompute activations in the backward pass: less memory, about a fifth slower.")
+    activation_offload: bool = described(False, Switch(), MACHINE, "Keep activations in main memory",
+        "keep what the backward pass needs in main memory meanwhile: less memory on the card, but slower; needs an "
+        "NVIDIA GPU.",
+        reason="Recomputing saves more for less time; this is for rows that don't fit even so.")
     use_liger_kernel: bool = described(False, Switch(), MACHINE, "Liger kernels",
         "Liger's fused kernels for norms and the loss; NVIDIA GPUs only.")
     torch_compile: bool = described(False, Switch(), MACHINE, "Compile the model",
-        "let PyTorch compile the model: minutes at the start, faster steps; needs a C++ compiler.",
-        reason="Compiling takes minutes, which most runs never earn back.")
+        "let PyTorch compile the model's layers: a minute or so at the start, faster steps; NVIDIA GPUs only.",
+        reason="Compiling takes a minute or so, which most runs never earn back.")
     threads: int = described(0, Whole(0, 1024), MACHINE, "Processor threads",
         "CPU threads of the worker; 0 leaves it to torch.", reason="The GPU does the work.", told=False)
     processes: int = described(1, Whole(1, 64), MACHINE, "Cards or processes",

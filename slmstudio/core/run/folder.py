@@ -19,7 +19,8 @@ from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run import checkpoints, names
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.use import EnergyUse
-from slmstudio.core.run.history import RunHistory, number
+from slmstudio.core.run.history import number
+from slmstudio.core.run.totals import TotalsReader, reading
 
 CHECKPOINTS, ADAPTER, MODEL, EXPORTS = "checkpoints", "adapter", "model", paths.EXPORTS
 WEIGHTS = "weights"
@@ -191,8 +192,11 @@ def proof(export: Path) -> dict[str, Any]:
     return formats.read("parity", export.with_suffix(".parity.json")) or {}
 
 
-def summarise(folder: Path) -> RunSummary:
+def summarise(folder: Path, totals: TotalsReader | None = None) -> RunSummary:
     """Read one run folder.
+
+    Args:
+        totals: knows what events add up to that were read before.
 
     Raises:
         UserError: its run.json cannot be used, or a newer program wrote a file of it.
@@ -201,37 +205,37 @@ def summarise(folder: Path) -> RunSummary:
     job = jobs.Job(folder)
     state = job.request()
     config = RunConfig.from_dict(state, folder / jobs.RUN)
-    history = RunHistory()
-    for event in job.events():
-        history.add(event)
     outcome = job.outcome()
+    found = (totals or TotalsReader()).of(folder, outcome is not None)
+    if outcome is None and (outcome := job.outcome()) is not None:  # it ended meanwhile
+        found = (totals or TotalsReader()).of(folder, ended=True)
     if outcome is not None:
         status = outcome.state
-    elif history.last_time is None and not job.is_alive():
+    elif not found.begun and not job.is_alive():
         status = "new"
     else:
-        status = "paused" if history.paused else "resting" if history.guard.stands_still else "running"
-    evaluations = history.series["eval_loss"]
+        status = "paused" if found.paused else "resting" if found.resting else "running"
     result = outcome.result if outcome else {}
+    eval_loss = number(result, "eval_loss_after")
     return RunSummary(
         folder,
         config,
         _created(folder, state),
         status,
         outcome.error if outcome else None,
-        history.series["train_loss"].last(),
-        evaluations.y[0] if evaluations else None,
-        history.eval_loss_after(result),
-        history.step,
-        history.total_steps or None,
-        history.seconds,
+        found.train_loss,
+        found.eval_loss_before,
+        found.eval_loss_so_far if eval_loss is None else eval_loss,
+        found.steps,
+        found.total_steps,
+        found.seconds,
         result,
         outcome is None and status != "new",
-        history.energy.use,
-        told.sentence(history.locks),
-        history.guard.rested,
-        history.guard.peak_c,
-        history.guard.sentence(),
+        found.energy,
+        found.locked,
+        found.rested,
+        found.peak_c,
+        found.heat,
     )
 
 
@@ -286,13 +290,14 @@ def all_runs(parent: Path | None = None,
         passed_over: called with each run that cannot be shown, and why.
     """
     folders = run_folders(parent, passed_over)
-    for folder in sorted(folders, key=_made, reverse=True):
-        try:
-            yield summarise(folder)
-        except UserError as error:
-            passed_over(folder, error)
-        except OSError as error:
-            passed_over(folder, unreadable(error))
+    with reading() as totals:
+        for folder in sorted(folders, key=_made, reverse=True):
+            try:
+                yield summarise(folder, totals)
+            except UserError as error:
+                passed_over(folder, error)
+            except OSError as error:
+                passed_over(folder, unreadable(error))
 
 
 def requests(parent: Path | None = None) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from slmstudio.core import units
 from slmstudio.core.data import given, layouts, split
 from slmstudio.core.errors import Problem
+from slmstudio.core.hardware import gpu_path
 from slmstudio.core.model import scratch
 from slmstudio.core.model.families import PADDED_ONLY
 from slmstudio.core.run import memory, plan_rows
@@ -206,19 +207,20 @@ def _speed(draft: Draft) -> None:
               else f"PyTorch's fused attention can't compute that of {draft.base.family}." if eager
               else "PyTorch's own fused attention, on every device.")
     eager = draft.values["attention"] == "eager"  # also where the user said so
+    card = (draft.gpu.compute_capability or (0, 0)) if draft.gpu is not None else None
+    installed = gpu_path.Installed.here()
+    way = gpu_path.packed_attention(card, draft.values["precision"], installed) if not flash else None
     padded = draft.base.model_type in PADDED_ONLY
     draft.set("packing", not preference and not eager and not padded,
               "Pairs of answers are compared side by side." if preference else
               f"{draft.base.family} can't keep packed rows apart." if padded else
               "Eager attention cannot keep rows apart." if eager else
-              "No work is spent on padding, and no row sees another.")
+              f"No work is spent on padding, and no row sees another.{' ' + way.reason if way and card else ''}")
     packed = draft.values["packing"]
     draft.set("group_by_length", not packed,
               "Packed rows have no padding, so they may come in any order." if packed else
               "Rows of like length go together, so that little work is spent on padding.")
-    liger = draft.gpu is not None and importlib.util.find_spec("liger_kernel") is not None
-    draft.set("use_liger_kernel", liger, "Installed: less memory and faster norms." if liger else
-              "Not installed." if draft.gpu else "Only for NVIDIA GPUs.")
+    draft.set("use_liger_kernel", *gpu_path.liger(card, installed))
     draft.set("optimizer", *_optimizer(draft))
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from slmstudio.worker.kernels import liger
+
 CHUNK_ELEMENTS = 6 * 1024 * 1024
 """Logits held at once: 24 MB in fp32, which a processor's cache may hold."""
 LEAST_ROWS = 64
@@ -71,6 +73,8 @@ def head_loss(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor)
     Returns:
         A scalar, differentiable once with respect to `hidden` and `weight`.
     """
+    if liger.serves(hidden):
+        return liger.head_loss(hidden, weight, targets)
     return _HeadLoss.apply(hidden, weight, targets)  # type: ignore[no-any-return]
 
 

@@ -2,9 +2,10 @@
 
 The rows of a micro-batch lie end to end as one (batches.PackedCollator). A mask over the whole length would keep them
 apart too, but its cost grows with the square of the whole length. Here each row's slice is worked through by itself: on
-a GPU by PyTorch's `scaled_dot_product_attention`; on the processor by the products written out below, which take a
-third less time than PyTorch's kernel on rows of some hundred tokens, chiefly in the backward pass, and keep nothing but
-their inputs. FlashAttention 2 knows packed rows itself and is given their boundaries (summed_loss.py).
+a GPU that can't take all of them in one call (gpu_attention.py) by PyTorch's `scaled_dot_product_attention`; on the
+processor by the products written out below, which take a third less time than PyTorch's kernel on rows of some hundred
+tokens, chiefly in the backward pass, and keep nothing but their inputs. FlashAttention 2 knows packed rows itself and
+is given their boundaries (summed_loss.py).
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+
+from slmstudio.worker.kernels import gpu_attention
 
 NAME = "sdpa_per_row"
 """As `attn_implementation`, once `register` was called. What is not packed goes to transformers' own sdpa."""
@@ -68,6 +71,8 @@ def _attention(module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, 
         if attention_mask is None and window < query.shape[2] == key.shape[2]:
             attention_mask = ~_hidden(0, query.shape[2], 0, window, query.device)
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
+    if gpu_attention.serves(query, dropout):
+        return gpu_attention.attend(query, key, value, row_lengths, scaling, window), None
     parts = []
     for q, k, v in zip(*(x.split(row_lengths, dim=2) for x in (query, key, value)), strict=True):
         tokens = q.shape[2]

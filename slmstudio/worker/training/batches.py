@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 IGNORED = -100
@@ -24,13 +25,14 @@ class BatchOrder(torch.utils.data.Sampler[int]):
     lengths. A short last group stays last.
 
     Args:
-        lengths: tokens of each row.
+        lengths: tokens of each row, [rows].
         micro_batch: rows in one forward pass.
         accumulation: micro-batches in one optimizer update.
     """
 
-    def __init__(self, lengths: list[int], micro_batch: int, accumulation: int, seed: int, by_length: bool):
-        self.lengths, self.seed, self.by_length = lengths, seed, by_length
+    def __init__(self, lengths: Sequence[int] | np.ndarray[Any, Any], micro_batch: int, accumulation: int,
+                 seed: int, by_length: bool):
+        self.lengths, self.seed, self.by_length = np.asarray(lengths), seed, by_length
         self.effective_batch = micro_batch * accumulation
         self.epoch = 0
 
@@ -42,17 +44,16 @@ class BatchOrder(torch.utils.data.Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(len(self.lengths), generator=generator).tolist()
-        if not self.by_length:
-            return iter(order)
-        size, batches = self.effective_batch, []
-        for start in range(0, len(order), size * POOL):
-            rows = sorted(order[start : start + size * POOL], key=lambda row: -self.lengths[row])
-            batches += [rows[i : i + size] for i in range(0, len(rows), size)]
-        full = [batch for batch in batches if len(batch) == size]
-        rest = [batch for batch in batches if len(batch) < size]
-        shuffled = [full[i] for i in torch.randperm(len(full), generator=generator).tolist()]
-        return iter([row for batch in shuffled + rest for row in batch])
+        order = torch.randperm(len(self.lengths), generator=generator).numpy()
+        if self.by_length:
+            size = self.effective_batch
+            for start in range(0, len(order), size * POOL):
+                pool = order[start : start + size * POOL]
+                pool[:] = pool[np.argsort(-self.lengths[pool], kind="stable")]
+            full = len(order) // size
+            shuffled = torch.randperm(full, generator=generator).numpy()
+            order[: full * size] = order[: full * size].reshape(full, size)[shuffled].reshape(-1)
+        return map(int, order)
 
 
 class PaddedCollator:

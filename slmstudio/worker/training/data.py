@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
+import pyarrow
+import pyarrow.compute
 
+from slmstudio.core import files
 from slmstudio.core.data.reader import ReadingCancelled, Record
 from slmstudio.core.errors import UserError
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.rows import kept_rows, source_rows
+from slmstudio.core.run.rows import kept_rows, row_cache, source_rows
+from slmstudio.core.run.rows.disk_rows import Spool
 from slmstudio.core.run.rows.kept_rows import Kept
+from slmstudio.core.run.rows.manifest import SourceFile
 from slmstudio.core.run.rows.source_rows import SourceRows
 from slmstudio.core.units import counted
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.training.batches import IGNORED
+
+BATCH = 1000
+"""Encoded rows that are put together."""
 
 
 class NothingLearned(UserError):
@@ -48,38 +59,61 @@ def read_rows(config: RunConfig, job: JobContext) -> Kept | SourceRows:
         # A run that has not learned anything yet may be given other rows.
         if kept is not None and (kept.manifest.is_of(config) or _has_learned(job)):
             return kept
-        return _from_files(config, job, source_rows.read(config, progress, job.cancelled))
+        with kept_rows.spooling(job.folder) as store:
+            return _from_files(config, job, progress, store)
     except ReadingCancelled as error:
         raise Cancelled from error
 
 
-def _from_files(config: RunConfig, job: JobContext, rows: SourceRows) -> Kept | SourceRows:
-    """The rows, kept; those of a file that is another one than earlier steps have learned from are not."""
+def _from_files(config: RunConfig, job: JobContext, progress: kept_rows.Progress,
+                store: Callable[[], Spool]) -> Kept | SourceRows:
+    """The rows, kept; those of a file that is another one than earlier steps have learned from are not, and lie in
+    memory."""
     known = job.request.get("hashes") or {}
-    for name, dataset in rows.files.items():
-        if dataset.problems:
-            job.warn("rows_left_out",
-                     f"{counted(len(dataset.problems), 'problem')} in {dataset.path.name}: those rows are left out.")
-        if known.get(name) not in (None, dataset.sha256):
-            job.warn("data_changed", f"{dataset.path.name} was changed since this run was made, so it does not repeat "
-                                     "it. To learn from new rows, continue from the finished run instead.")
-    if config.eval_file:
-        learned = {(row.prompt, row.contents, row.desirable) for row in rows.train}
-        seen = sum((row.prompt, row.contents, row.desirable) in learned for row in rows.evaluation)
-        if seen:
-            job.warn("test_rows_learned", f"{seen} of {len(rows.evaluation)} test rows are among the rows to learn: "
-                                          "eval loss will look better than it is.")
-    proven = all(known.get(name) == dataset.sha256 for name, dataset in rows.files.items())
-    if not ranks.is_first() or (_has_learned(job) and not proven):
+    paths = {name: Path(path) for name in ("train_file", "eval_file") if (path := getattr(config, name))}
+    keeps = ranks.is_first() and (not _has_learned(job) or all(
+        path.is_file() and known.get(name) == files.sha256_of(path) for name, path in paths.items()))
+    key = row_cache.key(config) if keeps else None
+    if key is not None and (kept := row_cache.take(job.folder, key, config)):
+        job.log(f"The {counted(len(kept.train), 'row')} to learn were read by an earlier run.")
+        _tell(job, known, kept.manifest.sources)
+        return kept
+    rows = source_rows.read(config, progress, job.cancelled, store if keeps else None)
+    _tell(job, known, {name: SourceFile.of(dataset) for name, dataset in rows.files.items()})
+    if config.eval_file and (seen := _seen(rows)):
+        job.warn("test_rows_learned", f"{seen} of {len(rows.evaluation)} test rows are among the rows to learn: "
+                                      "eval loss will look better than it is.")
+    if not keeps:
         return rows
-    return kept_rows.write(job.folder, config, rows, job.cancelled)
+    kept = kept_rows.write(job.folder, config, rows, job.cancelled)
+    if key is not None:
+        row_cache.put(job.folder, key)
+    return kept
+
+
+def _tell(job: JobContext, known: dict[str, str], sources: Mapping[str, SourceFile]) -> None:
+    """Warn of rows that were left out, and of a file that was changed since the run was made."""
+    for name, file in sources.items():
+        if file.problems:
+            job.warn("rows_left_out", f"{counted(file.problems, 'problem')} in {file.name}: those rows are left out.")
+        if known.get(name) not in (None, file.sha256):
+            job.warn("data_changed", f"{file.name} was changed since this run was made, so it does not repeat it. To "
+                                     "learn from new rows, continue from the finished run instead.")
+
+
+def _seen(rows: SourceRows) -> int:
+    """How many rows of the test file are learned too."""
+    test = [(row.prompt, row.contents, row.desirable) for row in rows.evaluation]
+    unseen = set(test)
+    unseen.difference_update((row.prompt, row.contents, row.desirable) for row in rows.train)
+    return sum(row not in unseen for row in test)
 
 
 def _has_learned(job: JobContext) -> bool:
     return bool(checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Losses:
     """What is lost of rows as they become tokens.
 
@@ -89,41 +123,63 @@ class Losses:
     """
 
     rows: int
-    cut: int
-    empty: int
+    cut: int = 0
+    empty: int = 0
 
 
-def encode_rows(rows: list[Record], tokenizer: Any, template: ChatTemplate, config: RunConfig, job: JobContext,
-                phase: str) -> tuple[datasets.Dataset, Losses]:
-    """Token ids and labels of every row that has something to learn.
+def encode_rows(rows: Sequence[Record], tokenizer: Any, template: ChatTemplate, config: RunConfig, job: JobContext,
+                phase: str, losses: Losses) -> Iterator[pyarrow.RecordBatch]:
+    """Token ids and labels of every row that has something to learn, some rows at a time.
 
     Args:
         tokenizer: a transformers tokenizer; its backend does the work.
+        losses: what is lost is added here.
 
     Returns:
-        Columns `input_ids` and `labels`, lists of equal length up to `config.max_length`, and `row`, the row's line;
-        and what was lost.
+        Columns `input_ids` and `labels`, lists of equal length up to `config.max_length`, and `row`, the row's line.
 
     Raises:
         Cancelled: the user asked to end.
     """
-    columns: dict[str, list[Any]] = {"input_ids": [], "labels": [], "row": []}
-    cut = empty = 0
-    for row in told(rows, job, phase):
-        parts = list(_pieces(row, tokenizer, template, config))
-        cut += row.text is None and len(parts[0][0]) > config.max_length
-        for ids, learned in parts:
-            ids, learned = ids[: config.max_length], learned[: config.max_length]
-            if not any(learned[1:]):
-                empty += 1
-                continue
-            columns["input_ids"].append(ids)
-            columns["labels"].append([t if wanted else IGNORED for t, wanted in zip(ids, learned, strict=True)])
-            columns["row"].append(row.line)
-    return datasets.Dataset.from_dict(columns), Losses(len(rows), cut, empty)
+
+    def encoded() -> Iterator[dict[str, Any]]:
+        for row in told(rows, job, phase):
+            parts = list(_pieces(row, tokenizer, template, config))
+            losses.cut += row.text is None and len(parts[0][0]) > config.max_length
+            for ids, learned in parts:
+                ids, learned = ids[: config.max_length], learned[: config.max_length]
+                if any(learned[1:]):
+                    labels = [t if wanted else IGNORED for t, wanted in zip(ids, learned, strict=True)]
+                    yield {"input_ids": ids, "labels": labels, "row": row.line}
+                else:
+                    losses.empty += 1
+
+    return in_batches(encoded())
 
 
-def told(rows: list[Record], job: JobContext, phase: str) -> Iterator[Record]:
+def in_batches(rows: Iterable[dict[str, Any]]) -> Iterator[pyarrow.RecordBatch]:
+    """Rows as Arrow has them; tokens, which are lists of whole numbers, take 4 bytes each."""
+    waiting, schema = iter(rows), None
+    while some := list(islice(waiting, BATCH)):
+        schema = schema or pyarrow.schema({name: _type(value) for name, value in some[0].items()})
+        yield pyarrow.RecordBatch.from_pylist(some, schema)
+
+
+def _type(value: Any) -> pyarrow.DataType:
+    if isinstance(value, list):
+        return pyarrow.list_(pyarrow.int32())
+    return pyarrow.bool_() if isinstance(value, bool) else pyarrow.int64()
+
+
+def lengths(rows: datasets.Dataset) -> np.ndarray[Any, Any]:
+    """Tokens of each encoded row, [rows]: as its column says, else of the row itself, without looking at the tokens."""
+    table = rows.with_format("arrow")[:] if rows._indices is not None else rows.data.table
+    column = table["length"] if "length" in table.column_names else pyarrow.compute.list_value_length(
+        table["input_ids"])
+    return np.asarray(column.to_numpy(), dtype=np.int64)
+
+
+def told(rows: Sequence[Record], job: JobContext, phase: str) -> Iterator[Record]:
     """The rows one by one, with progress, and with an ear for Cancel."""
     for done, row in enumerate(rows, 1):
         yield row

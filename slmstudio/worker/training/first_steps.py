@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import LineReader
 from slmstudio.core.hardware.machine import Machine
@@ -100,7 +102,7 @@ class FirstSteps:
         """Not a compiled model: another length would compile it again, and change the last digits of its losses."""
         trainer, config = self._trainer, self._config
         rows = micro_batches.longest(micro_batches.of_run(trainer, config), trainer.lengths, config)
-        self._longest = micro_batches.tokens(rows, trainer.lengths, config)
+        self._longest = int(micro_batches.tokens(np.array([rows]), trainer.lengths, config)[0])
         if not last and not config.torch_compile:
             trainer.try_micro_batch(rows, times=min(2, config.gradient_accumulation_steps))
             self._tried = True

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import TrainerCallback
 
@@ -26,7 +27,7 @@ from slmstudio.core.run.rows import kept_rows
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.peak import PeakMemory
 from slmstudio.worker.runtime.sensors import Sensors
-from slmstudio.worker.training import methods, micro_batches, out_of_memory, train
+from slmstudio.worker.training import data, methods, micro_batches, options, out_of_memory, train
 from slmstudio.worker.training.first_steps import keep
 
 USUAL = (5 / 8, 3 / 8, 7 / 8, 1 / 8)
@@ -48,6 +49,7 @@ def run(job: JobContext) -> dict[str, Any]:
     config = RunConfig.from_dict(job.request["config"])
     machine = read_machine()  # as it is before this process uses its GPU
     train.ready(config)
+    config = options.settle(job, config)
     cards = methods.cards(config)
     machine = torchs_first(machine, cards)
     try:
@@ -89,10 +91,11 @@ class _Trial:
         job.check_cancelled()
         job.phase("measuring")
         batches = micro_batches.of_run(trainer, config)
-        by_length = sorted(batches, key=lambda rows: micro_batches.tokens(rows, trainer.lengths, config))
-        longest = by_length[-1]
-        self.tokens = micro_batches.tokens(longest, trainer.lengths, config)
-        usual = [by_length[int(place * len(by_length))] for place in USUAL]
+        tokens = micro_batches.tokens(batches, trainer.lengths, config)
+        by_length = tokens.argsort(kind="stable")
+        longest = batches[by_length[-1]].tolist()
+        self.tokens = int(tokens.max())
+        usual = [batches[by_length[int(place * len(by_length))]].tolist() for place in USUAL]
         together = min(2, config.gradient_accumulation_steps)  # the second adds its gradients to those of the first
         watch = _Stopwatch(job, trainer, 2 * together, 2 * together + len(usual))
         _learn_these(trainer, [longest] * 2 * together + usual, together)
@@ -112,13 +115,12 @@ class _Trial:
         if rows is None:
             return None
         size = self.config.micro_batch_size
-        lengths = rows["length"] if self.config.is_preference else [len(ids) for ids in rows["input_ids"]]
-        groups = [list(range(start, min(start + size, len(lengths)))) for start in range(0, len(lengths), size)]
-        longest = micro_batches.longest(groups, lengths, self.config)
+        lengths = data.lengths(rows)
+        longest = micro_batches.longest(micro_batches.groups(np.arange(len(lengths)), size), lengths, self.config)
         trainer.eval_dataset = rows.select(longest)
         started = time.monotonic()
         trainer.evaluate()
-        seconds = (time.monotonic() - started) * sum(lengths) / sum(lengths[row] for row in longest)
+        seconds = (time.monotonic() - started) * int(lengths.sum()) / int(lengths[longest].sum())
         if samples:
             seconds += samples.take(trainer.model)["seconds"]
         return seconds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +51,13 @@ def cards(config: RunConfig) -> list[str | None] | None:
 
 
 def check(config: RunConfig) -> None:
-    """Refuse what this machine or this installation cannot do, before anything is loaded.
+    """Refuse what this machine or this installation cannot do, before anything is loaded. What only makes a run faster
+    or smaller is left out instead (options.py).
 
     Raises:
         UserError: with all of it at once.
     """
     gpu = on_gpu(config)
-    ampere = gpu and torch.cuda.get_device_capability() >= (8, 0)
     found = []
 
     def need(field: str, wanted: bool, fine: bool, sentence: str) -> None:
@@ -66,15 +65,6 @@ def check(config: RunConfig) -> None:
             found.append(Problem(sentence, field=field))
 
     need("device", config.device == "cuda", gpu, "'cuda' is not allowed; there is no NVIDIA GPU here: auto or cpu.")
-    flash = config.attention == "flash_attention_2"
-    need("attention", flash, ampere, "FlashAttention needs an NVIDIA GPU of the Ampere generation or newer; use sdpa.")
-    need("attention", flash and ampere, importlib.util.find_spec("flash_attn") is not None,
-         "FlashAttention is not installed (the package flash-attn); use sdpa.")
-    need("use_liger_kernel", config.use_liger_kernel, gpu, "Liger's kernels need an NVIDIA GPU; switch it off.")
-    need("use_liger_kernel", config.use_liger_kernel and gpu, importlib.util.find_spec("liger_kernel") is not None,
-         "Liger is not installed (the package liger-kernel); switch it off.")
-    need("optimizer", config.optimizer.startswith("paged_"), gpu,
-         f"{config.optimizer!r} needs an NVIDIA GPU; here adamw_torch or adamw_8bit is right.")
     need("precision", config.precision == "fp16", gpu, "'fp16' needs an NVIDIA GPU; here bf16 or fp32 is right.")
     if found:
         raise UserError("This run cannot be done here.", "", "Correct these fields.", found)
@@ -173,6 +163,12 @@ def four_bits(held: torch.dtype, gpu: bool) -> dict[str, Any]:
     quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
                                       bnb_4bit_compute_dtype=held)
     return {"quantization_config": quantization, "device_map": {"": torch.cuda.current_device() if gpu else "cpu"}}
+
+
+def layers(model: Any) -> Any:
+    """The decoder's layers, whatever is wrapped around them."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return base.get_decoder().layers
 
 
 def never_repack(model: PreTrainedModel) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from slmstudio.core.run import schedule
 from slmstudio.core.run.config import RunConfig
@@ -13,7 +14,11 @@ MOST_EPOCHS = 3
 """Epochs that are looked at; each has another order, and after some the longest is hardly longer."""
 
 
-def of_run(trainer: Any, config: RunConfig) -> list[list[int]]:
+Rows = np.ndarray[Any, Any]
+"""[micro-batches, rows]: positions in a dataset."""
+
+
+def of_run(trainer: Any, config: RunConfig) -> Rows:
     """The rows of each micro-batch that the run will meet, as positions in its dataset; only whole ones, if there are
     any."""
     sampler, size, found = trainer._get_train_sampler(), config.micro_batch_size, []
@@ -21,19 +26,23 @@ def of_run(trainer: Any, config: RunConfig) -> list[list[int]]:
     for epoch in range(min(MOST_EPOCHS, math.ceil(trainer.total_steps / per_epoch))):
         if hasattr(sampler, "set_epoch"):
             sampler.set_epoch(epoch)
-        order = list(sampler)
-        found += [order[start : start + size] for start in range(0, len(order), size)]
-    found = found[: trainer.total_steps * config.gradient_accumulation_steps]
-    return [rows for rows in found if len(rows) == size] or found
+        found.append(groups(np.fromiter(sampler, dtype=np.int64), size))
+    return np.concatenate(found)[: trainer.total_steps * config.gradient_accumulation_steps]
 
 
-def tokens(rows: Sequence[int], lengths: Sequence[int], config: RunConfig) -> int:
-    """Tokens that a micro-batch holds in memory: packed rows end to end, others filled up to the longest."""
-    if config.packing:
-        return sum(lengths[row] for row in rows)
-    return len(rows) * max(lengths[row] for row in rows)
+def groups(order: np.ndarray[Any, Any], size: int) -> Rows:
+    """An order of rows, cut into micro-batches; only whole ones, if there are any."""
+    whole = len(order) // size
+    return order[: whole * size].reshape(-1, size) if whole else order[None]
 
 
-def longest(batches: Sequence[list[int]], lengths: Sequence[int], config: RunConfig) -> list[int]:
+def tokens(batches: Rows, lengths: np.ndarray[Any, Any], config: RunConfig) -> np.ndarray[Any, Any]:
+    """Tokens that each micro-batch holds in memory: packed rows end to end, others filled up to the longest."""
+    each = lengths[batches]
+    return each.sum(axis=1) if config.packing else each.shape[1] * each.max(axis=1)
+
+
+def longest(batches: Rows, lengths: np.ndarray[Any, Any], config: RunConfig) -> list[int]:
     """The micro-batch with the most tokens."""
-    return max(batches, key=lambda rows: tokens(rows, lengths, config))
+    found: list[int] = batches[int(tokens(batches, lengths, config).argmax())].tolist()
+    return found

@@ -7,9 +7,10 @@ preview and the chat training share, so that the model learns the very tokens it
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import datasets
+import pyarrow
 
 from slmstudio.core.data import reader
 from slmstudio.core.data.conversations import Messages
@@ -19,42 +20,45 @@ from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training.batches import IGNORED
-from slmstudio.worker.training.data import Losses, told
+from slmstudio.worker.training.data import Losses, in_batches, told
 
 
-def encode_preferences(rows: list[reader.Record], tokenizer: Any, template: ChatTemplate, config: RunConfig,
-                       job: JobContext, phase: str) -> tuple[datasets.Dataset, Losses]:
+def encode_preferences(rows: Sequence[reader.Record], tokenizer: Any, template: ChatTemplate, config: RunConfig,
+                       job: JobContext, phase: str, losses: Losses) -> Iterator[pyarrow.RecordBatch]:
     """
+    Args:
+        losses: what is lost is added here.
+
     Returns:
         For dpo the columns `prompt_ids`, `chosen_ids`, `rejected_ids`; for orpo its own; for kto `prompt_ids`,
-        `completion_ids`, `KL_completion_ids`, `label`. All have `row` (the line) and `length` (tokens). And what was
-        lost.
+        `completion_ids`, `KL_completion_ids`, `label`. All have `row` (the line) and `length` (tokens). Some rows
+        at a time, but for kto, whose rows are put together in memory.
 
     Raises:
         UserError: the rows are of another kind.
         Cancelled: the user asked to end.
     """
     _check_kind(rows, config)
-    found, cut, empty = [], 0, 0
-    for row in told(rows, job, phase):
-        encoded = _encode(row, tokenizer, template)
-        answers = [encoded[name] for name in ("chosen_ids", "rejected_ids", "completion_ids") if name in encoded]
-        room = config.max_length - len(encoded["prompt_ids"])
-        if room < 1:
-            empty += 1
-            continue
-        cut += any(len(answer) > room for answer in answers)
-        encoded |= {name: ids[:room] for name, ids in encoded.items() if name.endswith("_ids") and name != "prompt_ids"}
-        length = sum(len(encoded["prompt_ids"]) + min(len(answer), room) for answer in answers)
-        found.append({**encoded, "row": row.line, "length": length})
+
+    def encoded() -> Iterator[dict[str, Any]]:
+        for row in told(rows, job, phase):
+            found = _encode(row, tokenizer, template)
+            answers = [found[name] for name in ("chosen_ids", "rejected_ids", "completion_ids") if name in found]
+            room = config.max_length - len(found["prompt_ids"])
+            if room < 1:
+                losses.empty += 1
+                continue
+            losses.cut += any(len(answer) > room for answer in answers)
+            found |= {name: ids[:room] for name, ids in found.items() if name.endswith("_ids") and name != "prompt_ids"}
+            length = sum(len(found["prompt_ids"]) + min(len(answer), room) for answer in answers)
+            yield {**found, "row": row.line, "length": length}
+
     if config.objective == "orpo":
-        found = [_orpo_columns(each) for each in found]
-    if config.objective == "kto":
-        found = _with_other_answers(found, config)
-    return datasets.Dataset.from_list(found), Losses(len(rows), cut, empty)
+        return in_batches(map(_orpo_columns, encoded()))
+    return in_batches(_with_other_answers(list(encoded()), config) if config.objective == "kto" else encoded())
 
 
-def _check_kind(rows: list[reader.Record], config: RunConfig) -> None:
+def _check_kind(rows: Sequence[reader.Record], config: RunConfig) -> None:
     labelled = config.objective == "kto"
     if all((row.desirable if labelled else row.rejected) is not None for row in rows):
         return

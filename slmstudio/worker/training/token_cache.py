@@ -1,6 +1,6 @@
 """Rows as tokens, kept for the next run that learns the same rows with the same tokenizer, template and length.
 
-    cache/tokens/KEY/rows.arrow   the encoded rows, compressed
+    cache/tokens/KEY/rows.arrow   the encoded rows, which are mapped into memory
     cache/tokens/KEY/about.json   their SHA-256, and what was lost of them
 
 KEY is made of everything that decides the tokens, so that an entry is right or is not found. A damaged one is removed.
@@ -9,12 +9,14 @@ KEY is made of everything that decides the tokens, so that an entry is right or 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
-import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +28,29 @@ from slmstudio.core.data.reader import Record
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import versions
+from slmstudio.core.run.rows.row_cache import make_room
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training.data import Losses, encode_rows, tell_losses
 from slmstudio.worker.training.preference_data import encode_preferences
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever the encoding of rows changes: entries of before are not found then, and go as they age."""
 MOST_BYTES = 2 * 1024**3
 """Of all entries together. Beyond it those go that were not used for the longest time."""
 ROOM = 2 * 1024**3
 """Bytes that must be left on the disk: checkpoints need them more."""
-OLD_SECONDS = 24 * 3600
-"""What was left half written so long ago belongs to no process any more."""
+LOOK_EVERY = 100
+"""Batches after which the room on the disk is looked at."""
 ROWS, ABOUT = "rows.arrow", "about.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
-def encode(rows: list[Record], sha256: str | None, tokenizer: Any, template: ChatTemplate, config: RunConfig,
+def encode(rows: Sequence[Record], sha256: str | None, tokenizer: Any, template: ChatTemplate, config: RunConfig,
            job: JobContext, phase: str) -> datasets.Dataset:
     """The rows in the columns of `encode_rows` or `encode_preferences`, with warnings of what was cut or left out.
+
+    They lie on the disk and are mapped into memory; in memory where they cannot be kept.
 
     Args:
         sha256: of the rows as the run keeps them; None where it keeps none, and nothing is looked up then.
@@ -57,11 +62,17 @@ def encode(rows: list[Record], sha256: str | None, tokenizer: Any, template: Cha
     """
     place = paths.cache_dir() / "tokens" / _key(sha256, template, config) if sha256 else None
     found = _load(place, job) if place is not None else None
-    if found is None:
+
+    def batches(losses: Losses) -> Iterator[pyarrow.RecordBatch]:
         work = encode_preferences if config.is_preference else encode_rows
-        found = work(rows, tokenizer, template, config, job, phase)
-        if place is not None and len(found[0]) and ranks.is_first():
-            _keep(place, *found, job)
+        return work(rows, tokenizer, template, config, job, phase, losses)
+
+    if found is None and place is not None and ranks.is_first() and disk_space.free(place) > ROOM:
+        found = _keep(place, batches, len(rows), job)
+    if found is None:
+        losses = Losses(len(rows))
+        made = list(batches(losses))
+        found = datasets.Dataset(pyarrow.Table.from_batches(made)) if made else datasets.Dataset.from_dict({}), losses
     dataset, losses = found
     tell_losses(job, config, losses, len(dataset) > 0)
     return dataset
@@ -90,7 +101,7 @@ def _load(place: Path, job: JobContext) -> tuple[datasets.Dataset, Losses] | Non
         losses = Losses(**about["losses"])
         if files.sha256_of(place / ROWS) != about["sha256"]:
             raise ValueError(f"{ROWS} was changed")
-        dataset = datasets.Dataset.from_file(str(place / ROWS), in_memory=True)
+        dataset = datasets.Dataset.from_file(str(place / ROWS), in_memory=False)
         os.utime(place)
     except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException) as error:
         job.log(f"The tokens of an earlier run are damaged and are made again: {error}", "warning")
@@ -100,43 +111,30 @@ def _load(place: Path, job: JobContext) -> tuple[datasets.Dataset, Losses] | Non
     return dataset, losses
 
 
-def _keep(place: Path, dataset: datasets.Dataset, losses: Losses, job: JobContext) -> None:
-    """Keep them, as far as there is room: a run does not end for want of it."""
-    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
+def _keep(place: Path, batches: Callable[[Losses], Iterator[pyarrow.RecordBatch]], rows: int,
+          job: JobContext) -> tuple[datasets.Dataset, Losses] | None:
+    """Encode them into the cache; None where there is no room for them, for a run does not end for want of it, and
+    where none is left."""
+    partial, losses = place.with_name(f".{place.name}.{os.getpid()}.partial"), Losses(rows)
+    made = batches(losses)
+    first = next(made, None)
+    if first is None:
+        return None
     try:
-        if disk_space.free(place) < ROOM + dataset.data.nbytes:
-            return
         partial.mkdir(parents=True)
-        table = dataset.data.table
-        options = pyarrow.ipc.IpcWriteOptions(compression="zstd")
-        with pyarrow.OSFile(str(partial / ROWS), "wb") as file, \
-                pyarrow.ipc.new_stream(file, table.schema, options=options) as writer:
-            writer.write_table(table)
+        with pyarrow.OSFile(str(partial / ROWS), "wb") as file, pyarrow.ipc.new_stream(file, first.schema) as writer:
+            for number, batch in enumerate(chain([first], made)):
+                writer.write_batch(batch)
+                if number % LOOK_EVERY == 0 and disk_space.free(partial) <= ROOM:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         about = {"sha256": files.sha256_of(partial / ROWS), "losses": asdict(losses)}
         (partial / ABOUT).write_bytes(files.dump_line(about))
         with contextlib.suppress(FileExistsError):
             os.replace(partial, place)
-        _make_room(place.parent)
+        make_room(place.parent, MOST_BYTES)
+        return datasets.Dataset.from_file(str(place / ROWS)), losses
     except OSError as error:
         job.log(f"The tokens are not kept for the next run: {error}")
+        return None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _make_room(parent: Path) -> None:
-    """Remove what was left half written, and the entries that were not used for the longest time, above the limit."""
-    entries = []
-    for path in parent.iterdir():
-        with contextlib.suppress(OSError):  # another run may remove it meanwhile
-            used = path.stat().st_mtime
-            if path.name.endswith(".partial"):
-                if used < time.time() - OLD_SECONDS:
-                    shutil.rmtree(path, ignore_errors=True)
-            else:
-                entries.append((used, sum(file.stat().st_size for file in path.iterdir()), path))
-    total = sum(size for _, size, _ in entries)
-    for _, size, path in sorted(entries):
-        if total <= MOST_BYTES:
-            break
-        shutil.rmtree(path, ignore_errors=True)
-        total -= size

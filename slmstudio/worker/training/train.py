@@ -36,7 +36,7 @@ from slmstudio.worker.model import generation_end
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.runtime.sensors import Sensors
-from slmstudio.worker.training import methods, out_of_memory, preference, preflight, token_cache
+from slmstudio.worker.training import data, methods, options, out_of_memory, preference, preflight, token_cache
 from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.training.control import Control
 from slmstudio.worker.training.data import NothingLearned, read_rows
@@ -65,6 +65,7 @@ def run(job: JobContext) -> dict[str, Any]:
     ranks.start(gpu=methods.on_gpu(config))
     config = ranks.broadcast(adjust.apply(config, job.folder) if ranks.is_first() else None)
     ready(config)
+    config = options.settle(job, config)
     cards = methods.cards(config)
     machine = torchs_first(machine, cards)
     if ranks.world_size() == 1 and out_of_memory.killed_for_memory(job):
@@ -172,8 +173,7 @@ def load(job: JobContext, config: RunConfig) -> Loaded:
     job.phase("loading model", model_folder.name)
     trainer = make_trainer(job, config, tokenizer, train_data, eval_data)
     stop_at_the_end(trainer, tokenizer, template)
-    lengths = train_data["length"] if config.is_preference else [len(ids) for ids in train_data["input_ids"]]
-    trainer.prepare(config, job.folder / folder.CHECKPOINTS, list(lengths),
+    trainer.prepare(config, job.folder / folder.CHECKPOINTS, data.lengths(train_data),
                     schedule.total_steps(config, len(train_data)))
     samples = Samples(config, tokenizer, template, asked)
     return Loaded(about, trainer, samples, len(train_data), len(eval_data) if eval_data is not None else 0)
@@ -227,6 +227,7 @@ def stop_at_the_end(trainer: Any, tokenizer: Any, template: ChatTemplate) -> Non
 def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data: Any, eval_data: Any) -> Any:
     """The trainer of the run's objective, with the model of the run's method."""
     packed.register()
+    way = options.keep_rows_apart(job, config)
     apart = config.attention != "sdpa" or methods.keeps_rows_apart(Path(config.model))
     attention = packed.NAME if config.attention == "sdpa" and not config.is_preference else config.attention
     model, adapter = methods.build(config, attention if apart else methods.own_attention(Path(config.model)))
@@ -236,18 +237,19 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
         preference.be_fast_on_the_cpu(not methods.on_gpu(config))
         kind, arguments_kind = preference.trainer_class(config)
         arguments = arguments_kind(**shared_arguments(job, config), **preference.arguments(config))
-        options: dict[str, Any] = {}
+        more: dict[str, Any] = {}
     else:
         kind = StudioTrainer
         arguments = SFTConfig(
             **shared_arguments(job, config), max_length=None, packing=False,
             dataset_kwargs={"skip_prepare_dataset": True},
             router_aux_loss_coef=0.0)  # of experts: else answers in between come to a loss of theirs, and fail
-        options = {"data_collator": PackedCollator() if config.packing and apart
-                   else PaddedCollator(tokenizer.pad_token_id)}
+        more = {"data_collator": PackedCollator() if config.packing and apart
+                else PaddedCollator(tokenizer.pad_token_id)}
     trainer = kind(
         model=model, args=arguments, train_dataset=train_data, eval_dataset=eval_data, processing_class=tokenizer,
-        peft_config=adapter, **options)
+        peft_config=adapter, **more)
+    trainer.rows_apart = way if apart else None
     if config.is_preference:
         trainer.data_collator = preference.WithRows(trainer.data_collator)
     if config.method == "qlora":
@@ -255,6 +257,8 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
     if config.has_adapter and not is_sharded(config):  # they keep weights joined, which the ranks must share
         fast_lora.apply(trainer.model)
         fast_layers.apply(trainer.model)
+    if config.torch_compile:
+        options.compile_layers(trainer, job)
     for noisy in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(noisy)
     return trainer
@@ -262,16 +266,18 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
 
 def tell_plan(job: JobContext, trainer: Any, per_epoch: int, train_rows: int, eval_rows: int) -> None:
     parameters = list(trainer.model.parameters())
+    way = trainer.rows_apart
     job.emit(
         "plan",
         total_steps=trainer.total_steps,
         steps_per_epoch=per_epoch,
         train_rows=train_rows,
         eval_rows=eval_rows,
-        tokens_per_epoch=sum(trainer.lengths),
+        tokens_per_epoch=int(trainer.lengths.sum()),
         parameters=sum(p.numel() for p in parameters),
         trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
         device=str(trainer.args.device),
+        **({"attention": way.name, "attention_reason": way.reason} if way else {}),
     )
 
 
@@ -302,9 +308,8 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
         "neftune_noise_alpha": config.neftune_noise_alpha or None,
         "bf16": autocast and config.precision == "bf16",
         "fp16": config.precision == "fp16",
-        "gradient_checkpointing": config.gradient_checkpointing,
+        "activation_checkpointing": config.gradient_checkpointing,
         "use_liger_kernel": config.use_liger_kernel,
-        "torch_compile": config.torch_compile,
         "use_cpu": not methods.on_gpu(config),
         "seed": config.seed,
         "data_seed": config.seed,

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate.data_loader import DataLoaderShard
 from transformers import get_scheduler
@@ -66,10 +67,11 @@ class Exact:
         eval_loss_of_step: (step, eval loss) of the newest evaluation, for the checkpoint's manifest.
     """
 
-    def prepare(self, config: RunConfig, checkpoint_parent: Path, lengths: list[int], total_steps: int) -> None:
+    def prepare(self, config: RunConfig, checkpoint_parent: Path, lengths: np.ndarray[Any, Any],
+                total_steps: int) -> None:
         """
         Args:
-            lengths: tokens of each training row.
+            lengths: tokens of each training row, [rows].
         """
         self.run_config, self.checkpoint_parent, self.lengths = config, checkpoint_parent, lengths
         self.total_steps, self.learning_rate = total_steps, config.learning_rate
@@ -161,7 +163,8 @@ class Exact:
         share = shares[min(self._sent, len(shares) - 1)]  # the last again where one is only tried
         torch.manual_seed(seed_of(self.run_config.seed, self.state.global_step, share.micro_batch))
         self._factor = self._weight_of(share, num_items_in_batch)
-        loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)  # type: ignore[misc]
+        with self._offloading():
+            loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)  # type: ignore[misc]
         self._factor, self._sent = 1.0, self._sent + 1
         if self._by_itself:
             self._figures.take(self, "train", share.part)
@@ -185,6 +188,12 @@ class Exact:
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         loss = super().compute_loss(model, inputs, *args, **kwargs)  # type: ignore[misc]
         return loss if self._factor == 1.0 else loss * self._factor
+
+    def _offloading(self) -> contextlib.AbstractContextManager[Any]:
+        """What the backward pass needs waits in main memory, where the run says so."""
+        if not self.run_config.activation_offload:
+            return contextlib.nullcontext()
+        return torch.autograd.graph.save_on_cpu(pin_memory=self.args.device.type == "cuda")
 
     def try_micro_batch(self, rows: list[int], times: int) -> None:
         """Send rows forward and backward as a step does, and leave no trace: no gradient, no figure, no random number.

@@ -62,7 +62,7 @@ def careful(path, monkeypatch):
 def test_quickly_and_carefully_are_the_same(tmp_path, small_blocks, monkeypatch, odd):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(lines(*ROWS[:200], *odd, *ROWS[200:]))
-    quick, counted, slow = read_dataset(path), read_dataset(path, keep=False), careful(path, monkeypatch)
+    quick, counted, slow = read_dataset(path), read_dataset(path, store=None), careful(path, monkeypatch)
     assert (quick.records, quick.problems, quick.unused, quick.layout) == (
         slow.records, slow.problems, slow.unused, slow.layout)
     assert (counted.count, counted.problems, counted.unused, counted.rows_left_out) == (

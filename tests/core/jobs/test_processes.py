@@ -18,7 +18,7 @@ for _ in range(3):
     bytearray(20_000_000)
 print(faults() - before)
 """
-"""Pages that are asked of the system while 20 MB are taken three times more: 4,881 where they are given back each time."""
+"""Pages asked of the system while 20 MB are taken three times more: 4,881 where they are given back each time."""
 
 
 def test_freed_memory_stays_with_a_worker():

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 from support import base_models, tool_rows
+from support.machines import machine
 
 from slmstudio.core import units
 from slmstudio.core.data import reader, split
 from slmstudio.core.errors import UserError
+from slmstudio.core.hardware import gpu_path
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.model import facts
 from slmstudio.core.run import memory, planner
@@ -101,6 +103,17 @@ def test_the_device_decides_number_format_and_attention(plan):
     assert plan(machine=dataclasses.replace(CPU, cpu_bf16=False)).precision == "fp32"
     assert plan(machine=OLD_GPU).attention == "sdpa"
     assert not plan().use_liger_kernel
+
+
+@pytest.mark.parametrize(("capability", "said"), [
+    ((8, 6), "have one attention for packed rows of any length"), ((7, 5), "is older than Ampere"),
+    ((6, 1), "too old for FlexAttention")])
+def test_the_card_decides_how_packed_rows_are_kept_apart(plan, monkeypatch, capability, said):
+    monkeypatch.setattr(gpu_path.Installed, "here", lambda: gpu_path.Installed((2, 13), True, True))
+    config = plan(machine=machine(12, capability=capability))
+    assert config.packing and said in config.reasons["packing"]
+    assert config.use_liger_kernel == (capability >= (7, 0)) and config.reasons["use_liger_kernel"]
+    assert not plan().use_liger_kernel and "card" not in plan().reasons["packing"]
 
 
 def test_all_weights_of_a_large_model_get_an_optimizer_in_eight_bits(plan):

@@ -70,12 +70,12 @@ def test_a_list_that_is_wanted_again_at_once_waits_for_the_reading_that_ends(mak
     parent, reader, read, found = make_run("d").parent, FactsReader(), [], []
     arrived, go_on, cancelled = threading.Event(), threading.Event(), threading.Event()
 
-    def slow(folder):
+    def slow(folder, totals):
         read.append(folder)
         if len(read) == 2:
             arrived.set()
             assert go_on.wait(60)
-        return read_facts(folder)
+        return read_facts(folder, totals)
 
     monkeypatch.setattr(run_facts, "read_facts", slow)
     first = threading.Thread(target=lambda: found.append(reader.read(parent, cancelled=cancelled.is_set)))

@@ -19,10 +19,10 @@ from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.rows import kept_rows
+from slmstudio.core.run.rows import kept_rows, row_cache, source_rows
 from slmstudio.worker.parity.reference_rows import own_rows
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training import methods, token_cache, train
+from slmstudio.worker.training import data, methods, token_cache, train
 from slmstudio.worker.training.data import NothingLearned, read_rows
 
 
@@ -173,6 +173,22 @@ def test_a_second_run_with_the_same_rows_encodes_none(make_job, counted):
     assert one["eval_loss_after"] == two["eval_loss_after"]
     assert any("are those of an earlier run" in event.get("message", "")
                for event in jobs.Job(second.folder).events() if event["type"] == "log")
+
+
+def test_a_second_run_on_a_large_file_reads_none_of_it(make_job, monkeypatch, counted):
+    """Its rows come from the cache and their tokens are mapped into memory, not read into it."""
+    monkeypatch.setattr(row_cache, "LEAST_BYTES", 10)
+    first, second = make_job(), make_job()
+    train.run(first)
+    monkeypatch.setattr(source_rows, "read", lambda *arguments, **options: pytest.fail("the file was read"))
+    calls = len(counted)
+    train.run(second)
+    assert losses(first) == losses(second) and len(counted) == calls and not warnings(second)
+    mapped = Path("/proc/self/maps")
+    if mapped.exists():
+        rows = encoded(second)
+        assert str(entries()[0]) in mapped.read_text() or str(entries()[1]) in mapped.read_text()
+        assert data.lengths(rows).tolist() == [len(ids) for ids in rows["input_ids"]]
 
 
 @pytest.mark.parametrize("objective", ["dpo", "orpo", "kto"])

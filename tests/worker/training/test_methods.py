@@ -18,7 +18,7 @@ from slmstudio.core.model import facts
 from slmstudio.core.run import folder, planner
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training import control, methods, preference, train
+from slmstudio.worker.training import control, methods, preference, token_cache, train
 
 LINEAR = 7
 """Linear layers in one of the tiny model's two decoder layers."""
@@ -144,13 +144,12 @@ def test_text_is_learned_whole(make_job, method):
 def test_a_long_text_is_learned_in_pieces_with_nothing_lost(make_job, tiny_model):
     from slmstudio.core.data.reader import Record
     from slmstudio.core.model.chat_template import ChatTemplate
-    from slmstudio.worker.training.data import encode_rows
 
     job = make_job("text", max_length=16)
     tokenizer = methods.load_tokenizer(tiny_model)
     text = "Where do I report a broken street light? " * 9
-    data, _ = encode_rows([Record(messages=(), line=7, text=text)], tokenizer, ChatTemplate.from_folder(tiny_model),
-                          RunConfig.from_dict(job.request), job, "tokenizing")
+    data = token_cache.encode([Record(messages=(), line=7, text=text)], None, tokenizer,
+                              ChatTemplate.from_folder(tiny_model), RunConfig.from_dict(job.request), job, "tokenizing")
     together = [token for ids in data["input_ids"] for token in ids]
     assert tokenizer.decode(together[:-1]) == text and together[-1] == tokenizer.eos_token_id
     assert all(len(ids) <= 16 for ids in data["input_ids"]) and set(data["row"]) == {7}
@@ -186,13 +185,12 @@ def test_preference_losses_equal_trls_own(make_job, monkeypatch, objective):
 def test_dpo_learns_the_tokens_that_the_chat_sends(make_job, tiny_model):
     from slmstudio.core.data import reader
     from slmstudio.core.model.chat_template import ChatTemplate
-    from slmstudio.worker.training.preference_data import encode_preferences
 
     job = make_job("dpo")
     config = RunConfig.from_dict(job.request)
     rows = reader.read_dataset(Path(config.train_file)).records[:1]
     tokenizer, template = methods.load_tokenizer(tiny_model), ChatTemplate.from_folder(tiny_model)
-    row = encode_preferences(rows, tokenizer, template, config, job, "tokenizing")[0][0]
+    row = token_cache.encode(rows, None, tokenizer, template, config, job, "tokenizing")[0]
     prompt = template.render([rows[0].messages[0]], add_generation_prompt=True)
     assert tokenizer.decode(row["prompt_ids"]) == prompt
     assert tokenizer.decode(row["chosen_ids"]) == "Call the ward office.<|im_end|>"
@@ -251,12 +249,9 @@ def test_optimizers(make_job, optimizer):
     assert result["eval_loss_after"] < result["eval_loss_before"]
 
 
-def test_what_needs_a_gpu_is_refused_all_at_once(make_job):
+def test_what_needs_a_gpu_is_refused_all_at_once():
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    job = make_job(device="auto", attention="flash_attention_2", use_liger_kernel=True, optimizer="paged_adamw_8bit",
-                   precision="fp16")
     with pytest.raises(UserError) as error:
-        train.run(job)
-    assert {problem.field for problem in error.value.problems} == {
-        "attention", "use_liger_kernel", "optimizer", "precision"}
+        methods.check(RunConfig(name="n", model="m", train_file="t", device="cuda", precision="fp16"))
+    assert {problem.field for problem in error.value.problems} == {"device", "precision"}

@@ -28,10 +28,8 @@ from slmstudio.worker.answering.rows import line_of, prepare, run_rows
 from slmstudio.worker.answering.torch_model import TorchModel
 from slmstudio.worker.evaluation.items import _as_written
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training import methods, train
+from slmstudio.worker.training import methods, token_cache, train
 from slmstudio.worker.training.batches import IGNORED
-from slmstudio.worker.training.data import encode_rows
-from slmstudio.worker.training.preference_data import encode_preferences
 
 PUNE = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "पुणे", "days": 1}}\n</tool_call>'
 GOA = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Goa", "days": 2}}\n</tool_call>'
@@ -60,10 +58,10 @@ def make_job(tmp_path: Path, qwen: Path):
     return make
 
 
-def encoded(job: JobContext, records: list[Record], encode: Any = encode_rows) -> tuple[Any, Any]:
+def encoded(job: JobContext, records: list[Record]) -> tuple[Any, Any]:
     config = RunConfig.from_dict(job.request)
     tokenizer, template = methods.load_tokenizer(Path(config.model)), ChatTemplate.from_folder(config.model)
-    return encode(records, tokenizer, template, config, job, "tokenizing")[0], tokenizer
+    return token_cache.encode(records, None, tokenizer, template, config, job, "tokenizing"), tokenizer
 
 
 def runs_of(labels: list[int]) -> list[list[int]]:
@@ -118,7 +116,7 @@ def test_a_template_without_tools_ends_the_run_with_a_sentence(make_job, tiny_mo
 
 def test_a_call_is_compared_with_another_answer(make_job):
     row = dataclasses.replace(RECORDS[2], rejected="It is hot.")
-    data, tokenizer = encoded(make_job(objective="dpo"), [row], encode_preferences)
+    data, tokenizer = encoded(make_job(objective="dpo"), [row])
     found = {name: tokenizer.decode(data[0][name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids")}
     assert found["prompt_ids"].endswith("Weather in Pune?<|im_end|>\n<|im_start|>assistant\n")
     assert "book_ticket" in found["prompt_ids"]

@@ -16,7 +16,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime.context import Cancelled, JobContext
-from slmstudio.worker.training import methods, train
+from slmstudio.worker.training import methods, token_cache, train
 
 
 @pytest.fixture
@@ -106,10 +106,10 @@ def test_loss_and_steps_equal_a_plain_loop(make_job, tiny_model):
     tokenizer = methods.load_tokenizer(tiny_model)
     from slmstudio.core.model.chat_template import ChatTemplate
     from slmstudio.worker.training.batches import BatchOrder
-    from slmstudio.worker.training.data import encode_rows, read_rows
+    from slmstudio.worker.training.data import read_rows
 
     rows = read_rows(config, job).train
-    data, _ = encode_rows(rows, tokenizer, ChatTemplate.from_folder(tiny_model), config, job, "tokenizing")
+    data = token_cache.encode(rows, None, tokenizer, ChatTemplate.from_folder(tiny_model), config, job, "tokenizing")
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0, eps=1e-8)
     sampler = BatchOrder([len(ids) for ids in data["input_ids"]], 2, 2, config.seed, False)
     order, wanted, epoch = [], [], 0

@@ -26,6 +26,8 @@ def contradictions(config: Any) -> list[Problem]:
          "'flash_attention_2' needs an NVIDIA GPU; on the processor it must be sdpa or eager."),
         (config.device == "cpu" and config.use_liger_kernel, "use_liger_kernel",
          "Liger's kernels need an NVIDIA GPU; switch it off."),
+        (config.device == "cpu" and config.activation_offload, "activation_offload",
+         "on the processor activations are in main memory anyway; switch it off."),
         (config.device == "cpu" and config.precision == "fp16", "precision",
          "'fp16' needs an NVIDIA GPU; on the processor it must be bf16 or fp32."),
         (shared and config.method == "qlora", "parallelism",

@@ -33,8 +33,8 @@ FACTOR_LIMITS = (0.7, 1.5)
 LEAST_SIMILAR = 3
 """Measurements of other settings that it takes to correct an estimate; of the same settings one is enough."""
 SETTINGS = ("objective", "method", "precision", "max_length", "micro_batch_size", "gradient_checkpointing", "packing",
-            "attention", "optimizer", "lora_rank", "target_modules", "lora_dropout", "use_dora", "use_liger_kernel",
-            "torch_compile", "scratch_size", "threads")
+            "attention", "optimizer", "lora_rank", "target_modules", "lora_dropout", "use_dora", "activation_offload",
+            "use_liger_kernel", "torch_compile", "scratch_size", "threads")
 """Fields of a run that decide how much memory and time a micro-batch of some length takes."""
 KINDS: dict[str, type | tuple[type, ...]] = {
     "machine": str, "model": str, "family": str, "settings": dict, "rows": dict, "versions": dict, "when": (int, float),

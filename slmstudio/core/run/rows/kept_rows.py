@@ -17,7 +17,6 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,8 @@ from slmstudio.core.data.whole_rows import columns_of
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import lines, source_rows
-from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN, Manifest, Side, SourceFile, split_of
+from slmstudio.core.run.rows.disk_rows import DiskRows, Spool, raw_lines
+from slmstudio.core.run.rows.manifest import EVALUATION, SIDES, TRAIN, Manifest, Side, SourceFile, split_of
 from slmstudio.core.run.rows.source_rows import SourceRows
 
 FOLDER, MANIFEST = "data", "manifest.json"
@@ -38,6 +38,8 @@ LEVEL = 2
 SHARE = 0.5
 """Of the files' bytes that kept rows take at most, compressed, however short they are."""
 CHECK_EVERY = 2000
+BLOCK = 1 << 20
+"""Bytes that are looked at together."""
 PUT_BACK = f"Put the run's folder {FOLDER}, or the file as it was, back from a copy; or start a new run."
 
 Progress = Callable[[int, int], None] | None
@@ -52,12 +54,13 @@ class Damaged(UserError):
 class Kept:
     """
     Attributes:
-        train: rows to learn.
+        train: rows to learn. They and the next are read from the run's folder as they are asked for, and proven each
+            time: `Damaged` is raised where they are not what they were.
         evaluation: rows that are only evaluated.
     """
 
-    train: list[Record]
-    evaluation: list[Record]
+    train: Sequence[Record]
+    evaluation: Sequence[Record]
     manifest: Manifest
 
     @property
@@ -79,7 +82,34 @@ class Kept:
 
 def keep(run: Path, config: RunConfig, progress: Progress = None, cancelled: Cancelled = None) -> Kept:
     """Read the files that the configuration names, and keep their rows. Raises as `source_rows.read` and `write`."""
-    return write(run, config, source_rows.read(config, progress, cancelled), cancelled)
+    with spooling(run) as store:
+        return write(run, config, source_rows.read(config, progress, cancelled, store), cancelled)
+
+
+@contextlib.contextmanager
+def spooling(run: Path) -> Iterator[Callable[[], Spool]]:
+    """Makes files in which rows lie until they are kept: a million of them would take more than a gigabyte of memory.
+
+    Raises:
+        UserError: the disk is full, or refuses.
+    """
+    place, spools = run / f".{FOLDER}.spool", list[Spool]()
+
+    def store() -> Spool:
+        spools.append(Spool(place / str(len(spools))))
+        return spools[-1]
+
+    try:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        yield store
+    except OSError as error:
+        raise from_os_error(error, f"keep the rows in {run.name}") from error
+    finally:
+        for each in spools:
+            with contextlib.suppress(OSError):  # what it could not write is told by then
+                each.close()
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def write(run: Path, config: RunConfig, rows: SourceRows, cancelled: Cancelled = None) -> Kept:
@@ -104,29 +134,28 @@ def write(run: Path, config: RunConfig, rows: SourceRows, cancelled: Cancelled =
         raise from_os_error(error, f"keep the rows in {run.name}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return Kept(rows.train, rows.evaluation, manifest)
+    return _kept(run, manifest)
 
 
 def _described(config: RunConfig, rows: SourceRows, folder: Path | None, cancelled: Cancelled = None) -> Manifest:
     """What is to be said of the rows; they are written on the way, where there is a folder for them."""
     # Where a person said what the columns hold, they tell nobody else.
     has_columns = rows.evaluation and not rows.evaluated.given
-    columns = columns_of(rows.evaluated, rows.evaluation, cancelled) if has_columns else None
-    train = _written(rows.train, repeat(None), folder and _file(folder, TRAIN), cancelled)
-    held_out = _written(rows.evaluation, columns or repeat(None), folder and _file(folder, EVALUATION), cancelled)
+    columns = columns_of(rows.evaluated, rows.held_out, cancelled) if has_columns else None
+    train = _written(rows.train, None, folder and _file(folder, TRAIN), cancelled)
+    held_out = _written(rows.evaluation, columns, folder and _file(folder, EVALUATION), cancelled)
     return Manifest({TRAIN: Side(len(rows.train), rows.layout, train),
                      EVALUATION: Side(len(rows.evaluation), rows.evaluated.layout, held_out)},
                     {name: SourceFile.of(dataset) for name, dataset in rows.files.items()}, split_of(config))
 
 
-def _written(records: Sequence[Record], columns: Iterable[Any], path: Path | None, cancelled: Cancelled) -> str:
+def _written(records: Sequence[Record], columns: Iterable[Any] | None, path: Path | None, cancelled: Cancelled) -> str:
     """The SHA-256 of the rows' lines."""
     digest = hashlib.sha256()
     with _packed(path) as write_line:
-        for number, (record, row) in enumerate(zip(records, columns, strict=False)):
+        for number, line in enumerate(raw_lines(records, columns)):
             if number % CHECK_EVERY == 0 and cancelled is not None and cancelled():
                 raise ReadingCancelled("Keeping the rows was cancelled.")
-            line = lines.dump(record, row)
             digest.update(line)
             write_line(line)
     return digest.hexdigest()
@@ -153,11 +182,12 @@ def mend(run: Path, config: RunConfig, damage: Damaged, progress: Progress = Non
         Damaged: a file is gone, or is another one by now.
         UserError, ReadingCancelled: as `write`.
     """
-    return write(run, config, _again(run, config, damage, progress, cancelled)[0], cancelled)
+    with spooling(run) as store:
+        return write(run, config, _again(run, config, damage, progress, cancelled, store)[0], cancelled)
 
 
-def _again(run: Path, config: RunConfig, damage: Damaged, progress: Progress,
-           cancelled: Cancelled) -> tuple[SourceRows, Manifest]:
+def _again(run: Path, config: RunConfig, damage: Damaged, progress: Progress, cancelled: Cancelled,
+           store: Callable[[], Spool] | None) -> tuple[SourceRows, Manifest]:
     """The rows that were kept, from their files, and what is to be said of them."""
     manifest = None
     with contextlib.suppress(Damaged):
@@ -165,7 +195,7 @@ def _again(run: Path, config: RunConfig, damage: Damaged, progress: Progress,
     known = {name: file.sha256 for name, file in manifest.sources.items()} if manifest else \
         jobs.Job(run).request().get("hashes") or {}
     try:
-        rows = source_rows.read(config, progress, cancelled)
+        rows = source_rows.read(config, progress, cancelled, store)
     except ReadingCancelled:
         raise
     except UserError as error:
@@ -191,7 +221,17 @@ def read(run: Path) -> Kept | None:
     manifest = read_manifest(run)
     if manifest is None:
         return None
-    return Kept(list(_records(run, TRAIN, manifest)), list(_records(run, EVALUATION, manifest)), manifest)
+    for side in SIDES:
+        _prove(run, side, manifest)
+    return _kept(run, manifest)
+
+
+def _kept(run: Path, manifest: Manifest) -> Kept:
+    def side(name: str) -> DiskRows:
+        return DiskRows(lambda: _proven(run, name, manifest), manifest.sides[name].rows,
+                        lambda line: _loaded(run, name, line)[0])
+
+    return Kept(side(TRAIN), side(EVALUATION), manifest)
 
 
 def of_run(run: Path, config: RunConfig, cancelled: Cancelled = None) -> Kept | None:
@@ -199,7 +239,7 @@ def of_run(run: Path, config: RunConfig, cancelled: Cancelled = None) -> Kept | 
     try:
         return read(run)
     except Damaged as damage:
-        rows, manifest = _again(run, config, damage, None, cancelled)
+        rows, manifest = _again(run, config, damage, None, cancelled, None)
         return Kept(rows.train, rows.evaluation, manifest)
 
 
@@ -238,10 +278,6 @@ def evaluation_rows(run: Path) -> Iterator[Any]:
         yield as_row(record) if columns is None else columns
 
 
-def _records(run: Path, side: str, manifest: Manifest) -> Iterator[Record]:
-    return (_loaded(run, side, line)[0] for line in _proven(run, side, manifest))
-
-
 def _proven(run: Path, side: str, manifest: Manifest) -> Iterator[bytes]:
     """The lines of a side; at their end it is known whether they are what they were."""
     digest, count = hashlib.sha256(), 0
@@ -249,16 +285,37 @@ def _proven(run: Path, side: str, manifest: Manifest) -> Iterator[bytes]:
         digest.update(line)
         count += 1
         yield line
+    _compare(run, side, manifest, count, digest.hexdigest())
+
+
+def _prove(run: Path, side: str, manifest: Manifest) -> None:
+    """See that a side is what it was. Raises as `read`."""
+    digest, count = hashlib.sha256(), 0
+    with _opened(run, side) as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+            count += block.count(b"\n")
+    _compare(run, side, manifest, count, digest.hexdigest())
+
+
+def _compare(run: Path, side: str, manifest: Manifest, count: int, sha256: str) -> None:
     known = manifest.sides[side]
-    if (count, digest.hexdigest()) != (known.rows, known.sha256):
+    if (count, sha256) != (known.rows, known.sha256):
         raise _damaged(run, f"{_file(run / FOLDER, side).name} was changed after it was written")
 
 
 def _lines(run: Path, side: str) -> Iterator[bytes]:
+    with _opened(run, side) as file:
+        yield from file
+
+
+@contextlib.contextmanager
+def _opened(run: Path, side: str) -> Iterator[gzip.GzipFile]:
+    """A side's file, unpacked; what is wrong with it is said in words. Raises as `read`."""
     path = _file(run / FOLDER, side)
     try:
-        with open(path, "rb", opener=files.regular) as packed, gzip.open(packed) as file:
-            yield from file
+        with open(path, "rb", opener=files.regular) as packed, gzip.GzipFile(fileobj=packed) as file:
+            yield file
     except FileNotFoundError as error:
         raise _damaged(run, f"{path.name} is missing") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from slmstudio.core.data import given, layouts
+from slmstudio.core.data import given, layouts, split
 from slmstudio.core.data.reader import Dataset, Record
 from slmstudio.core.errors import UserError
-from slmstudio.core.run import schedule
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.rows.disk_rows import Spool
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -21,11 +26,13 @@ class SourceRows:
         train: rows to learn.
         evaluation: rows that are only evaluated: split off, or of a file of their own.
         files: by the field that names them, "train_file" and perhaps "eval_file".
+        held_out: of each row of the evaluated file, whether it is evaluated.
     """
 
-    train: list[Record]
-    evaluation: list[Record]
+    train: Sequence[Record]
+    evaluation: Sequence[Record]
     files: dict[str, Dataset]
+    held_out: Collection[Any] = ()
 
     @property
     def layout(self) -> str:
@@ -42,23 +49,36 @@ class SourceRows:
 
 
 def read(config: RunConfig, progress: Callable[[int, int], None] | None = None,
-         cancelled: Callable[[], bool] | None = None) -> SourceRows:
+         cancelled: Callable[[], bool] | None = None, store: Callable[[], Spool] | None = None) -> SourceRows:
     """Read the files and divide their rows.
 
     Args:
         progress: called with (bytes read, bytes in all) of the file that is being read.
+        store: makes files that the rows are kept in; without it they are in memory.
 
     Raises:
         UserError: a file cannot be used, or one cannot evaluate what the other teaches.
         ReadingCancelled: `cancelled` said so.
     """
-    whole = given.read(Path(config.train_file), config.train_map, progress, cancelled)
-    train, held_out = schedule.divided(whole.records, config)
+    whole = given.read(Path(config.train_file), config.train_map, progress, cancelled, store or list)
     if not config.eval_file:
-        return SourceRows(train, held_out, {"train_file": whole})
-    other = given.read(Path(config.eval_file), config.eval_map, progress, cancelled)
+        held_out = split.held_out(whole.records, config.eval_fraction, config.split_seed, config.split_by)
+        return SourceRows(_part(whole.records, ~held_out), _part(whole.records, held_out), {"train_file": whole},
+                          held_out)
+    other = given.read(Path(config.eval_file), config.eval_map, progress, cancelled, store or list)
     if layouts.kind(other.layout) != layouts.kind(whole.layout):
         raise UserError(f"{other.path.name} cannot evaluate what {whole.path.name} teaches.",
                         f"{layouts.sentence(whole.layout)} Of the other file: {layouts.sentence(other.layout)}",
                         "Choose evaluation rows of the same kind, or let them be split off.")
-    return SourceRows(train, other.records, {"train_file": whole, "eval_file": other})
+    import numpy as np
+
+    train, evaluation = (np.ones(len(each.records), dtype=bool) for each in (whole, other))
+    return SourceRows(_part(whole.records, train), _part(other.records, evaluation),
+                      {"train_file": whole, "eval_file": other}, evaluation)
+
+
+def _part(records: list[Record] | Spool, wanted: np.ndarray[Any, Any]) -> Sequence[Record]:
+    """Those of which `wanted` says so."""
+    if isinstance(records, Spool):
+        return records.part(wanted, int(wanted.sum()))
+    return list(compress(records, wanted))

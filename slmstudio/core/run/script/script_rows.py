@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,7 +86,7 @@ class _Encoding:
         self.learn_all = config.objective == "text" or not config.completion_only_loss
         self.after_answer: str | None = None
 
-    def choose(self, train: list[Record], held_out: list[Record]) -> ScriptRows:
+    def choose(self, train: Sequence[Record], held_out: Sequence[Record]) -> ScriptRows:
         """Messages where the script's encoding equals the run's on every row, else token ids."""
         if all(row.text is None and self.by_run(row) == self.by_script(row) for row in (*train, *held_out)):
             return ScriptRows("messages", [_conversation(row) for row in train],
@@ -122,7 +122,7 @@ class _Encoding:
                   for token, (start, _) in zip(encoding.ids, encoding.offsets, strict=True)]
         return encoding.ids[:length], labels[:length]
 
-    def _learnable(self, rows: list[Record]) -> Iterator[dict[str, Any]]:
+    def _learnable(self, rows: Sequence[Record]) -> Iterator[dict[str, Any]]:
         """Rows that have something to learn, as the run keeps them."""
         for row in rows:
             ids, labels = self.by_run(row)

@@ -23,7 +23,7 @@ from slmstudio.core.run import checkpoints, folder, schedule
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.follow_up import follow_up
 from slmstudio.core.run.rows import kept_rows, source_rows
-from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN
+from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN, Manifest
 from slmstudio.core.run.script import script
 
 ROWS = [{"question": f"How much is {n} and {n}? क्या?", "answer": f"It is {2 * n}.", "subject": "sums", "weight": 1e2,
@@ -122,15 +122,15 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from slmstudio.core import jobs
-from slmstudio.core.run.rows import kept_rows, lines
+from slmstudio.core.run.rows import kept_rows
 from slmstudio.core.run.config import RunConfig
-run, honest, seen = Path(sys.argv[1]), lines.dump, []
-def line(record, columns):
-    seen.append(record)
-    if len(seen) == 17:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return honest(record, columns)
-lines.dump = line
+run, honest = Path(sys.argv[1]), kept_rows.raw_lines
+def lines(*arguments):
+    for number, line in enumerate(honest(*arguments)):
+        if number == 7:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield line
+kept_rows.raw_lines = lines
 kept_rows.keep(run, RunConfig.from_dict(jobs.Job(run).request()))
 """
 
@@ -169,7 +169,26 @@ def test_cancel_is_heard(run):
     assert kept_rows.read(place) is None and not list(place.glob(".*"))
 
 
+def test_rows_lie_on_the_disk_and_are_read_as_they_are_asked_for(run):
+    place, config = run()
+    rows = kept_rows.keep(place, config).train
+    everything = list(rows)
+    assert len(rows) == len(everything) == 15 and rows == everything and rows != everything[:-1]
+    assert (rows[0], rows[-1], rows[2:4], rows[::-1]) == (everything[0], everything[-1], everything[2:4],
+                                                         everything[::-1])
+    with pytest.raises(IndexError):
+        rows[15]
+    cut_off(place / kept_rows.FOLDER)
+    with pytest.raises(kept_rows.Damaged):
+        list(rows)
+
+
 # -- damage ------------------------------------------------------------------------------------------------
+
+
+def held(kept: kept_rows.Kept) -> tuple[list[Record], list[Record], Manifest]:
+    """All of it, in memory."""
+    return list(kept.train), list(kept.evaluation), kept.manifest
 
 
 def cut_off(data: Path) -> None:
@@ -201,14 +220,15 @@ HARM = {
 @pytest.mark.parametrize("said", HARM)
 def test_damaged_rows_are_named_and_read_again_from_a_file_that_is_the_same(run, said):
     place, config = run()
-    kept = kept_rows.keep(place, config)
+    wanted = held(kept_rows.keep(place, config))
     HARM[said](place / kept_rows.FOLDER)
     with pytest.raises(kept_rows.Damaged) as caught:
         kept_rows.read(place)
     assert caught.value.what.startswith(f"The rows that {place.name} keeps are damaged: {said}")
     assert "Put the run's folder data" in caught.value.remedy
-    assert kept_rows.of_run(place, config) == kept
-    assert kept_rows.mend(place, config, caught.value) == kept == kept_rows.read(place)
+    assert held(kept_rows.of_run(place, config)) == wanted
+    assert held(kept_rows.mend(place, config, caught.value)) == held(kept_rows.read(place)) == wanted
+    assert not list(place.glob(".*"))
 
 
 @pytest.mark.parametrize("harm", ["changed", "gone", "split"])

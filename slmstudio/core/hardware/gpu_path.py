@@ -1,0 +1,75 @@
+"""What a card and the installed PyTorch are good for: the one choice of the plan and of the worker, with its reason."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from importlib import metadata
+
+Capability = tuple[int, int] | None
+"""Of a card's computing, as (8, 6); None of the processor."""
+VARLEN, FLEX, PER_ROW = "varlen", "flex", "per_row"
+VARLEN_TORCH, AMPERE, VOLTA = (2, 10), (8, 0), (7, 0)
+
+
+@dataclass(frozen=True)
+class Installed:
+    """
+    Attributes:
+        torch: its version, as (2, 13); (0, 0) where it isn't known.
+        triton: whether the compiler of FlexAttention and of Liger's kernels is there; Windows has none.
+    """
+
+    torch: tuple[int, int]
+    triton: bool
+    liger: bool
+
+    @classmethod
+    def here(cls) -> Installed:
+        try:
+            major, minor = metadata.version("torch").split(".")[:2]
+            version = int(major), int(minor)
+        except (metadata.PackageNotFoundError, ValueError):
+            version = 0, 0
+        return cls(version, *(importlib.util.find_spec(name) is not None for name in ("triton", "liger_kernel")))
+
+
+@dataclass(frozen=True)
+class Way:
+    """
+    Attributes:
+        name: `VARLEN`, `FLEX` or `PER_ROW`.
+        reason: why, in a sentence.
+    """
+
+    name: str
+    reason: str
+
+
+def packed_attention(capability: Capability, precision: str, installed: Installed) -> Way:
+    """How packed rows are kept apart."""
+    version = ".".join(map(str, installed.torch))
+    if capability is None:
+        return Way(PER_ROW, "On the processor each row is worked through by itself.")
+    card = f"This card (compute capability {'.'.join(map(str, capability))})"
+    if capability >= AMPERE and precision != "fp32" and installed.torch >= VARLEN_TORCH:
+        return Way(VARLEN, f"{card} and PyTorch {version} have one attention for packed rows of any length.")
+    why = (f"{card} is older than Ampere" if capability < AMPERE else
+           "Attention for rows of any length takes no fp32" if precision == "fp32" else
+           f"PyTorch {version} has no attention for rows of any length yet")
+    if capability >= VOLTA and installed.triton:
+        return Way(FLEX, f"{why}, so FlexAttention keeps packed rows apart.")
+    lacking = "Triton, which FlexAttention needs, is missing" if capability >= VOLTA else "too old for FlexAttention"
+    return Way(PER_ROW, f"{why}, and {lacking}: each row is worked through by itself.")
+
+
+def liger(capability: Capability, installed: Installed) -> tuple[bool, str]:
+    """Whether Liger's kernels are used, and why."""
+    if capability is None:
+        return False, "Only for NVIDIA GPUs."
+    if not installed.liger or not installed.triton:
+        return False, f"{'Triton' if installed.liger else 'Liger'} isn't installed (the extra “gpu”)."
+    if capability < VOLTA:
+        return False, "This card is older than Volta, which Triton's kernels need."
+    return True, "Installed: less memory, and faster norms, rotations and head loss."
+

@@ -1,0 +1,101 @@
+"""Attention of packed rows on a card, in one call for all rows: what `packed.py` does row by row elsewhere.
+
+Two ways, of which core/hardware/gpu_path.py chooses one by card and version: PyTorch's attention for rows of varying
+length (`torch.nn.attention.varlen`, FlashAttention's kernels), and FlexAttention with a mask by row.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+
+from slmstudio.core.hardware.gpu_path import PER_ROW, VARLEN
+
+_way = PER_ROW
+TRIED_ROWS = [5, 3]
+
+
+def use(way: str) -> None:
+    """Attend this way from now on."""
+    global _way
+    _way = way
+
+
+def serves(query: torch.Tensor, dropout: float) -> bool:
+    """Whether these packed rows are attended to in one call."""
+    return _way != PER_ROW and query.is_cuda and not dropout
+
+
+def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, row_lengths: list[int], scaling: float,
+           window: int, way: str | None = None) -> torch.Tensor:
+    """Causal attention within each row: [1, heads, tokens, size] in, [1, tokens, heads, size] out.
+
+    Args:
+        window: keys that a query sees at most, itself among them.
+        way: another than `use` said.
+    """
+    lengths = tuple(row_lengths)
+    work = _varlen if (way or _way) == VARLEN else _flex
+    return work(query, key, value, lengths, scaling, window if window < max(lengths) else None)
+
+
+def why_not(way: str, dtype: torch.dtype, device: str = "cuda") -> str | None:
+    """Try a way, forward and backward; what is in the way of it, in the library's words, or None."""
+    if way == PER_ROW:
+        return None
+    try:
+        inputs = [torch.randn(1, heads, sum(TRIED_ROWS), 64, dtype=dtype, device=device, requires_grad=True)
+                  for heads in (4, 2, 2)]
+        attend(*inputs, TRIED_ROWS, 0.125, sum(TRIED_ROWS), way).sum().backward()
+    except Exception as error:  # of whatever kind: a missing compiler, kernel or symbol
+        return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no words'}"
+    return None
+
+
+def _varlen(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: tuple[int, ...], scaling: float,
+            window: int | None) -> torch.Tensor:
+    from torch.nn.attention import varlen
+
+    ends, longest = _ends(lengths, query.device), max(lengths)
+    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
+    found = varlen.varlen_attn(
+        q, k, v, ends, ends, longest, longest, scale=scaling, window_size=(-1 if window is None else window - 1, 0),
+        enable_gqa=q.shape[1] != k.shape[1])
+    assert isinstance(found, torch.Tensor)  # beside others only where they are asked for
+    return found[None]
+
+
+def _flex(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: tuple[int, ...], scaling: float,
+          window: int | None) -> torch.Tensor:
+    found = _flex_attention(query.is_cuda)(
+        query, key, value, block_mask=_block_mask(lengths, window, query.device), scale=scaling,
+        enable_gqa=query.shape[1] != key.shape[1])
+    return found.transpose(1, 2)  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _flex_attention(compiled: bool) -> Any:
+    """Uncompiled it writes out all scores, which only tests do."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return torch.compile(flex_attention, dynamic=True) if compiled else flex_attention
+
+
+@functools.lru_cache(maxsize=4)  # the layers of one micro-batch ask for the same
+def _ends(lengths: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    return torch.tensor([0, *lengths], dtype=torch.int32, device=device).cumsum(0, dtype=torch.int32)
+
+
+@functools.lru_cache(maxsize=4)
+def _block_mask(lengths: tuple[int, ...], window: int | None, device: torch.device) -> Any:
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    rows = torch.repeat_interleave(torch.tensor(lengths, device=device))
+
+    def sees(batch: Any, head: Any, query: Any, key: Any) -> Any:
+        near = (rows[query] == rows[key]) & (query >= key)
+        return near if window is None else near & (query - key < window)
+
+    return create_block_mask(sees, None, None, len(rows), len(rows), device=str(device))

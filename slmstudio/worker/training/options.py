@@ -1,0 +1,189 @@
+"""What makes a run faster or smaller and doesn't start here: the run continues without it, and a warning says why.
+
+This is the one place for it. What a run can't do without, as the card that it was told to use, is refused in
+`methods.check` instead; what contradicts itself, in `core/run/config.py`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from slmstudio.core.hardware import gpu_path
+from slmstudio.core.hardware.gpu_path import FLEX, PER_ROW, VARLEN, Installed, Way
+from slmstudio.core.run.config import RunConfig
+from slmstudio.worker.kernels import gpu_attention, liger
+from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.training import methods
+
+NO_GPU = "there is no NVIDIA GPU here"
+
+
+@dataclass(frozen=True)
+class Option:
+    """
+    Attributes:
+        code: of the warning.
+        wanted: whether a configuration asks for it.
+        why_not: what is in the way of it here, as a part of a sentence; None where it starts.
+        instead: fields that take its place.
+        sentence: of the warning, with the reason.
+    """
+
+    code: str
+    wanted: Callable[[RunConfig], bool]
+    why_not: Callable[[RunConfig], str | None]
+    instead: dict[str, Any]
+    sentence: str
+
+
+def settle(job: JobContext, config: RunConfig) -> RunConfig:
+    """The configuration with what starts here. Kernels are told, too."""
+    for option in OPTIONS:
+        if option.wanted(config) and (reason := option.why_not(config)):
+            config = replace(config, **option.instead)
+            job.warn(option.code, option.sentence.format(reason=reason))
+    liger.use(config.use_liger_kernel)
+    return config
+
+
+def capability(config: RunConfig) -> gpu_path.Capability:
+    """Of the card that the run computes on; None for the processor."""
+    return torch.cuda.get_device_capability() if methods.on_gpu(config) else None
+
+
+def keep_rows_apart(job: JobContext, config: RunConfig) -> Way | None:
+    """Choose how packed rows are kept apart, and say what had to be passed over; None where nothing is packed."""
+    gpu_attention.use(PER_ROW)
+    if not config.packing or config.attention != "sdpa":
+        return None
+    way = gpu_path.packed_attention(capability(config), config.precision, Installed.here())
+    if way.name == PER_ROW:
+        return way
+    for name in (VARLEN, FLEX) if way.name == VARLEN else (FLEX,):
+        reason = gpu_attention.why_not(name, methods.DTYPES[config.precision])
+        if reason is None:
+            gpu_attention.use(name)
+            return way if name == way.name else Way(name, "The next best that starts here.")
+        job.warn(f"{name}_attention_off", f"{WAYS[name]} doesn't start here, so another attention keeps packed rows "
+                                          f"apart. The library says: {reason}.")
+    return Way(PER_ROW, "Nothing else starts here: each row is worked through by itself.")
+
+
+WAYS = {VARLEN: "PyTorch's attention for rows of varying length", FLEX: "FlexAttention"}
+
+
+# -- what may be in the way ------------------------------------------------------------------------------------
+
+
+def _flash(config: RunConfig) -> str | None:
+    if not methods.on_gpu(config):
+        return NO_GPU
+    if torch.cuda.get_device_capability() < gpu_path.AMPERE:
+        return "this card is older than Ampere"
+    return None if importlib.util.find_spec("flash_attn") else "the package flash-attn isn't installed"
+
+
+def _liger(config: RunConfig) -> str | None:
+    found = capability(config)
+    if found is None:
+        return NO_GPU
+    possible, reason = gpu_path.liger(found, Installed.here())
+    if not possible:
+        return reason[0].lower() + reason[1:].rstrip(".")
+    return _does_not_load("liger_kernel.transformers")
+
+
+def _paged(config: RunConfig) -> str | None:
+    return None if methods.on_gpu(config) else NO_GPU
+
+
+def _eight_bits(config: RunConfig) -> str | None:
+    return _does_not_load("bitsandbytes")
+
+
+def _offload(config: RunConfig) -> str | None:
+    return None if methods.on_gpu(config) else f"{NO_GPU}, so activations are in main memory anyway"
+
+
+def _compile(config: RunConfig) -> str | None:
+    """A small layer is compiled, forward and backward: a compiler that is missing shows now. On the processor minutes
+    passed before the first step of a tiny model, for its kernels are loops over rows."""
+    if not methods.on_gpu(config):
+        return "the processor's layers have kernels of their own, which take minutes to compile"
+    try:
+        layer = torch.nn.Linear(8, 8, device="cuda")
+        torch.compile(layer)(torch.randn(2, 8, device="cuda")).sum().backward()
+    except Exception as error:  # of whatever kind: each platform lacks something else
+        return f"the compiler says: {_first_line(error)}"
+    return None
+
+
+def _does_not_load(module: str) -> str | None:
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # a library built for another machine raises whatever it likes
+        return f"{module.partition('.')[0]} can't be loaded ({_first_line(error)})"
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0].rstrip('.') if lines else 'no words'}"
+
+
+OPTIONS = (
+    Option("flash_attention_off", lambda config: config.attention == "flash_attention_2", _flash,
+           {"attention": "sdpa"},
+           "FlashAttention isn't used, because {reason}. PyTorch's own attention takes its place."),
+    Option("liger_off", lambda config: config.use_liger_kernel, _liger, {"use_liger_kernel": False},
+           "Liger's kernels aren't used, because {reason}. PyTorch's own take their place."),
+    Option("paged_optimizer_off", lambda config: config.optimizer.startswith("paged_"), _paged,
+           {"optimizer": "adamw_8bit"},
+           "The optimizer's state isn't paged, because {reason}. AdamW in 8 bits takes its place."),
+    Option("eight_bit_optimizer_off", lambda config: config.optimizer.endswith("bit"), _eight_bits,
+           {"optimizer": "adamw_torch"}, "The optimizer keeps its state in 32 bits, because {reason}."),
+    Option("offload_off", lambda config: config.activation_offload, _offload, {"activation_offload": False},
+           "Activations aren't moved to main memory, because {reason}."),
+    Option("compile_off", lambda config: config.torch_compile, _compile, {"torch_compile": False},
+           "The model isn't compiled, because {reason}. Steps are made as they are."),
+)
+
+
+# -- compiling -------------------------------------------------------------------------------------------------
+
+
+def compile_layers(trainer: Any, job: JobContext) -> None:
+    """Compile the decoder's layers, which are alike, so that one compilation serves them all (regional compilation),
+    and tell what the first steps took longer. What can't be compiled after all runs as it is."""
+    torch._dynamo.config.suppress_errors = True
+    for layer in methods.layers(trainer.model):
+        layer.compile(dynamic=True)  # in its place: names of weights stay
+    trainer.add_callback(ColdStart(job))
+
+
+class ColdStart(TrainerCallback):  # type: ignore[misc]
+    """Tells how much longer the first step took than the third, which nothing is compiled in any more."""
+
+    STEPS = 3
+
+    def __init__(self, job: JobContext):
+        self._job, self._began = job, 0.0
+        self._seconds: list[float] = []
+
+    def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+        self._began = time.monotonic()
+
+    def on_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        if len(self._seconds) < self.STEPS:
+            self._seconds.append(time.monotonic() - self._began)
+            if len(self._seconds) == self.STEPS:
+                first, *_, usual = self._seconds
+                self._job.emit("compiled", seconds=round(max(0.0, first - usual), 2), step_seconds=round(usual, 4))

@@ -1,0 +1,49 @@
+"""What is chosen by card and version, and the reason that is given."""
+
+from __future__ import annotations
+
+import pytest
+
+from slmstudio.core.hardware import gpu_path
+from slmstudio.core.hardware.gpu_path import FLEX, PER_ROW, VARLEN, Installed
+
+NEW, OLD = Installed((2, 13), True, True), Installed((2, 9), True, False)
+NO_TRITON = Installed((2, 9), False, True)
+
+
+@pytest.mark.parametrize(("card", "precision", "installed", "name", "said"), [
+    (None, "bf16", NEW, PER_ROW, "On the processor each row is worked through by itself."),
+    ((8, 6), "bf16", NEW, VARLEN,
+     "This card (compute capability 8.6) and PyTorch 2.13 have one attention for packed rows of any length."),
+    ((8, 6), "fp32", NEW, FLEX,
+     "Attention for rows of any length takes no fp32, so FlexAttention keeps packed rows apart."),
+    ((8, 9), "bf16", OLD, FLEX,
+     "PyTorch 2.9 has no attention for rows of any length yet, so FlexAttention keeps packed rows apart."),
+    ((7, 5), "fp16", NEW, FLEX,
+     "This card (compute capability 7.5) is older than Ampere, so FlexAttention keeps packed rows apart."),
+    ((8, 9), "bf16", NO_TRITON, PER_ROW,
+     "PyTorch 2.9 has no attention for rows of any length yet, and Triton, which FlexAttention needs, is missing: each "
+     "row is worked through by itself."),
+    ((6, 1), "fp16", NEW, PER_ROW,
+     "This card (compute capability 6.1) is older than Ampere, and too old for FlexAttention: each row is worked "
+     "through by itself."),
+])
+def test_packed_rows(card, precision, installed, name, said):
+    assert gpu_path.packed_attention(card, precision, installed) == gpu_path.Way(name, said)
+
+
+@pytest.mark.parametrize(("card", "installed", "used", "said"), [
+    (None, NEW, False, "Only for NVIDIA GPUs."),
+    ((8, 6), NEW, True, "Installed: less memory, and faster norms, rotations and head loss."),
+    ((8, 6), OLD, False, "Liger isn't installed (the extra “gpu”)."),
+    ((8, 6), NO_TRITON, False, "Triton isn't installed (the extra “gpu”)."),
+    ((6, 1), NEW, False, "This card is older than Volta, which Triton's kernels need."),
+])
+def test_liger(card, installed, used, said):
+    assert gpu_path.liger(card, installed) == (used, said)
+
+
+def test_what_is_installed_here():
+    import torch
+
+    assert Installed.here().torch == tuple(map(int, torch.__version__.split(".")[:2]))

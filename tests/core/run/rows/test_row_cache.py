@@ -1,0 +1,88 @@
+"""Rows of a large file are read once: the next run on the same file has them from the cache."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from slmstudio.core import paths
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.rows import kept_rows, row_cache
+
+
+@pytest.fixture
+def config(tmp_path, studio_home, monkeypatch) -> RunConfig:
+    monkeypatch.setattr(row_cache, "LEAST_BYTES", 10)
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps({"instruction": f"Q {n}?", "output": "A."}) + "\n" for n in range(20)),
+                    encoding="utf-8")
+    return RunConfig(name="helpdesk", model=str(tmp_path), train_file=str(file), eval_fraction=0.25)
+
+
+def kept(config: RunConfig, parent: Path) -> kept_rows.Kept:
+    run = folder.create(config, parent).folder
+    found = kept_rows.keep(run, config)
+    row_cache.put(run, row_cache.key(config))
+    return found
+
+
+def new_run(config: RunConfig, parent: Path) -> Path:
+    return folder.create(config, parent).folder
+
+
+def test_another_run_has_the_same_rows_and_its_own_path(config, tmp_path):
+    first = kept(config, tmp_path / "runs")
+    elsewhere = tmp_path / "copy" / "rows.jsonl"
+    elsewhere.parent.mkdir()
+    elsewhere.write_bytes(Path(config.train_file).read_bytes())
+    other = replace(config, train_file=str(elsewhere))
+    run = new_run(other, tmp_path / "runs")
+    found = row_cache.take(run, row_cache.key(other), other)
+    assert found == kept_rows.read(run) and found.manifest.is_of(other)
+    assert (found.train, found.evaluation) == (first.train, first.evaluation)
+    assert found.source.path == str(elsewhere) and not list(run.glob(".*"))
+
+
+def test_whatever_decides_the_rows_decides_the_key(config, tmp_path):
+    keys = {row_cache.key(config)}
+    for changes in ({"split_seed": 1}, {"eval_fraction": 0.1}, {"split_by": "language"}, {"train_map": "text=output"}):
+        keys.add(row_cache.key(replace(config, **changes)))
+    with open(config.train_file, "a", encoding="utf-8") as file:
+        file.write('{"instruction": "More?", "output": "Yes."}\n')
+    keys.add(row_cache.key(config))
+    assert len(keys) == 6 and None not in keys
+    assert row_cache.key(replace(config, eval_file=config.train_file)) is None
+    assert row_cache.key(replace(config, train_file=str(tmp_path))) is None
+
+
+def test_small_files_are_read_each_time(config, monkeypatch):
+    monkeypatch.setattr(row_cache, "LEAST_BYTES", 10_000)
+    assert row_cache.key(config) is None
+
+
+@pytest.mark.parametrize("harm", [kept_rows.MANIFEST, "train.jsonl.gz", "gone"])
+def test_a_damaged_entry_is_removed_and_not_used(config, tmp_path, harm):
+    kept(config, tmp_path / "runs")
+    [entry] = (paths.cache_dir() / "rows").iterdir()
+    if harm == "gone":
+        (entry / "eval.jsonl.gz").unlink()
+    else:
+        (entry / harm).write_bytes((entry / harm).read_bytes()[:-9])
+    run = new_run(config, tmp_path / "runs")
+    assert row_cache.take(run, row_cache.key(config), config) is None
+    assert not entry.exists() and kept_rows.read(run) is None and not list(run.glob(".*"))
+
+
+def test_entries_not_used_for_the_longest_time_go(config, tmp_path, monkeypatch):
+    kept(config, tmp_path / "runs")
+    [oldest] = (paths.cache_dir() / "rows").iterdir()
+    size = sum(file.stat().st_size for file in oldest.iterdir())
+    os.utime(oldest, (1, 1))
+    monkeypatch.setattr(row_cache, "MOST_BYTES", int(1.5 * size))
+    kept(replace(config, split_seed=1), tmp_path / "runs")
+    assert len(list((paths.cache_dir() / "rows").iterdir())) == 1 and not oldest.exists()

@@ -1,0 +1,161 @@
+"""An option that doesn't start here is left out, with a warning that gives the reason; the run learns all the same."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+import torch
+
+from slmstudio.core import jobs
+from slmstudio.core.hardware.gpu_path import FLEX, PER_ROW, VARLEN, Way
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
+from slmstudio.worker.kernels import gpu_attention, liger
+from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.training import methods, options, train
+
+without_a_card = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+
+
+@pytest.fixture
+def make_job(tmp_path, tiny_model, rows_file, studio_home):
+    def make(**changes) -> JobContext:
+        settings = {
+            "max_steps": 3, "micro_batch_size": 2, "gradient_accumulation_steps": 1, "max_length": 64, "device": "auto",
+            "eval_fraction": 0.25, "threads": 1, "sample_max_tokens": 0, "model": str(tiny_model),
+            "train_file": str(rows_file), **changes}
+        job = folder.create(RunConfig(name="trial", **settings), tmp_path / "runs")
+        return JobContext(job.folder, job.request())
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    yield
+    gpu_attention.use(PER_ROW)
+    liger.use(False)
+
+
+def warned(job: JobContext) -> dict[str, str]:
+    return {event["code"]: event["message"] for event in jobs.Job(job.folder).events() if event["type"] == "warning"}
+
+
+def settled(job: JobContext) -> RunConfig:
+    return options.settle(job, RunConfig.from_dict(job.request))
+
+
+@without_a_card
+def test_a_run_without_a_card_learns_without_what_needs_one(make_job):
+    job = make_job(attention="flash_attention_2", use_liger_kernel=True, optimizer="paged_adamw_8bit", packing=True,
+                   activation_offload=True)
+    result = train.run(job)
+    assert result["steps"] == 3
+    because = "because there is no NVIDIA GPU here"
+    assert warned(job) == {
+        "flash_attention_off": f"FlashAttention isn't used, {because}. PyTorch's own attention takes its place.",
+        "liger_off": f"Liger's kernels aren't used, {because}. PyTorch's own take their place.",
+        "paged_optimizer_off": f"The optimizer's state isn't paged, {because}. AdamW in 8 bits takes its place.",
+        "offload_off": f"Activations aren't moved to main memory, {because}, so activations are in main memory anyway.",
+    }
+    [plan] = [event for event in jobs.Job(job.folder).events() if event["type"] == "plan"]
+    assert (plan["attention"], plan["attention_reason"]) == (
+        PER_ROW, "On the processor each row is worked through by itself.")
+
+
+@pytest.mark.parametrize(("fields", "card", "code", "said"), [
+    ({"attention": "flash_attention_2"}, (7, 5), "flash_attention_off", "because this card is older than Ampere."),
+    ({"attention": "flash_attention_2"}, (8, 6), "flash_attention_off",
+     "because the package flash-attn isn't installed."),
+    ({"use_liger_kernel": True}, (6, 1), "liger_off", "because this card is older than Volta"),
+])
+def test_what_a_card_or_an_installation_lacks(make_job, monkeypatch, fields, card, code, said):
+    """The card is simulated: only its capability is asked for."""
+    monkeypatch.setattr(methods, "on_gpu", lambda config: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *device: card)
+    monkeypatch.setattr(options.Installed, "here", lambda: options.Installed((2, 13), True, True))
+    job = make_job(**fields)
+    settled(job)
+    assert said in warned(job)[code]
+
+
+@pytest.mark.parametrize(("fields", "module", "code", "left"), [
+    ({"optimizer": "adamw_8bit"}, "bitsandbytes", "eight_bit_optimizer_off", {"optimizer": "adamw_torch"}),
+    ({"use_liger_kernel": True}, "liger_kernel.transformers", "liger_off", {"use_liger_kernel": False}),
+])
+def test_a_library_that_cannot_be_loaded(make_job, monkeypatch, fields, module, code, left):
+    honest = importlib.import_module
+
+    def load(name, *arguments):
+        if name == module:
+            raise OSError("libcudart.so.13: cannot open shared object file.\nmore")
+        return honest(name, *arguments)
+
+    if "liger" in module:
+        monkeypatch.setattr(options, "capability", lambda config: (8, 6))
+        monkeypatch.setattr(options.Installed, "here", lambda: options.Installed((2, 13), True, True))
+    monkeypatch.setattr(importlib, "import_module", load)
+    job = make_job(**fields)
+    found = settled(job)
+    assert {name: getattr(found, name) for name in left} == left
+    assert (f"{module.partition('.')[0]} can't be loaded (OSError: libcudart.so.13: cannot open shared object file)"
+            in warned(job)[code])
+
+
+@without_a_card
+@pytest.mark.parametrize(("card", "said"), [
+    (False, "the processor's layers have kernels of their own, which take minutes to compile"),
+    (True, "the compiler says: AssertionError: Torch not compiled with CUDA enabled")])
+def test_a_compiler_that_does_not_start(make_job, monkeypatch, card, said):
+    monkeypatch.setattr(methods, "on_gpu", lambda config: card)
+    job = make_job(torch_compile=True)
+    assert not settled(job).torch_compile
+    assert warned(job) == {"compile_off": f"The model isn't compiled, because {said}. Steps are made as they are."}
+
+
+def test_the_cold_start_is_told_once(make_job, monkeypatch):
+    job, now = make_job(), [0.0]
+    monkeypatch.setattr(options.time, "monotonic", lambda: now[0])
+    watch = options.ColdStart(job)
+    for seconds in (61.5, 2.0, 1.5, 9.0):
+        watch.on_step_begin()
+        now[0] += seconds
+        watch.on_optimizer_step()
+    [told] = [event for event in jobs.Job(job.folder).events() if event["type"] == "compiled"]
+    assert (told["seconds"], told["step_seconds"]) == (60.0, 1.5)
+
+
+@pytest.mark.parametrize(("broken", "name", "codes"), [
+    ([], VARLEN, []), ([VARLEN], FLEX, ["varlen_attention_off"]),
+    ([VARLEN, FLEX], PER_ROW, ["varlen_attention_off", "flex_attention_off"])])
+def test_an_attention_that_does_not_start_gives_way_to_the_next(make_job, monkeypatch, broken, name, codes):
+    monkeypatch.setattr(options.gpu_path, "packed_attention", lambda *about: Way(VARLEN, "This card has it."))
+    monkeypatch.setattr(gpu_attention, "why_not",
+                        lambda way, dtype: "RuntimeError: no kernel image is available" if way in broken else None)
+    job = make_job(packing=True)
+    way = options.keep_rows_apart(job, RunConfig.from_dict(job.request))
+    assert way is not None and way.name == name == gpu_attention._way and list(warned(job)) == codes
+    for sentence in warned(job).values():
+        assert sentence.endswith("doesn't start here, so another attention keeps packed rows apart. The library says: "
+                                 "RuntimeError: no kernel image is available.")
+
+
+@pytest.mark.parametrize("fields", [{"packing": False}, {"packing": True, "attention": "flash_attention_2"}])
+def test_only_packed_rows_of_pytorchs_attention_need_a_way(make_job, fields):
+    job = make_job(**fields)
+    assert options.keep_rows_apart(job, RunConfig.from_dict(job.request)) is None and not warned(job)
+
+
+def test_activations_in_main_memory_change_no_loss(make_job, monkeypatch):
+    """On the processor they are copied there and back, which a run wouldn't do."""
+    plain, moved = make_job(device="cpu"), make_job(activation_offload=True)
+    train.run(plain)
+    monkeypatch.setattr(options, "OPTIONS", ())
+    used, honest = [], torch.autograd.graph.save_on_cpu
+    monkeypatch.setattr(torch.autograd.graph, "save_on_cpu",
+                        lambda **named: used.append(named) or honest(**named))
+    train.run(moved)
+    losses = [[event["train_loss"] for event in jobs.Job(job.folder).events() if event["type"] == "step"]
+              for job in (plain, moved)]
+    assert losses[0] == losses[1] and used
