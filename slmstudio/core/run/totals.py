@@ -57,7 +57,8 @@ class Totals:
         losses = history.series["eval_loss"]
         return cls(
             history.last_time is not None, history.paused, history.guard.stands_still,
-            history.series["train_loss"].last(), losses.y[0] if losses else None, history.eval_loss_after({}), history.step, history.total_steps or None,
+            history.series["train_loss"].last(), losses.y[0] if losses else None,
+            history.eval_loss_after({}), history.step, history.total_steps or None,
             history.seconds, history.energy.use, told.sentence(history.locks), history.guard.rested,
             history.guard.peak_c, history.guard.sentence())
 
