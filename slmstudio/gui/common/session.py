@@ -62,6 +62,7 @@ class Session(QObject):
             the first.
         rows_written(Path): rows were added to a dataset, or taken out of it again.
         chat_requested(list[Path]): open these GGUF files in Chat, side by side when there are two.
+        run_chat_requested(Path): open this finished run in Chat, beside its base.
         continue_wanted(Path, dict): plan a run that continues from this finished one, with these fields changed.
         again_wanted(Path, dict): plan this run once more from its base model, with these fields changed.
         go_to(str): show this tab, one of TABS.
@@ -84,6 +85,7 @@ class Session(QObject):
     data_requested = Signal(object, int)
     rows_written = Signal(object)
     chat_requested = Signal(object)
+    run_chat_requested = Signal(object)
     continue_wanted = Signal(object, object)
     again_wanted = Signal(object, object)
     go_to = Signal(str)
@@ -206,6 +208,11 @@ class Session(QObject):
         """Show the Chat tab with these GGUF files."""
         self.go_to.emit("chat")
         self.chat_requested.emit(models)
+
+    def open_run_chat(self, run: Path) -> None:
+        """Show the Chat tab with what a finished run has learned, beside its base."""
+        self.go_to.emit("chat")
+        self.run_chat_requested.emit(run)
 
     def mark_done(self, tab: str, done: bool = True) -> None:
         """Put the tick beside a tab's name, or take it away."""

@@ -235,7 +235,7 @@ class RunPanel(Card):
         now = f"{text}: {history.detail}" if history.detail else f"{text} …"
         self._waiting.setText("\n".join([*lines, now]))
 
-    def end(self, outcome: Outcome, history: RunHistory, resumable: bool, has_export: bool) -> None:
+    def end(self, outcome: Outcome, history: RunHistory, resumable: bool) -> None:
         """Show how the run ended."""
         self._live = False
         self.controls.hide()
@@ -246,4 +246,4 @@ class RunPanel(Card):
         self.update_from(history)
         if not outcome.was_successful() and outcome.state not in ("cancelled", "paused"):
             self.banner.show_error(outcome.user_error())
-        self.end_row.show_outcome(outcome, history, resumable, has_export)
+        self.end_row.show_outcome(outcome, history, resumable)

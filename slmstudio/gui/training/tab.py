@@ -14,7 +14,6 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.run import adjust
-from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.run.guard import settings as guard_settings
@@ -74,7 +73,6 @@ class TrainingTab(QWidget):
         session.model_changed.connect(self._show_choice)
         session.reading_changed.connect(lambda: self.plan.set_reading(session.reading))
         session.run_started.connect(self._run_started)
-        session.run_changed.connect(self._look_for_export)
         session.run_changed.connect(self._look_for_name)
         session.continue_wanted.connect(coming.go_on_from)
         session.again_wanted.connect(coming.plan_again)
@@ -261,8 +259,7 @@ class TrainingTab(QWidget):
         if self.sender() is not self._thread or self._job is None or self._run_config is None:
             return
         self._thread = None
-        self.run.end(outcome, self._history, run_status.is_resumable(outcome, self._history),
-                     bool(run_folder.exported(self._job.folder)))
+        self.run.end(outcome, self._history, run_status.is_resumable(outcome, self._history))
         self._session.set_job(None)
         if outcome.was_successful():
             self._session.mark_done("training")
@@ -281,7 +278,7 @@ class TrainingTab(QWidget):
             return  # it runs already, and is followed
         self._thread = None
         outcome = Outcome("failed", error.to_dict() if isinstance(error, UserError) else None)
-        self.run.end(outcome, self._history, resumable=self._job.folder.exists(), has_export=False)
+        self.run.end(outcome, self._history, resumable=self._job.folder.exists())
         self.run.banner.clear()
         self._session.set_job(None)
         self._show_choice()
@@ -333,11 +330,7 @@ class TrainingTab(QWidget):
 
     def _open_chat(self) -> None:
         if self._job is not None:
-            self._session.open_chat(run_folder.exported(self._job.folder)[:1])
-
-    def _look_for_export(self) -> None:
-        if self._job is not None:
-            self.run.end_row.set_has_export(bool(run_folder.exported(self._job.folder)))
+            self._session.open_run_chat(self._job.folder)
 
     def _look_for_name(self) -> None:
         """The run may have been renamed in Results."""
