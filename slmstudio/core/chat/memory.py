@@ -22,7 +22,8 @@ def needed_bytes(models: Sequence[Path], context_length: int | None) -> int:
     length = context_length or USUAL_CONTEXT
     shapes = [read_shape(path) for path in models if path.suffix.lower() == ".gguf"]
     folders = [path for path in models if path.suffix.lower() != ".gguf"]
-    return sum(map(_folder_bytes, folders)) + sum(shape.file_bytes + cache_bytes(shape, length) + compute_bytes(shape, length) for shape in shapes)
+    return sum(map(_folder_bytes, folders)) + sum(
+        shape.file_bytes + cache_bytes(shape, length) + compute_bytes(shape, length) for shape in shapes)
 
 
 def _folder_bytes(folder: Path) -> int:

@@ -11,8 +11,11 @@ from slmstudio.core.run import folder as run_folder
 
 
 def train_file(gguf: Path) -> tuple[Path, str | None] | None:
-    """The dataset that the run learned from that `gguf` is an export of, or the folder of, and what was said of its columns; None for a model
-    from elsewhere."""
+    """The dataset that a run learned from, and what was said of its columns; None for a model from elsewhere.
+
+    Args:
+        gguf: an export of the run, or its folder.
+    """
     folder = _run_of(gguf)
     if folder is None:
         return None

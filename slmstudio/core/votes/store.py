@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, paths
+from slmstudio.core import files, formats, jobs, paths
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.model.fingerprint import fingerprint
 

@@ -50,7 +50,7 @@ class Header(QFrame):
     def __init__(self, labels: list[str], parent: QWidget | None = None):
         super().__init__(parent)
         self.setObjectName("header")
-        self.setFixedHeight(theme.HEADER_HEIGHT)
+        theme.grow(self, "setFixedHeight", theme.HEADER_HEIGHT)
         brand = text_label("SLM Studio")
         brand.setObjectName("brand")
         self.tabs = QTabBar()
@@ -109,10 +109,10 @@ class Header(QFrame):
         label.setProperty("tick", done)
         label.setAccessibleName(self.tr("done") if done else "")
         label.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        label.setFixedWidth(24 if done else 10)
+        theme.grow(label, "setFixedWidth", 24 if done else 10)
         self.tabs.setTabButton(index, side, label)
         if old is not None:
             old.deleteLater()
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(self.tabs.sizeHint().width(), theme.HEADER_HEIGHT)
+        return QSize(self.tabs.sizeHint().width(), theme.scaled(theme.HEADER_HEIGHT))

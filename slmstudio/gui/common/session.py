@@ -44,6 +44,21 @@ class JobStatus:
     alarming: bool = False
 
 
+@dataclass(frozen=True)
+class Notice:
+    """Something has ended, or needs the person.
+
+    Attributes:
+        title: a short sentence without a full stop.
+        text: which run, and what is wrong with it.
+        urgent: it failed, or waits for an answer.
+    """
+
+    title: str
+    text: str
+    urgent: bool = False
+
+
 class Session(QObject):
     """The choices of one sitting, and who must hear of them.
 
@@ -57,6 +72,8 @@ class Session(QObject):
         run_started(Job): a training run was started, by the Training tab or elsewhere.
         run_changed: something about the runs on disk is different: Results reads them again.
         job_changed: `job` (a JobStatus or None) is different now.
+        notice(Notice): a run, an export or an evaluation has ended, or needs the person.
+        starter_ready: the starter model was prepared in the background.
         server_changed: `server` is different now.
         data_requested(list[Path], int): open these datasets in Data, and show the row of that line of the last; 0 for
             the first.
@@ -81,6 +98,8 @@ class Session(QObject):
     run_started = Signal(object)
     run_changed = Signal()
     job_changed = Signal()
+    notice = Signal(object)
+    starter_ready = Signal()
     server_changed = Signal()
     data_requested = Signal(object, int)
     rows_written = Signal(object)

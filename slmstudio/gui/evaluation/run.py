@@ -12,6 +12,7 @@ from slmstudio.core.jobs.job import Job, Outcome
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.job_thread import JobThread
+from slmstudio.gui.common.notices import EVALUATION, tell_end
 from slmstudio.gui.common.run_texts import phase_text
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -158,6 +159,7 @@ class EvaluationRun(QFrame):
     @Slot(object)
     def _ended(self, outcome: Outcome) -> None:
         job = self.job
+        tell_end(self._session, EVALUATION, self._name, outcome)
         self._stop_showing()
         if not outcome.was_successful() and outcome.state not in ("cancelled", "paused"):
             self.banner.show_error(outcome.user_error())

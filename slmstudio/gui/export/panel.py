@@ -17,6 +17,7 @@ from slmstudio.core.run.folder import RunSummary
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.job_thread import JobThread
+from slmstudio.gui.common.notices import EXPORT, tell_end
 from slmstudio.gui.common.run_texts import phase_text
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.tasks import run_task
@@ -175,6 +176,8 @@ class ExportPanel(QFrame):
 
     @Slot(object)
     def _ended(self, outcome: Outcome) -> None:
+        if self._exporting is not None:
+            tell_end(self._session, EXPORT, self._exporting.config.name, outcome)
         self._stop_showing()
         if outcome.was_successful():
             self.finished.emit()

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QStackedWidget, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.jobs.job import Outcome
@@ -19,6 +19,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, plain_tip, text_label
+from slmstudio.gui.common.widgets.progress import ProgressBar
 from slmstudio.gui.training.change_editor import ChangeEditor
 from slmstudio.gui.training.guard.section import GuardSection, is_resting
 from slmstudio.gui.training.run_controls import RunControls
@@ -87,8 +88,7 @@ class RunPanel(Card):
         row = QHBoxLayout(self._progress)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(theme.SPACE_S)
-        self.bar = QProgressBar()
-        self.bar.setTextVisible(False)
+        self.bar = ProgressBar()
         self.bar.setAccessibleName(self.tr("Progress of the run"))
         self.count = text_label("", "strong")
         self.count.setObjectName("run_count")

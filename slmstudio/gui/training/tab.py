@@ -20,6 +20,7 @@ from slmstudio.core.run.guard import settings as guard_settings
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.run.schedule import total_steps
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.notices import TRAINING, tell_end
 from slmstudio.gui.common.run_texts import promise
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task
@@ -267,6 +268,7 @@ class TrainingTab(QWidget):
         self._session.run_changed.emit()
         self._show_news()
         self._show_choice()
+        tell_end(self._session, TRAINING, self._run_config.name, outcome)
         self.next.after_end(self._job, self._run_config.name, outcome)
 
     @Slot(object)

@@ -46,10 +46,7 @@ def load(message: dict[str, Any]) -> Loaded:
     dtype = DTYPES[precision]
     template = _template(folder, spec)
     try:
-        if packed:
-            model = model_loader.load(folder, dtype, packed)
-        else:
-            model = model_loader.load(folder, dtype).to(device)
+        model = model_loader.load(folder, dtype, packed) if packed else model_loader.load(folder, dtype).to(device)
         if adapter:
             model = (model_loader.put_on if packed else model_loader.merge)(model, Path(adapter))
     except torch.OutOfMemoryError as error:

@@ -116,7 +116,7 @@ class EmptyState(DropArea):
     def __init__(self, title: str, text: str, buttons: Sequence[QAbstractButton] = (), note: str = "",
                  parent: QWidget | None = None):
         super().__init__("", parent)
-        self.setFixedWidth(620)
+        theme.grow(self, "setFixedWidth", 620)
         self.column.setContentsMargins(36, 36, 36, 36)
         self.column.setSpacing(theme.SPACE_L)
         self.title = self._line(title, "title")
