@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import evaluated_runs, starter
+from support import starter
 from support.clicks import Person
 
 from slmstudio.core import paths
@@ -103,15 +103,14 @@ def test_from_an_own_csv_to_a_verdict(window: MainWindow, person: Person, act, r
                        for number in range(60))
     person.drop(window.welcome, file)
     job = train(person, window, act)
+    if not real:  # the stand-in has trained nothing
+        (job.folder / "adapter" / "adapter_config.json").write_text("{}", encoding="utf-8")
     person.click_tab("results")
     details = window.page("results").details
     person.wait(lambda: details._run is not None)
     person.click("results_evaluate")
-    act("start finish")
+    act("start answers")
     person.click("evaluation_start")
-    if not real:  # the stand-in answers nothing: these are the answers
-        person.wait(lambda: details.evaluation.running.job is None)
-        evaluated_runs.write(job.folder, train_run=str(job.folder))
     verdict = details.evaluation.scores.verdict
     person.wait(lambda: verdict.headline.isVisible() and verdict.headline.text())
     assert len(person.clicks) <= TO_VERDICT, person.clicks

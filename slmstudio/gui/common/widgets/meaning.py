@@ -30,7 +30,8 @@ class MeaningButton(IconButton):
         words = ", ".join(self.tr(TERMS[key].name) for key in keys)
         self.setToolTip(self.tr("What does this mean? {words}").format(words=words))
         self.setAccessibleName(self.tr("What does this mean: {words}").format(words=words))
-        self.setVisible(bool(keys))
+        if self.parent() is not None or not keys:  # else it would be shown as a window of its own
+            self.setVisible(bool(keys))
 
     def text_shown(self) -> str:
         """What it tells."""
