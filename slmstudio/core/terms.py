@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -126,5 +127,9 @@ _BY_NAME = {term.name.casefold(): key for key, term in TERMS.items()} | {
 
 
 def find(name: str) -> str | None:
-    """The key of the term that the window calls `name`; None where there is none."""
-    return _BY_NAME.get(name.casefold())
+    """The key of the term that the window calls `name`; None where there is none.
+
+    >>> find("Eval loss"), find("Accuracy, by length"), find("Colour")
+    ('eval_loss', 'accuracy', None)
+    """
+    return _BY_NAME.get(name.casefold()) or _BY_NAME.get(re.split(r",| \(", name.casefold())[0])

@@ -41,7 +41,6 @@ class SettingsDialog(QDialog):
         super().__init__(parent)
         self._session = session
         self.setWindowTitle(self.tr("Settings"))
-        self.setMinimumWidth(520)
         self.scheme = SegmentedControl([self.tr("Like the system"), self.tr("Light"), self.tr("Dark")])
         self.scheme.setObjectName("settings_theme")
         self.scheme.setAccessibleName(self.tr("Colours"))
@@ -51,6 +50,7 @@ class SettingsDialog(QDialog):
         self.banner = ErrorBanner()
         page = QWidget()
         page.setProperty("plain", True)
+        page.setMinimumWidth(520)
         column = QVBoxLayout(page)
         column.setContentsMargins(0, 0, theme.SPACE_S, 0)
         column.setSpacing(theme.SPACE_S)

@@ -47,7 +47,8 @@ class ModelChoice(ComboBox):
     def __init__(self, name: str, parent: QWidget | None = None):
         super().__init__(parent)
         self.setAccessibleName(name)
-        self._what = self.tr("The model to talk to: a finished run, an export, or any GGUF file. Files can be dropped here.")
+        self._what = self.tr("The model to talk to: a finished run, an export, or any GGUF file. Files can be dropped "
+                             "here.")
         self.setPlaceholderText(self.tr("Choose a model…"))
         self.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(22)

@@ -74,7 +74,7 @@ class Grid(QGridLayout):
                 if figures:
                     line.addStretch(1)
                 line.addWidget(label)
-                line.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
+                line.addWidget(button)
                 if not figures:
                     line.addStretch(1)
                 self.addWidget(pair, number, column)

@@ -44,7 +44,7 @@ TEXT_SIZE, SMALL_SIZE, TITLE_SIZE = 13, 12, 20
 FONT_FAMILIES = ["Noto Sans", "Noto Sans Devanagari"]
 
 
-_GROWS = re.compile(r"((?:font-size|min-height|(?<!-)height): )(\d+)px(?= *[;}])")
+_GROWS = re.compile(r"((?:font-size|min-height|(?<!-)width|(?<!-)height): )(\d+)px(?= *[;}])")
 """Sizes in the style sheet that grow with the text."""
 _MANY = 2000
 

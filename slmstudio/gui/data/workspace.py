@@ -156,7 +156,7 @@ class DataWorkspace(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         narrow = event.size().width() < NARROW
-        self._left.setFixedWidth(theme.scaled(172 if narrow else 210))
+        self._left.setFixedWidth(theme.scaled(178 if narrow else 210))
         self._right.setFixedWidth(theme.scaled(268 if narrow else 300))
         self.desk.lengths.set_flat(event.size().height() < LOW)
 

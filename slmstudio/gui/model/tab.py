@@ -175,7 +175,8 @@ class ModelTab(QWidget):
 
         if self._session.model is not None or self.models.current() is not None:
             return None
-        return next((each for each in found if each.facts is not None and each.folder == library.starter_folder()), None)
+        place = library.starter_folder()
+        return next((each for each in found if each.facts is not None and each.folder == place), None)
 
     def _show_entry(self, entry: ModelEntry | None) -> None:
         if entry is None:

@@ -51,7 +51,9 @@ class ScrolledIfNeeded(QScrollArea):
 
     def minimumSizeHint(self) -> QSize:
         hint = self.sizeHint()
-        return QSize(self.widget().minimumSizeHint().width(), min(self._least, hint.height()))
+        inner = self.widget()
+        width = max(inner.minimumSizeHint().width(), inner.minimumWidth()) + self.verticalScrollBar().sizeHint().width()
+        return QSize(width, min(self._least, hint.height()))
 
     def event(self, event: QEvent) -> bool:
         if event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize):
