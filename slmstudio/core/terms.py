@@ -76,6 +76,12 @@ TERMS: dict[str, Term] = {key: Term(*words) for key, words in {
               "It is for summaries; it doesn't see whether a fact is right."),
     "exact": ("Exact match", "How many answers are the same as the reference, apart from spaces and case.",
               "It is strict: a right answer in other words counts as wrong."),
+    "normalised": ("Normalised match", "How many answers are the same as the reference once case, spaces and marks are "
+                   "left out.", "It forgives spelling that doesn't matter; other words still count as wrong."),
+    "number": ("Right number", "How many answers hold the number that the reference holds.",
+               "It is for sums and amounts; the words around the number don't count."),
+    "pattern": ("Pattern met", "How many answers have the form that the row asks for, as in a date or a code.",
+                "It says that the form is right, not that the content is."),
     "token_f1": ("Token F1", "How many words the answer and the reference have in common, from 0 to 100.",
                  "It forgives word order; it doesn't see whether the sentence says the opposite."),
     "accuracy": ("Accuracy", "The share of questions whose right choice the model prefers.",

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from support import starter
-from support.clicks import Person
+from support.clicks import Person, leave
 
 from slmstudio.core import paths
 from slmstudio.core.model import library
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.common import tasks, theme
+from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 
 pytestmark = [pytest.mark.timeout(1800), pytest.mark.usefixtures("garbage_stays_here")]
@@ -45,16 +45,11 @@ def window(qtbot, qapp, studio_home: Path, tiny_model: Path, real: bool) -> Iter
     with qtbot.waitSignal(made.painted):
         made.show()
     yield made
-    training = made.page("training")
-    if training._job is not None:
-        training._job.kill()
-    training.detach()
-    made.page("chat").lanes.close_workers()
     running = made.page("results").details.evaluation.running._thread
     if running is not None:
         running.end_now()
         running.wait()
-    assert tasks.shut_down(10_000)
+    leave(made)
 
 
 @pytest.fixture

@@ -11,7 +11,30 @@ from PySide6.QtWidgets import QApplication, QPlainTextEdit, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from slmstudio.gui.app.main_window import MainWindow
+from slmstudio.gui.common import tasks
 from slmstudio.gui.common.session import TABS
+
+
+def drop(widget: QWidget, file: Path) -> None:
+    """Let a file go over a widget, as the window system would tell it."""
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(file))])
+    place, action = QPointF(widget.rect().center()), Qt.DropAction.CopyAction
+    button, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    entering = QDragEnterEvent(place.toPoint(), action, mime, button, keys)
+    QApplication.sendEvent(widget, entering)
+    assert entering.isAccepted()
+    QApplication.sendEvent(widget, QDropEvent(place, action, mime, button, keys))
+
+
+def leave(window: MainWindow) -> None:
+    """End what is at work for the window."""
+    training = window.page("training")
+    if training._job is not None:
+        training._job.kill()
+    training.detach()
+    window.page("chat").lanes.close_workers()
+    assert tasks.shut_down(10_000)
 
 
 class Person:
@@ -46,16 +69,9 @@ class Person:
         self._bot.mouseClick(tabs, Qt.MouseButton.LeftButton, pos=tabs.tabRect(TABS.index(tab)).center())
 
     def drop(self, widget: QWidget, file: Path) -> None:
-        """Let a file go over a widget, as the window system would tell it."""
-        mime = QMimeData()
-        mime.setUrls([QUrl.fromLocalFile(str(file))])
-        place, action = QPointF(widget.rect().center()), Qt.DropAction.CopyAction
-        button, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-        entering = QDragEnterEvent(place.toPoint(), action, mime, button, keys)
-        QApplication.sendEvent(widget, entering)
-        assert entering.isAccepted()
+        """Let a file go over a widget."""
         self.clicks.append(f"drop {file.name}")
-        QApplication.sendEvent(widget, QDropEvent(place, action, mime, button, keys))
+        drop(widget, file)
 
     def ask(self, question: str) -> None:
         """Type a question in Chat and press Enter."""

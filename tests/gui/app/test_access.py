@@ -29,7 +29,6 @@ from support import evaluated_runs
 
 from slmstudio.gui.app.doctor_dialog import DoctorDialog
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import TABS
 
 Role = QAccessible.Role
@@ -41,17 +40,9 @@ MOST_STEPS = 400
 
 
 @pytest.fixture
-def window(qtbot, qapp, session, tmp_path: Path, tiny_model: Path) -> Iterator[MainWindow]:
+def window(main_window: MainWindow, tmp_path: Path, tiny_model: Path) -> MainWindow:
     evaluated_runs.write(evaluated_runs.ended_run("helpdesk", tiny_model))
-    made = MainWindow(session)
-    qtbot.addWidget(made)
-    made.resize(1280, 720)
-    with qtbot.waitSignal(made.painted):
-        made.show()
-    made.activateWindow()
-    qtbot.waitUntil(made.isActiveWindow)
-    yield made
-    theme.apply(qapp, "light", 100)
+    return main_window
 
 
 def places(qtbot, window: MainWindow) -> Iterator[tuple[str, QWidget]]:

@@ -27,20 +27,15 @@ def looks() -> list[tuple[int, int, int]]:
 
 
 @pytest.fixture
-def window(qtbot, qapp, session, tiny_model: Path) -> Iterator[MainWindow]:
+def window(qtbot, qapp, main_window: MainWindow, tiny_model: Path) -> Iterator[MainWindow]:
     evaluated_runs.write(evaluated_runs.ended_run("helpdesk", tiny_model))
-    made = MainWindow(session)
-    qtbot.addWidget(made)
-    made.resize(1280, 720)
-    with qtbot.waitSignal(made.painted):
-        made.show()
-    data = made.page("data")
+    data = main_window.page("data")
     with qtbot.waitSignal(data.idle):
         data.open_sample()
-    made.go_to("results")
-    results = made.page("results")
+    main_window.go_to("results")
+    results = main_window.page("results")
     qtbot.waitUntil(lambda: results.details._run is not None and results._loading is None)
-    yield made
+    yield main_window
     theme.apply(qapp, "light", 100)
 
 
