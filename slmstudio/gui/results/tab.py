@@ -119,7 +119,7 @@ class ResultsTab(QWidget):
             column.setSpacing(theme.SPACE_S)
         above.addWidget(self.bar.note)
         above.addWidget(self.table, 1)
-        self.hint = text_label(self.tr("Hold Ctrl and click other runs to compare them."), "small", wrap=True)
+        self.hint = text_label(self.tr("Ctrl+click other runs to compare."), "small", wrap=True)
         self.save_plots = IconButton("save", self.tr("Save these plots as PNG or SVG"))
         self.save_plots.setObjectName("plots_save")
         self.save_plots.clicked.connect(self._save_plots)
