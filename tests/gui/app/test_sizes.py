@@ -20,10 +20,8 @@ READABLE = 4.5
 """Contrast of text that WCAG 2.2 asks for (1.4.3); what can't be used is left out there too."""
 
 
-@pytest.fixture(scope="module")
-def looks() -> list[tuple[int, int, int]]:
-    """Width and height of the window, and the size of text in percent."""
-    return [(1280, 720, 100), (900, 600, 100), (1280, 720, 150), (900, 600, 200)]
+LARGE = [(1280, 720, 100), (1280, 720, 150), (900, 600, 200)]
+"""Width and height of the window, and the size of text in percent."""
 
 
 @pytest.fixture
@@ -61,6 +59,8 @@ def cut(root: QWidget) -> Iterator[str]:
                    f"of {wanted.width()}×{wanted.height()}")
 
 
+@pytest.mark.parametrize("looks", [[(900, 600, 100)], pytest.param(LARGE, marks=pytest.mark.full)],
+                         ids=["small", "large"])
 def test_no_text_is_cut_in_a_small_window_or_with_larger_text(qtbot, qapp, window, looks):
     found: list[str] = []
     for width, height, percent in looks:
